@@ -1,0 +1,53 @@
+"""analogsim: emulate analog computers for neural networks in JAX.
+
+Describe hardware      preset, presets, Hardware, DAC, ADC, Prices
+Build a model          analogsim.linen.AnalogDense / AnalogConv, analogsim.nnx.AnalogLinear / AnalogConv, convert
+Prepare it             calibrate (converter ranges), analogsim.training (hardware-aware training)
+Sample chips           program, Chip
+Measure                evaluate (hundreds of ageing chips), digital (the exact baseline)
+Price                  analogsim.energy.compare (joules beside GPU, Eyeriss and brain)
+Show                   analogsim.plot, analogsim.report, and ``analogsim --help``
+Physics                analogsim.devices
+"""
+
+import importlib
+import importlib.metadata
+import pathlib
+
+# devices/ and training/ are installed inside this package. A checkout whose file system has no links finds them here.
+if not (pathlib.Path(__file__).parent / "devices").is_dir():
+    __path__.append(str(pathlib.Path(__file__).parent.parent))
+
+from analogsim.calibration import calibrate as calibrate
+from analogsim.chip import Chip as Chip
+from analogsim.chip import program as program
+from analogsim.converters import ADC as ADC
+from analogsim.converters import DAC as DAC
+from analogsim.devices.errors import InputError as InputError
+from analogsim.evaluation import evaluate as evaluate
+from analogsim.hardware import Hardware as Hardware
+from analogsim.modes import digital as digital
+from analogsim.models import observe as observe
+from analogsim.presets import preset as preset
+from analogsim.presets import presets as presets
+from analogsim.prices import Prices as Prices
+
+_LAZY = ("convert", "devices", "energy", "linen", "nnx", "plot", "report", "training")
+
+try:
+    __version__ = importlib.metadata.version("analogsim-jax")
+except importlib.metadata.PackageNotFoundError:  # a checkout that is not installed
+    __version__ = "0+unknown"
+
+
+def __getattr__(name: str):
+    """Submodules load on first use, so that ``import analogsim`` stays fast."""
+    if name == "convert":
+        return importlib.import_module("analogsim.conversion").convert
+    if name in _LAZY:
+        return importlib.import_module(f"analogsim.{name}")
+    raise AttributeError(f"module 'analogsim' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_LAZY])

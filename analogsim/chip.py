@@ -1,0 +1,152 @@
+"""Chips: a model's weights on fabricated, programmed, ageing hardware.
+
+chip = program(model, variables, key, x)          # every cell written once, its drift drawn once
+chip.at("1 year").variables                       # what it holds a year later, for model.apply
+"""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import numpy as np
+
+from analogsim import tiles
+from analogsim.devices.errors import InputError, nearest
+from analogsim.devices.units import seconds
+from analogsim.models import bind, map_programmed, program_jit, program_many_jit, programmed_leaves
+
+COMPENSATIONS = ("none", "global")
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Chip:
+    """One fabricated and programmed instance of a model's hardware, read at one time. A pytree.
+
+    Attributes:
+      cells: the programmed tiles of every layer: each cell's own state, fixed for life.
+      readings: what the tiles hold at ``time_s``.
+      digital: the model's other variables (biases, normalisation, ranges); None for NNX, which keeps its own.
+      time_s: seconds after programming at which it is read.
+    """
+
+    cells: Any
+    readings: Any
+    digital: Any
+    time_s: Any
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        """What to pass to a Linen model: ``model.apply(chip.variables, x, rngs={"analog": key})``."""
+        if self.digital is None:
+            raise InputError("this chip belongs to an NNX model: use analogsim.nnx.on_chip(model, chip)")
+        return {**self.digital, "analog": self.readings}
+
+    def at(self, time: Any, compensation: str | None = None, read_noise: bool = True) -> "Chip":
+        """The same chip read at another time; times may come in any order, the cells' histories do not change.
+
+        Args:
+          time: time after programming: seconds, a traced number, or text such as ``"1 day"``.
+          compensation: drift compensation, ``"none"`` or ``"global"``; None takes the hardware's choice.
+          read_noise: False reads the expected values, without the noise of a read.
+
+        Raises:
+          InputError: for a negative time, or one later than the store's model has data for.
+        """
+        time_s = check_time(time, self.cells)
+        check_compensation(compensation)
+        readings = read(self.cells, time_s, compensation, read_noise)
+        return dataclasses.replace(self, readings=readings, time_s=time_s)
+
+
+def program(model: Any, variables: Any = None, key: Any = None, x: Any = None, **options: Any) -> Chip:
+    """Fabricate a chip for a model and write its weights: sampled once, then read at any time.
+
+    Args:
+      model: a Linen or NNX model with analog layers.
+      variables: a Linen model's variables; None for NNX.
+      key: one key is one chip; an array of keys ``[n_chips]`` gives a stack of chips, for ``jax.vmap``.
+      x: one input (an array, or a tuple for several), of which only the shape is used; not needed if ``variables``
+        come from ``calibrate``, and never for NNX.
+      **options: keyword arguments of the Linen model's call, for example ``train=False``.
+
+    Returns:
+      The chip, read right after programming.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from analogsim import preset
+      >>> from analogsim.linen import AnalogDense
+      >>> layer, x = AnalogDense(3, hardware=preset("pcm")), jnp.ones((2, 4))
+      >>> chip = program(layer, layer.init(jax.random.key(0), x), jax.random.key(1), x)
+      >>> layer.apply(chip.at("1 year").variables, x, rngs={"analog": jax.random.key(2)}).shape
+      (2, 3)
+    """
+    check_key(key)
+    bound = bind(model, variables, x, options)
+    cells = program_jit(bound, key) if key_shape(key) == () else program_many_jit(bound, key)
+    if not programmed_leaves(cells):
+        raise InputError("the model has no analog layer: build it with AnalogDense, or convert(model, hardware)")
+    check_finite(cells)
+    digital = getattr(bound, "variables", None)
+    return Chip(cells, read(cells, 0.0, None, True), digital, 0.0)
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3))
+def read(cells: Any, time_s: Any, compensation: str | None, read_noise: bool) -> Any:
+    """Readings of a tree of programmed tiles; stacks of chips or of scanned layers keep their leading axes."""
+
+    def one(programmed: tiles.Programmed) -> tiles.Reading:
+        def function(p: tiles.Programmed) -> tiles.Reading:
+            return p.read(time_s, compensation, read_noise)
+
+        for _ in range(programmed.scale.ndim - 4):
+            function = jax.vmap(function)
+        return function(programmed)
+
+    return map_programmed(one, cells)
+
+
+def check_key(key: Any) -> None:
+    """Refuse what is not a key, with the remedy."""
+    is_key = isinstance(key, jax.Array) and (
+        jax.numpy.issubdtype(key.dtype, jax.dtypes.prng_key) or key.dtype == np.uint32
+    )
+    if not is_key:
+        raise InputError(f"key = {key!r}: must be a random key, for example jax.random.key(0)")
+
+
+def key_shape(key: jax.Array) -> tuple[int, ...]:
+    """Leading shape of an array of keys; ``()`` for one key."""
+    return key.shape if jax.numpy.issubdtype(key.dtype, jax.dtypes.prng_key) else key.shape[:-1]
+
+
+def check_time(time: Any, cells: Any) -> Any:
+    """Seconds, checked against what the stores' models have data for."""
+    time_s = seconds(time, "time")
+    for path, programmed in programmed_leaves(cells):
+        limit = programmed.hardware.store.time_limit_s
+        if limit is not None and not isinstance(time_s, jax.core.Tracer) and np.any(np.asarray(time_s) > limit):
+            raise InputError(
+                f"time = {np.max(time_s):g}: layer {path} is on '{programmed.hardware.name}', whose model has data "
+                f"only from 0 to {limit:g} (unit: s after programming)"
+            )
+    return time_s
+
+
+def check_compensation(compensation: Any) -> None:
+    """Refuse an unknown compensation."""
+    if compensation is not None and compensation not in COMPENSATIONS:
+        known = ", ".join(COMPENSATIONS)
+        hint = nearest(str(compensation), COMPENSATIONS)
+        raise InputError(f"compensation = {compensation!r}: must be one of {known}; {hint}")
+
+
+def check_finite(cells: Any) -> None:
+    """Refuse weights that are NaN or infinite: their scale shows it."""
+    for path, programmed in programmed_leaves(cells):
+        if isinstance(programmed.scale, jax.core.Tracer):
+            return
+        if not np.all(np.isfinite(np.asarray(programmed.scale))):
+            raise InputError(f"layer {path}: its weights hold NaN or infinity; only finite numbers can be programmed")

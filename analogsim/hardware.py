@@ -1,0 +1,53 @@
+"""One immutable description of the machine a layer runs on: store, tile size, converters, energy parameters.
+
+Hardware is what a user passes to a layer. It is a pytree: every physical number in it may be swept or differentiated.
+"""
+
+from typing import Any
+
+from analogsim.converters import ADC, DAC
+from analogsim.devices.description import describe, description, field, static
+from analogsim.devices.digital import DigitalMemory
+from analogsim.devices.errors import InputError
+from analogsim.prices import Prices
+
+
+@description
+class Hardware:
+    """Analog hardware for a layer.
+
+    Example:
+      >>> hw = Hardware(store=DigitalMemory(bits=8), dac=DAC(bits=8))
+      >>> hw.replace(**{"dac.bits": 6}).dac.bits
+      6
+    """
+
+    name: str = static("custom", doc="for tables and messages")
+    store: Any = field(
+        factory=DigitalMemory, methods=("program", "read", "noise", "cost"), doc="what physically holds the weights"
+    )
+    rows: int = static(512, ge=1, le=65536, integer=True, doc="inputs of one tile")
+    columns: int = static(512, ge=1, le=65536, integer=True, doc="outputs of one tile")
+    dac: DAC | None = field(None, optional=True, methods=("bits",), doc="input converter; None drives exact values")
+    adc: ADC | None = field(None, optional=True, methods=("bits", "range"), doc="output converter; None reads exactly")
+    scaling: str = static(
+        "column", choices=("column", "tile"), doc="one digital scale a column of a tile, or one for the whole tile"
+    )
+    drift_compensation: str = static(
+        "none", choices=("none", "global"), doc="global: one digital factor a tile restores its mean readout"
+    )
+    training_time_s: Any = field(
+        1.0, unit="s", ge=0, le=1e12, doc="hardware-aware training reads its fresh chips this long after programming"
+    )
+    prices: Prices = field(factory=Prices, methods=("adc_energy_j",), doc="energy of every action")
+
+    def check(self) -> None:
+        limit = self.store.time_limit_s
+        if limit is not None and isinstance(self.training_time_s, float) and self.training_time_s > limit:
+            raise InputError(
+                f"Hardware.training_time_s = {self.training_time_s:g}: must be at most {limit:g}, "
+                f"the last time that the store's model has data for (unit: s)"
+            )
+
+    def __str__(self) -> str:
+        return describe(self)

@@ -1,0 +1,234 @@
+"""Analog layers for Flax NNX: the plain layers with their own matmul hook filled.
+
+    class MLP(nnx.Module):
+        def __init__(self, rngs):
+            self.hidden = AnalogLinear(64, 64, hardware=preset("pcm"), rngs=rngs)
+            self.out = AnalogLinear(64, 10, hardware=preset("pcm"), rngs=rngs)
+
+``AnalogLinear`` returns a ``flax.nnx.Linear``; its parameters are the digital model's. A layer runs in one of three
+modes, which ``nnx.view(model, mode="digital")`` or ``model.set_attributes(mode=...)`` selects: ``"train"`` (a fresh
+chip every call, the default), ``"chip"`` (the programmed chip that ``on_chip`` loads) and ``"digital"``. Noise comes
+from each layer's own stream, forked from ``rngs`` at construction; plain ``jax.jit`` does not advance NNX streams and
+would repeat the same noise every call, ``nnx.jit`` does.
+"""
+
+import math
+from typing import Any
+
+import jax
+from flax import nnx
+from jax import lax
+
+from analogsim import layer, modes, tiles
+from analogsim.devices.errors import InputError, nearest
+from analogsim.devices.random import stream
+from analogsim.hardware import Hardware
+from analogsim.operators import Convolution, MatrixProduct, Operator
+from analogsim.signal_path import Ranges
+
+MODES = ("train", "chip", "digital")
+
+
+@nnx.register_variable_name("analog")
+class Programmed(nnx.Variable):
+    """One layer's array on a chip, as it is read now."""
+
+
+@nnx.register_variable_name("ranges")
+class Range(nnx.Variable):
+    """One calibrated range of a layer."""
+
+
+def AnalogLinear(
+    in_features: int, out_features: int, *, hardware: Hardware | None, rngs: nnx.Rngs, **options: Any
+) -> nnx.Linear:
+    """``flax.nnx.Linear`` on analog hardware.
+
+    Args:
+      in_features, out_features: size of the kernel.
+      hardware: what the kernel is stored on, ``preset("pcm")``; None is the plain digital layer.
+      rngs: initialises the parameters exactly as ``nnx.Linear`` does, and seeds the layer's own noise stream.
+      **options: everything else that ``flax.nnx.Linear`` takes.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from flax import nnx
+      >>> from analogsim import preset
+      >>> layer = AnalogLinear(4, 3, hardware=preset("pcm"), rngs=nnx.Rngs(0))
+      >>> layer(jnp.ones((2, 4))).shape
+      (2, 3)
+    """
+    linear = nnx.Linear(in_features, out_features, rngs=rngs, **options)
+    if hardware is not None:
+        attach(linear, hardware, rngs=rngs)
+    return linear
+
+
+def AnalogConv(
+    in_features: int, out_features: int, kernel_size: Any, *, hardware: Hardware | None, rngs: nnx.Rngs, **options: Any
+) -> nnx.Conv:
+    """``flax.nnx.Conv`` on analog hardware; a convolution in groups is refused when it is called."""
+    conv = nnx.Conv(in_features, out_features, kernel_size, rngs=rngs, **options)
+    if hardware is not None:
+        attach(conv, hardware, rngs=rngs)
+    return conv
+
+
+def attach(module: nnx.Module, hardware: Hardware, *, rngs: nnx.Rngs | None = None) -> None:
+    """Fill the matmul hook of one ``nnx.Linear``, ``nnx.LinearGeneral`` or ``nnx.Conv`` in place."""
+    if not isinstance(hardware, Hardware):
+        raise InputError(f"hardware = {hardware!r}: must be a Hardware such as preset('pcm'), or None")
+    if isinstance(module, nnx.Conv):
+        module.conv_general_dilated = nnx.data(AnalogConvGeneralDilated(hardware, rngs=rngs))
+    elif isinstance(module, (nnx.Linear, nnx.LinearGeneral)):
+        module.dot_general = nnx.data(AnalogDotGeneral(hardware, rngs=rngs))
+    else:
+        raise InputError(f"{type(module).__name__} has no matmul hook; known: Linear, LinearGeneral, Conv")
+
+
+class AnalogOp(nnx.Module):
+    """State of a filled hook: hardware, mode, chip, ranges, noise stream."""
+
+    def __init__(self, hardware: Hardware, *, rngs: nnx.Rngs | None, mode: str = "train"):
+        self.hardware = nnx.data(hardware)
+        self.mode = _check_mode(mode)
+        self.path = ""
+        self.array = nnx.data(None)
+        self.input_range = nnx.data(None)
+        self.output_range = nnx.data(None)
+        # Forking from 'analog' alone would fail for rngs that have only 'params': Rngs falls back to its default.
+        self.stream = nnx.data(None if rngs is None else rngs["analog"].fork())
+
+    def set_view(self, mode: str | None = None):
+        """Where the product is computed.
+
+        Args:
+          mode: 'train' (a fresh chip each call), 'chip' (the loaded chip) or 'digital'.
+        """
+        self.mode = self.mode if mode is None else _check_mode(mode)
+
+    def _run(self, operator: Operator, x: jax.Array, kernel: jax.Array, precision: Any) -> jax.Array:
+        exact = self.mode == "digital"
+        reading = None
+        if self.mode == "chip":
+            if self.array is None:
+                raise InputError(
+                    f"layer {self.path or '?'}: mode 'chip' without a chip; load one with on_chip(model, chip)"
+                )
+            reading = self.array.get_value()
+        ranges = Ranges(*(r if r is None else r.get_value() for r in (self.input_range, self.output_range)))
+        draws = not exact and not isinstance(modes.current(), (modes.Digital, modes.Observing))
+        key = self.stream() if draws and self.stream is not None else None
+        return layer.forward(
+            self.hardware, operator, x, kernel,
+            path=self.path or "?", reading=reading, ranges=ranges, key=key, precision=precision, exact=exact,
+        )  # fmt: skip
+
+    def _refuse(self, other: dict[str, Any]) -> None:
+        for name, value in other.items():
+            if value is not None:
+                raise InputError(f"layer {self.path or '?'}: {name} = {value!r} is not supported on analog hardware")
+
+
+class AnalogDotGeneral(AnalogOp):
+    """Stands in for ``lax.dot_general``. Products of two activations stay digital: they hold no weight."""
+
+    def __call__(self, x, kernel, dimension_numbers, precision=None, **other):
+        (x_contract, kernel_contract), (batch, _) = dimension_numbers
+        if batch:
+            other = {k: v for k, v in other.items() if v is not None}
+            return lax.dot_general(x, kernel, dimension_numbers, precision=precision, **other)
+        self._refuse(other)
+        operator = MatrixProduct(tuple(x_contract), tuple(kernel_contract), x.ndim, kernel.shape)
+        return self._run(operator, x, kernel, precision)
+
+
+class AnalogConvGeneralDilated(AnalogOp):
+    """Stands in for ``lax.conv_general_dilated``."""
+
+    def __call__(
+        self, x, kernel, strides, padding, lhs_dilation=None, rhs_dilation=None,
+        dimension_numbers=None, feature_group_count=1, precision=None, **other,
+    ):  # fmt: skip
+        self._refuse(other)
+        if feature_group_count != 1:
+            raise InputError(
+                f"layer {self.path or '?'}: feature_group_count = {feature_group_count}: must be 1, convolutions in "
+                f"groups do not run on analog hardware; keep this layer digital (hardware=None)"
+            )
+        operator = Convolution(
+            tuple(strides), padding if isinstance(padding, str) else tuple(map(tuple, padding)),
+            None if lhs_dilation is None else tuple(lhs_dilation),
+            None if rhs_dilation is None else tuple(rhs_dilation),
+            dimension_numbers, tuple(kernel.shape[:-2]), kernel.shape[-2],
+        )  # fmt: skip
+        return self._run(operator, x, kernel, precision)
+
+
+def analog_ops(model: nnx.Module) -> dict[str, tuple[nnx.Module, AnalogOp]]:
+    """Every analog layer of a model with its filled hook, by the layer's path; each hook learns its path."""
+    found = {}
+    for path, module in nnx.iter_modules(model):
+        for hook in ("dot_general", "conv_general_dilated"):
+            op = getattr(module, hook, None)
+            if isinstance(op, AnalogOp):
+                op.path = "/".join(map(str, path)) or "(the model itself)"
+                found[op.path] = (module, op)
+    return found
+
+
+def kernel_matrix(module: Any) -> jax.Array:
+    """The kernel of a Linear, LinearGeneral or Conv as ``[n_in, n_out]``."""
+    kernel = module.kernel[...]
+    if isinstance(module, nnx.Linear):
+        return kernel
+    n_out = math.prod(kernel.shape[-1:]) if isinstance(module, nnx.Conv) else math.prod(module.out_features)
+    return kernel.reshape(-1, n_out)
+
+
+def program(model: nnx.Module, key: jax.Array) -> dict[str, tiles.Programmed]:
+    """Every analog layer's kernel written onto fresh tiles, by the layer's path."""
+    return {
+        path: tiles.program(op.hardware, kernel_matrix(module), stream(key, path))
+        for path, (module, op) in analog_ops(model).items()
+    }
+
+
+def load(model: nnx.Module, readings: dict[str, tiles.Reading], key: jax.Array | None = None) -> None:
+    """Put readings into the model's hooks, in place, and run them from now on; ``key`` restarts their noise streams."""
+    ops = analog_ops(model)
+    if readings.keys() != ops.keys():
+        raise InputError(f"the chip holds layers {sorted(readings)}, the model has {sorted(ops)}; program one for it")
+    for path, (_, op) in ops.items():
+        op.array = nnx.data(Programmed(readings[path]))
+        op.mode = "chip"
+        if key is not None:
+            op.stream = nnx.data(nnx.RngStream(stream(key, path), tag="analog"))
+
+
+def on_chip(model: nnx.Module, chip: Any, key: jax.Array | None = None) -> nnx.Module:
+    """A copy of the model whose analog layers run on a programmed chip, at the time the chip is read at.
+
+    Args:
+      model: the model that the chip was programmed for. It is left as it is.
+      chip: from ``analogsim.program(model, key=key)``, aged with ``chip.at("1 year")``.
+      key: noise of the reads from now on; None keeps the model's own streams.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from flax import nnx
+      >>> import analogsim
+      >>> layer = AnalogLinear(4, 3, hardware=analogsim.preset("pcm"), rngs=nnx.Rngs(0))
+      >>> chip = analogsim.program(layer, key=jax.random.key(1))
+      >>> on_chip(layer, chip.at("1 day"))(jnp.ones((2, 4))).shape
+      (2, 3)
+    """
+    copy = nnx.clone(model)
+    load(copy, chip.readings, key)
+    return copy
+
+
+def _check_mode(mode: str) -> str:
+    if mode not in MODES:
+        raise InputError(f"mode = {mode!r}: must be one of {', '.join(MODES)}; {nearest(str(mode), MODES)}")
+    return mode

@@ -1,0 +1,147 @@
+"""How a layer's inputs meet its weight matrix: a matrix product or a convolution.
+
+Both turn the kernel into one matrix ``[n_in, n_out]`` and multiply inputs with its tiles ``[R, C, rows, columns]``,
+giving one partial sum a tile, ``[..., R, C, columns]``. A convolution whose patch fits the rows of one tile runs as
+a convolution: quantising the image equals quantising its patches, and nothing is unfolded.
+"""
+
+import dataclasses
+import math
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from analogsim.tiles import cut_inputs
+
+
+class Operator(Protocol):
+    """What the signal path needs to know of a layer."""
+
+    def inputs(self, x: jax.Array) -> jax.Array:
+        """The layer's input in the operator's own layout."""
+        ...
+
+    def matrix(self, kernel: jax.Array) -> jax.Array:
+        """The kernel as ``[n_in, n_out]``."""
+        ...
+
+    def product(self, x: jax.Array, tiles: jax.Array, precision: Any) -> jax.Array:
+        """Partial sums ``[..., R, C, columns]`` of inputs with tiles ``[R, C, rows, columns]``."""
+        ...
+
+    def outputs(self, y: jax.Array) -> jax.Array:
+        """``[..., n_out]`` in the layer's output layout."""
+        ...
+
+    def example_axes(self, x: jax.Array) -> tuple[int, ...]:
+        """Axes of an input that one example (one input vector, one image) spans."""
+        ...
+
+    def vectors(self, x: jax.Array) -> int:
+        """How many matrix-vector products the input stands for."""
+        ...
+
+    def digital(self, x: jax.Array, kernel: jax.Array, precision: Any) -> jax.Array:
+        """The layer's exact result."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class MatrixProduct:
+    """``lax.dot_general`` without batch dimensions: the kernel's contracted axes are the matrix's rows."""
+
+    x_contract: tuple[int, ...]
+    kernel_contract: tuple[int, ...]
+    x_ndim: int
+    kernel_shape: tuple[int, ...]
+
+    @property
+    def _x_free(self) -> list[int]:
+        return [d for d in range(self.x_ndim) if d not in self.x_contract]
+
+    @property
+    def _kernel_free(self) -> list[int]:
+        return [d for d in range(len(self.kernel_shape)) if d not in self.kernel_contract]
+
+    def inputs(self, x):
+        moved = x.transpose(*self._x_free, *self.x_contract)
+        return moved.reshape(*moved.shape[: len(self._x_free)], -1)
+
+    def matrix(self, kernel):
+        n_in = math.prod(kernel.shape[d] for d in self.kernel_contract)
+        return kernel.transpose(*self.kernel_contract, *self._kernel_free).reshape(n_in, -1)
+
+    def product(self, x, tiles, precision):
+        r, c, _, columns = tiles.shape
+        if r == c == 1:
+            return jnp.matmul(x, tiles[0, 0], precision=precision)[..., None, None, :]
+        return jnp.einsum("...ri,rcio->...rco", cut_inputs(x, r), tiles, precision=precision)
+
+    def outputs(self, y):
+        return y.reshape(*y.shape[:-1], *(self.kernel_shape[d] for d in self._kernel_free))
+
+    def example_axes(self, x):
+        return (-1,)
+
+    def vectors(self, x):
+        return math.prod(x.shape[:-1])
+
+    def digital(self, x, kernel, precision):
+        dims = ((self.x_contract, self.kernel_contract), ((), ()))
+        return lax.dot_general(x, kernel, dims, precision=precision)
+
+
+@dataclasses.dataclass(frozen=True)
+class Convolution:
+    """``lax.conv_general_dilated`` with channels last and kernel ``[*window, n_channels, n_out]``."""
+
+    strides: tuple[int, ...]
+    padding: Any
+    input_dilation: tuple[int, ...] | None
+    kernel_dilation: tuple[int, ...] | None
+    dimension_numbers: Any
+    window: tuple[int, ...]
+    channels: int
+
+    def inputs(self, x):
+        return x
+
+    def matrix(self, kernel):
+        return kernel.reshape(-1, kernel.shape[-1])
+
+    def product(self, x, tiles, precision):
+        r, c, _, columns = tiles.shape
+        if r == 1:
+            kernel = tiles[0].transpose(1, 0, 2).reshape(*self.window, self.channels, c * columns)
+            y = self.digital(x, kernel, precision)
+            return y.reshape(*y.shape[:-1], 1, c, columns)
+        patches = cut_inputs(self._patches(x, precision), r)
+        return jnp.einsum("...ri,rcio->...rco", patches, tiles, precision=precision)
+
+    def _patches(self, x, precision):
+        """``[batch, *positions, n_in]`` with the rows in the matrix's order (window first, then channel)."""
+        patches = lax.conv_general_dilated_patches(
+            x, self.window, self.strides, self.padding, self.input_dilation, self.kernel_dilation,
+            dimension_numbers=self.dimension_numbers, precision=precision,
+        )  # fmt: skip
+        shape = patches.shape[:-1]
+        return patches.reshape(*shape, self.channels, -1).swapaxes(-1, -2).reshape(*shape, -1)
+
+    def outputs(self, y):
+        return y
+
+    def example_axes(self, x):
+        return tuple(range(1, x.ndim))
+
+    def vectors(self, x):
+        window = (*self.window, self.channels, 1)
+        kernel = jax.ShapeDtypeStruct(window, x.dtype)
+        return math.prod(jax.eval_shape(lambda a, k: self.digital(a, k, None), x, kernel).shape)
+
+    def digital(self, x, kernel, precision):
+        return lax.conv_general_dilated(
+            x, kernel, self.strides, self.padding, self.input_dilation, self.kernel_dilation,
+            dimension_numbers=self.dimension_numbers, precision=precision,
+        )  # fmt: skip

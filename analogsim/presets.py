@@ -1,0 +1,77 @@
+"""Named hardware, as data. ``preset("pcm")`` gives one, ``presets()`` lists them."""
+
+from typing import Any
+
+from analogsim.converters import ADC, DAC
+from analogsim.devices import PCM, Crossbar, DigitalMemory, ReRAM
+from analogsim.devices.errors import InputError, nearest
+from analogsim.prices import Prices
+from analogsim.hardware import Hardware
+
+_PRESETS = {
+    "ideal": (
+        "exact digital weights and no converters: equals the plain layer to rounding",
+        lambda: Hardware(name="ideal", rows=65536, columns=65536),
+    ),
+    "int8": (
+        "digital: weights and inputs rounded to 8 bits, one weight scale a column, exact accumulation",
+        lambda: Hardware(
+            name="int8",
+            store=DigitalMemory(bits=8),
+            rows=65536,
+            columns=65536,
+            dac=DAC(bits=8),
+            prices=Prices(mac_j=0.10e-12),
+        ),
+    ),
+    # Converters, range and output noise as in the standard evaluation of Rasch et al. 2023.
+    "pcm": (
+        "phase-change memory, differential pairs, 512 x 512 tiles, 8-bit converters, global drift compensation",
+        lambda: Hardware(
+            name="pcm",
+            store=Crossbar(cell=PCM()),
+            dac=DAC(bits=8),
+            adc=ADC(bits=8, range=10.0, noise=0.04),
+            drift_compensation="global",
+            prices=Prices(cell_write_j=1.5e-9),
+        ),
+    ),
+    # 256 x 256 arrays and a 0.5 V read as on the NeuRRAM chip; the write energy is the one derived for its cells.
+    "reram": (
+        "resistive RAM as on the NeuRRAM chip, differential pairs, 256 x 256 tiles, 8-bit converters; up to 2 days",
+        lambda: Hardware(
+            name="reram",
+            store=Crossbar(cell=ReRAM()),
+            rows=256,
+            columns=256,
+            dac=DAC(bits=8),
+            adc=ADC(bits=8, range=10.0, noise=0.04),
+            prices=Prices(read_voltage_v=0.5, cell_write_j=0.5e-9),
+        ),
+    ),
+}
+
+
+def presets() -> dict[str, str]:
+    """The names that ``preset`` knows, each with one line on what it is."""
+    return {name: text for name, (text, _) in _PRESETS.items()}
+
+
+def preset(name: str, **changes: Any) -> Hardware:
+    """Named hardware, optionally with fields changed by dotted name.
+
+    Args:
+      name: one of ``presets()``.
+      **changes: fields to replace, ``preset("pcm", **{"adc.bits": 6, "store.cell.read_noise": 0.0})``.
+
+    Raises:
+      InputError: for an unknown name or field (with the nearest known one) or a value out of range.
+
+    Example:
+      >>> preset("pcm", rows=256).rows
+      256
+    """
+    if name not in _PRESETS:
+        raise InputError(f"unknown preset {name!r}; {nearest(str(name), _PRESETS)} (known: {', '.join(_PRESETS)})")
+    hardware = _PRESETS[name][1]()
+    return hardware.replace(**changes) if changes else hardware

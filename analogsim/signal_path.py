@@ -1,0 +1,115 @@
+"""The one signal path: how an input becomes an output on analog hardware.
+
+    x -> / input range -> DAC -> store (+ read noise) -> + converter noise -> ADC, per tile
+      -> * column scale -> sum over tiles (digital) -> * input range -> y
+
+Training and inference, every store, Linen and NNX all pass here. Read noise is applied where it arrives: for noise
+independent from cell to cell and read to read, y = M x + sqrt(V x^2) xi has the exact mean and variance of a read that
+perturbs every cell, M and V being the cells' first two moments; its shape is Gaussian by the central limit theorem. It
+costs one more product and one Gaussian an output, instead of one Gaussian a cell and input vector.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from analogsim.converters import quantise
+from analogsim.devices.errors import InputError
+from analogsim.devices.random import normal, stream
+from analogsim.operators import Operator
+from analogsim.tiles import Reading
+
+_TINY = 1e-20  # added variance whose root is invisible; keeps the slope of sqrt finite where nothing is driven
+
+
+class Ranges(NamedTuple):
+    """A layer's calibrated ranges; None where not calibrated.
+
+    Attributes:
+      input: largest input that the DAC passes, in the units of x. None: each example's own largest value.
+      output: largest output that the ADC passes, in fully driven cells. None: the hardware's default.
+    """
+
+    input: Any = None
+    output: Any = None
+
+
+def is_random(reading: Reading) -> bool:
+    """Whether a product with this reading draws random numbers (so that a key is needed)."""
+    adc = reading.hardware.adc
+    return reading.variance is not None or (adc is not None and adc.noise is not None)
+
+
+def multiply(
+    reading: Reading,
+    x: jax.Array,
+    operator: Operator,
+    *,
+    key: jax.Array | None,
+    ranges: Ranges = Ranges(),
+    precision: Any = None,
+) -> jax.Array:
+    """Carry ``x`` through the hardware.
+
+    Args:
+      reading: what the tiles hold.
+      x: the layer's input, in the shape its operator takes (``[..., n_in]`` for a matrix, an image for a convolution).
+      operator: how inputs meet the matrix.
+      key: drives this call's noise; None only if nothing is random (``is_random``).
+      ranges: calibrated ranges.
+      precision: matmul precision; the highest by default, so that ideal hardware is exact on every backend.
+
+    Returns:
+      The output, in the dtype of ``x``. Sums and noise are carried in float32 (or float64 for float64 inputs).
+    """
+    hardware = reading.hardware
+    precision = lax.Precision.HIGHEST if precision is None else precision
+    wide = x.astype(jnp.promote_types(x.dtype, reading.mean.dtype))
+    bound = _input_range(hardware, wide, operator, ranges)
+    code = wide if bound is None else wide / bound
+    if hardware.dac is not None:
+        code = quantise(code, hardware.dac.bits, 1.0)
+
+    def product(inputs, tiles):
+        return operator.product(inputs, tiles.astype(inputs.dtype), precision)
+
+    y = product(code, reading.mean)
+    if is_random(reading):
+        if key is None:
+            raise InputError(
+                f"key = None: hardware '{hardware.name}' has read or converter noise and needs a random key"
+            )
+        spread = jnp.sqrt(jnp.maximum(_variance(reading, code, y, product), _TINY))
+        y = y + spread * normal(stream(key, "output noise"), y.shape, y.dtype)
+    if hardware.adc is not None:
+        y = quantise(y, hardware.adc.bits, hardware.adc.range if ranges.output is None else ranges.output)
+    y = jnp.sum(y * _column_scale(reading), axis=-3)  # digital accumulation over the tiles that share the inputs
+    y = y.reshape(*y.shape[:-2], -1)[..., : reading.n_out]
+    return (y if bound is None else y * bound).astype(x.dtype)
+
+
+def _input_range(hardware: Any, x: jax.Array, operator: Operator, ranges: Ranges) -> jax.Array | None:
+    if hardware.dac is None and hardware.adc is None:
+        return None  # nothing has a full scale: values pass as they are
+    if ranges.input is not None:
+        return jnp.asarray(ranges.input, x.dtype)
+    largest = jnp.max(jnp.abs(lax.stop_gradient(x)), axis=operator.example_axes(x), keepdims=True)
+    return jnp.where(largest > 0, largest, 1.0)
+
+
+def _variance(reading: Reading, code: jax.Array, y: jax.Array, product: Any) -> jax.Array:
+    # The noise does not steer the inputs: no gradient through x, and no transposed product of squares to pay for.
+    held = lax.stop_gradient(code)
+    total = jnp.zeros((), y.dtype)
+    if reading.variance is not None:
+        total = total + product(held**2, reading.variance)
+    if reading.hardware.adc is not None and reading.hardware.adc.noise is not None:
+        total = total + jnp.asarray(reading.hardware.adc.noise, y.dtype) ** 2
+    return total
+
+
+def _column_scale(reading: Reading) -> jax.Array:
+    """``[R, C, 1, columns or 1]`` as ``[R, C, columns or 1]``, to meet outputs ``[..., R, C, columns]``."""
+    return reading.scale[:, :, 0, :]

@@ -1,0 +1,20 @@
+"""The straight-through estimator: one value forward, the gradient of another backward.
+
+A converter's staircase has no useful derivative and a programmed cell has none with respect to the weight it was
+written from. Training therefore uses the value of what the hardware does and the slope of what it was meant to do
+(Y. Bengio et al., arXiv 1308.3432 (2013)).
+"""
+
+import jax
+
+
+@jax.custom_jvp
+def straight_through(intended: jax.Array, actual: jax.Array) -> jax.Array:
+    """``actual``, with the derivative of ``intended`` added to its own; the two have one shape and dtype."""
+    del intended
+    return actual
+
+
+@straight_through.defjvp
+def _slopes(primals, tangents):
+    return primals[1], tangents[0] + tangents[1]

@@ -1,0 +1,143 @@
+"""A weight matrix on tiles: cut, scaled, programmed, read.
+
+A matrix ``[n_in, n_out]`` becomes ``[R, C, rows, columns]``: R tiles share the inputs between them and C the outputs.
+The cut is even (784 inputs on 512-row tiles are twice 392, not 512 and 272), which wastes the fewest cells. Each
+column of a tile, or each tile, is normalised to [-1, 1] by a digital scale that the output is multiplied with again.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from analogsim.devices.random import stream
+from analogsim.hardware import Hardware
+from analogsim.straight_through import straight_through
+
+
+def grid(n_in: int, n_out: int, hardware: Hardware) -> tuple[int, int]:
+    """How many tiles hold an ``n_in`` x ``n_out`` matrix: (along the inputs, along the outputs)."""
+    return -(-n_in // hardware.rows), -(-n_out // hardware.columns)
+
+
+def cut(weights: jax.Array, tiles: tuple[int, int]) -> jax.Array:
+    """``[n_in, n_out]`` to ``[R, C, rows, columns]``; what a tile has too many is zero."""
+    (n_in, n_out), (r, c) = weights.shape, tiles
+    padded = jnp.pad(weights, ((0, -n_in % r), (0, -n_out % c)))
+    rows, columns = padded.shape[0] // r, padded.shape[1] // c
+    return padded.reshape(r, rows, c, columns).transpose(0, 2, 1, 3)
+
+
+def cut_inputs(x: jax.Array, r: int) -> jax.Array:
+    """``[..., n_in]`` to ``[..., R, rows]``, zero where a tile has more rows than inputs are left."""
+    padded = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, -x.shape[-1] % r)])
+    return padded.reshape(*x.shape[:-1], r, -1)
+
+
+def normalise(weights: jax.Array, hardware: Hardware) -> tuple[jax.Array, jax.Array]:
+    """Tiles of weights in [-1, 1], ``[R, C, rows, columns]``, and their scales ``[R, C, 1, columns or 1]``.
+
+    Only structure couples columns here, so the columns stay together (C = 1) in the arithmetic: cutting them would
+    change no number, as no store of this project yet lets one column disturb another. Counts use the true grid.
+    """
+    tiled = cut(weights, (grid(*weights.shape, hardware)[0], 1))
+    axes = (-2,) if hardware.scaling == "column" else (-2, -1)
+    largest = jnp.max(jnp.abs(tiled), axis=axes, keepdims=True)
+    scale = jnp.where(largest == 0, 1.0, largest)  # a NaN stays visible
+    return tiled / scale, scale
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """What the tiles of one matrix hold at one time, ready to be multiplied with.
+
+    Attributes:
+      hardware: what it is held by; its converters carry the product.
+      state: the stores' programmed states, for the noise of detection.
+      mean, variance: normalised weights and their read-to-read variance, ``[R, C, rows, columns]``.
+      scale: digital output scale, drift compensation included, ``[R, C, 1, columns or 1]``.
+      n_in, n_out: size of the matrix.
+    """
+
+    hardware: Hardware
+    state: Any
+    mean: jax.Array
+    variance: jax.Array | None
+    scale: jax.Array
+    n_in: int = dataclasses.field(metadata=dict(static=True))
+    n_out: int = dataclasses.field(metadata=dict(static=True))
+
+    def trained_by(self, weights: jax.Array) -> "Reading":
+        """The same reading, through which gradients reach ``weights`` as if they were multiplied with directly."""
+        intended = cut(weights, self.mean.shape[:2]) / lax.stop_gradient(self.scale)
+        intended = intended.astype(self.mean.dtype)
+        return dataclasses.replace(self, mean=straight_through(intended, self.mean))
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Programmed:
+    """One matrix as fabricated and written on tiles: every cell's own state, from which any time can be read.
+
+    Attributes:
+      hardware: what it was programmed on.
+      state: the stores' states, one a tile (leading axes ``[R, C]``).
+      scale: digital scale, ``[R, C, 1, columns or 1]``.
+      reference: mean absolute readout right after programming, ``[R, C, 1, 1]``, for drift compensation.
+      n_in, n_out: size of the matrix.
+    """
+
+    hardware: Hardware
+    state: Any
+    scale: jax.Array
+    reference: jax.Array
+    n_in: int = dataclasses.field(metadata=dict(static=True))
+    n_out: int = dataclasses.field(metadata=dict(static=True))
+
+    def read(self, time_s: Any, compensation: str | None = None, read_noise: bool = True) -> Reading:
+        """What the tiles hold ``time_s`` seconds after programming.
+
+        Global drift compensation multiplies each tile's outputs by mean|W(0)| / mean|W(t)|, both means over the tile's
+        readout (M. Le Gallo et al., IEEE Trans. Electron Devices 65, 4304 (2018), doi 10.1109/TED.2018.2865352). The
+        calibrating reads are taken as averaged until their own noise no longer counts.
+
+        Args:
+          time_s: seconds since programming.
+          compensation: ``"none"`` or ``"global"``; None takes the hardware's choice.
+          read_noise: False gives the expected readout, without the noise of a read.
+        """
+        moments = _over_tiles(lambda s: self.hardware.store.read(s, time_s))(self.state)
+        scale = self.scale
+        if (compensation or self.hardware.drift_compensation) == "global":
+            scale = scale * self.reference / jnp.maximum(_readout(moments.mean), 1e-4)
+        variance = moments.variance if read_noise else None
+        return Reading(self.hardware, self.state, moments.mean, variance, scale, self.n_in, self.n_out)
+
+
+def program(hardware: Hardware, weights: jax.Array, key: jax.Array | None) -> Programmed:
+    """Fabricate and write the tiles of one matrix ``[n_in, n_out]``. No gradient passes: see ``Reading.trained_by``."""
+    wide = jnp.promote_types(weights.dtype, jnp.float32)
+    tiled, scale = normalise(lax.stop_gradient(weights).astype(wide), hardware)
+    store = hardware.store
+    if key is None:
+        state = _over_tiles(lambda w: store.program(None, w))(tiled)
+    else:
+        n_tiles = tiled.shape[0] * tiled.shape[1]
+        if n_tiles == 1:  # the key as it is: no second vmap around a single tile
+            state = jax.tree.map(lambda a: a[None, None], store.program(stream(key, "tile 0"), tiled[0, 0]))
+        else:
+            keys = jnp.stack([stream(key, f"tile {i}") for i in range(n_tiles)]).reshape(tiled.shape[:2])
+            state = jax.vmap(jax.vmap(store.program))(keys, tiled)
+    fresh = _over_tiles(lambda s: store.read(s, 0.0))(state)
+    return Programmed(hardware, state, scale, _readout(fresh.mean), *weights.shape)
+
+
+def _readout(mean: jax.Array) -> jax.Array:
+    return jnp.mean(jnp.abs(mean), axis=(-2, -1), keepdims=True)
+
+
+def _over_tiles(function):
+    return jax.vmap(jax.vmap(function))

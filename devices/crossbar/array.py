@@ -1,0 +1,73 @@
+"""A crossbar as a weight store: a cell technology and a mapping.
+
+The product of the input voltages with the cells' conductances is summed by the bit lines (Ohm and Kirchhoff):
+I_j = sum_i V_i G_ij. With inputs and weights normalised to [-1, 1], y_j = sum_i x_i w_ij, and reading noise that is
+independent from cell to cell and from read to read gives y the variance sum_i x_i^2 Var(w_ij), exactly.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ..description import description, field
+from ..errors import InputError
+from ..protocol import Action, Moments
+from .mapping import Differential
+from .pcm import PCM
+
+
+@description
+class Crossbar:
+    """An array of memory cells without wire resistance.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> store = Crossbar(cell=PCM())
+      >>> state = store.program(jax.random.key(0), jnp.full((8, 4), 0.5))
+      >>> store.read(state, 3600.0).mean.shape
+      (8, 4)
+    """
+
+    cell: Any = field(factory=PCM, methods=("program", "read"), doc="the memory technology")
+    mapping: Any = field(
+        factory=Differential, methods=("conductances", "weights"), doc="how a weight becomes conductances"
+    )
+
+    def check(self) -> None:
+        g_min, g_max = self.cell.g_min, self.cell.g_max
+        if isinstance(g_min, float) and isinstance(g_max, float) and g_min >= g_max:
+            raise InputError(
+                f"{type(self.cell).__name__}.g_min = {g_min:g}: must be less than g_max = {g_max:g} (unit: S)"
+            )
+
+    @property
+    def time_limit_s(self) -> float | None:
+        """Last time for which the cell's model has data, seconds after programming."""
+        return self.cell.time_limit_s
+
+    def program(self, key: jax.Array | None, weights: jax.Array) -> Any:
+        """Write normalised weights ``[n_in, n_out]``; returns both cells of every pair."""
+        if key is None:
+            raise InputError("key = None: programming a crossbar draws random numbers, pass a key (jax.random.key(0))")
+        return self.cell.program(key, self.mapping.conductances(weights, self.cell.g_min, self.cell.g_max))
+
+    def read(self, state: Any, time_s: Any, key: jax.Array | None = None) -> Moments:
+        """Normalised weights at ``time_s``: mean and variance over reads, or one sampled read if a key is given."""
+        return self.mapping.weights(self.cell.read(state, time_s, key), self.cell.g_min, self.cell.g_max)
+
+    def noise(self, x: jax.Array, y: jax.Array, state: Any) -> None:
+        """A crossbar's lines add no noise of their own; amplifiers and converters belong to the ADC."""
+        return None
+
+    def cost(self, weights: jax.Array, mean_square_input: Any) -> tuple[Action, ...]:
+        """Siemens that the squared read voltage is applied to, summed over cells, for amplitude-coded inputs.
+
+        Energy of a read is sum_ij G_ij V_i^2 t, and V_i = x_i V_max, so the price is per siemens at full voltage.
+        """
+        targets = self.mapping.conductances(weights, self.cell.g_min, self.cell.g_max)
+        return (Action("cell read", jnp.sum(targets) * mean_square_input, "S"),)
+
+    def cells(self, n_in: int, n_out: int) -> int:
+        """Number of physical cells."""
+        return self.mapping.cells(n_in, n_out)

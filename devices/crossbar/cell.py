@@ -1,0 +1,45 @@
+"""What a memory cell promises to the array, and the statistics of a conductance that cannot be negative.
+
+A read that fluctuates as a Gaussian around g with spread s, cut off at zero because a conductance cannot be negative,
+has, with a = g/s, the normal density phi and the normal distribution Phi,
+
+    mean     = s (a + e)                         e = phi(a) - a Phi(-a)
+    variance = s^2 (1 - Phi(-a) - a e - e^2)
+
+These are the textbook censored-Gaussian moments, written so that nothing cancels when s << g.
+"""
+
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.stats import norm
+
+from ..protocol import Moments
+
+
+class Cell(Protocol):
+    """One memory technology: a frozen pytree. Conductances are in siemens, times in seconds after programming."""
+
+    g_min: Any
+    g_max: Any
+    time_limit_s: float | None
+
+    def program(self, key: jax.Array, target: jax.Array) -> Any:
+        """Write every cell to its target conductance (any shape); returns the cells' state."""
+        ...
+
+    def read(self, state: Any, time_s: Any, key: jax.Array | None = None) -> Moments:
+        """Mean (S) and variance (S^2) of every cell over reads at ``time_s``, or one sampled read if a key is given."""
+        ...
+
+
+def non_negative(mean: jax.Array, sigma: jax.Array) -> Moments:
+    """Exact moments of max(N(mean, sigma^2), 0) for mean >= 0 and sigma >= 0; see the module's docstring."""
+    tiny = np.float32(1e-30)
+    # Beyond 30 sigma the cut-off is invisible; the clip keeps mean/sigma finite where sigma is zero.
+    a = jnp.minimum(mean / jnp.maximum(sigma, tiny), 30.0)
+    below = norm.cdf(-a)
+    e = norm.pdf(a) - a * below
+    return Moments(mean + sigma * e, sigma**2 * (1 - below - a * e - e**2))

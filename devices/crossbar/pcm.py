@@ -1,0 +1,108 @@
+"""Phase-change memory: the published statistical model of IBM's doped-GST mushroom cells (90 nm).
+
+With x = g/g_max, times in seconds after programming and conductances in siemens,
+
+    programming   g_P = max(g_T + sigma_P(x_T) xi, 0)      sigma_P = (c0 + c1 x + c2 x^2) g_max / 25 uS
+    drift         g_D(t) = g_P ((t + t0)/t0)^(-nu)         nu = |mu(x_P) + sigma(x_P) xi|, one value a cell, fixed
+    1/f noise     sigma_R(t) = g_D Q sqrt(ln((t + t0 + t_read)/(2 t_read)))      Q = min(0.0088/x_T^0.65, 0.2)
+
+Sources: S. R. Nandakumar et al., "Phase-change memory models for deep learning training and inference", ICECS 2019,
+doi 10.1109/ICECS46596.2019.8964852; V. Joshi et al., Nat. Commun. 11, 2473 (2020), doi 10.1038/s41467-020-16108-9.
+The drift exponent follows the conductance that was reached, the 1/f amplitude the one that was aimed at.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ..description import description, field
+from ..protocol import Moments
+from ..random import normal, stream
+from .cell import non_negative
+
+_JOSHI = "Joshi et al., Nat. Commun. 11, 2473 (2020), doi 10.1038/s41467-020-16108-9"
+_NANDAKUMAR = "Nandakumar et al., ICECS 2019, doi 10.1109/ICECS46596.2019.8964852"
+_REFERENCE_G_MAX = 25e-6  # the conductance that the published polynomial is normalised to, S
+_FLOOR = 1e-7  # smallest x whose logarithm is taken: a cell in full RESET
+
+
+class PCMState(NamedTuple):
+    """Every cell's own history: what was written, how fast it drifts, how loudly it fluctuates."""
+
+    conductance: jax.Array  #: reached right after programming, S
+    drift_exponent: jax.Array  #: nu, dimensionless
+    read_noise: jax.Array  #: Q, dimensionless
+
+
+@description
+class PCM:
+    """A phase-change cell. Every number of the published fit is a field; see the module for the equations.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> cell = PCM()
+      >>> state = cell.program(jax.random.key(0), jnp.full((1000,), 20e-6))
+      >>> day = cell.read(state, 86400.0)
+      >>> bool(day.mean.mean() < state.conductance.mean())
+      True
+    """
+
+    g_max: Any = field(25e-6, unit="S", gt=0, le=1e-3, doc="largest programmed conductance", source=_JOSHI)
+    g_min: Any = field(0.0, unit="S", ge=0, le=1e-3, doc="conductance of a weight of zero", source=_JOSHI)
+    programming_noise: Any = field(1.0, ge=0, le=100, doc="multiplies the published programming spread")
+    programming_sigma: Any = field(
+        (0.26348e-6, 1.9650e-6, -1.1731e-6),
+        unit="S",
+        ge=-1e-3,
+        le=1e-3,
+        doc="programming spread at g_max 25 uS: coefficients of 1, x, x^2",
+        source=_JOSHI,
+    )
+    drift_reference_s: Any = field(20.0, unit="s", gt=0, le=1e6, doc="t0, when drift starts to count", source=_JOSHI)
+    drift_mean: Any = field((0.0244, -0.0155), ge=-1, le=1, doc="mean of nu: 1, ln x", source=_JOSHI)
+    drift_mean_range: Any = field((0.049, 0.1), ge=0, le=1, doc="mean of nu is clipped to this", source=_JOSHI)
+    drift_spread: Any = field((-0.0059, -0.0125), ge=-1, le=1, doc="spread of nu: 1, ln x", source=_JOSHI)
+    drift_spread_range: Any = field((0.008, 0.045), ge=0, le=1, doc="spread of nu is clipped to this", source=_JOSHI)
+    drift: Any = field(1.0, ge=0, le=100, doc="multiplies every drift exponent; 0 stops drift")
+    read_noise: Any = field(1.0, ge=0, le=100, doc="multiplies the published 1/f amplitude")
+    read_noise_fit: Any = field(
+        (0.0088, 0.65, 0.2),
+        ge=0,
+        le=10,
+        doc="Q = min(first / x^second, third)",
+        source=_NANDAKUMAR,
+    )
+    read_time_s: Any = field(250e-9, unit="s", gt=0, le=1, doc="duration of one read", source=_NANDAKUMAR)
+
+    time_limit_s = None
+
+    def program(self, key: jax.Array, target: jax.Array) -> PCMState:
+        """Write to ``target`` (S, any shape)."""
+        x = target / self.g_max
+        c0, c1, c2 = self.programming_sigma
+        sigma = jnp.maximum(c0 + c1 * x + c2 * x**2, 0.0) * (self.g_max / _REFERENCE_G_MAX) * self.programming_noise
+        xi = normal(stream(key, "programming noise"), target.shape, target.dtype)
+        conductance = jnp.maximum(target + sigma * xi, 0.0)
+        amplitude, power, ceiling = self.read_noise_fit
+        # x^power reaches the ceiling long before x = 1e-7, so the floor only keeps the power's gradient finite.
+        read_noise = self.read_noise * jnp.minimum(amplitude / jnp.maximum(x, _FLOOR) ** power, ceiling)
+        return PCMState(conductance, self._drift_exponent(key, conductance), read_noise)
+
+    def _drift_exponent(self, key: jax.Array, conductance: jax.Array) -> jax.Array:
+        log_x = jnp.log(jnp.maximum(conductance / self.g_max, _FLOOR))
+        mean = jnp.clip(self.drift_mean[0] + self.drift_mean[1] * log_x, *self.drift_mean_range)
+        spread = jnp.clip(self.drift_spread[0] + self.drift_spread[1] * log_x, *self.drift_spread_range)
+        xi = normal(stream(key, "drift exponent"), conductance.shape, conductance.dtype)
+        return jnp.abs(mean + spread * xi) * self.drift
+
+    def read(self, state: PCMState, time_s: Any, key: jax.Array | None = None) -> Moments:
+        """Conductances (S) ``time_s`` after programming; the 1/f spread grows as sqrt(ln t)."""
+        since = jnp.asarray(time_s, state.conductance.dtype) + self.drift_reference_s
+        drifted = state.conductance * (since / self.drift_reference_s) ** -state.drift_exponent
+        decades = jnp.log((since + self.read_time_s) / (2 * self.read_time_s))
+        sigma = drifted * state.read_noise * jnp.sqrt(decades)
+        if key is None:
+            return non_negative(drifted, sigma)
+        xi = normal(stream(key, "read noise"), drifted.shape, drifted.dtype)
+        return Moments(jnp.maximum(drifted + sigma * xi, 0.0))

@@ -1,0 +1,91 @@
+"""Resistive RAM: the write-verified cells of the NeuRRAM chip, which relax in the hours after programming.
+
+With x = g / 40 uS, each cell keeps one Gaussian deviate xi for life and deviates from its target by
+
+    g(t) = max(g_T + sigma(x, t) xi, 0)         sigma(x, t) = sum_k c_k(t) x^k     (k = 0..4)
+
+The coefficients were measured 1 s, 1 day and 2 days after programming. Between these times sigma is interpolated
+linearly in log t; before 1 s the value at 1 s is used; after 2 days there is no data and reading is refused.
+
+Source: W. Wan et al., Nature 608, 504 (2022), doi 10.1038/s41586-022-04992-8 (extended data, as polynomials).
+Read-to-read fluctuation is not part of the published fit and is therefore not modelled.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ..description import description, field
+from ..protocol import Moments
+from ..random import normal, stream
+
+_WAN = "Wan et al., Nature 608, 504 (2022), doi 10.1038/s41586-022-04992-8"
+_REFERENCE_G_MAX = 40e-6  # S, what the published polynomial's x is normalised to
+_TIMES_S = (1.0, 86400.0, 172800.0)
+
+
+class ReRAMState(NamedTuple):
+    """What was aimed at, and each cell's own deviate."""
+
+    target: jax.Array  #: S
+    deviate: jax.Array  #: standard Gaussian, dimensionless
+
+
+@description
+class ReRAM:
+    """A filamentary HfOx cell with relaxation; see the module for the equation.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> cell = ReRAM()
+      >>> state = cell.program(jax.random.key(0), jnp.full((4,), 20e-6))
+      >>> cell.read(state, 1.0).mean.shape
+      (4,)
+    """
+
+    g_max: Any = field(40e-6, unit="S", gt=0, le=40e-6, doc="largest programmed conductance", source=_WAN)
+    g_min: Any = field(0.0, unit="S", ge=0, le=40e-6, doc="conductance of a weight of zero", source=_WAN)
+    programming_noise: Any = field(1.0, ge=0, le=100, doc="multiplies the published spread at every time")
+    sigma_1s: Any = field(
+        (0.348e-6, 16.030e-6, -43.853e-6, 45.393e-6, -16.815e-6),
+        unit="S", ge=-1e-3, le=1e-3, doc="spread 1 s after programming: coefficients of x^0..x^4", source=_WAN,
+    )  # fmt: skip
+    sigma_1day: Any = field(
+        (0.701e-6, 22.086e-6, -50.773e-6, 47.095e-6, -16.458e-6),
+        unit="S", ge=-1e-3, le=1e-3, doc="spread after 1 day", source=_WAN,
+    )  # fmt: skip
+    sigma_2days: Any = field(
+        (0.782e-6, 20.274e-6, -43.507e-6, 37.062e-6, -11.934e-6),
+        unit="S", ge=-1e-3, le=1e-3, doc="spread after 2 days", source=_WAN,
+    )  # fmt: skip
+
+    time_limit_s = _TIMES_S[-1]
+
+    def program(self, key: jax.Array, target: jax.Array) -> ReRAMState:
+        """Write to ``target`` (S, any shape)."""
+        return ReRAMState(target, normal(stream(key, "programming noise"), target.shape, target.dtype))
+
+    def read(self, state: ReRAMState, time_s: Any, key: jax.Array | None = None) -> Moments:
+        """Conductances (S) at ``time_s``; reading is noiseless in this model, so the key changes nothing."""
+        del key
+        sigma = self.programming_noise * self.spread(state.target, time_s)
+        return Moments(jnp.maximum(state.target + sigma * state.deviate, 0.0))
+
+    def spread(self, target: jax.Array, time_s: Any) -> jax.Array:
+        """sigma(g, t) in siemens for targets in siemens."""
+        x = target / _REFERENCE_G_MAX
+        measured = jnp.stack([_polynomial(c, x) for c in (self.sigma_1s, self.sigma_1day, self.sigma_2days)])
+        log_times = jnp.log(jnp.asarray(_TIMES_S, target.dtype))
+        log_t = jnp.clip(jnp.log(jnp.maximum(jnp.asarray(time_s, target.dtype), 1e-9)), log_times[0], log_times[-1])
+        # Triangular weights: linear interpolation in log t, and still a smooth function of the coefficients.
+        first = jnp.clip((log_times[1] - log_t) / (log_times[1] - log_times[0]), 0.0, 1.0)
+        last = jnp.clip((log_t - log_times[1]) / (log_times[2] - log_times[1]), 0.0, 1.0)
+        return first * measured[0] + (1 - first - last) * measured[1] + last * measured[2]
+
+
+def _polynomial(coefficients: Any, x: jax.Array) -> jax.Array:
+    value = jnp.zeros_like(x)
+    for c in reversed(coefficients):
+        value = value * x + c
+    return jnp.maximum(value, 0.0)

@@ -1,0 +1,270 @@
+"""Frozen, validated hardware descriptions that are JAX pytrees.
+
+A description is a keyword-only frozen dataclass. Its physical numbers are pytree leaves, so they may be
+traced: swept under ``jax.vmap``, differentiated under ``jax.grad``, without a recompilation. What chooses the
+program (sizes, schemes) is static. Values are checked when a description is built, never while tracing.
+
+    @description
+    class Wire:
+        resistance: float = field(2.93, unit="ohm", ge=0, doc="resistance of one segment")
+        sides: int = static(1, choices=(1, 2), doc="driven from one side or from both")
+
+    Wire(resistance="3 ohm")          # strings are read in the field's unit
+    Wire(resistence=3)                # InputError: Wire has no field 'resistence'; did you mean 'resistance'?
+    Wire(resistance=-1)               # InputError: Wire.resistance = -1.0: must be at least 0 (unit: ohm)
+"""
+
+import dataclasses
+import numbers
+from typing import Any, TypeVar, dataclass_transform
+
+import jax
+import numpy as np
+
+from .errors import InputError, nearest
+from .units import parse, show
+
+T = TypeVar("T")
+_MISSING: Any = dataclasses.MISSING
+
+
+def field(
+    default: Any = _MISSING,
+    *,
+    factory: Any = _MISSING,
+    unit: str = "",
+    gt: float | None = None,
+    ge: float | None = None,
+    lt: float | None = None,
+    le: float | None = None,
+    integer: bool = False,
+    optional: bool = False,
+    methods: tuple[str, ...] = (),
+    doc: str = "",
+    source: str = "",
+) -> Any:
+    """A physical quantity (a pytree leaf), or a description within a description.
+
+    Args:
+      default: value where the user gives none.
+      factory: a function that makes the default, for nested descriptions.
+      unit: SI unit, shown in messages and read from strings.
+      gt, ge, lt, le: allowed range (exclusive or inclusive).
+      integer: whether only whole numbers are allowed.
+      optional: whether None (the effect is absent) is allowed.
+      methods: for a nested description, what it must be able to do.
+      doc: one line that says what it is.
+      source: where the default value comes from.
+    """
+    meta = dict(kind="leaf", unit=unit, gt=gt, ge=ge, lt=lt, le=le, integer=integer)
+    meta |= dict(optional=optional, methods=methods, choices=None, doc=doc, source=source)
+    return dataclasses.field(default=default, default_factory=factory, metadata=meta)
+
+
+def static(
+    default: Any = _MISSING,
+    *,
+    choices: tuple | None = None,
+    ge: float | None = None,
+    le: float | None = None,
+    integer: bool = False,
+    doc: str = "",
+    source: str = "",
+) -> Any:
+    """Structure: a hashable value that selects the compiled program (a size, a scheme, a name)."""
+    meta = dict(kind="static", unit="", gt=None, ge=ge, lt=None, le=le, integer=integer)
+    meta |= dict(optional=False, choices=choices, text=isinstance(default, str), doc=doc, source=source)
+    return dataclasses.field(default=default, metadata=meta)
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field, static))
+def description(cls: type[T]) -> type[T]:
+    """Make ``cls`` a frozen, keyword-only, validated dataclass and a pytree. See the module's docstring.
+
+    A class may define ``check(self)`` for rules that join several fields; it runs after the fields' own checks.
+    """
+    cls.__post_init__ = _validate  # type: ignore[attr-defined]
+    cls.__repr__ = _repr  # type: ignore[method-assign, assignment]
+    cls.replace = _replace  # type: ignore[attr-defined]
+    data: Any = dataclasses.dataclass(frozen=True, kw_only=True, repr=False)(cls)
+    fields = dataclasses.fields(data)
+    names = {f.name for f in fields}
+    plain_init = data.__init__
+
+    def checked_init(self, **values):
+        for name in values.keys() - names:
+            raise InputError(f"{cls.__name__} has no field '{name}'; {nearest(name, names)}")
+        missing = [f.name for f in fields if _required(f) and f.name not in values]
+        if missing:
+            raise InputError(f"{cls.__name__} needs a value for '{missing[0]}'")
+        plain_init(self, **values)
+
+    data.__init__ = checked_init
+    _register(data, fields)
+    return data
+
+
+def _required(f: dataclasses.Field) -> bool:
+    return f.default is _MISSING and f.default_factory is _MISSING
+
+
+def _register(cls: type, fields: tuple) -> None:
+    leaves = tuple(f.name for f in fields if f.metadata.get("kind") != "static")
+    statics = tuple(f.name for f in fields if f.metadata.get("kind") == "static")
+
+    def flatten_with_keys(self):
+        children = [(jax.tree_util.GetAttrKey(n), getattr(self, n)) for n in leaves]
+        return children, tuple(getattr(self, n) for n in statics)
+
+    def flatten(self):
+        return [getattr(self, n) for n in leaves], tuple(getattr(self, n) for n in statics)
+
+    def unflatten(aux, children):
+        # Bypasses __init__: inside JAX the leaves may be tracers, stacks or placeholders, which are not values to check.
+        self = object.__new__(cls)
+        for name, value in zip(leaves + statics, (*children, *aux), strict=True):
+            object.__setattr__(self, name, value)
+        return self
+
+    jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
+
+
+def _validate(self: Any) -> None:
+    for f in dataclasses.fields(self):
+        value = check_value(getattr(self, f.name), f"{type(self).__name__}.{f.name}", f.metadata)
+        object.__setattr__(self, f.name, value)
+    if hasattr(self, "check"):
+        self.check()
+
+
+def check_value(value: Any, where: str, rule: Any) -> Any:
+    """``value`` in canonical form, or an InputError that names the field, the value, the range and the unit."""
+    if rule.get("choices") is not None:
+        if value not in rule["choices"]:
+            allowed = ", ".join(map(repr, rule["choices"]))
+            raise InputError(f"{where} = {value!r}: must be one of {allowed}")
+        return value
+    if value is None and rule.get("optional"):
+        return None
+    if rule.get("methods"):
+        if not all(hasattr(value, m) for m in rule["methods"]) or isinstance(value, type):
+            raise InputError(f"{where} = {value!r}: must be a description that has {', '.join(rule['methods'])}")
+        return value
+    if rule.get("text"):
+        if not isinstance(value, str):
+            raise InputError(f"{where} = {value!r}: must be a text")
+        return value
+    numeric = any(rule.get(b) is not None for b in ("gt", "ge", "lt", "le")) or rule.get("integer")
+    if not numeric:
+        return value
+    if isinstance(value, str):
+        value = parse(value, rule.get("unit", ""), where)
+    if isinstance(value, tuple):
+        return tuple(check_value(v, where, rule) for v in value)
+    concrete = _concrete(value, where, rule)
+    if concrete is None:  # a tracer: its value is not known yet
+        return value
+    bad = concrete[~_allowed(concrete, rule)]
+    if bad.size:
+        raise InputError(f"{where} = {bad.flat[0]:.6g}: must be {_range(rule)}{_unit(rule)}")
+    if isinstance(value, numbers.Real):  # one type a field, so that equal values share a compilation
+        return int(value) if rule.get("integer") else float(value)
+    return value
+
+
+def _concrete(value: Any, where: str, rule: Any) -> np.ndarray | None:
+    if isinstance(value, jax.core.Tracer):
+        return None
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (numbers.Real, np.ndarray, jax.Array)):
+        kind = "a whole number" if rule.get("integer") else "a number"
+        raise InputError(f"{where} = {value!r}: must be {kind}, {_range(rule)}{_unit(rule)}")
+    return np.atleast_1d(np.asarray(value, dtype=np.float64))
+
+
+def _allowed(v: np.ndarray, rule: Any) -> np.ndarray:
+    ok = np.isfinite(v)
+    for bound, compare in (("gt", np.greater), ("ge", np.greater_equal), ("lt", np.less), ("le", np.less_equal)):
+        if rule.get(bound) is not None:
+            ok &= compare(v, rule[bound])
+    return ok & (v == np.round(v)) if rule.get("integer") else ok
+
+
+def _range(rule: Any) -> str:
+    words = [
+        f"{word} {rule[bound]:g}"
+        for bound, word in (("gt", "greater than"), ("ge", "at least"), ("lt", "less than"), ("le", "at most"))
+        if rule.get(bound) is not None
+    ]
+    whole = ["a whole number"] if rule.get("integer") else ["finite"] if not words else []
+    return " and ".join(whole + words)
+
+
+def _unit(rule: Any) -> str:
+    return f" (unit: {rule['unit']})" if rule.get("unit") else ""
+
+
+def _replace(self: Any, **changes: Any) -> Any:
+    """A copy with some fields changed; nested fields by dotted name: ``hw.replace(**{"store.cell.g_max": 2e-5})``."""
+    nested: dict[str, dict[str, Any]] = {}
+    direct: dict[str, Any] = {}
+    for name, value in changes.items():
+        head, _, rest = name.partition(".")
+        if rest:
+            nested.setdefault(head, {})[rest] = value
+        else:
+            direct[head] = value
+    names = [f.name for f in dataclasses.fields(self)]
+    for head, inner in nested.items():
+        if head not in names:
+            raise InputError(f"{type(self).__name__} has no field '{head}'; {nearest(head, names)}")
+        base = direct.get(head, getattr(self, head))
+        if not hasattr(base, "replace") or not dataclasses.is_dataclass(base):
+            raise InputError(
+                f"{type(self).__name__}.{head} = {base!r} has no fields of its own (asked: {next(iter(inner))})"
+            )
+        direct[head] = base.replace(**inner)
+    return type(self)(**{n: getattr(self, n) for n in names} | direct)
+
+
+def _repr(self: Any) -> str:
+    """Only what differs from the defaults: short, and it can be pasted back."""
+    parts = []
+    for f in dataclasses.fields(self):
+        value = getattr(self, f.name)
+        default = f.default if f.default is not _MISSING else None
+        if f.default_factory is not _MISSING:
+            default = f.default_factory()
+        if _required(f) or not _same(value, default):
+            parts.append(f"{f.name}={value!r}")
+    return f"{type(self).__name__}({', '.join(parts)})"
+
+
+def _same(a: Any, b: Any) -> bool:
+    try:
+        return type(a) is type(b) and bool(a == b)
+    except Exception:  # arrays and tracers do not compare to one truth value
+        return False
+
+
+def describe(item: Any, indent: int = 0) -> str:
+    """A description as indented text, every field with its value, unit and meaning."""
+    pad = "  " * indent
+    lines = [f"{pad}{type(item).__name__}"] if indent == 0 else []
+    for f in dataclasses.fields(item):
+        value, doc = getattr(item, f.name), f.metadata.get("doc", "")
+        if dataclasses.is_dataclass(value):
+            lines.append(f"{pad}  {f.name}: {type(value).__name__}")
+            lines.append(describe(value, indent + 1))
+        else:
+            lines.append(
+                f"{pad}  {f.name} = {_pretty(value, f.metadata.get('unit', ''))}" + (f"   {doc}" if doc else "")
+            )
+    return "\n".join(line for line in lines if line)
+
+
+def _pretty(value: Any, unit: str) -> str:
+    if isinstance(value, tuple):
+        return "(" + ", ".join(_pretty(v, unit) for v in value) + ")"
+    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+        return show(float(value), unit, digits=4)
+    return repr(value)

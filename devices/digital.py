@@ -1,0 +1,56 @@
+"""Digital memory as a weight store: exact, or rounded to a number of bits.
+
+With b bits, weights normalised to [-1, 1] are rounded to the nearest of 2^b - 1 levels k/(2^(b-1) - 1), symmetric
+about zero, so that zero is exact. It holds them for ever and reads them without noise.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from .description import description, field
+from .protocol import Action, Moments
+
+
+@description
+class DigitalMemory:
+    """Weights in SRAM. ``bits=None`` keeps them exactly (the ideal reference).
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> store = DigitalMemory(bits=3)
+      >>> store.read(store.program(None, jnp.array([[0.4, -1.0]])), 0.0).mean.round(4).tolist()
+      [[0.33329999446868896, -1.0]]
+    """
+
+    bits: Any = field(None, ge=2, le=24, integer=True, optional=True, doc="bits a weight, sign included; None is exact")
+
+    time_limit_s = None
+
+    def program(self, key: jax.Array | None, weights: jax.Array) -> jax.Array:
+        """Round and store ``[n_in, n_out]``; no randomness, the key may be None."""
+        del key
+        if self.bits is None:
+            return weights
+        levels = jnp.exp2(jnp.asarray(self.bits, weights.dtype) - 1) - 1
+        return jnp.round(weights * levels) / levels
+
+    def read(self, state: jax.Array, time_s: Any, key: jax.Array | None = None) -> Moments:
+        """What was stored, at any time."""
+        del time_s, key
+        return Moments(state)
+
+    def noise(self, x: jax.Array, y: jax.Array, state: Any) -> None:
+        """Digital arithmetic adds none."""
+        return None
+
+    def cost(self, weights: jax.Array, mean_square_input: Any) -> tuple[Action, ...]:
+        """One multiply-accumulate a weight, and the weight fetched from SRAM once a vector."""
+        del mean_square_input
+        word_bytes = 4.0 if self.bits is None else self.bits / 8
+        return (Action("mac", weights.size, "MAC"), Action("weight fetch", weights.size * word_bytes, "B"))
+
+    def cells(self, n_in: int, n_out: int) -> int:
+        """Words of memory."""
+        return n_in * n_out
