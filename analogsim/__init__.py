@@ -26,8 +26,8 @@ from analogsim.converters import DAC as DAC
 from analogsim.devices.errors import InputError as InputError
 from analogsim.evaluation import evaluate as evaluate
 from analogsim.hardware import Hardware as Hardware
-from analogsim.modes import digital as digital
 from analogsim.models import observe as observe
+from analogsim.modes import digital as digital
 from analogsim.presets import preset as preset
 from analogsim.presets import presets as presets
 from analogsim.prices import Prices as Prices

@@ -124,7 +124,7 @@ def key_shape(key: jax.Array) -> tuple[int, ...]:
 
 def check_time(time: Any, cells: Any) -> Any:
     """Seconds, checked against what the stores' models have data for."""
-    time_s = seconds(time, "time")
+    time_s: Any = seconds(time, "time")
     for path, programmed in programmed_leaves(cells):
         limit = programmed.hardware.store.time_limit_s
         if limit is not None and not isinstance(time_s, jax.core.Tracer) and np.any(np.asarray(time_s) > limit):

@@ -15,31 +15,29 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from analogsim.devices.description import description, field
+from analogsim.devices.description import Description, field
 from analogsim.straight_through import straight_through
 
 _RASCH = "Rasch et al., Nat. Commun. 14, 5282 (2023), doi 10.1038/s41467-023-40770-4"
 
 
-@description
-class DAC:
+class DAC(Description):
     """Input converter: drives the rows with quantised, clipped inputs. Its range is the layer's input range."""
 
-    bits: Any = field(8, ge=2, le=24, integer=True, doc="bits, sign included", source=_RASCH)
+    bits: Any = field(default=8, ge=2, le=24, integer=True, doc="bits, sign included", source=_RASCH)
 
 
-@description
-class ADC:
+class ADC(Description):
     """Output converter: one conversion a column and tile.
 
     Its range is in units of one full-scale input on one full-scale weight, so a range of 10 is ten fully driven, fully
     conducting cells; a calibrated layer (``analogsim.calibrate``) uses its own measured range instead.
     """
 
-    bits: Any = field(8, ge=2, le=24, integer=True, doc="bits, sign included", source=_RASCH)
-    range: Any = field(10.0, gt=0, le=1e6, doc="full-scale output, in fully driven cells", source=_RASCH)
+    bits: Any = field(default=8, ge=2, le=24, integer=True, doc="bits, sign included", source=_RASCH)
+    range: Any = field(default=10.0, gt=0, le=1e6, doc="full-scale output, in fully driven cells", source=_RASCH)
     noise: Any = field(
-        None, ge=0, le=1e6, optional=True, doc="input-referred noise, in fully driven cells; None for none"
+        default=None, ge=0, le=1e6, optional=True, doc="input-referred noise, in fully driven cells; None for none"
     )
 
 

@@ -6,14 +6,13 @@ Hardware is what a user passes to a layer. It is a pytree: every physical number
 from typing import Any
 
 from analogsim.converters import ADC, DAC
-from analogsim.devices.description import describe, description, field, static
+from analogsim.devices.description import Description, describe, field, static
 from analogsim.devices.digital import DigitalMemory
 from analogsim.devices.errors import InputError
 from analogsim.prices import Prices
 
 
-@description
-class Hardware:
+class Hardware(Description):
     """Analog hardware for a layer.
 
     Example:
@@ -22,22 +21,32 @@ class Hardware:
       6
     """
 
-    name: str = static("custom", doc="for tables and messages")
+    name: str = static(default="custom", doc="for tables and messages")
     store: Any = field(
         factory=DigitalMemory, methods=("program", "read", "noise", "cost"), doc="what physically holds the weights"
     )
-    rows: int = static(512, ge=1, le=65536, integer=True, doc="inputs of one tile")
-    columns: int = static(512, ge=1, le=65536, integer=True, doc="outputs of one tile")
-    dac: DAC | None = field(None, optional=True, methods=("bits",), doc="input converter; None drives exact values")
-    adc: ADC | None = field(None, optional=True, methods=("bits", "range"), doc="output converter; None reads exactly")
+    rows: int = static(default=512, ge=1, le=65536, integer=True, doc="inputs of one tile")
+    columns: int = static(default=512, ge=1, le=65536, integer=True, doc="outputs of one tile")
+    dac: DAC | None = field(
+        default=None, optional=True, methods=("bits",), doc="input converter; None drives exact values"
+    )
+    adc: ADC | None = field(
+        default=None, optional=True, methods=("bits", "range"), doc="output converter; None reads exactly"
+    )
     scaling: str = static(
-        "column", choices=("column", "tile"), doc="one digital scale a column of a tile, or one for the whole tile"
+        default="column",
+        choices=("column", "tile"),
+        doc="one digital scale a column of a tile, or one for the whole tile",
     )
     drift_compensation: str = static(
-        "none", choices=("none", "global"), doc="global: one digital factor a tile restores its mean readout"
+        default="none", choices=("none", "global"), doc="global: one digital factor a tile restores its mean readout"
     )
     training_time_s: Any = field(
-        1.0, unit="s", ge=0, le=1e12, doc="hardware-aware training reads its fresh chips this long after programming"
+        default=1.0,
+        unit="s",
+        ge=0,
+        le=1e12,
+        doc="hardware-aware training reads its fresh chips this long after programming",
     )
     prices: Prices = field(factory=Prices, methods=("adc_energy_j",), doc="energy of every action")
 

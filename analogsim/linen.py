@@ -87,7 +87,7 @@ def _check_hardware(hardware: Any, where: str) -> None:
 
 
 class AnalogDotGeneral(nn.Module):
-    """Stands in for ``lax.dot_general`` inside a layer. Products of two activations stay digital: they hold no weight."""
+    """Stands in for ``lax.dot_general``. Products of two activations stay digital: they hold no weight."""
 
     hardware: Hardware
 
@@ -140,7 +140,7 @@ def _refuse(other: dict[str, Any], module: nn.Module) -> None:
 
 
 def _run(module: nn.Module, operator: Operator, x: jax.Array, kernel: jax.Array, precision: Any) -> jax.Array:
-    hardware = module.hardware  # type: ignore[attr-defined]
+    hardware = module.hardware
     if module.is_initializing():
         return operator.digital(x, kernel, precision)
     if isinstance(modes.current(), modes.Programming):

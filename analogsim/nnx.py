@@ -93,9 +93,9 @@ class AnalogOp(nnx.Module):
         self.hardware = nnx.data(hardware)
         self.mode = _check_mode(mode)
         self.path = ""
-        self.array = nnx.data(None)
-        self.input_range = nnx.data(None)
-        self.output_range = nnx.data(None)
+        self.array: Programmed | None = nnx.data(None)
+        self.input_range: Range | None = nnx.data(None)
+        self.output_range: Range | None = nnx.data(None)
         # Forking from 'analog' alone would fail for rngs that have only 'params': Rngs falls back to its default.
         self.stream = nnx.data(None if rngs is None else rngs["analog"].fork())
 

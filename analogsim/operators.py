@@ -74,7 +74,7 @@ class MatrixProduct:
         return kernel.transpose(*self.kernel_contract, *self._kernel_free).reshape(n_in, -1)
 
     def product(self, x, tiles, precision):
-        r, c, _, columns = tiles.shape
+        r, c = tiles.shape[:2]
         if r == c == 1:
             return jnp.matmul(x, tiles[0, 0], precision=precision)[..., None, None, :]
         return jnp.einsum("...ri,rcio->...rco", cut_inputs(x, r), tiles, precision=precision)

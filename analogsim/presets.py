@@ -5,8 +5,8 @@ from typing import Any
 from analogsim.converters import ADC, DAC
 from analogsim.devices import PCM, Crossbar, DigitalMemory, ReRAM
 from analogsim.devices.errors import InputError, nearest
-from analogsim.prices import Prices
 from analogsim.hardware import Hardware
+from analogsim.prices import Prices
 
 _PRESETS = {
     "ideal": (

@@ -12,40 +12,53 @@ figure taken from memory of the publication and still to be checked against it.
 
 from typing import Any
 
-from analogsim.devices.description import description, field
+from analogsim.devices.description import Description, field
 
 _ZIGZAG = "ZigZag-IMC fit to 28 nm chips, arXiv 2305.18335"
 _HOROWITZ = "Horowitz, ISSCC 2014, 45 nm, doi 10.1109/ISSCC.2014.6757323 (recalled)"
 _JOUPPI = "Jouppi et al., ISCA 2021, 7 nm, doi 10.1109/ISCA52012.2021.00010 (recalled)"
 
 
-@description
-class Prices:
+class Prices(Description):
     """Energy of every action. See the module for the formulae."""
 
     read_voltage_v: Any = field(
-        0.2, unit="V", gt=0, le=5, doc="full-scale read voltage", source="typical, 0.2 to 0.5 V"
+        default=0.2, unit="V", gt=0, le=5, doc="full-scale read voltage", source="typical, 0.2 to 0.5 V"
     )
-    read_time_s: Any = field(100e-9, unit="s", gt=0, le=1, doc="duration of a read", source="upper end of 1 to 100 ns")
-    line_capacitance_f: Any = field(0.35e-15, unit="F", ge=0, le=1e-9, doc="word line, a cell", source=_ZIGZAG)
-    supply_v: Any = field(0.9, unit="V", gt=0, le=5, doc="converter supply", source=_ZIGZAG)
-    dac_capacitance_f: Any = field(50e-15, unit="F", ge=0, le=1e-9, doc="k0, a bit", source=_ZIGZAG)
+    read_time_s: Any = field(
+        default=100e-9, unit="s", gt=0, le=1, doc="duration of a read", source="upper end of 1 to 100 ns"
+    )
+    line_capacitance_f: Any = field(default=0.35e-15, unit="F", ge=0, le=1e-9, doc="word line, a cell", source=_ZIGZAG)
+    supply_v: Any = field(default=0.9, unit="V", gt=0, le=5, doc="converter supply", source=_ZIGZAG)
+    dac_capacitance_f: Any = field(default=50e-15, unit="F", ge=0, le=1e-9, doc="k0, a bit", source=_ZIGZAG)
     adc_capacitance_f: Any = field(
-        310e-15, unit="F", ge=0, le=1e-9, doc="k1, a bit", source="derived from three silicon ADCs at 65, 32 and 22 nm"
+        default=310e-15,
+        unit="F",
+        ge=0,
+        le=1e-9,
+        doc="k1, a bit",
+        source="derived from three silicon ADCs at 65, 32 and 22 nm",
     )
-    adc_capacitance_4b_f: Any = field(1e-18, unit="F", ge=0, le=1e-9, doc="k2, times 4^bits", source=_ZIGZAG)
+    adc_capacitance_4b_f: Any = field(default=1e-18, unit="F", ge=0, le=1e-9, doc="k2, times 4^bits", source=_ZIGZAG)
     accumulate_j: Any = field(
-        2.0e-12, unit="J", ge=0, le=1e-6, doc="scale and accumulate one conversion (fp16 x, fp32 +)", source=_HOROWITZ
+        default=2.0e-12,
+        unit="J",
+        ge=0,
+        le=1e-6,
+        doc="scale and accumulate one conversion (fp16 x, fp32 +)",
+        source=_HOROWITZ,
     )
     buffer_j_per_byte: Any = field(
-        1.25e-12, unit="J/B", ge=0, le=1e-6, doc="8 kB activation buffer (10 pJ for 64 bits)", source=_HOROWITZ
+        default=1.25e-12, unit="J/B", ge=0, le=1e-6, doc="8 kB activation buffer (10 pJ for 64 bits)", source=_HOROWITZ
     )
-    mac_j: Any = field(1.69e-12, unit="J", ge=0, le=1e-6, doc="one digital multiply-accumulate (fp32)", source=_JOUPPI)
+    mac_j: Any = field(
+        default=1.69e-12, unit="J", ge=0, le=1e-6, doc="one digital multiply-accumulate (fp32)", source=_JOUPPI
+    )
     weight_fetch_j_per_byte: Any = field(
-        1.75e-12, unit="J/B", ge=0, le=1e-6, doc="1 MB weight SRAM (14 pJ for 64 bits)", source=_JOUPPI
+        default=1.75e-12, unit="J/B", ge=0, le=1e-6, doc="1 MB weight SRAM (14 pJ for 64 bits)", source=_JOUPPI
     )
     cell_write_j: Any = field(
-        None, unit="J", ge=0, le=1e-3, optional=True, doc="write and verify one cell; None if not known"
+        default=None, unit="J", ge=0, le=1e-3, optional=True, doc="write and verify one cell; None if not known"
     )
 
     def dac_energy_j(self, bits: Any) -> Any:

@@ -36,6 +36,10 @@ class Ranges(NamedTuple):
     output: Any = None
 
 
+#: A layer without calibrated ranges.
+UNCALIBRATED = Ranges()
+
+
 def is_random(reading: Reading) -> bool:
     """Whether a product with this reading draws random numbers (so that a key is needed)."""
     adc = reading.hardware.adc
@@ -48,7 +52,7 @@ def multiply(
     operator: Operator,
     *,
     key: jax.Array | None,
-    ranges: Ranges = Ranges(),
+    ranges: Ranges = UNCALIBRATED,
     precision: Any = None,
 ) -> jax.Array:
     """Carry ``x`` through the hardware.

@@ -22,7 +22,7 @@ def grid(n_in: int, n_out: int, hardware: Hardware) -> tuple[int, int]:
     return -(-n_in // hardware.rows), -(-n_out // hardware.columns)
 
 
-def cut(weights: jax.Array, tiles: tuple[int, int]) -> jax.Array:
+def cut(weights: jax.Array, tiles: tuple[int, ...]) -> jax.Array:
     """``[n_in, n_out]`` to ``[R, C, rows, columns]``; what a tile has too many is zero."""
     (n_in, n_out), (r, c) = weights.shape, tiles
     padded = jnp.pad(weights, ((0, -n_in % r), (0, -n_out % c)))
@@ -42,7 +42,8 @@ def normalise(weights: jax.Array, hardware: Hardware) -> tuple[jax.Array, jax.Ar
     Only structure couples columns here, so the columns stay together (C = 1) in the arithmetic: cutting them would
     change no number, as no store of this project yet lets one column disturb another. Counts use the true grid.
     """
-    tiled = cut(weights, (grid(*weights.shape, hardware)[0], 1))
+    n_in, n_out = weights.shape
+    tiled = cut(weights, (grid(n_in, n_out, hardware)[0], 1))
     axes = (-2,) if hardware.scaling == "column" else (-2, -1)
     largest = jnp.max(jnp.abs(tiled), axis=axes, keepdims=True)
     scale = jnp.where(largest == 0, 1.0, largest)  # a NaN stays visible

@@ -8,16 +8,16 @@ units        "25 uS" and "1 day" at the border, SI inside
 random       named noise streams
 """
 
-from .crossbar import PCM as PCM
-from .crossbar import Crossbar as Crossbar
-from .crossbar import Differential as Differential
-from .crossbar import ReRAM as ReRAM
-from .description import describe as describe
-from .description import description as description
-from .description import field as field
-from .description import static as static
-from .digital import DigitalMemory as DigitalMemory
-from .errors import InputError as InputError
-from .protocol import Action as Action
-from .protocol import Moments as Moments
-from .protocol import WeightStore as WeightStore
+from analogsim.devices.crossbar import PCM as PCM
+from analogsim.devices.crossbar import Crossbar as Crossbar
+from analogsim.devices.crossbar import Differential as Differential
+from analogsim.devices.crossbar import ReRAM as ReRAM
+from analogsim.devices.description import Description as Description
+from analogsim.devices.description import describe as describe
+from analogsim.devices.description import field as field
+from analogsim.devices.description import static as static
+from analogsim.devices.digital import DigitalMemory as DigitalMemory
+from analogsim.devices.errors import InputError as InputError
+from analogsim.devices.protocol import Action as Action
+from analogsim.devices.protocol import Moments as Moments
+from analogsim.devices.protocol import WeightStore as WeightStore

@@ -4,10 +4,9 @@ A description is a keyword-only frozen dataclass. Its physical numbers are pytre
 traced: swept under ``jax.vmap``, differentiated under ``jax.grad``, without a recompilation. What chooses the
 program (sizes, schemes) is static. Values are checked when a description is built, never while tracing.
 
-    @description
-    class Wire:
-        resistance: float = field(2.93, unit="ohm", ge=0, doc="resistance of one segment")
-        sides: int = static(1, choices=(1, 2), doc="driven from one side or from both")
+    class Wire(Description):
+        resistance: float = field(default=2.93, unit="ohm", ge=0, doc="resistance of one segment")
+        sides: int = static(default=1, choices=(1, 2), doc="driven from one side or from both")
 
     Wire(resistance="3 ohm")          # strings are read in the field's unit
     Wire(resistence=3)                # InputError: Wire has no field 'resistence'; did you mean 'resistance'?
@@ -16,21 +15,20 @@ program (sizes, schemes) is static. Values are checked when a description is bui
 
 import dataclasses
 import numbers
-from typing import Any, TypeVar, dataclass_transform
+from typing import Any, Self, dataclass_transform
 
 import jax
 import numpy as np
 
-from .errors import InputError, nearest
-from .units import parse, show
+from analogsim.devices.errors import InputError, nearest
+from analogsim.devices.units import parse, show
 
-T = TypeVar("T")
 _MISSING: Any = dataclasses.MISSING
 
 
 def field(
-    default: Any = _MISSING,
     *,
+    default: Any = _MISSING,
     factory: Any = _MISSING,
     unit: str = "",
     gt: float | None = None,
@@ -56,14 +54,14 @@ def field(
       doc: one line that says what it is.
       source: where the default value comes from.
     """
-    meta = dict(kind="leaf", unit=unit, gt=gt, ge=ge, lt=lt, le=le, integer=integer)
+    meta: dict[str, Any] = dict(kind="leaf", unit=unit, gt=gt, ge=ge, lt=lt, le=le, integer=integer)
     meta |= dict(optional=optional, methods=methods, choices=None, doc=doc, source=source)
     return dataclasses.field(default=default, default_factory=factory, metadata=meta)
 
 
 def static(
-    default: Any = _MISSING,
     *,
+    default: Any = _MISSING,
     choices: tuple | None = None,
     ge: float | None = None,
     le: float | None = None,
@@ -72,40 +70,81 @@ def static(
     source: str = "",
 ) -> Any:
     """Structure: a hashable value that selects the compiled program (a size, a scheme, a name)."""
-    meta = dict(kind="static", unit="", gt=None, ge=ge, lt=None, le=le, integer=integer)
+    meta: dict[str, Any] = dict(kind="static", unit="", gt=None, ge=ge, lt=None, le=le, integer=integer)
     meta |= dict(optional=False, choices=choices, text=isinstance(default, str), doc=doc, source=source)
     return dataclasses.field(default=default, metadata=meta)
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field, static))
-def description(cls: type[T]) -> type[T]:
-    """Make ``cls`` a frozen, keyword-only, validated dataclass and a pytree. See the module's docstring.
+class Description:
+    """Base of every description; see the module's docstring. Subclasses become frozen keyword-only dataclasses.
 
-    A class may define ``check(self)`` for rules that join several fields; it runs after the fields' own checks.
+    A subclass may define ``check(self)`` for rules that join several fields; it runs after the fields' own checks.
     """
-    cls.__post_init__ = _validate  # type: ignore[attr-defined]
-    cls.__repr__ = _repr  # type: ignore[method-assign, assignment]
-    cls.replace = _replace  # type: ignore[attr-defined]
-    data: Any = dataclasses.dataclass(frozen=True, kw_only=True, repr=False)(cls)
-    fields = dataclasses.fields(data)
-    names = {f.name for f in fields}
-    plain_init = data.__init__
 
-    def checked_init(self, **values):
-        for name in values.keys() - names:
-            raise InputError(f"{cls.__name__} has no field '{name}'; {nearest(name, names)}")
-        missing = [f.name for f in fields if _required(f) and f.name not in values]
-        if missing:
-            raise InputError(f"{cls.__name__} needs a value for '{missing[0]}'")
-        plain_init(self, **values)
+    def __init_subclass__(cls) -> None:
+        data: Any = dataclasses.dataclass(frozen=True, kw_only=True, repr=False)(cls)
+        fields = dataclasses.fields(data)
+        names = {f.name for f in fields}
+        plain_init = data.__init__
 
-    data.__init__ = checked_init
-    _register(data, fields)
-    return data
+        def checked_init(self, **values):
+            for name in values.keys() - names:
+                raise InputError(f"{cls.__name__} has no field '{name}'; {nearest(name, names)}")
+            missing = [f.name for f in fields if _required(f) and f.name not in values]
+            if missing:
+                raise InputError(f"{cls.__name__} needs a value for '{missing[0]}'")
+            plain_init(self, **values)
+
+        data.__init__ = checked_init
+        _register(data, fields)
+
+    def __post_init__(self) -> None:
+        for f in dataclasses.fields(self):  # type: ignore[arg-type]
+            value = check_value(getattr(self, f.name), f"{type(self).__name__}.{f.name}", f.metadata)
+            object.__setattr__(self, f.name, value)
+        self.check()
+
+    def check(self) -> None:
+        """Rules that join several fields; nothing by default."""
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with fields changed, nested ones by dotted name: ``hw.replace(**{"store.cell.g_max": 2e-5})``."""
+        nested: dict[str, dict[str, Any]] = {}
+        direct: dict[str, Any] = {}
+        for name, value in changes.items():
+            head, _, rest = name.partition(".")
+            if rest:
+                nested.setdefault(head, {})[rest] = value
+            else:
+                direct[head] = value
+        names = [f.name for f in dataclasses.fields(self)]  # type: ignore[arg-type]
+        for head, inner in nested.items():
+            if head not in names:
+                raise InputError(f"{type(self).__name__} has no field '{head}'; {nearest(head, names)}")
+            base = direct.get(head, getattr(self, head))
+            if not isinstance(base, Description):
+                asked = next(iter(inner))
+                raise InputError(f"{type(self).__name__}.{head} = {base!r} has no fields of its own (asked: {asked})")
+            direct[head] = base.replace(**inner)
+        return type(self)(**{n: getattr(self, n) for n in names} | direct)
+
+    def __repr__(self) -> str:
+        """Only what differs from the defaults: short, and it can be pasted back."""
+        parts = []
+        for f in dataclasses.fields(self):  # type: ignore[arg-type]
+            value = getattr(self, f.name)
+            if _required(f) or not _same(value, _default(f)):
+                parts.append(f"{f.name}={value!r}")
+        return f"{type(self).__name__}({', '.join(parts)})"
 
 
 def _required(f: dataclasses.Field) -> bool:
     return f.default is _MISSING and f.default_factory is _MISSING
+
+
+def _default(f: dataclasses.Field) -> Any:
+    return f.default_factory() if callable(f.default_factory) else f.default
 
 
 def _register(cls: type, fields: tuple) -> None:
@@ -119,22 +158,14 @@ def _register(cls: type, fields: tuple) -> None:
     def flatten(self):
         return [getattr(self, n) for n in leaves], tuple(getattr(self, n) for n in statics)
 
-    def unflatten(aux, children):
-        # Bypasses __init__: inside JAX the leaves may be tracers, stacks or placeholders, which are not values to check.
-        self = object.__new__(cls)
+    def unflatten(aux: tuple, children: Any) -> Any:
+        # Bypasses __init__: inside JAX the leaves may be tracers, stacks or placeholders: not values to check.
+        self: Any = object.__new__(cls)
         for name, value in zip(leaves + statics, (*children, *aux), strict=True):
             object.__setattr__(self, name, value)
         return self
 
     jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
-
-
-def _validate(self: Any) -> None:
-    for f in dataclasses.fields(self):
-        value = check_value(getattr(self, f.name), f"{type(self).__name__}.{f.name}", f.metadata)
-        object.__setattr__(self, f.name, value)
-    if hasattr(self, "check"):
-        self.check()
 
 
 def check_value(value: Any, where: str, rule: Any) -> Any:
@@ -168,7 +199,7 @@ def check_value(value: Any, where: str, rule: Any) -> Any:
     if bad.size:
         raise InputError(f"{where} = {bad.flat[0]:.6g}: must be {_range(rule)}{_unit(rule)}")
     if isinstance(value, numbers.Real):  # one type a field, so that equal values share a compilation
-        return int(value) if rule.get("integer") else float(value)
+        return int(float(value)) if rule.get("integer") else float(value)
     return value
 
 
@@ -201,42 +232,6 @@ def _range(rule: Any) -> str:
 
 def _unit(rule: Any) -> str:
     return f" (unit: {rule['unit']})" if rule.get("unit") else ""
-
-
-def _replace(self: Any, **changes: Any) -> Any:
-    """A copy with some fields changed; nested fields by dotted name: ``hw.replace(**{"store.cell.g_max": 2e-5})``."""
-    nested: dict[str, dict[str, Any]] = {}
-    direct: dict[str, Any] = {}
-    for name, value in changes.items():
-        head, _, rest = name.partition(".")
-        if rest:
-            nested.setdefault(head, {})[rest] = value
-        else:
-            direct[head] = value
-    names = [f.name for f in dataclasses.fields(self)]
-    for head, inner in nested.items():
-        if head not in names:
-            raise InputError(f"{type(self).__name__} has no field '{head}'; {nearest(head, names)}")
-        base = direct.get(head, getattr(self, head))
-        if not hasattr(base, "replace") or not dataclasses.is_dataclass(base):
-            raise InputError(
-                f"{type(self).__name__}.{head} = {base!r} has no fields of its own (asked: {next(iter(inner))})"
-            )
-        direct[head] = base.replace(**inner)
-    return type(self)(**{n: getattr(self, n) for n in names} | direct)
-
-
-def _repr(self: Any) -> str:
-    """Only what differs from the defaults: short, and it can be pasted back."""
-    parts = []
-    for f in dataclasses.fields(self):
-        value = getattr(self, f.name)
-        default = f.default if f.default is not _MISSING else None
-        if f.default_factory is not _MISSING:
-            default = f.default_factory()
-        if _required(f) or not _same(value, default):
-            parts.append(f"{f.name}={value!r}")
-    return f"{type(self).__name__}({', '.join(parts)})"
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -9,12 +9,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from .description import description, field
-from .protocol import Action, Moments
+from analogsim.devices.description import Description, field
+from analogsim.devices.protocol import Action, Moments
 
 
-@description
-class DigitalMemory:
+class DigitalMemory(Description):
     """Weights in SRAM. ``bits=None`` keeps them exactly (the ideal reference).
 
     Example:
@@ -24,7 +23,9 @@ class DigitalMemory:
       [[0.33329999446868896, -1.0]]
     """
 
-    bits: Any = field(None, ge=2, le=24, integer=True, optional=True, doc="bits a weight, sign included; None is exact")
+    bits: Any = field(
+        default=None, ge=2, le=24, integer=True, optional=True, doc="bits a weight, sign included; None is exact"
+    )
 
     time_limit_s = None
 

@@ -7,7 +7,7 @@ Inside, every number is in SI units without prefixes (siemens, volts, seconds, j
 import math
 import re
 
-from .errors import InputError, nearest
+from analogsim.devices.errors import InputError, nearest
 
 #: Powers of ten of the SI prefixes.
 PREFIXES = {"f": -15, "p": -12, "n": -9, "u": -6, "µ": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12}

@@ -1,7 +1,7 @@
 """Crossbars of resistive cells: one file a cell technology, the mapping of weights to conductances, the array."""
 
-from .array import Crossbar as Crossbar
-from .cell import Cell as Cell
-from .mapping import Differential as Differential
-from .pcm import PCM as PCM
-from .reram import ReRAM as ReRAM
+from analogsim.devices.crossbar.array import Crossbar as Crossbar
+from analogsim.devices.crossbar.cell import Cell as Cell
+from analogsim.devices.crossbar.mapping import Differential as Differential
+from analogsim.devices.crossbar.pcm import PCM as PCM
+from analogsim.devices.crossbar.reram import ReRAM as ReRAM

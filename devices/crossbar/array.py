@@ -10,15 +10,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ..description import description, field
-from ..errors import InputError
-from ..protocol import Action, Moments
-from .mapping import Differential
-from .pcm import PCM
+from analogsim.devices.crossbar.mapping import Differential
+from analogsim.devices.crossbar.pcm import PCM
+from analogsim.devices.description import Description, field
+from analogsim.devices.errors import InputError
+from analogsim.devices.protocol import Action, Moments
 
 
-@description
-class Crossbar:
+class Crossbar(Description):
     """An array of memory cells without wire resistance.
 
     Example:

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.stats import norm
 
-from ..protocol import Moments
+from analogsim.devices.protocol import Moments
 
 
 class Cell(Protocol):

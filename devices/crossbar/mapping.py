@@ -12,16 +12,15 @@ One-sided keeps currents proportional to weights, which makes errors proportiona
 import jax
 import jax.numpy as jnp
 
-from ..description import description, static
-from ..protocol import Moments
+from analogsim.devices.description import Description, static
+from analogsim.devices.protocol import Moments
 
 
-@description
-class Differential:
+class Differential(Description):
     """A pair of cells holds one weight as the difference of two conductances."""
 
     sides: int = static(
-        1, choices=(1, 2), doc="1: the idle cell of a pair stays at g_min; 2: both move about the middle"
+        default=1, choices=(1, 2), doc="1: the idle cell of a pair stays at g_min; 2: both move about the middle"
     )
 
     def conductances(self, weights: jax.Array, g_min, g_max) -> jax.Array:

@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ..description import description, field
-from ..protocol import Moments
-from ..random import normal, stream
-from .cell import non_negative
+from analogsim.devices.crossbar.cell import non_negative
+from analogsim.devices.description import Description, field
+from analogsim.devices.protocol import Moments
+from analogsim.devices.random import normal, stream
 
 _JOSHI = "Joshi et al., Nat. Commun. 11, 2473 (2020), doi 10.1038/s41467-020-16108-9"
 _NANDAKUMAR = "Nandakumar et al., ICECS 2019, doi 10.1109/ICECS46596.2019.8964852"
@@ -35,8 +35,7 @@ class PCMState(NamedTuple):
     read_noise: jax.Array  #: Q, dimensionless
 
 
-@description
-class PCM:
+class PCM(Description):
     """A phase-change cell. Every number of the published fit is a field; see the module for the equations.
 
     Example:
@@ -48,32 +47,36 @@ class PCM:
       True
     """
 
-    g_max: Any = field(25e-6, unit="S", gt=0, le=1e-3, doc="largest programmed conductance", source=_JOSHI)
-    g_min: Any = field(0.0, unit="S", ge=0, le=1e-3, doc="conductance of a weight of zero", source=_JOSHI)
-    programming_noise: Any = field(1.0, ge=0, le=100, doc="multiplies the published programming spread")
+    g_max: Any = field(default=25e-6, unit="S", gt=0, le=1e-3, doc="largest programmed conductance", source=_JOSHI)
+    g_min: Any = field(default=0.0, unit="S", ge=0, le=1e-3, doc="conductance of a weight of zero", source=_JOSHI)
+    programming_noise: Any = field(default=1.0, ge=0, le=100, doc="multiplies the published programming spread")
     programming_sigma: Any = field(
-        (0.26348e-6, 1.9650e-6, -1.1731e-6),
+        default=(0.26348e-6, 1.9650e-6, -1.1731e-6),
         unit="S",
         ge=-1e-3,
         le=1e-3,
         doc="programming spread at g_max 25 uS: coefficients of 1, x, x^2",
         source=_JOSHI,
     )
-    drift_reference_s: Any = field(20.0, unit="s", gt=0, le=1e6, doc="t0, when drift starts to count", source=_JOSHI)
-    drift_mean: Any = field((0.0244, -0.0155), ge=-1, le=1, doc="mean of nu: 1, ln x", source=_JOSHI)
-    drift_mean_range: Any = field((0.049, 0.1), ge=0, le=1, doc="mean of nu is clipped to this", source=_JOSHI)
-    drift_spread: Any = field((-0.0059, -0.0125), ge=-1, le=1, doc="spread of nu: 1, ln x", source=_JOSHI)
-    drift_spread_range: Any = field((0.008, 0.045), ge=0, le=1, doc="spread of nu is clipped to this", source=_JOSHI)
-    drift: Any = field(1.0, ge=0, le=100, doc="multiplies every drift exponent; 0 stops drift")
-    read_noise: Any = field(1.0, ge=0, le=100, doc="multiplies the published 1/f amplitude")
+    drift_reference_s: Any = field(
+        default=20.0, unit="s", gt=0, le=1e6, doc="t0, when drift starts to count", source=_JOSHI
+    )
+    drift_mean: Any = field(default=(0.0244, -0.0155), ge=-1, le=1, doc="mean of nu: 1, ln x", source=_JOSHI)
+    drift_mean_range: Any = field(default=(0.049, 0.1), ge=0, le=1, doc="mean of nu is clipped to this", source=_JOSHI)
+    drift_spread: Any = field(default=(-0.0059, -0.0125), ge=-1, le=1, doc="spread of nu: 1, ln x", source=_JOSHI)
+    drift_spread_range: Any = field(
+        default=(0.008, 0.045), ge=0, le=1, doc="spread of nu is clipped to this", source=_JOSHI
+    )
+    drift: Any = field(default=1.0, ge=0, le=100, doc="multiplies every drift exponent; 0 stops drift")
+    read_noise: Any = field(default=1.0, ge=0, le=100, doc="multiplies the published 1/f amplitude")
     read_noise_fit: Any = field(
-        (0.0088, 0.65, 0.2),
+        default=(0.0088, 0.65, 0.2),
         ge=0,
         le=10,
         doc="Q = min(first / x^second, third)",
         source=_NANDAKUMAR,
     )
-    read_time_s: Any = field(250e-9, unit="s", gt=0, le=1, doc="duration of one read", source=_NANDAKUMAR)
+    read_time_s: Any = field(default=250e-9, unit="s", gt=0, le=1, doc="duration of one read", source=_NANDAKUMAR)
 
     time_limit_s = None
 

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ..description import description, field
-from ..protocol import Moments
-from ..random import normal, stream
+from analogsim.devices.description import Description, field
+from analogsim.devices.protocol import Moments
+from analogsim.devices.random import normal, stream
 
 _WAN = "Wan et al., Nature 608, 504 (2022), doi 10.1038/s41586-022-04992-8"
 _REFERENCE_G_MAX = 40e-6  # S, what the published polynomial's x is normalised to
@@ -32,8 +32,7 @@ class ReRAMState(NamedTuple):
     deviate: jax.Array  #: standard Gaussian, dimensionless
 
 
-@description
-class ReRAM:
+class ReRAM(Description):
     """A filamentary HfOx cell with relaxation; see the module for the equation.
 
     Example:
@@ -44,19 +43,16 @@ class ReRAM:
       (4,)
     """
 
-    g_max: Any = field(40e-6, unit="S", gt=0, le=40e-6, doc="largest programmed conductance", source=_WAN)
-    g_min: Any = field(0.0, unit="S", ge=0, le=40e-6, doc="conductance of a weight of zero", source=_WAN)
-    programming_noise: Any = field(1.0, ge=0, le=100, doc="multiplies the published spread at every time")
-    sigma_1s: Any = field(
-        (0.348e-6, 16.030e-6, -43.853e-6, 45.393e-6, -16.815e-6),
+    g_max: Any = field(default=40e-6, unit="S", gt=0, le=40e-6, doc="largest programmed conductance", source=_WAN)
+    g_min: Any = field(default=0.0, unit="S", ge=0, le=40e-6, doc="conductance of a weight of zero", source=_WAN)
+    programming_noise: Any = field(default=1.0, ge=0, le=100, doc="multiplies the published spread at every time")
+    sigma_1s: Any = field(default=(0.348e-6, 16.030e-6, -43.853e-6, 45.393e-6, -16.815e-6),
         unit="S", ge=-1e-3, le=1e-3, doc="spread 1 s after programming: coefficients of x^0..x^4", source=_WAN,
     )  # fmt: skip
-    sigma_1day: Any = field(
-        (0.701e-6, 22.086e-6, -50.773e-6, 47.095e-6, -16.458e-6),
+    sigma_1day: Any = field(default=(0.701e-6, 22.086e-6, -50.773e-6, 47.095e-6, -16.458e-6),
         unit="S", ge=-1e-3, le=1e-3, doc="spread after 1 day", source=_WAN,
     )  # fmt: skip
-    sigma_2days: Any = field(
-        (0.782e-6, 20.274e-6, -43.507e-6, 37.062e-6, -11.934e-6),
+    sigma_2days: Any = field(default=(0.782e-6, 20.274e-6, -43.507e-6, 37.062e-6, -11.934e-6),
         unit="S", ge=-1e-3, le=1e-3, doc="spread after 2 days", source=_WAN,
     )  # fmt: skip
 
