@@ -118,7 +118,7 @@ def _check_chip(reading: Reading, hardware: Hardware, weights: jax.Array, path: 
             f"layer {path}: the chip holds a {reading.n_in} x {reading.n_out} matrix, the model's is "
             f"{weights.shape[0]} x {weights.shape[1]}; program a chip for this model"
         )
-    if not jax.tree.structure(reading.hardware) == jax.tree.structure(hardware):
+    if str(jax.tree.structure(reading.hardware)) != str(jax.tree.structure(hardware)):
         raise InputError(
             f"layer {path}: the chip was programmed for hardware '{reading.hardware.name}', the layer is on "
             f"'{hardware.name}' of another structure; program a chip for this hardware"

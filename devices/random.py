@@ -46,7 +46,7 @@ def normal(key: jax.Array, shape: tuple[int, ...], dtype=jnp.float32) -> jax.Arr
 
 
 def _is_default_generator(key: jax.Array) -> bool:
-    if not jax.config.read("jax_threefry_partitionable"):
+    if not jax.config.jax_threefry_partitionable:  # type: ignore[attr-defined]
         return False
     if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         return key.ndim == 0 and jax.random.key_impl(key) == "threefry2x32"
