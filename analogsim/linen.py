@@ -26,7 +26,7 @@ from jax import lax
 from analogsim import layer, modes, tiles
 from analogsim.devices.errors import InputError
 from analogsim.hardware import Hardware
-from analogsim.operators import Convolution, MatrixProduct, Operator
+from analogsim.operators import MatrixProduct, Operator, convolution, refuse_options
 from analogsim.signal_path import Ranges
 
 __all__ = ["AnalogConv", "AnalogConvGeneralDilated", "AnalogDense", "AnalogDotGeneral"]
@@ -96,7 +96,7 @@ class AnalogDotGeneral(nn.Module):
         (x_contract, kernel_contract), (batch, _) = dimension_numbers
         if batch:
             return lax.dot_general(x, kernel, dimension_numbers, precision=precision, **other)
-        _refuse(other, self)
+        refuse_options(other, _path(self))
         operator = MatrixProduct(tuple(x_contract), tuple(kernel_contract), x.ndim, kernel.shape)
         return _run(self, operator, x, kernel, precision)
 
@@ -111,32 +111,16 @@ class AnalogConvGeneralDilated(nn.Module):
         self, x, kernel, strides, padding, lhs_dilation=None, rhs_dilation=None,
         dimension_numbers=None, feature_group_count=1, precision=None, **other,
     ):  # fmt: skip
-        _refuse(other, self)
-        if feature_group_count != 1:
-            raise InputError(
-                f"layer {_path(self)}: feature_group_count = {feature_group_count}: must be 1, convolutions in groups "
-                f"do not run on analog hardware; keep this layer digital (hardware=None)"
-            )
-        operator = Convolution(
-            tuple(strides), padding if isinstance(padding, str) else tuple(map(tuple, padding)),
-            _tuple(lhs_dilation), _tuple(rhs_dilation), dimension_numbers,
-            tuple(kernel.shape[:-2]), kernel.shape[-2],
+        refuse_options(other, _path(self))
+        operator = convolution(
+            kernel.shape, strides, padding, lhs_dilation, rhs_dilation, dimension_numbers, feature_group_count,
+            _path(self),
         )  # fmt: skip
         return _run(self, operator, x, kernel, precision)
 
 
-def _tuple(value: Any) -> tuple | None:
-    return None if value is None else tuple(value)
-
-
 def _path(module: nn.Module) -> str:
     return "/".join(module.path[:-1]) or "(the model itself)"
-
-
-def _refuse(other: dict[str, Any], module: nn.Module) -> None:
-    for name, value in other.items():
-        if value is not None:
-            raise InputError(f"layer {_path(module)}: {name} = {value!r} is not supported on analog hardware")
 
 
 def _run(module: nn.Module, operator: Operator, x: jax.Array, kernel: jax.Array, precision: Any) -> jax.Array:

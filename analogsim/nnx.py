@@ -23,7 +23,7 @@ from analogsim import layer, modes, tiles
 from analogsim.devices.errors import InputError, nearest
 from analogsim.devices.random import stream
 from analogsim.hardware import Hardware
-from analogsim.operators import Convolution, MatrixProduct, Operator
+from analogsim.operators import MatrixProduct, Operator, convolution, refuse_options
 from analogsim.signal_path import Ranges
 
 MODES = ("train", "chip", "digital")
@@ -60,7 +60,7 @@ def AnalogLinear(
     """
     linear = nnx.Linear(in_features, out_features, rngs=rngs, **options)
     if hardware is not None:
-        attach(linear, hardware, rngs=rngs)
+        attach(linear, hardware, stream=_own_stream(rngs))
     return linear
 
 
@@ -70,18 +70,38 @@ def AnalogConv(
     """``flax.nnx.Conv`` on analog hardware; a convolution in groups is refused when it is called."""
     conv = nnx.Conv(in_features, out_features, kernel_size, rngs=rngs, **options)
     if hardware is not None:
-        attach(conv, hardware, rngs=rngs)
+        attach(conv, hardware, stream=_own_stream(rngs))
     return conv
 
 
-def attach(module: nnx.Module, hardware: Hardware, *, rngs: nnx.Rngs | None = None) -> None:
-    """Fill the matmul hook of one ``nnx.Linear``, ``nnx.LinearGeneral`` or ``nnx.Conv`` in place."""
+def _own_stream(rngs: nnx.Rngs) -> nnx.RngStream:
+    """A noise stream for one layer that leaves the stream which draws parameters as it was.
+
+    The parameters of the layers built after this one are then those of the digital model. The default stream's count
+    differs from layer to layer, because each has just drawn its parameters from it.
+    """
+    if "analog" in rngs:
+        return rngs["analog"].fork()
+    source = rngs["params"]
+    return nnx.RngStream(jax.random.fold_in(stream(source.key[...], "analog"), source.count[...]), tag="analog")
+
+
+def attach(module: nnx.Module, hardware: Hardware, *, stream: nnx.RngStream | None = None, path: str = "") -> None:
+    """Fill the matmul hook of one ``nnx.Linear``, ``nnx.LinearGeneral`` or ``nnx.Conv`` in place.
+
+    Args:
+      module: the layer.
+      hardware: what its kernel is stored on.
+      stream: its noise; without one it cannot be trained hardware-aware.
+      path: its name in messages until the whole model is seen.
+    """
+    path = path or type(module).__name__
     if not isinstance(hardware, Hardware):
         raise InputError(f"hardware = {hardware!r}: must be a Hardware such as preset('pcm'), or None")
     if isinstance(module, nnx.Conv):
-        module.conv_general_dilated = nnx.data(AnalogConvGeneralDilated(hardware, rngs=rngs))
+        module.conv_general_dilated = nnx.data(AnalogConvGeneralDilated(hardware, stream=stream, path=path))
     elif isinstance(module, (nnx.Linear, nnx.LinearGeneral)):
-        module.dot_general = nnx.data(AnalogDotGeneral(hardware, rngs=rngs))
+        module.dot_general = nnx.data(AnalogDotGeneral(hardware, stream=stream, path=path))
     else:
         raise InputError(f"{type(module).__name__} has no matmul hook; known: Linear, LinearGeneral, Conv")
 
@@ -89,15 +109,14 @@ def attach(module: nnx.Module, hardware: Hardware, *, rngs: nnx.Rngs | None = No
 class AnalogOp(nnx.Module):
     """State of a filled hook: hardware, mode, chip, ranges, noise stream."""
 
-    def __init__(self, hardware: Hardware, *, rngs: nnx.Rngs | None, mode: str = "train"):
+    def __init__(self, hardware: Hardware, *, stream: nnx.RngStream | None, path: str):
         self.hardware = nnx.data(hardware)
-        self.mode = _check_mode(mode)
-        self.path = ""
+        self.mode = "train"
+        self.path = path
         self.array: Programmed | None = nnx.data(None)
         self.input_range: Range | None = nnx.data(None)
         self.output_range: Range | None = nnx.data(None)
-        # Forking from 'analog' alone would fail for rngs that have only 'params': Rngs falls back to its default.
-        self.stream = nnx.data(None if rngs is None else rngs["analog"].fork())
+        self.stream = nnx.data(stream)
 
     def set_view(self, mode: str | None = None):
         """Where the product is computed.
@@ -112,22 +131,17 @@ class AnalogOp(nnx.Module):
         reading = None
         if self.mode == "chip":
             if self.array is None:
-                raise InputError(
-                    f"layer {self.path or '?'}: mode 'chip' without a chip; load one with on_chip(model, chip)"
-                )
+                raise InputError(f"layer {self.path}: mode 'chip' without a chip; load one with on_chip(model, chip)")
             reading = self.array.get_value()
         ranges = Ranges(*(r if r is None else r.get_value() for r in (self.input_range, self.output_range)))
         draws = not exact and not isinstance(modes.current(), (modes.Digital, modes.Observing))
+        if draws and self.stream is None and self.mode == "train" and layer.needs_key(self.hardware):
+            raise InputError(f"layer {self.path} has no noise stream: build or convert it with rngs=nnx.Rngs(0)")
         key = self.stream() if draws and self.stream is not None else None
         return layer.forward(
             self.hardware, operator, x, kernel,
-            path=self.path or "?", reading=reading, ranges=ranges, key=key, precision=precision, exact=exact,
+            path=self.path, reading=reading, ranges=ranges, key=key, precision=precision, exact=exact,
         )  # fmt: skip
-
-    def _refuse(self, other: dict[str, Any]) -> None:
-        for name, value in other.items():
-            if value is not None:
-                raise InputError(f"layer {self.path or '?'}: {name} = {value!r} is not supported on analog hardware")
 
 
 class AnalogDotGeneral(AnalogOp):
@@ -138,7 +152,7 @@ class AnalogDotGeneral(AnalogOp):
         if batch:
             other = {k: v for k, v in other.items() if v is not None}
             return lax.dot_general(x, kernel, dimension_numbers, precision=precision, **other)
-        self._refuse(other)
+        refuse_options(other, self.path)
         operator = MatrixProduct(tuple(x_contract), tuple(kernel_contract), x.ndim, kernel.shape)
         return self._run(operator, x, kernel, precision)
 
@@ -150,17 +164,10 @@ class AnalogConvGeneralDilated(AnalogOp):
         self, x, kernel, strides, padding, lhs_dilation=None, rhs_dilation=None,
         dimension_numbers=None, feature_group_count=1, precision=None, **other,
     ):  # fmt: skip
-        self._refuse(other)
-        if feature_group_count != 1:
-            raise InputError(
-                f"layer {self.path or '?'}: feature_group_count = {feature_group_count}: must be 1, convolutions in "
-                f"groups do not run on analog hardware; keep this layer digital (hardware=None)"
-            )
-        operator = Convolution(
-            tuple(strides), padding if isinstance(padding, str) else tuple(map(tuple, padding)),
-            None if lhs_dilation is None else tuple(lhs_dilation),
-            None if rhs_dilation is None else tuple(rhs_dilation),
-            dimension_numbers, tuple(kernel.shape[:-2]), kernel.shape[-2],
+        refuse_options(other, self.path)
+        operator = convolution(
+            kernel.shape, strides, padding, lhs_dilation, rhs_dilation, dimension_numbers, feature_group_count,
+            self.path,
         )  # fmt: skip
         return self._run(operator, x, kernel, precision)
 

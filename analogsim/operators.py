@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from analogsim.devices.errors import InputError
 from analogsim.tiles import cut_inputs
 
 
@@ -46,6 +47,40 @@ class Operator(Protocol):
     def digital(self, x: jax.Array, kernel: jax.Array, precision: Any) -> jax.Array:
         """The layer's exact result."""
         ...
+
+
+def convolution(
+    kernel_shape: tuple[int, ...],
+    strides: Any,
+    padding: Any,
+    input_dilation: Any,
+    kernel_dilation: Any,
+    dimension_numbers: Any,
+    groups: int,
+    path: str,
+) -> "Convolution":
+    """The operator of a call to ``lax.conv_general_dilated``, or an InputError for what hardware cannot do."""
+    if groups != 1:
+        raise InputError(
+            f"layer {path}: feature_group_count = {groups}: must be 1, convolutions in groups do not run on analog "
+            f"hardware; keep this layer digital"
+        )
+    return Convolution(
+        strides=tuple(strides),
+        padding=padding if isinstance(padding, str) else tuple(map(tuple, padding)),
+        input_dilation=None if input_dilation is None else tuple(input_dilation),
+        kernel_dilation=None if kernel_dilation is None else tuple(kernel_dilation),
+        dimension_numbers=dimension_numbers,
+        window=tuple(kernel_shape[:-2]),
+        channels=kernel_shape[-2],
+    )
+
+
+def refuse_options(options: dict[str, Any], path: str) -> None:
+    """Refuse what a Flax layer passes to its matmul hook beyond what hardware can honour."""
+    for name, value in options.items():
+        if value is not None:
+            raise InputError(f"layer {path}: {name} = {value!r} is not supported on analog hardware")
 
 
 @dataclasses.dataclass(frozen=True)

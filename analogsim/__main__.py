@@ -1,0 +1,5 @@
+"""``python -m analogsim``."""
+
+from analogsim.cli import main
+
+main()

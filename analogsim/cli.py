@@ -1,0 +1,89 @@
+"""The command line: ``analogsim --help``. A user's mistake is one sentence and exit status 2, never a traceback."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="analogsim",
+    help="Emulate analog computers for neural networks: train, age a hundred chips, read the joules.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        import analogsim
+
+        typer.echo(f"analogsim {analogsim.__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Emulate analog computers for neural networks: train, age a hundred chips, read the joules."""
+
+
+@app.command(epilog="Example:  analogsim quickstart --fast --out /tmp/first-look")
+def quickstart(
+    out: Annotated[Path, typer.Option(help="Folder for report.html and results.nc.")] = Path("quickstart"),
+    fast: Annotated[bool, typer.Option("--fast", help="Smoke run: few chips, little training.")] = False,
+    chips: Annotated[int | None, typer.Option(help="Chips sampled for each network and seed (default 100).")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Networks trained from different starts (default 3).")] = None,
+    key: Annotated[int, typer.Option(help="Everything random follows from this number.")] = 0,
+) -> None:
+    """Train digits digitally and hardware-aware, age 100 PCM chips of each for ten years, and price an inference."""
+    from analogsim.quickstart import run
+
+    run(out=out, fast=fast, chips=chips, seeds=seeds, key=key)
+
+
+@app.command()
+def presets(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
+) -> None:
+    """List the hardware that preset() knows."""
+    import analogsim
+
+    known = analogsim.presets()
+    if as_json:
+        typer.echo(json.dumps(known, indent=2))
+        return
+    for name, text in known.items():
+        typer.echo(f"{name:8} {text}")
+
+
+@app.command()
+def show(name: Annotated[str, typer.Argument(help="A preset, for example pcm.")]) -> None:
+    """Print one preset: every physical number with its unit and meaning."""
+    import analogsim
+
+    typer.echo(str(analogsim.preset(name)))
+
+
+def main() -> None:
+    """Entry point of the ``analogsim`` command."""
+    from analogsim.devices.errors import InputError
+
+    try:
+        app()
+    except InputError as error:
+        sys.stderr.write(f"analogsim: {error}\n")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.stderr.write("analogsim: stopped\n")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""Figures in one call each: readable labels with units, bands for spread, colours that the colour-blind can tell apart.
+
+Every function takes ``ax=None``, draws on it (or on a new figure's) and returns it. No function runs a simulation.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from analogsim.devices.units import show, show_time
+
+if TYPE_CHECKING:
+    import xarray
+    from matplotlib.axes import Axes
+
+#: Okabe and Ito's palette.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+
+_STYLE: dict[Any, Any] = {
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.8,
+    "axes.axisbelow": True,
+    "font.size": 11,
+    "axes.titlesize": 12,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "legend.frameon": False,
+    "figure.dpi": 110,
+    "svg.hashsalt": "analogsim",
+}
+
+
+@contextlib.contextmanager
+def style() -> Iterator[None]:
+    """The house style for figures made inside the block."""
+    import matplotlib
+
+    with matplotlib.rc_context(_STYLE):
+        yield
+
+
+def new_axes(width: float = 7.2, height: float = 4.2) -> "Axes":
+    """Axes of a new figure that belongs to no window and needs no display."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with style():
+        figure = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasAgg(figure)
+        return figure.add_subplot()
+
+
+def drift(data: "xarray.Dataset", ax: "Axes | None" = None, percent: bool = True) -> "Axes":
+    """Score over time after programming: mean over chips, with the band that holds 90 % of them.
+
+    Args:
+      data: from ``analogsim.evaluate``: ``score`` over time and chip; ``chip`` and ``seed`` are pooled, every other
+        dimension (compensation, network...) becomes a line of its own. ``digital`` is drawn dashed.
+      ax: where to draw.
+      percent: label the axis in per cent, for accuracies.
+    """
+    ax = new_axes() if ax is None else ax
+    scale = 100 if percent else 1
+    pooled = [d for d in data.score.dims if d in ("chip", "seed")]
+    split = [d for d in data.score.dims if d not in (*pooled, "time")]
+    time = data.time.values
+    lines = data.score.stack(line=split) if split else data.score.expand_dims(line=["score"])
+    for index, name in enumerate(lines.line.values):
+        values = scale * lines.isel(line=index).transpose("time", *pooled).values.reshape(len(time), -1)
+        colour, dash = _line_style(index, lines, split)
+        label = ", ".join(map(_line_label, split, name if isinstance(name, tuple) else (name,)))
+        low, high = np.quantile(values, [0.05, 0.95], axis=1)
+        ax.fill_between(time, low, high, color=colour, alpha=0.10, linewidth=0)
+        ax.plot(time, values.mean(axis=1), dash, color=colour, marker="o", markersize=4, label=label)
+    if "digital" in data:
+        mean = scale * float(data.digital.mean())
+        ax.axhline(mean, color="#555555", linestyle=":", linewidth=1.2, label="exact digital (mean)")
+    ax.set_xscale("log")
+    ax.set_xticks(time, [show_time(float(t)) for t in time])
+    ax.xaxis.minorticks_off()
+    ax.set_xlabel("time after programming")
+    ax.set_ylabel("accuracy (%)" if percent else "score")
+    ax.legend(fontsize=9)
+    return ax
+
+
+def _line_style(index: int, lines: Any, split: list) -> tuple[str, str]:
+    """Colour by the first split dimension, dash by the second, so that pairs are seen as pairs."""
+    if len(split) < 2:
+        return COLOURS[index % len(COLOURS)], "-"
+    inner = len(np.unique(lines[split[1]].values))
+    return COLOURS[(index // inner) % len(COLOURS)], ("--", "-", "-.", ":")[index % inner % 4]
+
+
+def _line_label(dimension: Any, value: Any) -> str:
+    if dimension == "compensation":
+        return "no compensation" if value == "none" else f"{value} compensation"
+    return str(value)
+
+
+def energy(data: "xarray.Dataset", ax: "Axes | None" = None) -> "Axes":
+    """Energy an inference on a logarithmic axis: a bar from the low to the high estimate, a dot at the typical one.
+
+    Args:
+      data: from ``analogsim.energy.compare(...).to_dataset()``.
+      ax: where to draw.
+    """
+    ax = new_axes(7.2, 3.6) if ax is None else ax
+    rows = _energy_rows(data)
+    for y, (_, low, typical, high, colour) in enumerate(reversed(rows)):
+        ax.plot([low, high], [y, y], color=colour, linewidth=9, alpha=0.35, solid_capstyle="butt")
+        ax.plot([typical], [y], "o", color=colour, markersize=7)
+        ax.annotate(
+            show(typical, "J", 2), (high, y), xytext=(8, 0), textcoords="offset points", va="center", fontsize=9
+        )
+    ax.set_yticks(range(len(rows)), [row[0] for row in reversed(rows)])
+    ax.set_xscale("log")
+    low, high = ax.get_xlim()
+    ax.set_xlim(low, high * 10)  # room for the labels
+    decades = 10.0 ** np.arange(np.ceil(np.log10(low)), np.floor(np.log10(high * 10)) + 1)
+    decades = decades[:: max(1, len(decades) // 6)]
+    ax.set_xticks(decades, [show(d, "J", 1) for d in decades])
+    ax.xaxis.minorticks_off()
+    ax.set_xlabel("energy an inference (bar: low to high estimate, dot: typical)")
+    ax.grid(axis="y", visible=False)
+    return ax
+
+
+def _energy_rows(data: "xarray.Dataset") -> list[tuple]:
+    rows = []
+    for i, system in enumerate(data.system.values):
+        low, typical, high = (data[f"energy_{k}_j"].isel(system=i).values for k in ("low", "typical", "high"))
+        same = np.allclose(typical, typical[0]) and np.allclose(high, high[0])
+        for j, batch in enumerate(data.batch.values):
+            if (same and j) or not np.isfinite(typical[j]):
+                continue  # a system whose energy does not depend on the batch is one row
+            label = str(system) if same else f"{system}, batch {batch}"
+            rows.append((label, low[j], typical[j], high[j], COLOURS[i % len(COLOURS)]))
+    return rows
