@@ -44,7 +44,7 @@ def style() -> Iterator[None]:
         yield
 
 
-def new_axes(width: float = 7.2, height: float = 4.2) -> "Axes":
+def new_axes(width: float = 6.4, height: float = 4.0) -> "Axes":
     """Axes of a new figure that belongs to no window and needs no display."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -56,7 +56,7 @@ def new_axes(width: float = 7.2, height: float = 4.2) -> "Axes":
 
 
 def drift(data: "xarray.Dataset", ax: "Axes | None" = None, percent: bool = True) -> "Axes":
-    """Score over time after programming: mean over chips, with the band that holds 90 % of them.
+    """Score over time after programming: mean over chips; the band of a solid line holds 90 % of its chips.
 
     Args:
       data: from ``analogsim.evaluate``: ``score`` over time and chip; ``chip`` and ``seed`` are pooled, every other
@@ -74,8 +74,9 @@ def drift(data: "xarray.Dataset", ax: "Axes | None" = None, percent: bool = True
         values = scale * lines.isel(line=index).transpose("time", *pooled).values.reshape(len(time), -1)
         colour, dash = _line_style(index, lines, split)
         label = ", ".join(map(_line_label, split, name if isinstance(name, tuple) else (name,)))
-        low, high = np.quantile(values, [0.05, 0.95], axis=1)
-        ax.fill_between(time, low, high, color=colour, alpha=0.10, linewidth=0)
+        if dash == "-":  # of a pair of lines only the solid one has a band: more of them could not be told apart
+            low, high = np.quantile(values, [0.05, 0.95], axis=1)
+            ax.fill_between(time, low, high, color=colour, alpha=0.13, linewidth=0)
         ax.plot(time, values.mean(axis=1), dash, color=colour, marker="o", markersize=4, label=label)
     if "digital" in data:
         mean = scale * float(data.digital.mean())
@@ -83,6 +84,7 @@ def drift(data: "xarray.Dataset", ax: "Axes | None" = None, percent: bool = True
     ax.set_xscale("log")
     ax.set_xticks(time, [show_time(float(t)) for t in time])
     ax.xaxis.minorticks_off()
+    ax.tick_params(axis="x", labelsize=9)
     ax.set_xlabel("time after programming")
     ax.set_ylabel("accuracy (%)" if percent else "score")
     ax.legend(fontsize=9)
@@ -104,13 +106,13 @@ def _line_label(dimension: Any, value: Any) -> str:
 
 
 def energy(data: "xarray.Dataset", ax: "Axes | None" = None) -> "Axes":
-    """Energy an inference on a logarithmic axis: a bar from the low to the high estimate, a dot at the typical one.
+    """Energy of one inference on a logarithmic axis: a bar from the low to the high estimate, a dot at the typical one.
 
     Args:
       data: from ``analogsim.energy.compare(...).to_dataset()``.
       ax: where to draw.
     """
-    ax = new_axes(7.2, 3.6) if ax is None else ax
+    ax = new_axes(6.4, 3.3) if ax is None else ax
     rows = _energy_rows(data)
     for y, (_, low, typical, high, colour) in enumerate(reversed(rows)):
         ax.plot([low, high], [y, y], color=colour, linewidth=9, alpha=0.35, solid_capstyle="butt")
@@ -122,11 +124,11 @@ def energy(data: "xarray.Dataset", ax: "Axes | None" = None) -> "Axes":
     ax.set_xscale("log")
     low, high = ax.get_xlim()
     ax.set_xlim(low, high * 10)  # room for the labels
-    decades = 10.0 ** np.arange(np.ceil(np.log10(low)), np.floor(np.log10(high * 10)) + 1)
-    decades = decades[:: max(1, len(decades) // 6)]
+    first, last = np.ceil(np.log10(low)), np.floor(np.log10(high * 10))
+    decades = 10.0 ** np.arange(3 * np.ceil(first / 3), last + 1, 3)  # one tick an SI prefix
     ax.set_xticks(decades, [show(d, "J", 1) for d in decades])
     ax.xaxis.minorticks_off()
-    ax.set_xlabel("energy an inference (bar: low to high estimate, dot: typical)")
+    ax.set_xlabel("energy of one inference (bar: low to high estimate, dot: typical)")
     ax.grid(axis="y", visible=False)
     return ax
 

@@ -21,8 +21,10 @@ import optax
 
 import analogsim
 from analogsim import Hardware, calibrate, evaluate, preset, report
-from analogsim.devices.description import describe
+from analogsim.devices.description import describe, sources
 from analogsim.devices.errors import InputError
+from analogsim.devices.units import show
+from analogsim.energy.bill import across_layers
 from analogsim.evaluation import LIFETIME
 from analogsim.linen import AnalogDense
 from analogsim.training import clip_weights
@@ -203,8 +205,9 @@ def verdict(results: Any, fast: bool) -> str:
         digital = digital_accuracy(results, network)
         with_, without = (mean_and_spread(results, network, c, year)[0] for c in ("global", "none"))
         parts.append(
-            f"A year after programming, the {network} network keeps {with_:.1f} % of its digital {digital:.1f} % "
-            f"({with_ - digital:+.1f} points; {without - digital:+.1f} without drift compensation)."
+            f"A year after programming, the {network} network is right on {with_:.2f} % of the test digits, "
+            f"{with_ - digital:+.2f} points from its exact {digital:.2f} % ({without - digital:+.2f} without drift "
+            f"compensation)."
         )
     return " ".join(parts) + f" Means over {n} chips."
 
@@ -256,17 +259,54 @@ def write_report(path: Path, results: Any, bill: Any, hardware: Hardware, settin
         (
             "Energy of one inference",
             report.figure(energy_axes, "Energy of one inference on analog hardware, GPU, Eyeriss and the brain")
-            + bill.html(),
+            + energy_tables(bill),
         ),
-        ("Hardware", report.preformatted(describe(hardware))),
+        ("Hardware", report.preformatted(describe(hardware)) + report.bullets(sources(hardware))),
         ("What is and is not modelled", _scope(settings)),
     ]
-    lead = f"analogsim {analogsim.__version__}: 1,797 handwritten digits on phase-change memory, key {results.attrs['key']}"
+    made_with = f"analogsim {analogsim.__version__}, key {results.attrs['key']}"
+    lead = f"1,797 handwritten digits on phase-change memory ({made_with})"
     text = report.page("analogsim quickstart", lead, sections)
     with contextlib.suppress(FileNotFoundError):
         path.unlink()  # a new file rather than the old one overwritten in place: an open browser keeps its page
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def energy_tables(bill: Any) -> str:
+    """The comparison and the hardware's components as HTML, with what they leave out."""
+    first = {b.system: b for b in reversed(bill.bills)}  # what does not change with the batch is said once
+    systems = [
+        [
+            b.system if b is first[b.system] else "",
+            str(b.batch),
+            f"{show(b.energy_low_j, 'J')} to {show(b.energy_high_j, 'J')}",
+            show(b.energy_typical_j, "J"),
+            "not known" if b.latency_s is None else show(b.latency_s, "s"),
+            b.note if b is first[b.system] or b.note != first[b.system].note else "",
+        ]
+        for b in bill.bills
+    ]
+    total = bill.hardware.energy_typical_j
+    components = [
+        [
+            line.component,
+            line.action,
+            f"{line.count:.4g} {line.unit}".strip(),
+            show(line.each_j, f"J/{line.unit}" if line.unit else "J"),
+            show(line.energy_j, "J"),
+            f"{100 * line.energy_j / total:.1f} %",
+            line.source,
+        ]
+        for line in across_layers(bill.hardware.lines)
+    ]
+    header = ["component", "action", "count", "each", "an inference", "share", "source"]
+    return (
+        report.table(["system", "batch", "energy an inference", "typical", "latency", "what the range spans"], systems,
+                     "Energy of one inference, low to high", (0, 5))
+        + report.table(header, components, f"Where {show(total, 'J')} of the hardware go", (0, 1, 6))
+        + report.bullets(bill.excludes.splitlines())
+    )  # fmt: skip
 
 
 def _scope(settings: Settings) -> str:
@@ -276,9 +316,9 @@ def _scope(settings: Settings) -> str:
             "calibrated ranges and converter noise, differential pairs, tiles, global drift compensation.",
             "Not modelled: wire resistance, stuck cells, temperature, non-linear current-voltage curves, the energy of "
             "control, network and leakage.",
-            f"Both networks are trained for {settings.epochs} epochs with Adam from the same starts. The hardware-aware "
-            "one computes every step on a fresh chip read one month after programming, and clips its weights at two "
-            "standard deviations.",
+            f"Both networks are trained for {settings.epochs} epochs with Adam from the same starts. "
+            "The hardware-aware one computes every step on a fresh chip read one month after programming, and clips "
+            "its weights at two standard deviations.",
             f"{settings.test_images} test images: one image is {100 / settings.test_images:.2f} points.",
         ]
     )

@@ -18,24 +18,26 @@ _PAGE = """<!doctype html>
 <style>
   :root {{ color: #1d232a; background: #f4f5f7; font: 16px/1.55 system-ui, -apple-system, "Segoe UI", sans-serif; }}
   body {{ margin: 0; }}
-  main {{ max-width: 60rem; margin: 0 auto; padding: 1.5rem 1rem 4rem; }}
-  section {{ background: #fff; border: 1px solid #e2e5ea; border-radius: 10px; padding: 1.1rem 1.3rem; margin: 1rem 0; }}
+  main {{ max-width: 70rem; margin: 0 auto; padding: 1.5rem 1rem 4rem; }}
+  section {{ background: #fff; border: 1px solid #e2e5ea; border-radius: 10px; padding: 1.1rem 1.3rem;
+            margin: 1rem 0; }}
   h1 {{ font-size: 1.7rem; line-height: 1.2; margin: .5rem 0 .2rem; }}
   h2 {{ font-size: 1.15rem; margin: .1rem 0 .6rem; }}
   p.lead {{ color: #4c5663; margin: 0 0 1rem; }}
-  p, li {{ max-width: 46rem; }}
+  p, li {{ max-width: 52rem; }}
   figure {{ margin: .5rem 0; }}
-  figure img {{ max-width: 100%; height: auto; display: block; }}
+  figure img {{ width: 100%; max-width: 46rem; height: auto; display: block; }}
   figcaption, .note {{ color: #4c5663; font-size: .9rem; }}
-  .scroll {{ overflow-x: auto; }}
-  table {{ border-collapse: collapse; font-size: .92rem; min-width: 100%; }}
+  .scroll {{ overflow-x: auto; margin-top: 1rem; }}
+  table {{ border-collapse: collapse; font-size: .87rem; min-width: 100%; }}
   caption {{ text-align: left; color: #4c5663; font-size: .9rem; padding-bottom: .4rem; }}
-  th, td {{ text-align: right; padding: .35rem .6rem; border-bottom: 1px solid #e8eaee; white-space: nowrap;
+  th, td {{ text-align: right; padding: .3rem .5rem; border-bottom: 1px solid #e8eaee; white-space: nowrap;
            font-variant-numeric: tabular-nums; }}
   td.wide {{ white-space: normal; min-width: 16rem; }}
   th:first-child, td:first-child, .text {{ text-align: left; }}
   thead th {{ border-bottom: 2px solid #c8cdd5; }}
-  pre {{ overflow-x: auto; font-size: .82rem; line-height: 1.4; background: #f6f7f9; padding: .8rem; border-radius: 6px; }}
+  pre {{ overflow-x: auto; font-size: .82rem; line-height: 1.4; background: #f6f7f9; padding: .8rem;
+        border-radius: 6px; }}
 </style>
 </head>
 <body><main>

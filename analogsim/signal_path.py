@@ -9,6 +9,7 @@ perturbs every cell, M and V being the cells' first two moments; its shape is Ga
 costs one more product and one Gaussian an output, instead of one Gaussian a cell and input vector.
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -46,6 +47,7 @@ def is_random(reading: Reading) -> bool:
     return reading.variance is not None or (adc is not None and adc.noise is not None)
 
 
+@functools.partial(jax.jit, static_argnames=("operator", "precision"))
 def multiply(
     reading: Reading,
     x: jax.Array,

@@ -6,6 +6,7 @@ column of a tile, or each tile, is normalised to [-1, 1] by a digital scale that
 """
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -98,6 +99,7 @@ class Programmed:
     n_in: int = dataclasses.field(metadata=dict(static=True))
     n_out: int = dataclasses.field(metadata=dict(static=True))
 
+    @functools.partial(jax.jit, static_argnums=(2, 3))
     def read(self, time_s: Any, compensation: str | None = None, read_noise: bool = True) -> Reading:
         """What the tiles hold ``time_s`` seconds after programming.
 
@@ -118,6 +120,7 @@ class Programmed:
         return Reading(self.hardware, self.state, moments.mean, variance, scale, self.n_in, self.n_out)
 
 
+@jax.jit
 def program(hardware: Hardware, weights: jax.Array, key: jax.Array | None) -> Programmed:
     """Fabricate and write the tiles of one matrix ``[n_in, n_out]``. No gradient passes: see ``Reading.trained_by``."""
     wide = jnp.promote_types(weights.dtype, jnp.float32)

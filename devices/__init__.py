@@ -15,6 +15,7 @@ from analogsim.devices.crossbar import ReRAM as ReRAM
 from analogsim.devices.description import Description as Description
 from analogsim.devices.description import describe as describe
 from analogsim.devices.description import field as field
+from analogsim.devices.description import sources as sources
 from analogsim.devices.description import static as static
 from analogsim.devices.digital import DigitalMemory as DigitalMemory
 from analogsim.devices.errors import InputError as InputError

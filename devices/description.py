@@ -97,6 +97,7 @@ class Description:
             plain_init(self, **values)
 
         data.__init__ = checked_init
+        cls.__doc__ = f"{(cls.__doc__ or '').rstrip()}\n\n    Fields:\n" + "\n".join(map(_field_help, fields)) + "\n"
         _register(data, fields)
 
     def __post_init__(self) -> None:
@@ -141,6 +142,14 @@ class Description:
 
 def _required(f: dataclasses.Field) -> bool:
     return f.default is _MISSING and f.default_factory is _MISSING
+
+
+def _field_help(f: dataclasses.Field) -> str:
+    """One field for ``help()``: name, default, unit, meaning, source."""
+    default = "" if _required(f) else f" = {_default(f)!r}"
+    unit = f" {f.metadata['unit']}" if f.metadata.get("unit") else ""
+    source = f" [{f.metadata['source']}]" if f.metadata.get("source") else ""
+    return f"      {f.name}{default}{unit}: {f.metadata.get('doc', '')}{source}"
 
 
 def _default(f: dataclasses.Field) -> Any:
@@ -263,3 +272,15 @@ def _pretty(value: Any, unit: str) -> str:
     if isinstance(value, numbers.Real) and not isinstance(value, bool):
         return show(float(value), unit, digits=4)
     return repr(value)
+
+
+def sources(item: Any) -> list[str]:
+    """Where the numbers of a description come from: every distinct source of its fields, nested ones included."""
+    found: dict[str, None] = {}
+    for f in dataclasses.fields(item):
+        value = getattr(item, f.name)
+        if dataclasses.is_dataclass(value):
+            found |= dict.fromkeys(sources(value))
+        elif f.metadata.get("source"):
+            found[f.metadata["source"]] = None
+    return list(found)

@@ -7,11 +7,14 @@ On CPU the stock ``jax.random.normal`` spends most of its time in a rolled loop 
 (about 20 ns a number). ``normal`` writes the same Threefry-2x32-20 generator (Salmon et al., "Parallel random
 numbers: as easy as 1, 2, 3", SC 2011, doi 10.1145/2063384.2063405) as straight-line code that XLA fuses and
 vectorises. The numbers are those of ``jax.random.normal``, bit for bit, wherever that uses its default
-generator; any other key falls through to ``jax.random``.
+generator; any other key falls through to ``jax.random``. The function is compiled as one piece, because outside of
+``jax.jit`` its hundred small operations would be started one by one.
 """
 
+import functools
 import math
 import zlib
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +30,8 @@ def stream(key: jax.Array, name: str) -> jax.Array:
     return jax.random.fold_in(key, zlib.crc32(name.encode()) & 0x7FFFFFFF)
 
 
-def normal(key: jax.Array, shape: tuple[int, ...], dtype=jnp.float32) -> jax.Array:
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def normal(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
     """Standard Gaussians of the given shape, equal to ``jax.random.normal(key, shape, dtype)``.
 
     Args:

@@ -10,7 +10,7 @@ import re
 from analogsim.devices.errors import InputError, nearest
 
 #: Powers of ten of the SI prefixes.
-PREFIXES = {"f": -15, "p": -12, "n": -9, "u": -6, "µ": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12}
+PREFIXES = {"a": -18, "f": -15, "p": -12, "n": -9, "u": -6, "µ": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12}
 
 #: Calendar units in seconds. A month is a twelfth of a Julian year.
 TIMES_S = {
@@ -79,11 +79,11 @@ def show(value: float, unit: str, digits: int = 3) -> str:
     """A number with the SI prefix that keeps it readable: ``show(2.5e-5, "S")`` is ``'25 µS'``."""
     if value == 0 or not math.isfinite(value) or not unit:
         return f"{value:.{digits}g} {unit}".strip()
-    for prefix, factor in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3), ("", 1.0),
-                           ("m", 1e-3), ("µ", 1e-6), ("n", 1e-9), ("p", 1e-12), ("f", 1e-15)):  # fmt: skip
-        # The factor 0.9995 makes 999.6 read as 1 k instead of 1e+03.
+    for prefix, factor in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3), ("", 1.0), ("m", 1e-3), ("µ", 1e-6),
+                           ("n", 1e-9), ("p", 1e-12), ("f", 1e-15), ("a", 1e-18)):  # fmt: skip
+        # The factor 0.9995 makes 999.6 read as 1 k instead of 1e+03; the inner rounding keeps 640 from reading 6.4e+02.
         if abs(value) >= 0.9995 * factor:
-            return f"{value / factor:.{digits}g} {prefix}{unit}"
+            return f"{float(f'{value / factor:.{digits}g}'):g} {prefix}{unit}"
     return f"{value:.{digits}g} {unit}"
 
 

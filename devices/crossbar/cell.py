@@ -13,7 +13,6 @@ from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.scipy.stats import norm
 
 from analogsim.devices.protocol import Moments
@@ -37,9 +36,9 @@ class Cell(Protocol):
 
 def non_negative(mean: jax.Array, sigma: jax.Array) -> Moments:
     """Exact moments of max(N(mean, sigma^2), 0) for mean >= 0 and sigma >= 0; see the module's docstring."""
-    tiny = np.float32(1e-30)
-    # Beyond 30 sigma the cut-off is invisible; the clip keeps mean/sigma finite where sigma is zero.
-    a = jnp.minimum(mean / jnp.maximum(sigma, tiny), 30.0)
+    # Beyond 30 sigma the cut-off is invisible. The inner where keeps the slope finite where sigma is zero.
+    visible = sigma > mean / 30
+    a = jnp.where(visible, mean / jnp.where(visible, sigma, 1.0), 30.0)
     below = norm.cdf(-a)
     e = norm.pdf(a) - a * below
     return Moments(mean + sigma * e, sigma**2 * (1 - below - a * e - e**2))

@@ -1,0 +1,170 @@
+"""Whole models converted: exact when ideal, nothing silent."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+import analogsim
+from analogsim import InputError, convert, preset
+from analogsim.models import programmed_leaves
+from tests.models import CNN, PlainMLP
+
+IDEAL, PCM = preset("ideal"), preset("pcm")
+
+
+@pytest.fixture(scope="module")
+def images():
+    return jax.random.normal(jax.random.key(0), (3, 8, 8, 2))
+
+
+@pytest.fixture(scope="module")
+def variables(images):
+    return CNN().init(jax.random.key(1), images)
+
+
+@pytest.mark.parametrize("rows", [65536, 5])
+def test_ideal_conversion_is_the_model_forward_and_gradient(images, variables, rows):
+    analog = convert(CNN(), preset("ideal", rows=rows))
+    assert jax.tree.structure(analog.init(jax.random.key(1), images)) == jax.tree.structure(variables)
+
+    def loss(model):
+        return jax.jit(jax.value_and_grad(lambda v: (model.apply(v, images) ** 2).sum()))
+
+    (mine, slope), (plain, plain_slope) = loss(analog)(variables), loss(CNN())(variables)
+    np.testing.assert_allclose(mine, plain, rtol=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), slope, plain_slope)
+
+
+def test_every_matrix_layer_is_programmed(images, variables):
+    chip = analogsim.program(convert(CNN(), PCM), variables, jax.random.key(0), images)
+    attention = "MultiHeadDotProductAttention_0/"
+    assert {path for path, _ in programmed_leaves(chip.cells)} == {
+        "Conv_0", "Conv_1", "Dense_0", "Dense_1",
+        *(attention + name for name in ("query", "key", "value", "out")),
+    }  # fmt: skip
+
+
+def test_rules_choose_by_path_and_first_match_wins(images, variables):
+    rules = [("Conv_0", None), ("Dense_.*", IDEAL), (".*", PCM)]
+    chip = analogsim.program(convert(CNN(), rules), variables, jax.random.key(0), images)
+    hardware = {path: programmed.hardware.name for path, programmed in programmed_leaves(chip.cells)}
+    assert "Conv_0" not in hardware
+    assert hardware["Dense_1"] == "ideal"
+    assert hardware["Conv_1"] == "pcm"
+
+
+def test_training_with_batch_statistics(images, variables):
+    out, state = convert(CNN(), PCM).apply(
+        variables, images, train=True, rngs={"analog": jax.random.key(0)}, mutable=["batch_stats"]
+    )
+    assert out.shape == (3, 3)
+    assert set(state) == {"batch_stats"}
+
+
+def test_a_compiled_block_inside_the_model_is_converted_too(images):
+    class Inner(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return nn.jit(PlainMLP)()(x)
+
+    x = images.reshape(3, -1)[:, :8]
+    v = Inner().init(jax.random.key(0), x)
+    exact = Inner().apply(v, x)
+    coarse = convert(Inner(), preset("int8", **{"store.bits": 2})).apply(v, x)
+    fine = convert(Inner(), preset("int8", **{"store.bits": 12, "dac.bits": 16})).apply(v, x)
+    assert float(jnp.abs(coarse - exact).max()) > 0.05
+    np.testing.assert_allclose(fine, exact, atol=2e-3)
+    np.testing.assert_array_equal(Inner().apply(v, x), exact)
+
+
+def test_other_entry_points_and_layers_already_analog():
+    class Model(nn.Module):
+        def setup(self):
+            self.encoder = nn.Dense(4)
+            self.head = analogsim.linen.AnalogDense(2, hardware=IDEAL)
+
+        def __call__(self, x):
+            return self.head(self.encode(x))
+
+        def encode(self, x):
+            return self.encoder(x)
+
+    x = jnp.ones((2, 3))
+    v = Model().init(jax.random.key(0), x)
+    analog = convert(Model(), preset("int8"))
+    encoded = analog.apply(v, x, method=lambda m, x: m(x, method="encode"))
+    assert encoded.shape == (2, 4)
+    chip = analogsim.program(analog, v, jax.random.key(0), x)
+    assert {p: q.hardware.name for p, q in programmed_leaves(chip.cells)} == {"encoder": "int8", "head": "ideal"}
+
+
+class Awkward(nn.Module):
+    @nn.compact
+    def __call__(self, ids):
+        x = nn.Embed(5, 4)(ids)
+        return nn.Conv(4, (3,), feature_group_count=2)(x)
+
+
+def test_what_cannot_be_converted_is_named():
+    ids = jnp.arange(5)[None]
+    with pytest.raises(
+        InputError, match=r"layer Embed_0 \(Embed\) cannot run on analog hardware: it has no matmul hook"
+    ):
+        convert(Awkward(), PCM).init(jax.random.key(0), ids)
+    with pytest.raises(InputError, match=r"layer Conv_0 \(Conv\) .* convolves in 2 groups"):
+        convert(Awkward(), [("Embed_0", None), (".*", PCM)]).init(jax.random.key(0), ids)
+    convert(Awkward(), PCM, strict=False).init(jax.random.key(0), ids)
+
+
+def test_a_rule_that_matches_nothing_is_an_error(images, variables):
+    with pytest.raises(InputError, match=r"rule 'Dense_7' decides about no layer.*Conv_0, Conv_1, Dense_0"):
+        convert(CNN(), [("Dense_7", PCM), (".*", IDEAL)]).apply(variables, images)
+    with pytest.raises(InputError, match=r"rule 'Conv_0' decides about no layer"):  # shadowed by the first
+        convert(CNN(), [(".*", IDEAL), ("Conv_0", None)]).apply(variables, images)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("pcm",), "must be a Hardware or a sequence of"),
+        (([("(", PCM)],), "not a regular expression"),
+        (([("x", "pcm")],), "must be a Hardware such as"),
+        ((["pcm"],), "must be a pair"),
+    ],
+)
+def test_bad_rules(arguments, message):
+    with pytest.raises(InputError, match=message):
+        convert(CNN(), *arguments)
+    with pytest.raises(InputError, match="must be a flax"):
+        convert(3, PCM)
+
+
+class Nnx(nnx.Module):
+    def __init__(self, rngs):
+        self.conv = nnx.Conv(2, 4, (3, 3), strides=2, rngs=rngs)
+        self.attention = nnx.MultiHeadAttention(2, 64, 8, rngs=rngs, decode=False)
+        self.head = nnx.Linear(64, 3, rngs=rngs)
+
+    def __call__(self, x):
+        x = nnx.relu(self.conv(x)).reshape(x.shape[0], 1, -1)
+        return self.head(self.attention(x))[:, 0]
+
+
+def test_nnx_models(images):
+    plain = Nnx(nnx.Rngs(0))
+    exact = plain(images)
+    ideal = convert(plain, IDEAL)
+    np.testing.assert_allclose(ideal(images), exact, rtol=1e-5, atol=1e-5)
+    chip = analogsim.program(ideal, key=jax.random.key(0))
+    assert set(chip.cells) == {"conv", "head", *(f"attention/{n}" for n in ("query", "key", "value", "out"))}
+    np.testing.assert_allclose(analogsim.nnx.on_chip(ideal, chip)(images), exact, rtol=1e-5, atol=1e-5)
+
+    ideal.head.kernel[...] = jnp.zeros_like(ideal.head.kernel[...])
+    np.testing.assert_array_equal(plain(images), exact)  # the original keeps its own parameters
+    with pytest.raises(InputError, match="decides about no layer"):
+        convert(plain, [("nowhere", PCM), (".*", PCM)])
+    first = convert(plain, [("conv", None), (".*", PCM)], rngs=nnx.Rngs(1))
+    assert set(analogsim.nnx.analog_ops(first)) == set(chip.cells) - {"conv"}

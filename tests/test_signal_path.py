@@ -1,0 +1,516 @@
+"""The one signal path: range, DAC, store, noise, ADC, scale, sum. Worked by hand wherever a number can be."""
+
+import functools
+import math
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from analogsim import ADC, DAC, Hardware, InputError, preset
+from analogsim.devices import PCM, Crossbar, DigitalMemory
+from analogsim.layer import needs_key
+from analogsim.linen import AnalogConv
+from analogsim.operators import Convolution, MatrixProduct
+from analogsim.signal_path import Ranges, is_random, multiply
+from analogsim.tiles import program
+
+DAY_S = 86400.0
+QUIET = PCM(programming_noise=0.0, read_noise=0.0, drift=0.0)
+
+
+def run(hardware, weights, x, key=None, time_s=0.0, ranges=Ranges()):  # noqa: B008
+    """One product on freshly programmed tiles."""
+    operator = MatrixProduct((x.ndim - 1,), (0,), x.ndim, weights.shape)
+    reading = program(hardware, weights, key).read(time_s)
+    return multiply(reading, x, operator, key=key, ranges=ranges)
+
+
+@pytest.fixture
+def data(key):
+    """Weights ``[12, 7]`` and inputs ``[5, 12]``."""
+    return jax.random.normal(key, (12, 7)), jax.random.normal(jax.random.fold_in(key, 1), (5, 12))
+
+
+# --- ideal hardware --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scaling", ["column", "tile"])
+@pytest.mark.parametrize(("rows", "columns"), [(12, 7), (5, 7), (12, 3), (4, 2), (1, 1)])
+def test_ideal_hardware_is_exact_however_it_is_cut(data, rows, columns, scaling):
+    weights, x = data
+    exact = np.asarray(x, np.float64) @ np.asarray(weights, np.float64)
+    y = run(Hardware(rows=rows, columns=columns, scaling=scaling), weights, x)
+    assert y.shape == (5, 7)
+    np.testing.assert_allclose(y, exact, atol=12 * 4e-7 * np.abs(exact).max())
+
+
+def test_noiseless_cells_are_exact_too(data, key):
+    weights, x = data
+    for hardware in (
+        Hardware(store=Crossbar(cell=QUIET)),
+        Hardware(store=Crossbar(cell=QUIET), rows=5, scaling="tile"),
+    ):
+        np.testing.assert_allclose(run(hardware, weights, x, key, DAY_S), x @ weights, atol=2e-5)
+
+
+def test_inputs_of_any_rank_pass(data):
+    weights, x = data
+    deep = x.reshape(5, 1, 1, 12)
+    assert run(preset("int8"), weights, deep).shape == (5, 1, 1, 7)
+    np.testing.assert_allclose(run(preset("int8"), weights, deep)[:, 0, 0], run(preset("int8"), weights, x), rtol=1e-6)
+    np.testing.assert_allclose(run(preset("int8"), weights, x[0]), run(preset("int8"), weights, x)[0], rtol=1e-6)
+
+
+def test_any_axes_may_be_contracted(key):
+    # [2, 3, 4] with a kernel [4, 3, 5, 2] over (3, 4): the matrix has rows (3, 4) in the order they are named.
+    x, kernel = jax.random.normal(key, (2, 3, 4)), jax.random.normal(key, (4, 3, 5, 2))
+    operator = MatrixProduct((1, 2), (1, 0), 3, kernel.shape)
+    reading = program(Hardware(rows=5), operator.matrix(kernel), None).read(0.0)
+    y = operator.outputs(multiply(reading, operator.inputs(x), operator, key=None))
+    exact = jnp.einsum("bij,jiop->bop", x, kernel)
+    np.testing.assert_allclose(y, exact, atol=1e-5)
+    np.testing.assert_allclose(operator.digital(x, kernel, None), exact, atol=1e-5)
+    assert operator.vectors(operator.inputs(x)) == 2
+
+
+# --- input range and DAC ---------------------------------------------------------------------------------------------
+
+
+def test_the_dac_rounds_by_hand():
+    # 3 bits: codes k/3. x/2 = 1, 0.35, -0.6, 0.1 -> 1, 1/3, -2/3, 0. Times 2 and summed with 1, 2, 4, 8:
+    # 2 (1 + 2/3 - 8/3) = -2.
+    y = run(Hardware(dac=DAC(bits=3)), jnp.array([[1.0], [2.0], [4.0], [8.0]]), jnp.array([[2.0, 0.7, -1.2, 0.2]]))
+    np.testing.assert_allclose(y, [[-2.0]], rtol=1e-6)
+
+
+def test_the_rounding_error_of_an_output_is_that_of_theory(key):
+    # n inputs within +-1, 5 bits: step 1/15; y of ones has the spread sqrt(n) step/sqrt(12). One input is 1: no error.
+    n, vectors = 65, 20_000
+    x = jax.random.uniform(key, (vectors, n), minval=-1, maxval=1).at[:, 0].set(1.0)
+    error = np.asarray(run(Hardware(dac=DAC(bits=5)), jnp.ones((n, 1)), x)) - np.asarray(x).sum(1, keepdims=True)
+    std = math.sqrt(64) / 15 / math.sqrt(12)
+    assert abs(error.mean()) < 4 * std / math.sqrt(vectors)
+    assert abs(error.std() / std - 1) < 4 / math.sqrt(2 * vectors)
+
+
+@pytest.mark.parametrize("hardware", [preset("int8"), Hardware(dac=DAC(bits=4), adc=ADC(bits=6, range=3.0))])
+def test_the_range_of_an_example_is_its_own(data, hardware):
+    weights, x = data
+    together = run(hardware, weights, x)
+    loud = run(hardware, weights, jnp.concatenate([x, 1e4 * x[:1]]))
+    np.testing.assert_array_equal(together, loud[:5])
+    np.testing.assert_allclose(together[2], run(hardware, weights, x[2:3])[0], rtol=1e-6)
+    np.testing.assert_allclose(loud[5], 1e4 * together[0], rtol=1e-5)  # and it scales with the example
+
+
+def test_silence_is_silent(data):
+    weights, _ = data
+    np.testing.assert_array_equal(run(preset("int8"), weights, jnp.zeros((2, 12))), jnp.zeros((2, 7)))
+
+
+def test_calibrated_ranges_are_used():
+    weights, x = jnp.ones((4, 1)), jnp.array([[3.0, -0.5, 0.2, 0.0]])
+    hardware = Hardware(dac=DAC(bits=16), adc=ADC(bits=16, range=5.0))
+    np.testing.assert_allclose(run(hardware, weights, x), [[2.7]], rtol=1e-3)
+    # The input range of 1 clips 3 to 1: 1 - 0.5 + 0.2.
+    np.testing.assert_allclose(run(hardware, weights, x, ranges=Ranges(1.0, None)), [[0.7]], rtol=1e-3)
+    # In units of the input range the sum is 0.7; an output range of 0.4 clips it.
+    np.testing.assert_allclose(run(hardware, weights, x, ranges=Ranges(1.0, 0.4)), [[0.4]], rtol=1e-6)
+    # An input range of 2 clips 3 to 2: (2 - 0.5 + 0.2)/2 = 0.85, clipped at 0.4, times 2.
+    np.testing.assert_allclose(run(hardware, weights, x, ranges=Ranges(2.0, 0.4)), [[0.8]], rtol=1e-6)
+
+
+def test_gradients_reach_every_input_whole(data):
+    # The straight-through slope of the whole path is the matrix, for the largest input of an example as for the others.
+    weights, x = data
+    hardware = Hardware(dac=DAC(bits=8), adc=ADC(bits=8, range=100.0))
+    slope = jax.grad(lambda a: run(hardware, weights, a).sum())(x)
+    np.testing.assert_allclose(slope, jnp.broadcast_to(weights.sum(1), x.shape), rtol=1e-4, atol=1e-5)
+
+
+def test_gradients_reach_the_weights(data):
+    weights, x = data
+    operator = MatrixProduct((1,), (0,), 2, weights.shape)
+
+    def loss(w):
+        reading = program(preset("pcm", rows=4), w, jax.random.key(3)).read(DAY_S)
+        y = multiply(reading.trained_by(w), x, operator, key=jax.random.key(4), ranges=Ranges(10.0, 100.0))
+        return y.sum()
+
+    # Straight through: the slope is the input as the DAC drove it, steps of 10/127.
+    expected = np.broadcast_to(np.round(np.asarray(x) * 12.7).sum(0)[:, None] / 12.7, weights.shape)
+    np.testing.assert_allclose(jax.jit(jax.grad(loss))(weights), expected, rtol=1e-4, atol=1e-4)
+
+
+# --- ADC -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("rows", "expected"), [(10, 4.0), (5, 8.0), (2, 10.0)])
+def test_every_tile_clips_at_the_range(rows, expected):
+    # Ten fully driven cells on a range of four: one tile passes 4, two tiles of five 4 each, five tiles of two all.
+    hardware = Hardware(rows=rows, adc=ADC(bits=12, range=4.0))
+    np.testing.assert_allclose(run(hardware, jnp.ones((10, 1)), jnp.ones((1, 10))), [[expected]], rtol=1e-3)
+
+
+def test_range_and_scales_multiply_back():
+    # Weights of 3, inputs of 2: ten cells are fully driven again; the range of 4 passes 4 x 3 x 2.
+    hardware = Hardware(adc=ADC(bits=12, range=4.0))
+    y = run(hardware, jnp.array([[3.0, -3.0]] * 10), jnp.full((1, 10), 2.0))
+    np.testing.assert_allclose(y, [[24.0, -24.0]], rtol=1e-6)
+
+
+def test_the_adc_rounds_by_hand():
+    # 3 bits on 3: codes are whole numbers. Column sums 1.4, 1.6, -0.4 of weights up to 1 -> 1, 2, 0.
+    weights = jnp.array([[1.0, 1.0, 1.0], [0.4, 0.6, -1.0], [0.0, 0.0, -0.4]])
+    y = run(Hardware(adc=ADC(bits=3, range=3.0)), weights, jnp.ones((1, 3)))
+    np.testing.assert_allclose(y, [[1.0, 2.0, 0.0]], atol=1e-6)
+
+
+@pytest.mark.parametrize("rows", [8, 4, 2])
+def test_converter_noise_has_the_spread_of_its_definition(key, rows):
+    # Noise s a conversion, weights up to 3, inputs up to 2, R tiles: s x 3 x 2 x sqrt(R).
+    n, noise = 20_000, 0.25
+    hardware = Hardware(rows=rows, adc=ADC(bits=16, range=20.0, noise=noise))
+    x = jnp.full((n, 8), 2.0)
+    y = np.asarray(run(hardware, jnp.array([[3.0, 1.0, -3.0]] * 8), x, key), np.float64)
+    std = noise * np.array([3.0, 1.0, 3.0]) * 2 * math.sqrt(8 / rows)
+    assert np.all(np.abs(y.mean(0) - [48, 16, -48]) < 4 * std / math.sqrt(n))
+    assert np.all(np.abs(y.std(0) / std - 1) < 4 / math.sqrt(2 * n))
+    assert np.abs(np.corrcoef(y.T) - np.eye(3)).max() < 4 / math.sqrt(n)
+    assert abs(np.corrcoef(y[:-1, 0], y[1:, 0])[0, 1]) < 4 / math.sqrt(n)
+
+
+def test_converter_and_read_noise_add_in_variance(key):
+    # w = 0.5 of a column whose largest is 1; G+ = 12.5 uS reads with 0.72216373 uS at t = 0 (tests/devices). Two such
+    # cells and the full one, 0.92044146 uS, driven with 0.8: variance 0.64 (2 x 0.72216373^2 + 0.92044146^2)/25^2.
+    n = 50_000
+    cell = PCM(programming_noise=0.0)
+    hardware = Hardware(store=Crossbar(cell=cell), adc=ADC(bits=20, range=10.0, noise=0.03))
+    x = jnp.full((n, 3), 0.8)
+    y = np.asarray(run(hardware, jnp.array([[0.5], [0.5], [1.0]]), x, key, ranges=Ranges(1.0, None)), np.float64)
+    std = math.sqrt(0.64 * (2 * 0.72216373**2 + 0.92044146**2) / 625 + 0.03**2)
+    assert abs(y.mean() - 1.6) < 4 * std / math.sqrt(n)
+    assert abs(y.std() / std - 1) < 4 / math.sqrt(2 * n)
+
+
+def test_noise_that_is_drawn_needs_a_key(data, key):
+    weights, x = data
+    noisy, quiet = preset("ideal", adc=ADC(noise=0.1)), preset("ideal", adc=ADC())
+    assert needs_key(noisy)
+    assert needs_key(preset("pcm"))
+    assert not needs_key(quiet)
+    assert not needs_key(preset("int8"))
+    assert is_random(program(noisy, weights, None).read(0.0))
+    with pytest.raises(InputError, match="has read or converter noise and needs a random key"):
+        run(noisy, weights, x)
+    # ReRAM is random when it is programmed, not when it is read.
+    reram = program(preset("reram", **{"adc.noise": None}), weights, key)
+    assert not is_random(reram.read(0.0))
+
+
+# --- dtypes ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32])
+@pytest.mark.parametrize("name", ["ideal", "int8", "pcm"])
+def test_the_output_has_the_dtype_of_the_input(data, key, name, dtype):
+    weights, x = (a.astype(dtype) for a in data)
+    y = run(preset(name), weights, x, key)
+    assert y.dtype == dtype
+    wide = run(preset(name), weights.astype(jnp.float32), x.astype(jnp.float32), key)
+    # Sums are carried in float32: the half-precision result is the float32 result of the same numbers, rounded once.
+    np.testing.assert_array_equal(y, wide.astype(dtype))
+
+
+def test_float64_keeps_its_precision(data):
+    with jax.enable_x64(True):
+        weights, x = (jnp.asarray(np.asarray(a, np.float64)) for a in data)
+        y = run(Hardware(rows=5, scaling="tile"), weights, x)
+        assert y.dtype == jnp.float64
+        np.testing.assert_allclose(y, np.asarray(x) @ np.asarray(weights), rtol=0, atol=1e-13)
+        assert run(preset("pcm"), weights, x, jax.random.key(1)).dtype == jnp.float64
+
+
+@pytest.mark.parametrize("name", ["int8", "pcm", "reram"])
+def test_float32_results_do_not_depend_on_x64(data, key, name):
+    weights, x = data
+    narrow = run(preset(name, rows=5), weights, x, key, DAY_S)
+    with jax.enable_x64(True):
+        wide = run(preset(name, rows=5), weights, x, key, DAY_S)
+        assert wide.dtype == jnp.float32
+    np.testing.assert_allclose(narrow, wide, rtol=1e-5, atol=1e-5)
+
+
+# --- keys ------------------------------------------------------------------------------------------------------------
+
+#: Noise of every kind and 24-bit converters, so that a difference in rounding is not blown up to a whole code.
+FINE = preset("pcm", dac=None, rows=5, adc=ADC(bits=24, range=20.0, noise=0.04))
+
+
+def test_one_key_one_result_under_jit_vmap_and_scan(data):
+    weights, x = data
+    keys = jax.random.split(jax.random.key(8), 3)
+    one = jnp.stack([run(FINE, weights, x, k, DAY_S) for k in keys])
+    how = {
+        "jit": jnp.stack([jax.jit(run)(FINE, weights, x, k, DAY_S) for k in keys]),
+        "vmap": jax.jit(jax.vmap(lambda k: run(FINE, weights, x, k, DAY_S)))(keys),
+        "scan": lax.scan(lambda c, k: (c, run(FINE, weights, x, k, DAY_S)), 0, keys)[1],
+        "map": lax.map(lambda k: run(FINE, weights, x, k, DAY_S), keys, batch_size=2),
+    }
+    for name, y in how.items():
+        np.testing.assert_allclose(y, one, rtol=1e-5, atol=2e-5, err_msg=name)
+    assert np.abs(one[0] - one[1]).max() > 0.01
+
+
+def test_switching_one_noise_off_leaves_the_others(data, key):
+    # Every source has its own stream: the cells of a chip are the same whether or not its reads are noisy.
+    weights, _ = data
+    loud = program(preset("pcm"), weights, key).state
+    quiet = program(preset("pcm", **{"store.cell.read_noise": 0.0, "store.cell.drift": 0.0}), weights, key).state
+    np.testing.assert_array_equal(loud.conductance, quiet.conductance)
+    exact = program(preset("pcm", **{"store.cell.programming_noise": 0.0}), weights, key).state
+    low = np.asarray(exact.conductance) > 12e-6  # where the exponent's law is flat, it shows the draw alone
+    np.testing.assert_allclose(exact.drift_exponent[low], loud.drift_exponent[low], rtol=0.05)
+
+
+# --- sweeps and sensitivities ----------------------------------------------------------------------------------------
+
+
+def test_a_sweep_over_noise_levels_is_one_compilation(data, key):
+    weights, x = data
+    traces = []
+
+    @jax.jit
+    def output(hardware):
+        traces.append(hardware)
+        return run(hardware, weights, x, key, DAY_S)
+
+    for level in (0.0, 0.5, 1, 2.0):
+        changes = {"store.cell.read_noise": level, "store.cell.programming_noise": level, "adc.noise": 0.01 * level}
+        output(preset("pcm", **changes, training_time_s=level, **{"adc.bits": 8 - round(level), "dac.bits": 6}))
+    assert len(traces) == 1
+
+
+def test_a_sweep_under_vmap_equals_a_loop(data, key):
+    weights, x = data
+    levels = jnp.array([0.0, 0.5, 2.0])
+
+    def output(level):
+        return run(FINE.replace(**{"store.cell.programming_noise": level, "adc.noise": level}), weights, x, key)
+
+    swept = jax.jit(jax.vmap(output))(levels)
+    for level, y in zip(levels, swept, strict=True):
+        np.testing.assert_allclose(y, jax.jit(output)(level), rtol=1e-5, atol=2e-5)
+
+
+FIELDS = {
+    "store.cell.read_noise": 1.0,
+    "store.cell.programming_noise": 1.0,
+    "store.cell.drift": 1.0,
+    "store.cell.drift_reference_s": 20.0,
+    "store.cell.read_time_s": 250e-9,
+    "store.cell.g_min": 1e-6,
+    "store.cell.g_max": 25e-6,
+}
+
+
+@functools.cache
+def slopes():
+    """Slope of the mean squared output with respect to each of ``FIELDS``, by jax and by a central difference.
+
+    In float64 and without a converter, whose staircase and float32 rounding would drown the difference.
+    """
+    with jax.enable_x64(True):
+        key = jax.random.key(9)
+        weights = jax.random.normal(key, (12, 7), jnp.float64)
+        x = jax.random.normal(jax.random.fold_in(key, 1), (30, 12), jnp.float64)
+        base = Hardware(store=Crossbar(cell=PCM(g_min=1e-6)), rows=5)
+
+        @jax.jit
+        def loss(values):
+            return (run(base.replace(**values), weights, x, key, DAY_S) ** 2).mean()
+
+        by_jax = jax.tree.map(float, jax.jit(jax.grad(loss))(FIELDS))
+        step, differences = 1e-4, {}
+        for name, value in FIELDS.items():
+            up, down = (float(loss(FIELDS | {name: value * (1 + sign * step)})) for sign in (1, -1))
+            differences[name] = (up - down) / (2 * step * value)
+    return by_jax, differences
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_the_slope_with_respect_to_the_hardware_is_that_of_finite_differences(name):
+    by_jax, differences = slopes()
+    assert differences[name] != 0
+    assert by_jax[name] == pytest.approx(differences[name], rel=1e-3)
+
+
+def test_the_slope_of_converter_noise_by_hand():
+    # E y^2 = signal^2 + (s scale range)^2 with scale 3 and range 2, so d/ds = 2 s x 36 x mean of xi^2.
+    n, noise = 20_000, 0.5
+    weights, x = jnp.full((4, 1), 3.0), jnp.tile(jnp.array([2.0, -2.0, 2.0, -2.0]), (n, 1))
+
+    def power(s):
+        hardware = Hardware(adc=ADC(bits=24, range=100.0, noise=s))
+        return (run(hardware, weights, x, jax.random.key(10)) ** 2).mean()
+
+    slope = float(jax.jit(jax.grad(power))(noise))
+    assert abs(slope / (2 * noise * 36) - 1) < 4 * math.sqrt(2 / n)
+
+
+@pytest.mark.parametrize("name", ["pcm", "reram", "int8"])
+def test_every_leaf_of_the_hardware_has_a_finite_slope(data, key, name):
+    weights, x = data
+    weights = weights.at[0].set(0.0)  # cells in RESET, where logarithms and powers are at their worst
+
+    def loss(hardware):
+        return (run(hardware, weights, x, key, DAY_S) ** 2).mean()
+
+    slopes = jax.jit(jax.grad(loss, allow_int=True))(preset(name))
+    for path, slope in jax.tree_util.tree_leaves_with_path(slopes):
+        if slope.dtype != jax.dtypes.float0:
+            assert np.isfinite(slope), jax.tree_util.keystr(path)
+
+
+@pytest.mark.parametrize("field", ["store.cell.read_noise", "store.cell.programming_noise", "store.cell.drift"])
+def test_slopes_are_finite_where_a_noise_is_switched_off(data, key, field):
+    weights, x = data
+    weights = weights.at[0].set(0.0)
+
+    def loss(level):
+        return (run(preset("pcm", **{field: level}), weights, x, key, DAY_S) ** 2).mean()
+
+    assert math.isfinite(float(jax.jit(jax.grad(loss))(0.0)))
+
+
+def test_the_slope_with_respect_to_time_is_that_of_the_drift(key):
+    # y = y0 ((t + 20)/20)^-0.05, so dy/dt = -0.05 y/(t + 20).
+    cell = PCM(
+        programming_noise=0.0, read_noise=0.0, drift_mean_range=(0.05, 0.05), drift_spread_range=(0.0, 0.0)
+    )  # fmt: skip
+    hardware = Hardware(store=Crossbar(cell=cell))
+    y, slope = jax.value_and_grad(lambda t: run(hardware, jnp.ones((4, 1)), jnp.ones((1, 4)), key, t).sum())(3600.0)
+    assert float(y) == pytest.approx(4 * 181**-0.05, rel=1e-5)
+    assert float(slope) == pytest.approx(-0.05 * 4 * 181**-0.05 / 3620, rel=1e-4)
+
+
+# --- convolutions ----------------------------------------------------------------------------------------------------
+
+#: Input, window, strides, padding, input dilation, kernel dilation.
+CONVOLUTIONS = {
+    "1-D": ((2, 9, 3), (3,), (1,), "SAME", None, None),
+    "1-D stride 2, dilated": ((2, 11, 3), (3,), (2,), "VALID", None, (2,)),
+    "2-D": ((2, 6, 5, 3), (3, 2), (1, 1), "SAME", None, None),
+    "2-D stride 2": ((2, 7, 6, 3), (3, 3), (2, 2), "SAME", None, None),
+    "2-D odd strides": ((1, 7, 8, 2), (2, 3), (3, 1), "VALID", (1, 1), (1, 2)),
+    "2-D padded by hand": ((1, 5, 5, 2), (3, 3), (1, 2), ((1, 2), (0, 1)), (1, 1), (1, 1)),
+    "2-D transposed": ((1, 4, 4, 2), (3, 3), (1, 1), ((2, 2), (2, 2)), (2, 2), None),
+    "3-D": ((1, 4, 5, 3, 2), (2, 3, 2), (1, 2, 1), "SAME", None, None),
+}
+
+
+def convolution(case, n_out=4):
+    """A case of ``CONVOLUTIONS`` as (operator, input, kernel), in the layout that Flax uses."""
+    shape, window, strides, padding, input_dilation, kernel_dilation = CONVOLUTIONS[case]
+    dims = len(window)
+    spatial = "DHW"[-dims:]
+    kernel_shape = (*window, shape[-1], n_out)
+    layout = (f"N{spatial}C", f"{spatial}IO", f"N{spatial}C")
+    numbers = lax.conv_dimension_numbers(shape, kernel_shape, layout)
+    operator = Convolution(strides, padding, input_dilation, kernel_dilation, numbers, window, shape[-1])
+    key = jax.random.key(11)
+    return operator, jax.random.normal(key, shape), jax.random.normal(jax.random.fold_in(key, 1), kernel_shape)
+
+
+def convolve(hardware, operator, x, kernel, key=None):
+    reading = program(hardware, operator.matrix(kernel), key).read(0.0)
+    return operator.outputs(multiply(reading, operator.inputs(x), operator, key=key))
+
+
+@pytest.mark.parametrize("tiles", [1, 3])
+@pytest.mark.parametrize("case", CONVOLUTIONS)
+def test_a_convolution_on_ideal_hardware_is_the_convolution(case, tiles):
+    operator, x, kernel = convolution(case)
+    n_in = math.prod(kernel.shape[:-1])
+    exact = lax.conv_general_dilated(
+        x, kernel, operator.strides, operator.padding, operator.input_dilation, operator.kernel_dilation,
+        dimension_numbers=operator.dimension_numbers, precision=lax.Precision.HIGHEST,
+    )  # fmt: skip
+    y = convolve(Hardware(rows=-(-n_in // tiles)), operator, x, kernel)
+    assert y.shape == exact.shape
+    np.testing.assert_allclose(y, exact, atol=3e-5)
+    assert operator.vectors(x) == math.prod(exact.shape[:-1])
+
+
+@pytest.mark.parametrize("case", ["1-D", "2-D stride 2"])
+def test_quantising_the_image_equals_quantising_its_patches(case):
+    operator, x, kernel = convolution(case)
+    n_in = math.prod(kernel.shape[:-1])
+    whole, cut = (convolve(Hardware(rows=r, dac=DAC(bits=4)), operator, x, kernel) for r in (n_in, -(-n_in // 2)))
+    np.testing.assert_allclose(whole, cut, atol=3e-5)
+    # Against patches quantised one by one in numpy: 4 bits, seven steps to the largest value of each image.
+    largest = np.abs(x).max(axis=tuple(range(1, x.ndim)), keepdims=True)
+    codes = np.round(np.asarray(x / largest, np.float64) * 7) / 7 * largest
+    np.testing.assert_allclose(whole, operator.digital(jnp.asarray(codes, jnp.float32), kernel, None), atol=3e-5)
+
+
+def test_the_range_of_an_image_is_its_own():
+    operator, x, kernel = convolution("2-D")
+    hardware = Hardware(dac=DAC(bits=4), adc=ADC(bits=8, range=6.0))
+    loud = convolve(hardware, operator, x.at[1].multiply(1e3), kernel)
+    np.testing.assert_array_equal(loud[0], convolve(hardware, operator, x, kernel)[0])
+
+
+@pytest.mark.parametrize("rows", [6, 3])
+def test_read_noise_of_a_convolution_is_that_of_its_patches(rows):
+    # A window of two on three channels, all weights 1 and inputs +-1: six cells of 25 uS, or four to a border patch...
+    # VALID leaves none. Each reads with 0.92044146/25 = 0.03681766, so y has the spread sqrt(6) x 0.03681766.
+    n = 4001
+    numbers = lax.conv_dimension_numbers((1, n, 3), (2, 3, 5), ("NWC", "WIO", "NWC"))
+    operator = Convolution((1,), "VALID", None, None, numbers, (2,), 3)
+    x = jnp.tile(jnp.array([1.0, -1.0, 1.0]), (1, n, 1))
+    hardware = Hardware(store=Crossbar(cell=PCM(programming_noise=0.0)), rows=rows)
+    y = np.asarray(convolve(hardware, operator, x, jnp.ones((2, 3, 5)), jax.random.key(12)), np.float64)
+    std = math.sqrt(6) * 0.03681766
+    assert y.shape == (1, n - 1, 5)
+    assert abs(y.mean() - 2) < 4 * std / math.sqrt(y.size)
+    assert abs(y.std() / std - 1) < 4 / math.sqrt(2 * y.size)
+    # Neighbouring positions share inputs but not reads.
+    assert abs(np.corrcoef(y[0, :-1, 0], y[0, 1:, 0])[0, 1]) < 4 / math.sqrt(n)
+
+
+@pytest.mark.parametrize("padding", ["SAME", "VALID", "CIRCULAR", 1])
+def test_flax_convolutions_pass_what_the_operator_expects(padding):
+    x = jax.random.normal(jax.random.key(13), (2, 6, 6, 3))
+    options = dict(padding=padding, strides=(2, 1), kernel_dilation=(1, 2))
+    plain = nn.Conv(4, (3, 3), **options)
+    analog = AnalogConv(4, (3, 3), hardware=Hardware(rows=10), **options)
+    variables = plain.init(jax.random.key(14), x)
+    np.testing.assert_allclose(analog.apply(variables, x), plain.apply(variables, x), atol=1e-5)
+
+
+# --- whole path ------------------------------------------------------------------------------------------------------
+
+
+def test_the_whole_path_against_numpy(data):
+    """Range, DAC, 6-bit weights on tiles, ADC, scale, sum: a second implementation, code for code."""
+    weights, x = (np.asarray(a, np.float64) for a in data)
+    hardware = Hardware(store=DigitalMemory(bits=6), rows=4, dac=DAC(bits=5), adc=ADC(bits=7, range=2.5))
+    largest = np.abs(x).max(axis=1, keepdims=True)
+    codes = np.round(x / largest * 15) / 15
+    expected = np.zeros((5, 7))
+    for tile in range(3):
+        part = weights[4 * tile : 4 * tile + 4]
+        scale = np.abs(part).max(axis=0)
+        held = np.round(part / scale * 31) / 31
+        analog = codes[:, 4 * tile : 4 * tile + 4] @ held
+        expected += np.round(np.clip(analog, -2.5, 2.5) / 2.5 * 63) / 63 * 2.5 * scale
+    y = np.asarray(run(hardware, *data))
+    # A sum within rounding of a tie may fall to either code: one step of one tile.
+    off = np.abs(y - expected * largest)
+    assert np.mean(off > 1e-5) < 0.05
+    assert off.max() < 2.5 / 63 * np.abs(weights).max() * largest.max() * 1.01
