@@ -166,6 +166,9 @@ def observe(model: Any, variables: Any, x: Any, **options: Any) -> list[LayerUse
     """Run a model digitally on ``x`` and note what passes through every analog layer, in order.
 
     Loops and compiled blocks inside the model are unrolled, so a layer that is used many times is noted many times.
+
+    Raises:
+      InputError: if the model has no analog layer, or one runs where values cannot be seen (``nn.remat``, ``nn.vmap``).
     """
     mode = modes.Observing()
     args = x if isinstance(x, tuple) else (x,)
@@ -180,7 +183,20 @@ def observe(model: Any, variables: Any, x: Any, **options: Any) -> list[LayerUse
             _call(model, args)
     if not mode.uses:
         raise InputError("the model has no analog layer: build it with AnalogDense, or convert(model, hardware)")
-    return mode.uses
+    return _with_values(mode.uses)
+
+
+def _with_values(uses: list[LayerUse]) -> list[LayerUse]:
+    """The passes that carry values. Before a loop Flax traces its body once, without values: that is no pass."""
+
+    def is_traced(use: LayerUse) -> bool:
+        return isinstance(use.x, jax.core.Tracer) or isinstance(use.weights, jax.core.Tracer)
+
+    seen = {use.path for use in uses if not is_traced(use)}
+    for use in uses:
+        if use.path not in seen:
+            raise InputError(f"layer {use.path}: runs inside jax.vmap or jax.checkpoint, where it cannot be observed")
+    return [use for use in uses if not is_traced(use)]
 
 
 def _call(model, x):

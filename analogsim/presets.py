@@ -24,7 +24,8 @@ _PRESETS = {
             prices=Prices(mac_j=0.10e-12),
         ),
     ),
-    # Converters, range and output noise as in the standard evaluation of Rasch et al. 2023.
+    # Converters, range and output noise as in the standard evaluation of Rasch et al. 2023; a read takes as long as the
+    # noise model says.
     "pcm": (
         "phase-change memory, differential pairs, 512 x 512 tiles, 8-bit converters, global drift compensation",
         lambda: Hardware(
@@ -33,7 +34,7 @@ _PRESETS = {
             dac=DAC(bits=8),
             adc=ADC(bits=8, range=10.0, noise=0.04),
             drift_compensation="global",
-            prices=Prices(cell_write_j=1.5e-9),
+            prices=Prices(read_time_s=250e-9, cell_write_j=1.5e-9),
         ),
     ),
     # 256 x 256 arrays and a 0.5 V read as on the NeuRRAM chip; the write energy is the one derived for its cells.
@@ -57,7 +58,7 @@ def presets() -> dict[str, str]:
     return {name: text for name, (text, _) in _PRESETS.items()}
 
 
-def preset(name: str, **changes: Any) -> Hardware:
+def preset(name: str, /, **changes: Any) -> Hardware:
     """Named hardware, optionally with fields changed by dotted name.
 
     Args:

@@ -6,8 +6,11 @@
     ADC              e = k1 b Vdd^2 + k2 4^b Vdd^2      successive approximation, b bits
     digital scaling  one multiply-accumulate a conversion; buffer: SRAM bytes in and out
 
-Defaults are component figures of 28 to 45 nm technology, not of one chip. Each carries its source; "recalled" marks a
-figure taken from memory of the publication and still to be checked against it.
+    rest of the chip a fixed energy a conversion: clock, control, communication, margins
+
+Defaults are component figures: converters and lines of 28 nm, adders and buffers of 45 nm, digital weight memories and
+multipliers of 7 nm. They are not of one chip; the rest of the chip is therefore what a measured one takes beyond them.
+Each figure carries its source; "recalled" marks one taken from memory of the publication and still to be checked.
 """
 
 from typing import Any
@@ -56,6 +59,15 @@ class Prices(Description):
     )
     weight_fetch_j_per_byte: Any = field(
         default=1.75e-12, unit="J/B", ge=0, le=1e-6, doc="1 MB weight SRAM (14 pJ for 64 bits)", source=_JOUPPI
+    )
+    overhead_j: Any = field(
+        default=40e-12,
+        unit="J",
+        ge=0,
+        le=1e-6,
+        doc="rest of the chip, a conversion",
+        source="measured 14 nm PCM chip less these components: 13.4 nJ a 256 x 256 product, Le Gallo et al., "
+        "Nat. Electron. 6, 680 (2023), doi 10.1038/s41928-023-01010-1",
     )
     cell_write_j: Any = field(
         default=None, unit="J", ge=0, le=1e-3, optional=True, doc="write and verify one cell; None if not known"

@@ -1,0 +1,172 @@
+"""The account of the analog hardware: counts that follow from the tiling, times the formulae of ``analogsim.prices``.
+
+For a layer of n_in inputs and n_out outputs on R x C tiles (R share its inputs, C its outputs), one vector costs
+
+    cells            what the store says it does (``WeightStore.cost``): siemens x V^2 t for a crossbar
+    word lines       C_line V^2 for every cell of a driven row, times the mean squared input
+    DAC              n_in C conversions: every column of tiles drives all inputs
+    ADC              n_out R conversions: every tile converts its own partial sums
+    digital          n_out R times scale and accumulate
+    buffer           n_in numbers read, n_out written, each as wide as its converter and at least a byte
+
+    rest of the chip n_out R conversions times what a measured chip takes beyond these components
+
+A store that only does digital actions (multiply-accumulate, weight fetch) has no word lines, and its converters are
+roundings of numbers, not circuits: it is charged neither.
+
+A sum of components is no chip. IBM's 64-core PCM chip (M. Le Gallo et al., Nat. Electron. 6, 680 (2023), doi
+10.1038/s41928-023-01010-1: 9.76 and 2.48 TOPS/W) takes 13.4 nJ for a 256 x 256 product of 8 bits read in one phase and
+52.9 nJ in four, of which the components above explain about 3 nJ. What is left a conversion, (13.4 - 3)/256 = 40 pJ and
+(52.9 - 3)/256 = 195 pJ, is the typical and the high price of the rest of the chip; low is zero, components alone. Low and high also replace the ADC's price by the floor and the median of published ones (``adc``).
+What a line costs is a pure function of the prices and may be differentiated (``lines``, ``total_j``).
+"""
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from analogsim import tiles
+from analogsim.energy import adc
+from analogsim.energy.bill import Bill, Line, settle
+from analogsim.energy.tile_work import PRICED, TileWork, tile_work
+from analogsim.energy.workload import LayerWork, Workload
+from analogsim.prices import Prices
+
+_FOUR_PHASE_OVERHEAD_J = 195e-12  # see the module's docstring
+
+_ANALOG_EXCLUDES = (
+    "memory outside of the chip, calibrating reads for drift, and writing the weights, which is reported apart; clock, "
+    "control, network and leakage only as the rest of one measured chip, at no cost at the low end"
+)
+_DIGITAL_EXCLUDES = (
+    "leakage, clock, control, network on the chip and memory outside of it; weights come from a 1 MB memory whatever "
+    "their number, anew for every vector"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Arrays:
+    """The analog arrays that hold a model.
+
+    Attributes:
+      tiles: how many.
+      cells: physical cells in use.
+      used_share: weights held, as a share of the places on those tiles.
+      write_energy_j: writing every cell once; None where ``Prices.cell_write_j`` is not known.
+    """
+
+    tiles: int
+    cells: int
+    used_share: float
+    write_energy_j: float | None
+
+
+def bills(work: Workload, batches: Sequence[int]) -> tuple[list[Bill], Arrays | None]:
+    """The hardware's bill at every batch size, and its arrays (None where no layer is analog).
+
+    Weights stay where they are, so that an inference costs the same in any batch. Only reads have a known duration:
+    layers one after another, and so the vectors of a layer on the one copy of its tiles, and the examples of a batch.
+    """
+    done = [(layer, tile_work(layer.use)) for layer in work.layers]
+    found = settle(line for layer, per_vector in done for line in lines(layer, per_vector))
+    read_s: float | None = None
+    if all(per_vector.is_analog for _, per_vector in done):
+        read_s = sum(layer.vectors * float(layer.use.hardware.prices.read_time_s) for layer, _ in done)
+    converts = any(line.component == "ADC" for line in found)
+    kinds = dict.fromkeys(per_vector.is_analog for _, per_vector in done)
+    common: dict[str, Any] = dict(
+        system=" + ".join(dict.fromkeys(layer.use.hardware.name for layer in work.layers)),
+        lines=found,
+        note=("low: components alone, best ADC; typical and high: with the rest of a measured chip" if converts else
+              "sum of components, not of a chip; no range is known")
+        + ("; time of the reads alone" if read_s is not None else ""),
+        excludes="; ".join(_ANALOG_EXCLUDES if is_analog else _DIGITAL_EXCLUDES for is_analog in kinds),
+    )  # fmt: skip
+    made = [Bill(batch=b, latency_s=None if read_s is None else b * read_s, **common) for b in batches]
+    return made, arrays(done)
+
+
+def lines(layer: LayerWork, per_vector: TileWork) -> list[Line]:
+    """Everything that one example's pass through one layer is charged for."""
+    hardware, prices = layer.use.hardware, layer.use.hardware.prices
+    n_in, n_out = layer.use.weights.shape
+    r, c = tiles.grid(n_in, n_out, hardware)
+    inputs, outputs = layer.vectors * n_in, layer.output_words
+    is_analog, dac, converter = per_vector.is_analog, hardware.dac, hardware.adc
+    found = []
+
+    def charge(component: str, action: str, count: Any, unit: str, each_j: Any, *fields: str, **band: Any) -> None:
+        cited = source(prices, *fields)
+        found.append(Line(component=component, action=action, count=count, unit=unit, each_j=each_j,
+                          **({"source": cited, "layer": layer.use.path} | band)))  # fmt: skip
+
+    for name, quantity in per_vector.quantities.items():
+        priced = PRICED[name]
+        each_j = priced.price_j(prices)
+        charge(priced.component, priced.action, layer.vectors * quantity, priced.unit, each_j, *priced.fields)
+    if is_analog:
+        each_j = prices.line_capacitance_f * prices.read_voltage_v**2
+        swings = layer.vectors * per_vector.driven_cells
+        charge("word lines", "full swing", swings, "", each_j, "line_capacitance_f", "read_voltage_v")
+    if is_analog and dac is not None:
+        each_j = prices.dac_energy_j(dac.bits)
+        charge("DAC", "convert", inputs * c, "", each_j, "dac_capacitance_f", "supply_v")
+    if is_analog and converter is not None:
+        fields = ("adc_capacitance_f", "adc_capacitance_4b_f", "supply_v")
+        low_j, each_j, high_j = adc.band_j(prices, converter.bits)
+        cited = f"{source(prices, *fields)}; {adc.SOURCE}"
+        charge("ADC", "convert", outputs * r, "", each_j, each_low_j=low_j, each_high_j=high_j, source=cited)
+        rest_j, rest_high_j = prices.overhead_j, _FOUR_PHASE_OVERHEAD_J
+        known = (
+            isinstance(rest_j, (int, float)) and rest_j != Prices().overhead_j
+        )  # the hardware's own figure: no range
+        band = {} if known else dict(each_low_j=0.0, each_high_j=rest_high_j)
+        charge("rest of the chip", "all else", outputs * r, "", rest_j, "overhead_j", **band)
+    if dac is not None or converter is not None:  # without either, nothing has a scale
+        charge("digital", "scale, add", outputs * r, "", prices.accumulate_j, "accumulate_j")
+    moved = inputs * _width_bytes(dac) + outputs * _width_bytes(converter)
+    charge("buffer", "read, write", moved, "B", prices.buffer_j_per_byte, "buffer_j_per_byte")
+    return found
+
+
+def arrays(done: Iterable[tuple[LayerWork, TileWork]]) -> Arrays | None:
+    """Tiles and cells of all analog layers, each matrix once, and the energy of writing them."""
+    held = [(layer, work) for layer, work in done if work.is_analog and layer.new_weights]
+    if not held:
+        return None
+    places = sum(work.tiles * layer.use.hardware.rows * layer.use.hardware.columns for layer, work in held)
+    each_write_j = [layer.use.hardware.prices.cell_write_j for layer, _ in held]
+    known = all(each is not None for each in each_write_j)
+    return Arrays(
+        tiles=sum(work.tiles for _, work in held),
+        cells=sum(work.cells for _, work in held),
+        used_share=sum(layer.new_weights for layer, _ in held) / places,
+        write_energy_j=sum(w.cells * float(e) for (_, w), e in zip(held, each_write_j, strict=True)) if known else None,
+    )
+
+
+def total_j(some: Iterable[Line]) -> Any:
+    """Joules of lines, typical; traced where a price is."""
+    return sum(line.energy_j for line in some)
+
+
+def source(prices: Prices, *names: str) -> str:
+    """Where these prices come from: their citation, or that the hardware sets another value."""
+    known = {f.name: f for f in dataclasses.fields(prices)}
+    texts = []
+    for name in names:
+        value = getattr(prices, name)
+        is_default = isinstance(value, (int, float)) and value == known[name].default
+        texts.append(known[name].metadata["source"] if is_default else f"set by this hardware: Prices.{name}")
+    return "; ".join(dict.fromkeys(texts))
+
+
+def _width_bytes(converter: Any) -> Any:
+    """Bytes of one number beside a converter: its bits, at least one byte; four without a converter (float32)."""
+    if converter is None:
+        return 4.0
+    wide = converter.bits / 8
+    return jnp.maximum(wide, 1.0) if isinstance(wide, jax.Array) else max(wide, 1.0)

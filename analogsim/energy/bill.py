@@ -1,0 +1,130 @@
+"""An energy bill: lines of (how often) x (joules each), for one inference.
+
+    E = sum over lines of count * each_j
+
+Every line has a typical price and, where the literature leaves one open, a low and a high one; a bill's range is the
+sum of its lines' lows and highs. The joules of a bill are its lines and nothing else, so a breakdown always adds up.
+"""
+
+import dataclasses
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from analogsim.devices.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Line:
+    """One kind of action in one layer.
+
+    Attributes:
+      component: what does it, ``"ADC"``.
+      action: what it does, ``"convert"``.
+      count: how often an inference needs it (or how much of ``unit``); a float, as some are means over the sample.
+      unit: what the count is in (``"S"``, ``"B"``, ``"MAC"``, ``"s"``), ``""`` for a pure number.
+      each_j: joules of one, typical.
+      each_low_j, each_high_j: joules of one at the ends of the range; None where no range is known.
+      source: where the price comes from.
+      layer: path of the layer, ``""`` where it belongs to the whole model.
+    """
+
+    component: str
+    action: str
+    count: Any
+    unit: str
+    each_j: Any
+    source: str
+    each_low_j: Any = None
+    each_high_j: Any = None
+    layer: str = ""
+
+    @property
+    def energy_j(self) -> Any:
+        """Joules an inference, typical."""
+        return self.count * self.each_j
+
+    @property
+    def energy_low_j(self) -> Any:
+        """Joules an inference, low end."""
+        return self.count * (self.each_j if self.each_low_j is None else self.each_low_j)
+
+    @property
+    def energy_high_j(self) -> Any:
+        """Joules an inference, high end."""
+        return self.count * (self.each_j if self.each_high_j is None else self.each_high_j)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Bill:
+    """What one inference costs on one system.
+
+    Attributes:
+      system: name of the system.
+      batch: examples that are computed together.
+      lines: everything that is counted.
+      latency_s: from the start of the batch to its last result; None where not known.
+      note: what the range spans and what bounds the time, in one line.
+      excludes: what this system's account leaves out beyond what every account leaves out.
+    """
+
+    system: str
+    batch: int
+    lines: tuple[Line, ...]
+    latency_s: float | None
+    note: str
+    excludes: str
+
+    @property
+    def energy_typical_j(self) -> float:
+        """Joules an inference with every price at its typical value."""
+        return math.fsum(line.energy_j for line in self.lines)
+
+    @property
+    def energy_low_j(self) -> float:
+        """Joules an inference at the low end of every line's range."""
+        return math.fsum(line.energy_low_j for line in self.lines)
+
+    @property
+    def energy_high_j(self) -> float:
+        """Joules an inference at the high end of every line's range."""
+        return math.fsum(line.energy_high_j for line in self.lines)
+
+    @property
+    def includes(self) -> str:
+        """What is counted, from the lines themselves."""
+        return ", ".join(dict.fromkeys(f"{line.component} ({line.action})" for line in self.lines))
+
+
+def settle(lines: Iterable[Line]) -> tuple[Line, ...]:
+    """Lines as plain float64 numbers, those that differ only in their count joined.
+
+    Raises:
+      InputError: where a count or price is not one finite, non-negative number.
+    """
+    joined: dict[Line, float] = {}
+    for line in lines:
+        count = _number(line.count, line)
+        each_j, low_j, high_j = (
+            None if each is None else _number(each, line) for each in (line.each_j, line.each_low_j, line.each_high_j)
+        )
+        same = dataclasses.replace(line, count=0.0, each_j=each_j, each_low_j=low_j, each_high_j=high_j)
+        joined[same] = joined.get(same, 0.0) + count
+    return tuple(dataclasses.replace(line, count=count) for line, count in joined.items())
+
+
+def across_layers(lines: Iterable[Line]) -> tuple[Line, ...]:
+    """The lines of a whole model: equal actions of all layers together."""
+    return settle(dataclasses.replace(line, layer="") for line in lines)
+
+
+def _number(value: Any, line: Line) -> float:
+    where = f"{line.component} ({line.action})" + (f" of layer {line.layer}" if line.layer else "")
+    if np.size(value) != 1:
+        raise InputError(f"{where}: has {np.size(value)} values; an account takes hardware with one value a field")
+    number = float(np.asarray(value).item())
+    if not (math.isfinite(number) and number >= 0):
+        raise InputError(f"{where}: comes to {number}; weights, inputs and prices must be finite (unit: J)")
+    return number

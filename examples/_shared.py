@@ -1,0 +1,24 @@
+"""What every example shares: ``--fast`` for a smoke run, ``--out`` for where the figure goes, and the digits."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from analogsim import report
+from analogsim.quickstart import load_digits as load_digits
+
+
+def arguments(description: str | None) -> argparse.Namespace:
+    """The example's command line; ``out`` exists afterwards."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--fast", action="store_true", help="smoke run, whose numbers mean nothing")
+    parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the figure")
+    options = parser.parse_args()
+    options.out = report.output_folder(options.out)
+    return options
+
+
+def save(axes: Any, path: Path) -> None:
+    """Write the figure and say where."""
+    path.write_bytes(report.png(axes))
+    print(f"wrote {path}")

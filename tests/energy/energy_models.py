@@ -1,0 +1,60 @@
+"""Small models and workloads that the energy tests share."""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from analogsim.energy import compare
+from analogsim.energy.bill import Line
+from analogsim.energy.workload import LayerWork, Workload
+from analogsim.hardware import Hardware
+from analogsim.layer import LayerUse
+from analogsim.linen import AnalogDense
+from analogsim.operators import MatrixProduct
+from analogsim.presets import preset
+from analogsim.signal_path import UNCALIBRATED
+
+
+class MLP(nn.Module):
+    """64-64-10: 4736 multiply-accumulates, 202 activations in and out."""
+
+    hardware: Hardware
+
+    @nn.compact
+    def __call__(self, x):
+        x = nn.relu(AnalogDense(64, hardware=self.hardware)(x))
+        return AnalogDense(10, hardware=self.hardware)(x)
+
+
+def mlp(hardware: Hardware | None = None):
+    """The MLP on hardware, with its variables and 32 examples."""
+    model = MLP(hardware or preset("pcm"))
+    x = jax.random.uniform(jax.random.key(1), (32, 64))
+    return model, model.init(jax.random.key(0), x), x
+
+
+def dense(weights, x, hardware, ranges=None):
+    """The comparison of one layer without bias, with these weights, on these inputs."""
+    weights = jnp.asarray(weights, jnp.float32)
+    variables = {"params": {"kernel": weights}}
+    if ranges is not None:
+        variables["ranges"] = {"analog": ranges}
+    model = AnalogDense(weights.shape[1], hardware=hardware, use_bias=False)
+    return compare(model, variables, jnp.asarray(x, jnp.float32), systems=(), batch=1)
+
+
+def line(comparison, component) -> Line:
+    """The one line of the hardware's bill for a component."""
+    (found,) = [entry for entry in comparison.hardware.lines if entry.component == component]
+    return found
+
+
+def shapes(*layers) -> Workload:
+    """A workload from (n_in, n_out, vectors, input words) alone, for accounts that look at no values."""
+    made = []
+    for i, (n_in, n_out, vectors, input_words) in enumerate(layers):
+        matrix = jax.ShapeDtypeStruct((n_in, n_out), jnp.float32)
+        operator = MatrixProduct((1,), (0,), 2, (n_in, n_out))
+        use = LayerUse(f"layer{i}", preset("ideal"), operator, None, matrix, UNCALIBRATED)
+        made.append(LayerWork(use, vectors, input_words, n_in * n_out))
+    return Workload(tuple(made), 0)

@@ -1,0 +1,142 @@
+"""The comparison as a whole: sums, tables, dataset and refusals."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import rich.console
+from flax import linen as nn
+
+from analogsim.devices.errors import InputError
+from analogsim.energy import SYSTEMS, compare
+from analogsim.linen import AnalogDense
+from analogsim.presets import preset
+from tests.energy.energy_models import MLP, mlp
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return mlp()
+
+
+@pytest.fixture(scope="module")
+def comparison(digits):
+    return compare(*digits)
+
+
+def test_every_bill_is_the_sum_of_its_lines(comparison):
+    for bill in comparison.bills:
+        assert bill.energy_typical_j == pytest.approx(sum(x.count * x.each_j for x in bill.lines), rel=1e-12)
+        assert 0 < bill.energy_low_j <= bill.energy_typical_j <= bill.energy_high_j
+        assert all(x.source for x in bill.lines)
+
+
+def test_rows_are_the_hardware_then_the_systems(comparison):
+    assert comparison.systems == ("pcm", "H100", "Eyeriss", "brain")
+    assert [(b.system, b.batch) for b in comparison.bills[:4]] == [("pcm", 1), ("pcm", 256), ("H100", 1), ("H100", 256)]
+
+
+def test_analog_energy_is_the_same_in_any_batch(comparison):
+    one, many = comparison.bills[:2]
+    assert one.lines == many.lines
+
+
+def test_dataset(comparison):
+    data = comparison.to_dataset()
+    assert dict(data.sizes) == {"system": 4, "batch": 2}
+    assert data["energy_low_j"].attrs["units"] == "J"
+    assert data["latency_s"].attrs["units"] == "s"
+    h100 = data.sel(system="H100", batch=256)
+    assert float(h100["energy_high_j"]) == pytest.approx(4.2e-3 / 256)
+    assert np.isnan(data["latency_s"].sel(system="brain")).all()
+    assert np.all(data["energy_low_j"] <= data["energy_high_j"])
+    assert data.attrs["macs"] == 4736
+
+
+def test_tables_say_what_they_leave_out(comparison):
+    text = str(comparison)
+    assert max(map(len, text.splitlines())) <= 120
+    for words in (
+        "4,736 MAC",
+        "4.2 mJ",
+        "not known",
+        "pcm leaves out memory outside of the chip",
+        "74 parameters outside of analog layers",
+    ):
+        assert words in text, words
+    console = rich.console.Console(width=120, file=None, record=True, quiet=True)
+    console.print(comparison.table())
+    assert comparison.table().row_count == 8
+    # six lines and the sum
+    assert comparison.components_table().row_count == 7
+
+
+def test_a_name_is_no_markup(digits):
+    _, variables, x = digits
+    hardware = preset("pcm").replace(name="my [bold] chip")
+    assert "my [bold] chip" in str(compare(MLP(hardware), variables, x, batch=1))
+
+
+def test_one_system_and_one_batch_may_be_given_bare(digits):
+    result = compare(*digits, systems="A100", batch=np.int64(8))
+    assert [(b.system, b.batch) for b in result.bills] == [("pcm", 8), ("A100", 8)]
+
+
+def test_layers_on_different_hardware():
+    class Mixed(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            x = AnalogDense(8, hardware=preset("pcm"))(x)
+            x = nn.Dense(8)(x)
+            return AnalogDense(4, hardware=preset("int8"))(x)
+
+    x = jnp.ones((2, 6))
+    result = compare(Mixed(), Mixed().init(jax.random.key(0), x), x, systems=(), batch=1)
+    assert result.hardware.system == "pcm + int8"
+    assert result.hardware.latency_s is None  # how long the digital layer takes is not known
+    assert result.other_parameters == 8 + (64 + 8) + 4  # biases and the whole digital layer
+    assert result.macs == 48 + 32
+
+
+@pytest.mark.parametrize("batch", [0, -1, 1.5, True, "8", (1, 0), None])
+def test_a_batch_is_a_positive_whole_number(digits, batch):
+    with pytest.raises(InputError, match=r"batch = .*: must be a whole number and at least 1"):
+        compare(*digits, batch=batch)
+
+
+def test_no_batch_is_refused(digits):
+    with pytest.raises(InputError, match="batch"):
+        compare(*digits, batch=())
+
+
+def test_unknown_systems_are_refused_with_the_nearest(digits):
+    with pytest.raises(InputError, match=r"unknown system 'H10'; did you mean 'H100'\?"):
+        compare(*digits, systems=("H10",))
+    with pytest.raises(InputError, match="known: A100, Eyeriss, H100, H200, brain"):
+        compare(*digits, systems=("abacus",))
+    assert set(SYSTEMS) == {"A100", "Eyeriss", "H100", "H200", "brain"}
+
+
+def test_hardware_may_not_take_a_system_s_name(digits):
+    _, variables, x = digits
+    with pytest.raises(InputError, match="'H100' is also the hardware's own name"):
+        compare(MLP(preset("pcm").replace(name="H100")), variables, x)
+
+
+def test_a_sample_without_an_axis_of_examples_is_refused():
+    model = AnalogDense(4, hardware=preset("pcm"))
+    variables = model.init(jax.random.key(0), jnp.ones((1, 6)))
+    with pytest.raises(InputError, match=r"1 products for 6 examples.*leading axis"):
+        compare(model, variables, jnp.ones(6))
+    with pytest.raises(InputError, match="at least one example"):
+        compare(model, variables, jnp.ones((0, 6)))
+    with pytest.raises(InputError, match="at least one example"):
+        compare(model, variables, 1.0)
+
+
+def test_a_layer_that_cannot_be_counted_is_refused():
+    stacked = nn.vmap(nn.Dense, variable_axes={"params": 0}, split_rngs={"params": True}, axis_size=2, in_axes=None)
+    hook = AnalogDense(4, hardware=preset("pcm")).dot_general_cls
+    model, x = stacked(4, dot_general_cls=hook), jnp.ones((3, 6))
+    with pytest.raises(InputError, match=r"jax\.vmap"):
+        compare(model, model.init(jax.random.key(0), x), x)

@@ -1,0 +1,41 @@
+"""Energies of single actions against their formulae, worked by hand."""
+
+import pytest
+
+from analogsim.energy import adc
+from analogsim.prices import Prices
+
+
+def test_adc_of_eight_bits_costs_two_picojoules():
+    # (310 fF * 8 + 1 aF * 4^8) * (0.9 V)^2 = (2.48 pF + 0.065536 pF) * 0.81 V^2
+    assert Prices().adc_energy_j(8) == pytest.approx(2.0619e-12, rel=1e-4)
+
+
+def test_dac_of_eight_bits():
+    # 50 fF * 8 * 0.81 V^2
+    assert Prices().dac_energy_j(8) == pytest.approx(0.324e-12, rel=1e-12)
+
+
+def test_adc_survey_floor():
+    # 0.267 pJ + 0.1446 aJ * 4^b; table of the survey fit: 0.277 pJ at 8 bits, 0.419 pJ at 10
+    assert adc.floor_energy_j(8) == pytest.approx(0.27648e-12, rel=1e-4)
+    assert adc.floor_energy_j(10) == pytest.approx(0.41862e-12, rel=1e-4)
+
+
+def test_adc_survey_median():
+    # ln e = -5.527 + 0.575 * 8 + 0.715 * ln 28 = -5.527 + 4.6 + 2.38252 = 1.45552; e^1.45552 = 4.2867
+    assert adc.median_energy_j(8) == pytest.approx(4.2867e-12, rel=1e-4)
+
+
+@pytest.mark.parametrize("bits", [2, 4, 6, 8, 10, 12, 14])
+def test_the_band_holds_the_hardware_s_own_price(bits):
+    low_j, typical_j, high_j = adc.band_j(Prices(), bits)
+    assert 0 < low_j <= typical_j <= high_j
+    assert typical_j == Prices().adc_energy_j(bits)
+    assert low_j <= adc.floor_energy_j(bits)
+    assert high_j >= adc.median_energy_j(bits)
+
+
+def test_the_band_widens_to_a_price_above_the_median():
+    # At 4 bits the default (310 fF * 4 + 256 aF) * 0.81 = 1.0046 pJ lies above the survey's median of 0.43 pJ.
+    assert adc.band_j(Prices(), 4)[2] == pytest.approx(1.0046e-12, rel=1e-4)
