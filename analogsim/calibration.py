@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from analogsim.devices.errors import InputError
 from analogsim.layer import LayerUse
 from analogsim.models import Sample, observe
+from analogsim.operators import partial_sums
 from analogsim.tiles import normalise
 
 
@@ -69,8 +70,8 @@ def _ranges(use: LayerUse, quantile: float, margin: float) -> tuple[jax.Array, j
     # A layer that saw only zeros in calibration gets a range of 1 rather than none.
     input_range = jnp.where(input_range > 0, input_range, 1.0)
     tiled, _ = normalise(use.weights.astype(x.dtype), use.hardware)
-    partial = use.operator.product(jnp.clip(x / input_range, -1, 1), tiled, jax.lax.Precision.HIGHEST)
-    output_range = margin * jnp.quantile(jnp.abs(partial), quantile)
+    partial = partial_sums(use.operator, jnp.clip(x / input_range, -1, 1), tiled, jax.lax.Precision.HIGHEST)
+    output_range = margin * jnp.quantile(jnp.abs(jnp.stack(partial)), quantile)
     return input_range, jnp.where(output_range > 0, output_range, 1.0)
 
 

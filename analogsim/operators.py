@@ -1,8 +1,8 @@
 """How a layer's inputs meet its weight matrix: a matrix product or a convolution.
 
-Both turn the kernel into one matrix ``[n_in, n_out]`` and multiply inputs with its tiles ``[R, C, rows, columns]``,
-giving one partial sum a tile, ``[..., R, C, columns]``. A convolution whose patch fits the rows of one tile runs as
-a convolution: quantising the image equals quantising its patches, and nothing is unfolded.
+Both turn the kernel into one matrix ``[n_in, n_out]`` and multiply inputs with its tiles ``[R, C, rows, columns]``, one
+row of tiles at a time, giving partial sums ``[..., C, columns]``. A convolution whose patch fits the rows of one tile
+runs as a convolution: quantising the image equals quantising its patches, and nothing is unfolded.
 """
 
 import dataclasses
@@ -28,8 +28,12 @@ class Operator(Protocol):
         """The kernel as ``[n_in, n_out]``."""
         ...
 
-    def product(self, x: jax.Array, tiles: jax.Array, precision: Any) -> jax.Array:
-        """Partial sums ``[..., R, C, columns]`` of inputs with tiles ``[R, C, rows, columns]``."""
+    def parts(self, x: jax.Array, r: int) -> jax.Array:
+        """What each of ``r`` tiles along the inputs is driven with, stacked along a new leading axis."""
+        ...
+
+    def product(self, part: jax.Array, tile: jax.Array, precision: Any) -> jax.Array:
+        """Partial sums ``[..., C, columns]`` of one part with its row of tiles ``[C, rows, columns]``."""
         ...
 
     def outputs(self, y: jax.Array) -> jax.Array:
@@ -47,6 +51,18 @@ class Operator(Protocol):
     def digital(self, x: jax.Array, kernel: jax.Array, precision: Any) -> jax.Array:
         """The layer's exact result."""
         ...
+
+
+def partial_sums(operator: Operator, x: jax.Array, tiles: jax.Array, precision: Any) -> list[jax.Array]:
+    """Every tile's own sums: R arrays ``[..., C, columns]`` for tiles ``[R, C, rows, columns]``."""
+    parts = operator.parts(x, tiles.shape[0])
+    return [operator.product(part, tile, precision) for part, tile in zip(parts, tiles, strict=True)]
+
+
+def _matmul(x: jax.Array, tile: jax.Array, precision: Any) -> jax.Array:
+    c, rows, columns = tile.shape
+    side_by_side = tile.transpose(1, 0, 2).reshape(rows, c * columns)
+    return jnp.matmul(x, side_by_side, precision=precision).reshape(*x.shape[:-1], c, columns)
 
 
 def convolution(
@@ -108,11 +124,11 @@ class MatrixProduct:
         n_in = math.prod(kernel.shape[d] for d in self.kernel_contract)
         return kernel.transpose(*self.kernel_contract, *self._kernel_free).reshape(n_in, -1)
 
-    def product(self, x, tiles, precision):
-        r, c = tiles.shape[:2]
-        if r == c == 1:
-            return jnp.matmul(x, tiles[0, 0], precision=precision)[..., None, None, :]
-        return jnp.einsum("...ri,rcio->...rco", cut_inputs(x, r), tiles, precision=precision)
+    def parts(self, x, r):
+        return cut_inputs(x, r)
+
+    def product(self, part, tile, precision):
+        return _matmul(part, tile, precision)
 
     def outputs(self, y):
         return y.reshape(*y.shape[:-1], *(self.kernel_shape[d] for d in self._kernel_free))
@@ -146,20 +162,22 @@ class Convolution:
     def matrix(self, kernel):
         return kernel.reshape(-1, kernel.shape[-1])
 
-    def product(self, x, tiles, precision):
-        r, c, _, columns = tiles.shape
-        if r == 1:
-            kernel = tiles[0].transpose(1, 0, 2).reshape(*self.window, self.channels, c * columns)
-            y = self.digital(x, kernel, precision)
-            return y.reshape(*y.shape[:-1], 1, c, columns)
-        patches = cut_inputs(self._patches(x, precision), r)
-        return jnp.einsum("...ri,rcio->...rco", patches, tiles, precision=precision)
+    def parts(self, x, r):
+        return x[None] if r == 1 else cut_inputs(self._patches(x), r)
 
-    def _patches(self, x, precision):
+    def product(self, part, tile, precision):
+        c, rows, columns = tile.shape
+        if rows < math.prod(self.window) * self.channels:  # the patch is shared by several tiles: it was unfolded
+            return _matmul(part, tile, precision)
+        kernel = tile.transpose(1, 0, 2).reshape(*self.window, self.channels, c * columns)
+        y = self.digital(part, kernel, precision)
+        return y.reshape(*y.shape[:-1], c, columns)
+
+    def _patches(self, x):
         """``[batch, *positions, n_in]`` with the rows in the matrix's order (window first, then channel)."""
         patches = lax.conv_general_dilated_patches(
             x, self.window, self.strides, self.padding, self.input_dilation, self.kernel_dilation,
-            dimension_numbers=self.dimension_numbers, precision=precision,
+            dimension_numbers=self.dimension_numbers, precision=lax.Precision.HIGHEST,
         )  # fmt: skip
         shape = patches.shape[:-1]
         return patches.reshape(*shape, self.channels, -1).swapaxes(-1, -2).reshape(*shape, -1)

@@ -22,6 +22,7 @@ from analogsim.devices.random import normal, stream
 from analogsim.operators import Operator
 from analogsim.tiles import Reading
 
+_UNROLLED = 8  # tiles along the inputs that are written out one by one
 _TINY = 1e-20  # added variance whose root is invisible; keeps the slope of sqrt finite where nothing is driven
 
 
@@ -78,22 +79,35 @@ def multiply(
     if hardware.dac is not None:
         code = quantise(code, hardware.dac.bits, 1.0)
 
-    def product(inputs, tiles):
-        return operator.product(inputs, tiles.astype(inputs.dtype), precision)
+    if key is None and is_random(reading):
+        raise InputError(f"key = None: hardware '{hardware.name}' has read or converter noise and needs a random key")
 
-    y = product(code, reading.mean)
-    if is_random(reading):
-        if key is None:
-            raise InputError(
-                f"key = None: hardware '{hardware.name}' has read or converter noise and needs a random key"
-            )
-        spread = jnp.sqrt(jnp.maximum(_variance(reading, code, y, product), _TINY))
-        y = y + spread * normal(stream(key, "output noise"), y.shape, y.dtype)
-    if hardware.adc is not None:
-        y = quantise(y, hardware.adc.bits, hardware.adc.range if ranges.output is None else ranges.output)
-    y = jnp.sum(y * _column_scale(reading), axis=-3)  # digital accumulation over the tiles that share the inputs
+    def tile(part, mean, variance, scale, index):
+        """The scaled output of one row of tiles, ``[..., C, columns]``."""
+        y = operator.product(part, mean.astype(part.dtype), precision)
+        total = _noise_variance(hardware, operator, part, variance, precision)
+        if total is not None and key is not None:
+            xi = normal(jax.random.fold_in(stream(key, "output noise"), index), y.shape, y.dtype)
+            y = y + jnp.sqrt(jnp.maximum(total, _TINY)) * xi
+        if hardware.adc is not None:
+            y = quantise(y, hardware.adc.bits, hardware.adc.range if ranges.output is None else ranges.output)
+        return y * scale[:, 0, :].astype(y.dtype)
+
+    r = reading.mean.shape[0]
+    each = (operator.parts(code, r), reading.mean, reading.variance, reading.scale, jnp.arange(r))
+    y = _sum_over_tiles(tile, each, r)
     y = y.reshape(*y.shape[:-2], -1)[..., : reading.n_out]
     return (y if bound is None else y * bound).astype(x.dtype)
+
+
+def _sum_over_tiles(tile: Any, each: tuple, r: int) -> jax.Array:
+    """Digital accumulation of the partial sums: written out for a few tiles, a loop for many (bounded compile time)."""
+    parts = [tile(*jax.tree.map(lambda a, i=i: a[i], each)) for i in range(min(r, _UNROLLED))]
+    y = functools.reduce(jnp.add, parts)
+    if r <= _UNROLLED:
+        return y
+    rest = jax.tree.map(lambda a: a[_UNROLLED:], each)
+    return lax.scan(lambda total, some: (total + tile(*some), None), y, rest)[0]
 
 
 def _input_range(hardware: Any, x: jax.Array, operator: Operator, ranges: Ranges) -> jax.Array | None:
@@ -105,17 +119,13 @@ def _input_range(hardware: Any, x: jax.Array, operator: Operator, ranges: Ranges
     return jnp.where(largest > 0, largest, 1.0)
 
 
-def _variance(reading: Reading, code: jax.Array, y: jax.Array, product: Any) -> jax.Array:
+def _noise_variance(hardware: Any, operator: Operator, part: jax.Array, variance: Any, precision: Any) -> Any:
+    """Variance of one row of tiles' outputs: of reading, sum_i x_i^2 Var(w_ij), and of the converter; None without."""
+    noisy_adc = hardware.adc is not None and hardware.adc.noise is not None
+    converter = jnp.asarray(hardware.adc.noise, part.dtype) ** 2 if noisy_adc else None
+    if variance is None:
+        return converter
     # The noise does not steer the inputs: no gradient through x, and no transposed product of squares to pay for.
-    held = lax.stop_gradient(code)
-    total = jnp.zeros((), y.dtype)
-    if reading.variance is not None:
-        total = total + product(held**2, reading.variance)
-    if reading.hardware.adc is not None and reading.hardware.adc.noise is not None:
-        total = total + jnp.asarray(reading.hardware.adc.noise, y.dtype) ** 2
-    return total
-
-
-def _column_scale(reading: Reading) -> jax.Array:
-    """``[R, C, 1, columns or 1]`` as ``[R, C, columns or 1]``, to meet outputs ``[..., R, C, columns]``."""
-    return reading.scale[:, :, 0, :]
+    squares = lax.stop_gradient(part) ** 2
+    read = operator.product(squares, variance.astype(part.dtype), precision)
+    return read if converter is None else read + converter

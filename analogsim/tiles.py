@@ -32,9 +32,9 @@ def cut(weights: jax.Array, tiles: tuple[int, ...]) -> jax.Array:
 
 
 def cut_inputs(x: jax.Array, r: int) -> jax.Array:
-    """``[..., n_in]`` to ``[..., R, rows]``, zero where a tile has more rows than inputs are left."""
+    """``[..., n_in]`` to ``[R, ..., rows]``, zero where a tile has more rows than inputs are left."""
     padded = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, -x.shape[-1] % r)])
-    return padded.reshape(*x.shape[:-1], r, -1)
+    return jnp.moveaxis(padded.reshape(*x.shape[:-1], r, -1), -2, 0)
 
 
 def normalise(weights: jax.Array, hardware: Hardware) -> tuple[jax.Array, jax.Array]:
@@ -117,7 +117,8 @@ class Programmed:
         if (compensation or self.hardware.drift_compensation) == "global":
             scale = scale * self.reference / jnp.maximum(_readout(moments.mean), 1e-4)
         variance = moments.variance if read_noise else None
-        return Reading(self.hardware, self.state, moments.mean, variance, scale, self.n_in, self.n_out)
+        mean, variance, scale = _compute_once((moments.mean, variance, scale))
+        return Reading(self.hardware, self.state, mean, variance, scale, self.n_in, self.n_out)
 
 
 @jax.jit
@@ -135,8 +136,14 @@ def program(hardware: Hardware, weights: jax.Array, key: jax.Array | None) -> Pr
         else:
             keys = jnp.stack([stream(key, f"tile {i}") for i in range(n_tiles)]).reshape(tiled.shape[:2])
             state = jax.vmap(jax.vmap(store.program))(keys, tiled)
+    state = _compute_once(state)
     fresh = _over_tiles(lambda s: store.read(s, 0.0))(state)
     return Programmed(hardware, state, scale, _readout(fresh.mean), *weights.shape)
+
+
+def _compute_once(values: Any) -> Any:
+    """What has several uses and costs random numbers or powers: without the barrier XLA computes it anew for each."""
+    return lax.optimization_barrier(values)
 
 
 def _readout(mean: jax.Array) -> jax.Array:

@@ -8,8 +8,7 @@ For a layer of n_in inputs and n_out outputs on R x C tiles (R share its inputs,
     ADC              n_out R conversions: every tile converts its own partial sums
     digital          n_out R times scale and accumulate
     buffer           n_in numbers read, n_out written, each as wide as its converter and at least a byte
-
-    rest of the chip n_out R conversions times what a measured chip takes beyond these components
+    rest of the chip n_out R times what a measured chip takes beyond these components
 
 A store that only does digital actions (multiply-accumulate, weight fetch) has no word lines, and its converters are
 roundings of numbers, not circuits: it is charged neither.
@@ -17,7 +16,8 @@ roundings of numbers, not circuits: it is charged neither.
 A sum of components is no chip. IBM's 64-core PCM chip (M. Le Gallo et al., Nat. Electron. 6, 680 (2023), doi
 10.1038/s41928-023-01010-1: 9.76 and 2.48 TOPS/W) takes 13.4 nJ for a 256 x 256 product of 8 bits read in one phase and
 52.9 nJ in four, of which the components above explain about 3 nJ. What is left a conversion, (13.4 - 3)/256 = 40 pJ and
-(52.9 - 3)/256 = 195 pJ, is the typical and the high price of the rest of the chip; low is zero, components alone. Low and high also replace the ADC's price by the floor and the median of published ones (``adc``).
+(52.9 - 3)/256 = 195 pJ, is the typical and the high price of the rest of the chip; low is zero, components alone.
+Low and high also replace the ADC's price by the floor and the median of published ones (``adc``).
 What a line costs is a pure function of the prices and may be differentiated (``lines``, ``total_j``).
 """
 

@@ -18,6 +18,7 @@ from analogsim import tiles
 from analogsim.devices.errors import InputError, nearest
 from analogsim.devices.protocol import Action
 from analogsim.layer import LayerUse
+from analogsim.operators import partial_sums
 from analogsim.prices import Prices
 
 _NUMBERS_AT_ONCE = 2**24
@@ -118,8 +119,8 @@ def mean_squares(use: LayerUse) -> list[float]:
     sums = np.zeros(r)
     for start in range(0, len(x), at_once):
         some = jnp.asarray(squares[start : start + at_once])
-        product = use.operator.product(some, ones, lax.Precision.HIGHEST)
-        sums += np.asarray(product, np.float64).reshape(-1, r).sum(axis=0)
+        products = partial_sums(use.operator, some, ones, lax.Precision.HIGHEST)
+        sums += np.array([np.asarray(product, np.float64).sum() for product in products])
     return [float(s) / use.vectors / (bottom - top) for s, (top, bottom) in zip(sums, _spans(n_in, r), strict=True)]
 
 

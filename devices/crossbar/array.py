@@ -9,12 +9,23 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from analogsim.devices.crossbar.mapping import Differential
 from analogsim.devices.crossbar.pcm import PCM
 from analogsim.devices.description import Description, field
 from analogsim.devices.errors import InputError
 from analogsim.devices.protocol import Action, Moments
+from analogsim.devices.random import stream
+
+
+def _one_by_one(function: Any, cells: Any) -> Any:
+    """``function`` over the leading axis: the plus cells of all pairs, then the minus cells.
+
+    A loop instead of one call, because XLA keeps a loop's results. Without it the random numbers and powers behind a
+    conductance are computed again for each of its uses (readout, mean, variance), which is four times slower on a CPU.
+    """
+    return lax.map(function, cells)
 
 
 class Crossbar(Description):
@@ -49,11 +60,18 @@ class Crossbar(Description):
         """Write normalised weights ``[n_in, n_out]``; returns both cells of every pair."""
         if key is None:
             raise InputError("key = None: programming a crossbar draws random numbers, pass a key (jax.random.key(0))")
-        return self.cell.program(key, self.mapping.conductances(weights, self.cell.g_min, self.cell.g_max))
+        targets = self.mapping.conductances(weights, self.cell.g_min, self.cell.g_max)
+        keys = jnp.stack([stream(key, f"cell {i} of a pair") for i in range(len(targets))])
+        return _one_by_one(lambda pair: self.cell.program(*pair), (keys, targets))
 
     def read(self, state: Any, time_s: Any, key: jax.Array | None = None) -> Moments:
         """Normalised weights at ``time_s``: mean and variance over reads, or one sampled read if a key is given."""
-        return self.mapping.weights(self.cell.read(state, time_s, key), self.cell.g_min, self.cell.g_max)
+        if key is None:
+            cells = _one_by_one(lambda s: self.cell.read(s, time_s), state)
+        else:
+            keys = jnp.stack([stream(key, f"cell {i} of a pair") for i in range(2)])
+            cells = _one_by_one(lambda pair: self.cell.read(pair[1], time_s, pair[0]), (keys, state))
+        return self.mapping.weights(cells, self.cell.g_min, self.cell.g_max)
 
     def noise(self, x: jax.Array, y: jax.Array, state: Any) -> None:
         """A crossbar's lines add no noise of their own; amplifiers and converters belong to the ADC."""

@@ -68,7 +68,7 @@ def test_tables_say_what_they_leave_out(comparison):
     console.print(comparison.table())
     assert comparison.table().row_count == 8
     # six lines and the sum
-    assert comparison.components_table().row_count == 7
+    assert comparison.components_table().row_count == 8
 
 
 def test_a_name_is_no_markup(digits):
