@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from analogsim.devices.description import Description, field
+from analogsim.devices.digital import full_scale_code
 from analogsim.straight_through import straight_through
 
 _RASCH = "Rasch et al., Nat. Commun. 14, 5282 (2023), doi 10.1038/s41467-023-40770-4"
@@ -49,8 +50,9 @@ def quantise(x: jax.Array, bits: Any, bound: Any) -> jax.Array:
       bits: converter bits, sign included; may be traced.
       bound: the range, broadcastable to ``x``; positive.
     """
-    levels = lax.stop_gradient(jnp.exp2(jnp.asarray(bits, x.dtype) - 1) - 1)
-    inside = jnp.clip(x, -bound, bound)
+    levels = lax.stop_gradient(full_scale_code(bits, x.dtype))
+    # Not jnp.clip, which halves the slope where x is just at the range: there it is still converted.
+    inside = jnp.where(x > bound, bound, jnp.where(x < -bound, -bound, x))
     held, limit = lax.stop_gradient(inside), lax.stop_gradient(jnp.asarray(bound, x.dtype))
     codes = jnp.round(held / limit * levels)
     return straight_through(inside, codes / levels * limit)

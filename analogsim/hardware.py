@@ -27,12 +27,8 @@ class Hardware(Description):
     )
     rows: int = static(default=512, ge=1, le=65536, integer=True, doc="inputs of one tile")
     columns: int = static(default=512, ge=1, le=65536, integer=True, doc="outputs of one tile")
-    dac: DAC | None = field(
-        default=None, optional=True, methods=("bits",), doc="input converter; None drives exact values"
-    )
-    adc: ADC | None = field(
-        default=None, optional=True, methods=("bits", "range"), doc="output converter; None reads exactly"
-    )
+    dac: DAC | None = field(default=None, optional=True, kind=DAC, doc="input converter; None drives exact values")
+    adc: ADC | None = field(default=None, optional=True, kind=ADC, doc="output converter; None reads exactly")
     scaling: str = static(
         default="column",
         choices=("column", "tile"),
@@ -48,7 +44,7 @@ class Hardware(Description):
         le=1e12,
         doc="hardware-aware training reads its fresh chips this long after programming",
     )
-    prices: Prices = field(factory=Prices, methods=("adc_energy_j",), doc="energy of every action")
+    prices: Prices = field(factory=Prices, kind=Prices, doc="energy of every action")
 
     def check(self) -> None:
         limit = self.store.time_limit_s

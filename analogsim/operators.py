@@ -28,8 +28,11 @@ class Operator(Protocol):
         """The kernel as ``[n_in, n_out]``."""
         ...
 
-    def parts(self, x: jax.Array, r: int) -> jax.Array:
-        """What each of ``r`` tiles along the inputs is driven with, stacked along a new leading axis."""
+    def parts(self, x: jax.Array, r: int, unfold: bool = False) -> jax.Array:
+        """What each of ``r`` tiles along the inputs is driven with, stacked along a new leading axis.
+
+        ``unfold`` asks for input vectors ``[R, ..., rows]``, where a convolution of one tile would keep its image.
+        """
         ...
 
     def product(self, part: jax.Array, tile: jax.Array, precision: Any) -> jax.Array:
@@ -124,7 +127,7 @@ class MatrixProduct:
         n_in = math.prod(kernel.shape[d] for d in self.kernel_contract)
         return kernel.transpose(*self.kernel_contract, *self._kernel_free).reshape(n_in, -1)
 
-    def parts(self, x, r):
+    def parts(self, x, r, unfold=False):
         return cut_inputs(x, r)
 
     def product(self, part, tile, precision):
@@ -162,12 +165,14 @@ class Convolution:
     def matrix(self, kernel):
         return kernel.reshape(-1, kernel.shape[-1])
 
-    def parts(self, x, r):
-        return x[None] if r == 1 else cut_inputs(self._patches(x), r)
+    def parts(self, x, r, unfold=False):
+        if r == 1 and not unfold and math.prod(self.window) > 1:
+            return x[None]
+        return cut_inputs(self._patches(x), r)
 
     def product(self, part, tile, precision):
         c, rows, columns = tile.shape
-        if rows < math.prod(self.window) * self.channels:  # the patch is shared by several tiles: it was unfolded
+        if part.shape[-1] == rows:  # unfolded: an image would have fewer channels than a patch has entries
             return _matmul(part, tile, precision)
         kernel = tile.transpose(1, 0, 2).reshape(*self.window, self.channels, c * columns)
         y = self.digital(part, kernel, precision)

@@ -45,7 +45,19 @@ UNCALIBRATED = Ranges()
 def is_random(reading: Reading) -> bool:
     """Whether a product with this reading draws random numbers (so that a key is needed)."""
     adc = reading.hardware.adc
-    return reading.variance is not None or (adc is not None and adc.noise is not None)
+    converter = adc is not None and adc.noise is not None
+    return reading.variance is not None or converter or adds_noise(reading)
+
+
+def adds_noise(reading: Reading) -> bool:
+    """Whether the store's detection adds noise at the output; found from shapes, without computing anything."""
+    _, _, rows, columns = reading.mean.shape
+    x, y = jnp.zeros((1, rows), reading.mean.dtype), jnp.zeros((1, columns), reading.mean.dtype)
+
+    def noise_of_one_tile(state: Any) -> Any:
+        return reading.hardware.store.noise(x, y, jax.tree.map(lambda a: a[0, 0], state))
+
+    return jax.eval_shape(noise_of_one_tile, reading.state) is not None
 
 
 @functools.partial(jax.jit, static_argnames=("operator", "precision"))
@@ -82,10 +94,15 @@ def multiply(
     if key is None and is_random(reading):
         raise InputError(f"key = None: hardware '{hardware.name}' has read or converter noise and needs a random key")
 
-    def tile(part, mean, variance, scale, index):
+    detection = adds_noise(reading)
+
+    def tile(part, mean, variance, scale, state, index):
         """The scaled output of one row of tiles, ``[..., C, columns]``."""
         y = operator.product(part, mean.astype(part.dtype), precision)
         total = _noise_variance(hardware, operator, part, variance, precision)
+        if detection:
+            of_tiles = jax.vmap(hardware.store.noise, in_axes=(None, -2, 0), out_axes=-2)
+            total = of_tiles(part, y, state) ** 2 + (0.0 if total is None else total)
         if total is not None and key is not None:
             xi = normal(jax.random.fold_in(stream(key, "output noise"), index), y.shape, y.dtype)
             y = y + jnp.sqrt(jnp.maximum(total, _TINY)) * xi
@@ -94,7 +111,8 @@ def multiply(
         return y * scale[:, 0, :].astype(y.dtype)
 
     r = reading.mean.shape[0]
-    each = (operator.parts(code, r), reading.mean, reading.variance, reading.scale, jnp.arange(r))
+    parts = operator.parts(code, r, unfold=detection)
+    each = (parts, reading.mean, reading.variance, reading.scale, reading.state, jnp.arange(r))
     y = _sum_over_tiles(tile, each, r)
     y = y.reshape(*y.shape[:-2], -1)[..., : reading.n_out]
     return (y if bound is None else y * bound).astype(x.dtype)

@@ -38,13 +38,9 @@ def cut_inputs(x: jax.Array, r: int) -> jax.Array:
 
 
 def normalise(weights: jax.Array, hardware: Hardware) -> tuple[jax.Array, jax.Array]:
-    """Tiles of weights in [-1, 1], ``[R, C, rows, columns]``, and their scales ``[R, C, 1, columns or 1]``.
-
-    Only structure couples columns here, so the columns stay together (C = 1) in the arithmetic: cutting them would
-    change no number, as no store of this project yet lets one column disturb another. Counts use the true grid.
-    """
+    """Tiles of weights in [-1, 1], ``[R, C, rows, columns]``, and their scales ``[R, C, 1, columns or 1]``."""
     n_in, n_out = weights.shape
-    tiled = cut(weights, (grid(n_in, n_out, hardware)[0], 1))
+    tiled = cut(weights, grid(n_in, n_out, hardware))
     axes = (-2,) if hardware.scaling == "column" else (-2, -1)
     largest = jnp.max(jnp.abs(tiled), axis=axes, keepdims=True)
     scale = jnp.where(largest == 0, 1.0, largest)  # a NaN stays visible
@@ -115,7 +111,8 @@ class Programmed:
         moments = _over_tiles(lambda s: self.hardware.store.read(s, time_s))(self.state)
         scale = self.scale
         if (compensation or self.hardware.drift_compensation) == "global":
-            scale = scale * self.reference / jnp.maximum(_readout(moments.mean), 1e-4)
+            now = _readout(moments.mean)
+            scale = scale * jnp.where(now > 0, self.reference / jnp.where(now > 0, now, 1.0), 1.0)
         variance = moments.variance if read_noise else None
         mean, variance, scale = _compute_once((moments.mean, variance, scale))
         return Reading(self.hardware, self.state, mean, variance, scale, self.n_in, self.n_out)

@@ -38,6 +38,7 @@ def field(
     integer: bool = False,
     optional: bool = False,
     methods: tuple[str, ...] = (),
+    kind: type | None = None,
     doc: str = "",
     source: str = "",
 ) -> Any:
@@ -50,12 +51,13 @@ def field(
       gt, ge, lt, le: allowed range (exclusive or inclusive).
       integer: whether only whole numbers are allowed.
       optional: whether None (the effect is absent) is allowed.
-      methods: for a nested description, what it must be able to do.
+      methods, kind: for a nested description, what it must be able to do, or its class.
       doc: one line that says what it is.
       source: where the default value comes from.
     """
-    meta: dict[str, Any] = dict(kind="leaf", unit=unit, gt=gt, ge=ge, lt=lt, le=le, integer=integer)
-    meta |= dict(optional=optional, methods=methods, choices=None, doc=doc, source=source)
+    meta: dict[str, Any] = dict(is_static=False, unit=unit, gt=gt, ge=ge, lt=lt, le=le, integer=integer)
+    length = len(default) if isinstance(default, tuple) else None
+    meta |= dict(optional=optional, methods=methods, kind=kind, length=length, choices=None, doc=doc, source=source)
     return dataclasses.field(default=default, default_factory=factory, metadata=meta)
 
 
@@ -70,7 +72,7 @@ def static(
     source: str = "",
 ) -> Any:
     """Structure: a hashable value that selects the compiled program (a size, a scheme, a name)."""
-    meta: dict[str, Any] = dict(kind="static", unit="", gt=None, ge=ge, lt=None, le=le, integer=integer)
+    meta: dict[str, Any] = dict(is_static=True, unit="", gt=None, ge=ge, lt=None, le=le, integer=integer)
     meta |= dict(optional=False, choices=choices, text=isinstance(default, str), doc=doc, source=source)
     return dataclasses.field(default=default, metadata=meta)
 
@@ -157,8 +159,8 @@ def _default(f: dataclasses.Field) -> Any:
 
 
 def _register(cls: type, fields: tuple) -> None:
-    leaves = tuple(f.name for f in fields if f.metadata.get("kind") != "static")
-    statics = tuple(f.name for f in fields if f.metadata.get("kind") == "static")
+    leaves = tuple(f.name for f in fields if not f.metadata["is_static"])
+    statics = tuple(f.name for f in fields if f.metadata["is_static"])
 
     def flatten_with_keys(self):
         children = [(jax.tree_util.GetAttrKey(n), getattr(self, n)) for n in leaves]
@@ -186,6 +188,10 @@ def check_value(value: Any, where: str, rule: Any) -> Any:
         return value
     if value is None and rule.get("optional"):
         return None
+    if rule.get("kind"):
+        if not isinstance(value, rule["kind"]):
+            raise InputError(f"{where} = {value!r}: must be of kind {rule['kind'].__name__}{_or_none(rule)}")
+        return value
     if rule.get("methods"):
         if not all(hasattr(value, m) for m in rule["methods"]) or isinstance(value, type):
             raise InputError(f"{where} = {value!r}: must be a description that has {', '.join(rule['methods'])}")
@@ -199,8 +205,12 @@ def check_value(value: Any, where: str, rule: Any) -> Any:
         return value
     if isinstance(value, str):
         value = parse(value, rule.get("unit", ""), where)
-    if isinstance(value, tuple):
-        return tuple(check_value(v, where, rule) for v in value)
+    if rule.get("length") is not None:
+        if not isinstance(value, (tuple, list)) or len(value) != rule["length"]:
+            raise InputError(f"{where} = {value!r}: must be {rule['length']} numbers{_unit(rule)}")
+        return tuple(check_value(v, where, {**rule, "length": None}) for v in value)
+    if rule.get("is_static") and not isinstance(value, numbers.Real):  # an array could not choose a program
+        raise InputError(f"{where} = {value!r}: must be one number, {_range(rule)}")
     concrete = _concrete(value, where, rule)
     if concrete is None:  # a tracer: its value is not known yet
         return value
@@ -216,8 +226,8 @@ def _concrete(value: Any, where: str, rule: Any) -> np.ndarray | None:
     if isinstance(value, jax.core.Tracer):
         return None
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (numbers.Real, np.ndarray, jax.Array)):
-        kind = "a whole number" if rule.get("integer") else "a number"
-        raise InputError(f"{where} = {value!r}: must be {kind}, {_range(rule)}{_unit(rule)}")
+        kind = "" if rule.get("integer") else "a number, "
+        raise InputError(f"{where} = {value!r}: must be {kind}{_range(rule)}{_unit(rule)}{_or_none(rule)}")
     return np.atleast_1d(np.asarray(value, dtype=np.float64))
 
 
@@ -237,6 +247,10 @@ def _range(rule: Any) -> str:
     ]
     whole = ["a whole number"] if rule.get("integer") else ["finite"] if not words else []
     return " and ".join(whole + words)
+
+
+def _or_none(rule: Any) -> str:
+    return ", or None" if rule.get("optional") else ""
 
 
 def _unit(rule: Any) -> str:
@@ -269,6 +283,8 @@ def describe(item: Any, indent: int = 0) -> str:
 def _pretty(value: Any, unit: str) -> str:
     if isinstance(value, tuple):
         return "(" + ", ".join(_pretty(v, unit) for v in value) + ")"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value} {unit}".strip()
     if isinstance(value, numbers.Real) and not isinstance(value, bool):
         return show(float(value), unit, digits=4)
     return repr(value)

@@ -13,6 +13,11 @@ from analogsim.devices.description import Description, field
 from analogsim.devices.protocol import Action, Moments
 
 
+def full_scale_code(bits: Any, dtype: Any) -> jax.Array:
+    """2^(bits-1) - 1, the largest code of a symmetric grid; exact, also for traced bits (``jnp.exp2`` is not)."""
+    return jnp.ldexp(jnp.ones((), dtype), jnp.asarray(bits).astype(jnp.int32) - 1) - 1
+
+
 class DigitalMemory(Description):
     """Weights in SRAM. ``bits=None`` keeps them exactly (the ideal reference).
 
@@ -34,7 +39,7 @@ class DigitalMemory(Description):
         del key
         if self.bits is None:
             return weights
-        levels = jnp.exp2(jnp.asarray(self.bits, weights.dtype) - 1) - 1
+        levels = full_scale_code(self.bits, weights.dtype)
         return jnp.round(weights * levels) / levels
 
     def read(self, state: jax.Array, time_s: Any, key: jax.Array | None = None) -> Moments:

@@ -68,8 +68,8 @@ class WeightStore(Protocol):
         """Standard deviation of what detection adds at the output, shape of ``y``; None for nothing.
 
         Args:
-          x: normalised inputs in [-1, 1], ``[batch, n_in]``.
-          y: their product with the stored matrix, ``[batch, n_out]``.
+          x: normalised inputs in [-1, 1], ``[..., n_in]``.
+          y: their product with the stored matrix, ``[..., n_out]``.
           state: as returned by ``program``.
         """
         ...

@@ -5,7 +5,11 @@ Inside, every number is in SI units without prefixes (siemens, volts, seconds, j
 """
 
 import math
+import numbers
 import re
+
+import jax
+import numpy as np
 
 from analogsim.devices.errors import InputError, nearest
 
@@ -70,8 +74,14 @@ def seconds(time: object, where: str = "time_s") -> object:
     """A time as a number of seconds: numbers and tracers pass, ``"1 day"`` is read, negatives are refused."""
     if isinstance(time, str):
         time = parse(time, "s", where)
-    if isinstance(time, (int, float)) and not (time >= 0 and math.isfinite(time)):
-        raise InputError(f"{where} = {time}: must be finite and at least 0 (unit: s after programming)")
+    if isinstance(time, jax.core.Tracer):
+        return time
+    if isinstance(time, bool) or not isinstance(time, (numbers.Real, np.ndarray, jax.Array)):
+        raise InputError(f"{where} = {time!r}: must be a number of seconds, or text such as '1 day'")
+    values = np.asarray(time, dtype=np.float64)
+    if not np.all(np.isfinite(values) & (values >= 0)):
+        bad = values[~(np.isfinite(values) & (values >= 0))].flat[0]
+        raise InputError(f"{where} = {bad:g}: must be finite and at least 0 (unit: s after programming)")
     return time
 
 

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 
 from analogsim.devices.crossbar.cell import non_negative
 from analogsim.devices.description import Description, field
+from analogsim.devices.errors import InputError
 from analogsim.devices.protocol import Moments
 from analogsim.devices.random import normal, stream
 
@@ -79,6 +80,12 @@ class PCM(Description):
     read_time_s: Any = field(default=250e-9, unit="s", gt=0, le=1, doc="duration of one read", source=_NANDAKUMAR)
 
     time_limit_s = None
+
+    def check(self) -> None:
+        for name in ("drift_mean_range", "drift_spread_range"):
+            low, high = getattr(self, name)
+            if isinstance(low, float) and isinstance(high, float) and low > high:
+                raise InputError(f"PCM.{name} = {(low, high)}: must begin with its smaller end")
 
     def program(self, key: jax.Array, target: jax.Array) -> PCMState:
         """Write to ``target`` (S, any shape)."""
