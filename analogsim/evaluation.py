@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from analogsim.chip import check_compensation, check_finite, check_key, check_time, read
+from analogsim.chip import check_compensation, check_finite, check_key, check_time, key_shape, read
 from analogsim.devices.errors import InputError
 from analogsim.devices.random import stream
 from analogsim.devices.units import show_time
@@ -68,11 +68,17 @@ def evaluate(
       is drawn anew at every time and is the same across compensations.
     """
     check_key(key)
+    if key_shape(key) != ():
+        raise InputError(f"key = {key!r}: must be one key, from which the chips' keys follow; give chips=n for n chips")
+    if isinstance(times, str) or not len(times):
+        raise InputError(f"times = {times!r}: must be a sequence of times, for example ('1 s', '1 day')")
     choices = [compensation] if compensation is None or isinstance(compensation, str) else list(compensation)
     for choice in choices:
         check_compensation(choice)
     _check_count("chips", chips)
     _check_count("batch_size", batch_size)
+    at_once = (1 if jax.default_backend() == "cpu" else 8) if chips_at_once is None else chips_at_once
+    _check_count("chips_at_once", at_once)
     x, labels = jax.tree.map(jnp.asarray, (x, labels))
     n = jax.tree.leaves(x)[0].shape[0]
     if labels.shape[:1] != (n,):
@@ -85,7 +91,6 @@ def evaluate(
     check_finite(first)
     times_s = np.array([float(check_time(t, first)) for t in times], dtype=np.float32)
 
-    at_once = chips_at_once or (1 if jax.default_backend() == "cpu" else 8)
     scores = []
     step = max(at_once, -(-chips // 20))
     for start in range(0, chips, step):
@@ -100,7 +105,7 @@ def evaluate(
 
 
 def _check_count(name: str, value: Any) -> None:
-    if not isinstance(value, (int, np.integer)) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
         raise InputError(f"{name} = {value!r}: must be a whole number and at least 1")
 
 

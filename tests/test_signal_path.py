@@ -11,7 +11,8 @@ import pytest
 from jax import lax
 
 from analogsim import ADC, DAC, Hardware, InputError, preset
-from analogsim.devices import PCM, Crossbar, DigitalMemory
+from analogsim.devices import PCM, Action, Crossbar, Description, Differential, DigitalMemory, Moments, ReRAM, field
+from analogsim.devices.random import normal
 from analogsim.layer import needs_key
 from analogsim.linen import AnalogConv
 from analogsim.operators import Convolution, MatrixProduct
@@ -19,14 +20,42 @@ from analogsim.signal_path import Ranges, is_random, multiply
 from analogsim.tiles import program
 
 DAY_S = 86400.0
-QUIET = PCM(programming_noise=0.0, read_noise=0.0, drift=0.0)
+
+
+class Trembling(Description):
+    """The simplest store that is not ours: every weight trembles with one spread, detection adds one noise.
+
+    Nothing is random when it is programmed, so the statistics of reading are known by hand.
+    """
+
+    tremble: float = field(default=0.0, ge=0, le=10, doc="spread of a weight from read to read")
+    hiss: float | None = field(default=None, ge=0, le=10, optional=True, doc="spread of what detection adds")
+
+    time_limit_s = None
+
+    def program(self, key, weights):
+        return weights
+
+    def read(self, state, time_s, key=None):
+        if key is None:
+            return Moments(state, jnp.full_like(state, self.tremble**2))
+        return Moments(state + self.tremble * normal(key, state.shape))
+
+    def noise(self, x, y, state):
+        return None if self.hiss is None else jnp.full_like(y, self.hiss)
+
+    def cost(self, weights, mean_square_input):
+        return (Action("cell read", weights.size, "S"),)
+
+    def cells(self, n_in, n_out):
+        return n_in * n_out
 
 
 def run(hardware, weights, x, key=None, time_s=0.0, ranges=Ranges()):  # noqa: B008
     """One product on freshly programmed tiles."""
     operator = MatrixProduct((x.ndim - 1,), (0,), x.ndim, weights.shape)
     reading = program(hardware, weights, key).read(time_s)
-    return multiply(reading, x, operator, key=key, ranges=ranges)
+    return multiply(reading.trained_by(weights), x, operator, key=key, ranges=ranges)
 
 
 @pytest.fixture
@@ -50,11 +79,8 @@ def test_ideal_hardware_is_exact_however_it_is_cut(data, rows, columns, scaling)
 
 def test_noiseless_cells_are_exact_too(data, key):
     weights, x = data
-    for hardware in (
-        Hardware(store=Crossbar(cell=QUIET)),
-        Hardware(store=Crossbar(cell=QUIET), rows=5, scaling="tile"),
-    ):
-        np.testing.assert_allclose(run(hardware, weights, x, key, DAY_S), x @ weights, atol=2e-5)
+    store = Crossbar(cell=ReRAM(programming_noise=0.0, g_min="1 uS"), mapping=Differential(sides=2))
+    np.testing.assert_allclose(run(Hardware(store=store, rows=5), weights, x, key, DAY_S), x @ weights, atol=2e-5)
 
 
 def test_inputs_of_any_rank_pass(data):
@@ -69,7 +95,7 @@ def test_any_axes_may_be_contracted(key):
     # [2, 3, 4] with a kernel [4, 3, 5, 2] over (3, 4): the matrix has rows (3, 4) in the order they are named.
     x, kernel = jax.random.normal(key, (2, 3, 4)), jax.random.normal(key, (4, 3, 5, 2))
     operator = MatrixProduct((1, 2), (1, 0), 3, kernel.shape)
-    reading = program(Hardware(rows=5), operator.matrix(kernel), None).read(0.0)
+    reading = program(Hardware(), operator.matrix(kernel), None).read(0.0)
     y = operator.outputs(multiply(reading, operator.inputs(x), operator, key=None))
     exact = jnp.einsum("bij,jiop->bop", x, kernel)
     np.testing.assert_allclose(y, exact, atol=1e-5)
@@ -170,18 +196,39 @@ def test_the_adc_rounds_by_hand():
     np.testing.assert_allclose(y, [[1.0, 2.0, 0.0]], atol=1e-6)
 
 
-@pytest.mark.parametrize("rows", [8, 4, 2])
+@pytest.mark.parametrize("rows", [10, 1])
 def test_converter_noise_has_the_spread_of_its_definition(key, rows):
     # Noise s a conversion, weights up to 3, inputs up to 2, R tiles: s x 3 x 2 x sqrt(R).
     n, noise = 20_000, 0.25
     hardware = Hardware(rows=rows, adc=ADC(bits=16, range=20.0, noise=noise))
-    x = jnp.full((n, 8), 2.0)
-    y = np.asarray(run(hardware, jnp.array([[3.0, 1.0, -3.0]] * 8), x, key), np.float64)
-    std = noise * np.array([3.0, 1.0, 3.0]) * 2 * math.sqrt(8 / rows)
-    assert np.all(np.abs(y.mean(0) - [48, 16, -48]) < 4 * std / math.sqrt(n))
+    x = jnp.full((n, 10), 2.0)
+    y = np.asarray(run(hardware, jnp.array([[3.0, 1.0, -3.0]] * 10), x, key), np.float64)
+    std = noise * np.array([3.0, 1.0, 3.0]) * 2 * math.sqrt(10 / rows)
+    assert np.all(np.abs(y.mean(0) - [60, 20, -60]) < 4 * std / math.sqrt(n))
     assert np.all(np.abs(y.std(0) / std - 1) < 4 / math.sqrt(2 * n))
     assert np.abs(np.corrcoef(y.T) - np.eye(3)).max() < 4 / math.sqrt(n)
     assert abs(np.corrcoef(y[:-1, 0], y[1:, 0])[0, 1]) < 4 / math.sqrt(n)
+
+
+@pytest.mark.parametrize("rows", [4, 2])
+def test_read_noise_has_the_spread_of_its_definition(key, rows):
+    # Inputs 1, 2, -2, 4 (squared length 25) on weights up to 3 that tremble by 0.05 of it: 0.05 x 3 x 5, on any tiles.
+    n = 20_000
+    x = jnp.tile(jnp.array([1.0, 2.0, -2.0, 4.0]), (n, 1))
+    weights = jnp.array([[3.0], [1.0], [-3.0], [3.0]])
+    y = np.asarray(run(Hardware(store=Trembling(tremble=0.05), rows=rows), weights, x, key), np.float64)
+    assert abs(y.mean() - 23) < 4 * 0.75 / math.sqrt(n)
+    assert abs(y.std() / 0.75 - 1) < 4 / math.sqrt(2 * n)
+
+
+def test_noise_of_detection_is_added(key):
+    # What the store's own noise() promises: 0.3 a tile in normalised units, with weights of 2 on two tiles.
+    n = 20_000
+    store = Trembling(tremble=0.0, hiss=0.3)
+    y = np.asarray(run(Hardware(store=store, rows=2), jnp.full((4, 1), 2.0), jnp.ones((n, 4)), key), np.float64)
+    std = 0.3 * 2 * math.sqrt(2)
+    assert abs(y.mean() - 8) < 4 * std / math.sqrt(n)
+    assert abs(y.std() / std - 1) < 4 / math.sqrt(2 * n)
 
 
 def test_converter_and_read_noise_add_in_variance(key):
@@ -215,13 +262,19 @@ def test_noise_that_is_drawn_needs_a_key(data, key):
 # --- dtypes ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32])
-@pytest.mark.parametrize("name", ["ideal", "int8", "pcm"])
-def test_the_output_has_the_dtype_of_the_input(data, key, name, dtype):
+@pytest.mark.parametrize(
+    ("hardware", "dtype"),
+    [
+        (preset("int8"), jnp.float16),
+        (Hardware(store=Trembling(tremble=0.1), rows=5, dac=DAC(), adc=ADC(noise=0.04)), jnp.bfloat16),
+    ],
+)
+def test_the_output_has_the_dtype_of_the_input(data, key, hardware, dtype):
     weights, x = (a.astype(dtype) for a in data)
-    y = run(preset(name), weights, x, key)
+    y = run(hardware, weights, x, key)
     assert y.dtype == dtype
-    wide = run(preset(name), weights.astype(jnp.float32), x.astype(jnp.float32), key)
+    wide = run(hardware, weights.astype(jnp.float32), x.astype(jnp.float32), key)
+    assert wide.dtype == jnp.float32
     # Sums are carried in float32: the half-precision result is the float32 result of the same numbers, rounded once.
     np.testing.assert_array_equal(y, wide.astype(dtype))
 
@@ -232,23 +285,22 @@ def test_float64_keeps_its_precision(data):
         y = run(Hardware(rows=5, scaling="tile"), weights, x)
         assert y.dtype == jnp.float64
         np.testing.assert_allclose(y, np.asarray(x) @ np.asarray(weights), rtol=0, atol=1e-13)
-        assert run(preset("pcm"), weights, x, jax.random.key(1)).dtype == jnp.float64
 
 
-@pytest.mark.parametrize("name", ["int8", "pcm", "reram"])
-def test_float32_results_do_not_depend_on_x64(data, key, name):
+def test_float32_results_do_not_depend_on_x64(data, key):
     weights, x = data
-    narrow = run(preset(name, rows=5), weights, x, key, DAY_S)
+    hardware = Hardware(store=Trembling(tremble=0.1), dac=DAC(), adc=ADC(bits=24, noise=0.04))
+    narrow = run(hardware, weights, x, key, DAY_S)
     with jax.enable_x64(True):
-        wide = run(preset(name, rows=5), weights, x, key, DAY_S)
+        wide = run(hardware, weights, x, key, DAY_S)
         assert wide.dtype == jnp.float32
     np.testing.assert_allclose(narrow, wide, rtol=1e-5, atol=1e-5)
 
 
 # --- keys ------------------------------------------------------------------------------------------------------------
 
-#: Noise of every kind and 24-bit converters, so that a difference in rounding is not blown up to a whole code.
-FINE = preset("pcm", dac=None, rows=5, adc=ADC(bits=24, range=20.0, noise=0.04))
+#: Random reads and conversions, and 24 bits: a difference in rounding is not blown up to a whole code.
+FINE = Hardware(store=Trembling(tremble=0.1), rows=5, adc=ADC(bits=24, range=20.0, noise=0.04))
 
 
 def test_one_key_one_result_under_jit_vmap_and_scan(data):
@@ -256,10 +308,8 @@ def test_one_key_one_result_under_jit_vmap_and_scan(data):
     keys = jax.random.split(jax.random.key(8), 3)
     one = jnp.stack([run(FINE, weights, x, k, DAY_S) for k in keys])
     how = {
-        "jit": jnp.stack([jax.jit(run)(FINE, weights, x, k, DAY_S) for k in keys]),
-        "vmap": jax.jit(jax.vmap(lambda k: run(FINE, weights, x, k, DAY_S)))(keys),
+        "jit of vmap": jax.jit(jax.vmap(lambda k: run(FINE, weights, x, k, DAY_S)))(keys),
         "scan": lax.scan(lambda c, k: (c, run(FINE, weights, x, k, DAY_S)), 0, keys)[1],
-        "map": lax.map(lambda k: run(FINE, weights, x, k, DAY_S), keys, batch_size=2),
     }
     for name, y in how.items():
         np.testing.assert_allclose(y, one, rtol=1e-5, atol=2e-5, err_msg=name)
@@ -272,9 +322,10 @@ def test_switching_one_noise_off_leaves_the_others(data, key):
     loud = program(preset("pcm"), weights, key).state
     quiet = program(preset("pcm", **{"store.cell.read_noise": 0.0, "store.cell.drift": 0.0}), weights, key).state
     np.testing.assert_array_equal(loud.conductance, quiet.conductance)
+    assert float(jnp.abs(quiet.read_noise).max()) == float(jnp.abs(quiet.drift_exponent).max()) == 0.0
     exact = program(preset("pcm", **{"store.cell.programming_noise": 0.0}), weights, key).state
-    low = np.asarray(exact.conductance) > 12e-6  # where the exponent's law is flat, it shows the draw alone
-    np.testing.assert_allclose(exact.drift_exponent[low], loud.drift_exponent[low], rtol=0.05)
+    high = np.asarray(exact.conductance) > 12e-6  # where the exponent's law is flat, it shows the draw alone
+    np.testing.assert_allclose(exact.drift_exponent[high], loud.drift_exponent[high], rtol=0.05)
 
 
 # --- sweeps and sensitivities ----------------------------------------------------------------------------------------
@@ -300,53 +351,54 @@ def test_a_sweep_under_vmap_equals_a_loop(data, key):
     levels = jnp.array([0.0, 0.5, 2.0])
 
     def output(level):
-        return run(FINE.replace(**{"store.cell.programming_noise": level, "adc.noise": level}), weights, x, key)
+        return run(FINE.replace(**{"store.tremble": level, "adc.noise": level}), weights, x, key)
 
-    swept = jax.jit(jax.vmap(output))(levels)
+    swept = jax.vmap(output)(levels)
     for level, y in zip(levels, swept, strict=True):
-        np.testing.assert_allclose(y, jax.jit(output)(level), rtol=1e-5, atol=2e-5)
+        np.testing.assert_allclose(y, output(level), rtol=1e-5, atol=2e-5)
 
 
-FIELDS = {
-    "store.cell.read_noise": 1.0,
-    "store.cell.programming_noise": 1.0,
-    "store.cell.drift": 1.0,
-    "store.cell.drift_reference_s": 20.0,
-    "store.cell.read_time_s": 250e-9,
-    "store.cell.g_min": 1e-6,
-    "store.cell.g_max": 25e-6,
-}
+FIELDS = [
+    "store.cell.read_noise", "store.cell.programming_noise", "store.cell.drift", "store.cell.drift_reference_s",
+    "store.cell.read_time_s", "store.cell.g_min", "store.cell.g_max", "adc.noise",
+]  # fmt: skip
 
 
 @functools.cache
-def slopes():
-    """Slope of the mean squared output with respect to each of ``FIELDS``, by jax and by a central difference.
-
-    In float64 and without a converter, whose staircase and float32 rounding would drown the difference.
-    """
-    with jax.enable_x64(True):
-        key = jax.random.key(9)
-        weights = jax.random.normal(key, (12, 7), jnp.float64)
-        x = jax.random.normal(jax.random.fold_in(key, 1), (30, 12), jnp.float64)
-        base = Hardware(store=Crossbar(cell=PCM(g_min=1e-6)), rows=5)
-
-        @jax.jit
-        def loss(values):
-            return (run(base.replace(**values), weights, x, key, DAY_S) ** 2).mean()
-
-        by_jax = jax.tree.map(float, jax.jit(jax.grad(loss))(FIELDS))
-        step, differences = 1e-4, {}
-        for name, value in FIELDS.items():
-            up, down = (float(loss(FIELDS | {name: value * (1 + sign * step)})) for sign in (1, -1))
-            differences[name] = (up - down) / (2 * step * value)
-    return by_jax, differences
+def sensitivity():
+    """Hardware with every kind of noise, and its mean squared output with the slope for each of its leaves."""
+    key = jax.random.key(9)
+    weights, x = jax.random.normal(key, (12, 7)), jax.random.normal(jax.random.fold_in(key, 1), (30, 12))
+    weights = weights.at[0].set(0.0)  # cells in RESET, where logarithms and powers are at their worst
+    # 24 bits, so that the staircase is finer than the differences.
+    hardware = Hardware(store=Crossbar(cell=PCM(g_min=5e-6)), adc=ADC(bits=24, range=20.0, noise=0.3))
+    loss = lambda h: (run(h, weights, x, key, DAY_S) ** 2).mean()  # noqa: E731
+    return hardware, jax.jit(jax.value_and_grad(loss, allow_int=True))
 
 
 @pytest.mark.parametrize("name", FIELDS)
 def test_the_slope_with_respect_to_the_hardware_is_that_of_finite_differences(name):
-    by_jax, differences = slopes()
-    assert differences[name] != 0
-    assert by_jax[name] == pytest.approx(differences[name], rel=1e-3)
+    hardware, loss = sensitivity()
+    leaf = lambda h: functools.reduce(getattr, name.split("."), h)  # noqa: E731
+    # Conductances move cells across the cut at zero, a kink that a large step would smear.
+    step, value = 0.005 if ".g_" in name else 0.05, leaf(hardware)
+    up, down = (float(loss(hardware.replace(**{name: value * (1 + sign * step)}))[0]) for sign in (1, -1))
+    by_jax = float(leaf(loss(hardware)[1])) * value
+    # Float32 sums leave a few 1e-7 of the loss, divided by the step.
+    assert by_jax == pytest.approx((up - down) / (2 * step), rel=0.02, abs=1e-6 * up / step)
+    assert abs(by_jax) > 1e-4 * up
+
+
+@pytest.mark.parametrize(
+    "off", [None, "store.cell.programming_noise", "store.cell.read_noise", "store.cell.drift", "adc.noise"]
+)
+def test_every_leaf_of_the_hardware_has_a_finite_slope(off):
+    # Also where a sweep over a noise level begins: at none.
+    hardware, loss = sensitivity()
+    slopes = loss(hardware.replace(**{off: 0.0} if off else {}, **{"store.cell.g_min": 0.0}))[1]
+    for path, value in jax.tree_util.tree_leaves_with_path(slopes):
+        if value.dtype != jax.dtypes.float0:
+            assert np.isfinite(value), jax.tree_util.keystr(path)
 
 
 def test_the_slope_of_converter_noise_by_hand():
@@ -362,53 +414,13 @@ def test_the_slope_of_converter_noise_by_hand():
     assert abs(slope / (2 * noise * 36) - 1) < 4 * math.sqrt(2 / n)
 
 
-@pytest.mark.parametrize("name", ["pcm", "reram", "int8"])
-def test_every_leaf_of_the_hardware_has_a_finite_slope(data, key, name):
-    weights, x = data
-    weights = weights.at[0].set(0.0)  # cells in RESET, where logarithms and powers are at their worst
-
-    def loss(hardware):
-        return (run(hardware, weights, x, key, DAY_S) ** 2).mean()
-
-    slopes = jax.jit(jax.grad(loss, allow_int=True))(preset(name))
-    for path, slope in jax.tree_util.tree_leaves_with_path(slopes):
-        if slope.dtype != jax.dtypes.float0:
-            assert np.isfinite(slope), jax.tree_util.keystr(path)
-
-
-@pytest.mark.parametrize("field", ["store.cell.read_noise", "store.cell.programming_noise", "store.cell.drift"])
-def test_slopes_are_finite_where_a_noise_is_switched_off(data, key, field):
-    weights, x = data
-    weights = weights.at[0].set(0.0)
-
-    def loss(level):
-        return (run(preset("pcm", **{field: level}), weights, x, key, DAY_S) ** 2).mean()
-
-    assert math.isfinite(float(jax.jit(jax.grad(loss))(0.0)))
-
-
-def test_the_slope_with_respect_to_time_is_that_of_the_drift(key):
-    # y = y0 ((t + 20)/20)^-0.05, so dy/dt = -0.05 y/(t + 20).
-    cell = PCM(
-        programming_noise=0.0, read_noise=0.0, drift_mean_range=(0.05, 0.05), drift_spread_range=(0.0, 0.0)
-    )  # fmt: skip
-    hardware = Hardware(store=Crossbar(cell=cell))
-    y, slope = jax.value_and_grad(lambda t: run(hardware, jnp.ones((4, 1)), jnp.ones((1, 4)), key, t).sum())(3600.0)
-    assert float(y) == pytest.approx(4 * 181**-0.05, rel=1e-5)
-    assert float(slope) == pytest.approx(-0.05 * 4 * 181**-0.05 / 3620, rel=1e-4)
-
-
 # --- convolutions ----------------------------------------------------------------------------------------------------
 
 #: Input, window, strides, padding, input dilation, kernel dilation.
 CONVOLUTIONS = {
-    "1-D": ((2, 9, 3), (3,), (1,), "SAME", None, None),
-    "1-D stride 2, dilated": ((2, 11, 3), (3,), (2,), "VALID", None, (2,)),
-    "2-D": ((2, 6, 5, 3), (3, 2), (1, 1), "SAME", None, None),
-    "2-D stride 2": ((2, 7, 6, 3), (3, 3), (2, 2), "SAME", None, None),
-    "2-D odd strides": ((1, 7, 8, 2), (2, 3), (3, 1), "VALID", (1, 1), (1, 2)),
-    "2-D padded by hand": ((1, 5, 5, 2), (3, 3), (1, 2), ((1, 2), (0, 1)), (1, 1), (1, 1)),
-    "2-D transposed": ((1, 4, 4, 2), (3, 3), (1, 1), ((2, 2), (2, 2)), (2, 2), None),
+    "1-D": ((2, 11, 3), (3,), (2,), "VALID", None, (2,)),
+    "2-D": ((2, 7, 6, 3), (3, 3), (2, 2), "SAME", None, None),
+    "2-D odd": ((1, 7, 5, 2), (2, 3), (3, 1), ((1, 2), (0, 1)), (1, 2), (1, 2)),
     "3-D": ((1, 4, 5, 3, 2), (2, 3, 2), (1, 2, 1), "SAME", None, None),
 }
 
@@ -446,7 +458,7 @@ def test_a_convolution_on_ideal_hardware_is_the_convolution(case, tiles):
     assert operator.vectors(x) == math.prod(exact.shape[:-1])
 
 
-@pytest.mark.parametrize("case", ["1-D", "2-D stride 2"])
+@pytest.mark.parametrize("case", ["1-D", "2-D"])
 def test_quantising_the_image_equals_quantising_its_patches(case):
     operator, x, kernel = convolution(case)
     n_in = math.prod(kernel.shape[:-1])
@@ -467,30 +479,29 @@ def test_the_range_of_an_image_is_its_own():
 
 @pytest.mark.parametrize("rows", [6, 3])
 def test_read_noise_of_a_convolution_is_that_of_its_patches(rows):
-    # A window of two on three channels, all weights 1 and inputs +-1: six cells of 25 uS, or four to a border patch...
-    # VALID leaves none. Each reads with 0.92044146/25 = 0.03681766, so y has the spread sqrt(6) x 0.03681766.
+    # A window of two on three channels and inputs of 2, -1, 1: a patch has the squared length 12, so cells that tremble
+    # by 0.04 of a weight of 1.5 give y the spread 0.04 x 1.5 x sqrt(12).
     n = 4001
     numbers = lax.conv_dimension_numbers((1, n, 3), (2, 3, 5), ("NWC", "WIO", "NWC"))
     operator = Convolution((1,), "VALID", None, None, numbers, (2,), 3)
-    x = jnp.tile(jnp.array([1.0, -1.0, 1.0]), (1, n, 1))
-    hardware = Hardware(store=Crossbar(cell=PCM(programming_noise=0.0)), rows=rows)
-    y = np.asarray(convolve(hardware, operator, x, jnp.ones((2, 3, 5)), jax.random.key(12)), np.float64)
-    std = math.sqrt(6) * 0.03681766
+    x = jnp.tile(jnp.array([2.0, -1.0, 1.0]), (1, n, 1))
+    hardware = Hardware(store=Trembling(tremble=0.04), rows=rows)
+    y = np.asarray(convolve(hardware, operator, x, jnp.full((2, 3, 5), 1.5), jax.random.key(12)), np.float64)
+    std = 0.04 * 1.5 * math.sqrt(12)
     assert y.shape == (1, n - 1, 5)
-    assert abs(y.mean() - 2) < 4 * std / math.sqrt(y.size)
+    assert abs(y.mean() - 2 * 2 * 1.5) < 4 * std / math.sqrt(y.size)
     assert abs(y.std() / std - 1) < 4 / math.sqrt(2 * y.size)
     # Neighbouring positions share inputs but not reads.
     assert abs(np.corrcoef(y[0, :-1, 0], y[0, 1:, 0])[0, 1]) < 4 / math.sqrt(n)
 
 
 @pytest.mark.parametrize("padding", ["SAME", "VALID", "CIRCULAR", 1])
-def test_flax_convolutions_pass_what_the_operator_expects(padding):
-    x = jax.random.normal(jax.random.key(13), (2, 6, 6, 3))
-    options = dict(padding=padding, strides=(2, 1), kernel_dilation=(1, 2))
-    plain = nn.Conv(4, (3, 3), **options)
+def test_flax_convolutions_pass_what_the_operator_expects(key, padding):
+    x = jax.random.normal(key, (2, 6, 6, 3))
+    options = dict(padding=padding, strides=(2, 1), kernel_dilation=(1, 2), use_bias=False)
+    variables = {"params": {"kernel": jax.random.normal(key, (3, 3, 3, 4))}}
     analog = AnalogConv(4, (3, 3), hardware=Hardware(rows=10), **options)
-    variables = plain.init(jax.random.key(14), x)
-    np.testing.assert_allclose(analog.apply(variables, x), plain.apply(variables, x), atol=1e-5)
+    np.testing.assert_allclose(analog.apply(variables, x), nn.Conv(4, (3, 3), **options).apply(variables, x), atol=2e-5)
 
 
 # --- whole path ------------------------------------------------------------------------------------------------------

@@ -1,0 +1,115 @@
+"""A crossbar as a weight store: its moments against sampling every cell, and its cost.
+
+Read noise in output space, y = M x + sqrt(V x^2) xi, claims the exact mean and variance of perturbing every cell. Here
+every cell is perturbed, many times, and the two are compared; the tolerance is four standard errors.
+"""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+from analogsim import Hardware
+from analogsim.devices import PCM, Crossbar, Differential, InputError
+from analogsim.operators import MatrixProduct
+from analogsim.signal_path import multiply
+from analogsim.tiles import Reading
+
+ROWS, COLUMNS, READS = 64, 4, 20_000
+DAY_S = 86400.0
+OPERATOR = MatrixProduct((1,), (0,), 2, (ROWS, COLUMNS))
+
+
+#: Program, then read: one compilation for the small tests.
+life = jax.jit(lambda store, key, weights, time_s: store.read(store.program(key, weights), time_s))
+
+
+@functools.cache
+def case():
+    """A programmed array, two equal inputs, and what both ways of reading it give: ``[reads, 2, columns]``."""
+    store = Crossbar(cell=PCM())
+    # Small weights among them: the cut at zero, which makes the noise asymmetric, must show in both ways alike.
+    weights = jnp.linspace(-1, 1, ROWS * COLUMNS).reshape(ROWS, COLUMNS) ** 3
+    state = store.program(jax.random.key(1), weights)
+    x = jnp.tile(jnp.cos(jnp.arange(ROWS)), (2, 1))
+    keys = jax.random.split(jax.random.key(2), READS)
+
+    def sample(key):
+        one, other = jax.random.split(key)  # every vector is its own read
+        return jnp.stack([x[0] @ store.read(state, DAY_S, one).mean, x[1] @ store.read(state, DAY_S, other).mean])
+
+    moments = store.read(state, DAY_S)
+    reading = Reading(
+        Hardware(store=store), state, moments.mean[None, None], moments.variance[None, None],
+        jnp.ones((1, 1, 1, COLUMNS)), ROWS, COLUMNS,
+    )  # fmt: skip
+    every_cell = jax.jit(functools.partial(jax.lax.map, sample, batch_size=1000))(keys)
+    output_space = jax.jit(jax.vmap(lambda k: multiply(reading, x, OPERATOR, key=k)))(keys)
+    return moments, x[0], np.asarray(every_cell, np.float64), np.asarray(output_space, np.float64)
+
+
+@pytest.mark.parametrize("way", ["every cell", "output space"])
+def test_outputs_have_the_mean_and_variance_of_the_moments(way):
+    moments, x, every_cell, output_space = case()
+    y = every_cell if way == "every cell" else output_space
+    mean = np.asarray(x, np.float64) @ np.asarray(moments.mean, np.float64)
+    std = np.sqrt(np.asarray(x, np.float64) ** 2 @ np.asarray(moments.variance, np.float64))
+    for vector in (0, 1):
+        assert np.all(np.abs(y[:, vector].mean(axis=0) - mean) < 4 * std / math.sqrt(READS))
+        assert np.all(np.abs(y[:, vector].std(axis=0) / std - 1) < 4 / math.sqrt(2 * READS))
+
+
+def test_both_ways_have_the_same_shape():
+    _, _, every_cell, output_space = case()
+    for y in (every_cell[:, 0], output_space[:, 0]):
+        assert np.all(np.abs(stats.kurtosis(y, axis=0)) < 4 * math.sqrt(24 / READS))
+    for column in range(COLUMNS):
+        assert stats.ks_2samp(every_cell[:, 0, column], output_space[:, 0, column]).pvalue > 1e-4
+
+
+def test_columns_and_vectors_fluctuate_independently():
+    for y in case()[2:]:
+        correlation = np.corrcoef(y.reshape(READS, -1).T)
+        assert np.abs(correlation - np.eye(2 * COLUMNS)).max() < 4.5 / math.sqrt(READS)  # the largest of 28
+
+
+def test_the_moments_of_one_pair_by_hand():
+    # w = 0.5, x = 0.8 at t = 0: G+ = 12.5 uS, Q = 0.0088/0.5^0.65 = 0.01380869, sqrt(ln 4.0000005e7) = 4.18382481, so
+    # s+ = 0.72216367 uS; G- = 0: no conductance, no noise. y has mean 0.4 and spread 0.8 x 0.72216367/25.
+    store = Crossbar(cell=PCM(programming_noise=0.0))
+    moments = life(store, jax.random.key(3), jnp.full((1, 2), 0.5), 0.0)
+    np.testing.assert_allclose(0.8 * moments.mean, 0.4, rtol=1e-6)
+    np.testing.assert_allclose(0.8 * np.sqrt(moments.variance), 0.8 * 0.72216367 / 25, rtol=1e-5)
+
+
+def test_every_cell_of_a_pair_drifts_on_its_own():
+    # w = 1 on two sides: G+ = 25 uS drifts, G- = 0 does not. With nu = 0.05: w(1 day) = 4321^-0.05 = 0.65799226.
+    cell = PCM(
+        programming_noise=0.0, read_noise=0.0, drift_mean_range=(0.05, 0.05), drift_spread_range=(0.0, 0.0)
+    )  # fmt: skip
+    store = Crossbar(cell=cell, mapping=Differential(sides=2))
+    held = life(store, jax.random.key(4), jnp.array([[1.0, 0.2]]), DAY_S).mean
+    np.testing.assert_allclose(held, [[0.65799226, 0.2 * 0.65799226]], rtol=1e-5)
+
+
+def test_cost_is_the_conductance_that_the_squared_voltage_sees():
+    # Weights 1 and -0.5 on 2 to 22 uS, one-sided: (22 + 2) + (2 + 12) = 38 uS; a mean square input of 0.25.
+    store = Crossbar(cell=PCM(g_min=2e-6, g_max=22e-6))
+    (action,) = store.cost(jnp.array([[1.0, -0.5]]), 0.25)
+    assert (action.name, action.unit) == ("cell read", "S")
+    assert float(action.quantity) == pytest.approx(9.5e-6, rel=1e-6)
+
+
+def test_programming_needs_a_key():
+    with pytest.raises(InputError, match="key = None"):
+        Crossbar().program(None, jnp.ones((1, 1)))
+
+
+@pytest.mark.parametrize("cell", [None, 3, PCM, "pcm"])
+def test_what_is_no_cell_is_refused(cell):
+    with pytest.raises(InputError, match=r"Crossbar.cell = .*: must be a description that has program, read"):
+        Crossbar(cell=cell)
