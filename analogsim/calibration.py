@@ -71,7 +71,9 @@ def _ranges(use: LayerUse, quantile: float, margin: float) -> tuple[jax.Array, j
     input_range = jnp.where(input_range > 0, input_range, 1.0)
     tiled, _ = normalise(use.weights.astype(x.dtype), use.hardware)
     partial = partial_sums(use.operator, jnp.clip(x / input_range, -1, 1), tiled, jax.lax.Precision.HIGHEST)
-    output_range = margin * jnp.quantile(jnp.abs(jnp.stack(partial)), quantile)
+    stacked = jnp.stack(partial)  # [R, ..., C, columns]
+    held = stacked.reshape(*stacked.shape[:-2], -1)[..., : use.weights.shape[1]]  # without the tiles' unused columns
+    output_range = margin * jnp.quantile(jnp.abs(held), quantile)
     return input_range, jnp.where(output_range > 0, output_range, 1.0)
 
 

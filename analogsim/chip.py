@@ -111,7 +111,7 @@ def read(cells: Any, time_s: Any, compensation: str | None, read_noise: bool) ->
 def check_key(key: Any) -> None:
     """Refuse what is not a key, with the remedy."""
     is_key = isinstance(key, jax.Array) and (
-        jax.numpy.issubdtype(key.dtype, jax.dtypes.prng_key) or key.dtype == np.uint32
+        jax.numpy.issubdtype(key.dtype, jax.dtypes.prng_key) or (key.dtype == np.uint32 and key.shape[-1:] == (2,))
     )
     if not is_key:
         raise InputError(f"key = {key!r}: must be a random key, for example jax.random.key(0)")
@@ -125,6 +125,11 @@ def key_shape(key: jax.Array) -> tuple[int, ...]:
 def check_time(time: Any, cells: Any) -> Any:
     """Seconds, checked against what the stores' models have data for."""
     time_s: Any = seconds(time, "time")
+    if np.ndim(time_s) != 0:
+        raise InputError(
+            f"time = array of shape {np.shape(time_s)}: a chip is read at one time; for several, use evaluate(times=...) or "
+            f"jax.vmap over chip.at"
+        )
     for path, programmed in programmed_leaves(cells):
         limit = programmed.hardware.store.time_limit_s
         if limit is not None and not isinstance(time_s, jax.core.Tracer) and np.any(np.asarray(time_s) > limit):

@@ -73,6 +73,8 @@ def evaluate(
     if isinstance(times, str) or not len(times):
         raise InputError(f"times = {times!r}: must be a sequence of times, for example ('1 s', '1 day')")
     choices = [compensation] if compensation is None or isinstance(compensation, str) else list(compensation)
+    if not choices:
+        raise InputError("compensation = (): must name at least one")
     for choice in choices:
         check_compensation(choice)
     _check_count("chips", chips)

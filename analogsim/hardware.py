@@ -23,7 +23,9 @@ class Hardware(Description):
 
     name: str = static(default="custom", doc="for tables and messages")
     store: Any = field(
-        factory=DigitalMemory, methods=("program", "read", "noise", "cost"), doc="what physically holds the weights"
+        factory=DigitalMemory,
+        methods=("program", "read", "noise", "cost", "cells", "time_limit_s"),
+        doc="what physically holds the weights",
     )
     rows: int = static(default=512, ge=1, le=65536, integer=True, doc="inputs of one tile")
     columns: int = static(default=512, ge=1, le=65536, integer=True, doc="outputs of one tile")

@@ -6,6 +6,7 @@ chip         the programmed tiles are read; gradients pass straight through to t
 training     a fresh chip a call (hardware-aware training); gradients pass straight through to the kernel
 """
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import jax
@@ -81,6 +82,8 @@ def forward(
         reading = _fresh(hardware, weights, key, path)
     else:
         _check_chip(reading, hardware, weights, path)
+        # The cells are the chip's, the converters the layer's: one chip may be read with other converters.
+        reading = dataclasses.replace(reading, hardware=hardware)
         if key is None and is_random(reading):
             raise InputError(
                 f"layer {path}: reading this chip draws noise and needs a random key; pass rngs={{'analog': key}}, "

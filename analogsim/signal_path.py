@@ -23,7 +23,7 @@ from analogsim.operators import Operator
 from analogsim.tiles import Reading
 
 _UNROLLED = 8  # tiles along the inputs that are written out one by one
-_TINY = 1e-20  # added variance whose root is invisible; keeps the slope of sqrt finite where nothing is driven
+_TINY = 1e-20  # least variance: its root is invisible, and the slope of sqrt stays finite where nothing is driven
 
 
 class Ranges(NamedTuple):

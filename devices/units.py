@@ -14,7 +14,21 @@ import numpy as np
 from analogsim.devices.errors import InputError, nearest
 
 #: Powers of ten of the SI prefixes.
-PREFIXES = {"a": -18, "f": -15, "p": -12, "n": -9, "u": -6, "µ": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12}
+PREFIXES = {
+    "a": -18,
+    "f": -15,
+    "p": -12,
+    "n": -9,
+    "u": -6,
+    "\u00b5": -6,
+    "\u03bc": -6,
+    "m": -3,
+    "": 0,
+    "k": 3,
+    "M": 6,
+    "G": 9,
+    "T": 12,
+}
 
 #: Calendar units in seconds. A month is a twelfth of a Julian year.
 TIMES_S = {

@@ -165,6 +165,14 @@ def test_an_output_converter_is_no_input_converter():
         Hardware(dac=ADC(range=3.0, noise=0.1))
 
 
+def test_half_a_store_is_refused():
+    class Half:
+        program = read = noise = cost = None  # what the protocol asks for, but not how long or with how many cells
+
+    with pytest.raises(InputError, match=r"Hardware\.store = .*: must be a description that has .*time_limit_s"):
+        Hardware(store=Half())
+
+
 def test_the_message_names_the_kind_of_number_once():
     with pytest.raises(InputError) as caught:
         DAC(bits=None)

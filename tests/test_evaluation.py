@@ -148,6 +148,7 @@ def test_the_dataset_says_what_it_holds(data):
         (dict(key=None), "key = None: must be a random key"),
         (dict(key=jnp.zeros(2)), "key = .*: must be a random key"),
         (dict(key=jax.random.split(jax.random.key(0), 3)), "key = "),
+        (dict(key=jnp.zeros(5, jnp.uint32)), "key = "),
         (dict(times=("-1 s",)), "time = .*: must be finite and at least 0"),
         (dict(times=("3 fortnights",)), "time = '3 fortnights': unknown unit"),
         (dict(times=("1 month",)), r"time = 2.6298e\+06: layer Dense_0 .* data only from 0 to 172800"),
@@ -161,6 +162,7 @@ def test_the_dataset_says_what_it_holds(data):
         (dict(chips_at_once=0), "chips_at_once = 0: must be a whole number and at least 1"),
         (dict(chips_at_once=-2), "chips_at_once = -2: must be a whole number and at least 1"),
         (dict(compensation="globl"), "compensation = 'globl': must be one of none, global; did you mean 'global'?"),
+        (dict(compensation=()), r"compensation = \(\)"),
         (dict(compensation=("none", 3)), "compensation = 3: must be one of none, global"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
@@ -195,12 +197,23 @@ def test_mismatched_labels_and_models_without_analog_layers_are_refused(data):
         evaluate(Tiny(HARDWARE), {}, x, labels, key=jax.random.key(3), chips=1)
 
 
-def test_calibrated_ranges_are_those_of_the_quantiles(data):
+@pytest.mark.parametrize("columns", [3, 2])
+def test_calibrated_ranges_are_those_of_the_quantiles(data, columns):
     variables, x, _ = data
-    hardware = Hardware(rows=4, dac=DAC(), adc=ADC())
+    hardware = Hardware(rows=4, columns=columns, dac=DAC(), adc=ADC())
     ranges = calibrate(Tiny(hardware), variables, x, quantile=0.9, margin=1.25)["ranges"]["Dense_0"]["analog"]
     a, w = (np.asarray(v, np.float64) for v in (x, variables["params"]["Dense_0"]["kernel"]))
     bound = np.quantile(np.abs(a), 0.9)
+    # Two tiles along the inputs; a column that a tile has but the matrix has not is never converted.
     partial = [np.clip(a[:, s] / bound, -1, 1) @ (w[s] / np.abs(w[s]).max(axis=0)) for s in (slice(0, 4), slice(4, 8))]
     assert float(ranges["input"]) == pytest.approx(bound, rel=1e-5)
     assert float(ranges["output"]) == pytest.approx(1.25 * np.quantile(np.abs(partial), 0.9), rel=1e-5)
+
+
+def test_a_chip_is_read_at_one_time(data):
+    # Two times on three columns would fail deep inside; three would quietly age every column differently.
+    variables, x, _ = data
+    chip = program(Tiny(HARDWARE), variables, jax.random.key(3), x)
+    for times in (np.array([1.0, 10.0, 100.0]), jnp.array([1.0, 10.0, 100.0])):
+        with pytest.raises(InputError, match="time = "):
+            chip.at(times)

@@ -477,6 +477,14 @@ def test_the_range_of_an_image_is_its_own():
     np.testing.assert_array_equal(loud[0], convolve(hardware, operator, x, kernel)[0])
 
 
+def test_noise_of_detection_does_not_change_what_is_detected():
+    # Detection needs the input vectors, so the image is unfolded into patches, which must be the same convolution.
+    operator, x, kernel = convolution("2-D")
+    silent = Hardware(store=Trembling(hiss=0.0), dac=DAC(bits=4))
+    y = convolve(silent, operator, x, kernel, jax.random.key(12))
+    np.testing.assert_allclose(y, convolve(Hardware(dac=DAC(bits=4)), operator, x, kernel), atol=3e-5)
+
+
 @pytest.mark.parametrize("rows", [6, 3])
 def test_read_noise_of_a_convolution_is_that_of_its_patches(rows):
     # A window of two on three channels and inputs of 2, -1, 1: a patch has the squared length 12, so cells that tremble

@@ -39,7 +39,9 @@ class Crossbar(Description):
       (8, 4)
     """
 
-    cell: Any = field(factory=PCM, methods=("program", "read"), doc="the memory technology")
+    cell: Any = field(
+        factory=PCM, methods=("program", "read", "g_min", "g_max", "time_limit_s"), doc="the memory technology"
+    )
     mapping: Any = field(
         factory=Differential, methods=("conductances", "weights"), doc="how a weight becomes conductances"
     )

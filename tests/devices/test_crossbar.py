@@ -86,6 +86,21 @@ def test_the_moments_of_one_pair_by_hand():
     np.testing.assert_allclose(0.8 * np.sqrt(moments.variance), 0.8 * 0.72216367 / 25, rtol=1e-5)
 
 
+def test_the_cells_of_a_pair_are_written_independently():
+    # w = 0 on two sides: both at 12.5 uS, x = 0.5, sigma = 0.26348 + 0.9825 - 0.293275 = 0.952705 uS, so the weight has
+    # the spread sqrt(2) 0.952705/25 = 0.05389313.
+    n = 50_000
+    store = Crossbar(cell=PCM(drift=0.0, read_noise=0.0), mapping=Differential(sides=2))
+    state = jax.jit(store.program)(jax.random.key(5), jnp.zeros((n, 1)))
+    plus, minus = np.asarray(state.conductance, np.float64).reshape(2, n)
+    assert abs(np.corrcoef(plus, minus)[0, 1]) < 4 / math.sqrt(n)
+    w = np.asarray(store.read(state, 0.0).mean, np.float64)
+    assert abs(w.mean()) < 4 * 0.05389313 / math.sqrt(n)
+    assert abs(w.std() / 0.05389313 - 1) < 4 / math.sqrt(2 * n)
+    exponents = jax.jit(Crossbar(mapping=Differential(sides=2)).program)(jax.random.key(5), jnp.zeros((n, 1)))
+    assert abs(np.corrcoef(np.asarray(exponents.drift_exponent).reshape(2, n))[0, 1]) < 4 / math.sqrt(n)
+
+
 def test_every_cell_of_a_pair_drifts_on_its_own():
     # w = 1 on two sides: G+ = 25 uS drifts, G- = 0 does not. With nu = 0.05: w(1 day) = 4321^-0.05 = 0.65799226.
     cell = PCM(
@@ -107,6 +122,12 @@ def test_cost_is_the_conductance_that_the_squared_voltage_sees():
 def test_programming_needs_a_key():
     with pytest.raises(InputError, match="key = None"):
         Crossbar().program(None, jnp.ones((1, 1)))
+
+
+def test_a_store_is_no_cell():
+    # It can be programmed and read, but has no window of conductances to map weights to.
+    with pytest.raises(InputError, match=r"Crossbar.cell = Crossbar\(\): must be a description that has "):
+        Crossbar(cell=Crossbar())
 
 
 @pytest.mark.parametrize("cell", [None, 3, PCM, "pcm"])
