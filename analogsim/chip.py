@@ -127,8 +127,8 @@ def check_time(time: Any, cells: Any) -> Any:
     time_s: Any = seconds(time, "time")
     if np.ndim(time_s) != 0:
         raise InputError(
-            f"time = array of shape {np.shape(time_s)}: a chip is read at one time; for several, use evaluate(times=...) or "
-            f"jax.vmap over chip.at"
+            f"time = array of shape {np.shape(time_s)}: a chip is read at one time; for several, use "
+            f"evaluate(times=...) or jax.vmap over chip.at"
         )
     for path, programmed in programmed_leaves(cells):
         limit = programmed.hardware.store.time_limit_s

@@ -2,6 +2,12 @@
 
 from analogsim.devices.crossbar.array import Crossbar as Crossbar
 from analogsim.devices.crossbar.cell import Cell as Cell
+from analogsim.devices.crossbar.cmo_hfox import CMOReRAM as CMOReRAM
+from analogsim.devices.crossbar.generic import GenericCell as GenericCell
+from analogsim.devices.crossbar.hermes import HermesPCM as HermesPCM
 from analogsim.devices.crossbar.mapping import Differential as Differential
+from analogsim.devices.crossbar.measured import MeasuredCell as MeasuredCell
+from analogsim.devices.crossbar.milo import MiloReRAM as MiloReRAM
 from analogsim.devices.crossbar.pcm import PCM as PCM
 from analogsim.devices.crossbar.reram import ReRAM as ReRAM
+from analogsim.devices.crossbar.sonos import SONOS as SONOS

@@ -67,13 +67,21 @@ class Crossbar(Description):
         return _one_by_one(lambda pair: self.cell.program(*pair), (keys, targets))
 
     def read(self, state: Any, time_s: Any, key: jax.Array | None = None) -> Moments:
-        """Normalised weights at ``time_s``: mean and variance over reads, or one sampled read if a key is given."""
+        """Normalised weights at ``time_s``: mean and variance over reads, or one sampled read if a key is given.
+
+        Beyond the time that the cell's model has data for, every weight is NaN.
+        """
         if key is None:
             cells = _one_by_one(lambda s: self.cell.read(s, time_s), state)
         else:
             keys = jnp.stack([stream(key, f"cell {i} of a pair") for i in range(2)])
             cells = _one_by_one(lambda pair: self.cell.read(pair[1], time_s, pair[0]), (keys, state))
-        return self.mapping.weights(cells, self.cell.g_min, self.cell.g_max)
+        held = self.mapping.weights(cells, self.cell.g_min, self.cell.g_max)
+        if self.time_limit_s is None:
+            return held
+        # A traced time cannot be refused; beyond the data the answer is that there is none.
+        known = jnp.asarray(time_s) <= self.time_limit_s
+        return jax.tree.map(lambda a: jnp.where(known, a, jnp.nan), held)
 
     def noise(self, x: jax.Array, y: jax.Array, state: Any) -> None:
         """A crossbar's lines add no noise of their own; amplifiers and converters belong to the ADC."""

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from analogsim.devices.crossbar.fits import polynomial
 from analogsim.devices.description import Description, field
 from analogsim.devices.protocol import Moments
 from analogsim.devices.random import normal, stream
@@ -71,17 +72,11 @@ class ReRAM(Description):
     def spread(self, target: jax.Array, time_s: Any) -> jax.Array:
         """sigma(g, t) in siemens for targets in siemens."""
         x = target / _REFERENCE_G_MAX
-        measured = jnp.stack([_polynomial(c, x) for c in (self.sigma_1s, self.sigma_1day, self.sigma_2days)])
+        fits = (self.sigma_1s, self.sigma_1day, self.sigma_2days)
+        measured = jnp.stack([jnp.maximum(polynomial(c, x), 0.0) for c in fits])
         log_times = jnp.log(jnp.asarray(_TIMES_S, target.dtype))
         log_t = jnp.clip(jnp.log(jnp.maximum(jnp.asarray(time_s, target.dtype), 1e-9)), log_times[0], log_times[-1])
         # Triangular weights: linear interpolation in log t, and still a smooth function of the coefficients.
         first = jnp.clip((log_times[1] - log_t) / (log_times[1] - log_times[0]), 0.0, 1.0)
         last = jnp.clip((log_t - log_times[1]) / (log_times[2] - log_times[1]), 0.0, 1.0)
         return first * measured[0] + (1 - first - last) * measured[1] + last * measured[2]
-
-
-def _polynomial(coefficients: Any, x: jax.Array) -> jax.Array:
-    value = jnp.zeros_like(x)
-    for c in reversed(coefficients):
-        value = value * x + c
-    return jnp.maximum(value, 0.0)

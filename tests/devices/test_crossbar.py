@@ -14,7 +14,7 @@ import pytest
 from scipy import stats
 
 from analogsim import Hardware
-from analogsim.devices import PCM, Crossbar, Differential, InputError
+from analogsim.devices import PCM, Crossbar, Differential, InputError, ReRAM
 from analogsim.operators import MatrixProduct
 from analogsim.signal_path import multiply
 from analogsim.tiles import Reading
@@ -134,3 +134,11 @@ def test_a_store_is_no_cell():
 def test_what_is_no_cell_is_refused(cell):
     with pytest.raises(InputError, match=r"Crossbar.cell = .*: must be a description that has program, read"):
         Crossbar(cell=cell)
+
+
+def test_beyond_the_data_a_traced_time_reads_nan_not_a_guess():
+    store = Crossbar(cell=ReRAM())
+    state = store.program(jax.random.key(0), jnp.full((2, 2), 0.5))
+    means = jax.vmap(lambda t: store.read(state, t).mean)(jnp.array([0.0, 172_800.0, 172_801.0]))
+    assert np.isfinite(means[:2]).all()
+    assert np.isnan(means[2]).all()

@@ -1,0 +1,105 @@
+"""Resistive RAM of conductive metal oxide on HfOx (IBM Research Zurich): write-verified, relaxing, with 1/f read noise.
+
+Conductances in uS, times in seconds after programming. Each cell keeps one Gaussian deviate xi' for life:
+
+    programming   g_P = max(g_T + (c0 + c1 g_T) xi, 0)                  acceptance range of 0.2 % or 2 % of the target
+    relaxation    g(t) = max(g_P + m ln t + (s0 + s1 ln t) xi', 0)      t >= 1 s, the same for every conductance
+    read noise    sigma_R = K log10(g) sqrt(ln((t + t_read)/(2 t_read)))
+
+Before 1 s, at time zero too, the relaxation of 1 s is used, as there are no earlier data. The noise is zero where its
+logarithms are not positive (g <= 1 uS, t <= t_read). A cell that relaxes out of its window is not held back at its
+edge, only at zero.
+
+Sources: D. F. Falcone et al., arXiv 2502.04524 (2025), which evaluates the relaxation up to 10 years; read noise:
+D. Lombardo et al., Device Research Conference 2024. The fits' constants as published in aihwkit; the window is given as
+9-88.2 uS by its code (8-90 uS by its documentation).
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from analogsim.devices.crossbar.cell import non_negative
+from analogsim.devices.description import Description, field, static
+from analogsim.devices.protocol import Moments
+from analogsim.devices.random import normal, stream
+
+_FALCONE = "Falcone et al., arXiv 2502.04524 (2025); fit as in aihwkit"
+_LOMBARDO = "Lombardo et al., Device Research Conference 2024; fit as in aihwkit"
+_UNIT = 1e-6  # S, the fits' unit of conductance
+
+
+class CMOState(NamedTuple):
+    """What was written, and each cell's own relaxation."""
+
+    conductance: jax.Array  #: reached when programming ends, S
+    deviate: jax.Array  #: of the relaxation, standard Gaussian, dimensionless
+
+
+class CMOReRAM(Description):
+    """A filamentary CMO/HfOx cell; see the module for the equations.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> cell = CMOReRAM(acceptance=0.002)
+      >>> state = cell.program(jax.random.key(0), jnp.full((1000,), 50e-6))
+      >>> bool(jnp.std(state.conductance) < 0.1e-6)
+      True
+    """
+
+    g_max: Any = field(
+        default=88.2e-6, unit="S", gt=0, le=88.2e-6, doc="largest programmed conductance", source=_FALCONE
+    )
+    g_min: Any = field(default=9e-6, unit="S", ge=9e-6, le=88.2e-6, doc="conductance of a zero weight", source=_FALCONE)
+    acceptance: float = static(
+        default=0.02, choices=(0.002, 0.02), doc="a cell is accepted this close to its target", source=_FALCONE
+    )
+    programming_noise: Any = field(default=1.0, ge=0, le=100, doc="multiplies the published programming spread")
+    programming_sigma_2pc: Any = field(default=(0.0112185391e-6, 0.01129027418),
+        ge=-1, le=1, doc="programming spread at 2 %: constant (S), share of the conductance", source=_FALCONE,
+    )  # fmt: skip
+    programming_sigma_02pc: Any = field(default=(0.00081107e-6, 0.00106879),
+        ge=-1, le=1, doc="programming spread at 0.2 %: constant (S), share of the conductance", source=_FALCONE,
+    )  # fmt: skip
+    relaxation: Any = field(default=1.0, ge=0, le=100, doc="multiplies mean and spread of the relaxation; 0 stops it")
+    relaxation_mean: Any = field(
+        default=-0.08900206e-6, unit="S", ge=-1e-3, le=1e-3, doc="m, mean shift: of ln t", source=_FALCONE
+    )
+    relaxation_sigma: Any = field(default=(0.41183342e-6, 0.04201137e-6),
+        unit="S", ge=-1e-3, le=1e-3, doc="s0, s1, spread of the relaxation: 1, ln t", source=_FALCONE,
+    )  # fmt: skip
+    read_noise: Any = field(default=1.0, ge=0, le=100, doc="multiplies the published 1/f amplitude")
+    read_noise_fit: Any = field(
+        default=0.0277316483e-6, unit="S", ge=0, le=1e-3, doc="K, 1/f amplitude: of log10(g/uS)", source=_LOMBARDO
+    )
+    read_time_s: Any = field(default=1e-6, unit="s", gt=0, le=1, doc="duration of one read", source=_LOMBARDO)
+
+    time_limit_s = 315576000.0  # 10 years
+
+    def program(self, key: jax.Array, target: jax.Array) -> CMOState:
+        """Write to ``target`` (S, any shape)."""
+        constant, share = self.programming_sigma_2pc if self.acceptance == 0.02 else self.programming_sigma_02pc
+        sigma = self.programming_noise * jnp.maximum(constant + share * target, 0.0)
+        xi = normal(stream(key, "programming noise"), target.shape, target.dtype)
+        relaxation = normal(stream(key, "relaxation"), target.shape, target.dtype)
+        return CMOState(jnp.maximum(target + sigma * xi, 0.0), relaxation)
+
+    def read(self, state: CMOState, time_s: Any, key: jax.Array | None = None) -> Moments:
+        """Conductances (S) ``time_s`` after programming."""
+        time = jnp.asarray(time_s, state.conductance.dtype)
+        log_t = jnp.log(jnp.maximum(time, 1.0))
+        spread = jnp.maximum(self.relaxation_sigma[0] + self.relaxation_sigma[1] * log_t, 0.0)
+        shift = self.relaxation * (self.relaxation_mean * log_t + spread * state.deviate)
+        g = jnp.maximum(state.conductance + shift, 0.0)
+        sigma = self.read_noise * self.read_noise_fit * jnp.log10(jnp.maximum(g / _UNIT, 1.0)) * self._growth(time)
+        if key is None:
+            return non_negative(g, sigma)
+        xi = normal(stream(key, "read noise"), g.shape, g.dtype)
+        return Moments(jnp.maximum(g + sigma * xi, 0.0))
+
+    def _growth(self, time: jax.Array) -> jax.Array:
+        # The inner where keeps the slope with respect to time finite where there is no noise yet.
+        later = time > self.read_time_s
+        log = jnp.log((jnp.where(later, time, 1.0) + self.read_time_s) / (2 * self.read_time_s))
+        return jnp.where(later, jnp.sqrt(log), 0.0)

@@ -1,0 +1,107 @@
+"""A cell without a technology: errors of a chosen law and size, to be swept. By default it is ideal.
+
+With s the relative programming spread, r the relative read noise and times in seconds after programming,
+
+    programming   g_P = max(g_T + sigma xi, 0)     sigma = s g_max            error="independent"
+                                                   sigma = s g_T              error="proportional"
+                                                   sigma = s g_max^2/g_T      error="inverse"
+    drift         g_D(t) = g_P ((t + t0)/t0)^(-nu)       nu = |mean + spread xi|, one value a cell, fixed
+    read noise    sigma_R = r g_D h(t)     h = 1 (spectrum="white") or sqrt(ln((t + t0 + t_read)/(2 t_read))) ("1/f")
+
+The three programming laws agree at g_max. That an error independent of the conductance costs far more accuracy than a
+proportional one of equal size is the subject of T. P. Xiao et al., IEEE CAS Magazine 22, 26 (2022), arXiv 2109.01262.
+The drift and 1/f laws are those of phase-change memory: S. R. Nandakumar et al., ICECS 2019,
+doi 10.1109/ICECS46596.2019.8964852.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from analogsim.devices.crossbar.cell import non_negative
+from analogsim.devices.description import Description, field, static
+from analogsim.devices.errors import InputError
+from analogsim.devices.protocol import Moments
+from analogsim.devices.random import normal, stream
+
+_NANDAKUMAR = "Nandakumar et al., ICECS 2019, doi 10.1109/ICECS46596.2019.8964852"
+
+
+class GenericState(NamedTuple):
+    """Every cell's own history."""
+
+    conductance: jax.Array  #: reached right after programming, S
+    drift_exponent: jax.Array  #: nu, dimensionless
+
+
+class GenericCell(Description):
+    """A cell with chosen errors, ideal by default; see the module for the equations.
+
+    Example, a programming error that grows with the conductance:
+      >>> import jax, jax.numpy as jnp
+      >>> cell = GenericCell(error="proportional", programming_sigma=0.02)
+      >>> state = cell.program(jax.random.key(0), jnp.array([0.0, 20e-6]))
+      >>> float(state.conductance[0])
+      0.0
+
+    Example, the state-independent statistics of aihwkit: 0.2 uS of 25 uS, nu = |0.1 + 0.05 xi|, 1/f noise of 4 %:
+      >>> cell = GenericCell(programming_sigma=0.2 / 25, drift_mean=0.1, drift_spread=0.05)
+      >>> cell = cell.replace(read_noise=0.04, spectrum="1/f")
+    """
+
+    g_max: Any = field(default=25e-6, unit="S", gt=0, le=1, doc="largest programmed conductance")
+    g_min: Any = field(default=0.0, unit="S", ge=0, le=1, doc="conductance of a weight of zero")
+    error: str = static(
+        default="independent",
+        choices=("independent", "proportional", "inverse"),
+        doc="how the programming spread depends on the conductance",
+    )
+    programming_sigma: Any = field(default=0.0, ge=0, le=10, doc="s, programming spread at g_max as a share of g_max")
+    drift_mean: Any = field(default=0.0, ge=0, le=10, doc="mean of the drift exponent")
+    drift_spread: Any = field(default=0.0, ge=0, le=10, doc="spread of the drift exponent from cell to cell")
+    drift_reference_s: Any = field(
+        default=20.0, unit="s", gt=0, le=1e6, doc="t0, when drift starts to count", source=_NANDAKUMAR
+    )
+    read_noise: Any = field(default=0.0, ge=0, le=10, doc="r, read noise as a share of the conductance")
+    spectrum: str = static(
+        default="white", choices=("white", "1/f"), doc="1/f: read noise grows as the root of the logarithm of time"
+    )
+    read_time_s: Any = field(
+        default=250e-9, unit="s", gt=0, le=1, doc="duration of one read, for 1/f noise", source=_NANDAKUMAR
+    )
+
+    time_limit_s = None
+
+    def check(self) -> None:
+        if self.error == "inverse" and isinstance(self.g_min, float) and self.g_min == 0:
+            raise InputError("GenericCell.g_min = 0: must be greater than 0 if error = 'inverse' (unit: S)")
+
+    def program(self, key: jax.Array, target: jax.Array) -> GenericState:
+        """Write to ``target`` (S, any shape)."""
+        xi = normal(stream(key, "programming noise"), target.shape, target.dtype)
+        conductance = jnp.maximum(target + self.spread(target) * xi, 0.0)
+        xi = normal(stream(key, "drift exponent"), target.shape, target.dtype)
+        exponent = self.drift_mean + self.drift_spread * xi
+        # Not jnp.abs, whose slope at zero is zero: a sweep that starts without drift would see no effect of its mean.
+        return GenericState(conductance, jnp.where(exponent < 0, -exponent, exponent))
+
+    def spread(self, target: jax.Array) -> jax.Array:
+        """Programming spread in siemens for targets in siemens."""
+        if self.error == "proportional":
+            return self.programming_sigma * target
+        if self.error == "inverse":
+            return self.programming_sigma * self.g_max * (self.g_max / jnp.maximum(target, self.g_min))
+        return jnp.full_like(target, self.programming_sigma * self.g_max)
+
+    def read(self, state: GenericState, time_s: Any, key: jax.Array | None = None) -> Moments:
+        """Conductances (S) ``time_s`` after programming."""
+        since = jnp.asarray(time_s, state.conductance.dtype) + self.drift_reference_s
+        drifted = state.conductance * jnp.exp(-state.drift_exponent * jnp.log(since / self.drift_reference_s))
+        sigma = self.read_noise * drifted
+        if self.spectrum == "1/f":
+            sigma = sigma * jnp.sqrt(jnp.log((since + self.read_time_s) / (2 * self.read_time_s)))
+        if key is None:
+            return non_negative(drifted, sigma)
+        xi = normal(stream(key, "read noise"), drifted.shape, drifted.dtype)
+        return Moments(jnp.maximum(drifted + sigma * xi, 0.0))

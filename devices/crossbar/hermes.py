@@ -1,0 +1,150 @@
+"""Phase-change memory of the IBM HERMES project chip (14 nm): the statistical fit with one or two pairs a weight.
+
+A weight is a differential pair of cells. With two pairs every cell is two devices in parallel, programmed together,
+which reach twice the conductance and average their drift; with one pair it is a single device. With x = g/g_fit, where
+g_fit is 20.7 uS (two pairs) or 10.35 uS (one), and times in seconds after programming,
+
+    programming   g_P = max(g_T + sigma_P(x_T) xi, 0)          sigma_P = c0 + c1 x + c2 x^2 + c3 x^3
+    drift         g_D(t) = g_P ((t + t0)/t0)^(-nu)             nu = |mu(x_P) + sigma(x_P) xi|, one value a cell, fixed
+    1/f noise     sigma_R(t) = g_D Q(x_P) sqrt(ln((t + t0 + t_read)/(2 t_read)))
+
+mu, sigma and Q are each clip(a + b ln x, low, high) below a split and a polynomial in x above it. Beyond x = 1, which a
+cell can only reach by a programming error, their values at x = 1 hold. x does not scale with g_max: using less of the
+window does not change a cell.
+
+Sources: M. Le Gallo et al., Nat. Electron. 6, 680 (2023), doi 10.1038/s41928-023-01010-1; R. Khaddam-Aljameh et al.,
+IEEE J. Solid-State Circuits 57 (2022), ieeexplore 9696185; two devices: A. Vasilopoulos et al., IEEE Trans. Electron
+Devices (2023), ieeexplore 10281389. The fit's constants as published in aihwkit. On the chip the two devices of a cell
+get different conductances, which drifts less than this fit, in which they are equal.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from analogsim.devices.crossbar.cell import non_negative
+from analogsim.devices.crossbar.fits import polynomial
+from analogsim.devices.description import Description, field
+from analogsim.devices.errors import InputError
+from analogsim.devices.protocol import Moments
+from analogsim.devices.random import normal, stream
+
+_HERMES = "Le Gallo et al., Nat. Electron. 6, 680 (2023), doi 10.1038/s41928-023-01010-1; fit as in aihwkit"
+_FLOOR = 1e-7  # smallest x whose logarithm is taken: a cell in full RESET
+
+
+class Branches(Description):
+    """clip(a + b ln x, low, high) below ``split``, a cubic in x above; dimensionless."""
+
+    split: Any = field(gt=0, lt=1, doc="x where the branches meet", source=_HERMES)
+    logarithm: Any = field(default=(0.0, 0.0), ge=-10, le=10, doc="a, b of the lower branch", source=_HERMES)
+    limits: Any = field(default=(0.0, 1.0), ge=0, le=10, doc="what the lower branch is clipped to", source=_HERMES)
+    cubic: Any = field(
+        default=(0.0, 0.0, 0.0, 0.0), ge=-10, le=10, doc="upper branch: coefficients of x^0..x^3", source=_HERMES
+    )
+
+    def at(self, x: jax.Array) -> jax.Array:
+        """The value at every x, clipped to [1e-7, 1]."""
+        x = jnp.clip(x, _FLOOR, 1.0)
+        below = jnp.clip(self.logarithm[0] + self.logarithm[1] * jnp.log(x), *self.limits)
+        return jnp.where(x < self.split, below, polynomial(self.cubic, x))
+
+
+def _branches(split: float, logarithm: tuple, limits: tuple, *cubic: float) -> Branches:
+    return Branches(split=split, logarithm=logarithm, limits=limits, cubic=cubic)
+
+
+def _drift_mean() -> Branches:
+    return _branches(0.0945, (-0.0182, -0.0387), (0.072, 0.13), 0.0736, -0.0126, -0.0436, 0.0)
+
+
+class HermesState(NamedTuple):
+    """Every cell's own history: what was written, how fast it drifts, how loudly it fluctuates."""
+
+    conductance: jax.Array  #: reached right after programming, S
+    drift_exponent: jax.Array  #: nu, dimensionless
+    read_noise: jax.Array  #: Q, dimensionless
+
+
+class HermesPCM(Description):
+    """A phase-change cell of the HERMES chip; the defaults are two pairs a weight, ``one_pair()`` gives the other fit.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> two, one = HermesPCM(), HermesPCM.one_pair()
+      >>> state = two.program(jax.random.key(0), jnp.full((1000,), 10e-6))
+      >>> bool(two.read(state, 86400.0).mean.mean() < state.conductance.mean())
+      True
+      >>> one.g_max
+      1.035e-05
+    """
+
+    g_max: Any = field(default=20.7e-6, unit="S", gt=0, le=1e-3, doc="largest programmed conductance", source=_HERMES)
+    g_min: Any = field(default=0.0, unit="S", ge=0, le=1e-3, doc="conductance of a weight of zero", source=_HERMES)
+    fit_g_max: Any = field(
+        default=20.7e-6, unit="S", gt=0, le=1e-3, doc="x = 1 of the fit, and the end of its data", source=_HERMES
+    )
+    programming_noise: Any = field(default=1.0, ge=0, le=100, doc="multiplies the published programming spread")
+    programming_sigma: Any = field(default=(0.16603222e-6, 4.71806468e-6, -8.48101252e-6, 4.68961419e-6),
+        unit="S", ge=-1e-3, le=1e-3, doc="programming spread: coefficients of x^0..x^3", source=_HERMES,
+    )  # fmt: skip
+    drift_reference_s: Any = field(
+        default=300.0, unit="s", gt=0, le=1e6, doc="t0, when drift starts to count", source=_HERMES
+    )
+    drift_mean: Any = field(factory=_drift_mean, kind=Branches, doc="mean of nu")
+    drift_spread: Any = field(
+        factory=lambda: _branches(0.3055, (-0.0057, -0.0117), (0.0091, 0.04), 0.0073, 0.0093, -0.0118, 0.0),
+        kind=Branches,
+        doc="spread of nu",
+    )
+    drift: Any = field(default=1.0, ge=0, le=100, doc="multiplies every drift exponent; 0 stops drift")
+    read_noise: Any = field(default=1.0, ge=0, le=100, doc="multiplies the published 1/f amplitude")
+    read_noise_fit: Any = field(
+        factory=lambda: _branches(0.16, (-0.0069, -0.0117), (0.015, 0.04), 0.0123, 0.0211, -0.0280, 0.0069),
+        kind=Branches,
+        doc="Q, relative amplitude of the 1/f noise",
+    )
+    read_time_s: Any = field(default=512e-9, unit="s", gt=0, le=1, doc="duration of one read", source=_HERMES)
+
+    time_limit_s = None
+
+    @classmethod
+    def one_pair(cls, **changes: Any) -> "HermesPCM":
+        """The fit for one pair a weight (one device a cell), optionally with fields changed."""
+        fit: dict[str, Any] = dict(
+            g_max=10.35e-6,
+            fit_g_max=10.35e-6,
+            programming_sigma=(0.15781817e-6, 2.32443916e-6, -2.16310839e-6, 0.68841818e-6),
+            drift_reference_s=200.0,
+            drift_spread=_branches(0.3039, (-0.0023, -0.0120), (0.0124, 0.04), 0.0104, 0.0116, -0.0165, 0.0),
+            read_noise_fit=_branches(0.1591, (0.0038, -0.0078), (0.0179, 0.04), 0.0088, 0.0768, -0.1352, 0.0664),
+        )
+        return cls(**(fit | changes))
+
+    def check(self) -> None:
+        if isinstance(self.g_max, float) and isinstance(self.fit_g_max, float) and self.g_max > self.fit_g_max:
+            raise InputError(
+                f"HermesPCM.g_max = {self.g_max:g}: must be at most fit_g_max = {self.fit_g_max:g}, "
+                "the largest conductance that the fit has data for (unit: S)"
+            )
+
+    def program(self, key: jax.Array, target: jax.Array) -> HermesState:
+        """Write to ``target`` (S, any shape)."""
+        sigma = jnp.maximum(polynomial(self.programming_sigma, target / self.fit_g_max), 0.0) * self.programming_noise
+        xi = normal(stream(key, "programming noise"), target.shape, target.dtype)
+        conductance = jnp.maximum(target + sigma * xi, 0.0)
+        x = conductance / self.fit_g_max
+        xi = normal(stream(key, "drift exponent"), target.shape, target.dtype)
+        exponent = jnp.abs(self.drift_mean.at(x) + self.drift_spread.at(x) * xi) * self.drift
+        return HermesState(conductance, exponent, self.read_noise * self.read_noise_fit.at(x))
+
+    def read(self, state: HermesState, time_s: Any, key: jax.Array | None = None) -> Moments:
+        """Conductances (S) ``time_s`` after programming; the 1/f spread grows as sqrt(ln t)."""
+        since = jnp.asarray(time_s, state.conductance.dtype) + self.drift_reference_s
+        drifted = state.conductance * jnp.exp(-state.drift_exponent * jnp.log(since / self.drift_reference_s))
+        sigma = drifted * state.read_noise * jnp.sqrt(jnp.log((since + self.read_time_s) / (2 * self.read_time_s)))
+        if key is None:
+            return non_negative(drifted, sigma)
+        xi = normal(stream(key, "read noise"), drifted.shape, drifted.dtype)
+        return Moments(jnp.maximum(drifted + sigma * xi, 0.0))

@@ -1,0 +1,118 @@
+"""A cell that was measured: its spread as a table over conductance and time, for example from a CSV file.
+
+Each cell keeps one Gaussian deviate xi for life and deviates from its target by
+
+    g(t) = max(g_T + sigma(g_T, t) xi, 0)
+
+sigma is interpolated linearly in the conductance and linearly in log t between the measured times. Before the first
+measured time its first value holds; after the last one there are no data and reading is refused. The conductances of
+the table are the window: the smallest is g_min, the largest g_max. A shift of the mean and read-to-read noise are not
+part of the table and not modelled.
+
+A table has one row for every conductance at every time. As CSV, where units may be written out:
+
+    conductance_s,sigma_s,time_s
+    5 uS,0.2 uS,1
+    25 uS,0.9 uS,1
+    5 uS,0.3 uS,1 day
+    25 uS,1.2 uS,1 day
+"""
+
+import os
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from analogsim.devices.crossbar import tables
+from analogsim.devices.crossbar.fits import weights_between
+from analogsim.devices.description import Description, field
+from analogsim.devices.errors import InputError
+from analogsim.devices.protocol import Moments
+from analogsim.devices.random import normal, stream
+
+
+class MeasuredState(NamedTuple):
+    """What was aimed at, and each cell's own deviate."""
+
+    target: jax.Array  #: S
+    deviate: jax.Array  #: standard Gaussian, dimensionless
+
+
+class MeasuredCell(Description):
+    """A cell whose spread was measured; build it with ``from_rows`` or ``from_csv``.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> rows = [(0.0, 0.1e-6, 1.0), (20e-6, 0.5e-6, 1.0), (0.0, 0.2e-6, 3600.0), (20e-6, 0.9e-6, 3600.0)]
+      >>> cell = MeasuredCell.from_rows(rows)
+      >>> round(float(cell.spread(jnp.array(10e-6), 60.0)) * 1e9)  # halfway in g and in log t: (300 + 550)/2 nS
+      425
+    """
+
+    conductance: Any = field(unit="S", ge=0, le=1, doc="conductances of the table, ascending, shape [n_g]")
+    time_s: Any = field(unit="s", gt=0, le=1e12, doc="times of the table after programming, ascending, shape [n_t]")
+    sigma: Any = field(unit="S", ge=0, le=1, doc="spread from cell to cell, shape [n_t, n_g]")
+    programming_noise: Any = field(default=1.0, ge=0, le=100, doc="multiplies the measured spread at every time")
+
+    @classmethod
+    def from_rows(cls, rows: Iterable[tuple[Any, Any, Any]], **changes: Any) -> "MeasuredCell":
+        """A cell from rows of (conductance, sigma, time): siemens, siemens and seconds, in any order."""
+        return cls(**tables.grid([(f"row {i}", row) for i, row in enumerate(rows)], "the table"), **changes)
+
+    @classmethod
+    def from_csv(cls, path: str | os.PathLike, **changes: Any) -> "MeasuredCell":
+        """A cell from a CSV file with the header ``conductance_s,sigma_s,time_s``, its columns in any order.
+
+        Raises:
+          InputError: for a file or value that cannot be read, with the line and the column.
+        """
+        return cls(**tables.grid(tables.read_csv(path), str(path)), **changes)
+
+    def check(self) -> None:
+        for name, size in (("conductance", 2), ("time_s", 1)):
+            axis = getattr(self, name)
+            if np.ndim(axis) != 1 or np.shape(axis)[0] < size:
+                raise InputError(f"MeasuredCell.{name}: must be a vector of {size} or more values, not {axis!r}")
+            if not isinstance(axis, jax.core.Tracer) and np.any(np.diff(np.asarray(axis)) <= 0):
+                raise InputError(f"MeasuredCell.{name} = {axis!r}: must be ascending")
+        wanted = (np.shape(self.time_s)[0], np.shape(self.conductance)[0])
+        if np.shape(self.sigma) != wanted:
+            raise InputError(f"MeasuredCell.sigma has shape {np.shape(self.sigma)}: must be [n_t, n_g] = {wanted}")
+
+    @property
+    def g_min(self) -> Any:
+        """Smallest conductance of the table, S."""
+        return self.conductance[0]
+
+    @property
+    def g_max(self) -> Any:
+        """Largest conductance of the table, S."""
+        return self.conductance[-1]
+
+    @property
+    def time_limit_s(self) -> float | None:
+        """Last time of the table; None while it is traced."""
+        return None if isinstance(self.time_s, jax.core.Tracer) else float(self.time_s[-1])
+
+    def program(self, key: jax.Array, target: jax.Array) -> MeasuredState:
+        """Write to ``target`` (S, any shape)."""
+        return MeasuredState(target, normal(stream(key, "programming noise"), target.shape, target.dtype))
+
+    def read(self, state: MeasuredState, time_s: Any, key: jax.Array | None = None) -> Moments:
+        """Conductances (S) at ``time_s``; reading is noiseless in this model, so the key changes nothing."""
+        del key
+        sigma = self.programming_noise * self.spread(state.target, time_s)
+        return Moments(jnp.maximum(state.target + sigma * state.deviate, 0.0))
+
+    def spread(self, target: jax.Array, time_s: Any) -> jax.Array:
+        """sigma(g, t) in siemens for targets in siemens; outside of the table its nearest values hold."""
+        dtype = target.dtype
+        times = jnp.asarray(self.time_s, dtype)
+        at = jnp.log(jnp.maximum(jnp.asarray(time_s, dtype), times[0]))
+        row = jnp.sum(weights_between(at, jnp.log(times))[:, None] * jnp.asarray(self.sigma, dtype), axis=0)
+        # In units of g_max, because differences of siemens are close to the smallest numbers of a float16.
+        knots = jnp.asarray(self.conductance / self.g_max, dtype)
+        return jnp.interp(target / jnp.asarray(self.g_max, dtype), knots, row)
