@@ -18,7 +18,7 @@ from flax import nnx
 
 from analogsim.devices.errors import InputError
 from analogsim.hardware import Hardware
-from analogsim.linen import conv_hook, dot_general_hook
+from analogsim.linen import conv_hook, dot_general_hook, layer_path
 
 Rules = tuple[tuple[str, Hardware | None], ...]
 
@@ -160,7 +160,7 @@ def _route(matches: _Matches, strict: bool, call, args, kwargs, context):
     layer = context.module
     if context.method_name != "__call__" or not isinstance(layer, _LINEN_MATMUL + _LINEN_OTHER):
         return call(*args, **kwargs)
-    path = "/".join(layer.path) or "(the model itself)"
+    path = layer_path(layer)
     if _is_analog(layer):
         return call(*args, **kwargs)
     hardware = matches.hardware_for(path)

@@ -119,8 +119,21 @@ class AnalogConvGeneralDilated(nn.Module):
         return _run(self, operator, x, kernel, precision)
 
 
-def _path(module: nn.Module) -> str:
-    return "/".join(module.path[:-1]) or "(the model itself)"
+def layer_path(module: nn.Module) -> str:
+    """Where a layer's variables are: ``"encoder/Dense_0"``.
+
+    Read off the chain of scopes, because ``module.path`` keeps the old path of layers that ``nn.share_scope`` moved.
+    """
+    names: list[str] = []
+    scope = module.scope
+    while scope is not None and scope.parent is not None:
+        names.insert(0, str(scope.name))
+        scope = scope.parent
+    return "/".join(names) or "(the model itself)"
+
+
+def _path(hook: nn.Module) -> str:
+    return layer_path(hook).rpartition("/")[0] or "(the model itself)"
 
 
 def _run(module: nn.Module, operator: Operator, x: jax.Array, kernel: jax.Array, precision: Any) -> jax.Array:

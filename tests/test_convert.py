@@ -101,6 +101,22 @@ def test_other_entry_points_and_layers_already_analog():
     assert {p: q.hardware.name for p, q in programmed_leaves(chip.cells)} == {"encoder": "int8", "head": "ideal"}
 
 
+def test_layers_given_as_attributes_keep_their_own_paths():
+    """Linen moves such layers when scopes are shared; rules, chips and ranges must follow."""
+    x = jax.random.normal(jax.random.key(0), (20, 4))
+    model = nn.Sequential([nn.Dense(8), nn.relu, nn.Sequential([nn.Dense(3)])])
+    v = model.init(jax.random.key(1), x)
+    analog = convert(model, [("layers_0", None), ("layers_2/layers_0", PCM)])
+    calibrated = analogsim.calibrate(analog, v, x)
+    assert set(calibrated["ranges"]) == {"sample", "layers_2"}
+    chip = analogsim.program(analog, calibrated, jax.random.key(2))
+    assert [path for path, _ in programmed_leaves(chip.cells)] == ["layers_2/layers_0"]
+    wide = jax.tree.map(lambda a: a, calibrated)
+    wide["ranges"]["layers_2"]["layers_0"]["analog"]["output"] = 1e4  # an ADC step of 80: everything reads zero
+    y = analog.apply(wide, x, rngs={"analog": jax.random.key(3)})
+    np.testing.assert_allclose(y, np.broadcast_to(v["params"]["layers_2"]["layers_0"]["bias"], (20, 3)), atol=1e-6)
+
+
 class Awkward(nn.Module):
     @nn.compact
     def __call__(self, ids):
