@@ -1,0 +1,206 @@
+"""Exact node voltages of a crossbar whose lines have resistance: ladders along lines, conjugate gradients between them.
+
+One line is a ladder. Counted from its terminal (source or ground), with r_j the segment before node j, g_j the cell
+at node j and h_j the current fed into it, everything beyond a segment is one Norton source (y, s):
+
+    y_j = g_j + q_{j+1} y_{j+1}      s_j = h_j + q_{j+1} s_{j+1}      q_j = 1/(1 + r_j y_j)      (from the open end)
+    u_j = q_j (u_{j-1} + r_j s_j)                                  u_{-1} = the terminal's voltage
+
+This is Gaussian elimination of the line's tridiagonal matrix in the one order in which nothing is subtracted and
+nothing is divided by r: it keeps its digits in float32, where 1/r = 1 S stands beside g = 1e-6 S, and r = 0 is exact.
+
+Between lines, let D = diag(g) hold the cells, A and B the tridiagonal matrices of word and bit lines with their cells,
+v the sources, b the bit lines' voltages. Eliminating the word lines leaves
+
+    (B - E) b = s        E = D A^-1 D        s = D A^-1 (r^-1 v at each source)
+
+(A. Chen, IEEE Trans. Electron Devices 60, 1318 (2013), doi 10.1109/TED.2013.2246791, has the node equations; the
+elimination is ours.) B holds 1/r. In the currents f = B b that the cells would feed into bit lines the system reads
+f - E B^-1 f = s: every entry is finite, also at r = 0, where it becomes f = s. It is positive definite in the inner
+product <f, h> = f.B^-1 h, and conjugate gradients in that product are those on B - E preconditioned with B. Each step
+costs one ladder along every row and one along every column.
+
+Everything here is in one corner's coordinates: node [0, 0] is nearest to its source and to its ground.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+#: Largest accepted ||s - f + E B^-1 f|| / ||s||, a few rounding errors of a sum of currents.
+TOLERANCE = {"float32": 2e-6, "float64": 1e-12}
+
+
+class Line(NamedTuple):
+    """Parallel lines of one direction, reduced to their dividers."""
+
+    ohm: jax.Array  #: the segment before each node, ``[nodes]``
+    share: jax.Array  #: q, the part of a node's voltage that passes the segment, ``[nodes, lines]``
+
+
+class Network(NamedTuple):
+    """An array in corner coordinates, ``m`` word lines by ``n`` bit lines."""
+
+    g: jax.Array  #: cells, ``[m, n]``
+    word: Line  #: ``[n, m]``
+    bit: Line  #: ``[m, n]``
+
+
+class Fields(NamedTuple):
+    """What the solver found, for ``batch`` sets of source voltages."""
+
+    currents: jax.Array  #: at the grounds, ``[n, batch]``
+    word: Any  #: node voltages, ``[m, n, batch]``; None where not asked for
+    bit: Any  #: node voltages, ``[m, n, batch]``; None where not asked for
+    iterations: jax.Array  #: conjugate-gradient steps, scalar
+    residual: jax.Array  #: relative residual of each set, ``[batch]``
+
+
+def line(g: jax.Array, ohm: jax.Array) -> Line:
+    """Dividers of lines with cells ``g`` ``[nodes, lines]`` and segments ``ohm`` ``[nodes]``, terminal first."""
+
+    def node(beyond: jax.Array, here: Any) -> Any:
+        cell, r = here
+        y = cell + beyond
+        q = 1 / (1 + r * y)
+        return q * y, q
+
+    return Line(ohm, lax.scan(node, jnp.zeros_like(g[0]), (g, ohm), reverse=True)[1])
+
+
+def network(g: jax.Array, word_ohm: jax.Array, bit_ohm: jax.Array) -> Network:
+    """``g`` ``[m, n]`` with the segments of a word line ``[n]`` and of a bit line ``[m]``, terminal first."""
+    return Network(g, line(g.T, word_ohm), line(g, bit_ohm))
+
+
+def voltages(at: Line, feed: jax.Array, terminal: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Node voltages of lines fed at their nodes, and what flows out through a terminal held at zero.
+
+    Args:
+      at: the lines, ``[nodes, lines]``.
+      feed: current into each node, ``[nodes, lines, batch]``.
+      terminal: voltage of each line's terminal, ``[lines, batch]``.
+
+    Returns:
+      Voltages ``[nodes, lines, batch]``, and the currents ``[lines, batch]`` that ``feed`` alone drives out.
+    """
+
+    def gather(beyond: jax.Array, here: Any) -> Any:
+        h, q = here
+        s = h + beyond
+        return q[:, None] * s, s
+
+    def spread(before: jax.Array, here: Any) -> Any:
+        s, q, r = here
+        u = q[:, None] * (before + r * s)
+        return u, u
+
+    out, s = lax.scan(gather, jnp.zeros_like(feed[0]), (feed, at.share), reverse=True)
+    return lax.scan(spread, terminal, (s, at.share, at.ohm))[1], out
+
+
+def _grounded(at: Line, feed: jax.Array) -> jax.Array:
+    return voltages(at, feed, jnp.zeros_like(feed[0]))[0]
+
+
+def _words(net: Network, bit: jax.Array, v: jax.Array) -> jax.Array:
+    """Voltages ``[m, n, batch]`` of word lines at ``v`` ``[m, batch]`` whose cells end on ``bit`` ``[m, n, batch]``."""
+    feed = jnp.swapaxes(net.g[:, :, None] * bit, 0, 1)
+    return jnp.swapaxes(voltages(net.word, feed, v)[0], 0, 1)
+
+
+def _raise(net: Network, bit: jax.Array) -> jax.Array:
+    """E b: the current that comes back through the cells because the bit lines lift the word lines."""
+    return net.g[:, :, None] * _words(net, bit, jnp.zeros_like(bit[:, 0]))
+
+
+def _dot(a: jax.Array, b: jax.Array) -> jax.Array:
+    return jnp.sum(a * b, axis=(0, 1))
+
+
+def _ratio(a: jax.Array, b: jax.Array) -> jax.Array:
+    return jnp.where(b > 0, a / jnp.where(b > 0, b, 1), 0)
+
+
+class _Step(NamedTuple):
+    """Conjugate gradients on f, all ``[m, n, batch]``; ``lifted`` is B^-1 of what stands before it."""
+
+    f: jax.Array
+    f_lifted: jax.Array
+    residual: jax.Array
+    r_lifted: jax.Array
+    search: jax.Array
+    search_lifted: jax.Array
+    steps: jax.Array
+
+
+def _conjugate_gradients(net: Network, s: jax.Array, tolerance: Any, max_iterations: int) -> Any:
+    """f with f - E B^-1 f = s for every ``s`` ``[m, n, batch]``; returns (f, (steps, relative residuals)).
+
+    Where the residual stays above ``tolerance``, f is NaN.
+    """
+    # Squares of a small current or cotangent would leave the range of float32, and zero would pass for converged.
+    peak = jnp.max(jnp.abs(s), axis=(0, 1))
+    peak = jnp.where(peak == 0, 1, peak)
+    s = s / peak
+    scale = jnp.sqrt(_dot(s, s))
+    target = tolerance / 4 * scale  # what the recursion aims at; rounding may hold the true residual a little above
+
+    def unfinished(step: _Step) -> jax.Array:
+        return jnp.sqrt(_dot(step.residual, step.residual)) > target
+
+    def advance(step: _Step) -> _Step:
+        applied = step.search - _raise(net, step.search_lifted)
+        gain = _dot(step.residual, step.r_lifted)
+        alpha = jnp.where(unfinished(step), _ratio(gain, _dot(applied, step.search_lifted)), 0)
+        residual = step.residual - alpha * applied
+        lifted = _grounded(net.bit, residual)
+        beta = _ratio(_dot(residual, lifted), gain)
+        return _Step(
+            step.f + alpha * step.search,
+            step.f_lifted + alpha * step.search_lifted,
+            residual,
+            lifted,
+            residual + beta * step.search,
+            lifted + beta * step.search_lifted,
+            step.steps + 1,
+        )
+
+    # f = s is exact for perfect lines of either direction, and its residual E B^-1 s comes without a subtraction.
+    bit = _grounded(net.bit, s)
+    r = _raise(net, bit)
+    lifted = _grounded(net.bit, r)
+    start = _Step(s, bit, r, lifted, r, lifted, jnp.zeros((), jnp.int32))
+    # A NaN compares as finished: the loop ends, and the poison below passes it on.
+    end = lax.while_loop(lambda c: jnp.any(unfinished(c)) & (c.steps < max_iterations), advance, start)
+    missed = s - end.f + _raise(net, end.f_lifted)
+    residual = jnp.sqrt(_dot(missed, missed)) / jnp.where(scale == 0, 1, scale)
+    return jnp.where(residual <= tolerance, end.f * peak, jnp.nan), (end.steps, residual)
+
+
+def fields(net: Network, v: jax.Array, tolerance: Any, max_iterations: int, *, nodes: bool = True) -> Fields:
+    """Currents and node voltages for sources ``v`` ``[m, batch]``; differentiable in both, any number of times.
+
+    Derivatives come from the adjoint system, solved to the same tolerance: lines and cells enter through the matrix,
+    so that dI_k/dG_ij = -(w - b)_ij (w' - b')_ij, where w', b' are the voltages with one volt at the k-th ground only.
+    """
+
+    def matrix(f: jax.Array) -> jax.Array:
+        return f - _raise(net, _grounded(net.bit, f))
+
+    def solve(_: Any, s: jax.Array) -> Any:
+        return _conjugate_gradients(net, s, tolerance, max_iterations)
+
+    def solve_transposed(_: Any, t: jax.Array) -> Any:
+        # (1 - B^-1 E) x = t has the solution x = t + B^-1 f with f - E B^-1 f = E t: the same system.
+        f, info = _conjugate_gradients(net, _raise(net, t), tolerance, max_iterations)
+        return t + _grounded(net.bit, f), info
+
+    batch = v.shape[-1]
+    dark = jnp.zeros((*net.g.shape, batch), v.dtype)
+    s = net.g[:, :, None] * _words(net, dark, v)
+    f, (count, residual) = lax.custom_linear_solve(matrix, s, solve, solve_transposed, has_aux=True)
+    bit, currents = voltages(net.bit, f, jnp.zeros_like(f[0]))
+    return Fields(currents, _words(net, bit, v) if nodes else None, bit if nodes else None, count, residual)

@@ -1,0 +1,532 @@
+"""Wire resistance against stored solutions, ladders worked by hand and a nodal solve that shares nothing with ours."""
+
+import functools
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import sparse
+from scipy.sparse import linalg
+
+from analogsim.devices import InputError
+from analogsim.devices.crossbar.wires import Wires, approximate_conductance, effective_conductance, solve
+
+FILES = sorted((pathlib.Path(__file__).parent / "ir_drop").glob("*.npz"))
+EQUAL = Wires(word_line_ohm=2.93, bit_line_ohm=2.93)
+HARD = Wires(word_line_ohm=500.0, bit_line_ohm=500.0)  # takes many steps
+#: Every kind of line: different, perfect in one direction or both, with resistance at the ends only or beside them.
+KINDS = {
+    "equal": EQUAL,
+    "different": Wires(word_line_ohm=20.0, bit_line_ohm=0.5),
+    "perfect words": Wires(word_line_ohm=0.0, bit_line_ohm=7.0),
+    "perfect bits": Wires(word_line_ohm=7.0, bit_line_ohm=0.0),
+    "perfect": Wires(word_line_ohm=0.0, bit_line_ohm=0.0),
+    "ends only": Wires(word_line_ohm=0.0, bit_line_ohm=0.0, source_ohm=50.0, terminal_ohm=30.0),
+    "no ends": Wires(word_line_ohm=3.0, bit_line_ohm=4.0, source_ohm=0.0, terminal_ohm=0.0),
+    "severe": Wires(word_line_ohm=3000.0, bit_line_ohm=1000.0, source_ohm=20.0, terminal_ohm=9.0),
+}
+
+
+def random_array(n_in: int, n_out: int, seed: int = 0) -> np.ndarray:
+    """Cells between 1 and 100 uS."""
+    return np.random.default_rng(seed).uniform(1e-6, 1e-4, (n_in, n_out))
+
+
+def random_voltages(batch: int, n_in: int, seed: int = 1) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(-0.2, 0.2, (batch, n_in))
+
+
+def nodal(wires: Wires, g: np.ndarray, sources: np.ndarray, grounds: np.ndarray | None = None):
+    """Kirchhoff's law at every node by a general sparse factorisation; nodes joined by zero resistance are one node.
+
+    ``sources`` [n_in] and ``grounds`` [n_out] are the terminals' voltages. Returns word and bit voltages [n_in, n_out]
+    and the cells' currents, whose sum over a column is that column's output.
+    """
+    m, n = g.shape
+    same = {}  # node -> the node it is joined to
+    resistors = []
+
+    def root(node):
+        while node in same:
+            node = same[node]
+        return node
+
+    def connect(a, b, ohm):
+        if ohm == 0:
+            same[root(b)] = root(a)
+        else:
+            resistors.append((a, b, 1 / ohm))
+
+    def first(ohm, other):
+        return other if ohm is None else ohm
+
+    for i in range(m):
+        connect(("source", i), ("w", i, 0), first(wires.source_ohm, wires.word_line_ohm))
+        for j in range(1, n):
+            connect(("w", i, j - 1), ("w", i, j), wires.word_line_ohm)
+    for j in range(n):
+        connect(("ground", j), ("b", m - 1, j), first(wires.terminal_ohm, wires.bit_line_ohm))
+        for i in range(m - 1, 0, -1):
+            connect(("b", i, j), ("b", i - 1, j), wires.bit_line_ohm)
+    resistors += [(("w", i, j), ("b", i, j), g[i, j]) for i in range(m) for j in range(n)]
+
+    known = {("source", i): v for i, v in enumerate(sources)}
+    known |= {("ground", j): v for j, v in enumerate(np.zeros(n) if grounds is None else grounds)}
+    ends = [(root(a), root(b), s) for a, b, s in resistors]
+    index = {node: k for k, node in enumerate(sorted({x for a, b, _ in ends for x in (a, b)} - known.keys()))}
+    rows, columns, values, right = [], [], [], np.zeros(len(index))
+    for a, b, s in ends:
+        for here, there in ((a, b), (b, a)):
+            if here not in index:
+                continue
+            rows.append(index[here]), columns.append(index[here]), values.append(s)
+            if there in index:
+                rows.append(index[here]), columns.append(index[there]), values.append(-s)
+            else:
+                right[index[here]] += s * known[there]
+    if index:
+        solved = linalg.spsolve(sparse.csc_matrix((values, (rows, columns))), right)
+        known |= {node: solved[k] for node, k in index.items()}
+    word = np.array([[known[root(("w", i, j))] for j in range(n)] for i in range(m)])
+    bit = np.array([[known[root(("b", i, j))] for j in range(n)] for i in range(m)])
+    return word, bit, g * (word - bit)
+
+
+def wide(function):
+    """Run a test in float64."""
+
+    @functools.wraps(function)
+    def run(*args, **kwargs):
+        with jax.enable_x64(True):
+            return function(*args, **kwargs)
+
+    return run
+
+
+def close(ours, expected, share):
+    """Within ``share`` of the largest expected value."""
+    np.testing.assert_allclose(ours, expected, rtol=0, atol=share * np.max(np.abs(expected)))
+
+
+# --- stored solutions ------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def stored(path):
+    data = dict(np.load(path))
+    wires = Wires(word_line_ohm=float(data["r_wordline"]), bit_line_ohm=float(data["r_bitline"]))
+    return data, wires
+
+
+def test_there_are_stored_solutions():
+    assert len(FILES) == 6
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+def test_the_stored_solutions_obey_kirchhoff(path):
+    data, wires = stored(path)
+    *_, cells = nodal(wires, data["G"], data["V"][:, 0])
+    np.testing.assert_allclose(cells.sum(0), data["I_out"][0], rtol=1e-9)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+@wide
+def test_stored_solutions_in_float64(path):
+    data, wires = stored(path)
+    found = solve(wires, data["G"], data["V"].T)
+    assert found.currents.dtype == jnp.float64
+    np.testing.assert_allclose(found.currents, data["I_out"], rtol=1e-9)
+    np.testing.assert_allclose(data["V"].T @ effective_conductance(wires, data["G"]), data["I_out"], rtol=1e-9)
+    if "V_wordline" in data:
+        np.testing.assert_allclose(np.moveaxis(found.word_v, 0, -1), data["V_wordline"], rtol=1e-9)
+        np.testing.assert_allclose(np.moveaxis(found.bit_v, 0, -1), data["V_bitline"], rtol=1e-9)
+        drop = np.moveaxis(found.word_v - found.bit_v, 0, -1)
+        close(data["G"][:, :, None] * drop, data["I_device"], 1e-9)
+    else:  # rounded to float32 in the file
+        np.testing.assert_allclose(found.word_v[0], data["V_wordline_ex0"], rtol=1e-7)
+        np.testing.assert_allclose(found.bit_v[0], data["V_bitline_ex0"], rtol=1e-7)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+def test_stored_solutions_in_float32(path):
+    data, wires = stored(path)
+    found = solve(wires, data["G"], data["V"].T)
+    assert found.currents.dtype == jnp.float32
+    np.testing.assert_allclose(found.currents, data["I_out"], rtol=1e-4)
+    close(found.currents, data["I_out"], 5e-6)
+    matrix = effective_conductance(wires, data["G"])
+    assert matrix.dtype == jnp.float32
+    close(data["V"].T @ np.asarray(matrix, np.float64), data["I_out"], 5e-6)
+
+
+# --- by hand ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", KINDS)
+@wide
+def test_one_cell_is_three_resistors_in_a_row(name):
+    wires = KINDS[name]
+    source = wires.word_line_ohm if wires.source_ohm is None else wires.source_ohm
+    terminal = wires.bit_line_ohm if wires.terminal_ohm is None else wires.terminal_ohm
+    ours = effective_conductance(wires, jnp.full((1, 1), 1e-3))
+    np.testing.assert_allclose(ours, 1 / (source + 1e3 + terminal), rtol=1e-14)
+
+
+@wide
+def test_ladders_of_two_cells():
+    # All resistors 1 ohm. A row at 11 V: 3 ohm beyond the second segment, beside 2 ohm make 6/5, with the first
+    # segment 11/5: 5 A enter and leave 6 V, of which 3 A take the first cell and 2 A the second.
+    # A column: 11 V on the top row meet 2 + 1 + (2 beside 1) = 11/3 ohm, 3 A, of which 2 A reach the ground. On the
+    # bottom row they meet 2 + (1 beside 3) = 11/4 ohm, 4 A, of which 3 A reach the ground.
+    ohms = Wires(word_line_ohm=1.0, bit_line_ohm=1.0)
+    np.testing.assert_allclose(effective_conductance(ohms, jnp.ones((1, 2))), [[3 / 11, 2 / 11]], rtol=1e-14)
+    np.testing.assert_allclose(effective_conductance(ohms, jnp.ones((2, 1))), [[2 / 11], [3 / 11]], rtol=1e-14)
+    found = solve(ohms, jnp.ones((1, 2)), jnp.array([[11.0]]))
+    np.testing.assert_allclose(found.word_v, [[[6.0, 4.0]]], rtol=1e-14)
+    np.testing.assert_allclose(found.bit_v, [[[3.0, 2.0]]], rtol=1e-14)
+
+
+@wide
+def test_a_long_uniform_row_decays_exponentially():
+    # Far from its end every node of a ladder divides alike: u_j = x^(j+1) with x + 1/x = 2 + rG, here rG = 0.1.
+    step = 1 + 0.05 - np.sqrt(1.05**2 - 1)
+    wires = Wires(word_line_ohm=100.0, bit_line_ohm=0.0)
+    row = effective_conductance(wires, jnp.full((1, 400), 1e-3))[0]
+    np.testing.assert_allclose(row[:100], 1e-3 * step ** np.arange(1, 101), rtol=1e-12)
+
+
+# --- the independent solver ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(7, 5), (5, 7)], ids=str)
+@pytest.mark.parametrize("name", KINDS)
+@wide
+def test_every_kind_of_line_against_the_nodal_solve(name, shape):
+    wires, g, v = KINDS[name], random_array(*shape), random_voltages(3, shape[0])
+    g[2, 3] = 0.0  # an open cell
+    found = solve(wires, g, v)
+    matrix = effective_conductance(wires, g)
+    for k in range(3):
+        word, bit, cells = nodal(wires, g, v[k])
+        close(found.word_v[k], word, 1e-11)
+        close(found.bit_v[k], bit, 1e-11)
+        close(found.currents[k], cells.sum(0), 1e-11)
+        close(v[k] @ matrix, cells.sum(0), 1e-11)
+    assert np.all(found.residual <= 1e-12)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_float32_keeps_its_digits_on_every_kind_of_line(name):
+    wires, g, v = KINDS[name], random_array(24, 20), random_voltages(3, 24)
+    with jax.enable_x64(True):
+        exact = solve(wires, g, v)
+    found = solve(wires, g, v)
+    close(found.currents, exact.currents, 5e-6)
+    close(found.word_v, exact.word_v, 5e-6)
+
+
+@pytest.mark.parametrize("shape", [(9, 6), (6, 9)], ids=str)
+@wide
+def test_the_matrix_is_one_solve_for_every_input(shape):
+    g = random_array(*shape)
+    columns = solve(EQUAL, g, np.eye(shape[0])).currents
+    np.testing.assert_allclose(effective_conductance(EQUAL, g), columns, rtol=1e-10)
+
+
+def test_a_large_array_is_solved_a_few_vectors_at_a_time():
+    g, v = random_array(128, 128), random_voltages(21, 128)  # 21 does not divide into equal rounds
+    found = solve(EQUAL, g, v)
+    assert found.residual.shape == (21,)
+    assert int(found.iterations) <= 8
+    close(found.currents, v @ np.asarray(effective_conductance(EQUAL, g), np.float64), 1e-5)
+    close(found.currents[20], nodal(EQUAL, g, v[20])[2].sum(0), 1e-5)
+
+
+# --- physics ---------------------------------------------------------------------------------------------------------
+
+
+@wide
+def test_perfect_lines_give_the_cells_themselves():
+    g, v = random_array(6, 4), random_voltages(3, 6)
+    perfect = solve(KINDS["perfect"], g, v)
+    np.testing.assert_allclose(perfect.currents, v @ g, rtol=1e-13)
+    np.testing.assert_array_equal(perfect.bit_v, 0)
+    assert int(perfect.iterations) == 0
+    for ohm in (1e-3, 1e-6, 1e-9, 1e-15):
+        matrix = effective_conductance(Wires(word_line_ohm=ohm, bit_line_ohm=ohm), g)
+        # At first order a cell misses sum_k R_k G_k of its two lines, at most (1 + 2 + 3 + 4 + 1 + ... + 6) r 100 uS.
+        np.testing.assert_allclose(matrix, g, rtol=31e-4 * ohm + 1e-14)
+
+
+@pytest.mark.parametrize("name", ["equal", "different", "severe"])
+@wide
+def test_no_current_is_lost(name):
+    wires, g, v = KINDS[name], random_array(7, 5), random_voltages(3, 7)
+    found = solve(wires, g, v)
+    source = wires.word_line_ohm if wires.source_ohm is None else wires.source_ohm
+    entering = (v - found.word_v[..., 0]) / source
+    np.testing.assert_allclose(entering.sum(1), found.currents.sum(1), rtol=1e-9)
+    cells = g * (found.word_v - found.bit_v)
+    close(cells.sum(2), entering, 1e-10)
+    close(cells.sum(1), found.currents, 1e-10)
+
+
+@wide
+def test_reciprocity():
+    g = random_array(7, 4)
+    wires = Wires(word_line_ohm=5.0, bit_line_ohm=11.0, source_ohm=2.0, terminal_ohm=3.0)
+    turned = Wires(word_line_ohm=11.0, bit_line_ohm=5.0, source_ohm=3.0, terminal_ohm=2.0)
+    matrix = effective_conductance(wires, g)
+    np.testing.assert_allclose(effective_conductance(turned, g[::-1, ::-1].T)[::-1, ::-1].T, matrix, rtol=1e-12)
+
+
+@wide
+def test_more_resistance_or_less_conductance_never_helps():
+    # Rayleigh: with all inputs at one voltage, the array is one resistor made of resistors.
+    def total(wires, g):
+        return jnp.sum(effective_conductance(wires, g))
+
+    by_wires, by_cells = jax.jit(jax.grad(total, (0, 1)))(KINDS["no ends"], random_array(7, 5))
+    assert np.all(by_cells > 0)
+    assert all(slope < 0 for slope in jax.tree.leaves(by_wires))
+    matrix = effective_conductance(KINDS["severe"], random_array(7, 5))
+    assert np.all(matrix > 0)
+    assert np.all(matrix.sum(0) < random_array(7, 5).sum(0))
+    assert np.all(matrix.sum(1) < random_array(7, 5).sum(1))
+
+
+@wide
+def test_results_scale_with_the_units():
+    g, v = random_array(6, 5), random_voltages(2, 6)
+    found = solve(EQUAL, g, v).currents
+    for unit in (1e-9, 1e9):
+        wires = Wires(word_line_ohm=2.93 / unit, bit_line_ohm=2.93 / unit)
+        np.testing.assert_allclose(solve(wires, g * unit, v).currents, found * unit, rtol=1e-10)
+        np.testing.assert_allclose(solve(EQUAL, g, v * unit).currents, found * unit, rtol=1e-10)
+
+
+def test_tiny_and_dark_arrays_in_float32():
+    g, v = random_array(6, 5), random_voltages(2, 6)
+    v[1] = 0.0
+    small = solve(Wires(word_line_ohm=3e6, bit_line_ohm=3e6), g * 1e-6, v * 1e-6)
+    close(small.currents * 1e12, solve(Wires(word_line_ohm=3.0, bit_line_ohm=3.0), g, v).currents, 1e-5)
+    np.testing.assert_array_equal(small.currents[1], 0)
+    np.testing.assert_array_equal(effective_conductance(EQUAL, jnp.zeros((3, 4))), 0)
+
+
+def test_tiny_gradients_in_float32():
+    g, v = random_array(6, 5), random_voltages(2, 6)
+    slope = jax.jit(jax.grad(lambda g, unit: jnp.sum(solve(HARD, g, v).currents) * unit))
+    close(slope(g, 1e-24) * 1e24, slope(g, 1.0), 1e-5)
+
+
+# --- derivatives -----------------------------------------------------------------------------------------------------
+
+
+@jax.jit
+def weighted(wires, g, v):
+    """A smooth number that depends on every output."""
+    currents = solve(wires, g, v).currents * 1e6
+    return jnp.sum(jnp.sin(currents) + currents**2 / 50)
+
+
+slopes = jax.jit(jax.grad(weighted, (0, 1, 2)))
+
+
+def difference(function, x, at, size):
+    """Central difference of second order; one-sided at zero, below which there are no resistances."""
+    weights = {1: 0.5, -1: -0.5} if x[at] else {0: -1.5, 1: 2.0, 2: -0.5}
+    total = 0.0
+    for steps, weight in weights.items():
+        moved = np.array(x, np.float64)
+        moved[at] += steps * size
+        total += weight * function(moved)
+    return total / size
+
+
+@pytest.mark.parametrize("name", ["equal", "perfect words", "perfect bits", "perfect", "severe"])
+@wide
+def test_gradients_against_finite_differences(name):
+    arguments = (KINDS[name], random_array(4, 3), random_voltages(2, 4))
+    leaves, tree = jax.tree.flatten(arguments)
+    for k, (leaf, slope) in enumerate(zip(leaves, jax.tree.leaves(slopes(*arguments)), strict=True)):
+
+        def moved(x, k=k):
+            return float(weighted(*jax.tree.unflatten(tree, [*leaves[:k], x, *leaves[k + 1 :]])))
+
+        size = 1e-3 if np.ndim(leaf) == 0 else 1e-10 if np.max(leaf) < 1e-3 else 1e-5
+        expected = [difference(moved, np.asarray(leaf), at, size) for at in np.ndindex(np.shape(leaf))]
+        close(np.ravel(slope), expected, 2e-6)
+
+
+by_column = jax.jit(jax.jacrev(lambda g, wires, v: solve(wires, g, v).currents[0]))
+by_cell = jax.jit(jax.jacfwd(lambda g, wires, v: solve(wires, g, v).currents[0]))
+
+
+@pytest.mark.parametrize("name", ["equal", "perfect words", "no ends"])
+@wide
+def test_gradients_are_the_adjoint_formula(name):
+    wires, g, v = KINDS[name], random_array(4, 3), random_voltages(1, 4)
+    backward, forward = by_column(g, wires, v), by_cell(g, wires, v)
+    word, bit, _ = nodal(wires, g, v[0])
+    for k in range(3):
+        unit_word, unit_bit, _ = nodal(wires, g, np.zeros(4), np.eye(3)[k])
+        expected = -(word - bit) * (unit_word - unit_bit)
+        close(backward[k], expected, 1e-9)
+        close(forward[k], expected, 1e-9)
+
+
+@wide
+def test_the_matrix_has_gradients_too():
+    wires, g, v = KINDS["equal"], random_array(4, 3), random_voltages(2, 4)  # more inputs than outputs: turned round
+
+    def through_the_matrix(wires, g, v):
+        currents = v @ effective_conductance(wires, g) * 1e6
+        return jnp.sum(jnp.sin(currents) + currents**2 / 50)
+
+    matrix = jax.jit(jax.grad(through_the_matrix, (0, 1, 2)))(wires, g, v)
+    for a, b in zip(*map(jax.tree.leaves, (matrix, slopes(wires, g, v))), strict=True):
+        close(a, b, 1e-9)
+
+
+@wide
+def test_second_derivatives():
+    wires, g, v = EQUAL, random_array(4, 3), random_voltages(2, 4)
+    direction = random_array(4, 3, seed=7)
+    curve = jax.jit(lambda g: jax.jvp(lambda g: slopes(wires, g, v)[1], (g,), (direction,))[1])(g)
+    ends = [slopes(wires, g + sign * 1e-5 * direction, v)[1] for sign in (1, -1)]
+    close(curve, (ends[0] - ends[1]) / 2e-5, 1e-6)
+
+
+# --- transformations -------------------------------------------------------------------------------------------------
+
+
+def test_arrays_chips_and_resistances_under_vmap_and_jit():
+    g = np.stack([random_array(6, 4, seed) for seed in range(6)]).reshape(2, 3, 6, 4)
+    v = np.stack([random_voltages(2, 6, seed) for seed in range(6)]).reshape(2, 3, 2, 6)
+    together = solve(EQUAL, g, v)
+    assert together.currents.shape == (2, 3, 2, 4)
+    assert together.word_v.shape == together.bit_v.shape == (2, 3, 2, 6, 4)
+    assert together.iterations.shape == (2, 3)
+    assert together.residual.shape == (2, 3, 2)
+    matrices = effective_conductance(EQUAL, g)
+    mapped = jax.jit(jax.vmap(jax.vmap(lambda g: effective_conductance(EQUAL, g))))(g)
+    close(mapped, matrices, 1e-5)
+    close(matrices[1, 2], effective_conductance(EQUAL, g[1, 2]), 1e-6)
+    close(together.currents[0, 1], solve(EQUAL, g[0, 1], v[0, 1]).currents, 1e-6)
+
+    ohms = jnp.array([0.0, 1.0, 300.0])
+    sweep = jax.jit(
+        jax.vmap(lambda r: effective_conductance(Wires(word_line_ohm=r, bit_line_ohm=r, source_ohm=0.0), g[0, 0]))
+    )(ohms)
+    for ohm, matrix in zip(ohms.tolist(), sweep, strict=True):
+        wires = Wires(word_line_ohm=ohm, bit_line_ohm=ohm, source_ohm=0.0)
+        close(matrix, effective_conductance(wires, g[0, 0]), 1e-5)
+
+
+def test_float32_results_do_not_depend_on_x64():
+    g, v = jnp.asarray(random_array(6, 4), jnp.float32), jnp.asarray(random_voltages(2, 6), jnp.float32)
+    narrow = solve(EQUAL, g, v)
+    with jax.enable_x64(True):
+        found = solve(EQUAL, g, v)
+        assert {x.dtype.name for x in found} == {"float32", "int32"}
+        assert approximate_conductance(EQUAL, g).dtype == jnp.float32
+    close(found.currents, narrow.currents, 1e-6)
+
+
+def test_narrow_conductances_are_computed_in_float32():
+    g = jnp.asarray(random_array(3, 2), jnp.bfloat16)
+    assert effective_conductance(EQUAL, g).dtype == jnp.float32
+
+
+# --- never silently wrong --------------------------------------------------------------------------------------------
+
+
+def test_an_unfinished_solution_raises():
+    g, v = random_array(16, 16), random_voltages(2, 16)
+    with pytest.raises(InputError, match=r"max_iterations = 1: .*residual"):
+        effective_conductance(HARD, g, max_iterations=1)
+    with pytest.raises(InputError, match=r"max_iterations = 1: .*residual"):
+        solve(HARD, g, v, max_iterations=1)
+    with pytest.raises(InputError, match="residual"):
+        solve(HARD, g, v, tolerance=1e-12)  # more than float32 can give
+
+
+def test_an_unfinished_solution_is_nan_where_nothing_can_be_raised():
+    g, v = random_array(16, 16), random_voltages(2, 16)
+    found = jax.jit(lambda g, v: solve(HARD, g, v, max_iterations=1))(g, v)
+    assert np.all(np.isnan(found.currents))
+    assert np.all(np.isnan(found.word_v))
+    assert np.all(np.isnan(found.bit_v))
+    assert np.all(found.residual > 2e-6)
+    assert np.all(np.isnan(jax.jit(lambda g: effective_conductance(HARD, g, max_iterations=1))(g)))
+    slope = jax.jit(jax.grad(lambda g: jnp.sum(effective_conductance(HARD, g, max_iterations=1))))(g)
+    assert np.all(np.isnan(slope))
+
+
+def test_a_nan_that_cannot_be_checked_stays_a_nan():
+    g = jnp.asarray(random_array(6, 4)).at[2, 2].set(jnp.nan)
+    assert np.all(np.isnan(jax.jit(lambda g: effective_conductance(EQUAL, g))(g)))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: Wires(word_line_ohm=-1.0, bit_line_ohm=1.0),
+            r"Wires.word_line_ohm = -1: must be at least 0 \(unit: o",
+        ),
+        (lambda: Wires(word_line_ohm=1.0, bit_line_ohm=float("inf")), "Wires.bit_line_ohm = inf"),
+        (
+            lambda: effective_conductance(EQUAL, [[1e-6, -1e-6]]),
+            r"g = -1e-06: must be finite and at least 0 \(unit: S\)",
+        ),
+        (lambda: effective_conductance(EQUAL, np.full((2, 2), np.nan)), "g = nan: must be finite and at least 0"),
+        (lambda: effective_conductance(EQUAL, np.ones(3)), r"g has shape \(3,\): must be \[..., n_in, n_out\]"),
+        (lambda: effective_conductance(EQUAL, np.ones((0, 3))), r"g has shape \(0, 3\)"),
+        (lambda: effective_conductance(EQUAL, np.ones((2, 2), complex)), "g has dtype complex64: must be real"),
+        (lambda: approximate_conductance(EQUAL, np.ones(3)), r"g has shape \(3,\)"),
+        (lambda: effective_conductance(2.93, np.ones((2, 2))), "wires = 2.93: must be a Wires description"),
+        (
+            lambda: effective_conductance(Wires(word_line_ohm=np.ones(2), bit_line_ohm=1.0), np.ones((2, 2))),
+            r"Wires.word_line_ohm has shape \(2,\): must be one number \(unit: ohm\); use jax.vmap",
+        ),
+        (lambda: solve(EQUAL, np.ones((3, 2)), np.ones(3)), r"v has shape \(3,\): must be \[batch, 3\]"),
+        (lambda: solve(EQUAL, np.ones((3, 2)), np.ones((5, 2))), r"v has shape \(5, 2\): must be \[batch, 3\]"),
+        (lambda: solve(EQUAL, np.ones((4, 3, 2)), np.ones((2, 5, 3))), r"must be \[4, batch, 3\]"),
+        (lambda: solve(EQUAL, np.ones((1, 1)), np.full((1, 1), np.inf)), r"v = inf: must be finite \(unit: V\)"),
+        (lambda: solve(EQUAL, np.ones((1, 1)), np.ones((1, 1)), max_iterations=0), "max_iterations = 0"),
+        (lambda: solve(EQUAL, np.ones((1, 1)), np.ones((1, 1)), tolerance=0.0), "tolerance = 0.0"),
+    ],
+)
+def test_bad_inputs_are_named(call, message):
+    with pytest.raises(InputError, match=message):
+        call()
+
+
+# --- the estimate ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("size", "ohm", "error", "ignoring"), [(64, 1.0, 0.008, 0.15), (128, 1.0, 0.03, 0.57), (128, 2.93, 0.11, 1.54)]
+)
+def test_the_estimate_has_the_documented_error(size, ohm, error, ignoring):
+    wires, g = Wires(word_line_ohm=ohm, bit_line_ohm=ohm), random_array(size, size)
+    exact = effective_conductance(wires, g)
+    off = [float(np.linalg.norm(m - exact) / np.linalg.norm(exact)) for m in (approximate_conductance(wires, g), g)]
+    assert off == pytest.approx([error, ignoring], rel=0.06)
+
+
+@wide
+def test_the_estimate_is_exact_to_first_order():
+    g = np.full((7, 5), 5e-5)  # equal cells are their own mean
+
+    def slope(function):
+        return jax.jacfwd(lambda r: function(Wires(word_line_ohm=r, bit_line_ohm=2 * r, source_ohm=3 * r), g))(0.0)
+
+    exact, estimate = slope(effective_conductance), slope(approximate_conductance)
+    np.testing.assert_allclose(estimate, exact, rtol=1e-12)
+    # By hand for the cell nearest to both terminals: every current of its lines crosses the first segments.
+    assert float(exact[-1, 0]) == pytest.approx(-(5e-5**2) * (5 * 3 + 7 * 2), rel=1e-12)
