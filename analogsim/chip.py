@@ -43,6 +43,14 @@ class Chip:
             raise InputError("this chip belongs to an NNX model: use analogsim.nnx.on_chip(model, chip)")
         return {**self.digital, "analog": self.readings}
 
+    @property
+    def axes(self) -> "Chip":
+        """``in_axes`` of a stack of chips: its cells and readings are mapped, what the chips share is not.
+
+        ``jax.vmap(lambda chip: model.apply(chip.variables, x, rngs=...), in_axes=(chips.axes,))(chips)``
+        """
+        return Chip(cells=0, readings=0, digital=None, time_s=None)
+
     def at(self, time: Any, compensation: str | None = None, read_noise: bool = True) -> "Chip":
         """The same chip read at another time; times may come in any order, the cells' histories do not change.
 
@@ -66,7 +74,8 @@ def program(model: Any, variables: Any = None, key: Any = None, x: Any = None, *
     Args:
       model: a Linen or NNX model with analog layers.
       variables: a Linen model's variables; None for NNX.
-      key: one key is one chip; an array of keys ``[n_chips]`` gives a stack of chips, for ``jax.vmap``.
+      key: one key is one chip; an array of keys ``[n_chips]`` gives a stack of chips, to be mapped over with
+        ``jax.vmap(..., in_axes=(chips.axes,))``.
       x: one input (an array, or a tuple for several), of which only the shape is used; not needed if ``variables``
         come from ``calibrate``, and never for NNX.
       **options: keyword arguments of the Linen model's call, for example ``train=False``.

@@ -81,7 +81,7 @@ def evaluate(
     _check_count("batch_size", batch_size)
     at_once = (1 if jax.default_backend() == "cpu" else 8) if chips_at_once is None else chips_at_once
     _check_count("chips_at_once", at_once)
-    x, labels = jax.tree.map(jnp.asarray, (x, labels))
+    x, labels = jax.tree.map(jnp.asarray, (x if isinstance(x, tuple) else np.asarray(x), np.asarray(labels)))
     n = jax.tree.leaves(x)[0].shape[0]
     if labels.shape[:1] != (n,):
         raise InputError(f"labels: shape {labels.shape} does not match {n} examples in x")

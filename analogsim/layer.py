@@ -77,6 +77,8 @@ def forward(
         mode.uses.append(LayerUse(path, hardware, operator, operator.inputs(x), operator.matrix(kernel), ranges))
     if exact or isinstance(mode, (modes.Digital, modes.Observing)):
         return operator.digital(x, kernel, precision)
+    if jnp.iscomplexobj(x) or jnp.iscomplexobj(kernel):
+        raise InputError(f"layer {path}: inputs of dtype {x.dtype}: must be real, voltages drive the rows of a tile")
     weights = operator.matrix(kernel)
     if reading is None:
         reading = _fresh(hardware, weights, key, path)

@@ -121,7 +121,7 @@ class MatrixProduct:
 
     def inputs(self, x):
         moved = x.transpose(*self._x_free, *self.x_contract)
-        return moved.reshape(*moved.shape[: len(self._x_free)], -1)
+        return moved.reshape(*moved.shape[: len(self._x_free)], math.prod(x.shape[d] for d in self.x_contract))
 
     def matrix(self, kernel):
         n_in = math.prod(kernel.shape[d] for d in self.kernel_contract)

@@ -114,7 +114,7 @@ def multiply(
     parts = operator.parts(code, r, unfold=detection)
     each = (parts, reading.mean, reading.variance, reading.scale, reading.state, jnp.arange(r))
     y = _sum_over_tiles(tile, each, r)
-    y = y.reshape(*y.shape[:-2], -1)[..., : reading.n_out]
+    y = y.reshape(*y.shape[:-2], y.shape[-2] * y.shape[-1])[..., : reading.n_out]
     return (y if bound is None else y * bound).astype(x.dtype)
 
 

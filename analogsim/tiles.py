@@ -34,7 +34,7 @@ def cut(weights: jax.Array, tiles: tuple[int, ...]) -> jax.Array:
 def cut_inputs(x: jax.Array, r: int) -> jax.Array:
     """``[..., n_in]`` to ``[R, ..., rows]``, zero where a tile has more rows than inputs are left."""
     padded = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, -x.shape[-1] % r)])
-    return jnp.moveaxis(padded.reshape(*x.shape[:-1], r, -1), -2, 0)
+    return jnp.moveaxis(padded.reshape(*x.shape[:-1], r, padded.shape[-1] // r), -2, 0)
 
 
 def normalise(weights: jax.Array, hardware: Hardware) -> tuple[jax.Array, jax.Array]:

@@ -130,6 +130,27 @@ def test_the_same_key_gives_the_same_chip_alone_or_in_a_stack(x, variables):
     )
 
 
+def test_a_stack_of_chips_is_mapped_over_in_one_call(x, variables):
+    model, keys = MLP(PCM), jax.random.split(jax.random.key(5), 3)
+
+    def run(chip):
+        return model.apply(chip.at("1 day").variables, x, rngs={"analog": jax.random.key(1)})
+
+    stack = program(model, variables, keys, x)
+    together = jax.jit(lambda chips: jax.vmap(run, in_axes=(chips.axes,))(chips))(stack)
+    alone = run(program(model, variables, keys[2], x))
+    np.testing.assert_allclose(together[2], alone, rtol=1e-4, atol=1e-4)
+
+
+def test_inputs_of_every_kind(x, variables):
+    model, rngs = MLP(PCM), {"analog": jax.random.key(0)}
+    assert model.apply(variables, jnp.ones((0, 8)), rngs=rngs).shape == (0, 3)
+    assert model.apply(variables, jnp.ones(8), rngs=rngs).shape == (3,)
+    assert model.apply(variables, jnp.ones((2, 8), int), rngs=rngs).dtype == jnp.float32
+    with pytest.raises(InputError, match="dtype complex64: must be real"):
+        model.apply(variables, jnp.ones((2, 8), jnp.complex64), rngs=rngs)
+
+
 def test_jit_and_eager_agree(x, variables):
     model, key = MLP(PCM), jax.random.key(8)
     chip = program(model, variables, key, x).at("1 h")
