@@ -16,7 +16,7 @@ from analogsim.devices.errors import InputError, nearest
 from analogsim.devices.units import seconds
 from analogsim.models import bind, map_programmed, program_jit, program_many_jit, programmed_leaves
 
-COMPENSATIONS = ("none", "global")
+COMPENSATIONS = ("none", "global", "column")
 
 
 @jax.tree_util.register_dataclass
@@ -56,7 +56,8 @@ class Chip:
 
         Args:
           time: time after programming: seconds, a traced number, or text such as ``"1 day"``.
-          compensation: drift compensation, ``"none"`` or ``"global"``; None takes the hardware's choice.
+          compensation: drift compensation, ``"none"``, ``"global"`` (one factor a tile) or ``"column"`` (one a readout
+            line); None takes the hardware's choice.
           read_noise: False reads the expected values, without the noise of a read.
 
         Raises:

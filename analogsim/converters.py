@@ -23,9 +23,34 @@ _RASCH = "Rasch et al., Nat. Commun. 14, 5282 (2023), doi 10.1038/s41467-023-407
 
 
 class DAC(Description):
-    """Input converter: drives the rows with quantised, clipped inputs. Its range is the layer's input range."""
+    """Input converter: drives the rows with quantised, clipped inputs. Its range is the layer's input range.
+
+    Codes become amplitudes, all in one step; ``analogsim.inputs`` has pulse widths and slices of bits.
+    """
 
     bits: Any = field(default=8, ge=2, le=24, integer=True, doc="bits, sign included", source=_RASCH)
+
+    @property
+    def reads(self) -> int:
+        """Steps of one product."""
+        return 1
+
+    @property
+    def conversions(self) -> int:
+        """Conversions of one line for one product."""
+        return 1
+
+    def squares(self, code: jax.Array) -> jax.Array:
+        """Weights of the cells' variances, for codes in [-1, 1]."""
+        return code**2
+
+    def energy(self, code: jax.Array) -> jax.Array:
+        """What a row spends, as a share of a read at full voltage."""
+        return code**2
+
+    def powers(self, code: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Weights of the cells' second- and third-order currents, which are odd functions of the voltage."""
+        return code * jnp.abs(code), code**3
 
 
 class ADC(Description):

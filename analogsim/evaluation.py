@@ -56,7 +56,7 @@ def evaluate(
       key: everything random follows from it: chip i is the same chip whatever ``chips`` is.
       chips: how many to sample.
       times: times after programming, seconds or text such as ``"1 day"``. All are read from the same chip.
-      compensation: drift compensation, ``"none"`` or ``"global"``, or several to compare on the same chips.
+      compensation: drift compensation, ``"none"``, ``"global"`` or ``"column"``; several share their chips.
       metric: ``metric(outputs, labels) -> number`` over the whole of ``x``; accuracy by default.
       batch_size: examples computed together; changes memory and speed, not the numbers.
       chips_at_once: chips computed together; by default one on a CPU, where it is fastest, and eight elsewhere.

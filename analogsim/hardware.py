@@ -24,7 +24,7 @@ class Hardware(Description):
     name: str = static(default="custom", doc="for tables and messages")
     store: Any = field(
         factory=DigitalMemory,
-        methods=("program", "read", "noise", "cost", "cells", "time_limit_s"),
+        methods=("program", "read", "noise", "combine", "spread", "cost", "cells", "time_limit_s"),
         doc="what physically holds the weights",
     )
     rows: int = static(default=512, ge=1, le=65536, integer=True, doc="inputs of one tile")
@@ -37,7 +37,14 @@ class Hardware(Description):
         doc="one digital scale a column of a tile, or one for the whole tile",
     )
     drift_compensation: str = static(
-        default="none", choices=("none", "global"), doc="global: one digital factor a tile restores its mean readout"
+        default="none",
+        choices=("none", "global", "column"),
+        doc="a digital factor restores the mean readout of a tile (global) or of every line (column)",
+    )
+    sampling: str = static(
+        default="outputs",
+        choices=("outputs", "cells"),
+        doc="read noise is drawn once an output, with exact mean and variance, or (slow) once a cell and input vector",
     )
     training_time_s: Any = field(
         default=1.0,

@@ -1,7 +1,8 @@
 """The one signal path: how an input becomes an output on analog hardware.
 
     x -> / input range -> DAC -> store (+ read noise) -> + converter noise -> ADC, per tile
-      -> * column scale -> sum over tiles (digital) -> * input range -> y
+      -> * drift compensation, recombination of a weight's lines, * column scale (digital)
+      -> sum over tiles (digital) -> * input range -> y
 
 Training and inference, every store, Linen and NNX all pass here. Read noise is applied where it arrives: for noise
 independent from cell to cell and read to read, y = M x + sqrt(V x^2) xi has the exact mean and variance of a read that
@@ -20,6 +21,7 @@ from analogsim.converters import quantise
 from analogsim.devices.errors import InputError
 from analogsim.devices.random import normal, stream
 from analogsim.operators import Operator
+from analogsim.straight_through import straight_through
 from analogsim.tiles import Reading
 
 _UNROLLED = 8  # tiles along the inputs that are written out one by one
@@ -50,14 +52,16 @@ def is_random(reading: Reading) -> bool:
 
 
 def adds_noise(reading: Reading) -> bool:
-    """Whether the store's detection adds noise at the output; found from shapes, without computing anything."""
-    _, _, rows, columns = reading.mean.shape
-    x, y = jnp.zeros((1, rows), reading.mean.dtype), jnp.zeros((1, columns), reading.mean.dtype)
+    """Whether the store's detection adds noise at the output."""
+    first = jax.eval_shape(lambda held: jax.tree.map(lambda a: a[0], held), (reading.state, reading.mean))
+    return _detects(reading.hardware.store, *first)
 
-    def noise_of_one_tile(state: Any) -> Any:
-        return reading.hardware.store.noise(x, y, jax.tree.map(lambda a: a[0, 0], state))
 
-    return jax.eval_shape(noise_of_one_tile, reading.state) is not None
+def _detects(store: Any, state: Any, mean: Any) -> bool:
+    """Whether detection adds noise, for tiles ``[C, ...]``; found from shapes, without computing anything."""
+    _, rows, lines = mean.shape
+    x, y = jnp.zeros((1, rows), mean.dtype), jnp.zeros((1, lines), mean.dtype)
+    return jax.eval_shape(lambda s: store.noise(x, y, jax.tree.map(lambda a: a[0], s)), state) is not None
 
 
 @functools.partial(jax.jit, static_argnames=("operator", "precision"))
@@ -94,28 +98,105 @@ def multiply(
     if key is None and is_random(reading):
         raise InputError(f"key = None: hardware '{hardware.name}' has read or converter noise and needs a random key")
 
-    detection = adds_noise(reading)
-
-    def tile(part, mean, variance, scale, state, index):
-        """The scaled output of one row of tiles, ``[..., C, columns]``."""
-        y = operator.product(part, mean.astype(part.dtype), precision)
-        total = _noise_variance(hardware, operator, part, variance, precision)
-        if detection:
-            of_tiles = jax.vmap(hardware.store.noise, in_axes=(None, -2, 0), out_axes=-2)
-            total = of_tiles(part, y, state) ** 2 + (0.0 if total is None else total)
-        if total is not None and key is not None:
-            xi = normal(jax.random.fold_in(stream(key, "output noise"), index), y.shape, y.dtype)
-            y = y + jnp.sqrt(jnp.maximum(total, _TINY)) * xi
-        if hardware.adc is not None:
-            y = quantise(y, hardware.adc.bits, hardware.adc.range if ranges.output is None else ranges.output)
-        return y * scale[:, 0, :].astype(y.dtype)
-
+    by_cell = hardware.sampling == "cells" and reading.variance is not None
     r = reading.mean.shape[0]
-    parts = operator.parts(code, r, unfold=detection)
-    each = (parts, reading.mean, reading.variance, reading.scale, reading.state, jnp.arange(r))
-    y = _sum_over_tiles(tile, each, r)
+    parts = operator.parts(code, r, unfold=by_cell or adds_noise(reading))
+    held = _Tiles(reading.mean, reading.variance, reading.gain, reading.scale, reading.state, jnp.arange(r))
+    noise = None if key is None else stream(key, "output noise")
+    path = _Path(hardware, operator, precision, ranges.output, reading.time_s, noise)
+    y = _sum_over_tiles(path.outputs, (parts, held), r)
     y = y.reshape(*y.shape[:-2], y.shape[-2] * y.shape[-1])[..., : reading.n_out]
     return (y if bound is None else y * bound).astype(x.dtype)
+
+
+class _Tiles(NamedTuple):
+    """The C tiles of one row, which share their inputs, as in ``Reading``; or all rows, with a leading axis R."""
+
+    mean: jax.Array
+    variance: jax.Array | None
+    gain: jax.Array | None
+    scale: jax.Array
+    state: Any
+    row: jax.Array
+
+
+class _Path(NamedTuple):
+    """One product, tile by tile: what all tiles have in common, and what happens on a row of them."""
+
+    hardware: Any
+    operator: Operator
+    precision: Any
+    output_range: Any
+    time_s: Any
+    key: jax.Array | None
+
+    def outputs(self, part: jax.Array, held: _Tiles) -> jax.Array:
+        """Scaled outputs ``[..., C, columns]`` for what drives the rows."""
+        dac, store = self.hardware.dac, self.hardware.store
+        key = None if self.key is None else jax.random.fold_in(self.key, held.row)
+        if dac is None or dac.conversions == 1:
+            y = self.converted(part, part**2 if dac is None else dac.squares(part), held, key)
+        else:
+            y = self.step_by_step(part, held, key)
+        if held.gain is not None:
+            y = y * held.gain[:, 0, :].astype(y.dtype)
+        drive = None
+        if store.needs_drive:  # a product with a column of ones
+            drive = self.operator.product(part, jnp.ones((1, held.mean.shape[-2], 1), part.dtype), self.precision)
+        return store.combine(y, drive) * held.scale[:, 0, :].astype(y.dtype)
+
+    def step_by_step(self, part: jax.Array, held: _Tiles, key: jax.Array | None) -> jax.Array:
+        """Lines of an input that is driven and converted slice by slice, added up digitally."""
+        parts, factors = self.hardware.dac.steps(part)
+
+        def one(piece: jax.Array, step: jax.Array) -> jax.Array:
+            return self.converted(piece, piece**2, held, None if key is None else jax.random.fold_in(key, step))
+
+        each = jax.vmap(one)(jnp.stack(parts), jnp.arange(len(parts)))
+        return jnp.tensordot(jnp.asarray(factors, part.dtype), each, 1)
+
+    def converted(self, part: jax.Array, squares: jax.Array, held: _Tiles, key: jax.Array | None) -> jax.Array:
+        """What the converters give for one drive of the rows, ``[..., C, n_lines]``."""
+        hardware = self.hardware
+        y = self.operator.product(part, held.mean.astype(part.dtype), self.precision)
+        if key is not None:
+            if hardware.sampling == "cells" and held.variance is not None:
+                y = straight_through(y, self.sampled(part, held, stream(key, "cells")))
+                total = self.noise_variance(part, squares, y, held._replace(variance=None))
+            else:
+                total = self.noise_variance(part, squares, y, held)
+            if total is not None:
+                y = y + jnp.sqrt(jnp.maximum(total, _TINY)) * normal(key, y.shape, y.dtype)
+        if hardware.adc is not None:
+            y = quantise(y, hardware.adc.bits, hardware.adc.range if self.output_range is None else self.output_range)
+        return y
+
+    def noise_variance(self, part: jax.Array, squares: jax.Array, y: jax.Array, held: _Tiles) -> Any:
+        """Variance of the lines: of reading, sum_i x_i^2 Var(w_ij), of detection and of the converter; None without."""
+        store, adc = self.hardware.store, self.hardware.adc
+        terms = []
+        if held.variance is not None:
+            # The noise does not steer the inputs: no gradient through x, and no transposed product of squares.
+            variance = held.variance.astype(part.dtype)
+            terms.append(self.operator.product(lax.stop_gradient(squares), variance, self.precision))
+        if adc is not None and adc.noise is not None:
+            terms.append(jnp.asarray(adc.noise, part.dtype) ** 2)
+        if _detects(store, held.state, held.mean):
+            terms.append(jax.vmap(store.noise, in_axes=(None, -2, 0), out_axes=-2)(part, y, held.state) ** 2)
+        return functools.reduce(jnp.add, terms) if terms else None
+
+    def sampled(self, part: jax.Array, held: _Tiles, key: jax.Array) -> jax.Array:
+        """The product with cells drawn anew for every input vector ``[..., rows]``: slow, and exact in shape."""
+        vectors = part.reshape(-1, part.shape[-1])
+
+        def one(numbered: tuple) -> jax.Array:
+            index, x = numbered
+            keys = jax.random.split(jax.random.fold_in(key, index), held.mean.shape[0])
+            reads = jax.vmap(lambda k, s: self.hardware.store.read(s, self.time_s, k).mean)(keys, held.state)
+            return jnp.einsum("i,cij->cj", x, reads.astype(x.dtype), precision=self.precision)
+
+        y = lax.map(one, (jnp.arange(len(vectors)), vectors))
+        return y.reshape(*part.shape[:-1], *y.shape[1:])
 
 
 def _sum_over_tiles(tile: Any, each: tuple, r: int) -> jax.Array:
@@ -135,15 +216,3 @@ def _input_range(hardware: Any, x: jax.Array, operator: Operator, ranges: Ranges
         return jnp.asarray(ranges.input, x.dtype)
     largest = jnp.max(jnp.abs(lax.stop_gradient(x)), axis=operator.example_axes(x), keepdims=True)
     return jnp.where(largest > 0, largest, 1.0)
-
-
-def _noise_variance(hardware: Any, operator: Operator, part: jax.Array, variance: Any, precision: Any) -> Any:
-    """Variance of one row of tiles' outputs: of reading, sum_i x_i^2 Var(w_ij), and of the converter; None without."""
-    noisy_adc = hardware.adc is not None and hardware.adc.noise is not None
-    converter = jnp.asarray(hardware.adc.noise, part.dtype) ** 2 if noisy_adc else None
-    if variance is None:
-        return converter
-    # The noise does not steer the inputs: no gradient through x, and no transposed product of squares to pay for.
-    squares = lax.stop_gradient(part) ** 2
-    read = operator.product(squares, variance.astype(part.dtype), precision)
-    return read if converter is None else read + converter

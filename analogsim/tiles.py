@@ -55,8 +55,10 @@ class Reading:
     Attributes:
       hardware: what it is held by; its converters carry the product.
       state: the stores' programmed states, for the noise of detection.
-      mean, variance: normalised weights and their read-to-read variance, ``[R, C, rows, columns]``.
-      scale: digital output scale, drift compensation included, ``[R, C, 1, columns or 1]``.
+      mean, variance: the readout lines' normalised weights and their read-to-read variance, ``[R, C, rows, n_lines]``.
+      gain: digital factor of every line's conversions, ``[R, C, 1, n_lines or 1]``: drift compensation; None for none.
+      scale: digital output scale, ``[R, C, 1, columns or 1]``.
+      time_s: seconds after programming.
       n_in, n_out: size of the matrix.
     """
 
@@ -64,14 +66,18 @@ class Reading:
     state: Any
     mean: jax.Array
     variance: jax.Array | None
+    gain: jax.Array | None
     scale: jax.Array
+    time_s: Any
     n_in: int = dataclasses.field(metadata=dict(static=True))
     n_out: int = dataclasses.field(metadata=dict(static=True))
 
     def trained_by(self, weights: jax.Array) -> "Reading":
         """The same reading, through which gradients reach ``weights`` as if they were multiplied with directly."""
         intended = cut(weights, self.mean.shape[:2]) / lax.stop_gradient(self.scale)
-        intended = intended.astype(self.mean.dtype)
+        intended = _over_tiles(self.hardware.store.spread)(intended.astype(self.mean.dtype))
+        if self.gain is not None:
+            intended = intended / lax.stop_gradient(self.gain)
         return dataclasses.replace(self, mean=straight_through(intended, self.mean))
 
 
@@ -84,7 +90,8 @@ class Programmed:
       hardware: what it was programmed on.
       state: the stores' states, one a tile (leading axes ``[R, C]``).
       scale: digital scale, ``[R, C, 1, columns or 1]``.
-      reference: mean absolute readout right after programming, ``[R, C, 1, 1]``, for drift compensation.
+      reference: mean absolute readout of every line right after programming, ``[R, C, 1, n_lines]``, for drift
+        compensation.
       n_in, n_out: size of the matrix.
     """
 
@@ -99,23 +106,27 @@ class Programmed:
     def read(self, time_s: Any, compensation: str | None = None, read_noise: bool = True) -> Reading:
         """What the tiles hold ``time_s`` seconds after programming.
 
-        Global drift compensation multiplies each tile's outputs by mean|W(0)| / mean|W(t)|, both means over the tile's
-        readout (M. Le Gallo et al., IEEE Trans. Electron Devices 65, 4304 (2018), doi 10.1109/TED.2018.2865352). The
-        calibrating reads are taken as averaged until their own noise no longer counts.
+        Drift compensation multiplies what a line's converter gives by mean|W(0)| / mean|W(t)|, both means over the
+        readout of the tile (``"global"``) or of the line (``"column"``); M. Le Gallo et al., IEEE Trans. Electron
+        Devices 65, 4304 (2018), doi 10.1109/TED.2018.2865352. The calibrating reads are taken as averaged until their
+        own noise no longer counts.
 
         Args:
           time_s: seconds since programming.
-          compensation: ``"none"`` or ``"global"``; None takes the hardware's choice.
+          compensation: ``"none"``, ``"global"`` or ``"column"``; None takes the hardware's choice.
           read_noise: False gives the expected readout, without the noise of a read.
         """
         moments = _over_tiles(lambda s: self.hardware.store.read(s, time_s))(self.state)
-        scale = self.scale
-        if (compensation or self.hardware.drift_compensation) == "global":
-            now = _readout(moments.mean)
-            scale = scale * jnp.where(now > 0, self.reference / jnp.where(now > 0, now, 1.0), 1.0)
+        gain = None
+        choice = compensation or self.hardware.drift_compensation
+        if choice != "none":
+            before, now = self.reference, _readout(moments.mean)
+            if choice == "global":
+                before, now = (jnp.mean(a, axis=-1, keepdims=True) for a in (before, now))
+            gain = jnp.where(now > 0, before / jnp.where(now > 0, now, 1.0), 1.0)
         variance = moments.variance if read_noise else None
-        mean, variance, scale = _compute_once((moments.mean, variance, scale))
-        return Reading(self.hardware, self.state, mean, variance, scale, self.n_in, self.n_out)
+        mean, variance, gain = _compute_once((moments.mean, variance, gain))
+        return Reading(self.hardware, self.state, mean, variance, gain, self.scale, time_s, self.n_in, self.n_out)
 
 
 @jax.jit
@@ -144,7 +155,7 @@ def _compute_once(values: Any) -> Any:
 
 
 def _readout(mean: jax.Array) -> jax.Array:
-    return jnp.mean(jnp.abs(mean), axis=(-2, -1), keepdims=True)
+    return jnp.mean(jnp.abs(mean), axis=-2, keepdims=True)
 
 
 def _over_tiles(function):

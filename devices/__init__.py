@@ -10,13 +10,16 @@ random       named noise streams
 
 from analogsim.devices.crossbar import PCM as PCM
 from analogsim.devices.crossbar import SONOS as SONOS
+from analogsim.devices.crossbar import BitSlices as BitSlices
 from analogsim.devices.crossbar import CMOReRAM as CMOReRAM
+from analogsim.devices.crossbar import Copies as Copies
 from analogsim.devices.crossbar import Crossbar as Crossbar
 from analogsim.devices.crossbar import Differential as Differential
 from analogsim.devices.crossbar import GenericCell as GenericCell
 from analogsim.devices.crossbar import HermesPCM as HermesPCM
 from analogsim.devices.crossbar import MeasuredCell as MeasuredCell
 from analogsim.devices.crossbar import MiloReRAM as MiloReRAM
+from analogsim.devices.crossbar import Offset as Offset
 from analogsim.devices.crossbar import ReRAM as ReRAM
 from analogsim.devices.description import Description as Description
 from analogsim.devices.description import describe as describe
@@ -27,4 +30,5 @@ from analogsim.devices.digital import DigitalMemory as DigitalMemory
 from analogsim.devices.errors import InputError as InputError
 from analogsim.devices.protocol import Action as Action
 from analogsim.devices.protocol import Moments as Moments
+from analogsim.devices.protocol import OneLineAnOutput as OneLineAnOutput
 from analogsim.devices.protocol import WeightStore as WeightStore

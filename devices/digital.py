@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from analogsim.devices.description import Description, field
-from analogsim.devices.protocol import Action, Moments
+from analogsim.devices.protocol import Action, Moments, OneLineAnOutput
 
 
 def full_scale_code(bits: Any, dtype: Any) -> jax.Array:
@@ -18,7 +18,7 @@ def full_scale_code(bits: Any, dtype: Any) -> jax.Array:
     return jnp.ldexp(jnp.ones((), dtype), jnp.asarray(bits).astype(jnp.int32) - 1) - 1
 
 
-class DigitalMemory(Description):
+class DigitalMemory(OneLineAnOutput, Description):
     """Weights in SRAM. ``bits=None`` keeps them exactly (the ideal reference).
 
     Example:
@@ -51,9 +51,9 @@ class DigitalMemory(Description):
         """Digital arithmetic adds none."""
         return None
 
-    def cost(self, weights: jax.Array, mean_square_input: Any) -> tuple[Action, ...]:
+    def cost(self, weights: jax.Array, read_share: Any) -> tuple[Action, ...]:
         """One multiply-accumulate a weight, and the weight fetched from SRAM once a vector."""
-        del mean_square_input
+        del read_share
         word_bytes = 4.0 if self.bits is None else self.bits / 8
         return (Action("mac", weights.size, "MAC"), Action("weight fetch", weights.size * word_bytes, "B"))
 

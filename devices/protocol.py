@@ -3,6 +3,10 @@
 A weight store is whatever physically holds a weight matrix: a crossbar of cells, an interferometer mesh, a bank of
 rings, a quantum register, digital memory. Layers, sweeps, training, energy and reports know only what stands here.
 
+A store is read through lines, each converted by one ADC: one line an output in the simplest case, several where a
+weight is cut into slices or its sign is subtracted after conversion. ``combine`` is the digital logic behind the
+converters.
+
 The matrix that reaches a store is normalised: its entries lie in [-1, 1], because the digital scale of every column
 was divided out before (``analogsim.tiles``). What is random once (fabrication, writing) is drawn in ``program``, what
 is random at every read is described by the variance of ``read`` and by ``noise``. Time enters only as a number.
@@ -17,7 +21,7 @@ class Moments(NamedTuple):
     """What a store holds at one time: first two moments of a matrix entry over repeated reads.
 
     Attributes:
-      mean: expected value of each entry, shape ``[n_in, n_out]``.
+      mean: expected value of each entry, shape ``[n_in, n_lines]``.
       variance: variance of each entry from read to read, same shape; None where reading is noiseless.
     """
 
@@ -69,20 +73,62 @@ class WeightStore(Protocol):
 
         Args:
           x: normalised inputs in [-1, 1], ``[..., n_in]``.
-          y: their product with the stored matrix, ``[..., n_out]``.
+          y: their product with the stored lines, ``[..., n_lines]``.
           state: as returned by ``program``.
         """
         ...
 
-    def cost(self, weights: jax.Array, mean_square_input: Any) -> tuple[Action, ...]:
+    @property
+    def needs_drive(self) -> bool:
+        """Whether ``combine`` needs the sum of the inputs."""
+        ...
+
+    def combine(self, y: jax.Array, drive: jax.Array | None) -> jax.Array:
+        """Outputs ``[..., n_out]`` from converted lines; linear.
+
+        Args:
+          y: what the lines' converters gave, ``[..., n_lines]``.
+          drive: the sum of the inputs of the tile, ``[..., 1]``; None if ``needs_drive`` is False.
+        """
+        ...
+
+    def spread(self, weights: jax.Array) -> jax.Array:
+        """Lines ``[n_in, n_lines]`` that combine to ``weights`` ``[n_in, n_out]``: where gradients enter; linear."""
+        ...
+
+    def n_lines(self, n_out: int) -> int:
+        """How many lines read a tile of ``n_out`` outputs."""
+        ...
+
+    def cost(self, weights: jax.Array, read_share: Any) -> tuple[Action, ...]:
         """What one matrix-vector product does, to be priced elsewhere.
 
         Args:
           weights: normalised matrix in [-1, 1], ``[n_in, n_out]``.
-          mean_square_input: mean of the squared normalised input, a number in [0, 1].
+          read_share: what a row spends, as a share of a read at full voltage: the mean squared normalised input for
+            amplitudes, a number in [0, 1]; more than 1 where one product takes several reads.
         """
         ...
 
     def cells(self, n_in: int, n_out: int) -> int:
         """How many physical cells hold a matrix of this size."""
         ...
+
+
+class OneLineAnOutput:
+    """What a store is that reads every output by one line of its own: nothing to combine."""
+
+    needs_drive = False
+
+    def combine(self, y: jax.Array, drive: jax.Array | None) -> jax.Array:
+        """The lines are the outputs."""
+        del drive
+        return y
+
+    def spread(self, weights: jax.Array) -> jax.Array:
+        """The weights are the lines."""
+        return weights
+
+    def n_lines(self, n_out: int) -> int:
+        """As many as outputs."""
+        return n_out

@@ -11,7 +11,18 @@ import pytest
 from jax import lax
 
 from analogsim import ADC, DAC, Hardware, InputError, preset
-from analogsim.devices import PCM, Action, Crossbar, Description, Differential, DigitalMemory, Moments, ReRAM, field
+from analogsim.devices import (
+    PCM,
+    Action,
+    Crossbar,
+    Description,
+    Differential,
+    DigitalMemory,
+    Moments,
+    OneLineAnOutput,
+    ReRAM,
+    field,
+)
 from analogsim.devices.random import normal
 from analogsim.layer import needs_key
 from analogsim.linen import AnalogConv
@@ -22,7 +33,7 @@ from analogsim.tiles import program
 DAY_S = 86400.0
 
 
-class Trembling(Description):
+class Trembling(OneLineAnOutput, Description):
     """The simplest store that is not ours: every weight trembles with one spread, detection adds one noise.
 
     Nothing is random when it is programmed, so the statistics of reading are known by hand.
@@ -44,7 +55,7 @@ class Trembling(Description):
     def noise(self, x, y, state):
         return None if self.hiss is None else jnp.full_like(y, self.hiss)
 
-    def cost(self, weights, mean_square_input):
+    def cost(self, weights, read_share):
         return (Action("cell read", weights.size, "S"),)
 
     def cells(self, n_in, n_out):

@@ -74,7 +74,7 @@ def bills(work: Workload, batches: Sequence[int]) -> tuple[list[Bill], Arrays | 
     found = settle(line for layer, per_vector in done for line in lines(layer, per_vector))
     read_s: float | None = None
     if all(per_vector.is_analog for _, per_vector in done):
-        read_s = sum(layer.vectors * float(layer.use.hardware.prices.read_time_s) for layer, _ in done)
+        read_s = sum(layer.vectors * _reads(layer) * float(layer.use.hardware.prices.read_time_s) for layer, _ in done)
     converts = any(line.component == "ADC" for line in found)
     kinds = dict.fromkeys(per_vector.is_analog for _, per_vector in done)
     common: dict[str, Any] = dict(
@@ -93,9 +93,10 @@ def lines(layer: LayerWork, per_vector: TileWork) -> list[Line]:
     """Everything that one example's pass through one layer is charged for."""
     hardware, prices = layer.use.hardware, layer.use.hardware.prices
     n_in, n_out = layer.use.weights.shape
-    r, c = tiles.grid(n_in, n_out, hardware)
+    _, c = tiles.grid(n_in, n_out, hardware)
     inputs, outputs = layer.vectors * n_in, layer.output_words
     is_analog, dac, converter = per_vector.is_analog, hardware.dac, hardware.adc
+    converted = layer.vectors * per_vector.lines * (1 if dac is None else dac.conversions)
     found = []
 
     def charge(component: str, action: str, count: Any, unit: str, each_j: Any, *fields: str, **band: Any) -> None:
@@ -112,24 +113,30 @@ def lines(layer: LayerWork, per_vector: TileWork) -> list[Line]:
         swings = layer.vectors * per_vector.driven_cells
         charge("word lines", "full swing", swings, "", each_j, "line_capacitance_f", "read_voltage_v")
     if is_analog and dac is not None:
-        each_j = prices.dac_energy_j(dac.bits)
-        charge("DAC", "convert", inputs * c, "", each_j, "dac_capacitance_f", "supply_v")
+        each_j = prices.dac_energy_j(getattr(dac, "slice_bits", dac.bits))
+        charge("DAC", "convert", inputs * c * dac.reads, "", each_j, "dac_capacitance_f", "supply_v")
     if is_analog and converter is not None:
         fields = ("adc_capacitance_f", "adc_capacitance_4b_f", "supply_v")
         low_j, each_j, high_j = adc.band_j(prices, converter.bits)
         cited = f"{source(prices, *fields)}; {adc.SOURCE}"
-        charge("ADC", "convert", outputs * r, "", each_j, each_low_j=low_j, each_high_j=high_j, source=cited)
+        charge("ADC", "convert", converted, "", each_j, each_low_j=low_j, each_high_j=high_j, source=cited)
         rest_j, rest_high_j = prices.overhead_j, _FOUR_PHASE_OVERHEAD_J
         known = (
             isinstance(rest_j, (int, float)) and rest_j != Prices().overhead_j
         )  # the hardware's own figure: no range
         band = {} if known else dict(each_low_j=0.0, each_high_j=rest_high_j)
-        charge("rest of the chip", "all else", outputs * r, "", rest_j, "overhead_j", **band)
+        charge("rest of the chip", "all else", converted, "", rest_j, "overhead_j", **band)
     if dac is not None or converter is not None:  # without either, nothing has a scale
-        charge("digital", "scale, add", outputs * r, "", prices.accumulate_j, "accumulate_j")
+        charge("digital", "scale, add", converted, "", prices.accumulate_j, "accumulate_j")
     moved = inputs * _width_bytes(dac) + outputs * _width_bytes(converter)
     charge("buffer", "read, write", moved, "B", prices.buffer_j_per_byte, "buffer_j_per_byte")
     return found
+
+
+def _reads(layer: LayerWork) -> int:
+    """Reads, one after the other, that one vector takes."""
+    dac = layer.use.hardware.dac
+    return 1 if dac is None else dac.reads
 
 
 def arrays(done: Iterable[tuple[LayerWork, TileWork]]) -> Arrays | None:

@@ -1,8 +1,9 @@
 """What the tiles of one layer do for one vector: the store's own actions, and the rows that are driven.
 
-The store is asked tile by tile of the true grid, with the weights it would be given (normalised, no padding) and the
-mean squared input <x^2> of that tile's rows on the sample: x / input range, clipped to 1, with the range that was
-calibrated or else each example's largest value. Within a tile inputs and weights are taken as independent.
+The store is asked tile by tile of the true grid, with the weights it would be given (normalised, no padding) and what
+the rows of that tile spend on the sample as a share of full reads: the mean squared voltage <x^2>, or what the input
+converter makes of it (``analogsim.inputs``), with x / input range, clipped to 1, and the range that was calibrated or
+else each example's largest value. Within a tile inputs and weights are taken as independent.
 """
 
 import dataclasses
@@ -17,6 +18,7 @@ from jax import lax
 from analogsim import tiles
 from analogsim.devices.errors import InputError, nearest
 from analogsim.devices.protocol import Action
+from analogsim.inputs import energy
 from analogsim.layer import LayerUse
 from analogsim.operators import partial_sums
 from analogsim.prices import Prices
@@ -65,12 +67,14 @@ class TileWork:
       quantities: amount of every action, by name.
       driven_cells: cells times the mean squared input of their row.
       cells: physical cells.
+      lines: readout lines, each converted.
       tiles: how many tiles.
     """
 
     quantities: dict[str, Any]
     driven_cells: float
     cells: int
+    lines: int
     tiles: int
 
     @property
@@ -86,22 +90,22 @@ def tile_work(use: LayerUse) -> TileWork:
     weights = np.asarray(use.weights, jnp.promote_types(use.weights.dtype, jnp.float32))
     normalised = np.asarray(_normalise(weights, use.hardware)[0])[:, 0]
     quantities: dict[str, Any] = {}
-    driven, cells = 0.0, 0
-    for (top, bottom), held, mean_square in zip(_spans(n_in, r), normalised, mean_squares(use), strict=True):
+    driven, cells, lines = 0.0, 0, 0
+    for (top, bottom), held, share in zip(_spans(n_in, r), normalised, read_shares(use), strict=True):
         for left, right in _spans(n_out, c):
             part = jnp.asarray(held[: bottom - top, left:right])
-            for action in store.cost(part, mean_square):
+            for action in store.cost(part, share):
                 _check_priced(action, store)
                 quantities[action.name] = quantities.get(action.name, 0.0) + action.quantity
             here = store.cells(*part.shape)
-            driven, cells = driven + here * mean_square, cells + here
-    return TileWork(quantities, driven, cells, r * c)
+            driven, cells, lines = driven + here * share, cells + here, lines + store.n_lines(right - left)
+    return TileWork(quantities, driven, cells, lines, r * c)
 
 
-def mean_squares(use: LayerUse) -> list[float]:
-    """Mean squared normalised input on the rows of every tile along the inputs, over the whole sample.
+def read_shares(use: LayerUse) -> list[float]:
+    """What the rows of every tile along the inputs spend a vector, in full reads, averaged over the whole sample.
 
-    One product of the squares with a column of ones sums exactly what reaches the rows, padding and strides of a
+    One product of the shares with a column of ones sums exactly what reaches the rows, padding and strides of a
     convolution included.
     """
     n_in, n_out = use.weights.shape
@@ -112,13 +116,13 @@ def mean_squares(use: LayerUse) -> list[float]:
         bound = np.where(largest > 0, largest, 1)
     else:
         bound = np.asarray(use.ranges.input, x.dtype)
-    squares = np.clip(x / bound, -1, 1) ** 2
+    shares = np.asarray(energy(use.hardware.dac, jnp.asarray(np.clip(x / bound, -1, 1))))
     ones = jnp.ones((r, 1, -(-n_in // r), 1), x.dtype)
     # A convolution over several tiles unfolds its patches: a few examples at a time keep that small.
     at_once = max(1, _NUMBERS_AT_ONCE * len(x) // (use.vectors * n_in))
     sums = np.zeros(r)
     for start in range(0, len(x), at_once):
-        some = jnp.asarray(squares[start : start + at_once])
+        some = jnp.asarray(shares[start : start + at_once])
         products = partial_sums(use.operator, some, ones, lax.Precision.HIGHEST)
         sums += np.array([np.asarray(product, np.float64).sum() for product in products])
     return [float(s) / use.vectors / (bottom - top) for s, (top, bottom) in zip(sums, _spans(n_in, r), strict=True)]

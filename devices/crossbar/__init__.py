@@ -6,8 +6,11 @@ from analogsim.devices.crossbar.cmo_hfox import CMOReRAM as CMOReRAM
 from analogsim.devices.crossbar.generic import GenericCell as GenericCell
 from analogsim.devices.crossbar.hermes import HermesPCM as HermesPCM
 from analogsim.devices.crossbar.mapping import Differential as Differential
+from analogsim.devices.crossbar.mapping import Offset as Offset
 from analogsim.devices.crossbar.measured import MeasuredCell as MeasuredCell
 from analogsim.devices.crossbar.milo import MiloReRAM as MiloReRAM
 from analogsim.devices.crossbar.pcm import PCM as PCM
 from analogsim.devices.crossbar.reram import ReRAM as ReRAM
+from analogsim.devices.crossbar.slices import BitSlices as BitSlices
+from analogsim.devices.crossbar.slices import Copies as Copies
 from analogsim.devices.crossbar.sonos import SONOS as SONOS

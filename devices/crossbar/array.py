@@ -20,12 +20,17 @@ from analogsim.devices.random import stream
 
 
 def _one_by_one(function: Any, cells: Any) -> Any:
-    """``function`` over the leading axis: the plus cells of all pairs, then the minus cells.
+    """``function`` over the leading axis: one array of cells after another (plane by plane, plus before minus).
 
     A loop instead of one call, because XLA keeps a loop's results. Without it the random numbers and powers behind a
     conductance are computed again for each of its uses (readout, mean, variance), which is four times slower on a CPU.
     """
     return lax.map(function, cells)
+
+
+def _keys(key: jax.Array, arrays: int) -> jax.Array:
+    """One key an array of cells."""
+    return jnp.stack([stream(key, f"cell {i} of a pair") for i in range(arrays)])
 
 
 class Crossbar(Description):
@@ -43,7 +48,7 @@ class Crossbar(Description):
         factory=PCM, methods=("program", "read", "g_min", "g_max", "time_limit_s"), doc="the memory technology"
     )
     mapping: Any = field(
-        factory=Differential, methods=("conductances", "weights"), doc="how a weight becomes conductances"
+        factory=Differential, methods=("conductances", "lines", "combine"), doc="how a weight becomes conductances"
     )
 
     def check(self) -> None:
@@ -59,24 +64,23 @@ class Crossbar(Description):
         return self.cell.time_limit_s
 
     def program(self, key: jax.Array | None, weights: jax.Array) -> Any:
-        """Write normalised weights ``[n_in, n_out]``; returns both cells of every pair."""
+        """Write normalised weights ``[n_in, n_out]``; returns every cell's own state."""
         if key is None:
             raise InputError("key = None: programming a crossbar draws random numbers, pass a key (jax.random.key(0))")
         targets = self.mapping.conductances(weights, self.cell.g_min, self.cell.g_max)
-        keys = jnp.stack([stream(key, f"cell {i} of a pair") for i in range(len(targets))])
-        return _one_by_one(lambda pair: self.cell.program(*pair), (keys, targets))
+        return _one_by_one(lambda pair: self.cell.program(*pair), (_keys(key, len(targets)), targets))
 
     def read(self, state: Any, time_s: Any, key: jax.Array | None = None) -> Moments:
-        """Normalised weights at ``time_s``: mean and variance over reads, or one sampled read if a key is given.
+        """The readout lines at ``time_s``: mean and variance over reads, or one sampled read if a key is given.
 
         Beyond the time that the cell's model has data for, every weight is NaN.
         """
         if key is None:
             cells = _one_by_one(lambda s: self.cell.read(s, time_s), state)
         else:
-            keys = jnp.stack([stream(key, f"cell {i} of a pair") for i in range(2)])
+            keys = _keys(key, len(jax.tree.leaves(state)[0]))
             cells = _one_by_one(lambda pair: self.cell.read(pair[1], time_s, pair[0]), (keys, state))
-        held = self.mapping.weights(cells, self.cell.g_min, self.cell.g_max)
+        held = self.mapping.lines(cells, self.cell.g_min, self.cell.g_max)
         if self.time_limit_s is None:
             return held
         # A traced time cannot be refused; beyond the data the answer is that there is none.
@@ -87,13 +91,30 @@ class Crossbar(Description):
         """A crossbar's lines add no noise of their own; amplifiers and converters belong to the ADC."""
         return None
 
-    def cost(self, weights: jax.Array, mean_square_input: Any) -> tuple[Action, ...]:
+    @property
+    def needs_drive(self) -> bool:
+        """Whether the mapping subtracts a constant with the known sum of the inputs."""
+        return self.mapping.needs_drive
+
+    def combine(self, y: jax.Array, drive: jax.Array | None) -> jax.Array:
+        """Outputs from converted lines, as the mapping says."""
+        return self.mapping.combine(y, drive, self.cell.g_min, self.cell.g_max)
+
+    def spread(self, weights: jax.Array) -> jax.Array:
+        """Lines that combine to ``weights``."""
+        return self.mapping.spread(weights)
+
+    def n_lines(self, n_out: int) -> int:
+        """Readout lines of ``n_out`` outputs."""
+        return self.mapping.n_lines(n_out)
+
+    def cost(self, weights: jax.Array, read_share: Any) -> tuple[Action, ...]:
         """Siemens that the squared read voltage is applied to, summed over cells, for amplitude-coded inputs.
 
         Energy of a read is sum_ij G_ij V_i^2 t, and V_i = x_i V_max, so the price is per siemens at full voltage.
         """
         targets = self.mapping.conductances(weights, self.cell.g_min, self.cell.g_max)
-        return (Action("cell read", jnp.sum(targets) * mean_square_input, "S"),)
+        return (Action("cell read", jnp.sum(targets) * read_share, "S"),)
 
     def cells(self, n_in: int, n_out: int) -> int:
         """Number of physical cells."""

@@ -44,8 +44,8 @@ def case():
 
     moments = store.read(state, DAY_S)
     reading = Reading(
-        Hardware(store=store), state, moments.mean[None, None], moments.variance[None, None],
-        jnp.ones((1, 1, 1, COLUMNS)), ROWS, COLUMNS,
+        Hardware(store=store), state, moments.mean[None, None], moments.variance[None, None], None,
+        jnp.ones((1, 1, 1, COLUMNS)), DAY_S, ROWS, COLUMNS,
     )  # fmt: skip
     every_cell = jax.jit(functools.partial(jax.lax.map, sample, batch_size=1000))(keys)
     output_space = jax.jit(jax.vmap(lambda k: multiply(reading, x, OPERATOR, key=k)))(keys)

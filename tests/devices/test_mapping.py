@@ -37,7 +37,7 @@ def test_recombination_gives_the_weights_back(key, sides, g_min, g_max):
     pair = mapping.conductances(weights, g_min, g_max)
     assert float(pair.min()) >= g_min * (1 - 1e-6)
     assert float(pair.max()) <= g_max * (1 + 1e-6)
-    back = mapping.weights(Moments(pair), g_min, g_max)
+    back = mapping.lines(Moments(pair), g_min, g_max)
     np.testing.assert_allclose(back.mean, weights, atol=1e-6)
     assert back.variance is None
 
@@ -54,7 +54,7 @@ def test_one_side_stays_at_the_bottom_and_two_sides_keep_their_sum(key):
 def test_variances_of_a_pair_add(sides):
     # (3 + 1) uS^2 / (20 uS)^2 = 0.01
     cells = Moments(jnp.zeros((2, 1, 1)), jnp.array([3e-12, 1e-12]).reshape(2, 1, 1))
-    back = Differential(sides=sides).weights(cells, 2e-6, 22e-6)
+    back = Differential(sides=sides).lines(cells, 2e-6, 22e-6)
     np.testing.assert_allclose(back.variance, 0.01, rtol=1e-6)
 
 

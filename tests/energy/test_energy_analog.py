@@ -14,7 +14,7 @@ from analogsim.devices.crossbar.mapping import Differential
 from analogsim.devices.errors import InputError
 from analogsim.devices.protocol import Action
 from analogsim.energy import analog, compare, workload
-from analogsim.energy.tile_work import mean_squares, tile_work
+from analogsim.energy.tile_work import read_shares, tile_work
 from analogsim.hardware import Hardware
 from analogsim.linen import AnalogConv, AnalogDense
 from analogsim.presets import preset
@@ -195,15 +195,15 @@ def test_a_convolution_s_padding_drives_no_row(rows):
     # 3 x 3 window over a padded 3 x 3 image of ones: 4 * 4 + 4 * 6 + 9 = 49 of 81 patch entries are 1.
     use = _small_convolution(rows, jnp.ones((5, 3, 3, 1)))
     heights = [9] if rows == 512 else [3, 3, 3]
-    driven = sum(h * m for h, m in zip(heights, mean_squares(use), strict=True))
+    driven = sum(h * m for h, m in zip(heights, read_shares(use), strict=True))
     assert driven == pytest.approx(49 / 9, rel=1e-6)
 
 
 def test_large_samples_are_summed_in_parts(monkeypatch):
     use = _small_convolution(4, np.random.default_rng(3).normal(size=(5, 3, 3, 1)).astype(np.float32))
-    whole = mean_squares(use)
+    whole = read_shares(use)
     monkeypatch.setattr("analogsim.energy.tile_work._NUMBERS_AT_ONCE", 2 * 9 * 9)
-    assert mean_squares(use) == pytest.approx(whole, rel=1e-6)
+    assert read_shares(use) == pytest.approx(whole, rel=1e-6)
 
 
 class Twice(nn.Module):
@@ -278,12 +278,12 @@ def test_a_full_core_costs_what_the_measured_chip_takes():
 
 
 class Unpriced(DigitalMemory):
-    def cost(self, weights, mean_square_input):
+    def cost(self, weights, read_share):
         return (Action("photon", 1.0, "J"),)
 
 
 class WrongUnit(DigitalMemory):
-    def cost(self, weights, mean_square_input):
+    def cost(self, weights, read_share):
         return (Action("mac", 1.0, "FLOP"),)
 
 

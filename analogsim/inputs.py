@@ -1,0 +1,111 @@
+"""How input codes drive the rows of a tile: amplitudes, pulse widths, or one slice of bits after the other.
+
+A code x in [-1, 1] is a sign and K = bits - 1 magnitude bits. Cut into slices of q bits, least significant first, with
+digits d_s in 0 .. 2^q - 1, a row is driven with x_s = sign(x) d_s / (2^q - 1) in step s, and
+
+    x = sum_s f_s x_s          f_s = (2^q - 1) 2^(q s) / (2^K - 1)
+
+Added up digitally, every step is converted and noisy on its own. Added up as charge (each step halves what is stored
+q times), one conversion follows the last step. A pulse-width code drives every row at the full voltage for a part of
+the read time, so that the cells' current law at other voltages does not matter.
+
+Sources: A. Shafiee et al., "ISAAC", ISCA 2016, doi 10.1109/ISCA.2016.12 (bit-serial inputs); T. P. Xiao et al., IEEE
+CAS Magazine 22, 26 (2022), arXiv 2109.01262 (analog accumulation over input bits).
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from analogsim.converters import DAC
+from analogsim.devices.description import static
+from analogsim.devices.errors import InputError
+from analogsim.straight_through import straight_through
+
+
+class PulseWidthDAC(DAC):
+    """Input converter with constant voltage and a pulse as long as the code says: a full code lasts the read time.
+
+    Fluctuations of a cell are taken as slow beside the read, so that the noise of a row goes with its pulse's length.
+    """
+
+    def energy(self, code: jax.Array) -> jax.Array:
+        """What a row spends, as a share of a full read: the share of time that it is driven."""
+        return jnp.abs(code)
+
+    def powers(self, code: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Weights of the cells' second- and third-order currents: always those of the full voltage."""
+        return code, code
+
+
+class BitSerialDAC(DAC):
+    """Input converter that drives slices of ``slice_bits`` one after another; the number of bits is structure here.
+
+    Example:
+      >>> dac = BitSerialDAC(bits=5, slice_bits=2)
+      >>> parts, factors = dac.steps(jnp.array([-11 / 15]))    # 11 = 2 * 4 + 3
+      >>> [round(float(p[0]), 3) for p in parts], [round(f, 3) for f in factors]
+      ([-1.0, -0.667], [0.2, 0.8])
+    """
+
+    bits: int = static(default=8, ge=2, le=24, integer=True, doc="bits, sign included")
+    slice_bits: int = static(default=1, ge=1, le=23, integer=True, doc="bits driven at a time")
+    accumulation: str = static(
+        default="digital", choices=("digital", "analog"), doc="convert every step and add numbers, or add charge first"
+    )
+
+    def check(self) -> None:
+        if self.slice_bits > self.bits - 1:
+            raise InputError(
+                f"BitSerialDAC.slice_bits = {self.slice_bits}: must be at most bits - 1 = {self.bits - 1}, the "
+                f"magnitude bits (unit: bits)"
+            )
+
+    @property
+    def reads(self) -> int:
+        """Steps of one product."""
+        return -(-(self.bits - 1) // self.slice_bits)
+
+    @property
+    def conversions(self) -> int:
+        """Conversions of one line for one product."""
+        return self.reads if self.accumulation == "digital" else 1
+
+    def steps(self, code: jax.Array) -> tuple[list[jax.Array], list[float]]:
+        """What drives the rows in each step, like ``code``, and what each step counts.
+
+        A gradient enters the steps in proportion to what they count.
+        """
+        full_scale, base = 2 ** (self.bits - 1) - 1, 2**self.slice_bits
+        factors = [(base - 1) * base**s / full_scale for s in range(self.reads)]
+        norm = sum(f * f for f in factors)
+        left, sign = jnp.round(jnp.abs(lax.stop_gradient(code)) * full_scale), jnp.sign(lax.stop_gradient(code))
+        parts = []
+        for factor in factors:
+            digit = sign * jnp.mod(left, base) / (base - 1)
+            parts.append(straight_through(code * (factor / norm), digit))
+            left = jnp.floor(left / base)
+        return parts, factors
+
+    def squares(self, code: jax.Array) -> jax.Array:
+        """Weights of the cells' variances in the accumulated result: the steps' noise is independent."""
+        parts, factors = self.steps(lax.stop_gradient(code))
+        return sum((f * part) ** 2 for part, f in zip(parts, factors, strict=True))  # type: ignore[return-value]
+
+    def energy(self, code: jax.Array) -> jax.Array:
+        """What a row spends in all steps, as a share of one full read."""
+        parts, _ = self.steps(lax.stop_gradient(code))
+        return sum(part**2 for part in parts)  # type: ignore[return-value]
+
+    def powers(self, code: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Weights of the cells' second- and third-order currents in the accumulated result."""
+        parts, factors = self.steps(code)
+        each = [(f * part * jnp.abs(part), f * part**3) for part, f in zip(parts, factors, strict=True)]
+        return sum(a for a, _ in each), sum(b for _, b in each)  # type: ignore[return-value]
+
+
+def energy(dac: Any, code: jax.Array) -> jax.Array:
+    """What each row spends for its code, as a share of one full read; without a DAC its squared voltage."""
+    return code**2 if dac is None else dac.energy(code)
