@@ -108,7 +108,8 @@ class Faults(Description):
         # one still fits.
         draw = bits(key, shape) >> jnp.uint32(1)
         on, off, at = (
-            jnp.asarray(rate * 2.0**31).astype(jnp.uint32) for rate in (self.stuck_on, self.stuck_off, self.stuck_at)
+            (jnp.asarray(rate, jnp.float32) * 2.0**31).astype(jnp.uint32)
+            for rate in (self.stuck_on, self.stuck_off, self.stuck_at)
         )
         stuck = jnp.where(draw < on, STUCK_ON, jnp.where(draw < on + off, STUCK_OFF, STUCK_AT))
         return jnp.where(draw < on + off + at, stuck, HEALTHY).astype(jnp.int8)

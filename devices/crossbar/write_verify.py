@@ -46,7 +46,17 @@ class Written(NamedTuple):
 class WriteVerify(Description):
     """Rules of the loop and the noise it fights; see the module for the equations.
 
-    The defaults describe filamentary ReRAM of 1-40 uS; a technology with another window of conductances needs its own.
+    The defaults describe filamentary ReRAM of 1-40 uS; a technology with other conductances needs its own. What a
+    window costs, measured with them on a million cells (targets uniform in 1-40 uS, start at 1 uS, no limit of pulses):
+
+      window, uS                          4      2      1     0.5   0.25
+      pulses a cell, mean                4.4    6.1    8.6   13.4   22.9
+      spread of the error, uS           1.59   1.08   0.57   0.29   0.14
+      the same, read noise of 0.5 uS    1.66   1.18   0.76   0.58   0.52
+      cells not done in 30 pulses         0   0.02 %  0.6 %   7 %   25 %
+
+    Below the read noise a narrower window buys pulses and no precision. Without more ``max_pulses`` it does harm: at
+    0.5 uS the 7 % of cells given up after 30 pulses raise the spread of all errors to 1.13 uS.
 
     Derivatives: a loop that ends by a comparison has none of use, so the conductance follows its target with slope 1
     where it was accepted and 0 where it was not, and the slope with respect to everything else is zero. For the effect
@@ -106,7 +116,7 @@ class WriteVerify(Description):
         if not jnp.issubdtype(target.dtype, jnp.floating):
             raise InputError(f"target of {target.dtype}: must be real conductances of a floating type (unit: S)")
         low, high = (_like(target, g, name) for g, name in ((g_min, "g_min"), (g_max, "g_max")))
-        _check_order(g_min, g_max)
+        _check_values(g_min, g_max, factor)
         scale = None if factor is None else _like(target, factor, "factor")
         if scale is not None:
             low, high = scale * low, scale * high
@@ -142,7 +152,7 @@ def _loop(
     def verify(number: jax.Array, conductance: jax.Array, pulses: jax.Array, accepted: jax.Array) -> _Turn:
         seen = conductance
         if rule.read_noise is not None:
-            seen = conductance + rule.read_noise * gaussians(read_key, number)
+            seen = (conductance + rule.read_noise * gaussians(read_key, number)).astype(target.dtype)
         return _Turn(number, conductance, seen, pulses, accepted | (jnp.abs(seen - target) <= rule.window))
 
     def correct(turn: _Turn) -> _Turn:
@@ -150,7 +160,7 @@ def _loop(
         sigma = jnp.sqrt((rule.pulse_noise * step) ** 2 + rule.pulse_noise_floor**2)
         change = step + sigma * gaussians(pulse_key, turn.number)
         moved = jnp.clip(turn.conductance + (change if scale is None else scale * change), low, high)
-        conductance = jnp.where(turn.accepted, turn.conductance, moved)
+        conductance = jnp.where(turn.accepted, turn.conductance, moved).astype(target.dtype)
         return verify(turn.number + 1, conductance, turn.pulses + ~turn.accepted, turn.accepted)
 
     def unfinished(turn: _Turn) -> jax.Array:
@@ -183,7 +193,10 @@ def _like(target: jax.Array, value: Any, name: str) -> jax.Array:
         raise InputError(f"{name} of shape {array.shape}: must fit the targets' shape {target.shape}") from None
 
 
-def _check_order(g_min: Any, g_max: Any) -> None:
-    if not isinstance(g_min, jax.core.Tracer) and not isinstance(g_max, jax.core.Tracer) and np.any(g_min > g_max):
+def _check_values(g_min: Any, g_max: Any, factor: Any) -> None:
+    """Refuse what cannot be a window or a scale, as far as values are known."""
+    if not any(isinstance(g, jax.core.Tracer) for g in (g_min, g_max)) and np.any(np.asarray(g_min) > g_max):
         low, high = np.max(g_min), np.min(g_max)
         raise InputError(f"g_min = {low:g}: must be at most g_max = {high:g} in every cell (unit: S)")
+    if factor is not None and not isinstance(factor, jax.core.Tracer) and np.any(np.asarray(factor) <= 0):
+        raise InputError(f"factor = {np.min(factor):g}: must be greater than 0 in every cell")
