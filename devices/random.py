@@ -49,6 +49,14 @@ def normal(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> 
     return np.float32(np.sqrt(2)) * lax.erf_inv(uniform)
 
 
+@functools.partial(jax.jit, static_argnums=1)
+def bits(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """32 random bits an element (uint32) of the given shape, equal to ``jax.random.bits(key, shape)``."""
+    if not _is_default_generator(key) or math.prod(shape) >= 2**32:
+        return jax.random.bits(key, shape, jnp.uint32)
+    return _bits(key, shape)
+
+
 def _is_default_generator(key: jax.Array) -> bool:
     if not jax.config.jax_threefry_partitionable:  # type: ignore[attr-defined]
         return False

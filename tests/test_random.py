@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analogsim.devices.random import normal, stream
+from analogsim.devices.random import bits, normal, stream
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (7,), (0,), (3, 5), (2, 3, 4), (1, 1000)])
@@ -16,6 +16,15 @@ def test_numbers_are_those_of_jax(key, shape):
     ours = jax.jit(normal, static_argnums=1)(key, shape)
     assert ours.dtype == jnp.float32
     np.testing.assert_array_equal(ours, jax.random.normal(key, shape))
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (3, 5), (1000,)])
+@pytest.mark.parametrize("impl", ["threefry2x32", "rbg"])
+def test_bits_are_those_of_jax(shape, impl):
+    key = jax.random.key(7, impl=impl)
+    ours = bits(key, shape)
+    assert ours.dtype == jnp.uint32
+    np.testing.assert_array_equal(ours, jax.random.bits(key, shape))
 
 
 def test_numbers_are_those_of_jax_without_jit(key):
