@@ -69,7 +69,9 @@ class Chip:
         return dataclasses.replace(self, readings=readings, time_s=time_s)
 
 
-def program(model: Any, variables: Any = None, key: Any = None, x: Any = None, **options: Any) -> Chip:
+def program(
+    model: Any, variables: Any = None, key: Any = None, x: Any = None, *, onto: Chip | None = None, **options: Any
+) -> Chip:
     """Fabricate a chip for a model and write its weights: sampled once, then read at any time.
 
     Args:
@@ -79,6 +81,8 @@ def program(model: Any, variables: Any = None, key: Any = None, x: Any = None, *
         ``jax.vmap(..., in_axes=(chips.axes,))``.
       x: one input (an array, or a tuple for several), of which only the shape is used; not needed if ``variables``
         come from ``calibrate``, and never for NNX.
+      onto: a chip of this model that is written again: its stuck cells and the scales of its cells stay, everything
+        that writing draws is drawn anew, and its age begins at zero. With a stack of chips, as many keys.
       **options: keyword arguments of the Linen model's call, for example ``train=False``.
 
     Returns:
@@ -95,7 +99,9 @@ def program(model: Any, variables: Any = None, key: Any = None, x: Any = None, *
     """
     check_key(key)
     bound = bind(model, variables, x, options)
-    cells = program_jit(bound, key) if key_shape(key) == () else program_many_jit(bound, key)
+    cells = (program_jit if key_shape(key) == () else program_many_jit)(
+        bound, key, None if onto is None else onto.cells
+    )
     if not programmed_leaves(cells):
         raise InputError("the model has no analog layer: build it with AnalogDense, or convert(model, hardware)")
     check_finite(cells)

@@ -140,10 +140,13 @@ def _run(module: nn.Module, operator: Operator, x: jax.Array, kernel: jax.Array,
     hardware = module.hardware
     if module.is_initializing():
         return operator.digital(x, kernel, precision)
-    if isinstance(modes.current(), modes.Programming):
-        if not module.has_variable("analog", "array"):  # a module called twice is one array
+    mode = modes.current()
+    if isinstance(mode, modes.Programming):
+        name = "rewritten" if mode.again else "array"
+        if not module.has_variable("analog", name):  # a module called twice is one array
             key = module.make_rng("analog") if module.has_rng("analog") else None
-            module.put_variable("analog", "array", tiles.program(hardware, operator.matrix(kernel), key))
+            onto = module.get_variable("analog", "array") if mode.again else None
+            module.put_variable("analog", name, tiles.program(hardware, operator.matrix(kernel), key, onto))
         return operator.digital(x, kernel, precision)
     reading = module.get_variable("analog", "array") if module.has_variable("analog", "array") else None
     if isinstance(reading, tiles.Programmed):

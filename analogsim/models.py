@@ -19,8 +19,8 @@ from analogsim.layer import LayerUse
 class BoundModel(Protocol):
     """A model with its parameters."""
 
-    def program(self, key: jax.Array) -> Any:
-        """Programmed tiles of every analog layer, as a tree."""
+    def program(self, key: jax.Array, onto: Any = None) -> Any:
+        """Programmed tiles of every analog layer, as a tree; ``onto`` are such tiles, to be written again."""
         ...
 
     def run(self, readings: Any, x: Any, key: jax.Array) -> Any:
@@ -84,16 +84,17 @@ class BoundLinen:
         with _clear_shape_errors():
             return self.static_model.value.apply(variables, *args, **how, **dict(self.options))
 
-    def program(self, key):
+    def program(self, key, onto=None):
         sample = self.sample or self.variables.get("ranges", {}).get("sample")
         if sample is None:
             raise InputError(
                 "x = None: a Linen model is programmed from the shape of its input; pass x (one example is enough), "
                 "or variables that come from analogsim.calibrate, which remember it"
             )
-        with modes.enter(modes.Programming()):
-            _, state = self._apply(self.variables, sample.arrays(), rngs={"analog": key}, mutable=["analog"])
-        return state.get("analog", {})
+        variables = self.variables if onto is None else self.variables | {"analog": onto}
+        with modes.enter(modes.Programming(again=onto is not None)):
+            _, state = self._apply(variables, sample.arrays(), rngs={"analog": key}, mutable=["analog"])
+        return state.get("analog", {}) if onto is None else _rewritten(state["analog"])
 
     def run(self, readings, x, key):
         return self._apply(self.variables | {"analog": readings}, x, rngs={"analog": key})
@@ -116,10 +117,10 @@ class BoundNnx:
 
         return nnx.merge(self.graph, self.state)
 
-    def program(self, key):
+    def program(self, key, onto=None):
         import analogsim.nnx
 
-        return analogsim.nnx.program(self._merge(), key)
+        return analogsim.nnx.program(self._merge(), key, onto)
 
     def run(self, readings, x, key):
         import analogsim.nnx
@@ -131,6 +132,13 @@ class BoundNnx:
     def digital(self, x):
         with modes.digital():
             return _call(self._merge(), x)
+
+
+def _rewritten(tree: Any) -> Any:
+    """The tree that writing again leaves, its new arrays in the place of the old ones."""
+    if "rewritten" in tree:
+        return {"array": tree["rewritten"]}
+    return {name: _rewritten(inner) for name, inner in tree.items()}
 
 
 def bind(model: Any, variables: Any = None, x: Any = None, options: dict[str, Any] | None = None) -> BoundModel:
@@ -224,8 +232,8 @@ class _clear_shape_errors:
 
 
 #: Programming compiled once for each model structure and input shape.
-program_jit = jax.jit(lambda bound, key: bound.program(key))
-program_many_jit = jax.jit(lambda bound, keys: jax.vmap(bound.program)(keys))
+program_jit = jax.jit(lambda bound, key, onto=None: bound.program(key, onto))
+program_many_jit = jax.jit(lambda bound, keys, onto=None: jax.vmap(bound.program)(keys, onto))
 
 
 def programmed_leaves(tree: Any) -> list[tuple[str, tiles.Programmed]]:

@@ -23,13 +23,19 @@ class Digital:
 
 
 class Programming:
-    """Analog layers write their kernels onto fresh tiles and leave them in the model's state."""
+    """Analog layers write their kernels onto tiles and leave them in the model's state.
+
+    Fresh tiles, or, ``again``, the ones that the state holds already.
+    """
+
+    def __init__(self, again: bool = False):
+        self.again = again
 
     def __eq__(self, other):
-        return isinstance(other, Programming)
+        return isinstance(other, Programming) and self.again == other.again
 
     def __hash__(self):
-        return hash(Programming)
+        return hash((Programming, self.again))
 
 
 class Observing:

@@ -193,10 +193,12 @@ def kernel_matrix(module: Any) -> jax.Array:
     return kernel.reshape(-1, n_out)
 
 
-def program(model: nnx.Module, key: jax.Array) -> dict[str, tiles.Programmed]:
-    """Every analog layer's kernel written onto fresh tiles, by the layer's path."""
+def program(
+    model: nnx.Module, key: jax.Array, onto: dict[str, tiles.Programmed] | None = None
+) -> dict[str, tiles.Programmed]:
+    """Every analog layer's kernel written onto fresh tiles, or onto these again, by the layer's path."""
     return {
-        path: tiles.program(op.hardware, kernel_matrix(module), stream(key, path))
+        path: tiles.program(op.hardware, kernel_matrix(module), stream(key, path), None if onto is None else onto[path])
         for path, (module, op) in analog_ops(model).items()
     }
 

@@ -130,20 +130,27 @@ class Programmed:
 
 
 @jax.jit
-def program(hardware: Hardware, weights: jax.Array, key: jax.Array | None) -> Programmed:
-    """Fabricate and write the tiles of one matrix ``[n_in, n_out]``. No gradient passes: see ``Reading.trained_by``."""
+def program(
+    hardware: Hardware, weights: jax.Array, key: jax.Array | None, onto: Programmed | None = None
+) -> Programmed:
+    """Fabricate and write the tiles of one matrix ``[n_in, n_out]``. No gradient passes: see ``Reading.trained_by``.
+
+    With ``onto`` these tiles are written again: what was drawn when they were fabricated stays.
+    """
     wide = jnp.promote_types(weights.dtype, jnp.float32)
     tiled, scale = normalise(lax.stop_gradient(weights).astype(wide), hardware)
     store = hardware.store
+    old = None if onto is None else onto.state
     if key is None:
-        state = _over_tiles(lambda w: store.program(None, w))(tiled)
+        state = _over_tiles(lambda w, s: store.program(None, w, s))(tiled, old)
     else:
         n_tiles = tiled.shape[0] * tiled.shape[1]
         if n_tiles == 1:  # the key as it is: no second vmap around a single tile
-            state = jax.tree.map(lambda a: a[None, None], store.program(stream(key, "tile 0"), tiled[0, 0]))
+            first = jax.tree.map(lambda a: a[0, 0], old)
+            state = jax.tree.map(lambda a: a[None, None], store.program(stream(key, "tile 0"), tiled[0, 0], first))
         else:
             keys = jnp.stack([stream(key, f"tile {i}") for i in range(n_tiles)]).reshape(tiled.shape[:2])
-            state = jax.vmap(jax.vmap(store.program))(keys, tiled)
+            state = _over_tiles(store.program)(keys, tiled, old)
     state = _compute_once(state)
     fresh = _over_tiles(lambda s: store.read(s, 0.0))(state)
     return Programmed(hardware, state, scale, _readout(fresh.mean), *weights.shape)

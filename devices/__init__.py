@@ -15,12 +15,14 @@ from analogsim.devices.crossbar import CMOReRAM as CMOReRAM
 from analogsim.devices.crossbar import Copies as Copies
 from analogsim.devices.crossbar import Crossbar as Crossbar
 from analogsim.devices.crossbar import Differential as Differential
+from analogsim.devices.crossbar import Faults as Faults
 from analogsim.devices.crossbar import GenericCell as GenericCell
 from analogsim.devices.crossbar import HermesPCM as HermesPCM
 from analogsim.devices.crossbar import MeasuredCell as MeasuredCell
 from analogsim.devices.crossbar import MiloReRAM as MiloReRAM
 from analogsim.devices.crossbar import Offset as Offset
 from analogsim.devices.crossbar import ReRAM as ReRAM
+from analogsim.devices.crossbar import WriteVerify as WriteVerify
 from analogsim.devices.description import Description as Description
 from analogsim.devices.description import describe as describe
 from analogsim.devices.description import field as field

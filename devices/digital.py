@@ -34,9 +34,9 @@ class DigitalMemory(OneLineAnOutput, Description):
 
     time_limit_s = None
 
-    def program(self, key: jax.Array | None, weights: jax.Array) -> jax.Array:
+    def program(self, key: jax.Array | None, weights: jax.Array, onto: Any = None) -> jax.Array:
         """Round and store ``[n_in, n_out]``; no randomness, the key may be None."""
-        del key
+        del key, onto
         if self.bits is None:
             return weights
         levels = full_scale_code(self.bits, weights.dtype)

@@ -49,12 +49,13 @@ class WeightStore(Protocol):
     #: Largest time after programming for which the model has data, in seconds; None without a limit.
     time_limit_s: float | None
 
-    def program(self, key: jax.Array | None, weights: jax.Array) -> Any:
-        """Fabricate and write one array.
+    def program(self, key: jax.Array | None, weights: jax.Array, onto: Any = None) -> Any:
+        """Fabricate and write one array, or write one again.
 
         Args:
           key: what this array's fabrication and writing are drawn from; None only for a store without randomness.
           weights: normalised matrix in [-1, 1], shape ``[n_in, n_out]``.
+          onto: the state of an array of this shape that is written again: what its fabrication drew stays.
 
         Returns:
           The programmed state, an opaque pytree.

@@ -3,6 +3,7 @@
 from analogsim.devices.crossbar.array import Crossbar as Crossbar
 from analogsim.devices.crossbar.cell import Cell as Cell
 from analogsim.devices.crossbar.cmo_hfox import CMOReRAM as CMOReRAM
+from analogsim.devices.crossbar.faults import Faults as Faults
 from analogsim.devices.crossbar.generic import GenericCell as GenericCell
 from analogsim.devices.crossbar.hermes import HermesPCM as HermesPCM
 from analogsim.devices.crossbar.mapping import Differential as Differential
@@ -14,3 +15,4 @@ from analogsim.devices.crossbar.reram import ReRAM as ReRAM
 from analogsim.devices.crossbar.slices import BitSlices as BitSlices
 from analogsim.devices.crossbar.slices import Copies as Copies
 from analogsim.devices.crossbar.sonos import SONOS as SONOS
+from analogsim.devices.crossbar.write_verify import WriteVerify as WriteVerify

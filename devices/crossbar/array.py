@@ -1,18 +1,20 @@
-"""A crossbar as a weight store: a cell technology and a mapping.
+"""A crossbar as a weight store: a cell technology, a mapping, and what fabrication and writing do to them.
 
 The product of the input voltages with the cells' conductances is summed by the bit lines (Ohm and Kirchhoff):
 I_j = sum_i V_i G_ij. With inputs and weights normalised to [-1, 1], y_j = sum_i x_i w_ij, and reading noise that is
 independent from cell to cell and from read to read gives y the variance sum_i x_i^2 Var(w_ij), exactly.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+from analogsim.devices.crossbar.faults import Fabric, Faults
 from analogsim.devices.crossbar.mapping import Differential
 from analogsim.devices.crossbar.pcm import PCM
+from analogsim.devices.crossbar.write_verify import WriteVerify, Written
 from analogsim.devices.description import Description, field
 from analogsim.devices.errors import InputError
 from analogsim.devices.protocol import Action, Moments
@@ -33,8 +35,27 @@ def _keys(key: jax.Array, arrays: int) -> jax.Array:
     return jnp.stack([stream(key, f"cell {i} of a pair") for i in range(arrays)])
 
 
+class ArrayState(NamedTuple):
+    """One array as made and written.
+
+    Attributes:
+      cells: the cells' own state, leading axes ``[arrays, n_in, columns]``: one array a plane and polarity.
+      fabric: stuck cells and unequal scales, fixed at fabrication; None without faults.
+      pulses: write pulses that each cell took, int32; None if cells are written as published.
+      accepted: whether the loop accepted each cell; None likewise.
+    """
+
+    cells: Any
+    fabric: Fabric | None = None
+    pulses: jax.Array | None = None
+    accepted: jax.Array | None = None
+
+
 class Crossbar(Description):
-    """An array of memory cells without wire resistance.
+    """An array of memory cells.
+
+    Cells are written with the spread that was published for them (most of them were written and verified), or, with
+    ``write_verify``, pulse by pulse to its window, which then is the only error of writing.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -50,6 +71,12 @@ class Crossbar(Description):
     mapping: Any = field(
         factory=Differential, methods=("conductances", "lines", "combine"), doc="how a weight becomes conductances"
     )
+    faults: Faults | None = field(
+        default=None, optional=True, kind=Faults, doc="stuck cells, unequal cells, spare columns; None: perfect"
+    )
+    write_verify: WriteVerify | None = field(
+        default=None, optional=True, kind=WriteVerify, doc="closed-loop writing; None: the cell's published spread"
+    )
 
     def check(self) -> None:
         g_min, g_max = self.cell.g_min, self.cell.g_max
@@ -57,29 +84,55 @@ class Crossbar(Description):
             raise InputError(
                 f"{type(self.cell).__name__}.g_min = {g_min:g}: must be less than g_max = {g_max:g} (unit: S)"
             )
+        if self.write_verify is not None and getattr(self.cell, "write_error", None) is None:
+            raise InputError(
+                f"Crossbar.write_verify: {type(self.cell).__name__} cannot be written in a loop, because its published "
+                f"spread after writing cannot be told from what follows; it must be None"
+            )
 
     @property
     def time_limit_s(self) -> float | None:
         """Last time for which the cell's model has data, seconds after programming."""
         return self.cell.time_limit_s
 
-    def program(self, key: jax.Array | None, weights: jax.Array) -> Any:
-        """Write normalised weights ``[n_in, n_out]``; returns every cell's own state."""
+    def program(self, key: jax.Array | None, weights: jax.Array, onto: ArrayState | None = None) -> ArrayState:
+        """Make an array and write normalised weights ``[n_in, n_out]``, or write one that exists again."""
         if key is None:
             raise InputError("key = None: programming a crossbar draws random numbers, pass a key (jax.random.key(0))")
         targets = self.mapping.conductances(weights, self.cell.g_min, self.cell.g_max)
-        return _one_by_one(lambda pair: self.cell.program(*pair), (_keys(key, len(targets)), targets))
+        fabric = None
+        if self.faults is not None:
+            fabric = onto.fabric if onto is not None else self.faults.fabricate(stream(key, "fabric"), targets.shape)
+        if self.write_verify is None:
+            reached = targets if self.faults is None else self.faults.scale(fabric, targets)
+            return ArrayState(self._written(self.cell, key, reached), fabric)
+        loop = self._loop(stream(key, "write and verify"), targets, fabric)
+        exact = self.cell.replace(**{self.cell.write_error: 0.0})
+        return ArrayState(self._written(exact, key, loop.conductance), fabric, loop.pulses, loop.accepted)
 
-    def read(self, state: Any, time_s: Any, key: jax.Array | None = None) -> Moments:
+    def _written(self, cell: Any, key: jax.Array, conductances: jax.Array) -> Any:
+        return _one_by_one(lambda pair: cell.program(*pair), (_keys(key, len(conductances)), conductances))
+
+    def _loop(self, key: jax.Array, targets: jax.Array, fabric: Fabric | None) -> Written:
+        low, high, factor = self.cell.g_min, self.cell.g_max, None
+        if self.faults is not None:  # a stuck cell saturates where it is stuck: no pulse moves it
+            ends = (Moments(jnp.full_like(targets, g)) for g in (low, high))
+            low, high = (self.faults.apply(fabric, end, self.cell.g_min, self.cell.g_max).mean for end in ends)
+            factor = fabric.factor
+        return self.write_verify.write(key, targets, g_min=low, g_max=high, factor=factor)
+
+    def read(self, state: ArrayState, time_s: Any, key: jax.Array | None = None) -> Moments:
         """The readout lines at ``time_s``: mean and variance over reads, or one sampled read if a key is given.
 
         Beyond the time that the cell's model has data for, every weight is NaN.
         """
         if key is None:
-            cells = _one_by_one(lambda s: self.cell.read(s, time_s), state)
+            cells = _one_by_one(lambda s: self.cell.read(s, time_s), state.cells)
         else:
-            keys = _keys(key, len(jax.tree.leaves(state)[0]))
-            cells = _one_by_one(lambda pair: self.cell.read(pair[1], time_s, pair[0]), (keys, state))
+            keys = _keys(key, len(jax.tree.leaves(state.cells)[0]))
+            cells = _one_by_one(lambda pair: self.cell.read(pair[1], time_s, pair[0]), (keys, state.cells))
+        if self.faults is not None:
+            cells = self.faults.apply(state.fabric, cells, self.cell.g_min, self.cell.g_max)
         held = self.mapping.lines(cells, self.cell.g_min, self.cell.g_max)
         if self.time_limit_s is None:
             return held
@@ -117,5 +170,9 @@ class Crossbar(Description):
         return (Action("cell read", jnp.sum(targets) * read_share, "S"),)
 
     def cells(self, n_in: int, n_out: int) -> int:
-        """Number of physical cells."""
-        return self.mapping.cells(n_in, n_out)
+        """Number of physical cells, those of spare columns included."""
+        used = self.mapping.cells(n_in, n_out)
+        if self.faults is None or not self.faults.spare_columns:
+            return used
+        per_column = self.mapping.cells(n_in, n_out + 1) - used
+        return used + self.faults.spare_columns * per_column

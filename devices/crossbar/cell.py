@@ -24,6 +24,9 @@ class Cell(Protocol):
     g_min: Any
     g_max: Any
     time_limit_s: float | None
+    #: The field that scales the error of writing, zero for a perfect write; absent where the published spread does not
+    #: tell writing from what follows.
+    write_error: str | None
 
     def program(self, key: jax.Array, target: jax.Array) -> Any:
         """Write every cell to its target conductance (any shape); returns the cells' state."""

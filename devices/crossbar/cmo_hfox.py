@@ -75,6 +75,7 @@ class CMOReRAM(Description):
     )
     read_time_s: Any = field(default=1e-6, unit="s", gt=0, le=1, doc="duration of one read", source=_LOMBARDO)
 
+    write_error = "programming_noise"
     time_limit_s = 315576000.0  # 10 years
 
     def program(self, key: jax.Array, target: jax.Array) -> CMOState:

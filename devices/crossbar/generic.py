@@ -71,6 +71,7 @@ class GenericCell(Description):
         default=250e-9, unit="s", gt=0, le=1, doc="duration of one read, for 1/f noise", source=_NANDAKUMAR
     )
 
+    write_error = "programming_sigma"
     time_limit_s = None
 
     def check(self) -> None:

@@ -107,6 +107,7 @@ class HermesPCM(Description):
     )
     read_time_s: Any = field(default=512e-9, unit="s", gt=0, le=1, doc="duration of one read", source=_HERMES)
 
+    write_error = "programming_noise"
     time_limit_s = None
 
     @classmethod

@@ -79,6 +79,7 @@ class PCM(Description):
     )
     read_time_s: Any = field(default=250e-9, unit="s", gt=0, le=1, doc="duration of one read", source=_NANDAKUMAR)
 
+    write_error = "programming_noise"
     time_limit_s = None
 
     def check(self) -> None:

@@ -92,7 +92,7 @@ def test_the_cells_of_a_pair_are_written_independently():
     n = 50_000
     store = Crossbar(cell=PCM(drift=0.0, read_noise=0.0), mapping=Differential(sides=2))
     state = jax.jit(store.program)(jax.random.key(5), jnp.zeros((n, 1)))
-    plus, minus = np.asarray(state.conductance, np.float64).reshape(2, n)
+    plus, minus = np.asarray(state.cells.conductance, np.float64).reshape(2, n)
     assert abs(np.corrcoef(plus, minus)[0, 1]) < 4 / math.sqrt(n)
     w = np.asarray(store.read(state, 0.0).mean, np.float64)
     assert abs(w.mean()) < 4 * 0.05389313 / math.sqrt(n)
