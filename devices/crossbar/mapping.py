@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from analogsim.devices.description import Description, static
+from analogsim.devices.papers import cited
 from analogsim.devices.protocol import Moments
 
 
@@ -20,7 +21,10 @@ class Differential(Description):
     """A pair of cells holds one weight as the difference of two conductances."""
 
     sides: int = static(
-        default=1, choices=(1, 2), doc="1: the idle cell of a pair stays at g_min; 2: both move about the middle"
+        default=1,
+        choices=(1, 2),
+        doc="1: the idle cell of a pair stays at g_min; 2: both move about the middle",
+        source=cited("xiao2022accuracy"),
     )
 
     def conductances(self, weights: jax.Array, g_min, g_max) -> jax.Array:
