@@ -6,6 +6,7 @@ Prepare it             calibrate (converter ranges), analogsim.training (hardwar
 Sample chips           program, Chip
 Measure                evaluate (hundreds of ageing chips), digital (the exact baseline)
 Price                  analogsim.energy.compare (joules beside GPU, Eyeriss and brain)
+Cite                   cite (the papers behind any of these, as text and BibTeX)
 Show                   analogsim.plot, analogsim.report, and ``analogsim --help``
 Physics                analogsim.devices
 """
@@ -21,6 +22,7 @@ if not (pathlib.Path(__file__).parent / "devices").is_dir():
 from analogsim.calibration import calibrate as calibrate
 from analogsim.chip import Chip as Chip
 from analogsim.chip import program as program
+from analogsim.citation import cite as cite
 from analogsim.converters import ADC as ADC
 from analogsim.converters import DAC as DAC
 from analogsim.devices.errors import InputError as InputError

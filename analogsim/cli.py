@@ -71,6 +71,21 @@ def show(name: Annotated[str, typer.Argument(help="A preset, for example pcm.")]
     typer.echo(str(analogsim.preset(name)))
 
 
+@app.command(epilog="Example:  analogsim cite pcm --bibtex > hardware.bib")
+def cite(
+    name: Annotated[str, typer.Argument(help="A preset, for example pcm.")],
+    bibtex: Annotated[bool, typer.Option("--bibtex", help="Print the papers as BibTeX.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
+) -> None:
+    """Name the papers that a preset rests on, and what in it is recalled, assumed or chosen."""
+    import analogsim
+
+    if bibtex and as_json:
+        raise analogsim.InputError("--bibtex, --json: give one of them")
+    found = analogsim.cite(analogsim.preset(name))
+    typer.echo(json.dumps(found.to_dict(), indent=2) if as_json else found.bibtex if bibtex else found.text)
+
+
 def main() -> None:
     """Entry point of the ``analogsim`` command."""
     from analogsim.devices.errors import InputError

@@ -17,9 +17,10 @@ from jax import lax
 
 from analogsim.devices.description import Description, field
 from analogsim.devices.digital import full_scale_code
+from analogsim.devices.papers import cited
 from analogsim.straight_through import straight_through
 
-_RASCH = "Rasch et al., Nat. Commun. 14, 5282 (2023), doi 10.1038/s41467-023-40770-4"
+_RASCH = cited("rasch2023")
 
 
 class DAC(Description):

@@ -9,6 +9,8 @@ from analogsim.converters import ADC, DAC
 from analogsim.devices.description import Description, describe, field, static
 from analogsim.devices.digital import DigitalMemory
 from analogsim.devices.errors import InputError
+from analogsim.devices.literature import Source
+from analogsim.devices.papers import cited
 from analogsim.prices import Prices
 
 
@@ -54,6 +56,11 @@ class Hardware(Description):
         doc="hardware-aware training reads its fresh chips this long after programming",
     )
     prices: Prices = field(factory=Prices, kind=Prices, doc="energy of every action")
+
+    def model_sources(self) -> tuple[Source, ...]:
+        if self.drift_compensation == "global":
+            return (cited("legallo2018", note="global drift compensation"),)
+        return ()
 
     def check(self) -> None:
         limit = self.store.time_limit_s

@@ -22,6 +22,8 @@ from jax import lax
 from analogsim.converters import DAC
 from analogsim.devices.description import static
 from analogsim.devices.errors import InputError
+from analogsim.devices.literature import Source
+from analogsim.devices.papers import cited
 from analogsim.straight_through import straight_through
 
 
@@ -62,6 +64,10 @@ class BitSerialDAC(DAC):
                 f"BitSerialDAC.slice_bits = {self.slice_bits}: must be at most bits - 1 = {self.bits - 1}, the "
                 f"magnitude bits (unit: bits)"
             )
+
+    def model_sources(self) -> tuple[Source, ...]:
+        """Where slices of the input, and adding them as charge, come from."""
+        return (cited("shafiee2016"), cited("xiao2022accuracy"))
 
     @property
     def reads(self) -> int:

@@ -5,6 +5,8 @@ from typing import Any
 from analogsim.converters import ADC, DAC
 from analogsim.devices import PCM, Crossbar, DigitalMemory, ReRAM
 from analogsim.devices.errors import InputError, nearest
+from analogsim.devices.literature import Source
+from analogsim.devices.papers import cited
 from analogsim.hardware import Hardware
 from analogsim.prices import Prices
 
@@ -51,6 +53,45 @@ _PRESETS = {
         ),
     ),
 }
+
+_RASCH = cited("rasch2023", note="standard evaluation")
+_WAN = cited("wan2022", note="NeuRRAM chip")
+_BY_NAME = Source(note="what the preset's name says")
+
+#: Where the values come from that a preset sets, by dotted name. They stand in for the sources of the defaults.
+_SOURCES: dict[str, dict[str, Source]] = {
+    "ideal": {},
+    "int8": {
+        "store.bits": _BY_NAME,
+        "dac.bits": _BY_NAME,
+        "prices.mac_j": cited("jouppi2021", note="int8 multiply 0.07 pJ + int32 add 0.03 pJ, 7 nm", recalled=True),
+    },
+    "pcm": {
+        "rows": _RASCH,
+        "columns": _RASCH,
+        "dac.bits": _RASCH,
+        "adc.bits": _RASCH,
+        "adc.range": _RASCH,
+        "adc.noise": _RASCH,
+        "prices.read_time_s": cited("nandakumar2019", note="the read of the noise model"),
+        "prices.cell_write_j": cited("dong2012", note="10 to 30 pulses of 71 to 76 pJ, NVSim's values for 90 nm"),
+    },
+    "reram": {
+        "rows": _WAN,
+        "columns": _WAN,
+        "dac.bits": _RASCH,
+        "adc.bits": _RASCH,
+        "adc.range": _RASCH,
+        "adc.noise": _RASCH,
+        "prices.read_voltage_v": _WAN,
+        "prices.cell_write_j": cited("wan2022", note="derived: 8.5 pulses of 1 µs, 1.75 V at 20 µS"),
+    },
+}
+
+
+def preset_sources(name: str) -> dict[str, Source]:
+    """Where the values come from that a preset sets, by dotted name (``"adc.noise"``); empty for an unknown name."""
+    return _SOURCES.get(name, {})
 
 
 def presets() -> dict[str, str]:

@@ -16,20 +16,22 @@ Each figure carries its source; "recalled" marks one taken from memory of the pu
 from typing import Any
 
 from analogsim.devices.description import Description, field
+from analogsim.devices.literature import Source
+from analogsim.devices.papers import cited
 
-_ZIGZAG = "ZigZag-IMC fit to 28 nm chips, arXiv 2305.18335"
-_HOROWITZ = "Horowitz, ISSCC 2014, 45 nm, doi 10.1109/ISSCC.2014.6757323 (recalled)"
-_JOUPPI = "Jouppi et al., ISCA 2021, 7 nm, doi 10.1109/ISCA52012.2021.00010 (recalled)"
+_ZIGZAG = cited("houshmand2023", note="ZigZag-IMC fit to 28 nm chips")
+_HOROWITZ = cited("horowitz2014", note="45 nm", recalled=True)
+_JOUPPI = cited("jouppi2021", note="7 nm", recalled=True)
 
 
 class Prices(Description):
     """Energy of every action. See the module for the formulae."""
 
     read_voltage_v: Any = field(
-        default=0.2, unit="V", gt=0, le=5, doc="full-scale read voltage", source="typical, 0.2 to 0.5 V"
+        default=0.2, unit="V", gt=0, le=5, doc="full-scale read voltage", source=Source(note="typical, 0.2 to 0.5 V")
     )
     read_time_s: Any = field(
-        default=100e-9, unit="s", gt=0, le=1, doc="duration of a read", source="upper end of 1 to 100 ns"
+        default=100e-9, unit="s", gt=0, le=1, doc="duration of a read", source=Source(note="upper end of 1 to 100 ns")
     )
     line_capacitance_f: Any = field(default=0.35e-15, unit="F", ge=0, le=1e-9, doc="word line, a cell", source=_ZIGZAG)
     supply_v: Any = field(default=0.9, unit="V", gt=0, le=5, doc="converter supply", source=_ZIGZAG)
@@ -40,7 +42,7 @@ class Prices(Description):
         ge=0,
         le=1e-9,
         doc="k1, a bit",
-        source="derived from three silicon ADCs at 65, 32 and 22 nm",
+        source=Source(note="derived from three silicon ADCs at 65, 32 and 22 nm"),
     )
     adc_capacitance_4b_f: Any = field(default=1e-18, unit="F", ge=0, le=1e-9, doc="k2, times 4^bits", source=_ZIGZAG)
     accumulate_j: Any = field(
@@ -66,12 +68,14 @@ class Prices(Description):
         ge=0,
         le=1e-6,
         doc="rest of the chip, a conversion",
-        source="measured 14 nm PCM chip less these components: 13.4 nJ a 256 x 256 product, Le Gallo et al., "
-        "Nat. Electron. 6, 680 (2023), doi 10.1038/s41928-023-01010-1",
+        source=cited("legallo2023", note="measured 14 nm PCM chip less these components: 13.4 nJ a 256 x 256 product"),
     )
     cell_write_j: Any = field(
         default=None, unit="J", ge=0, le=1e-3, optional=True, doc="write and verify one cell; None if not known"
     )
+
+    def model_sources(self) -> tuple[Source, ...]:
+        return (cited("houshmand2023", note="converter energies"),)
 
     def dac_energy_j(self, bits: Any) -> Any:
         """One digital-to-analog conversion, joules."""

@@ -20,8 +20,8 @@ import jax.numpy as jnp
 import optax
 
 import analogsim
-from analogsim import Hardware, calibrate, evaluate, preset, report
-from analogsim.devices.description import describe, sources
+from analogsim import Hardware, calibrate, cite, evaluate, preset, report
+from analogsim.devices.description import describe
 from analogsim.devices.errors import InputError
 from analogsim.devices.units import show
 from analogsim.energy.bill import across_layers
@@ -269,7 +269,7 @@ def write_report(path: Path, results: Any, bill: Any, hardware: Hardware, settin
             report.figure(energy_axes, "Energy of one inference on analog hardware, GPU, Eyeriss and the brain")
             + energy_tables(bill),
         ),
-        ("Hardware", report.preformatted(describe(hardware)) + report.bullets(sources(hardware))),
+        ("Hardware", report.preformatted(describe(hardware)) + report.preformatted(cite(hardware).text)),
         ("What is and is not modelled", _scope(settings)),
     ]
     made_with = f"analogsim {analogsim.__version__}, key {results.attrs['key']}"

@@ -4,6 +4,7 @@ protocol     what every weight store promises: program, read, noise, cost
 crossbar     resistive cells (PCM, ReRAM, SONOS, generic, measured), the differential mapping, the array
 digital      digital memory, exact or rounded
 description  frozen, validated descriptions that are JAX pytrees
+literature   Paper and Source: what stands behind a number; papers: those of the project
 units        "25 uS" and "1 day" at the border, SI inside
 random       named noise streams
 """
@@ -30,6 +31,9 @@ from analogsim.devices.description import sources as sources
 from analogsim.devices.description import static as static
 from analogsim.devices.digital import DigitalMemory as DigitalMemory
 from analogsim.devices.errors import InputError as InputError
+from analogsim.devices.literature import Paper as Paper
+from analogsim.devices.literature import Source as Source
+from analogsim.devices.papers import cited as cited
 from analogsim.devices.protocol import Action as Action
 from analogsim.devices.protocol import Moments as Moments
 from analogsim.devices.protocol import OneLineAnOutput as OneLineAnOutput

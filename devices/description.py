@@ -21,6 +21,7 @@ import jax
 import numpy as np
 
 from analogsim.devices.errors import InputError, nearest
+from analogsim.devices.literature import Source
 from analogsim.devices.units import parse, show
 
 _MISSING: Any = dataclasses.MISSING
@@ -40,7 +41,7 @@ def field(
     methods: tuple[str, ...] = (),
     kind: type | None = None,
     doc: str = "",
-    source: str = "",
+    source: Source | str = "",
 ) -> Any:
     """A physical quantity (a pytree leaf), or a description within a description.
 
@@ -53,7 +54,7 @@ def field(
       optional: whether None (the effect is absent) is allowed.
       methods, kind: for a nested description, what it must be able to do, or its class.
       doc: one line that says what it is.
-      source: where the default value comes from.
+      source: where the default value comes from: ``papers.cited("joshi2020")``, or a text.
     """
     meta: dict[str, Any] = dict(is_static=False, unit=unit, gt=gt, ge=ge, lt=lt, le=le, integer=integer)
     length = len(default) if isinstance(default, tuple) else None
@@ -69,9 +70,12 @@ def static(
     le: float | None = None,
     integer: bool = False,
     doc: str = "",
-    source: str = "",
+    source: Source | str = "",
 ) -> Any:
-    """Structure: a hashable value that selects the compiled program (a size, a scheme, a name)."""
+    """Structure: a hashable value that selects the compiled program (a size, a scheme, a name).
+
+    The source of a field with ``choices`` is that of all its choices.
+    """
     meta: dict[str, Any] = dict(is_static=True, unit="", gt=None, ge=ge, lt=None, le=le, integer=integer)
     meta |= dict(optional=False, choices=choices, text=isinstance(default, str), doc=doc, source=source)
     return dataclasses.field(default=default, metadata=meta)
@@ -131,6 +135,15 @@ class Description:
                 raise InputError(f"{type(self).__name__}.{head} = {base!r} has no fields of its own (asked: {asked})")
             direct[head] = base.replace(**inner)
         return type(self)(**{n: getattr(self, n) for n in names} | direct)
+
+    @classmethod
+    def published(cls) -> tuple[Self, ...]:
+        """What the fields' sources stand behind: the defaults, and a class's other published sets of values."""
+        return () if any(map(_required, dataclasses.fields(cls))) else (cls(),)  # type: ignore[arg-type]
+
+    def model_sources(self) -> tuple[Source, ...]:
+        """Where the equations come from, beyond the sources of the fields; nothing by default."""
+        return ()
 
     def __repr__(self) -> str:
         """Only what differs from the defaults: short, and it can be pasted back."""
@@ -275,14 +288,15 @@ def describe(item: Any, indent: int = 0) -> str:
             lines.append(describe(value, indent + 1))
         else:
             lines.append(
-                f"{pad}  {f.name} = {_pretty(value, f.metadata.get('unit', ''))}" + (f"   {doc}" if doc else "")
+                f"{pad}  {f.name} = {pretty(value, f.metadata.get('unit', ''))}" + (f"   {doc}" if doc else "")
             )
     return "\n".join(line for line in lines if line)
 
 
-def _pretty(value: Any, unit: str) -> str:
+def pretty(value: Any, unit: str) -> str:
+    """A field's value with its unit, for people: ``25 µS``."""
     if isinstance(value, tuple):
-        return "(" + ", ".join(_pretty(v, unit) for v in value) + ")"
+        return "(" + ", ".join(pretty(v, unit) for v in value) + ")"
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value} {unit}".strip()
     if isinstance(value, numbers.Real) and not isinstance(value, bool):
@@ -291,12 +305,15 @@ def _pretty(value: Any, unit: str) -> str:
 
 
 def sources(item: Any) -> list[str]:
-    """Where the numbers of a description come from: every distinct source of its fields, nested ones included."""
+    """Where the numbers of a description come from: every distinct source of its fields, nested ones included.
+
+    These are the sources of the default values; ``analogsim.cite`` also tells which values are still the defaults.
+    """
     found: dict[str, None] = {}
     for f in dataclasses.fields(item):
         value = getattr(item, f.name)
         if dataclasses.is_dataclass(value):
             found |= dict.fromkeys(sources(value))
         elif f.metadata.get("source"):
-            found[f.metadata["source"]] = None
+            found[str(f.metadata["source"])] = None
     return list(found)

@@ -51,6 +51,8 @@ def test_quickstart_results_are_labelled(smoke):
         (("quickstart", "--seeds", "-3"), "--seeds -3: must be at least 1"),
         (("quickstart", "--fast", "--out", "/proc/nowhere"), "--out /proc/nowhere: cannot write there"),
         (("show", "pmc"), "unknown preset 'pmc'; did you mean 'pcm'?"),
+        (("cite", "pmc"), "unknown preset 'pmc'; did you mean 'pcm'?"),
+        (("cite", "pcm", "--bibtex", "--json"), "--bibtex, --json: give one of them"),
     ],
 )
 def test_mistakes_are_one_sentence_without_a_traceback(arguments, message):

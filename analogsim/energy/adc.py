@@ -14,9 +14,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from analogsim.devices.papers import cited
 from analogsim.prices import Prices
 
-SOURCE = "range: floor and 28 nm SAR median of Murmann's ADC survey 1997-2025, own fit"
+SOURCE = cited("murmann2025", note="range: own fit to its floor and to its SAR median at 28 nm")
 
 _NODE_NM = 28.0  # where the default prices of the other components come from
 _SAMPLE_RATE_HZ = 100e6

@@ -29,6 +29,7 @@ import jax
 import jax.numpy as jnp
 
 from analogsim import tiles
+from analogsim.devices.literature import Source, as_source
 from analogsim.energy import adc
 from analogsim.energy.bill import Bill, Line, settle
 from analogsim.energy.tile_work import PRICED, TileWork, tile_work
@@ -100,9 +101,9 @@ def lines(layer: LayerWork, per_vector: TileWork) -> list[Line]:
     found = []
 
     def charge(component: str, action: str, count: Any, unit: str, each_j: Any, *fields: str, **band: Any) -> None:
-        cited = source(prices, *fields)
+        cited = sources(prices, *fields)
         found.append(Line(component=component, action=action, count=count, unit=unit, each_j=each_j,
-                          **({"source": cited, "layer": layer.use.path} | band)))  # fmt: skip
+                          **({"sources": cited, "layer": layer.use.path} | band)))  # fmt: skip
 
     for name, quantity in per_vector.quantities.items():
         priced = PRICED[name]
@@ -118,8 +119,8 @@ def lines(layer: LayerWork, per_vector: TileWork) -> list[Line]:
     if is_analog and converter is not None:
         fields = ("adc_capacitance_f", "adc_capacitance_4b_f", "supply_v")
         low_j, each_j, high_j = adc.band_j(prices, converter.bits)
-        cited = f"{source(prices, *fields)}; {adc.SOURCE}"
-        charge("ADC", "convert", converted, "", each_j, each_low_j=low_j, each_high_j=high_j, source=cited)
+        cited = (*sources(prices, *fields), adc.SOURCE)
+        charge("ADC", "convert", converted, "", each_j, each_low_j=low_j, each_high_j=high_j, sources=cited)
         rest_j, rest_high_j = prices.overhead_j, _FOUR_PHASE_OVERHEAD_J
         known = (
             isinstance(rest_j, (int, float)) and rest_j != Prices().overhead_j
@@ -160,15 +161,19 @@ def total_j(some: Iterable[Line]) -> Any:
     return sum(line.energy_j for line in some)
 
 
-def source(prices: Prices, *names: str) -> str:
-    """Where these prices come from: their citation, or that the hardware sets another value."""
+def sources(prices: Prices, *names: str) -> tuple[Source, ...]:
+    """Where these prices come from: their source, or that the hardware sets another value."""
     known = {f.name: f for f in dataclasses.fields(prices)}
-    texts = []
+    found: dict[Source, None] = {}
     for name in names:
         value = getattr(prices, name)
         is_default = isinstance(value, (int, float)) and value == known[name].default
-        texts.append(known[name].metadata["source"] if is_default else f"set by this hardware: Prices.{name}")
-    return "; ".join(dict.fromkeys(texts))
+        if is_default:
+            behind = as_source(known[name].metadata["source"]) or Source(note=f"no source: Prices.{name}")
+        else:
+            behind = Source(note=f"set by this hardware: Prices.{name}")
+        found[behind] = None
+    return tuple(found)
 
 
 def _width_bytes(converter: Any) -> Any:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from analogsim.devices.errors import InputError
+from analogsim.devices.literature import Source
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,7 +28,7 @@ class Line:
       unit: what the count is in (``"S"``, ``"B"``, ``"MAC"``, ``"s"``), ``""`` for a pure number.
       each_j: joules of one, typical.
       each_low_j, each_high_j: joules of one at the ends of the range; None where no range is known.
-      source: where the price comes from.
+      sources: where the price comes from.
       layer: path of the layer, ``""`` where it belongs to the whole model.
     """
 
@@ -36,10 +37,15 @@ class Line:
     count: Any
     unit: str
     each_j: Any
-    source: str
+    sources: tuple[Source, ...]
     each_low_j: Any = None
     each_high_j: Any = None
     layer: str = ""
+
+    @property
+    def source(self) -> str:
+        """Where the price comes from, as text."""
+        return "; ".join(map(str, self.sources))
 
     @property
     def energy_j(self) -> Any:

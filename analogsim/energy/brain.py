@@ -12,15 +12,18 @@ network: the row is a scale, not a competitor.
 
 import math
 
+from analogsim.devices.literature import Source
+from analogsim.devices.papers import cited
 from analogsim.energy.bill import Bill, Line, settle
 from analogsim.energy.workload import Workload
 
 LOW_J = 8e-15
 HIGH_J = 0.8e-12
 
-_SOURCE = (
-    "8 fJ a vesicle, doi 10.1097/00004647-200110000-00001 (recalled); 20 W over all events, "
-    "doi 10.1016/S0960-9822(03)00135-0"
+_SOURCES = (
+    cited("attwell2001", note="8 fJ a vesicle", recalled=True),
+    cited("lennie2003", note="mean rate 0.16 Hz"),
+    Source(note="20 W, 1.5e14 synapses", recalled=True),
 )
 
 
@@ -37,7 +40,7 @@ def bill(work: Workload, batch: int) -> Bill:
         each_j=math.sqrt(LOW_J * HIGH_J),
         each_low_j=LOW_J,
         each_high_j=HIGH_J,
-        source=_SOURCE,
+        sources=_SOURCES,
     )
     return Bill(
         system="brain",

@@ -13,6 +13,8 @@ Low is switching energy alone (E without the first term), which no machine that 
 
 import dataclasses
 
+from analogsim.devices.literature import Source
+from analogsim.devices.papers import cited
 from analogsim.energy.bill import Bill, Line, settle
 from analogsim.energy.workload import Workload
 
@@ -24,8 +26,11 @@ LAUNCH_S = 3e-6
 STATIC_SHARE = 0.2
 
 _SOURCES = {
-    "mac": "bf16 multiply 0.21 pJ + fp32 add 0.38 pJ, 7 nm, Jouppi et al., doi 10.1109/ISCA52012.2021.00010 (recalled)",
-    "time": "Choi et al., doi 10.1109/IPDPS.2013.77; efficiencies 0.6 and 0.8, launch 3 µs, static 0.2 TDP (recalled)",
+    "mac": (cited("jouppi2021", note="bf16 multiply 0.21 pJ + fp32 add 0.38 pJ, 7 nm", recalled=True),),
+    "time": (
+        cited("choi2013"),
+        Source(note="efficiencies 0.6 and 0.8, launch 3 µs, static 0.2 TDP; the vendor's peaks and TDP", recalled=True),
+    ),
 }
 
 
@@ -46,11 +51,11 @@ class Gpu:
     byte_per_s: float
     tdp_w: float
     memory_j_per_byte: float
-    memory_source: str
+    memory_source: Source
 
 
-_HBM2 = dict(memory_j_per_byte=8 * 3.9e-12, memory_source="HBM2 device 3.9 pJ/bit, doi 10.1145/3123939.3124545")
-_HBM3 = dict(memory_j_per_byte=8 * 4.0e-12, memory_source="HBM3 device 4 pJ/bit (recalled)")
+_HBM2 = dict(memory_j_per_byte=8 * 3.9e-12, memory_source=cited("oconnor2017", note="HBM2 device 3.9 pJ/bit"))
+_HBM3 = dict(memory_j_per_byte=8 * 4.0e-12, memory_source=Source(note="HBM3 device 4 pJ/bit", recalled=True))
 
 #: Vendor's specifications of the SXM modules, read second-hand.
 GPUS = {
@@ -82,14 +87,14 @@ def bill(gpu: Gpu, work: Workload, batch: int) -> Bill:
     switching_w = (work.macs * MAC_J + bytes_each * gpu.memory_j_per_byte) * batch / seconds
     static_w = STATIC_SHARE * gpu.tdp_w
     lines = [
-        Line(component="arithmetic", action="MAC", count=work.macs, unit="", each_j=MAC_J, source=_SOURCES["mac"]),
+        Line(component="arithmetic", action="MAC", count=work.macs, unit="", each_j=MAC_J, sources=_SOURCES["mac"]),
         Line(
             component="memory",
             action="transfer",
             count=bytes_each,
             unit="B",
             each_j=gpu.memory_j_per_byte,
-            source=gpu.memory_source,
+            sources=(gpu.memory_source,),
         ),
         Line(
             component="board",
@@ -99,7 +104,7 @@ def bill(gpu: Gpu, work: Workload, batch: int) -> Bill:
             each_j=static_w,
             each_low_j=0.0,
             each_high_j=max(gpu.tdp_w - switching_w, static_w),  # with the lines above: TDP for as long as it runs
-            source=_SOURCES["time"],
+            sources=_SOURCES["time"],
         ),
     ]
     return Bill(

@@ -13,6 +13,7 @@ convolutions is 8.01 mJ a frame, 12.0 pJ a MAC, without DRAM, which is another c
 so e1 carries the chip's clock, control and network too, whose hops between elements are not counted apart.
 """
 
+from analogsim.devices.papers import cited
 from analogsim.energy.bill import Bill, Line, settle
 from analogsim.energy.workload import LayerWork, Workload
 
@@ -27,7 +28,11 @@ COST_REGISTER, COST_BUFFER, COST_DRAM = 1.0, 6.0, 200.0  #: relative to a MAC
 #: Joules of one MAC (and of one register access), clock and control included.
 UNIT_J = MEASURED_J_PER_MAC / (1.0 + COST_REGISTER * REGISTERS_PER_MAC + COST_BUFFER * BUFFER_WORDS_PER_MAC)
 
-_SOURCE = "ratios doi 10.1109/ISCA.2016.40 (recalled); unit from the measurement in doi 10.1109/JSSC.2016.2616357"
+_SOURCES = (
+    cited("chen2016", note="ratios", recalled=True),
+    cited("chen2017", note="unit from the measured chip"),
+    cited("chen2017", note="its buffer traffic on AlexNet", recalled=True),
+)
 
 
 def _traffic_words(layer: LayerWork, batch: int) -> float:
@@ -62,7 +67,7 @@ def bill(work: Workload, batch: int) -> Bill:
             unit="",
             each_j=cost * UNIT_J,
             each_low_j=low * UNIT_J,
-            source=_SOURCE,
+            sources=_SOURCES,
         )
         for component, action, count, cost, low in rows
     ]

@@ -14,7 +14,7 @@ from jax import lax
 from analogsim.devices.crossbar.faults import Fabric, Faults
 from analogsim.devices.crossbar.mapping import Differential
 from analogsim.devices.crossbar.pcm import PCM
-from analogsim.devices.crossbar.write_verify import WriteVerify, Written
+from analogsim.devices.crossbar.write_verify import WriteVerify
 from analogsim.devices.description import Description, field
 from analogsim.devices.errors import InputError
 from analogsim.devices.protocol import Action, Moments
@@ -102,24 +102,29 @@ class Crossbar(Description):
         targets = self.mapping.conductances(weights, self.cell.g_min, self.cell.g_max)
         fabric = None
         if self.faults is not None:
-            fabric = onto.fabric if onto is not None else self.faults.fabricate(stream(key, "fabric"), targets.shape)
+            made = None if onto is None else onto.fabric
+            fabric = self.faults.fabricate(stream(key, "fabric"), targets.shape) if made is None else made
         if self.write_verify is None:
-            reached = targets if self.faults is None else self.faults.scale(fabric, targets)
+            reached = self.faults.scale(fabric, targets) if self.faults is not None and fabric is not None else targets
             return ArrayState(self._written(self.cell, key, reached), fabric)
-        loop = self._loop(stream(key, "write and verify"), targets, fabric)
+        low, high, factor = self._ends(targets, fabric)
+        verify = stream(key, "write and verify")
+        loop = self.write_verify.write(verify, targets, g_min=low, g_max=high, factor=factor)
         exact = self.cell.replace(**{self.cell.write_error: 0.0})
         return ArrayState(self._written(exact, key, loop.conductance), fabric, loop.pulses, loop.accepted)
 
     def _written(self, cell: Any, key: jax.Array, conductances: jax.Array) -> Any:
         return _one_by_one(lambda pair: cell.program(*pair), (_keys(key, len(conductances)), conductances))
 
-    def _loop(self, key: jax.Array, targets: jax.Array, fabric: Fabric | None) -> Written:
-        low, high, factor = self.cell.g_min, self.cell.g_max, None
-        if self.faults is not None:  # a stuck cell saturates where it is stuck: no pulse moves it
-            ends = (Moments(jnp.full_like(targets, g)) for g in (low, high))
-            low, high = (self.faults.apply(fabric, end, self.cell.g_min, self.cell.g_max).mean for end in ends)
-            factor = fabric.factor
-        return self.write_verify.write(key, targets, g_min=low, g_max=high, factor=factor)
+    def _ends(self, targets: jax.Array, fabric: Fabric | None) -> tuple[Any, Any, jax.Array | None]:
+        """Where each cell saturates, and its scale. A stuck cell's two ends are equal: no pulse moves it."""
+        if self.faults is None or fabric is None:
+            return self.cell.g_min, self.cell.g_max, None
+        low, high = (
+            self.faults.apply(fabric, Moments(jnp.full_like(targets, g)), self.cell.g_min, self.cell.g_max).mean
+            for g in (self.cell.g_min, self.cell.g_max)
+        )
+        return low, high, fabric.factor
 
     def read(self, state: ArrayState, time_s: Any, key: jax.Array | None = None) -> Moments:
         """The readout lines at ``time_s``: mean and variance over reads, or one sampled read if a key is given.
@@ -131,7 +136,7 @@ class Crossbar(Description):
         else:
             keys = _keys(key, len(jax.tree.leaves(state.cells)[0]))
             cells = _one_by_one(lambda pair: self.cell.read(pair[1], time_s, pair[0]), (keys, state.cells))
-        if self.faults is not None:
+        if self.faults is not None and state.fabric is not None:
             cells = self.faults.apply(state.fabric, cells, self.cell.g_min, self.cell.g_max)
         held = self.mapping.lines(cells, self.cell.g_min, self.cell.g_max)
         if self.time_limit_s is None:

@@ -22,11 +22,13 @@ import jax.numpy as jnp
 
 from analogsim.devices.crossbar.cell import non_negative
 from analogsim.devices.description import Description, field, static
+from analogsim.devices.literature import Source
+from analogsim.devices.papers import cited
 from analogsim.devices.protocol import Moments
 from analogsim.devices.random import normal, stream
 
-_FALCONE = "Falcone et al., arXiv 2502.04524 (2025); fit as in aihwkit"
-_LOMBARDO = "Lombardo et al., Device Research Conference 2024; fit as in aihwkit"
+_FALCONE = cited("falcone2025", "rasch2021", note="fit as in aihwkit")
+_LOMBARDO = cited("lombardo2024", "rasch2021", note="fit as in aihwkit")
 _UNIT = 1e-6  # S, the fits' unit of conductance
 
 
@@ -77,6 +79,9 @@ class CMOReRAM(Description):
 
     write_error = "programming_noise"
     time_limit_s = 315576000.0  # 10 years
+
+    def model_sources(self) -> tuple[Source, ...]:
+        return (cited("falcone2025", "lombardo2024"),)
 
     def program(self, key: jax.Array, target: jax.Array) -> CMOState:
         """Write to ``target`` (S, any shape)."""

@@ -25,6 +25,8 @@ import numpy as np
 
 from analogsim.devices.description import Description, field, static
 from analogsim.devices.errors import InputError
+from analogsim.devices.literature import Source
+from analogsim.devices.papers import cited
 from analogsim.devices.protocol import Moments
 from analogsim.devices.random import bits, normal, stream
 
@@ -80,6 +82,10 @@ class Faults(Description):
         total = float(np.max(sum(np.asarray(rate, np.float64) for rate in rates)))
         if total > 1 + 1e-6:  # shares given in float32 may add up to a little more than one
             raise InputError(f"Faults.stuck_on + stuck_off + stuck_at = {total:.6g}: must be at most 1")
+
+    def model_sources(self) -> tuple[Source, ...]:
+        """Where the ways to be stuck come from."""
+        return (cited("chen2015"),)
 
     def fabricate(self, key: jax.Array, shape: tuple[int, int, int]) -> Fabric:
         """Make one tile. Draws one integer a cell made, and one Gaussian a cell used if there is a ``device_spread``.

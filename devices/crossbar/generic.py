@@ -22,10 +22,12 @@ import jax.numpy as jnp
 from analogsim.devices.crossbar.cell import non_negative
 from analogsim.devices.description import Description, field, static
 from analogsim.devices.errors import InputError
+from analogsim.devices.literature import Source
+from analogsim.devices.papers import cited
 from analogsim.devices.protocol import Moments
 from analogsim.devices.random import normal, stream
 
-_NANDAKUMAR = "Nandakumar et al., ICECS 2019, doi 10.1109/ICECS46596.2019.8964852"
+_NANDAKUMAR = cited("nandakumar2019")
 
 
 class GenericState(NamedTuple):
@@ -77,6 +79,9 @@ class GenericCell(Description):
     def check(self) -> None:
         if self.error == "inverse" and isinstance(self.g_min, float) and self.g_min == 0:
             raise InputError("GenericCell.g_min = 0: must be greater than 0 if error = 'inverse' (unit: S)")
+
+    def model_sources(self) -> tuple[Source, ...]:
+        return (cited("xiao2022accuracy", note="programming laws"), cited("nandakumar2019", note="drift and 1/f laws"))
 
     def program(self, key: jax.Array, target: jax.Array) -> GenericState:
         """Write to ``target`` (S, any shape)."""

@@ -27,10 +27,12 @@ from analogsim.devices.crossbar.cell import non_negative
 from analogsim.devices.crossbar.fits import polynomial
 from analogsim.devices.description import Description, field
 from analogsim.devices.errors import InputError
+from analogsim.devices.literature import Source
+from analogsim.devices.papers import cited
 from analogsim.devices.protocol import Moments
 from analogsim.devices.random import normal, stream
 
-_HERMES = "Le Gallo et al., Nat. Electron. 6, 680 (2023), doi 10.1038/s41928-023-01010-1; fit as in aihwkit"
+_HERMES = cited("legallo2023", "rasch2021", note="fit as in aihwkit")
 _FLOOR = 1e-7  # smallest x whose logarithm is taken: a cell in full RESET
 
 
@@ -122,6 +124,13 @@ class HermesPCM(Description):
             read_noise_fit=_branches(0.1591, (0.0038, -0.0078), (0.0179, 0.04), 0.0088, 0.0768, -0.1352, 0.0664),
         )
         return cls(**(fit | changes))
+
+    @classmethod
+    def published(cls) -> tuple["HermesPCM", ...]:
+        return (cls(), cls.one_pair())
+
+    def model_sources(self) -> tuple[Source, ...]:
+        return (cited("legallo2023", "khaddam2022", "vasilopoulos2023"),)
 
     def check(self) -> None:
         if isinstance(self.g_max, float) and isinstance(self.fit_g_max, float) and self.g_max > self.fit_g_max:

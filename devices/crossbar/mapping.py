@@ -23,6 +23,7 @@ import jax.numpy as jnp
 
 from analogsim.devices.crossbar.slices import BitSlices, Copies, Planes
 from analogsim.devices.description import Description, field, static
+from analogsim.devices.papers import cited
 from analogsim.devices.protocol import Moments
 
 
@@ -84,7 +85,10 @@ class Differential(Description):
     """A pair of cells holds one weight (or one slice of it) as the difference of two conductances."""
 
     sides: int = static(
-        default=1, choices=(1, 2), doc="1: the idle cell of a pair stays at g_min; 2: both move about the middle"
+        default=1,
+        choices=(1, 2),
+        doc="1: the idle cell of a pair stays at g_min; 2: both move about the middle",
+        source=cited("xiao2022accuracy"),
     )
     subtraction: str = static(
         default="analog",

@@ -16,10 +16,12 @@ import jax
 import jax.numpy as jnp
 
 from analogsim.devices.description import Description, field
+from analogsim.devices.literature import Source
+from analogsim.devices.papers import cited
 from analogsim.devices.protocol import Moments
 from analogsim.devices.random import normal, stream
 
-_MILO = "Milo et al., IRPS 2021, Fig. 4; fit as in CrossSim"
+_MILO = cited("milo2021", "crosssim", note="Fig. 4, fit as in CrossSim")
 
 
 class MiloState(NamedTuple):
@@ -47,6 +49,9 @@ class MiloReRAM(Description):
     )  # fmt: skip
 
     time_limit_s = 1.0
+
+    def model_sources(self) -> tuple[Source, ...]:
+        return (cited("milo2021"),)
 
     def program(self, key: jax.Array, target: jax.Array) -> MiloState:
         """Write to ``target`` (S, any shape)."""

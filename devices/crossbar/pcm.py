@@ -19,11 +19,13 @@ import jax.numpy as jnp
 from analogsim.devices.crossbar.cell import non_negative
 from analogsim.devices.description import Description, field
 from analogsim.devices.errors import InputError
+from analogsim.devices.literature import Source
+from analogsim.devices.papers import cited
 from analogsim.devices.protocol import Moments
 from analogsim.devices.random import normal, stream
 
-_JOSHI = "Joshi et al., Nat. Commun. 11, 2473 (2020), doi 10.1038/s41467-020-16108-9"
-_NANDAKUMAR = "Nandakumar et al., ICECS 2019, doi 10.1109/ICECS46596.2019.8964852"
+_JOSHI = cited("joshi2020", "rasch2021", note="constants as in aihwkit")
+_NANDAKUMAR = cited("nandakumar2019", "rasch2021", note="constants as in aihwkit")
 _REFERENCE_G_MAX = 25e-6  # the conductance that the published polynomial is normalised to, S
 _FLOOR = 1e-7  # smallest x whose logarithm is taken: a cell in full RESET
 
@@ -87,6 +89,9 @@ class PCM(Description):
             low, high = getattr(self, name)
             if isinstance(low, float) and isinstance(high, float) and low > high:
                 raise InputError(f"PCM.{name} = {(low, high)}: must begin with its smaller end")
+
+    def model_sources(self) -> tuple[Source, ...]:
+        return (cited("nandakumar2019", "joshi2020"),)
 
     def program(self, key: jax.Array, target: jax.Array) -> PCMState:
         """Write to ``target`` (S, any shape)."""

@@ -18,10 +18,12 @@ import jax.numpy as jnp
 
 from analogsim.devices.crossbar.fits import polynomial
 from analogsim.devices.description import Description, field
+from analogsim.devices.literature import Source
+from analogsim.devices.papers import cited
 from analogsim.devices.protocol import Moments
 from analogsim.devices.random import normal, stream
 
-_WAN = "Wan et al., Nature 608, 504 (2022), doi 10.1038/s41586-022-04992-8"
+_WAN = cited("wan2022", "rasch2021", note="polynomials as in aihwkit")
 _REFERENCE_G_MAX = 40e-6  # S, what the published polynomial's x is normalised to
 _TIMES_S = (1.0, 86400.0, 172800.0)
 
@@ -58,6 +60,9 @@ class ReRAM(Description):
     )  # fmt: skip
 
     time_limit_s = _TIMES_S[-1]
+
+    def model_sources(self) -> tuple[Source, ...]:
+        return (cited("wan2022"),)
 
     def program(self, key: jax.Array, target: jax.Array) -> ReRAMState:
         """Write to ``target`` (S, any shape)."""

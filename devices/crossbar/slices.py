@@ -24,6 +24,8 @@ import jax.numpy as jnp
 
 from analogsim.devices.description import Description, field, static
 from analogsim.devices.errors import InputError
+from analogsim.devices.literature import Source
+from analogsim.devices.papers import cited
 
 
 class Planes(NamedTuple):
@@ -67,6 +69,10 @@ class BitSlices(Description):
                 f"BitSlices.widths = {widths!r}: must be a tuple of whole numbers from 1 to 16 that sum to at most 23 "
                 f"(unit: bits)"
             )
+
+    def model_sources(self) -> tuple[Source, ...]:
+        """Where slicing comes from."""
+        return (cited("shafiee2016"), cited("xiao2022accuracy"))
 
     @property
     def planes(self) -> int:
@@ -126,6 +132,10 @@ class Copies(Description):
             isinstance(v, (int, float, jax.Array)) and 0 < float(v) < float("inf") for v in numbers
         ):  # fmt: skip
             raise InputError(f"Copies.significance = {values!r}: must be a tuple of numbers greater than 0")
+
+    def model_sources(self) -> tuple[Source, ...]:
+        """Where significance factors come from."""
+        return (cited("mackin2022"),)
 
     @property
     def planes(self) -> int:

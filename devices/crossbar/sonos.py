@@ -25,10 +25,12 @@ import jax.numpy as jnp
 from analogsim.devices.crossbar.cell import non_negative
 from analogsim.devices.crossbar.fits import weights_between
 from analogsim.devices.description import Description, field
+from analogsim.devices.literature import Source
+from analogsim.devices.papers import cited
 from analogsim.devices.protocol import Moments
 from analogsim.devices.random import normal, stream
 
-_AGRAWAL = "Agrawal et al., IEDM 2022, 21.7.1; fit as in CrossSim"
+_AGRAWAL = cited("agrawal2022", "crosssim", note="fit as in CrossSim")
 _DAYS_S = tuple(86400.0 * day for day in range(6))
 
 
@@ -66,6 +68,9 @@ class SONOS(Description):
     )
 
     time_limit_s = _DAYS_S[-1]
+
+    def model_sources(self) -> tuple[Source, ...]:
+        return (cited("agrawal2022", "xiao2022sonos"),)
 
     def program(self, key: jax.Array, target: jax.Array) -> SONOSState:
         """Write to ``target`` (S, any shape)."""

@@ -26,6 +26,8 @@ from jax import lax
 from analogsim.devices.crossbar import line_solver
 from analogsim.devices.description import Description, field
 from analogsim.devices.errors import InputError
+from analogsim.devices.literature import Source
+from analogsim.devices.papers import cited
 
 
 class Wires(Description):
@@ -46,6 +48,9 @@ class Wires(Description):
     terminal_ohm: Any = field(
         default=None, unit="ohm", ge=0, optional=True, doc="from the last cell to the readout; None: one more segment"
     )
+
+    def model_sources(self) -> tuple[Source, ...]:
+        return (cited("chen2013"),)
 
 
 class Solution(NamedTuple):

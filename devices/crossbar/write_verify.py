@@ -25,13 +25,16 @@ from jax import lax
 
 from analogsim.devices.description import Description, field
 from analogsim.devices.errors import InputError
+from analogsim.devices.literature import Source
+from analogsim.devices.papers import cited
 from analogsim.devices.protocol import Action
 from analogsim.devices.random import normal, stream
 
-_WAN = "Wan et al., Nature 608, 504 (2022), doi 10.1038/s41586-022-04992-8; recalled, to be checked"
-_FITTED = (
-    "chosen for the mean of 8.52 pulses and the 99 % of cells accepted that Wan et al., Nature 608, 504 (2022) report "
-    "(recalled, to be checked), over targets uniform in 1-40 uS from 1 uS"
+_WAN = cited("wan2022", recalled=True)
+_FITTED = cited(
+    "wan2022",
+    note="chosen for its mean of 8.52 pulses and 99 % of cells accepted, over targets uniform in 1-40 uS from 1 uS",
+    recalled=True,
 )
 
 
@@ -88,6 +91,10 @@ class WriteVerify(Description):
     read_noise: Any = field(
         default=None, unit="S", ge=0, le=1, optional=True, doc="s_r, spread of the verifying read; None: exact"
     )
+
+    def model_sources(self) -> tuple[Source, ...]:
+        """Where the loop comes from."""
+        return (cited("alibart2012"),)
 
     def write(
         self, key: jax.Array, target: jax.Array, *, g_min: Any, g_max: Any, start: Any = None, factor: Any = None

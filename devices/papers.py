@@ -1,0 +1,327 @@
+"""Every paper that the project's numbers rest on, once, and ``cited`` to name it behind a field.
+
+    _JOSHI = cited("joshi2020", note="coefficients as in aihwkit")
+    g_max: Any = field(default=25e-6, unit="S", source=_JOSHI)
+
+Titles, authors and numbers were compared with public records; a paper whose details were not says ``details_recalled``.
+"""
+
+from analogsim.devices.errors import InputError, nearest
+from analogsim.devices.literature import Paper, Source
+
+
+def cited(*keys: str, note: str = "", recalled: bool = False) -> Source:
+    """A source by the keys of its papers.
+
+    Args:
+      *keys: of ``PAPERS``.
+      note: how the figure follows from them.
+      recalled: whether it was recalled and is still to be checked against the paper.
+
+    Example:
+      >>> str(cited("jouppi2021", note="fp32, 7 nm", recalled=True))
+      'Jouppi et al., ISCA 2021, doi 10.1109/ISCA52012.2021.00010; fp32, 7 nm (recalled)'
+    """
+    for key in keys:
+        if key not in PAPERS:
+            raise InputError(f"unknown paper {key!r}; {nearest(str(key), PAPERS)}")
+    return Source(tuple(PAPERS[key] for key in keys), note, recalled)
+
+
+_PAPERS = (
+    # Cells and arrays
+    Paper(
+        key="joshi2020",
+        authors=(
+            "Joshi, Vinay", "Le Gallo, Manuel", "Haefeli, Simon", "Boybat, Irem", "Nandakumar, S. R.",
+            "Piveteau, Christophe", "Dazzi, Martino", "Rajendran, Bipin", "Sebastian, Abu", "Eleftheriou, Evangelos",
+        ),
+        title="Accurate deep neural network inference using computational phase-change memory",
+        venue="Nat. Commun.", volume="11", pages="2473", year=2020, doi="10.1038/s41467-020-16108-9",
+    ),
+    Paper(
+        key="nandakumar2019",
+        authors=(
+            "Nandakumar, S. R.", "Boybat, Irem", "Joshi, Vinay", "Piveteau, Christophe", "Le Gallo, Manuel",
+            "Rajendran, Bipin", "Sebastian, Abu", "Eleftheriou, Evangelos",
+        ),
+        title="Phase-Change Memory Models for Deep Learning Training and Inference",
+        venue="ICECS", proceedings="IEEE International Conference on Electronics, Circuits and Systems (ICECS)",
+        year=2019, doi="10.1109/ICECS46596.2019.8964852",
+    ),
+    Paper(
+        key="legallo2018",
+        authors=(
+            "Le Gallo, Manuel", "Sebastian, Abu", "Cherubini, Giovanni", "Giefers, Heiner", "Eleftheriou, Evangelos",
+        ),
+        title="Compressed Sensing With Approximate Message Passing Using In-Memory Computing",
+        venue="IEEE Trans. Electron Devices", volume="65", pages="4304-4312", year=2018,
+        doi="10.1109/TED.2018.2865352",
+    ),
+    Paper(
+        key="legallo2023",
+        authors=(
+            "Le Gallo, Manuel", "Khaddam-Aljameh, Riduan", "Stanisavljević, Miloš", "Vasilopoulos, Athanasios",
+            "Kersting, Benedikt", "Dazzi, Martino", "Karunaratne, Geethan", "Brändli, Matthias", "Singh, Abhairaj",
+            "Müller, Silvia M.", "Büchel, Julian", "Timoneda, Xavier", "Joshi, Vinay", "Rasch, Malte J.", "Egger, Urs",
+            "Garofalo, Angelo", "Petropoulos, Anastasios", "Antonakopoulos, Theodore", "Brew, Kevin", "Choi, Samuel",
+            "Ok, Injo", "Philip, Timothy", "Chan, Victor", "Silvestre, Claire", "Ahsan, Ishtiaq", "Saulnier, Nicole",
+            "Narayanan, Vijay", "Francese, Pier Andrea", "Eleftheriou, Evangelos", "Sebastian, Abu",
+        ),
+        title="A 64-core mixed-signal in-memory compute chip based on phase-change memory for deep neural network "
+        "inference",
+        venue="Nat. Electron.", volume="6", pages="680-693", year=2023, doi="10.1038/s41928-023-01010-1",
+    ),
+    Paper(
+        key="khaddam2022",
+        authors=(
+            "Khaddam-Aljameh, Riduan", "Stanisavljević, Miloš", "Fornt, Jordi", "Karunaratne, Geethan",
+            "Brändli, Matthias", "Liu, Feng", "Singh, Abhairaj", "Müller, Silvia M.", "Egger, Urs",
+            "Petropoulos, Anastasios", "Antonakopoulos, Theodore", "Brew, Kevin W.",
+        ),
+        more_authors=True,
+        title="HERMES-Core: A 1.59-TOPS/mm2 PCM on 14-nm CMOS In-Memory Compute Core Using 300-ps/LSB Linearized "
+        "CCO-Based ADCs",
+        venue="IEEE J. Solid-State Circuits", volume="57", pages="1027-1038", year=2022,
+        doi="10.1109/JSSC.2022.3140414",
+    ),
+    Paper(
+        key="vasilopoulos2023",
+        authors=("Vasilopoulos, Athanasios",),
+        more_authors=True,
+        title="Exploiting the State Dependency of Conductance Variations in Memristive Devices for Accurate In-Memory "
+        "Computing",
+        venue="IEEE Trans. Electron Devices", year=2023, url="https://ieeexplore.ieee.org/document/10281389",
+        details_recalled=True,
+    ),
+    Paper(
+        key="wan2022",
+        authors=(
+            "Wan, Weier", "Kubendran, Rajkumar", "Schaefer, Clemens", "Eryilmaz, Sukru Burc", "Zhang, Wenqiang",
+            "Wu, Dabin", "Deiss, Stephen", "Raina, Priyanka", "Qian, He", "Gao, Bin", "Joshi, Siddharth",
+            "Wu, Huaqiang", "Wong, H.-S. Philip", "Cauwenberghs, Gert",
+        ),
+        title="A compute-in-memory chip based on resistive random-access memory",
+        venue="Nature", volume="608", pages="504-512", year=2022, doi="10.1038/s41586-022-04992-8",
+    ),
+    Paper(
+        key="falcone2025",
+        authors=(
+            "Falcone, Donato Francesco", "Clerico, Victoria", "Choi, Wooseok", "Stecconi, Tommaso", "Horst, Folkert",
+            "Bégon-Lours, Laura", "Galetta, Matteo", "La Porta, Antonio", "Garg, Nikhil", "Alibart, Fabien",
+            "Offrein, Bert Jan", "Bragaglia, Valeria",
+        ),
+        title="All-in-One Analog AI Hardware: On-Chip Training and Inference with Conductive-Metal-Oxide/HfOx ReRAM "
+        "Devices",
+        year=2025, arxiv="2502.04524",
+    ),
+    Paper(
+        key="lombardo2024",
+        authors=(
+            "Lombardo, D. G. F.", "Ram, M. S.", "Stecconi, Tommaso", "Choi, Wooseok", "La Porta, Antonio",
+            "Falcone, Donato Francesco", "Offrein, Bert Jan", "Bragaglia, Valeria",
+        ),
+        title="Read Noise Analysis in Analog Conductive-Metal-Oxide/HfOx ReRAM Devices",
+        venue="Device Research Conference", proceedings="Device Research Conference (DRC)", year=2024,
+        doi="10.1109/DRC61706.2024.10643760",
+    ),
+    Paper(
+        key="agrawal2022",
+        authors=(
+            "Agrawal, V.", "Xiao, T. P.", "Bennett, C. H.", "Feinberg, B.", "Shetty, S.", "Ramkumar, K.", "Medu, H.",
+            "Thekkekara, K.", "Chettuvetty, R.", "Leshner, S.", "Luzada, Z.", "Hinh, L.", "Phan, T.",
+            "Marinella, M. J.", "Agarwal, S.",
+        ),
+        title="Subthreshold operation of SONOS analog memory to enable accurate low-power neural network inference",
+        venue="IEDM", proceedings="IEEE International Electron Devices Meeting (IEDM)", pages="21.7.1-21.7.4",
+        year=2022, url="https://ieeexplore.ieee.org/document/10019564",
+    ),
+    Paper(
+        key="xiao2022sonos",
+        authors=(
+            "Xiao, T. Patrick", "Feinberg, Ben", "Bennett, Christopher H.", "Agrawal, Vineet", "Saxena, Prashant",
+            "Prabhakar, Venkatraman", "Ramkumar, Krishnaswamy", "Medu, Harsha", "Raghavan, Vijay",
+            "Chettuvetty, Ramesh", "Agarwal, Sapan", "Marinella, Matthew J.",
+        ),
+        title="An Accurate, Error-Tolerant, and Energy-Efficient Neural Network Inference Engine Based on SONOS Analog "
+        "Memory",
+        venue="IEEE Trans. Circuits Syst. I", volume="69", pages="1480-1493", year=2022,
+        doi="10.1109/TCSI.2021.3134313",
+    ),
+    Paper(
+        key="milo2021",
+        authors=(
+            "Milo, V.", "Anzalone, F.", "Zambelli, C.", "Pérez, E.", "Mahadevaiah, M. K.", "Ossorio, O. G.",
+            "Olivo, P.", "Wenger, C.", "Ielmini, D.",
+        ),
+        title="Optimized programming algorithms for multilevel RRAM in hardware neural networks",
+        venue="IRPS", proceedings="IEEE International Reliability Physics Symposium (IRPS)", pages="1-6", year=2021,
+        url="https://ieeexplore.ieee.org/document/9405119",
+    ),
+    Paper(
+        key="xiao2022accuracy",
+        authors=(
+            "Xiao, T. Patrick", "Feinberg, Ben", "Bennett, Christopher H.", "Prabhakar, Venkatraman",
+            "Saxena, Prashant", "Agrawal, Vineet", "Agarwal, Sapan", "Marinella, Matthew J.",
+        ),
+        title="On the Accuracy of Analog Neural Network Inference Accelerators",
+        venue="IEEE Circuits Syst. Mag.", volume="22", pages="26-48", year=2022, doi="10.1109/MCAS.2022.3214409",
+        arxiv="2109.01262",
+    ),
+    Paper(
+        key="chen2013",
+        authors=("Chen, An",),
+        title="A Comprehensive Crossbar Array Model With Solutions for Line Resistance and Nonlinear Device "
+        "Characteristics",
+        venue="IEEE Trans. Electron Devices", volume="60", pages="1318-1326", year=2013,
+        doi="10.1109/TED.2013.2246791",
+    ),
+    Paper(
+        key="chen2015",
+        authors=("Chen, Ching-Yi",),
+        more_authors=True,
+        title="RRAM Defect Modeling and Failure Analysis Based on March Test and a Novel Squeeze-Search Scheme",
+        venue="IEEE Trans. Comput.", volume="64", pages="180-190", year=2015, doi="10.1109/TC.2014.12",
+        details_recalled=True,
+    ),
+    Paper(
+        key="alibart2012",
+        authors=("Alibart, Fabien", "Gao, Ligang", "Hoskins, Brian D.", "Strukov, Dmitri B."),
+        title="High precision tuning of state for memristive devices by adaptable variation-tolerant algorithm",
+        venue="Nanotechnology", volume="23", pages="075201", year=2012, doi="10.1088/0957-4484/23/7/075201",
+    ),
+    Paper(
+        key="shafiee2016",
+        authors=(
+            "Shafiee, Ali", "Nag, Anirban", "Muralimanohar, Naveen", "Balasubramonian, Rajeev", "Strachan, John Paul",
+            "Hu, Miao", "Williams, R. Stanley", "Srikumar, Vivek",
+        ),
+        title="ISAAC: A Convolutional Neural Network Accelerator with In-Situ Analog Arithmetic in Crossbars",
+        venue="ISCA", proceedings="ACM/IEEE International Symposium on Computer Architecture (ISCA)", pages="14-26",
+        year=2016, doi="10.1109/ISCA.2016.12",
+    ),
+    Paper(
+        key="mackin2022",
+        authors=("Mackin, Charles",),
+        more_authors=True,
+        title="Optimised weight programming for analogue memory-based deep neural networks",
+        venue="Nat. Commun.", volume="13", pages="3765", year=2022, doi="10.1038/s41467-022-31405-1",
+        details_recalled=True,
+    ),
+    # Converters, training, toolkits
+    Paper(
+        key="rasch2023",
+        authors=(
+            "Rasch, Malte J.", "Mackin, Charles", "Le Gallo, Manuel", "Chen, An", "Fasoli, Andrea",
+            "Odermatt, Frederic", "Li, Ning", "Nandakumar, S. R.", "Narayanan, Pritish", "Tsai, Hsinyu",
+            "Burr, Geoffrey W.", "Sebastian, Abu", "Narayanan, Vijay",
+        ),
+        title="Hardware-aware training for large-scale and diverse deep learning inference workloads using in-memory "
+        "computing-based accelerators",
+        venue="Nat. Commun.", volume="14", pages="5282", year=2023, doi="10.1038/s41467-023-40770-4",
+    ),
+    Paper(
+        key="rasch2021",
+        authors=(
+            "Rasch, Malte J.", "Moreda, Diego", "Gokmen, Tayfun", "Le Gallo, Manuel", "Carta, Fabio",
+            "Goldberg, Cindy", "El Maghraoui, Kaoutar", "Sebastian, Abu", "Narayanan, Vijay",
+        ),
+        title="A Flexible and Fast PyTorch Toolkit for Simulating Training and Inference on Analog Crossbar Arrays",
+        venue="AICAS",
+        proceedings="IEEE International Conference on Artificial Intelligence Circuits and Systems (AICAS)",
+        pages="1-4", year=2021, doi="10.1109/AICAS51828.2021.9458494", arxiv="2104.02184",
+    ),
+    Paper(
+        key="crosssim",
+        authors=(
+            "Xiao, T. Patrick", "Bennett, Christopher H.", "Feinberg, Ben", "Marinella, Matthew J.", "Agarwal, Sapan",
+        ),
+        title="CrossSim: accuracy simulation of analog in-memory computing",
+        url="https://github.com/sandialabs/cross-sim",
+    ),
+    # Energy
+    Paper(
+        key="houshmand2023",
+        authors=("Houshmand, Pouya", "Sun, Jiacong", "Verhelst, Marian"),
+        title="Benchmarking and modeling of analog and digital SRAM in-memory computing architectures",
+        year=2023, arxiv="2305.18335",
+    ),
+    Paper(
+        key="horowitz2014",
+        authors=("Horowitz, Mark",),
+        title="1.1 Computing's energy problem (and what we can do about it)",
+        venue="ISSCC", proceedings="IEEE International Solid-State Circuits Conference (ISSCC)", pages="10-14",
+        year=2014, doi="10.1109/ISSCC.2014.6757323",
+    ),
+    Paper(
+        key="jouppi2021",
+        authors=(
+            "Jouppi, Norman P.", "Yoon, Doe Hyun", "Ashcraft, Matthew", "Gottscho, Mark", "Jablin, Thomas B.",
+            "Kurian, George", "Laudon, James", "Li, Sheng", "Ma, Peter", "Ma, Xiaoyu", "Norrie, Thomas",
+            "Patil, Nishant", "Prasad, Sushma", "Young, Cliff", "Zhou, Zongwei", "Patterson, David",
+        ),
+        title="Ten Lessons From Three Generations Shaped Google's TPUv4i: Industrial Product",
+        venue="ISCA", proceedings="ACM/IEEE International Symposium on Computer Architecture (ISCA)", pages="1-14",
+        year=2021, doi="10.1109/ISCA52012.2021.00010",
+    ),
+    Paper(
+        key="murmann2025",
+        authors=("Murmann, Boris",),
+        title="ADC Performance Survey 1997-2025",
+        url="https://github.com/bmurmann/ADC-survey",
+    ),
+    Paper(
+        key="dong2012",
+        authors=("Dong, Xiangyu", "Xu, Cong", "Xie, Yuan", "Jouppi, Norman P."),
+        title="NVSim: A Circuit-Level Performance, Energy, and Area Model for Emerging Nonvolatile Memory",
+        venue="IEEE Trans. Comput.-Aided Des. Integr. Circuits Syst.", volume="31", pages="994-1007", year=2012,
+        doi="10.1109/TCAD.2012.2185930",
+    ),
+    Paper(
+        key="choi2013",
+        authors=("Choi, Jee W.", "Bedard, Daniel", "Fowler, Robert J.", "Vuduc, Richard W."),
+        title="A Roofline Model of Energy",
+        venue="IPDPS", proceedings="IEEE International Symposium on Parallel and Distributed Processing (IPDPS)",
+        year=2013, doi="10.1109/IPDPS.2013.77",
+    ),
+    Paper(
+        key="oconnor2017",
+        authors=(
+            "O'Connor, Mike", "Chatterjee, Niladrish", "Lee, Donghyuk", "Wilson, John", "Agrawal, Aditya",
+            "Keckler, Stephen W.", "Dally, William J.",
+        ),
+        title="Fine-Grained DRAM: Energy-Efficient DRAM for Extreme Bandwidth Systems",
+        venue="MICRO", proceedings="IEEE/ACM International Symposium on Microarchitecture (MICRO)", pages="41-54",
+        year=2017, doi="10.1145/3123939.3124545",
+    ),
+    Paper(
+        key="chen2016",
+        authors=("Chen, Yu-Hsin", "Emer, Joel", "Sze, Vivienne"),
+        title="Eyeriss: A Spatial Architecture for Energy-Efficient Dataflow for Convolutional Neural Networks",
+        venue="ISCA", proceedings="ACM/IEEE International Symposium on Computer Architecture (ISCA)",
+        pages="367-379", year=2016, doi="10.1109/ISCA.2016.40",
+    ),
+    Paper(
+        key="chen2017",
+        authors=("Chen, Yu-Hsin", "Krishna, Tushar", "Emer, Joel S.", "Sze, Vivienne"),
+        title="Eyeriss: An Energy-Efficient Reconfigurable Accelerator for Deep Convolutional Neural Networks",
+        venue="IEEE J. Solid-State Circuits", volume="52", pages="127-138", year=2017,
+        doi="10.1109/JSSC.2016.2616357",
+    ),
+    Paper(
+        key="attwell2001",
+        authors=("Attwell, David", "Laughlin, Simon B."),
+        title="An Energy Budget for Signaling in the Grey Matter of the Brain",
+        venue="J. Cereb. Blood Flow Metab.", volume="21", pages="1133-1145", year=2001,
+        doi="10.1097/00004647-200110000-00001",
+    ),
+    Paper(
+        key="lennie2003",
+        authors=("Lennie, Peter",),
+        title="The Cost of Cortical Computation",
+        venue="Curr. Biol.", volume="13", pages="493-497", year=2003, doi="10.1016/S0960-9822(03)00135-0",
+    ),
+)  # fmt: skip
+
+#: Every paper that the project's numbers rest on, by key.
+PAPERS: dict[str, Paper] = {paper.key: paper for paper in _PAPERS}
