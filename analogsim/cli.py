@@ -71,6 +71,19 @@ def show(name: Annotated[str, typer.Argument(help="A preset, for example pcm.")]
     typer.echo(str(analogsim.preset(name)))
 
 
+@app.command(epilog="Example:  analogsim devices sonos --out /tmp/cells")
+def devices(
+    name: Annotated[str | None, typer.Argument(help="One device, for example pcm: its data sheet and figure.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print data sheets as JSON, for scripts.")] = False,
+    out: Annotated[Path, typer.Option(help="Folder for the figure of one device.")] = Path("out"),
+    csv: Annotated[Path | None, typer.Option(help="Table of the device 'measured'.")] = None,
+) -> None:
+    """List the memory cells, or show one: data sheet, fields, and a figure of its errors and retention."""
+    from analogsim import device_report
+
+    device_report.run(name, as_json, out, csv)
+
+
 def main() -> None:
     """Entry point of the ``analogsim`` command."""
     from analogsim.devices.errors import InputError
