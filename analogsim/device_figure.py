@@ -174,7 +174,9 @@ def draw_read_noise(data: ReadNoise | None, ax: "Axes") -> None:
         return
     g, unit_g = _scale(data.conductance)
     s, unit_s = _scale(data.sigma)
-    same = np.allclose(data.sigma[0], data.sigma[1], rtol=0.02) and np.allclose(*data.conductance, rtol=0.02)
+    same = np.allclose(data.sigma[0], data.sigma[1], rtol=0.02) and np.allclose(
+        data.conductance[0], data.conductance[1], rtol=0.02
+    )
     for i, time_s in enumerate(data.time_s[:1] if same else data.time_s):
         order = np.argsort(data.conductance[i])
         label = f"after {show_time(time_s)}" + (f" to {show_time(data.time_s[1])}" if same else "")

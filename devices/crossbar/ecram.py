@@ -86,7 +86,7 @@ class ECRAM(Description):
     @classmethod
     def metal_oxide(cls, **changes: Any) -> "ECRAM":
         """The fit to metal-oxide cells: 7 times finer, far noisier steps, optionally with fields changed."""
-        fit = dict(bounds=(-0.8286, 1.1714), step=2.8214e-4, slopes=(0.4152, 0.7342), step_noise=2.0)
+        fit: dict[str, Any] = dict(bounds=(-0.8286, 1.1714), step=2.8214e-4, slopes=(0.4152, 0.7342), step_noise=2.0)
         return cls(**(fit | changes))
 
     def check(self) -> None:
@@ -126,7 +126,9 @@ class ECRAM(Description):
         return Moments(state.conductance)
 
     def _pulse_noise(self) -> jax.Array:
-        return jnp.sqrt(self.blind_pulses * self.step_noise**2 + self.blind_pulses**2 * self.step_spread**2)
+        variance = jnp.asarray(self.blind_pulses * self.step_noise**2 + self.blind_pulses**2 * self.step_spread**2)
+        # The inner where keeps slopes finite where there is no noise.
+        return jnp.where(variance > 0, jnp.sqrt(jnp.where(variance > 0, variance, 1.0)), 0.0)
 
     def _or_end(self, target: jax.Array, error: jax.Array) -> jax.Array:
         """``error``, or the way to the erased end for targets that are met by it."""
