@@ -176,9 +176,9 @@ def test_what_a_row_spends(dac, expected):
 
 
 def test_bad_slices_are_refused():
-    with pytest.raises(InputError, match="BitSerialDAC.slice_bits = 8: must be at most bits - 1 = 7"):
+    with pytest.raises(InputError, match=r"BitSerialDAC.slice_bits = 8: must be at most bits - 1 = 7"):
         BitSerialDAC(bits=8, slice_bits=8)
-    with pytest.raises(InputError, match="BitSerialDAC.slice_bits = 0: must be a whole number and at least 1"):
+    with pytest.raises(InputError, match=r"BitSerialDAC.slice_bits = 0: must be a whole number and at least 1"):
         BitSerialDAC(slice_bits=0)
     with pytest.raises(InputError, match="accumulation = 'both'"):
         BitSerialDAC(accumulation="both")

@@ -109,9 +109,7 @@ def test_conductances_become_the_weights_again(key, name):
     assert lines.mean.shape == lines.variance.shape == (6, mapping.n_lines(3))
     x = jnp.linspace(-1, 1, 12).reshape(2, 6)
     y = mapping.combine(x @ lines.mean, jnp.sum(x, -1, keepdims=True), *WINDOW)
-    step = (
-        0.5 / 63 if "digits" in name else 1e-6
-    )  # half a level a weight: offset digits have 63 a side, signed ones 127
+    step = 0.5 / 63 if "digits" in name else 1e-6  # half a level of an offset digit; signed ones are finer
     np.testing.assert_allclose(y, x @ weights, atol=6 * step + 1e-5)
 
 
