@@ -1,7 +1,7 @@
 """What the models of ADC circuits share: their fields, the parts drawn once, and how a code becomes an output.
 
-Model of M. Spear et al., IEEE J. Explor. Solid-State Comput. Devices Circuits (2023), doi 10.1109/JXCDC.2023.3315134.
-A converter of b bits and reference V_ref (the range) answers with a code k = 0 .. 2^b - 1, which stands for
+Models of M. Spear et al., IEEE J. Explor. Solid-State Comput. Devices Circuits (2023), doi 10.1109/JXCDC.2023.3315134,
+with the equations as the authors' open simulator has them. A converter of b bits and reference V_ref (the range) answers with a code k = 0 .. 2^b - 1, which stands for
 
     y(k) = V_ref (2k + 1 - 2^b) / 2^b            mid-rise, LSB = 2 V_ref / 2^b
 
@@ -10,7 +10,7 @@ is drawn once a converter: a capacitor of n units is n + sqrt(n) N(0, mismatch^2
 N(0, (offset V_ref)^2). An amplifier of gain A makes its output smaller by 1 + 1/(A beta), beta its feedback factor.
 
 Slopes: with respect to the input they are straight-through. With respect to the circuit's own numbers they are those of
-the transfer curve without its steps: raising a code's threshold by d lowers the output by d.
+the transfer curve without its steps, to first order in what is wrong: raising a threshold by d lowers the output by d.
 """
 
 import functools

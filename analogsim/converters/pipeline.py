@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from analogsim.converters.circuit import Circuit, converters_of, of_lines
 from analogsim.devices.description import field, static
@@ -71,6 +72,7 @@ class PipelineADC(Circuit):
     def _search(self, v: jax.Array, reference: jax.Array, state: Stages) -> tuple[jax.Array, jax.Array]:
         state = jax.tree.map(lambda part: part.astype(v.dtype), state)
         code = jnp.zeros(v.shape, v.dtype)
+        gain: Any = 1.0
         for i in range(self.bits - 1):
             s = min(i, self._stages - 1)
             ratio, upper, lower = state.ratio[s], state.upper[s], state.lower[s]
@@ -79,9 +81,10 @@ class PipelineADC(Circuit):
             digit = high.astype(v.dtype) + middle.astype(v.dtype)
             v = self._damped((1 + ratio) * v + (1 - digit) * ratio * reference, state.inverse_feedback[s])
             code = code + digit * 2.0 ** (self.bits - 2 - i)
+            gain = gain * self._damped(1 + ratio, state.inverse_feedback[s])
         last = v >= state.last * reference
         # What is left over, referred to the input: redundancy has removed the other comparators' offsets.
-        return code + last.astype(v.dtype), (v - state.last * reference) * 0.5 ** (self.bits - 1)
+        return code + last.astype(v.dtype), (v - state.last * reference) / lax.stop_gradient(gain)
 
     @property
     def _stages(self) -> int:
