@@ -1,7 +1,8 @@
 """What the models of ADC circuits share: their fields, the parts drawn once, and how a code becomes an output.
 
 Models of M. Spear et al., IEEE J. Explor. Solid-State Comput. Devices Circuits (2023), doi 10.1109/JXCDC.2023.3315134,
-with the equations as the authors' open simulator has them. A converter of b bits and reference V_ref (the range) answers with a code k = 0 .. 2^b - 1, which stands for
+with the equations as the authors' open simulator has them. A converter of b bits and reference V_ref (the range)
+answers with a code k = 0 .. 2^b - 1, which stands for
 
     y(k) = V_ref (2k + 1 - 2^b) / 2^b            mid-rise, LSB = 2 V_ref / 2^b
 
