@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from analogsim import ADC, DAC, Hardware, InputError
+from analogsim.converters import BitSerialDAC, PulseWidthDAC
 from analogsim.devices import BitSlices, Crossbar, Differential, DigitalMemory, GenericCell, Offset
-from analogsim.inputs import BitSerialDAC, PulseWidthDAC
 from analogsim.operators import MatrixProduct
 from analogsim.signal_path import multiply
 from analogsim.tiles import program

@@ -44,7 +44,7 @@ def case():
 
     moments = store.read(state, DAY_S)
     reading = Reading(
-        Hardware(store=store), state, moments.mean[None, None], moments.variance[None, None], None,
+        Hardware(store=store), state, moments.mean[None, None], moments.variance[None, None], None, None,
         jnp.ones((1, 1, 1, COLUMNS)), DAY_S, ROWS, COLUMNS,
     )  # fmt: skip
     every_cell = jax.jit(functools.partial(jax.lax.map, sample, batch_size=1000))(keys)
