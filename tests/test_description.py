@@ -113,7 +113,7 @@ def test_what_is_out_of_range_is_refused_with_field_value_range_and_unit(bad, me
         (lambda: Hardware(dac=8), r"Hardware.dac = 8: must be of kind DAC, or None"),
         (
             lambda: Hardware(adc=DAC()),
-            r"Hardware.adc = DAC\(\): must be a description that has fabricate, convert, .*, or None",
+            r"Hardware.adc = DAC\(\): must be a description that has fabricate, .*, or None",
         ),
         (lambda: Hardware(adc=ADC), r"Hardware.adc = .*: must be a description that has fabricate"),
         (lambda: Hardware(name=3), r"Hardware.name = 3: must be a text"),

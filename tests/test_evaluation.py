@@ -161,7 +161,10 @@ def test_the_dataset_says_what_it_holds(data):
         (dict(batch_size=-1), "batch_size = -1: must be a whole number and at least 1"),
         (dict(chips_at_once=0), "chips_at_once = 0: must be a whole number and at least 1"),
         (dict(chips_at_once=-2), "chips_at_once = -2: must be a whole number and at least 1"),
-        (dict(compensation="globl"), "compensation = 'globl': must be one of none, global; did you mean 'global'?"),
+        (
+            dict(compensation="globl"),
+            "compensation = 'globl': must be one of none, global, column; did you mean 'global'?",
+        ),
         (dict(compensation=()), r"compensation = \(\)"),
         (dict(compensation=("none", 3)), "compensation = 3: must be one of none, global"),
     ],
