@@ -39,7 +39,7 @@ from analogsim.prices import Prices
 _FOUR_PHASE_OVERHEAD_J = 195e-12  # see the module's docstring
 
 _ANALOG_EXCLUDES = (
-    "memory outside of the chip, calibrating reads for drift, and writing the weights, which is reported apart; clock, "
+    "memory outside of the chip; writing the weights and readouts for drift compensation, both reported apart; clock, "
     "control, network and leakage only as the rest of one measured chip, at no cost at the low end"
 )
 _DIGITAL_EXCLUDES = (
@@ -57,12 +57,14 @@ class Arrays:
       cells: physical cells in use.
       used_share: weights held, as a share of the places on those tiles.
       write_energy_j: writing every cell once; None where ``Prices.cell_write_j`` is not known.
+      calibration_energy_j: one readout for drift compensation, every row read alone once; 0 where none compensates.
     """
 
     tiles: int
     cells: int
     used_share: float
     write_energy_j: float | None
+    calibration_energy_j: float
 
 
 def bills(work: Workload, batches: Sequence[int]) -> tuple[list[Bill], Arrays | None]:
@@ -153,7 +155,23 @@ def arrays(done: Iterable[tuple[LayerWork, TileWork]]) -> Arrays | None:
         cells=sum(work.cells for _, work in held),
         used_share=sum(layer.new_weights for layer, _ in held) / places,
         write_energy_j=sum(w.cells * float(e) for (_, w), e in zip(held, each_write_j, strict=True)) if known else None,
+        calibration_energy_j=sum(calibration_j(layer, work) for layer, work in held),
     )
+
+
+def calibration_j(layer: LayerWork, work: TileWork) -> float:
+    """Joules of the readout that drift compensation compares with the one after programming, without averaging.
+
+    Every row of every tile is driven alone at full voltage once, and all lines of its tile are converted.
+    """
+    hardware, prices = layer.use.hardware, layer.use.hardware.prices
+    if hardware.drift_compensation == "none":
+        return 0.0
+    cells_j = sum(quantity * PRICED[name].price_j(prices) for name, quantity in work.all_rows.items())
+    lines_j = work.cells * prices.line_capacitance_f * prices.read_voltage_v**2
+    drives_j = 0.0 if hardware.dac is None else work.rows * prices.dac_energy_j(hardware.dac.bits)
+    conversion_j = 0.0 if hardware.adc is None else adc.band_j(prices, hardware.adc.bits)[1] + prices.overhead_j
+    return float(cells_j + lines_j + drives_j + work.row_lines * conversion_j)
 
 
 def total_j(some: Iterable[Line]) -> Any:

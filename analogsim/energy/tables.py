@@ -110,9 +110,11 @@ def _arrays(comparison: "Comparison") -> str:
     if arrays is None:
         return ""
     write = "not known (Prices.cell_write_j)" if arrays.write_energy_j is None else show(arrays.write_energy_j, "J")
+    readout = arrays.calibration_energy_j
+    calibrated = f"; one readout for drift compensation: {show(readout, 'J')}" if readout else ""
     return (
         f"{arrays.tiles} tiles, {100 * arrays.used_share:.2g} % of their places used, {_many(arrays.cells)} cells. "
-        f"Writing every cell once, not in the sum: {write}."
+        f"Not in the sum: writing every cell once: {write}{calibrated}."
     )
 
 

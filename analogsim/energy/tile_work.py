@@ -69,6 +69,9 @@ class TileWork:
       cells: physical cells.
       lines: readout lines, each converted.
       tiles: how many tiles.
+      all_rows: amount of every action if each row is driven at full voltage once, one after the other.
+      rows: rows of all tiles.
+      row_lines: rows times lines of their tile, summed over tiles: conversions if every row is read alone.
     """
 
     quantities: dict[str, Any]
@@ -76,6 +79,9 @@ class TileWork:
     cells: int
     lines: int
     tiles: int
+    all_rows: dict[str, Any]
+    rows: int
+    row_lines: int
 
     @property
     def is_analog(self) -> bool:
@@ -90,16 +96,20 @@ def tile_work(use: LayerUse) -> TileWork:
     weights = np.asarray(use.weights, jnp.promote_types(use.weights.dtype, jnp.float32))
     normalised = np.asarray(_normalise(weights, use.hardware)[0])[:, 0]
     quantities: dict[str, Any] = {}
-    driven, cells, lines = 0.0, 0, 0
+    all_rows: dict[str, Any] = {}
+    driven, cells, lines, rows, row_lines = 0.0, 0, 0, 0, 0
     for (top, bottom), held, share in zip(_spans(n_in, r), normalised, read_shares(use), strict=True):
         for left, right in _spans(n_out, c):
             part = jnp.asarray(held[: bottom - top, left:right])
             for action in store.cost(part, share):
                 _check_priced(action, store)
                 quantities[action.name] = quantities.get(action.name, 0.0) + action.quantity
-            here = store.cells(*part.shape)
-            driven, cells, lines = driven + here * share, cells + here, lines + store.n_lines(right - left)
-    return TileWork(quantities, driven, cells, lines, r * c)
+            for action in store.cost(part, 1.0):
+                all_rows[action.name] = all_rows.get(action.name, 0.0) + action.quantity
+            here, read_by = store.cells(*part.shape), store.n_lines(right - left)
+            driven, cells, lines = driven + here * share, cells + here, lines + read_by
+            rows, row_lines = rows + part.shape[0], row_lines + part.shape[0] * read_by
+    return TileWork(quantities, driven, cells, lines, r * c, all_rows, rows, row_lines)
 
 
 def read_shares(use: LayerUse) -> list[float]:

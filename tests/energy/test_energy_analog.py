@@ -8,12 +8,12 @@ from flax import linen as nn
 from flax import nnx
 
 from analogsim import nnx as analog_nnx
-from analogsim.converters import ADC, DAC
-from analogsim.devices import PCM, Crossbar, DigitalMemory
+from analogsim.converters import ADC, DAC, BitSerialDAC
+from analogsim.devices import PCM, BitSlices, Crossbar, DigitalMemory, Offset
 from analogsim.devices.crossbar.mapping import Differential
 from analogsim.devices.errors import InputError
 from analogsim.devices.protocol import Action
-from analogsim.energy import analog, compare, workload
+from analogsim.energy import adc, analog, compare, workload
 from analogsim.energy.tile_work import read_shares, tile_work
 from analogsim.hardware import Hardware
 from analogsim.linen import AnalogConv, AnalogDense
@@ -300,3 +300,42 @@ def test_values_that_are_no_numbers_are_refused():
         dense([[np.nan, 1.0]], [[1.0]], preset("pcm"))
     with pytest.raises(InputError, match=r"ADC .*has 2 values"):
         dense([[1.0]], [[1.0]], preset("pcm", **{"adc.bits": jnp.array([6, 8])}))
+
+
+def test_a_readout_for_drift_compensation_by_hand():
+    # 3 x 2 on tiles of 2 rows: tiles of 2 and 1 rows. Weights all 1: every pair holds 25 + 0 uS. Each row once at 0.2 V
+    # for 250 ns; 6 pairs are 150 uS. Every row converts both lines of its tile: 3 x 2 conversions, 3 DAC drives.
+    hardware = preset("pcm", rows=2, columns=512)
+    p = hardware.prices
+    arrays = dense(np.ones((3, 2)), np.full((1, 3), 0.1), hardware).arrays
+    cells_j = 150e-6 * 0.2**2 * 250e-9
+    lines_j = 12 * p.line_capacitance_f * 0.2**2
+    conversion_j = adc.band_j(p, 8)[1] + p.overhead_j
+    expected = cells_j + lines_j + 3 * p.dac_energy_j(8) + 6 * conversion_j
+    assert arrays.calibration_energy_j == pytest.approx(expected, rel=1e-5)
+    quiet = dense(np.ones((3, 2)), np.ones((1, 3)), hardware.replace(drift_compensation="none"))
+    assert quiet.arrays.calibration_energy_j == 0.0
+    assert "one readout for drift compensation" not in str(quiet)
+
+
+@pytest.mark.parametrize(
+    ("mapping", "accumulation", "conversions", "cells"),
+    [
+        (Differential(), "analog", 2, 12),
+        (Differential(), "digital", 2 * 7, 12),
+        (Differential(subtraction="digital"), "digital", 4 * 7, 12),
+        (Differential(slices=BitSlices(widths=(4, 3))), "digital", 4 * 7, 24),
+        (Offset(), "analog", 2, 6),
+        (Offset(subtraction="unit column"), "digital", 3 * 7, 9),
+    ],
+)
+def test_every_line_and_step_is_converted(mapping, accumulation, conversions, cells):
+    # 3 x 2 weights on one tile; 8 bits are 7 slices of one bit. Energy of the rows: the bits that are one.
+    hardware = preset("pcm", **{"store.mapping": mapping, "dac": BitSerialDAC(bits=8, accumulation=accumulation)})
+    bill = dense(np.ones((3, 2)), np.array([[1.0, 85 / 127, 0.0]]), hardware)  # 127, 85 = 1010101, 0: 7 + 4 + 0 ones
+    assert line(bill, "ADC").count == conversions
+    assert line(bill, "DAC").count == 3 * 7
+    assert bill.arrays.cells == cells
+    targets = mapping.conductances(jnp.ones((3, 2)), 0.0, 25e-6)
+    assert line(bill, "cells").count == pytest.approx(float(targets.sum()) * 11 / 3, rel=1e-5)
+    assert bill.hardware.latency_s == pytest.approx(7 * 250e-9)
