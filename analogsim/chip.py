@@ -153,7 +153,8 @@ def check_time(time: Any, cells: Any) -> Any:
         )
     if not isinstance(time_s, jax.core.Tracer) and float(time_s) > _LATEST_S:
         raise InputError(
-            f"time = {float(time_s):g}: must be at most {_LATEST_S:g}, {show_time(_LATEST_S)} (unit: s after programming)"
+            f"time = {float(time_s):g}: must be at most {_LATEST_S:g}, that is {show_time(_LATEST_S)} "
+            f"(unit: s after programming)"
         )
     for path, programmed in programmed_leaves(cells):
         limit = programmed.hardware.store.time_limit_s

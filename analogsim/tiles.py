@@ -78,8 +78,8 @@ class Reading:
         """Refuse the readings of several chips at once, where one is to be multiplied with."""
         if self.mean.ndim > 4:
             raise InputError(
-                f"layer {path}: these readings are a stack of {self.mean.shape[0]}, a layer computes on one; map over a "
-                f"stack of chips with jax.vmap(run_one_chip, in_axes=(chips.axes,))(chips)"
+                f"layer {path}: these readings are a stack of {self.mean.shape[0]}, a layer computes on one; map over "
+                f"a stack of chips with jax.vmap(run_one_chip, in_axes=(chips.axes,))(chips)"
             )
 
     def trained_by(self, weights: jax.Array) -> "Reading":

@@ -323,8 +323,8 @@ def check_one_value(item: Any) -> None:
             shapes = [np.shape(v) for v in (value if isinstance(value, tuple) else (value,)) if hasattr(v, "shape")]
             if any(shapes):
                 raise InputError(
-                    f"{type(item).__name__}.{f.name}: an array of shape {next(filter(None, shapes))}: a layer takes one "
-                    f"value; sweep the others with jax.vmap over the hardware"
+                    f"{type(item).__name__}.{f.name}: an array of shape {next(filter(None, shapes))}: a layer takes "
+                    f"one value; sweep the others with jax.vmap over the hardware"
                 )
 
 
