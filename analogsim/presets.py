@@ -114,7 +114,7 @@ def preset(name: str, /, **changes: Any) -> Hardware:
       256
     """
     if not isinstance(name, str):
-        raise InputError(f"name = {brief(name)}: must be the name of one preset; known: {', '.join(_PRESETS)}")
+        raise InputError(f"unknown preset {brief(name)}: must be the name of one; known: {', '.join(_PRESETS)}")
     if name not in _PRESETS:
         hint = nearest(name, _PRESETS)
         known = "" if hint.startswith("known") else f" (known: {', '.join(_PRESETS)})"

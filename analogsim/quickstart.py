@@ -210,10 +210,10 @@ def verdict(results: Any, fast: bool) -> str:
         figures.append((network, with_, points(with_ - digital), digital, points(without - digital)))
     (first, with_, gap, digital, bare), second = figures[0], figures[1]
     return (
-        f"A year after programming, the {first} network on drift-compensated chips is right on {with_:.2f} % of the test "
-        f"digits, {gap} its exact {digital:.2f} %; without compensation it is {bare}. The {second[0]} network is right "
-        f"on {second[1]:.2f} %, {second[2]} its exact {second[3]:.2f} %; without compensation, {second[4]}. All are "
-        f"means over {n} chips."
+        f"A year after programming, the {first} network on drift-compensated chips is right on {with_:.2f} % of the "
+        f"test digits, {gap} its exact {digital:.2f} %; without compensation it is {bare}. The {second[0]} network is "
+        f"right on {second[1]:.2f} %, {second[2]} its exact {second[3]:.2f} %; without compensation, {second[4]}. All "
+        f"are means over {n} chips."
     )
 
 
