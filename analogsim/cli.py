@@ -86,6 +86,19 @@ def cite(
     typer.echo(json.dumps(found.to_dict(), indent=2) if as_json else found.bibtex if bibtex else found.text)
 
 
+@app.command(epilog="Example:  analogsim devices sonos --out /tmp/cells")
+def devices(
+    name: Annotated[str | None, typer.Argument(help="One device, for example pcm: its data sheet and figure.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print data sheets as JSON, for scripts.")] = False,
+    out: Annotated[Path, typer.Option(help="Folder for the figure of one device.")] = Path("out"),
+    csv: Annotated[Path | None, typer.Option(help="Table of the device 'measured'.")] = None,
+) -> None:
+    """List the memory cells, or show one: data sheet, fields, and a figure of its errors and retention."""
+    from analogsim import device_report
+
+    device_report.run(name, as_json, out, csv)
+
+
 def main() -> None:
     """Entry point of the ``analogsim`` command."""
     from analogsim.devices.errors import InputError

@@ -5,7 +5,7 @@ Hardware is what a user passes to a layer. It is a pytree: every physical number
 
 from typing import Any
 
-from analogsim.converters import ADC, DAC
+from analogsim.converters import DAC
 from analogsim.devices.description import Description, describe, field, static
 from analogsim.devices.digital import DigitalMemory
 from analogsim.devices.errors import InputError
@@ -32,7 +32,12 @@ class Hardware(Description):
     rows: int = static(default=512, ge=1, le=65536, integer=True, doc="inputs of one tile")
     columns: int = static(default=512, ge=1, le=65536, integer=True, doc="outputs of one tile")
     dac: DAC | None = field(default=None, optional=True, kind=DAC, doc="input converter; None drives exact values")
-    adc: ADC | None = field(default=None, optional=True, kind=ADC, doc="output converter; None reads exactly")
+    adc: Any = field(
+        default=None,
+        optional=True,
+        methods=("fabricate", "convert", "bits", "range", "noise"),
+        doc="output converter; None reads exactly",
+    )
     scaling: str = static(
         default="column",
         choices=("column", "tile"),

@@ -84,7 +84,10 @@ def forward(
         reading = _fresh(hardware, weights, key, path)
     else:
         _check_chip(reading, hardware, weights, path)
-        # The cells are the chip's, the converters the layer's: one chip may be read with other converters.
+        # The cells are the chip's, the converters the layer's: one chip may be read with other converters, unless its
+        # own were fabricated with errors, which belong to the description that they were drawn from.
+        if reading.converters is not None:
+            hardware = hardware.replace(adc=reading.hardware.adc)
         reading = dataclasses.replace(reading, hardware=hardware)
         if key is None and is_random(reading):
             raise InputError(

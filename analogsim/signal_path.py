@@ -103,7 +103,9 @@ def multiply(
     by_cell = hardware.sampling == "cells" and reading.variance is not None
     r = reading.mean.shape[0]
     parts = operator.parts(code, r, unfold=by_cell or adds_noise(reading))
-    held = _Tiles(reading.mean, reading.variance, reading.gain, reading.scale, reading.state, jnp.arange(r))
+    held = _Tiles(
+        reading.mean, reading.variance, reading.converters, reading.gain, reading.scale, reading.state, jnp.arange(r)
+    )
     noise = None if key is None else stream(key, "output noise")
     path = _Path(hardware, operator, precision, ranges.output, reading.time_s, noise)
     y = _sum_over_tiles(path.outputs, (parts, held), r)
@@ -116,6 +118,7 @@ class _Tiles(NamedTuple):
 
     mean: jax.Array
     variance: jax.Array | None
+    converters: Any
     gain: jax.Array | None
     scale: jax.Array
     state: Any
@@ -169,9 +172,12 @@ class _Path(NamedTuple):
                 total = self.noise_variance(part, squares, y, held)
             if total is not None:
                 y = y + jnp.sqrt(jnp.maximum(total, _TINY)) * normal(key, y.shape, y.dtype)
-        if hardware.adc is not None:
-            y = quantise(y, hardware.adc.bits, hardware.adc.range if self.output_range is None else self.output_range)
-        return y
+        if hardware.adc is None:
+            return y
+        bound = hardware.adc.range if self.output_range is None else self.output_range
+        if held.converters is None:
+            return hardware.adc.convert(y, bound, None)
+        return jax.vmap(hardware.adc.convert, in_axes=(-2, None, 0), out_axes=-2)(y, bound, held.converters)
 
     def noise_variance(self, part: jax.Array, squares: jax.Array, y: jax.Array, held: _Tiles) -> Any:
         """Variance of the lines: of reading, sum_i x_i^2 Var(w_ij), of detection and of the converter; None without."""

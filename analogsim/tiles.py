@@ -58,6 +58,7 @@ class Reading:
       hardware: what it is held by; its converters carry the product.
       state: the stores' programmed states, for the noise of detection.
       mean, variance: the readout lines' normalised weights and their read-to-read variance, ``[R, C, rows, n_lines]``.
+      converters: the fabricated state of every tile's ADCs; None where all are alike.
       gain: digital factor of every line's conversions, ``[R, C, 1, n_lines or 1]``: drift compensation; None for none.
       scale: digital output scale, ``[R, C, 1, columns or 1]``.
       time_s: seconds after programming.
@@ -68,6 +69,7 @@ class Reading:
     state: Any
     mean: jax.Array
     variance: jax.Array | None
+    converters: Any
     gain: jax.Array | None
     scale: jax.Array
     time_s: Any
@@ -99,6 +101,7 @@ class Programmed:
     Attributes:
       hardware: what it was programmed on.
       state: the stores' states, one a tile (leading axes ``[R, C]``).
+      converters: the state of every tile's ADCs, likewise; None where all are alike.
       scale: digital scale, ``[R, C, 1, columns or 1]``.
       reference: mean absolute readout of every line right after programming, ``[R, C, 1, n_lines]``, for drift
         compensation.
@@ -107,6 +110,7 @@ class Programmed:
 
     hardware: Hardware
     state: Any
+    converters: Any
     scale: jax.Array
     reference: jax.Array
     n_in: int = dataclasses.field(metadata=dict(static=True))
@@ -136,7 +140,9 @@ class Programmed:
             gain = jnp.where(now > 0, before / jnp.where(now > 0, now, 1.0), 1.0)
         variance = moments.variance if read_noise else None
         mean, variance, gain = _compute_once((moments.mean, variance, gain))
-        return Reading(self.hardware, self.state, mean, variance, gain, self.scale, time_s, self.n_in, self.n_out)
+        return Reading(
+            self.hardware, self.state, mean, variance, self.converters, gain, self.scale, time_s, self.n_in, self.n_out
+        )
 
 
 @jax.jit
@@ -164,7 +170,19 @@ def program(
             state = _over_tiles(store.program)(keys, tiled, old)
     state = _compute_once(state)
     fresh = _over_tiles(lambda s: store.read(s, 0.0))(state)
-    return Programmed(hardware, state, scale, _readout(fresh.mean), *weights.shape)
+    converters = _converters(hardware, key, fresh.mean.shape) if onto is None else onto.converters
+    return Programmed(hardware, state, converters, scale, _readout(fresh.mean), *weights.shape)
+
+
+def _converters(hardware: Hardware, key: jax.Array | None, shape: tuple[int, ...]) -> Any:
+    """The fabricated ADCs of tiles ``[R, C, rows, n_lines]``; None where there are none or all are alike."""
+    r, c, _, lines = shape
+    if hardware.adc is None:
+        return None
+    if key is None:  # refused by converters that differ
+        return hardware.adc.fabricate(None, lines)
+    keys = jax.random.split(stream(key, "converters"), (r, c))
+    return _over_tiles(lambda k: hardware.adc.fabricate(k, lines))(keys)
 
 
 def _compute_once(values: Any) -> Any:

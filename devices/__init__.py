@@ -1,7 +1,8 @@
 """``analogsim.devices``: what holds a weight. Physics only; knows nothing of Flax, layers or training.
 
 protocol     what every weight store promises: program, read, noise, cost
-crossbar     resistive cells (PCM, ReRAM, SONOS, generic, measured), the differential mapping, the array
+crossbar     memory cells (PCM, ReRAM, SONOS, flash, ECRAM, FeFET, generic, measured), their data sheets, the
+             differential mapping, the array
 digital      digital memory, exact or rounded
 description  frozen, validated descriptions that are JAX pytrees
 literature   Paper and Source: what stands behind a number; papers: those of the project
@@ -9,21 +10,27 @@ units        "25 uS" and "1 day" at the border, SI inside
 random       named noise streams
 """
 
+from analogsim.devices.crossbar import CELLS as CELLS
+from analogsim.devices.crossbar import ECRAM as ECRAM
 from analogsim.devices.crossbar import PCM as PCM
 from analogsim.devices.crossbar import SONOS as SONOS
 from analogsim.devices.crossbar import BitSlices as BitSlices
 from analogsim.devices.crossbar import CMOReRAM as CMOReRAM
 from analogsim.devices.crossbar import Copies as Copies
 from analogsim.devices.crossbar import Crossbar as Crossbar
+from analogsim.devices.crossbar import DataSheet as DataSheet
 from analogsim.devices.crossbar import Differential as Differential
 from analogsim.devices.crossbar import Faults as Faults
+from analogsim.devices.crossbar import FeFET as FeFET
 from analogsim.devices.crossbar import GenericCell as GenericCell
 from analogsim.devices.crossbar import HermesPCM as HermesPCM
 from analogsim.devices.crossbar import MeasuredCell as MeasuredCell
 from analogsim.devices.crossbar import MiloReRAM as MiloReRAM
+from analogsim.devices.crossbar import NORFlash as NORFlash
 from analogsim.devices.crossbar import Offset as Offset
 from analogsim.devices.crossbar import ReRAM as ReRAM
 from analogsim.devices.crossbar import WriteVerify as WriteVerify
+from analogsim.devices.crossbar.datasheet import datasheet as datasheet
 from analogsim.devices.description import Description as Description
 from analogsim.devices.description import describe as describe
 from analogsim.devices.description import field as field

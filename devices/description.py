@@ -210,7 +210,9 @@ def check_value(value: Any, where: str, rule: Any) -> Any:
         return value
     if rule.get("methods"):
         if not all(hasattr(value, m) for m in rule["methods"]) or isinstance(value, type):
-            raise InputError(f"{where} = {value!r}: must be a description that has {', '.join(rule['methods'])}")
+            raise InputError(
+                f"{where} = {value!r}: must be a description that has {', '.join(rule['methods'])}{_or_none(rule)}"
+            )
         return value
     if rule.get("text"):
         if not isinstance(value, str):

@@ -70,6 +70,19 @@ UNSOURCED = {
     "GenericCell.drift_mean": "ideal by default",
     "GenericCell.drift_spread": "ideal by default",
     "GenericCell.read_noise": "ideal by default",
+    "ECRAM.blind_pulses": "a choice of the writing procedure",
+    "BitSerialDAC.bits": "a design",
+    "SARADC.sharing": "a design",
+    "PipelineADC.sharing": "a design",
+    "CyclicADC.sharing": "a design",
+    "BitSerialDAC.slice_bits": "a design",
+    "BitSlices.widths": "a design",
+    "Copies.significance": "a design",
+    "Faults.stuck_on": "none by default",
+    "Faults.stuck_off": "none by default",
+    "Faults.stuck_at": "none by default",
+    "Faults.stuck_at_conductance": "an open contact: what its name says",
+    "Faults.spare_columns": "none by default",
 }
 MULTIPLIERS = {"programming_noise", "relaxation", "drift", "read_noise"}  # of what is published: 1 leaves it so
 

@@ -185,5 +185,7 @@ def test_a_matrix_of_zeros_is_no_division_by_zero():
 
 def test_every_tile_is_its_own_draw(key):
     array = program(PCM_ON_TILES, jnp.full((24, 6), 0.5), key)
-    cells = np.asarray(array.state.conductance)[:, :, 0].reshape(6, -1)  # the cells that carry the weight, by tile
+    cells = np.asarray(array.state.cells.conductance)[:, :, 0].reshape(
+        6, -1
+    )  # the cells that carry the weight, by tile
     assert np.unique(cells).size == cells.size

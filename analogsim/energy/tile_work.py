@@ -2,8 +2,8 @@
 
 The store is asked tile by tile of the true grid, with the weights it would be given (normalised, no padding) and what
 the rows of that tile spend on the sample as a share of full reads: the mean squared voltage <x^2>, or what the input
-converter makes of it (``analogsim.inputs``), with x / input range, clipped to 1, and the range that was calibrated or
-else each example's largest value. Within a tile inputs and weights are taken as independent.
+converter makes of it (``analogsim.converters.dac``), with x / input range, clipped to 1, and the range that was
+calibrated or else each example's largest value. Within a tile inputs and weights are taken as independent.
 """
 
 import dataclasses
@@ -16,9 +16,9 @@ import numpy as np
 from jax import lax
 
 from analogsim import tiles
+from analogsim.converters.dac import energy
 from analogsim.devices.errors import InputError, nearest
 from analogsim.devices.protocol import Action
-from analogsim.inputs import energy
 from analogsim.layer import LayerUse
 from analogsim.operators import partial_sums
 from analogsim.prices import Prices

@@ -3,7 +3,12 @@
 from analogsim.devices.crossbar.array import Crossbar as Crossbar
 from analogsim.devices.crossbar.cell import Cell as Cell
 from analogsim.devices.crossbar.cmo_hfox import CMOReRAM as CMOReRAM
+from analogsim.devices.crossbar.datasheet import CELLS as CELLS
+from analogsim.devices.crossbar.datasheet import DataSheet as DataSheet
+from analogsim.devices.crossbar.ecram import ECRAM as ECRAM
 from analogsim.devices.crossbar.faults import Faults as Faults
+from analogsim.devices.crossbar.fefet import FeFET as FeFET
+from analogsim.devices.crossbar.flash import NORFlash as NORFlash
 from analogsim.devices.crossbar.generic import GenericCell as GenericCell
 from analogsim.devices.crossbar.hermes import HermesPCM as HermesPCM
 from analogsim.devices.crossbar.mapping import Differential as Differential

@@ -38,10 +38,16 @@ class Cell(Protocol):
 
 
 def non_negative(mean: jax.Array, sigma: jax.Array) -> Moments:
-    """Exact moments of max(N(mean, sigma^2), 0) for mean >= 0 and sigma >= 0; see the module's docstring."""
+    """Exact moments of max(N(mean, sigma^2), 0) for mean >= 0 and sigma >= 0; see the module's docstring.
+
+    Computed in float32 or wider, returned in the dtype of ``mean``.
+    """
+    narrow = mean.dtype
+    mean, sigma = (jnp.asarray(a, jnp.promote_types(narrow, jnp.float32)) for a in (mean, sigma))
     # Beyond 30 sigma the cut-off is invisible. The inner where keeps the slope finite where sigma is zero.
     visible = sigma > mean / 30
     a = jnp.where(visible, mean / jnp.where(visible, sigma, 1.0), 30.0)
     below = norm.cdf(-a)
     e = norm.pdf(a) - a * below
-    return Moments(mean + sigma * e, sigma**2 * (1 - below - a * e - e**2))
+    variance = sigma**2 * (1 - below - a * e - e**2)
+    return Moments((mean + sigma * e).astype(narrow), variance.astype(narrow))

@@ -85,11 +85,18 @@ class CMOReRAM(Description):
 
     def program(self, key: jax.Array, target: jax.Array) -> CMOState:
         """Write to ``target`` (S, any shape)."""
-        constant, share = self.programming_sigma_2pc if self.acceptance == 0.02 else self.programming_sigma_02pc
-        sigma = self.programming_noise * jnp.maximum(constant + share * target, 0.0)
+        sigma = self._written_sigma(target)
         xi = normal(stream(key, "programming noise"), target.shape, target.dtype)
         relaxation = normal(stream(key, "relaxation"), target.shape, target.dtype)
         return CMOState(jnp.maximum(target + sigma * xi, 0.0), relaxation)
+
+    def _written_sigma(self, target: jax.Array) -> jax.Array:
+        constant, share = self.programming_sigma_2pc if self.acceptance == 0.02 else self.programming_sigma_02pc
+        return self.programming_noise * jnp.maximum(constant + share * target, 0.0)
+
+    def programming_error(self, target: jax.Array) -> jax.Array:
+        """Spread (S) of cells written to ``target`` (S) at time zero: writing, and the relaxation of 1 s."""
+        return jnp.hypot(self._written_sigma(target), self.relaxation * jnp.maximum(self.relaxation_sigma[0], 0.0))
 
     def read(self, state: CMOState, time_s: Any, key: jax.Array | None = None) -> Moments:
         """Conductances (S) ``time_s`` after programming."""

@@ -86,14 +86,14 @@ class GenericCell(Description):
     def program(self, key: jax.Array, target: jax.Array) -> GenericState:
         """Write to ``target`` (S, any shape)."""
         xi = normal(stream(key, "programming noise"), target.shape, target.dtype)
-        conductance = jnp.maximum(target + self.spread(target) * xi, 0.0)
+        conductance = jnp.maximum(target + self.programming_error(target) * xi, 0.0)
         xi = normal(stream(key, "drift exponent"), target.shape, target.dtype)
         exponent = self.drift_mean + self.drift_spread * xi
         # Not jnp.abs, whose slope at zero is zero: a sweep that starts without drift would see no effect of its mean.
         return GenericState(conductance, jnp.where(exponent < 0, -exponent, exponent))
 
-    def spread(self, target: jax.Array) -> jax.Array:
-        """Programming spread in siemens for targets in siemens."""
+    def programming_error(self, target: jax.Array) -> jax.Array:
+        """Programming spread (S) of cells written to ``target`` (S)."""
         if self.error == "proportional":
             return self.programming_sigma * target
         if self.error == "inverse":

@@ -141,13 +141,17 @@ class HermesPCM(Description):
 
     def program(self, key: jax.Array, target: jax.Array) -> HermesState:
         """Write to ``target`` (S, any shape)."""
-        sigma = jnp.maximum(polynomial(self.programming_sigma, target / self.fit_g_max), 0.0) * self.programming_noise
+        sigma = self.programming_error(target)
         xi = normal(stream(key, "programming noise"), target.shape, target.dtype)
         conductance = jnp.maximum(target + sigma * xi, 0.0)
         x = conductance / self.fit_g_max
         xi = normal(stream(key, "drift exponent"), target.shape, target.dtype)
         exponent = jnp.abs(self.drift_mean.at(x) + self.drift_spread.at(x) * xi) * self.drift
         return HermesState(conductance, exponent, self.read_noise * self.read_noise_fit.at(x))
+
+    def programming_error(self, target: jax.Array) -> jax.Array:
+        """sigma_P (S) of cells written to ``target`` (S)."""
+        return jnp.maximum(polynomial(self.programming_sigma, target / self.fit_g_max), 0.0) * self.programming_noise
 
     def read(self, state: HermesState, time_s: Any, key: jax.Array | None = None) -> Moments:
         """Conductances (S) ``time_s`` after programming; the 1/f spread grows as sqrt(ln t)."""

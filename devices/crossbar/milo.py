@@ -55,10 +55,14 @@ class MiloReRAM(Description):
 
     def program(self, key: jax.Array, target: jax.Array) -> MiloState:
         """Write to ``target`` (S, any shape)."""
-        constant, share = self.programming_sigma
-        sigma = self.programming_noise * jnp.maximum(constant + share * target, 0.0)
+        sigma = self.programming_error(target)
         xi = normal(stream(key, "programming noise"), target.shape, target.dtype)
         return MiloState(jnp.maximum(target + sigma * xi, 0.0))
+
+    def programming_error(self, target: jax.Array) -> jax.Array:
+        """Spread (S) of cells written to ``target`` (S)."""
+        constant, share = self.programming_sigma
+        return self.programming_noise * jnp.maximum(constant + share * target, 0.0)
 
     def read(self, state: MiloState, time_s: Any, key: jax.Array | None = None) -> Moments:
         """Conductances (S); neither time nor reading changes them in this model, so time and key are not used."""

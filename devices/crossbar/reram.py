@@ -68,6 +68,10 @@ class ReRAM(Description):
         """Write to ``target`` (S, any shape)."""
         return ReRAMState(target, normal(stream(key, "programming noise"), target.shape, target.dtype))
 
+    def programming_error(self, target: jax.Array) -> jax.Array:
+        """Spread (S) of cells written to ``target`` (S), at time zero."""
+        return self.programming_noise * self.spread(target, 0.0)
+
     def read(self, state: ReRAMState, time_s: Any, key: jax.Array | None = None) -> Moments:
         """Conductances (S) at ``time_s``; reading is noiseless in this model, so the key changes nothing."""
         del key

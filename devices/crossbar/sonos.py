@@ -76,6 +76,10 @@ class SONOS(Description):
         """Write to ``target`` (S, any shape)."""
         return SONOSState(target, normal(stream(key, "programming noise"), target.shape, target.dtype))
 
+    def programming_error(self, target: jax.Array) -> jax.Array:
+        """Spread (S) of cells written to ``target`` (S), at time zero."""
+        return self.programming_noise * self.spread_at(target, 0.0)
+
     def read(self, state: SONOSState, time_s: Any, key: jax.Array | None = None) -> Moments:
         """Conductances (S) ``time_s`` after programming."""
         sigma = self.programming_noise * self.spread_at(state.target, time_s)

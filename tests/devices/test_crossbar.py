@@ -44,7 +44,7 @@ def case():
 
     moments = store.read(state, DAY_S)
     reading = Reading(
-        Hardware(store=store), state, moments.mean[None, None], moments.variance[None, None], None,
+        Hardware(store=store), state, moments.mean[None, None], moments.variance[None, None], None, None,
         jnp.ones((1, 1, 1, COLUMNS)), DAY_S, ROWS, COLUMNS,
     )  # fmt: skip
     every_cell = jax.jit(functools.partial(jax.lax.map, sample, batch_size=1000))(keys)
@@ -98,7 +98,7 @@ def test_the_cells_of_a_pair_are_written_independently():
     assert abs(w.mean()) < 4 * 0.05389313 / math.sqrt(n)
     assert abs(w.std() / 0.05389313 - 1) < 4 / math.sqrt(2 * n)
     exponents = jax.jit(Crossbar(mapping=Differential(sides=2)).program)(jax.random.key(5), jnp.zeros((n, 1)))
-    assert abs(np.corrcoef(np.asarray(exponents.drift_exponent).reshape(2, n))[0, 1]) < 4 / math.sqrt(n)
+    assert abs(np.corrcoef(np.asarray(exponents.cells.drift_exponent).reshape(2, n))[0, 1]) < 4 / math.sqrt(n)
 
 
 def test_every_cell_of_a_pair_drifts_on_its_own():

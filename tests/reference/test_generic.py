@@ -62,7 +62,7 @@ def test_an_ideal_crossbar_holds_its_weights_exactly():
 @pytest.mark.parametrize(("law", "target"), SPREAD)
 def test_the_spread_follows_the_chosen_law(law, target):
     cell = GenericCell(error=law, programming_sigma=0.04, g_min=1e-6)
-    np.testing.assert_allclose(cell.spread(uniform(target)[:1]) * 1e6, SPREAD[law, target], rtol=1e-5)
+    np.testing.assert_allclose(cell.programming_error(uniform(target)[:1]) * 1e6, SPREAD[law, target], rtol=1e-5)
     written = np.asarray(program(cell, jax.random.key(2), uniform(target)).conductance) * 1e6
     if SPREAD[law, target] == 0:
         np.testing.assert_array_equal(written, 0.0)
@@ -72,7 +72,7 @@ def test_the_spread_follows_the_chosen_law(law, target):
 
 def test_an_inverse_error_stops_growing_below_g_min():
     cell = GenericCell(error="inverse", programming_sigma=0.04, g_min=5e-6)
-    np.testing.assert_allclose(cell.spread(jnp.array([0.0, 1e-6, 5e-6])) * 1e6, 5.0, rtol=1e-5)
+    np.testing.assert_allclose(cell.programming_error(jnp.array([0.0, 1e-6, 5e-6])) * 1e6, 5.0, rtol=1e-5)
 
 
 @pytest.mark.parametrize("time_s", LIFE)

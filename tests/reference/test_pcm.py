@@ -128,6 +128,22 @@ def test_programming_agrees_with_a_second_fit_of_the_same_data(target):
     assert spread == pytest.approx(CROSSSIM[target], rel=tolerance)
 
 
+@pytest.mark.parametrize("target", CROSSSIM)
+def test_the_second_fit_is_that_of_crosssim(target):
+    cell = PCM.crosssim_fit()
+    sigma = 0.28638599 + 7.585724e-2 * target - 1.78767e-3 * target**2
+    assert sigma == pytest.approx(CROSSSIM[target], abs=6e-4)
+    assert float(cell.programming_error(jnp.float32(target * 1e-6))) * 1e6 == pytest.approx(sigma, rel=1e-5)
+    cells = np.asarray(program(cell, jax.random.key(16), uniform(target)).conductance) * 1e6
+    assert_moments(cells, *censored(target, sigma))
+
+
+def test_the_second_fit_changes_nothing_but_the_spread_and_the_window():
+    cell = PCM.crosssim_fit(g_max="20 uS")
+    assert (cell.g_min, cell.g_max) == (0.25e-6, 20e-6)
+    assert cell.replace(programming_sigma=PCM().programming_sigma, g_min=0.0, g_max=25e-6) == PCM()
+
+
 def test_programming_error_is_gaussian():
     cells = np.asarray(programmed(15).conductance, np.float64) * 1e6
     z = (cells - 15) / PROGRAMMING[15]

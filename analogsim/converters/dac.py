@@ -1,4 +1,4 @@
-"""How input codes drive the rows of a tile: amplitudes, pulse widths, or one slice of bits after the other.
+"""Input converters: how codes drive the rows of a tile, amplitudes, pulse widths, or one slice of bits after the other.
 
 A code x in [-1, 1] is a sign and K = bits - 1 magnitude bits. Cut into slices of q bits, least significant first, with
 digits d_s in 0 .. 2^q - 1, a row is driven with x_s = sign(x) d_s / (2^q - 1) in step s, and
@@ -19,12 +19,42 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from analogsim.converters import DAC
-from analogsim.devices.description import static
+from analogsim.devices.description import Description, field, static
 from analogsim.devices.errors import InputError
 from analogsim.devices.literature import Source
 from analogsim.devices.papers import cited
 from analogsim.straight_through import straight_through
+
+
+class DAC(Description):
+    """Input converter: drives the rows with quantised, clipped inputs. Its range is the layer's input range.
+
+    Codes become amplitudes, all in one step.
+    """
+
+    bits: Any = field(default=8, ge=2, le=24, integer=True, doc="bits, sign included", source=cited("rasch2023"))
+
+    @property
+    def reads(self) -> int:
+        """Steps of one product."""
+        return 1
+
+    @property
+    def conversions(self) -> int:
+        """Conversions of one line for one product."""
+        return 1
+
+    def squares(self, code: jax.Array) -> jax.Array:
+        """Weights of the cells' variances, for codes in [-1, 1]."""
+        return code**2
+
+    def energy(self, code: jax.Array) -> jax.Array:
+        """What a row spends, as a share of a read at full voltage."""
+        return code**2
+
+    def powers(self, code: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Weights of the cells' second- and third-order currents, which are odd functions of the voltage."""
+        return code * jnp.abs(code), code**3
 
 
 class PulseWidthDAC(DAC):

@@ -1,0 +1,23 @@
+"""DAC and ADC: where numbers become voltages and currents become numbers.
+
+protocol        what every output converter promises: fabricate, convert
+dac             DAC (amplitudes), PulseWidthDAC, BitSerialDAC: how input codes drive the rows
+uniform         the ideal ADC (mid-tread or mid-rise), gain and offset errors from line to line
+circuit         what the circuit models share: fields, sharing among lines, slopes
+capacitor_dac   the binary-weighted capacitor DAC within ramp and SAR converters
+ramp, sar       RampADC, SARADC
+pipeline        PipelineADC, CyclicADC: 1.5 bit a stage
+quality         transfer curve, DNL and INL, errors in LSB, effective number of bits
+ranges          rules for an ADC's range and bits that need no data
+"""
+
+from analogsim.converters.dac import DAC as DAC
+from analogsim.converters.dac import BitSerialDAC as BitSerialDAC
+from analogsim.converters.dac import PulseWidthDAC as PulseWidthDAC
+from analogsim.converters.pipeline import CyclicADC as CyclicADC
+from analogsim.converters.pipeline import PipelineADC as PipelineADC
+from analogsim.converters.protocol import Converter as Converter
+from analogsim.converters.ramp import RampADC as RampADC
+from analogsim.converters.sar import SARADC as SARADC
+from analogsim.converters.uniform import ADC as ADC
+from analogsim.converters.uniform import quantise as quantise

@@ -1,0 +1,144 @@
+"""How good a converter is: transfer curve, DNL and INL, errors in LSB, effective number of bits.
+
+One LSB is the step between neighbouring outputs. Every measure takes a converter and the state that its ``fabricate``
+drew, and answers for every line. Terms as in IEEE Std 1241 (recalled):
+
+    DNL(k) = width of code k / mean width - 1      INL(k) = sum of DNL below code k      both without the end codes
+    SINAD  = signal / (noise + distortion), in dB  ENOB = (SINAD - 1.76) / 6.02          of a full-scale sine
+
+Gain and offset errors count in ``errors`` and are removed from DNL, INL and ENOB. All are functions of the transfer
+curve, which has no memory, so a ramp and a sine differ only in how long they dwell at each value. They work under
+``jax.vmap``, over a stack of states.
+"""
+
+import math
+import numbers
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from analogsim.converters.protocol import Converter
+from analogsim.devices.errors import InputError
+
+
+class Transfer(NamedTuple):
+    """What a converter answers to a ramp; in units of the range.
+
+    Attributes:
+      inputs: from -1 to 1, shape ``[n]``.
+      outputs: shape ``[n, lines]``.
+    """
+
+    inputs: jax.Array
+    outputs: jax.Array
+
+
+class Linearity(NamedTuple):
+    """Differential and integral non-linearity, in LSB.
+
+    Attributes:
+      dnl: of the codes 1 .. codes-2, shape ``[codes-2, lines]``; -1 where a code is missing.
+      inl: of the thresholds below the codes 1 .. codes-1, shape ``[codes-1, lines]``; zero at both ends.
+    """
+
+    dnl: jax.Array
+    inl: jax.Array
+
+
+class Errors(NamedTuple):
+    """Output minus input over the whole range, in LSB, shape ``[lines]`` each."""
+
+    rms: jax.Array
+    largest: jax.Array
+
+
+def transfer_curve(converter: Converter, state: Any = None, *, points: int = 32) -> Transfer:
+    """Convert a ramp over the whole range.
+
+    Args:
+      converter: any ADC with a concrete number of bits.
+      state: what its ``fabricate`` drew; None for one that draws nothing.
+      points: inputs a code, evenly spaced and away from the ideal thresholds.
+
+    Example:
+      >>> from analogsim.converters import ADC
+      >>> transfer_curve(ADC(bits=2, style="mid-rise"), points=1).outputs[:, 0].tolist()
+      [-0.75, -0.25, 0.25, 0.75]
+    """
+    n = _points(points) * round(2 / float(converter.lsb))
+    inputs = (2 * jnp.arange(n) + (1 - n)) / n
+    return Transfer(inputs, _convert(converter, inputs, state))
+
+
+def linearity(converter: Converter, state: Any = None, *, points: int = 64) -> Linearity:
+    """DNL and INL by the histogram of codes over a ramp; resolved to 1/points LSB.
+
+    Example:
+      >>> from analogsim.converters import SARADC
+      >>> float(abs(linearity(SARADC(bits=6)).inl).max())
+      0.0
+    """
+    codes = int(converter.codes)
+    if codes < 4:
+        raise InputError(
+            f"{type(converter).__name__}.bits = {converter.bits}: must give at least 4 codes to have a DNL"
+        )
+    outputs = transfer_curve(converter, state, points=points).outputs
+    code = jnp.round(outputs / converter.lsb + (codes - 1) / 2).astype(jnp.int32)
+    width = jax.vmap(lambda line: jnp.bincount(line, length=codes), in_axes=1, out_axes=1)(code)[1:-1]
+    dnl = width / jnp.mean(width, axis=0) - 1
+    inl = jnp.concatenate([jnp.zeros_like(dnl[:1]), jnp.cumsum(dnl, axis=0)])
+    return Linearity(dnl, inl)
+
+
+def errors(converter: Converter, state: Any = None, *, points: int = 32) -> Errors:
+    """Root mean square and largest error of a ramp over the whole range, in LSB. An ideal converter has 1/sqrt(12).
+
+    Example:
+      >>> from analogsim.converters import RampADC
+      >>> round(float(errors(RampADC(bits=6)).rms[0]), 3)
+      0.289
+    """
+    inputs, outputs = transfer_curve(converter, state, points=points)
+    error = (outputs - inputs[:, None]) / converter.lsb
+    return Errors(jnp.sqrt(jnp.mean(error**2, axis=0)), jnp.max(jnp.abs(error), axis=0))
+
+
+def effective_bits(converter: Converter, state: Any = None, *, signal: str = "sine", points: int = 32) -> jax.Array:
+    """Effective number of bits of every line, shape ``[lines]``.
+
+    The output is fitted with gain times input plus offset; what is left is noise and distortion. Its power is compared
+    with that of a full-scale sine, whichever signal it was measured with.
+
+    Args:
+      converter, state, points: as for ``transfer_curve``.
+      signal: ``"sine"`` or ``"ramp"``, over the whole range.
+
+    Example:
+      >>> from analogsim.converters import SARADC
+      >>> round(float(effective_bits(SARADC(bits=6), signal="ramp")[0]), 2)
+      6.0
+    """
+    if signal not in ("sine", "ramp"):
+        raise InputError(f"signal = {signal!r}: must be one of 'sine', 'ramp'")
+    n = _points(points) * round(2 / float(converter.lsb))
+    x = (2 * jnp.arange(n) + (1 - n)) / n
+    if signal == "sine":  # half a period, which passes every value once: the other half repeats it
+        x = jnp.sin(math.pi / 2 * x)
+    # The error, not the output, is fitted: it is small, and float32 is enough.
+    error = _convert(converter, x, state) - x[:, None]
+    gain_error = jnp.sum(error * x[:, None], axis=0) / jnp.sum(x**2)  # x has the mean zero
+    rest = error - jnp.mean(error, axis=0) - gain_error * x[:, None]
+    sinad = (1 + gain_error) ** 2 / 2 / jnp.mean(rest**2, axis=0)
+    return (10 * jnp.log10(sinad) - 10 * math.log10(1.5)) / (20 * math.log10(2))
+
+
+def _convert(converter: Converter, inputs: jax.Array, state: Any) -> jax.Array:
+    return converter.convert(inputs[:, None], 1.0, state)
+
+
+def _points(points: int) -> int:
+    if isinstance(points, bool) or not isinstance(points, numbers.Integral) or points < 1:
+        raise InputError(f"points = {points!r}: must be a whole number and at least 1")
+    return int(points)

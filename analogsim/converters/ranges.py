@@ -1,0 +1,68 @@
+"""Rules for an ADC's range and bits that need no data (``analogsim.calibrate`` has the one that does).
+
+In fully driven cells, for N rows:
+
+    maximum         N                                          every cell on and driven: nothing ever clips
+    granular        (2^(b-1) - 1) / (w x)                      one LSB is the smallest step that an output can make
+    power of two    N / 2^floor(log2(N / needed))              so that the ranges of slices differ by shifts only
+    full precision  b = b_w + b_x + log2 N, less 1 if b_w or b_x is 1      every sum has its own code
+
+with w = 2^(b_w-1) - 1 and x = 2^(b_x-1) - 1 steps from zero to full scale. Ranges: T. P. Xiao et al., IEEE CAS Magazine
+22, 26 (2022), arXiv 2109.01262; full precision: the rule of ISAAC (A. Shafiee et al., ISCA 2016).
+"""
+
+import math
+import numbers
+
+from analogsim.devices.errors import InputError
+
+
+def maximum_range(rows: int) -> float:
+    """The range that no output of ``rows`` cells can leave.
+
+    Example:
+      >>> maximum_range(512)
+      512.0
+    """
+    return float(_at_least(1, "rows", rows))
+
+
+def granular_range(bits: int, weight_bits: int, input_bits: int) -> float:
+    """The range of a mid-tread ADC whose LSB is the least step of an output; signs included in all bits.
+
+    Example:
+      >>> granular_range(8, weight_bits=2, input_bits=2)
+      127.0
+    """
+    steps = [2 ** (_at_least(2, name, b) - 1) - 1 for name, b in
+             (("bits", bits), ("weight_bits", weight_bits), ("input_bits", input_bits))]  # fmt: skip
+    return steps[0] / (steps[1] * steps[2])
+
+
+def power_of_two_range(needed: float, rows: int) -> float:
+    """The smallest range that holds ``needed`` and is ``rows`` divided by a power of two.
+
+    Example:
+      >>> power_of_two_range(20.0, rows=512)
+      32.0
+    """
+    if not 0 < needed <= _at_least(1, "rows", rows):
+        raise InputError(f"needed = {needed!r}: must be greater than 0 and at most rows = {rows}")
+    return rows / 2 ** math.floor(math.log2(rows / needed))
+
+
+def full_precision_bits(weight_bits: int, input_bits: int, rows: int) -> int:
+    """Bits with which an ADC tells every sum of ``rows`` products of unsigned cell and input slices from the next.
+
+    Example:
+      >>> full_precision_bits(weight_bits=2, input_bits=1, rows=128)
+      9
+    """
+    w, x = _at_least(1, "weight_bits", weight_bits), _at_least(1, "input_bits", input_bits)
+    return w + x + math.ceil(math.log2(_at_least(1, "rows", rows))) - (w == 1 or x == 1)
+
+
+def _at_least(least: int, name: str, value: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
+        raise InputError(f"{name} = {value!r}: must be a whole number and at least {least}")
+    return int(value)

@@ -1,0 +1,171 @@
+"""The ideal converter: uniform steps, and the two errors that every real ADC has before all others.
+
+A mid-tread converter with b bits and range r has 2^b - 1 codes, symmetric about zero; a mid-rise one has 2^b:
+
+    mid-tread    step = r / (2^(b-1) - 1)     output = step * round(clip(x, -r, r) / step)
+    mid-rise     step = r / 2^(b-1)           output = step * (floor(clip(x, -r, r) / step) + 1/2), at most r - step/2
+
+Within the range the rounding error is uniform in [-step/2, step/2], so its standard deviation is step/sqrt(12). The
+backward pass is straight-through: slope 1 inside the range and 0 outside; the range itself receives the slope of what
+was clipped. Gain and offset errors replace the clipped x by (1 + gain error) x + offset error * step.
+"""
+
+import numbers
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from analogsim.devices.description import Description, field, static
+from analogsim.devices.digital import full_scale_code
+from analogsim.devices.errors import InputError
+from analogsim.devices.papers import cited
+from analogsim.devices.random import normal, stream
+from analogsim.straight_through import straight_through
+
+RASCH = cited("rasch2023")
+_STYLES = ("mid-tread", "mid-rise")
+
+
+class LineErrors(NamedTuple):
+    """The errors of one tile's uniform converters; None where the converter has none.
+
+    Attributes:
+      gain: relative error of the gain, shape ``[lines]``.
+      offset: error in steps (LSB), shape ``[lines]``.
+    """
+
+    gain: jax.Array | None
+    offset: jax.Array | None
+
+
+class ADC(Description):
+    """Output converter: one conversion a column and tile.
+
+    Its range is in units of one full-scale input on one full-scale weight, so a range of 10 is ten fully driven, fully
+    conducting cells; a calibrated layer (``analogsim.calibrate``) uses its own measured range instead.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> ADC(bits=3).convert(jnp.array([0.4, 1.6, 9.0]), 3.0, None).tolist()
+      [0.0, 2.0, 3.0]
+      >>> ADC(bits=2, style="mid-rise").convert(jnp.array([0.4, 1.6, 9.0]), 2.0, None).tolist()
+      [0.5, 1.5, 1.5]
+      >>> ADC(gain_error=0.01).fabricate(jax.random.key(0), lines=4).gain.shape
+      (4,)
+    """
+
+    bits: Any = field(default=8, ge=2, le=24, integer=True, doc="bits, sign included", source=RASCH)
+    range: Any = field(default=10.0, gt=0, le=1e6, doc="full-scale output, in fully driven cells", source=RASCH)
+    noise: Any = field(
+        default=None, ge=0, le=1e6, optional=True, doc="input-referred noise, in fully driven cells; None for none"
+    )
+    style: str = static(
+        default="mid-tread", choices=_STYLES, doc="mid-tread: 2^b - 1 codes, zero is one; mid-rise: 2^b codes"
+    )
+    gain_error: Any = field(
+        default=None, ge=0, le=0.5, optional=True, doc="spread of the relative gain from line to line; None for none"
+    )
+    offset_error: Any = field(
+        default=None, ge=0, le=1e4, optional=True, doc="spread of the offset from line to line, in LSB; None for none"
+    )
+
+    @property
+    def codes(self) -> Any:
+        """How many different outputs there are."""
+        return 2**self.bits - (self.style == "mid-tread")
+
+    @property
+    def lsb(self) -> Any:
+        """From one output to the next, as a share of the range."""
+        return 2.0 / (self.codes - 1) if self.style == "mid-tread" else 2.0 / self.codes
+
+    def fabricate(self, key: jax.Array | None, lines: int) -> LineErrors | None:
+        """Draw the gain and offset of every line; see ``Converter.fabricate``."""
+        check_lines(lines)
+        if not self._random:
+            return None
+        if key is None:
+            raise InputError("key = None: ADC has gain or offset errors and needs a random key")
+
+        def drawn(name: str, spread: Any) -> jax.Array | None:
+            return None if spread is None else spread * normal(stream(key, name), (lines,))
+
+        return LineErrors(drawn("gain error", self.gain_error), drawn("offset error", self.offset_error))
+
+    def convert(self, y: jax.Array, bound: Any, state: LineErrors | None) -> jax.Array:
+        """Convert the outputs of one tile, ``[..., lines]``; see ``Converter.convert``.
+
+        Gain and offset errors have a slope too, that of the value that reaches the converter.
+        """
+        y = as_float(y)
+        if state is None:
+            if self._random:
+                raise InputError("state = None: ADC has gain or offset errors, which fabricate draws")
+            return quantise(y, self.bits, bound, style=self.style)
+        intended = clip(y, bound)
+        x, limit = lax.stop_gradient(intended), lax.stop_gradient(jnp.asarray(bound, y.dtype))
+        if state.gain is not None:
+            x = x + x * state.gain.astype(y.dtype)
+        if state.offset is not None:
+            steps = lax.stop_gradient(full_scale_code(self.bits, y.dtype)) + (self.style == "mid-rise")
+            x = x + state.offset.astype(y.dtype) * (limit / steps)
+        actual = quantise(x, self.bits, limit, style=self.style)
+        return straight_through(jnp.broadcast_to(intended, actual.shape), actual)
+
+    @property
+    def _random(self) -> bool:
+        return self.gain_error is not None or self.offset_error is not None
+
+
+def quantise(x: jax.Array, bits: Any, bound: Any, *, style: str = "mid-tread") -> jax.Array:
+    """Round to the converter's codes and clip to ``[-bound, bound]``; see the module for equation and gradient.
+
+    Args:
+      x: values of any shape, float32 or wider.
+      bits: converter bits, sign included; may be traced.
+      bound: the range, broadcastable to ``x``; positive.
+      style: ``"mid-tread"`` (zero is a code; a value halfway goes to the even code) or ``"mid-rise"`` (zero is a
+        threshold; a value on a threshold goes to the upper code).
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> quantise(jnp.array([-2.0, 0.2, 0.5]), 3, 1.5).tolist()
+      [-1.5, 0.0, 0.5]
+    """
+    if style not in _STYLES:
+        raise InputError(f"style = {style!r}: must be one of {', '.join(map(repr, _STYLES))}")
+    inside = clip(x, bound)
+    held, limit = lax.stop_gradient(inside), lax.stop_gradient(jnp.asarray(bound, x.dtype))
+    levels = lax.stop_gradient(full_scale_code(bits, x.dtype))
+    if style == "mid-rise":
+        return straight_through(inside, _mid_rise(held, levels + 1, limit))
+    codes = jnp.round(held / limit * levels)
+    return straight_through(inside, codes / levels * limit)
+
+
+def _mid_rise(x: jax.Array, half: jax.Array, bound: jax.Array) -> jax.Array:
+    """``half`` steps on either side of zero; a power of two, so that every step is exact."""
+    step = bound / half
+    code = jnp.floor(x / step)
+    # The quotient is rounded. The thresholds are whole steps, and a value on one belongs above it.
+    code = code + (x >= (code + 1) * step) - (x < code * step)
+    return (jnp.minimum(code, half - 1) + 0.5) * step
+
+
+def clip(x: jax.Array, bound: Any) -> jax.Array:
+    """``x`` within ``[-bound, bound]``. Not jnp.clip, which halves the slope at the range: there x is converted."""
+    return jnp.where(x > bound, bound, jnp.where(x < -bound, -bound, x))
+
+
+def as_float(y: Any) -> jax.Array:
+    """``y`` in float32, or as it is where it is wider."""
+    y = jnp.asarray(y)
+    return y.astype(jnp.promote_types(y.dtype, jnp.float32))
+
+
+def check_lines(lines: int) -> None:
+    """Refuse a number of readout lines that no tile has."""
+    if isinstance(lines, bool) or not isinstance(lines, numbers.Integral) or lines < 1:
+        raise InputError(f"lines = {lines!r}: must be a whole number and at least 1")

@@ -1,0 +1,231 @@
+"""What the field expects to find about a memory technology, one sheet for every cell.
+
+The conductance range, its on/off ratio, the number of levels and the last time with data follow from the cell itself;
+energies, pulses, endurance and temperature are figures of the technology, each with its unit and source. A figure taken
+from memory of a publication, assumed, or an order of magnitude is marked ``recalled``. Where no source gives a figure
+stands None: nothing is filled in.
+
+    sheet = datasheet(PCM())
+    sheet.write_energy            # Datum(value=(3e-10, 2e-09), unit='J', source=..., recalled=True, ...)
+    CELLS["ecram"]()              # every technology by a short name
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from analogsim.devices.crossbar.cmo_hfox import CMOReRAM
+from analogsim.devices.crossbar.ecram import ECRAM
+from analogsim.devices.crossbar.fefet import FeFET
+from analogsim.devices.crossbar.flash import NORFlash
+from analogsim.devices.crossbar.generic import GenericCell
+from analogsim.devices.crossbar.hermes import HermesPCM
+from analogsim.devices.crossbar.measured import MeasuredCell
+from analogsim.devices.crossbar.milo import MiloReRAM
+from analogsim.devices.crossbar.pcm import PCM
+from analogsim.devices.crossbar.reram import ReRAM
+from analogsim.devices.crossbar.sonos import SONOS
+from analogsim.devices.papers import cited
+
+#: Every technology by a short name; a second published fit is a name of its own. ``CELLS[name](**changes)`` builds one.
+CELLS: dict[str, Callable[..., Any]] = {
+    "pcm": PCM,
+    "pcm-crosssim": PCM.crosssim_fit,
+    "hermes": HermesPCM,
+    "hermes-one-pair": HermesPCM.one_pair,
+    "reram": ReRAM,
+    "milo": MiloReRAM,
+    "cmo": CMOReRAM,
+    "sonos": SONOS,
+    "flash": NORFlash,
+    "ecram": ECRAM,
+    "ecram-oxide": ECRAM.metal_oxide,
+    "fefet": FeFET,
+    "generic": GenericCell,
+    "measured": MeasuredCell,
+}
+
+_NVSIM = str(cited("dong2012", note="90 nm: SET 150 uA, RESET 300 uA, at 21 kohm; energies derived"))
+_PCM_CLASS = "order of magnitude for phase-change memory, 10 to 30 pulses a write (recalled)"
+_RERAM_CLASS = "order of magnitude for resistive RAM (recalled)"
+_FLASH_CLASS = "order of magnitude for flash, 10 to 100 pulses a write (recalled)"
+_ECRAM_CLASS = str(cited("fuller2019", note="and similar", recalled=True))
+_WAN = str(cited("wan2022"))
+_TANG = str(cited("tang2018", note="abstract"))
+_KIM = str(cited("kim2019", note="abstract"))
+_JERRY = str(cited("jerry2017", note="abstract"))
+_GUO = str(cited("guo2016", note="abstract"))
+
+
+class Datum(NamedTuple):
+    """One figure of a data sheet."""
+
+    value: float | tuple[float, float]  #: one number, or both ends of a range
+    unit: str  #: SI; empty for a pure number
+    source: str  #: where it comes from
+    recalled: bool = False  #: from memory of a publication, assumed or an order of magnitude: not checked
+    relation: str = ""  #: "<" or ">" where the value is a bound
+    note: str = ""  #: what it is of, where that is not plain
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DataSheet:
+    """A technology on one page; None where no source gives a figure."""
+
+    technology: str
+    short: str = ""  #: the same in at most 18 letters, for tables
+    conductance: Datum | None = None  #: range in use, S
+    on_off: Datum | None = None  #: ratio of the ends of that range
+    levels: Datum | None = None  #: states or steps of the range; None for a continuous one
+    pulse_energy: Datum | None = None  #: one write pulse, J
+    write_energy: Datum | None = None  #: one cell written and verified, J
+    pulse_width: Datum | None = None  #: of a write pulse, s
+    endurance: Datum | None = None  #: writes
+    validity: Datum | None = None  #: last time after programming with data, s; None: the law has no end
+    temperature: Datum | None = None  #: K
+    retention: str = ""  #: what is known of the time after programming
+    modelled: tuple[str, ...] = ()
+    not_modelled: tuple[str, ...] = ()
+
+
+def datasheet(cell: Any) -> DataSheet:
+    """The data sheet of a cell, or of a cell's class where it needs a user's data (``MeasuredCell``).
+
+    A cell of the user's own class has what follows from the cell, and None for the rest.
+
+    Example:
+      >>> sheet = datasheet(PCM(g_min="1 uS"))
+      >>> round(sheet.on_off.value, 6), sheet.endurance.recalled, sheet.temperature
+      (25.0, True, None)
+    """
+    kind = cell if isinstance(cell, type) else type(cell)
+    facts = _FACTS.get(kind, dict(technology=kind.__name__, short=kind.__name__))
+    if isinstance(cell, type):
+        return DataSheet(**facts)
+    low, high = float(cell.g_min), float(cell.g_max)
+    ratio = high / low if low > 0 else math.inf
+    source = _field_source(cell, "g_max") or "this cell's description"
+    return DataSheet(
+        conductance=Datum((low, high), "S", source, recalled=any(word in source for word in ("recalled", "assumed"))),
+        on_off=Datum(ratio, "", "ends of the range in use", note="" if low > 0 else "the lowest conductance is 0"),
+        levels=_levels(cell),
+        validity=None if cell.time_limit_s is None else Datum(float(cell.time_limit_s), "s", "last time with data"),
+        **facts,
+    )
+
+
+def _field_source(cell: Any, name: str) -> str:
+    found = [str(f.metadata.get("source", "")) for f in dataclasses.fields(cell) if f.name == name]
+    return found[0] if found else ""
+
+
+def _levels(cell: Any) -> Datum | None:
+    if isinstance(cell, FeFET):
+        return Datum(int(cell.levels), "", _field_source(cell, "levels"))
+    if isinstance(cell, ECRAM):
+        steps = (cell.bounds[1] - cell.bounds[0]) / cell.step
+        return Datum(round(float(steps)), "", _field_source(cell, "step"), note="mean steps, not told apart if noisy")
+    return None
+
+
+_FACTS: dict[type, dict[str, Any]] = {
+    PCM: dict(
+        technology="phase-change memory, doped GST, 90 nm",
+        short="PCM, 90 nm",
+        pulse_energy=Datum((71e-12, 76e-12), "J", _NVSIM, note="SET, RESET; of the technology, not of these cells"),
+        write_energy=Datum((0.3e-9, 2e-9), "J", _PCM_CLASS, recalled=True),
+        pulse_width=Datum((40e-9, 150e-9), "s", _NVSIM, note="RESET, SET; of the technology, not of these cells"),
+        endurance=Datum((1e8, 1e9), "", _PCM_CLASS, recalled=True),
+        retention="power-law drift with an exponent of each cell, without an end",
+        modelled=("programming noise", "drift, its spread from cell to cell", "1/f read noise"),
+        not_modelled=("temperature", "endurance", "non-linear I-V", "stuck cells"),
+    ),
+    HermesPCM: dict(
+        technology="phase-change memory, 14 nm HERMES chip",
+        short="PCM, 14 nm",
+        write_energy=Datum((0.3e-9, 2e-9), "J", _PCM_CLASS, recalled=True),
+        endurance=Datum((1e8, 1e9), "", _PCM_CLASS, recalled=True),
+        retention="power-law drift with an exponent of each cell, without an end",
+        modelled=("programming noise", "drift, its spread from cell to cell", "1/f read noise"),
+        not_modelled=("temperature", "endurance", "unequal devices of a pair", "stuck cells"),
+    ),
+    ReRAM: dict(
+        technology="resistive RAM, HfOx filament, 130 nm NeuRRAM chip",
+        short="HfOx ReRAM, 130 nm",
+        pulse_energy=Datum(61e-12, "J", f"derived, 1 us at 1.75 V and 20 uS: {_WAN}"),
+        write_energy=Datum(0.5e-9, "J", f"derived, 8.52 pulses of 1 us at 1.75 V and 20 uS: {_WAN}"),
+        pulse_width=Datum(1e-6, "s", _WAN),
+        endurance=Datum((1e5, 1e9), "", _RERAM_CLASS, recalled=True),
+        retention="relaxation measured after 1 s, 1 day and 2 days",
+        modelled=("programming error and its relaxation",),
+        not_modelled=("read noise", "temperature", "endurance", "non-linear I-V", "stuck cells"),
+    ),
+    MiloReRAM: dict(
+        technology="resistive RAM, HfO2 filament, 4 kb array",
+        short="HfO2 ReRAM",
+        endurance=Datum((1e5, 1e9), "", _RERAM_CLASS, recalled=True),
+        retention="not given: the state right after programming, for 1 s",
+        modelled=("programming error",),
+        not_modelled=("retention", "read noise", "temperature", "endurance", "non-linear I-V"),
+    ),
+    CMOReRAM: dict(
+        technology="resistive RAM, CMO/HfOx filament",
+        short="CMO/HfOx ReRAM",
+        endurance=Datum((1e5, 1e9), "", _RERAM_CLASS, recalled=True),
+        retention="relaxation in the logarithm of time, evaluated up to 10 years by its authors",
+        modelled=("programming error for two acceptance ranges", "relaxation", "1/f read noise"),
+        not_modelled=("temperature", "endurance", "non-linear I-V", "stuck cells"),
+    ),
+    SONOS: dict(
+        technology="SONOS charge-trap transistor, 40 nm",
+        short="SONOS, 40 nm",
+        retention="spread measured daily up to 5 days",
+        modelled=("programming error", "growth of the spread", "read noise"),
+        not_modelled=("fall of the mean (about a percent in 5 days)", "temperature", "endurance", "drain voltage"),
+    ),
+    NORFlash: dict(
+        technology="NOR flash, split gate, 55 nm",
+        short="NOR flash, 55 nm",
+        pulse_energy=Datum((0.1e-9, 10e-9), "J", _FLASH_CLASS, recalled=True),
+        write_energy=Datum((1e-9, 100e-9), "J", _FLASH_CLASS, recalled=True),
+        endurance=Datum((1e4, 1e5), "", _FLASH_CLASS, recalled=True),
+        temperature=Datum((298.15, 358.15), "K", _GUO, note="output moves by less than 3 %"),
+        retention="long-term, without numbers: the state right after programming, for 1 s",
+        modelled=("tuning tolerance", "temperature drift, the same for all cells"),
+        not_modelled=("retention", "read noise", "endurance", "mismatch and crosstalk of the multiplier"),
+    ),
+    ECRAM: dict(
+        technology="electrochemical RAM",
+        short="electrochemical",
+        pulse_energy=Datum(1e-15, "J", _TANG, note="projected for lithium cells of 100 nm x 100 nm"),
+        write_energy=Datum(1e-9, "J", _ECRAM_CLASS, recalled=True, relation="<"),
+        pulse_width=Datum((5e-9, 10e-9), "s", f"{_TANG}; {_KIM}", note="shortest shown: lithium, metal oxide"),
+        endurance=Datum(1e8, "", _ECRAM_CLASS, recalled=True, relation=">"),
+        retention="not given by the fits: the state right after programming, for 1 s",
+        modelled=("steps and their slope", "rounding to a step", "noise and spread of the last steps"),
+        not_modelled=("retention", "read noise", "temperature", "endurance", "spread of the window"),
+    ),
+    FeFET: dict(
+        technology="ferroelectric transistor, Hf-Zr oxide",
+        short="ferroelectric",
+        pulse_width=Datum(75e-9, "s", _JERRY),
+        retention="not given: the state right after programming, for 1 s",
+        modelled=("rounding to a level", "noise of a pulse"),
+        not_modelled=("retention", "read noise", "temperature", "endurance", "write disturb", "spread of cells"),
+    ),
+    GenericCell: dict(
+        technology="errors of a chosen law, ideal by default",
+        short="chosen errors",
+        retention="power-law drift if drift_mean or drift_spread is given, without an end",
+        modelled=("programming error of three laws", "drift", "white or 1/f read noise"),
+        not_modelled=("everything else",),
+    ),
+    MeasuredCell: dict(
+        technology="your own, from a table",
+        short="your own table",
+        retention="as far as the table reaches",
+        modelled=("programming error and its growth",),
+        not_modelled=("shift of the mean", "read noise"),
+    ),
+}  # fmt: skip

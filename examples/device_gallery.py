@@ -1,0 +1,50 @@
+"""How memory cells hold their conductance for ten years: every technology with retention data, side by side.
+
+    python examples/device_gallery.py
+
+Each panel is one array, written once and read at every time: the same cells throughout, not a new draw at each.
+Expected: phase-change cells drift to about half of what was written, each at its own pace; CMO/HfOx loses three per
+cent; the NeuRRAM chip's cells keep their mean but spread over a tenth of the window within a day; SONOS spreads far
+less. Grey: the publication has no data, and reading is refused. ``analogsim devices`` lists all cells, also those
+without any.
+"""
+
+import jax
+from _shared import arguments, save
+
+from analogsim import plot
+from analogsim.device_figure import Retention, draw_retention, retention
+from analogsim.devices import CELLS, datasheet
+
+NAMES = ("pcm", "hermes", "hermes-one-pair", "cmo", "reram", "sonos")
+
+
+def normalised(data: Retention, g_max: float) -> Retention:
+    """Conductances as shares of the largest one, so that technologies compare."""
+    return Retention(data.time_s, *(values / g_max for values in data[1:]))
+
+
+def main() -> None:
+    options = arguments(__doc__)
+    names = ("pcm", "reram") if options.fast else NAMES
+    rows, columns = -(-len(names) // 3), min(3, len(names))
+    first = plot.new_axes(4.3 * columns, 3.9 * rows)
+    figure = first.figure
+    figure.clear()
+    with plot.style():
+        panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+        for name, ax in zip(names, panels.flat, strict=True):
+            cell = CELLS[name]()
+            data = normalised(retention(cell, jax.random.key(0)), cell.g_max)
+            draw_retention(data, cell.time_limit_s, ax)
+            ax.set_title(f"{name}: {datasheet(cell).short}")
+            ax.set(ylim=(0, 1.2), ylabel="conductance / g_max")
+            ax.label_outer()
+            middle, days = len(data.target) // 2, data.time_s[-1] / 86400
+            low, median, high = (100 * q[middle, -1] / data.target[middle] for q in (data.low, data.median, data.high))
+            print(f"{name:16} at {days:4.0f} days: {median:5.1f} % of the target ({low:.1f} to {high:.1f} %)")
+    save(first, options.out / "device_gallery.png")
+
+
+if __name__ == "__main__":
+    main()

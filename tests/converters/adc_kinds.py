@@ -1,0 +1,27 @@
+"""Every kind of ADC, without and with imperfections."""
+
+from analogsim.converters import ADC, SARADC, CyclicADC, PipelineADC, RampADC
+
+#: Every circuit without imperfections.
+IDEAL = {
+    "ramp": RampADC(bits=6),
+    "unsigned ramp": RampADC(bits=6, signed=False),
+    "SAR": SARADC(bits=6),
+    "unsigned SAR": SARADC(bits=6, signed=False),
+    "split SAR": SARADC(bits=6, split=True),
+    "unsigned split SAR": SARADC(bits=6, split=True, signed=False),
+    "pipeline": PipelineADC(bits=6),
+    "cyclic": CyclicADC(bits=6),
+    "uniform": ADC(bits=6, style="mid-rise"),
+}
+WRONG = dict(bits=6, capacitor_mismatch=0.02, comparator_offset=0.02, amplifier_gain_db=45.0)
+#: Every family with everything wrong that it knows of.
+REAL = {
+    "ramp": RampADC(**WRONG),
+    "SAR": SARADC(**WRONG, sharing=2),
+    "split SAR": SARADC(**WRONG, split=True),
+    "pipeline": PipelineADC(**WRONG, parasitic_capacitance=0.5),
+    "cyclic": CyclicADC(**WRONG, sharing=2),
+    "mid-tread": ADC(bits=6, gain_error=0.02, offset_error=0.5),
+    "mid-rise": ADC(bits=6, style="mid-rise", gain_error=0.02, offset_error=0.5),
+}

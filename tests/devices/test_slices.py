@@ -1,0 +1,190 @@
+"""Weights on several cells: digits, copies, offsets, and how they become weights again. Numbers worked by hand."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from analogsim.devices import BitSlices, Copies, Crossbar, Differential, GenericCell, InputError, Moments, Offset
+
+WINDOW = (2e-6, 22e-6)
+SLICES = {
+    "one": None,
+    "digits": BitSlices(widths=(2, 4, 1)),
+    "digits, analog sum": BitSlices(widths=(2, 4, 1), sum="analog"),
+    "copies": Copies(significance=(4.0, 1.0)),
+    "copies, digital sum": Copies(sum="digital"),
+}
+MAPPINGS = {
+    f"{type(m).__name__} {m.subtraction} {getattr(m, 'sides', '')} {name}": m
+    for name, s in SLICES.items()
+    for m in (
+        Differential(slices=s),
+        Differential(slices=s, sides=2),
+        Differential(slices=s, subtraction="digital"),
+        Offset(slices=s),
+        Offset(slices=s, subtraction="unit column"),
+    )
+}
+
+
+def test_digits_of_a_signed_weight_by_hand():
+    # 7 bits, 127 levels: -91/127 is 91 = 1|0110|11 in binary, cut into widths 2, 4, 1 from the least significant end.
+    planes = BitSlices(widths=(2, 4, 1)).signed(jnp.array([[-91 / 127]]))
+    np.testing.assert_allclose(planes.held[:, 0, 0], [-3 / 3, -6 / 15, -1.0], rtol=1e-6)
+    # A digit's full scale times its place, over 127: 3, 15 * 4 and 1 * 64.
+    np.testing.assert_allclose(planes.factors, np.array([3, 60, 64]) / 127, rtol=1e-6)
+    assert float(planes.constant) == 0
+
+
+def test_digits_of_an_offset_weight_by_hand():
+    # 8 bits: -0.25 is round(-0.25 * 127) + 128 = 96 = 0110|0000; zero is 128 = 1000|0000.
+    planes = BitSlices(widths=(4, 4)).offset(jnp.array([[-0.25, 0.0, 1.0, -1.0]]))
+    np.testing.assert_allclose(planes.held[:, 0] * 15, [[0, 0, 15, 1], [6, 8, 15, 0]], atol=1e-5)
+    np.testing.assert_allclose(planes.factors, np.array([15, 240]) / 127, rtol=1e-6)
+    np.testing.assert_allclose(planes.constant, 128 / 127, rtol=1e-6)
+    np.testing.assert_allclose(planes.zero * 15, [0, 8], atol=1e-6)
+
+
+@pytest.mark.parametrize("widths", [(1, 1, 1), (3,), (2, 5), (1, 6, 3)])
+@pytest.mark.parametrize("signed", [True, False])
+def test_every_level_comes_back(widths, signed):
+    bits = sum(widths)
+    top = 2**bits - 1 if signed else 2 ** (bits - 1) - 1
+    weights = jnp.arange(-top, top + 1)[None] / top
+    slices = BitSlices(widths=widths)
+    planes = slices.signed(weights) if signed else slices.offset(weights)
+    back = jnp.tensordot(planes.factors, planes.held, 1) - planes.constant
+    np.testing.assert_allclose(back, weights, atol=2e-6)
+    full = (2 ** np.array(widths) - 1)[:, None, None]
+    np.testing.assert_allclose(planes.held * full, np.round(planes.held * full), atol=1e-5)  # whole digits
+
+
+def test_rounding_is_to_the_nearest_level():
+    planes = BitSlices(widths=(2,)).signed(jnp.array([[0.49, 0.51, -0.16, -0.17]]))  # levels are thirds
+    np.testing.assert_allclose(planes.held[0, 0] * 3, [1, 2, 0, -1], atol=1e-6)
+
+
+def test_copies_count_by_significance():
+    planes = Copies(significance=(3.0, 1.0)).signed(jnp.array([[0.4]]))
+    np.testing.assert_allclose(planes.held[:, 0, 0], [0.4, 0.4], rtol=1e-6)
+    np.testing.assert_allclose(planes.factors, [0.75, 0.25], rtol=1e-6)
+
+
+#: mapping: conductances in uS of the weight 0.25 on a window of 2 to 22 uS, in the order of the arrays.
+CONDUCTANCES = [
+    (Offset(), [2 + 20 * 0.625]),
+    (Offset(subtraction="unit column"), [2 + 20 * 0.625]),
+    # round(0.25 * 127) + 128 = 160 = 10|100000 in widths 6, 2
+    (Offset(slices=BitSlices(widths=(6, 2))), [2 + 20 * 32 / 63, 2 + 20 * 2 / 3]),
+    # round(0.25 * 255) = 64 = 01|000000: plus cells 0 and 1/3, minus cells idle
+    (Differential(slices=BitSlices(widths=(6, 2))), [2, 2 + 20 / 3, 2, 2]),
+    (Differential(slices=BitSlices(widths=(6, 2)), sides=2), [12, 12 + 10 / 3, 12, 12 - 10 / 3]),
+    (Differential(slices=Copies()), [7, 7, 2, 2]),
+]
+
+
+@pytest.mark.parametrize(("mapping", "expected"), CONDUCTANCES)
+def test_conductances_by_hand(mapping, expected):
+    targets = mapping.conductances(jnp.full((1, 1), 0.25), *WINDOW)
+    np.testing.assert_allclose(targets[:, 0, 0] * 1e6, expected, rtol=1e-5)
+
+
+def test_a_unit_column_holds_zeros():
+    targets = Offset(subtraction="unit column").conductances(jnp.array([[0.3, -1.0]]), *WINDOW)
+    np.testing.assert_allclose(targets[0, 0, 2] * 1e6, 12.0, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", MAPPINGS)
+def test_conductances_become_the_weights_again(key, name):
+    mapping = MAPPINGS[name]
+    weights = jnp.round(jax.random.uniform(key, (6, 3), minval=-1, maxval=1) * 63) / 63
+    targets = mapping.conductances(weights, *WINDOW)
+    assert float(targets.min()) >= WINDOW[0] * (1 - 1e-6)
+    assert float(targets.max()) <= WINDOW[1] * (1 + 1e-6)
+    assert targets.size == mapping.cells(6, 3)
+    lines = mapping.lines(Moments(targets, targets**2), *WINDOW)
+    assert lines.mean.shape == lines.variance.shape == (6, mapping.n_lines(3))
+    x = jnp.linspace(-1, 1, 12).reshape(2, 6)
+    y = mapping.combine(x @ lines.mean, jnp.sum(x, -1, keepdims=True), *WINDOW)
+    step = 0.5 / 63 if "digits" in name else 1e-6  # half a level of an offset digit; signed ones are finer
+    np.testing.assert_allclose(y, x @ weights, atol=6 * step + 1e-5)
+
+
+@pytest.mark.parametrize("name", MAPPINGS)
+def test_where_a_gradient_enters_combines_to_the_whole(key, name):
+    mapping = MAPPINGS[name]
+    weights = jax.random.normal(key, (5, 3))
+    x = jnp.cos(jnp.arange(10.0)).reshape(2, 5)
+    lines = mapping.spread(weights)
+    assert lines.shape == (5, mapping.n_lines(3))
+    zero = mapping.combine(jnp.zeros((2, mapping.n_lines(3))), jnp.sum(x, -1, keepdims=True), *WINDOW)
+    y = mapping.combine(x @ lines, jnp.sum(x, -1, keepdims=True), *WINDOW) - zero
+    np.testing.assert_allclose(y, x @ weights, atol=1e-5)
+
+
+#: mapping: variance of an output, in units of the variance of one cell over the squared window. A digit's variance
+#: counts with its factor squared; an offset output has twice the slope, a unit column adds its own cell.
+VARIANCES = [
+    (Differential(), 2.0),
+    (Differential(subtraction="digital"), 2.0),
+    (Differential(slices=Copies()), 2 * 2 * 0.25),
+    (Differential(slices=Copies(significance=(3.0, 1.0))), 2 * (0.75**2 + 0.25**2)),
+    (Differential(slices=BitSlices(widths=(4, 4))), 2 * (15**2 + 240**2) / 255**2),
+    (Offset(), 4.0),
+    (Offset(subtraction="unit column"), 8.0),
+    (Offset(slices=BitSlices(widths=(4, 4))), (15**2 + 240**2) / 127**2),
+    (Offset(slices=Copies(), subtraction="unit column"), 2 * 4 * 2 * 0.25),
+]
+
+
+@pytest.mark.parametrize(("mapping", "expected"), VARIANCES)
+def test_variances_of_cells_add_up(mapping, expected):
+    targets = mapping.conductances(jnp.zeros((1, 1)), *WINDOW)
+    sampled = np.asarray(jnp.ones_like(targets))
+    spread = 1e-7
+    lines = mapping.lines(Moments(targets, jnp.asarray(sampled * spread**2)), *WINDOW)
+    # The output is linear in the lines: its variance is that of the lines times the squared slopes.
+    slopes = jax.jacobian(lambda y: mapping.combine(y, jnp.ones((1,)), *WINDOW)[0])(lines.mean[0])
+    variance = float(np.asarray(slopes, np.float64) ** 2 @ np.asarray(lines.variance[0], np.float64))
+    assert variance / (spread / 20e-6) ** 2 == pytest.approx(expected, rel=1e-4)
+
+
+def test_writing_errors_of_equal_copies_average(key):
+    # Four pairs a weight: the spread of a weight falls to one half. 30000 weights of 0.5; four standard errors.
+    n = 30_000
+    spreads = {}
+    for copies in (1, 4):
+        mapping = Differential(slices=Copies(significance=(1.0,) * copies))
+        store = Crossbar(cell=GenericCell(g_min=5e-6, programming_sigma=0.02), mapping=mapping)
+        state = jax.jit(store.program)(key, jnp.full((n, 1), 0.5))
+        weights = np.asarray(jax.jit(lambda s, store=store: store.read(s, 0.0).mean)(state), np.float64)
+        spreads[copies] = weights.std()
+    # Each cell 0.02 g_max = 0.5 uS on a window of 20 uS; two cells a pair.
+    one = np.sqrt(2) * 0.5 / 20
+    for copies, spread in spreads.items():
+        assert spread == pytest.approx(one / np.sqrt(copies), rel=4 / np.sqrt(2 * n))
+
+
+BAD = [
+    (lambda: BitSlices(widths=()), "BitSlices.widths = "),
+    (lambda: BitSlices(widths=(0, 4)), "whole numbers from 1 to 16 that sum to at most 23"),
+    (lambda: BitSlices(widths=[4, 4]), "must be a tuple"),
+    (lambda: BitSlices(widths=(2.0,)), "whole numbers"),
+    (lambda: BitSlices(widths=(16, 16)), "sum to at most 23"),
+    (lambda: BitSlices(sum="both"), "BitSlices.sum = 'both': must be one of 'digital', 'analog'"),
+    (lambda: Offset(slices=BitSlices(widths=(1,))), "at least 2 bits"),
+    (lambda: Copies(significance=()), "Copies.significance = "),
+    (lambda: Copies(significance=(1.0, -1.0)), "greater than 0"),
+    (lambda: Copies(significance=2), "must be a tuple"),
+    (lambda: Differential(slices=3), "Differential.slices = 3: must be a description that has signed"),
+    (lambda: Offset(subtraction="analog"), "Offset.subtraction = 'analog': must be one of 'digital', 'unit column'"),
+]
+
+
+@pytest.mark.parametrize(("build", "message"), BAD, ids=itertools.count())
+def test_what_cannot_be_is_refused(build, message):
+    with pytest.raises(InputError, match=message):
+        build()

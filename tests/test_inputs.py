@@ -1,0 +1,184 @@
+"""Input codes as amplitudes, pulse widths and slices of bits; worked by hand and against plain NumPy."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from analogsim import ADC, DAC, Hardware, InputError
+from analogsim.converters import BitSerialDAC, PulseWidthDAC
+from analogsim.devices import BitSlices, Crossbar, Differential, DigitalMemory, GenericCell, Offset
+from analogsim.operators import MatrixProduct
+from analogsim.signal_path import multiply
+from analogsim.tiles import program
+
+OPERATOR = MatrixProduct((1,), (0,), 2, (6, 3))
+NOISY = GenericCell(g_min=5e-6, read_noise=0.02)
+
+
+@functools.cache
+def case():
+    weights = jax.random.normal(jax.random.key(1), (6, 3))
+    x = jnp.round(jax.random.uniform(jax.random.key(2), (4, 6), minval=-1) * 63) / 63
+    return weights, x.at[:, 0].set(1.0)  # so that the range of every example is 1
+
+
+def run(hardware):
+    weights, inputs = case()
+    reading = program(hardware, weights, jax.random.key(3)).read(0.0, read_noise=False)
+    return multiply(reading, inputs, OPERATOR, key=None)
+
+
+# --- slices -----------------------------------------------------------------------------------------------------------
+
+
+def test_slices_by_hand():
+    # 7 bits: 6 magnitude bits, 63 levels. 45 = 1011|01 with 4 bits at a time: digits 13 and 2, full scales 15 and 15.
+    parts, factors = BitSerialDAC(bits=7, slice_bits=4).steps(jnp.array([45 / 63, -45 / 63]))
+    np.testing.assert_allclose(parts, [[13 / 15, -13 / 15], [2 / 15, -2 / 15]], rtol=1e-6)
+    np.testing.assert_allclose(factors, [15 / 63, 15 * 16 / 63], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("bits", "slice_bits", "reads"), [(8, 1, 7), (8, 2, 4), (8, 7, 1), (9, 3, 3), (2, 1, 1)])
+def test_slices_add_up_to_every_code(bits, slice_bits, reads):
+    top = 2 ** (bits - 1) - 1
+    codes = jnp.arange(-top, top + 1) / top
+    dac = BitSerialDAC(bits=bits, slice_bits=slice_bits)
+    parts, factors = dac.steps(codes)
+    assert len(parts) == len(factors) == dac.reads == reads
+    np.testing.assert_allclose(sum(f * p for p, f in zip(parts, factors, strict=True)), codes, atol=1e-6)
+    assert max(float(jnp.abs(p).max()) for p in parts) <= 1 + 1e-6
+
+
+@pytest.mark.parametrize("accumulation", ["digital", "analog"])
+@pytest.mark.parametrize("store", [DigitalMemory(), Crossbar(cell=GenericCell(), mapping=Offset())])
+def test_slices_of_the_input_change_nothing_on_perfect_hardware(accumulation, store):
+    weights, x = case()
+    dac = BitSerialDAC(bits=7, slice_bits=2, accumulation=accumulation)
+    np.testing.assert_allclose(run(Hardware(store=store, dac=dac, rows=4)), x @ weights, atol=5e-6)
+
+
+def test_slices_of_input_and_weight_are_integer_arithmetic():
+    # Weights of 4 + sign bits as 2 + 2, inputs of 6 + sign bits as 2 + 2 + 2: every line carries a whole number of
+    # (1/3)(1/3); ADCs that resolve them exactly give the exact integer product.
+    weights, x = case()
+    mapping = Differential(slices=BitSlices(widths=(2, 2)))
+    adc = ADC(bits=7, range=63 / 9)  # 63 codes a side, one for each ninth; six rows of 9 ninths are at most 54
+    hardware = Hardware(store=Crossbar(cell=GenericCell(), mapping=mapping), dac=BitSerialDAC(bits=7, slice_bits=2))
+    scale = np.abs(np.asarray(weights)).max(0)
+    held = np.round(np.asarray(weights) / scale * 15) / 15
+    np.testing.assert_allclose(run(hardware), np.asarray(x) @ (held * scale), atol=3e-6)
+    np.testing.assert_allclose(run(hardware.replace(adc=adc)), np.asarray(x) @ (held * scale), atol=3e-6)
+
+
+# --- converters in between --------------------------------------------------------------------------------------------
+
+
+def quantised(y, bits, bound):
+    top = 2 ** (bits - 1) - 1
+    return np.round(np.clip(y, -bound, bound) / bound * top) / top * bound
+
+
+def test_digital_accumulation_converts_every_step_and_every_slice():
+    # The whole path once more in NumPy.
+    weights, x = (np.asarray(a, np.float64) for a in case())
+    mapping = Differential(slices=BitSlices(widths=(3, 2)), subtraction="digital")
+    hardware = Hardware(
+        store=Crossbar(cell=GenericCell(g_min=5e-6), mapping=mapping),
+        dac=BitSerialDAC(bits=5, slice_bits=2), adc=ADC(bits=5, range=4.1),
+    )  # fmt: skip
+    scale = np.abs(weights).max(0)
+    k = np.round(np.abs(weights) / scale * 31)
+    code = np.round(np.abs(x) * 15)
+    expected = np.zeros((4, 3))
+    for place, width in ((1, 3), (8, 2)):
+        digit = np.floor(k / place) % 2**width / (2**width - 1) * np.sign(weights)
+        for step in (1, 4):
+            part = np.floor(code / step) % 4 / 3 * np.sign(x)
+            factor = (2**width - 1) * place / 31 * 3 * step / 15
+            for sign in (1, -1):
+                line = part @ (np.maximum(sign * digit, 0) + 5 / 20)  # the floor g_min/(g_max - g_min) is in both
+                expected += sign * factor * quantised(line, 5, 4.1)
+    np.testing.assert_allclose(run(hardware), expected * scale, atol=1e-5)
+
+
+def test_analog_accumulation_converts_once():
+    weights, x = case()
+    hardware = Hardware(dac=BitSerialDAC(bits=7, slice_bits=1, accumulation="analog"), adc=ADC(bits=5, range=4.0))
+    scale = np.abs(np.asarray(weights)).max(0)
+    expected = quantised(np.asarray(x) @ (np.asarray(weights) / scale), 5, 4.0) * scale
+    np.testing.assert_allclose(run(hardware), expected, atol=1e-5)
+
+
+# --- noise ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("dac", "squares"),
+    [
+        # One read: noise of a row goes with its code. Two steps: 45 = 13 + 2 * 16.
+        (DAC(bits=7), (45 / 63) ** 2),
+        (PulseWidthDAC(bits=7), (45 / 63) ** 2),
+        (BitSerialDAC(bits=7, slice_bits=4), (13**2 + 32**2) / 63**2),
+        (BitSerialDAC(bits=7, slice_bits=4, accumulation="analog"), (13**2 + 32**2) / 63**2),
+    ],
+)
+def test_read_noise_of_a_code_by_hand(dac, squares):
+    # One input at full code that keeps the range at 1 on a weight of zero: both its cells read at g_min. Six rows:
+    # row 0 at 1 with weight 0, row 1 at 45/63 with weight 1, the others dark.
+    weights = jnp.zeros((6, 1)).at[1].set(1.0)
+    x = jnp.zeros((1, 6)).at[0, 0].set(1.0).at[0, 1].set(45 / 63)
+    operator = MatrixProduct((1,), (0,), 2, (6, 1))
+    reading = program(Hardware(store=Crossbar(cell=NOISY), dac=dac), weights, jax.random.key(0)).read(0.0)
+    n = 40_000
+    draw = jax.jit(jax.vmap(lambda k: multiply(reading, x, operator, key=k)[0, 0]))
+    y = np.asarray(draw(jax.random.split(jax.random.key(1), n)), np.float64)
+    # g_max 25 and g_min 5 uS, 2 % of each: in units of the window of 20 uS.
+    cell = 0.02**2 * np.array([2 * 5**2, 25**2 + 5**2]) / 20**2
+    steps = [1.0] if dac.reads == 1 else [15 / 63, 48 / 63]  # the full code: 63 = 15 + 3 * 16
+    of_full = sum(s**2 for s in steps)
+    assert y.mean() == pytest.approx(45 / 63, abs=4 * y.std() / np.sqrt(n))
+    assert y.var() == pytest.approx(cell @ [of_full, squares], rel=4 * np.sqrt(2 / n))
+
+
+# --- gradients, cost, bad input ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("accumulation", ["digital", "analog"])
+def test_gradients_pass_the_slices_whole(accumulation):
+    weights, x = case()
+    hardware = Hardware(dac=BitSerialDAC(bits=7, slice_bits=2, accumulation=accumulation), adc=ADC(bits=12, range=20.0))
+    head = jnp.cos(jnp.arange(3.0))
+
+    def loss(w, x):
+        reading = program(hardware, w, None).read(0.0).trained_by(w)
+        return jnp.sum(multiply(reading, x, OPERATOR, key=None) @ head)
+
+    of_w, of_x = jax.jit(jax.grad(loss, (0, 1)))(weights, x[:, :].at[:, 1:].multiply(0.9))
+    np.testing.assert_allclose(of_w, jnp.outer(x.at[:, 1:].multiply(0.9).sum(0), head), atol=0.03)
+    # Column 0 holds the range of every example, through which no gradient is passed: the others see plain slopes.
+    np.testing.assert_allclose(of_x[:, 1:], jnp.tile(weights @ head, (4, 1))[:, 1:], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("dac", "expected"),
+    [
+        (DAC(bits=7), (45 / 63) ** 2),
+        (PulseWidthDAC(bits=7), 45 / 63),
+        (BitSerialDAC(bits=7, slice_bits=1), 4.0),  # 45 = 101101: four full reads
+        (BitSerialDAC(bits=7, slice_bits=4), (13 / 15) ** 2 + (2 / 15) ** 2),
+    ],
+)
+def test_what_a_row_spends(dac, expected):
+    np.testing.assert_allclose(dac.energy(jnp.array([45 / 63, -45 / 63])), expected, rtol=1e-5)
+
+
+def test_bad_slices_are_refused():
+    with pytest.raises(InputError, match=r"BitSerialDAC.slice_bits = 8: must be at most bits - 1 = 7"):
+        BitSerialDAC(bits=8, slice_bits=8)
+    with pytest.raises(InputError, match=r"BitSerialDAC.slice_bits = 0: must be a whole number and at least 1"):
+        BitSerialDAC(slice_bits=0)
+    with pytest.raises(InputError, match="accumulation = 'both'"):
+        BitSerialDAC(accumulation="both")
