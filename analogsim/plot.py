@@ -101,7 +101,8 @@ def drift(data: "xarray.Dataset", ax: "Axes | None" = None, percent: bool = True
     ax.xaxis.minorticks_off()
     ax.tick_params(axis="x", labelsize=9)
     if _width(ax) < _NARROW:  # the late times stand close together
-        ax.set_xticks(ax.get_xticks(), ax.get_xticklabels(), rotation=50, ha="right", rotation_mode="anchor")
+        for label in ax.get_xticklabels():
+            label.set(rotation=50, ha="right", rotation_mode="anchor")
     ax.set_xlabel("time after programming")
     ax.set_ylabel("accuracy (%)" if percent else "score")
     _legend(ax)
@@ -167,11 +168,11 @@ def energy(data: "xarray.Dataset | Comparison", ax: "Axes | None" = None) -> "Ax
       data: from ``analogsim.energy.compare(...)``, as it is or as its ``to_dataset()``.
       ax: where to draw.
     """
-    data = data.to_dataset() if hasattr(data, "to_dataset") and hasattr(data, "bills") else data
-    if not all(hasattr(data, name) for name in ("energy_low_j", "energy_typical_j", "energy_high_j")):
+    table: Any = data.to_dataset() if hasattr(data, "bills") else data
+    if not all(hasattr(table, name) for name in ("energy_low_j", "energy_typical_j", "energy_high_j")):
         raise InputError(f"data = {brief(data)}: must be what analogsim.energy.compare returns")
     ax = _axes(ax, 6.4, 3.3)
-    rows = _energy_rows(data)
+    rows = _energy_rows(table)
     for y, (_, low, typical, high, colour) in enumerate(reversed(rows)):
         ax.plot([low, high], [y, y], color=colour, linewidth=9, alpha=0.35, solid_capstyle="butt")
         ax.plot([typical], [y], "o", color=colour, markersize=7)

@@ -4,7 +4,7 @@ from typing import Any
 
 from analogsim.converters import ADC, DAC
 from analogsim.devices import PCM, Crossbar, DigitalMemory, ReRAM
-from analogsim.devices.errors import InputError, brief, nearest
+from analogsim.devices.errors import InputError, brief, nearest_of
 from analogsim.devices.literature import Source
 from analogsim.devices.papers import cited
 from analogsim.hardware import Hardware
@@ -116,8 +116,6 @@ def preset(name: str, /, **changes: Any) -> Hardware:
     if not isinstance(name, str):
         raise InputError(f"unknown preset {brief(name)}: must be the name of one; known: {', '.join(_PRESETS)}")
     if name not in _PRESETS:
-        hint = nearest(name, _PRESETS)
-        known = "" if hint.startswith("known") else f" (known: {', '.join(_PRESETS)})"
-        raise InputError(f"unknown preset {name!r}; {hint}{known}")
+        raise InputError(f"unknown preset {name!r}; {nearest_of(name, _PRESETS)}")
     hardware = _PRESETS[name][1]()
     return hardware.replace(**changes) if changes else hardware

@@ -26,3 +26,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
     names = sorted(set(known))
     close = difflib.get_close_matches(name, names, n=1)
     return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(names)}"
+
+
+def nearest_of(name: str, known: Iterable[str]) -> str:
+    """The end of an error message about a short list: the closest known name and the list, or the list alone."""
+    names = list(known)
+    close = nearest(name, names)
+    listed = f"known: {', '.join(names)}"
+    return f"{close} ({listed})" if close.startswith("did") else listed
