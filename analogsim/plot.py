@@ -101,8 +101,8 @@ def drift(data: "xarray.Dataset", ax: "Axes | None" = None, percent: bool = True
     ax.xaxis.minorticks_off()
     ax.tick_params(axis="x", labelsize=9)
     if _width(ax) < _NARROW:  # the late times stand close together
-        for label in ax.get_xticklabels():
-            label.set(rotation=50, ha="right", rotation_mode="anchor")
+        for tick in ax.get_xticklabels():
+            tick.set(rotation=50, ha="right", rotation_mode="anchor")
     ax.set_xlabel("time after programming")
     ax.set_ylabel("accuracy (%)" if percent else "score")
     _legend(ax)

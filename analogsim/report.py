@@ -85,8 +85,9 @@ def page(title: str, lead: str, sections: Sequence[tuple[str, str]]) -> str:
 
 
 def paragraph(text: str, note: bool = False) -> str:
-    """One paragraph of plain text."""
-    return f'<p class="note">{html.escape(text)}</p>' if note else f"<p>{html.escape(text)}</p>"
+    """One paragraph of plain text, in which no line begins with a per cent sign."""
+    words = html.escape(text).replace(" %", "&nbsp;%")
+    return f'<p class="note">{words}</p>' if note else f"<p>{words}</p>"
 
 
 def bullets(items: Sequence[str]) -> str:

@@ -18,6 +18,10 @@ def test_a_cell_knows_its_column_so_that_a_row_can_be_a_card():
     assert text.count("<th") == 3  # one thead, two header cells, which need no label
 
 
+def test_no_line_begins_with_a_per_cent_sign():
+    assert report.paragraph("97 % < all") == "<p>97&nbsp;% &lt; all</p>"
+
+
 def test_long_lines_of_fixed_text_go_on_below_with_their_indentation():
     text = report.preformatted("store\n    g_max = 25 <µS>\n\nend")
     assert re.findall(r'<span style="--in:(\d+)">([^\n]*?)</span>', text) == [
