@@ -19,6 +19,7 @@ import pathlib
 if not (pathlib.Path(__file__).parent / "devices").is_dir():
     __path__.append(str(pathlib.Path(__file__).parent.parent))
 
+from analogsim import saving as saving  # on import Flax learns to save chips and calibrated variables
 from analogsim.calibration import calibrate as calibrate
 from analogsim.chip import Chip as Chip
 from analogsim.chip import program as program

@@ -13,10 +13,13 @@ import numpy as np
 
 from analogsim import tiles
 from analogsim.devices.errors import InputError, nearest
-from analogsim.devices.units import seconds
+from analogsim.devices.random import check_key, is_key, key_shape
+from analogsim.devices.units import seconds, show_time
 from analogsim.models import bind, map_programmed, program_jit, program_many_jit, programmed_leaves
 
 COMPENSATIONS = ("none", "global", "column")
+
+_LATEST_S = 1e12  # later than any model of drift can be meant: 30,000 years
 
 
 @jax.tree_util.register_dataclass
@@ -63,9 +66,11 @@ class Chip:
         Raises:
           InputError: for a negative time, or one later than the store's model has data for.
         """
+        if not isinstance(read_noise, (bool, np.bool_)):
+            raise InputError(f"read_noise = {read_noise!r}: must be True or False")
         time_s = check_time(time, self.cells)
         check_compensation(compensation)
-        readings = read(self.cells, time_s, compensation, read_noise)
+        readings = read(self.cells, time_s, compensation, bool(read_noise))
         return dataclasses.replace(self, readings=readings, time_s=time_s)
 
 
@@ -97,7 +102,7 @@ def program(
       >>> layer.apply(chip.at("1 year").variables, x, rngs={"analog": jax.random.key(2)}).shape
       (2, 3)
     """
-    check_key(key)
+    _check_program_keys(variables, key)
     bound = bind(model, variables, x, options)
     cells = (program_jit if key_shape(key) == () else program_many_jit)(
         bound, key, None if onto is None else onto.cells
@@ -124,18 +129,18 @@ def read(cells: Any, time_s: Any, compensation: str | None, read_noise: bool) ->
     return map_programmed(one, cells)
 
 
-def check_key(key: Any) -> None:
-    """Refuse what is not a key, with the remedy."""
-    is_key = isinstance(key, jax.Array) and (
-        jax.numpy.issubdtype(key.dtype, jax.dtypes.prng_key) or (key.dtype == np.uint32 and key.shape[-1:] == (2,))
-    )
-    if not is_key:
-        raise InputError(f"key = {key!r}: must be a random key, for example jax.random.key(0)")
-
-
-def key_shape(key: jax.Array) -> tuple[int, ...]:
-    """Leading shape of an array of keys; ``()`` for one key."""
-    return key.shape if jax.numpy.issubdtype(key.dtype, jax.dtypes.prng_key) else key.shape[:-1]
+def _check_program_keys(variables: Any, key: Any) -> None:
+    if is_key(variables):
+        raise InputError(
+            "variables: this is a random key; the order is program(model, variables, key, x), or "
+            "program(model, key=key) for an NNX model"
+        )
+    check_key(key)
+    if len(key_shape(key)) > 1 or key_shape(key) == (0,):
+        raise InputError(
+            f"key: an array of keys of shape {key_shape(key)}: must be one key, or a row of n_chips keys, for example "
+            f"jax.random.split(key, 3)"
+        )
 
 
 def check_time(time: Any, cells: Any) -> Any:
@@ -145,6 +150,11 @@ def check_time(time: Any, cells: Any) -> Any:
         raise InputError(
             f"time = array of shape {np.shape(time_s)}: a chip is read at one time; for several, use "
             f"evaluate(times=...) or jax.vmap over chip.at"
+        )
+    if not isinstance(time_s, jax.core.Tracer) and float(time_s) > _LATEST_S:
+        raise InputError(
+            f"time = {float(time_s):g}: must be at most {_LATEST_S:g}, that is {show_time(_LATEST_S)} "
+            f"(unit: s after programming)"
         )
     for path, programmed in programmed_leaves(cells):
         limit = programmed.hardware.store.time_limit_s
@@ -159,9 +169,9 @@ def check_time(time: Any, cells: Any) -> Any:
 def check_compensation(compensation: Any) -> None:
     """Refuse an unknown compensation."""
     if compensation is not None and compensation not in COMPENSATIONS:
-        known = ", ".join(COMPENSATIONS)
         hint = nearest(str(compensation), COMPENSATIONS)
-        raise InputError(f"compensation = {compensation!r}: must be one of {known}; {hint}")
+        nearest_one = f"; {hint}" if hint.startswith("did") else ""
+        raise InputError(f"compensation = {compensation!r}: must be one of {', '.join(COMPENSATIONS)}{nearest_one}")
 
 
 def check_finite(cells: Any) -> None:

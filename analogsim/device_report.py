@@ -12,7 +12,7 @@ import jax
 from analogsim import report
 from analogsim.devices.crossbar.datasheet import CELLS, DataSheet, Datum, datasheet
 from analogsim.devices.crossbar.measured import MeasuredCell
-from analogsim.devices.errors import InputError, nearest
+from analogsim.devices.errors import InputError, nearest_of
 from analogsim.devices.units import show, show_time
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def build(name: str, csv: Path | None = None) -> Any:
       InputError: for an unknown name, with the nearest known one, or a table that is missing or not wanted.
     """
     if name not in CELLS:
-        raise InputError(f"unknown device {name!r}; {nearest(name, CELLS)} (known: {', '.join(CELLS)})")
+        raise InputError(f"unknown device {name!r}; {nearest_of(name, CELLS)}")
     if name == "measured":
         if csv is None:
             raise InputError(

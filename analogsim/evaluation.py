@@ -5,7 +5,7 @@ its own noise key, derived from its index, so the numbers do not depend on how c
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from analogsim.chip import check_compensation, check_finite, check_key, check_time, key_shape, read
+from analogsim.chip import check_compensation, check_finite, check_time, read
 from analogsim.devices.errors import InputError
-from analogsim.devices.random import stream
+from analogsim.devices.random import check_one_key, stream
 from analogsim.devices.units import show_time
 from analogsim.models import bind, program_jit, programmed_leaves
 
@@ -27,7 +27,22 @@ LIFETIME = ("1 s", "1 h", "1 day", "1 month", "1 year", "10 years")
 
 
 def accuracy(outputs: jax.Array, labels: jax.Array) -> jax.Array:
-    """Share of examples whose largest output is the label. outputs ``[n, classes]``, labels ``[n]``."""
+    """Share of labels that are the index of the largest output. outputs ``[n, ..., classes]``, labels ``[n, ...]``.
+
+    Raises:
+      InputError: where labels are not one class number for each vector of outputs (``[n, 1]`` or one-hot labels would
+        otherwise be compared all with all).
+    """
+    if outputs.ndim < 2 or outputs.shape[-1] < 2:
+        raise InputError(
+            f"outputs of shape {outputs.shape}: accuracy takes the largest of two or more outputs; give another metric"
+        )
+    if labels.shape != outputs.shape[:-1]:
+        raise InputError(
+            f"labels: shape {labels.shape}: accuracy needs one class number for each of the outputs of shape "
+            f"{outputs.shape}, that is shape {outputs.shape[:-1]}"
+            + ("; one-hot labels become numbers by labels.argmax(-1)" if labels.shape == outputs.shape else "")
+        )
     return jnp.mean(jnp.argmax(outputs, axis=-1) == labels)
 
 
@@ -55,9 +70,12 @@ def evaluate(
       labels: what ``metric`` compares the outputs with, ``[n, ...]``.
       key: everything random follows from it: chip i is the same chip whatever ``chips`` is.
       chips: how many to sample.
-      times: times after programming, seconds or text such as ``"1 day"``. All are read from the same chip.
-      compensation: drift compensation, ``"none"``, ``"global"`` or ``"column"``; several share their chips.
-      metric: ``metric(outputs, labels) -> number`` over the whole of ``x``; accuracy by default.
+      times: times after programming, seconds or text such as ``"1 day"``, each once. All are read from the same chip.
+      compensation: drift compensation, ``"none"``, ``"global"`` or ``"column"``; several, each once, share their
+        chips. None is the hardware's own.
+      metric: ``metric(outputs, labels) -> number`` over the whole of ``x``; accuracy by default. It is compiled with
+        the model: written with ``jax.numpy``, it returns one number, and neither NumPy nor ``float()`` may touch its
+        arguments.
       batch_size: examples computed together; changes memory and speed, not the numbers.
       chips_at_once: chips computed together; by default one on a CPU, where it is fastest, and eight elsewhere.
       on_progress: called with the number of chips just finished.
@@ -65,33 +83,30 @@ def evaluate(
 
     Returns:
       A dataset with ``score`` over (compensation, chip, time) and the exact model's ``digital`` score. Noise of reads
-      is drawn anew at every time and is the same across compensations.
+      follows from the chip and the time: it is drawn anew at every time, whichever others are asked for, and is the
+      same across compensations.
+
+    Raises:
+      InputError: for what cannot be measured: no example, labels that do not fit, a metric that cannot be compiled or
+        gives more than one number, a time or compensation that is impossible or given twice.
     """
-    check_key(key)
-    if key_shape(key) != ():
-        raise InputError(f"key = {key!r}: must be one key, from which the chips' keys follow; give chips=n for n chips")
-    if isinstance(times, str) or not len(times):
-        raise InputError(f"times = {times!r}: must be a sequence of times, for example ('1 s', '1 day')")
-    choices = [compensation] if compensation is None or isinstance(compensation, str) else list(compensation)
-    if not choices:
-        raise InputError("compensation = (): must name at least one")
-    for choice in choices:
-        check_compensation(choice)
+    check_one_key(key, remedy="the chips' keys follow from it; give chips=n for n chips")
+    choices = _compensations(compensation)
     _check_count("chips", chips)
     _check_count("batch_size", batch_size)
     at_once = (1 if jax.default_backend() == "cpu" else 8) if chips_at_once is None else chips_at_once
     _check_count("chips_at_once", at_once)
     x, labels = jax.tree.map(jnp.asarray, (x if isinstance(x, tuple) else np.asarray(x), np.asarray(labels)))
-    n = jax.tree.leaves(x)[0].shape[0]
-    if labels.shape[:1] != (n,):
-        raise InputError(f"labels: shape {labels.shape} does not match {n} examples in x")
+    _check_data(x, labels)
 
     bound = bind(model, variables, x, options)
     first = program_jit(bound, _chip_key(key, 0))
     if not programmed_leaves(first):
         raise InputError("the model has no analog layer: build it with AnalogDense, or convert(model, hardware)")
     check_finite(first)
-    times_s = np.array([float(check_time(t, first)) for t in times], dtype=np.float32)
+    times_s = _times(times, first)
+    names = _compensation_names(choices, first)
+    _check_metric(metric, bound, x, labels)
 
     scores = []
     step = max(at_once, -(-chips // 20))
@@ -103,7 +118,68 @@ def evaluate(
         if on_progress is not None:
             on_progress(wanted)
     digital = _score_digital(bound, x, labels, metric, batch_size)
-    return _dataset(np.concatenate(scores), float(digital), times_s, choices, first)
+    return _dataset(np.concatenate(scores), float(digital), times_s, names)
+
+
+def _times(times: Any, cells: Any) -> np.ndarray:
+    """Seconds, float32, as the chips are read at."""
+    if isinstance(times, str) or np.ndim(times) != 1 or not len(times):
+        raise InputError(f"times = {times!r}: must be a sequence of times, for example ('1 s', '1 day')")
+    times_s = np.array([float(check_time(t, cells)) for t in times], dtype=np.float32) + np.float32(0)  # no minus zero
+    values, counts = np.unique(times_s, return_counts=True)
+    if counts.max() > 1:
+        raise InputError(f"times = {times!r}: {show_time(float(values[counts.argmax()]))} is given more than once")
+    return times_s
+
+
+def _compensations(compensation: Any) -> list[str | None]:
+    if compensation is None or isinstance(compensation, str):
+        compensation = [compensation]
+    if not isinstance(compensation, Iterable):
+        check_compensation(compensation)
+    choices = list(compensation)
+    if not choices:
+        raise InputError("compensation = (): must name at least one")
+    for choice in choices:
+        check_compensation(choice)
+    return choices
+
+
+def _compensation_names(choices: list[str | None], cells: Any) -> list[str]:
+    """What is done, by name: None is the hardware's own choice."""
+    own = programmed_leaves(cells)[0][1].hardware.drift_compensation
+    names = [own if choice is None else choice for choice in choices]
+    if len(set(names)) < len(names):
+        twice = max(names, key=names.count)
+        hint = f" (None is this hardware's own, '{own}')" if None in choices else ""
+        raise InputError(f"compensation = {tuple(choices)!r}: '{twice}' is given more than once{hint}")
+    return names
+
+
+def _check_data(x: Any, labels: jax.Array) -> None:
+    shapes = [a.shape for a in jax.tree.leaves(x)]
+    if any(shape[:1] != shapes[0][:1] or not shape for shape in shapes):
+        raise InputError(f"x: shapes {shapes}: must be [n, ...], with one n for all inputs")
+    if shapes[0][0] == 0:
+        raise InputError(f"x: shape {shapes[0]}: holds no example")
+    if labels.shape[:1] != shapes[0][:1]:
+        raise InputError(f"labels: shape {labels.shape} does not match {shapes[0][0]} examples in x")
+
+
+def _check_metric(metric: Any, bound: Any, x: Any, labels: jax.Array) -> None:
+    """Try the metric on shapes alone, before anything is computed."""
+    if not callable(metric):
+        raise InputError(f"metric = {metric!r}: must be a function metric(outputs, labels), or left out for accuracy")
+    outputs = jax.eval_shape(lambda b, a: run_examples(lambda e, k: b.digital(e), a, jax.random.key(0), 1), bound, x)
+    try:
+        score = jax.eval_shape(lambda o, t: jnp.asarray(metric(o, t)), outputs, labels)
+    except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:
+        raise InputError(
+            "metric: needs the values of its arguments, but is compiled, so that they are not known yet; write it with "
+            "jax.numpy instead of numpy, and without float(), bool() or 'if' on values"
+        ) from error
+    if score.shape != ():
+        raise InputError(f"metric: returns shape {score.shape}: must be one number, for example the mean over examples")
 
 
 def _check_count(name: str, value: Any) -> None:
@@ -123,18 +199,18 @@ def _score_chips(bound, key, indices, times_s, x, labels, choices, metric, batch
         cells = bound.program(_chip_key(key, chip_index))
         reads = jax.random.fold_in(stream(key, "reads"), chip_index)
 
-        def score_at(time_index):
-            noise = jax.random.fold_in(reads, time_index)
+        def score_at(time_s):
+            # By the time itself, not its place in the list: a day is the same day beside other times.
+            noise = jax.random.fold_in(reads, lax.bitcast_convert_type(time_s, jnp.uint32))
             at_time = []
             for choice in choices:
-                readings = read(cells, times_s[time_index], choice, True)
+                readings = read(cells, time_s, choice, True)
                 outputs = run_examples(lambda a, k: bound.run(readings, a, k), x, noise, batch_size)  # noqa: B023
                 at_time.append(metric(outputs, labels))
             return jnp.stack(at_time)
 
-        return lax.map(score_at, jnp.arange(times_s.shape[0]))
+        return lax.map(score_at, jnp.asarray(times_s, jnp.float32))
 
-    times_s = jnp.asarray(times_s)
     return lax.map(score, indices, batch_size=at_once)
 
 
@@ -155,10 +231,9 @@ def run_examples(function: Callable, x: Any, key: jax.Array, batch_size: int) ->
     return lax.map(one, (jnp.arange(n), x), batch_size=min(batch_size, n))
 
 
-def _dataset(scores, digital, times_s, choices, cells):
+def _dataset(scores, digital, times_s, names):
     import xarray
 
-    names = [c or programmed_leaves(cells)[0][1].hardware.drift_compensation for c in choices]
     data = xarray.Dataset(
         {
             "score": (("compensation", "chip", "time"), np.moveaxis(scores, -1, 0)),

@@ -121,6 +121,7 @@ def needs_key(hardware: Hardware) -> bool:
 
 
 def _check_chip(reading: Reading, hardware: Hardware, weights: jax.Array, path: str) -> None:
+    reading.check_single(path)
     if (reading.n_in, reading.n_out) != weights.shape:
         raise InputError(
             f"layer {path}: the chip holds a {reading.n_in} x {reading.n_out} matrix, the model's is "

@@ -86,7 +86,7 @@ class BoundLinen:
 
     def program(self, key, onto=None):
         sample = self.sample or self.variables.get("ranges", {}).get("sample")
-        if sample is None:
+        if not isinstance(sample, Sample):  # a checkpoint restored without a target has none
             raise InputError(
                 "x = None: a Linen model is programmed from the shape of its input; pass x (one example is enough), "
                 "or variables that come from analogsim.calibrate, which remember it"

@@ -9,14 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from analogsim.devices.errors import InputError, brief
 from analogsim.devices.units import show, show_time
 
 if TYPE_CHECKING:
     import xarray
     from matplotlib.axes import Axes
 
+    from analogsim.energy import Comparison
+
 #: Okabe and Ito's palette.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+
+_NARROW, _WIDE = 4.0, 7.0  # inches of axes: a phone's, a page's
 
 _STYLE: dict[Any, Any] = {
     "axes.spines.top": False,
@@ -55,16 +60,27 @@ def new_axes(width: float = 6.4, height: float = 4.0) -> "Axes":
         return figure.add_subplot()
 
 
+def _axes(ax: Any, width: float = 6.4, height: float = 4.0) -> "Axes":
+    if ax is None:
+        return new_axes(width, height)
+    if not hasattr(ax, "fill_between"):
+        raise InputError(f"ax = {brief(ax)}: must be matplotlib axes, for example plot.new_axes()")
+    return ax
+
+
 def drift(data: "xarray.Dataset", ax: "Axes | None" = None, percent: bool = True) -> "Axes":
-    """Score over time after programming: mean over chips; the band of a solid line holds 90 % of its chips.
+    """Score over time after programming: mean over chips; the band about a solid line holds 90 % of its chips.
 
     Args:
       data: from ``analogsim.evaluate``: ``score`` over time and chip; ``chip`` and ``seed`` are pooled, every other
-        dimension (compensation, network...) becomes a line of its own. ``digital`` is drawn dashed.
+        dimension (compensation, network...) becomes a line of its own. ``digital`` is drawn dotted, a line for each
+        network.
       ax: where to draw.
       percent: label the axis in per cent, for accuracies.
     """
-    ax = new_axes() if ax is None else ax
+    if not all(hasattr(data, name) for name in ("score", "time")):
+        raise InputError(f"data = {brief(data)}: must be the dataset that analogsim.evaluate returns")
+    ax = _axes(ax)
     scale = 100 if percent else 1
     pooled = [d for d in data.score.dims if d in ("chip", "seed")]
     split = [d for d in data.score.dims if d not in (*pooled, "time")]
@@ -79,16 +95,56 @@ def drift(data: "xarray.Dataset", ax: "Axes | None" = None, percent: bool = True
             ax.fill_between(time, low, high, color=colour, alpha=0.13, linewidth=0)
         ax.plot(time, values.mean(axis=1), dash, color=colour, marker="o", markersize=4, label=label)
     if "digital" in data:
-        mean = scale * float(data.digital.mean())
-        ax.axhline(mean, color="#555555", linestyle=":", linewidth=1.2, label="exact digital (mean)")
+        _draw_digital(ax, data.digital, scale, lines, split)
     ax.set_xscale("log")
     ax.set_xticks(time, [show_time(float(t)) for t in time])
     ax.xaxis.minorticks_off()
     ax.tick_params(axis="x", labelsize=9)
+    if _width(ax) < _NARROW:  # the late times stand close together
+        for tick in ax.get_xticklabels():
+            tick.set(rotation=50, ha="right", rotation_mode="anchor")
     ax.set_xlabel("time after programming")
     ax.set_ylabel("accuracy (%)" if percent else "score")
-    ax.legend(fontsize=9)
+    _legend(ax)
     return ax
+
+
+def _width(ax: "Axes") -> float:
+    """Inches that the axes have for themselves and their labels."""
+    return ax.get_figure(root=True).get_figwidth() * ax.get_position().width  # type: ignore[union-attr]
+
+
+def _legend(ax: "Axes") -> None:
+    """Beside wide axes, below narrow ones, where it covers no line; within axes of the usual size."""
+    if _width(ax) < _NARROW:
+        figure: Any = ax.get_figure(root=True)
+        if len(figure.axes) == 1:
+            figure.legend(fontsize=9, loc="outside lower center")
+        else:
+            ax.legend(fontsize=8)
+    elif _width(ax) > _WIDE:
+        ax.legend(fontsize=10, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    else:
+        ax.legend(fontsize=9)
+
+
+def _draw_digital(ax: "Axes", digital: Any, scale: float, lines: Any, split: list) -> None:
+    """The exact score as a dotted line; where networks differ, one line each, in the network's colour."""
+    pooled = digital.mean([d for d in digital.dims if d not in split])
+    if not pooled.dims:
+        ax.axhline(scale * float(pooled), color="#555555", linestyle=":", linewidth=1.4, label="exact digital")
+        return
+    stacked = pooled.stack(line=pooled.dims)
+    for value in stacked:
+        name = [value.coords[d].item() for d in pooled.dims]
+        first = next(i for i in range(lines.sizes["line"]) if _matches(lines.isel(line=i), pooled.dims, name))
+        colour, _ = _line_style(first, lines, split)
+        label = ", ".join(map(_line_label, pooled.dims, name)) + ", exact digital"
+        ax.axhline(scale * float(value), color=colour, linestyle=":", linewidth=1.4, label=label)
+
+
+def _matches(line: Any, dims: Any, names: list) -> bool:
+    return all(line.coords[d].item() == name for d, name in zip(dims, names, strict=True))
 
 
 def _line_style(index: int, lines: Any, split: list) -> tuple[str, str]:
@@ -105,15 +161,18 @@ def _line_label(dimension: Any, value: Any) -> str:
     return str(value)
 
 
-def energy(data: "xarray.Dataset", ax: "Axes | None" = None) -> "Axes":
+def energy(data: "xarray.Dataset | Comparison", ax: "Axes | None" = None) -> "Axes":
     """Energy of one inference on a logarithmic axis: a bar from the low to the high estimate, a dot at the typical one.
 
     Args:
-      data: from ``analogsim.energy.compare(...).to_dataset()``.
+      data: from ``analogsim.energy.compare(...)``, as it is or as its ``to_dataset()``.
       ax: where to draw.
     """
-    ax = new_axes(6.4, 3.3) if ax is None else ax
-    rows = _energy_rows(data)
+    table: Any = data.to_dataset() if hasattr(data, "bills") else data
+    if not all(hasattr(table, name) for name in ("energy_low_j", "energy_typical_j", "energy_high_j")):
+        raise InputError(f"data = {brief(data)}: must be what analogsim.energy.compare returns")
+    ax = _axes(ax, 6.4, 3.3)
+    rows = _energy_rows(table)
     for y, (_, low, typical, high, colour) in enumerate(reversed(rows)):
         ax.plot([low, high], [y, y], color=colour, linewidth=9, alpha=0.35, solid_capstyle="butt")
         ax.plot([typical], [y], "o", color=colour, markersize=7)
@@ -128,7 +187,10 @@ def energy(data: "xarray.Dataset", ax: "Axes | None" = None) -> "Axes":
     decades = 10.0 ** np.arange(3 * np.ceil(first / 3), last + 1, 3)  # one tick an SI prefix
     ax.set_xticks(decades, [show(d, "J", 1) for d in decades])
     ax.xaxis.minorticks_off()
-    ax.set_xlabel("energy of one inference (bar: low to high estimate, dot: typical)")
+    if _width(ax) < _NARROW:
+        ax.set_xlabel("energy of one inference\n(bar: range, dot: typical)", fontsize=9)
+    else:
+        ax.set_xlabel("energy of one inference (bar: low to high estimate, dot: typical)")
     ax.grid(axis="y", visible=False)
     return ax
 
@@ -137,7 +199,8 @@ def _energy_rows(data: "xarray.Dataset") -> list[tuple]:
     rows = []
     for i, system in enumerate(data.system.values):
         low, typical, high = (data[f"energy_{k}_j"].isel(system=i).values for k in ("low", "typical", "high"))
-        same = np.allclose(typical, typical[0]) and np.allclose(high, high[0])
+        # Relative alone: the default absolute tolerance would be 10 nJ.
+        same = all(np.allclose(e, e[0], rtol=1e-6, atol=0) for e in (low, typical, high))
         for j, batch in enumerate(data.batch.values):
             if (same and j) or not np.isfinite(typical[j]):
                 continue  # a system whose energy does not depend on the batch is one row

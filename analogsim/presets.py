@@ -4,7 +4,7 @@ from typing import Any
 
 from analogsim.converters import ADC, DAC
 from analogsim.devices import PCM, Crossbar, DigitalMemory, ReRAM
-from analogsim.devices.errors import InputError, nearest
+from analogsim.devices.errors import InputError, brief, nearest_of
 from analogsim.devices.literature import Source
 from analogsim.devices.papers import cited
 from analogsim.hardware import Hardware
@@ -113,7 +113,9 @@ def preset(name: str, /, **changes: Any) -> Hardware:
       >>> preset("pcm", rows=256).rows
       256
     """
+    if not isinstance(name, str):
+        raise InputError(f"unknown preset {brief(name)}: must be the name of one; known: {', '.join(_PRESETS)}")
     if name not in _PRESETS:
-        raise InputError(f"unknown preset {name!r}; {nearest(str(name), _PRESETS)} (known: {', '.join(_PRESETS)})")
+        raise InputError(f"unknown preset {name!r}; {nearest_of(name, _PRESETS)}")
     hardware = _PRESETS[name][1]()
     return hardware.replace(**changes) if changes else hardware

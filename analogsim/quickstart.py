@@ -25,6 +25,7 @@ from analogsim.devices.description import describe
 from analogsim.devices.errors import InputError
 from analogsim.devices.units import show
 from analogsim.energy.bill import across_layers
+from analogsim.energy.tables import share
 from analogsim.evaluation import LIFETIME
 from analogsim.linen import AnalogDense
 from analogsim.training import clip_weights
@@ -197,21 +198,28 @@ def digital_accuracy(results: Any, network: str) -> float:
 
 
 def verdict(results: Any, fast: bool) -> str:
-    """The result in two sentences."""
+    """The result in three sentences."""
     if fast:
         return "Smoke run: the networks were hardly trained; run without --fast for accuracies that mean something."
     year = LIFETIME.index("1 year")
     n = results.sizes["chip"] * results.sizes["seed"]
-    parts = []
+    figures = []
     for network in reversed(NETWORKS):
         digital = digital_accuracy(results, network)
         with_, without = (mean_and_spread(results, network, c, year)[0] for c in ("global", "none"))
-        parts.append(
-            f"A year after programming, the {network} network is right on {with_:.2f} % of the test digits, "
-            f"{with_ - digital:+.2f} points from its exact {digital:.2f} % ({without - digital:+.2f} without drift "
-            f"compensation)."
-        )
-    return " ".join(parts) + f" Means over {n} chips."
+        figures.append((network, with_, points(with_ - digital), digital, points(without - digital)))
+    (first, with_, gap, digital, bare), second = figures[0], figures[1]
+    return (
+        f"A year after programming, the {first} network on drift-compensated chips is right on {with_:.2f} % of the "
+        f"test digits, {gap} its exact {digital:.2f} %; without compensation it is {bare}. The {second[0]} network is "
+        f"right on {second[1]:.2f} %, {second[2]} its exact {second[3]:.2f} %; without compensation, {second[4]}. All "
+        f"are means over {n} chips."
+    )
+
+
+def points(difference: float) -> str:
+    """A difference of percentages in words: ``points(-0.61)`` is ``"0.61 points below"``."""
+    return f"{abs(difference):.2f} points {'above' if difference > 0 else 'below'}"
 
 
 def _table_rows(results: Any) -> list[list[str]]:
@@ -248,25 +256,28 @@ def write_report(path: Path, results: Any, bill: Any, hardware: Hardware, settin
     """The HTML page: verdict, figures, tables, hardware, what is and is not modelled."""
     from analogsim import plot
 
-    with plot.style():
-        lifetime_axes = plot.drift(results)
-        energy_axes = plot.energy(bill.to_dataset())
     n = results.sizes["chip"] * results.sizes["seed"]
-    header = ["network", "drift compensation", "digital", *LIFETIME]
+    header = ["network", "drift compensation", "exact digital", *LIFETIME]
     sections = [
         ("In short", report.paragraph(verdict(results, fast))),
         (
             "Accuracy over ten years",
             report.figure(
-                lifetime_axes,
+                functools.partial(plot.drift, results),
                 "Accuracy of plain and hardware-aware networks from 1 second to 10 years after programming",
-                f"Mean over {n} sampled PCM chips; the band holds 90 % of them.",
+                f"Lines: means over {n} sampled PCM chips. Bands: the middle 90 % of the chips of each solid line, "
+                f"that is with global drift compensation; dashed lines have no band. Dotted: the exact networks.",
+                phone=(3.6, 5.2),
             )
             + report.table(header, _table_rows(results), "Accuracy in %, mean ± standard deviation over chips", (0, 1)),
         ),
         (
             "Energy of one inference",
-            report.figure(energy_axes, "Energy of one inference on analog hardware, GPU, Eyeriss and the brain")
+            report.figure(
+                functools.partial(plot.energy, bill),
+                "Energy of one inference on analog hardware, GPU, Eyeriss and the brain",
+                size=(10.4, 3.6),
+            )
             + energy_tables(bill),
         ),
         ("Hardware", report.preformatted(describe(hardware)) + report.preformatted(cite(hardware).text)),
@@ -286,7 +297,7 @@ def energy_tables(bill: Any) -> str:
     first = {b.system: b for b in reversed(bill.bills)}  # what does not change with the batch is said once
     systems = [
         [
-            b.system if b is first[b.system] else "",
+            b.system,
             str(b.batch),
             f"{show(b.energy_low_j, 'J')} to {show(b.energy_high_j, 'J')}",
             show(b.energy_typical_j, "J"),
@@ -296,6 +307,8 @@ def energy_tables(bill: Any) -> str:
         for b in bill.bills
     ]
     total = bill.hardware.energy_typical_j
+    found = across_layers(bill.hardware.lines)
+    numbers = {s: i + 1 for i, s in enumerate(dict.fromkeys(str(s) for line in found for s in line.sources))}
     components = [
         [
             line.component,
@@ -303,16 +316,18 @@ def energy_tables(bill: Any) -> str:
             f"{line.count:.4g} {line.unit}".strip(),
             show(line.each_j, f"J/{line.unit}" if line.unit else "J"),
             show(line.energy_j, "J"),
-            f"{100 * line.energy_j / total:.1f} %",
-            line.source,
+            share(line.energy_j, total),
+            ", ".join(str(numbers[str(s)]) for s in line.sources),
         ]
-        for line in across_layers(bill.hardware.lines)
+        for line in found
     ]
-    header = ["component", "action", "count", "each", "an inference", "share", "source"]
+    header = ["component", "action", "count", "each", "an inference", "share", "sources"]
     return (
         report.table(["system", "batch", "energy an inference", "typical", "latency", "what the range spans"], systems,
                      "Energy of one inference, low to high", (0, 5))
-        + report.table(header, components, f"Where {show(total, 'J')} of the hardware go", (0, 1, 6))
+        + report.table(header, components, f"Where the {show(total, 'J')} of the hardware go, typical prices", (0, 1))
+        + report.paragraph("Sources of the prices:", note=True) + report.numbered(list(numbers))
+        + report.paragraph("What the account leaves out:", note=True)
         + report.bullets(bill.excludes.splitlines())
     )  # fmt: skip
 

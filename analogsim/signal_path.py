@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from analogsim.converters import DAC, quantise
+from analogsim.devices.description import check_one_value
 from analogsim.devices.errors import InputError
 from analogsim.devices.random import normal, stream
 from analogsim.operators import Operator
@@ -88,6 +89,7 @@ def multiply(
       The output, in the dtype of ``x``. Sums and noise are carried in float32 (or float64 for float64 inputs).
     """
     hardware = reading.hardware
+    check_one_value(hardware)
     precision = lax.Precision.HIGHEST if precision is None else precision
     wide = x.astype(jnp.promote_types(x.dtype, reading.mean.dtype))
     bound = _input_range(hardware, wide, operator, ranges)

@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from analogsim.devices.description import check_one_value
+from analogsim.devices.errors import InputError
 from analogsim.devices.random import stream
 from analogsim.hardware import Hardware
 from analogsim.straight_through import straight_through
@@ -75,6 +77,14 @@ class Reading:
     time_s: Any
     n_in: int = dataclasses.field(metadata=dict(static=True))
     n_out: int = dataclasses.field(metadata=dict(static=True))
+
+    def check_single(self, path: str) -> None:
+        """Refuse the readings of several chips at once, where one is to be multiplied with."""
+        if self.mean.ndim > 4:
+            raise InputError(
+                f"layer {path}: these readings are a stack of {self.mean.shape[0]}, a layer computes on one; map over "
+                f"a stack of chips with jax.vmap(run_one_chip, in_axes=(chips.axes,))(chips)"
+            )
 
     def trained_by(self, weights: jax.Array) -> "Reading":
         """The same reading, through which gradients reach ``weights`` as if they were multiplied with directly."""
@@ -155,6 +165,7 @@ def program(
 
     With ``onto`` these tiles are written again: what was drawn when they were fabricated stays.
     """
+    check_one_value(hardware)
     wide = jnp.promote_types(weights.dtype, jnp.float32)
     tiled, scale = normalise(lax.stop_gradient(weights).astype(wide), hardware)
     store = hardware.store

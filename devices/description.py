@@ -20,9 +20,9 @@ from typing import Any, Self, dataclass_transform
 import jax
 import numpy as np
 
-from analogsim.devices.errors import InputError, nearest
+from analogsim.devices.errors import InputError, brief, nearest
 from analogsim.devices.literature import Source
-from analogsim.devices.units import parse, show
+from analogsim.devices.units import parse, show, show_time
 
 _MISSING: Any = dataclasses.MISSING
 
@@ -94,7 +94,10 @@ class Description:
         names = {f.name for f in fields}
         plain_init = data.__init__
 
-        def checked_init(self, **values):
+        def checked_init(self, *unnamed, **values):
+            if unnamed:
+                example = f"{cls.__name__}({fields[0].name}=...)" if fields else f"{cls.__name__}()"
+                raise InputError(f"{cls.__name__} takes its fields by name, {example}, not {brief(unnamed[0])} alone")
             for name in values.keys() - names:
                 raise InputError(f"{cls.__name__} has no field '{name}'; {nearest(name, names)}")
             missing = [f.name for f in fields if _required(f) and f.name not in values]
@@ -302,8 +305,29 @@ def pretty(value: Any, unit: str) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value} {unit}".strip()
     if isinstance(value, numbers.Real) and not isinstance(value, bool):
+        if unit == "s":  # the seconds of a read with a prefix, a month as a month
+            return show_time(float(value), digits=4)
         return show(float(value), unit, digits=4)
     return repr(value)
+
+
+def check_one_value(item: Any) -> None:
+    """Refuse a description that holds several values where one layer takes one: a sweep that nothing maps over.
+
+    Inside ``jax.vmap`` every field holds one value. Fields without a default, such as a measured table, are arrays by
+    nature and pass.
+    """
+    for f in dataclasses.fields(item):
+        value = getattr(item, f.name)
+        if isinstance(value, Description):
+            check_one_value(value)
+        elif not f.metadata["is_static"] and isinstance(f.default, (int, float, tuple)):
+            shapes = [np.shape(v) for v in (value if isinstance(value, tuple) else (value,)) if hasattr(v, "shape")]
+            if any(shapes):
+                raise InputError(
+                    f"{type(item).__name__}.{f.name}: an array of shape {next(filter(None, shapes))}: a layer takes "
+                    f"one value; sweep the others with jax.vmap over the hardware"
+                )
 
 
 def sources(item: Any) -> list[str]:

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class InputError(ValueError):
@@ -11,8 +12,25 @@ class InputError(ValueError):
     """
 
 
+def brief(value: Any) -> str:
+    """What was given, for an error message: as written where that is short, else only its type and shape."""
+    text = repr(value)
+    if len(text) <= 80 and "\n" not in text:
+        return text
+    shape = getattr(value, "shape", None)
+    return f"a {type(value).__name__}" if shape is None else f"a {type(value).__name__} of shape {tuple(shape)}"
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """The end of an error message: the closest known name, or all of them."""
-    names = sorted(known)
+    names = sorted(set(known))
     close = difflib.get_close_matches(name, names, n=1)
     return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(names)}"
+
+
+def nearest_of(name: str, known: Iterable[str]) -> str:
+    """The end of an error message about a short list: the closest known name and the list, or the list alone."""
+    names = list(known)
+    close = nearest(name, names)
+    listed = f"known: {', '.join(names)}"
+    return f"{close} ({listed})" if close.startswith("did") else listed

@@ -21,8 +21,35 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from analogsim.devices.errors import InputError, brief
+
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _KEY_PARITY = 0x1BD11BDA
+
+
+def check_key(key: Any, where: str = "key") -> None:
+    """Refuse what is neither a random key nor an array of them, with the remedy."""
+    if not is_key(key):
+        raise InputError(f"{where} = {brief(key)}: must be a random key, for example jax.random.key(0)")
+
+
+def check_one_key(key: Any, where: str = "key", remedy: str = "give one key, or map over them with jax.vmap") -> None:
+    """Refuse what is not exactly one random key."""
+    check_key(key, where)
+    if key_shape(key) != ():
+        raise InputError(f"{where}: an array of keys of shape {key_shape(key)}: must be one key; {remedy}")
+
+
+def is_key(value: Any) -> bool:
+    """Whether this is a typed key, a raw uint32 key, or an array of either."""
+    return isinstance(value, jax.Array) and (
+        jnp.issubdtype(value.dtype, jax.dtypes.prng_key) or (value.dtype == np.uint32 and value.shape[-1:] == (2,))
+    )
+
+
+def key_shape(key: jax.Array) -> tuple[int, ...]:
+    """Leading shape of an array of keys; ``()`` for one key."""
+    return key.shape if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key.shape[:-1]
 
 
 def stream(key: jax.Array, name: str) -> jax.Array:

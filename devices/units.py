@@ -79,7 +79,8 @@ def parse(text: str, unit: str, where: str) -> float:
             if "e" not in repr(number)
             else (number * 10.0 ** PREFIXES[suffix.removesuffix(unit)])
         )
-    allowed = [p + unit for p in PREFIXES] + (list(TIMES_S) if unit == "s" else [])
+    written = [p for p in PREFIXES if p != "\u03bc"]  # of the two signs for micro, which look alike, one is enough
+    allowed = [p + unit for p in written] + (list(TIMES_S) if unit == "s" else [])
     hint = nearest(suffix, allowed) if unit else "give a pure number"
     raise InputError(f"{where} = {text!r}: unknown unit {suffix!r}, expected {unit or 'none'}; {hint}")
 
@@ -111,11 +112,11 @@ def show(value: float, unit: str, digits: int = 3) -> str:
     return f"{value:.{digits}g} {unit}"
 
 
-def show_time(time_s: float) -> str:
+def show_time(time_s: float, digits: int = 3) -> str:
     """A time in the largest calendar unit that fits: ``show_time(31557600)`` is ``'1 year'``."""
     for unit in ("year", "month", "day", "h", "min"):
         if time_s >= 0.9995 * TIMES_S[unit]:
-            number = f"{time_s / TIMES_S[unit]:.3g}"
+            number = f"{float(f'{time_s / TIMES_S[unit]:.{digits}g}'):g}"
             plural = "s" if number != "1" and unit not in ("h", "min") else ""
             return f"{number} {unit}{plural}"
-    return show(time_s, "s")
+    return show(time_s, "s", digits)

@@ -24,7 +24,7 @@ def smoke(tmp_path_factory):
 def test_quickstart_writes_a_report_that_needs_nothing_else(smoke):
     out, text = smoke
     page = (out / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 2
+    assert page.count("data:image/png;base64,") == 4  # two figures, each for a desk and for a phone
     assert not re.search(r'(src|href)="(?!data:)', page)  # opens offline
     assert "http" not in re.sub(r"<pre>.*?</pre>", "", page, flags=re.S).replace("http-equiv", "")
     for word in ("hardware-aware", "10 years", "H100", "Eyeriss", "brain", "What is and is not modelled"):

@@ -12,6 +12,7 @@ import pytest
 
 from analogsim import ADC, DAC, Hardware, InputError, Prices, preset, presets
 from analogsim.devices import PCM, Crossbar, Description, Differential, DigitalMemory, ReRAM, describe, field, static
+from analogsim.devices.description import check_one_value
 
 ALL = [ADC, DAC, Hardware, Prices, PCM, ReRAM, Crossbar, Differential, DigitalMemory]
 
@@ -38,6 +39,40 @@ def test_an_unknown_preset_is_answered_with_the_nearest():
         preset("zzzz")
     with pytest.raises(InputError, match="unknown preset"):
         preset(None)
+
+
+def test_a_preset_is_one_name_and_no_name_is_listed_twice():
+    with pytest.raises(InputError, match=r"unknown preset \['pcm'\]: must be the name of one; known: ideal"):
+        preset(["pcm"])
+    with pytest.raises(InputError) as error:
+        preset("zzzz")
+    assert str(error.value).count("int8") == 1
+
+
+def test_fields_without_their_name_are_refused():
+    with pytest.raises(InputError, match=r"Hardware takes its fields by name, Hardware\(name=\.\.\.\), not 3"):
+        Hardware(3)
+    with pytest.raises(InputError, match=r"Wire takes its fields by name, Wire\(resistance=\.\.\.\)"):
+        Wire(2.0, length=3)
+
+
+def test_a_month_is_printed_as_a_month():
+    text = describe(preset("pcm", training_time_s="1 month"))
+    assert "training_time_s = 1 month " in text
+    assert "read_time_s = 250 ns " in text  # short times keep their prefix
+
+
+def test_several_values_a_field_are_for_vmap_only():
+    for value in (np.array([4.0, 8.0]), jnp.ones((2, 3))):
+        with pytest.raises(
+            InputError, match=rf"Wire.resistance: an array of shape \({str(value.shape)[1:-1]}\): .*vmap"
+        ):
+            check_one_value(Wire(resistance=value))
+    with pytest.raises(InputError, match=r"Wire\.taps: an array"):
+        check_one_value(Wire(taps=(np.ones(3), 1.0)))
+    swept = Wire(resistance=jnp.array([1.0, 2.0]), noise=jnp.array([0.1, 0.2]), taps=(jnp.ones(2), jnp.ones(2)))
+    jax.vmap(check_one_value)(swept)  # inside, every field holds one value
+    check_one_value(preset("pcm", **{"adc.bits": jnp.array(8)}))
 
 
 def test_an_unknown_field_is_answered_with_the_nearest():
@@ -217,7 +252,7 @@ def test_descriptions_are_frozen_and_keyword_only():
         wire.resistance = 3.0
     with pytest.raises(dataclasses.FrozenInstanceError):
         del wire.noise
-    with pytest.raises(TypeError):
+    with pytest.raises(InputError, match="by name"):
         Wire(3.0)
 
 

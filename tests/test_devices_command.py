@@ -113,7 +113,7 @@ def test_a_measured_cell_comes_from_a_table(run, tmp_path):
     ("arguments", "message"),
     [
         (("pmc",), "unknown device 'pmc'; did you mean 'pcm'? (known: pcm, pcm-crosssim, "),
-        (("zzzz", "--json"), "unknown device 'zzzz'; known: cmo, ecram, "),
+        (("zzzz", "--json"), "unknown device 'zzzz'; known: pcm, pcm-crosssim, "),
         (("measured",), "device 'measured' needs --csv FILE, a table with the header conductance_s,sigma_s,time_s"),
         (("measured", "--csv", "/nowhere.csv"), "/nowhere.csv: cannot be read as CSV"),
         (("pcm", "--csv", "/nowhere.csv"), "--csv /nowhere.csv: only the device 'measured' reads a table"),

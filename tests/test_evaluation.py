@@ -8,6 +8,7 @@ import pytest
 
 from analogsim import ADC, DAC, Hardware, InputError, calibrate, evaluate, preset, program
 from analogsim.devices import Crossbar, DigitalMemory, ReRAM
+from analogsim.evaluation import accuracy
 from analogsim.linen import AnalogDense
 
 N = 20
@@ -99,6 +100,13 @@ def test_every_chip_is_fabricated_anew_and_read_at_any_age(data):
     assert np.unique(np.round(forward, 3)).size == 6
 
 
+def test_the_noise_of_a_read_follows_from_its_time_not_from_its_neighbours(data):
+    # Converters are noisy here: the same day gives the same score, wherever it stands in the list and alone.
+    forward, backward, alone = (scores(data, times=t) for t in (("1 s", "1 day"), ("1 day", "1 s"), (86400.0,)))
+    np.testing.assert_allclose(backward[..., ::-1], forward, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(alone[..., 0], forward[..., 1], rtol=1e-5, atol=1e-5)
+
+
 def test_compensations_are_compared_on_the_same_chips(data):
     variables, x, labels = data
     result = evaluate(
@@ -147,7 +155,10 @@ def test_the_dataset_says_what_it_holds(data):
         (dict(key=0), r"key = 0: must be a random key, for example jax.random.key\(0\)"),
         (dict(key=None), "key = None: must be a random key"),
         (dict(key=jnp.zeros(2)), "key = .*: must be a random key"),
-        (dict(key=jax.random.split(jax.random.key(0), 3)), "key = "),
+        (
+            dict(key=jax.random.split(jax.random.key(0), 3)),
+            r"key: an array of keys of shape \(3,\): must be one key; .*n",
+        ),
         (dict(key=jnp.zeros(5, jnp.uint32)), "key = "),
         (dict(times=("-1 s",)), "time = .*: must be finite and at least 0"),
         (dict(times=("3 fortnights",)), "time = '3 fortnights': unknown unit"),
@@ -156,6 +167,9 @@ def test_the_dataset_says_what_it_holds(data):
         (dict(times=(np.float32(-5),)), "time = "),
         (dict(times=()), "times = "),
         (dict(times="1 day"), "times = "),
+        (dict(times=1.0), "times = 1.0: must be a sequence of times"),
+        (dict(times=(1, "1 s")), r"times = \(1, '1 s'\): 1 s is given more than once"),
+        (dict(times=(1e30,)), r"time = 1e\+30: must be at most 1e\+12"),
         (dict(chips=0), "chips = 0: must be a whole number and at least 1"),
         (dict(chips=2.5), "chips = 2.5: must be a whole number"),
         (dict(batch_size=-1), "batch_size = -1: must be a whole number and at least 1"),
@@ -167,12 +181,43 @@ def test_the_dataset_says_what_it_holds(data):
         ),
         (dict(compensation=()), r"compensation = \(\)"),
         (dict(compensation=("none", 3)), "compensation = 3: must be one of none, global"),
+        (dict(compensation=True), "compensation = True: must be one of none, global, column$"),
+        (dict(compensation=("global", "global")), "'global' is given more than once"),
+        (dict(compensation=("none", None)), r"'none' is given more than once \(None is this hardware's own, 'none'\)"),
+        (dict(metric="accuracy"), r"metric = 'accuracy': must be a function metric\(outputs, labels\)"),
+        (dict(metric=None), "metric = None: must be a function"),
+        (dict(metric=lambda o, t: jnp.argmax(o, -1) == t), r"metric: returns shape \(20,\): must be one number"),
+        (dict(metric=lambda o, t: np.mean(np.asarray(o))), "metric: .* write it with jax.numpy instead of numpy"),
+        (dict(metric=lambda o, t: float(jnp.mean(o))), r"metric: .* without float\(\)"),
+        (dict(metric=lambda o, t: 1.0 if o[0, 0] > 0 else 0.0), "metric: .* 'if' on values"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 def test_bad_options_are_refused(data, options, message):
     with pytest.raises(InputError, match=message):
         scores(data, **options)
+
+
+@pytest.mark.parametrize(
+    ("x", "labels", "message"),
+    [
+        (jnp.ones((20, 8)), jnp.zeros((20, 1)), r"labels: shape \(20, 1\): .* that is shape \(20,\)"),
+        (jnp.ones((20, 8)), jnp.eye(3)[jnp.arange(20) % 3], r"labels: shape \(20, 3\): .* by labels.argmax\(-1\)"),
+        (jnp.ones((0, 8)), jnp.zeros(0), r"x: shape \(0, 8\): holds no example"),
+        (jnp.ones(()), jnp.zeros(1), r"x: shapes \[\(\)\]: must be \[n, \.\.\.\]"),
+        ((jnp.ones((20, 8)), jnp.ones((10, 8))), jnp.zeros(20), r"x: shapes .*: must be \[n, \.\.\.\], with one n"),
+    ],
+)  # fmt: skip
+def test_data_that_would_give_a_wrong_accuracy_are_refused(data, x, labels, message):
+    with pytest.raises(InputError, match=message):
+        evaluate(Tiny(HARDWARE), data[0], x, labels, key=jax.random.key(3), chips=1, times=(1.0,))
+
+
+def test_accuracy_counts_every_label_of_a_sequence():
+    outputs = jnp.array([[[1.0, 2], [3, 1]], [[0, 1], [0, 1]]])  # largest: 1, 0; 1, 1
+    assert float(accuracy(outputs, jnp.array([[1, 0], [0, 1]]))) == 0.75
+    with pytest.raises(InputError, match="give another metric"):  # the largest of one output is always the first
+        accuracy(jnp.ones((4, 1)), jnp.zeros(4))
 
 
 def test_weights_that_are_no_numbers_are_refused(data):

@@ -366,3 +366,63 @@ def test_streams_are_independent_of_each_other():
 
 def test_prices_are_part_of_the_hardware():
     assert PCM.replace(prices=Prices(read_voltage_v="300 mV")).prices.read_voltage_v == 0.3
+
+
+# --- one chip, one value, one key ------------------------------------------------------------------------------------
+
+
+def test_a_stack_of_chips_is_refused_without_vmap(x, variables):
+    rngs = {"analog": jax.random.key(1)}
+    chips = program(MLP(PCM), variables, jax.random.split(jax.random.key(0), 3), x)
+    for stack in (chips, chips.at("1 day")):
+        with pytest.raises(InputError, match=r"layer Dense_\d: these readings are a stack of 3, .*chips\.axes"):
+            MLP(PCM).apply(stack.variables, x, rngs=rngs)
+    run = jax.vmap(lambda chip: MLP(PCM).apply(chip.variables, x, rngs=rngs), in_axes=(chips.axes,))
+    assert run(chips).shape == (3, 5, 3)
+
+
+def test_a_swept_number_is_refused_without_vmap(x, variables):
+    rngs = {"analog": jax.random.key(1)}
+    swept = MLP(preset("pcm", **{"adc.bits": np.array([4, 8])}))
+    with pytest.raises(InputError, match=r"ADC.bits: an array of shape \(2,\): a layer takes one value; .*jax\.vmap"):
+        swept.apply(variables, x, rngs=rngs)
+    with pytest.raises(InputError, match=r"ADC\.bits: an array"):
+        program(swept, variables, jax.random.key(0), x)
+    chip = program(MLP(PCM), variables, jax.random.key(0), x)
+    with pytest.raises(InputError, match=r"ADC\.bits: an array"):  # the converters are the layer's
+        swept.apply(chip.variables, x, rngs=rngs)
+
+    def outputs(bits):
+        return MLP(preset("pcm", **{"adc.bits": bits})).apply(variables, x, rngs=rngs)
+
+    assert jax.vmap(outputs)(jnp.array([4, 8])).shape == (2, 5, 3)
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (0,)])
+def test_a_chip_takes_one_key_or_a_row_of_them(x, variables, shape):
+    keys = jax.random.split(jax.random.key(0), shape)
+    with pytest.raises(
+        InputError, match=r"key: an array of keys of shape \(.*\): must be one key, or a row of n_chips"
+    ):
+        program(MLP(PCM), variables, keys, x)
+
+
+def test_swapped_arguments_are_named_in_one_short_sentence(x, variables):
+    with pytest.raises(InputError, match=r"the order is program\(model, variables, key, x\)"):
+        program(MLP(PCM), jax.random.key(0), variables, x)
+    with pytest.raises(InputError) as error:
+        program(MLP(PCM), variables, variables, x)
+    assert str(error.value) == "key = a dict: must be a random key, for example jax.random.key(0)"
+
+
+@pytest.mark.parametrize("read_noise", ["no", 0, None])
+def test_read_noise_is_true_or_false(x, variables, read_noise):
+    chip = program(MLP(PCM), variables, jax.random.key(0), x)
+    with pytest.raises(InputError, match=r"read_noise = .*: must be True or False"):
+        chip.at(1, read_noise=read_noise)
+
+
+def test_no_chip_is_read_after_the_end_of_time(x, variables):
+    chip = program(MLP(PCM), variables, jax.random.key(0), x)
+    with pytest.raises(InputError, match=r"time = 1e\+30: must be at most 1e\+12, that is 31700 years"):
+        chip.at(1e30)

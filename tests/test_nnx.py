@@ -111,3 +111,16 @@ def test_bad_input(x):
     other = analogsim.program(AnalogLinear(2, 2, hardware=PCM, rngs=nnx.Rngs(0)), key=jax.random.key(0))
     with pytest.raises(InputError, match="program one for it"):
         on_chip(model, other)
+
+
+def test_a_stack_of_chips_is_refused_without_vmap(x):
+    model = Net(PCM, nnx.Rngs(0))
+    chips = analogsim.program(model, key=jax.random.split(jax.random.key(1), 3))
+    with pytest.raises(InputError, match=r"layer conv: these readings are a stack of 3, .*in_axes=\(chips\.axes,\)"):
+        on_chip(model, chips)(x)
+    assert jax.vmap(lambda chip: on_chip(model, chip)(x), in_axes=(chips.axes,))(chips).shape == (3, 4, 3)
+
+
+def test_a_key_in_the_place_of_the_variables_is_named():
+    with pytest.raises(InputError, match=r"program\(model, key=key\)"):
+        analogsim.program(Net(PCM, nnx.Rngs(0)), jax.random.key(0))

@@ -9,12 +9,14 @@ README = (pathlib.Path(__file__).parent.parent / "README.md").read_text()
 def test_every_python_block_runs():
     names: dict = {"analogsim": __import__("analogsim")}
     blocks = re.findall(r"```python\n(.*?)```", README, flags=re.S)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     for block in blocks:
         block = block.replace('("head", None)', '("Dense_1", None)')  # the ten lines' model has no layer of that name
         exec(compile(block, "README.md", "exec"), names)
     assert names["scores"].sizes == {"compensation": 1, "chip": 100, "time": 6}
     assert names["y"].shape == (100, 10)
+    assert (names["folder"] / "chip").is_dir()
+    assert names["chip"].at("1 day").time_s == 86400
     assert names["hw"].store.cell.g_max == 20e-6
 
 

@@ -72,6 +72,14 @@ def test_a_misspelt_unit_is_answered_with_the_nearest():
         parse("many", "S", "here")
 
 
+def test_no_unit_is_offered_twice():
+    with pytest.raises(InputError) as error:
+        parse("3 fortnights", "s", "here")
+    offered = str(error.value).partition("known: ")[2].replace("\u03bc", "\u00b5").split(", ")
+    assert len(offered) == len(set(offered)) > 10
+    assert {"s", "day", "µs"} <= set(offered)
+
+
 @pytest.mark.parametrize(("time", "expected"), [("1 h", 3600.0), (5, 5), (0.0, 0.0), (2.5, 2.5)])
 def test_times_are_read(time, expected):
     assert seconds(time) == expected
@@ -127,4 +135,5 @@ def test_what_is_shown_can_be_read_again(value):
 )  # fmt: skip
 def test_times_are_shown_in_calendar_units(time_s, text):
     assert show_time(time_s) == text
+    assert show_time(time_s, digits=5) == text
     assert seconds(text) == pytest.approx(time_s)

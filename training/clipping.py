@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from analogsim.devices.errors import InputError
-from analogsim.training.selection import is_kernel, map_selected
+from analogsim.training.selection import check_number, is_kernel, map_selected
 
 
 def clip_weights(
@@ -37,8 +37,8 @@ def clip_weights(
     if (limit is None) == (sigmas is None):
         raise InputError("clip_weights: give either limit or sigmas, not both and not none")
     for name, value in (("limit", limit), ("sigmas", sigmas)):
-        if isinstance(value, (int, float)) and not value > 0:
-            raise InputError(f"{name} = {value}: must be greater than 0")
+        if value is not None:
+            check_number(value, name, "greater than 0", allowed=lambda v: v > 0)
 
     def update(updates: Any, state: Any, params: Any = None, **_: Any) -> tuple[Any, Any]:
         if params is None:

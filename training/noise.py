@@ -13,8 +13,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from analogsim.devices.errors import InputError
-from analogsim.devices.random import normal
-from analogsim.training.selection import is_kernel, map_selected
+from analogsim.devices.random import check_one_key, normal
+from analogsim.training.selection import check_number, is_kernel, map_selected
 
 
 def weight_noise(key: jax.Array, params: Any, std: Any, *, relative_to: str = "column", where: Any = is_kernel) -> Any:
@@ -36,8 +36,8 @@ def weight_noise(key: jax.Array, params: Any, std: Any, *, relative_to: str = "c
       >>> bool((noisy["Dense_0"]["bias"] == 0).all()), bool((noisy["Dense_0"]["kernel"] == 1).any())
       (True, False)
     """
-    if isinstance(std, (int, float)) and not std >= 0:
-        raise InputError(f"std = {std}: must be at least 0 (relative to the largest weight)")
+    check_one_key(key)
+    check_number(std, "std", "at least 0 (relative to the largest weight)", allowed=lambda v: v >= 0)
     if relative_to not in ("column", "kernel"):
         raise InputError(f"relative_to = {relative_to!r}: must be one of 'column', 'kernel'")
 

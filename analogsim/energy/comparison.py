@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analogsim.devices.errors import InputError, nearest
+from analogsim.devices.errors import InputError, brief, nearest
 from analogsim.energy import analog, brain, digital, eyeriss, tables
 from analogsim.energy.analog import Arrays
 from analogsim.energy.bill import Bill
@@ -148,7 +148,9 @@ def compare(
 
 
 def _system_names(systems: str | Iterable[str]) -> list[str]:
-    names = list(dict.fromkeys([systems] if isinstance(systems, str) else systems))
+    if not isinstance(systems, Iterable):
+        raise InputError(f"systems = {brief(systems)}: must be names, for example ('H100', 'brain')")
+    names = list(dict.fromkeys([systems] if isinstance(systems, str) else map(str, systems)))
     for name in names:
         if name not in SYSTEMS:
             raise InputError(f"systems: unknown system {name!r}; {nearest(str(name), SYSTEMS)}")

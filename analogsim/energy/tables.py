@@ -51,11 +51,11 @@ def components(comparison: "Comparison") -> "rich.table.Table":
             count,
             each,
             show(line.energy_j, "J"),
-            _share(line.energy_j, total_j),
+            share(line.energy_j, total_j),
             line.source,
         )
     table.add_section()
-    table.add_row("sum", "", "", "", show(total_j, "J"), _share(total_j, total_j), _range(bill))
+    table.add_row("sum", "", "", "", show(total_j, "J"), share(total_j, total_j), _range(bill))
     table.caption = _plain("\n".join([_arrays(comparison), *comparison.excludes.splitlines()[:2]]).strip())
     return table
 
@@ -92,7 +92,8 @@ def _plain(words: str) -> str:
     return rich.markup.escape(words)
 
 
-def _share(part_j: float, total_j: float) -> str:
+def share(part_j: float, total_j: float) -> str:
+    """A part in per cent of the whole; what is small but there is not shown as nothing."""
     if total_j == 0:
         return ""
     percent = 100 * part_j / total_j

@@ -109,6 +109,12 @@ def test_no_batch_is_refused(digits):
         compare(*digits, batch=())
 
 
+@pytest.mark.parametrize("systems", [3, None, 1.5])
+def test_systems_are_names(digits, systems):
+    with pytest.raises(InputError, match=rf"systems = {systems}: must be names, for example"):
+        compare(*digits, systems=systems)
+
+
 def test_unknown_systems_are_refused_with_the_nearest(digits):
     with pytest.raises(InputError, match=r"unknown system 'H10'; did you mean 'H100'\?"):
         compare(*digits, systems=("H10",))

@@ -59,11 +59,19 @@ def test_clipping_at_standard_deviations():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: weight_noise(jax.random.key(0), PARAMS, -0.1), "std = -0.1: must be at least 0"),
+        (lambda: weight_noise(jax.random.key(0), PARAMS, -0.1), "std = -0.1: must be a number, at least 0"),
         (lambda: weight_noise(jax.random.key(0), PARAMS, 0.1, relative_to="row"), "must be one of 'column', 'kernel'"),
         (lambda: weight_noise(jax.random.key(0), {"w": jnp.ones(2)}, 0.1), "no parameter is chosen"),
+        (lambda: weight_noise(0, PARAMS, 0.1), "key = 0: must be a random key, for example jax.random.key(0)"),
+        (lambda: weight_noise(jax.random.split(jax.random.key(0)), PARAMS, 0.1), "an array of keys of shape (2,)"),
+        (lambda: weight_noise(jax.random.key(0), PARAMS, "a"), "std = 'a': must be a number, at least 0"),
+        (lambda: weight_noise(jax.random.key(0), PARAMS, None), "std = None: must be a number"),
+        (lambda: weight_noise(jax.random.key(0), PARAMS, jnp.array(-1.0)), "must be a number, at least 0"),
+        (lambda: clip_weights("1"), "limit = '1': must be a number, greater than 0"),
+        (lambda: clip_weights(True), "limit = True: must be a number, greater than 0"),
+        (lambda: clip_weights(sigmas=float("nan")), "sigmas = nan: must be a number, greater than 0"),
         (lambda: clip_weights(), "give either limit or sigmas"),
-        (lambda: clip_weights(0.0), "limit = 0.0: must be greater than 0"),
+        (lambda: clip_weights(0.0), "limit = 0.0: must be a number, greater than 0"),
         (lambda: clip_weights(1.0).update({"kernel": jnp.ones(2)}, None), "needs the parameters"),
     ],
 )
