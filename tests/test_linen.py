@@ -354,9 +354,11 @@ def test_streams_are_independent_of_each_other():
     key = jax.random.key(0)
     assert not bool(jnp.array_equal(stream(key, "read noise"), stream(key, "programming noise")))
     x, v = jnp.ones((1, 8)), PlainMLP().init(jax.random.key(1), jnp.ones((1, 8)))
-    loud = program(MLP(PCM), v, key, x).cells["Dense_0"]["analog"]["array"].state
+    loud = program(MLP(PCM), v, key, x).cells["Dense_0"]["analog"]["array"].state.cells
     silent = (
-        program(MLP(PCM.replace(**{"store.cell.read_noise": 0.0})), v, key, x).cells["Dense_0"]["analog"]["array"].state
+        program(MLP(PCM.replace(**{"store.cell.read_noise": 0.0})), v, key, x)
+        .cells["Dense_0"]["analog"]["array"]
+        .state.cells
     )
     np.testing.assert_array_equal(loud.conductance, silent.conductance)
     np.testing.assert_array_equal(loud.drift_exponent, silent.drift_exponent)
