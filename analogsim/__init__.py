@@ -2,7 +2,7 @@
 
 Describe hardware      preset, presets, Hardware, DAC, ADC, Prices
 Build a model          analogsim.linen.AnalogDense / AnalogConv, analogsim.nnx.AnalogLinear / AnalogConv, convert
-Prepare it             calibrate (converter ranges), analogsim.training (hardware-aware training)
+Prepare it             calibrate, range_report (converter ranges), analogsim.training (hardware-aware training)
 Sample chips           program, Chip
 Measure                evaluate (hundreds of ageing chips), digital (the exact baseline)
 Price                  analogsim.energy.compare (joules beside GPU, Eyeriss and brain)
@@ -34,6 +34,7 @@ from analogsim.modes import digital as digital
 from analogsim.presets import preset as preset
 from analogsim.presets import presets as presets
 from analogsim.prices import Prices as Prices
+from analogsim.ranges import range_report as range_report
 
 _LAZY = ("convert", "devices", "energy", "linen", "nnx", "plot", "report", "training")
 

@@ -1,37 +1,80 @@
 """Converter ranges from data: one digital pass over a few hundred examples, once, before programming.
 
-A range that covers every value wastes codes on outliers; one that is too small clips. The range is the quantile of
-the absolute values that the converter sees (99.98 % keeps clipping negligible: T. P. Xiao et al., IEEE CAS Magazine
-22, 26 (2022), arXiv 2109.01262).
+A range that covers every value wastes codes on outliers; one that is too small clips. The ADC's range is measured on
+what it converts (``analogsim.lines``), by one of
+
+    percentile   the quantile of the absolute values; 99.98 % keeps clipping negligible
+    max          the largest absolute value
+    error        the range with the least mean absolute error of the converter, found over quantiles whose tails are
+                 spaced logarithmically, and refined between its neighbours
+    granular     one code (LSB) for the smallest step that the sum of digital cells and inputs can make
+    full         what a tile gives with all of its cells on and all of its rows driven: nothing ever clips
+
+Where a weight is cut into slices that are added after conversion, digital logic adds them by shifting. The ranges of
+slices may then differ by powers of two only: with q_p the slice's own range and q the most significant slice's,
+
+    range_p = q / 2^floor(log2(q / q_p)) >= q_p        (for widths s_p, of range and q in digits, times 2^s_p - 1)
+
+T. P. Xiao et al., IEEE CAS Magazine 22, 26 (2022), arXiv 2109.01262.
 """
 
+import numbers
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from analogsim.devices.errors import InputError
-from analogsim.layer import LayerUse
-from analogsim.models import Sample, observe
-from analogsim.operators import partial_sums
-from analogsim.tiles import normalise
+from analogsim.converters import quantise
+from analogsim.devices.errors import InputError, nearest
+from analogsim.lines import (
+    Passes,
+    Readout,
+    Seen,
+    check_finite,
+    checked_sample,
+    input_values,
+    largest_lines,
+    line_values,
+    readout,
+    smallest_input_step,
+)
+from analogsim.models import Sample, bind
+from analogsim.signal_path import Ranges
+
+METHODS = ("percentile", "max", "error", "granular", "full")
 
 
 def calibrate(
-    model: Any, variables: Any, x: Any, *, quantile: float = 0.9998, margin: float = 1.1, **options: Any
+    model: Any,
+    variables: Any,
+    x: Any,
+    *,
+    method: str = "percentile",
+    quantile: float = 0.9998,
+    margin: float | None = None,
+    batch_size: int = 512,
+    **options: Any,
 ) -> Any:
     """Choose every layer's converter ranges from the data in ``x``.
 
     Args:
       model, variables: a Linen model with analog layers and its variables, or an NNX model and None.
       x: representative inputs, ``[n, ...]``.
-      quantile: share of the absolute values that stays inside the range.
-      margin: the ADC's range is this much larger, room for what noise and drift add.
+      method: ``"percentile"``, ``"max"``, ``"error"``, ``"granular"`` or ``"full"`` (see the module) for the ADC's
+        range. Input ranges are found alike by the first three, else by percentile.
+      quantile: share of the absolute values that stays inside the range, by percentile.
+      margin: the ADC's range is this much larger, room for what noise and drift add; None for 1.1 by percentile and
+        max, otherwise 1.
+      batch_size: examples that pass together. It bounds memory; ranges depend on it only through batch statistics.
       **options: keyword arguments of the Linen model's call, for example ``train=False``.
 
     Returns:
       For Linen, the variables with a ``ranges`` collection (which also remembers the input's shape, so that
-      ``program`` needs no ``x``). For NNX, nothing: the ranges are set in the model.
+      ``program`` needs no ``x``): each layer's ``input``, in the units of its input, and ``output``, in fully driven
+      cells: one number, or one a readout line where weights are sliced. For NNX, nothing: the ranges are set in the
+      model.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -42,46 +85,173 @@ def calibrate(
       >>> round(float(variables["ranges"]["analog"]["input"]), 2)
       2.0
     """
-    if not 0.5 <= quantile <= 1:
-        raise InputError(f"quantile = {quantile}: must be at least 0.5 and at most 1")
-    if not margin >= 1:
-        raise InputError(f"margin = {margin}: must be at least 1")
-    found: dict[str, tuple[Any, Any]] = {}
-    for use in observe(model, variables, x, **options):
-        limits = _ranges(use, quantile, margin)
-        old = found.get(use.path, limits)  # a layer used several times keeps its largest ranges
-        found[use.path] = (jnp.maximum(limits[0], old[0]), jnp.maximum(limits[1], old[1]))
+    rule = _Rule(method, quantile, margin)
+    if isinstance(batch_size, bool) or not isinstance(batch_size, numbers.Integral) or batch_size < 1:
+        raise InputError(f"batch_size = {batch_size!r}: must be a whole number and at least 1")
+    x = checked_sample(x)
+    passes = Passes(model, variables, x, int(batch_size), options, places=True)
+    layers: dict[Any, _Layer] = {}
+    for use in passes:
+        check_finite(use.x, f"layer {use.path}: its input")
+        check_finite(use.weights, f"layer {use.path}: its kernel")
+        layers.setdefault(_key(variables, use), _Layer(use, rule)).inputs.add(input_values(use))
+    for layer in layers.values():
+        layer.input_range = rule.input_range(layer.inputs, layer.hardware)
+    for use in passes if rule.needs_lines else ():
+        layer = layers[_key(variables, use)]
+        for values in line_values(use, Ranges(layer.input_range)):
+            for seen, lines in zip(layer.lines, layer.readout.used, strict=True):
+                seen.add(values[:, lines])
     if variables is None:
-        _set_in_nnx(model, found)
+        _set_in_nnx(model, layers)
         return None
-    ranges: dict[str, Any] = {"sample": Sample.of(x)}
-    for path, (input_range, output_range) in found.items():
-        node = ranges
-        for name in [] if path.startswith("(") else path.split("/"):
-            node = node.setdefault(name, {})
-        node["analog"] = {"input": input_range, "output": output_range}
-    return {**variables, "ranges": ranges}
+    places = bind(model, variables, options=options).places(x)
+    return {**variables, "ranges": {"sample": Sample.of(x), **_placed(places, layers)}}
 
 
-def _ranges(use: LayerUse, quantile: float, margin: float) -> tuple[jax.Array, jax.Array]:
-    """Input range in the units of x, output range in fully driven cells."""
-    x = use.x.astype(jnp.promote_types(use.x.dtype, jnp.float32))
-    input_range = jnp.quantile(jnp.abs(x), quantile)
-    # A layer that saw only zeros in calibration gets a range of 1 rather than none.
-    input_range = jnp.where(input_range > 0, input_range, 1.0)
-    tiled, _ = normalise(use.weights.astype(x.dtype), use.hardware)
-    partial = partial_sums(use.operator, jnp.clip(x / input_range, -1, 1), tiled, jax.lax.Precision.HIGHEST)
-    stacked = jnp.stack(partial)  # [R, ..., C, columns]
-    held = stacked.reshape(*stacked.shape[:-2], -1)[..., : use.weights.shape[1]]  # without the tiles' unused columns
-    output_range = margin * jnp.quantile(jnp.abs(held), quantile)
-    return input_range, jnp.where(output_range > 0, output_range, 1.0)
+def _key(variables: Any, use: Any) -> Any:
+    """One entry of the ranges: Linen numbers them over the whole model, NNX within each layer."""
+    return int(use.place) if variables is not None else (use.path, int(use.place))
 
 
-def _set_in_nnx(model: Any, found: dict[str, tuple[Any, Any]]) -> None:
-    from flax import nnx
+class _Layer:
+    """What one layer's converters saw; a layer that is used several times has seen it all."""
 
-    from analogsim.nnx import Range, analog_ops
+    def __init__(self, use: Any, rule: "_Rule"):
+        self.path, self.hardware, self.rule = use.path, use.hardware, rule
+        n_in, n_out = use.weights.shape
+        self.rows = -(-n_in // -(-n_in // use.hardware.rows))
+        self.readout: Readout = readout(use.hardware, n_in, n_out)
+        self.inputs = Seen()
+        self.lines = [Seen() for _ in self.readout.used]
+        self.input_range = 1.0
 
-    for path, (_, op) in analog_ops(model).items():
-        if path in found:
-            op.input_range, op.output_range = (nnx.data(Range(r)) for r in found[path])
+    def output_range(self) -> jax.Array:
+        """One number, or one a line ``[n_lines]`` for sliced weights; in fully driven cells."""
+        limits = self.rule.output_ranges(self)
+        return jnp.asarray(limits[0] if len(limits) == 1 else limits[self.readout.map.slice], jnp.float32)
+
+
+class _Rule:
+    """How ranges are chosen."""
+
+    def __init__(self, method: Any, quantile: Any, margin: Any):
+        if method not in METHODS:
+            hint = nearest(str(method), METHODS)
+            raise InputError(f"method = {method!r}: must be one of {', '.join(METHODS)}; {hint}")
+        if not _is_number(quantile) or not 0.5 <= quantile <= 1:
+            raise InputError(f"quantile = {quantile!r}: must be at least 0.5 and at most 1")
+        if margin is not None and not (_is_number(margin) and 1 <= margin < float("inf")):
+            raise InputError(f"margin = {margin!r}: must be finite and at least 1")
+        self.method, self.quantile = method, float(quantile)
+        self.margin = (1.1 if method in ("percentile", "max") else 1.0) if margin is None else float(margin)
+        self.needs_lines = method in ("percentile", "max", "error")
+
+    def measured(self, seen: Seen, bits: Any) -> float:
+        """The range for a distribution, without margin; 0 for one of zeros. ``bits`` is None without a converter."""
+        if self.method == "max":
+            return seen.largest
+        if self.method == "error" and bits is not None:
+            return least_error(seen.values, lambda v, bound: quantise(v, bits, bound))
+        return float(np.quantile(seen.values, self.quantile))
+
+    def input_range(self, seen: Seen, hardware: Any) -> float:
+        """Largest input, in its own units; 1 for a layer that saw only zeros."""
+        return self.measured(seen, None if hardware.dac is None else hardware.dac.bits) or 1.0
+
+    def output_ranges(self, layer: _Layer) -> np.ndarray:
+        """Largest value of each slice's lines, with margin."""
+        adc, lines = layer.hardware.adc, layer.readout
+        if self.method == "granular" and adc is not None:
+            return self.margin * _granular(layer, adc)
+        if self.method == "full" or not self.needs_lines:
+            limits = largest_lines(layer.hardware, layer.rows, lines)
+        else:
+            limits = np.array([self.measured(seen, None if adc is None else adc.bits) for seen in layer.lines])
+        return self.margin * shifted(limits, lines.map.factor)
+
+
+def shifted(limits: Any, factors: Any) -> np.ndarray:
+    """Ranges that are at least ``limits`` and whose steps, times what the slices count, differ by powers of two.
+
+    Args:
+      limits: each slice's own range; 0 where a slice is not used.
+      factors: what each slice counts. The slice with the largest ``limit * factor`` keeps its own range.
+
+    Example:
+      >>> shifted([3.0, 1.0], [1.0, 4.0]).tolist()      # 4 or 2 or 1 are powers of two from 1: the smallest >= 3 is 4
+      [4.0, 1.0]
+    """
+    counted = np.asarray(limits, float) * factors
+    most = counted.max()
+    if most == 0:
+        return np.ones_like(counted)
+    # The tiny addend keeps rounding from doubling a range that is a power of two away already.
+    shifts = np.floor(np.log2(most / np.where(counted > 0, counted, most)) + 1e-6)
+    return most / 2.0**shifts / factors
+
+
+def least_error(values: np.ndarray, convert: Callable[[Any, Any], Any]) -> float:
+    """The range with the least mean absolute error of ``convert(values, range)``; 0 if all values are 0.
+
+    Example:
+      >>> two_codes = lambda v, bound: jnp.where(v > bound / 2, bound, 0.0)
+      >>> round(least_error(np.array([0.0, 0.0, 1.0, 1.0, 1.0, 4.0]), two_codes), 3)      # 4 is worth clipping
+      1.0
+    """
+    values = np.abs(values)
+    top = float(values.max())
+    if top == 0:
+        return 0.0
+    error = jax.jit(lambda v, bound: jnp.mean(jnp.abs(convert(v, bound) - v)))
+    tails = np.geomspace(0.5, 1 / values.size, 24)
+    tried = np.unique([*np.quantile(values, 1 - tails), top])
+    tried = tried[tried > 0]
+    held = jnp.asarray(values)
+    for refined in (False, True, True):
+        errors = [float(error(held, bound)) for bound in tried]
+        best = int(np.argmin(errors))
+        if not refined or len(tried) > 1:
+            around = tried[max(best - 1, 0)], tried[min(best + 1, len(tried) - 1)]
+            found, tried = float(tried[best]), np.unique([*np.geomspace(*around, 9), tried[best]])
+    return found
+
+
+def _granular(layer: _Layer, adc: Any) -> np.ndarray:
+    """Ranges in which one code is the smallest step of a line."""
+    steps, driven = layer.readout.map.step, smallest_input_step(layer.hardware.dac)
+    if steps is None or driven is None:
+        what = "weights are not cut into digits (mapping.slices)" if steps is None else "inputs are not quantised (dac)"
+        raise InputError(f"method = 'granular': layer {layer.path} has no smallest step of its outputs, its {what}")
+    return steps * driven * (2 ** (int(adc.bits) - 1) - 1)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def _placed(places: Any, layers: dict[Any, _Layer]) -> Any:
+    """The tree of places with every layer's ranges, stacked as the places are."""
+    if not hasattr(places, "items"):
+        raise TypeError("a place without its layer")
+    if "place" in places:
+        return _stacked(np.asarray(places["place"]), layers)
+    return {name: _placed(inner, layers) for name, inner in places.items()}
+
+
+def _stacked(numbers: np.ndarray, layers: dict[Any, _Layer]) -> dict[str, jax.Array]:
+    each = [layers[int(number)] for number in numbers.ravel()]
+    inputs = jnp.asarray([layer.input_range for layer in each], jnp.float32).reshape(numbers.shape)
+    outputs = jnp.stack([layer.output_range() for layer in each])
+    return {"input": inputs, "output": outputs.reshape(*numbers.shape, *outputs.shape[1:])}
+
+
+def _set_in_nnx(model: Any, layers: dict[Any, _Layer]) -> None:
+    from analogsim.nnx import analog_ops, set_ranges, stack_shape
+
+    for path, (module, _) in analog_ops(model).items():
+        shape = stack_shape(module, path)
+        here = np.arange(int(np.prod(shape, dtype=int))).reshape(shape)
+        if (path, 0) in layers:
+            ranges = _stacked(here, {place: layers.get((path, place)) for place in here.ravel()})  # type: ignore[misc]
+            set_ranges(model, path, ranges["input"], ranges["output"])

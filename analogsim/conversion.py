@@ -8,7 +8,9 @@ cannot be, are errors, never silence.
 
 import contextlib
 import functools
+import inspect
 import re
+import types
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +21,7 @@ from flax import nnx
 from analogsim.devices.errors import InputError
 from analogsim.hardware import Hardware
 from analogsim.linen import conv_hook, dot_general_hook, layer_path
+from analogsim.nnx import AnalogOp, attach, check_rngs
 
 Rules = tuple[tuple[str, Hardware | None], ...]
 
@@ -44,8 +47,8 @@ def convert(
       hardware: one hardware for every layer whose path matches ``where``; or ordered rules ``(pattern, hardware)``, of
         which the first that matches a layer's whole path (``"encoder/Dense_0"``) decides, ``None`` keeping it digital.
       where: a regular expression on layer paths, with a single hardware.
-      strict: raise for a matrix-holding layer that cannot be converted (Einsum, Embed, transposed or grouped
-        convolution); False leaves it digital.
+      strict: raise for a matrix-holding layer that cannot be converted (Einsum, Embed, batch axes, transposed or
+        grouped convolution); False leaves it digital.
       rngs: seeds the noise streams of an NNX model's layers; needed there for hardware-aware training.
 
     Returns:
@@ -64,11 +67,18 @@ def convert(
       (2, 3)
     """
     rules = _rules(hardware, where)
+    if isinstance(model, Converted):
+        raise InputError(
+            "model: is converted already; convert the plain model, with all rules in one call: "
+            "convert(model, [(pattern, hardware), ...])"
+        )
     if isinstance(model, nn.Module):
         if rngs is not None:
             raise InputError("rngs: a Linen model takes its randomness when it is applied; leave rngs out")
         return Converted(model, rules, strict)
     if isinstance(model, nnx.Module):
+        if rngs is not None:
+            check_rngs(rngs, "convert")
         return _convert_nnx(model, rules, strict, rngs)
     raise InputError(f"model = {type(model).__name__}: must be a flax.linen or flax.nnx module")
 
@@ -137,7 +147,10 @@ def _cache_key(rules: Rules, strict: bool) -> Any:
 
 
 class Converted(nn.Module):
-    """A Linen model with matching layers on analog hardware; its variables are those of ``model``, without a level."""
+    """A Linen model with matching layers on analog hardware; its variables are those of ``model``, without a level.
+
+    The model's other methods are there too, converted alike: ``apply(..., method="encode")``, ``bind(v).encode(x)``.
+    """
 
     model: nn.Module
     rules: Rules
@@ -145,6 +158,24 @@ class Converted(nn.Module):
 
     def setup(self):
         nn.share_scope(self, self.model)
+        _follow_scope(self)
+
+    @nn.nowrap
+    def apply(self, variables, *args, method=None, **kwargs):
+        """As of the model; ``method`` may be a name, a method of the model's class, or a function of this module."""
+        return super().apply(variables, *args, method=_by_name(self.model, method), **kwargs)
+
+    @nn.nowrap
+    def init_with_output(self, rngs, *args, method=None, **kwargs):
+        """As of the model; ``method`` as for ``apply``."""
+        return super().init_with_output(rngs, *args, method=_by_name(self.model, method), **kwargs)
+
+    @nn.nowrap
+    def __getattr__(self, name):
+        # Only methods: a layer that was taken out and called would run outside of the rules, digitally.
+        if name.startswith("_") or name == "model" or not inspect.isfunction(getattr(type(self.model), name, None)):
+            return super().__getattr__(name)
+        return types.MethodType(lambda module, *args, **kwargs: module(*args, method=name, **kwargs), self)
 
     def __call__(self, *args, method: str = "__call__", **kwargs):
         matches = _Matches(self.rules)
@@ -154,6 +185,22 @@ class Converted(nn.Module):
         if method == "__call__":  # another entry point may leave layers out on purpose
             matches.check()
         return result
+
+
+def _by_name(model: nn.Module, method: Any) -> Any:
+    """A method of the model's class by its name, so that it is called through the conversion; others as they are."""
+    function = getattr(method, "__func__", method)
+    name = getattr(function, "__name__", None)
+    return name if name is not None and getattr(type(model), name, None) is function else method
+
+
+def _follow_scope(module: nn.Module) -> None:
+    """Give layers that ``nn.share_scope`` moved their new path, which transformations inside the model start from."""
+    for child in module._state.children.values():
+        if isinstance(child, nn.Module) and child.scope is not None:
+            if child.scope.parent is module.scope and child.scope.name is not None:
+                child.scope.path = (*module.scope.path, child.scope.name)
+            _follow_scope(child)
 
 
 def _route(matches: _Matches, strict: bool, call, args, kwargs, context):
@@ -189,6 +236,8 @@ def _linen_obstacle(layer: Any) -> str:
         return "it has no matmul hook"
     if isinstance(layer, nn.Conv) and layer.feature_group_count != 1:
         return f"it convolves in {layer.feature_group_count} groups"
+    if getattr(layer, "batch_dims", ()):
+        return f"it has a matrix for every entry of its batch axes (batch_dims = {layer.batch_dims})"
     taken = ("conv_general_dilated", "conv_general_dilated_cls") if isinstance(layer, nn.Conv) else (
         "dot_general", "dot_general_cls"
     )  # fmt: skip
@@ -207,9 +256,17 @@ def _filled(layer: nn.Module, name: str, hook: Any):
         object.__setattr__(layer, name, None)
 
 
-def _convert_nnx(model: nnx.Module, rules: Rules, strict: bool, rngs: nnx.Rngs | None) -> nnx.Module:
-    from analogsim.nnx import AnalogOp, attach
+def _nnx_obstacle(layer: Any) -> str:
+    if not isinstance(layer, _NNX_MATMUL):
+        return "it has no matmul hook"
+    if isinstance(layer, nnx.Conv) and layer.feature_group_count != 1:
+        return f"it convolves in {layer.feature_group_count} groups"
+    if getattr(layer, "batch_axis", None):
+        return f"it has a matrix for every entry of its batch axes (batch_axis = {dict(layer.batch_axis)})"
+    return ""
 
+
+def _convert_nnx(model: nnx.Module, rules: Rules, strict: bool, rngs: nnx.Rngs | None) -> nnx.Module:
     copy = nnx.clone(model)
     matches = _Matches(rules)
     for parts, module in list(nnx.iter_modules(copy)):
@@ -222,9 +279,7 @@ def _convert_nnx(model: nnx.Module, rules: Rules, strict: bool, rngs: nnx.Rngs |
         hardware = matches.hardware_for(path)
         if hardware is None:
             continue
-        why = "" if isinstance(module, _NNX_MATMUL) else "it has no matmul hook"
-        if isinstance(module, nnx.Conv) and module.feature_group_count != 1:
-            why = f"it convolves in {module.feature_group_count} groups"
+        why = _nnx_obstacle(module)
         if why:
             if strict:
                 raise _cannot(path, module, why)

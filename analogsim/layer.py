@@ -31,6 +31,7 @@ class LayerUse(NamedTuple):
       x: its input, in the operator's layout.
       weights: its matrix, ``[n_in, n_out]``.
       ranges: its calibrated ranges.
+      place: number of its entry in the ranges of the model, where layers are stacked (``nn.scan``); None without.
     """
 
     path: str
@@ -39,6 +40,7 @@ class LayerUse(NamedTuple):
     x: jax.Array
     weights: jax.Array
     ranges: Ranges
+    place: Any = None
 
     @property
     def vectors(self) -> int:
@@ -56,8 +58,11 @@ def forward(
     reading: Reading | None,
     ranges: Ranges,
     key: jax.Array | None,
+    chip_key: jax.Array | None = None,
     precision: Any = None,
     exact: bool = False,
+    place: Any = None,
+    key_hint: str = "",
 ) -> jax.Array:
     """The layer's output.
 
@@ -69,19 +74,23 @@ def forward(
       reading: the programmed chip's tiles, or None to train on a fresh chip.
       ranges: calibrated ranges.
       key: this call's randomness, or None.
+      chip_key: what a fresh chip is fabricated from; None for ``key``.
       precision: matmul precision.
       exact: compute digitally whatever else is given.
+      place: for ``LayerUse``.
+      key_hint: added to the message that a key is missing.
     """
     mode = modes.current()
     if isinstance(mode, modes.Observing):
-        mode.uses.append(LayerUse(path, hardware, operator, operator.inputs(x), operator.matrix(kernel), ranges))
+        use = LayerUse(path, hardware, operator, operator.inputs(x), operator.matrix(kernel), ranges, place)
+        mode.uses.append(use)
     if exact or isinstance(mode, (modes.Digital, modes.Observing)):
         return operator.digital(x, kernel, precision)
     if jnp.iscomplexobj(x) or jnp.iscomplexobj(kernel):
         raise InputError(f"layer {path}: inputs of dtype {x.dtype}: must be real, voltages drive the rows of a tile")
     weights = operator.matrix(kernel)
     if reading is None:
-        reading = _fresh(hardware, weights, key, path)
+        reading = _fresh(hardware, weights, key if chip_key is None else chip_key, path, key_hint)
     else:
         _check_chip(reading, hardware, weights, path)
         # The cells are the chip's, the converters the layer's: one chip may be read with other converters, unless its
@@ -92,18 +101,18 @@ def forward(
         if key is None and is_random(reading):
             raise InputError(
                 f"layer {path}: reading this chip draws noise and needs a random key; pass rngs={{'analog': key}}, "
-                f"or read its expected values with chip.at(time, read_noise=False) and an ADC without noise"
+                f"or read its expected values with chip.at(time, read_noise=False) and an ADC without noise{key_hint}"
             )
     inputs = operator.inputs(x)
     y = multiply(reading.trained_by(weights), inputs, operator, key=key, ranges=ranges, precision=precision)
     return operator.outputs(y)
 
 
-def _fresh(hardware: Hardware, weights: jax.Array, key: jax.Array | None, path: str) -> Reading:
+def _fresh(hardware: Hardware, weights: jax.Array, key: jax.Array | None, path: str, hint: str) -> Reading:
     if key is None and needs_key(hardware):
         raise InputError(
             f"layer {path} runs on '{hardware.name}' hardware and needs a random key: pass rngs={{'analog': key}} for "
-            f"hardware-aware training, chip.variables for a programmed chip, or use 'with analogsim.digital():'"
+            f"hardware-aware training, chip.variables for a programmed chip, or use 'with analogsim.digital():'{hint}"
         )
     fabrication = None if key is None else stream(key, "chip")
     return tiles.program(hardware, weights, fabrication).read(hardware.training_time_s)

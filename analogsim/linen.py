@@ -13,20 +13,32 @@ are the digital model's, and its checkpoints load unchanged. What the caller pas
     model.apply(chip.variables, x, rngs={"analog": key})            the programmed chip
     with analogsim.digital(): model.apply(variables, x)             exact
 
-Chips live in the collection ``analog``, calibrated ranges in ``ranges``; nothing is added to ``params``.
+Chips live in the collection ``analog``, calibrated ranges in ``ranges``; nothing is added to ``params``. A layer that
+one call uses several times is one chip in it, with fresh read noise at every use.
+
+Flax's transformations pass on only what they are told to. A hand-written ``nn.scan`` over layers (``nn.vmap`` alike)
+lists the collections and the noise, here with a chip and ranges a layer; ``nn.RNN``, whose steps share one matrix,
+has its chip and ranges in common, and fabricates from a stream of its own, which the steps share too:
+
+    nn.scan(Block, variable_axes={"params": 0, "analog": 0, "ranges": 0},
+            split_rngs={"params": True, "analog": True}, length=3)
+    nn.RNN(cell, variable_broadcast=["params", "analog", "ranges"],
+           split_rngs={"params": False, "analog": True, "chip": False})
+    model.apply(variables, x, rngs={"analog": noise_key, "chip": chip_key})     training the RNN on one chip a call
 """
 
 import functools
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
-from jax import lax
+from flax.core.scope import LazyRng
 
 from analogsim import layer, modes, tiles
 from analogsim.devices.errors import InputError
 from analogsim.hardware import Hardware
-from analogsim.operators import MatrixProduct, Operator, convolution, refuse_options
+from analogsim.operators import MatrixProduct, Operator, batched, convolution, refuse_options
 from analogsim.signal_path import Ranges
 
 __all__ = ["AnalogConv", "AnalogConvGeneralDilated", "AnalogDense", "AnalogDotGeneral"]
@@ -87,7 +99,7 @@ def _check_hardware(hardware: Any, where: str) -> None:
 
 
 class AnalogDotGeneral(nn.Module):
-    """Stands in for ``lax.dot_general``. Products of two activations stay digital: they hold no weight."""
+    """Stands in for ``lax.dot_general`` inside a layer."""
 
     hardware: Hardware
 
@@ -95,7 +107,7 @@ class AnalogDotGeneral(nn.Module):
     def __call__(self, x, kernel, dimension_numbers, precision=None, **other):
         (x_contract, kernel_contract), (batch, _) = dimension_numbers
         if batch:
-            return lax.dot_general(x, kernel, dimension_numbers, precision=precision, **other)
+            raise batched(_path(self))
         refuse_options(other, _path(self))
         operator = MatrixProduct(tuple(x_contract), tuple(kernel_contract), x.ndim, kernel.shape)
         return _run(self, operator, x, kernel, precision)
@@ -129,7 +141,17 @@ def layer_path(module: nn.Module) -> str:
     while scope is not None and scope.parent is not None:
         names.insert(0, str(scope.name))
         scope = scope.parent
-    return "/".join(names) or "(the model itself)"
+    # The chain ends at the model, or at a module that a transformation such as nn.scan runs in a scope of its own.
+    above = [] if scope is None else list(scope.path)
+    return "/".join([*above, *names]) or "(the model itself)"
+
+
+def _is_lifted(module: nn.Module) -> bool:
+    """Whether the layer runs inside a transformation that passes on only what it is told to (``nn.scan``)."""
+    scope = module.scope
+    while scope is not None and scope.parent is not None:
+        scope = scope.parent
+    return scope is not None and bool(scope.path)
 
 
 def _path(hook: nn.Module) -> str:
@@ -141,10 +163,17 @@ def _run(module: nn.Module, operator: Operator, x: jax.Array, kernel: jax.Array,
     if module.is_initializing():
         return operator.digital(x, kernel, precision)
     mode = modes.current()
+    if isinstance(mode, modes.Placing):
+        _check_passed_on(module, "ranges", "a range")
+        module.put_variable("ranges", "place", jnp.zeros(()))
+        return operator.digital(x, kernel, precision)
     if isinstance(mode, modes.Programming):
+        _check_passed_on(module, "analog", "an array")
         name = "rewritten" if mode.again else "array"
         if not module.has_variable("analog", name):  # a module called twice is one array
-            key = module.make_rng("analog") if module.has_rng("analog") else None
+            key = _chip_key(module)
+            if key is None and _is_lifted(module) and layer.needs_key(hardware):
+                raise InputError(f"layer {_path(module)} needs a random key to be programmed{_NOT_SPLIT}")
             onto = module.get_variable("analog", "array") if mode.again else None
             module.put_variable("analog", name, tiles.program(hardware, operator.matrix(kernel), key, onto))
         return operator.digital(x, kernel, precision)
@@ -156,8 +185,31 @@ def _run(module: nn.Module, operator: Operator, x: jax.Array, kernel: jax.Array,
     return layer.forward(
         hardware, operator, x, kernel,
         path=_path(module), reading=reading, ranges=_ranges(module), precision=precision,
-        key=module.make_rng("analog") if module.has_rng("analog") else None,
+        chip_key=_chip_key(module), key=module.make_rng("analog") if module.has_rng("analog") else None,
+        place=module.get_variable("ranges", "place"), key_hint=_NOT_SPLIT if _is_lifted(module) else "",
     )  # fmt: skip
+
+
+_NOT_SPLIT = (
+    "; it runs inside nn.scan, nn.RNN or nn.vmap, whose split_rngs must list 'analog' for the key to arrive: "
+    "split_rngs={'params': ..., 'analog': True}"
+)
+
+
+def _chip_key(module: nn.Module) -> jax.Array | None:
+    """What fabrication is drawn from: the same for every use of the layer in one call, unlike ``make_rng``."""
+    rngs = module.scope.rngs
+    rng = rngs.get("chip", rngs.get("analog"))
+    return None if rng is None else LazyRng.create(rng, 1).as_jax_rng()  # what the first make_rng gives
+
+
+def _check_passed_on(module: nn.Module, collection: str, what: str) -> None:
+    if not module.is_mutable_collection(collection):
+        raise InputError(
+            f"layer {_path(module)}: runs inside nn.scan, nn.RNN or nn.vmap, which does not pass the collection "
+            f"'{collection}' on; add '{collection}': 0 to its variable_axes ({what} each), or '{collection}' to its "
+            f"variable_broadcast ({what} for all)"
+        )
 
 
 def _ranges(module: nn.Module) -> Ranges:

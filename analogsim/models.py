@@ -6,10 +6,12 @@ the model's structure static, so that functions of them compile once a structure
 
 import dataclasses
 import functools
+import math
 from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from analogsim import modes, tiles
 from analogsim.devices.errors import InputError
@@ -93,8 +95,27 @@ class BoundLinen:
             )
         variables = self.variables if onto is None else self.variables | {"analog": onto}
         with modes.enter(modes.Programming(again=onto is not None)):
-            _, state = self._apply(variables, sample.arrays(), rngs={"analog": key}, mutable=["analog"])
+            rngs = {"analog": key, "chip": key}  # one key: nn.RNN passes on only the stream that its steps share
+            _, state = self._apply(variables, sample.arrays(), rngs=rngs, mutable=["analog"])
         return state.get("analog", {}) if onto is None else _rewritten(state["analog"])
+
+    def places(self, x: Any) -> dict[str, Any]:
+        """Where calibrated ranges belong, ``{layer: ... {"analog": {"place": numbers}}}``.
+
+        A stack of layers (``nn.scan``) has an array with one number an entry.
+        """
+        variables = {name: value for name, value in self.variables.items() if name != "ranges"}
+        with modes.enter(modes.Placing()):
+            _, state = jax.eval_shape(lambda v, a: self._apply(v, a, mutable=["ranges"]), variables, x)
+        leaves, structure = jax.tree.flatten(state.get("ranges", {}))
+        starts = np.cumsum([0, *(math.prod(leaf.shape) for leaf in leaves)])
+        numbers = [jnp.arange(math.prod(a.shape)).reshape(a.shape) + s for a, s in zip(leaves, starts, strict=False)]
+        return jax.tree.unflatten(structure, numbers)
+
+    def with_ranges(self, ranges: dict[str, Any]) -> "BoundLinen":
+        """The same with more in its ``ranges``."""
+        merged = _merged(self.variables.get("ranges", {}), ranges)
+        return dataclasses.replace(self, variables=self.variables | {"ranges": merged})
 
     def run(self, readings, x, key):
         return self._apply(self.variables | {"analog": readings}, x, rngs={"analog": key})
@@ -134,6 +155,13 @@ class BoundNnx:
             return _call(self._merge(), x)
 
 
+def _merged(tree: Any, other: Any) -> Any:
+    """Nested dictionaries as one."""
+    if not hasattr(tree, "items") or not hasattr(other, "items"):
+        return other
+    return {**tree, **{name: _merged(tree[name], inner) if name in tree else inner for name, inner in other.items()}}
+
+
 def _rewritten(tree: Any) -> Any:
     """The tree that writing again leaves, its new arrays in the place of the old ones."""
     if "rewritten" in tree:
@@ -170,10 +198,13 @@ def bind(model: Any, variables: Any = None, x: Any = None, options: dict[str, An
     raise InputError(f"model = {_short(model)}: must be a flax.linen or flax.nnx module")
 
 
-def observe(model: Any, variables: Any, x: Any, **options: Any) -> list[LayerUse]:
+def observe(model: Any, variables: Any, x: Any, *, places: bool = False, **options: Any) -> list[LayerUse]:
     """Run a model digitally on ``x`` and note what passes through every analog layer, in order.
 
     Loops and compiled blocks inside the model are unrolled, so a layer that is used many times is noted many times.
+
+    ``places`` also notes which entry of a stack of layers (``nn.scan``) each use is of, as ``LayerUse.place``; the
+    model must then pass the collection ``ranges`` on to every analog layer.
 
     Raises:
       InputError: if the model has no analog layer, or one runs where values cannot be seen (``nn.remat``, ``nn.vmap``).
@@ -181,17 +212,34 @@ def observe(model: Any, variables: Any, x: Any, **options: Any) -> list[LayerUse
     mode = modes.Observing()
     args = x if isinstance(x, tuple) else (x,)
     bound = bind(model, variables, options=options)
+    if places:
+        bound = _placed(bound, x)
     with jax.disable_jit(), modes.enter(mode):
         if isinstance(bound, BoundLinen):
             bound._apply(bound.variables, x)
         else:
             import analogsim.nnx
 
-            analogsim.nnx.analog_ops(model)  # the hooks learn their paths
-            _call(model, args)
+            copy = bound._merge()
+            analogsim.nnx.analog_ops(copy)  # the hooks learn their paths
+            _call(copy, args)
     if not mode.uses:
         raise InputError("the model has no analog layer: build it with AnalogDense, or convert(model, hardware)")
     return _with_values(mode.uses)
+
+
+def _placed(bound: BoundModel, x: Any) -> BoundModel:
+    """The bound model with numbered entries in its ranges."""
+    if isinstance(bound, BoundLinen):
+        return bound.with_ranges(bound.places(x))
+    from flax import nnx
+
+    import analogsim.nnx
+
+    copy = bound._merge()
+    analogsim.nnx.mark_places(copy)
+    graph, state = nnx.split(copy)
+    return BoundNnx(state, graph)
 
 
 def _with_values(uses: list[LayerUse]) -> list[LayerUse]:

@@ -38,6 +38,16 @@ class Programming:
         return hash((Programming, self.again))
 
 
+class Placing:
+    """Analog layers leave a mark where their calibrated ranges belong in the model's variables."""
+
+    def __eq__(self, other):
+        return isinstance(other, Placing)
+
+    def __hash__(self):
+        return hash(Placing)
+
+
 class Observing:
     """Analog layers compute exactly and note what passes. Every observation is its own mode: never a cached trace."""
 

@@ -9,21 +9,26 @@
 modes, which ``nnx.view(model, mode="digital")`` or ``model.set_attributes(mode=...)`` selects: ``"train"`` (a fresh
 chip every call, the default), ``"chip"`` (the programmed chip that ``on_chip`` loads) and ``"digital"``. Noise comes
 from each layer's own stream, forked from ``rngs`` at construction; plain ``jax.jit`` does not advance NNX streams and
-would repeat the same noise every call, ``nnx.jit`` does.
+would repeat the same noise every call, ``nnx.jit`` does. Every use of a layer advances its stream: while training, a
+layer that is used twice in one pass runs on two fresh chips (on a programmed chip it is one array, in Linen always).
+
+Layers that ``nnx.vmap`` stacks along the first axis and ``nnx.scan`` runs are one array and one pair of ranges each.
 """
 
+import functools
 import math
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
-from jax import lax
 
 from analogsim import layer, modes, tiles
+from analogsim.chip import Chip, check_key
 from analogsim.devices.errors import InputError, nearest
 from analogsim.devices.random import stream
 from analogsim.hardware import Hardware
-from analogsim.operators import MatrixProduct, Operator, convolution, refuse_options
+from analogsim.operators import MatrixProduct, Operator, batched, convolution, refuse_options
 from analogsim.signal_path import Ranges
 
 MODES = ("train", "chip", "digital")
@@ -58,6 +63,7 @@ def AnalogLinear(
       >>> layer(jnp.ones((2, 4))).shape
       (2, 3)
     """
+    check_rngs(rngs, "AnalogLinear")
     linear = nnx.Linear(in_features, out_features, rngs=rngs, **options)
     if hardware is not None:
         attach(linear, hardware, stream=_own_stream(rngs))
@@ -68,10 +74,17 @@ def AnalogConv(
     in_features: int, out_features: int, kernel_size: Any, *, hardware: Hardware | None, rngs: nnx.Rngs, **options: Any
 ) -> nnx.Conv:
     """``flax.nnx.Conv`` on analog hardware; a convolution in groups is refused when it is called."""
+    check_rngs(rngs, "AnalogConv")
     conv = nnx.Conv(in_features, out_features, kernel_size, rngs=rngs, **options)
     if hardware is not None:
         attach(conv, hardware, stream=_own_stream(rngs))
     return conv
+
+
+def check_rngs(rngs: Any, where: str) -> None:
+    """Refuse what is no ``nnx.Rngs``, with the remedy."""
+    if not isinstance(rngs, nnx.Rngs):
+        raise InputError(f"{where}: rngs = {rngs!r}: must be nnx.Rngs, for example nnx.Rngs(0)")
 
 
 def _own_stream(rngs: nnx.Rngs) -> nnx.RngStream:
@@ -116,6 +129,7 @@ class AnalogOp(nnx.Module):
         self.array: Programmed | None = nnx.data(None)
         self.input_range: Range | None = nnx.data(None)
         self.output_range: Range | None = nnx.data(None)
+        self.place: Range | None = nnx.data(None)
         self.stream = nnx.data(stream)
 
     def set_view(self, mode: str | None = None):
@@ -141,18 +155,19 @@ class AnalogOp(nnx.Module):
         return layer.forward(
             self.hardware, operator, x, kernel,
             path=self.path, reading=reading, ranges=ranges, key=key, precision=precision, exact=exact,
+            place=None if self.place is None else self.place.get_value(),
         )  # fmt: skip
 
 
 class AnalogDotGeneral(AnalogOp):
-    """Stands in for ``lax.dot_general``. Products of two activations stay digital: they hold no weight."""
+    """Stands in for ``lax.dot_general`` inside a layer."""
 
     def __call__(self, x, kernel, dimension_numbers, precision=None, **other):
         (x_contract, kernel_contract), (batch, _) = dimension_numbers
         if batch:
-            other = {k: v for k, v in other.items() if v is not None}
-            return lax.dot_general(x, kernel, dimension_numbers, precision=precision, **other)
+            raise batched(self.path)
         refuse_options(other, self.path)
+        _check_width([x.shape[d] for d in x_contract], [kernel.shape[d] for d in kernel_contract], self.path)
         operator = MatrixProduct(tuple(x_contract), tuple(kernel_contract), x.ndim, kernel.shape)
         return self._run(operator, x, kernel, precision)
 
@@ -165,11 +180,22 @@ class AnalogConvGeneralDilated(AnalogOp):
         dimension_numbers=None, feature_group_count=1, precision=None, **other,
     ):  # fmt: skip
         refuse_options(other, self.path)
+        _check_width([x.shape[-1]], [kernel.shape[-2] * feature_group_count], self.path)
         operator = convolution(
             kernel.shape, strides, padding, lhs_dilation, rhs_dilation, dimension_numbers, feature_group_count,
             self.path,
         )  # fmt: skip
         return self._run(operator, x, kernel, precision)
+
+
+def _check_width(given: list[int], wanted: list[int], path: str) -> None:
+    if given != wanted:
+        raise InputError(
+            f"layer {path}: the input's width does not fit the model's parameters: it has {given[0]} features, the "
+            f"kernel takes {wanted[0]}"
+            if len(given) == len(wanted) == 1
+            else f"layer {path}: the input's axes {tuple(given)} do not fit the kernel's {tuple(wanted)}"
+        )
 
 
 def analog_ops(model: nnx.Module) -> dict[str, tuple[nnx.Module, AnalogOp]]:
@@ -184,23 +210,44 @@ def analog_ops(model: nnx.Module) -> dict[str, tuple[nnx.Module, AnalogOp]]:
     return found
 
 
-def kernel_matrix(module: Any) -> jax.Array:
-    """The kernel of a Linear, LinearGeneral or Conv as ``[n_in, n_out]``."""
-    kernel = module.kernel[...]
-    if isinstance(module, nnx.Linear):
-        return kernel
-    n_out = math.prod(kernel.shape[-1:]) if isinstance(module, nnx.Conv) else math.prod(module.out_features)
-    return kernel.reshape(-1, n_out)
+def stack_shape(module: Any, path: str) -> tuple[int, ...]:
+    """Leading axes of a layer that ``nnx.vmap`` stacked: ``()`` for a plain layer, ``(3,)`` for three in a stack."""
+    if isinstance(module, nnx.Conv):
+        own = (*module.kernel_shape,)
+    elif isinstance(module, nnx.Linear):
+        own = (module.in_features, module.out_features)
+    else:
+        own = (*module.in_features, *module.out_features)
+    shape = module.kernel[...].shape
+    lead = len(shape) - len(own)
+    if lead < 0 or shape[lead:] != own:
+        raise InputError(
+            f"layer {path}: its kernel of shape {shape} is not a stack of kernels {own} along the first axes; stack "
+            f"layers with nnx.vmap(..., out_axes=0)"
+        )
+    return shape[:lead]
+
+
+def kernel_matrix(module: Any, path: str) -> jax.Array:
+    """The kernel of a Linear, LinearGeneral or Conv as ``[*stack, n_in, n_out]``."""
+    kernel, lead = module.kernel[...], stack_shape(module, path)
+    n_out = math.prod(module.out_features) if isinstance(module, nnx.LinearGeneral) else kernel.shape[-1]
+    return kernel.reshape(*lead, -1, n_out)
 
 
 def program(
     model: nnx.Module, key: jax.Array, onto: dict[str, tiles.Programmed] | None = None
 ) -> dict[str, tiles.Programmed]:
     """Every analog layer's kernel written onto fresh tiles, or onto these again, by the layer's path."""
-    return {
-        path: tiles.program(op.hardware, kernel_matrix(module), stream(key, path), None if onto is None else onto[path])
-        for path, (module, op) in analog_ops(model).items()
-    }
+    cells = {}
+    for path, (module, op) in analog_ops(model).items():
+        weights, own = kernel_matrix(module, path), stream(key, path)
+        write, lead = functools.partial(tiles.program, op.hardware), weights.shape[:-2]
+        for _ in lead:
+            write = jax.vmap(write)
+        keys = jax.random.split(own, lead) if lead else own
+        cells[path] = write(weights, keys, None if onto is None else onto[path])
+    return cells
 
 
 def load(model: nnx.Module, readings: dict[str, tiles.Reading], key: jax.Array | None = None) -> None:
@@ -208,11 +255,27 @@ def load(model: nnx.Module, readings: dict[str, tiles.Reading], key: jax.Array |
     ops = analog_ops(model)
     if readings.keys() != ops.keys():
         raise InputError(f"the chip holds layers {sorted(readings)}, the model has {sorted(ops)}; program one for it")
-    for path, (_, op) in ops.items():
+    for path, (module, op) in ops.items():
         op.array = nnx.data(Programmed(readings[path]))
         op.mode = "chip"
         if key is not None:
-            op.stream = nnx.data(nnx.RngStream(stream(key, path), tag="analog"))
+            own, lead = stream(key, path), stack_shape(module, path)
+            fresh = nnx.RngStream(jax.random.split(own, lead) if lead else own, tag="analog")
+            fresh.count[...] = jnp.zeros(lead, fresh.count[...].dtype)  # each of a stack counts its own draws
+            op.stream = nnx.data(fresh)
+
+
+def mark_places(model: nnx.Module) -> None:
+    """Number the entries of every stack of layers, in place, so that ``observe`` can tell them apart."""
+    for path, (module, op) in analog_ops(model).items():
+        lead = stack_shape(module, path)
+        op.place = nnx.data(Range(jnp.arange(math.prod(lead)).reshape(lead)))
+
+
+def set_ranges(model: nnx.Module, path: str, input_range: jax.Array, output_range: jax.Array) -> None:
+    """Give one layer its calibrated ranges, in place."""
+    op = analog_ops(model)[path][1]
+    op.input_range, op.output_range = nnx.data(Range(input_range)), nnx.data(Range(output_range))
 
 
 def on_chip(model: nnx.Module, chip: Any, key: jax.Array | None = None) -> nnx.Module:
@@ -232,6 +295,12 @@ def on_chip(model: nnx.Module, chip: Any, key: jax.Array | None = None) -> nnx.M
       >>> on_chip(layer, chip.at("1 day"))(jnp.ones((2, 4))).shape
       (2, 3)
     """
+    if not isinstance(model, nnx.Module):
+        raise InputError(f"model = {type(model).__name__}: must be a flax.nnx module")
+    if not isinstance(chip, Chip):
+        raise InputError(f"chip = {chip!r}: must be a chip from analogsim.program(model, key=key)")
+    if key is not None:
+        check_key(key)
     copy = nnx.clone(model)
     load(copy, chip.readings, key)
     return copy

@@ -102,6 +102,14 @@ def refuse_options(options: dict[str, Any], path: str) -> None:
             raise InputError(f"layer {path}: {name} = {value!r} is not supported on analog hardware")
 
 
+def batched(path: str) -> InputError:
+    """What a layer with a matrix of its own for every entry of a batch axis is told."""
+    return InputError(
+        f"layer {path}: batch axes (batch_dims, batch_axis): a matrix for every batch entry does not run on analog "
+        f"hardware; keep this layer digital"
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class MatrixProduct:
     """``lax.dot_general`` without batch dimensions: the kernel's contracted axes are the matrix's rows."""

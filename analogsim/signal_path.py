@@ -34,7 +34,8 @@ class Ranges(NamedTuple):
 
     Attributes:
       input: largest input that the DAC passes, in the units of x. None: each example's own largest value.
-      output: largest output that the ADC passes, in fully driven cells. None: the hardware's default.
+      output: largest output that the ADC passes, in fully driven cells: one number, or one a readout line
+        ``[n_lines]``. None: the hardware's default.
     """
 
     input: Any = None
@@ -92,11 +93,8 @@ def multiply(
     check_one_value(hardware)
     precision = lax.Precision.HIGHEST if precision is None else precision
     wide = x.astype(jnp.promote_types(x.dtype, reading.mean.dtype))
-    bound = _input_range(hardware, wide, operator, ranges)
-    code = wide if bound is None else wide / bound
-    if hardware.dac is not None:
-        code = quantise(code, hardware.dac.bits, 1.0)
-
+    bound = input_range(hardware, wide, operator, ranges)
+    code = encode(hardware, wide, bound)
     if key is None and is_random(reading):
         raise InputError(f"key = None: hardware '{hardware.name}' has read or converter noise and needs a random key")
 
@@ -247,10 +245,19 @@ def _sum_over_tiles(tile: Any, each: tuple, r: int) -> jax.Array:
     return lax.scan(lambda total, some: (total + tile(*some), None), y, rest)[0]
 
 
-def _input_range(hardware: Any, x: jax.Array, operator: Operator, ranges: Ranges) -> jax.Array | None:
+def input_range(hardware: Any, x: jax.Array, operator: Operator, ranges: Ranges) -> jax.Array | None:
+    """What a full input code stands for, in the units of ``x``; None where nothing has a full scale.
+
+    It is 0 for an example of zeros without a calibrated range, as for no input: its output is 0, noise included.
+    """
     if hardware.dac is None and hardware.adc is None:
         return None  # nothing has a full scale: values pass as they are
     if ranges.input is not None:
         return jnp.asarray(ranges.input, x.dtype)
-    largest = jnp.max(jnp.abs(lax.stop_gradient(x)), axis=operator.example_axes(x), keepdims=True)
-    return jnp.where(largest > 0, largest, 1.0)
+    return jnp.max(jnp.abs(lax.stop_gradient(x)), axis=operator.example_axes(x), keepdims=True)
+
+
+def encode(hardware: Any, x: jax.Array, bound: jax.Array | None) -> jax.Array:
+    """The codes in [-1, 1] that drive the rows, for inputs with the range ``bound``."""
+    code = x if bound is None else x / jnp.where(bound == 0, 1.0, bound)
+    return code if hardware.dac is None else quantise(code, hardware.dac.bits, 1.0)

@@ -8,9 +8,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from analogsim.devices.description import Description, field
-from analogsim.devices.protocol import Action, Moments, OneLineAnOutput
+from analogsim.devices.protocol import Action, LineMap, Moments, OneLineAnOutput
 
 
 def full_scale_code(bits: Any, dtype: Any) -> jax.Array:
@@ -46,6 +47,15 @@ class DigitalMemory(OneLineAnOutput, Description):
         """What was stored, at any time."""
         del time_s, key
         return Moments(state)
+
+    def ideal_lines(self, weights: jax.Array) -> jax.Array:
+        """The rounded weights."""
+        return self.program(None, weights)
+
+    def line_map(self, n_out: int) -> LineMap:
+        """One slice, whose step is a weight's level."""
+        known = self.bits is not None and not isinstance(self.bits, jax.core.Tracer)
+        return super().line_map(n_out)._replace(step=np.array([1 / (2 ** (int(self.bits) - 1) - 1)]) if known else None)
 
     def noise(self, x: jax.Array, y: jax.Array, state: Any) -> None:
         """Digital arithmetic adds none."""

@@ -15,6 +15,7 @@ is random at every read is described by the variance of ``read`` and by ``noise`
 from typing import Any, NamedTuple, Protocol
 
 import jax
+import numpy as np
 
 
 class Moments(NamedTuple):
@@ -30,6 +31,23 @@ class Moments(NamedTuple):
     mean: jax.Array
     variance: jax.Array | None = None
     curvature: jax.Array | None = None
+
+
+class LineMap(NamedTuple):
+    """Which readout lines belong together, for a tile; numpy, because it is structure.
+
+    Attributes:
+      slice: for every line, which slice of the weights it reads, ``[n_lines]``, whole numbers from 0.
+      output: for every line, which output it serves, ``[n_lines]``; -1 for a line that serves them all.
+      factor: what a unit of each slice's lines counts in the sum of the slices, ``[n_slices]``, up to a common factor.
+      step: for every slice, the smallest difference that two values of a line can have when inputs are 0 or 1, in
+        units of a fully driven cell, ``[n_slices]``; None where weights are not quantised.
+    """
+
+    slice: np.ndarray
+    output: np.ndarray
+    factor: np.ndarray
+    step: np.ndarray | None
 
 
 class Action(NamedTuple):
@@ -105,6 +123,17 @@ class WeightStore(Protocol):
         """How many lines read a tile of ``n_out`` outputs."""
         ...
 
+    def ideal_lines(self, weights: jax.Array) -> jax.Array:
+        """Lines ``[n_in, n_lines]`` of a perfectly written store, constant parts included: what the ADCs must cover.
+
+        May be left out where it is ``spread``.
+        """
+        ...
+
+    def line_map(self, n_out: int) -> LineMap:
+        """How the lines of a tile are grouped. May be left out where all lines are alike and none is constant."""
+        ...
+
     def cost(self, weights: jax.Array, read_share: Any) -> tuple[Action, ...]:
         """What one matrix-vector product does, to be priced elsewhere.
 
@@ -137,3 +166,11 @@ class OneLineAnOutput:
     def n_lines(self, n_out: int) -> int:
         """As many as outputs."""
         return n_out
+
+    def ideal_lines(self, weights: jax.Array) -> jax.Array:
+        """The weights are the lines."""
+        return weights
+
+    def line_map(self, n_out: int) -> LineMap:
+        """One slice."""
+        return LineMap(np.zeros(n_out, int), np.arange(n_out), np.ones(1), None)

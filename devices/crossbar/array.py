@@ -17,7 +17,7 @@ from analogsim.devices.crossbar.pcm import PCM
 from analogsim.devices.crossbar.write_verify import WriteVerify
 from analogsim.devices.description import Description, field
 from analogsim.devices.errors import InputError
-from analogsim.devices.protocol import Action, Moments
+from analogsim.devices.protocol import Action, LineMap, Moments
 from analogsim.devices.random import stream
 
 
@@ -172,6 +172,15 @@ class Crossbar(Description):
     def spread(self, weights: jax.Array) -> jax.Array:
         """Lines that combine to ``weights``."""
         return self.mapping.spread(weights)
+
+    def ideal_lines(self, weights: jax.Array) -> jax.Array:
+        """Lines of the target conductances."""
+        targets = self.mapping.conductances(weights, self.cell.g_min, self.cell.g_max)
+        return self.mapping.lines(Moments(targets), self.cell.g_min, self.cell.g_max).mean
+
+    def line_map(self, n_out: int) -> LineMap:
+        """How the lines are grouped, as the mapping says."""
+        return self.mapping.line_map(n_out)
 
     def n_lines(self, n_out: int) -> int:
         """Readout lines of ``n_out`` outputs."""

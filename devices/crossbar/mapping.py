@@ -20,11 +20,12 @@ from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from analogsim.devices.crossbar.slices import BitSlices, Copies, Planes
 from analogsim.devices.description import Description, field, static
 from analogsim.devices.papers import cited
-from analogsim.devices.protocol import Moments
+from analogsim.devices.protocol import LineMap, Moments
 
 
 class Mapping(Protocol):
@@ -48,6 +49,10 @@ class Mapping(Protocol):
 
     def spread(self, weights: jax.Array) -> jax.Array:
         """Lines ``[n_in, n_lines]`` that combine to ``weights``: where their gradient enters. Linear."""
+        ...
+
+    def line_map(self, n_out: int) -> LineMap:
+        """How the lines of a tile are grouped."""
         ...
 
 
@@ -75,6 +80,19 @@ def _side_by_side(arrays: jax.Array, window: Any, power: int) -> jax.Array:
     for _ in range(power):  # the square of a window of microsiemens is close to the smallest float16 numbers
         arrays = arrays / window
     return jnp.moveaxis(arrays, 0, 1).reshape(arrays.shape[1], -1)
+
+
+def _line_map(slices: Any, signed: bool, polarities: int, outputs: np.ndarray) -> LineMap:
+    """Lines in the order polarity, plane, output."""
+    binary = isinstance(slices, BitSlices)
+    apart = binary and slices.sum == "digital"  # copies hold the same on every plane: one range fits them all
+    planes = 1 if slices is None or _added_by_wires(slices) else slices.planes
+    numbers = np.arange(planes) if apart else np.zeros(planes, int)
+    lines = np.tile(np.repeat(numbers, len(outputs)), polarities)
+    factor, step = slices.places(signed) if apart else (np.ones(1), None)
+    if binary and not apart:
+        step = np.array([slices.sum_step(signed)])
+    return LineMap(lines, np.tile(outputs, polarities * planes), factor, step)
 
 
 def _added_by_wires(slices: Any) -> bool:
@@ -140,6 +158,14 @@ class Differential(Description):
         if len(factors) == 1:
             return y
         return jnp.einsum("...po,p->...o", y.reshape(*y.shape[:-1], len(factors), -1), factors)
+
+    def line_map(self, n_out: int) -> LineMap:
+        """How the lines are grouped: by slice, the two polarities of a pair alike."""
+        apart = self.subtraction == "digital"
+        found = _line_map(self.slices, True, 2 if apart else 1, np.arange(n_out))
+        if apart and self.sides == 2 and found.step is not None:
+            found = found._replace(step=found.step / 2)  # a cell of a pair moves half as far as their difference
+        return found
 
     def spread(self, weights: jax.Array) -> jax.Array:
         """Lines that combine to ``weights``."""
@@ -211,6 +237,11 @@ class Offset(Description):
         planes = _factors(self.slices, y.dtype, False)
         floor = jnp.asarray(g_min / (g_max - g_min), y.dtype)
         return total - drive * (planes.constant + floor * jnp.sum(planes.factors))
+
+    def line_map(self, n_out: int) -> LineMap:
+        """How the lines are grouped: by slice; a unit column serves all outputs."""
+        unit = [-1] if self.subtraction == "unit column" else []
+        return _line_map(self.slices, False, 1, np.array([*range(n_out), *unit]))
 
     def spread(self, weights: jax.Array) -> jax.Array:
         """Lines that combine to ``weights``; unit columns stay out of it."""

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from analogsim.devices.description import Description, field, static
 from analogsim.devices.errors import InputError
@@ -95,6 +96,16 @@ class BitSlices(Description):
             raise InputError("BitSlices.widths = (1,): an offset mapping needs at least 2 bits in all (unit: bits)")
         half = 2 ** (self.bits - 1)
         return self._planes(self._digits(jnp.round(weights * (half - 1)) + half), half - 1, half)
+
+    def places(self, signed: bool) -> tuple[np.ndarray, np.ndarray]:
+        """What each plane counts, c_p, and the step from one digit to the next, 1/(2^s_p - 1); ``[planes]``."""
+        starts = np.cumsum([0, *self.widths[:-1]])
+        levels = 2.0 ** np.array(self.widths) - 1
+        return levels * 2.0**starts * self.sum_step(signed), 1 / levels
+
+    def sum_step(self, signed: bool) -> float:
+        """The step of all planes together: 1/(2^M - 1) signed, 1/(2^(M-1) - 1) offset."""
+        return 1 / (2 ** (self.bits if signed else self.bits - 1) - 1)
 
     def _digits(self, k: jax.Array) -> jax.Array:
         digits = []

@@ -1,0 +1,189 @@
+"""What the converters of a layer see: its inputs, and the values of its readout lines without noise.
+
+An ADC converts a line of a tile: sum_i x_i g_ij over the tile's rows, with the codes x that the DAC really drives (one
+slice of their bits at a time, where every step is converted) and the target conductances of the cells, constant parts
+included. Everything passes in batches of examples and a few million numbers at a time, so that memory stays bounded.
+"""
+
+import functools
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from analogsim import tiles
+from analogsim.devices.errors import InputError
+from analogsim.devices.protocol import LineMap
+from analogsim.layer import LayerUse
+from analogsim.models import observe
+from analogsim.operators import Operator
+from analogsim.signal_path import Ranges, encode, input_range
+
+_AT_ONCE = 2**22  # numbers computed together
+_KEPT = 2**21  # numbers kept of one distribution; more are thinned out at random
+
+
+class Passes:
+    """A sample carried through a model, as often as asked: all at once, or in batches where it is large.
+
+    Every round yields each layer's uses, with ``place`` telling the entries of a stack of layers apart.
+    """
+
+    def __init__(self, model: Any, variables: Any, x: Any, batch_size: int, options: dict[str, Any], places: bool):
+        self._observe = functools.partial(observe, model, variables, places=places, **options)
+        args = jax.tree.leaves(x)
+        n = args[0].shape[0] if args[0].ndim else 1
+        alike = all(a.ndim and a.shape[0] == n for a in args)  # an input without examples cannot be cut
+        size = batch_size if alike else n
+        self._batches = (
+            [jax.tree.map(lambda a, i=i: a[i : i + size], x) for i in range(0, n, size)] if n > size else [x]
+        )
+        self._noted: list[LayerUse] | None = None
+
+    def __iter__(self) -> Iterator[LayerUse]:
+        if len(self._batches) > 1:
+            for batch in self._batches:
+                yield from self._observe(batch)
+            return
+        if self._noted is None:
+            self._noted = self._observe(self._batches[0])
+        yield from self._noted
+
+
+def checked_sample(x: Any) -> Any:
+    """The sample as an array, or a tuple of arrays for a model with several inputs; refuses what is no data."""
+    args = []
+    for a in x if isinstance(x, tuple) else (x,):
+        try:
+            array = jnp.asarray(a if isinstance(a, jax.Array) else np.asarray(a))
+        except (TypeError, ValueError):
+            raise InputError(f"x = {type(a).__name__}: must be an array of numbers, or a tuple of arrays") from None
+        if array.size == 0:
+            raise InputError(f"x has shape {array.shape}: must hold at least one example")
+        check_finite(array, "x")
+        args.append(array)
+    return tuple(args) if isinstance(x, tuple) else args[0]
+
+
+def check_finite(values: jax.Array, what: str) -> None:
+    """Refuse NaN and infinity: a range that is taken from them means nothing."""
+    if jnp.issubdtype(values.dtype, jnp.inexact) and not bool(jnp.all(jnp.isfinite(values))):
+        raise InputError(f"{what} holds NaN or infinity; ranges are taken from finite numbers only")
+
+
+class Seen:
+    """The distribution of absolute values: the largest one, and all of them or, of very many, a random share."""
+
+    def __init__(self) -> None:
+        self.largest = 0.0
+        self._parts: list[np.ndarray] = []
+        self._share = 1.0
+        self._rng = np.random.default_rng(0)  # thins out the same way every time
+
+    def add(self, values: Any) -> None:
+        """Count these values in."""
+        new = np.abs(np.asarray(values)).ravel()
+        if not new.size:
+            return
+        self.largest = max(self.largest, float(new.max()))
+        self._parts.append(new if self._share == 1 else new[self._rng.random(new.size) < self._share])
+        while sum(part.size for part in self._parts) > _KEPT:
+            self._share /= 2
+            everything = np.concatenate(self._parts)
+            self._parts = [everything[self._rng.random(everything.size) < 0.5]]
+
+    @property
+    def values(self) -> np.ndarray:
+        """What was kept."""
+        return np.concatenate(self._parts) if self._parts else np.zeros(1)
+
+
+class Readout(NamedTuple):
+    """The lines of a layer's tiles.
+
+    Attributes:
+      map: how the lines of one tile are grouped.
+      used: for every slice, its lines among all ``C n_lines`` lines of a row of tiles, without unused columns.
+      n_lines: lines of one tile.
+    """
+
+    map: LineMap
+    used: list[np.ndarray]
+    n_lines: int
+
+
+def readout(hardware: Any, n_in: int, n_out: int) -> Readout:
+    """How the lines of a layer of this size are grouped."""
+    _, c = tiles.grid(n_in, n_out, hardware)
+    columns, store = -(-n_out // c), hardware.store
+    if hasattr(store, "line_map"):
+        found = store.line_map(columns)
+    else:  # lines that are all alike; which output one serves shows in where its gradient enters
+        serves = np.asarray(jax.vmap(lambda w: store.spread(w[None])[0])(jnp.eye(columns)))  # [columns, n_lines]
+        lines = serves.shape[1]
+        outputs = np.where(np.any(serves != 0, axis=0), np.argmax(serves != 0, axis=0), -1)
+        found = LineMap(np.zeros(lines, int), outputs, np.ones(1), None)
+    held = np.clip(n_out - columns * np.arange(c), 0, columns)[:, None]  # outputs of each tile
+    in_use = (found.output < held) & (held > 0)
+    used = [np.flatnonzero(in_use & (found.slice == s)) for s in range(len(found.factor))]
+    return Readout(found, used, len(found.slice))
+
+
+def input_values(use: LayerUse) -> jax.Array:
+    """The layer's inputs in the width that the signal path computes in."""
+    return use.x.astype(jnp.promote_types(use.x.dtype, jnp.float32))
+
+
+def line_values(use: LayerUse, ranges: Ranges) -> Iterator[np.ndarray]:
+    """What the ADCs see, a few examples at a time: ``[conversions, C n_lines]``."""
+    x, operator, hardware = input_values(use), use.operator, use.hardware
+    if operator.example_axes(x) == (-1,):
+        x = x.reshape(-1, x.shape[-1])
+    held = _ideal_tiles(hardware, use.weights)
+    r, c, _, lines = held.shape
+    steps = 1 if hardware.dac is None else hardware.dac.conversions
+    per_example = use.vectors / len(x) * max(use.weights.shape[0], r * steps * c * lines)
+    at_once = max(1, int(_AT_ONCE / per_example))
+    for start in range(0, len(x), at_once):
+        y = _lines(hardware, x[start : start + at_once], held, ranges.input, operator)
+        yield np.asarray(y).reshape(-1, c * lines)
+
+
+@jax.jit
+def _ideal_tiles(hardware: Any, weights: jax.Array) -> jax.Array:
+    """Lines of perfectly written tiles, ``[R, C, rows, n_lines]``."""
+    wide = weights.astype(jnp.promote_types(weights.dtype, jnp.float32))
+    lines = getattr(hardware.store, "ideal_lines", hardware.store.spread)
+    return jax.vmap(jax.vmap(lines))(tiles.normalise(wide, hardware)[0])
+
+
+@functools.partial(jax.jit, static_argnames=("operator",))
+def _lines(hardware: Any, x: jax.Array, held: jax.Array, largest_input: Any, operator: Operator) -> jax.Array:
+    """Values of the lines ``[R, steps, ..., C, n_lines]``."""
+    dac = hardware.dac
+    code = encode(hardware, x, input_range(hardware, x, operator, Ranges(largest_input)))
+    of_rows = []
+    for part, tile in zip(operator.parts(code, held.shape[0]), held, strict=True):
+        drives = [part] if dac is None or dac.conversions == 1 else dac.steps(part)[0]
+        of_rows.append(jnp.stack([operator.product(d, tile.astype(d.dtype), lax.Precision.HIGHEST) for d in drives]))
+    return jnp.stack(of_rows)
+
+
+def smallest_input_step(dac: Any) -> float | None:
+    """The smallest code that can drive a row in one conversion; None where inputs are not quantised."""
+    if dac is None or isinstance(dac.bits, jax.core.Tracer):
+        return None
+    bits = dac.slice_bits if dac.conversions > 1 else int(dac.bits) - 1
+    return 1 / (2**bits - 1)
+
+
+def largest_lines(hardware: Any, rows: int, found: Readout) -> np.ndarray:
+    """The most that a line of each slice can carry: every one of its cells conducts and is driven fully."""
+    lines = getattr(hardware.store, "ideal_lines", hardware.store.spread)
+    columns = int(found.map.output.max()) + 1
+    both = jnp.stack([jnp.ones(columns), -jnp.ones(columns)])
+    most = np.max(np.abs(np.asarray(lines(both))), axis=0)
+    return rows * np.array([most[found.map.slice == s].max() for s in range(len(found.map.factor))])

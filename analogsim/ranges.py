@@ -1,0 +1,178 @@
+"""What converter ranges do to the values that occur: how much they clip, and how many bits are left.
+
+The effective number of bits of a converter is that of an ideal one which a full-scale sine loses as much to,
+
+    ENOB = (SNDR - 1.76 dB) / 6.02 dB          SNDR = 20 log10(rms signal / rms error)          (IEEE Std 1241)
+
+with the error of rounding and clipping. Here the signal is what the lines really carry, noise left out: a b-bit
+converter reaches b - 0.3 for values spread evenly over its range, and less where most values are small beside it.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+from analogsim.converters import quantise
+from analogsim.devices.errors import InputError
+from analogsim.lines import Passes, Readout, checked_sample, input_values, line_values, readout
+from analogsim.models import BoundLinen, bind
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerRanges:
+    """Ranges of one layer and what they do. What an ADC does is given for every slice of the weights.
+
+    Attributes:
+      layer: its path; an entry of a stack of layers has its index in brackets.
+      input_range: largest input that passes, in its own units; None where each example has its own.
+      inputs_clipped: share of the inputs beyond it.
+      output_range: largest value that each slice's ADCs convert, in fully driven cells; empty without an ADC.
+      outputs_clipped: share of the conversions beyond it.
+      enob: effective number of bits of the conversion; infinite where it is exact.
+    """
+
+    layer: str
+    input_range: float | None
+    inputs_clipped: float
+    output_range: tuple[float, ...]
+    outputs_clipped: tuple[float, ...]
+    enob: tuple[float, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class RangeReport:
+    """One row a layer; prints as a table."""
+
+    layers: tuple[LayerRanges, ...]
+
+    def __iter__(self) -> Iterator[LayerRanges]:
+        return iter(self.layers)
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __getitem__(self, index: int) -> LayerRanges:
+        return self.layers[index]
+
+    def __str__(self) -> str:
+        head = ("layer", "slice", "input range", "clipped", "output range", "clipped", "effective bits")
+        rows = [head]
+        for layer in self.layers:
+            bound = "per example" if layer.input_range is None else f"{layer.input_range:.4g}"
+            first = (layer.layer, "", bound, f"{layer.inputs_clipped:.2%}")
+            if not layer.output_range:
+                rows.append((*first, "no ADC", "", ""))
+            for s, (limit, clipped, enob) in enumerate(
+                zip(layer.output_range, layer.outputs_clipped, layer.enob, strict=True)
+            ):
+                start = first if s == 0 else ("", "", "", "")
+                number = str(s) if len(layer.output_range) > 1 else ""
+                rows.append((start[0], number, *start[2:], f"{limit:.4g}", f"{clipped:.2%}", f"{enob:.2f}"))
+        widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+        lines = []
+        for first, *others in rows:
+            cells = [first.ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(others, widths[1:], strict=True))]
+            lines.append("  ".join(cells).rstrip())
+        return "\n".join(lines)
+
+
+def range_report(model: Any, variables: Any, x: Any, *, batch_size: int = 512, **options: Any) -> RangeReport:
+    """What every layer's converter ranges do to the values that ``x`` gives rise to.
+
+    Args:
+      model, variables: a Linen model with analog layers and its variables (of ``calibrate``; without calibrated ranges,
+        the hardware's own hold), or an NNX model and None.
+      x: representative inputs, ``[n, ...]``.
+      batch_size: examples that pass together.
+      **options: keyword arguments of the Linen model's call, for example ``train=False``.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from analogsim import calibrate, preset
+      >>> from analogsim.linen import AnalogDense
+      >>> layer, x = AnalogDense(3, hardware=preset("pcm")), jnp.linspace(-2, 2, 400).reshape(100, 4)
+      >>> variables = calibrate(layer, layer.init(jax.random.key(0), x), x, method="max")
+      >>> rows = range_report(layer, variables, x)
+      >>> rows[0].inputs_clipped, rows[0].outputs_clipped
+      (0.0, (0.0,))
+    """
+    x = checked_sample(x)
+    name, places = _namer(model, variables, x, options)
+    layers: dict[str, _Tally] = {}
+    for use in Passes(model, variables, x, batch_size, options, places=places):
+        layers.setdefault(name(use), _Tally(use)).add(use)
+    return RangeReport(tuple(tally.row(layer) for layer, tally in layers.items()))
+
+
+def _namer(model: Any, variables: Any, x: Any, options: dict[str, Any]) -> tuple[Callable[[Any], str], bool]:
+    """What a use's row is called, and whether entries of stacks of layers can be told apart."""
+    bound = bind(model, variables, options=options)
+    if not isinstance(bound, BoundLinen):
+        from analogsim.nnx import analog_ops, stack_shape
+
+        stacks = {path: stack_shape(module, path) for path, (module, _) in analog_ops(bound._merge()).items()}  # type: ignore[attr-defined]
+        return lambda use: use.path + _index(int(use.place), stacks[use.path]), True
+    try:
+        places = bound.places(x)
+    except InputError:  # a transformation does not pass ranges on: its layers have none, and share a row
+        return lambda use: use.path, False
+    names = {}
+    for path, leaf in jax.tree_util.tree_flatten_with_path(places)[0]:
+        layer = "/".join(str(p.key) for p in path[:-2]) or "(the model itself)"
+        names.update({int(n): layer + _index(i, leaf.shape) for i, n in enumerate(leaf.ravel())})
+    return lambda use: names[int(use.place)], True
+
+
+def _index(number: int, shape: tuple[int, ...]) -> str:
+    return str([int(i) for i in np.unravel_index(number, shape)]) if shape else ""
+
+
+class _Tally:
+    """Sums over what a layer's converters saw."""
+
+    def __init__(self, use: Any):
+        self.readout: Readout = readout(use.hardware, *use.weights.shape)
+        self.adc = use.hardware.adc
+        slices = len(self.readout.used) if self.adc is not None else 0
+        self.bound = None if use.ranges.input is None else float(use.ranges.input)
+        self.inputs, self.inputs_clipped = 0, 0
+        self.count, self.clipped, self.signal, self.error = np.zeros((4, slices))
+        limit: Any = np.inf if self.adc is None else self.adc.range
+        limit = np.asarray(limit if use.ranges.output is None else use.ranges.output, float)
+        self.limit = np.broadcast_to(limit, (self.readout.n_lines,))
+
+    def add(self, use: Any) -> None:
+        """Count one use of the layer in."""
+        x = np.asarray(input_values(use))
+        self.inputs += x.size
+        if self.bound is not None and use.hardware.dac is not None:
+            self.inputs_clipped += int(np.sum(np.abs(x) > np.float32(self.bound)))
+        if self.adc is None:
+            return
+        for y in line_values(use, use.ranges):
+            limit = np.tile(self.limit, y.shape[1] // self.readout.n_lines).astype(y.dtype)
+            error = np.asarray(quantise(y, self.adc.bits, limit), np.float64) - y
+            for s, lines in enumerate(self.readout.used):
+                self.count[s] += y[:, lines].size
+                self.clipped[s] += np.sum(np.abs(y[:, lines]) > limit[lines])
+                self.signal[s] += np.sum(y[:, lines].astype(np.float64) ** 2)
+                self.error[s] += np.sum(error[:, lines] ** 2)
+
+    def row(self, name: str) -> LayerRanges:
+        """The layer's row."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            sndr_db = 10 * np.log10(self.signal / self.error)
+        return LayerRanges(
+            layer=name,
+            input_range=self.bound,
+            inputs_clipped=self.inputs_clipped / self.inputs,
+            output_range=tuple(self._of_slice(s) for s in range(len(self.count))),
+            outputs_clipped=tuple(float(share) for share in self.clipped / np.maximum(self.count, 1)),
+            enob=tuple(float(bits) for bits in (sndr_db - 1.76) / 6.02),
+        )
+
+    def _of_slice(self, s: int) -> float:
+        return float(self.limit[self.readout.map.slice == s][0])

@@ -1,0 +1,315 @@
+"""Layers in Flax's transformations, shared layers, other entry points, and what wrong use is told."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+import analogsim
+from analogsim import InputError, calibrate, convert, evaluate, preset, program
+from analogsim.linen import AnalogDense
+from analogsim.models import observe, programmed_leaves
+from analogsim.nnx import AnalogConv, AnalogLinear, on_chip
+
+PCM, INT8 = preset("pcm"), preset("int8")
+QUIET = PCM.replace(**{"store.cell.read_noise": 0.0, "adc.noise": None})
+KEY = jax.random.key(0)
+RNGS = {"analog": jax.random.key(9)}
+X = jax.random.normal(jax.random.key(5), (16, 4))
+EVERYTHING = {"params": 0, "analog": 0, "ranges": 0}
+
+
+class Block(nn.Module):
+    hardware: object = None
+
+    @nn.compact
+    def __call__(self, x, _):
+        return nn.tanh(AnalogDense(4, hardware=self.hardware)(x)), None
+
+
+class Scanned(nn.Module):
+    """Two stacks of three layers, one behind the other."""
+
+    hardware: object = None
+    axes: object = None
+    noise: bool = True
+    shared: object = False
+
+    @nn.compact
+    def __call__(self, x):
+        split = {"params": True, **({"analog": True} if self.noise else {})}
+        for name in ("first", "second"):
+            stack = nn.scan(
+                Block, variable_axes=self.axes or EVERYTHING, variable_broadcast=self.shared, split_rngs=split, length=3
+            )
+            x, _ = stack(self.hardware, name=name)(x, None)
+        return x
+
+
+@pytest.fixture(scope="module")
+def stacked():
+    return Scanned(PCM).init(KEY, X)
+
+
+def by_hand(variables, x):
+    """Inputs of the six layers."""
+    inputs = []
+    for name in ("first", "second"):
+        dense = variables["params"][name]["Dense_0"]
+        for kernel, bias in zip(dense["kernel"], dense["bias"], strict=True):
+            inputs.append(np.asarray(x))
+            x = np.tanh(np.asarray(x) @ np.asarray(kernel) + np.asarray(bias))
+    return inputs
+
+
+def test_each_layer_of_a_scan_has_its_own_calibrated_range(stacked):
+    ranges = calibrate(Scanned(PCM), stacked, X, method="max")["ranges"]
+    found = [ranges[name]["Dense_0"]["analog"]["input"][i] for name in ("first", "second") for i in range(3)]
+    np.testing.assert_allclose(found, [np.abs(x).max() for x in by_hand(stacked, X)], rtol=1e-5)
+    assert set(ranges) == {"sample", "first", "second"}
+
+
+def test_the_ranges_of_a_scan_are_applied(stacked):
+    calibrated = calibrate(Scanned(PCM), stacked, X)
+    wide = jax.tree.map(lambda a: a, calibrated)
+    for name in ("first", "second"):
+        wide["ranges"][name]["Dense_0"]["analog"]["output"] = jnp.full(3, 1e4)  # every line reads zero
+    y = Scanned(PCM).apply(wide, X, rngs=RNGS)
+    bias = stacked["params"]["second"]["Dense_0"]["bias"][2]
+    np.testing.assert_allclose(y, np.broadcast_to(np.tanh(bias), y.shape), atol=1e-6)
+
+
+def test_a_scan_that_shares_its_ranges_takes_the_largest(stacked):
+    model = Scanned(PCM, {"params": 0, "analog": 0}, True, "ranges")
+    ranges = calibrate(model, stacked, X, method="max")["ranges"]
+    largest = max(np.abs(x).max() for x in by_hand(stacked, X)[:3])
+    assert float(ranges["first"]["Dense_0"]["analog"]["input"]) == pytest.approx(largest, rel=1e-5)
+
+
+def test_observed_paths_are_those_of_the_variables(stacked):
+    assert [use.path for use in observe(Scanned(PCM), stacked, X)] == ["first/Dense_0"] * 3 + ["second/Dense_0"] * 3
+
+
+@pytest.mark.parametrize(
+    ("model", "call", "message"),
+    [
+        (
+            Scanned(PCM, {"params": 0, "analog": 0}),
+            lambda m, v: calibrate(m, v, X),
+            r"first/Dense_0: .* 'ranges' on; add 'ranges': 0 to its variable_axes \(a range each\)",
+        ),
+        (
+            Scanned(PCM, {"params": 0, "ranges": 0}),
+            lambda m, v: program(m, v, KEY, X),
+            r"first/Dense_0: .* 'analog' on; add 'analog': 0 to its variable_axes \(an array each\)",
+        ),
+        (
+            Scanned(PCM, {"params": 0, "ranges": 0}),
+            lambda m, v: evaluate(m, v, X, jnp.zeros(16, int), key=KEY, chips=1),
+            "add 'analog': 0 to its variable_axes",
+        ),
+        (Scanned(PCM, None, False), lambda m, v: m.apply(v, X, rngs=RNGS), "split_rngs must list 'analog'"),
+        (Scanned(PCM, None, False), lambda m, v: program(m, v, KEY, X), "split_rngs must list 'analog'"),
+    ],
+)
+def test_a_scan_that_passes_too_little_on_is_told_what(stacked, model, call, message):
+    with pytest.raises(InputError, match=message):
+        call(model, stacked)
+
+
+def test_a_recurrent_network_is_one_chip_and_one_set_of_ranges():
+    """The recipe of analogsim.linen: all steps share chip and ranges, each has its own read noise."""
+    x = jax.random.normal(KEY, (2, 5, 3))
+    plain = nn.RNN(
+        nn.SimpleCell(4),
+        variable_broadcast=["params", "analog", "ranges"],
+        split_rngs={"params": False, "analog": True, "chip": False},
+    )
+    model, v = convert(nn.Sequential([plain]), PCM), nn.Sequential([plain]).init(KEY, x)
+    calibrated = calibrate(model, v, x, method="max")
+    assert float(calibrated["ranges"]["layers_0"]["cell"]["i"]["analog"]["input"]) == pytest.approx(
+        float(jnp.abs(x).max()), rel=1e-6
+    )
+    chip = program(model, calibrated, KEY)
+    assert {p.scale.shape for _, p in programmed_leaves(chip.cells)} == {(1, 1, 1, 4)}
+    assert model.apply(chip.variables, x, rngs=RNGS).shape == (2, 5, 4)
+
+    # Equal inputs at every step, no recurrence: equal outputs exactly if the steps share a chip without read noise.
+    zero = jax.tree.map(lambda a: a, v)
+    zero["params"]["layers_0"]["cell"]["h"]["kernel"] *= 0.0
+    same = jnp.broadcast_to(x[:, :1], x.shape)
+    rngs = {"analog": jax.random.key(1), "chip": jax.random.key(2)}
+    y = convert(nn.Sequential([plain]), [(".*/i", QUIET), (".*", None)]).apply(zero, same, rngs=rngs)
+    np.testing.assert_allclose(y, jnp.broadcast_to(y[:, :1], y.shape), atol=1e-6)
+    with pytest.raises(InputError, match="split_rngs must list 'analog'"):
+        convert(nn.RNN(nn.SimpleCell(4)), PCM).apply({"params": v["params"]["layers_0"]}, x, rngs=RNGS)
+
+
+def test_a_layer_used_twice_in_a_call_is_one_fresh_chip():
+    class Twice(nn.Module):
+        hardware: object
+
+        @nn.compact
+        def __call__(self, x):
+            shared = AnalogDense(4, hardware=self.hardware)
+            return shared(x), shared(x)
+
+    v = Twice(PCM).init(KEY, X)
+    one, two = Twice(QUIET).apply(v, X, rngs=RNGS)
+    np.testing.assert_array_equal(one, two)
+    one, two = Twice(PCM).apply(v, X, rngs=RNGS)
+    assert float(jnp.abs(one - two).max()) > 0  # the reads differ
+
+
+def test_batched_kernels_are_refused():
+    x = jnp.ones((3, 2, 4))
+    model = nn.DenseGeneral(5, axis=-1, batch_dims=(0,))
+    with pytest.raises(InputError, match=r"a matrix for every entry of its batch axes \(batch_dims = \(0,\)\)"):
+        convert(model, PCM).init(KEY, x)
+    with pytest.raises(InputError, match="a matrix for every batch entry does not run"):
+        nn.DenseGeneral(5, batch_dims=(0,), dot_general_cls=analogsim.linen.dot_general_hook(PCM)).init(KEY, x)
+    np.testing.assert_array_equal(
+        convert(model, [("nothing", PCM)], strict=False).model.init(KEY, x)["params"]["kernel"].shape, (3, 4, 5)
+    )
+    general = nnx.LinearGeneral(4, 5, batch_axis={0: 3}, rngs=nnx.Rngs(0))
+    with pytest.raises(InputError, match=r"batch_axis = \{0: 3\}"):
+        convert(general, PCM)
+
+
+class Coder(nn.Module):
+    def setup(self):
+        self.encoder = nn.Dense(3)
+        self.decoder = nn.Dense(4)
+
+    def __call__(self, x):
+        return self.decode(self.encode(x))
+
+    def encode(self, x):
+        return self.encoder(x)
+
+    def decode(self, z):
+        return self.decoder(z)
+
+
+def test_other_methods_of_a_converted_model():
+    v = Coder().init(KEY, X)
+    coarse = convert(Coder(), preset("int8", **{"store.bits": 2}))
+    exact = Coder().apply(v, X, method="encode")
+    expected = coarse.apply(v, X, method=lambda m, x: m(x, method="encode"))
+    assert float(jnp.abs(expected - exact).max()) > 0.05  # it is converted
+    for encoded in (
+        coarse.apply(v, X, method="encode"),
+        coarse.apply(v, X, method=Coder.encode),
+        coarse.apply(v, X, method=lambda m, x: m.encode(x)),
+        coarse.bind(v).encode(X),
+    ):
+        np.testing.assert_array_equal(encoded, expected)
+    assert set(coarse.init(KEY, X, method=Coder.encode)["params"]) == {"encoder"}
+    with pytest.raises(AttributeError, match="nothing"):
+        coarse.bind(v).nothing  # noqa: B018
+    with pytest.raises(InputError, match="is converted already"):
+        convert(coarse, PCM)
+
+
+def test_an_example_of_zeros_reads_zero():
+    """Without calibration an example's range is its own: as inputs fade, so does the noise, down to none."""
+    v = {"params": {"kernel": jax.random.normal(KEY, (8, 6))}}
+    layer = nn.Dense(6, use_bias=False, dot_general_cls=analogsim.linen.dot_general_hook(PCM))
+    x = jnp.stack([jnp.zeros(8), jnp.full(8, 1e-6), jnp.full(8, 1e-3)])
+    chip = program(layer, v, KEY, x)
+    y = layer.apply(chip.variables, x, rngs=RNGS)
+    np.testing.assert_array_equal(y[0], 0.0)
+    assert 0 < float(jnp.abs(y[1]).max()) < 1e-4
+    slope = jax.grad(lambda a: layer.apply(chip.variables, a, rngs=RNGS).sum())(x)
+    assert bool(jnp.isfinite(slope).all())
+
+
+class Stack(nnx.Module):
+    """Three layers made by nnx.vmap and run by nnx.scan."""
+
+    def __init__(self, rngs):
+        @nnx.split_rngs(splits=3)
+        @nnx.vmap(in_axes=(0,), out_axes=0)
+        def make(rngs):
+            return AnalogLinear(4, 4, hardware=PCM, rngs=rngs)
+
+        self.layers = make(rngs)
+
+    def __call__(self, x):
+        @nnx.scan(in_axes=(nnx.Carry, 0), out_axes=nnx.Carry)
+        def run(x, layer):
+            return nnx.relu(layer(x))
+
+        return run(x, self.layers)
+
+
+def test_stacked_nnx_layers():
+    model = Stack(nnx.Rngs(0))
+    exact = nnx.view(model, mode="digital")(X)
+    calibrate(model, None, X, method="max")
+    inputs, x = [], X
+    for kernel, bias in zip(model.layers.kernel[...], model.layers.bias[...], strict=True):
+        inputs.append(jnp.abs(x).max())
+        x = nnx.relu(x @ kernel + bias)
+    np.testing.assert_allclose(model.layers.dot_general.input_range.get_value(), jnp.stack(inputs), rtol=1e-5)
+    np.testing.assert_array_equal(nnx.view(model, mode="digital")(X), exact)  # the model is intact
+
+    chip = program(model, key=jax.random.key(1))
+    assert {p.scale.shape for _, p in programmed_leaves(chip.cells)} == {(3, 1, 1, 1, 4)}
+    held = chip.at(0.0, compensation="none").readings["layers"].mean[:, 0, 0]
+    scale = jnp.abs(model.layers.kernel[...]).max(1, keepdims=True)
+    assert float(jnp.abs(held - model.layers.kernel[...] / scale).max()) < 0.4  # each layer holds its own kernel
+    y = on_chip(model, chip, key=jax.random.key(2))(X)
+    again = on_chip(model, chip, key=jax.random.key(2))(X)
+    np.testing.assert_array_equal(y, again)
+    assert 0 < float(jnp.abs(y - exact).max()) < 1.0
+
+
+def test_nnx_says_what_is_wrong():
+    model = AnalogLinear(4, 3, hardware=PCM, rngs=nnx.Rngs(0))
+    for call, message in (
+        (lambda: AnalogLinear(4, 3, hardware=PCM, rngs=0), r"rngs = 0: must be nnx.Rngs"),
+        (lambda: AnalogConv(4, 3, (3,), hardware=PCM, rngs=0), r"rngs = 0: must be nnx.Rngs"),
+        (lambda: convert(nnx.Linear(4, 3, rngs=nnx.Rngs(0)), PCM, rngs=3), r"rngs = 3: must be nnx.Rngs"),
+        (lambda: on_chip(model, 3), "chip = 3: must be a chip"),
+        (lambda: on_chip(3, 3), "model = int: must be a flax.nnx module"),
+        (lambda: on_chip(model, program(model, key=KEY), key=3), "key = 3: must be a random key"),
+        (lambda: calibrate(model, None, jnp.ones((2, 5))), "it has 5 features, the kernel takes 4"),
+    ):
+        with pytest.raises(InputError, match=message):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("x", "how", "message"),
+    [
+        (X * jnp.nan, {}, "x holds NaN or infinity"),
+        (X.at[0, 0].set(jnp.inf), {}, "x holds NaN or infinity"),
+        (X[:0], {}, r"x has shape \(0, 4\): must hold at least one example"),
+        ("a", {}, "x = str: must be an array of numbers"),
+        (X, {"quantile": "a"}, "quantile = 'a': must be at least 0.5"),
+        (X, {"quantile": None}, "quantile = None: must be"),
+        (X, {"quantile": True}, "quantile = True: must be"),
+        (X, {"margin": "a"}, "margin = 'a': must be finite and at least 1"),
+        (X, {"margin": float("inf")}, "margin = inf: must be finite"),
+        (X, {"margin": float("nan")}, "margin = nan: must be finite"),
+        (X, {"method": "percentil"}, "did you mean 'percentile'"),
+        (X, {"method": ["max"]}, "method = "),
+        (X, {"batch_size": 0}, "batch_size = 0: must be a whole number"),
+    ],
+)
+def test_calibration_refuses_what_means_nothing(x, how, message):
+    layer = AnalogDense(3, hardware=INT8)
+    with pytest.raises(InputError, match=message):
+        calibrate(layer, layer.init(KEY, X), x, **how)
+
+
+def test_calibration_refuses_weights_that_are_not_finite_and_takes_lists_and_whole_numbers():
+    layer = AnalogDense(3, hardware=INT8)
+    v = layer.init(KEY, X)
+    with pytest.raises(InputError, match=r"layer \(the model itself\): its kernel holds NaN"):
+        calibrate(layer, jax.tree.map(lambda a: a * jnp.nan, v), X)
+    ranges = calibrate(layer, v, X.tolist(), quantile=1)["ranges"]["analog"]
+    assert float(ranges["input"]) == pytest.approx(float(jnp.abs(X).max()), rel=1e-6)
