@@ -16,7 +16,7 @@ from analogsim import modes, tiles
 from analogsim.devices.errors import InputError
 from analogsim.devices.random import stream
 from analogsim.hardware import Hardware
-from analogsim.operators import Operator
+from analogsim.operators import Operator, for_numbers
 from analogsim.signal_path import Ranges, is_random, multiply
 from analogsim.tiles import Reading
 
@@ -80,14 +80,13 @@ def forward(
       place: for ``LayerUse``.
       key_hint: added to the message that a key is missing.
     """
+    operator = for_numbers(operator, x, kernel, path)
     mode = modes.current()
     if isinstance(mode, modes.Observing):
         use = LayerUse(path, hardware, operator, operator.inputs(x), operator.matrix(kernel), ranges, place)
         mode.uses.append(use)
     if exact or isinstance(mode, (modes.Digital, modes.Observing)):
         return operator.digital(x, kernel, precision)
-    if jnp.iscomplexobj(x) or jnp.iscomplexobj(kernel):
-        raise InputError(f"layer {path}: inputs of dtype {x.dtype}: must be real, voltages drive the rows of a tile")
     weights = operator.matrix(kernel)
     if reading is None:
         reading = _fresh(hardware, weights, key if chip_key is None else chip_key, path, key_hint)

@@ -38,7 +38,7 @@ from flax.core.scope import LazyRng
 from analogsim import layer, modes, tiles
 from analogsim.devices.errors import InputError
 from analogsim.hardware import Hardware
-from analogsim.operators import MatrixProduct, Operator, batched, convolution, refuse_options
+from analogsim.operators import MatrixProduct, Operator, batched, convolution, real_matrix, refuse_options
 from analogsim.signal_path import Ranges
 
 __all__ = ["AnalogConv", "AnalogConvGeneralDilated", "AnalogDense", "AnalogDotGeneral"]
@@ -175,7 +175,9 @@ def _run(module: nn.Module, operator: Operator, x: jax.Array, kernel: jax.Array,
             if key is None and _is_lifted(module) and layer.needs_key(hardware):
                 raise InputError(f"layer {_path(module)} needs a random key to be programmed{_NOT_SPLIT}")
             onto = module.get_variable("analog", "array") if mode.again else None
-            module.put_variable("analog", name, tiles.program(hardware, operator.matrix(kernel), key, onto))
+            module.put_variable(
+                "analog", name, tiles.program(hardware, real_matrix(operator.matrix(kernel)), key, onto)
+            )
         return operator.digital(x, kernel, precision)
     reading = module.get_variable("analog", "array") if module.has_variable("analog", "array") else None
     if isinstance(reading, tiles.Programmed):

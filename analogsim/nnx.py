@@ -28,7 +28,7 @@ from analogsim.chip import Chip, check_key
 from analogsim.devices.errors import InputError, nearest
 from analogsim.devices.random import stream
 from analogsim.hardware import Hardware
-from analogsim.operators import MatrixProduct, Operator, batched, convolution, refuse_options
+from analogsim.operators import MatrixProduct, Operator, batched, convolution, real_matrix, refuse_options
 from analogsim.signal_path import Ranges
 
 MODES = ("train", "chip", "digital")
@@ -229,10 +229,10 @@ def stack_shape(module: Any, path: str) -> tuple[int, ...]:
 
 
 def kernel_matrix(module: Any, path: str) -> jax.Array:
-    """The kernel of a Linear, LinearGeneral or Conv as ``[*stack, n_in, n_out]``."""
+    """The kernel of a Linear, LinearGeneral or Conv as ``[*stack, n_in, n_out]``, in its real form if it is complex."""
     kernel, lead = module.kernel[...], stack_shape(module, path)
     n_out = math.prod(module.out_features) if isinstance(module, nnx.LinearGeneral) else kernel.shape[-1]
-    return kernel.reshape(*lead, -1, n_out)
+    return real_matrix(kernel.reshape(*lead, -1, n_out))
 
 
 def program(
