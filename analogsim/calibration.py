@@ -18,6 +18,7 @@ slices may then differ by powers of two only: with q_p the slice's own range and
 T. P. Xiao et al., IEEE CAS Magazine 22, 26 (2022), arXiv 2109.01262.
 """
 
+import math
 import numbers
 from collections.abc import Callable
 from typing import Any
@@ -40,7 +41,7 @@ from analogsim.lines import (
     readout,
     smallest_input_step,
 )
-from analogsim.models import Sample, bind
+from analogsim.models import BoundLinen, Sample, bind
 from analogsim.signal_path import Ranges
 
 METHODS = ("percentile", "max", "error", "granular", "full")
@@ -54,7 +55,7 @@ def calibrate(
     method: str = "percentile",
     quantile: float = 0.9998,
     margin: float | None = None,
-    batch_size: int = 512,
+    batch_size: int | None = None,
     **options: Any,
 ) -> Any:
     """Choose every layer's converter ranges from the data in ``x``.
@@ -67,7 +68,8 @@ def calibrate(
       quantile: share of the absolute values that stays inside the range, by percentile.
       margin: the ADC's range is this much larger, room for what noise and drift add; None for 1.1 by percentile and
         max, otherwise 1.
-      batch_size: examples that pass together. It bounds memory; ranges depend on it only through batch statistics.
+      batch_size: examples that pass together, which bounds memory; None for about a million inputs, at least 512
+        examples. Ranges depend on it only where the model computes with statistics of its batch.
       **options: keyword arguments of the Linen model's call, for example ``train=False``.
 
     Returns:
@@ -86,10 +88,8 @@ def calibrate(
       2.0
     """
     rule = _Rule(method, quantile, margin)
-    if isinstance(batch_size, bool) or not isinstance(batch_size, numbers.Integral) or batch_size < 1:
-        raise InputError(f"batch_size = {batch_size!r}: must be a whole number and at least 1")
-    x = checked_sample(x)
-    passes = Passes(model, variables, x, int(batch_size), options, places=True)
+    x, bound = checked_sample(x), bind(model, variables, options=options)
+    passes = Passes(model, variables, x, batch_size, options, places=True)
     layers: dict[Any, _Layer] = {}
     for use in passes:
         check_finite(use.x, f"layer {use.path}: its input")
@@ -102,11 +102,10 @@ def calibrate(
         for values in line_values(use, Ranges(layer.input_range)):
             for seen, lines in zip(layer.lines, layer.readout.used, strict=True):
                 seen.add(values[:, lines])
-    if variables is None:
+    if not isinstance(bound, BoundLinen):
         _set_in_nnx(model, layers)
         return None
-    places = bind(model, variables, options=options).places(x)
-    return {**variables, "ranges": {"sample": Sample.of(x), **_placed(places, layers)}}
+    return {**variables, "ranges": {"sample": Sample.of(x), **_placed(bound.places(x), layers)}}
 
 
 def _key(variables: Any, use: Any) -> Any:
@@ -230,20 +229,20 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
-def _placed(places: Any, layers: dict[Any, _Layer]) -> Any:
+def _placed(places: Any, layers: dict[Any, _Layer], path: str = "") -> Any:
     """The tree of places with every layer's ranges, stacked as the places are."""
-    if not hasattr(places, "items"):
-        raise TypeError("a place without its layer")
     if "place" in places:
-        return _stacked(np.asarray(places["place"]), layers)
-    return {name: _placed(inner, layers) for name, inner in places.items()}
+        found = np.asarray(places["place"])
+        return _stacked([layers.get(int(n)) for n in found.ravel()], found.shape, path.rpartition("/")[0])
+    return {name: _placed(inner, layers, f"{path}/{name}" if path else name) for name, inner in places.items()}
 
 
-def _stacked(numbers: np.ndarray, layers: dict[Any, _Layer]) -> dict[str, jax.Array]:
-    each = [layers[int(number)] for number in numbers.ravel()]
-    inputs = jnp.asarray([layer.input_range for layer in each], jnp.float32).reshape(numbers.shape)
+def _stacked(each: list[Any], shape: tuple[int, ...], path: str) -> dict[str, jax.Array]:
+    if None in each:
+        raise InputError(f"layer {path}: nothing of x reaches it; calibrate with inputs that make use of every layer")
+    inputs = jnp.asarray([layer.input_range for layer in each], jnp.float32).reshape(shape)
     outputs = jnp.stack([layer.output_range() for layer in each])
-    return {"input": inputs, "output": outputs.reshape(*numbers.shape, *outputs.shape[1:])}
+    return {"input": inputs, "output": outputs.reshape(*shape, *outputs.shape[1:])}
 
 
 def _set_in_nnx(model: Any, layers: dict[Any, _Layer]) -> None:
@@ -251,7 +250,6 @@ def _set_in_nnx(model: Any, layers: dict[Any, _Layer]) -> None:
 
     for path, (module, _) in analog_ops(model).items():
         shape = stack_shape(module, path)
-        here = np.arange(int(np.prod(shape, dtype=int))).reshape(shape)
-        if (path, 0) in layers:
-            ranges = _stacked(here, {place: layers.get((path, place)) for place in here.ravel()})  # type: ignore[misc]
-            set_ranges(model, path, ranges["input"], ranges["output"])
+        each = [layers.get((path, place)) for place in range(math.prod(shape))]
+        ranges = _stacked(each, shape, path)
+        set_ranges(model, path, ranges["input"], ranges["output"])

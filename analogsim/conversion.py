@@ -196,10 +196,11 @@ def _by_name(model: nn.Module, method: Any) -> Any:
 
 def _follow_scope(module: nn.Module) -> None:
     """Give layers that ``nn.share_scope`` moved their new path, which transformations inside the model start from."""
+    path = () if module.scope is None else module.scope.path
     for child in module._state.children.values():
         if isinstance(child, nn.Module) and child.scope is not None:
             if child.scope.parent is module.scope and child.scope.name is not None:
-                child.scope.path = (*module.scope.path, child.scope.name)
+                child.scope.path = (*path, child.scope.name)
             _follow_scope(child)
 
 
@@ -256,12 +257,12 @@ def _filled(layer: nn.Module, name: str, hook: Any):
         object.__setattr__(layer, name, None)
 
 
-def _nnx_obstacle(layer: Any) -> str:
+def _nnx_obstacle(layer: nnx.Module) -> str:
     if not isinstance(layer, _NNX_MATMUL):
         return "it has no matmul hook"
     if isinstance(layer, nnx.Conv) and layer.feature_group_count != 1:
         return f"it convolves in {layer.feature_group_count} groups"
-    if getattr(layer, "batch_axis", None):
+    if isinstance(layer, nnx.LinearGeneral) and layer.batch_axis:
         return f"it has a matrix for every entry of its batch axes (batch_axis = {dict(layer.batch_axis)})"
     return ""
 

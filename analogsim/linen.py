@@ -200,7 +200,7 @@ _NOT_SPLIT = (
 
 def _chip_key(module: nn.Module) -> jax.Array | None:
     """What fabrication is drawn from: the same for every use of the layer in one call, unlike ``make_rng``."""
-    rngs = module.scope.rngs
+    rngs = {} if module.scope is None else module.scope.rngs
     rng = rngs.get("chip", rngs.get("analog"))
     return None if rng is None else LazyRng.create(rng, 1).as_jax_rng()  # what the first make_rng gives
 

@@ -6,6 +6,7 @@ included. Everything passes in batches of examples and a few million numbers at 
 """
 
 import functools
+import numbers
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ from analogsim.models import observe
 from analogsim.operators import Operator
 from analogsim.signal_path import Ranges, encode, input_range
 
+_BATCH = 2**20  # numbers that enter the model together
 _AT_ONCE = 2**22  # numbers computed together
 _KEPT = 2**21  # numbers kept of one distribution; more are thinned out at random
 
@@ -32,12 +34,17 @@ class Passes:
     Every round yields each layer's uses, with ``place`` telling the entries of a stack of layers apart.
     """
 
-    def __init__(self, model: Any, variables: Any, x: Any, batch_size: int, options: dict[str, Any], places: bool):
-        self._observe = functools.partial(observe, model, variables, places=places, **options)
+    def __init__(self, model: Any, variables: Any, x: Any, batch_size: Any, options: dict[str, Any], places: bool):
+        if batch_size is not None and (
+            isinstance(batch_size, bool) or not isinstance(batch_size, numbers.Integral) or batch_size < 1
+        ):
+            raise InputError(f"batch_size = {batch_size!r}: must be a whole number and at least 1")
+        self._observe = lambda batch: observe(model, variables, batch, places=places, **options)
         args = jax.tree.leaves(x)
         n = args[0].shape[0] if args[0].ndim else 1
         alike = all(a.ndim and a.shape[0] == n for a in args)  # an input without examples cannot be cut
-        size = batch_size if alike else n
+        largest = max(512, _BATCH * n // sum(a.size for a in args))
+        size = (largest if batch_size is None else int(batch_size)) if alike else n
         self._batches = (
             [jax.tree.map(lambda a, i=i: a[i : i + size], x) for i in range(0, n, size)] if n > size else [x]
         )

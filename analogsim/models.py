@@ -169,7 +169,9 @@ def _rewritten(tree: Any) -> Any:
     return {name: _rewritten(inner) for name, inner in tree.items()}
 
 
-def bind(model: Any, variables: Any = None, x: Any = None, options: dict[str, Any] | None = None) -> BoundModel:
+def bind(
+    model: Any, variables: Any = None, x: Any = None, options: dict[str, Any] | None = None
+) -> BoundLinen | BoundNnx:
     """Either kind of Flax model, bound to its parameters.
 
     Args:
@@ -228,7 +230,7 @@ def observe(model: Any, variables: Any, x: Any, *, places: bool = False, **optio
     return _with_values(mode.uses)
 
 
-def _placed(bound: BoundModel, x: Any) -> BoundModel:
+def _placed(bound: BoundLinen | BoundNnx, x: Any) -> BoundLinen | BoundNnx:
     """The bound model with numbered entries in its ranges."""
     if isinstance(bound, BoundLinen):
         return bound.with_ranges(bound.places(x))

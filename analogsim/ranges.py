@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from analogsim.converters import quantise
@@ -73,20 +74,20 @@ class RangeReport:
                 rows.append((start[0], number, *start[2:], f"{limit:.4g}", f"{clipped:.2%}", f"{enob:.2f}"))
         widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
         lines = []
-        for first, *others in rows:
-            cells = [first.ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(others, widths[1:], strict=True))]
+        for name, *others in rows:
+            cells = [name.ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(others, widths[1:], strict=True))]
             lines.append("  ".join(cells).rstrip())
         return "\n".join(lines)
 
 
-def range_report(model: Any, variables: Any, x: Any, *, batch_size: int = 512, **options: Any) -> RangeReport:
+def range_report(model: Any, variables: Any, x: Any, *, batch_size: int | None = None, **options: Any) -> RangeReport:
     """What every layer's converter ranges do to the values that ``x`` gives rise to.
 
     Args:
       model, variables: a Linen model with analog layers and its variables (of ``calibrate``; without calibrated ranges,
         the hardware's own hold), or an NNX model and None.
       x: representative inputs, ``[n, ...]``.
-      batch_size: examples that pass together.
+      batch_size: examples that pass together, as for ``calibrate``.
       **options: keyword arguments of the Linen model's call, for example ``train=False``.
 
     Example:
@@ -113,7 +114,7 @@ def _namer(model: Any, variables: Any, x: Any, options: dict[str, Any]) -> tuple
     if not isinstance(bound, BoundLinen):
         from analogsim.nnx import analog_ops, stack_shape
 
-        stacks = {path: stack_shape(module, path) for path, (module, _) in analog_ops(bound._merge()).items()}  # type: ignore[attr-defined]
+        stacks = {path: stack_shape(module, path) for path, (module, _) in analog_ops(bound._merge()).items()}
         return lambda use: use.path + _index(int(use.place), stacks[use.path]), True
     try:
         places = bound.places(x)
@@ -154,7 +155,7 @@ class _Tally:
             return
         for y in line_values(use, use.ranges):
             limit = np.tile(self.limit, y.shape[1] // self.readout.n_lines).astype(y.dtype)
-            error = np.asarray(quantise(y, self.adc.bits, limit), np.float64) - y
+            error = np.asarray(quantise(jnp.asarray(y), self.adc.bits, limit), np.float64) - y
             for s, lines in enumerate(self.readout.used):
                 self.count[s] += y[:, lines].size
                 self.clipped[s] += np.sum(np.abs(y[:, lines]) > limit[lines])

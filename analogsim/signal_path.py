@@ -99,6 +99,13 @@ def multiply(
         raise InputError(f"key = None: hardware '{hardware.name}' has read or converter noise and needs a random key")
 
     by_cell = hardware.sampling == "cells" and reading.variance is not None
+    n_lines, given = reading.mean.shape[-1], () if ranges.output is None else jnp.shape(ranges.output)
+    if given not in ((), (n_lines,)):
+        raise InputError(
+            f"output range of shape {given}: must be one number, or one for each of the tiles' {n_lines} "
+            f"readout lines; calibrate again for this hardware"
+        )
+
     r = reading.mean.shape[0]
     parts = operator.parts(code, r, unfold=by_cell or adds_noise(reading))
     held = _Tiles(
