@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from analogsim.converters import quantise
+from analogsim.converters import DAC, quantise
 from analogsim.devices.description import check_one_value
 from analogsim.devices.errors import InputError
 from analogsim.devices.random import normal, stream
@@ -104,8 +104,9 @@ def multiply(
     r = reading.mean.shape[0]
     parts = operator.parts(code, r, unfold=by_cell or adds_noise(reading))
     held = _Tiles(
-        reading.mean, reading.variance, reading.converters, reading.gain, reading.scale, reading.state, jnp.arange(r)
-    )
+        reading.mean, reading.variance, reading.curvature, reading.converters,
+        reading.gain, reading.scale, reading.state, jnp.arange(r),
+    )  # fmt: skip
     noise = None if key is None else stream(key, "output noise")
     path = _Path(hardware, operator, precision, ranges.output, reading.time_s, noise)
     y = _sum_over_tiles(path.outputs, (parts, held), r)
@@ -118,6 +119,7 @@ class _Tiles(NamedTuple):
 
     mean: jax.Array
     variance: jax.Array | None
+    curvature: jax.Array | None
     converters: Any
     gain: jax.Array | None
     scale: jax.Array
@@ -140,7 +142,7 @@ class _Path(NamedTuple):
         dac, store = self.hardware.dac, self.hardware.store
         key = None if self.key is None else jax.random.fold_in(self.key, held.row)
         if dac is None or dac.conversions == 1:
-            y = self.converted(part, part**2 if dac is None else dac.squares(part), held, key)
+            y = self.converted(_Drive.of(dac, part, held.curvature is not None), held, key)
         else:
             y = self.step_by_step(part, held, key)
         if held.gain is not None:
@@ -155,21 +157,25 @@ class _Path(NamedTuple):
         parts, factors = self.hardware.dac.steps(part)
 
         def one(piece: jax.Array, step: jax.Array) -> jax.Array:
-            return self.converted(piece, piece**2, held, None if key is None else jax.random.fold_in(key, step))
+            drive = _Drive.of(None, piece, held.curvature is not None)
+            return self.converted(drive, held, None if key is None else jax.random.fold_in(key, step))
 
         each = jax.vmap(one)(jnp.stack(parts), jnp.arange(len(parts)))
         return jnp.tensordot(jnp.asarray(factors, part.dtype), each, 1)
 
-    def converted(self, part: jax.Array, squares: jax.Array, held: _Tiles, key: jax.Array | None) -> jax.Array:
+    def converted(self, drive: "_Drive", held: _Tiles, key: jax.Array | None) -> jax.Array:
         """What the converters give for one drive of the rows, ``[..., C, n_lines]``."""
         hardware = self.hardware
-        y = self.operator.product(part, held.mean.astype(part.dtype), self.precision)
+        y = self.operator.product(drive.code, held.mean.astype(drive.code.dtype), self.precision)
+        if held.curvature is not None:
+            for power, matrix in zip(drive.powers, jnp.moveaxis(held.curvature, 1, 0), strict=True):
+                y = y + self.operator.product(power, matrix.astype(power.dtype), self.precision)
         if key is not None:
             if hardware.sampling == "cells" and held.variance is not None:
-                y = straight_through(y, self.sampled(part, held, stream(key, "cells")))
-                total = self.noise_variance(part, squares, y, held._replace(variance=None))
+                y = straight_through(y, self.sampled(drive, held, stream(key, "cells")))
+                total = self.noise_variance(drive, y, held._replace(variance=None))
             else:
-                total = self.noise_variance(part, squares, y, held)
+                total = self.noise_variance(drive, y, held)
             if total is not None:
                 y = y + jnp.sqrt(jnp.maximum(total, _TINY)) * normal(key, y.shape, y.dtype)
         if hardware.adc is None:
@@ -179,32 +185,56 @@ class _Path(NamedTuple):
             return hardware.adc.convert(y, bound, None)
         return jax.vmap(hardware.adc.convert, in_axes=(-2, None, 0), out_axes=-2)(y, bound, held.converters)
 
-    def noise_variance(self, part: jax.Array, squares: jax.Array, y: jax.Array, held: _Tiles) -> Any:
+    def noise_variance(self, drive: "_Drive", y: jax.Array, held: _Tiles) -> Any:
         """Variance of the lines: of reading, sum_i x_i^2 Var(w_ij), of detection and of the converter; None without."""
         store, adc = self.hardware.store, self.hardware.adc
         terms = []
         if held.variance is not None:
             # The noise does not steer the inputs: no gradient through x, and no transposed product of squares.
-            variance = held.variance.astype(part.dtype)
-            terms.append(self.operator.product(lax.stop_gradient(squares), variance, self.precision))
+            variance = held.variance.astype(y.dtype)
+            terms.append(self.operator.product(lax.stop_gradient(drive.squares), variance, self.precision))
         if adc is not None and adc.noise is not None:
-            terms.append(jnp.asarray(adc.noise, part.dtype) ** 2)
+            terms.append(jnp.asarray(adc.noise, y.dtype) ** 2)
         if _detects(store, held.state, held.mean):
-            terms.append(jax.vmap(store.noise, in_axes=(None, -2, 0), out_axes=-2)(part, y, held.state) ** 2)
+            terms.append(jax.vmap(store.noise, in_axes=(None, -2, 0), out_axes=-2)(drive.code, y, held.state) ** 2)
         return functools.reduce(jnp.add, terms) if terms else None
 
-    def sampled(self, part: jax.Array, held: _Tiles, key: jax.Array) -> jax.Array:
+    def sampled(self, drive: "_Drive", held: _Tiles, key: jax.Array) -> jax.Array:
         """The product with cells drawn anew for every input vector ``[..., rows]``: slow, and exact in shape."""
-        vectors = part.reshape(-1, part.shape[-1])
+        driven = [drive.code, *drive.powers]  # what multiplies the mean, and the orders beyond it
+        vectors = jnp.stack([a.reshape(-1, a.shape[-1]) for a in driven], axis=1)
 
         def one(numbered: tuple) -> jax.Array:
             index, x = numbered
             keys = jax.random.split(jax.random.fold_in(key, index), held.mean.shape[0])
-            reads = jax.vmap(lambda k, s: self.hardware.store.read(s, self.time_s, k).mean)(keys, held.state)
-            return jnp.einsum("i,cij->cj", x, reads.astype(x.dtype), precision=self.precision)
+            reads = jax.vmap(lambda k, s: self.hardware.store.read(s, self.time_s, k))(keys, held.state)
+            orders = reads.mean[:, None]
+            if reads.curvature is not None:
+                orders = jnp.concatenate([orders, reads.curvature], axis=1)
+            return jnp.einsum("oi,coij->cj", x, orders.astype(x.dtype), precision=self.precision)
 
         y = lax.map(one, (jnp.arange(len(vectors)), vectors))
-        return y.reshape(*part.shape[:-1], *y.shape[1:])
+        return y.reshape(*drive.code.shape[:-1], *y.shape[1:])
+
+
+class _Drive(NamedTuple):
+    """How one read drives the rows, arrays like the code itself.
+
+    Attributes:
+      code: what meets the cells' conductances.
+      squares: what meets their variances.
+      powers: what meets their second- and third-order currents; empty for linear cells.
+    """
+
+    code: jax.Array
+    squares: jax.Array
+    powers: tuple[jax.Array, ...]
+
+    @classmethod
+    def of(cls, dac: Any, code: jax.Array, non_linear: bool) -> "_Drive":
+        """The drive of a code by an input converter; by amplitudes without one."""
+        dac = DAC() if dac is None else dac
+        return cls(code, dac.squares(code), dac.powers(code) if non_linear else ())
 
 
 def _sum_over_tiles(tile: Any, each: tuple, r: int) -> jax.Array:

@@ -58,6 +58,7 @@ class Reading:
       hardware: what it is held by; its converters carry the product.
       state: the stores' programmed states, for the noise of detection.
       mean, variance: the readout lines' normalised weights and their read-to-read variance, ``[R, C, rows, n_lines]``.
+      curvature: what x|x| and x^3 are multiplied with, ``[R, C, 2, rows, n_lines]``; None for linear cells.
       converters: the fabricated state of every tile's ADCs; None where all are alike.
       gain: digital factor of every line's conversions, ``[R, C, 1, n_lines or 1]``: drift compensation; None for none.
       scale: digital output scale, ``[R, C, 1, columns or 1]``.
@@ -69,6 +70,7 @@ class Reading:
     state: Any
     mean: jax.Array
     variance: jax.Array | None
+    curvature: jax.Array | None
     converters: Any
     gain: jax.Array | None
     scale: jax.Array
@@ -139,9 +141,19 @@ class Programmed:
                 before, now = (jnp.mean(a, axis=-1, keepdims=True) for a in (before, now))
             gain = jnp.where(now > 0, before / jnp.where(now > 0, now, 1.0), 1.0)
         variance = moments.variance if read_noise else None
-        mean, variance, gain = _compute_once((moments.mean, variance, gain))
+        mean, variance, curvature, gain = _compute_once((moments.mean, variance, moments.curvature, gain))
         return Reading(
-            self.hardware, self.state, mean, variance, self.converters, gain, self.scale, time_s, self.n_in, self.n_out
+            hardware=self.hardware,
+            state=self.state,
+            mean=mean,
+            variance=variance,
+            curvature=curvature,
+            converters=self.converters,
+            gain=gain,
+            scale=self.scale,
+            time_s=time_s,
+            n_in=self.n_in,
+            n_out=self.n_out,
         )
 
 
@@ -157,17 +169,17 @@ def program(
     wide = jnp.promote_types(weights.dtype, jnp.float32)
     tiled, scale = normalise(lax.stop_gradient(weights).astype(wide), hardware)
     store = hardware.store
-    old = None if onto is None else onto.state
+    old = () if onto is None else (onto.state,)  # a store without anything fabricated need not know of it
     if key is None:
-        state = _over_tiles(lambda w, s: store.program(None, w, s))(tiled, old)
+        state = _over_tiles(lambda w, *s: store.program(None, w, *s))(tiled, *old)
     else:
         n_tiles = tiled.shape[0] * tiled.shape[1]
         if n_tiles == 1:  # the key as it is: no second vmap around a single tile
-            first = jax.tree.map(lambda a: a[0, 0], old)
-            state = jax.tree.map(lambda a: a[None, None], store.program(stream(key, "tile 0"), tiled[0, 0], first))
+            first = jax.tree.map(lambda a: a[0, 0], (tiled, *old))
+            state = jax.tree.map(lambda a: a[None, None], store.program(stream(key, "tile 0"), *first))
         else:
             keys = jnp.stack([stream(key, f"tile {i}") for i in range(n_tiles)]).reshape(tiled.shape[:2])
-            state = _over_tiles(store.program)(keys, tiled, old)
+            state = _over_tiles(store.program)(keys, tiled, *old)
     state = _compute_once(state)
     fresh = _over_tiles(lambda s: store.read(s, 0.0))(state)
     converters = _converters(hardware, key, fresh.mean.shape) if onto is None else onto.converters

@@ -23,10 +23,13 @@ class Moments(NamedTuple):
     Attributes:
       mean: expected value of each entry, shape ``[n_in, n_lines]``.
       variance: variance of each entry from read to read, same shape; None where reading is noiseless.
+      curvature: what x|x| and x^3 are multiplied with, ``[2, n_in, n_lines]``, for cells whose current is not
+        proportional to the voltage; None where it is.
     """
 
     mean: jax.Array
     variance: jax.Array | None = None
+    curvature: jax.Array | None = None
 
 
 class Action(NamedTuple):
@@ -55,7 +58,8 @@ class WeightStore(Protocol):
         Args:
           key: what this array's fabrication and writing are drawn from; None only for a store without randomness.
           weights: normalised matrix in [-1, 1], shape ``[n_in, n_out]``.
-          onto: the state of an array of this shape that is written again: what its fabrication drew stays.
+          onto: the state of an array of this shape that is written again: what its fabrication drew stays. Passed
+            only then; a store that draws nothing at fabrication need not take it.
 
         Returns:
           The programmed state, an opaque pytree.

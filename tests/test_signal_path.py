@@ -330,11 +330,11 @@ def test_one_key_one_result_under_jit_vmap_and_scan(data):
 def test_switching_one_noise_off_leaves_the_others(data, key):
     # Every source has its own stream: the cells of a chip are the same whether or not its reads are noisy.
     weights, _ = data
-    loud = program(preset("pcm"), weights, key).state
-    quiet = program(preset("pcm", **{"store.cell.read_noise": 0.0, "store.cell.drift": 0.0}), weights, key).state
+    loud = program(preset("pcm"), weights, key).state.cells
+    quiet = program(preset("pcm", **{"store.cell.read_noise": 0.0, "store.cell.drift": 0.0}), weights, key).state.cells
     np.testing.assert_array_equal(loud.conductance, quiet.conductance)
     assert float(jnp.abs(quiet.read_noise).max()) == float(jnp.abs(quiet.drift_exponent).max()) == 0.0
-    exact = program(preset("pcm", **{"store.cell.programming_noise": 0.0}), weights, key).state
+    exact = program(preset("pcm", **{"store.cell.programming_noise": 0.0}), weights, key).state.cells
     high = np.asarray(exact.conductance) > 12e-6  # where the exponent's law is flat, it shows the draw alone
     np.testing.assert_allclose(exact.drift_exponent[high], loud.drift_exponent[high], rtol=0.05)
 

@@ -139,11 +139,22 @@ class Crossbar(Description):
         if self.faults is not None and state.fabric is not None:
             cells = self.faults.apply(state.fabric, cells, self.cell.g_min, self.cell.g_max)
         held = self.mapping.lines(cells, self.cell.g_min, self.cell.g_max)
+        held = held._replace(curvature=self._curvature(cells.mean))
         if self.time_limit_s is None:
             return held
         # A traced time cannot be refused; beyond the data the answer is that there is none.
         known = jnp.asarray(time_s) <= self.time_limit_s
         return jax.tree.map(lambda a: jnp.where(known, a, jnp.nan), held)
+
+    def _curvature(self, conductances: jax.Array) -> jax.Array | None:
+        """Second- and third-order currents of the lines at the read voltage, if the cells have a law for them."""
+        law = getattr(self.cell, "current_coefficients", None)
+        if law is None:
+            return None
+        a2, a3 = law(conductances)
+        v = self.cell.read_voltage_v
+        ends = self.cell.g_min, self.cell.g_max
+        return jnp.stack([self.mapping.lines(Moments(a), *ends).mean for a in (a2 * v, a3 * v**2)])
 
     def noise(self, x: jax.Array, y: jax.Array, state: Any) -> None:
         """A crossbar's lines add no noise of their own; amplifiers and converters belong to the ADC."""

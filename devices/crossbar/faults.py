@@ -135,7 +135,7 @@ class Faults(Description):
           g_min: what a cell stuck off conducts (S), unless ``off_conductance`` says otherwise.
           g_max: what a cell stuck on conducts (S).
         """
-        mean, variance = moments
+        mean, variance = moments.mean, moments.variance
         if mean.shape != fabric.codes.shape:
             raise InputError(f"moments.mean of shape {mean.shape}: must have the fabric's shape {fabric.codes.shape}")
         off = g_min if self.off_conductance is None else self.off_conductance

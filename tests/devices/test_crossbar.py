@@ -44,8 +44,9 @@ def case():
 
     moments = store.read(state, DAY_S)
     reading = Reading(
-        Hardware(store=store), state, moments.mean[None, None], moments.variance[None, None], None, None,
-        jnp.ones((1, 1, 1, COLUMNS)), DAY_S, ROWS, COLUMNS,
+        hardware=Hardware(store=store), state=state, mean=moments.mean[None, None], curvature=None, converters=None,
+        variance=moments.variance[None, None], gain=None, scale=jnp.ones((1, 1, 1, COLUMNS)),
+        time_s=DAY_S, n_in=ROWS, n_out=COLUMNS,
     )  # fmt: skip
     every_cell = jax.jit(functools.partial(jax.lax.map, sample, batch_size=1000))(keys)
     output_space = jax.jit(jax.vmap(lambda k: multiply(reading, x, OPERATOR, key=k)))(keys)
