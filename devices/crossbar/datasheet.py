@@ -139,7 +139,7 @@ _FACTS: dict[type, dict[str, Any]] = {
         endurance=Datum((1e8, 1e9), "", _PCM_CLASS, recalled=True),
         retention="power-law drift with an exponent of each cell, without an end",
         modelled=("programming noise", "drift, its spread from cell to cell", "1/f read noise"),
-        not_modelled=("temperature", "endurance", "non-linear I-V", "stuck cells"),
+        not_modelled=("temperature", "endurance", "non-linear I-V"),
     ),
     HermesPCM: dict(
         technology="phase-change memory, 14 nm HERMES chip",
@@ -148,7 +148,7 @@ _FACTS: dict[type, dict[str, Any]] = {
         endurance=Datum((1e8, 1e9), "", _PCM_CLASS, recalled=True),
         retention="power-law drift with an exponent of each cell, without an end",
         modelled=("programming noise", "drift, its spread from cell to cell", "1/f read noise"),
-        not_modelled=("temperature", "endurance", "unequal devices of a pair", "stuck cells"),
+        not_modelled=("temperature", "endurance", "unequal devices of a pair"),
     ),
     ReRAM: dict(
         technology="resistive RAM, HfOx filament, 130 nm NeuRRAM chip",
@@ -159,7 +159,7 @@ _FACTS: dict[type, dict[str, Any]] = {
         endurance=Datum((1e5, 1e9), "", _RERAM_CLASS, recalled=True),
         retention="relaxation measured after 1 s, 1 day and 2 days",
         modelled=("programming error and its relaxation",),
-        not_modelled=("read noise", "temperature", "endurance", "non-linear I-V", "stuck cells"),
+        not_modelled=("read noise", "temperature", "endurance", "non-linear I-V"),
     ),
     MiloReRAM: dict(
         technology="resistive RAM, HfO2 filament, 4 kb array",
@@ -167,7 +167,7 @@ _FACTS: dict[type, dict[str, Any]] = {
         endurance=Datum((1e5, 1e9), "", _RERAM_CLASS, recalled=True),
         retention="not given: the state right after programming, for 1 s",
         modelled=("programming error",),
-        not_modelled=("retention", "read noise", "temperature", "endurance", "non-linear I-V"),
+        not_modelled=("retention", "read noise", "temperature", "endurance"),
     ),
     CMOReRAM: dict(
         technology="resistive RAM, CMO/HfOx filament",
@@ -175,7 +175,7 @@ _FACTS: dict[type, dict[str, Any]] = {
         endurance=Datum((1e5, 1e9), "", _RERAM_CLASS, recalled=True),
         retention="relaxation in the logarithm of time, evaluated up to 10 years by its authors",
         modelled=("programming error for two acceptance ranges", "relaxation", "1/f read noise"),
-        not_modelled=("temperature", "endurance", "non-linear I-V", "stuck cells"),
+        not_modelled=("temperature", "endurance", "non-linear I-V"),
     ),
     SONOS: dict(
         technology="SONOS charge-trap transistor, 40 nm",
