@@ -3,9 +3,9 @@
     python examples/adc_bits.py
 
 One digitally trained network runs on cells with a proportional error of 2 %, with calibrated ranges and input slices
-of one bit, under three mappings of its weights and with two converters. Expected: differential pairs, whose currents are small where
-weights are, need fewer bits than an offset mapping, whose lines carry a large constant; a ramp ADC with unequal
-capacitors loses a little; slices of the weights gain nothing (T. P. Xiao et al., arXiv 2109.01262).
+of one bit, under three mappings of its weights and with two converters. Expected: differential pairs, whose currents
+are small where weights are, need fewer bits than an offset mapping, whose lines carry a large constant; a ramp ADC with
+unequal capacitors loses a little; slices of the weights gain nothing (T. P. Xiao et al., arXiv 2109.01262).
 """
 
 import jax
