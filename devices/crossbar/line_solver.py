@@ -74,7 +74,7 @@ def line(g: jax.Array, ohm: jax.Array) -> Line:
 
 
 def network(g: jax.Array, word_ohm: jax.Array, bit_ohm: jax.Array) -> Network:
-    """``g`` ``[m, n, batch or 1]`` with the segments of a word line ``[n]`` and of a bit line ``[m]``, terminal first."""
+    """Cells ``g`` ``[m, n, batch or 1]``, segments of a word line ``[n]`` and of a bit line ``[m]``, terminal first."""
     return Network(g, line(jnp.swapaxes(g, 0, 1), word_ohm), line(g, bit_ohm))
 
 
@@ -114,7 +114,7 @@ def _grounded(at: Line, feed: jax.Array) -> jax.Array:
 
 
 def _words(net: Network, feed: jax.Array, v: Any = 0.0) -> jax.Array:
-    """Voltages of word lines that end at sources ``v`` ``[m, batch]`` and are fed by ``feed``, both ``[m, n, batch]``."""
+    """Voltages of word lines at sources ``v`` ``[m, batch]`` and fed by ``feed``; it and they ``[m, n, batch]``."""
     feed = jnp.swapaxes(feed, 0, 1)
     sources = jnp.broadcast_to(jnp.asarray(v, feed.dtype), feed.shape[1:])
     return jnp.swapaxes(voltages(net.word, feed, sources)[0], 0, 1)
