@@ -29,6 +29,7 @@ from analogsim.devices.crossbar import MiloReRAM as MiloReRAM
 from analogsim.devices.crossbar import NORFlash as NORFlash
 from analogsim.devices.crossbar import Offset as Offset
 from analogsim.devices.crossbar import ReRAM as ReRAM
+from analogsim.devices.crossbar import Wires as Wires
 from analogsim.devices.crossbar import WriteVerify as WriteVerify
 from analogsim.devices.crossbar.datasheet import datasheet as datasheet
 from analogsim.devices.description import Description as Description

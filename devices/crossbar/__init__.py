@@ -20,4 +20,5 @@ from analogsim.devices.crossbar.reram import ReRAM as ReRAM
 from analogsim.devices.crossbar.slices import BitSlices as BitSlices
 from analogsim.devices.crossbar.slices import Copies as Copies
 from analogsim.devices.crossbar.sonos import SONOS as SONOS
+from analogsim.devices.crossbar.wires import Wires as Wires
 from analogsim.devices.crossbar.write_verify import WriteVerify as WriteVerify

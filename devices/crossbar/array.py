@@ -14,8 +14,9 @@ from jax import lax
 from analogsim.devices.crossbar.faults import Fabric, Faults
 from analogsim.devices.crossbar.mapping import Differential
 from analogsim.devices.crossbar.pcm import PCM
+from analogsim.devices.crossbar.wires import Wires, effective_moments, interleave, separate
 from analogsim.devices.crossbar.write_verify import WriteVerify
-from analogsim.devices.description import Description, field
+from analogsim.devices.description import Description, field, static
 from analogsim.devices.errors import InputError
 from analogsim.devices.protocol import Action, LineMap, Moments
 from analogsim.devices.random import stream
@@ -78,7 +79,17 @@ class Crossbar(Description):
         default=None, optional=True, kind=WriteVerify, doc="closed-loop writing; None: the cell's published spread"
     )
 
+    wires: Wires | None = field(
+        default=None, optional=True, kind=Wires, doc="resistance of the lines; None: perfect lines"
+    )
+    polarities: str = static(
+        default="separate",
+        choices=("separate", "interleaved"),
+        doc="the plus and minus cells of pairs in two arrays, or in columns that alternate on common word lines",
+    )
+
     def check(self) -> None:
+        self._check_wires()
         g_min, g_max = self.cell.g_min, self.cell.g_max
         if isinstance(g_min, float) and isinstance(g_max, float) and g_min >= g_max:
             raise InputError(
@@ -88,6 +99,18 @@ class Crossbar(Description):
             raise InputError(
                 f"Crossbar.write_verify: {type(self.cell).__name__} cannot be written in a loop, because its published "
                 f"spread after writing cannot be told from what follows; it must be None"
+            )
+
+    def _check_wires(self) -> None:
+        if self.polarities == "interleaved" and not isinstance(self.mapping, Differential):
+            raise InputError(
+                f"Crossbar.polarities = 'interleaved': must be 'separate' for {type(self.mapping).__name__}, a mapping "
+                f"without pairs"
+            )
+        if self.wires is not None and hasattr(self.cell, "current_coefficients"):
+            raise InputError(
+                f"Crossbar.wires: must be None for {type(self.cell).__name__}, whose current is not proportional to "
+                f"the voltage: no one matrix stands for such an array (crossbar.nonlinear_wires solves it alone)"
             )
 
     @property
@@ -129,7 +152,8 @@ class Crossbar(Description):
     def read(self, state: ArrayState, time_s: Any, key: jax.Array | None = None) -> Moments:
         """The readout lines at ``time_s``: mean and variance over reads, or one sampled read if a key is given.
 
-        Beyond the time that the cell's model has data for, every weight is NaN.
+        Beyond the time that the cell's model has data for, every weight is NaN, and so it is where the network of
+        resistive lines cannot be solved to its tolerance.
         """
         if key is None:
             cells = _one_by_one(lambda s: self.cell.read(s, time_s), state.cells)
@@ -138,6 +162,8 @@ class Crossbar(Description):
             cells = _one_by_one(lambda pair: self.cell.read(pair[1], time_s, pair[0]), (keys, state.cells))
         if self.faults is not None and state.fabric is not None:
             cells = self.faults.apply(state.fabric, cells, self.cell.g_min, self.cell.g_max)
+        if self.wires is not None:
+            cells = self._behind_wires(self.wires, cells)
         held = self.mapping.lines(cells, self.cell.g_min, self.cell.g_max)
         held = held._replace(curvature=self._curvature(cells.mean))
         if self.time_limit_s is None:
@@ -145,6 +171,20 @@ class Crossbar(Description):
         # A traced time cannot be refused; beyond the data the answer is that there is none.
         known = jnp.asarray(time_s) <= self.time_limit_s
         return jax.tree.map(lambda a: jnp.where(known, a, jnp.nan), held)
+
+    def _behind_wires(self, wires: Wires, cells: Moments) -> Moments:
+        """What the arrays ``[arrays, n_in, columns]`` amount to behind their lines."""
+        if self.polarities == "separate":
+            return effective_moments(wires, cells)
+        # All plus arrays come first: [2, planes, n_in, n_out], joined plane by plane.
+        pairs = jax.tree.map(lambda a: jnp.moveaxis(a.reshape(2, -1, *a.shape[1:]), 0, 1), cells)
+        held = effective_moments(wires, jax.tree.map(interleave, pairs))
+
+        def apart(a: jax.Array) -> jax.Array:
+            a = jnp.moveaxis(separate(a), 1, 0)
+            return a.reshape(-1, *a.shape[2:])
+
+        return jax.tree.map(apart, held)
 
     def _curvature(self, conductances: jax.Array) -> jax.Array | None:
         """Second- and third-order currents of the lines at the read voltage, if the cells have a law for them."""

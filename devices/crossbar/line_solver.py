@@ -37,15 +37,18 @@ class Line(NamedTuple):
     """Parallel lines of one direction, reduced to their dividers."""
 
     ohm: jax.Array  #: the segment before each node, ``[nodes]``
-    share: jax.Array  #: q, the part of a node's voltage that passes the segment, ``[nodes, lines]``
+    share: jax.Array  #: q, the part of a node's voltage that passes the segment, ``[nodes, lines, batch or 1]``
 
 
 class Network(NamedTuple):
-    """An array in corner coordinates, ``m`` word lines by ``n`` bit lines."""
+    """An array in corner coordinates, ``m`` word lines by ``n`` bit lines.
 
-    g: jax.Array  #: cells, ``[m, n]``
-    word: Line  #: ``[n, m]``
-    bit: Line  #: ``[m, n]``
+    The last axis is that of the vectors: as long as their number where each has cells of its own, otherwise 1.
+    """
+
+    g: jax.Array  #: cells, ``[m, n, batch or 1]``
+    word: Line  #: ``[n, m, batch or 1]``
+    bit: Line  #: ``[m, n, batch or 1]``
 
 
 class Fields(NamedTuple):
@@ -59,7 +62,7 @@ class Fields(NamedTuple):
 
 
 def line(g: jax.Array, ohm: jax.Array) -> Line:
-    """Dividers of lines with cells ``g`` ``[nodes, lines]`` and segments ``ohm`` ``[nodes]``, terminal first."""
+    """Dividers of lines with cells ``g`` ``[nodes, lines, ...]`` and segments ``ohm`` ``[nodes]``, terminal first."""
 
     def node(beyond: jax.Array, here: Any) -> Any:
         cell, r = here
@@ -71,15 +74,20 @@ def line(g: jax.Array, ohm: jax.Array) -> Line:
 
 
 def network(g: jax.Array, word_ohm: jax.Array, bit_ohm: jax.Array) -> Network:
-    """``g`` ``[m, n]`` with the segments of a word line ``[n]`` and of a bit line ``[m]``, terminal first."""
-    return Network(g, line(g.T, word_ohm), line(g, bit_ohm))
+    """Cells ``g`` ``[m, n, batch or 1]``, segments of a word line ``[n]`` and of a bit line ``[m]``, terminal first."""
+    return Network(g, line(jnp.swapaxes(g, 0, 1), word_ohm), line(g, bit_ohm))
+
+
+def turned(net: Network) -> Network:
+    """The same array driven at its outputs and read at its inputs."""
+    return Network(jnp.swapaxes(net.g, 0, 1), net.bit, net.word)
 
 
 def voltages(at: Line, feed: jax.Array, terminal: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Node voltages of lines fed at their nodes, and what flows out through a terminal held at zero.
 
     Args:
-      at: the lines, ``[nodes, lines]``.
+      at: the lines.
       feed: current into each node, ``[nodes, lines, batch]``.
       terminal: voltage of each line's terminal, ``[lines, batch]``.
 
@@ -90,11 +98,11 @@ def voltages(at: Line, feed: jax.Array, terminal: jax.Array) -> tuple[jax.Array,
     def gather(beyond: jax.Array, here: Any) -> Any:
         h, q = here
         s = h + beyond
-        return q[:, None] * s, s
+        return q * s, s
 
     def spread(before: jax.Array, here: Any) -> Any:
         s, q, r = here
-        u = q[:, None] * (before + r * s)
+        u = q * (before + r * s)
         return u, u
 
     out, s = lax.scan(gather, jnp.zeros_like(feed[0]), (feed, at.share), reverse=True)
@@ -105,38 +113,78 @@ def _grounded(at: Line, feed: jax.Array) -> jax.Array:
     return voltages(at, feed, jnp.zeros_like(feed[0]))[0]
 
 
-def _words(net: Network, bit: jax.Array, v: jax.Array) -> jax.Array:
-    """Voltages ``[m, n, batch]`` of word lines at ``v`` ``[m, batch]`` whose cells end on ``bit`` ``[m, n, batch]``."""
-    feed = jnp.swapaxes(net.g[:, :, None] * bit, 0, 1)
-    return jnp.swapaxes(voltages(net.word, feed, v)[0], 0, 1)
+def _words(net: Network, feed: jax.Array, v: Any = 0.0) -> jax.Array:
+    """Voltages of word lines at sources ``v`` ``[m, batch]`` and fed by ``feed``; it and they ``[m, n, batch]``."""
+    feed = jnp.swapaxes(feed, 0, 1)
+    sources = jnp.broadcast_to(jnp.asarray(v, feed.dtype), feed.shape[1:])
+    return jnp.swapaxes(voltages(net.word, feed, sources)[0], 0, 1)
 
 
 def _raise(net: Network, bit: jax.Array) -> jax.Array:
     """E b: the current that comes back through the cells because the bit lines lift the word lines."""
-    return net.g[:, :, None] * _words(net, bit, jnp.zeros_like(bit[:, 0]))
+    return net.g * _words(net, net.g * bit)
 
 
 def _dot(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.sum(a * b, axis=(0, 1))
 
 
+def _norm(a: jax.Array) -> jax.Array:
+    return jnp.sqrt(_dot(a, a))
+
+
 def _ratio(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.where(b > 0, a / jnp.where(b > 0, b, 1), 0)
+
+
+class SlowModes(NamedTuple):
+    """Fields that conjugate gradients are slow to find, because E B^-1 hardly changes them; all ``[m, n, modes]``."""
+
+    f: jax.Array
+    applied: jax.Array  #: f - E B^-1 f
+    test: jax.Array  #: B^-1 f/(1 - eigenvalue): times a residual, the share of f that the residual calls for
+
+
+def slow_modes(net: Network) -> SlowModes:
+    """The slowest 16 modes of a network whose cells are the same for all vectors, roughly.
+
+    Currents that vary slowly along both lines are the ones that survive. E B^-1 acts once on products of a quarter
+    wave and its harmonics, zero at the terminals, and the eigenvalue problem is solved in what they span.
+    """
+    m, n, _ = net.g.shape
+    waves = [jnp.sin(jnp.arange(0.5, size)[:, None] / size * jnp.arange(0.5, 4) * jnp.pi) for size in (m, n)]
+    f = net.g * (waves[0][:, None, :, None] * waves[1][None, :, None, :]).reshape(m, n, -1).astype(net.g.dtype)
+    f = _raise(net, _grounded(net.bit, f))
+    f = _ratio(f, _norm(f))
+    lifted = _grounded(net.bit, f)
+    raised = _raise(net, lifted)
+
+    def products(a: jax.Array) -> jax.Array:
+        """All scalar products <a, f>, which are symmetric up to rounding."""
+        x = jnp.tensordot(a, lifted, ((0, 1), (0, 1)), precision="highest")
+        return (x + x.T) / 2
+
+    # An orthonormal basis, without the directions that rounding made up: an array may have fewer modes.
+    weight, basis = jnp.linalg.eigh(products(f))
+    basis = basis * jnp.sqrt(_ratio(weight > 1e-5 * weight[-1], weight))
+    value, turn = jnp.linalg.eigh(basis.T @ products(raised) @ basis)
+    basis = basis @ turn
+    return SlowModes(f @ basis, (f - raised) @ basis, lifted @ (basis * _ratio(value < 1 - 1e-5, 1 - value)))
 
 
 class _Step(NamedTuple):
     """Conjugate gradients on f, all ``[m, n, batch]``; ``lifted`` is B^-1 of what stands before it."""
 
     f: jax.Array
-    f_lifted: jax.Array
     residual: jax.Array
-    r_lifted: jax.Array
     search: jax.Array
     search_lifted: jax.Array
+    gain: jax.Array  #: <residual, residual>, ``[batch]``
+    size: jax.Array  #: sum of the squared residual, root, ``[batch]``
     steps: jax.Array
 
 
-def _conjugate_gradients(net: Network, s: jax.Array, tolerance: Any, max_iterations: int) -> Any:
+def _conjugate_gradients(net: Network, s: jax.Array, tolerance: Any, max_iterations: int, slow: Any = None) -> Any:
     """f with f - E B^-1 f = s for every ``s`` ``[m, n, batch]``; returns (f, (steps, relative residuals)).
 
     Where the residual stays above ``tolerance``, f is NaN.
@@ -145,62 +193,77 @@ def _conjugate_gradients(net: Network, s: jax.Array, tolerance: Any, max_iterati
     peak = jnp.max(jnp.abs(s), axis=(0, 1))
     peak = jnp.where(peak == 0, 1, peak)
     s = s / peak
-    scale = jnp.sqrt(_dot(s, s))
+    scale = _norm(s)
     target = tolerance / 4 * scale  # what the recursion aims at; rounding may hold the true residual a little above
-
-    def unfinished(step: _Step) -> jax.Array:
-        return jnp.sqrt(_dot(step.residual, step.residual)) > target
 
     def advance(step: _Step) -> _Step:
         applied = step.search - _raise(net, step.search_lifted)
-        gain = _dot(step.residual, step.r_lifted)
-        alpha = jnp.where(unfinished(step), _ratio(gain, _dot(applied, step.search_lifted)), 0)
+        alpha = jnp.where(step.size > target, _ratio(step.gain, _dot(applied, step.search_lifted)), 0)
         residual = step.residual - alpha * applied
         lifted = _grounded(net.bit, residual)
-        beta = _ratio(_dot(residual, lifted), gain)
+        gain = _dot(residual, lifted)
+        beta = _ratio(gain, step.gain)
         return _Step(
             step.f + alpha * step.search,
-            step.f_lifted + alpha * step.search_lifted,
             residual,
-            lifted,
             residual + beta * step.search,
             lifted + beta * step.search_lifted,
+            gain,
+            _norm(residual),
             step.steps + 1,
         )
 
     # f = s is exact for perfect lines of either direction, and its residual E B^-1 s comes without a subtraction.
-    bit = _grounded(net.bit, s)
-    r = _raise(net, bit)
+    f, r = s, _raise(net, _grounded(net.bit, s))
+    if slow is not None:
+        share = jnp.tensordot(slow.test, r, ((0, 1), (0, 1)), precision="highest")
+        f, r = f + slow.f @ share, r - slow.applied @ share
     lifted = _grounded(net.bit, r)
-    start = _Step(s, bit, r, lifted, r, lifted, jnp.zeros((), jnp.int32))
+    start = _Step(f, r, r, lifted, _dot(r, lifted), _norm(r), jnp.zeros((), jnp.int32))
     # A NaN compares as finished: the loop ends, and the poison below passes it on.
-    end = lax.while_loop(lambda c: jnp.any(unfinished(c)) & (c.steps < max_iterations), advance, start)
-    missed = s - end.f + _raise(net, end.f_lifted)
-    residual = jnp.sqrt(_dot(missed, missed)) / jnp.where(scale == 0, 1, scale)
+    end = lax.while_loop(lambda step: jnp.any(step.size > target) & (step.steps < max_iterations), advance, start)
+    missed = s - end.f + _raise(net, _grounded(net.bit, end.f))
+    residual = _norm(missed) / jnp.where(scale == 0, 1, scale)
     return jnp.where(residual <= tolerance, end.f * peak, jnp.nan), (end.steps, residual)
 
 
-def fields(net: Network, v: jax.Array, tolerance: Any, max_iterations: int, *, nodes: bool = True) -> Fields:
+def fields(
+    net: Network, v: jax.Array, tolerance: Any, max_iterations: int, *, nodes: bool = True, slow: Any = None
+) -> Fields:
     """Currents and node voltages for sources ``v`` ``[m, batch]``; differentiable in both, any number of times.
 
     Derivatives come from the adjoint system, solved to the same tolerance: lines and cells enter through the matrix,
     so that dI_k/dG_ij = -(w - b)_ij (w' - b')_ij, where w', b' are the voltages with one volt at the k-th ground only.
+    ``slow``, from ``slow_modes``, saves steps where there are many vectors.
     """
 
     def matrix(f: jax.Array) -> jax.Array:
         return f - _raise(net, _grounded(net.bit, f))
 
     def solve(_: Any, s: jax.Array) -> Any:
-        return _conjugate_gradients(net, s, tolerance, max_iterations)
+        return _conjugate_gradients(net, s, tolerance, max_iterations, slow)
 
     def solve_transposed(_: Any, t: jax.Array) -> Any:
         # (1 - B^-1 E) x = t has the solution x = t + B^-1 f with f - E B^-1 f = E t: the same system.
-        f, info = _conjugate_gradients(net, _raise(net, t), tolerance, max_iterations)
+        f, info = _conjugate_gradients(net, _raise(net, t), tolerance, max_iterations, slow)
         return t + _grounded(net.bit, f), info
 
-    batch = v.shape[-1]
-    dark = jnp.zeros((*net.g.shape, batch), v.dtype)
-    s = net.g[:, :, None] * _words(net, dark, v)
+    dark = jnp.zeros((*net.g.shape[:2], v.shape[-1]), v.dtype)
+    s = net.g * _words(net, dark, v)
     f, (count, residual) = lax.custom_linear_solve(matrix, s, solve, solve_transposed, has_aux=True)
     bit, currents = voltages(net.bit, f, jnp.zeros_like(f[0]))
-    return Fields(currents, _words(net, bit, v) if nodes else None, bit if nodes else None, count, residual)
+    word = _words(net, net.g * bit, v) if nodes else None
+    return Fields(currents, word, bit if nodes else None, count, residual)
+
+
+def cell_voltages(net: Network, emf: jax.Array, tolerance: Any, max_iterations: int) -> jax.Array:
+    """Voltages across cells that each have a source ``emf`` ``[m, n, batch]`` in series, all terminals at zero volts.
+
+    That is x + R G x = emf with R c the voltage that both lines lose to currents c. NaN where not found; not meant to
+    be differentiated.
+    """
+    # A source in series is a current G emf beside the cell, out of the word line and into the bit line.
+    e = net.g * emf
+    f, _ = _conjugate_gradients(net, e - net.g * _words(net, e), tolerance, max_iterations)
+    bit = _grounded(net.bit, f)
+    return emf + _words(net, net.g * bit - e) - bit

@@ -3,11 +3,15 @@
     g = max(g_T + (c0 + c1 g_T) xi, 0)          xi drawn once a cell
 
 The spread falls with the conductance. Retention and read noise are not part of the published fit: the spread right
-after programming is used up to 1 s, later reading is refused. The current of these cells is not proportional to the
-voltage (I = G V + a2 V^2 + a3 V^3); here they are read as linear resistors.
+after programming is used up to 1 s, later reading is refused. The current is not proportional to the voltage:
+
+    I = G V + a2 V^2 + a3 V^3          a2, a3 polynomials in log10 G          0 <= V <= 0.5 V, odd in V
+
+``program`` and ``read`` know the cells as conductances; ``current`` is what they conduct. In an array a full input code
+is ``read_voltage_v``, and what the two higher orders add there reaches the layers.
 
 Source: V. Milo et al., "Optimized programming algorithms for multilevel RRAM in hardware neural networks", IRPS 2021,
-ieeexplore 9405119; the line through its Fig. 4 as in CrossSim.
+ieeexplore 9405119; the line through its Fig. 4 and the polynomials of the current as in CrossSim.
 """
 
 from typing import Any, NamedTuple
@@ -15,6 +19,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from analogsim.devices.crossbar.fits import polynomial
 from analogsim.devices.description import Description, field
 from analogsim.devices.literature import Source
 from analogsim.devices.papers import cited
@@ -22,6 +27,10 @@ from analogsim.devices.protocol import Moments
 from analogsim.devices.random import normal, stream
 
 _MILO = cited("milo2021", "crosssim", note="Fig. 4, fit as in CrossSim")
+# Published in powers of log10(G/S), whose terms cancel to a thousandth of themselves: float32 would lose its digits.
+_MILO_CURRENT = cited(
+    "milo2021", "crosssim", note="as in CrossSim, expanded about 100 uS; solid for 62.5 to 110 uS, up to 0.5 V"
+)
 
 
 class MiloState(NamedTuple):
@@ -47,8 +56,17 @@ class MiloReRAM(Description):
     programming_sigma: Any = field(default=(4.782321e-6, -0.009107),
         ge=-1, le=1, doc="programming spread: constant (S), share of the conductance", source=_MILO,
     )  # fmt: skip
+    current_square: Any = field(default=(-8.2e-6, 45.4e-6, -124.6e-6, 138.8e-6),
+        ge=-1, le=1, doc="a2 in A/V^2: coefficients of log10(G/100 uS), constant first", source=_MILO_CURRENT,
+    )  # fmt: skip
+    current_cube: Any = field(default=(-0.6e-6, -30.49e-6, 88.71e-6),
+        ge=-1, le=1, doc="a3 in A/V^3: coefficients of log10(G/100 uS), constant first", source=_MILO_CURRENT,
+    )  # fmt: skip
+    read_voltage_v: Any = field(default=0.2, unit="V", gt=0, le=0.5, doc="of a full input code, for the current's law")
 
     time_limit_s = 1.0
+    #: Largest voltage across a cell that the current was fitted for, V.
+    voltage_limit_v = 0.5
 
     def model_sources(self) -> tuple[Source, ...]:
         return (cited("milo2021"),)
@@ -68,3 +86,34 @@ class MiloReRAM(Description):
         """Conductances (S); neither time nor reading changes them in this model, so time and key are not used."""
         del time_s, key
         return Moments(state.conductance)
+
+    def current_coefficients(self, conductance: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """a2 (A/V^2) and a3 (A/V^3) of I = G V + a2 V^2 + a3 V^3 for 0 <= V <= 0.5 V.
+
+        The fit is solid from 62.5 to 110 uS. It is used from 50 to 225 uS, the conductances that are written; beyond,
+        where the polynomials turn the current back, a cell keeps the shape I/(G V) of the nearer end.
+
+        Args:
+          conductance: G, S, any shape.
+
+        Example:
+          >>> import jax.numpy as jnp
+          >>> g = jnp.array([62.5e-6])
+          >>> square, cube = MiloReRAM().current_coefficients(g)
+          >>> (1 + (square * 0.5 + cube * 0.25) / g).round(3).tolist()  # I/(G V) at 0.5 V
+          [0.847]
+        """
+        g = jnp.asarray(conductance)
+        g = g.astype(jnp.promote_types(g.dtype, jnp.float32))
+        written = jnp.clip(g, 50e-6, 225e-6)
+        level = jnp.log10(written / 100e-6)
+        scale = g / written
+        return scale * polynomial(self.current_square, level), scale * polynomial(self.current_cube, level)
+
+    def current(self, conductance: jax.Array, voltage: jax.Array) -> jax.Array:
+        """Current (A) at ``voltage`` (V) across the cell, odd in it; arrays of shapes that broadcast.
+
+        Source of the curve as for ``current_coefficients``; for voltages beyond 0.5 V there is no data.
+        """
+        square, cube = self.current_coefficients(conductance)
+        return voltage * (conductance + jnp.abs(voltage) * (square + jnp.abs(voltage) * cube))

@@ -1,4 +1,7 @@
-"""HfO2 cells written by IGVVA-100: sigma = 4.782321 - 0.009107 G in uS (V. Milo et al., IRPS 2021, Fig. 4)."""
+"""HfO2 cells written by IGVVA-100: sigma = 4.782321 - 0.009107 G in uS (V. Milo et al., IRPS 2021, Fig. 4).
+
+Their current is I = G V + a2 V^2 + a3 V^3 with a2 and a3 cubic polynomials of log10 G.
+"""
 
 import math
 
@@ -52,3 +55,56 @@ def test_weights_of_a_crossbar_carry_the_error_of_both_cells():
 def test_conductances_outside_of_the_data_are_refused(bad, message):
     with pytest.raises(InputError, match=message):
         MiloReRAM(**bad)
+
+
+# --- current ---------------------------------------------------------------------------------------------------------
+
+#: I/(G V) at 0.5 V, as stated beside the published polynomials (0.9665 at 110 uS, rounded up).
+HALF_VOLT = {62.5: 0.847, 76.2: 0.912, 93.9: 0.950, 110.0: 0.967, 225.0: 0.996}
+
+
+@pytest.mark.parametrize("level", HALF_VOLT)
+def test_the_current_is_the_published_one(level):
+    g, cell = jnp.float32(level * 1e-6), MiloReRAM()
+    assert float(cell.current(g, 0.5)) / (level * 0.5e-6) == pytest.approx(HALF_VOLT[level], abs=6e-4)
+    assert float(cell.current(g, -0.5)) == -float(cell.current(g, 0.5))
+    assert float(cell.current(g, 1e-4)) == pytest.approx(level * 1e-10, rel=1e-4)
+    assert cell.voltage_limit_v == 0.5
+
+
+def test_coefficients_are_in_si_units():
+    # By hand for 100 uS, log10 G = -4: a2 = 7.063e-3 - 4 x 5.711e-3 + 16 x 1.541e-3 - 64 x 1.388e-4 = -8.2e-6 A/V^2,
+    # a3 = 1.2968e-3 - 4 x 6.7919e-4 + 16 x 8.871e-5 = -6e-7 A/V^3.
+    square, cube = MiloReRAM().current_coefficients(jnp.array([100e-6]))
+    np.testing.assert_allclose(square, [-8.2e-6], rtol=1e-5)
+    np.testing.assert_allclose(cube, [-6e-7], rtol=1e-5)
+    with jax.enable_x64(True):
+        g = np.linspace(50e-6, 225e-6, 8)
+        square, cube = MiloReRAM().current_coefficients(jnp.asarray(g))
+        x = np.log10(g)
+        np.testing.assert_allclose(square, np.polyval([1.388e-4, 1.541e-3, 5.711e-3, 7.063e-3], x), rtol=1e-9)
+        np.testing.assert_allclose(cube, np.polyval([8.871e-5, 6.7919e-4, 1.2968e-3], x), rtol=1e-9)
+
+
+def test_the_current_never_falls_with_the_voltage():
+    g = jnp.linspace(0.0, 400e-6, 81)[:, None]
+    slope = jax.vmap(jax.vmap(jax.grad(MiloReRAM().current, 1), (None, 0)))(
+        g[:, 0], jnp.tile(jnp.linspace(-0.5, 0.5, 41), (81, 1))
+    )
+    assert np.all(slope[1:] > 0.4 * g[1:])
+    np.testing.assert_array_equal(slope[0], 0)
+
+
+def test_beyond_the_written_range_the_shape_of_the_nearer_end_is_kept():
+    cell = MiloReRAM()
+    for inside, outside in ((50e-6, 20e-6), (225e-6, 300e-6)):
+        shape = [float(cell.current(jnp.float32(g), 0.4)) / g for g in (inside, outside)]
+        assert shape[1] == pytest.approx(shape[0], rel=1e-6)
+    assert float(cell.current(jnp.float32(0.0), 0.4)) == 0.0
+    assert np.isfinite(jax.grad(cell.current)(0.0, 0.4))
+
+
+def test_the_current_of_narrow_conductances_is_computed_in_float32():
+    g = jnp.asarray([64e-6], jnp.bfloat16)
+    exact = MiloReRAM().current(g.astype(jnp.float32), 0.5)
+    np.testing.assert_allclose(MiloReRAM().current(g, jnp.float32(0.5)), exact, rtol=1e-3)

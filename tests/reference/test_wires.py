@@ -7,108 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import sparse
-from scipy.sparse import linalg
 
 from analogsim.devices import InputError
 from analogsim.devices.crossbar.wires import Wires, approximate_conductance, effective_conductance, solve
+from tests.circuits import EQUAL, KINDS, close, nodal, random_array, random_voltages, wide
 
 FILES = sorted((pathlib.Path(__file__).parent / "ir_drop").glob("*.npz"))
-EQUAL = Wires(word_line_ohm=2.93, bit_line_ohm=2.93)
 HARD = Wires(word_line_ohm=500.0, bit_line_ohm=500.0)  # takes many steps
-#: Every kind of line: different, perfect in one direction or both, with resistance at the ends only or beside them.
-KINDS = {
-    "equal": EQUAL,
-    "different": Wires(word_line_ohm=20.0, bit_line_ohm=0.5),
-    "perfect words": Wires(word_line_ohm=0.0, bit_line_ohm=7.0),
-    "perfect bits": Wires(word_line_ohm=7.0, bit_line_ohm=0.0),
-    "perfect": Wires(word_line_ohm=0.0, bit_line_ohm=0.0),
-    "ends only": Wires(word_line_ohm=0.0, bit_line_ohm=0.0, source_ohm=50.0, terminal_ohm=30.0),
-    "no ends": Wires(word_line_ohm=3.0, bit_line_ohm=4.0, source_ohm=0.0, terminal_ohm=0.0),
-    "severe": Wires(word_line_ohm=3000.0, bit_line_ohm=1000.0, source_ohm=20.0, terminal_ohm=9.0),
-}
-
-
-def random_array(n_in: int, n_out: int, seed: int = 0) -> np.ndarray:
-    """Cells between 1 and 100 uS."""
-    return np.random.default_rng(seed).uniform(1e-6, 1e-4, (n_in, n_out))
-
-
-def random_voltages(batch: int, n_in: int, seed: int = 1) -> np.ndarray:
-    return np.random.default_rng(seed).uniform(-0.2, 0.2, (batch, n_in))
-
-
-def nodal(wires: Wires, g: np.ndarray, sources: np.ndarray, grounds: np.ndarray | None = None):
-    """Kirchhoff's law at every node by a general sparse factorisation; nodes joined by zero resistance are one node.
-
-    ``sources`` [n_in] and ``grounds`` [n_out] are the terminals' voltages. Returns word and bit voltages [n_in, n_out]
-    and the cells' currents, whose sum over a column is that column's output.
-    """
-    m, n = g.shape
-    same = {}  # node -> the node it is joined to
-    resistors = []
-
-    def root(node):
-        while node in same:
-            node = same[node]
-        return node
-
-    def connect(a, b, ohm):
-        if ohm == 0:
-            same[root(b)] = root(a)
-        else:
-            resistors.append((a, b, 1 / ohm))
-
-    def first(ohm, other):
-        return other if ohm is None else ohm
-
-    for i in range(m):
-        connect(("source", i), ("w", i, 0), first(wires.source_ohm, wires.word_line_ohm))
-        for j in range(1, n):
-            connect(("w", i, j - 1), ("w", i, j), wires.word_line_ohm)
-    for j in range(n):
-        connect(("ground", j), ("b", m - 1, j), first(wires.terminal_ohm, wires.bit_line_ohm))
-        for i in range(m - 1, 0, -1):
-            connect(("b", i, j), ("b", i - 1, j), wires.bit_line_ohm)
-    resistors += [(("w", i, j), ("b", i, j), g[i, j]) for i in range(m) for j in range(n)]
-
-    known = {("source", i): v for i, v in enumerate(sources)}
-    known |= {("ground", j): v for j, v in enumerate(np.zeros(n) if grounds is None else grounds)}
-    ends = [(root(a), root(b), s) for a, b, s in resistors]
-    index = {node: k for k, node in enumerate(sorted({x for a, b, _ in ends for x in (a, b)} - known.keys()))}
-    rows, columns, values, right = [], [], [], np.zeros(len(index))
-    for a, b, s in ends:
-        for here, there in ((a, b), (b, a)):
-            if here not in index:
-                continue
-            rows.append(index[here]), columns.append(index[here]), values.append(s)
-            if there in index:
-                rows.append(index[here]), columns.append(index[there]), values.append(-s)
-            else:
-                right[index[here]] += s * known[there]
-    if index:
-        solved = linalg.spsolve(sparse.csc_matrix((values, (rows, columns))), right)
-        known |= {node: solved[k] for node, k in index.items()}
-    word = np.array([[known[root(("w", i, j))] for j in range(n)] for i in range(m)])
-    bit = np.array([[known[root(("b", i, j))] for j in range(n)] for i in range(m)])
-    return word, bit, g * (word - bit)
-
-
-def wide(function):
-    """Run a test in float64."""
-
-    @functools.wraps(function)
-    def run(*args, **kwargs):
-        with jax.enable_x64(True):
-            return function(*args, **kwargs)
-
-    return run
-
-
-def close(ours, expected, share):
-    """Within ``share`` of the largest expected value."""
-    np.testing.assert_allclose(ours, expected, rtol=0, atol=share * np.max(np.abs(expected)))
-
 
 # --- stored solutions ------------------------------------------------------------------------------------------------
 

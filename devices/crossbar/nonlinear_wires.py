@@ -1,0 +1,244 @@
+"""Crossbars behind resistive lines whose cells are not ohmic: currents I(G, u) that bend with the voltage u.
+
+Currents c of the cells lose the voltage R c along their two lines (``wires`` has the network and its source), so that
+
+    u + R I(G, u) = v          R c = voltage lost by c along the word line and along the bit line, v the inputs
+
+for every cell. Newton's method replaces cells by their differential conductances D = dI/du,
+
+    u <- u + (1 + R D)^-1 missing          missing = v - u - R I(G, u)
+
+each step one solution of the linear network (``line_solver``), roughly solved; steps that do not shrink what is missing
+are halved. R is positive semi-definite and D >= 0, so that the voltages u are unique and nearer to the solution than
+what is missing of Kirchhoff's second law, as root mean squares weighted with the cells' conductances. Perfect lines
+are R = 0. Derivatives come from the implicit-function theorem: the same linear network, solved once.
+
+No answer is returned unconverged: an InputError is raised, or, inside ``jit`` and ``vmap``, the answer is NaN.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.tree_util import Partial
+
+from analogsim.devices.crossbar import line_solver
+from analogsim.devices.crossbar import wires as linear
+from analogsim.devices.crossbar.line_solver import Line
+from analogsim.devices.crossbar.wires import Solution, Wires
+from analogsim.devices.description import check_value
+from analogsim.devices.errors import InputError
+
+#: To which share of themselves Newton's steps are solved, and to which share they are halved.
+_STEP_TOLERANCE = 1e-3
+_SHORTEST_STEP = 1e-4
+
+Law = Callable[[jax.Array, jax.Array], jax.Array]
+
+
+def sinh_law(scale_v: Any) -> Law:
+    """I = G V0 sinh(V/V0): ohmic with G for voltages far below V0 = ``scale_v`` (V), exponential far above.
+
+    Example:
+      >>> float(sinh_law(0.25)(1e-4, 0.0))
+      0.0
+    """
+    check_value(scale_v, "scale_v", {"gt": 0.0, "unit": "V"})
+    return Partial(_sinh, scale_v)
+
+
+def _sinh(scale_v: Any, g: jax.Array, u: jax.Array) -> jax.Array:
+    return g * scale_v * jnp.sinh(u / scale_v)
+
+
+def solve_nonlinear(
+    wires: Wires, g: jax.Array, v: jax.Array, law: Law, *, tolerance: float | None = None, max_iterations: int = 40
+) -> Solution:
+    """Currents and node voltages of an array of non-ohmic cells for given input voltages.
+
+    Computes in float64 for float64 conductances, otherwise in float32. Differentiable, forwards and backwards and any
+    number of times, with respect to ``wires``, ``g``, ``v`` and what ``law`` was made of.
+
+    Args:
+      wires: resistances, ohm.
+      g: what the law calls the conductances of the cells, S, shape ``[..., n_in, n_out]``; leading axes are separate
+        arrays.
+      v: input voltages, V, shape ``[..., batch, n_in]`` with the same leading axes.
+      law: ``law(g, u)`` is the current (A) of cells ``g`` (S) at voltages ``u`` (V) of either sign, element by element:
+        smooth, zero at zero and nowhere falling. For example ``MiloReRAM().current``, ``sinh_law(0.2)``, or a function.
+      tolerance: largest accepted ``Solution.residual``; default 2e-6 in float32 and 1e-12 in float64.
+      max_iterations: steps of Newton's method after which the solver gives up.
+
+    Returns:
+      ``Solution``; ``iterations`` counts Newton's steps and ``residual`` is the most that is missing of Kirchhoff's
+      second law in any loop through a cell, as a share of the largest input.
+
+    Raises:
+      InputError: for wrong shapes or values, and where the residual stays above ``tolerance``.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> wires = Wires(word_line_ohm=2.93, bit_line_ohm=2.93)
+      >>> solve_nonlinear(wires, jnp.full((8, 4), 1e-4), jnp.full((1, 8), 0.3), sinh_law(0.2)).currents.shape
+      (1, 4)
+    """
+    g, limit = linear.checked(wires, g, tolerance, max_iterations)
+    v = linear.voltages(g, v)
+    if not callable(law):
+        raise InputError(f"law = {law!r}: must be a function of conductance (S) and voltage (V)")
+    solution = _solve(wires, g, v, _as_pytree(law), limit, max_iterations)
+    linear.require_converged(solution.residual, limit, max_iterations)
+    return solution
+
+
+def _as_pytree(law: Law) -> Partial:
+    """The law's numbers as leaves, so that other numbers of the same law share a compilation."""
+    owner = getattr(law, "__self__", None)
+    if owner is not None and not jax.tree_util.all_leaves([owner]):
+        return Partial(law.__func__, owner)  # type: ignore[attr-defined]
+    return law if isinstance(law, Partial) else Partial(law)
+
+
+class _Lines(NamedTuple):
+    """The segments of a word line and of a bit line, in the solver's order and unit."""
+
+    word: jax.Array
+    bit: jax.Array
+
+
+def _lost(lines: _Lines, c: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Voltages lost along word lines, and along bit lines, by currents ``c`` of the cells; all ``[m, n, batch]``."""
+
+    def along(ohm: jax.Array, c: jax.Array) -> jax.Array:
+        without_cells = Line(ohm, jnp.ones((ohm.size, 1, 1), ohm.dtype))
+        return line_solver.voltages(without_cells, c, jnp.zeros_like(c[0]))[0]
+
+    return jnp.swapaxes(along(lines.word, jnp.swapaxes(c, 0, 1)), 0, 1), along(lines.bit, c)
+
+
+def _largest(x: jax.Array) -> jax.Array:
+    return jnp.max(jnp.abs(x), (0, 1))
+
+
+class _Step(NamedTuple):
+    """Newton's method; voltages are ``[m, n, batch]``, what belongs to a vector ``[batch]``."""
+
+    u: jax.Array
+    missing: jax.Array
+    residual: jax.Array  #: largest voltage that is missing, or by which Newton's method would still change a cell's
+    active: jax.Array  #: whether to go on
+    steps: jax.Array
+
+
+def _newton(current: Any, slope: Any, lines: _Lines, v: jax.Array, target: jax.Array, max_iterations: int) -> _Step:
+    """Cell voltages for inputs ``v`` ``[m, batch]``, until the residual is at most ``target`` ``[batch]``."""
+
+    def missing(u: jax.Array) -> jax.Array:
+        word, bit = _lost(lines, current(u))
+        return v[:, None] - u - word - bit
+
+    def advance(step: _Step) -> _Step:
+        net = line_solver.network(slope(step.u), *lines)
+        direction = line_solver.cell_voltages(net, step.missing, _STEP_TOLERANCE, 300)
+        size, correction = _largest(step.missing), _largest(direction)
+
+        def attempt(share: jax.Array) -> tuple:
+            u = step.u + share * direction
+            now = missing(u)
+            return share, u, now, _largest(now)
+
+        def too_far(tried: tuple) -> jax.Array:
+            share, *_, now = tried
+            return (share >= _SHORTEST_STEP) & ~(now < size)  # a NaN is too far as well
+
+        def shorten(tried: tuple) -> tuple:
+            return attempt(jnp.where(too_far(tried), tried[0] / 2, tried[0]))
+
+        # Vectors that are finished stay as they are, whatever is solved beside them.
+        full = attempt(step.active.astype(v.dtype))
+        _, u, now, new_size = lax.while_loop(lambda tried: jnp.any(too_far(tried)), shorten, full)
+        better = new_size < size
+        residual = jnp.where(step.active, jnp.minimum(new_size, correction), step.residual)
+        return _Step(
+            jnp.where(better, u, step.u),
+            jnp.where(better, now, step.missing),
+            residual,
+            step.active & better & (residual > target),
+            step.steps + 1,
+        )
+
+    u = jnp.zeros((lines.bit.size, lines.word.size, v.shape[1]), v.dtype)
+    now = missing(u)
+    start = _Step(u, now, _largest(now), _largest(now) > target, jnp.zeros((), jnp.int32))
+    return lax.while_loop(lambda step: jnp.any(step.active) & (step.steps < max_iterations), advance, start)
+
+
+def _slope(current: Any, u: jax.Array) -> jax.Array:
+    """dI/du of every cell."""
+    return jax.jvp(current, (u,), (jnp.ones_like(u),))[1]
+
+
+def _cell_voltages(current: Any, lines: _Lines, v: jax.Array, limit: float, max_iterations: int) -> tuple:
+    """Voltages across the cells for inputs ``v`` ``[m, batch]``, Newton's steps, and what is missing relative to v.
+
+    ``current`` of cell voltages is in the unit of one over that of ``lines``. Where not found, voltages are NaN.
+    """
+    fixed_lines, fixed_v = lax.stop_gradient((lines, v))
+    scale = jnp.max(jnp.abs(fixed_v), 0)
+
+    def fixed_current(u: jax.Array) -> jax.Array:
+        return lax.stop_gradient(current(u))
+
+    def fixed_slope(u: jax.Array) -> jax.Array:
+        return lax.stop_gradient(_slope(current, u))
+
+    end = _newton(fixed_current, fixed_slope, fixed_lines, fixed_v, limit * scale, max_iterations)
+    residual = end.residual / jnp.where(scale == 0, 1, scale)
+    found = jnp.where(residual <= limit, end.u, jnp.nan)
+    slope = fixed_slope(found)
+    net = line_solver.network(slope, *fixed_lines)
+
+    def excess(u: jax.Array) -> jax.Array:
+        word, bit = _lost(lines, current(u))
+        return u + word + bit - v[:, None]
+
+    def solve(_: Any, y: jax.Array) -> jax.Array:
+        return line_solver.cell_voltages(net, y, limit, 300)
+
+    def solve_transposed(_: Any, y: jax.Array) -> jax.Array:
+        # (1 + D R) x = y has the solution x = y - D z with (1 + R D) z = R y.
+        return y - slope * line_solver.cell_voltages(net, sum(_lost(fixed_lines, y)), limit, 300)
+
+    def tangent(linearised: Any, y: jax.Array) -> jax.Array:
+        return lax.custom_linear_solve(linearised, y, solve, solve_transposed)
+
+    u = lax.custom_root(excess, found, lambda _, guess: guess, tangent)
+    return u, end.steps, residual
+
+
+# Compiled here: a loop outside of jit would be compiled again at every call.
+@functools.partial(jax.jit, static_argnames=("limit", "steps"))
+def _solve(wires: Wires, g: jax.Array, v: jax.Array, law: Partial, limit: float, steps: int) -> Solution:
+    def one(g: jax.Array, v: jax.Array) -> Solution:
+        unit = linear.unit_conductance(g)
+        lines = _Lines(*(ohm * unit for ohm in linear.segments(wires, g.shape, g.dtype)))
+        cells = linear.at_corner(wires, g)[:, :, None]
+
+        def current(u: jax.Array) -> jax.Array:
+            return (jnp.broadcast_to(law(cells, u), u.shape) / unit).astype(u.dtype)
+
+        def few(v: jax.Array) -> tuple:
+            u, count, residual = _cell_voltages(current, lines, v, limit, steps)
+            c = current(u)
+            word, bit = _lost(lines, c)
+            return jnp.sum(c, 0) * unit, v[:, None] - word, bit, count, residual
+
+        corner = linear.at_corner(wires, v.T, rows=0, columns=None)
+        currents, word, bit, count, residual = linear.in_rounds(few, corner, g.size)
+        word, bit = (linear.at_corner(wires, jnp.moveaxis(x, -1, 0)) for x in (word, bit))
+        return Solution(linear.at_corner(wires, currents.T, rows=None), word, bit, count, residual)
+
+    return linear.each_array(one, g, v)

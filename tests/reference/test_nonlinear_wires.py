@@ -1,0 +1,343 @@
+"""Cells that are not ohmic behind resistive lines, against a dense Newton's method on the node equations in NumPy."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from analogsim.devices import InputError, MiloReRAM
+from analogsim.devices.crossbar import nonlinear_wires
+from analogsim.devices.crossbar.nonlinear_wires import sinh_law, solve_nonlinear
+from analogsim.devices.crossbar.wires import Wires, solve
+from tests.circuits import KINDS, close, nodal_newton, wide
+
+
+def with_ends(wires):
+    """The same lines with their ends written out, so that all tests share a compilation."""
+    ends = dict(source_ohm=wires.word_line_ohm, terminal_ohm=wires.bit_line_ohm)
+    return wires.replace(**{name: ohm for name, ohm in ends.items() if getattr(wires, name) is None})
+
+
+LINES = with_ends(Wires(word_line_ohm=300.0, bit_line_ohm=200.0))  # takes half of the voltage
+LINES_KINDS = {name: with_ends(wires) for name, wires in KINDS.items()}
+LINES_KINDS["right, top"] = LINES.replace(driven_from="right", read_at="top", source_ohm=20.0)
+
+
+def ohmic(g, u):
+    return g * u
+
+
+def voltages(batch, n_in, largest=0.5):
+    return np.random.default_rng(1).uniform(-largest, largest, (batch, n_in))
+
+
+def milo_array(n_in, n_out):
+    return np.random.default_rng(2).uniform(50e-6, 225e-6, (n_in, n_out))
+
+
+def milo(g):
+    """a2 and a3 as published, for conductances from 50 to 225 uS."""
+    x = np.log10(g)
+    return np.polyval([1.388e-4, 1.541e-3, 5.711e-3, 7.063e-3], x), np.polyval([8.871e-5, 6.7919e-4, 1.2968e-3], x)
+
+
+def milo_current(g, u):
+    a2, a3 = milo(g)
+    return g * u + a2 * u * np.abs(u) + a3 * u**3
+
+
+def milo_slope(g, u):
+    a2, a3 = milo(g)
+    return g + 2 * a2 * np.abs(u) + 3 * a3 * u**2
+
+
+def sinh_current(scale):
+    return lambda g, u: g * scale * np.sinh(u / scale)
+
+
+def sinh_slope(scale):
+    return lambda g, u: g * np.cosh(u / scale)
+
+
+#: law, the same in NumPy, its slope
+LAWS = {
+    "ohmic": (ohmic, ohmic, lambda g, u: g),
+    "milo": (MiloReRAM().current, milo_current, milo_slope),
+    "sinh": (sinh_law(0.2), sinh_current(0.2), sinh_slope(0.2)),
+    "steep sinh": (sinh_law(0.04), sinh_current(0.04), sinh_slope(0.04)),
+    "quintic": (
+        lambda g, u: g * u * (1 + 3 * u**2 + 20 * u**4),
+        lambda g, u: g * u + 3 * g * u**3 + 20 * g * u**5,
+        lambda g, u: g * (1 + 9 * u**2 + 100 * u**4),
+    ),
+}
+
+
+def check(wires, law, tolerance):
+    ours, current, slope = LAWS[law]
+    g, v = milo_array(6, 5), voltages(3, 6)
+    found = solve_nonlinear(wires, g, v, ours)
+    for k in range(3):
+        word, bit, cells = nodal_newton(wires, g, v[k], current, slope)
+        close(found.word_v[k], word, tolerance)
+        close(found.bit_v[k], bit, tolerance)
+        close(found.currents[k], cells.sum(0), tolerance)
+    return found
+
+
+# --- solutions -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("law", LAWS)
+@wide
+def test_every_law_against_a_dense_newton(law):
+    found = check(LINES, law, 1e-9)
+    assert np.all(found.residual <= 1e-12)
+
+
+@pytest.mark.parametrize("kind", LINES_KINDS)
+@wide
+def test_every_kind_of_line_against_a_dense_newton(kind):
+    check(LINES_KINDS[kind], "sinh", 1e-9)
+
+
+@pytest.mark.parametrize("law", ["sinh", "steep sinh"])
+def test_float32(law):
+    found = check(LINES, law, 2e-5)
+    assert found.currents.dtype == jnp.float32
+
+
+@wide
+def test_ohmic_cells_are_the_linear_network():
+    g, v = milo_array(6, 5), voltages(3, 6)
+    found, linear = solve_nonlinear(LINES, g, v, ohmic), solve(LINES, g, v)
+    close(found.currents, linear.currents, 1e-11)
+    close(found.word_v, linear.word_v, 1e-11)
+    close(found.bit_v, linear.bit_v, 1e-11)
+
+
+@wide
+def test_one_cell_by_hand():
+    # 300 + 200 ohm and u + 500 G V0 sinh(u/V0) = V: chosen u = 0.3 V, V0 = 0.1 V, G = 1e-4 S.
+    current = 1e-5 * np.sinh(3.0)
+    found = solve_nonlinear(LINES, np.full((1, 1), 1e-4), np.full((1, 1), 0.3 + 500 * current), sinh_law(0.1))
+    np.testing.assert_allclose(found.currents, current, rtol=1e-11)
+    np.testing.assert_allclose(found.word_v - found.bit_v, 0.3, rtol=1e-11)
+
+
+@wide
+def test_perfect_lines_are_the_law_itself():
+    g, v = milo_array(6, 5), voltages(3, 6)
+    found = solve_nonlinear(LINES_KINDS["perfect"], g, v, MiloReRAM().current)
+    np.testing.assert_allclose(found.currents, milo_current(g, v[:, :, None]).sum(1), rtol=1e-12)
+
+
+def test_a_large_array_in_float32():
+    wires = Wires(word_line_ohm=2.93, bit_line_ohm=2.93)
+    g, v = np.random.default_rng(0).uniform(1e-6, 1e-4, (128, 128)), voltages(11, 128)
+    found = solve_nonlinear(wires, g, v, sinh_law(0.25))
+    assert int(found.iterations) <= 4
+    word, bit, cells = nodal_newton_by_steps(wires, g, v[9])
+    close(found.currents[9], cells.sum(0), 2e-5)
+    close(found.word_v[9] - found.bit_v[9], word - bit, 2e-5)
+
+
+def nodal_newton_by_steps(wires, g, sources):
+    """The sinh law of scale 0.25 V by the linear solver in float64: secant conductances until nothing changes."""
+    with jax.enable_x64(True):
+        secant = g
+        for _ in range(60):
+            found = solve(wires, secant, sources[None])
+            word, bit = np.asarray(found.word_v[0]), np.asarray(found.bit_v[0])
+            new = g * np.sinh((word - bit) / 0.25) / ((word - bit) / 0.25)
+            done = np.max(np.abs(new / secant - 1)) < 1e-9
+            secant = new
+            if done:
+                return word, bit, secant * (word - bit)
+    raise AssertionError("the reference did not converge")
+
+
+def test_dark_inputs_and_empty_cells():
+    g, v = milo_array(6, 5), voltages(3, 6)
+    g[2, 3] = 0.0
+    v[1] = 0.0
+    with jax.enable_x64(True):
+        found = solve_nonlinear(LINES, g, v, MiloReRAM().current)
+    np.testing.assert_array_equal(found.currents[1], 0)
+    assert np.all(np.isfinite(found.currents))
+    np.testing.assert_array_equal(solve_nonlinear(LINES, np.zeros((6, 5)), v, sinh_law(0.1)).currents, 0)
+
+
+def test_vectors_do_not_disturb_each_other():
+    g, v = milo_array(6, 5), voltages(3, 6)
+    v[0] *= 0.02  # converges in fewer steps than the others
+    together = solve_nonlinear(LINES, g, v, sinh_law(0.05)).currents
+    alone = solve_nonlinear(LINES, g, v * [[1], [0], [0]], sinh_law(0.05)).currents
+    close(together[:1], alone[:1], 2e-6)
+
+
+# --- derivatives -----------------------------------------------------------------------------------------------------
+
+
+@jax.jit
+def weighted(wires, g, v, scale):
+    """A smooth number that depends on every output."""
+    currents = solve_nonlinear(wires, g, v, sinh_law(scale)).currents * 1e5
+    return jnp.sum(jnp.sin(currents) + currents**2 / 50)
+
+
+slopes = jax.jit(jax.grad(weighted, (0, 1, 2, 3)))
+
+
+def arguments(wires):
+    return wires, milo_array(4, 3), voltages(2, 4, 0.3), 0.2
+
+
+def central(function, x, at, size):
+    """Difference of fourth order."""
+    total = 0.0
+    for steps, weight in ((2, -1 / 12), (1, 2 / 3), (-1, -2 / 3), (-2, 1 / 12)):
+        moved = np.array(x, np.float64)
+        moved[at] += steps * size
+        total += weight * float(function(moved))
+    return total / size
+
+
+@pytest.mark.parametrize("source_ohm", [20.0, 0.0])
+@wide
+def test_gradients_against_finite_differences(source_ohm):
+    given = arguments(LINES.replace(source_ohm=source_ohm))
+    leaves, tree = jax.tree.flatten(given)
+    for k, (leaf, slope) in enumerate(zip(leaves, jax.tree.leaves(slopes(*given)), strict=True)):
+        if np.ndim(leaf) == 0 and leaf == 0:
+            continue  # no resistance below zero
+
+        def moved(x, k=k):
+            return weighted(*jax.tree.unflatten(tree, [*leaves[:k], x, *leaves[k + 1 :]]))
+
+        size = 2e-3 * np.max(np.abs(leaf))
+        expected = [central(moved, np.asarray(leaf), at, size) for at in np.ndindex(np.shape(leaf))]
+        close(np.ravel(slope), expected, 1e-6)
+
+
+@wide
+def test_second_derivatives():
+    wires, g, v, scale = arguments(LINES.replace(source_ohm=20.0))
+    direction = milo_array(4, 3) * 1e-2
+    curve = jax.jit(lambda g: jax.jvp(lambda g: slopes(wires, g, v, scale)[1], (g,), (direction,))[1])(g)
+    ends = [slopes(wires, g + sign * 1e-2 * direction, v, scale)[1] for sign in (1, -1)]
+    close(curve, (ends[0] - ends[1]) / 2e-2, 1e-6)
+
+
+@wide
+def test_numbers_that_a_law_closes_over_have_gradients_too():
+    wires, g, v, scale = arguments(LINES.replace(source_ohm=20.0))
+
+    def total(scale):
+        def law(g, u):
+            return g * scale * jnp.sinh(u / scale)
+
+        currents = solve_nonlinear(wires, g, v, law).currents * 1e5
+        return jnp.sum(jnp.sin(currents) + currents**2 / 50)
+
+    expected = float(slopes(wires, g, v, scale)[3])
+    assert float(jax.grad(total)(scale)) == pytest.approx(expected, rel=1e-9)
+
+
+@wide
+def test_the_published_numbers_of_a_cell_have_forward_derivatives():
+    cell, g, v = MiloReRAM(), milo_array(4, 3), voltages(1, 4)
+
+    @jax.jit
+    def total(constant):
+        new = cell.replace(current_square=(constant, *cell.current_square[1:]))
+        return jnp.sum(solve_nonlinear(LINES, g, v, new.current).currents) * 1e6
+
+    at = cell.current_square[0]
+    expected = float(total(at + 1e-7) - total(at - 1e-7)) / 2e-7
+    assert float(jax.jvp(total, (at,), (1.0,))[1]) == pytest.approx(expected, rel=1e-6)
+
+
+# --- transformations -------------------------------------------------------------------------------------------------
+
+
+def test_arrays_chips_and_laws_under_vmap_and_jit():
+    g = np.stack([milo_array(6, 5), milo_array(6, 5)[::-1]])
+    v = np.stack([voltages(3, 6), voltages(3, 6)[::-1]])
+    together = solve_nonlinear(LINES, g, v, sinh_law(0.2))
+    assert together.currents.shape == (2, 3, 5)
+    assert together.word_v.shape == together.bit_v.shape == (2, 3, 6, 5)
+    assert together.iterations.shape == (2,)
+    assert together.residual.shape == (2, 3)
+    mapped = jax.jit(jax.vmap(lambda g, v, s: solve_nonlinear(LINES, g, v, sinh_law(s)).currents))(
+        g, v, jnp.array([0.2, 0.1])
+    )
+    for k, scale in enumerate((0.2, 0.1)):
+        alone = solve_nonlinear(LINES, g[k], v[k], sinh_law(scale)).currents
+        close(mapped[k], alone, 1e-5)
+    close(together.currents[0], mapped[0], 1e-5)
+
+
+def test_laws_of_one_kind_share_a_compilation():
+    g, v = milo_array(6, 5), voltages(3, 6)
+    with jax.enable_x64(True):
+        first = solve_nonlinear(LINES, g, v, MiloReRAM().current).currents
+        before = nonlinear_wires._solve._cache_size()
+        cell = MiloReRAM(current_square=(-7e-6, *MiloReRAM().current_square[1:]))
+        other = solve_nonlinear(LINES, g, v, cell.current).currents
+        assert nonlinear_wires._solve._cache_size() == before
+    assert np.max(np.abs(first - other)) > 0
+
+
+# --- never silently wrong --------------------------------------------------------------------------------------------
+
+
+def test_an_unfinished_solution_raises():
+    g, v = milo_array(6, 5), voltages(3, 6)
+    with pytest.raises(InputError, match=r"max_iterations = 1: .*residual"):
+        solve_nonlinear(LINES, g, v, sinh_law(0.1), max_iterations=1)
+
+
+def test_an_unfinished_solution_is_nan_where_nothing_can_be_raised():
+    g, v = milo_array(6, 5), voltages(3, 6)
+
+    def run(g):
+        return solve_nonlinear(LINES, g, v, sinh_law(0.1), max_iterations=1)
+
+    found = jax.jit(run)(g)
+    for x in (found.currents, found.word_v, found.bit_v):
+        assert np.all(np.isnan(x))
+    assert np.all(found.residual > 2e-6)
+    assert np.all(np.isnan(jax.jit(jax.grad(lambda g: jnp.sum(run(g).currents)))(g)))
+
+
+def test_a_law_that_overflows_on_the_way_is_found_by_shorter_steps():
+    # At the full input the current would be g 4 mV e^125, beyond float32.
+    wires = Wires(word_line_ohm=1e5, bit_line_ohm=0.0)
+    found = solve_nonlinear(wires, np.full((1, 1), 1e-7), np.full((1, 1), 0.5), sinh_law(0.004))
+    u = float(found.word_v[0, 0, 0])
+    assert float(found.currents[0, 0]) == pytest.approx((0.5 - u) / 1e5, rel=1e-4)
+    assert u + 1e5 * 1e-7 * 0.004 * np.sinh(u / 0.004) == pytest.approx(0.5, rel=1e-3)
+
+
+def test_a_law_without_a_number_is_refused():
+    g, v = milo_array(6, 5), voltages(3, 6)
+    with pytest.raises(InputError, match="residual is nan"):
+        solve_nonlinear(LINES, g, v, lambda g, u: g * u * jnp.nan)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: solve_nonlinear(LINES, -np.ones((2, 2)), np.ones((1, 2)), ohmic), "g = -1: must be finite and at"),
+        (lambda: solve_nonlinear(LINES, np.ones((2, 2)), np.ones((1, 3)), ohmic), r"v has shape \(1, 3\): must be"),
+        (lambda: solve_nonlinear(LINES, np.ones((2, 2)), np.ones((1, 2)), 3.0), "law = 3.0: must be a function of"),
+        (lambda: solve_nonlinear(3.0, np.ones((2, 2)), np.ones((1, 2)), ohmic), "wires = 3.0: must be a Wires"),
+        (lambda: solve_nonlinear(LINES, np.ones((2, 2)), np.ones((1, 2)), ohmic, max_iterations=0), "max_iterations"),
+        (lambda: sinh_law(0.0), r"scale_v = 0: must be greater than 0 \(unit: V\)"),
+        (lambda: sinh_law(-1.0), r"scale_v = -1: must be greater than 0 \(unit: V\)"),
+    ],
+)
+def test_bad_inputs_are_named(call, message):
+    with pytest.raises(InputError, match=message):
+        call()

@@ -1,0 +1,148 @@
+"""Lines driven from and read at either side, and differential pairs on common word lines, against nodal analysis."""
+
+import itertools
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from analogsim.devices import InputError
+from analogsim.devices.crossbar.wires import (
+    Wires,
+    approximate_conductance,
+    effective_conductance,
+    interleave,
+    separate,
+    solve,
+)
+from tests.circuits import close, nodal, random_array, random_voltages, wide
+
+SIDES = list(itertools.product(("left", "right"), ("bottom", "top")))
+BASE = Wires(word_line_ohm=20.0, bit_line_ohm=7.0, source_ohm=2.0, terminal_ohm=50.0)  # no two resistances alike
+
+
+def flipped(x, wires, rows=None, columns=None):
+    """What stands in the picture with drivers on the left and readout at the bottom, from the actual one."""
+    if rows is not None and wires.read_at == "top":
+        x = np.flip(x, rows)
+    if columns is not None and wires.driven_from == "right":
+        x = np.flip(x, columns)
+    return x
+
+
+# --- sides -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sides", SIDES, ids=str)
+@wide
+def test_all_four_layouts_against_nodal_analysis(sides):
+    wires, g, v = BASE.replace(driven_from=sides[0], read_at=sides[1]), random_array(6, 5), random_voltages(2, 6)
+    found = solve(wires, g, v)
+    matrix = effective_conductance(wires, g)
+    for k in range(2):
+        word, bit, cells = nodal(wires, g, v[k])
+        close(found.word_v[k], word, 1e-11)
+        close(found.bit_v[k], bit, 1e-11)
+        close(found.currents[k], cells.sum(0), 1e-11)
+        close(v[k] @ matrix, cells.sum(0), 1e-11)
+
+
+@wide
+def test_the_sides_matter_here():
+    g = random_array(6, 5)
+    matrices = [effective_conductance(BASE.replace(driven_from=a, read_at=b), g) for a, b in SIDES]
+    for one, other in itertools.combinations(matrices, 2):
+        assert np.max(np.abs(one - other)) > 1e-3 * np.max(one)
+
+
+@pytest.mark.parametrize("sides", SIDES[1:], ids=str)
+@wide
+def test_stored_solutions_seen_in_a_mirror(sides):
+    data = np.load(pathlib.Path(__file__).parent / "ir_drop" / "ir_drop_4x3_rw2p93_rb0p5.npz")
+    wires = Wires(
+        word_line_ohm=float(data["r_wordline"]),
+        bit_line_ohm=float(data["r_bitline"]),
+        driven_from=sides[0],
+        read_at=sides[1],
+    )
+    found = solve(wires, flipped(data["G"], wires, 0, 1), flipped(data["V"], wires, 0).T)
+    np.testing.assert_allclose(found.currents, flipped(data["I_out"], wires, None, 1), rtol=1e-9)
+    for ours, stored in ((found.word_v, data["V_wordline"]), (found.bit_v, data["V_bitline"])):
+        np.testing.assert_allclose(np.moveaxis(ours, 0, -1), flipped(stored, wires, 0, 1), rtol=1e-9)
+
+
+@pytest.mark.parametrize("sides", SIDES[1:], ids=str)
+def test_the_estimate_is_mirrored_too(sides):
+    wires, g = BASE.replace(driven_from=sides[0], read_at=sides[1]), random_array(6, 5)
+    plain = approximate_conductance(BASE, flipped(g, wires, 0, 1))
+    np.testing.assert_allclose(approximate_conductance(wires, g), flipped(plain, wires, 0, 1), rtol=1e-6)
+
+
+def test_a_side_is_structure():
+    assert len(jax.tree.leaves(BASE)) == 4
+    with pytest.raises(InputError, match=r"Wires.driven_from = 'top': must be one of 'left', 'right'"):
+        BASE.replace(driven_from="top")
+    with pytest.raises(InputError, match=r"Wires.read_at = 'left': must be one of 'bottom', 'top'"):
+        BASE.replace(read_at="left")
+    with pytest.raises(InputError, match=r"Wires.method = 'dmr': must be one of 'exact', 'approximate'"):
+        BASE.replace(method="dmr")
+
+
+# --- differential pairs on common word lines -------------------------------------------------------------------------
+
+
+def test_interleaving_alternates_and_separating_undoes_it():
+    pair = np.arange(2 * 3 * 2 * 4).reshape(3, 2, 2, 4)  # three arrays of pairs, 2 x 4 each
+    joined = interleave(pair)
+    assert joined.shape == (3, 2, 8)
+    for column in range(8):
+        np.testing.assert_array_equal(joined[:, :, column], pair[:, column % 2, :, column // 2])
+    np.testing.assert_array_equal(separate(joined), pair)
+
+
+@wide
+def test_pairs_on_common_word_lines_against_nodal_analysis():
+    plus, minus = random_array(6, 4, seed=3), random_array(6, 4, seed=4)
+    v = random_voltages(1, 6)[0]
+    columns = np.stack([plus, minus], -1).reshape(6, 8)  # + - + - ...
+    output = nodal(BASE, columns, v)[2].sum(0)
+    apart = np.stack([nodal(BASE, g, v)[2].sum(0) for g in (plus, minus)])
+
+    pair = np.stack([plus, minus])
+    joined = v @ separate(effective_conductance(BASE, interleave(pair)))
+    close(joined, [output[0::2], output[1::2]], 1e-11)
+    close(v @ effective_conductance(BASE, pair), apart, 1e-11)
+    # What sharing a word line of twice the length takes from the outputs, as nodal analysis has it.
+    lost = np.stack([output[0::2], output[1::2]]) - apart
+    close(joined - v @ effective_conductance(BASE, pair), lost, 1e-9)
+    assert np.max(np.abs(lost)) > 0.02 * np.max(np.abs(apart))
+
+
+@wide
+def test_perfect_word_lines_do_not_mind_being_shared():
+    pair = np.stack([random_array(6, 4, seed=3), random_array(6, 4, seed=4)])
+    wires = Wires(word_line_ohm=0.0, bit_line_ohm=7.0)
+    joined = separate(effective_conductance(wires, interleave(pair)))
+    np.testing.assert_allclose(joined, effective_conductance(wires, pair), rtol=1e-11)
+
+
+def test_pairs_under_jit_and_grad():
+    pair = jnp.asarray(np.stack([random_array(6, 4, seed=3), random_array(6, 4, seed=4)]))
+    slope = jax.jit(jax.grad(lambda pair: jnp.sum(separate(interleave(pair) ** 2)[0])))(pair)
+    np.testing.assert_allclose(slope, np.stack([2 * pair[0], np.zeros((6, 4))]), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: interleave(np.ones((3, 4, 5))), r"pair has shape \(3, 4, 5\): must be \[..., 2, n_in, n_out\]"),
+        (lambda: interleave(np.ones((2, 5))), r"pair has shape \(2, 5\)"),
+        (lambda: separate(np.ones((4, 5))), r"columns have shape \(4, 5\): must be \[..., n_in, 2 n_out\]"),
+        (lambda: separate(np.ones(6)), r"columns have shape \(6,\)"),
+    ],
+)
+def test_bad_pairs_are_named(call, message):
+    with pytest.raises(InputError, match=message):
+        call()
