@@ -38,6 +38,7 @@ from analogsim.lines import (
     input_values,
     largest_lines,
     line_values,
+    nominal,
     readout,
     smallest_input_step,
 )
@@ -146,17 +147,18 @@ class _Rule:
         self.margin = (1.1 if method in ("percentile", "max") else 1.0) if margin is None else float(margin)
         self.needs_lines = method in ("percentile", "max", "error")
 
-    def measured(self, seen: Seen, bits: Any) -> float:
-        """The range for a distribution, without margin; 0 for one of zeros. ``bits`` is None without a converter."""
+    def measured(self, seen: Seen, convert: Callable[[Any, Any], Any] | None) -> float:
+        """The range for a distribution, without margin; 0 for one of zeros. ``convert`` is None without a converter."""
         if self.method == "max":
             return seen.largest
-        if self.method == "error" and bits is not None:
-            return least_error(seen.values, lambda v, bound: quantise(v, bits, bound))
+        if self.method == "error" and convert is not None:
+            return least_error(seen.values, convert)
         return float(np.quantile(seen.values, self.quantile))
 
     def input_range(self, seen: Seen, hardware: Any) -> float:
         """Largest input, in its own units; 1 for a layer that saw only zeros."""
-        return self.measured(seen, None if hardware.dac is None else hardware.dac.bits) or 1.0
+        dac = hardware.dac
+        return self.measured(seen, None if dac is None else lambda v, bound: quantise(v, dac.bits, bound)) or 1.0
 
     def output_ranges(self, layer: _Layer) -> np.ndarray:
         """Largest value of each slice's lines, with margin."""
@@ -166,8 +168,14 @@ class _Rule:
         if self.method == "full" or not self.needs_lines:
             limits = largest_lines(layer.hardware, layer.rows, lines)
         else:
-            limits = np.array([self.measured(seen, None if adc is None else adc.bits) for seen in layer.lines])
+            convert = None if adc is None else _one_line(nominal(adc))
+            limits = np.array([self.measured(seen, convert) for seen in layer.lines])
         return self.margin * shifted(limits, lines.map.factor)
+
+
+def _one_line(adc: Any) -> Callable[[Any, Any], Any]:
+    """Conversion of values ``[n]`` by one line's converter."""
+    return lambda v, bound: adc.convert(v[:, None], bound, None)[:, 0]
 
 
 def shifted(limits: Any, factors: Any) -> np.ndarray:
@@ -222,7 +230,7 @@ def _granular(layer: _Layer, adc: Any) -> np.ndarray:
     if steps is None or driven is None:
         what = "weights are not cut into digits (mapping.slices)" if steps is None else "inputs are not quantised (dac)"
         raise InputError(f"method = 'granular': layer {layer.path} has no smallest step of its outputs, its {what}")
-    return steps * driven * (2 ** (int(adc.bits) - 1) - 1)
+    return steps * driven / float(adc.lsb)
 
 
 def _is_number(value: Any) -> bool:

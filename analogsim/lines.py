@@ -2,7 +2,8 @@
 
 An ADC converts a line of a tile: sum_i x_i g_ij over the tile's rows, with the codes x that the DAC really drives (one
 slice of their bits at a time, where every step is converted) and the target conductances of the cells, constant parts
-included. Everything passes in batches of examples and a few million numbers at a time, so that memory stays bounded.
+included; line resistance, curved I-V, converters' mismatch and everything random are left out. Everything passes in
+batches of examples and a few million numbers at a time, so that memory stays bounded.
 """
 
 import functools
@@ -177,6 +178,16 @@ def _lines(hardware: Any, x: jax.Array, held: jax.Array, largest_input: Any, ope
         drives = [part] if dac is None or dac.conversions == 1 else dac.steps(part)[0]
         of_rows.append(jnp.stack([operator.product(d, tile.astype(d.dtype), lax.Precision.HIGHEST) for d in drives]))
     return jnp.stack(of_rows)
+
+
+#: What converters are fabricated with, and differ in from line to line.
+_FABRICATED = ("gain_error", "offset_error", "capacitor_mismatch", "comparator_offset")
+
+
+def nominal(adc: Any) -> Any:
+    """The converter as it was designed: what fabrication draws is left out, its steps and its amplifier stay."""
+    drawn = [name for name in _FABRICATED if getattr(adc, name, None) is not None]
+    return adc.replace(**dict.fromkeys(drawn)) if drawn else adc
 
 
 def smallest_input_step(dac: Any) -> float | None:

@@ -16,9 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from analogsim.converters import quantise
 from analogsim.devices.errors import InputError
-from analogsim.lines import Passes, Readout, checked_sample, input_values, line_values, readout
+from analogsim.lines import Passes, Readout, checked_sample, input_values, line_values, nominal, readout
 from analogsim.models import BoundLinen, bind
 
 
@@ -136,7 +135,7 @@ class _Tally:
 
     def __init__(self, use: Any):
         self.readout: Readout = readout(use.hardware, *use.weights.shape)
-        self.adc = use.hardware.adc
+        self.adc = None if use.hardware.adc is None else nominal(use.hardware.adc)
         slices = len(self.readout.used) if self.adc is not None else 0
         self.bound = None if use.ranges.input is None else float(use.ranges.input)
         self.inputs, self.inputs_clipped = 0, 0
@@ -155,7 +154,7 @@ class _Tally:
             return
         for y in line_values(use, use.ranges):
             limit = np.tile(self.limit, y.shape[1] // self.readout.n_lines).astype(y.dtype)
-            error = np.asarray(quantise(jnp.asarray(y), self.adc.bits, limit), np.float64) - y
+            error = np.asarray(self.adc.convert(jnp.asarray(y), jnp.asarray(limit), None), np.float64) - y
             for s, lines in enumerate(self.readout.used):
                 self.count[s] += y[:, lines].size
                 self.clipped[s] += np.sum(np.abs(y[:, lines]) > limit[lines])

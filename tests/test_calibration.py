@@ -8,12 +8,12 @@ import pytest
 
 from analogsim import ADC, DAC, Hardware, InputError, calibrate, lines, preset, program, range_report
 from analogsim.calibration import least_error, shifted
+from analogsim.converters import SARADC, BitSerialDAC, CyclicADC, PipelineADC, RampADC
 from analogsim.devices.crossbar.array import Crossbar
 from analogsim.devices.crossbar.generic import GenericCell
 from analogsim.devices.crossbar.mapping import Differential, Offset
 from analogsim.devices.crossbar.slices import BitSlices, Copies
 from analogsim.devices.digital import DigitalMemory
-from analogsim.inputs import BitSerialDAC
 from analogsim.linen import AnalogDense, dot_general_hook
 from analogsim.lines import Seen
 from tests.models import SmallCNN
@@ -294,6 +294,22 @@ def test_effective_bits_of_an_ideal_converter(bits):
     sine = np.sin(np.linspace(0, 2 * np.pi, 20011))[:, None]
     row = report_of(Hardware(adc=ADC(bits=bits)), [[1.0]], sine, (1.0, 1.0))
     assert row.enob[0] == pytest.approx(bits + np.log2(1 - 2 / 2**bits), abs=0.05)
+
+
+@pytest.mark.parametrize("adc", [RampADC, SARADC, PipelineADC, CyclicADC])
+def test_circuits_convert_as_designed(adc):
+    """Mid-rise: step 2 r/2^b. What fabrication would draw plays no part, also where every line has its own range."""
+    hardware = Hardware(adc=adc(bits=6, comparator_offset=0.01))
+    row = report_of(hardware, [[1.0, 0.5]], EVEN, (1.0, jnp.array([1.0, 0.5])))
+    sndr = 20 * np.log10((1 / np.sqrt(3)) / (2 / 2**6 / np.sqrt(12)))
+    # Both columns are the input itself (each has its own digital scale): the second is clipped at half.
+    assert row.outputs_clipped[0] == pytest.approx(0.25, abs=2e-3)
+    row = report_of(hardware, [[1.0, 0.5]], EVEN, (1.0, jnp.array([1.0, 1.0])))
+    assert row.enob[0] == pytest.approx((sndr - 1.76) / 6.02, abs=0.02)
+    _, output = ranges_of(hardware, [[1.0]], EVEN, method="error")
+    assert output == pytest.approx(1.0, abs=0.03)  # even values: the largest range that clips nothing
+    assert ranges_of(array(Differential(slices=BitSlices(widths=(2,))), dac=DAC(bits=3)).replace(adc=adc(bits=6)),
+                     [[1.0]], [[1.0]], method="granular")[1] == pytest.approx(32 / 9)  # fmt: skip
 
 
 def test_clipped_shares():

@@ -253,7 +253,8 @@ def test_calibrated_ranges_are_those_of_the_quantiles(data, columns):
     a, w = (np.asarray(v, np.float64) for v in (x, variables["params"]["Dense_0"]["kernel"]))
     bound = np.quantile(np.abs(a), 0.9)
     # Two tiles along the inputs; a column that a tile has but the matrix has not is never converted.
-    partial = [np.clip(a[:, s] / bound, -1, 1) @ (w[s] / np.abs(w[s]).max(axis=0)) for s in (slice(0, 4), slice(4, 8))]
+    code = np.round(np.clip(a / bound, -1, 1) * 127) / 127  # what the 8-bit DAC drives
+    partial = [code[:, s] @ (w[s] / np.abs(w[s]).max(axis=0)) for s in (slice(0, 4), slice(4, 8))]
     assert float(ranges["input"]) == pytest.approx(bound, rel=1e-5)
     assert float(ranges["output"]) == pytest.approx(1.25 * np.quantile(np.abs(partial), 0.9), rel=1e-5)
 
