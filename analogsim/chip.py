@@ -15,7 +15,7 @@ from analogsim import tiles
 from analogsim.devices.errors import InputError, nearest
 from analogsim.devices.random import check_key, is_key, key_shape
 from analogsim.devices.units import seconds, show_time
-from analogsim.models import bind, map_programmed, program_jit, program_many_jit, programmed_leaves
+from analogsim.models import bind, leaves_of, map_programmed, program_jit, program_many_jit, programmed_leaves
 
 COMPENSATIONS = ("none", "global", "column")
 
@@ -71,6 +71,7 @@ class Chip:
         time_s = check_time(time, self.cells)
         check_compensation(compensation)
         readings = read(self.cells, time_s, compensation, bool(read_noise))
+        check_solved(readings)
         return dataclasses.replace(self, readings=readings, time_s=time_s)
 
 
@@ -111,7 +112,9 @@ def program(
         raise InputError("the model has no analog layer: build it with AnalogDense, or convert(model, hardware)")
     check_finite(cells)
     digital = getattr(bound, "variables", None)
-    return Chip(cells, read(cells, 0.0, None, True), digital, 0.0)
+    readings = read(cells, 0.0, None, True)
+    check_solved(readings)
+    return Chip(cells, readings, digital, 0.0)
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3))
@@ -164,6 +167,18 @@ def check_time(time: Any, cells: Any) -> Any:
                 f"only from 0 to {limit:g} (unit: s after programming)"
             )
     return time_s
+
+
+def check_solved(readings: Any) -> None:
+    """Refuse readings that a store could not compute: a network of resistive lines that was not solved is NaN."""
+    for path, reading in leaves_of(tiles.Reading, readings):
+        if getattr(reading.hardware.store, "wires", None) is None or isinstance(reading.mean, jax.core.Tracer):
+            continue
+        if not np.all(np.isfinite(np.asarray(reading.mean))):
+            raise InputError(
+                f"layer {path}: the network of its resistive lines was not solved to its tolerance: the resistance of "
+                f"the lines is too far above that of the cells; lower Wires' resistances, or the rows and columns"
+            )
 
 
 def check_compensation(compensation: Any) -> None:

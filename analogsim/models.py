@@ -288,7 +288,12 @@ program_many_jit = jax.jit(lambda bound, keys, onto=None: jax.vmap(bound.program
 
 def programmed_leaves(tree: Any) -> list[tuple[str, tiles.Programmed]]:
     """Every programmed array in a tree, with the path of its layer."""
-    found = jax.tree_util.tree_flatten_with_path(tree, is_leaf=lambda n: isinstance(n, tiles.Programmed))[0]
+    return leaves_of(tiles.Programmed, tree)
+
+
+def leaves_of(kind: type, tree: Any) -> list[tuple[str, Any]]:
+    """Every node of a kind in a tree, with the path of its layer."""
+    found = jax.tree_util.tree_flatten_with_path(tree, is_leaf=lambda n: isinstance(n, kind))[0]
     return [(_layer_path(path), leaf) for path, leaf in found]
 
 

@@ -210,7 +210,7 @@ def _cell_voltages(current: Any, lines: _Lines, v: jax.Array, limit: float, max_
 
     def solve_transposed(_: Any, y: jax.Array) -> jax.Array:
         # (1 + D R) x = y has the solution x = y - D z with (1 + R D) z = R y.
-        return y - slope * line_solver.cell_voltages(net, sum(_lost(fixed_lines, y)), limit, 300)
+        return y - slope * line_solver.cell_voltages(net, jnp.add(*_lost(fixed_lines, y)), limit, 300)
 
     def tangent(linearised: Any, y: jax.Array) -> jax.Array:
         return lax.custom_linear_solve(linearised, y, solve, solve_transposed)

@@ -77,15 +77,15 @@ def test_the_layer_cannot_replace_converters_that_were_fabricated_with_errors():
 
 
 def test_an_offset_moves_outputs_by_its_steps():
-    # 8 bits, range 10: a step of 10/127. An offset of spread 2 steps moves every column by its own 2 xi steps; inputs
-    # are silent, so that nothing else is read. 4000 columns.
+    # 8 bits, range 10: a step of 10/127. An offset of spread 2 steps moves every column by its own 2 xi steps; the
+    # weights are zero, so that nothing else is read. 4000 columns.
     hardware = Hardware(store=DigitalMemory(), columns=4000, adc=ADC(offset_error=2.0))
     reading = program_tiles(hardware, jnp.ones((1, 4000)), jax.random.key(0)).read(0.0)
     offset = np.asarray(reading.converters.offset, np.float64).ravel()
     assert offset.std() == pytest.approx(2.0, rel=4 / np.sqrt(8000))
     model = AnalogDense(4000, hardware=hardware, use_bias=False)
-    chip = program(model, {"params": {"kernel": jnp.ones((1, 4000))}}, jax.random.key(0), jnp.ones((1, 1)))
-    y = np.asarray(model.apply(chip.variables, jnp.zeros((1, 1))), np.float64)[0] * 127 / 10
+    chip = program(model, {"params": {"kernel": jnp.zeros((1, 4000))}}, jax.random.key(0), jnp.ones((1, 1)))
+    y = np.asarray(model.apply(chip.variables, jnp.ones((1, 1))), np.float64)[0] * 127 / 10
     np.testing.assert_allclose(y, np.round(y), atol=1e-4)
     assert y.std() == pytest.approx(np.sqrt(4 + 1 / 12), rel=4 / np.sqrt(8000))
 

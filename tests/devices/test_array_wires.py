@@ -1,0 +1,196 @@
+"""Arrays behind resistive lines, in stores and in layers; the network itself is held to its references elsewhere."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from analogsim import Hardware, InputError, program
+from analogsim.converters import BitSerialDAC, PulseWidthDAC
+from analogsim.devices import PCM, BitSlices, Crossbar, Differential, GenericCell, MiloReRAM, Offset, Wires
+from analogsim.linen import AnalogDense
+
+CELL = GenericCell(g_min=2e-6, g_max=100e-6)
+WIRES = Wires(word_line_ohm=3.0, bit_line_ohm=5.0)
+M, N = 9, 4
+
+
+def weights():
+    return jnp.linspace(-1, 1, M * N).reshape(M, N)
+
+
+@functools.cache
+def programmed(store):
+    return store.program(jax.random.key(0), weights())
+
+
+def dense_currents(g, word, bit):
+    """Currents of unit voltages on each row, ``[m, n]``, by one dense Laplacian of all nodes, in float64."""
+    m, n = g.shape
+    size = 2 * m * n
+    a, s = np.zeros((size, size)), np.zeros((size, m))
+
+    def w(i, j):
+        return i * n + j
+
+    def b(i, j):
+        return m * n + i * n + j
+
+    def connect(p, q, conductance):
+        for here, there in ((p, q), (q, p)):
+            a[here, here] += conductance
+            a[here, there] -= conductance
+
+    for i in range(m):
+        for j in range(n):
+            connect(w(i, j), b(i, j), g[i, j])
+            if j + 1 < n:
+                connect(w(i, j), w(i, j + 1), 1 / word)
+            if i + 1 < m:
+                connect(b(i, j), b(i + 1, j), 1 / bit)
+        a[w(i, 0), w(i, 0)] += 1 / word
+        s[w(i, 0), i] = 1 / word
+    for j in range(n):
+        a[b(m - 1, j), b(m - 1, j)] += 1 / bit  # to ground
+    v = np.linalg.solve(a, s)
+    return np.array([[v[b(m - 1, j), i] / bit for j in range(n)] for i in range(m)])
+
+
+def targets(mapping=Differential()):  # noqa: B008
+    return np.asarray(mapping.conductances(weights(), CELL.g_min, CELL.g_max), np.float64)
+
+
+def test_two_arrays_by_a_dense_laplacian():
+    plus, minus = (dense_currents(g, 3.0, 5.0) for g in targets())
+    store = Crossbar(cell=CELL, wires=WIRES)
+    held = store.read(programmed(store), 0.0).mean
+    np.testing.assert_allclose(held, (plus - minus) / 98e-6, rtol=2e-5, atol=2e-6)
+    assert np.abs(np.asarray(held) - np.asarray(weights())).max() > 0.01  # the lines do take something
+
+
+def test_interleaved_columns_by_a_dense_laplacian():
+    plus, minus = targets()
+    joined = np.empty((M, 2 * N))
+    joined[:, 0::2], joined[:, 1::2] = plus, minus
+    currents = dense_currents(joined, 3.0, 5.0)
+    store = Crossbar(cell=CELL, wires=WIRES, polarities="interleaved")
+    held = store.read(programmed(store), 0.0).mean
+    np.testing.assert_allclose(held, (currents[:, 0::2] - currents[:, 1::2]) / 98e-6, rtol=2e-5, atol=2e-6)
+
+
+def test_every_plane_is_an_array_of_its_own():
+    mapping = Differential(slices=BitSlices(widths=(3, 2)))
+    arrays = [dense_currents(g, 3.0, 5.0) for g in targets(mapping)]  # plus 0, plus 1, minus 0, minus 1
+    expected = np.concatenate([arrays[0] - arrays[2], arrays[1] - arrays[3]], axis=1) / 98e-6
+    store = Crossbar(cell=CELL, wires=WIRES, mapping=mapping)
+    np.testing.assert_allclose(store.read(programmed(store), 0.0).mean, expected, rtol=2e-5, atol=2e-6)
+    together = store.replace(polarities="interleaved")
+    for plane in range(2):
+        joined = np.empty((M, 2 * N))
+        joined[:, 0::2], joined[:, 1::2] = targets(mapping)[plane], targets(mapping)[2 + plane]
+        currents = dense_currents(joined, 3.0, 5.0)
+        held = together.read(programmed(together), 0.0).mean[:, plane * N : (plane + 1) * N]
+        np.testing.assert_allclose(held, (currents[:, 0::2] - currents[:, 1::2]) / 98e-6, rtol=2e-5, atol=2e-6)
+
+
+def test_a_unit_column_is_the_last_of_its_array():
+    mapping = Offset(subtraction="unit column")
+    (array,) = (dense_currents(g, 3.0, 5.0) for g in targets(mapping))
+    store = Crossbar(cell=CELL, wires=WIRES, mapping=mapping)
+    np.testing.assert_allclose(store.read(programmed(store), 0.0).mean, array / 98e-6, rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("dac", [None, PulseWidthDAC(bits=8), BitSerialDAC(bits=8)])
+def test_layers_multiply_with_what_the_lines_leave(dac):
+    hardware = Hardware(store=Crossbar(cell=CELL, wires=WIRES), dac=dac, scaling="tile")
+    model = AnalogDense(N, hardware=hardware, use_bias=False)
+    x = jnp.round(jnp.cos(jnp.arange(3.0 * M)).reshape(3, M) * 127) / 127
+    x = x.at[:, 0].set(1.0)
+    chip = program(model, {"params": {"kernel": weights()}}, jax.random.key(0), x).at(0.0, read_noise=False)
+    plus, minus = (dense_currents(g, 3.0, 5.0) for g in targets())
+    y = model.apply(chip.variables, x)
+    np.testing.assert_allclose(y, np.asarray(x, np.float64) @ (plus - minus) / 98e-6, rtol=1e-4, atol=2e-5)
+
+
+def test_lines_without_resistance_change_nothing():
+    bare, zero = Crossbar(cell=CELL), Crossbar(cell=CELL, wires=Wires(word_line_ohm=0.0, bit_line_ohm=0.0))
+    for polarities in ("separate", "interleaved"):
+        held = zero.replace(polarities=polarities).read(programmed(zero), 0.0)
+        np.testing.assert_allclose(held.mean, bare.read(programmed(bare), 0.0).mean, atol=1e-6)
+
+
+def test_the_noise_of_reads_shrinks_with_its_share():
+    # One cell: a divider. M = G/(1 + G R) with R = 3 + 5 ohm, so its spread is that of G times (1 + G R)^-2.
+    store = Crossbar(cell=GenericCell(g_min=0.0, g_max=1e-2, read_noise=0.01), wires=WIRES)
+    state = store.program(jax.random.key(0), jnp.ones((1, 1)))
+    held = store.read(state, 0.0)
+    assert float(held.mean[0, 0]) == pytest.approx(1 / 1.08, rel=1e-4)
+    # The published estimate takes the two dividers one after the other: 1/((1 + 3 G)(1 + 5 G)) = 1/(1.03 1.05).
+    assert float(held.variance[0, 0]) == pytest.approx((0.01 / (1.03 * 1.05)) ** 2, rel=1e-3)
+    assert float(held.variance[0, 0]) == pytest.approx((0.01 / 1.08**2) ** 2, rel=2 * 8 * 1e-2 + 0.01)
+
+
+def test_gradients_pass_the_network():
+    model = AnalogDense(N, hardware=Hardware(store=Crossbar(cell=PCM(), wires=WIRES)), use_bias=False)
+    x = jnp.ones((2, M))
+
+    def loss(ohm):
+        hardware = Hardware(store=Crossbar(cell=CELL, wires=Wires(word_line_ohm=ohm, bit_line_ohm=5.0)))
+        layer = model.clone(dot_general_cls=AnalogDense(N, hardware=hardware).dot_general_cls)
+        return jnp.sum(layer.apply({"params": {"kernel": weights()}}, x, rngs={"analog": jax.random.key(0)}) ** 2)
+
+    slope = jax.jit(jax.grad(loss))(3.0)
+    finite = (loss(3.3) - loss(2.7)) / 0.6
+    assert float(slope) == pytest.approx(float(finite), rel=0.02)
+    kernel = jax.grad(lambda k: jnp.sum(model.apply({"params": {"kernel": k}}, x, rngs={"analog": jax.random.key(0)})))
+    np.testing.assert_allclose(kernel(weights()), 2.0, rtol=1e-4)  # straight through to the weights
+
+
+def test_lines_that_cannot_be_solved_are_refused():
+    model = AnalogDense(
+        64, hardware=Hardware(store=Crossbar(cell=CELL, wires=Wires(word_line_ohm=1e6, bit_line_ohm=1e6)))
+    )
+    x = jnp.ones((1, 64))
+    variables = model.init(jax.random.key(0), x)
+    with pytest.raises(InputError, match="the network of its resistive lines was not solved"):
+        program(model, variables, jax.random.key(1), x)
+
+
+def test_what_wires_cannot_be_joined_with_is_refused():
+    with pytest.raises(InputError, match=r"Crossbar.wires: must be None for MiloReRAM"):
+        Crossbar(cell=MiloReRAM(), wires=WIRES)
+    with pytest.raises(InputError, match=r"polarities = 'interleaved': must be 'separate' for Offset"):
+        Crossbar(mapping=Offset(), polarities="interleaved")
+
+
+# --- cells whose current is not proportional to the voltage -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("dac", "expected"),
+    [
+        # A cell of 62.5 uS read at 0.5 V: I/(G V) = 0.847 (tabulated); half the input sees a quarter of the square.
+        (PulseWidthDAC(bits=2), lambda x, a2, a3, g: x * (g + 0.5 * a2 + 0.25 * a3)),
+        (None, lambda x, a2, a3, g: x * g + x * abs(x) * 0.5 * a2 + x**3 * 0.25 * a3),
+    ],
+)
+def test_the_current_law_reaches_the_output(dac, expected):
+    cell = MiloReRAM(g_min=50e-6, g_max=62.5e-6, read_voltage_v=0.5, programming_noise=0.0)
+    hardware = Hardware(store=Crossbar(cell=cell), dac=dac, scaling="tile")
+    model = AnalogDense(1, hardware=hardware, use_bias=False)
+    x = jnp.array([[1.0, 0.0], [0.5, 1.0], [-0.5, -1.0]]) if dac is None else jnp.array([[1.0, 0.0], [1.0, -1.0]])
+    chip = program(model, {"params": {"kernel": jnp.array([[1.0], [0.0]])}}, jax.random.key(0), x)
+    y = np.asarray(model.apply(chip.variables, x), np.float64)[:, 0]
+
+    def law(g):
+        level = np.log10(g)  # of siemens, as published
+        a2 = np.polyval([1.388e-4, 1.541e-3, 5.711e-3, 7.063e-3], level)
+        return a2, np.polyval([8.871e-5, 6.7919e-4, 1.2968e-3], level)
+
+    assert (1 + (0.5 * law(62.5e-6)[0] + 0.25 * law(62.5e-6)[1]) / 62.5e-6) == pytest.approx(0.847, abs=1e-3)
+    for found, row in zip(y, np.asarray(x, np.float64), strict=True):
+        # Row 0 is a pair of 62.5 and 50 uS; row 1 one of 50 and 50, whose difference is nothing.
+        plus, minus = (expected(row[0], *law(g), g) for g in (62.5e-6, 50e-6))
+        assert found == pytest.approx((plus - minus) / 12.5e-6, rel=2e-3)
