@@ -53,6 +53,11 @@ class Hardware(Description):
         choices=("outputs", "cells"),
         doc="read noise is drawn once an output, with exact mean and variance, or (slow) once a cell and input vector",
     )
+    bound_management: str = static(
+        default="none",
+        choices=("none", "iterative"),
+        doc="iterative: an example that overflows an ADC is read again with twice the input range, up to 10 times",
+    )
     training_time_s: Any = field(
         default=1.0,
         unit="s",
@@ -63,11 +68,18 @@ class Hardware(Description):
     prices: Prices = field(factory=Prices, kind=Prices, doc="energy of every action")
 
     def model_sources(self) -> tuple[Source, ...]:
-        if self.drift_compensation == "global":
-            return (cited("legallo2018", note="global drift compensation"),)
-        return ()
+        found = []
+        if self.drift_compensation != "none":
+            found.append(cited("legallo2018", note=f"{self.drift_compensation} drift compensation"))
+        if self.bound_management != "none":
+            found.append(cited("gokmen2017", note="bound management"))
+        return tuple(found)
 
     def check(self) -> None:
+        if self.bound_management != "none" and self.adc is None:
+            raise InputError(
+                f"Hardware.bound_management = {self.bound_management!r}: must be 'none' where no ADC overflows"
+            )
         limit = self.store.time_limit_s
         if limit is not None and isinstance(self.training_time_s, float) and self.training_time_s > limit:
             raise InputError(

@@ -26,6 +26,7 @@ from analogsim.straight_through import straight_through
 from analogsim.tiles import Reading
 
 _UNROLLED = 8  # tiles along the inputs that are written out one by one
+_MOST_DOUBLINGS = 10  # of an input range: a factor of about 1000
 _TINY = 1e-20  # least variance: its root is invisible, and the slope of sqrt stays finite where nothing is driven
 
 
@@ -107,14 +108,17 @@ def multiply(
         )
 
     r = reading.mean.shape[0]
-    parts = operator.parts(code, r, unfold=by_cell or adds_noise(reading))
+    cut = functools.partial(operator.parts, r=r, unfold=by_cell or adds_noise(reading))
     held = _Tiles(
         reading.mean, reading.variance, reading.curvature, reading.converters,
         reading.gain, reading.scale, reading.state, jnp.arange(r),
     )  # fmt: skip
     noise = None if key is None else stream(key, "output noise")
     path = _Path(hardware, operator, precision, ranges.output, reading.time_s, noise)
-    y = _sum_over_tiles(path.outputs, (parts, held), r)
+    if hardware.bound_management == "iterative":
+        bound = _managed_range(path, wide, bound, cut, held)
+        code = encode(hardware, wide, bound)
+    y = _sum_over_tiles(path.outputs, (cut(code), held), r)
     y = y.reshape(*y.shape[:-2], y.shape[-2] * y.shape[-1])[..., : reading.n_out]
     return (y if bound is None else y * bound).astype(x.dtype)
 
@@ -170,6 +174,32 @@ class _Path(NamedTuple):
 
     def converted(self, drive: "_Drive", held: _Tiles, key: jax.Array | None) -> jax.Array:
         """What the converters give for one drive of the rows, ``[..., C, n_lines]``."""
+        y, adc = self.lines(drive, held, key), self.hardware.adc
+        if adc is None:
+            return y
+        if held.converters is None:
+            return adc.convert(y, self.full_scale, None)
+        return jax.vmap(adc.convert, in_axes=(-2, None, 0), out_axes=-2)(y, self.full_scale, held.converters)
+
+    @property
+    def full_scale(self) -> Any:
+        """The range of the ADCs."""
+        return self.hardware.adc.range if self.output_range is None else self.output_range
+
+    def overflows(self, part: jax.Array, held: _Tiles) -> jax.Array:
+        """Whether a line leaves the ADCs' range in any step, as an array like the lines."""
+        dac = self.hardware.dac
+        key = None if self.key is None else jax.random.fold_in(self.key, held.row)
+        pieces = [part] if dac is None or dac.conversions == 1 else dac.steps(part)[0]
+        over = []
+        for step, piece in enumerate(pieces):
+            drive = _Drive.of(dac if len(pieces) == 1 else None, piece, held.curvature is not None)
+            y = self.lines(drive, held, None if key is None else jax.random.fold_in(key, step))
+            over.append(jnp.abs(y) > self.full_scale)
+        return functools.reduce(jnp.logical_or, over)
+
+    def lines(self, drive: "_Drive", held: _Tiles, key: jax.Array | None) -> jax.Array:
+        """What the lines carry for one drive of the rows, noise included, ``[..., C, n_lines]``."""
         hardware = self.hardware
         y = self.operator.product(drive.code, held.mean.astype(drive.code.dtype), self.precision)
         if held.curvature is not None:
@@ -183,12 +213,7 @@ class _Path(NamedTuple):
                 total = self.noise_variance(drive, y, held)
             if total is not None:
                 y = y + jnp.sqrt(jnp.maximum(total, _TINY)) * normal(key, y.shape, y.dtype)
-        if hardware.adc is None:
-            return y
-        bound = hardware.adc.range if self.output_range is None else self.output_range
-        if held.converters is None:
-            return hardware.adc.convert(y, bound, None)
-        return jax.vmap(hardware.adc.convert, in_axes=(-2, None, 0), out_axes=-2)(y, bound, held.converters)
+        return y
 
     def noise_variance(self, drive: "_Drive", y: jax.Array, held: _Tiles) -> Any:
         """Variance of the lines: of reading, sum_i x_i^2 Var(w_ij), of detection and of the converter; None without."""
@@ -240,6 +265,40 @@ class _Drive(NamedTuple):
         """The drive of a code by an input converter; by amplitudes without one."""
         dac = DAC() if dac is None else dac
         return cls(code, dac.squares(code), dac.powers(code) if non_linear else ())
+
+
+def _managed_range(path: _Path, x: jax.Array, bound: Any, cut: Any, held: _Tiles) -> jax.Array:
+    """Bound management: the input range of every example, doubled until none of its lines overflows an ADC.
+
+    Each trial is a read of its own; the read that counts is one more. Every example has its own range, so that one
+    which overflows does not cost another its resolution. T. Gokmen et al., Front. Neurosci. 11, 538 (2017),
+    doi 10.3389/fnins.2017.00538.
+    """
+    hardware, output_range, x, held = lax.stop_gradient((path.hardware, path.output_range, x, held))
+    path = path._replace(hardware=hardware, output_range=output_range)
+    axes = path.operator.example_axes(x)
+    start = jnp.broadcast_to(bound, jnp.max(x, axis=axes, keepdims=True, initial=0.0).shape)
+
+    def overflows(number: jax.Array, bound: jax.Array) -> jax.Array:
+        trial = path
+        if path.key is not None:
+            trial = path._replace(key=jax.random.fold_in(stream(path.key, "bound management"), number))
+        parts = cut(encode(path.hardware, x, bound))
+        rows = [jax.tree.map(lambda a, i=i: a[i], (parts, held)) for i in range(parts.shape[0])]
+        over = functools.reduce(jnp.logical_or, [jnp.any(trial.overflows(*row), axis=(-2, -1)) for row in rows])
+        of_example = jnp.any(over, axis=tuple(range(x.ndim - len(axes), over.ndim)))
+        return of_example.reshape(bound.shape)
+
+    def again(state: tuple) -> tuple:
+        number, bound, over = state
+        bound = jnp.where(over, 2 * bound, bound)
+        return number + 1, bound, over & overflows(number + 1, bound)
+
+    def unfinished(state: tuple) -> jax.Array:
+        return (state[0] < _MOST_DOUBLINGS) & jnp.any(state[2])
+
+    first = jnp.zeros((), jnp.int32)
+    return lax.while_loop(unfinished, again, (first, start, overflows(first, start)))[1]
 
 
 def _sum_over_tiles(tile: Any, each: tuple, r: int) -> jax.Array:

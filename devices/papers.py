@@ -281,6 +281,13 @@ _PAPERS = (
         venue="Nat. Commun.", volume="14", pages="5282", year=2023, doi="10.1038/s41467-023-40770-4",
     ),
     Paper(
+        key="gokmen2017",
+        authors=("Gokmen, Tayfun", "Onen, O. Murat", "Haensch, Wilfried"),
+        title="Training Deep Convolutional Neural Networks with Resistive Cross-Point Devices",
+        venue="Front. Neurosci.", volume="11", pages="538", year=2017, doi="10.3389/fnins.2017.00538",
+        details_recalled=True,
+    ),
+    Paper(
         key="rasch2021",
         authors=(
             "Rasch, Malte J.", "Moreda, Diego", "Gokmen, Tayfun", "Le Gallo, Manuel", "Carta, Fabio",

@@ -9,7 +9,7 @@ README = (pathlib.Path(__file__).parent.parent / "README.md").read_text()
 def test_every_python_block_runs():
     names: dict = {"analogsim": __import__("analogsim")}
     blocks = re.findall(r"```python\n(.*?)```", README, flags=re.S)
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     for block in blocks:
         block = block.replace('("head", None)', '("Dense_1", None)')  # the ten lines' model has no layer of that name
         exec(compile(block, "README.md", "exec"), names)

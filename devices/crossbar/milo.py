@@ -62,7 +62,10 @@ class MiloReRAM(Description):
     current_cube: Any = field(default=(-0.6e-6, -30.49e-6, 88.71e-6),
         ge=-1, le=1, doc="a3 in A/V^3: coefficients of log10(G/100 uS), constant first", source=_MILO_CURRENT,
     )  # fmt: skip
-    read_voltage_v: Any = field(default=0.2, unit="V", gt=0, le=0.5, doc="of a full input code, for the current's law")
+    read_voltage_v: Any = field(
+        default=0.2, unit="V", gt=0, le=0.5, doc="of a full input code, for the current's law",
+        source=cited("milo2021", note="chosen within the 0 to 0.5 V of its fit"),
+    )  # fmt: skip
 
     time_limit_s = 1.0
     #: Largest voltage across a cell that the current was fitted for, V.
