@@ -13,18 +13,25 @@ from scipy.sparse import linalg
 
 from analogsim.devices.crossbar.wires import Wires
 
-EQUAL = Wires(word_line_ohm=2.93, bit_line_ohm=2.93)
+
+def lines(word: float, bit: float, source: float | None = None, terminal: float | None = None) -> Wires:
+    """Resistances in ohm, the ends written out, so that tests share a compilation."""
+    source, terminal = word if source is None else source, bit if terminal is None else terminal
+    return Wires(word_line_ohm=word, bit_line_ohm=bit, source_ohm=source, terminal_ohm=terminal)
+
+
 #: Every kind of line: different, perfect in one direction or both, with resistance at the ends only or beside them.
 KINDS = {
-    "equal": EQUAL,
-    "different": Wires(word_line_ohm=20.0, bit_line_ohm=0.5),
-    "perfect words": Wires(word_line_ohm=0.0, bit_line_ohm=7.0),
-    "perfect bits": Wires(word_line_ohm=7.0, bit_line_ohm=0.0),
-    "perfect": Wires(word_line_ohm=0.0, bit_line_ohm=0.0),
-    "ends only": Wires(word_line_ohm=0.0, bit_line_ohm=0.0, source_ohm=50.0, terminal_ohm=30.0),
-    "no ends": Wires(word_line_ohm=3.0, bit_line_ohm=4.0, source_ohm=0.0, terminal_ohm=0.0),
-    "severe": Wires(word_line_ohm=3000.0, bit_line_ohm=1000.0, source_ohm=20.0, terminal_ohm=9.0),
+    "equal": lines(2.93, 2.93),
+    "different": lines(20.0, 0.5),
+    "perfect words": lines(0.0, 7.0),
+    "perfect bits": lines(7.0, 0.0),
+    "perfect": lines(0.0, 0.0),
+    "ends only": lines(0.0, 0.0, 50.0, 30.0),
+    "no ends": lines(3.0, 4.0, 0.0, 0.0),
+    "severe": lines(3000.0, 1000.0, 20.0, 9.0),
 }
+EQUAL = KINDS["equal"]
 
 
 def random_array(n_in: int, n_out: int, seed: int = 0) -> np.ndarray:

@@ -100,11 +100,9 @@ class MiloReRAM(Description):
           conductance: G, S, any shape.
 
         Example:
-          >>> import jax.numpy as jnp
-          >>> g = jnp.array([62.5e-6])
-          >>> square, cube = MiloReRAM().current_coefficients(g)
-          >>> (1 + (square * 0.5 + cube * 0.25) / g).round(3).tolist()  # I/(G V) at 0.5 V
-          [0.847]
+          >>> square, cube = MiloReRAM().current_coefficients(62.5e-6)
+          >>> round(float(1 + (square * 0.5 + cube * 0.25) / 62.5e-6), 3)  # I/(G V) at 0.5 V
+          0.847
         """
         g = jnp.asarray(conductance)
         g = g.astype(jnp.promote_types(g.dtype, jnp.float32))

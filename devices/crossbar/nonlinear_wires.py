@@ -8,10 +8,12 @@ for every cell. Newton's method replaces cells by their differential conductance
 
     u <- u + (1 + R D)^-1 missing          missing = v - u - R I(G, u)
 
-each step one solution of the linear network (``line_solver``), roughly solved; steps that do not shrink what is missing
-are halved. R is positive semi-definite and D >= 0, so that the voltages u are unique and nearer to the solution than
-what is missing of Kirchhoff's second law, as root mean squares weighted with the cells' conductances. Perfect lines
-are R = 0. Derivatives come from the implicit-function theorem: the same linear network, solved once.
+each step one solution of the linear network (``line_solver``), roughly solved; steps after which more is missing are
+halved. R is positive semi-definite and D >= 0, so that there is one solution; perfect lines are R = 0. Derivatives come
+from the implicit-function theorem: the same linear network, solved once.
+
+Done is when the voltage that is missing of Kirchhoff's second law is small in every cell's loop, or Newton's next
+correction, which is the error to first order: where R D is large, rounding alone makes more missing than u is wrong.
 
 No answer is returned unconverged: an InputError is raised, or, inside ``jit`` and ``vmap``, the answer is NaN.
 """
@@ -68,13 +70,14 @@ def solve_nonlinear(
         arrays.
       v: input voltages, V, shape ``[..., batch, n_in]`` with the same leading axes.
       law: ``law(g, u)`` is the current (A) of cells ``g`` (S) at voltages ``u`` (V) of either sign, element by element:
-        smooth, zero at zero and nowhere falling. For example ``MiloReRAM().current``, ``sinh_law(0.2)``, or a function.
+        smooth, zero at zero and nowhere falling. For example ``MiloReRAM().current``, ``sinh_law(0.2)``, or a function;
+        one that is defined anew for every call is compiled anew.
       tolerance: largest accepted ``Solution.residual``; default 2e-6 in float32 and 1e-12 in float64.
       max_iterations: steps of Newton's method after which the solver gives up.
 
     Returns:
-      ``Solution``; ``iterations`` counts Newton's steps and ``residual`` is the most that is missing of Kirchhoff's
-      second law in any loop through a cell, as a share of the largest input.
+      ``Solution``; ``iterations`` counts Newton's steps, and ``residual`` is the most that is missing of Kirchhoff's
+      second law in any loop through a cell, or that Newton's method last changed, as a share of the largest input.
 
     Raises:
       InputError: for wrong shapes or values, and where the residual stays above ``tolerance``.
@@ -210,7 +213,8 @@ def _cell_voltages(current: Any, lines: _Lines, v: jax.Array, limit: float, max_
 
     def solve_transposed(_: Any, y: jax.Array) -> jax.Array:
         # (1 + D R) x = y has the solution x = y - D z with (1 + R D) z = R y.
-        return y - slope * line_solver.cell_voltages(net, jnp.add(*_lost(fixed_lines, y)), limit, 300)
+        word, bit = _lost(fixed_lines, y)
+        return y - slope * line_solver.cell_voltages(net, word + bit, limit, 300)
 
     def tangent(linearised: Any, y: jax.Array) -> jax.Array:
         return lax.custom_linear_solve(linearised, y, solve, solve_transposed)
@@ -228,7 +232,10 @@ def _solve(wires: Wires, g: jax.Array, v: jax.Array, law: Partial, limit: float,
         cells = linear.at_corner(wires, g)[:, :, None]
 
         def current(u: jax.Array) -> jax.Array:
-            return (jnp.broadcast_to(law(cells, u), u.shape) / unit).astype(u.dtype)
+            c = law(cells, u)
+            if jnp.shape(c) != u.shape:
+                raise InputError(f"law returns shape {jnp.shape(c)} for voltages {u.shape}: must go element by element")
+            return (c / unit).astype(u.dtype)
 
         def few(v: jax.Array) -> tuple:
             u, count, residual = _cell_voltages(current, lines, v, limit, steps)

@@ -200,19 +200,18 @@ def effective_moments(
       >>> effective_moments(Wires(word_line_ohm=2.93, bit_line_ohm=2.93), cells).variance.shape
       (8, 4)
     """
+    g, _ = checked(wires, moments.mean, tolerance, max_iterations)
     if wires.method == "approximate":
-        mean = approximate_conductance(wires, moments.mean)
+        mean = approximate_conductance(wires, g)
     else:
-        mean = effective_conductance(wires, moments.mean, tolerance=tolerance, max_iterations=max_iterations)
+        mean = effective_conductance(wires, g, tolerance=tolerance, max_iterations=max_iterations)
     if moments.variance is None:
         return Moments(mean)
-    if jnp.shape(moments.variance) != jnp.shape(moments.mean):
-        raise InputError(
-            f"moments.variance has shape {jnp.shape(moments.variance)}: must be that of the mean,"
-            f" {jnp.shape(moments.mean)} (unit: S^2)"
-        )
-    variance = jnp.asarray(moments.variance, mean.dtype)
-    return Moments(mean, variance * _dividers(wires, jnp.asarray(moments.mean, mean.dtype)) ** 2)
+    shape = jnp.shape(moments.variance)
+    if shape != g.shape:
+        raise InputError(f"moments.variance has shape {shape}: must be that of the mean, {g.shape} (unit: S^2)")
+    _require(moments.variance, "moments.variance", "S^2", lambda x: np.isfinite(x) & (x >= 0), "finite and at least 0")
+    return Moments(mean, jnp.asarray(moments.variance, g.dtype) * _dividers(wires, g) ** 2)
 
 
 def interleave(pair: jax.Array) -> jax.Array:

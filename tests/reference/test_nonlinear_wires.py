@@ -9,18 +9,10 @@ from analogsim.devices import InputError, MiloReRAM
 from analogsim.devices.crossbar import nonlinear_wires
 from analogsim.devices.crossbar.nonlinear_wires import sinh_law, solve_nonlinear
 from analogsim.devices.crossbar.wires import Wires, solve
-from tests.circuits import KINDS, close, nodal_newton, wide
+from tests.circuits import KINDS, close, lines, nodal_newton, wide
 
-
-def with_ends(wires):
-    """The same lines with their ends written out, so that all tests share a compilation."""
-    ends = dict(source_ohm=wires.word_line_ohm, terminal_ohm=wires.bit_line_ohm)
-    return wires.replace(**{name: ohm for name, ohm in ends.items() if getattr(wires, name) is None})
-
-
-LINES = with_ends(Wires(word_line_ohm=300.0, bit_line_ohm=200.0))  # takes half of the voltage
-LINES_KINDS = {name: with_ends(wires) for name, wires in KINDS.items()}
-LINES_KINDS["right, top"] = LINES.replace(driven_from="right", read_at="top", source_ohm=20.0)
+LINES = lines(300.0, 200.0)  # they take half of the voltage
+LINES_KINDS = KINDS | {"right, top": LINES.replace(driven_from="right", read_at="top", source_ohm=20.0)}
 
 
 def ohmic(g, u):
@@ -334,6 +326,7 @@ def test_a_law_without_a_number_is_refused():
         (lambda: solve_nonlinear(LINES, np.ones((2, 2)), np.ones((1, 2)), 3.0), "law = 3.0: must be a function of"),
         (lambda: solve_nonlinear(3.0, np.ones((2, 2)), np.ones((1, 2)), ohmic), "wires = 3.0: must be a Wires"),
         (lambda: solve_nonlinear(LINES, np.ones((2, 2)), np.ones((1, 2)), ohmic, max_iterations=0), "max_iterations"),
+        (lambda: solve_nonlinear(LINES, np.ones((2, 2)), np.ones((1, 2)), lambda g, u: 0.0), "law returns shape"),
         (lambda: sinh_law(0.0), r"scale_v = 0: must be greater than 0 \(unit: V\)"),
         (lambda: sinh_law(-1.0), r"scale_v = -1: must be greater than 0 \(unit: V\)"),
     ],

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from analogsim.devices import InputError
+from analogsim.devices.crossbar import line_solver
 from analogsim.devices.crossbar.wires import Wires, approximate_conductance, effective_conductance, solve
-from tests.circuits import EQUAL, KINDS, close, nodal, random_array, random_voltages, wide
+from tests.circuits import EQUAL, KINDS, close, lines, nodal, random_array, random_voltages, wide
 
 FILES = sorted((pathlib.Path(__file__).parent / "ir_drop").glob("*.npz"))
-HARD = Wires(word_line_ohm=500.0, bit_line_ohm=500.0)  # takes many steps
+# Takes many steps.
+HARD = lines(500.0, 500.0)
 
 # --- stored solutions ------------------------------------------------------------------------------------------------
 
@@ -149,20 +151,54 @@ def test_a_large_array_is_solved_a_few_vectors_at_a_time():
     close(found.currents[20], nodal(EQUAL, g, v[20])[2].sum(0), 1e-5)
 
 
+@pytest.mark.parametrize("ohm", [0.0, 1e-4, 1e-2, 10.0])
+def test_starting_with_the_slow_modes_changes_only_the_number_of_steps(ohm):
+    for g in (random_array(24, 20) * 1e4, np.zeros((24, 20))):
+        plain, helped = (with_modes(jnp.asarray(g, jnp.float32), ohm, use) for use in (False, True))
+        assert np.all(helped.residual <= 2e-6)
+        np.testing.assert_allclose(helped.currents, plain.currents, rtol=1e-4, atol=1e-6 * np.max(plain.currents))
+        assert int(helped.iterations) <= int(plain.iterations)
+        if ohm == 1e-2 and g.any():
+            assert int(helped.iterations) <= int(plain.iterations) - 2
+
+
+@functools.partial(jax.jit, static_argnames="use")
+def with_modes(g, ohm, use):
+    net = line_solver.network(g[:, :, None], jnp.full(20, ohm, g.dtype), jnp.full(24, ohm, g.dtype))
+    modes = line_solver.slow_modes(net) if use else None
+    return line_solver.fields(net, jnp.eye(24, dtype=g.dtype), 2e-6, 300, nodes=False, slow=modes)
+
+
+def test_a_larger_array_starts_with_its_slow_modes():
+    wires, g = lines(2.93, 1.5), random_array(200, 180)
+    matrix, slope = by_one_number(wires, g, 1.0)
+    v = random_voltages(1, 200)[0]
+    close(v @ np.asarray(matrix, np.float64), nodal(wires, g, v)[2].sum(0), 5e-6)
+    shifted = [float(jnp.sum(effective_conductance(wires, s * g))) for s in (1.02, 0.98)]
+    assert float(slope) == pytest.approx((shifted[0] - shifted[1]) / 0.04, rel=1e-3)
+
+
+@jax.jit
+def by_one_number(wires, g, s):
+    """The matrix, and the slope of its sum by a common factor of the cells."""
+    matrix, vjp = jax.vjp(lambda s: effective_conductance(wires, s * g), s)
+    return matrix, vjp(jnp.ones_like(matrix))[0]
+
+
 # --- physics ---------------------------------------------------------------------------------------------------------
 
 
 @wide
 def test_perfect_lines_give_the_cells_themselves():
-    g, v = random_array(6, 4), random_voltages(3, 6)
+    g, v = random_array(7, 5), random_voltages(3, 7)
     perfect = solve(KINDS["perfect"], g, v)
     np.testing.assert_allclose(perfect.currents, v @ g, rtol=1e-13)
     np.testing.assert_array_equal(perfect.bit_v, 0)
     assert int(perfect.iterations) == 0
     for ohm in (1e-3, 1e-6, 1e-9, 1e-15):
-        matrix = effective_conductance(Wires(word_line_ohm=ohm, bit_line_ohm=ohm), g)
-        # At first order a cell misses sum_k R_k G_k of its two lines, at most (1 + 2 + 3 + 4 + 1 + ... + 6) r 100 uS.
-        np.testing.assert_allclose(matrix, g, rtol=31e-4 * ohm + 1e-14)
+        matrix = effective_conductance(lines(ohm, ohm), g)
+        # At first order a cell misses sum_k R_k G_k of its two lines, at most (1 + ... + 5 + 1 + ... + 7) r 100 uS.
+        np.testing.assert_allclose(matrix, g, rtol=43e-4 * ohm + 1e-14)
 
 
 @pytest.mark.parametrize("name", ["equal", "different", "severe"])
@@ -204,25 +240,25 @@ def test_more_resistance_or_less_conductance_never_helps():
 
 @wide
 def test_results_scale_with_the_units():
-    g, v = random_array(6, 5), random_voltages(2, 6)
+    g, v = random_array(7, 5), random_voltages(3, 7)
     found = solve(EQUAL, g, v).currents
     for unit in (1e-9, 1e9):
-        wires = Wires(word_line_ohm=2.93 / unit, bit_line_ohm=2.93 / unit)
+        wires = lines(2.93 / unit, 2.93 / unit)
         np.testing.assert_allclose(solve(wires, g * unit, v).currents, found * unit, rtol=1e-10)
         np.testing.assert_allclose(solve(EQUAL, g, v * unit).currents, found * unit, rtol=1e-10)
 
 
 def test_tiny_and_dark_arrays_in_float32():
-    g, v = random_array(6, 5), random_voltages(2, 6)
+    g, v = random_array(7, 5), random_voltages(3, 7)
     v[1] = 0.0
-    small = solve(Wires(word_line_ohm=3e6, bit_line_ohm=3e6), g * 1e-6, v * 1e-6)
-    close(small.currents * 1e12, solve(Wires(word_line_ohm=3.0, bit_line_ohm=3.0), g, v).currents, 1e-5)
+    small = solve(lines(3e6, 3e6), g * 1e-6, v * 1e-6)
+    close(small.currents * 1e12, solve(lines(3.0, 3.0), g, v).currents, 1e-5)
     np.testing.assert_array_equal(small.currents[1], 0)
-    np.testing.assert_array_equal(effective_conductance(EQUAL, jnp.zeros((3, 4))), 0)
+    np.testing.assert_array_equal(effective_conductance(EQUAL, jnp.zeros((7, 5))), 0)
 
 
 def test_tiny_gradients_in_float32():
-    g, v = random_array(6, 5), random_voltages(2, 6)
+    g, v = random_array(7, 5), random_voltages(3, 7)
     slope = jax.jit(jax.grad(lambda g, unit: jnp.sum(solve(HARD, g, v).currents) * unit))
     close(slope(g, 1e-24) * 1e24, slope(g, 1.0), 1e-5)
 
@@ -332,7 +368,7 @@ def test_arrays_chips_and_resistances_under_vmap_and_jit():
 
 
 def test_float32_results_do_not_depend_on_x64():
-    g, v = jnp.asarray(random_array(6, 4), jnp.float32), jnp.asarray(random_voltages(2, 6), jnp.float32)
+    g, v = jnp.asarray(random_array(7, 5), jnp.float32), jnp.asarray(random_voltages(3, 7), jnp.float32)
     narrow = solve(EQUAL, g, v)
     with jax.enable_x64(True):
         found = solve(EQUAL, g, v)
@@ -342,7 +378,7 @@ def test_float32_results_do_not_depend_on_x64():
 
 
 def test_narrow_conductances_are_computed_in_float32():
-    g = jnp.asarray(random_array(3, 2), jnp.bfloat16)
+    g = jnp.asarray(random_array(7, 5), jnp.bfloat16)
     assert effective_conductance(EQUAL, g).dtype == jnp.float32
 
 

@@ -192,5 +192,9 @@ def test_bad_moments_are_named():
     g = random_array(6, 5)
     with pytest.raises(InputError, match=r"moments.variance has shape \(5,\): must be that of the mean, \(6, 5\)"):
         effective_moments(STRONG, Moments(g, np.ones(5)))
+    with pytest.raises(InputError, match=r"moments.variance = -1: must be finite and at least 0 \(unit: S\^2\)"):
+        effective_moments(STRONG, Moments(g, -np.ones((6, 5))))
+    with pytest.raises(InputError, match=r"wires = 2.93: must be a Wires description"):
+        effective_moments(2.93, Moments(g))
     with pytest.raises(InputError, match="g = -1e-06: must be finite and at least 0"):
         effective_moments(STRONG, Moments(-1e-6 * np.ones((6, 5)), np.ones((6, 5))))
