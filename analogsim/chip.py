@@ -6,7 +6,7 @@ chip.at("1 year").variables                       # what it holds a year later, 
 
 import dataclasses
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -20,6 +20,26 @@ from analogsim.models import bind, leaves_of, map_programmed, program_jit, progr
 COMPENSATIONS = ("none", "global", "column")
 
 _LATEST_S = 1e12  # later than any model of drift can be meant: 30,000 years
+
+
+class LayerWriting(NamedTuple):
+    """What writing one layer's cells in a closed loop took (``Crossbar.write_verify``), over all chips of a stack.
+
+    Attributes:
+      path: the layer's path.
+      cells: cells written.
+      pulses: write pulses in all; every one is followed by a verifying read, and one read precedes the first.
+      mean_pulses: a cell.
+      accepted: share of cells that ended within the window; stuck cells rarely do.
+      energy_j: of the pulses; None where ``Prices.write_pulse_j`` is not known.
+    """
+
+    path: str
+    cells: int
+    pulses: int
+    mean_pulses: float
+    accepted: float
+    energy_j: float | None
 
 
 @jax.tree_util.register_dataclass
@@ -53,6 +73,21 @@ class Chip:
         ``jax.vmap(lambda chip: model.apply(chip.variables, x, rngs=...), in_axes=(chips.axes,))(chips)``
         """
         return Chip(cells=0, readings=0, digital=None, time_s=None)
+
+    @property
+    def writing(self) -> tuple["LayerWriting", ...]:
+        """What writing took in every layer whose cells were written in a closed loop, in the model's order."""
+        found = []
+        for path, programmed in programmed_leaves(self.cells):
+            state = programmed.state
+            if getattr(state, "pulses", None) is None:
+                continue
+            pulses, accepted = (np.asarray(a, np.float64) for a in (state.pulses, state.accepted))
+            price_j = programmed.hardware.prices.write_pulse_j
+            energy_j = None if price_j is None else float(pulses.sum()) * float(price_j)
+            done = float(accepted.mean())
+            found.append(LayerWriting(path, pulses.size, int(pulses.sum()), float(pulses.mean()), done, energy_j))
+        return tuple(found)
 
     def at(self, time: Any, compensation: str | None = None, read_noise: bool = True) -> "Chip":
         """The same chip read at another time; times may come in any order, the cells' histories do not change.

@@ -36,7 +36,7 @@ _PRESETS = {
             dac=DAC(bits=8),
             adc=ADC(bits=8, range=10.0, noise=0.04),
             drift_compensation="global",
-            prices=Prices(read_time_s=250e-9, cell_write_j=1.5e-9),
+            prices=Prices(read_time_s=250e-9, cell_write_j=1.5e-9, write_pulse_j=74e-12),
         ),
     ),
     # 256 x 256 arrays and a 0.5 V read as on the NeuRRAM chip; the write energy is the one derived for its cells.
@@ -49,7 +49,7 @@ _PRESETS = {
             columns=256,
             dac=DAC(bits=8),
             adc=ADC(bits=8, range=10.0, noise=0.04),
-            prices=Prices(read_voltage_v=0.5, cell_write_j=0.5e-9),
+            prices=Prices(read_voltage_v=0.5, cell_write_j=0.5e-9, write_pulse_j=61e-12),
         ),
     ),
 }
@@ -75,6 +75,7 @@ _SOURCES: dict[str, dict[str, Source]] = {
         "adc.noise": _RASCH,
         "prices.read_time_s": cited("nandakumar2019", note="the read of the noise model"),
         "prices.cell_write_j": cited("dong2012", note="10 to 30 pulses of 71 to 76 pJ, NVSim's values for 90 nm"),
+        "prices.write_pulse_j": cited("dong2012", note="71 pJ (SET) to 76 pJ (RESET), NVSim's values for 90 nm"),
     },
     "reram": {
         "rows": _WAN,
@@ -85,6 +86,7 @@ _SOURCES: dict[str, dict[str, Source]] = {
         "adc.noise": _RASCH,
         "prices.read_voltage_v": _WAN,
         "prices.cell_write_j": cited("wan2022", note="derived: 8.5 pulses of 1 µs, 1.75 V at 20 µS"),
+        "prices.write_pulse_j": cited("wan2022", note="derived: 1 µs, 1.75 V at 20 µS"),
     },
 }
 

@@ -73,6 +73,9 @@ class Prices(Description):
     cell_write_j: Any = field(
         default=None, unit="J", ge=0, le=1e-3, optional=True, doc="write and verify one cell; None if not known"
     )
+    write_pulse_j: Any = field(
+        default=None, unit="J", ge=0, le=1e-3, optional=True, doc="one write pulse of a closed loop; None if not known"
+    )
 
     def model_sources(self) -> tuple[Source, ...]:
         return (cited("houshmand2023", note="converter energies"),)

@@ -257,7 +257,12 @@ def test_a_second_published_set_counts_and_a_mixture_does_not():
 
 def test_what_a_preset_sets_counts_under_its_name_only():
     mine = cite(preset("pcm", name="mine"))
-    assert {use.path for use in mine.set_by_user} == {"adc.noise", "prices.read_time_s", "prices.cell_write_j"}
+    assert {use.path for use in mine.set_by_user} == {
+        "adc.noise",
+        "prices.read_time_s",
+        "prices.cell_write_j",
+        "prices.write_pulse_j",
+    }
     assert cite(Hardware(name="pcm")).set_by_user == []  # the defaults of Hardware, with no noise to attribute
 
 

@@ -15,7 +15,7 @@ from analogsim.devices.crossbar.faults import Fabric, Faults
 from analogsim.devices.crossbar.mapping import Differential
 from analogsim.devices.crossbar.pcm import PCM
 from analogsim.devices.crossbar.wires import Wires, effective_moments, interleave, separate
-from analogsim.devices.crossbar.write_verify import WriteVerify
+from analogsim.devices.crossbar.write_verify import WriteVerify, Written
 from analogsim.devices.description import Description, field, static
 from analogsim.devices.errors import InputError
 from analogsim.devices.protocol import Action, LineMap, Moments
@@ -225,6 +225,12 @@ class Crossbar(Description):
     def n_lines(self, n_out: int) -> int:
         """Readout lines of ``n_out`` outputs."""
         return self.mapping.n_lines(n_out)
+
+    def written(self, state: ArrayState) -> tuple[Action, ...]:
+        """Pulses and verifying reads that writing this array took, to be priced; empty without ``write_verify``."""
+        if self.write_verify is None or state.pulses is None or state.accepted is None:
+            return ()
+        return self.write_verify.cost(Written(jnp.zeros(()), state.pulses, state.accepted))
 
     def cost(self, weights: jax.Array, read_share: Any) -> tuple[Action, ...]:
         """Siemens that the squared read voltage is applied to, summed over cells, for amplitude-coded inputs.

@@ -268,3 +268,25 @@ def test_drawing_by_cell_passes_gradients_and_tiles():
 
     slopes = jax.grad(loss)(variables)["params"]["kernel"]
     assert bool(jnp.isfinite(slopes).all() & jnp.any(slopes != 0))
+
+
+def test_a_chip_knows_what_writing_it_took():
+    hardware = preset("pcm", rows=8, columns=8, **{"store.write_verify": LOOP, "store.faults": Faults(stuck_on=0.05)})
+    model = AnalogDense(12, hardware=hardware)
+    x = jnp.ones((1, 10))
+    chip = program(model, model.init(jax.random.key(0), x), jax.random.key(1), x)
+    (layer,) = chip.writing
+    state = chip.cells["analog"]["array"].state
+    pulses = np.asarray(state.pulses, np.int64)
+    assert layer.cells == pulses.size == 2 * 2 * 2 * 5 * 6  # two tiles along each side, pairs
+    assert layer.pulses == pulses.sum()
+    assert layer.mean_pulses == pytest.approx(pulses.mean())
+    assert layer.accepted == pytest.approx(np.asarray(state.accepted).mean())
+    assert layer.accepted < 1
+    assert layer.energy_j == pytest.approx(pulses.sum() * 74e-12, rel=1e-6)
+    assert chips("linen", jax.random.key(1)).writing == ()  # as published: no pulses were counted
+    store = hardware.store
+    tile = jax.tree.map(lambda a: a[0, 0], state)
+    (pulse, read) = store.written(tile)
+    assert (pulse.unit, read.unit) == ("pulse", "read")
+    assert float(read.quantity) == float(pulse.quantity) + tile.pulses.size
