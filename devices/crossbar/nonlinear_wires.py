@@ -62,7 +62,9 @@ def solve_nonlinear(
     """Currents and node voltages of an array of non-ohmic cells for given input voltages.
 
     Computes in float64 for float64 conductances, otherwise in float32. Differentiable, forwards and backwards and any
-    number of times, with respect to ``wires``, ``g``, ``v`` and what ``law`` was made of.
+    number of times, with respect to ``wires``, ``g``, ``v`` and what ``law`` was made of. Two to four steps of Newton's
+    method are usual, a selector (sinh with V0 = 30 mV at 0.5 V) takes up to eight; it may be refused where cells at the
+    full input would draw a million times what their lines can carry.
 
     Args:
       wires: resistances, ohm.
@@ -89,7 +91,7 @@ def solve_nonlinear(
       (1, 4)
     """
     g, limit = linear.checked(wires, g, tolerance, max_iterations)
-    v = linear.voltages(g, v)
+    v = linear.checked_voltages(g, v)
     if not callable(law):
         raise InputError(f"law = {law!r}: must be a function of conductance (S) and voltage (V)")
     solution = _solve(wires, g, v, _as_pytree(law), limit, max_iterations)

@@ -99,7 +99,7 @@ def solve(
       InputError: for wrong shapes or values, and where the residual stays above ``tolerance``.
     """
     g, limit = checked(wires, g, tolerance, max_iterations)
-    v = voltages(g, v)
+    v = checked_voltages(g, v)
     solution = _solve(wires, g, v, limit, max_iterations)
     require_converged(solution.residual, limit, max_iterations)
     return solution
@@ -386,7 +386,7 @@ def checked(wires: Wires, g: Any, tolerance: float | None, max_iterations: int) 
     return g.astype(dtype), float(tolerance)
 
 
-def voltages(g: jax.Array, v: Any) -> jax.Array:
+def checked_voltages(g: jax.Array, v: Any) -> jax.Array:
     shape = np.shape(v)
     if len(shape) != g.ndim or shape[:-2] != g.shape[:-2] or shape[-1] != g.shape[-2]:
         wanted = ", ".join([*map(str, g.shape[:-2]), "batch", str(g.shape[-2])])

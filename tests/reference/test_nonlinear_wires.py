@@ -57,6 +57,11 @@ LAWS = {
     "milo": (MiloReRAM().current, milo_current, milo_slope),
     "sinh": (sinh_law(0.2), sinh_current(0.2), sinh_slope(0.2)),
     "steep sinh": (sinh_law(0.04), sinh_current(0.04), sinh_slope(0.04)),
+    "selector": (
+        lambda g, u: 3e-10 * g * jnp.sinh(u / 0.03),
+        lambda g, u: 3e-10 * g * np.sinh(u / 0.03),
+        lambda g, u: 1e-8 * g * np.cosh(u / 0.03),
+    ),
     "quintic": (
         lambda g, u: g * u * (1 + 3 * u**2 + 20 * u**4),
         lambda g, u: g * u + 3 * g * u**3 + 20 * g * u**5,
