@@ -107,6 +107,11 @@ class Crossbar(Description):
                 f"Crossbar.polarities = 'interleaved': must be 'separate' for {type(self.mapping).__name__}, a mapping "
                 f"without pairs"
             )
+        if self.polarities == "interleaved" and self.wires is None:
+            raise InputError(
+                "Crossbar.polarities = 'interleaved': must be 'separate' without wires, whose resistance is all that the "
+                "order of the columns changes"
+            )
         if self.wires is not None and hasattr(self.cell, "current_coefficients"):
             raise InputError(
                 f"Crossbar.wires: must be None for {type(self.cell).__name__}, whose current is not proportional to "

@@ -163,6 +163,8 @@ def test_what_wires_cannot_be_joined_with_is_refused():
         Crossbar(cell=MiloReRAM(), wires=WIRES)
     with pytest.raises(InputError, match=r"polarities = 'interleaved': must be 'separate' for Offset"):
         Crossbar(mapping=Offset(), polarities="interleaved")
+    with pytest.raises(InputError, match=r"polarities = 'interleaved': must be 'separate' without wires"):
+        Crossbar(polarities="interleaved")
 
 
 # --- cells whose current is not proportional to the voltage -----------------------------------------------------------
