@@ -109,8 +109,8 @@ class Crossbar(Description):
             )
         if self.polarities == "interleaved" and self.wires is None:
             raise InputError(
-                "Crossbar.polarities = 'interleaved': must be 'separate' without wires, whose resistance is all that the "
-                "order of the columns changes"
+                "Crossbar.polarities = 'interleaved': must be 'separate' without wires, whose resistance is all that "
+                "the order of the columns changes"
             )
         if self.wires is not None and hasattr(self.cell, "current_coefficients"):
             raise InputError(
