@@ -139,6 +139,8 @@ def program(
       (2, 3)
     """
     _check_program_keys(variables, key)
+    if onto is not None and not isinstance(onto, Chip):
+        raise InputError(f"onto = {type(onto).__name__}: must be a chip of this model, or None")
     bound = bind(model, variables, x, options)
     cells = (program_jit if key_shape(key) == () else program_many_jit)(
         bound, key, None if onto is None else onto.cells

@@ -175,6 +175,8 @@ def _run(module: nn.Module, operator: Operator, x: jax.Array, kernel: jax.Array,
             if key is None and _is_lifted(module) and layer.needs_key(hardware):
                 raise InputError(f"layer {_path(module)} needs a random key to be programmed{_NOT_SPLIT}")
             onto = module.get_variable("analog", "array") if mode.again else None
+            if mode.again and onto is None:
+                raise InputError(f"onto: the chip has no layer {_path(module)}; write a chip of this model again")
             module.put_variable(
                 "analog", name, tiles.program(hardware, real_matrix(operator.matrix(kernel)), key, onto)
             )

@@ -240,6 +240,11 @@ def program(
 ) -> dict[str, tiles.Programmed]:
     """Every analog layer's kernel written onto fresh tiles, or onto these again, by the layer's path."""
     cells = {}
+    if onto is not None and onto.keys() != analog_ops(model).keys():
+        raise InputError(
+            f"onto: the chip holds layers {sorted(onto)}, the model has {sorted(analog_ops(model))}; write a chip of "
+            f"this model again"
+        )
     for path, (module, op) in analog_ops(model).items():
         weights, own = kernel_matrix(module, path), stream(key, path)
         write, lead = functools.partial(tiles.program, op.hardware), weights.shape[:-2]

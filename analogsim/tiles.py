@@ -166,6 +166,16 @@ def program(
     With ``onto`` these tiles are written again: what was drawn when they were fabricated stays.
     """
     check_one_value(hardware)
+    if onto is not None and (onto.n_in, onto.n_out) != weights.shape:
+        raise InputError(
+            f"onto: the chip holds a {onto.n_in} x {onto.n_out} matrix, the layer's is {weights.shape[0]} x "
+            f"{weights.shape[1]}; only a chip of the same model is written again"
+        )
+    if onto is not None and str(jax.tree.structure(onto.hardware)) != str(jax.tree.structure(hardware)):
+        raise InputError(
+            f"onto: the chip is made of hardware '{onto.hardware.name}', the layer is on '{hardware.name}' of another "
+            f"structure; only a chip of the same hardware is written again"
+        )
     wide = jnp.promote_types(weights.dtype, jnp.float32)
     tiled, scale = normalise(lax.stop_gradient(weights).astype(wide), hardware)
     store = hardware.store

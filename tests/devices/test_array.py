@@ -290,3 +290,24 @@ def test_a_chip_knows_what_writing_it_took():
     (pulse, read) = store.written(tile)
     assert (pulse.unit, read.unit) == ("pulse", "read")
     assert float(read.quantity) == float(pulse.quantity) + tile.pulses.size
+
+
+@pytest.mark.parametrize("front_end", ["linen", "nnx"])
+def test_only_a_chip_of_the_same_model_is_written_again(front_end):
+    x = jnp.ones((1, 10))
+
+    def chip(features, hardware=HARDWARE, onto=None):
+        key = jax.random.key(1)
+        if front_end == "nnx":
+            return program(AnalogLinear(10, features, hardware=hardware, rngs=nnx.Rngs(0)), key=key, onto=onto)
+        model = AnalogDense(features, hardware=hardware)
+        return program(model, model.init(key, x), key, x, onto=onto)
+
+    with pytest.raises(InputError, match="the chip holds a 10 x 4 matrix, the layer's is 10 x 5"):
+        chip(5, onto=chip(4))
+    with pytest.raises(InputError, match="the chip is made of hardware 'pcm', the layer is on 'worn'"):
+        chip(4, onto=chip(4, preset("pcm")))
+    with pytest.raises(InputError, match="onto = dict: must be a chip of this model"):
+        chip(4, onto={})
+    with pytest.raises(InputError, match="onto: the chip h"):  # of a model with layers by other names
+        chips("linen", jax.random.key(0), onto=chip(12))
