@@ -79,6 +79,7 @@ def bills(work: Workload, batches: Sequence[int]) -> tuple[list[Bill], Arrays | 
     if all(per_vector.is_analog for _, per_vector in done):
         read_s = sum(layer.vectors * _reads(layer) * float(layer.use.hardware.prices.read_time_s) for layer, _ in done)
     converts = any(line.component == "ADC" for line in found)
+    repeats = any(layer.use.hardware.bound_management != "none" for layer, _ in done)
     kinds = dict.fromkeys(per_vector.is_analog for _, per_vector in done)
     common: dict[str, Any] = dict(
         system=" + ".join(dict.fromkeys(layer.use.hardware.name for layer in work.layers)),
@@ -86,7 +87,10 @@ def bills(work: Workload, batches: Sequence[int]) -> tuple[list[Bill], Arrays | 
         note=("low: components alone, best ADC; typical and high: with the rest of a measured chip" if converts else
               "sum of components, not of a chip; no range is known")
         + ("; time of the reads alone" if read_s is not None else ""),
-        excludes="; ".join(_ANALOG_EXCLUDES if is_analog else _DIGITAL_EXCLUDES for is_analog in kinds),
+        excludes="; ".join(
+            [_ANALOG_EXCLUDES if is_analog else _DIGITAL_EXCLUDES for is_analog in kinds]
+            + (["reads that bound management repeats"] if repeats else [])
+        ),
     )  # fmt: skip
     made = [Bill(batch=b, latency_s=None if read_s is None else b * read_s, **common) for b in batches]
     return made, arrays(done)

@@ -339,3 +339,11 @@ def test_every_line_and_step_is_converted(mapping, accumulation, conversions, ce
     targets = mapping.conductances(jnp.ones((3, 2)), 0.0, 25e-6)
     assert line(bill, "cells").count == pytest.approx(float(targets.sum()) * 11 / 3, rel=1e-5)
     assert bill.hardware.latency_s == pytest.approx(7 * 250e-9)
+
+
+def test_reads_that_are_repeated_are_said_to_be_left_out():
+    managed = preset("pcm", bound_management="iterative")
+    once, again = (dense(np.ones((3, 2)), np.ones((1, 3)), hardware) for hardware in (preset("pcm"), managed))
+    assert "reads that bound management repeats" in again.excludes
+    assert "bound management" not in once.excludes
+    assert again.hardware.energy_typical_j == once.hardware.energy_typical_j
