@@ -95,10 +95,21 @@ class Crossbar(Description):
             raise InputError(
                 f"{type(self.cell).__name__}.g_min = {g_min:g}: must be less than g_max = {g_max:g} (unit: S)"
             )
-        if self.write_verify is not None and getattr(self.cell, "write_error", None) is None:
+        if self.write_verify is not None:
+            self._check_write_verify()
+
+    def _check_write_verify(self) -> None:
+        name = getattr(self.cell, "write_error", None)
+        if name is None:
             raise InputError(
                 f"Crossbar.write_verify: {type(self.cell).__name__} cannot be written in a loop, because its published "
                 f"spread after writing cannot be told from what follows; it must be None"
+            )
+        value, default = getattr(self.cell, name), getattr(type(self.cell), name)
+        if isinstance(value, float) and value not in (0.0, default):
+            raise InputError(
+                f"{type(self.cell).__name__}.{name} = {value:g}: has no effect with write_verify, whose window is the "
+                f"error of writing; must be left at {default:g}"
             )
 
     def _check_wires(self) -> None:

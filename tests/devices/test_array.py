@@ -134,6 +134,13 @@ def test_cells_whose_spread_is_not_of_writing_alone_refuse_the_loop(cell):
         Crossbar(cell=cell, write_verify=LOOP)
 
 
+def test_a_writing_error_that_the_loop_would_ignore_is_refused():
+    for cell in (PCM(programming_noise=2.0), GenericCell(programming_sigma=0.02)):
+        with pytest.raises(InputError, match="has no effect with write_verify"):
+            Crossbar(cell=cell, write_verify=LOOP)
+    Crossbar(cell=PCM(programming_noise=0.0), write_verify=LOOP)  # says what the loop does
+
+
 # --- chips, and writing them again ------------------------------------------------------------------------------------
 
 
