@@ -36,7 +36,9 @@ from analogsim.presets import presets as presets
 from analogsim.prices import Prices as Prices
 from analogsim.ranges import range_report as range_report
 
-_LAZY = ("convert", "devices", "energy", "linen", "nnx", "plot", "report", "training")
+_LAZY = ("devices", "energy", "linen", "nnx", "plot", "report", "training")
+#: Functions that load NNX beside Linen, by the module that they are in.
+_ELSEWHERE = {"convert": "conversion", "to_digital": "conversion"}
 
 try:
     __version__ = importlib.metadata.version("analogsim-jax")
@@ -46,12 +48,12 @@ except importlib.metadata.PackageNotFoundError:  # a checkout that is not instal
 
 def __getattr__(name: str):
     """Submodules load on first use, so that ``import analogsim`` stays fast."""
-    if name == "convert":
-        return importlib.import_module("analogsim.conversion").convert
+    if name in _ELSEWHERE:
+        return getattr(importlib.import_module(f"analogsim.{_ELSEWHERE[name]}"), name)
     if name in _LAZY:
         return importlib.import_module(f"analogsim.{name}")
     raise AttributeError(f"module 'analogsim' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_LAZY])
+    return sorted([*globals(), *_LAZY, *_ELSEWHERE])

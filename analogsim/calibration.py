@@ -120,7 +120,7 @@ class _Layer:
     def __init__(self, use: Any, rule: "_Rule"):
         self.path, self.hardware, self.rule = use.path, use.hardware, rule
         n_in, n_out = use.weights.shape
-        self.rows = -(-n_in // -(-n_in // use.hardware.rows))
+        self.rows = 1 if use.is_look_up else -(-n_in // use.grid[0])  # driven at once
         self.readout: Readout = readout(use.hardware, n_in, n_out)
         self.inputs = Seen()
         self.lines = [Seen() for _ in self.readout.used]

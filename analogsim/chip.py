@@ -158,15 +158,7 @@ def program(
 def read(cells: Any, time_s: Any, compensation: str | None, read_noise: bool) -> Any:
     """Readings of a tree of programmed tiles; stacks of chips or of scanned layers keep their leading axes."""
 
-    def one(programmed: tiles.Programmed) -> tiles.Reading:
-        def function(p: tiles.Programmed) -> tiles.Reading:
-            return p.read(time_s, compensation, read_noise)
-
-        for _ in range(programmed.scale.ndim - 4):
-            function = jax.vmap(function)
-        return function(programmed)
-
-    return map_programmed(one, cells)
+    return map_programmed(lambda held: tiles.read_all(held, time_s, compensation, read_noise), cells)
 
 
 def _check_program_keys(variables: Any, key: Any) -> None:

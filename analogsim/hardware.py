@@ -43,6 +43,11 @@ class Hardware(Description):
         choices=("column", "tile"),
         doc="one digital scale a column of a tile, or one for the whole tile",
     )
+    groups: str = static(
+        default="shared",
+        choices=("shared", "apart"),
+        doc="matrices of grouped convolutions and batch axes: along the diagonal of shared tiles, or on tiles each",
+    )
     drift_compensation: str = static(
         default="none",
         choices=("none", "global", "column"),

@@ -141,16 +141,21 @@ def readout(hardware: Any, n_in: int, n_out: int) -> Readout:
 
 
 def input_values(use: LayerUse) -> jax.Array:
-    """The layer's inputs in the width that the signal path computes in."""
+    """The layer's inputs in the width that the signal path computes in; a look-up drives word lines fully."""
+    if use.is_look_up:
+        return jnp.ones(1)
     return use.x.astype(jnp.promote_types(use.x.dtype, jnp.float32))
 
 
 def line_values(use: LayerUse, ranges: Ranges) -> Iterator[np.ndarray]:
     """What the ADCs see, a few examples at a time: ``[conversions, C n_lines]``."""
+    if use.is_look_up:
+        yield from _rows_of_table(use)
+        return
     x, operator, hardware = input_values(use), use.operator, use.hardware
     if operator.example_axes(x) == (-1,):
         x = x.reshape(-1, x.shape[-1])
-    held = _ideal_tiles(hardware, use.weights)
+    held = _ideal_tiles(hardware, use.weights, operator.tile_rows)
     r, c, _, lines = held.shape
     steps = 1 if hardware.dac is None else hardware.dac.conversions
     per_example = use.vectors / len(x) * max(use.weights.shape[0], r * steps * c * lines)
@@ -160,12 +165,26 @@ def line_values(use: LayerUse, ranges: Ranges) -> Iterator[np.ndarray]:
         yield np.asarray(y).reshape(-1, c * lines)
 
 
-@jax.jit
-def _ideal_tiles(hardware: Any, weights: jax.Array) -> jax.Array:
+def _rows_of_table(use: LayerUse) -> Iterator[np.ndarray]:
+    """What the lines carry for the rows of a table that are looked up, ``[conversions, C n_lines]``."""
+    held = np.asarray(_ideal_tiles(use.hardware, use.weights, None))
+    tile, row = (np.asarray(a).ravel() for a in use.operator.places(use.x, held.shape[2]))
+    dac, full = use.hardware.dac, jnp.ones(1)
+    steps = [full] if dac is None or dac.conversions == 1 else dac.steps(full)[0]
+    at_once = max(1, _AT_ONCE // (held.shape[1] * held.shape[3]))
+    for start in range(0, len(tile), at_once):
+        some = slice(start, start + at_once)
+        lines = held[tile[some], :, row[some]].reshape(len(tile[some]), -1)
+        for step in steps:
+            yield float(step[0]) * lines
+
+
+@functools.partial(jax.jit, static_argnames="tile_rows")
+def _ideal_tiles(hardware: Any, weights: jax.Array, tile_rows: int | None) -> jax.Array:
     """Lines of perfectly written tiles, ``[R, C, rows, n_lines]``."""
     wide = weights.astype(jnp.promote_types(weights.dtype, jnp.float32))
     lines = getattr(hardware.store, "ideal_lines", hardware.store.spread)
-    return jax.vmap(jax.vmap(lines))(tiles.normalise(wide, hardware)[0])
+    return jax.vmap(jax.vmap(lines))(tiles.normalise(wide, hardware, tile_rows)[0])
 
 
 @functools.partial(jax.jit, static_argnames=("operator",))

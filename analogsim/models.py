@@ -209,7 +209,7 @@ def observe(model: Any, variables: Any, x: Any, *, places: bool = False, **optio
     model must then pass the collection ``ranges`` on to every analog layer.
 
     Raises:
-      InputError: if the model has no analog layer, or one runs where values cannot be seen (``nn.remat``, ``nn.vmap``).
+      InputError: if the model has no analog layer.
     """
     mode = modes.Observing()
     args = x if isinstance(x, tuple) else (x,)
@@ -225,9 +225,10 @@ def observe(model: Any, variables: Any, x: Any, *, places: bool = False, **optio
             copy = bound._merge()
             analogsim.nnx.analog_ops(copy)  # the hooks learn their paths
             _call(copy, args)
-    if not mode.uses:
+    uses = mode.uses
+    if not uses:
         raise InputError("the model has no analog layer: build it with AnalogDense, or convert(model, hardware)")
-    return _with_values(mode.uses)
+    return uses
 
 
 def _placed(bound: BoundLinen | BoundNnx, x: Any) -> BoundLinen | BoundNnx:
@@ -242,19 +243,6 @@ def _placed(bound: BoundLinen | BoundNnx, x: Any) -> BoundLinen | BoundNnx:
     analogsim.nnx.mark_places(copy)
     graph, state = nnx.split(copy)
     return BoundNnx(state, graph)
-
-
-def _with_values(uses: list[LayerUse]) -> list[LayerUse]:
-    """The passes that carry values. Before a loop Flax traces its body once, without values: that is no pass."""
-
-    def is_traced(use: LayerUse) -> bool:
-        return isinstance(use.x, jax.core.Tracer) or isinstance(use.weights, jax.core.Tracer)
-
-    seen = {use.path for use in uses if not is_traced(use)}
-    for use in uses:
-        if use.path not in seen:
-            raise InputError(f"layer {use.path}: runs inside jax.vmap or jax.checkpoint, where it cannot be observed")
-    return [use for use in uses if not is_traced(use)]
 
 
 def _call(model, x):

@@ -6,10 +6,11 @@ compilation-cache key, so a function that was compiled in one mode is compiled a
 """
 
 import contextlib
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 
 class Digital:
@@ -49,10 +50,75 @@ class Placing:
 
 
 class Observing:
-    """Analog layers compute exactly and note what passes. Every observation is its own mode: never a cached trace."""
+    """Analog layers compute exactly and note what passes. Every observation is its own mode: never a cached trace.
+
+    Where values are not known yet (``nn.remat``, ``jax.vmap``, a loop), a callback notes them when they are.
+    """
 
     def __init__(self):
-        self.uses: list[Any] = []
+        self._notes: list[tuple[Callable[..., list[Any]], tuple]] = []
+
+    def note(self, uses: Callable[..., list[Any]], *values: Any) -> None:
+        """Note ``uses(*values)``, arrays or None; at once, or when the values are computed."""
+        if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values)):
+            jax.debug.callback(lambda *known: self._notes.append((uses, known)), *values)
+        else:
+            self._notes.append((uses, values))
+
+    @property
+    def uses(self) -> list[Any]:
+        """Everything that was noted, in order."""
+        jax.effects_barrier()
+        return [use for uses, values in self._notes for use in uses(*jax.tree.map(jnp.asarray, values))]
+
+
+class Listed(NamedTuple):
+    """One analog layer of a model, by shapes.
+
+    Attributes:
+      path: the layer's path.
+      hardware, operator: what it runs on, and how its inputs meet its kernel.
+      kernel: shape of its kernel.
+      matrices: shape of what the tiles hold, ``(n_in, n_out)`` or ``(S, n_in, n_out)``.
+      vectors: matrix-vector products of the pass.
+    """
+
+    path: str
+    hardware: Any
+    operator: Any
+    kernel: tuple[int, ...]
+    matrices: tuple[int, ...]
+    vectors: int
+
+
+class Listing:
+    """Analog layers note themselves and give zeros without touching their kernels: a tour of the model by shapes.
+
+    What products with parameters are left are those that no analog layer does. ``digital`` has the layers that stay
+    digital: their class, the shape of their kernel and why.
+    """
+
+    def __init__(self):
+        self.layers: list[Listed] = []
+        self.digital: dict[str, tuple[str, tuple[int, ...], str]] = {}
+        self.order: dict[str, None] = {}
+
+    def leave(self, path: str, kind: str, shape: tuple[int, ...], why: str) -> None:
+        """Note a layer that stays digital."""
+        self.digital[path] = (kind, shape, why)
+        self.order[path] = None
+
+    def note(self, path: str, hardware: Any, operator: Any, x: Any, kernel: Any) -> Any:
+        """Note a layer, and give zeros like its output that depend on its input."""
+        matrices = jax.eval_shape(operator.matrix, kernel).shape
+        one = getattr(operator, "one", operator)
+        inputs = jax.eval_shape(operator.inputs, x)
+        if len(matrices) == 3:
+            inputs = jax.ShapeDtypeStruct(inputs.shape[1:], inputs.dtype)
+        self.layers.append(Listed(path, hardware, operator, kernel.shape, matrices, one.vectors(inputs)))
+        self.order[path] = None
+        y = jax.eval_shape(lambda a, k: operator.digital(a, k, None), x, kernel)
+        return jnp.zeros(y.shape, y.dtype) + 0 * jnp.sum(x).astype(y.dtype)
 
 
 _mode = jax.make_user_context(None)

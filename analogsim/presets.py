@@ -13,7 +13,7 @@ from analogsim.prices import Prices
 _PRESETS = {
     "ideal": (
         "exact digital weights and no converters: equals the plain layer to rounding",
-        lambda: Hardware(name="ideal", rows=65536, columns=65536),
+        lambda: Hardware(name="ideal", rows=65536, columns=65536, groups="apart"),
     ),
     "int8": (
         "digital: weights and inputs rounded to 8 bits, one weight scale a column, exact accumulation",
@@ -22,6 +22,7 @@ _PRESETS = {
             store=DigitalMemory(bits=8),
             rows=65536,
             columns=65536,
+            groups="apart",
             dac=DAC(bits=8),
             prices=Prices(mac_j=0.10e-12),
         ),

@@ -21,7 +21,8 @@ from analogsim.converters import DAC, quantise
 from analogsim.devices.description import check_one_value
 from analogsim.devices.errors import InputError
 from analogsim.devices.random import normal, stream
-from analogsim.operators import Operator
+from analogsim.operators import LookUp, Operator
+from analogsim.operators.stack import Vectors
 from analogsim.straight_through import straight_through
 from analogsim.tiles import Reading
 
@@ -121,6 +122,89 @@ def multiply(
     y = _sum_over_tiles(path.outputs, (cut(code), held), r)
     y = y.reshape(*y.shape[:-2], y.shape[-2] * y.shape[-1])[..., : reading.n_out]
     return (y if bound is None else y * bound).astype(x.dtype)
+
+
+@functools.partial(jax.jit, static_argnames=("operator", "dtype", "precision"))
+def look_up(
+    reading: Reading,
+    numbers: jax.Array,
+    operator: LookUp,
+    *,
+    key: jax.Array | None,
+    dtype: Any,
+    ranges: Ranges = UNCALIBRATED,
+    precision: Any = None,
+) -> jax.Array:
+    """Read rows of a stored table: each drives one word line of the tiles that hold it, at full scale.
+
+    Args:
+      reading: what the tiles of the table ``[n_rows, n_out]`` hold.
+      numbers: which rows, ``[...]``.
+      operator: the table's.
+      key, precision: as of ``multiply``.
+      dtype: of the result.
+      ranges: calibrated ranges. Without, the ADCs are set for the one fully driven cell that a line has at most.
+
+    Returns:
+      ``[..., n_out]``; NaN for a number that is none of the table's.
+    """
+    hardware = reading.hardware
+    check_one_value(hardware)
+    if key is None and is_random(reading):
+        raise InputError(f"key = None: hardware '{hardware.name}' has read or converter noise and needs a random key")
+    if hardware.bound_management != "none":
+        raise InputError(
+            f"bound_management = {hardware.bound_management!r}: widens input ranges, of which a look-up has none; "
+            f"put the table on hardware without it"
+        )
+    limit = ranges.output
+    if limit is None and hardware.adc is not None:
+        limit = jnp.minimum(hardware.adc.range, 1.0)
+    noise = None if key is None else stream(key, "output noise")
+    precision = lax.Precision.HIGHEST if precision is None else precision
+    path = _Path(hardware, Vectors(), precision, limit, reading.time_s, noise)
+    flat = numbers.reshape(-1)
+    tile, row = operator.places(flat, reading.mean.shape[-2])
+    whole_tiles = adds_noise(reading) or (hardware.sampling == "cells" and reading.variance is not None)
+    y = (_from_tiles if whole_tiles else _from_rows)(path, reading, tile, row)
+    y = y.reshape(len(flat), -1)[:, : reading.n_out]
+    y = jnp.where(operator.known(flat)[:, None], y, jnp.nan)
+    return y.reshape(*numbers.shape, reading.n_out).astype(dtype)
+
+
+def _from_rows(path: "_Path", reading: Reading, tile: jax.Array, row: jax.Array) -> jax.Array:
+    """Outputs ``[n, C, columns]`` of rows, each taken as a tile of a single row."""
+
+    def taken(a: jax.Array | None, *between: slice) -> jax.Array | None:
+        return None if a is None else jnp.expand_dims(a[(tile, slice(None), *between, row)], 2 + len(between))
+
+    def of_tile(tree: Any) -> Any:
+        return jax.tree.map(lambda a: a[tile], tree)
+
+    held = _Tiles(
+        mean=taken(reading.mean), variance=taken(reading.variance), curvature=taken(reading.curvature, slice(None)),
+        converters=of_tile(reading.converters), gain=of_tile(reading.gain), scale=of_tile(reading.scale),
+        state=jax.tree.map(lambda a: a[0], reading.state), row=jnp.arange(len(tile)),
+    )  # fmt: skip
+    alike = _Tiles(*[0] * 6, state=None, row=0)  # the state of a tile matters to nothing here
+    driven = jnp.ones(1, reading.mean.dtype)
+    return jax.vmap(lambda h: path.outputs(driven, h), in_axes=(alike,))(held)
+
+
+def _from_tiles(path: "_Path", reading: Reading, tile: jax.Array, row: jax.Array) -> jax.Array:
+    """The same with whole tiles, for what is drawn for every cell or depends on all rows: slow."""
+    rows = reading.mean.shape[-2]
+    held = _Tiles(
+        reading.mean, reading.variance, reading.curvature, reading.converters,
+        reading.gain, reading.scale, reading.state, None,
+    )  # fmt: skip
+
+    def one(numbered: tuple) -> jax.Array:
+        index, t, i = numbered
+        own = jax.tree.map(lambda a: a[t], held)._replace(row=index)
+        return path.outputs(jax.nn.one_hot(i, rows, dtype=reading.mean.dtype), own)
+
+    return lax.map(one, (jnp.arange(len(tile)), tile, row))
 
 
 class _Tiles(NamedTuple):

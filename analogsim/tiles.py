@@ -1,8 +1,9 @@
 """A weight matrix on tiles: cut, scaled, programmed, read.
 
 A matrix ``[n_in, n_out]`` becomes ``[R, C, rows, columns]``: R tiles share the inputs between them and C the outputs.
-The cut is even (784 inputs on 512-row tiles are twice 392, not 512 and 272), which wastes the fewest cells. Each
-column of a tile, or each tile, is normalised to [-1, 1] by a digital scale that the output is multiplied with again.
+The cut is even (784 inputs on 512-row tiles are twice 392, not 512 and 272), which wastes the fewest cells, unless the
+operator asks for so many rows a tile. Each column of a tile, or each tile, is normalised to [-1, 1] by a digital scale
+that the output is multiplied with again. A stack of matrices ``[S, n_in, n_out]`` has tiles for each.
 """
 
 import dataclasses
@@ -20,9 +21,12 @@ from analogsim.hardware import Hardware
 from analogsim.straight_through import straight_through
 
 
-def grid(n_in: int, n_out: int, hardware: Hardware) -> tuple[int, int]:
-    """How many tiles hold an ``n_in`` x ``n_out`` matrix: (along the inputs, along the outputs)."""
-    return -(-n_in // hardware.rows), -(-n_out // hardware.columns)
+def grid(n_in: int, n_out: int, hardware: Hardware, tile_rows: int | None = None) -> tuple[int, int]:
+    """How many tiles hold an ``n_in`` x ``n_out`` matrix: (along the inputs, along the outputs).
+
+    ``tile_rows`` is how many rows each tile takes, where the operator asks for that (``Operator.tile_rows``).
+    """
+    return -(-n_in // (tile_rows or hardware.rows)), -(-n_out // hardware.columns)
 
 
 def cut(weights: jax.Array, tiles: tuple[int, ...]) -> jax.Array:
@@ -39,10 +43,10 @@ def cut_inputs(x: jax.Array, r: int) -> jax.Array:
     return jnp.moveaxis(padded.reshape(*x.shape[:-1], r, padded.shape[-1] // r), -2, 0)
 
 
-def normalise(weights: jax.Array, hardware: Hardware) -> tuple[jax.Array, jax.Array]:
+def normalise(weights: jax.Array, hardware: Hardware, tile_rows: int | None = None) -> tuple[jax.Array, jax.Array]:
     """Tiles of weights in [-1, 1], ``[R, C, rows, columns]``, and their scales ``[R, C, 1, columns or 1]``."""
     n_in, n_out = weights.shape
-    tiled = cut(weights, grid(n_in, n_out, hardware))
+    tiled = cut(weights, grid(n_in, n_out, hardware, tile_rows))
     axes = (-2,) if hardware.scaling == "column" else (-2, -1)
     largest = jnp.max(jnp.abs(tiled), axis=axes, keepdims=True)
     scale = jnp.where(largest == 0, 1.0, largest)  # a NaN stays visible
@@ -78,12 +82,22 @@ class Reading:
     n_in: int = dataclasses.field(metadata=dict(static=True))
     n_out: int = dataclasses.field(metadata=dict(static=True))
 
-    def check_single(self, path: str) -> None:
-        """Refuse the readings of several chips at once, where one is to be multiplied with."""
-        if self.mean.ndim > 4:
+    def check_single(self, path: str, matrices: int | None) -> None:
+        """Refuse the readings of several chips at once, where those of one layer are to be multiplied with.
+
+        ``matrices`` is how many the layer has where it is a stack (``operators.stack``), else None.
+        """
+        own = 4 if matrices is None else 5
+        if self.mean.ndim > own:
             raise InputError(
                 f"layer {path}: these readings are a stack of {self.mean.shape[0]}, a layer computes on one; map over "
                 f"a stack of chips with jax.vmap(run_one_chip, in_axes=(chips.axes,))(chips)"
+            )
+        if self.mean.ndim < own or (matrices is not None and self.mean.shape[0] != matrices):
+            found = 1 if self.mean.ndim < own else self.mean.shape[0]
+            raise InputError(
+                f"layer {path}: the chip holds {found} matrices, the layer has {matrices}; program a chip for this "
+                f"model"
             )
 
     def trained_by(self, weights: jax.Array) -> "Reading":
@@ -157,9 +171,43 @@ class Programmed:
         )
 
 
-@jax.jit
+def program_all(
+    hardware: Hardware,
+    weights: jax.Array,
+    key: jax.Array | None,
+    onto: Programmed | None = None,
+    tile_rows: int | None = None,
+) -> Programmed:
+    """``program`` for one matrix, or for each of a stack ``[..., n_in, n_out]``, with a key for each."""
+    lead = weights.shape[:-2]
+    keys = jax.random.split(key, lead) if lead and key is not None else key
+
+    def write(matrix: jax.Array, own_key: jax.Array | None, old: Programmed | None) -> Programmed:
+        return program(hardware, matrix, own_key, old, tile_rows=tile_rows)
+
+    for _ in lead:
+        write = jax.vmap(write)
+    return write(weights, keys, onto)
+
+
+def read_all(programmed: Programmed, time_s: Any, compensation: str | None = None, read_noise: bool = True) -> Reading:
+    """``Programmed.read`` of one matrix, or of each of a stack: layers of several, scanned layers, chips."""
+
+    def read(held: Programmed) -> Reading:
+        return held.read(time_s, compensation, read_noise)
+
+    for _ in range(programmed.scale.ndim - 4):
+        read = jax.vmap(read)
+    return read(programmed)
+
+
+@functools.partial(jax.jit, static_argnames="tile_rows")
 def program(
-    hardware: Hardware, weights: jax.Array, key: jax.Array | None, onto: Programmed | None = None
+    hardware: Hardware,
+    weights: jax.Array,
+    key: jax.Array | None,
+    onto: Programmed | None = None,
+    tile_rows: int | None = None,
 ) -> Programmed:
     """Fabricate and write the tiles of one matrix ``[n_in, n_out]``. No gradient passes: see ``Reading.trained_by``.
 
@@ -177,7 +225,7 @@ def program(
             f"structure; only a chip of the same hardware is written again"
         )
     wide = jnp.promote_types(weights.dtype, jnp.float32)
-    tiled, scale = normalise(lax.stop_gradient(weights).astype(wide), hardware)
+    tiled, scale = normalise(lax.stop_gradient(weights).astype(wide), hardware, tile_rows)
     store = hardware.store
     old = () if onto is None else (onto.state,)  # a store without anything fabricated need not know of it
     if key is None:

@@ -90,5 +90,5 @@ def test_nnx_layers_take_complex_kernels_too(key, x):
 def test_a_complex_convolution_is_refused(key):
     x = complex_normal(key, (1, 5, 5, 2))
     model = AnalogConv(3, (3, 3), hardware=IDEAL, param_dtype=jnp.complex64, dtype=jnp.complex64)
-    with pytest.raises(InputError, match="a convolution of dtype complex64: must be real"):
+    with pytest.raises(InputError, match="dtype complex64: a Convolution must be real"):
         model.apply(model.init(key, x), x, rngs={"analog": key})

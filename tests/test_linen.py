@@ -304,12 +304,6 @@ def test_bfloat16_model_programs_float32_cells(x):
         ),
         (lambda v, x: AnalogDense(3, hardware="pcm"), "must be a Hardware such as preset('pcm')"),
         (lambda v, x: AnalogConv(3, (3,), hardware=3), "must be a Hardware such as preset('pcm')"),
-        (
-            lambda v, x: AnalogConv(4, (3,), hardware=PCM, feature_group_count=2).init_with_output(
-                {"params": jax.random.key(0), "analog": jax.random.key(0)}, jnp.ones((1, 5, 4))
-            ),
-            "feature_group_count = 2: must be 1",
-        ),
         (lambda v, x: analogsim.calibrate(MLP(PCM), v, x, quantile=0.1), "quantile = 0.1: must be at least 0.5"),
     ],
 )

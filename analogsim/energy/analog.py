@@ -28,7 +28,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from analogsim import tiles
 from analogsim.devices.literature import Source, as_source
 from analogsim.energy import adc
 from analogsim.energy.bill import Bill, Line, settle
@@ -99,9 +98,10 @@ def bills(work: Workload, batches: Sequence[int]) -> tuple[list[Bill], Arrays | 
 def lines(layer: LayerWork, per_vector: TileWork) -> list[Line]:
     """Everything that one example's pass through one layer is charged for."""
     hardware, prices = layer.use.hardware, layer.use.hardware.prices
-    n_in, n_out = layer.use.weights.shape
-    _, c = tiles.grid(n_in, n_out, hardware)
-    inputs, outputs = layer.vectors * n_in, layer.output_words
+    n_in, _ = layer.use.weights.shape
+    c = layer.use.grid[1]
+    looks_up = layer.use.is_look_up
+    inputs, outputs = layer.vectors * (1 if looks_up else n_in), layer.output_words
     is_analog, dac, converter = per_vector.is_analog, hardware.dac, hardware.adc
     converted = layer.vectors * per_vector.lines * (1 if dac is None else dac.conversions)
     found = []
@@ -119,7 +119,7 @@ def lines(layer: LayerWork, per_vector: TileWork) -> list[Line]:
         each_j = prices.line_capacitance_f * prices.read_voltage_v**2
         swings = layer.vectors * per_vector.driven_cells
         charge("word lines", "full swing", swings, "", each_j, "line_capacitance_f", "read_voltage_v")
-    if is_analog and dac is not None:
+    if is_analog and dac is not None and not looks_up:  # a row's own switch drives it fully
         each_j = prices.dac_energy_j(getattr(dac, "slice_bits", dac.bits))
         charge("DAC", "convert", inputs * c * dac.reads, "", each_j, "dac_capacitance_f", "supply_v")
     if is_analog and converter is not None:
@@ -135,7 +135,7 @@ def lines(layer: LayerWork, per_vector: TileWork) -> list[Line]:
         charge("rest of the chip", "all else", converted, "", rest_j, "overhead_j", **band)
     if dac is not None or converter is not None:  # without either, nothing has a scale
         charge("digital", "scale, add", converted, "", prices.accumulate_j, "accumulate_j")
-    moved = inputs * _width_bytes(dac) + outputs * _width_bytes(converter)
+    moved = inputs * (4.0 if looks_up else _width_bytes(dac)) + outputs * _width_bytes(converter)
     charge("buffer", "read, write", moved, "B", prices.buffer_j_per_byte, "buffer_j_per_byte")
     return found
 

@@ -68,7 +68,8 @@ GPUS = {
 def traffic_bytes(work: Workload, batch: int) -> float:
     """Bytes between memory and chip for a whole batch."""
     activations = sum(layer.input_words + layer.output_words for layer in work.layers)
-    return WORD_BYTES * (work.weights + batch * activations)
+    weights = sum(layer.weights_read(batch) for layer in work.layers)
+    return WORD_BYTES * (weights + batch * activations)
 
 
 def time_s(gpu: Gpu, work: Workload, batch: int) -> tuple[float, str]:

@@ -37,7 +37,7 @@ _SOURCES = (
 
 def _traffic_words(layer: LayerWork, batch: int) -> float:
     """Numbers that must reach or leave the chip an example: weights once a batch, inputs and outputs once each."""
-    return layer.new_weights / batch + layer.input_words + layer.output_words
+    return layer.weights_read(batch) / batch + layer.input_words + layer.output_words
 
 
 def _buffer_words(layer: LayerWork, batch: int) -> float:

@@ -24,7 +24,7 @@ from analogsim.operators import partial_sums
 from analogsim.prices import Prices
 
 _NUMBERS_AT_ONCE = 2**24
-_normalise = jax.jit(tiles.normalise)
+_normalise = jax.jit(tiles.normalise, static_argnames="tile_rows")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,9 +92,10 @@ class TileWork:
 def tile_work(use: LayerUse) -> TileWork:
     """Ask the store, tile by tile of the true grid, what one vector costs it."""
     store, (n_in, n_out) = use.hardware.store, use.weights.shape
-    r, c = tiles.grid(n_in, n_out, use.hardware)
+    r, c = use.grid
     weights = np.asarray(use.weights, jnp.promote_types(use.weights.dtype, jnp.float32))
-    normalised = np.asarray(_normalise(weights, use.hardware)[0])[:, 0]
+    tiled = np.asarray(_normalise(weights, use.hardware, use.operator.tile_rows)[0])
+    normalised = tiled.transpose(0, 2, 1, 3).reshape(r, tiled.shape[2], -1)
     quantities: dict[str, Any] = {}
     all_rows: dict[str, Any] = {}
     driven, cells, lines, rows, row_lines = 0.0, 0, 0, 0, 0
@@ -109,7 +110,24 @@ def tile_work(use: LayerUse) -> TileWork:
             here, read_by = store.cells(*part.shape), store.n_lines(right - left)
             driven, cells, lines = driven + here * share, cells + here, lines + read_by
             rows, row_lines = rows + part.shape[0], row_lines + part.shape[0] * read_by
+    if use.is_look_up:
+        quantities, driven, lines = _of_rows(use, normalised)
     return TileWork(quantities, driven, cells, lines, r * c, all_rows, rows, row_lines)
+
+
+def _of_rows(use: LayerUse, normalised: np.ndarray) -> tuple[dict[str, Any], float, int]:
+    """Actions, driven cells and converted lines of one look-up: one row of the tiles that hold it, at full voltage."""
+    store, (_, n_out) = use.hardware.store, use.weights.shape
+    tile, row = (np.asarray(a).ravel() for a in use.operator.places(use.x, normalised.shape[1]))
+    taken = normalised[tile, row]
+    quantities: dict[str, Any] = {}
+    driven, lines = 0.0, 0
+    for left, right in _spans(n_out, use.grid[1]):
+        for action in store.cost(jnp.asarray(taken[:, left:right]), 1.0):
+            if action.name != "mac":  # a digital memory is read, nothing is multiplied
+                quantities[action.name] = quantities.get(action.name, 0.0) + action.quantity / len(taken)
+        driven, lines = driven + store.cells(1, right - left), lines + store.n_lines(right - left)
+    return quantities, driven, lines
 
 
 def read_shares(use: LayerUse) -> list[float]:
@@ -118,8 +136,10 @@ def read_shares(use: LayerUse) -> list[float]:
     One product of the shares with a column of ones sums exactly what reaches the rows, padding and strides of a
     convolution included.
     """
-    n_in, n_out = use.weights.shape
-    r, _ = tiles.grid(n_in, n_out, use.hardware)
+    n_in, _ = use.weights.shape
+    r, _ = use.grid
+    if use.is_look_up:
+        return [0.0] * r  # counted row by row
     x = np.asarray(use.x, jnp.promote_types(use.x.dtype, jnp.float32))
     if use.ranges.input is None:
         largest = np.max(np.abs(x), axis=use.operator.example_axes(use.x), keepdims=True)

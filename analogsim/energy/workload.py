@@ -24,7 +24,7 @@ class LayerWork:
       use: the pass as observed on the whole sample.
       vectors: matrix-vector products an example.
       input_words: numbers that enter the layer an example; a convolution's image, not its overlapping patches.
-      new_weights: numbers in its matrix; 0 if an earlier pass went through the same matrix.
+      new_weights: weights in its matrix; 0 if an earlier pass went through the same matrix.
     """
 
     use: LayerUse
@@ -34,13 +34,19 @@ class LayerWork:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates an example."""
-        return self.vectors * math.prod(self.use.weights.shape)
+        """Multiply-accumulates an example; none where rows of a table are looked up."""
+        if self.use.is_look_up:
+            return 0
+        return self.vectors * (self.use.n_weights or math.prod(self.use.weights.shape))
 
     @property
-    def output_words(self) -> int:
+    def output_words(self) -> float:
         """Numbers that leave the layer an example."""
-        return self.vectors * self.use.weights.shape[1]
+        return self.vectors * self.use.weights.shape[1] * self.use.filled
+
+    def weights_read(self, batch: int) -> float:
+        """Weights that a digital machine fetches for a batch: each new one once, of a table the rows asked for."""
+        return batch * self.output_words if self.use.is_look_up else self.new_weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +83,7 @@ def count(model: Any, variables: Any, x: Any, **options: Any) -> Workload:
     if examples == 0:
         raise InputError(f"x_sample: shape {np.shape(leaf)}: must have at least one example along its leading axis")
     layers = []
-    seen: dict[str, list[np.ndarray]] = {}
+    seen: dict[tuple[str, int], list[np.ndarray]] = {}
     for use in observe(model, variables, x, **options):
         vectors, rest = divmod(use.vectors, examples)
         if rest:
@@ -85,15 +91,15 @@ def count(model: Any, variables: Any, x: Any, **options: Any) -> Workload:
                 f"layer {use.path}: does {use.vectors} products for {examples} examples; the leading axis of x_sample "
                 f"must be its examples (add one to a single example: x[None])"
             )
-        new = _is_new(use, seen)
-        layers.append(LayerWork(use, vectors, use.x.size / examples, use.weights.size if new else 0))
+        new = (use.n_weights or use.weights.size) if _is_new(use, seen) else 0
+        layers.append(LayerWork(use, vectors, use.x.size * use.filled / examples, new))
     work = Workload(tuple(layers), 0)
     return dataclasses.replace(work, other_parameters=max(_parameters(model, variables) - work.weights, 0))
 
 
-def _is_new(use: LayerUse, seen: dict[str, list[np.ndarray]]) -> bool:
+def _is_new(use: LayerUse, seen: dict[tuple[str, int], list[np.ndarray]]) -> bool:
     """Whether no earlier pass had this matrix. A scanned stack has one path and many matrices, hence the values."""
-    weights, known = np.asarray(use.weights), seen.setdefault(use.path, [])
+    weights, known = np.asarray(use.weights), seen.setdefault((use.path, use.member), [])
     if any(np.array_equal(weights, old) for old in known):
         return False
     known.append(weights)

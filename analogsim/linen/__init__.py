@@ -1,0 +1,35 @@
+"""Analog layers for Flax Linen: the plain layers with their own matmul hook filled.
+
+    class MLP(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            x = nn.relu(AnalogDense(64, hardware=preset("pcm"))(x))
+            return AnalogDense(10, hardware=preset("pcm"))(x)
+
+``AnalogDense`` returns a ``flax.linen.Dense``: parameter names, paths (``Dense_0``), shapes, initial draws and dtypes
+are the digital model's, and its checkpoints load unchanged. What the caller passes decides how a layer runs:
+
+    model.apply(variables, x, rngs={"analog": key})                 a fresh chip every call (hardware-aware training)
+    model.apply(chip.variables, x, rngs={"analog": key})            the programmed chip
+    with analogsim.digital(): model.apply(variables, x)             exact
+
+Chips live in the collection ``analog``, calibrated ranges in ``ranges``; nothing is added to ``params``. A layer that
+one call uses several times is one chip in it, with fresh read noise at every use.
+
+Flax's transformations pass on only what they are told to. A hand-written ``nn.scan`` over layers (``nn.vmap`` alike)
+lists the collections and the noise, here with a chip and ranges a layer; ``nn.RNN``, whose steps share one matrix,
+has its chip and ranges in common, and fabricates from a stream of its own, which the steps share too:
+
+    nn.scan(Block, variable_axes={"params": 0, "analog": 0, "ranges": 0},
+            split_rngs={"params": True, "analog": True}, length=3)
+    nn.RNN(cell, variable_broadcast=["params", "analog", "ranges"],
+           split_rngs={"params": False, "analog": True, "chip": False})
+    model.apply(variables, x, rngs={"analog": noise_key, "chip": chip_key})     training the RNN on one chip a call
+"""
+
+from analogsim.linen.hooks import AnalogConvGeneralDilated as AnalogConvGeneralDilated
+from analogsim.linen.hooks import AnalogDotGeneral as AnalogDotGeneral
+from analogsim.linen.hooks import conv_hook as conv_hook
+from analogsim.linen.hooks import dot_general_hook as dot_general_hook
+from analogsim.linen.layers import AnalogConv as AnalogConv
+from analogsim.linen.layers import AnalogDense as AnalogDense

@@ -1,0 +1,308 @@
+"""A Linen model on analog hardware, unedited: its layers are converted while they are called.
+
+Flax lets a function stand between a module and every call of a method (``nn.intercept_methods``). Ours decides about
+each layer that holds a matrix, and fills its matmul hook for the duration of the call, or computes a layer without a
+hook on the layer's own parameters. ``nn.RNN``, which passes on only what it is told to, is told of chips and noise.
+"""
+
+import contextlib
+import contextvars
+import functools
+import inspect
+import types
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from flax.core import scope as flax_scope
+from flax.core.scope import LazyRng
+
+from analogsim import modes
+from analogsim.devices.errors import InputError
+from analogsim.hardware import Hardware
+from analogsim.linen import hookless
+from analogsim.linen.hooks import (
+    AnalogConvGeneralDilated,
+    AnalogDotGeneral,
+    conv_hook,
+    dot_general_hook,
+    layer_path,
+)
+from analogsim.operators import einsum as einsum_operator
+from analogsim.selection import Candidate, Matches, Rules, cannot
+
+#: Layers that hold a matrix, and the name of the parameter that is one.
+MATRIX_LAYERS: dict[type, str] = {
+    nn.Dense: "kernel",
+    nn.DenseGeneral: "kernel",
+    nn.Einsum: "kernel",
+    nn.Conv: "kernel",
+    nn.ConvTranspose: "kernel",
+    nn.ConvLocal: "kernel",
+    nn.Embed: "embedding",
+}
+_HOOKLESS = {nn.Einsum: hookless.einsum, nn.ConvTranspose: hookless.conv_transpose, nn.Embed: hookless.embed}
+_LSTM_GATES = tuple(side + gate for side in "ih" for gate in "ifgo")
+
+# The rules in force are part of jax's cache key: a compiled block inside the model (nn.jit, nn.remat) is never reused
+# under other rules.
+_rules_context = jax.make_user_context(None)
+
+# What the conversions inside one apply decided.
+_decided: contextvars.ContextVar[list[Matches] | None] = contextvars.ContextVar("decided", default=None)
+
+
+def _cache_key(rules: Rules, strict: bool) -> Any:
+    try:
+        return (hash(rules), rules, strict)
+    except TypeError:  # traced hardware: never reuse a trace
+        return object()
+
+
+class Converted(nn.Module):
+    """A Linen model with matching layers on analog hardware; its variables are those of ``model``, without a level.
+
+    The model's other methods are there too, converted alike: ``apply(..., method="encode")``, ``bind(v).encode(x)``.
+    """
+
+    model: nn.Module
+    rules: Rules
+    strict: bool = True
+
+    def setup(self):
+        nn.share_scope(self, self.model)
+        _follow_scope(self)
+
+    @nn.nowrap
+    def apply(self, variables, *args, method=None, rngs=None, **kwargs):
+        """As of the model; ``method`` may be a name, a method of the model's class, or a function of this module.
+
+        The steps of an ``nn.RNN`` share their chip, which is fabricated from the stream ``chip``: the one of ``analog``
+        where none is given.
+        """
+        if isinstance(rngs, dict) and "analog" in rngs:
+            rngs = {"chip": rngs["analog"], **rngs}
+        decided: list[Matches] = []
+        token = _decided.set(decided)
+        try:
+            result = super().apply(variables, *args, method=_by_name(self.model, method), rngs=rngs, **kwargs)
+        finally:
+            _decided.reset(token)
+        if self.strict and not isinstance(modes.current(), modes.Listing):
+            self._refuse_strays(decided, variables, args, method, rngs, kwargs)
+        return result
+
+    @nn.nowrap
+    def init_with_output(self, rngs, *args, method=None, **kwargs):
+        """As of the model; ``method`` as for ``apply``."""
+        return super().init_with_output(rngs, *args, method=_by_name(self.model, method), **kwargs)
+
+    @nn.nowrap
+    def __getattr__(self, name):
+        # Only methods: a layer that was taken out and called would run outside of the rules, digitally.
+        if name.startswith("_") or name == "model" or not inspect.isfunction(getattr(type(self.model), name, None)):
+            return super().__getattr__(name)
+        return types.MethodType(lambda module, *args, **kwargs: module(*args, method=name, **kwargs), self)
+
+    def __call__(self, *args, method: str = "__call__", **kwargs):
+        matches = Matches(self.rules)
+        route = functools.partial(_route, matches, self.strict)
+        with _rules_context(_cache_key(self.rules, self.strict)), nn.intercept_methods(route):
+            result = getattr(self.model, method)(*args, **kwargs)
+        if method == "__call__":  # another entry point may leave layers out on purpose
+            above = "" if self.scope is None else "".join(f"{name}/" for name in self.scope.path)
+            matches.decide_about_parameters(_shapes(self.variables.get("params", {}), above))
+            matches.check()
+            seen = _decided.get()
+            if seen is not None:
+                seen.append(matches)
+        return result
+
+    @nn.nowrap
+    def _refuse_strays(self, decided, variables, args, method, rngs, kwargs):
+        """Refuse products with parameters that no layer does, where a rule asks for hardware."""
+        doubtful = {path for matches in decided for path in matches.doubtful}
+        if not doubtful:
+            return
+        from analogsim.tour import tour
+
+        def run(params, *args):
+            return self.apply({**variables, "params": params}, *args, method=method, rngs=rngs, **kwargs)
+
+        for stray in tour(run, variables["params"], args).strays:
+            if stray.path in doubtful:
+                raise cannot(Candidate(stray.path, None, stray.shape), STRAY)
+
+
+STRAY = "the model multiplies with this parameter outside of any layer that is known"
+
+
+def _shapes(params: Any, above: str) -> Iterator[tuple[str, tuple[int, ...]]]:
+    for parts, leaf in jax.tree_util.tree_flatten_with_path(nn.meta.unbox(params))[0]:
+        yield above + "/".join(str(getattr(part, "key", part)) for part in parts), jnp.shape(leaf)
+
+
+def _by_name(model: nn.Module, method: Any) -> Any:
+    """A method of the model's class by its name, so that it is called through the conversion; others as they are."""
+    function = getattr(method, "__func__", method)
+    name = getattr(function, "__name__", None)
+    return name if name is not None and getattr(type(model), name, None) is function else method
+
+
+def _follow_scope(module: nn.Module) -> None:
+    """Give layers that ``nn.share_scope`` moved their new path and random streams.
+
+    They were bound one level deeper. Transformations inside the model start from the path, and initial parameters are
+    drawn from the streams.
+    """
+    path = () if module.scope is None else module.scope.path
+    for child in module._state.children.values():
+        if isinstance(child, nn.Module) and child.scope is not None:
+            if child.scope.parent is module.scope and child.scope.name is not None:
+                child.scope.path = (*path, child.scope.name)
+                streams = module.scope.rngs.items()
+                child.scope.rngs = {name: LazyRng.create(rng, child.scope.name) for name, rng in streams}
+            _follow_scope(child)
+
+
+def _route(matches: Matches, strict: bool, call, args, kwargs, context):
+    """What happens in the place of one call of a method of a module inside the model."""
+    layer, method = context.module, context.method_name
+    if method == "__call__" and isinstance(layer, nn.RNN):
+        with _filled(layer, **_passing_on(layer)):
+            return call(*args, **kwargs)
+    if method == "__call__" and isinstance(layer, nn.OptimizedLSTMCell):
+        return _lstm(matches, layer, call, args, kwargs)
+    attends = method == "attend" and isinstance(layer, nn.Embed)
+    if not (attends or (method == "__call__" and isinstance(layer, tuple(MATRIX_LAYERS)))) or _is_analog(layer):
+        return call(*args, **kwargs)
+    if layer.is_initializing():  # the layer has its parameters only afterwards
+        result = call(*args, **kwargs)
+        _decide(matches, strict, layer, attends, args)
+        return result
+    path, hardware = _decide(matches, strict, layer, attends, args)
+    if hardware is None:
+        return call(*args, **kwargs)
+    if attends:
+        return hookless.attend(layer, hardware, *args, **kwargs)
+    for kind, compute in _HOOKLESS.items():
+        if isinstance(layer, kind):
+            return compute(layer, hardware, *args, **kwargs)
+    return _through_hook(layer, hardware, path, call, args, kwargs)
+
+
+def _decide(matches: Matches, strict: bool, layer: Any, attends: bool, args: tuple) -> tuple[str, Hardware | None]:
+    """The layer's path and hardware; None where it stays digital."""
+    path = layer_path(layer) + ("/attend" if attends else "")
+    name = next(name for kind, name in MATRIX_LAYERS.items() if isinstance(layer, kind))
+    table = nn.meta.unbox(layer.get_variable("params", name))
+    candidate = Candidate(path, layer, jnp.shape(table), _within(layer))
+    hardware, why = matches.decide(candidate)
+    obstacle = "" if hardware is None else _obstacle(layer, hardware, attends, candidate, args)
+    if obstacle and strict:
+        raise cannot(candidate, obstacle)
+    if isinstance(modes.current(), modes.Listing) and (hardware is None or obstacle):
+        modes.current().leave(path, candidate.kind, candidate.shape, obstacle or why)
+    return path, None if obstacle else hardware
+
+
+def _within(module: nn.Module) -> tuple[nn.Module, ...]:
+    found: list[nn.Module] = []
+    above: Any = module.parent
+    while isinstance(above, nn.Module):
+        found.append(above)
+        above = above.parent
+    return tuple(found)
+
+
+def _is_analog(layer: nn.Module) -> bool:
+    hooks = (getattr(layer, name, None) for name in ("dot_general_cls", "conv_general_dilated_cls"))
+    return any(getattr(h, "func", None) in (AnalogDotGeneral, AnalogConvGeneralDilated) for h in hooks)
+
+
+def _obstacle(layer: Any, hardware: Hardware, attends: bool, candidate: Candidate, args: tuple) -> str:
+    """Why a layer cannot be converted; nothing where it can."""
+    if isinstance(layer, nn.ConvLocal):
+        return "it has a matrix of its own at every position"
+    if isinstance(layer, nn.Embed) and not attends and hardware.bound_management != "none":
+        return f"bound_management = {hardware.bound_management!r} widens input ranges, of which a look-up has none"
+    for kind in _HOOKLESS:
+        if isinstance(layer, kind) and _own_code(layer, kind, "attend" if attends else "__call__"):
+            return f"it is a {kind.__name__} whose class computes by code of its own"
+    if isinstance(layer, nn.Einsum):
+        equation = layer.einsum_str if len(args) < 2 or args[1] is None else args[1]
+        try:
+            jax.eval_shape(
+                lambda x: einsum_operator(equation, x, candidate.shape, hardware, candidate.path)[1], args[0]
+            )
+        except InputError as error:
+            return str(error)
+    taken = ("conv_general_dilated", "conv_general_dilated_cls") if isinstance(layer, nn.Conv) else (
+        "dot_general", "dot_general_cls"
+    )  # fmt: skip
+    if any(getattr(layer, name, None) is not None for name in taken):
+        return "its matmul hook is taken by something else"
+    return ""
+
+
+def _own_code(layer: Any, kind: type, method: str) -> bool:
+    """Whether a subclass of Flax's layer has a method of its own."""
+    return any(method in vars(c) for c in type(layer).__mro__[: type(layer).__mro__.index(kind)])
+
+
+def _through_hook(layer: Any, hardware: Hardware, path: str, call, args, kwargs):
+    """The layer's own code, with its hook filled for as long as it runs."""
+    name, make = (
+        ("conv_general_dilated_cls", conv_hook(hardware))
+        if isinstance(layer, nn.Conv)
+        else ("dot_general_cls", dot_general_hook(hardware))
+    )
+    used = []
+
+    def hook():
+        used.append(True)
+        return make()
+
+    with _filled(layer, **{name: hook}):
+        result = call(*args, **kwargs)
+    if not used:
+        raise cannot(Candidate(path, layer, ()), f"its class does not make use of Flax's hook {name}")
+    return result
+
+
+@contextlib.contextmanager
+def _filled(layer: nn.Module, **fields: Any) -> Iterator[None]:
+    # Linen modules are frozen; the fields are put back before anyone else can see them.
+    before = {name: getattr(layer, name) for name in fields}
+    for name, value in fields.items():
+        object.__setattr__(layer, name, value)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            object.__setattr__(layer, name, value)
+
+
+def _passing_on(layer: nn.RNN) -> dict[str, Any]:
+    """An RNN's settings, with a chip and ranges that its steps share, and noise that they do not."""
+    collections = ("analog", "ranges")
+    if any(flax_scope.in_filter(layer.variable_broadcast, name) for name in collections):
+        return {}  # its author has seen to it
+    return {
+        "variable_broadcast": flax_scope.union_filters(layer.variable_broadcast, collections),
+        "split_rngs": {"analog": True, "chip": False, **layer.split_rngs},
+    }
+
+
+def _lstm(matches: Matches, layer: nn.OptimizedLSTMCell, call, args, kwargs):
+    """The cell that fuses its gates, as one with a layer for each gate; the parameters are the same."""
+    if not layer.is_initializing():
+        return hookless.lstm(layer, *args, **kwargs)
+    result = call(*args, **kwargs)
+    for gate in _LSTM_GATES:  # what the layers will be when the cell runs
+        kernel = nn.meta.unbox(layer.scope.get_variable("params", gate)["kernel"])
+        dense = nn.Dense(layer.features, parent=None)
+        matches.decide(Candidate(f"{layer_path(layer)}/{gate}", dense, kernel.shape, (layer, *_within(layer))))
+    return result

@@ -1,0 +1,98 @@
+"""Linen layers whose matmul Flax gives no hook to, computed here on what their own parameters hold.
+
+Einsum, ConvTranspose, Embed and OptimizedLSTMCell. Each function does what the layer's call does after it has its
+parameters, with one of our hooks in the place of the product. Parameters are drawn by the layer itself, always: while a
+model is initialised its own code runs.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from flax.linen.linear import canonicalize_padding
+
+from analogsim.hardware import Hardware
+from analogsim.linen.hooks import AnalogConvGeneralDilated, AnalogEinsum, AnalogTake
+from analogsim.operators.convolution import dimension_numbers, transposed
+from analogsim.operators.product import letters
+
+
+def _hook(kind: Any, layer: nn.Module, hardware: Hardware, *below: str) -> Any:
+    """A hook as the child ``analog`` of the layer, which need not be written compactly, or of a name below it."""
+    scope: Any = layer.scope
+    for name in (*below, "analog"):
+        scope = scope.push(name, reuse=True)
+    return kind(hardware, parent=scope)
+
+
+def _parameter(layer: nn.Module, name: str) -> Any:
+    return nn.meta.unbox(layer.get_variable("params", name))
+
+
+def einsum(layer: nn.Einsum, hardware: Hardware, inputs: jax.Array, einsum_str: str | None = None) -> jax.Array:
+    """``nn.Einsum``: a product by an equation, and a bias along the letters that kernel and output share."""
+    equation = layer.einsum_str if einsum_str is None else einsum_str
+    assert equation is not None
+    kernel, bias = _parameter(layer, "kernel"), _parameter(layer, "bias") if layer.use_bias else None
+    _, of_kernel, of_y = letters(equation, inputs.ndim, kernel.ndim)
+    inputs, kernel, bias = layer.promote_dtype(inputs, kernel, bias, dtype=layer.dtype)
+    hook = _hook(AnalogEinsum, layer, hardware)
+    y = hook(equation, inputs, kernel, layer.precision, preferred_element_type=layer.preferred_element_type)
+    if bias is None:
+        return y
+    return y + bias.reshape([size if c in of_kernel else 1 for c, size in zip(of_y, y.shape, strict=True)])
+
+
+def conv_transpose(layer: nn.ConvTranspose, hardware: Hardware, inputs: jax.Array) -> jax.Array:
+    """``nn.ConvTranspose``, in any number of dimensions and of batch axes."""
+    window = (layer.kernel_size,) if isinstance(layer.kernel_size, int) else tuple(layer.kernel_size)
+    n = len(window)
+    kernel, bias = _parameter(layer, "kernel"), _parameter(layer, "bias") if layer.use_bias else None
+    if layer.mask is not None:
+        kernel = kernel * layer.mask
+    batch = inputs.shape[: inputs.ndim - n - 1]
+    x = inputs.reshape(-1, *inputs.shape[len(batch) :])
+    x, kernel, bias = layer.promote_dtype(x, kernel, bias, dtype=layer.dtype)
+    hook = _hook(AnalogConvGeneralDilated, layer, hardware)
+
+    def convolve(x, kernel, strides, pads, input_dilation, kernel_dilation):
+        return hook(
+            x, kernel, strides, pads, input_dilation, kernel_dilation, dimension_numbers(x.ndim),
+            precision=layer.precision, preferred_element_type=layer.preferred_element_type,
+        )  # fmt: skip
+
+    y = transposed(
+        x, kernel, convolve,
+        strides=each(layer.strides, n), padding=canonicalize_padding(layer.padding, n),
+        kernel_dilation=each(layer.kernel_dilation, n), transpose_kernel=layer.transpose_kernel,
+    )  # fmt: skip
+    y = y if bias is None else y + bias
+    return y.reshape(*batch, *y.shape[1:])
+
+
+def embed(layer: nn.Embed, hardware: Hardware, inputs: jax.Array) -> jax.Array:
+    """``nn.Embed``: rows of the stored table."""
+    if not jnp.issubdtype(inputs.dtype, jnp.integer):
+        raise ValueError("Input type must be an integer or unsigned integer.")  # as Flax has it
+    (table,) = layer.promote_dtype(_parameter(layer, "embedding"), dtype=layer.dtype, inexact=False)
+    return _hook(AnalogTake, layer, hardware)(table, inputs)
+
+
+def attend(layer: nn.Embed, hardware: Hardware, query: jax.Array) -> jax.Array:
+    """``nn.Embed.attend``: products with all rows of the table, which a second array holds the other way round."""
+    query, table = layer.promote_dtype(query, _parameter(layer, "embedding"), dtype=layer.dtype)
+    return _hook(AnalogEinsum, layer, hardware, "attend")("...d,nd->...n", query, table)
+
+
+def lstm(layer: nn.OptimizedLSTMCell, carry: Any, inputs: jax.Array) -> Any:
+    """``nn.OptimizedLSTMCell`` as the LSTMCell that it equals: a layer for each gate, on the same parameters."""
+    options = {name: getattr(layer, name) for name in ("gate_fn", "activation_fn", "dtype", "param_dtype")}
+    return nn.LSTMCell(layer.features, **options, parent=layer.scope)(carry, inputs)
+
+
+def each(value: Any, n: int) -> tuple[int, ...]:
+    """One number a dimension, from one for all or None for 1."""
+    if value is None or isinstance(value, int):
+        return (value or 1,) * n
+    return tuple(value)

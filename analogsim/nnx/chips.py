@@ -1,0 +1,137 @@
+"""Chips, readings and ranges of NNX models: written into the hooks of a copy, or read off the kernels."""
+
+import functools
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from analogsim import layer, tiles
+from analogsim.chip import Chip, check_key
+from analogsim.devices.errors import InputError
+from analogsim.devices.random import stream
+from analogsim.nnx.hooks import AnalogOp, Programmed, Range, written
+from analogsim.operators import for_numbers
+
+
+def analog_ops(model: nnx.Module) -> dict[str, tuple[nnx.Module, AnalogOp]]:
+    """Every analog layer of a model with its filled hook, by the layer's path; each hook learns its path."""
+    found = {}
+    for path, module in nnx.iter_modules(model):
+        for name, op in list(vars(module).items()):
+            if isinstance(op, AnalogOp):
+                below = ("attend",) if name == "attend_op" else ()
+                op.path = "/".join(map(str, (*path, *below))) or "(the model itself)"
+                found[op.path] = (module, op)
+    return found
+
+
+def stack_shape(module: Any, path: str) -> tuple[int, ...]:
+    """Leading axes of a layer that ``nnx.vmap`` stacked: ``()`` for a plain layer, ``(3,)`` for three in a stack."""
+    own, shape = _own_shape(module), _table(module).shape
+    lead = len(shape) - len(own)
+    if lead < 0 or shape[lead:] != own:
+        raise InputError(
+            f"layer {path}: its kernel of shape {shape} is not a stack of kernels {own} along the first axes; stack "
+            f"layers with nnx.vmap(..., out_axes=0)"
+        )
+    return shape[:lead]
+
+
+def _table(module: Any) -> jax.Array:
+    return (module.embedding if isinstance(module, nnx.Embed) else module.kernel)[...]
+
+
+def _own_shape(module: Any) -> tuple[int, ...]:
+    """Shape of the kernel of one layer, by its settings."""
+    if isinstance(module, nnx.Embed):
+        return (module.num_embeddings, module.features)
+    if isinstance(module, nnx.Linear):
+        return (module.in_features, module.out_features)
+    if isinstance(module, nnx.LinearGeneral):
+        return (*module.batch_axis.values(), *module.in_features, *module.out_features)
+    return tuple(module.kernel_shape)
+
+
+def program(
+    model: nnx.Module, key: jax.Array, onto: dict[str, tiles.Programmed] | None = None
+) -> dict[str, tiles.Programmed]:
+    """Every analog layer's kernel written onto fresh tiles, or onto these again, by the layer's path."""
+    cells = {}
+    if onto is not None and onto.keys() != analog_ops(model).keys():
+        raise InputError(
+            f"onto: the chip holds layers {sorted(onto)}, the model has {sorted(analog_ops(model))}; write a chip of "
+            f"this model again"
+        )
+    for path, (module, op) in analog_ops(model).items():
+        kernel, own, lead = _table(module), stream(key, path), stack_shape(module, path)
+        write = functools.partial(_write, module, op, path)
+        for _ in lead:
+            write = jax.vmap(write)
+        keys = jax.random.split(own, lead) if lead else own
+        cells[path] = write(kernel, keys, None if onto is None else onto[path])
+    return cells
+
+
+def _write(module: Any, op: AnalogOp, path: str, kernel: jax.Array, key: jax.Array, onto: Any) -> tiles.Programmed:
+    operator, name = op.layout(module, kernel.shape)
+    kernel = written(module, name, kernel)
+    return layer.write(op.hardware, for_numbers(operator, kernel, kernel, path), kernel, key, onto)
+
+
+def load(model: nnx.Module, readings: dict[str, tiles.Reading], key: jax.Array | None = None) -> None:
+    """Put readings into the model's hooks, in place, and run them from now on; ``key`` restarts their noise streams."""
+    ops = analog_ops(model)
+    if readings.keys() != ops.keys():
+        raise InputError(f"the chip holds layers {sorted(readings)}, the model has {sorted(ops)}; program one for it")
+    for path, (module, op) in ops.items():
+        op.array = nnx.data(Programmed(readings[path]))
+        op.mode = "chip"
+        if key is not None:
+            own, lead = stream(key, path), stack_shape(module, path)
+            fresh = nnx.RngStream(jax.random.split(own, lead) if lead else own, tag="analog")
+            fresh.count[...] = jnp.zeros(lead, fresh.count[...].dtype)  # each of a stack counts its own draws
+            op.stream = nnx.data(fresh)
+
+
+def mark_places(model: nnx.Module) -> None:
+    """Number the entries of every stack of layers, in place, so that ``observe`` can tell them apart."""
+    for path, (module, op) in analog_ops(model).items():
+        lead = stack_shape(module, path)
+        op.place = nnx.data(Range(jnp.arange(math.prod(lead)).reshape(lead)))
+
+
+def set_ranges(model: nnx.Module, path: str, input_range: jax.Array, output_range: jax.Array) -> None:
+    """Give one layer its calibrated ranges, in place."""
+    op = analog_ops(model)[path][1]
+    op.input_range, op.output_range = nnx.data(Range(input_range)), nnx.data(Range(output_range))
+
+
+def on_chip(model: nnx.Module, chip: Any, key: jax.Array | None = None) -> nnx.Module:
+    """A copy of the model whose analog layers run on a programmed chip, at the time the chip is read at.
+
+    Args:
+      model: the model that the chip was programmed for. It is left as it is.
+      chip: from ``analogsim.program(model, key=key)``, aged with ``chip.at("1 year")``.
+      key: noise of the reads from now on; None keeps the model's own streams.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from flax import nnx
+      >>> import analogsim
+      >>> layer = AnalogLinear(4, 3, hardware=analogsim.preset("pcm"), rngs=nnx.Rngs(0))
+      >>> chip = analogsim.program(layer, key=jax.random.key(1))
+      >>> on_chip(layer, chip.at("1 day"))(jnp.ones((2, 4))).shape
+      (2, 3)
+    """
+    if not isinstance(model, nnx.Module):
+        raise InputError(f"model = {type(model).__name__}: must be a flax.nnx module")
+    if not isinstance(chip, Chip):
+        raise InputError(f"chip = {chip!r}: must be a chip from analogsim.program(model, key=key)")
+    if key is not None:
+        check_key(key)
+    copy = nnx.clone(model)
+    load(copy, chip.readings, key)
+    return copy

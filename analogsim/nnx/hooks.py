@@ -1,0 +1,212 @@
+"""What fills the matmul hooks of NNX layers: modules that hold a layer's chip, ranges and noise, no parameters.
+
+A hook knows two things of its layer: how an input meets the kernel when the layer is called, and, without an input,
+which matrix the kernel is when a chip is programmed. What it computes in each mode is ``analogsim.layer``.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from analogsim import layer, modes
+from analogsim.devices.errors import InputError, nearest
+from analogsim.hardware import Hardware
+from analogsim.operators import LookUp, convolution, dot_general, einsum
+from analogsim.operators.convolution import towards_features
+from analogsim.options import caster
+from analogsim.signal_path import Ranges
+
+MODES = ("train", "chip", "digital")
+
+
+@nnx.register_variable_name("analog")
+class Programmed(nnx.Variable):
+    """One layer's array on a chip, as it is read now."""
+
+
+@nnx.register_variable_name("ranges")
+class Range(nnx.Variable):
+    """One calibrated range of a layer."""
+
+
+def check_rngs(rngs: Any, where: str) -> None:
+    """Refuse what is no ``nnx.Rngs``, with the remedy."""
+    if not isinstance(rngs, nnx.Rngs):
+        raise InputError(f"{where}: rngs = {rngs!r}: must be nnx.Rngs, for example nnx.Rngs(0)")
+
+
+def attach(module: nnx.Module, hardware: Hardware, *, stream: nnx.RngStream | None = None, path: str = "") -> None:
+    """Fill the matmul hook of one ``nnx.Linear``, ``LinearGeneral``, ``Einsum`` or ``Conv`` in place.
+
+    Args:
+      module: the layer.
+      hardware: what its kernel is stored on.
+      stream: its noise; without one it cannot be trained hardware-aware.
+      path: its name in messages until the whole model is seen.
+    """
+    path = path or type(module).__name__
+    if not isinstance(hardware, Hardware):
+        raise InputError(f"hardware = {hardware!r}: must be a Hardware such as preset('pcm'), or None")
+    for kind, (name, hook) in HOOKS.items():
+        if isinstance(module, kind):
+            setattr(module, name, nnx.data(hook(hardware, stream=stream, path=path)))
+            return
+    known = ", ".join(kind.__name__ for kind in HOOKS)
+    raise InputError(f"{type(module).__name__} has no matmul hook; known: {known}")
+
+
+class AnalogOp(nnx.Module):
+    """State of a filled hook: hardware, mode, chip, ranges, noise stream."""
+
+    def __init__(self, hardware: Hardware, *, stream: nnx.RngStream | None, path: str):
+        self.hardware = nnx.data(hardware)
+        self.mode = "train"
+        self.path = path
+        self.array: Programmed | None = nnx.data(None)
+        self.input_range: Range | None = nnx.data(None)
+        self.output_range: Range | None = nnx.data(None)
+        self.place: Range | None = nnx.data(None)
+        self.stream = nnx.data(stream)
+
+    def set_view(self, mode: str | None = None):
+        """Where the product is computed.
+
+        Args:
+          mode: 'train' (a fresh chip each call), 'chip' (the loaded chip) or 'digital'.
+        """
+        self.mode = self.mode if mode is None else _check_mode(mode)
+
+    def _run(self, operator: Any, x: jax.Array, kernel: jax.Array, precision: Any) -> jax.Array:
+        exact = self.mode == "digital"
+        reading = None
+        if self.mode == "chip":
+            if self.array is None:
+                raise InputError(f"layer {self.path}: mode 'chip' without a chip; load one with on_chip(model, chip)")
+            reading = self.array.get_value()
+        ranges = Ranges(*(r if r is None else r.get_value() for r in (self.input_range, self.output_range)))
+        draws = not exact and not isinstance(modes.current(), (modes.Digital, modes.Observing))
+        if draws and self.stream is None and self.mode == "train" and layer.needs_key(self.hardware):
+            raise InputError(f"layer {self.path} has no noise stream: build or convert it with rngs=nnx.Rngs(0)")
+        key = self.stream() if draws and self.stream is not None else None
+        return layer.forward(
+            self.hardware, operator, x, kernel,
+            path=self.path, reading=reading, ranges=ranges, key=key, precision=precision, exact=exact,
+            place=None if self.place is None else self.place.get_value(),
+        )  # fmt: skip
+
+    def layout(self, module: Any, kernel_shape: tuple[int, ...]) -> tuple[Any, str]:
+        """How inputs will meet the module's kernel of this shape, and the name of that parameter."""
+        raise NotImplementedError
+
+
+class AnalogDotGeneral(AnalogOp):
+    """Stands in for ``lax.dot_general`` inside a Linear or LinearGeneral."""
+
+    def __call__(self, x, kernel, dimension_numbers, precision=None, **options):
+        (x_contract, kernel_contract), _ = dimension_numbers
+        cast = caster(options, self.path)
+        _check_width([x.shape[d] for d in x_contract], [kernel.shape[d] for d in kernel_contract], self.path)
+        operator = dot_general(dimension_numbers, x.ndim, kernel.shape, self.hardware)
+        return cast(self._run(operator, x, kernel, precision))
+
+    def layout(self, module, kernel_shape):
+        batch, contract = (
+            (len(module.batch_axis), len(module.axis)) if isinstance(module, nnx.LinearGeneral) else (0, 1)
+        )
+        of_batch, of_rows = tuple(range(batch)), tuple(range(batch, batch + contract))
+        dims = ((of_rows, of_rows), (of_batch, of_batch))  # of an input with just these axes
+        return dot_general(dims, batch + contract, kernel_shape, self.hardware), "kernel"
+
+
+class AnalogEinsum(AnalogOp):
+    """Stands in for ``jnp.einsum`` of an input and a kernel."""
+
+    def __call__(self, equation, x, kernel, precision=None, **options):
+        cast = caster(options, self.path)
+        operator, x = einsum(equation, x, kernel.shape, self.hardware, self.path)
+        return cast(self._run(operator, x, kernel, precision))
+
+    def layout(self, module, kernel_shape):
+        return self.by_equation(module.einsum_str, kernel_shape), "kernel"
+
+    def by_equation(self, equation: str, kernel_shape: tuple[int, ...]) -> Any:
+        """The operator for an input whose ellipsis stands for no axis."""
+        of_x = equation.replace(" ", "").partition(",")[0].replace("...", "")
+        return einsum(equation, jnp.zeros((1,) * len(of_x)), kernel_shape, self.hardware, self.path)[0]
+
+
+class AnalogAttend(AnalogEinsum):
+    """Products of queries with all rows of a table, which an array of its own holds the other way round."""
+
+    equation = "...d,nd->...n"
+
+    def layout(self, module, kernel_shape):
+        return self.by_equation(self.equation, kernel_shape), "embedding"
+
+
+class AnalogConvGeneralDilated(AnalogOp):
+    """Stands in for ``lax.conv_general_dilated``."""
+
+    def __call__(
+        self, x, kernel, strides, padding, lhs_dilation=None, rhs_dilation=None,
+        dimension_numbers=None, feature_group_count=1, precision=None, **options,
+    ):  # fmt: skip
+        cast = caster(options, self.path)
+        _check_width([x.shape[-1]], [kernel.shape[-2] * feature_group_count], self.path)
+        operator = convolution(
+            kernel.shape, strides, padding, lhs_dilation, rhs_dilation, dimension_numbers, feature_group_count,
+            self.hardware,
+        )  # fmt: skip
+        return cast(self._run(operator, x, kernel, precision))
+
+    def layout(self, module, kernel_shape):
+        groups, n = getattr(module, "feature_group_count", 1), len(kernel_shape) - 2
+        if getattr(module, "transpose_kernel", False):
+            kernel_shape = (*kernel_shape[:-2], kernel_shape[-1], kernel_shape[-2])
+        return convolution(kernel_shape, (1,) * n, "VALID", None, None, None, groups, self.hardware), "kernel"
+
+
+class AnalogTake(AnalogOp):
+    """Stands in for ``jnp.take`` of a table's rows."""
+
+    def __call__(self, table, numbers):
+        return self._run(LookUp(table.shape[0]), numbers, table, None)
+
+    def layout(self, module, kernel_shape):
+        return LookUp(kernel_shape[0]), "embedding"
+
+
+#: Hooks that Flax gives, by the type of layer: the attribute, and what fills it.
+HOOKS: dict[type, tuple[str, type[AnalogOp]]] = {
+    nnx.Linear: ("dot_general", AnalogDotGeneral),
+    nnx.LinearGeneral: ("dot_general", AnalogDotGeneral),
+    nnx.Einsum: ("einsum_op", AnalogEinsum),
+    nnx.Conv: ("conv_general_dilated", AnalogConvGeneralDilated),
+}
+
+
+def written(module: Any, name: str, kernel: jax.Array) -> jax.Array:
+    """The kernel as the layer multiplies with it: masked, turned round for a transposed convolution."""
+    if name == "kernel" and getattr(module, "mask", None) is not None:
+        kernel = kernel * module.mask
+    if getattr(module, "transpose_kernel", False):
+        kernel = towards_features(kernel)
+    return kernel
+
+
+def _check_width(given: list[int], wanted: list[int], path: str) -> None:
+    if given != wanted:
+        raise InputError(
+            f"layer {path}: the input's width does not fit the model's parameters: it has {given[0]} features, the "
+            f"kernel takes {wanted[0]}"
+            if len(given) == len(wanted) == 1
+            else f"layer {path}: the input's axes {tuple(given)} do not fit the kernel's {tuple(wanted)}"
+        )
+
+
+def _check_mode(mode: str) -> str:
+    if mode not in MODES:
+        raise InputError(f"mode = {mode!r}: must be one of {', '.join(MODES)}; {nearest(str(mode), MODES)}")
+    return mode

@@ -1,0 +1,61 @@
+"""A tour of a model by shapes: its analog layers, its digital ones, and products that no layer does.
+
+Nothing is computed. The model is traced with its analog layers doing no more than noting themselves
+(``modes.Listing``); the products with parameters that are left in the trace are those of digital layers, which the tour
+knows too, and strays.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from flax import nnx
+
+from analogsim import modes
+from analogsim.weight_products import WeightProduct, weight_products
+
+
+class Tour(NamedTuple):
+    """What a model is made of.
+
+    Attributes:
+      layers: analog layers in the order of their use, a layer that is used twice twice.
+      digital: layers that stay digital: path to (class, shape of the kernel, why).
+      order: paths of both, in the order of their first use.
+      strays: products with parameters outside of any layer.
+    """
+
+    layers: list[modes.Listed]
+    digital: dict[str, tuple[str, tuple[int, ...], str]]
+    order: list[str]
+    strays: list[WeightProduct]
+
+
+def tour(run: Callable[..., Any], parameters: Any, args: tuple, known: Any = ()) -> Tour:
+    """The tour of ``run(parameters, *args)``.
+
+    Args:
+      run: a function that runs the model.
+      parameters: what it multiplies with, a tree.
+      args: its inputs.
+      known: paths of layers, beyond those that note themselves, whose products are no strays.
+    """
+    listing = modes.Listing()
+    with modes.enter(listing):
+        products = weight_products(run, parameters, *args)
+    held = {*known, *listing.digital, *(path.removesuffix("/attend") for path in listing.digital)}
+    strays = [product for product in products if product.path.rpartition("/")[0] not in held]
+    return Tour(listing.layers, listing.digital, list(listing.order), strays)
+
+
+def tour_nnx(model: nnx.Module, x: Any) -> Tour:
+    """The tour of an NNX model called with ``x``, an array or a tuple of them."""
+    from analogsim.nnx.conversion import candidates, is_analog
+
+    digital = {layer.path.removesuffix("/attend") for layer in candidates(model) if not is_analog(layer)}
+    factors = {"/".join(map(str, path)) for path, module in nnx.iter_modules(model) if isinstance(module, nnx.LoRA)}
+    graph, parameters, rest = nnx.split(model, nnx.Param, ...)
+
+    def run(parameters, *args):
+        return nnx.merge(graph, parameters, rest, copy=True)(*args)
+
+    return tour(run, parameters, x if isinstance(x, tuple) else (x,), {*digital, *factors})
