@@ -38,7 +38,7 @@ from analogsim.ranges import range_report as range_report
 
 _LAZY = ("devices", "energy", "linen", "nnx", "plot", "report", "training")
 #: Functions that load NNX beside Linen, by the module that they are in.
-_ELSEWHERE = {"convert": "conversion", "to_digital": "conversion"}
+_ELSEWHERE = {"convert": "conversion", "to_digital": "conversion", "summary": "model_summary"}
 
 try:
     __version__ = importlib.metadata.version("analogsim-jax")

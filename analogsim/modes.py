@@ -80,7 +80,6 @@ class Listed(NamedTuple):
       hardware, operator: what it runs on, and how its inputs meet its kernel.
       kernel: shape of its kernel.
       matrices: shape of what the tiles hold, ``(n_in, n_out)`` or ``(S, n_in, n_out)``.
-      vectors: matrix-vector products of the pass.
     """
 
     path: str
@@ -88,20 +87,20 @@ class Listed(NamedTuple):
     operator: Any
     kernel: tuple[int, ...]
     matrices: tuple[int, ...]
-    vectors: int
 
 
 class Listing:
     """Analog layers note themselves and give zeros without touching their kernels: a tour of the model by shapes.
 
     What products with parameters are left are those that no analog layer does. ``digital`` has the layers that stay
-    digital: their class, the shape of their kernel and why.
+    digital: their class, the shape of their kernel and why; ``kinds`` the classes of all by path.
     """
 
     def __init__(self):
         self.layers: list[Listed] = []
         self.digital: dict[str, tuple[str, tuple[int, ...], str]] = {}
         self.order: dict[str, None] = {}
+        self.kinds: dict[str, str] = {}
 
     def leave(self, path: str, kind: str, shape: tuple[int, ...], why: str) -> None:
         """Note a layer that stays digital."""
@@ -111,11 +110,7 @@ class Listing:
     def note(self, path: str, hardware: Any, operator: Any, x: Any, kernel: Any) -> Any:
         """Note a layer, and give zeros like its output that depend on its input."""
         matrices = jax.eval_shape(operator.matrix, kernel).shape
-        one = getattr(operator, "one", operator)
-        inputs = jax.eval_shape(operator.inputs, x)
-        if len(matrices) == 3:
-            inputs = jax.ShapeDtypeStruct(inputs.shape[1:], inputs.dtype)
-        self.layers.append(Listed(path, hardware, operator, kernel.shape, matrices, one.vectors(inputs)))
+        self.layers.append(Listed(path, hardware, operator, kernel.shape, matrices))
         self.order[path] = None
         y = jax.eval_shape(lambda a, k: operator.digital(a, k, None), x, kernel)
         return jnp.zeros(y.shape, y.dtype) + 0 * jnp.sum(x).astype(y.dtype)

@@ -29,6 +29,12 @@ def grid(n_in: int, n_out: int, hardware: Hardware, tile_rows: int | None = None
     return -(-n_in // (tile_rows or hardware.rows)), -(-n_out // hardware.columns)
 
 
+def spans(n: int, parts: int) -> list[tuple[int, int]]:
+    """The even cut of n rows or columns: from where to where each part goes."""
+    size = -(-n // parts)
+    return [(i * size, min((i + 1) * size, n)) for i in range(parts)]
+
+
 def cut(weights: jax.Array, tiles: tuple[int, ...]) -> jax.Array:
     """``[n_in, n_out]`` to ``[R, C, rows, columns]``; what a tile has too many is zero."""
     (n_in, n_out), (r, c) = weights.shape, tiles

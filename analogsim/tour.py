@@ -8,8 +8,6 @@ knows too, and strays.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from flax import nnx
-
 from analogsim import modes
 from analogsim.weight_products import WeightProduct, weight_products
 
@@ -21,12 +19,14 @@ class Tour(NamedTuple):
       layers: analog layers in the order of their use, a layer that is used twice twice.
       digital: layers that stay digital: path to (class, shape of the kernel, why).
       order: paths of both, in the order of their first use.
+      kinds: class of every layer, by path.
       strays: products with parameters outside of any layer.
     """
 
     layers: list[modes.Listed]
     digital: dict[str, tuple[str, tuple[int, ...], str]]
     order: list[str]
+    kinds: dict[str, str]
     strays: list[WeightProduct]
 
 
@@ -44,18 +44,4 @@ def tour(run: Callable[..., Any], parameters: Any, args: tuple, known: Any = ())
         products = weight_products(run, parameters, *args)
     held = {*known, *listing.digital, *(path.removesuffix("/attend") for path in listing.digital)}
     strays = [product for product in products if product.path.rpartition("/")[0] not in held]
-    return Tour(listing.layers, listing.digital, list(listing.order), strays)
-
-
-def tour_nnx(model: nnx.Module, x: Any) -> Tour:
-    """The tour of an NNX model called with ``x``, an array or a tuple of them."""
-    from analogsim.nnx.conversion import candidates, is_analog
-
-    digital = {layer.path.removesuffix("/attend") for layer in candidates(model) if not is_analog(layer)}
-    factors = {"/".join(map(str, path)) for path, module in nnx.iter_modules(model) if isinstance(module, nnx.LoRA)}
-    graph, parameters, rest = nnx.split(model, nnx.Param, ...)
-
-    def run(parameters, *args):
-        return nnx.merge(graph, parameters, rest, copy=True)(*args)
-
-    return tour(run, parameters, x if isinstance(x, tuple) else (x,), {*digital, *factors})
+    return Tour(listing.layers, listing.digital, list(listing.order), listing.kinds, strays)

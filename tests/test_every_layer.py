@@ -1,4 +1,4 @@
-"""Every kind of Flax layer on ideal hardware, cut into small tiles, is the layer: outputs and gradients, both front ends.
+"""Every kind of Flax layer on ideal hardware, cut into small tiles, is the layer, outputs and gradients.
 
 The plain layers are the second implementation. Programmed chips of ideal hardware are compared with them, too: what a
 chip holds is found by another road than what a call multiplies with.
@@ -26,6 +26,8 @@ def image(*shape):
 IDS = jnp.array([[0, 3, -1], [7, 2, 2]])
 MASK = (jnp.arange(3 * 4 * 6).reshape(3, 4, 6) % 3 > 0).astype(jnp.float32)
 
+HALF = jnp.ones((3, 3, 8)).at[0].set(0)
+
 #: name: (layer, input)
 LINEN = {
     "dense": (nn.Dense(7), image(3, 41)),
@@ -37,7 +39,10 @@ LINEN = {
     "einsum_alone": (nn.Einsum((6, 4), "bsd,dk->bk", use_bias=False), image(3, 5, 6)),
     "conv_1d": (nn.Conv(5, (4,), strides=2), image(2, 9, 3)),
     "conv_2d": (nn.Conv(7, (3, 2), strides=(2, 1), padding="VALID", kernel_dilation=(1, 2)), image(2, 7, 8, 11)),
-    "conv_3d": (nn.Conv(3, (2, 2, 2), padding=((1, 0), (0, 1), (1, 1)), input_dilation=(1, 2, 1)), image(2, 4, 3, 3, 6)),
+    "conv_3d": (
+        nn.Conv(3, (2, 2, 2), padding=((1, 0), (0, 1), (1, 1)), input_dilation=(1, 2, 1)),
+        image(2, 4, 3, 3, 6),
+    ),
     "conv_wide": (nn.Conv(3, (5, 5)), image(2, 6, 6, 2)),  # a single window exceeds a tile
     "conv_one": (nn.Conv(7, (1, 1), strides=2, padding=((1, 0), (0, 2)), input_dilation=2), image(2, 6, 5, 23)),
     "conv_circular": (nn.Conv(4, (3,), padding="CIRCULAR", mask=MASK[:, :, :4]), image(2, 6, 4)),
@@ -65,7 +70,9 @@ LINEN = {
 
 def randomised(params):
     """Biases are not to be zero."""
-    return jax.tree.map(lambda a: a + 0.1 * jax.random.normal(jax.random.fold_in(KEY, a.size), a.shape, a.dtype), params)
+    return jax.tree.map(
+        lambda a: a + 0.1 * jax.random.normal(jax.random.fold_in(KEY, a.size), a.shape, a.dtype), params
+    )
 
 
 def with_slopes(run, params, x):
@@ -96,7 +103,7 @@ def test_linen(name):
 
     @jax.jit
     def both(params, x):
-        return [with_slopes(lambda p, a: m.apply({**rest, "params": p}, a), params, x) for m in (analog, layer)]
+        return [with_slopes(lambda p, a, m=m: m.apply({**rest, "params": p}, a), params, x) for m in (analog, layer)]
 
     assert_close(*both(params, x))
     if name == "weight_norm":
@@ -113,7 +120,7 @@ NNX = {
     "einsum": (lambda r: nnx.Einsum("...d,dhk->...hk", (6, 2, 4), (2, 4), rngs=r), image(3, 5, 6)),
     "einsum_batch": (lambda r: nnx.Einsum("bhtd,hdk->bthk", (5, 3, 4), rngs=r), image(2, 5, 3, 3)),
     "conv": (lambda r: nnx.Conv(11, 7, (3, 2), strides=(2, 1), kernel_dilation=(1, 2), rngs=r), image(2, 7, 8, 11)),
-    "conv_groups": (lambda r: nnx.Conv(12, 8, (3,), feature_group_count=4, mask=jnp.ones((3, 3, 8)).at[0].set(0), rngs=r), image(2, 6, 12)),
+    "conv_groups": (lambda r: nnx.Conv(12, 8, (3,), feature_group_count=4, mask=HALF, rngs=r), image(2, 6, 12)),
     "transpose": (lambda r: nnx.ConvTranspose(2, 4, (4, 3), (2, 2), padding="CIRCULAR", rngs=r), image(2, 3, 5, 2)),
     "transpose_kernel": (
         lambda r: nnx.ConvTranspose(3, 4, (4, 3), (2, 1), transpose_kernel=True, mask=jnp.ones((4, 3, 4, 3)), rngs=r),

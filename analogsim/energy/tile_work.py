@@ -99,8 +99,8 @@ def tile_work(use: LayerUse) -> TileWork:
     quantities: dict[str, Any] = {}
     all_rows: dict[str, Any] = {}
     driven, cells, lines, rows, row_lines = 0.0, 0, 0, 0, 0
-    for (top, bottom), held, share in zip(_spans(n_in, r), normalised, read_shares(use), strict=True):
-        for left, right in _spans(n_out, c):
+    for (top, bottom), held, share in zip(tiles.spans(n_in, r), normalised, read_shares(use), strict=True):
+        for left, right in tiles.spans(n_out, c):
             part = jnp.asarray(held[: bottom - top, left:right])
             for action in store.cost(part, share):
                 _check_priced(action, store)
@@ -122,7 +122,7 @@ def _of_rows(use: LayerUse, normalised: np.ndarray) -> tuple[dict[str, Any], flo
     taken = normalised[tile, row]
     quantities: dict[str, Any] = {}
     driven, lines = 0.0, 0
-    for left, right in _spans(n_out, use.grid[1]):
+    for left, right in tiles.spans(n_out, use.grid[1]):
         for action in store.cost(jnp.asarray(taken[:, left:right]), 1.0):
             if action.name != "mac":  # a digital memory is read, nothing is multiplied
                 quantities[action.name] = quantities.get(action.name, 0.0) + action.quantity / len(taken)
@@ -155,7 +155,9 @@ def read_shares(use: LayerUse) -> list[float]:
         some = jnp.asarray(shares[start : start + at_once])
         products = partial_sums(use.operator, some, ones, lax.Precision.HIGHEST)
         sums += np.array([np.asarray(product, np.float64).sum() for product in products])
-    return [float(s) / use.vectors / (bottom - top) for s, (top, bottom) in zip(sums, _spans(n_in, r), strict=True)]
+    return [
+        float(s) / use.vectors / (bottom - top) for s, (top, bottom) in zip(sums, tiles.spans(n_in, r), strict=True)
+    ]
 
 
 def _check_priced(action: Action, store: Any) -> None:
@@ -165,9 +167,3 @@ def _check_priced(action: Action, store: Any) -> None:
     unit = PRICED[action.name].unit
     if action.unit != unit:
         raise InputError(f"{where} is counted in '{action.unit}': its price is per '{unit}'")
-
-
-def _spans(n: int, parts: int) -> list[tuple[int, int]]:
-    """The even cut of ``analogsim.tiles``: from where to where each part goes."""
-    size = -(-n // parts)
-    return [(i * size, min((i + 1) * size, n)) for i in range(parts)]

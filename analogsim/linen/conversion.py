@@ -176,7 +176,12 @@ def _route(matches: Matches, strict: bool, call, args, kwargs, context):
     if method == "__call__" and isinstance(layer, nn.OptimizedLSTMCell):
         return _lstm(matches, layer, call, args, kwargs)
     attends = method == "attend" and isinstance(layer, nn.Embed)
-    if not (attends or (method == "__call__" and isinstance(layer, tuple(MATRIX_LAYERS)))) or _is_analog(layer):
+    if not (attends or (method == "__call__" and isinstance(layer, tuple(MATRIX_LAYERS)))):
+        return call(*args, **kwargs)
+    mode = modes.current()
+    if isinstance(mode, modes.Listing):
+        mode.kinds[_layer_path(layer, attends)] = type(layer).__name__
+    if _is_analog(layer):
         return call(*args, **kwargs)
     if layer.is_initializing():  # the layer has its parameters only afterwards
         result = call(*args, **kwargs)
@@ -195,7 +200,7 @@ def _route(matches: Matches, strict: bool, call, args, kwargs, context):
 
 def _decide(matches: Matches, strict: bool, layer: Any, attends: bool, args: tuple) -> tuple[str, Hardware | None]:
     """The layer's path and hardware; None where it stays digital."""
-    path = layer_path(layer) + ("/attend" if attends else "")
+    path = _layer_path(layer, attends)
     name = next(name for kind, name in MATRIX_LAYERS.items() if isinstance(layer, kind))
     table = nn.meta.unbox(layer.get_variable("params", name))
     candidate = Candidate(path, layer, jnp.shape(table), _within(layer))
@@ -206,6 +211,10 @@ def _decide(matches: Matches, strict: bool, layer: Any, attends: bool, args: tup
     if isinstance(modes.current(), modes.Listing) and (hardware is None or obstacle):
         modes.current().leave(path, candidate.kind, candidate.shape, obstacle or why)
     return path, None if obstacle else hardware
+
+
+def _layer_path(layer: nn.Module, attends: bool) -> str:
+    return layer_path(layer) + ("/attend" if attends else "")
 
 
 def _within(module: nn.Module) -> tuple[nn.Module, ...]:

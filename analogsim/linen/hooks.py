@@ -160,9 +160,9 @@ def _chip_key(module: nn.Module) -> jax.Array | None:
 def _check_passed_on(module: nn.Module, collection: str, what: str) -> None:
     if not module.is_mutable_collection(collection):
         raise InputError(
-            f"layer {_path(module)}: runs inside nn.scan, nn.vmap, nn.WeightNorm or the like, which does not pass the collection "
-            f"'{collection}' on; add '{collection}': 0 to its variable_axes ({what} each), or '{collection}' to its "
-            f"variable_broadcast ({what} for all)"
+            f"layer {_path(module)}: runs inside nn.scan, nn.vmap, nn.WeightNorm or the like, which does not pass the "
+            f"collection '{collection}' on; add '{collection}': 0 to its variable_axes ({what} each), or "
+            f"'{collection}' to its variable_broadcast ({what} for all)"
         )
 
 

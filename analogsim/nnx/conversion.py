@@ -148,9 +148,9 @@ def _refuse_strays(model: nnx.Module, doubtful: set[str], x: Any) -> None:
             stacklevel=4,
         )
         return
-    from analogsim.tour import tour_nnx
+    from analogsim.nnx.listing import tour_of
 
-    for stray in tour_nnx(model, x).strays:
+    for stray in tour_of(model, x if isinstance(x, tuple) else (x,)).strays:
         if stray.path in doubtful:
             raise cannot(Candidate(stray.path, None, stray.shape), STRAY)
 

@@ -86,7 +86,7 @@ class AnalogOp(nnx.Module):
                 raise InputError(f"layer {self.path}: mode 'chip' without a chip; load one with on_chip(model, chip)")
             reading = self.array.get_value()
         ranges = Ranges(*(r if r is None else r.get_value() for r in (self.input_range, self.output_range)))
-        draws = not exact and not isinstance(modes.current(), (modes.Digital, modes.Observing))
+        draws = not exact and not isinstance(modes.current(), (modes.Digital, modes.Observing, modes.Listing))
         if draws and self.stream is None and self.mode == "train" and layer.needs_key(self.hardware):
             raise InputError(f"layer {self.path} has no noise stream: build or convert it with rngs=nnx.Rngs(0)")
         key = self.stream() if draws and self.stream is not None else None

@@ -1,0 +1,51 @@
+"""The layers of an NNX model, for summaries and for finding products outside of layers."""
+
+from typing import Any
+
+import jax
+from flax import nnx
+
+from analogsim import modes
+from analogsim.hardware import Hardware
+from analogsim.nnx.chips import analog_ops, stack_shape
+from analogsim.nnx.conversion import candidates, convert, is_analog, obstacle
+from analogsim.nnx.hooks import written
+from analogsim.tour import Tour, tour
+
+
+def tour_of(model: nnx.Module, args: tuple | None) -> Tour:
+    """The tour of an NNX model called with these inputs; without inputs, its layers in the order of its attributes."""
+    found = {layer.path: layer for layer in candidates(model)}
+    digital = {
+        path: (layer.kind, layer.shape, obstacle(layer, Hardware()) or "no rule, or one with None")
+        for path, layer in found.items()
+        if not is_analog(layer)
+    }
+    kinds = {path: type(layer.module).__name__.removeprefix("Analog") for path, layer in found.items()}
+    if args is None:
+        listed = {path: _listed(path, *pair) for path, pair in analog_ops(model).items()}
+        idle = {path for path in digital if path.endswith("/attend")}  # who attends is seen only in a run
+        order = [path for path in found if path not in idle]
+        return Tour(list(listed.values()), digital, order, kinds, [])
+    # Layers that are digital note themselves from hooks, too, so that they have a place in the order of use.
+    everything = convert(model, ((".*", Hardware()),), strict=False, rngs=None, x=None)
+    graph, parameters, rest = nnx.split(everything, nnx.Param, ...)
+
+    def run(parameters: Any, *inputs: Any) -> Any:
+        return nnx.merge(graph, parameters, rest, copy=True)(*inputs)
+
+    factors = {"/".join(map(str, path)) for path, module in nnx.iter_modules(model) if isinstance(module, nnx.LoRA)}
+    seen = tour(run, parameters, args, {*(path.removesuffix("/attend") for path in digital), *factors})
+    layers = [listed for listed in seen.layers if listed.path not in digital]
+    unseen = [path for path in digital if path not in seen.order and not path.endswith("/attend")]
+    return Tour(layers, digital, [*seen.order, *unseen], kinds, seen.strays)
+
+
+def _listed(path: str, module: Any, op: Any) -> modes.Listed:
+    """A layer by its own settings."""
+    name = "embedding" if isinstance(module, nnx.Embed) else "kernel"
+    shape = getattr(module, name)[...].shape[len(stack_shape(module, path)) :]
+    operator, _ = op.layout(module, shape)
+    kernel = jax.eval_shape(lambda k: written(module, name, k), jax.ShapeDtypeStruct(shape, "float32"))
+    matrices = jax.eval_shape(operator.matrix, kernel).shape
+    return modes.Listed(path, op.hardware, operator, shape, matrices)
