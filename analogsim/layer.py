@@ -28,7 +28,7 @@ class LayerUse(NamedTuple):
     Attributes:
       path: the layer's path in the model, ``"Dense_0"`` or ``"encoder/Dense_1"``.
       hardware: what it runs on.
-      operator: how its inputs meet the matrix.
+      operator: how its inputs meet the matrix, an ``Operator`` or a ``LookUp``.
       x: its input, in the operator's layout.
       weights: its matrix, ``[n_in, n_out]``.
       ranges: its calibrated ranges.
@@ -41,7 +41,7 @@ class LayerUse(NamedTuple):
 
     path: str
     hardware: Hardware
-    operator: Operator
+    operator: Any
     x: jax.Array
     weights: jax.Array
     ranges: Ranges
@@ -63,7 +63,8 @@ class LayerUse(NamedTuple):
     @property
     def grid(self) -> tuple[int, int]:
         """How many tiles hold the matrix, (along the inputs, along the outputs)."""
-        return tiles.grid(*self.weights.shape, self.hardware, self.operator.tile_rows)
+        n_in, n_out = self.weights.shape
+        return tiles.grid(n_in, n_out, self.hardware, self.operator.tile_rows)
 
 
 def uses(

@@ -169,7 +169,8 @@ def _rows_of_table(use: LayerUse) -> Iterator[np.ndarray]:
     """What the lines carry for the rows of a table that are looked up, ``[conversions, C n_lines]``."""
     held = np.asarray(_ideal_tiles(use.hardware, use.weights, None))
     tile, row = (np.asarray(a).ravel() for a in use.operator.places(use.x, held.shape[2]))
-    dac, full = use.hardware.dac, jnp.ones(1)
+    dac: Any = use.hardware.dac
+    full = jnp.ones(1)
     steps = [full] if dac is None or dac.conversions == 1 else dac.steps(full)[0]
     at_once = max(1, _AT_ONCE // (held.shape[1] * held.shape[3]))
     for start in range(0, len(tile), at_once):

@@ -175,7 +175,7 @@ def look_up(
 def _from_rows(path: "_Path", reading: Reading, tile: jax.Array, row: jax.Array) -> jax.Array:
     """Outputs ``[n, C, columns]`` of rows, each taken as a tile of a single row."""
 
-    def taken(a: jax.Array | None, *between: slice) -> jax.Array | None:
+    def taken(a: Any, *between: slice) -> Any:
         return None if a is None else jnp.expand_dims(a[(tile, slice(None), *between, row)], 2 + len(between))
 
     def of_tile(tree: Any) -> Any:
@@ -186,17 +186,17 @@ def _from_rows(path: "_Path", reading: Reading, tile: jax.Array, row: jax.Array)
         converters=of_tile(reading.converters), gain=of_tile(reading.gain), scale=of_tile(reading.scale),
         state=jax.tree.map(lambda a: a[0], reading.state), row=jnp.arange(len(tile)),
     )  # fmt: skip
-    alike = _Tiles(*[0] * 6, state=None, row=0)  # the state of a tile matters to nothing here
+    alike: Any = _Tiles(0, 0, 0, 0, 0, 0, None, 0)  # type: ignore[arg-type]  # the tiles' state matters to nothing here
     driven = jnp.ones(1, reading.mean.dtype)
     return jax.vmap(lambda h: path.outputs(driven, h), in_axes=(alike,))(held)
 
 
 def _from_tiles(path: "_Path", reading: Reading, tile: jax.Array, row: jax.Array) -> jax.Array:
     """The same with whole tiles, for what is drawn for every cell or depends on all rows: slow."""
-    rows = reading.mean.shape[-2]
+    r, _, rows, _ = reading.mean.shape
     held = _Tiles(
         reading.mean, reading.variance, reading.curvature, reading.converters,
-        reading.gain, reading.scale, reading.state, None,
+        reading.gain, reading.scale, reading.state, jnp.arange(r),
     )  # fmt: skip
 
     def one(numbered: tuple) -> jax.Array:

@@ -151,19 +151,20 @@ def _by_name(model: nn.Module, method: Any) -> Any:
     return name if name is not None and getattr(type(model), name, None) is function else method
 
 
-def _follow_scope(module: nn.Module) -> None:
+def _follow_scope(module: Any) -> None:
     """Give layers that ``nn.share_scope`` moved their new path and random streams.
 
     They were bound one level deeper. Transformations inside the model start from the path, and initial parameters are
     drawn from the streams.
     """
-    path = () if module.scope is None else module.scope.path
+    if module.scope is None:
+        return
     for child in module._state.children.values():
         if isinstance(child, nn.Module) and child.scope is not None:
-            if child.scope.parent is module.scope and child.scope.name is not None:
-                child.scope.path = (*path, child.scope.name)
-                streams = module.scope.rngs.items()
-                child.scope.rngs = {name: LazyRng.create(rng, child.scope.name) for name, rng in streams}
+            scope: Any = child.scope
+            if scope.parent is module.scope and scope.name is not None:
+                scope.path = (*module.scope.path, scope.name)
+                scope.rngs = {name: LazyRng.create(rng, scope.name) for name, rng in module.scope.rngs.items()}
             _follow_scope(child)
 
 
@@ -192,9 +193,9 @@ def _route(matches: Matches, strict: bool, call, args, kwargs, context):
         return call(*args, **kwargs)
     if attends:
         return hookless.attend(layer, hardware, *args, **kwargs)
-    for kind, compute in _HOOKLESS.items():
-        if isinstance(layer, kind):
-            return compute(layer, hardware, *args, **kwargs)
+    compute: Any = next((compute for kind, compute in _HOOKLESS.items() if isinstance(layer, kind)), None)
+    if compute is not None:
+        return compute(layer, hardware, *args, **kwargs)
     return _through_hook(layer, hardware, path, call, args, kwargs)
 
 
@@ -241,7 +242,7 @@ def _obstacle(layer: Any, hardware: Hardware, attends: bool, candidate: Candidat
         if isinstance(layer, kind) and _own_code(layer, kind, "attend" if attends else "__call__"):
             return f"it is a {kind.__name__} whose class computes by code of its own"
     if isinstance(layer, nn.Einsum):
-        equation = layer.einsum_str if len(args) < 2 or args[1] is None else args[1]
+        equation: Any = layer.einsum_str if len(args) < 2 or args[1] is None else args[1]
         try:
             jax.eval_shape(
                 lambda x: einsum_operator(equation, x, candidate.shape, hardware, candidate.path)[1], args[0]
@@ -305,7 +306,7 @@ def _passing_on(layer: nn.RNN) -> dict[str, Any]:
     }
 
 
-def _lstm(matches: Matches, layer: nn.OptimizedLSTMCell, call, args, kwargs):
+def _lstm(matches: Matches, layer: Any, call, args, kwargs):
     """The cell that fuses its gates, as one with a layer for each gate; the parameters are the same."""
     if not layer.is_initializing():
         return hookless.lstm(layer, *args, **kwargs)

@@ -36,9 +36,9 @@ def einsum(layer: nn.Einsum, hardware: Hardware, inputs: jax.Array, einsum_str: 
     assert equation is not None
     kernel, bias = _parameter(layer, "kernel"), _parameter(layer, "bias") if layer.use_bias else None
     _, of_kernel, of_y = letters(equation, inputs.ndim, kernel.ndim)
-    inputs, kernel, bias = layer.promote_dtype(inputs, kernel, bias, dtype=layer.dtype)
+    x, kernel, bias = layer.promote_dtype(inputs, kernel, bias, dtype=layer.dtype)
     hook = _hook(AnalogEinsum, layer, hardware)
-    y = hook(equation, inputs, kernel, layer.precision, preferred_element_type=layer.preferred_element_type)
+    y = hook(equation, x, kernel, layer.precision, preferred_element_type=layer.preferred_element_type)
     if bias is None:
         return y
     return y + bias.reshape([size if c in of_kernel else 1 for c, size in zip(of_y, y.shape, strict=True)])
@@ -52,8 +52,9 @@ def conv_transpose(layer: nn.ConvTranspose, hardware: Hardware, inputs: jax.Arra
     if layer.mask is not None:
         kernel = kernel * layer.mask
     batch = inputs.shape[: inputs.ndim - n - 1]
-    x = inputs.reshape(-1, *inputs.shape[len(batch) :])
-    x, kernel, bias = layer.promote_dtype(x, kernel, bias, dtype=layer.dtype)
+    x: Any = inputs.reshape(-1, *inputs.shape[len(batch) :])
+    operands: Any = layer.promote_dtype(x, kernel, bias, dtype=layer.dtype)
+    x, kernel, bias = operands
     hook = _hook(AnalogConvGeneralDilated, layer, hardware)
 
     def convolve(x, kernel, strides, pads, input_dilation, kernel_dilation):
@@ -81,14 +82,15 @@ def embed(layer: nn.Embed, hardware: Hardware, inputs: jax.Array) -> jax.Array:
 
 def attend(layer: nn.Embed, hardware: Hardware, query: jax.Array) -> jax.Array:
     """``nn.Embed.attend``: products with all rows of the table, which a second array holds the other way round."""
-    query, table = layer.promote_dtype(query, _parameter(layer, "embedding"), dtype=layer.dtype)
-    return _hook(AnalogEinsum, layer, hardware, "attend")("...d,nd->...n", query, table)
+    x, table = layer.promote_dtype(query, _parameter(layer, "embedding"), dtype=layer.dtype)
+    return _hook(AnalogEinsum, layer, hardware, "attend")("...d,nd->...n", x, table)
 
 
 def lstm(layer: nn.OptimizedLSTMCell, carry: Any, inputs: jax.Array) -> Any:
     """``nn.OptimizedLSTMCell`` as the LSTMCell that it equals: a layer for each gate, on the same parameters."""
     options = {name: getattr(layer, name) for name in ("gate_fn", "activation_fn", "dtype", "param_dtype")}
-    return nn.LSTMCell(layer.features, **options, parent=layer.scope)(carry, inputs)
+    scope: Any = layer.scope
+    return nn.LSTMCell(layer.features, **options, parent=scope)(carry, inputs)
 
 
 def each(value: Any, n: int) -> tuple[int, ...]:

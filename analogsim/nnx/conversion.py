@@ -10,13 +10,27 @@ from jax import lax
 
 from analogsim.devices.errors import InputError
 from analogsim.hardware import Hardware
-from analogsim.nnx.hookless import TWINS, original, twin
-from analogsim.nnx.hooks import HOOKS, AnalogAttend, AnalogConvGeneralDilated, AnalogOp, AnalogTake, attach
-from analogsim.operators import einsum as einsum_operator
+from analogsim.nnx.hookless import TWINS, AnalogConvTranspose, AnalogEmbed, original, twin
+from analogsim.nnx.hooks import (
+    HOOKS,
+    AnalogAttend,
+    AnalogConvGeneralDilated,
+    AnalogEinsum,
+    AnalogOp,
+    AnalogTake,
+    attach,
+)
 from analogsim.selection import Candidate, Matches, Rules, cannot
 
 #: Layers that hold a matrix, and the name of the parameter that is one.
 MATRIX_LAYERS: dict[type, str] = {**dict.fromkeys(HOOKS, "kernel"), nnx.ConvTranspose: "kernel", nnx.Embed: "embedding"}
+
+#: What Flax's hooks hold by themselves.
+_PLAIN: dict[str, Any] = {
+    "dot_general": lax.dot_general,
+    "einsum_op": jnp.einsum,
+    "conv_general_dilated": lax.conv_general_dilated,
+}
 
 LORA = "factors of LoRA stay digital, beside the analog weight"
 STRAY = "the model multiplies with this parameter outside of any layer that is known"
@@ -38,19 +52,19 @@ def convert(model: nnx.Module, rules: Rules, strict: bool, rngs: nnx.Rngs | None
     def stream() -> nnx.RngStream | None:
         return None if rngs is None else rngs["analog"].fork()
 
+    def op(kind: type[AnalogOp], hardware: Hardware | None, path: str) -> AnalogOp | None:
+        return None if hardware is None else kind(hardware, stream=stream(), path=path)
+
     def visit(parts: tuple, node: Any) -> Any:
-        path = _path(parts)
-        if isinstance(node, tuple(HOOKS)) and chosen.get(path) is not None:
-            attach(node, chosen[path], stream=stream(), path=path)
-        elif isinstance(node, nnx.ConvTranspose) and chosen.get(path) is not None:
-            op = AnalogConvGeneralDilated(chosen[path], stream=stream(), path=path)
-            return twin(TWINS[nnx.ConvTranspose], node, analog_op=op)
-        elif isinstance(node, nnx.Embed) and (chosen.get(path), chosen.get(f"{path}/attend")) != (None, None):
-            take, attend = (
-                None if chosen.get(p) is None else kind(chosen[p], stream=stream(), path=p)
-                for p, kind in ((path, AnalogTake), (f"{path}/attend", AnalogAttend))
-            )
-            return twin(TWINS[nnx.Embed], node, analog_op=take, attend_op=attend)
+        path, layer = _path(parts), node
+        hardware, attending = chosen.get(path), chosen.get(f"{path}/attend")
+        if isinstance(node, tuple(HOOKS)) and hardware is not None:
+            attach(layer, hardware, stream=stream(), path=path)
+        elif isinstance(node, nnx.ConvTranspose) and hardware is not None:
+            return twin(AnalogConvTranspose, node, analog_op=op(AnalogConvGeneralDilated, hardware, path))
+        elif isinstance(node, nnx.Embed) and (hardware is not None or attending is not None):
+            take, attend = op(AnalogTake, hardware, path), op(AnalogAttend, attending, f"{path}/attend")
+            return twin(AnalogEmbed, node, analog_op=take, attend_op=attend)
         return node
 
     converted = nnx.recursive_map(visit, copy)
@@ -63,8 +77,6 @@ def convert(model: nnx.Module, rules: Rules, strict: bool, rngs: nnx.Rngs | None
 
 def to_digital(model: nnx.Module) -> nnx.Module:
     """A copy of plain layers; see ``analogsim.to_digital``."""
-    plain = {nnx.Linear: lax.dot_general, nnx.LinearGeneral: None, nnx.Einsum: jnp.einsum}
-    plain[nnx.Conv] = lax.conv_general_dilated
 
     def visit(parts: tuple, node: Any) -> Any:
         del parts
@@ -73,7 +85,7 @@ def to_digital(model: nnx.Module) -> nnx.Module:
         for kind, (name, _) in HOOKS.items():
             if isinstance(node, kind) and isinstance(getattr(node, name), AnalogOp):
                 delattr(node, name)
-                setattr(node, name, plain[kind])
+                setattr(node, name, None if kind is nnx.LinearGeneral else _PLAIN[name])
         return node
 
     return nnx.recursive_map(visit, nnx.clone(model))
@@ -116,15 +128,12 @@ def obstacle(layer: Candidate, hardware: Hardware) -> str:
         return f"it is a {kind.__name__} of a class of its own"
     if isinstance(module, nnx.Einsum):
         try:
-            of_x = module.einsum_str.replace(" ", "").partition(",")[0].replace("...", "")
-            einsum_operator(module.einsum_str, jnp.zeros((1,) * len(of_x)), module.kernel_shape, hardware, layer.path)
+            AnalogEinsum(hardware, stream=None, path=layer.path).layout(module, tuple(module.kernel_shape))
         except InputError as error:
             return str(error)
-    plain = {"dot_general": (lax.dot_general, None), "einsum_op": (jnp.einsum,)}
-    plain["conv_general_dilated"] = (lax.conv_general_dilated,)
     taken = getattr(module, "dot_general_cls", None) is not None
     name = HOOKS[kind][0] if kind in HOOKS else None
-    if taken or (name is not None and getattr(module, name) not in plain[name]):
+    if taken or (name is not None and getattr(module, name) not in (None, _PLAIN[name])):
         return "its matmul hook is taken by something else"
     return ""
 

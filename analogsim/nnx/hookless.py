@@ -72,7 +72,7 @@ TWINS: dict[type, type] = {nnx.ConvTranspose: AnalogConvTranspose, nnx.Embed: An
 
 def twin(kind: type, module: nnx.Module, **ops: AnalogOp | None) -> Any:
     """The module as one of a twin's class, with these hooks; its attributes are shared."""
-    made = object.__new__(kind)
+    made: Any = object.__new__(kind)
     for name, value in vars(module).items():
         object.__setattr__(made, name, value)
     for name, op in ops.items():

@@ -23,16 +23,16 @@ def tour_of(model: nnx.Module, args: tuple | None) -> Tour:
     }
     kinds = {path: type(layer.module).__name__.removeprefix("Analog") for path, layer in found.items()}
     if args is None:
-        listed = {path: _listed(path, *pair) for path, pair in analog_ops(model).items()}
+        listed = {path: _listed(path, module, op) for path, (module, op) in analog_ops(model).items()}
         idle = {path for path in digital if path.endswith("/attend")}  # who attends is seen only in a run
         order = [path for path in found if path not in idle]
         return Tour(list(listed.values()), digital, order, kinds, [])
     # Layers that are digital note themselves from hooks, too, so that they have a place in the order of use.
     everything = convert(model, ((".*", Hardware()),), strict=False, rngs=None, x=None)
-    graph, parameters, rest = nnx.split(everything, nnx.Param, ...)
+    graph, parameters, *others = nnx.split(everything, nnx.Param, ...)
 
     def run(parameters: Any, *inputs: Any) -> Any:
-        return nnx.merge(graph, parameters, rest, copy=True)(*inputs)
+        return nnx.merge(graph, parameters, *others, copy=True)(*inputs)
 
     factors = {"/".join(map(str, path)) for path, module in nnx.iter_modules(model) if isinstance(module, nnx.LoRA)}
     seen = tour(run, parameters, args, {*(path.removesuffix("/attend") for path in digital), *factors})

@@ -71,6 +71,7 @@ class Convolution:
 
     def _blocks(self, a: jax.Array, axis: int) -> jax.Array:
         """Channels along ``axis`` cut into blocks, stacked along a new leading axis; zeros fill the last one."""
+        assert self.block is not None
         axis %= a.ndim
         r = -(-self.channels // self.block)
         padded = jnp.pad(a, [(0, r * self.block - self.channels if d == axis else 0) for d in range(a.ndim)])

@@ -87,10 +87,13 @@ def dot_general(
 ) -> Operator | BatchedProduct:
     """The operator of a call to ``lax.dot_general(x, kernel, dimension_numbers)``."""
     (x_contract, kernel_contract), (x_batch, kernel_batch) = dimension_numbers
-    plain = (tuple(x_contract), tuple(kernel_contract), x_ndim, tuple(kernel_shape), order)
+    plain: dict[str, Any] = dict(
+        x_contract=tuple(x_contract), kernel_contract=tuple(kernel_contract), x_ndim=x_ndim,
+        kernel_shape=tuple(kernel_shape), order=order,
+    )  # fmt: skip
     if not x_batch:
-        return MatrixProduct(*plain)
-    return BatchedProduct.on(hardware, *plain, x_batch=tuple(x_batch), kernel_batch=tuple(kernel_batch))
+        return MatrixProduct(**plain)
+    return BatchedProduct.on(hardware, **plain, x_batch=tuple(x_batch), kernel_batch=tuple(kernel_batch))
 
 
 def einsum(equation: str, x: jax.Array, kernel_shape: tuple[int, ...], hardware: Any, path: str) -> tuple[Any, Any]:

@@ -9,8 +9,10 @@ import jax.numpy as jnp
 class Operator(Protocol):
     """How a layer's inputs meet its weight matrix ``[n_in, n_out]``, on tiles ``[R, C, rows, columns]``."""
 
-    #: Rows that each tile takes, where the operator says how inputs are cut; None for an even cut of the rows.
-    tile_rows: int | None
+    @property
+    def tile_rows(self) -> int | None:
+        """Rows that each tile takes, where the operator says how inputs are cut; None for an even cut of the rows."""
+        ...
 
     def inputs(self, x: jax.Array) -> jax.Array:
         """The layer's input in the operator's own layout."""

@@ -25,11 +25,20 @@ from analogsim.tiles import cut_inputs
 class Stack(Protocol):
     """An operator of several matrices ``[S, n_in, n_out]``."""
 
-    #: How the inputs of one member meet its matrix.
-    one: Operator
-    #: Groups that each member holds.
-    members: tuple[int, ...]
-    tile_rows: int | None
+    @property
+    def one(self) -> Operator:
+        """How the inputs of one member meet its matrix."""
+        ...
+
+    @property
+    def members(self) -> tuple[int, ...]:
+        """Groups that each member holds."""
+        ...
+
+    @property
+    def tile_rows(self) -> int | None:
+        """As of ``Operator``, of every member."""
+        ...
 
     def inputs(self, x: jax.Array) -> jax.Array:
         """Inputs of every member, ``[S, ...]``, each in the layout of ``one``."""
@@ -122,11 +131,9 @@ class BatchedProduct:
     tile_rows = None
 
     @classmethod
-    def on(
-        cls, hardware: Any, *plain: Any, x_batch: tuple[int, ...], kernel_batch: tuple[int, ...]
-    ) -> "BatchedProduct":
+    def on(cls, hardware: Any, **fields: Any) -> "BatchedProduct":
         """The operator with as many matrices on a tile as the hardware takes."""
-        made = cls(*plain, x_batch, kernel_batch)
+        made = cls(**fields)
         groups, n_in, n_out = (math.prod(made._kernel_sizes(axes)) for axes in made._kernel_axes)
         return dataclasses.replace(made, members=members(groups, n_in, n_out, hardware))
 
