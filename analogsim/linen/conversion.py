@@ -240,7 +240,7 @@ def _obstacle(layer: Any, hardware: Hardware, attends: bool, candidate: Candidat
         return f"bound_management = {hardware.bound_management!r} widens input ranges, of which a look-up has none"
     for kind in _HOOKLESS:
         if isinstance(layer, kind) and _own_code(layer, kind, "attend" if attends else "__call__"):
-            return f"it is a {kind.__name__} whose class computes by code of its own"
+            return f"it is of a subclass of {kind.__name__} that computes by code of its own"
     if isinstance(layer, nn.Einsum):
         equation: Any = layer.einsum_str if len(args) < 2 or args[1] is None else args[1]
         try:

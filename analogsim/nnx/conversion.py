@@ -20,7 +20,7 @@ from analogsim.nnx.hooks import (
     AnalogTake,
     attach,
 )
-from analogsim.selection import Candidate, Matches, Rules, cannot
+from analogsim.selection import ROOT, Candidate, Matches, Rules, cannot
 
 #: Layers that hold a matrix, and the name of the parameter that is one.
 MATRIX_LAYERS: dict[type, str] = {**dict.fromkeys(HOOKS, "kernel"), nnx.ConvTranspose: "kernel", nnx.Embed: "embedding"}
@@ -125,7 +125,7 @@ def obstacle(layer: Candidate, hardware: Hardware) -> str:
     kind = next(kind for kind in MATRIX_LAYERS if isinstance(module, kind))
     own = type(module).__mro__[: type(module).__mro__.index(kind)]
     if kind in TWINS and own and not isinstance(module, tuple(TWINS.values())):
-        return f"it is a {kind.__name__} of a class of its own"
+        return f"it is of a subclass of {kind.__name__}, which may compute by code of its own"
     if isinstance(module, nnx.Einsum):
         try:
             AnalogEinsum(hardware, stream=None, path=layer.path).layout(module, tuple(module.kernel_shape))
@@ -165,4 +165,4 @@ def _refuse_strays(model: nnx.Module, doubtful: set[str], x: Any) -> None:
 
 
 def _path(parts: tuple) -> str:
-    return "/".join(map(str, parts)) or "(the model itself)"
+    return "/".join(map(str, parts)) or ROOT
