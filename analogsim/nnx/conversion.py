@@ -32,7 +32,6 @@ _PLAIN: dict[str, Any] = {
     "conv_general_dilated": lax.conv_general_dilated,
 }
 
-LORA = "factors of LoRA stay digital, beside the analog weight"
 STRAY = "the model multiplies with this parameter outside of any layer that is known"
 
 
@@ -56,7 +55,7 @@ def convert(model: nnx.Module, rules: Rules, strict: bool, rngs: nnx.Rngs | None
         return None if hardware is None else kind(hardware, stream=stream(), path=path)
 
     def visit(parts: tuple, node: Any) -> Any:
-        path, layer = _path(parts), node
+        path, layer = path_of(parts), node
         hardware, attending = chosen.get(path), chosen.get(f"{path}/attend")
         if isinstance(node, tuple(HOOKS)) and hardware is not None:
             attach(layer, hardware, stream=stream(), path=path)
@@ -98,7 +97,7 @@ def candidates(model: nnx.Module) -> Iterator[Candidate]:
         name = next((name for kind, name in MATRIX_LAYERS.items() if isinstance(module, kind)), None)
         if name is None:
             continue
-        path, shape = _path(parts), getattr(module, name)[...].shape
+        path, shape = path_of(parts), getattr(module, name)[...].shape
         within = tuple(modules[parts[:n]] for n in reversed(range(len(parts))) if parts[:n] in modules)
         yield Candidate(path, module, shape, within)
         if isinstance(module, nnx.Embed):
@@ -164,5 +163,6 @@ def _refuse_strays(model: nnx.Module, doubtful: set[str], x: Any) -> None:
             raise cannot(Candidate(stray.path, None, stray.shape), STRAY)
 
 
-def _path(parts: tuple) -> str:
+def path_of(parts: tuple) -> str:
+    """A module's path in words."""
     return "/".join(map(str, parts)) or ROOT

@@ -8,7 +8,7 @@ from flax import nnx
 from analogsim import modes
 from analogsim.hardware import Hardware
 from analogsim.nnx.chips import analog_ops, stack_shape
-from analogsim.nnx.conversion import candidates, convert, is_analog, obstacle
+from analogsim.nnx.conversion import candidates, convert, is_analog, obstacle, path_of
 from analogsim.nnx.hooks import written
 from analogsim.tour import Tour, tour
 
@@ -34,7 +34,7 @@ def tour_of(model: nnx.Module, args: tuple | None) -> Tour:
     def run(parameters: Any, *inputs: Any) -> Any:
         return nnx.merge(graph, parameters, *others, copy=True)(*inputs)
 
-    factors = {"/".join(map(str, path)) for path, module in nnx.iter_modules(model) if isinstance(module, nnx.LoRA)}
+    factors = {path_of(parts) for parts, module in nnx.iter_modules(model) if isinstance(module, nnx.LoRA)}
     seen = tour(run, parameters, args, {*(path.removesuffix("/attend") for path in digital), *factors})
     layers = [listed for listed in seen.layers if listed.path not in digital]
     unseen = [path for path in digital if path not in seen.order and not path.endswith("/attend")]
