@@ -1,7 +1,8 @@
 """analogsim: emulate analog computers for neural networks in JAX.
 
 Describe hardware      preset, presets, Hardware, DAC, ADC, Prices
-Build a model          analogsim.linen.AnalogDense / AnalogConv, analogsim.nnx.AnalogLinear / AnalogConv, convert
+Convert a model        convert, summary, to_digital
+Build a model          analogsim.linen.AnalogDense / AnalogConv, analogsim.nnx.AnalogLinear / AnalogConv
 Prepare it             calibrate, range_report (converter ranges), analogsim.training (hardware-aware training)
 Sample chips           program, Chip
 Measure                evaluate (hundreds of ageing chips), digital (the exact baseline)

@@ -124,7 +124,7 @@ class Converted(nn.Module):
     def _refuse_strays(self, decided, variables, args, method, rngs, kwargs):
         """Refuse products with parameters that no layer does, where a rule asks for hardware."""
         doubtful = {path for matches in decided for path in matches.doubtful}
-        if not doubtful:
+        if not doubtful or (known := self._fingerprint(variables["params"], args, method, kwargs)) in _found_clean:
             return
         from analogsim.tour import tour
 
@@ -134,7 +134,22 @@ class Converted(nn.Module):
         for stray in tour(run, variables["params"], args).strays:
             if stray.path in doubtful:
                 raise cannot(Candidate(stray.path, None, stray.shape), STRAY)
+        if known is not None:
+            _found_clean.add(known)
 
+    @nn.nowrap
+    def _fingerprint(self, params, args, method, kwargs) -> Any:
+        """What a tour of the model depends on; None where that cannot be compared."""
+        leaves, structure = jax.tree.flatten((params, args))
+        try:
+            own = hash((self, method, str(kwargs)))
+        except TypeError:  # traced hardware
+            return None
+        return own, structure, tuple((jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
+
+
+#: Fingerprints of models that were found to multiply with no parameter outside of layers.
+_found_clean: set[Any] = set()
 
 STRAY = "the model multiplies with this parameter outside of any layer that is known"
 
