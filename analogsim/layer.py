@@ -85,9 +85,9 @@ def uses(
             weights[s],
             ranges,
             place,
-            s,
-            groups * each,
-            groups / operator.members[0],
+            member=s,
+            n_weights=groups * each,
+            filled=groups / operator.members[0],
         )
         for s, groups in enumerate(operator.members)
     ]
@@ -148,7 +148,8 @@ def forward(
         # The cells are the chip's, the converters the layer's: one chip may be read with other converters, unless its
         # own were fabricated with errors, which belong to the description that they were drawn from.
         if reading.converters is not None:
-            hardware = hardware.replace(adc=reading.hardware.adc)
+            adc = reading.hardware.adc
+            hardware = hardware.replace(adc=adc if weights.ndim == 2 else jax.tree.map(lambda a: a[0], adc))
         reading = dataclasses.replace(reading, hardware=hardware)
         if key is None and is_random(_first(reading)):
             raise InputError(

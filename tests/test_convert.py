@@ -184,3 +184,19 @@ def test_nnx_models(images):
         convert(plain, [("nowhere", PCM), (".*", PCM)])
     first = convert(plain, [("conv", None), (".*", PCM)], rngs=nnx.Rngs(1))
     assert set(analogsim.nnx.analog_ops(first)) == set(chip.cells) - {"conv"}
+
+
+def test_converters_that_a_chip_of_groups_was_fabricated_with_are_its_own():
+    """Every tile has ADCs of its own; groups on tiles apart, too. Without mismatch they would all be alike."""
+    adc = analogsim.converters.SARADC(bits=6, capacitor_mismatch=0.1)
+    hardware = preset("ideal", rows=6, columns=4).replace(adc=adc, dac=analogsim.DAC(bits=8))
+    layer, x = nn.Conv(8, (3,), feature_group_count=4), jax.random.normal(jax.random.key(0), (4, 6, 8))
+    kernel = jnp.tile(jax.random.normal(jax.random.key(1), (3, 2, 2)), (1, 1, 4))  # all groups alike
+    variables = {"params": {"kernel": kernel, "bias": jnp.zeros(8)}}
+    model = convert(layer, hardware)
+    calibrated = analogsim.calibrate(model, variables, jnp.tile(x[..., :2], 4))
+    chip = analogsim.program(model, calibrated, jax.random.key(2))
+    y = model.apply(chip.variables, jnp.tile(x[..., :2], 4)).reshape(4, 6, 4, 2)
+    assert float(jnp.abs(y - y[:, :, :1]).max()) > 0.01
+    exact = layer.apply(variables, jnp.tile(x[..., :2], 4)).reshape(4, 6, 4, 2)
+    assert float(jnp.abs(y - exact).max()) < 0.3 * float(jnp.abs(exact).max())
