@@ -172,7 +172,7 @@ class RawNnx(nnx.Module):
 
 def test_nnx_products_outside_of_layers_are_found_from_an_input():
     model = RawNnx(nnx.Rngs(0))
-    with pytest.warns(UserWarning, match="mixing, position: no layer that is known holds these parameters"):
+    with pytest.warns(UserWarning, match="mixing, position: no layer that is known multiplies with these parameters"):
         convert(model, PCM)
     with pytest.raises(InputError, match=r"layer mixing \(parameter\) cannot run on analog hardware"):
         convert(model, PCM, x=X)
@@ -180,6 +180,22 @@ def test_nnx_products_outside_of_layers_are_found_from_an_input():
     assert [row.path for row in summary(analog, x=X).digital] == ["mixing"]
     assert summary(analog).paths == ("dense",)
     convert(model, PCM, strict=False)
+
+
+def test_nnx_layers_with_code_of_their_own():
+    class Ignores(nnx.Linear):
+        def __call__(self, x):
+            return x @ self.kernel[...]
+
+    class Uses(nnx.Linear):
+        def __call__(self, x):
+            return 2 * super().__call__(x)
+
+    with pytest.warns(UserWarning, match="layers/0/kernel: no layer that is known multiplies"):
+        convert(nnx.Sequential(Ignores(6, 3, rngs=nnx.Rngs(0))), PCM)
+    with pytest.raises(InputError, match=r"layer layers/0/kernel \(parameter\) cannot run on analog hardware"):
+        convert(nnx.Sequential(Ignores(6, 3, rngs=nnx.Rngs(0))), PCM, x=X)
+    assert not summary(convert(Uses(6, 3, rngs=nnx.Rngs(0)), PCM, x=X), x=X).digital
 
 
 def test_nnx_layers_that_cannot_be_converted():

@@ -47,6 +47,8 @@ def convert(model: nnx.Module, rules: Rules, strict: bool, rngs: nnx.Rngs | None
         if why and strict:
             raise cannot(layer, why)
         chosen[layer.path] = None if why else hardware
+        if chosen[layer.path] is not None and _has_own_call(layer.module):
+            matches.doubtful.add("kernel" if layer.path == ROOT else f"{layer.path}/kernel")
 
     def stream() -> nnx.RngStream | None:
         return None if rngs is None else rngs["analog"].fork()
@@ -137,6 +139,15 @@ def obstacle(layer: Candidate, hardware: Hardware) -> str:
     return ""
 
 
+def _has_own_call(module: nnx.Module) -> bool:
+    """Whether a subclass of a layer with a hook calls it by code of its own, which may leave the hook out."""
+    kind = next((kind for kind in HOOKS if isinstance(module, kind)), None)
+    if kind is None or isinstance(module, nnx.LoRALinear):
+        return False
+    mro = type(module).__mro__
+    return any("__call__" in vars(c) for c in mro[: mro.index(kind)])
+
+
 def parameters(model: nnx.Module) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Path and shape of every parameter that is no factor of LoRA, a layer's path before its own name."""
     for parts, module in nnx.iter_modules(model):
@@ -150,9 +161,9 @@ def parameters(model: nnx.Module) -> Iterator[tuple[str, tuple[int, ...]]]:
 def _refuse_strays(model: nnx.Module, doubtful: set[str], x: Any) -> None:
     if x is None:
         warnings.warn(
-            f"convert: {', '.join(sorted(doubtful))}: no layer that is known holds these parameters; if the model "
-            f"multiplies with them, that stays digital. Give x, an example input, to find out, or name them in a first "
-            f"rule with None",
+            f"convert: {', '.join(sorted(doubtful))}: no layer that is known multiplies with these parameters; what "
+            f"the model does with them by itself stays digital. Give x, an example input, to find out, or name them in "
+            f"a first rule with None",
             stacklevel=4,
         )
         return
