@@ -14,6 +14,7 @@ from analogsim.checkpoint.leaves import Entry, entry_of, named, nested, signatur
 from analogsim.devices.errors import InputError
 from analogsim.hardware import Hardware
 from analogsim.models import Sample, bind
+from analogsim.selection import holder
 
 FIXED = ("params", "batch_stats")  # collections whose leaves the model determines; others may depend on the call
 
@@ -193,7 +194,7 @@ def _hardware_differences(saved: Any, layer: Layer) -> list[str]:
 
 
 def _of_one_side(path: str, is_saved: bool, saved: Any, layers: Any, kernels: tuple[set, set]) -> str:
-    own = path.removesuffix("/attend")
+    own = holder(path)
     if own in kernels[0] and own in kernels[1]:
         if is_saved:
             return f": saved on hardware {saved[path]['hardware'].get('name')!r}, this model's is digital"

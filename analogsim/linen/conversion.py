@@ -31,7 +31,7 @@ from analogsim.linen.hooks import (
     layer_path,
 )
 from analogsim.operators import einsum as einsum_operator
-from analogsim.selection import Candidate, Matches, Rules, cannot
+from analogsim.selection import Candidate, Matches, Rules, attending, cannot
 
 #: Layers that hold a matrix, and the name of the parameter that is one.
 MATRIX_LAYERS: dict[type, str] = {
@@ -230,7 +230,7 @@ def _decide(matches: Matches, strict: bool, layer: Any, attends: bool, args: tup
 
 
 def _layer_path(layer: nn.Module, attends: bool) -> str:
-    return layer_path(layer) + ("/attend" if attends else "")
+    return attending(layer_path(layer)) if attends else layer_path(layer)
 
 
 def _within(module: nn.Module) -> tuple[nn.Module, ...]:

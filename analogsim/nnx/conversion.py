@@ -20,7 +20,7 @@ from analogsim.nnx.hooks import (
     AnalogTake,
     attach,
 )
-from analogsim.selection import ROOT, Candidate, Matches, Rules, cannot
+from analogsim.selection import ROOT, Candidate, Matches, Rules, attending, cannot, holder
 
 #: Layers that hold a matrix, and the name of the parameter that is one.
 MATRIX_LAYERS: dict[type, str] = {**dict.fromkeys(HOOKS, "kernel"), nnx.ConvTranspose: "kernel", nnx.Embed: "embedding"}
@@ -58,13 +58,13 @@ def convert(model: nnx.Module, rules: Rules, strict: bool, rngs: nnx.Rngs | None
 
     def visit(parts: tuple, node: Any) -> Any:
         path, layer = path_of(parts), node
-        hardware, attending = chosen.get(path), chosen.get(f"{path}/attend")
+        hardware, for_products = chosen.get(path), chosen.get(attending(path))
         if isinstance(node, tuple(HOOKS)) and hardware is not None:
             attach(layer, hardware, stream=stream(), path=path)
         elif isinstance(node, nnx.ConvTranspose) and hardware is not None:
             return twin(AnalogConvTranspose, node, analog_op=op(AnalogConvGeneralDilated, hardware, path))
-        elif isinstance(node, nnx.Embed) and (hardware is not None or attending is not None):
-            take, attend = op(AnalogTake, hardware, path), op(AnalogAttend, attending, f"{path}/attend")
+        elif isinstance(node, nnx.Embed) and (hardware is not None or for_products is not None):
+            take, attend = op(AnalogTake, hardware, path), op(AnalogAttend, for_products, attending(path))
             return twin(AnalogEmbed, node, analog_op=take, attend_op=attend)
         return node
 
@@ -103,7 +103,7 @@ def candidates(model: nnx.Module) -> Iterator[Candidate]:
         within = tuple(modules[parts[:n]] for n in reversed(range(len(parts))) if parts[:n] in modules)
         yield Candidate(path, module, shape, within)
         if isinstance(module, nnx.Embed):
-            yield Candidate(f"{path}/attend", module, shape, within)
+            yield Candidate(attending(path), module, shape, within)
 
 
 def is_analog(layer: Candidate) -> bool:
@@ -115,7 +115,7 @@ def is_analog(layer: Candidate) -> bool:
 
 
 def _attends(layer: Candidate) -> bool:
-    return isinstance(layer.module, nnx.Embed) and layer.path.endswith("/attend")
+    return isinstance(layer.module, nnx.Embed) and layer.path == attending(holder(layer.path))
 
 
 def obstacle(layer: Candidate, hardware: Hardware) -> str:
