@@ -167,7 +167,7 @@ def look_up(
     tile, row = operator.places(flat, reading.mean.shape[-2])
     whole_tiles = adds_noise(reading) or (hardware.sampling == "cells" and reading.variance is not None)
     y = (_from_tiles if whole_tiles else _from_rows)(path, reading, tile, row)
-    y = y.reshape(len(flat), -1)[:, : reading.n_out]
+    y = y.reshape(len(flat), y.shape[-2] * y.shape[-1])[:, : reading.n_out]
     y = jnp.where(operator.known(flat)[:, None], y, jnp.nan)
     return y.reshape(*numbers.shape, reading.n_out).astype(dtype)
 
