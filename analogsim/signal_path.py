@@ -155,7 +155,7 @@ def look_up(
     _check_output_range(reading, ranges)
     limit = ranges.output
     if limit is None and hardware.adc is not None:
-        limit = jnp.minimum(hardware.adc.range, _fullest_line(hardware.store))
+        limit = jnp.minimum(hardware.adc.range, fullest_line(hardware.store))
     noise = None if key is None else stream(key, "output noise")
     precision = lax.Precision.HIGHEST if precision is None else precision
     path = _Path(hardware, Vectors(), precision, limit, reading.time_s, noise)
@@ -177,7 +177,7 @@ def _check_output_range(reading: Reading, ranges: Ranges) -> None:
         )
 
 
-def _fullest_line(store: Any) -> jax.Array:
+def fullest_line(store: Any) -> jax.Array:
     """The most that a line carries when one row is driven fully."""
     lines = getattr(store, "ideal_lines", store.spread)
     return jnp.max(jnp.abs(lines(jnp.array([[1.0], [-1.0]]))))
