@@ -97,13 +97,16 @@ def calibrate(
     for use in passes:
         check_finite(use.x, f"layer {use.path}: its input")
         check_finite(use.weights, f"layer {use.path}: its kernel")
-        layers.setdefault(_key(variables, use), _Layer(use, rule)).inputs.add(input_values(use))
+        key = _key(variables, use)
+        if key not in layers:
+            layers[key] = _Layer(use, rule)
+        layers[key].inputs.add(input_values(use))
     for layer in layers.values():
         layer.input_range = rule.input_range(layer.inputs, layer.hardware)
     for use in passes if rule.needs_lines else ():
         layer = layers[_key(variables, use)]
         for values in line_values(use, Ranges(layer.input_range)):
-            for seen, lines in zip(layer.lines, layer.readout.used, strict=True):
+            for seen, lines in zip(layer.lines, layer.lines_used(use), strict=True):
                 seen.add(values[:, lines])
     if not isinstance(bound, BoundLinen):
         _set_in_nnx(model, layers)
@@ -122,11 +125,17 @@ class _Layer:
     def __init__(self, use: Any, rule: "_Rule"):
         self.path, self.hardware, self.rule = use.path, use.hardware, rule
         n_in, n_out = use.weights.shape
+        self.n_out = n_out
         self.rows = 1 if use.is_look_up else -(-n_in // use.grid[0])  # driven at once
         self.readout: Readout = readout(use.hardware, n_in, n_out)
         self.inputs = Seen()
         self.lines = [Seen() for _ in self.readout.used]
         self.input_range = 1.0
+
+    def lines_used(self, use: Any) -> list[np.ndarray]:
+        """The lines of this use, slice by slice; the last matrix of a stack may have fewer outputs."""
+        same = use.weights.shape[1] == self.n_out
+        return (self.readout if same else readout(use.hardware, *use.weights.shape)).used
 
     def output_range(self) -> jax.Array:
         """One number, or one a line ``[n_lines]`` for sliced weights; in fully driven cells."""

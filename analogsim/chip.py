@@ -84,7 +84,7 @@ class Chip:
                 continue
             pulses, accepted = (np.asarray(a, np.float64) for a in (state.pulses, state.accepted))
             price_j = programmed.hardware.prices.write_pulse_j
-            energy_j = None if price_j is None else float(pulses.sum()) * float(price_j)
+            energy_j = None if price_j is None else _priced(pulses, np.asarray(price_j, np.float64))
             done = float(accepted.mean())
             found.append(LayerWriting(path, pulses.size, int(pulses.sum()), float(pulses.mean()), done, energy_j))
         return tuple(found)
@@ -189,13 +189,25 @@ def check_time(time: Any, cells: Any) -> Any:
             f"(unit: s after programming)"
         )
     for path, programmed in programmed_leaves(cells):
-        limit = programmed.hardware.store.time_limit_s
+        limit = _one_hardware(programmed).store.time_limit_s
         if limit is not None and not isinstance(time_s, jax.core.Tracer) and np.any(np.asarray(time_s) > limit):
             raise InputError(
                 f"time = {np.max(time_s):g}: layer {path} is on '{programmed.hardware.name}', whose model has data "
                 f"only from 0 to {limit:g} (unit: s after programming)"
             )
     return time_s
+
+
+def _one_hardware(programmed: tiles.Programmed) -> Any:
+    """The hardware of one matrix: each of a stack has brought its own copy of the one hardware."""
+    first = (0,) * (programmed.scale.ndim - 4)
+    return jax.tree.map(lambda a: a[first], programmed.hardware) if first else programmed.hardware
+
+
+def _priced(pulses: np.ndarray, price_j: np.ndarray) -> float:
+    """Joules of pulses, at one price or at one for each matrix of a stack (leading axes)."""
+    each = pulses.sum(axis=tuple(range(price_j.ndim, pulses.ndim)))
+    return float((each * price_j).sum())
 
 
 def check_solved(readings: Any) -> None:

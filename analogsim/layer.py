@@ -36,7 +36,6 @@ class LayerUse(NamedTuple):
       member: which matrix of the layer, where it has several (grouped convolution, batch axes); all share the ranges.
       n_weights: how many entries of the matrix are weights of the layer; the others are zeros that fill it up. 0 for
         all.
-      filled: share of the inputs, and of the outputs, that are the layer's.
     """
 
     path: str
@@ -48,7 +47,6 @@ class LayerUse(NamedTuple):
     place: Any = None
     member: int = 0
     n_weights: int = 0
-    filled: float = 1.0
 
     @property
     def vectors(self) -> int:
@@ -59,6 +57,11 @@ class LayerUse(NamedTuple):
     def is_look_up(self) -> bool:
         """Whether rows of a table are read, instead of products computed."""
         return isinstance(self.operator, LookUp)
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the layer's only matrix, or the first of several that work side by side."""
+        return self.member == 0
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -76,21 +79,12 @@ def uses(
         count = weights.size if jnp.iscomplexobj(kernel) else kernel.size
         return [LayerUse(path, hardware, operator, inputs, weights, ranges, place, 0, count)]
     each = kernel.size // sum(operator.members)
-    return [
-        LayerUse(
-            path,
-            hardware,
-            operator.one,
-            inputs[s],
-            weights[s],
-            ranges,
-            place,
-            member=s,
-            n_weights=groups * each,
-            filled=groups / operator.members[0],
-        )
-        for s, groups in enumerate(operator.members)
-    ]
+    found = []
+    for s, groups in enumerate(operator.members):
+        x_held, w_held = operator.held(groups, inputs[s], weights[s])
+        one = operator.member(groups)
+        found.append(LayerUse(path, hardware, one, x_held, w_held, ranges, place, s, groups * each))
+    return found
 
 
 def write(

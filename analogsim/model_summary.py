@@ -15,6 +15,7 @@ from analogsim import modes, tiles
 from analogsim.devices.errors import InputError
 from analogsim.hardware import Hardware
 from analogsim.models import Sample
+from analogsim.operators import rows_in_use
 from analogsim.selection import ROOT, holder
 from analogsim.tables import as_text, many, plain, share, simple_table
 
@@ -237,17 +238,19 @@ def _copies(path: str, kernel: int, sizes: dict[str, int]) -> int:
 
 def _row(listed: modes.Listed, kind: str, copies: int) -> LayerSummary:
     *stack, n_in, n_out = listed.matrices
-    hardware, matrices = listed.hardware, stack[0] if stack else 1
-    r, c = tiles.grid(n_in, n_out, hardware, listed.operator.tile_rows)
-    cells = lines = 0
-    for top, bottom in tiles.spans(n_in, r):
-        for left, right in tiles.spans(n_out, c):
-            cells += hardware.store.cells(bottom - top, right - left)
-            lines += hardware.store.n_lines(right - left)
-    every = copies * matrices
-    total = every * r * c
-    used = copies * math.prod(listed.kernel) / (total * hardware.rows * hardware.columns)
+    hardware, operator = listed.hardware, listed.operator
+    members = [(operator.member(p), p / operator.members[0]) for p in operator.members] if stack else [(operator, 1)]
+    arrays = cells = lines = 0
+    for one, filled in members:  # the last of a stack may hold fewer groups
+        used_in, used_out = round(filled * n_in), round(filled * n_out)
+        r, c = tiles.grid(used_in, used_out, hardware, one.tile_rows)
+        arrays += r * c
+        for rows in rows_in_use(one, used_in, r):
+            for left, right in tiles.spans(used_out, c):
+                cells += hardware.store.cells(len(rows), right - left)
+                lines += hardware.store.n_lines(right - left)
+    used = math.prod(listed.kernel) / (arrays * hardware.rows * hardware.columns)
     return LayerSummary(
-        listed.path, kind, listed.kernel, copies, hardware, (n_in, n_out), matrices,
-        total, used, every * cells, every * lines,
+        listed.path, kind, listed.kernel, copies, hardware, (n_in, n_out), len(members),
+        copies * arrays, used, copies * cells, copies * lines,
     )  # fmt: skip

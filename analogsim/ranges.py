@@ -19,6 +19,7 @@ import numpy as np
 from analogsim.devices.errors import InputError
 from analogsim.lines import Passes, Readout, checked_sample, input_values, line_values, nominal, readout
 from analogsim.models import BoundLinen, bind
+from analogsim.signal_path import fullest_line
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +104,10 @@ def range_report(model: Any, variables: Any, x: Any, *, batch_size: int | None =
     name, places = _namer(model, variables, x, options)
     layers: dict[str, _Tally] = {}
     for use in Passes(model, variables, x, batch_size, options, places=places):
-        layers.setdefault(name(use), _Tally(use)).add(use)
+        row = name(use)
+        if row not in layers:
+            layers[row] = _Tally(use)
+        layers[row].add(use)
     return RangeReport(tuple(tally.row(layer) for layer, tally in layers.items()))
 
 
@@ -141,8 +145,11 @@ class _Tally:
         self.inputs, self.inputs_clipped = 0, 0
         self.count, self.clipped, self.signal, self.error = np.zeros((4, slices))
         limit: Any = np.inf if self.adc is None else self.adc.range
+        if use.is_look_up:
+            limit = min(float(limit), float(fullest_line(use.hardware.store)))
         limit = np.asarray(limit if use.ranges.output is None else use.ranges.output, float)
         self.limit = np.broadcast_to(limit, (self.readout.n_lines,))
+        self.n_out = use.weights.shape[1]
 
     def add(self, use: Any) -> None:
         """Count one use of the layer in."""
@@ -152,14 +159,25 @@ class _Tally:
             self.inputs_clipped += int(np.sum(np.abs(x) > np.float32(self.bound)))
         if self.adc is None:
             return
+        found, limits = self._lines_of(use)
         for y in line_values(use, use.ranges):
-            limit = np.tile(self.limit, y.shape[1] // self.readout.n_lines).astype(y.dtype)
+            limit = np.tile(limits, y.shape[1] // found.n_lines).astype(y.dtype)
             error = np.asarray(self.adc.convert(jnp.asarray(y), jnp.asarray(limit), None), np.float64) - y
-            for s, lines in enumerate(self.readout.used):
+            for s, lines in enumerate(found.used):
                 self.count[s] += y[:, lines].size
                 self.clipped[s] += np.sum(np.abs(y[:, lines]) > limit[lines])
                 self.signal[s] += np.sum(y[:, lines].astype(np.float64) ** 2)
                 self.error[s] += np.sum(error[:, lines] ** 2)
+
+    def _lines_of(self, use: Any) -> tuple[Readout, np.ndarray]:
+        """The lines of a use and their ranges; the last matrix of a stack may have fewer outputs than the others."""
+        if use.weights.shape[1] == self.n_out:
+            return self.readout, self.limit
+        found, every = readout(use.hardware, *use.weights.shape), self.readout.map
+        alike = [
+            (every.slice == s) & (every.output == o) for s, o in zip(found.map.slice, found.map.output, strict=True)
+        ]
+        return found, np.array([self.limit[lines][0] for lines in alike])
 
     def row(self, name: str) -> LayerRanges:
         """The layer's row."""

@@ -101,13 +101,7 @@ def multiply(
         raise InputError(f"key = None: hardware '{hardware.name}' has read or converter noise and needs a random key")
 
     by_cell = hardware.sampling == "cells" and reading.variance is not None
-    n_lines, given = reading.mean.shape[-1], () if ranges.output is None else jnp.shape(ranges.output)
-    if given not in ((), (n_lines,)):
-        raise InputError(
-            f"output range of shape {given}: must be one number, or one for each of the tiles' {n_lines} "
-            f"readout lines; calibrate again for this hardware"
-        )
-
+    _check_output_range(reading, ranges)
     r = reading.mean.shape[0]
     cut = functools.partial(operator.parts, r=r, unfold=by_cell or adds_noise(reading))
     held = _Tiles(
@@ -143,7 +137,8 @@ def look_up(
       operator: the table's.
       key, precision: as of ``multiply``.
       dtype: of the result.
-      ranges: calibrated ranges. Without, the ADCs are set for the one fully driven cell that a line has at most.
+      ranges: calibrated ranges. Without, the ADCs are set for the one cell that a line has at most: conducting and
+        driven fully, with the constant part of its current where that is converted, too.
 
     Returns:
       ``[..., n_out]``; NaN for a number that is none of the table's.
@@ -157,9 +152,10 @@ def look_up(
             f"bound_management = {hardware.bound_management!r}: widens input ranges, of which a look-up has none; "
             f"put the table on hardware without it"
         )
+    _check_output_range(reading, ranges)
     limit = ranges.output
     if limit is None and hardware.adc is not None:
-        limit = jnp.minimum(hardware.adc.range, 1.0)
+        limit = jnp.minimum(hardware.adc.range, fullest_line(hardware.store))
     noise = None if key is None else stream(key, "output noise")
     precision = lax.Precision.HIGHEST if precision is None else precision
     path = _Path(hardware, Vectors(), precision, limit, reading.time_s, noise)
@@ -167,9 +163,24 @@ def look_up(
     tile, row = operator.places(flat, reading.mean.shape[-2])
     whole_tiles = adds_noise(reading) or (hardware.sampling == "cells" and reading.variance is not None)
     y = (_from_tiles if whole_tiles else _from_rows)(path, reading, tile, row)
-    y = y.reshape(len(flat), -1)[:, : reading.n_out]
+    y = y.reshape(len(flat), y.shape[-2] * y.shape[-1])[:, : reading.n_out]
     y = jnp.where(operator.known(flat)[:, None], y, jnp.nan)
     return y.reshape(*numbers.shape, reading.n_out).astype(dtype)
+
+
+def _check_output_range(reading: Reading, ranges: Ranges) -> None:
+    n_lines, given = reading.mean.shape[-1], () if ranges.output is None else jnp.shape(ranges.output)
+    if given not in ((), (n_lines,)):
+        raise InputError(
+            f"output range of shape {given}: must be one number, or one for each of the tiles' {n_lines} "
+            f"readout lines; calibrate again for this hardware"
+        )
+
+
+def fullest_line(store: Any) -> jax.Array:
+    """The most that a line carries when one row is driven fully."""
+    lines = getattr(store, "ideal_lines", store.spread)
+    return jnp.max(jnp.abs(lines(jnp.array([[1.0], [-1.0]]))))
 
 
 def _from_rows(path: "_Path", reading: Reading, tile: jax.Array, row: jax.Array) -> jax.Array:

@@ -118,21 +118,33 @@ def test_layers_given_as_attributes_keep_their_own_paths():
 
 
 class Awkward(nn.Module):
+    """A layer with a matrix at every position, and a product outside of any layer."""
+
     @nn.compact
-    def __call__(self, ids):
-        x = nn.Embed(5, 4)(ids)
-        return nn.Conv(4, (3,), feature_group_count=2)(x)
+    def __call__(self, x):
+        x = nn.ConvLocal(4, (3,))(x)
+        return nn.Dense(2)(x @ self.param("mixing", nn.initializers.normal(), (4, 3)))
 
 
 def test_what_cannot_be_converted_is_named():
-    ids = jnp.arange(5)[None]
-    with pytest.raises(
-        InputError, match=r"layer Embed_0 \(Embed\) cannot run on analog hardware: it has no matmul hook"
-    ):
-        convert(Awkward(), PCM).init(jax.random.key(0), ids)
-    with pytest.raises(InputError, match=r"layer Conv_0 \(Conv\) .* convolves in 2 groups"):
-        convert(Awkward(), [("Embed_0", None), (".*", PCM)]).init(jax.random.key(0), ids)
-    convert(Awkward(), PCM, strict=False).init(jax.random.key(0), ids)
+    x = jax.random.normal(jax.random.key(0), (2, 5, 3))
+    v = Awkward().init(jax.random.key(1), x)
+    remedy = r"; keep it digital with a first rule \('{}', None\), or pass strict=False"
+    message = (
+        r"layer ConvLocal_0 \(ConvLocal\) cannot run on analog hardware: it has a matrix of its own at every position"
+    )
+    with pytest.raises(InputError, match=message + remedy.format("ConvLocal_0")):
+        convert(Awkward(), PCM).init(jax.random.key(1), x)
+    message = (
+        r"layer mixing \(parameter\) cannot run on analog hardware: the model multiplies with this parameter "
+        r"outside of any layer that is known"
+    )
+    with pytest.raises(InputError, match=message + remedy.format("mixing")):
+        convert(Awkward(), [("ConvLocal_0", None), (".*", PCM)]).apply(v, x, rngs={"analog": jax.random.key(2)})
+    lenient = convert(Awkward(), [(".*", IDEAL)], strict=False)
+    np.testing.assert_allclose(lenient.apply(v, x), Awkward().apply(v, x), atol=1e-5)
+    chip = analogsim.program(convert(Awkward(), PCM, strict=False), v, jax.random.key(0), x)
+    assert [path for path, _ in programmed_leaves(chip.cells)] == ["Dense_0"]
 
 
 def test_a_rule_that_matches_nothing_is_an_error(images, variables):

@@ -70,13 +70,14 @@ def bills(work: Workload, batches: Sequence[int]) -> tuple[list[Bill], Arrays | 
     """The hardware's bill at every batch size, and its arrays (None where no layer is analog).
 
     Weights stay where they are, so that an inference costs the same in any batch. Only reads have a known duration:
-    layers one after another, and so the vectors of a layer on the one copy of its tiles, and the examples of a batch.
+    layers one after another, and so the vectors of a layer on the one copy of its tiles, and the examples of a batch;
+    all tiles of a layer side by side, also those of its groups.
     """
     done = [(layer, tile_work(layer.use)) for layer in work.layers]
     found = settle(line for layer, per_vector in done for line in lines(layer, per_vector))
     read_s: float | None = None
     if all(per_vector.is_analog for _, per_vector in done):
-        read_s = sum(layer.vectors * _reads(layer) * float(layer.use.hardware.prices.read_time_s) for layer, _ in done)
+        read_s = sum(_read_s(layer) for layer, _ in done if layer.use.is_first)
     converts = any(line.component == "ADC" for line in found)
     repeats = any(layer.use.hardware.bound_management != "none" for layer, _ in done)
     kinds = dict.fromkeys(per_vector.is_analog for _, per_vector in done)
@@ -98,10 +99,10 @@ def bills(work: Workload, batches: Sequence[int]) -> tuple[list[Bill], Arrays | 
 def lines(layer: LayerWork, per_vector: TileWork) -> list[Line]:
     """Everything that one example's pass through one layer is charged for."""
     hardware, prices = layer.use.hardware, layer.use.hardware.prices
-    n_in, _ = layer.use.weights.shape
     c = layer.use.grid[1]
     looks_up = layer.use.is_look_up
-    inputs, outputs = layer.vectors * (1 if looks_up else n_in), layer.output_words
+    n_in = 1 if looks_up else per_vector.rows // c
+    inputs, outputs = layer.vectors * n_in, layer.output_words
     is_analog, dac, converter = per_vector.is_analog, hardware.dac, hardware.adc
     converted = layer.vectors * per_vector.lines * (1 if dac is None else dac.conversions)
     found = []
@@ -140,10 +141,10 @@ def lines(layer: LayerWork, per_vector: TileWork) -> list[Line]:
     return found
 
 
-def _reads(layer: LayerWork) -> int:
-    """Reads, one after the other, that one vector takes."""
+def _read_s(layer: LayerWork) -> float:
+    """Seconds of a layer's reads, one after the other."""
     dac = layer.use.hardware.dac
-    return 1 if dac is None else dac.reads
+    return layer.vectors * (1 if dac is None else dac.reads) * float(layer.use.hardware.prices.read_time_s)
 
 
 def arrays(done: Iterable[tuple[LayerWork, TileWork]]) -> Arrays | None:

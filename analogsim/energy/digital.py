@@ -77,7 +77,7 @@ def time_s(gpu: Gpu, work: Workload, batch: int) -> tuple[float, str]:
     return max(
         (2.0 * work.macs * batch / (COMPUTE_EFFICIENCY * gpu.flop_per_s), "arithmetic"),
         (traffic_bytes(work, batch) / (MEMORY_EFFICIENCY * gpu.byte_per_s), "memory traffic"),
-        (len(work.layers) * LAUNCH_S, "kernel launches"),
+        (sum(layer.use.is_first for layer in work.layers) * LAUNCH_S, "kernel launches"),
     )
 
 

@@ -20,7 +20,7 @@ from analogsim.converters.dac import energy
 from analogsim.devices.errors import InputError, nearest
 from analogsim.devices.protocol import Action
 from analogsim.layer import LayerUse
-from analogsim.operators import partial_sums
+from analogsim.operators import partial_sums, rows_in_use
 from analogsim.prices import Prices
 
 _NUMBERS_AT_ONCE = 2**24
@@ -99,12 +99,16 @@ def tile_work(use: LayerUse) -> TileWork:
     quantities: dict[str, Any] = {}
     all_rows: dict[str, Any] = {}
     driven, cells, lines, rows, row_lines = 0.0, 0, 0, 0, 0
-    for (top, bottom), held, share in zip(tiles.spans(n_in, r), normalised, read_shares(use), strict=True):
+    in_use = rows_in_use(use.operator, n_in, r)
+    places = sum(map(len, in_use)) * n_out
+    filled = (use.n_weights or places) / places  # no digital machine multiplies with zeros between blocks
+    for own, held, share in zip(in_use, normalised, read_shares(use), strict=True):
         for left, right in tiles.spans(n_out, c):
-            part = jnp.asarray(held[: bottom - top, left:right])
+            part = jnp.asarray(held[own, left:right])
             for action in store.cost(part, share):
                 _check_priced(action, store)
-                quantities[action.name] = quantities.get(action.name, 0.0) + action.quantity
+                quantity = action.quantity if PRICED[action.name].read_time else action.quantity * filled
+                quantities[action.name] = quantities.get(action.name, 0.0) + quantity
             for action in store.cost(part, 1.0):
                 all_rows[action.name] = all_rows.get(action.name, 0.0) + action.quantity
             here, read_by = store.cells(*part.shape), store.n_lines(right - left)
@@ -118,15 +122,16 @@ def tile_work(use: LayerUse) -> TileWork:
 def _of_rows(use: LayerUse, normalised: np.ndarray) -> tuple[dict[str, Any], float, int]:
     """Actions, driven cells and converted lines of one look-up: one row of the tiles that hold it, at full voltage."""
     store, (_, n_out) = use.hardware.store, use.weights.shape
+    share = float(energy(use.hardware.dac, jnp.ones(())))  # more than one read where bits are driven one by one
     tile, row = (np.asarray(a).ravel() for a in use.operator.places(use.x, normalised.shape[1]))
     taken = normalised[tile, row]
     quantities: dict[str, Any] = {}
     driven, lines = 0.0, 0
     for left, right in tiles.spans(n_out, use.grid[1]):
-        for action in store.cost(jnp.asarray(taken[:, left:right]), 1.0):
+        for action in store.cost(jnp.asarray(taken[:, left:right]), share):
             if action.name != "mac":  # a digital memory is read, nothing is multiplied
                 quantities[action.name] = quantities.get(action.name, 0.0) + action.quantity / len(taken)
-        driven, lines = driven + store.cells(1, right - left), lines + store.n_lines(right - left)
+        driven, lines = driven + share * store.cells(1, right - left), lines + store.n_lines(right - left)
     return quantities, driven, lines
 
 
@@ -148,16 +153,15 @@ def read_shares(use: LayerUse) -> list[float]:
         bound = np.asarray(use.ranges.input, x.dtype)
     shares = np.asarray(energy(use.hardware.dac, jnp.asarray(np.clip(x / bound, -1, 1))))
     ones = jnp.ones((r, 1, -(-n_in // r), 1), x.dtype)
-    # A convolution over several tiles unfolds its patches: a few examples at a time keep that small.
+    # A convolution whose window exceeds a tile unfolds its patches: a few examples at a time keep that small.
     at_once = max(1, _NUMBERS_AT_ONCE * len(x) // (use.vectors * n_in))
     sums = np.zeros(r)
     for start in range(0, len(x), at_once):
         some = jnp.asarray(shares[start : start + at_once])
         products = partial_sums(use.operator, some, ones, lax.Precision.HIGHEST)
         sums += np.array([np.asarray(product, np.float64).sum() for product in products])
-    return [
-        float(s) / use.vectors / (bottom - top) for s, (top, bottom) in zip(sums, tiles.spans(n_in, r), strict=True)
-    ]
+    in_use = rows_in_use(use.operator, n_in, r)
+    return [float(s) / use.vectors / len(own) for s, own in zip(sums, in_use, strict=True)]
 
 
 def _check_priced(action: Action, store: Any) -> None:

@@ -1,7 +1,8 @@
 """What a model asks of any machine: the matrix products of its analog layers, counted an example.
 
 A layer with n_in inputs and n_out outputs that carries v vectors an example does v n_in n_out multiply-accumulates; a
-convolution's vectors are its output positions. All systems are billed for this same work.
+convolution's vectors are its output positions. Zeros that a transposed convolution puts between its inputs are
+multiplied by nobody. All systems are billed for this same work.
 """
 
 import dataclasses
@@ -14,6 +15,8 @@ import numpy as np
 from analogsim.devices.errors import InputError
 from analogsim.layer import LayerUse
 from analogsim.models import observe
+from analogsim.operators import Convolution
+from analogsim.selection import holder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,12 +40,16 @@ class LayerWork:
         """Multiply-accumulates an example; none where rows of a table are looked up."""
         if self.use.is_look_up:
             return 0
-        return self.vectors * (self.use.n_weights or math.prod(self.use.weights.shape))
+        every = self.vectors * (self.use.n_weights or math.prod(self.use.weights.shape))
+        operator = self.use.operator
+        if not isinstance(operator, Convolution) or not operator.is_spread:
+            return every
+        return every * operator.meetings(self.use.x) // (self.use.vectors * math.prod(operator.window))
 
     @property
-    def output_words(self) -> float:
+    def output_words(self) -> int:
         """Numbers that leave the layer an example."""
-        return self.vectors * self.use.weights.shape[1] * self.use.filled
+        return self.vectors * self.use.weights.shape[1]
 
     def weights_read(self, batch: int) -> float:
         """Weights that a digital machine fetches for a batch: each new one once, of a table the rows asked for."""
@@ -92,9 +99,10 @@ def count(model: Any, variables: Any, x: Any, **options: Any) -> Workload:
                 f"must be its examples (add one to a single example: x[None])"
             )
         new = (use.n_weights or use.weights.size) if _is_new(use, seen) else 0
-        layers.append(LayerWork(use, vectors, use.x.size * use.filled / examples, new))
+        layers.append(LayerWork(use, vectors, use.x.size / examples, new))
     work = Workload(tuple(layers), 0)
-    return dataclasses.replace(work, other_parameters=max(_parameters(model, variables) - work.weights, 0))
+    held = work.weights - sum(layer.new_weights for layer in layers if _is_second_copy(layer.use.path, seen))
+    return dataclasses.replace(work, other_parameters=max(_parameters(model, variables) - held, 0))
 
 
 def _is_new(use: LayerUse, seen: dict[tuple[str, int], list[np.ndarray]]) -> bool:
@@ -104,6 +112,11 @@ def _is_new(use: LayerUse, seen: dict[tuple[str, int], list[np.ndarray]]) -> boo
         return False
     known.append(weights)
     return True
+
+
+def _is_second_copy(path: str, seen: dict[tuple[str, int], Any]) -> bool:
+    """Whether this is a table that is attended to and whose rows are looked up, too: two arrays, one parameter."""
+    return path != holder(path) and (holder(path), 0) in seen
 
 
 def _parameters(model: Any, variables: Any) -> int:

@@ -21,4 +21,5 @@ from analogsim.operators.product import dot_general as dot_general
 from analogsim.operators.product import einsum as einsum
 from analogsim.operators.protocol import Operator as Operator
 from analogsim.operators.protocol import partial_sums as partial_sums
+from analogsim.operators.protocol import rows_in_use as rows_in_use
 from analogsim.operators.stack import Stack as Stack

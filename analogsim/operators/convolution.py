@@ -69,6 +69,14 @@ class Convolution:
         y = self.digital(part, kernel, precision)
         return y.reshape(*y.shape[:-1], c, columns)
 
+    def rows_in_use(self) -> list[np.ndarray]:
+        """For each tile along the inputs, those of its rows that hold weights: the last may have channels to spare."""
+        assert self.block is not None
+        wide = min(self.block, self.channels)
+        starts = wide * np.arange(math.prod(self.window))[:, None]
+        held = [min(self.block, self.channels - first) for first in range(0, self.channels, self.block)]
+        return [(starts + np.arange(n)).ravel() for n in held]
+
     def _blocks(self, a: jax.Array, axis: int) -> jax.Array:
         """Channels along ``axis`` cut into blocks, stacked along a new leading axis; zeros fill the last one."""
         assert self.block is not None
@@ -118,6 +126,25 @@ class Convolution:
         kernel = jax.ShapeDtypeStruct((*self.window, self.channels, 1), x.dtype)
         return math.prod(jax.eval_shape(lambda a, k: self.digital(a, k, None), x, kernel).shape)
 
+    @property
+    def is_spread(self) -> bool:
+        """Whether zeros are put between the inputs."""
+        return max(self.input_dilation or (1,)) > 1
+
+    def meetings(self, x: jax.Array) -> int:
+        """How often an element of a window meets an input of an image, no zero between or around the inputs."""
+        n = len(self.window)
+        dilation, spread = self.kernel_dilation or (1,) * n, self.input_dilation or (1,) * n
+        sizes = [(size - 1) * d + 1 for size, d in zip(x.shape[1:-1], spread, strict=True)]
+        reach = [(w - 1) * d + 1 for w, d in zip(self.window, dilation, strict=True)]
+        count = x.shape[0]
+        for axis in range(n):
+            before, after = self.padding[axis]  # never by name where inputs are spread
+            outputs = np.arange((sizes[axis] + before + after - reach[axis]) // self.strides[axis] + 1)
+            met = outputs[:, None] * self.strides[axis] + np.arange(self.window[axis]) * dilation[axis] - before
+            count *= int(np.sum((met >= 0) & (met < sizes[axis]) & (met % spread[axis] == 0)))
+        return count
+
     def digital(self, x, kernel, precision, groups=1):
         return lax.conv_general_dilated(
             x, kernel, self.strides, self.padding, self.input_dilation, self.kernel_dilation,
@@ -158,6 +185,19 @@ class GroupedConvolution:
         )
         blocks = jnp.moveaxis(of_groups, (-3, -2), (0, 1))  # [S, p, *window, channels, features]
         return jax.vmap(self.one.matrix)(block_diagonal(blocks))
+
+    def member(self, groups):
+        if groups == self.members[0]:
+            return self.one
+        channels = groups * self.channels  # several groups share one tile, which fewer need not be cut for
+        return dataclasses.replace(self.one, channels=channels, block=channels)
+
+    def held(self, groups, x, matrix):
+        if groups == self.members[0]:
+            return x, matrix
+        channels, features = groups * self.channels, groups * self.features
+        by_channel = matrix.reshape(-1, self.one.channels, matrix.shape[-1])  # rows are ordered (window, channel)
+        return x[..., :channels], by_channel[:, :channels, :features].reshape(-1, features)
 
     def outputs(self, y):
         return jnp.moveaxis(y, 0, -2).reshape(*y.shape[1:-1], -1)[..., : self._groups * self.features]

@@ -44,9 +44,17 @@ class LookUp:
 
     def places(self, x: jax.Array, rows: int) -> tuple[jax.Array, jax.Array]:
         """For tiles of so many rows: which tile along the inputs holds each number, and in which of its rows."""
+        x = self._signed(x)
         row = jnp.clip(jnp.where(x < 0, x + self.n_rows, x), 0, self.n_rows - 1)
         return row // rows, row % rows
 
     def known(self, x: jax.Array) -> jax.Array:
         """Whether each number is one of a row of the table."""
+        x = self._signed(x)
         return ((x >= -self.n_rows) & (x < self.n_rows)) | (self.n_rows == 1)
+
+    def _signed(self, x: jax.Array) -> jax.Array:
+        """The numbers in a type that holds all rows and signs; large unsigned ones stay beyond the table."""
+        if jnp.issubdtype(x.dtype, jnp.unsignedinteger):
+            x = jnp.minimum(x.astype(jnp.promote_types(x.dtype, jnp.uint32)), self.n_rows).astype(jnp.int32)
+        return x.astype(jnp.promote_types(x.dtype, jnp.int32))

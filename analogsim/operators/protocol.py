@@ -4,6 +4,9 @@ from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+from analogsim.tiles import spans
 
 
 class Operator(Protocol):
@@ -48,6 +51,13 @@ class Operator(Protocol):
     def digital(self, x: jax.Array, kernel: jax.Array, precision: Any) -> jax.Array:
         """The layer's exact result."""
         ...
+
+
+def rows_in_use(operator: Any, n_in: int, r: int) -> list[np.ndarray]:
+    """For each of ``r`` tiles along the inputs, which of its rows hold weights of an ``n_in`` x n_out matrix."""
+    if operator.tile_rows is not None:
+        return operator.rows_in_use()
+    return [np.arange(bottom - top) for top, bottom in spans(n_in, r)]
 
 
 def partial_sums(operator: Operator, x: jax.Array, tiles: jax.Array, precision: Any) -> list[jax.Array]:

@@ -48,6 +48,14 @@ class Stack(Protocol):
         """The members' matrices, ``[S, n_in, n_out]``."""
         ...
 
+    def member(self, groups: int) -> Operator:
+        """``one`` for a member that holds so many groups."""
+        ...
+
+    def held(self, groups: int, x: jax.Array, matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Inputs and matrix of a member without the places of groups that it lacks."""
+        ...
+
     def outputs(self, y: jax.Array) -> jax.Array:
         """The layer's output from the members' ``[S, ..., n_out]``."""
         ...
@@ -58,7 +66,10 @@ class Stack(Protocol):
 
 
 def members(groups: int, n_in: int, n_out: int, hardware: Any) -> tuple[int, ...]:
-    """How many groups each member of the stack holds, as even as can be: ``(56, 56, 16)`` of 128, for example."""
+    """How many groups each member of the stack holds, as even as can be.
+
+    128 matrices of 9 x 1 on tiles of 512 rows, of which 56 would fit, are ``(43, 43, 42)``.
+    """
     fit = min(hardware.rows // n_in, hardware.columns // n_out, groups) if hardware.groups == "shared" else 1
     each = -(-groups // -(-groups // max(fit, 1)))
     return tuple(min(each, groups - start) for start in range(0, groups, each))
@@ -161,6 +172,14 @@ class BatchedProduct:
         n_in = math.prod(self._kernel_sizes(rows))
         matrices = kernel.transpose(*batch, *rows, *columns).reshape(sum(self.members), n_in, -1)
         return block_diagonal(bundle(matrices, self.members, 0))
+
+    def member(self, groups):
+        del groups
+        return self.one
+
+    def held(self, groups, x, matrix):
+        n_in, n_out = (size // self.members[0] * groups for size in matrix.shape)
+        return x[..., :n_in], matrix[:n_in, :n_out]
 
     def outputs(self, y):
         batch, _, columns = self._kernel_axes

@@ -140,9 +140,18 @@ def test_a_sample_without_an_axis_of_examples_is_refused():
         compare(model, variables, 1.0)
 
 
-def test_a_layer_that_cannot_be_counted_is_refused():
+def test_layers_side_by_side_are_counted_one_by_one():
+    # Two layers of 6 x 4 on the same input: 48 MACs an example, 2 x 6 numbers in, 2 x 4 out, 2 x 24 weights.
     stacked = nn.vmap(nn.Dense, variable_axes={"params": 0}, split_rngs={"params": True}, axis_size=2, in_axes=None)
     hook = AnalogDense(4, hardware=preset("pcm")).dot_general_cls
     model, x = stacked(4, dot_general_cls=hook), jnp.ones((3, 6))
-    with pytest.raises(InputError, match=r"jax\.vmap"):
-        compare(model, model.init(jax.random.key(0), x), x)
+    result = compare(model, model.init(jax.random.key(0), x), x, systems="H100", batch=1)
+    assert result.macs == 48
+    assert result.other_parameters == 8
+    assert result.arrays.cells == 2 * 48
+    own, gpu = result.bills
+    assert {x.component: x.count for x in own.lines if x.component in ("DAC", "ADC")} == {"DAC": 12, "ADC": 8}
+    assert {x.component: x.count for x in gpu.lines if x.component in ("arithmetic", "memory")} == {
+        "arithmetic": 48,
+        "memory": 2 * (48 + 12 + 8),
+    }
