@@ -10,6 +10,7 @@ from flax import nnx
 import analogsim
 from analogsim import InputError, convert, preset
 from analogsim.models import programmed_leaves
+from tests.flax_models import Encoder, EncoderBlock
 from tests.models import CNN, PlainMLP
 
 IDEAL, PCM = preset("ideal"), preset("pcm")
@@ -133,6 +134,23 @@ def test_what_cannot_be_converted_is_named():
     with pytest.raises(InputError, match=r"layer Conv_0 \(Conv\) .* convolves in 2 groups"):
         convert(Awkward(), [("Embed_0", None), (".*", PCM)]).init(jax.random.key(0), ids)
     convert(Awkward(), PCM, strict=False).init(jax.random.key(0), ids)
+
+
+@pytest.mark.parametrize("layers", ["plain", "remat", "scan"])
+def test_every_module_that_holds_a_layer_selects_it(layers):
+    """Transformations run copies of modules that have no parent."""
+    model, ids = Encoder(depth=1, layers=layers), jnp.ones((1, 6), int)
+    v = jax.tree.map(lambda a: jnp.zeros(a.shape), jax.eval_shape(model.init, jax.random.key(0), ids))
+    rows = analogsim.summary(convert(model, IDEAL, where=Encoder), v, ids)
+    assert len(rows) == 8
+    assert not rows.digital
+
+    within = {}
+    analogsim.summary(convert(model, IDEAL, where=lambda layer: not within.update({layer.path: layer.within})), v, ids)
+    attention, block, whole = within[next(path for path in within if path.endswith("/query"))]
+    assert isinstance(attention, nn.MultiHeadDotProductAttention)
+    assert isinstance(block, EncoderBlock)
+    assert isinstance(whole, Encoder)
 
 
 def test_a_rule_that_matches_nothing_is_an_error(images, variables):
