@@ -53,6 +53,9 @@ _rules_context = jax.make_user_context(None)
 # What the conversions inside one apply decided.
 _decided: contextvars.ContextVar[list[Matches] | None] = contextvars.ContextVar("decided", default=None)
 
+# Modules of the model whose methods are running, the outermost first.
+_running: contextvars.ContextVar[tuple[nn.Module, ...]] = contextvars.ContextVar("running", default=())
+
 
 def _cache_key(rules: Rules, strict: bool) -> Any:
     try:
@@ -185,7 +188,14 @@ def _follow_scope(module: Any) -> None:
 
 def _route(matches: Matches, strict: bool, call, args, kwargs, context):
     """What happens in the place of one call of a method of a module inside the model."""
-    layer, method = context.module, context.method_name
+    token = _running.set((*_running.get(), context.module))
+    try:
+        return _carry_out(matches, strict, call, args, kwargs, context.module, context.method_name)
+    finally:
+        _running.reset(token)
+
+
+def _carry_out(matches: Matches, strict: bool, call, args, kwargs, layer: nn.Module, method: str):
     if method == "__call__" and isinstance(layer, nn.RNN):
         with _filled(layer, **_passing_on(layer)):
             return call(*args, **kwargs)
@@ -234,12 +244,22 @@ def _layer_path(layer: nn.Module, attends: bool) -> str:
 
 
 def _within(module: nn.Module) -> tuple[nn.Module, ...]:
+    """The modules of the model that hold this one, the innermost first."""
     found: list[nn.Module] = []
-    above: Any = module.parent
-    while isinstance(above, nn.Module):
+    above = _holder(module)
+    while above is not None and not any(above is one for one in found):
         found.append(above)
-        above = above.parent
-    return tuple(found)
+        above = _holder(above)
+    return tuple(one for one in found if not isinstance(one, Converted))
+
+
+def _holder(module: nn.Module) -> nn.Module | None:
+    """The module that holds this one. A transformation (``nn.scan``) runs a copy without a parent: what called it."""
+    if isinstance(module.parent, nn.Module):
+        return module.parent
+    running = _running.get()
+    place = next((i for i, one in enumerate(running) if one is module), 0)
+    return running[place - 1] if place else None
 
 
 def _is_analog(layer: nn.Module) -> bool:
