@@ -4,7 +4,7 @@ import dataclasses
 import json
 import os
 import pathlib
-import pickle
+import pickletools
 import re
 import shutil
 
@@ -684,8 +684,8 @@ def test_nothing_is_pickled(kept):
     assert {path.name for path in files} >= {"analogsim.json", "manifest.ocdbt"}
     for path in files:
         assert path.suffix not in (".pkl", ".pickle", ".npy", ".npz", ".pt")
-        with pytest.raises((pickle.UnpicklingError, EOFError, KeyError, ValueError, AttributeError, IndexError)):
-            pickle.loads(path.read_bytes())  # our own files, a moment old
+        with pytest.raises(ValueError):  # noqa: PT011  # whatever stands there is no sequence of pickle's operations
+            list(pickletools.genops(path.read_bytes()))
     for source in pathlib.Path(analogsim.checkpoint.__file__).parent.glob("*.py"):
         assert not re.search(
             r"import pickle|pickle\.|eval\(|importlib|__import__", re.sub(r"jax\.eval", "", source.read_text())
