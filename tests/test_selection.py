@@ -1,5 +1,6 @@
 """Which layer gets which hardware: by path, type, enclosing type, function; and what wrong rules are told."""
 
+import flax
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -150,6 +151,20 @@ def test_what_cannot_be_converted_is_named_by_path_and_reason(model, message):
     assert len(summary(left, variables, X).digital) == 1
 
 
+def test_arguments_by_name_and_missing_parameters():
+    class Named(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            y = nn.Einsum((6, 2), None)(inputs=x, einsum_str="bsd,dh->bsh")
+            return y + nn.Dense(2)(inputs=x)
+
+    variables = Named().init(KEY, X)
+    exact = Named().apply(variables, X)
+    np.testing.assert_allclose(convert(Named(), preset("ideal")).apply(variables, X), exact, atol=1e-6)
+    with pytest.raises(flax.errors.ScopeCollectionNotFound):
+        convert(Named(), PCM).apply({}, X, rngs={"analog": KEY})
+
+
 def test_a_parameter_that_rules_leave_out_passes():
     variables = Raw().init(KEY, X)
     model = convert(Raw(), [("mixing", None), (".*", PCM)])
@@ -210,6 +225,8 @@ def test_nnx_layers_that_cannot_be_converted():
     managed = PCM.replace(bound_management="iterative")
     with pytest.raises(InputError, match="widens input ranges, of which a look-up has none"):
         convert(nnx.Embed(4, 3, rngs=nnx.Rngs(0)), managed)
+    with pytest.raises(InputError, match="decides about no layer"):
+        convert(convert(nnx.Linear(2, 2, rngs=nnx.Rngs(0)), PCM), PCM)
     with pytest.raises(InputError, match="leave x out"):
         convert(Encoder(), PCM, x=X)
 

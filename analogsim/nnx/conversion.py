@@ -149,9 +149,9 @@ def _has_own_call(module: nnx.Module) -> bool:
 
 
 def parameters(model: nnx.Module) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Path and shape of every parameter that is no factor of LoRA, a layer's path before its own name."""
+    """Path and shape of every parameter that is in no analog layer and no factor of LoRA."""
     for parts, module in nnx.iter_modules(model):
-        if isinstance(module, (nnx.LoRA, AnalogOp)):
+        if isinstance(module, (nnx.LoRA, AnalogOp)) or any(isinstance(v, AnalogOp) for v in vars(module).values()):
             continue
         for name, value in vars(module).items():
             if isinstance(value, nnx.Param):

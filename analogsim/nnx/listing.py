@@ -29,7 +29,7 @@ def tour_of(model: nnx.Module, args: tuple | None) -> Tour:
         order = [path for path in found if path not in idle]
         return Tour(list(listed.values()), digital, order, kinds, [])
     # Layers that are digital note themselves from hooks, too, so that they have a place in the order of use.
-    everything = convert(model, ((".*", Hardware()),), strict=False, rngs=None, x=None)
+    everything = convert(model, ((".*", Hardware()),), strict=False, rngs=None, x=None) if digital else model
     graph, parameters, *others = nnx.split(everything, nnx.Param, ...)
 
     def run(parameters: Any, *inputs: Any) -> Any:
