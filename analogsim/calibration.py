@@ -277,9 +277,12 @@ def _stacked(each: list[Any], shape: tuple[int, ...], path: str) -> dict[str, ja
 
 def _set_in_nnx(model: Any, layers: dict[Any, _Layer]) -> None:
     from analogsim.nnx import analog_ops, set_ranges, stack_shape
+    from analogsim.nnx.hooks import AnalogAttend
 
-    for path, (module, _) in analog_ops(model).items():
+    for path, (module, op) in analog_ops(model).items():
         shape = stack_shape(module, path)
         each = [layers.get((path, place)) for place in range(math.prod(shape))]
+        if isinstance(op, AnalogAttend) and not any(each):
+            continue  # every table may be attended to; only a run shows which one is
         ranges = _stacked(each, shape, path)
         set_ranges(model, path, ranges["input"], ranges["output"])

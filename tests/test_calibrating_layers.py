@@ -133,6 +133,17 @@ def test_ranges_of_groups_in_nnx():
     np.testing.assert_allclose(found, ranges_of(GROUPED, VARIABLES, X), rtol=1e-5)
 
 
+def test_a_table_in_nnx_need_not_be_attended_to():
+    """A table of 45 rows on tiles of 15: the largest of each column of a tile is 1."""
+    model = convert(nnx.Embed(45, 10, rngs=nnx.Rngs(0)), HARDWARE)
+    ids = jnp.arange(45)[:, None]
+    calibrate(model, None, ids, method="max", margin=1)
+    ops = {path: op for path, (_, op) in analog_ops(model).items()}
+    assert float(ops["(the model itself)"].output_range.get_value()) == pytest.approx(1.0)
+    assert ops["attend"].output_range is None
+    assert len(range_report(model, None, ids)) == 1
+
+
 # --- blocks of channels ----------------------------------------------------------------------------------------------
 
 

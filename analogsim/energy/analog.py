@@ -174,7 +174,8 @@ def calibration_j(layer: LayerWork, work: TileWork) -> float:
         return 0.0
     cells_j = sum(quantity * PRICED[name].price_j(prices) for name, quantity in work.all_rows.items())
     lines_j = work.cells * prices.line_capacitance_f * prices.read_voltage_v**2
-    drives_j = 0.0 if hardware.dac is None else work.rows * prices.dac_energy_j(hardware.dac.bits)
+    dac = None if layer.use.is_look_up else hardware.dac  # a table's rows have switches of their own
+    drives_j = 0.0 if dac is None else work.rows * prices.dac_energy_j(dac.bits)
     conversion_j = 0.0 if hardware.adc is None else adc.band_j(prices, hardware.adc.bits)[1] + prices.overhead_j
     return float(cells_j + lines_j + drives_j + work.row_lines * conversion_j)
 

@@ -107,12 +107,14 @@ def einsum(equation: str, x: jax.Array, kernel_shape: tuple[int, ...], hardware:
       path: the layer, for messages.
 
     Raises:
-      InputError: for a repeated letter in one operand, or a letter that the kernel alone has.
+      InputError: for a repeated letter in one operand, a letter that the kernel alone has and sums over, or an axis of
+        one in the kernel that an ellipsis repeats.
     """
     of_x, of_kernel, of_y = letters(equation, x.ndim, len(kernel_shape))
     for operand in (of_x, of_kernel):
         if len(set(operand)) < len(operand):
             raise InputError(f"layer {path}: einsum {equation!r}: a letter twice in one operand is no matrix product")
+    x = _broadcast(equation, x, of_x, dict(zip(of_kernel, kernel_shape, strict=True)), path)
     alone = [letter for letter in of_kernel if letter not in of_x + of_y]
     if alone:
         raise InputError(
@@ -132,6 +134,18 @@ def einsum(equation: str, x: jax.Array, kernel_shape: tuple[int, ...], hardware:
     )
     order = tuple(result.index(letter) for letter in of_y)
     return dot_general(dims, x.ndim, kernel_shape, hardware, None if order == tuple(range(len(order))) else order), x
+
+
+def _broadcast(equation: str, x: jax.Array, of_x: str, of_kernel: dict[str, int], path: str) -> jax.Array:
+    """``x`` with its axes of one repeated where an ellipsis meets longer ones of the kernel."""
+    wide = [of_kernel.get(c, n) if c not in equation else n for c, n in zip(of_x, x.shape, strict=True)]
+    for n, wanted in zip(x.shape, wide, strict=True):
+        if n not in (1, wanted):
+            raise InputError(
+                f"layer {path}: einsum {equation!r}: the ellipsis has {n} entries in the input and {wanted} in the "
+                f"kernel; each entry needs a matrix of its own"
+            )
+    return x if tuple(wide) == x.shape else jnp.broadcast_to(x, wide)
 
 
 def letters(equation: str, x_ndim: int, kernel_ndim: int) -> tuple[str, str, str]:

@@ -197,6 +197,14 @@ def test_a_look_up_reads_one_row():
     assert result.other_parameters == 0
 
 
+def test_a_readout_of_the_whole_table():
+    # Every row once at full voltage, five lines each: |w| in units of 25 uS; an ADC takes 2.0619 pJ, the rest 40 pJ.
+    result = bill(TABLE, VARIABLES, IDS, crossbar(drift_compensation="global", **SMALL, **CONVERTERS))
+    siemens = sum((np.abs(w) / np.abs(w).max(0)).sum() for w in (WEIGHTS[:4], WEIGHTS[4:8], WEIGHTS[8:])) * 25e-6
+    expected = siemens * 0.2**2 * 100e-9 + 100 * 0.35e-15 * 0.2**2 + 50 * (2.06188e-12 + 40e-12)
+    assert result.arrays.calibration_energy_j == pytest.approx(expected, rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ("mapping", "lines", "cells"),
     [(Differential(subtraction="digital"), 10, 10), (Offset(), 5, 5), (Offset(subtraction="unit column"), 7, 7)],
