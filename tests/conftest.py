@@ -1,6 +1,8 @@
 """Strict JAX settings for every test, and the fixtures they share."""
 
+import gc
 import os
+import pathlib
 
 # Before jax starts: several CPU devices, so that sharding can be tested anywhere.
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
@@ -15,3 +17,16 @@ jax.config.update("jax_numpy_rank_promotion", "allow")
 def key():
     """One fixed key; tests fold in their own numbers."""
     return jax.random.key(20)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def bounded_compilations():
+    """Forget what was compiled once it takes many memory maps.
+
+    Every compiled program keeps some mapped. A process that runs out of them (65,530 on Linux) dies while compiling.
+    """
+    yield
+    maps = pathlib.Path("/proc/self/maps")
+    if maps.exists() and len(maps.read_bytes().splitlines()) > 20_000:
+        jax.clear_caches()
+        gc.collect()
