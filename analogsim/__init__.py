@@ -5,6 +5,7 @@ Convert a model        convert, summary, to_digital
 Build a model          analogsim.linen.AnalogDense / AnalogConv, analogsim.nnx.AnalogLinear / AnalogConv
 Prepare it             calibrate, range_report (converter ranges), analogsim.training (hardware-aware training)
 Sample chips           program, Chip
+Save                   save, restore (a model, its calibration and its chips, through Orbax)
 Measure                evaluate (hundreds of ageing chips), digital (the exact baseline)
 Price                  analogsim.energy.compare (joules beside GPU, Eyeriss and brain)
 Cite                   cite (the papers behind any of these, as text and BibTeX)
@@ -22,6 +23,8 @@ if not (pathlib.Path(__file__).parent / "devices").is_dir():
 
 from analogsim import saving as saving  # on import Flax learns to save chips and calibrated variables
 from analogsim.calibration import calibrate as calibrate
+from analogsim.checkpoint import restore as restore
+from analogsim.checkpoint import save as save
 from analogsim.chip import Chip as Chip
 from analogsim.chip import program as program
 from analogsim.citation import cite as cite

@@ -18,6 +18,7 @@ slices may then differ by powers of two only: with q_p the slice's own range and
 T. P. Xiao et al., IEEE CAS Magazine 22, 26 (2022), arXiv 2109.01262.
 """
 
+import functools
 import math
 import numbers
 from collections.abc import Callable
@@ -26,6 +27,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import Partial
 
 from analogsim.converters import quantise
 from analogsim.devices.errors import InputError, nearest
@@ -167,7 +169,7 @@ class _Rule:
     def input_range(self, seen: Seen, hardware: Any) -> float:
         """Largest input, in its own units; 1 for a layer that saw only zeros."""
         dac = hardware.dac
-        return self.measured(seen, None if dac is None else lambda v, bound: quantise(v, dac.bits, bound)) or 1.0
+        return self.measured(seen, None if dac is None else Partial(_rounded, dac)) or 1.0
 
     def output_ranges(self, layer: _Layer) -> np.ndarray:
         """Largest value of each slice's lines, with margin."""
@@ -177,14 +179,25 @@ class _Rule:
         if self.method == "full" or not self.needs_lines:
             limits = largest_lines(layer.hardware, layer.rows, lines)
         else:
-            convert = None if adc is None else _one_line(nominal(adc))
+            convert = None if adc is None else Partial(_one_line, nominal(adc))
             limits = np.array([self.measured(seen, convert) for seen in layer.lines])
         return self.margin * shifted(limits, lines.map.factor)
 
 
-def _one_line(adc: Any) -> Callable[[Any, Any], Any]:
+def _rounded(dac: Any, v: jax.Array, bound: Any) -> jax.Array:
+    """Inputs ``[n]`` as the DAC drives them."""
+    return quantise(v, dac.bits, bound)
+
+
+def _one_line(adc: Any, v: jax.Array, bound: Any) -> jax.Array:
     """Conversion of values ``[n]`` by one line's converter."""
-    return lambda v, bound: adc.convert(v[:, None], bound, None)[:, 0]
+    return adc.convert(v[:, None], bound, None)[:, 0]
+
+
+@jax.jit
+def _mean_error(convert: Partial, v: jax.Array, bound: Any) -> jax.Array:
+    """Compiled once for all layers that have as many values and the same kind of converter."""
+    return jnp.mean(jnp.abs(convert(v, bound) - v))
 
 
 def shifted(limits: Any, factors: Any) -> np.ndarray:
@@ -219,7 +232,7 @@ def least_error(values: np.ndarray, convert: Callable[[Any, Any], Any]) -> float
     top = float(values.max())
     if top == 0:
         return 0.0
-    error = jax.jit(lambda v, bound: jnp.mean(jnp.abs(convert(v, bound) - v)))
+    error = functools.partial(_mean_error, convert if isinstance(convert, Partial) else Partial(convert))
     tails = np.geomspace(0.5, 1 / values.size, 24)
     tried = np.unique([*np.quantile(values, 1 - tails), top])
     tried = tried[tried > 0]

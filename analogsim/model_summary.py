@@ -16,6 +16,7 @@ from analogsim.devices.errors import InputError
 from analogsim.hardware import Hardware
 from analogsim.models import Sample
 from analogsim.operators import rows_in_use
+from analogsim.selection import ROOT, holder
 from analogsim.tables import as_text, many, plain, share, simple_table
 
 if TYPE_CHECKING:
@@ -231,7 +232,7 @@ def _rows(found: "Tour", sizes: dict[str, int]) -> Summary:
 
 
 def _copies(path: str, kernel: int, sizes: dict[str, int]) -> int:
-    own = "" if path.startswith("(") else path.removesuffix("/attend")
+    own = "" if holder(path) == ROOT else holder(path)
     return max(sizes.get(own, kernel) // max(kernel, 1), 1)
 
 

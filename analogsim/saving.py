@@ -2,7 +2,8 @@
 
 ``flax.serialization.to_bytes`` writes what it knows by name. Registered here are the kinds of node that this library
 adds to a tree: each is written as a dictionary from the names of its arrays to the arrays, and read back into a target
-of the same structure. Orbax needs no registration: it saves any pytree.
+of the same structure. Orbax needs no registration: it saves any pytree. ``analogsim.save`` (``analogsim.checkpoint``)
+needs no target, and compares the hardware.
 """
 
 from typing import Any

@@ -28,6 +28,16 @@ Rules = tuple[tuple[Selector, Hardware | None], ...]
 ROOT = "(the model itself)"
 
 
+def attending(path: str) -> str:
+    """Path of the array with which an Embed at this path attends."""
+    return "attend" if path == ROOT else f"{path}/attend"
+
+
+def holder(path: str) -> str:
+    """Path of the layer that holds the parameters of this one: itself, or the Embed that attends."""
+    return ROOT if path == "attend" else path.removesuffix("/attend")
+
+
 @dataclasses.dataclass(frozen=True)
 class Candidate:
     """A layer that holds a matrix, as rules see it.

@@ -95,8 +95,8 @@ def multiply(
     check_one_value(hardware)
     precision = lax.Precision.HIGHEST if precision is None else precision
     wide = x.astype(jnp.promote_types(x.dtype, reading.mean.dtype))
-    bound = input_range(hardware, wide, operator, ranges)
-    code = encode(hardware, wide, bound)
+    bound, clips = input_range(hardware, wide, operator, ranges), ranges.input is not None
+    code = encode(hardware, wide, bound, clips)
     if key is None and is_random(reading):
         raise InputError(f"key = None: hardware '{hardware.name}' has read or converter noise and needs a random key")
 
@@ -112,7 +112,7 @@ def multiply(
     path = _Path(hardware, operator, precision, ranges.output, reading.time_s, noise)
     if hardware.bound_management == "iterative":
         bound = _managed_range(path, wide, bound, cut, held)
-        code = encode(hardware, wide, bound)
+        code = encode(hardware, wide, bound, clips)
     y = _sum_over_tiles(path.outputs, (cut(code), held), r)
     y = y.reshape(*y.shape[:-2], y.shape[-2] * y.shape[-1])[..., : reading.n_out]
     return (y if bound is None else y * bound).astype(x.dtype)
@@ -418,7 +418,14 @@ def input_range(hardware: Any, x: jax.Array, operator: Operator, ranges: Ranges)
     return jnp.max(jnp.abs(lax.stop_gradient(x)), axis=operator.example_axes(x), keepdims=True)
 
 
-def encode(hardware: Any, x: jax.Array, bound: jax.Array | None) -> jax.Array:
-    """The codes in [-1, 1] that drive the rows, for inputs with the range ``bound``."""
+def encode(hardware: Any, x: jax.Array, bound: jax.Array | None, clips: bool = True) -> jax.Array:
+    """The codes in [-1, 1] that drive the rows, for inputs with the range ``bound``.
+
+    ``clips`` is False for a range that is the example's own. Its largest input is as large as the range but for
+    rounding, which each compilation does in its own way and which must not decide whether a gradient passes.
+    """
     code = x if bound is None else x / jnp.where(bound == 0, 1.0, bound)
-    return code if hardware.dac is None else quantise(code, hardware.dac.bits, 1.0)
+    if hardware.dac is None:
+        return code
+    codes = quantise(code, hardware.dac.bits, 1.0)
+    return codes if clips else straight_through(code, lax.stop_gradient(codes))

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from analogsim import modes
-from analogsim.selection import ROOT
+from analogsim.selection import ROOT, holder
 from analogsim.weight_products import WeightProduct, weight_products
 
 
@@ -43,6 +43,6 @@ def tour(run: Callable[..., Any], parameters: Any, args: tuple, known: Any = ())
     listing = modes.Listing()
     with modes.enter(listing):
         products = weight_products(run, parameters, *args)
-    held = {*known, *listing.digital, *(path.removesuffix("/attend") for path in listing.digital)}
+    held = {*known, *listing.digital, *map(holder, listing.digital)}
     strays = [product for product in products if (product.path.rpartition("/")[0] or ROOT) not in held]
     return Tour(listing.layers, listing.digital, list(listing.order), listing.kinds, strays)

@@ -3,7 +3,7 @@
 import os
 
 # Before jax starts: several CPU devices, so that sharding can be tested anywhere.
-os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=4")
+os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
 
 import jax
 import pytest

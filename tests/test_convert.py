@@ -10,6 +10,7 @@ from flax import nnx
 import analogsim
 from analogsim import InputError, convert, preset
 from analogsim.models import programmed_leaves
+from tests.flax_models import Encoder, EncoderBlock
 from tests.models import CNN, PlainMLP
 
 IDEAL, PCM = preset("ideal"), preset("pcm")
@@ -145,6 +146,23 @@ def test_what_cannot_be_converted_is_named():
     np.testing.assert_allclose(lenient.apply(v, x), Awkward().apply(v, x), atol=1e-5)
     chip = analogsim.program(convert(Awkward(), PCM, strict=False), v, jax.random.key(0), x)
     assert [path for path, _ in programmed_leaves(chip.cells)] == ["Dense_0"]
+
+
+@pytest.mark.parametrize("layers", ["plain", "remat", "scan"])
+def test_every_module_that_holds_a_layer_selects_it(layers):
+    """Transformations run copies of modules that have no parent."""
+    model, ids = Encoder(depth=1, layers=layers), jnp.ones((1, 6), int)
+    v = jax.tree.map(lambda a: jnp.zeros(a.shape), jax.eval_shape(model.init, jax.random.key(0), ids))
+    rows = analogsim.summary(convert(model, IDEAL, where=Encoder), v, ids)
+    assert len(rows) == 8
+    assert not rows.digital
+
+    within = {}
+    analogsim.summary(convert(model, IDEAL, where=lambda layer: not within.update({layer.path: layer.within})), v, ids)
+    attention, block, whole = within[next(path for path in within if path.endswith("/query"))]
+    assert isinstance(attention, nn.MultiHeadDotProductAttention)
+    assert isinstance(block, EncoderBlock)
+    assert isinstance(whole, Encoder)
 
 
 def test_a_rule_that_matches_nothing_is_an_error(images, variables):

@@ -167,6 +167,18 @@ def test_nnx(name):
     np.testing.assert_array_equal(back(x), plain(x))
 
 
+def test_a_model_that_is_a_table():
+    table, variables = nn.Embed(45, 7), nn.Embed(45, 7).init(KEY, IDS)
+    query = image(2, 7)
+    y = convert(table, SMALL).apply(variables, query, method="attend")
+    np.testing.assert_allclose(y, table.apply(variables, query, method="attend"), atol=1e-5)
+    plain = nnx.Embed(45, 7, rngs=nnx.Rngs(0))
+    analog = convert(plain, SMALL)
+    np.testing.assert_allclose(analog.attend(query), plain.attend(query), atol=1e-5)
+    assert analogsim.summary(analog).paths == ("(the model itself)", "attend")
+    assert set(analogsim.program(analog, key=KEY).cells) == {"(the model itself)", "attend"}
+
+
 @pytest.mark.parametrize("kind", ["linen", "nnx"])
 def test_a_table_that_is_attended_to(kind):
     """Tied embeddings: rows of the table going in, products with it coming out."""

@@ -1,5 +1,6 @@
 """Which layer gets which hardware: by path, type, enclosing type, function; and what wrong rules are told."""
 
+import flax
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -7,8 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from analogsim import InputError, convert, preset, program, summary
-from analogsim.models import programmed_leaves
+from analogsim import InputError, convert, preset, summary
 
 PCM, RERAM, INT8 = preset("pcm"), preset("reram"), preset("int8")
 KEY = jax.random.key(0)
@@ -41,11 +41,11 @@ def chosen(front_end, rules, **how):
     """The hardware's name of every analog layer."""
     if front_end == "linen":
         model = Encoder()
-        variables = model.init(KEY, X)
-        chip = program(convert(model, rules, **how), variables, KEY, X)
+        variables = jax.jit(model.init)(KEY, X)
+        rows = summary(convert(model, rules, **how), variables, X)
     else:
-        chip = program(convert(EncoderNnx(nnx.Rngs(0)), rules, **how), key=KEY)
-    return {path: programmed.hardware.name for path, programmed in programmed_leaves(chip.cells)}
+        rows = summary(convert(EncoderNnx(nnx.Rngs(0)), rules, **how), x=X)
+    return {row.path: row.hardware.name for row in rows if row.hardware is not None}
 
 
 def of_attention(front_end):
@@ -142,20 +142,34 @@ class Raw(nn.Module):
 def test_what_cannot_be_converted_is_named_by_path_and_reason(model, message):
     variables = model.init(KEY, X)
     with pytest.raises(InputError, match=message) as error:
-        convert(model, PCM).apply(variables, X, rngs={"analog": KEY})
+        jax.eval_shape(convert(model, PCM).apply, variables, X, rngs={"analog": KEY})
     assert "strict=False" in str(error.value)
     if isinstance(model, Own):  # who ignores a hook is found out only by running it
         return
     left = convert(model, PCM, strict=False)
-    left.apply(variables, X, rngs={"analog": KEY})
+    jax.eval_shape(left.apply, variables, X, rngs={"analog": KEY})
     assert len(summary(left, variables, X).digital) == 1
+
+
+def test_arguments_by_name_and_missing_parameters():
+    class Named(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            y = nn.Einsum((6, 2), None)(inputs=x, einsum_str="bsd,dh->bsh")
+            return y + nn.Dense(2)(inputs=x)
+
+    variables = Named().init(KEY, X)
+    exact = Named().apply(variables, X)
+    np.testing.assert_allclose(convert(Named(), preset("ideal")).apply(variables, X), exact, atol=1e-6)
+    with pytest.raises(flax.errors.ScopeCollectionNotFound):
+        convert(Named(), PCM).apply({}, X, rngs={"analog": KEY})
 
 
 def test_a_parameter_that_rules_leave_out_passes():
     variables = Raw().init(KEY, X)
     model = convert(Raw(), [("mixing", None), (".*", PCM)])
-    model.apply(variables, X, rngs={"analog": KEY})
-    convert(Raw(), PCM, where="Dense_0").apply(variables, X, rngs={"analog": KEY})
+    jax.eval_shape(model.apply, variables, X, rngs={"analog": KEY})
+    jax.eval_shape(convert(Raw(), PCM, where="Dense_0").apply, variables, X, rngs={"analog": KEY})
     rows = summary(model, variables, X)
     assert [(row.path, row.hardware is None) for row in rows] == [("Dense_0", False), ("mixing", True)]
 
@@ -172,7 +186,7 @@ class RawNnx(nnx.Module):
 
 def test_nnx_products_outside_of_layers_are_found_from_an_input():
     model = RawNnx(nnx.Rngs(0))
-    with pytest.warns(UserWarning, match="mixing, position: no layer that is known holds these parameters"):
+    with pytest.warns(UserWarning, match="mixing, position: no layer that is known multiplies with these parameters"):
         convert(model, PCM)
     with pytest.raises(InputError, match=r"layer mixing \(parameter\) cannot run on analog hardware"):
         convert(model, PCM, x=X)
@@ -180,6 +194,22 @@ def test_nnx_products_outside_of_layers_are_found_from_an_input():
     assert [row.path for row in summary(analog, x=X).digital] == ["mixing"]
     assert summary(analog).paths == ("dense",)
     convert(model, PCM, strict=False)
+
+
+def test_nnx_layers_with_code_of_their_own():
+    class Ignores(nnx.Linear):
+        def __call__(self, x):
+            return x @ self.kernel[...]
+
+    class Uses(nnx.Linear):
+        def __call__(self, x):
+            return 2 * super().__call__(x)
+
+    with pytest.warns(UserWarning, match="layers/0/kernel: no layer that is known multiplies"):
+        convert(nnx.Sequential(Ignores(6, 3, rngs=nnx.Rngs(0))), PCM)
+    with pytest.raises(InputError, match=r"layer layers/0/kernel \(parameter\) cannot run on analog hardware"):
+        convert(nnx.Sequential(Ignores(6, 3, rngs=nnx.Rngs(0))), PCM, x=X)
+    assert not summary(convert(Uses(6, 3, rngs=nnx.Rngs(0)), PCM, x=X), x=X).digital
 
 
 def test_nnx_layers_that_cannot_be_converted():
@@ -195,6 +225,8 @@ def test_nnx_layers_that_cannot_be_converted():
     managed = PCM.replace(bound_management="iterative")
     with pytest.raises(InputError, match="widens input ranges, of which a look-up has none"):
         convert(nnx.Embed(4, 3, rngs=nnx.Rngs(0)), managed)
+    with pytest.raises(InputError, match="decides about no layer"):
+        convert(convert(nnx.Linear(2, 2, rngs=nnx.Rngs(0)), PCM), PCM)
     with pytest.raises(InputError, match="leave x out"):
         convert(Encoder(), PCM, x=X)
 

@@ -16,6 +16,7 @@ from analogsim.devices.errors import InputError
 from analogsim.layer import LayerUse
 from analogsim.models import observe
 from analogsim.operators import Convolution
+from analogsim.selection import holder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,7 +116,7 @@ def _is_new(use: LayerUse, seen: dict[tuple[str, int], list[np.ndarray]]) -> boo
 
 def _is_second_copy(path: str, seen: dict[tuple[str, int], Any]) -> bool:
     """Whether this is a table that is attended to and whose rows are looked up, too: two arrays, one parameter."""
-    return path.endswith("/attend") and (path.removesuffix("/attend"), 0) in seen
+    return path != holder(path) and (holder(path), 0) in seen
 
 
 def _parameters(model: Any, variables: Any) -> int:

@@ -31,7 +31,7 @@ from analogsim.linen.hooks import (
     layer_path,
 )
 from analogsim.operators import einsum as einsum_operator
-from analogsim.selection import Candidate, Matches, Rules, cannot
+from analogsim.selection import Candidate, Matches, Rules, attending, cannot
 
 #: Layers that hold a matrix, and the name of the parameter that is one.
 MATRIX_LAYERS: dict[type, str] = {
@@ -52,6 +52,9 @@ _rules_context = jax.make_user_context(None)
 
 # What the conversions inside one apply decided.
 _decided: contextvars.ContextVar[list[Matches] | None] = contextvars.ContextVar("decided", default=None)
+
+# Modules of the model whose methods are running, the outermost first.
+_running: contextvars.ContextVar[tuple[nn.Module, ...]] = contextvars.ContextVar("running", default=())
 
 
 def _cache_key(rules: Rules, strict: bool) -> Any:
@@ -185,7 +188,14 @@ def _follow_scope(module: Any) -> None:
 
 def _route(matches: Matches, strict: bool, call, args, kwargs, context):
     """What happens in the place of one call of a method of a module inside the model."""
-    layer, method = context.module, context.method_name
+    token = _running.set((*_running.get(), context.module))
+    try:
+        return _carry_out(matches, strict, call, args, kwargs, context.module, context.method_name)
+    finally:
+        _running.reset(token)
+
+
+def _carry_out(matches: Matches, strict: bool, call, args, kwargs, layer: Any, method: str):
     if method == "__call__" and isinstance(layer, nn.RNN):
         with _filled(layer, **_passing_on(layer)):
             return call(*args, **kwargs)
@@ -197,13 +207,14 @@ def _route(matches: Matches, strict: bool, call, args, kwargs, context):
     mode = modes.current()
     if isinstance(mode, modes.Listing):
         mode.kinds[_layer_path(layer, attends)] = type(layer).__name__
-    if _is_analog(layer):
+    known = layer.is_initializing() or layer.has_variable("params", _matrix_name(layer))
+    if _is_analog(layer) or not known:  # Flax says best which parameter is missing
         return call(*args, **kwargs)
     if layer.is_initializing():  # the layer has its parameters only afterwards
         result = call(*args, **kwargs)
-        _decide(matches, strict, layer, attends, args)
+        _decide(matches, strict, layer, attends, args, kwargs)
         return result
-    path, hardware = _decide(matches, strict, layer, attends, args)
+    path, hardware = _decide(matches, strict, layer, attends, args, kwargs)
     if hardware is None:
         return call(*args, **kwargs)
     if attends:
@@ -214,14 +225,15 @@ def _route(matches: Matches, strict: bool, call, args, kwargs, context):
     return _through_hook(layer, hardware, path, call, args, kwargs)
 
 
-def _decide(matches: Matches, strict: bool, layer: Any, attends: bool, args: tuple) -> tuple[str, Hardware | None]:
+def _decide(
+    matches: Matches, strict: bool, layer: Any, attends: bool, args: tuple, kwargs: dict[str, Any]
+) -> tuple[str, Hardware | None]:
     """The layer's path and hardware; None where it stays digital."""
     path = _layer_path(layer, attends)
-    name = next(name for kind, name in MATRIX_LAYERS.items() if isinstance(layer, kind))
-    table = nn.meta.unbox(layer.get_variable("params", name))
+    table = nn.meta.unbox(layer.get_variable("params", _matrix_name(layer)))
     candidate = Candidate(path, layer, jnp.shape(table), _within(layer))
     hardware, why = matches.decide(candidate)
-    obstacle = "" if hardware is None else _obstacle(layer, hardware, attends, candidate, args)
+    obstacle = "" if hardware is None else _obstacle(layer, hardware, attends, candidate, args, kwargs)
     if obstacle and strict:
         raise cannot(candidate, obstacle)
     if isinstance(modes.current(), modes.Listing) and (hardware is None or obstacle):
@@ -230,16 +242,30 @@ def _decide(matches: Matches, strict: bool, layer: Any, attends: bool, args: tup
 
 
 def _layer_path(layer: nn.Module, attends: bool) -> str:
-    return layer_path(layer) + ("/attend" if attends else "")
+    return attending(layer_path(layer)) if attends else layer_path(layer)
+
+
+def _matrix_name(layer: nn.Module) -> str:
+    return next(name for kind, name in MATRIX_LAYERS.items() if isinstance(layer, kind))
 
 
 def _within(module: nn.Module) -> tuple[nn.Module, ...]:
+    """The modules of the model that hold this one, the innermost first."""
     found: list[nn.Module] = []
-    above: Any = module.parent
-    while isinstance(above, nn.Module):
+    above = _holder(module)
+    while above is not None and not any(above is one for one in found):
         found.append(above)
-        above = above.parent
-    return tuple(found)
+        above = _holder(above)
+    return tuple(one for one in found if not isinstance(one, Converted))
+
+
+def _holder(module: nn.Module) -> nn.Module | None:
+    """The module that holds this one. A transformation (``nn.scan``) runs a copy without a parent: what called it."""
+    if isinstance(module.parent, nn.Module):
+        return module.parent
+    running = _running.get()
+    place = next((i for i, one in enumerate(running) if one is module), 0)
+    return running[place - 1] if place else None
 
 
 def _is_analog(layer: nn.Module) -> bool:
@@ -247,7 +273,9 @@ def _is_analog(layer: nn.Module) -> bool:
     return any(getattr(h, "func", None) in (AnalogDotGeneral, AnalogConvGeneralDilated) for h in hooks)
 
 
-def _obstacle(layer: Any, hardware: Hardware, attends: bool, candidate: Candidate, args: tuple) -> str:
+def _obstacle(
+    layer: Any, hardware: Hardware, attends: bool, candidate: Candidate, args: tuple, kwargs: dict[str, Any]
+) -> str:
     """Why a layer cannot be converted; nothing where it can."""
     if isinstance(layer, nn.ConvLocal):
         return "it has a matrix of its own at every position"
@@ -257,18 +285,24 @@ def _obstacle(layer: Any, hardware: Hardware, attends: bool, candidate: Candidat
         if isinstance(layer, kind) and _own_code(layer, kind, "attend" if attends else "__call__"):
             return f"it is of a subclass of {kind.__name__} that computes by code of its own"
     if isinstance(layer, nn.Einsum):
-        equation: Any = layer.einsum_str if len(args) < 2 or args[1] is None else args[1]
-        try:
-            jax.eval_shape(
-                lambda x: einsum_operator(equation, x, candidate.shape, hardware, candidate.path)[1], args[0]
-            )
-        except InputError as error:
-            return str(error)
+        return _einsum_obstacle(layer, hardware, candidate, *args, **kwargs)
     taken = ("conv_general_dilated", "conv_general_dilated_cls") if isinstance(layer, nn.Conv) else (
         "dot_general", "dot_general_cls"
     )  # fmt: skip
     if any(getattr(layer, name, None) is not None for name in taken):
         return "its matmul hook is taken by something else"
+    return ""
+
+
+def _einsum_obstacle(
+    layer: Any, hardware: Hardware, candidate: Candidate, inputs: Any, einsum_str: str | None = None
+) -> str:
+    """Why an equation is no matrix product with the kernel; the arguments are those of the layer's call."""
+    equation: str = layer.einsum_str if einsum_str is None else einsum_str
+    try:
+        jax.eval_shape(lambda x: einsum_operator(equation, x, candidate.shape, hardware, candidate.path)[1], inputs)
+    except InputError as error:
+        return str(error)
     return ""
 
 

@@ -20,7 +20,7 @@ from analogsim.nnx.hooks import (
     AnalogTake,
     attach,
 )
-from analogsim.selection import ROOT, Candidate, Matches, Rules, cannot
+from analogsim.selection import ROOT, Candidate, Matches, Rules, attending, cannot, holder
 
 #: Layers that hold a matrix, and the name of the parameter that is one.
 MATRIX_LAYERS: dict[type, str] = {**dict.fromkeys(HOOKS, "kernel"), nnx.ConvTranspose: "kernel", nnx.Embed: "embedding"}
@@ -47,6 +47,8 @@ def convert(model: nnx.Module, rules: Rules, strict: bool, rngs: nnx.Rngs | None
         if why and strict:
             raise cannot(layer, why)
         chosen[layer.path] = None if why else hardware
+        if chosen[layer.path] is not None and _has_own_call(layer.module):
+            matches.doubtful.add("kernel" if layer.path == ROOT else f"{layer.path}/kernel")
 
     def stream() -> nnx.RngStream | None:
         return None if rngs is None else rngs["analog"].fork()
@@ -56,13 +58,13 @@ def convert(model: nnx.Module, rules: Rules, strict: bool, rngs: nnx.Rngs | None
 
     def visit(parts: tuple, node: Any) -> Any:
         path, layer = path_of(parts), node
-        hardware, attending = chosen.get(path), chosen.get(f"{path}/attend")
+        hardware, for_products = chosen.get(path), chosen.get(attending(path))
         if isinstance(node, tuple(HOOKS)) and hardware is not None:
             attach(layer, hardware, stream=stream(), path=path)
         elif isinstance(node, nnx.ConvTranspose) and hardware is not None:
             return twin(AnalogConvTranspose, node, analog_op=op(AnalogConvGeneralDilated, hardware, path))
-        elif isinstance(node, nnx.Embed) and (hardware is not None or attending is not None):
-            take, attend = op(AnalogTake, hardware, path), op(AnalogAttend, attending, f"{path}/attend")
+        elif isinstance(node, nnx.Embed) and (hardware is not None or for_products is not None):
+            take, attend = op(AnalogTake, hardware, path), op(AnalogAttend, for_products, attending(path))
             return twin(AnalogEmbed, node, analog_op=take, attend_op=attend)
         return node
 
@@ -101,7 +103,7 @@ def candidates(model: nnx.Module) -> Iterator[Candidate]:
         within = tuple(modules[parts[:n]] for n in reversed(range(len(parts))) if parts[:n] in modules)
         yield Candidate(path, module, shape, within)
         if isinstance(module, nnx.Embed):
-            yield Candidate(f"{path}/attend", module, shape, within)
+            yield Candidate(attending(path), module, shape, within)
 
 
 def is_analog(layer: Candidate) -> bool:
@@ -113,7 +115,7 @@ def is_analog(layer: Candidate) -> bool:
 
 
 def _attends(layer: Candidate) -> bool:
-    return isinstance(layer.module, nnx.Embed) and layer.path.endswith("/attend")
+    return isinstance(layer.module, nnx.Embed) and layer.path == attending(holder(layer.path))
 
 
 def obstacle(layer: Candidate, hardware: Hardware) -> str:
@@ -137,10 +139,19 @@ def obstacle(layer: Candidate, hardware: Hardware) -> str:
     return ""
 
 
+def _has_own_call(module: nnx.Module) -> bool:
+    """Whether a subclass of a layer with a hook calls it by code of its own, which may leave the hook out."""
+    kind = next((kind for kind in HOOKS if isinstance(module, kind)), None)
+    if kind is None or isinstance(module, nnx.LoRALinear):
+        return False
+    mro = type(module).__mro__
+    return any("__call__" in vars(c) for c in mro[: mro.index(kind)])
+
+
 def parameters(model: nnx.Module) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Path and shape of every parameter that is no factor of LoRA, a layer's path before its own name."""
+    """Path and shape of every parameter that is in no analog layer and no factor of LoRA."""
     for parts, module in nnx.iter_modules(model):
-        if isinstance(module, (nnx.LoRA, AnalogOp)):
+        if isinstance(module, (nnx.LoRA, AnalogOp)) or any(isinstance(v, AnalogOp) for v in vars(module).values()):
             continue
         for name, value in vars(module).items():
             if isinstance(value, nnx.Param):
@@ -150,9 +161,9 @@ def parameters(model: nnx.Module) -> Iterator[tuple[str, tuple[int, ...]]]:
 def _refuse_strays(model: nnx.Module, doubtful: set[str], x: Any) -> None:
     if x is None:
         warnings.warn(
-            f"convert: {', '.join(sorted(doubtful))}: no layer that is known holds these parameters; if the model "
-            f"multiplies with them, that stays digital. Give x, an example input, to find out, or name them in a first "
-            f"rule with None",
+            f"convert: {', '.join(sorted(doubtful))}: no layer that is known multiplies with these parameters; what "
+            f"the model does with them by itself stays digital. Give x, an example input, to find out, or name them in "
+            f"a first rule with None",
             stacklevel=4,
         )
         return

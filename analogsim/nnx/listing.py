@@ -10,6 +10,7 @@ from analogsim.hardware import Hardware
 from analogsim.nnx.chips import analog_ops, stack_shape
 from analogsim.nnx.conversion import candidates, convert, is_analog, obstacle, path_of
 from analogsim.nnx.hooks import written
+from analogsim.selection import holder
 from analogsim.tour import Tour, tour
 
 
@@ -24,20 +25,20 @@ def tour_of(model: nnx.Module, args: tuple | None) -> Tour:
     kinds = {path: type(layer.module).__name__.removeprefix("Analog") for path, layer in found.items()}
     if args is None:
         listed = {path: _listed(path, module, op) for path, (module, op) in analog_ops(model).items()}
-        idle = {path for path in digital if path.endswith("/attend")}  # who attends is seen only in a run
+        idle = {path for path in digital if path != holder(path)}  # who attends is seen only in a run
         order = [path for path in found if path not in idle]
         return Tour(list(listed.values()), digital, order, kinds, [])
     # Layers that are digital note themselves from hooks, too, so that they have a place in the order of use.
-    everything = convert(model, ((".*", Hardware()),), strict=False, rngs=None, x=None)
+    everything = convert(model, ((".*", Hardware()),), strict=False, rngs=None, x=None) if digital else model
     graph, parameters, *others = nnx.split(everything, nnx.Param, ...)
 
     def run(parameters: Any, *inputs: Any) -> Any:
         return nnx.merge(graph, parameters, *others, copy=True)(*inputs)
 
     factors = {path_of(parts) for parts, module in nnx.iter_modules(model) if isinstance(module, nnx.LoRA)}
-    seen = tour(run, parameters, args, {*(path.removesuffix("/attend") for path in digital), *factors})
+    seen = tour(run, parameters, args, {*map(holder, digital), *factors})
     layers = [listed for listed in seen.layers if listed.path not in digital]
-    unseen = [path for path in digital if path not in seen.order and not path.endswith("/attend")]
+    unseen = [path for path in digital if path not in seen.order and path == holder(path)]
     return Tour(layers, digital, [*seen.order, *unseen], kinds, seen.strays)
 
 

@@ -1,0 +1,244 @@
+"""The folder of a checkpoint: ``analogsim.json``, for people and for comparison, and ``arrays/``, written by Orbax.
+
+A folder appears whole or not at all: everything is written into a sibling, ``.<name>.<random>.partial``, which then is
+renamed.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import re
+import shutil
+import uuid
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+from analogsim.checkpoint.leaves import data_like, sample_of
+from analogsim.devices.errors import InputError, brief
+
+FORMAT = 1
+_TEXT, _ARRAYS = "analogsim.json", "arrays"
+
+
+def checked_path(folder: Any) -> pathlib.Path:
+    """The folder's absolute path."""
+    if not isinstance(folder, (str, os.PathLike)) or not os.fspath(folder):
+        raise InputError(f"folder = {brief(folder)}: must be the path of a folder")
+    if "://" in str(folder):
+        raise InputError(f"folder = {str(folder)!r}: must be on a local disk")
+    return pathlib.Path(folder).expanduser().resolve()
+
+
+def check_free(path: pathlib.Path, overwrite: bool) -> None:
+    """Refuse a place that holds something else than nothing, or than a checkpoint that may be overwritten."""
+    if jax.process_count() > 1:
+        raise InputError("save: works in one process; gather the arrays in one, or use Orbax itself")
+    with _spoken(path, "looked into"):
+        if path.exists() and not path.is_dir():
+            raise InputError(f"folder {path}: is a file")
+        if not path.is_dir() or not any(path.iterdir()):
+            return
+        if not overwrite:
+            raise InputError(f"folder {path}: is not empty; choose another, or pass overwrite=True")
+        if not (path / _TEXT).is_file():
+            raise InputError(f"folder {path}: holds something else than a checkpoint and is not overwritten")
+
+
+def write(path: pathlib.Path, text: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    """Write a whole checkpoint; what was there before stays until the new one is complete."""
+    new, old = (path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.{end}" for end in ("partial", "old"))
+    try:
+        with _spoken(path, "written"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            new.mkdir()
+            if arrays:
+                _save_arrays(new / _ARRAYS, arrays)
+            text = {**text, "files": _sums(new, _ARRAYS)}
+            (new / _TEXT).write_text(_for_people(text), encoding="utf-8")
+            if path.is_dir():
+                path.rename(old)
+            new.rename(path)
+    except BaseException:
+        if old.is_dir() and not path.exists():
+            old.rename(path)
+        shutil.rmtree(new, ignore_errors=True)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _for_people(text: dict[str, Any]) -> str:
+    """JSON with a field a line, and a list of plain values on one line. A line break is never inside of a text."""
+    indented = json.dumps(text, indent=1, allow_nan=False)
+    return (
+        re.sub(r"\[\n[^\[\]{}]*\n *\]", lambda m: re.sub(r"\n *", " ", m[0]).replace("[ ", "[")[:-2] + "]", indented)
+        + "\n"
+    )
+
+
+@contextlib.contextmanager
+def _spoken(path: pathlib.Path, what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path}: cannot be {what} ({error.strerror or error})") from error
+
+
+def _save_arrays(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
+    import orbax.checkpoint as ocp
+
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+        checkpointer.save(path, args=ocp.args.PyTreeSave(arrays))
+
+
+def _sums(folder: pathlib.Path, name: str) -> dict[str, list[int]]:
+    """Length and CRC-32 of every file below ``folder/name``."""
+    files = sorted(file for file in (folder / name).rglob("*") if file.is_file())
+    return {file.relative_to(folder).as_posix(): _sum(file) for file in files}
+
+
+def _sum(file: pathlib.Path) -> list[int]:
+    length = total = 0
+    with file.open("rb") as stream:
+        while chunk := stream.read(1 << 22):
+            length, total = length + len(chunk), zlib.crc32(chunk, total)
+    return [length, total]
+
+
+def check_files(path: pathlib.Path, files: dict[str, list[int]]) -> None:
+    """Refuse files that are gone or have changed, before anything is made of them."""
+    for name, expected in files.items():
+        if not (path / name).is_file():
+            raise _damaged(path, f"{name} is missing")
+        with _spoken(path / name, "read"):
+            found = _sum(path / name)
+        if found != expected:
+            raise _damaged(
+                path, f"{name} is not what was written, by its {'length' if found[0] != expected[0] else 'CRC'}"
+            )
+
+
+def read_arrays(path: pathlib.Path, entries: dict[str, Any]) -> dict[str, np.ndarray]:
+    """The arrays of these leaves, as they were saved."""
+    likes = {name: data_like(entry) for name, entry in entries.items()}
+    wanted = {name: like for name, like in likes.items() if like is not None and 0 not in like[0]}
+    if not wanted:
+        return {}
+    import orbax.checkpoint as ocp
+
+    how = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in wanted}
+    try:
+        with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+            args = ocp.args.PyTreeRestore(item=dict.fromkeys(wanted, 0), restore_args=how)
+            found = checkpointer.restore(path / _ARRAYS, args=args)
+    except Exception as error:  # of many kinds, by what is missing or damaged
+        raise _damaged(path, f"its arrays cannot be read ({_first_line(error)})") from error
+    for name, (shape, dtype) in wanted.items():
+        if found[name].shape != shape or found[name].dtype != dtype:
+            raise _damaged(path, f"{name} is not the array that {_TEXT} speaks of")
+    return found
+
+
+def read_text(path: pathlib.Path) -> dict[str, Any]:
+    """What ``analogsim.json`` says, checked."""
+    if not path.is_dir():
+        raise InputError(f"folder {path}: does not exist" if not path.exists() else f"folder {path}: is a file")
+    if not (path / _TEXT).is_file():
+        raise InputError(f"folder {path}: is no checkpoint of analogsim.save: it has no {_TEXT}")
+    with _spoken(path, "read"):
+        raw = (path / _TEXT).read_bytes()
+    try:
+        text = json.loads(raw)
+    except ValueError as error:
+        raise _damaged(path, f"{_TEXT} cannot be read ({error})") from None
+    version = text.get("format") if isinstance(text, dict) else None
+    if type(version) is not int or version < 1:
+        raise _damaged(path, f"{_TEXT} has no format number")
+    if version > FORMAT:
+        raise InputError(
+            f"checkpoint {path}: has format {version}, of analogsim {text.get('analogsim')}; this version reads up to "
+            f"format {FORMAT}: update it"
+        )
+    for name, check in _CHECKS.items():
+        try:
+            check(text[name])
+        except (KeyError, TypeError, ValueError, AttributeError, NotImplementedError):
+            raise _damaged(path, f"'{name}' in {_TEXT} is missing or not what it should be") from None
+    _check_leaf_names(path, text)
+    return text
+
+
+def _damaged(path: pathlib.Path, what: str) -> InputError:
+    return InputError(f"checkpoint {path}: {what}; it is damaged")
+
+
+def _first_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return (text[:120] + "...") if len(text) > 120 else text or type(error).__name__
+
+
+def _is(kinds: Any) -> Any:
+    def check(value: Any) -> None:
+        if not isinstance(value, kinds):
+            raise TypeError
+
+    return check
+
+
+def _check_inputs(inputs: Any) -> None:
+    if inputs is not None:
+        sample_of(inputs)
+
+
+def _check_chip(chip: Any) -> None:
+    if chip is not None and not all(type(n) is int and n > 0 for n in chip["stack"]):
+        raise ValueError
+
+
+def _check_layers(layers: Any) -> None:
+    for layer in layers.values():
+        _is(dict)(layer["hardware"])
+        if [type(n) for n in layer["matrix"]] != [int, int] or type(layer["matrices"]) is not int:
+            raise TypeError
+
+
+def _check_leaves(leaves: Any) -> None:
+    for entry in leaves.values():
+        if "same_as" not in entry:
+            data_like(entry)
+
+
+def _check_sums(files: Any) -> None:
+    for name, numbers in files.items():
+        if not name.startswith(f"{_ARRAYS}/") or ".." in name or [type(n) for n in numbers] != [int, int]:
+            raise ValueError
+
+
+def _check_front_end(front_end: Any) -> None:
+    if front_end not in ("linen", "nnx"):
+        raise ValueError
+
+
+def _check_leaf_names(path: pathlib.Path, text: dict[str, Any]) -> None:
+    leaves = text["leaves"]
+    shared = [entry["same_as"] for entry in leaves.values() if "same_as" in entry]
+    needed = [*shared, *([] if text["chip"] is None else ["chip/time_s"])]
+    for name in needed:
+        if "kind" not in leaves.get(name, {}):
+            raise _damaged(path, f"'leaves' in {_TEXT} has no {name}")
+
+
+_CHECKS = {
+    "analogsim": _is(str),
+    "front_end": _check_front_end,
+    "inputs": _check_inputs,
+    "chip": _check_chip,
+    "layers": _check_layers,
+    "leaves": _check_leaves,
+    "files": _check_sums,
+    "built_with": _is(dict),
+}
