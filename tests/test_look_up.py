@@ -18,7 +18,6 @@ from analogsim.converters import SARADC, BitSerialDAC, PulseWidthDAC
 from analogsim.devices import (
     PCM,
     BitSlices,
-    Copies,
     Crossbar,
     Differential,
     GenericCell,
@@ -95,8 +94,6 @@ SERIAL = BitSerialDAC(bits=6, slice_bits=2)
     [
         (Differential(sides=2, subtraction="digital"), 1000, SERIAL),
         (Differential(slices=BitSlices(widths=(2, 2))), 15, None),
-        (Differential(slices=Copies(significance=(3.0, 1.0), sum="digital")), 1000, None),
-        (Offset(), 1000, SERIAL),
         (Offset(slices=BitSlices(widths=(2, 2))), 7, SERIAL),
         (Offset(subtraction="unit column"), 1000, None),
     ],
