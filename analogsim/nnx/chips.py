@@ -121,7 +121,7 @@ def on_chip(model: nnx.Module, chip: Any, key: jax.Array | None = None) -> nnx.M
       >>> import jax, jax.numpy as jnp
       >>> from flax import nnx
       >>> import analogsim
-      >>> layer = AnalogLinear(4, 3, hardware=analogsim.preset("pcm"), rngs=nnx.Rngs(0))
+      >>> layer = analogsim.nnx.AnalogLinear(4, 3, hardware=analogsim.preset("pcm"), rngs=nnx.Rngs(0))
       >>> chip = analogsim.program(layer, key=jax.random.key(1))
       >>> on_chip(layer, chip.at("1 day"))(jnp.ones((2, 4))).shape
       (2, 3)
