@@ -1,9 +1,10 @@
 """analogsim: emulate analog computers for neural networks in JAX.
 
-Describe hardware      preset, presets, Hardware, DAC, ADC, Prices
+Describe hardware      preset, presets, Hardware, DAC, ADC, Prices, altered (changed for one block of code)
 Convert a model        convert, summary, to_digital
 Build a model          analogsim.linen.AnalogDense / AnalogConv, analogsim.nnx.AnalogLinear / AnalogConv
 Prepare it             calibrate, range_report (converter ranges), analogsim.training (hardware-aware training)
+Train on it            FreshChip, LearnedRange, TrackedRange, DynamicRange: fields of Hardware
 Sample chips           program, Chip
 Save                   save, restore (a model, its calibration and its chips, through Orbax)
 Measure                evaluate (hundreds of ageing chips), digital (the exact baseline)
@@ -22,6 +23,7 @@ if not (pathlib.Path(__file__).parent / "devices").is_dir():
     __path__.append(str(pathlib.Path(__file__).parent.parent))
 
 from analogsim import saving as saving  # on import Flax learns to save chips and calibrated variables
+from analogsim.altering import altered as altered
 from analogsim.calibration import calibrate as calibrate
 from analogsim.checkpoint import restore as restore
 from analogsim.checkpoint import save as save
@@ -32,12 +34,16 @@ from analogsim.converters import ADC as ADC
 from analogsim.converters import DAC as DAC
 from analogsim.devices.errors import InputError as InputError
 from analogsim.evaluation import evaluate as evaluate
+from analogsim.fresh_chip import FreshChip as FreshChip
 from analogsim.hardware import Hardware as Hardware
 from analogsim.models import observe as observe
 from analogsim.modes import digital as digital
 from analogsim.presets import preset as preset
 from analogsim.presets import presets as presets
 from analogsim.prices import Prices as Prices
+from analogsim.range_rules import DynamicRange as DynamicRange
+from analogsim.range_rules import LearnedRange as LearnedRange
+from analogsim.range_rules import TrackedRange as TrackedRange
 from analogsim.ranges import range_report as range_report
 
 _LAZY = ("devices", "energy", "linen", "nnx", "plot", "report", "training")

@@ -44,7 +44,7 @@ from analogsim.lines import (
     readout,
     smallest_input_step,
 )
-from analogsim.models import BoundLinen, Sample, bind
+from analogsim.models import BoundLinen, Sample, bind, merged
 from analogsim.signal_path import Ranges
 
 METHODS = ("percentile", "max", "error", "granular", "full")
@@ -111,7 +111,9 @@ def calibrate(
     if not isinstance(bound, BoundLinen):
         _set_in_nnx(model, layers)
         return None
-    return {**variables, "ranges": {"sample": Sample.of(x), **_placed(bound.places(x), layers)}}
+    # What else the collection holds (weight ranges, scales of outputs) is not calibrated here and stays.
+    found = merged(variables.get("ranges", {}), _placed(bound.places(x), layers))
+    return {**variables, "ranges": {**found, "sample": Sample.of(x)}}
 
 
 def _key(variables: Any, use: Any) -> Any:
@@ -284,5 +286,4 @@ def _set_in_nnx(model: Any, layers: dict[Any, _Layer]) -> None:
         each = [layers.get((path, place)) for place in range(math.prod(shape))]
         if isinstance(op, AnalogAttend) and not any(each):
             continue  # every table may be attended to; only a run shows which one is
-        ranges = _stacked(each, shape, path)
-        set_ranges(model, path, ranges["input"], ranges["output"])
+        set_ranges(model, path, _stacked(each, shape, path))

@@ -11,7 +11,9 @@ from analogsim.devices.digital import DigitalMemory
 from analogsim.devices.errors import InputError
 from analogsim.devices.literature import Source
 from analogsim.devices.papers import cited
+from analogsim.fresh_chip import FreshChip
 from analogsim.prices import Prices
+from analogsim.range_rules import DynamicRange, LearnedRange, RangeRule
 
 
 class Hardware(Description):
@@ -63,12 +65,28 @@ class Hardware(Description):
         choices=("none", "iterative"),
         doc="iterative: an example that overflows an ADC is read again with twice the input range, up to 10 times",
     )
-    training_time_s: Any = field(
+    training: Any = field(
+        factory=FreshChip,
+        methods=("reading",),
+        doc="what hardware-aware training computes on: FreshChip, or a modifier of analogsim.training",
+    )
+    training_strength: Any = field(
         default=1.0,
-        unit="s",
         ge=0,
-        le=1e12,
-        doc="hardware-aware training reads its fresh chips this long after programming",
+        le=100,
+        doc="multiplies what training does to weights, and the noise of converters while training: for schedules",
+    )
+    input_range: Any = field(
+        default=None,
+        optional=True,
+        kind=RangeRule,
+        doc="LearnedRange, TrackedRange or DynamicRange; None: as calibrated, else every example's own",
+    )
+    output_range: Any = field(
+        default=None,
+        optional=True,
+        kind=RangeRule,
+        doc="LearnedRange(rule='slope') or TrackedRange; None: as calibrated, else that of the ADC",
     )
     prices: Prices = field(factory=Prices, kind=Prices, doc="energy of every action")
 
@@ -85,11 +103,28 @@ class Hardware(Description):
             raise InputError(
                 f"Hardware.bound_management = {self.bound_management!r}: must be 'none' where no ADC overflows"
             )
-        limit = self.store.time_limit_s
-        if limit is not None and isinstance(self.training_time_s, float) and self.training_time_s > limit:
+        self._check_ranges()
+        limit, latest = self.store.time_limit_s, getattr(self.training, "latest_s", None)
+        if limit is not None and isinstance(latest, float) and latest > limit:
             raise InputError(
-                f"Hardware.training_time_s = {self.training_time_s:g}: must be at most {limit:g}, "
-                f"the last time that the store's model has data for (unit: s)"
+                f"Hardware.training: reads {latest:g} s after programming: must be at most {limit:g}, the last time "
+                f"that the store's model has data for (unit: s)"
+            )
+
+    def _check_ranges(self) -> None:
+        rule = self.output_range
+        if self.dac is None and self.adc is None and self.input_range is not None:
+            raise InputError("Hardware.input_range: must be None without converters, where nothing has a range")
+        if rule is not None and self.adc is None:
+            raise InputError("Hardware.output_range: must be None without an ADC, where no output has a range")
+        if isinstance(rule, DynamicRange) or (isinstance(rule, LearnedRange) and rule.rule == "published"):
+            raise InputError(
+                f"Hardware.output_range = {rule!r}: must be LearnedRange(rule='slope'), TrackedRange() or None; the "
+                f"published rule and a range for every example are for inputs"
+            )
+        if self.bound_management != "none" and isinstance(self.input_range, LearnedRange):
+            raise InputError(
+                "Hardware.input_range: must not be learned with bound_management, which doubles it where outputs clip"
             )
 
     def __str__(self) -> str:

@@ -3,7 +3,9 @@
 digital      the exact product
 programming  the kernel is written onto fresh tiles
 chip         the programmed tiles are read; gradients pass straight through to the kernel
-training     a fresh chip a call (hardware-aware training); gradients pass straight through to the kernel
+training     what ``Hardware.training`` gives, by default a fresh chip a call; gradients pass straight through
+
+The learned digital scale of the outputs belongs to the network: it is applied in every mode.
 """
 
 import dataclasses
@@ -12,13 +14,16 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from analogsim import modes, tiles
+from analogsim.altering import unaltered
 from analogsim.devices.errors import InputError
 from analogsim.devices.random import stream
 from analogsim.hardware import Hardware
 from analogsim.operators import LookUp, Operator, Stack, for_numbers
-from analogsim.signal_path import Ranges, is_random, look_up, multiply
+from analogsim.range_rules import LearnedRange, TrackedRange, quantile_of
+from analogsim.signal_path import Ranges, is_random, line_products, look_up, multiply
 from analogsim.tiles import Reading
 
 
@@ -88,10 +93,11 @@ def uses(
 
 
 def write(
-    hardware: Hardware, operator: Operator | Stack, kernel: jax.Array, key: Any, onto: Any = None
+    hardware: Hardware, operator: Operator | Stack, kernel: jax.Array, key: Any, onto: Any, ranges: Ranges
 ) -> tiles.Programmed:
     """A layer's kernel on fresh tiles, or on these again."""
-    return tiles.program_all(hardware, operator.matrix(kernel), key, onto, operator.tile_rows)
+    with unaltered():
+        return tiles.program_all(hardware, operator.matrix(kernel), key, onto, operator.tile_rows, ranges.weight)
 
 
 def forward(
@@ -113,7 +119,7 @@ def forward(
     """The layer's output.
 
     Args:
-      hardware: what the layer was given.
+      hardware: what the layer runs on.
       operator: how its inputs meet its kernel.
       x, kernel: as the Flax layer passes them.
       path: for messages.
@@ -133,10 +139,10 @@ def forward(
     if isinstance(mode, modes.Observing):
         mode.note(functools.partial(uses, path, hardware, operator), x, kernel, ranges, place)
     if exact or isinstance(mode, (modes.Digital, modes.Observing)):
-        return operator.digital(x, kernel, precision)
+        return _scaled(operator, x, operator.digital(x, kernel, precision), ranges, path)
     weights = operator.matrix(kernel)
     if reading is None:
-        reading = _fresh(hardware, operator, kernel, key if chip_key is None else chip_key, path, key_hint)
+        reading = _fresh(hardware, operator, weights, key if chip_key is None else chip_key, ranges, path, key_hint)
     else:
         _check_chip(reading, hardware, weights, path)
         # The cells are the chip's, the converters the layer's: one chip may be read with other converters, unless its
@@ -150,13 +156,89 @@ def forward(
                 f"layer {path}: reading this chip draws noise and needs a random key; pass rngs={{'analog': key}}, "
                 f"or read its expected values with chip.at(time, read_noise=False) and an ADC without noise{key_hint}"
             )
-    return operator.outputs(_run(operator, reading, weights, operator.inputs(x), key, ranges, precision))
+    _check_learned(hardware, operator, ranges, path)
+    with unaltered():
+        y = operator.outputs(_run(operator, reading, weights, operator.inputs(x), key, ranges, precision))
+    return _scaled(operator, x, y, ranges, path)
+
+
+def trains(reading: Any, exact: bool = False) -> bool:
+    """Whether a call with this reading, or None, is one of hardware-aware training."""
+    return reading is None and not exact and modes.current() is None
+
+
+def tracked(
+    hardware: Hardware, operator: Operator | Stack, x: jax.Array, kernel: jax.Array, ranges: Ranges, path: str
+) -> Ranges:
+    """The ranges of this training step, where they follow the values (``TrackedRange``); as given elsewhere."""
+    weights = operator.matrix(kernel)
+    inputs = lax.stop_gradient(operator.inputs(x))
+    rule = hardware.input_range
+    if isinstance(rule, TrackedRange) and not isinstance(operator, LookUp):
+        ranges = ranges._replace(input=_followed(ranges.input, quantile_of(inputs, rule.quantile), rule))
+    rule = hardware.output_range
+    if isinstance(rule, TrackedRange):
+        if isinstance(operator, LookUp):
+            raise InputError(f"layer {path}: TrackedRange of outputs: a look-up drives one row; calibrate its range")
+        if len(hardware.store.line_map(1).factor) > 1:
+            raise InputError(f"layer {path}: TrackedRange of outputs: slices of weights need a range each; calibrate")
+        lines = _ideal_products(hardware, operator, inputs, lax.stop_gradient(weights), ranges)
+        ranges = ranges._replace(output=_followed(ranges.output, quantile_of(lines, rule.quantile), rule))
+    return ranges
+
+
+_SEEN = 32  # examples of a batch that an output's range follows: a product of all costs as much as the first
+
+
+def _ideal_products(hardware: Hardware, operator: Any, inputs: jax.Array, weights: jax.Array, ranges: Ranges):
+    """What perfectly written lines carry for the first examples of a batch."""
+
+    def of_one(x: jax.Array, w: jax.Array, one: Any) -> jax.Array:
+        held = tiles.ideal_lines(hardware, w, one.tile_rows, ranges.weight)
+        return line_products(hardware, x[:_SEEN] if x.ndim > 1 else x, held, ranges.input, one)
+
+    if weights.ndim == 2:
+        return of_one(inputs, weights, operator)
+    return jax.vmap(functools.partial(of_one, one=operator.one))(inputs, weights)
+
+
+def _followed(old: Any, new: jax.Array, rule: TrackedRange) -> jax.Array:
+    """Where nothing is seen yet but zeros, a range of 1."""
+    new = jnp.where(new > 0, new, 1.0 if old is None else jnp.max(old))
+    return new if old is None else rule.momentum * jnp.max(old) + (1 - rule.momentum) * new
+
+
+def _check_learned(hardware: Hardware, operator: Any, ranges: Ranges, path: str) -> None:
+    for name, rule, found in (
+        ("input", hardware.input_range, ranges.input if not isinstance(operator, LookUp) else 0),
+        ("output", hardware.output_range, ranges.output),
+    ):
+        if isinstance(rule, LearnedRange) and found is None:
+            raise InputError(
+                f"layer {path}: its {name} range is learned and has no value to start from; calibrate the model first, "
+                f"and pass the collection 'ranges' on"
+            )
+        if isinstance(rule, TrackedRange) and found is None:
+            raise InputError(
+                f"layer {path}: its {name} range is tracked and has no value yet; train with mutable=['ranges'] first"
+            )
+
+
+def _scaled(operator: Any, x: jax.Array, y: jax.Array, ranges: Ranges, path: str) -> jax.Array:
+    """The output times the layer's learned scale of every column."""
+    if ranges.scale is None:
+        return y
+    *lead, n_out = jnp.shape(ranges.scale)  # [S, n_out] for a stack
+    free = (x.ndim if isinstance(operator, LookUp) else jax.eval_shape(operator.inputs, x).ndim - 1) - len(lead)
+    factor = operator.outputs(jnp.reshape(ranges.scale, (*lead, *(1,) * free, n_out)))
+    return y * factor.astype(y.dtype)
 
 
 def _run(
     operator: Any, reading: Reading, weights: jax.Array, inputs: jax.Array, key: Any, ranges: Ranges, precision: Any
 ):
     """The signal path, once for each matrix of the layer."""
+    ranges = Ranges(ranges.input, ranges.output)  # the rest is not the signal path's
     if isinstance(operator, LookUp):
         trained = reading.trained_by(weights)
         return look_up(trained, inputs, operator, key=key, dtype=weights.dtype, ranges=ranges, precision=precision)
@@ -182,7 +264,7 @@ def _first(reading: Reading) -> Reading:
 
 
 def _fresh(
-    hardware: Hardware, operator: Any, kernel: jax.Array, key: jax.Array | None, path: str, hint: str
+    hardware: Hardware, operator: Any, weights: jax.Array, key: jax.Array | None, ranges: Ranges, path: str, hint: str
 ) -> Reading:
     if key is None and needs_key(hardware):
         raise InputError(
@@ -190,18 +272,25 @@ def _fresh(
             f"hardware-aware training, chip.variables for a programmed chip, or use 'with analogsim.digital():'{hint}"
         )
     fabrication = None if key is None else stream(key, "chip")
-    programmed = write(hardware, operator, kernel, fabrication)
-    # Each of a stack has brought its own copy of the one hardware.
-    return dataclasses.replace(tiles.read_all(programmed, hardware.training_time_s), hardware=hardware)
+    with unaltered():
+        held = lax.stop_gradient(weights)
+        reading = hardware.training.reading(hardware, held, fabrication, operator.tile_rows, ranges.weight)
+    return dataclasses.replace(reading, hardware=_quieter(hardware))
+
+
+def _quieter(hardware: Hardware) -> Hardware:
+    """With the converter noise of a strength of training other than 1."""
+    strength, adc = hardware.training_strength, hardware.adc
+    if adc is None or adc.noise is None or (isinstance(strength, float) and strength == 1.0):
+        return hardware
+    return dataclasses.replace(hardware, adc=dataclasses.replace(adc, noise=adc.noise * strength))
 
 
 def needs_key(hardware: Hardware) -> bool:
-    """Whether programming or reading this hardware draws random numbers, found by trying on one weight."""
+    """Whether training on this hardware draws random numbers, found by trying on one weight."""
     try:
-        one = jax.eval_shape(
-            lambda: tiles.program(hardware, jnp.ones((1, 1)), None).read(hardware.training_time_s),
-        )
-    except InputError:  # its store refuses to be programmed without a key
+        one = jax.eval_shape(lambda: hardware.training.reading(hardware, jnp.ones((1, 1)), None, None, None))
+    except InputError:  # it refuses to do without a key
         return True
     return is_random(one)
 

@@ -6,7 +6,6 @@ included; line resistance, curved I-V, converters' mismatch and everything rando
 batches of examples and a few million numbers at a time, so that memory stays bounded.
 """
 
-import functools
 import numbers
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -14,15 +13,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 from analogsim import tiles
 from analogsim.devices.errors import InputError
 from analogsim.devices.protocol import LineMap
 from analogsim.layer import LayerUse
 from analogsim.models import observe
-from analogsim.operators import Operator
-from analogsim.signal_path import Ranges, encode, input_range
+from analogsim.signal_path import Ranges, line_products
 
 _BATCH = 2**20  # numbers that enter the model together
 _AT_ONCE = 2**22  # numbers computed together
@@ -155,19 +152,19 @@ def line_values(use: LayerUse, ranges: Ranges) -> Iterator[np.ndarray]:
     x, operator, hardware = input_values(use), use.operator, use.hardware
     if operator.example_axes(x) == (-1,):
         x = x.reshape(-1, x.shape[-1])
-    held = _ideal_tiles(hardware, use.weights, operator.tile_rows)
+    held = _ideal_lines(hardware, use.weights, tile_rows=operator.tile_rows, weight_range=use.ranges.weight)
     r, c, _, lines = held.shape
     steps = 1 if hardware.dac is None else hardware.dac.conversions
     per_example = use.vectors / len(x) * max(use.weights.shape[0], r * steps * c * lines)
     at_once = max(1, int(_AT_ONCE / per_example))
     for start in range(0, len(x), at_once):
-        y = _lines(hardware, x[start : start + at_once], held, ranges.input, operator)
+        y = line_products(hardware, x[start : start + at_once], held, ranges.input, operator)
         yield np.asarray(y).reshape(-1, c * lines)
 
 
 def _rows_of_table(use: LayerUse) -> Iterator[np.ndarray]:
     """What the lines carry for the rows of a table that are looked up, ``[conversions, C n_lines]``."""
-    held = np.asarray(_ideal_tiles(use.hardware, use.weights, None))
+    held = np.asarray(_ideal_lines(use.hardware, use.weights, weight_range=use.ranges.weight))
     tile, row = (np.asarray(a).ravel() for a in use.operator.places(use.x, held.shape[2]))
     dac: Any = use.hardware.dac
     full = jnp.ones(1)
@@ -180,24 +177,7 @@ def _rows_of_table(use: LayerUse) -> Iterator[np.ndarray]:
             yield float(step[0]) * lines
 
 
-@functools.partial(jax.jit, static_argnames="tile_rows")
-def _ideal_tiles(hardware: Any, weights: jax.Array, tile_rows: int | None) -> jax.Array:
-    """Lines of perfectly written tiles, ``[R, C, rows, n_lines]``."""
-    wide = weights.astype(jnp.promote_types(weights.dtype, jnp.float32))
-    lines = getattr(hardware.store, "ideal_lines", hardware.store.spread)
-    return jax.vmap(jax.vmap(lines))(tiles.normalise(wide, hardware, tile_rows)[0])
-
-
-@functools.partial(jax.jit, static_argnames=("operator",))
-def _lines(hardware: Any, x: jax.Array, held: jax.Array, largest_input: Any, operator: Operator) -> jax.Array:
-    """Values of the lines ``[R, steps, ..., C, n_lines]``."""
-    dac = hardware.dac
-    code = encode(hardware, x, input_range(hardware, x, operator, Ranges(largest_input)))
-    of_rows = []
-    for part, tile in zip(operator.parts(code, held.shape[0]), held, strict=True):
-        drives = [part] if dac is None or dac.conversions == 1 else dac.steps(part)[0]
-        of_rows.append(jnp.stack([operator.product(d, tile.astype(d.dtype), lax.Precision.HIGHEST) for d in drives]))
-    return jnp.stack(of_rows)
+_ideal_lines = jax.jit(tiles.ideal_lines, static_argnames="tile_rows")
 
 
 #: What converters are fabricated with, and differ in from line to line.

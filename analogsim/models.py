@@ -114,8 +114,8 @@ class BoundLinen:
 
     def with_ranges(self, ranges: dict[str, Any]) -> "BoundLinen":
         """The same with more in its ``ranges``."""
-        merged = _merged(self.variables.get("ranges", {}), ranges)
-        return dataclasses.replace(self, variables=self.variables | {"ranges": merged})
+        both = merged(self.variables.get("ranges", {}), ranges)
+        return dataclasses.replace(self, variables=self.variables | {"ranges": both})
 
     def run(self, readings, x, key):
         return self._apply(self.variables | {"analog": readings}, x, rngs={"analog": key})
@@ -155,11 +155,11 @@ class BoundNnx:
             return _call(self._merge(), x)
 
 
-def _merged(tree: Any, other: Any) -> Any:
+def merged(tree: Any, other: Any) -> Any:
     """Nested dictionaries as one."""
     if not hasattr(tree, "items") or not hasattr(other, "items"):
         return other
-    return {**tree, **{name: _merged(tree[name], inner) if name in tree else inner for name, inner in other.items()}}
+    return {**tree, **{name: merged(tree[name], inner) if name in tree else inner for name, inner in other.items()}}
 
 
 def _rewritten(tree: Any) -> Any:

@@ -127,7 +127,7 @@ def run(*, out: Path, fast: bool = False, chips: int | None = None, seeds: int |
     folder = report.output_folder(out)
     console = Console()
 
-    hardware = preset("pcm", training_time_s="1 month")
+    hardware = preset("pcm", **{"training.time_s": "1 month"})
     data = load_digits()
     results, variables = _measure(hardware, settings, data, key, console)
     bill = analogsim.energy.compare(MLP(hardware), variables, data[2][: settings.test_images])

@@ -23,6 +23,7 @@ from analogsim.devices.errors import InputError
 from analogsim.devices.random import normal, stream
 from analogsim.operators import LookUp, Operator
 from analogsim.operators.stack import Vectors
+from analogsim.range_rules import DynamicRange, LearnedRange, published, widened_by_outputs, with_slope
 from analogsim.straight_through import straight_through
 from analogsim.tiles import Reading
 
@@ -38,10 +39,16 @@ class Ranges(NamedTuple):
       input: largest input that the DAC passes, in the units of x. None: each example's own largest value.
       output: largest output that the ADC passes, in fully driven cells: one number, or one a readout line
         ``[n_lines]``. None: the hardware's default.
+      weight: weight that takes all of a cell's window, relative to the largest of its column (or tile); those beyond it
+        are clipped when they are programmed. None: 1.
+      scale: digital factor of every output ``[n_out]``, or of every member of a stack ``[S, n_out]``; a part of the
+        network, with which it computes digitally, too. None: 1.
     """
 
     input: Any = None
     output: Any = None
+    weight: Any = None
+    scale: Any = None
 
 
 #: A layer without calibrated ranges.
@@ -95,7 +102,13 @@ def multiply(
     check_one_value(hardware)
     precision = lax.Precision.HIGHEST if precision is None else precision
     wide = x.astype(jnp.promote_types(x.dtype, reading.mean.dtype))
+    if isinstance(hardware.input_range, DynamicRange):
+        ranges = ranges._replace(input=None)
     bound, clips = input_range(hardware, wide, operator, ranges), ranges.input is not None
+    rule, learned = hardware.input_range, None
+    if isinstance(rule, LearnedRange) and rule.rule == "published" and bound is not None and clips:
+        # The rule's gradient enters here and nowhere else.
+        wide, learned, bound = published(rule, wide, bound), bound, lax.stop_gradient(bound)
     code = encode(hardware, wide, bound, clips)
     if key is None and is_random(reading):
         raise InputError(f"key = None: hardware '{hardware.name}' has read or converter noise and needs a random key")
@@ -109,7 +122,8 @@ def multiply(
         reading.gain, reading.scale, reading.state, jnp.arange(r),
     )  # fmt: skip
     noise = None if key is None else stream(key, "output noise")
-    path = _Path(hardware, operator, precision, ranges.output, reading.time_s, noise)
+    widened = learned if rule is not None and learned is not None and rule.outputs == "widen" else None
+    path = _Path(hardware, operator, precision, ranges.output, reading.time_s, noise, widened, r)
     if hardware.bound_management == "iterative":
         bound = _managed_range(path, wide, bound, cut, held)
         code = encode(hardware, wide, bound, clips)
@@ -240,6 +254,8 @@ class _Path(NamedTuple):
     output_range: Any
     time_s: Any
     key: jax.Array | None
+    widened: jax.Array | None = None  # an input range that outputs which clip widen, while it is learned
+    rows: int = 1  # of tiles
 
     def outputs(self, part: jax.Array, held: _Tiles) -> jax.Array:
         """Scaled outputs ``[..., C, columns]`` for what drives the rows."""
@@ -272,9 +288,16 @@ class _Path(NamedTuple):
         y, adc = self.lines(drive, held, key), self.hardware.adc
         if adc is None:
             return y
+        full_scale = jnp.asarray(self.full_scale, y.dtype)
+        if self.widened is not None:
+            y = widened_by_outputs(y, self.widened, full_scale, jnp.asarray(1 / self.rows, y.dtype))
+        learned = isinstance(self.hardware.output_range, LearnedRange)
+        limit = lax.stop_gradient(full_scale) if learned else full_scale
         if held.converters is None:
-            return adc.convert(y, self.full_scale, None)
-        return jax.vmap(adc.convert, in_axes=(-2, None, 0), out_axes=-2)(y, self.full_scale, held.converters)
+            converted = adc.convert(y, limit, None)
+        else:
+            converted = jax.vmap(adc.convert, in_axes=(-2, None, 0), out_axes=-2)(y, limit, held.converters)
+        return with_slope(y, converted, full_scale) if learned else converted
 
     @property
     def full_scale(self) -> Any:
@@ -429,3 +452,15 @@ def encode(hardware: Any, x: jax.Array, bound: jax.Array | None, clips: bool = T
         return code
     codes = quantise(code, hardware.dac.bits, 1.0)
     return codes if clips else straight_through(code, lax.stop_gradient(codes))
+
+
+@functools.partial(jax.jit, static_argnames=("operator",))
+def line_products(hardware: Any, x: jax.Array, held: jax.Array, largest_input: Any, operator: Operator) -> jax.Array:
+    """What perfectly written lines ``[R, C, rows, n_lines]`` carry, ``[R, steps, ..., C, n_lines]``; without noise."""
+    dac = hardware.dac
+    code = encode(hardware, x, input_range(hardware, x, operator, Ranges(largest_input)))
+    of_rows = []
+    for part, tile in zip(operator.parts(code, held.shape[0]), held, strict=True):
+        drives = [part] if dac is None or dac.conversions == 1 else dac.steps(part)[0]
+        of_rows.append(jnp.stack([operator.product(d, tile.astype(d.dtype), lax.Precision.HIGHEST) for d in drives]))
+    return jnp.stack(of_rows)

@@ -5,7 +5,10 @@ written from. Training therefore uses the value of what the hardware does and th
 (Y. Bengio et al., arXiv 1308.3432 (2013)).
 """
 
+from typing import Any
+
 import jax
+import jax.numpy as jnp
 
 
 @jax.custom_jvp
@@ -18,3 +21,8 @@ def straight_through(intended: jax.Array, actual: jax.Array) -> jax.Array:
 @straight_through.defjvp
 def _slopes(primals, tangents):
     return primals[1], tangents[0] + tangents[1]
+
+
+def clip(x: jax.Array, bound: Any) -> jax.Array:
+    """``x`` within ``[-bound, bound]``. Not jnp.clip, which halves the slope at the range: there x is converted."""
+    return jnp.where(x > bound, bound, jnp.where(x < -bound, -bound, x))

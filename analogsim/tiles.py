@@ -8,7 +8,7 @@ that the output is multiplied with again. A stack of matrices ``[S, n_in, n_out]
 
 import dataclasses
 import functools
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -17,11 +17,13 @@ from jax import lax
 from analogsim.devices.description import check_one_value
 from analogsim.devices.errors import InputError
 from analogsim.devices.random import stream
-from analogsim.hardware import Hardware
-from analogsim.straight_through import straight_through
+from analogsim.straight_through import clip, straight_through
+
+if TYPE_CHECKING:
+    from analogsim.hardware import Hardware
 
 
-def grid(n_in: int, n_out: int, hardware: Hardware, tile_rows: int | None = None) -> tuple[int, int]:
+def grid(n_in: int, n_out: int, hardware: "Hardware", tile_rows: int | None = None) -> tuple[int, int]:
     """How many tiles hold an ``n_in`` x ``n_out`` matrix: (along the inputs, along the outputs).
 
     ``tile_rows`` is how many rows each tile takes, where the operator asks for that (``Operator.tile_rows``).
@@ -49,14 +51,38 @@ def cut_inputs(x: jax.Array, r: int) -> jax.Array:
     return jnp.moveaxis(padded.reshape(*x.shape[:-1], r, padded.shape[-1] // r), -2, 0)
 
 
-def normalise(weights: jax.Array, hardware: Hardware, tile_rows: int | None = None) -> tuple[jax.Array, jax.Array]:
-    """Tiles of weights in [-1, 1], ``[R, C, rows, columns]``, and their scales ``[R, C, 1, columns or 1]``."""
+def normalise(
+    weights: jax.Array, hardware: "Hardware", tile_rows: int | None = None, weight_range: Any = None
+) -> tuple[jax.Array, jax.Array]:
+    """Tiles of weights in [-1, 1], ``[R, C, rows, columns]``, and their scales ``[R, C, 1, columns or 1]``.
+
+    The largest weight of a column (or tile) takes all of a cell's window. With a ``weight_range`` r it is r times the
+    largest weight that does; for r < 1 the weights beyond it are clipped.
+    """
     n_in, n_out = weights.shape
     tiled = cut(weights, grid(n_in, n_out, hardware, tile_rows))
     axes = (-2,) if hardware.scaling == "column" else (-2, -1)
     largest = jnp.max(jnp.abs(tiled), axis=axes, keepdims=True)
     scale = jnp.where(largest == 0, 1.0, largest)  # a NaN stays visible
-    return tiled / scale, scale
+    if weight_range is None:
+        return tiled / scale, scale
+    scale = scale * jnp.asarray(weight_range, scale.dtype)
+    return clip(tiled / scale, 1.0), scale
+
+
+def ideal_lines(
+    hardware: "Hardware", weights: jax.Array, tile_rows: int | None = None, weight_range: Any = None
+) -> jax.Array:
+    """Lines of perfectly written tiles, ``[R, C, rows, n_lines]``, or of each of a stack of matrices."""
+    if weights.ndim > 2:
+        return jax.vmap(lambda w: ideal_lines(hardware, w, tile_rows, weight_range))(weights)
+    wide = lax.stop_gradient(weights).astype(jnp.promote_types(weights.dtype, jnp.float32))
+    return lines_of(hardware, normalise(wide, hardware, tile_rows, weight_range)[0])
+
+
+def lines_of(hardware: "Hardware", tiled: jax.Array) -> jax.Array:
+    """Lines ``[R, C, rows, n_lines]`` of tiles ``[R, C, rows, columns]`` that hold their weights perfectly."""
+    return _over_tiles(getattr(hardware.store, "ideal_lines", hardware.store.spread))(tiled)
 
 
 @jax.tree_util.register_dataclass
@@ -76,7 +102,7 @@ class Reading:
       n_in, n_out: size of the matrix.
     """
 
-    hardware: Hardware
+    hardware: "Hardware"
     state: Any
     mean: jax.Array
     variance: jax.Array | None
@@ -130,7 +156,7 @@ class Programmed:
       n_in, n_out: size of the matrix.
     """
 
-    hardware: Hardware
+    hardware: "Hardware"
     state: Any
     converters: Any
     scale: jax.Array
@@ -178,18 +204,19 @@ class Programmed:
 
 
 def program_all(
-    hardware: Hardware,
+    hardware: "Hardware",
     weights: jax.Array,
     key: jax.Array | None,
     onto: Programmed | None = None,
     tile_rows: int | None = None,
+    weight_range: Any = None,
 ) -> Programmed:
     """``program`` for one matrix, or for each of a stack ``[..., n_in, n_out]``, with a key for each."""
     lead = weights.shape[:-2]
     keys = jax.random.split(key, lead) if lead and key is not None else key
 
     def write(matrix: jax.Array, own_key: jax.Array | None, old: Programmed | None) -> Programmed:
-        return program(hardware, matrix, own_key, old, tile_rows=tile_rows)
+        return program(hardware, matrix, own_key, old, tile_rows=tile_rows, weight_range=weight_range)
 
     for _ in lead:
         write = jax.vmap(write)
@@ -209,15 +236,17 @@ def read_all(programmed: Programmed, time_s: Any, compensation: str | None = Non
 
 @functools.partial(jax.jit, static_argnames="tile_rows")
 def program(
-    hardware: Hardware,
+    hardware: "Hardware",
     weights: jax.Array,
     key: jax.Array | None,
     onto: Programmed | None = None,
     tile_rows: int | None = None,
+    weight_range: Any = None,
 ) -> Programmed:
     """Fabricate and write the tiles of one matrix ``[n_in, n_out]``. No gradient passes: see ``Reading.trained_by``.
 
-    With ``onto`` these tiles are written again: what was drawn when they were fabricated stays.
+    With ``onto`` these tiles are written again: what was drawn when they were fabricated stays. ``weight_range`` is of
+    ``normalise``.
     """
     check_one_value(hardware)
     if onto is not None and (onto.n_in, onto.n_out) != weights.shape:
@@ -231,7 +260,7 @@ def program(
             f"structure; only a chip of the same hardware is written again"
         )
     wide = jnp.promote_types(weights.dtype, jnp.float32)
-    tiled, scale = normalise(lax.stop_gradient(weights).astype(wide), hardware, tile_rows)
+    tiled, scale = normalise(lax.stop_gradient(weights).astype(wide), hardware, tile_rows, weight_range)
     store = hardware.store
     old = () if onto is None else (onto.state,)  # a store without anything fabricated need not know of it
     if key is None:
@@ -246,11 +275,11 @@ def program(
             state = _over_tiles(store.program)(keys, tiled, *old)
     state = _compute_once(state)
     fresh = _over_tiles(lambda s: store.read(s, 0.0))(state)
-    converters = _converters(hardware, key, fresh.mean.shape) if onto is None else onto.converters
+    converters = fabricated(hardware, key, fresh.mean.shape) if onto is None else onto.converters
     return Programmed(hardware, state, converters, scale, _readout(fresh.mean), *weights.shape)
 
 
-def _converters(hardware: Hardware, key: jax.Array | None, shape: tuple[int, ...]) -> Any:
+def fabricated(hardware: "Hardware", key: jax.Array | None, shape: tuple[int, ...]) -> Any:
     """The fabricated ADCs of tiles ``[R, C, rows, n_lines]``; None where there are none or all are alike."""
     r, c, _, lines = shape
     if hardware.adc is None:

@@ -15,6 +15,7 @@ program (sizes, schemes) is static. Values are checked when a description is bui
 
 import dataclasses
 import numbers
+import typing
 from typing import Any, Self, dataclass_transform
 
 import jax
@@ -39,7 +40,7 @@ def field(
     integer: bool = False,
     optional: bool = False,
     methods: tuple[str, ...] = (),
-    kind: type | None = None,
+    kind: Any = None,
     doc: str = "",
     source: Source | str = "",
 ) -> Any:
@@ -52,7 +53,7 @@ def field(
       gt, ge, lt, le: allowed range (exclusive or inclusive).
       integer: whether only whole numbers are allowed.
       optional: whether None (the effect is absent) is allowed.
-      methods, kind: for a nested description, what it must be able to do, or its class.
+      methods, kind: for a nested description, what it must be able to do, or its class (or a union of classes).
       doc: one line that says what it is.
       source: where the default value comes from: ``papers.cited("joshi2020")``, or a text.
     """
@@ -206,7 +207,8 @@ def check_value(value: Any, where: str, rule: Any) -> Any:
         return None
     if rule.get("kind"):
         if not isinstance(value, rule["kind"]):
-            raise InputError(f"{where} = {value!r}: must be of kind {rule['kind'].__name__}{_or_none(rule)}")
+            kinds = " or ".join(kind.__name__ for kind in typing.get_args(rule["kind"]) or (rule["kind"],))
+            raise InputError(f"{where} = {value!r}: must be of kind {kinds}{_or_none(rule)}")
         return value
     if rule.get("methods"):
         if not all(hasattr(value, m) for m in rule["methods"]) or isinstance(value, type):

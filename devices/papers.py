@@ -270,6 +270,23 @@ _PAPERS = (
     ),
     # Converters, training, toolkits
     Paper(
+        key="esser2020",
+        authors=(
+            "Esser, Steven K.", "McKinstry, Jeffrey L.", "Bablani, Deepika", "Appuswamy, Rathinakumar",
+            "Modha, Dharmendra S.",
+        ),
+        title="Learned Step Size Quantization",
+        venue="ICLR", proceedings="International Conference on Learning Representations (ICLR)",
+        year=2020, arxiv="1902.08153",
+    ),
+    Paper(
+        key="wan2013",
+        authors=("Wan, Li", "Zeiler, Matthew", "Zhang, Sixin", "Le Cun, Yann", "Fergus, Rob"),
+        title="Regularization of Neural Networks using DropConnect",
+        venue="ICML", proceedings="International Conference on Machine Learning (ICML)",
+        pages="1058-1066", year=2013, url="https://proceedings.mlr.press/v28/wan13.html",
+    ),
+    Paper(
         key="rasch2023",
         authors=(
             "Rasch, Malte J.", "Mackin, Charles", "Le Gallo, Manuel", "Chen, An", "Fasoli, Andrea",

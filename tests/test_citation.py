@@ -63,7 +63,14 @@ KINDS = _every_description()
 UNSOURCED = {
     "Hardware.rows": "the size of a tile is a design; presets of a chip give theirs",
     "Hardware.columns": "as rows",
-    "Hardware.training_time_s": "when training looks at its chips is a choice of training",
+    "Hardware.training_strength": "how hard training is made is a choice of training",
+    "TrackedRange.quantile": "a range that follows the data needs no paper; that of calibrate",
+    "TrackedRange.momentum": "how fast a range follows is a choice of training",
+    "DeviceNoise.time_s": "as FreshChip.time_s",
+    "ProgrammingNoise.time_s": "at once, by definition",
+    "StuckCells.off": "perfect by default",
+    "StuckCells.on": "perfect by default",
+    "FreshChip.time_s": "when training looks at its chips is a choice of training",
     "GenericCell.g_max": "a cell without a technology: its numbers are to be swept",
     "GenericCell.g_min": "as g_max",
     "GenericCell.programming_sigma": "ideal by default",
@@ -157,7 +164,7 @@ def test_what_needs_no_source_exists():
 def test_every_number_of_a_preset_has_a_source(name):
     found = cite(preset(name))
     assert found.set_by_user == []
-    assert {use.path for use in found.chosen} <= {"rows", "columns", "training_time_s"}
+    assert {use.path for use in found.chosen} <= {"rows", "columns", "training.time_s", "training_strength"}
     for path, source in preset_sources(name).items():  # none of its sources is for a field that does not exist
         (use,) = [use for use in found.uses if use.path == path]
         assert use.source == source
@@ -497,7 +504,7 @@ def test_the_text_says_who_stands_behind_what():
     text = str(cite(preset("pcm", **{"adc.bits": 6})))
     for expected in ("11 papers", "[11] ", "Vinay Joshi et al.", "doi 10.1038/s41467-020-16108-9", "Recalled",
                      "prices.mac_j = 1.69 pJ", "Set by the user", "adc.bits = 6", "without a paper",
-                     "prices.read_voltage_v = 200 mV: typical, 0.2 to 0.5 V", "training_time_s = 1 s"):  # fmt: skip
+                     "prices.read_voltage_v = 200 mV: typical, 0.2 to 0.5 V", "training.time_s = 1 s"):  # fmt: skip
         assert expected in text, expected
     assert "dac: bits" in text
     assert "adc: bits" not in text
@@ -518,7 +525,7 @@ def test_the_command_line_prints_text_bibtex_and_json():
     assert [paper["key"] for paper in data["papers"]] == _keys(found)
     assert data["papers"][0]["doi"] == "10.1038/s41586-022-04992-8"
     assert {"store.cell.g_max", "rows"} <= set(data["papers"][0]["fields"])
-    assert {"field": "training_time_s", "value": "1 s"} in data["chosen"]
+    assert {"field": "training.time_s", "value": "1 s"} in data["chosen"]
     assert [entry["field"] for entry in data["recalled"]] == [path for path, _, _ in found.recalled]
     assert data["set_by_user"] == []
 

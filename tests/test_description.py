@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from analogsim import ADC, DAC, Hardware, InputError, Prices, preset, presets
+from analogsim import ADC, DAC, FreshChip, Hardware, InputError, Prices, preset, presets
 from analogsim.devices import PCM, Crossbar, Description, Differential, DigitalMemory, ReRAM, describe, field, static
 from analogsim.devices.description import check_one_value
 
@@ -57,8 +57,8 @@ def test_fields_without_their_name_are_refused():
 
 
 def test_a_month_is_printed_as_a_month():
-    text = describe(preset("pcm", training_time_s="1 month"))
-    assert "training_time_s = 1 month " in text
+    text = describe(preset("pcm", **{"training.time_s": "1 month"}))
+    assert "time_s = 1 month " in text
     assert "read_time_s = 250 ns " in text  # short times keep their prefix
 
 
@@ -138,9 +138,9 @@ def test_what_is_out_of_range_is_refused_with_field_value_range_and_unit(bad, me
     [
         (lambda: Hardware(rows=0), r"Hardware.rows = 0: must be a whole number and at least 1"),
         (lambda: Hardware(columns=3.5), r"Hardware.columns = 3.5: must be a whole number"),
-        (lambda: Hardware(training_time_s=-1), r"Hardware.training_time_s = -1: must be at least 0 .*\(unit: s\)"),
-        (lambda: Hardware(training_time_s="-1 day"), r"Hardware.training_time_s = -86400: must be at least 0"),
-        (lambda: Hardware(training_time_s="1 uS"), r"Hardware.training_time_s = '1 uS': unknown unit 'uS', expected s"),
+        (lambda: FreshChip(time_s=-1), r"FreshChip.time_s = -1: must be at least 0 .*\(unit: s\)"),
+        (lambda: FreshChip(time_s="-1 day"), r"FreshChip.time_s = -86400: must be at least 0"),
+        (lambda: FreshChip(time_s="1 uS"), r"FreshChip.time_s = '1 uS': unknown unit 'uS', expected s"),
         (lambda: Hardware(scaling="row"), r"Hardware.scaling = 'row': must be one of 'column', 'tile'"),
         (lambda: Hardware(drift_compensation=True), r"Hardware.drift_compensation = True: must be one of 'none'"),
         (lambda: Hardware(store=PCM()), r"Hardware.store = PCM\(\): must be a description that has program, read"),
@@ -159,8 +159,8 @@ def test_what_is_out_of_range_is_refused_with_field_value_range_and_unit(bad, me
         (lambda: PCM(drift_reference_s=0), r"PCM.drift_reference_s = 0: must be greater than 0"),
         (lambda: PCM(programming_sigma=(1e-6, math.nan, 0.0)), r"PCM.programming_sigma = nan"),
         (
-            lambda: preset("reram", training_time_s="3 days"),
-            r"Hardware.training_time_s = 259200: must be at most 172800, the last time .* data for \(unit: s\)",
+            lambda: preset("reram", **{"training.time_s": "3 days"}),
+            r"Hardware.training: reads 259200 s after programming: must be at most 172800, the last time .*unit: s",
         ),
         (lambda: Prices(supply_v="900 V"), r"Prices.supply_v = 900: must be"),
     ],
@@ -227,8 +227,8 @@ def test_the_message_names_the_kind_of_number_once():
         (PCM(g_max=np.float64(2.5e-5)), "g_max", 25e-6),
         (PCM(read_time_s="250 ns"), "read_time_s", 250e-9),
         (PCM(drift_reference_s="20"), "drift_reference_s", 20.0),
-        (Hardware(training_time_s="1 day"), "training_time_s", 86400.0),
-        (Hardware(training_time_s=3), "training_time_s", 3.0),
+        (FreshChip(time_s="1 day"), "time_s", 86400.0),
+        (FreshChip(time_s=3), "time_s", 3.0),
         (Hardware(rows="256"), "rows", 256),
         (Hardware(rows=np.int32(256)), "rows", 256),
         (ADC(noise="0.04"), "noise", 0.04),

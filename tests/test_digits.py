@@ -11,7 +11,7 @@ from analogsim.quickstart import MLP, Settings, load_digits, train
 @pytest.fixture(scope="module")
 def scores():
     """Accuracy in per cent over (seed, network, compensation, chip, time), and of the exact networks."""
-    hardware = preset("pcm", training_time_s="1 month")
+    hardware = preset("pcm", **{"training.time_s": "1 month"})
     x_train, y_train, x_test, y_test = load_digits()
     all_scores, exact = [], []
     for seed in range(3):

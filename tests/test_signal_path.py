@@ -363,7 +363,8 @@ def test_a_sweep_over_noise_levels_is_one_compilation(data, key):
 
     for level in (0.0, 0.5, 1, 2.0):
         changes = {"store.cell.read_noise": level, "store.cell.programming_noise": level, "adc.noise": 0.01 * level}
-        output(preset("pcm", **changes, training_time_s=level, **{"adc.bits": 8 - round(level), "dac.bits": 6}))
+        changes |= {"training.time_s": level, "adc.bits": 8 - round(level), "dac.bits": 6}
+        output(preset("pcm", **changes))
     assert len(traces) == 1
 
 

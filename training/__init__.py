@@ -1,17 +1,41 @@
 """``analogsim.training``: how networks learn on analog hardware.
 
-The layers do the main part: called with ``rngs={"analog": key}``, an analog layer computes on a fresh chip every
-call, converters included, and passes gradients straight through to its kernel. What stands here are the pieces that
-join it in a user's own Optax loop:
+The layers do the main part: called with ``rngs={"analog": key}``, an analog layer computes on what its hardware's field
+``training`` says, converters included, and passes gradients straight through to its kernel.
 
-    weight_noise       Gaussian noise on kernels, for any Flax model, inside the loss
-    clip_weights       an Optax transformation that keeps kernels in range
-    straight_through   one value forward, the gradient of another backward
-    quantise           a converter's staircase with a straight-through gradient
+What weights become, ``preset("pcm", training=...)``
+    FreshChip             a freshly programmed, aged chip every call: exact, the default
+    DeviceNoise           the same errors by their mean and variance: one random number a weight
+    ProgrammingNoise      the error of writing alone
+    AdditiveNoise, MultiplicativeNoise, ReadNoise, Discretise, DropConnect, StuckCells, Several
+How converter ranges behave, ``preset("pcm", input_range=..., output_range=...)``
+    LearnedRange, TrackedRange, DynamicRange
+Pieces of a user's own Optax loop
+    strength              a schedule of how hard training is made, in one compilation
+    modified_weights      any of the modifiers on the kernels of any Flax model, inside the loss
+    weight_noise          the same with Gaussian noise
+    clip_weights          an Optax transformation that keeps kernels in range
+    straight_through      one value forward, the gradient of another backward
+    quantise              a converter's staircase with a straight-through gradient
 """
 
 from analogsim.converters import quantise as quantise
+from analogsim.fresh_chip import FreshChip as FreshChip
+from analogsim.range_rules import DynamicRange as DynamicRange
+from analogsim.range_rules import LearnedRange as LearnedRange
+from analogsim.range_rules import TrackedRange as TrackedRange
 from analogsim.straight_through import straight_through as straight_through
 from analogsim.training.clipping import clip_weights as clip_weights
+from analogsim.training.modifiers import AdditiveNoise as AdditiveNoise
+from analogsim.training.modifiers import DeviceNoise as DeviceNoise
+from analogsim.training.modifiers import Discretise as Discretise
+from analogsim.training.modifiers import DropConnect as DropConnect
+from analogsim.training.modifiers import MultiplicativeNoise as MultiplicativeNoise
+from analogsim.training.modifiers import ProgrammingNoise as ProgrammingNoise
+from analogsim.training.modifiers import ReadNoise as ReadNoise
+from analogsim.training.modifiers import Several as Several
+from analogsim.training.modifiers import StuckCells as StuckCells
+from analogsim.training.noise import modified_weights as modified_weights
 from analogsim.training.noise import weight_noise as weight_noise
+from analogsim.training.schedule import strength as strength
 from analogsim.training.selection import is_kernel as is_kernel

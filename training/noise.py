@@ -1,9 +1,11 @@
-"""Weight noise: train with perturbed weights so that the network stops relying on exact ones.
+"""Modified weights for any Flax model, analog or not: inside the loss, before the model is called.
 
-Each kernel W becomes W + s max|W| xi, xi ~ N(0, 1) fresh every step, with the maximum taken over each output column
-(the range that a column's cells share) or over the whole kernel. The noise is added in the forward pass only: the
-gradient reaches W as if it were absent. Joshi et al. (Nat. Commun. 11, 2473 (2020), doi 10.1038/s41467-020-16108-9)
-trained with s matched to the device's relative conductance error.
+    noisy = modified_weights(key, params, AdditiveNoise(std=0.05))
+    logits = model.apply({"params": noisy}, x)
+
+Each kernel W is taken as it would be written onto one tile: every output's column relative to its largest weight. The
+change is made in the forward pass only: the gradient reaches W as if it were absent. In analog layers modifiers act
+tile by tile, ``preset("pcm", training=AdditiveNoise(std=0.05))``.
 """
 
 from typing import Any
@@ -13,18 +15,22 @@ import jax.numpy as jnp
 from jax import lax
 
 from analogsim.devices.errors import InputError
-from analogsim.devices.random import check_one_key, normal
+from analogsim.devices.random import check_one_key
+from analogsim.training.modified import WeightModifier
+from analogsim.training.modifiers import AdditiveNoise, DeviceNoise
 from analogsim.training.selection import check_number, is_kernel, map_selected
 
 
-def weight_noise(key: jax.Array, params: Any, std: Any, *, relative_to: str = "column", where: Any = is_kernel) -> Any:
-    """Parameters with Gaussian noise on the kernels, for use inside a loss function.
+def modified_weights(
+    key: jax.Array, params: Any, modifier: WeightModifier, *, strength: Any = 1.0, where: Any = is_kernel
+) -> Any:
+    """Parameters whose kernels are changed by a modifier, for use inside a loss function.
 
     Args:
-      key: fresh every step.
+      key: fresh every step, or every micro-batch; one for each example under ``jax.vmap``.
       params: a tree of parameters; kernels are ``[..., n_out]``.
-      std: noise relative to the largest weight; a number or traced (a schedule).
-      relative_to: ``"column"`` (largest weight of each output) or ``"kernel"`` (largest of the kernel).
+      modifier: one that draws by step and needs no device, such as ``AdditiveNoise`` or ``DropConnect``.
+      strength: multiplies the change; a number or traced (a schedule).
       where: ``where(path, leaf) -> bool`` chooses the leaves; by default those named ``kernel``.
 
     Returns:
@@ -32,19 +38,40 @@ def weight_noise(key: jax.Array, params: Any, std: Any, *, relative_to: str = "c
 
     Example:
       >>> params = {"Dense_0": {"kernel": jnp.ones((4, 3)), "bias": jnp.zeros(3)}}
-      >>> noisy = weight_noise(jax.random.key(0), params, 0.05)
+      >>> noisy = modified_weights(jax.random.key(0), params, AdditiveNoise(std=0.05))
       >>> bool((noisy["Dense_0"]["bias"] == 0).all()), bool((noisy["Dense_0"]["kernel"] == 1).any())
       (True, False)
     """
     check_one_key(key)
+    check_number(strength, "strength", "at least 0", allowed=lambda v: v >= 0)
+    if not isinstance(modifier, WeightModifier) or isinstance(modifier, DeviceNoise) or modifier.draw != "step":
+        raise InputError(
+            f"modifier = {modifier!r}: must be a modifier of weights that draws by step, for example "
+            f"AdditiveNoise(std=0.05); noise of devices and of examples is drawn in analog layers"
+        )
+
+    def change(index: int, leaf: jax.Array) -> jax.Array:
+        tile = lax.stop_gradient(leaf).reshape(1, 1, -1, leaf.shape[-1])
+        largest = jnp.max(jnp.abs(tile), axis=-2, keepdims=True)
+        scale = jnp.where(largest == 0, 1.0, largest)
+        held = modifier.weights(jax.random.fold_in(key, index), tile / scale, scale, strength)
+        return leaf + ((held.mean - tile / scale) * scale).reshape(leaf.shape).astype(leaf.dtype)
+
+    return map_selected(change, params, where)
+
+
+def weight_noise(key: jax.Array, params: Any, std: Any, *, relative_to: str = "column", where: Any = is_kernel) -> Any:
+    """``modified_weights`` by ``AdditiveNoise``: W + std max|W| xi, the maximum over each column or the whole kernel.
+
+    Args:
+      key, params, where: as of ``modified_weights``.
+      std: noise relative to the largest weight; a number or traced (a schedule).
+      relative_to: ``"column"`` (largest weight of each output) or ``"layer"`` (largest of the kernel).
+
+    Example:
+      >>> params = {"kernel": jnp.ones((4, 3))}
+      >>> bool((weight_noise(jax.random.key(0), params, 0.05)["kernel"] == 1).any())
+      False
+    """
     check_number(std, "std", "at least 0 (relative to the largest weight)", allowed=lambda v: v >= 0)
-    if relative_to not in ("column", "kernel"):
-        raise InputError(f"relative_to = {relative_to!r}: must be one of 'column', 'kernel'")
-
-    def perturb(index: int, leaf: jax.Array) -> jax.Array:
-        axes = tuple(range(leaf.ndim - 1)) if relative_to == "column" else None
-        largest = jnp.max(jnp.abs(leaf), axis=axes, keepdims=True)
-        noise = std * largest * normal(jax.random.fold_in(key, index), leaf.shape).astype(leaf.dtype)
-        return leaf + lax.stop_gradient(noise)
-
-    return map_selected(perturb, params, where)
+    return modified_weights(key, params, AdditiveNoise(std=std, relative_to=relative_to), where=where)

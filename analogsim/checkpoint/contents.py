@@ -24,6 +24,7 @@ from analogsim.checkpoint.outline import (
 )
 from analogsim.devices.errors import InputError
 from analogsim.models import Sample, bind
+from analogsim.signal_path import Ranges
 
 _ROOT = "(the model itself)"
 
@@ -136,9 +137,9 @@ def _split_nnx(model: Any) -> tuple[Any, dict[str, Any]]:
                 f"model: layer {path} is on a chip (on_chip); pass the model that the chip was programmed for, and the "
                 f"chip itself: save(folder, model, chip=chip)"
             )
-        for end, value in (("input", op.input_range), ("output", op.output_range)):
+        for end, value in op.ranges._asdict().items():
             if value is not None:
-                ranges[f"ranges/{escaped(path)}/{end}"] = value.get_value()
+                ranges[f"ranges/{escaped(path)}/{end}"] = value
         above = "" if path == _ROOT else f"{path.removesuffix('/attend')}/"
         hardware += [f"{above}{attribute}/hardware/" for attribute, value in vars(module).items() if value is op]
     _, _, *states = nnx.split(model, Range, ...)
@@ -154,8 +155,8 @@ def restored_nnx(model: Any, leaves: dict[str, Any]) -> Any:
 
     copy = nnx.clone(model)
     for path, (_, op) in analog_ops(copy).items():
-        values = [leaves.get(f"ranges/{escaped(path)}/{end}") for end in ("input", "output")]
-        op.input_range, op.output_range = (nnx.data(None if v is None else Range(v)) for v in values)
+        for end in Ranges._fields:
+            op.set_range(end, leaves.get(f"ranges/{escaped(path)}/{end}"))
     graph, ranges, *states = nnx.split(copy, Range, ...)
     state = states[0]
     saved = [leaves.get(f"state/{name}", own) for name, own in named(state, boxed=True).items()]

@@ -22,7 +22,7 @@ from analogsim.devices.digital import full_scale_code
 from analogsim.devices.errors import InputError
 from analogsim.devices.papers import cited
 from analogsim.devices.random import normal, stream
-from analogsim.straight_through import straight_through
+from analogsim.straight_through import clip, straight_through
 
 RASCH = cited("rasch2023")
 _STYLES = ("mid-tread", "mid-rise")
@@ -152,11 +152,6 @@ def _mid_rise(x: jax.Array, half: jax.Array, bound: jax.Array) -> jax.Array:
     # The quotient is rounded. The thresholds are whole steps, and a value on one belongs above it.
     code = code + (x >= (code + 1) * step) - (x < code * step)
     return (jnp.minimum(code, half - 1) + 0.5) * step
-
-
-def clip(x: jax.Array, bound: Any) -> jax.Array:
-    """``x`` within ``[-bound, bound]``. Not jnp.clip, which halves the slope at the range: there x is converted."""
-    return jnp.where(x > bound, bound, jnp.where(x < -bound, -bound, x))
 
 
 def as_float(y: Any) -> jax.Array:

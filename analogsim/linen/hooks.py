@@ -13,6 +13,7 @@ from flax import linen as nn
 from flax.core.scope import LazyRng
 
 from analogsim import layer, modes, tiles
+from analogsim.altering import in_force
 from analogsim.devices.errors import InputError
 from analogsim.hardware import Hardware
 from analogsim.operators import LookUp, convolution, dot_general, einsum, for_numbers
@@ -38,8 +39,9 @@ class AnalogDotGeneral(nn.Module):
     @nn.compact
     def __call__(self, x, kernel, dimension_numbers, precision=None, **options):
         cast = caster(options, _path(self))
-        operator = dot_general(dimension_numbers, x.ndim, kernel.shape, self.hardware)
-        return cast(_run(self, operator, x, kernel, precision))
+        hardware = in_force(self.hardware, _path(self))
+        operator = dot_general(dimension_numbers, x.ndim, kernel.shape, hardware)
+        return cast(_run(self, hardware, operator, x, kernel, precision))
 
 
 class AnalogConvGeneralDilated(nn.Module):
@@ -53,11 +55,12 @@ class AnalogConvGeneralDilated(nn.Module):
         dimension_numbers=None, feature_group_count=1, precision=None, **options,
     ):  # fmt: skip
         cast = caster(options, _path(self))
+        hardware = in_force(self.hardware, _path(self))
         operator = convolution(
             kernel.shape, strides, padding, lhs_dilation, rhs_dilation, dimension_numbers, feature_group_count,
-            self.hardware,
+            hardware,
         )  # fmt: skip
-        return cast(_run(self, operator, x, kernel, precision))
+        return cast(_run(self, hardware, operator, x, kernel, precision))
 
 
 class AnalogEinsum(nn.Module):
@@ -68,8 +71,9 @@ class AnalogEinsum(nn.Module):
     @nn.compact
     def __call__(self, equation, x, kernel, precision=None, **options):
         cast = caster(options, _path(self))
-        operator, x = einsum(equation, x, kernel.shape, self.hardware, _path(self))
-        return cast(_run(self, operator, x, kernel, precision))
+        hardware = in_force(self.hardware, _path(self))
+        operator, x = einsum(equation, x, kernel.shape, hardware, _path(self))
+        return cast(_run(self, hardware, operator, x, kernel, precision))
 
 
 class AnalogTake(nn.Module):
@@ -79,7 +83,8 @@ class AnalogTake(nn.Module):
 
     @nn.compact
     def __call__(self, table, numbers):
-        return _run(self, LookUp(table.shape[0]), numbers, table, None)
+        hardware = in_force(self.hardware, _path(self))
+        return _run(self, hardware, LookUp(table.shape[0]), numbers, table, None)
 
 
 def layer_path(module: nn.Module) -> str:
@@ -109,8 +114,7 @@ def _path(hook: nn.Module) -> str:
     return layer_path(hook).rpartition("/")[0] or "(the model itself)"
 
 
-def _run(module: Any, operator: Any, x: jax.Array, kernel: jax.Array, precision: Any) -> jax.Array:
-    hardware = module.hardware
+def _run(module: Any, hardware: Hardware, operator: Any, x: jax.Array, kernel: jax.Array, precision: Any) -> jax.Array:
     operator = for_numbers(operator, x, kernel, _path(module))
     if module.is_initializing():
         return operator.digital(x, kernel, precision)
@@ -129,16 +133,26 @@ def _run(module: Any, operator: Any, x: jax.Array, kernel: jax.Array, precision:
             onto = module.get_variable("analog", "array") if mode.again else None
             if mode.again and onto is None:
                 raise InputError(f"onto: the chip has no layer {_path(module)}; write a chip of this model again")
-            module.put_variable("analog", name, layer.write(hardware, operator, kernel, key, onto))
-        return operator.digital(x, kernel, precision)
+            module.put_variable("analog", name, layer.write(hardware, operator, kernel, key, onto, _ranges(module)))
+        return layer.forward(
+            hardware, operator, x, kernel,
+            path=_path(module), reading=None, ranges=_ranges(module), key=None, precision=precision, exact=True,
+        )  # fmt: skip
     reading = module.get_variable("analog", "array") if module.has_variable("analog", "array") else None
     if isinstance(reading, tiles.Programmed):
         raise InputError(
             f"layer {_path(module)}: these variables hold programmed cells, not a reading; pass chip.variables"
         )
+    ranges = _ranges(module)
+    if layer.trains(reading) and module.is_mutable_collection("ranges"):
+        followed = layer.tracked(hardware, operator, x, kernel, ranges, _path(module))
+        for name in ("input", "output"):
+            if getattr(followed, name) is not getattr(ranges, name):
+                module.put_variable("ranges", name, getattr(followed, name))
+        ranges = followed
     return layer.forward(
         hardware, operator, x, kernel,
-        path=_path(module), reading=reading, ranges=_ranges(module), precision=precision,
+        path=_path(module), reading=reading, ranges=ranges, precision=precision,
         chip_key=_chip_key(module), key=module.make_rng("analog") if module.has_rng("analog") else None,
         place=module.get_variable("ranges", "place"), key_hint=_NOT_SPLIT if _is_lifted(module) else "",
     )  # fmt: skip

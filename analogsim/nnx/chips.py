@@ -78,7 +78,7 @@ def program(
 def _write(module: Any, op: AnalogOp, path: str, kernel: jax.Array, key: jax.Array, onto: Any) -> tiles.Programmed:
     operator, name = op.layout(module, kernel.shape)
     kernel = written(module, name, kernel)
-    return layer.write(op.hardware, for_numbers(operator, kernel, kernel, path), kernel, key, onto)
+    return layer.write(op.runs_on, for_numbers(operator, kernel, kernel, path), kernel, key, onto, op.ranges)
 
 
 def load(model: nnx.Module, readings: dict[str, tiles.Reading], key: jax.Array | None = None) -> None:
@@ -103,10 +103,11 @@ def mark_places(model: nnx.Module) -> None:
         op.place = nnx.data(Range(jnp.arange(math.prod(lead)).reshape(lead)))
 
 
-def set_ranges(model: nnx.Module, path: str, input_range: jax.Array, output_range: jax.Array) -> None:
-    """Give one layer its calibrated ranges, in place."""
+def set_ranges(model: nnx.Module, path: str, ranges: dict[str, Any]) -> None:
+    """Give one layer its calibrated ranges, in place: any of the fields of ``Ranges``."""
     op = analog_ops(model)[path][1]
-    op.input_range, op.output_range = nnx.data(Range(input_range)), nnx.data(Range(output_range))
+    for name, value in ranges.items():
+        op.set_range(name, value)
 
 
 def on_chip(model: nnx.Module, chip: Any, key: jax.Array | None = None) -> nnx.Module:

@@ -11,14 +11,19 @@ import jax.numpy as jnp
 from flax import nnx
 
 from analogsim import layer, modes
+from analogsim.altering import in_force
 from analogsim.devices.errors import InputError, nearest
 from analogsim.hardware import Hardware
 from analogsim.operators import LookUp, convolution, dot_general, einsum
 from analogsim.operators.convolution import towards_features
 from analogsim.options import caster
+from analogsim.range_rules import TrackedRange
 from analogsim.signal_path import Ranges
 
 MODES = ("train", "chip", "digital")
+
+#: Where a hook keeps the fields of ``Ranges``.
+RANGES = {"input": "input_range", "output": "output_range", "weight": "weight_range", "scale": "output_scale"}
 
 
 @nnx.register_variable_name("analog")
@@ -67,8 +72,25 @@ class AnalogOp(nnx.Module):
         self.array: Programmed | None = nnx.data(None)
         self.input_range: Range | None = nnx.data(None)
         self.output_range: Range | None = nnx.data(None)
+        self.weight_range: Range | None = nnx.data(None)
+        self.output_scale: Range | None = nnx.data(None)
         self.place: Range | None = nnx.data(None)
         self.stream = nnx.data(stream)
+
+    @property
+    def runs_on(self) -> Hardware:
+        """The hardware, as ``analogsim.altered`` has it here."""
+        return in_force(self.hardware, self.path)
+
+    @property
+    def ranges(self) -> Ranges:
+        """The layer's ranges and scale."""
+        held = {name: getattr(self, attribute) for name, attribute in RANGES.items()}
+        return Ranges(**{name: None if value is None else value.get_value() for name, value in held.items()})
+
+    def set_range(self, name: str, value: Any) -> None:
+        """Set one field of the ranges; None takes it away."""
+        setattr(self, RANGES[name], nnx.data(None if value is None else Range(jnp.asarray(value))))
 
     def set_view(self, mode: str | None = None):
         """Where the product is computed.
@@ -85,16 +107,30 @@ class AnalogOp(nnx.Module):
             if self.array is None:
                 raise InputError(f"layer {self.path}: mode 'chip' without a chip; load one with on_chip(model, chip)")
             reading = self.array.get_value()
-        ranges = Ranges(*(r if r is None else r.get_value() for r in (self.input_range, self.output_range)))
+        hardware, ranges = self.runs_on, self.ranges
         draws = not exact and not isinstance(modes.current(), (modes.Digital, modes.Observing, modes.Listing))
-        if draws and self.stream is None and self.mode == "train" and layer.needs_key(self.hardware):
+        if draws and self.stream is None and self.mode == "train" and layer.needs_key(hardware):
             raise InputError(f"layer {self.path} has no noise stream: build or convert it with rngs=nnx.Rngs(0)")
         key = self.stream() if draws and self.stream is not None else None
+        if layer.trains(reading, exact):
+            ranges = self._follow(hardware, layer.tracked(hardware, operator, x, kernel, ranges, self.path))
         return layer.forward(
-            self.hardware, operator, x, kernel,
+            hardware, operator, x, kernel,
             path=self.path, reading=reading, ranges=ranges, key=key, precision=precision, exact=exact,
             place=None if self.place is None else self.place.get_value(),
         )  # fmt: skip
+
+    def _follow(self, hardware: Hardware, ranges: Ranges) -> Ranges:
+        """Keep ranges that follow the values."""
+        for name, rule in (("input", hardware.input_range), ("output", hardware.output_range)):
+            held, value = getattr(self, RANGES[name]), getattr(ranges, name)
+            if not isinstance(rule, TrackedRange) or value is None:
+                continue
+            if held is None:
+                self.set_range(name, value)
+            else:
+                held.set_value(value)
+        return ranges
 
     def layout(self, module: Any, kernel_shape: tuple[int, ...]) -> tuple[Any, str]:
         """How inputs will meet the module's kernel of this shape, and the name of that parameter."""
@@ -108,7 +144,7 @@ class AnalogDotGeneral(AnalogOp):
         (x_contract, kernel_contract), _ = dimension_numbers
         cast = caster(options, self.path)
         _check_width([x.shape[d] for d in x_contract], [kernel.shape[d] for d in kernel_contract], self.path)
-        operator = dot_general(dimension_numbers, x.ndim, kernel.shape, self.hardware)
+        operator = dot_general(dimension_numbers, x.ndim, kernel.shape, self.runs_on)
         return cast(self._run(operator, x, kernel, precision))
 
     def layout(self, module, kernel_shape):
@@ -117,7 +153,7 @@ class AnalogDotGeneral(AnalogOp):
         )
         of_batch, of_rows = tuple(range(batch)), tuple(range(batch, batch + contract))
         dims = ((of_rows, of_rows), (of_batch, of_batch))  # of an input with just these axes
-        return dot_general(dims, batch + contract, kernel_shape, self.hardware), "kernel"
+        return dot_general(dims, batch + contract, kernel_shape, self.runs_on), "kernel"
 
 
 class AnalogEinsum(AnalogOp):
@@ -125,7 +161,7 @@ class AnalogEinsum(AnalogOp):
 
     def __call__(self, equation, x, kernel, precision=None, **options):
         cast = caster(options, self.path)
-        operator, x = einsum(equation, x, kernel.shape, self.hardware, self.path)
+        operator, x = einsum(equation, x, kernel.shape, self.runs_on, self.path)
         return cast(self._run(operator, x, kernel, precision))
 
     def layout(self, module, kernel_shape):
@@ -134,7 +170,7 @@ class AnalogEinsum(AnalogOp):
     def by_equation(self, equation: str, kernel_shape: tuple[int, ...]) -> Any:
         """The operator for an input whose ellipsis stands for no axis."""
         of_x = equation.replace(" ", "").partition(",")[0].replace("...", "")
-        return einsum(equation, jnp.zeros((1,) * len(of_x)), kernel_shape, self.hardware, self.path)[0]
+        return einsum(equation, jnp.zeros((1,) * len(of_x)), kernel_shape, self.runs_on, self.path)[0]
 
 
 class AnalogAttend(AnalogEinsum):
@@ -157,7 +193,7 @@ class AnalogConvGeneralDilated(AnalogOp):
         _check_width([x.shape[-1]], [kernel.shape[-2] * feature_group_count], self.path)
         operator = convolution(
             kernel.shape, strides, padding, lhs_dilation, rhs_dilation, dimension_numbers, feature_group_count,
-            self.hardware,
+            self.runs_on,
         )  # fmt: skip
         return cast(self._run(operator, x, kernel, precision))
 
@@ -165,7 +201,7 @@ class AnalogConvGeneralDilated(AnalogOp):
         groups, n = getattr(module, "feature_group_count", 1), len(kernel_shape) - 2
         if getattr(module, "transpose_kernel", False):
             kernel_shape = (*kernel_shape[:-2], kernel_shape[-1], kernel_shape[-2])
-        return convolution(kernel_shape, (1,) * n, "VALID", None, None, None, groups, self.hardware), "kernel"
+        return convolution(kernel_shape, (1,) * n, "VALID", None, None, None, groups, self.runs_on), "kernel"
 
 
 class AnalogTake(AnalogOp):

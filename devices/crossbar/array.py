@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from analogsim.devices.crossbar.expected import Expected, expected
 from analogsim.devices.crossbar.faults import Fabric, Faults
 from analogsim.devices.crossbar.mapping import Differential
 from analogsim.devices.crossbar.pcm import PCM
@@ -187,6 +188,10 @@ class Crossbar(Description):
         # A traced time cannot be refused; beyond the data the answer is that there is none.
         known = jnp.asarray(time_s) <= self.time_limit_s
         return jax.tree.map(lambda a: jnp.where(known, a, jnp.nan), held)
+
+    def expected(self, weights: jax.Array, time_s: Any, read_noise: bool = True) -> Expected:
+        """Mean and variance of the lines over chips and reads for weights ``[..., n_in, n_out]``; no key, no chip."""
+        return expected(self, weights, time_s, read_noise)
 
     def _behind_wires(self, wires: Wires, cells: Moments) -> Moments:
         """What the arrays ``[arrays, n_in, columns]`` amount to behind their lines."""

@@ -32,6 +32,9 @@ class Cell(Protocol):
         """Write every cell to its target conductance (any shape); returns the cells' state."""
         ...
 
+    # A cell may also know ``moments(target, time_s, read_noise)``: the mean (S) and variance (S^2) of its conductance
+    # over cells and reads in closed form, which hardware-aware training draws from (``expected``).
+
     def read(self, state: Any, time_s: Any, key: jax.Array | None = None) -> Moments:
         """Mean (S) and variance (S^2) of every cell over reads at ``time_s``, or one sampled read if a key is given."""
         ...

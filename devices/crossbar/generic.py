@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 
 from analogsim.devices.crossbar.cell import non_negative
+from analogsim.devices.crossbar.expected import mean_decay, over_writing
 from analogsim.devices.description import Description, field, static
 from analogsim.devices.errors import InputError
 from analogsim.devices.literature import Source
@@ -102,12 +103,32 @@ class GenericCell(Description):
 
     def read(self, state: GenericState, time_s: Any, key: jax.Array | None = None) -> Moments:
         """Conductances (S) ``time_s`` after programming."""
-        since = jnp.asarray(time_s, state.conductance.dtype) + self.drift_reference_s
-        drifted = state.conductance * jnp.exp(-state.drift_exponent * jnp.log(since / self.drift_reference_s))
-        sigma = self.read_noise * drifted
-        if self.spectrum == "1/f":
-            sigma = sigma * jnp.sqrt(jnp.log((since + self.read_time_s) / (2 * self.read_time_s)))
+        drift, noise = self._ageing(time_s, state.conductance.dtype)
+        drifted = state.conductance * jnp.exp(-state.drift_exponent * drift)
+        sigma = noise * drifted
         if key is None:
             return non_negative(drifted, sigma)
         xi = normal(stream(key, "read noise"), drifted.shape, drifted.dtype)
         return Moments(jnp.maximum(drifted + sigma * xi, 0.0))
+
+    def _ageing(self, time_s: Any, dtype: Any) -> tuple[jax.Array, jax.Array]:
+        """What multiplies nu at a time, ln((t + t0)/t0), and the spread of a read relative to the conductance."""
+        since = jnp.asarray(time_s, dtype) + self.drift_reference_s
+        noise = jnp.asarray(self.read_noise, dtype)
+        if self.spectrum == "1/f":
+            noise = noise * jnp.sqrt(jnp.log((since + self.read_time_s) / (2 * self.read_time_s)))
+        return jnp.log(since / self.drift_reference_s), noise
+
+    def moments(self, target: jax.Array, time_s: Any, read_noise: bool = True) -> Moments:
+        """Mean (S) and variance (S^2) of cells written to ``target``, over cells and, with ``read_noise``, reads."""
+        drift, noise = self._ageing(time_s, target.dtype)
+        sigma = self.programming_error(target)
+
+        def power(n: int) -> jax.Array:
+            left = mean_decay(self.drift_mean, self.drift_spread, n * drift)
+            return over_writing(target, sigma, lambda g: g**n) * left
+
+        share = non_negative(jnp.ones(()), noise if read_noise else jnp.zeros(()))
+        assert share.variance is not None
+        mean = power(1) * share.mean
+        return Moments(mean, jnp.maximum(power(2) * (share.mean**2 + share.variance) - mean**2, 0.0))

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from analogsim.devices.crossbar.cell import non_negative
+from analogsim.devices.crossbar.expected import mean_decay, over_writing
 from analogsim.devices.description import Description, field
 from analogsim.devices.errors import InputError
 from analogsim.devices.literature import Source
@@ -118,12 +119,15 @@ class PCM(Description):
         x, sigma = target / self.g_max, self.programming_error(target)
         xi = normal(stream(key, "programming noise"), target.shape, target.dtype)
         conductance = jnp.maximum(target + sigma * xi, 0.0)
+        return PCMState(conductance, self._drift_exponent(key, conductance), self._read_amplitude(x))
+
+    def _read_amplitude(self, x: jax.Array) -> jax.Array:
+        """Q of cells written to ``x`` of the largest conductance."""
         amplitude, power, ceiling = self.read_noise_fit
         # The ceiling is reached long before x = 1e-7, so the floor only keeps the logarithm finite. Powers are written
         # as exponentials of logarithms, which are four times cheaper.
         falling = amplitude * jnp.exp(-power * jnp.log(jnp.maximum(x, _FLOOR)))
-        read_noise = self.read_noise * jnp.minimum(falling, ceiling)
-        return PCMState(conductance, self._drift_exponent(key, conductance), read_noise)
+        return self.read_noise * jnp.minimum(falling, ceiling)
 
     def programming_error(self, target: jax.Array) -> jax.Array:
         """sigma_P (S) of cells written to ``target`` (S)."""
@@ -131,20 +135,48 @@ class PCM(Description):
         c0, c1, c2 = self.programming_sigma
         return jnp.maximum(c0 + c1 * x + c2 * x**2, 0.0) * (self.g_max / _REFERENCE_G_MAX) * self.programming_noise
 
-    def _drift_exponent(self, key: jax.Array, conductance: jax.Array) -> jax.Array:
+    def _drift_law(self, conductance: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Mean and spread of nu of cells that reached ``conductance``."""
         log_x = jnp.log(jnp.maximum(conductance / self.g_max, _FLOOR))
         mean = jnp.clip(self.drift_mean[0] + self.drift_mean[1] * log_x, *self.drift_mean_range)
-        spread = jnp.clip(self.drift_spread[0] + self.drift_spread[1] * log_x, *self.drift_spread_range)
+        return mean, jnp.clip(self.drift_spread[0] + self.drift_spread[1] * log_x, *self.drift_spread_range)
+
+    def _drift_exponent(self, key: jax.Array, conductance: jax.Array) -> jax.Array:
+        mean, spread = self._drift_law(conductance)
         xi = normal(stream(key, "drift exponent"), conductance.shape, conductance.dtype)
         return jnp.abs(mean + spread * xi) * self.drift
 
     def read(self, state: PCMState, time_s: Any, key: jax.Array | None = None) -> Moments:
         """Conductances (S) ``time_s`` after programming; the 1/f spread grows as sqrt(ln t)."""
-        since = jnp.asarray(time_s, state.conductance.dtype) + self.drift_reference_s
-        drifted = state.conductance * jnp.exp(-state.drift_exponent * jnp.log(since / self.drift_reference_s))
-        decades = jnp.log((since + self.read_time_s) / (2 * self.read_time_s))
-        sigma = drifted * state.read_noise * jnp.sqrt(decades)
+        drift, noise = self._ageing(time_s, state.conductance.dtype)
+        drifted = state.conductance * jnp.exp(-state.drift_exponent * drift)
+        sigma = drifted * state.read_noise * noise
         if key is None:
             return non_negative(drifted, sigma)
         xi = normal(stream(key, "read noise"), drifted.shape, drifted.dtype)
         return Moments(jnp.maximum(drifted + sigma * xi, 0.0))
+
+    def _ageing(self, time_s: Any, dtype: Any) -> tuple[jax.Array, jax.Array]:
+        """What multiplies nu and Q at a time: ln((t + t0)/t0), and the root of the logarithm of the 1/f law."""
+        since = jnp.asarray(time_s, dtype) + self.drift_reference_s
+        decades = jnp.log((since + self.read_time_s) / (2 * self.read_time_s))
+        return jnp.log(since / self.drift_reference_s), jnp.sqrt(decades)
+
+    def moments(self, target: jax.Array, time_s: Any, read_noise: bool = True) -> Moments:
+        """Mean (S) and variance (S^2) of cells written to ``target``, over cells and, with ``read_noise``, reads."""
+        drift, noise = self._ageing(time_s, target.dtype)
+        sigma = self.programming_error(target)
+
+        def power(n: int) -> jax.Array:
+            def decayed(g: jax.Array) -> jax.Array:
+                mean, spread = self._drift_law(g)
+                return g**n * mean_decay(mean, spread, n * self.drift * drift)
+
+            return over_writing(target, sigma, decayed)
+
+        # A read fluctuates in proportion to what it finds.
+        q = self._read_amplitude(target / self.g_max) * noise if read_noise else jnp.zeros_like(target)
+        share = non_negative(jnp.ones_like(target), q)
+        assert share.variance is not None
+        mean = power(1) * share.mean
+        return Moments(mean, jnp.maximum(power(2) * (share.mean**2 + share.variance) - mean**2, 0.0))

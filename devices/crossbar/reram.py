@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from analogsim.devices.crossbar.cell import non_negative
 from analogsim.devices.crossbar.fits import polynomial
 from analogsim.devices.description import Description, field
 from analogsim.devices.literature import Source
@@ -89,3 +90,8 @@ class ReRAM(Description):
         first = jnp.clip((log_times[1] - log_t) / (log_times[1] - log_times[0]), 0.0, 1.0)
         last = jnp.clip((log_t - log_times[1]) / (log_times[2] - log_times[1]), 0.0, 1.0)
         return first * measured[0] + (1 - first - last) * measured[1] + last * measured[2]
+
+    def moments(self, target: jax.Array, time_s: Any, read_noise: bool = True) -> Moments:
+        """Mean (S) and variance (S^2) over cells that were written to ``target``; reading adds nothing."""
+        del read_noise
+        return non_negative(target, self.programming_noise * self.spread(target, time_s))

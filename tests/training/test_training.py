@@ -12,7 +12,7 @@ from analogsim.training import clip_weights, weight_noise
 PARAMS = {"Dense_0": {"kernel": jnp.array([[1.0, 4.0], [-2.0, 0.5]]), "bias": jnp.ones(2)}}
 
 
-@pytest.mark.parametrize(("relative_to", "largest"), [("column", [2.0, 4.0]), ("kernel", [4.0, 4.0])])
+@pytest.mark.parametrize(("relative_to", "largest"), [("column", [2.0, 4.0]), ("layer", [4.0, 4.0])])
 def test_weight_noise_has_the_size_asked_for(relative_to, largest):
     keys = jax.random.split(jax.random.key(0), 4000)
     noisy = jax.vmap(lambda k: weight_noise(k, PARAMS, 0.05, relative_to=relative_to))(keys)
@@ -60,7 +60,7 @@ def test_clipping_at_standard_deviations():
     ("call", "message"),
     [
         (lambda: weight_noise(jax.random.key(0), PARAMS, -0.1), "std = -0.1: must be a number, at least 0"),
-        (lambda: weight_noise(jax.random.key(0), PARAMS, 0.1, relative_to="row"), "must be one of 'column', 'kernel'"),
+        (lambda: weight_noise(jax.random.key(0), PARAMS, 0.1, relative_to="row"), "must be one of 'column', 'layer'"),
         (lambda: weight_noise(jax.random.key(0), {"w": jnp.ones(2)}, 0.1), "no parameter is chosen"),
         (lambda: weight_noise(0, PARAMS, 0.1), "key = 0: must be a random key, for example jax.random.key(0)"),
         (lambda: weight_noise(jax.random.split(jax.random.key(0)), PARAMS, 0.1), "an array of keys of shape (2,)"),
