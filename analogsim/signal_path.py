@@ -421,7 +421,10 @@ def _managed_range(path: _Path, x: jax.Array, bound: Any, cut: Any, held: _Tiles
 
 def _sum_over_tiles(tile: Any, each: tuple, r: int) -> jax.Array:
     """Digital accumulation of the partial sums: written out for a few tiles, a loop for many (bounded compile time)."""
-    parts = [tile(*jax.tree.map(lambda a, i=i: a[i], each)) for i in range(min(r, _UNROLLED))]
+    # Unstacked, not indexed: the transpose of an index is a sum over arrays of the full size, one for every tile.
+    leaves, structure = jax.tree.flatten(each)
+    rows = zip(*(jnp.unstack(a[:_UNROLLED]) for a in leaves), strict=True)
+    parts = [tile(*jax.tree.unflatten(structure, row)) for row in rows]
     y = functools.reduce(jnp.add, parts)
     if r <= _UNROLLED:
         return y

@@ -14,6 +14,7 @@ generator; any other key falls through to ``jax.random``. The function is compil
 import functools
 import math
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -68,8 +69,34 @@ def normal(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> 
     """
     if not _is_default_generator(key) or dtype != jnp.float32 or math.prod(shape) >= 2**32:
         return jax.random.normal(key, shape, dtype)
+
+    def drawn() -> jax.Array:
+        return _gaussians(key, lax.iota(jnp.uint32, math.prod(shape)).reshape(shape))
+
+    return drawn() if math.prod(shape) < _LARGE else _drawn_once(key, drawn)
+
+
+_LARGE = 2**13  # numbers that are worth an operation of their own
+
+
+def _drawn_once(key: jax.Array, drawn: Callable[[], jax.Array]) -> jax.Array:
+    """``drawn()``, computed once however many uses it has.
+
+    What XLA fuses on a CPU it computes again for each of its uses. In a training step noise has five, forward and
+    backward, and then costs several times the numbers themselves; a barrier does not stop it. Results of a branch are
+    kept, so the numbers are drawn in a branch that is always taken, which the compiler does not know.
+    """
+    if jax.default_backend() != "cpu":
+        return drawn()
+    word = jax.random.key_data(key)[0]
+    nothing = jax.eval_shape(drawn)
+    return lax.cond(word % 3 < 3, drawn, lambda: jnp.zeros(nothing.shape, nothing.dtype))
+
+
+def _gaussians(key: jax.Array, index: jax.Array) -> jax.Array:
+    """The Gaussians with these flat indices."""
     # 23 random bits as the mantissa of a float in [1, 2), mapped to the open interval (-1, 1).
-    mantissa = lax.shift_right_logical(_bits(key, shape), jnp.uint32(9)) | jnp.uint32(0x3F800000)
+    mantissa = lax.shift_right_logical(_bits(key, index), jnp.uint32(9)) | jnp.uint32(0x3F800000)
     unit = lax.bitcast_convert_type(mantissa, jnp.float32) - jnp.float32(1)
     low = np.nextafter(np.float32(-1), np.float32(0))
     uniform = jnp.maximum(low, unit * (np.float32(1) - low) + low)
@@ -81,7 +108,7 @@ def bits(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """32 random bits an element (uint32) of the given shape, equal to ``jax.random.bits(key, shape)``."""
     if not _is_default_generator(key) or math.prod(shape) >= 2**32:
         return jax.random.bits(key, shape, jnp.uint32)
-    return _bits(key, shape)
+    return _bits(key, lax.iota(jnp.uint32, math.prod(shape)).reshape(shape))
 
 
 def _is_default_generator(key: jax.Array) -> bool:
@@ -92,11 +119,10 @@ def _is_default_generator(key: jax.Array) -> bool:
     return False
 
 
-def _bits(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+def _bits(key: jax.Array, index: jax.Array) -> jax.Array:
     """32 random bits an element: the cipher applied to the element's flat index."""
     low, high = jax.random.key_data(key)
     schedule = (low, high, low ^ high ^ jnp.uint32(_KEY_PARITY))
-    index = lax.iota(jnp.uint32, math.prod(shape)).reshape(shape)
     a = jnp.zeros_like(index) + schedule[0]  # the index fits 32 bits: its upper word is zero
     b = index + schedule[1]
     for round_ in range(20):

@@ -70,4 +70,5 @@ def matmul(x: jax.Array, tile: jax.Array, precision: Any) -> jax.Array:
     """Vectors ``[..., rows]`` with a row of tiles ``[C, rows, columns]``, in one product."""
     c, rows, columns = tile.shape
     side_by_side = tile.transpose(1, 0, 2).reshape(rows, c * columns)
-    return jnp.matmul(x, side_by_side, precision=precision).reshape(*x.shape[:-1], c, columns)
+    flat = x.reshape(-1, rows)  # products of plain matrices, backwards too
+    return jnp.matmul(flat, side_by_side, precision=precision).reshape(*x.shape[:-1], c, columns)
