@@ -16,6 +16,7 @@ Sources: M. J. Rasch et al., doi 10.1038/s41467-023-40770-4; S. K. Esser et al.,
 arXiv 1902.08153.
 """
 
+import math
 from typing import Any
 
 import jax
@@ -137,4 +138,5 @@ def quantile_of(values: jax.Array, quantile: float) -> jax.Array:
     The smallest of the values that ``1 - quantile`` of all, rounded down, exceed.
     """
     flat = jnp.abs(values).astype(jnp.float32).ravel()
-    return lax.top_k(flat, int((1 - quantile) * flat.size) + 1)[0][-1]
+    beyond = flat.size - math.ceil(quantile * flat.size - 1e-9)  # whole numbers stay whole
+    return lax.top_k(flat, beyond + 1)[0][-1]

@@ -15,6 +15,8 @@ Pieces of a user's own Optax loop
     modified_weights      any of the modifiers on the kernels of any Flax model, inside the loss
     weight_noise          the same with Gaussian noise
     clip_weights          an Optax transformation that keeps kernels in range
+    with_output_scales    learned digital scales of outputs; remap keeps columns at one size beside them;
+                          fold_output_scales multiplies them into the kernels
     straight_through      one value forward, the gradient of another backward
     quantise              a converter's staircase with a straight-through gradient
 """
@@ -37,5 +39,8 @@ from analogsim.training.modifiers import Several as Several
 from analogsim.training.modifiers import StuckCells as StuckCells
 from analogsim.training.noise import modified_weights as modified_weights
 from analogsim.training.noise import weight_noise as weight_noise
+from analogsim.training.output_scales import fold_output_scales as fold_output_scales
+from analogsim.training.output_scales import remap as remap
+from analogsim.training.output_scales import with_output_scales as with_output_scales
 from analogsim.training.schedule import strength as strength
 from analogsim.training.selection import is_kernel as is_kernel

@@ -1,0 +1,174 @@
+"""Learned scales of outputs, remapping, and ranges of weights."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+import analogsim
+import analogsim.nnx
+from analogsim import DAC, Hardware, InputError, calibrate, preset, program
+from analogsim.devices import DigitalMemory
+from analogsim.linen import AnalogDense
+from analogsim.training import AdditiveNoise, fold_output_scales, remap, with_output_scales
+from tests.models import MLP, PlainMLP
+
+X = jax.random.normal(jax.random.key(0), (5, 8))
+IDEAL = preset("ideal")
+
+
+class Mixed(nn.Module):
+    """A convolution, a convolution in groups, attention and a head."""
+
+    @nn.compact
+    def __call__(self, x):
+        x = nn.relu(nn.Conv(6, (3, 3))(x))
+        x = nn.relu(nn.Conv(4, (3, 3), strides=2, feature_group_count=2)(x)).reshape(x.shape[0], -1, 4)
+        return nn.Dense(3)(nn.MultiHeadDotProductAttention(num_heads=2)(x, x)[:, 0])
+
+
+@pytest.mark.parametrize("groups", ["apart", "shared"])
+def test_scales_multiply_outputs_in_every_mode(groups):
+    x = jax.random.normal(jax.random.key(0), (2, 6, 6, 2))
+    model = analogsim.convert(Mixed(), preset("ideal", rows=16, columns=16, groups=groups))
+    variables = model.init(jax.random.key(1), x)
+    with_scales = with_output_scales(model, variables, x)
+    exact = model.apply(variables, x)
+    np.testing.assert_allclose(model.apply(with_scales, x), exact, atol=1e-6)
+    doubled = jax.tree.map(lambda s: s, with_scales)
+    doubled["ranges"]["Dense_0"]["analog"]["scale"] = jnp.array([1.0, 2.0, -3.0])
+    bias = variables["params"]["Dense_0"]["bias"]
+    expected = (exact - bias) * jnp.array([1.0, 2.0, -3.0]) + bias
+    with analogsim.digital():
+        np.testing.assert_allclose(model.apply(doubled, x), expected, atol=1e-5)
+    np.testing.assert_allclose(model.apply(doubled, x), expected, atol=1e-5)
+    chip = program(model, doubled, jax.random.key(2), x)
+    np.testing.assert_allclose(model.apply(chip.variables, x), expected, atol=1e-5)
+
+
+def test_scales_of_every_layer_fold_into_kernels():
+    model, plain = MLP(IDEAL), PlainMLP()
+    variables = with_output_scales(model, model.init(jax.random.key(1), X), X)
+    keys = iter(jax.random.split(jax.random.key(2), 9))
+    variables["ranges"] = jax.tree.map(lambda s: jax.random.normal(next(keys), s.shape), variables["ranges"])
+    folded = fold_output_scales(variables)
+    assert "scale" not in folded["ranges"]["Dense_0"]["analog"]
+    np.testing.assert_allclose(plain.apply({"params": folded["params"]}, X), model.apply(variables, X), atol=1e-5)
+
+
+def test_scales_of_groups_and_heads_fold_and_remap():
+    x = jax.random.normal(jax.random.key(0), (2, 6, 6, 2))
+    model = analogsim.convert(Mixed(), IDEAL)
+    variables = with_output_scales(model, model.init(jax.random.key(1), x), x)
+    keys = iter(jax.random.split(jax.random.key(2), 99))
+    variables["ranges"] = jax.tree.map(lambda s: jax.random.normal(next(keys), s.shape), variables["ranges"])
+    expected = model.apply(variables, x)
+    folded = fold_output_scales(variables)
+    np.testing.assert_allclose(Mixed().apply({"params": folded["params"]}, x), expected, atol=1e-5)
+    tree = {name: variables[name] for name in ("params", "ranges")}
+    updates, _ = remap().update(jax.tree.map(jnp.zeros_like, tree), None, tree)
+    mapped = optax.apply_updates(tree, updates)
+    np.testing.assert_allclose(model.apply(mapped, x), expected, atol=1e-5)
+    query = mapped["params"]["MultiHeadDotProductAttention_0"]["query"]["kernel"]  # [in, heads, features]
+    np.testing.assert_allclose(jnp.abs(query).max(0), 1.0, rtol=1e-5)
+
+
+def test_scales_survive_calibration_and_saving(tmp_path):
+    model = MLP(preset("pcm"))
+    variables = with_output_scales(model, model.init(jax.random.key(1), X), X)
+    variables["ranges"]["Dense_1"]["analog"]["scale"] = jnp.array([1.0, 2.0, 3.0])
+    variables["ranges"]["Dense_0"]["analog"]["weight"] = jnp.array(0.8)
+    calibrated = calibrate(model, variables, X)
+    analogsim.save(tmp_path / "model", model, calibrated)
+    for found in (calibrated, analogsim.restore(tmp_path / "model", model).variables):
+        np.testing.assert_array_equal(found["ranges"]["Dense_1"]["analog"]["scale"], [1.0, 2.0, 3.0])
+        assert float(found["ranges"]["Dense_0"]["analog"]["weight"]) == np.float32(0.8)
+        assert "input" in found["ranges"]["Dense_1"]["analog"]
+
+
+def test_scales_in_nnx(tmp_path):
+    linear = analogsim.nnx.AnalogLinear(4, 3, hardware=IDEAL, rngs=nnx.Rngs(0))
+    exact = linear(X[:, :4])
+    with_output_scales(linear)
+    linear.dot_general.set_range("scale", jnp.array([1.0, -1.0, 2.0]))
+    np.testing.assert_allclose(linear(X[:, :4]), exact * jnp.array([1.0, -1.0, 2.0]), atol=1e-6)  # the bias is zero
+    analogsim.save(tmp_path / "model", linear)
+    found = analogsim.restore(tmp_path / "model", linear).model
+    np.testing.assert_array_equal(found.dot_general.ranges.scale, [1.0, -1.0, 2.0])
+
+
+def test_remapping_keeps_the_network_and_the_size_of_columns():
+    model = MLP(preset("pcm", training=AdditiveNoise(std=0.02)))
+    variables = with_output_scales(model, model.init(jax.random.key(1), X), X)
+    tree = {name: variables[name] for name in ("params", "ranges")}
+    tx, plain = optax.chain(optax.sgd(0.3), remap()), optax.sgd(0.3)
+
+    def loss(tree, key):
+        return (model.apply(tree, X, rngs={"analog": key}) ** 2).mean()
+
+    @jax.jit
+    def step(tree, state, key):
+        gradients = jax.grad(loss)(tree, key)
+        updates, state = tx.update(gradients, state, tree)
+        unmapped = optax.apply_updates(tree, plain.update(gradients, plain.init(tree), tree)[0])
+        return optax.apply_updates(tree, updates), state, unmapped
+
+    state = tx.init(tree)
+    for key in jax.random.split(jax.random.key(2), 3):
+        tree, state, unmapped = step(tree, state, key)
+        for layer in ("Dense_0", "Dense_1"):
+            kernel = tree["params"][layer]["kernel"]
+            np.testing.assert_allclose(jnp.abs(kernel).max(0), 1.0, rtol=1e-5)
+            product = kernel * tree["ranges"][layer]["analog"]["scale"]
+            wanted = unmapped["params"][layer]["kernel"] * unmapped["ranges"][layer]["analog"]["scale"]
+            np.testing.assert_allclose(product, wanted, atol=1e-5)
+
+
+def test_a_weight_range_clips_when_it_is_programmed():
+    # Two bits: levels -1, 0, 1 of the window. With the window at half of the largest weight, 0.4 is a full cell, too.
+    kernel = jnp.array([[1.0], [0.4], [-0.6], [0.1]])
+    layer = AnalogDense(1, hardware=Hardware(store=DigitalMemory(bits=2)), use_bias=False)
+    held = lambda ranges: layer.apply({"params": {"kernel": kernel}, "ranges": ranges}, jnp.eye(4))[:, 0]  # noqa: E731
+    np.testing.assert_allclose(held({}), [1.0, 0.0, -1.0, 0.0])
+    np.testing.assert_allclose(held({"analog": {"weight": 0.5}}), [0.5, 0.5, -0.5, 0.0])
+    np.testing.assert_allclose(held({"analog": {"weight": 2.0}}), [0.0, 0.0, 0.0, 0.0])  # 0.5 goes to the even level, 0
+    chip = program(
+        layer, {"params": {"kernel": kernel}, "ranges": {"analog": {"weight": 0.5}}}, jax.random.key(0), X[:1, :4]
+    )
+    np.testing.assert_allclose(layer.apply(chip.variables, jnp.eye(4))[:, 0], [0.5, 0.5, -0.5, 0.0])
+
+
+def test_a_weight_range_has_a_slope():
+    # Exact cells: with w = 0.5 the weights 1, 0.4, -0.6 become w, 0.4, -w; the slope of the sum of squares is 4 w.
+    layer = AnalogDense(1, hardware=Hardware(dac=DAC(bits=24)), use_bias=False)
+    kernel = jnp.array([[1.0], [0.4], [-0.6]])
+
+    def loss(w):
+        variables = {"params": {"kernel": kernel}, "ranges": {"analog": {"weight": w}}}
+        return (layer.apply(variables, jnp.eye(3)) ** 2).sum()
+
+    assert float(jax.grad(loss)(0.5)) == pytest.approx(2 * 0.5 * 2, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: remap(0), r"limit = 0: must be a number, greater than 0"),
+        (lambda: remap().update({}, None), r"remap needs the parameters"),
+        (lambda: remap().update({}, None, {"params": {}}), r"must hold the collections 'params' and 'ranges'"),
+        (lambda: fold_output_scales({"params": {}, "ranges": {}}), r"no layer has a learned scale"),
+        (
+            lambda: fold_output_scales(
+                {"params": {"d": {"kernel": X}}, "ranges": {"d": {"analog": {"scale": X[0, :3]}}}}
+            ),
+            r"layer d: its scale of shape \(3,\) is one number for each .* a kernel of shape \(5, 8\)",
+        ),
+        (lambda: with_output_scales(MLP(IDEAL), {"params": {}}), r"x = None: a Linen model's layers are found"),
+    ],
+)
+def test_bad_input(call, message):
+    with pytest.raises(InputError, match=message):
+        call()

@@ -1,0 +1,222 @@
+"""Learned digital scales of outputs, and weights that are kept at a common size beside them.
+
+Behind the converters, digital logic multiplies every output with a number anyway: the scale that its column was divided
+by. A learned scale s joins it, y_j = s_j sum_i x_i W_ij, so that the optimiser moves a whole column at once, without
+moving cells. The scales are a part of the network, in the collection ``ranges`` beside the converters' ranges:
+
+    variables = with_output_scales(model, variables, x)                 # ones: nothing changes yet
+    tree = {"params": variables["params"], "ranges": variables["ranges"]}
+    tx = optax.chain(optax.adam(1e-3), remap())                         # trained together, columns kept at 1
+    variables = fold_output_scales(variables)                           # back to a plain network: W_ij s_j
+
+``remap`` is the channel-wise symmetric mapping of Rasch et al. (Nat. Commun. 14, 5282 (2023), doi
+10.1038/s41467-023-40770-4): after every step the largest weight of each column is one, and s has the rest, so that
+noise relative to the window and clipping at a fixed value mean the same for every column.
+"""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from analogsim.devices.errors import InputError
+from analogsim.models import BoundLinen, Sample, bind, merged, observe
+from analogsim.training.selection import check_number
+
+_SCALED = "scale"
+
+
+def with_output_scales(model: Any, variables: Any = None, x: Any = None, **options: Any) -> Any:
+    """Give every analog layer a learned scale of its outputs, one for now.
+
+    Args:
+      model, variables: a Linen model with analog layers and its variables, or an NNX model and None.
+      x: one input, of which a Linen model's shapes follow; not needed after ``calibrate``.
+      **options: keyword arguments of the Linen model's call.
+
+    Returns:
+      For Linen, the variables with ``ranges/<layer>/analog/scale`` of shape ``[n_out]``, or ``[S, n_out]`` for a layer
+      of S matrices (grouped convolutions, batch axes). For NNX, nothing: the scales are set in the model.
+
+    Raises:
+      InputError: for layers in stacks (``nn.scan``, ``nnx.vmap``), whose scales are not supported.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from analogsim import preset
+      >>> from analogsim.linen import AnalogDense
+      >>> layer, x = AnalogDense(3, hardware=preset("pcm")), jnp.ones((2, 4))
+      >>> variables = with_output_scales(layer, layer.init(jax.random.key(0), x), x)
+      >>> variables["ranges"]["analog"]["scale"].tolist()
+      [1.0, 1.0, 1.0]
+    """
+    bound = bind(model, variables, x, options)
+    if not isinstance(bound, BoundLinen):
+        from analogsim.nnx import analog_ops, stack_shape
+
+        for path, (module, op) in analog_ops(model).items():
+            if stack_shape(module, path):
+                raise _stacked(path)
+            op.set_range(_SCALED, jnp.ones(_columns(op, module)))
+        return None
+    inputs = _inputs(variables, x)
+    shapes: dict[int, tuple[int, ...]] = {}
+    for use in observe(model, variables, inputs, places=True, **options):
+        # The first of several matrices is the fullest.
+        width = use.weights.shape[1] if use.member == 0 else shapes[int(use.place)][-1]
+        shapes[int(use.place)] = (width,) if use.member == 0 else (use.member + 1, width)
+    scales = _of_places(bound.places(inputs), shapes)
+    sample = {} if x is None else {"sample": Sample.of(x)}
+    return {**variables, "ranges": {**merged(variables.get("ranges", {}), scales), **sample}}
+
+
+def _inputs(variables: Any, x: Any) -> Any:
+    if x is not None:
+        return x
+    sample = variables.get("ranges", {}).get("sample")
+    if not isinstance(sample, Sample):
+        raise InputError("x = None: a Linen model's layers are found from the shape of its input; pass x, or calibrate")
+    arrays = sample.arrays()
+    return arrays if len(arrays) > 1 else arrays[0]
+
+
+def _of_places(places: Any, shapes: dict[int, tuple[int, ...]], path: str = "") -> Any:
+    if "place" in places:
+        layer = path.rpartition("/")[0] or "(the model itself)"
+        if jnp.ndim(places["place"]):
+            raise _stacked(layer)
+        number = int(places["place"])
+        if number not in shapes:
+            raise InputError(f"layer {layer}: nothing of x reaches it; pass an input that makes use of every layer")
+        return {_SCALED: jnp.ones(shapes[number])}
+    return {name: _of_places(inner, shapes, f"{path}/{name}" if path else name) for name, inner in places.items()}
+
+
+def _stacked(path: str) -> InputError:
+    return InputError(f"layer {path}: is one of a stack (nn.scan, nnx.vmap), whose outputs have no learned scales")
+
+
+def _columns(op: Any, module: Any) -> tuple[int, ...]:
+    from flax import nnx
+
+    table = module.embedding if isinstance(module, nnx.Embed) else module.kernel
+    operator, _ = op.layout(module, table[...].shape)
+    *stack, _, n_out = jax.eval_shape(operator.matrix, table[...]).shape
+    return (*stack, n_out)
+
+
+def remap(limit: float = 1.0) -> optax.GradientTransformationExtraArgs:
+    """Keep the largest weight of every column at ``limit``; the learned scale of the output takes what that changes.
+
+    Last in an ``optax.chain``, on a tree ``{"params": ..., "ranges": ...}`` in which layers have scales
+    (``with_output_scales``). The product of kernel and scale, and so the network, is what the step made of it.
+
+    Args:
+      limit: the largest absolute weight of every column.
+
+    Raises:
+      InputError: for a tree without scales, or a scale whose layer's kernel is not found or has other outputs.
+
+    Example:
+      >>> tree = {"params": {"d": {"kernel": jnp.array([[2.0], [-4.0]])}},
+      ...         "ranges": {"d": {"analog": {"scale": jnp.array([1.0])}}}}
+      >>> tx = optax.chain(optax.sgd(0.0), remap())
+      >>> updates, _ = tx.update(jax.tree.map(jnp.zeros_like, tree), tx.init(tree), tree)
+      >>> new = optax.apply_updates(tree, updates)
+      >>> new["params"]["d"]["kernel"].tolist(), new["ranges"]["d"]["analog"]["scale"].tolist()
+      ([[0.5], [-1.0]], [4.0])
+    """
+    check_number(limit, "limit", "greater than 0", allowed=lambda v: v > 0)
+
+    def update(updates: Any, state: Any, params: Any = None, **_: Any) -> tuple[Any, Any]:
+        if params is None:
+            raise InputError("remap needs the parameters: tx.update(gradients, state, params)")
+        kernels = scaled_kernels(params)
+        new = jax.tree.map(lambda p, u: p + u, params, updates)
+        for kernel_path, scale_path in kernels:
+            kernel, scale = _at(new, kernel_path), _at(new, scale_path)
+            columns = _outputs(kernel, scale)
+            largest = jnp.max(jnp.abs(kernel), axis=tuple(range(kernel.ndim - len(columns))))
+            factor = jnp.where(largest > 0, largest, limit) / limit
+            updates = _with(updates, kernel_path, kernel / factor - _at(params, kernel_path))
+            updates = _with(updates, scale_path, scale * _as_scale(factor, scale) - _at(params, scale_path))
+        return updates, state
+
+    return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
+
+
+def fold_output_scales(variables: Any) -> Any:
+    """A Linen model's variables without scales, their kernels multiplied by them: the same network.
+
+    Example:
+      >>> variables = {"params": {"d": {"kernel": jnp.ones((2, 1))}},
+      ...              "ranges": {"d": {"analog": {"scale": jnp.array([3.0])}}}}
+      >>> fold_output_scales(variables)["params"]["d"]["kernel"].tolist()
+      [[3.0], [3.0]]
+    """
+    for kernel_path, scale_path in scaled_kernels(variables):
+        kernel, scale = _at(variables, kernel_path), _at(variables, scale_path)
+        shape = _outputs(kernel, scale)
+        folded = kernel * scale.reshape(-1)[: math.prod(shape)].reshape(shape)
+        variables = _without(_with(variables, kernel_path, folded), scale_path)
+    return variables
+
+
+def scaled_kernels(tree: Any) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """Where the kernels with a learned scale are, and where their scales, in ``{"params": ..., "ranges": ...}``."""
+    if "params" not in tree or "ranges" not in tree:
+        raise InputError("the tree must hold the collections 'params' and 'ranges', {'params': ..., 'ranges': ...}")
+    found = []
+    for path, scale in jax.tree_util.tree_leaves_with_path(tree["ranges"]):
+        names = tuple(str(getattr(p, "key", p)) for p in path)
+        if names[-2:] != ("analog", _SCALED):
+            continue
+        kernel_path = ("params", *names[:-2], "kernel")
+        kernel = _at(tree, kernel_path)
+        layer = "/".join(names[:-2]) or "(the model itself)"
+        if kernel is None or not _outputs(kernel, scale):
+            have = "no kernel" if kernel is None else f"a kernel of shape {jnp.shape(kernel)}"
+            raise InputError(
+                f"layer {layer}: its scale of shape {jnp.shape(scale)} is one number for each of its outputs, and it "
+                f"has {have}"
+            )
+        found.append((kernel_path, ("ranges", *names)))
+    if not found:
+        raise InputError("no layer has a learned scale; with_output_scales(model, variables, x) gives them one each")
+    return found
+
+
+def _outputs(kernel: Any, scale: Any) -> tuple[int, ...]:
+    """The last axes of a kernel that are a layer's outputs, as many as the scale has; none if they do not fit."""
+    for axes in range(1, jnp.ndim(kernel)):
+        shape = jnp.shape(kernel)[-axes:]
+        if math.prod(shape) == jnp.size(scale):
+            return shape
+    # The last of several matrices of grouped convolutions may have places that no group takes.
+    return jnp.shape(kernel)[-1:] if jnp.ndim(scale) == 2 and jnp.shape(kernel)[-1] < jnp.size(scale) else ()
+
+
+def _as_scale(factor: jax.Array, scale: jax.Array) -> jax.Array:
+    """Factors of the outputs in the shape of a scale; 1 in places that no output takes."""
+    flat = factor.reshape(-1)
+    return jnp.concatenate([flat, jnp.ones(scale.size - flat.size, flat.dtype)]).reshape(scale.shape)
+
+
+def _at(tree: Any, path: tuple[str, ...]) -> Any:
+    for name in path:
+        if not hasattr(tree, "keys") or name not in tree:
+            return None
+        tree = tree[name]
+    return tree
+
+
+def _with(tree: Any, path: tuple[str, ...], value: Any) -> Any:
+    return value if not path else {**tree, path[0]: _with(tree[path[0]], path[1:], value)}
+
+
+def _without(tree: Any, path: tuple[str, ...]) -> Any:
+    if len(path) == 1:
+        return {name: inner for name, inner in tree.items() if name != path[0]}
+    return {**tree, path[0]: _without(tree[path[0]], path[1:])}
