@@ -59,13 +59,14 @@ def calibrate(
     quantile: float = 0.9998,
     margin: float | None = None,
     batch_size: int | None = None,
+    report: bool = False,
     **options: Any,
 ) -> Any:
     """Choose every layer's converter ranges from the data in ``x``.
 
     Args:
       model, variables: a Linen model with analog layers and its variables, or an NNX model and None.
-      x: representative inputs, ``[n, ...]``.
+      x: representative inputs, ``[n, ...]``, or a list of batches of them.
       method: ``"percentile"``, ``"max"``, ``"error"``, ``"granular"`` or ``"full"`` (see the module) for the ADC's
         range. Input ranges are found alike by the first three, else by percentile.
       quantile: share of the absolute values that stays inside the range, by percentile.
@@ -73,13 +74,14 @@ def calibrate(
         max, otherwise 1.
       batch_size: examples that pass together, which bounds memory; None for about a million inputs, at least 512
         examples. Ranges depend on it only where the model computes with statistics of its batch.
+      report: also give what the ranges do to ``x``, the share that each layer clips (``range_report``).
       **options: keyword arguments of the Linen model's call, for example ``train=False``.
 
     Returns:
       For Linen, the variables with a ``ranges`` collection (which also remembers the input's shape, so that
       ``program`` needs no ``x``): each layer's ``input``, in the units of its input, and ``output``, in fully driven
       cells: one number, or one a readout line where weights are sliced. For NNX, nothing: the ranges are set in the
-      model.
+      model. With ``report``, both and the report.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -110,10 +112,17 @@ def calibrate(
                 seen.add(values[:, lines])
     if not isinstance(bound, BoundLinen):
         _set_in_nnx(model, layers)
-        return None
+        return (None, _reported(model, None, x, batch_size, options)) if report else None
     # What else the collection holds (weight ranges, scales of outputs) is not calibrated here and stays.
     found = merged(variables.get("ranges", {}), _placed(bound.places(x), layers))
-    return {**variables, "ranges": {**found, "sample": Sample.of(x)}}
+    calibrated = {**variables, "ranges": {**found, "sample": Sample.of(x)}}
+    return (calibrated, _reported(model, calibrated, x, batch_size, options)) if report else calibrated
+
+
+def _reported(model: Any, variables: Any, x: Any, batch_size: int | None, options: dict[str, Any]) -> Any:
+    from analogsim.ranges import range_report
+
+    return range_report(model, variables, x, batch_size=batch_size, **options)
 
 
 def _key(variables: Any, use: Any) -> Any:

@@ -59,7 +59,12 @@ class Passes:
 
 
 def checked_sample(x: Any) -> Any:
-    """The sample as an array, or a tuple of arrays for a model with several inputs; refuses what is no data."""
+    """The sample as an array, or a tuple of arrays for a model with several inputs; refuses what is no data.
+
+    A list of batches becomes one sample.
+    """
+    if isinstance(x, list) and x and all(isinstance(batch, (tuple, np.ndarray, jax.Array)) for batch in x):
+        return _joined([checked_sample(batch) for batch in x])
     args = []
     for a in x if isinstance(x, tuple) else (x,):
         try:
@@ -71,6 +76,16 @@ def checked_sample(x: Any) -> Any:
         check_finite(array, "x")
         args.append(array)
     return tuple(args) if isinstance(x, tuple) else args[0]
+
+
+def _joined(batches: list[Any]) -> Any:
+    shapes = [tuple(a.shape[1:] for a in jax.tree.leaves(batch)) for batch in batches]
+    odd = [i for i, shape in enumerate(shapes) if shape != shapes[0]]
+    if odd:
+        raise InputError(
+            f"x: batch {odd[0]} holds examples of shape {shapes[odd[0]]}, the first batch of {shapes[0]}: must be alike"
+        )
+    return jax.tree.map(lambda *parts: jnp.concatenate(parts), *batches)
 
 
 def check_finite(values: jax.Array, what: str) -> None:

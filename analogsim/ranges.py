@@ -58,6 +58,23 @@ class RangeReport:
     def __getitem__(self, index: int) -> LayerRanges:
         return self.layers[index]
 
+    def clipping(self, share: float = 0.5) -> tuple[str, ...]:
+        """A sentence for every layer that clips more than ``share`` of its inputs or conversions."""
+        found = []
+        for layer in self.layers:
+            if layer.inputs_clipped > share:
+                found.append(
+                    f"layer {layer.layer}: its input range {layer.input_range:.4g} clips {layer.inputs_clipped:.0%} of "
+                    f"its inputs; calibrate it again"
+                )
+            for limit, clipped in zip(layer.output_range, layer.outputs_clipped, strict=True):
+                if clipped > share:
+                    found.append(
+                        f"layer {layer.layer}: its output range {limit:.4g} clips {clipped:.0%} of its conversions; "
+                        f"calibrate it again"
+                    )
+        return tuple(found)
+
     def __str__(self) -> str:
         head = ("layer", "slice", "input range", "clipped", "output range", "clipped", "effective bits")
         rows = [head]
@@ -86,7 +103,7 @@ def range_report(model: Any, variables: Any, x: Any, *, batch_size: int | None =
     Args:
       model, variables: a Linen model with analog layers and its variables (of ``calibrate``; without calibrated ranges,
         the hardware's own hold), or an NNX model and None.
-      x: representative inputs, ``[n, ...]``.
+      x: representative inputs, ``[n, ...]``, or a list of batches of them.
       batch_size: examples that pass together, as for ``calibrate``.
       **options: keyword arguments of the Linen model's call, for example ``train=False``.
 

@@ -16,7 +16,7 @@ from analogsim.devices.crossbar.slices import BitSlices, Copies
 from analogsim.devices.digital import DigitalMemory
 from analogsim.linen import AnalogDense, dot_general_hook
 from analogsim.lines import Seen
-from tests.models import SmallCNN
+from tests.models import MLP, SmallCNN
 
 CELL = GenericCell(g_min="1 uS", g_max="21 uS")  # R = 20 uS, g_min/R = 0.05
 
@@ -364,3 +364,30 @@ def test_distributions_are_thinned_out_evenly(monkeypatch):
     # A quantile of n even values scatters by sqrt(q (1 - q)/n).
     for q in (0.5, 0.9):
         assert abs(np.quantile(seen.values, q) - q) < 4 * np.sqrt(q * (1 - q) / seen.values.size)
+
+
+def test_batches_and_the_report_of_what_they_clip():
+    x = jax.random.normal(jax.random.key(0), (60, 8))
+    model = MLP(preset("pcm"))
+    variables = model.init(jax.random.key(1), x)
+    whole = calibrate(model, variables, x)
+    batches, report = calibrate(model, variables, [x[:20], np.asarray(x[20:45]), x[45:]], report=True)
+    jax.tree.map(np.testing.assert_array_equal, whole, batches)
+    assert [row.layer for row in report] == ["Dense_0", "Dense_1"]
+    assert report.clipping() == ()
+    assert [row.inputs_clipped for row in range_report(model, whole, x)] == [row.inputs_clipped for row in report]
+    with pytest.raises(
+        InputError, match=r"x: batch 1 holds examples of shape \(\(3,\),\), the first batch of \(\(8,\),\)"
+    ):
+        calibrate(model, variables, [x, x[:, :3]])
+
+
+def test_a_range_that_clips_everything_is_told_by_name():
+    x = jax.random.normal(jax.random.key(0), (60, 8))
+    model = MLP(preset("pcm"))
+    variables = calibrate(model, model.init(jax.random.key(1), x), x)
+    variables["ranges"]["Dense_0"]["analog"] |= {"input": jnp.array(1e-3), "output": jnp.array(1e-5)}
+    said = range_report(model, variables, x).clipping()
+    assert len(said) == 2
+    assert said[0].startswith("layer Dense_0: its input range 0.001 clips")
+    assert said[1].startswith("layer Dense_0: its output range 1e-05 clips")
