@@ -10,7 +10,10 @@ What weights become, ``preset("pcm", training=...)``
     AdditiveNoise, MultiplicativeNoise, ReadNoise, Discretise, DropConnect, StuckCells, Several
 How converter ranges behave, ``preset("pcm", input_range=..., output_range=...)``
     LearnedRange, TrackedRange, DynamicRange
+All at once
+    fine_tune             from a pretrained network to one that survives its hardware, taught by the digital one
 Pieces of a user's own Optax loop
+    cross_entropy, distillation
     strength              a schedule of how hard training is made, in one compilation
     modified_weights      any of the modifiers on the kernels of any Flax model, inside the loss
     weight_noise          the same with Gaussian noise
@@ -28,6 +31,10 @@ from analogsim.range_rules import LearnedRange as LearnedRange
 from analogsim.range_rules import TrackedRange as TrackedRange
 from analogsim.straight_through import straight_through as straight_through
 from analogsim.training.clipping import clip_weights as clip_weights
+from analogsim.training.fine_tune import FineTuned as FineTuned
+from analogsim.training.fine_tune import fine_tune as fine_tune
+from analogsim.training.losses import cross_entropy as cross_entropy
+from analogsim.training.losses import distillation as distillation
 from analogsim.training.modifiers import AdditiveNoise as AdditiveNoise
 from analogsim.training.modifiers import DeviceNoise as DeviceNoise
 from analogsim.training.modifiers import Discretise as Discretise

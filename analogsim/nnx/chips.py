@@ -86,14 +86,21 @@ def load(model: nnx.Module, readings: dict[str, tiles.Reading], key: jax.Array |
     ops = analog_ops(model)
     if readings.keys() != ops.keys():
         raise InputError(f"the chip holds layers {sorted(readings)}, the model has {sorted(ops)}; program one for it")
-    for path, (module, op) in ops.items():
+    for path, (_, op) in ops.items():
         op.array = nnx.data(Programmed(readings[path]))
         op.mode = "chip"
-        if key is not None:
-            own, lead = stream(key, path), stack_shape(module, path)
-            fresh = nnx.RngStream(jax.random.split(own, lead) if lead else own, tag="analog")
-            fresh.count[...] = jnp.zeros(lead, fresh.count[...].dtype)  # each of a stack counts its own draws
-            op.stream = nnx.data(fresh)
+    if key is not None:
+        reseed(model, key)
+
+
+def reseed(model: nnx.Module, key: jax.Array) -> None:
+    """Restart every layer's noise stream from a key, in place."""
+    for path, (module, op) in analog_ops(model).items():
+        own, lead = stream(key, path), stack_shape(module, path)
+        tag = "analog" if op.stream is None else op.stream.tag  # a loop wants the same structure before and after
+        fresh = nnx.RngStream(jax.random.split(own, lead) if lead else own, tag=tag)
+        fresh.count[...] = jnp.zeros(lead, fresh.count[...].dtype)  # each of a stack counts its own draws
+        op.stream = nnx.data(fresh)
 
 
 def mark_places(model: nnx.Module) -> None:

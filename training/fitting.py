@@ -1,0 +1,202 @@
+"""A model as training sees it, once for Linen and once for NNX: what is trained, what is kept, how it is called.
+
+A fit has a tree of arrays ``{"params": ..., "ranges": ...}`` that an optimiser may move (the ranges only where the
+hardware learns them), the other state of the model (batch statistics, tracked ranges), and a call
+
+    outputs, state = fit.call(tree, state, x, key)
+
+on freshly drawn hardware. All of it is pure, so that it goes into any transformation.
+"""
+
+from typing import Any, NamedTuple, Protocol
+
+import jax
+
+from analogsim import modes
+from analogsim.altering import altered
+from analogsim.devices.errors import InputError
+from analogsim.devices.random import stream
+from analogsim.hardware import Hardware
+from analogsim.models import bind, merged
+from analogsim.range_rules import LearnedRange, TrackedRange
+
+
+class Fit(Protocol):
+    """A model to be trained."""
+
+    @property
+    def hardware(self) -> dict[str, Hardware]:
+        """What every analog layer runs on, by path."""
+        ...
+
+    def start(self) -> tuple[Any, Any]:
+        """The tree to be trained, and the model's other state."""
+        ...
+
+    def call(self, tree: Any, state: Any, x: Any, key: jax.Array) -> tuple[jax.Array, Any]:
+        """Outputs on hardware drawn from the key, and the state after."""
+        ...
+
+    def digital(self, tree: Any, state: Any, x: Any) -> jax.Array:
+        """Exact outputs."""
+        ...
+
+    def finished(self, tree: Any, state: Any) -> Any:
+        """The trained variables, or the trained copy of an NNX model."""
+        ...
+
+
+def hardware_of(model: Any, variables: Any, x: Any, options: dict[str, Any]) -> dict[str, Hardware]:
+    """What every analog layer runs on, by path, in the order of use; found by shapes, without computing."""
+    found: dict[str, Hardware] = {}
+
+    def note(path: str, hardware: Hardware) -> Hardware:
+        found[path] = hardware
+        return hardware
+
+    bound = bind(model, variables, options=options)
+    with altered(note):
+        jax.eval_shape(bound.digital, x)
+    if not found:
+        raise InputError("the model has no analog layer: build it with AnalogDense, or convert(model, hardware)")
+    return found
+
+
+def learns(hardware: dict[str, Hardware]) -> bool:
+    """Whether any layer learns a range."""
+    return any(isinstance(r, LearnedRange) for h in hardware.values() for r in (h.input_range, h.output_range))
+
+
+def tracks(hardware: dict[str, Hardware]) -> bool:
+    """Whether any layer's range follows the values."""
+    return any(isinstance(r, TrackedRange) for h in hardware.values() for r in (h.input_range, h.output_range))
+
+
+class LinenFit(NamedTuple):
+    """A Linen model; ``options`` are of its calls in training, ``exact_options`` elsewhere."""
+
+    model: Any
+    variables: Any
+    options: dict[str, Any]
+    exact_options: dict[str, Any]
+    hardware: dict[str, Hardware]
+
+    def start(self):
+        """Ranges are trained together with the parameters; what does not learn gets no update."""
+        if learns(self.hardware) and "ranges" not in self.variables:
+            raise InputError("variables: hold no ranges, and the hardware learns them; calibrate the model first")
+        names = ("params", "ranges") if learns(self.hardware) else ("params",)
+        tree = {name: self.variables[name] for name in names}
+        return tree, {name: value for name, value in self.variables.items() if name not in (*names, "analog")}
+
+    def call(self, tree, state, x, key):
+        changing = [name for name in state if name != "ranges" or tracks(self.hardware)]
+        if tracks(self.hardware) and "ranges" not in changing:
+            changing.append("ranges")
+        rngs = {"analog": stream(key, "analog"), "dropout": stream(key, "dropout")}
+        args = x if isinstance(x, tuple) else (x,)
+        outputs, new = self.model.apply({**state, **tree}, *args, rngs=rngs, mutable=changing, **self.options)
+        # The sample of shapes beside the ranges is no array, and ranges that learn belong to the tree.
+        kept = {name: merged(state.get(name, {}), value) for name, value in new.items() if name not in tree}
+        return outputs, {**state, **kept}
+
+    def digital(self, tree, state, x):
+        args = x if isinstance(x, tuple) else (x,)
+        with modes.digital():
+            return self.model.apply({**state, **tree}, *args, **self.exact_options)
+
+    def finished(self, tree, state):
+        return {**state, **tree}
+
+
+class NnxFit(NamedTuple):
+    """An NNX model, which is copied and left as it is."""
+
+    graph: Any
+    params: Any
+    ranges: Any
+    rest: Any
+    hardware: dict[str, Hardware]
+
+    @classmethod
+    def of(cls, model: Any, hardware: dict[str, Hardware], x: Any) -> "NnxFit":
+        """The model in parts."""
+        from flax import nnx
+
+        from analogsim.nnx import Range
+
+        copy = nnx.clone(model)
+        if tracks(hardware):  # a range that follows values has a place after the first of them
+            copy(*x) if isinstance(x, tuple) else copy(x)
+        graph, *states = nnx.split(copy, nnx.Param, Range, ...)
+        params, ranges, rest = states
+        return cls(graph, params, ranges, rest, hardware)
+
+    def start(self):
+        if not learns(self.hardware):
+            return {"params": self.params}, {"ranges": self.ranges, "rest": self.rest}
+        return {"params": self.params, "ranges": self.ranges}, {"rest": self.rest}
+
+    def _model(self, tree, state):
+        from flax import nnx
+
+        both = {**state, **tree}
+        return nnx.merge(self.graph, both["params"], both["ranges"], both["rest"], copy=True)
+
+    def call(self, tree, state, x, key):
+        from flax import nnx
+
+        from analogsim.nnx import Range
+        from analogsim.nnx.chips import reseed
+
+        model = self._model(tree, state)
+        reseed(model, key)
+        outputs = model(*x) if isinstance(x, tuple) else model(x)
+        _, *states = nnx.split(model, nnx.Param, Range, ...)
+        new = dict(zip(("params", "ranges", "rest"), states, strict=True))
+        return outputs, {name: new[name] for name in state}
+
+    def digital(self, tree, state, x):
+        model = self._model(tree, state)
+        with modes.digital():
+            return model(*x) if isinstance(x, tuple) else model(x)
+
+    def finished(self, tree, state):
+        return self._model(tree, state)
+
+
+def fit_of(model: Any, variables: Any, x: Any, options: dict[str, Any], exact_options: dict[str, Any]) -> Fit:
+    """The model as training sees it; ``x`` is one small batch."""
+    from flax import nnx
+
+    hardware = hardware_of(model, variables, x, exact_options)
+    if isinstance(model, nnx.Module):
+        if options:
+            raise InputError(f"{next(iter(options))}: an NNX model takes no call options; use nnx.view(model, ...)")
+        return NnxFit.of(model, hardware, x)
+    return LinenFit(model, variables, options, exact_options, hardware)
+
+
+def learned_labels(tree: Any, hardware: dict[str, Hardware]) -> Any:
+    """``"params"``, ``"ranges"`` or ``"frozen"`` for every leaf of a tree that is trained."""
+
+    def label(path: tuple, leaf: Any) -> str:
+        names = [str(getattr(p, "key", getattr(p, "name", p))) for p in path]
+        if names[0] == "params":
+            return "params"
+        if {"scale", "output_scale"} & set(names):
+            return "params"  # a digital scale is learned as a weight is
+        rules = {"input": "input_range", "input_range": "input_range"}
+        rules |= {"output": "output_range", "output_range": "output_range"}
+        rule = next((rules[name] for name in reversed(names) if name in rules), None)
+        owner = _owner(names[1:], hardware)
+        learned = rule is not None and owner is not None and isinstance(getattr(owner, rule), LearnedRange)
+        return "ranges" if learned else "frozen"
+
+    return jax.tree_util.tree_map_with_path(label, tree)
+
+
+def _owner(names: list[str], hardware: dict[str, Hardware]) -> Hardware | None:
+    """The hardware of the layer whose path these names begin with; the longest that does."""
+    own = [path for path in hardware if names[: len(path.split("/"))] == path.split("/")]
+    return hardware[max(own, key=len)] if own else hardware.get("(the model itself)")

@@ -1,0 +1,63 @@
+"""Losses: class numbers, and what a digital network would have said.
+
+Knowledge distillation trains a student, here the network on analog hardware, on the softened outputs of a teacher, here
+the digital network. With logits s and t, temperature T and weight a,
+
+    L = (1 - a) cross_entropy(s, labels) + a T^2 KL(softmax(t/T) || softmax(s/T))
+
+G. Hinton, O. Vinyals, J. Dean, "Distilling the Knowledge in a Neural Network", arXiv 1503.02531 (2015).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from analogsim.devices.errors import InputError
+from analogsim.training.selection import check_number
+
+#: ``loss(outputs, labels) -> number``.
+Loss = Callable[[jax.Array, jax.Array], jax.Array]
+
+
+def cross_entropy(outputs: jax.Array, labels: jax.Array) -> jax.Array:
+    """Mean cross entropy of logits ``[..., classes]`` and class numbers ``[...]``.
+
+    Example:
+      >>> round(float(cross_entropy(jnp.zeros((3, 4)), jnp.array([0, 1, 2]))), 4)      # ln 4
+      1.3863
+    """
+    if labels.shape != outputs.shape[:-1]:
+        raise InputError(
+            f"labels: shape {labels.shape}: cross entropy needs one class number for each of the outputs of shape "
+            f"{outputs.shape}, that is shape {outputs.shape[:-1]}; give another loss for other labels"
+        )
+    return optax.softmax_cross_entropy_with_integer_labels(outputs.astype(jnp.float32), labels).mean()
+
+
+def distillation(
+    outputs: jax.Array, labels: jax.Array, teacher: jax.Array, *, weight: Any = 0.5, temperature: Any = 2.0,
+    loss: Loss = cross_entropy,
+) -> jax.Array:  # fmt: skip
+    """The loss of a student whose teacher says ``teacher``; see the module for the equation.
+
+    Args:
+      outputs, teacher: logits ``[..., classes]``; no gradient passes to the teacher's.
+      labels: what ``loss`` compares the outputs with.
+      weight: a, in [0, 1].
+      temperature: T, greater than 0.
+      loss: the task's own.
+
+    Example:
+      >>> same = jnp.array([[1.0, 2.0]])
+      >>> float(distillation(same, jnp.array([1]), same, weight=1.0))
+      0.0
+    """
+    check_number(weight, "weight", "at least 0 and at most 1", allowed=lambda v: (v >= 0) & (v <= 1))
+    check_number(temperature, "temperature", "greater than 0", allowed=lambda v: v > 0)
+    wanted = jax.nn.log_softmax(jax.lax.stop_gradient(teacher).astype(jnp.float32) / temperature)
+    said = jax.nn.log_softmax(outputs.astype(jnp.float32) / temperature)
+    divergence = jnp.sum(jnp.exp(wanted) * (wanted - said), axis=-1).mean()
+    return (1 - weight) * loss(outputs, labels) + weight * temperature**2 * divergence
