@@ -60,6 +60,7 @@ def calibrate(
     margin: float | None = None,
     batch_size: int | None = None,
     report: bool = False,
+    keep_inputs: bool = False,
     **options: Any,
 ) -> Any:
     """Choose every layer's converter ranges from the data in ``x``.
@@ -74,6 +75,7 @@ def calibrate(
         max, otherwise 1.
       batch_size: examples that pass together, which bounds memory; None for about a million inputs, at least 512
         examples. Ranges depend on it only where the model computes with statistics of its batch.
+      keep_inputs: leave the ranges of inputs as they are, for example learned, and find those of outputs for them.
       report: also give what the ranges do to ``x``, the share that each layer clips (``range_report``).
       **options: keyword arguments of the Linen model's call, for example ``train=False``.
 
@@ -102,9 +104,13 @@ def calibrate(
         key = _key(variables, use)
         if key not in layers:
             layers[key] = _Layer(use, rule)
+            layers[key].input_range = _held(use) if keep_inputs else 1.0
         layers[key].inputs.add(input_values(use))
     for layer in layers.values():
-        layer.input_range = rule.input_range(layer.inputs, layer.hardware)
+        if not keep_inputs:
+            layer.input_range = rule.input_range(layer.inputs, layer.hardware)
+        elif layer.input_range is None:
+            raise InputError(f"keep_inputs = True: layer {layer.path} has no input range; calibrate it first")
     for use in passes if rule.needs_lines else ():
         layer = layers[_key(variables, use)]
         for values in line_values(use, Ranges(layer.input_range)):
@@ -125,6 +131,11 @@ def _reported(model: Any, variables: Any, x: Any, batch_size: int | None, option
     return range_report(model, variables, x, batch_size=batch_size, **options)
 
 
+def _held(use: Any) -> float | None:
+    """The input range that a layer has; for one of a stack, its own entry."""
+    return None if use.ranges.input is None else float(use.ranges.input)
+
+
 def _key(variables: Any, use: Any) -> Any:
     """One entry of the ranges: Linen numbers them over the whole model, NNX within each layer."""
     return int(use.place) if variables is not None else (use.path, int(use.place))
@@ -141,7 +152,7 @@ class _Layer:
         self.readout: Readout = readout(use.hardware, n_in, n_out)
         self.inputs = Seen()
         self.lines = [Seen() for _ in self.readout.used]
-        self.input_range = 1.0
+        self.input_range: float | None = None
 
     def lines_used(self, use: Any) -> list[np.ndarray]:
         """The lines of this use, slice by slice; the last matrix of a stack may have fewer outputs."""

@@ -48,6 +48,33 @@ def quickstart(
     run(out=out, fast=fast, chips=chips, seeds=seeds, key=key)
 
 
+@app.command(epilog="Example:  analogsim train --recipe lenet --out /tmp/lenet")
+def train(
+    recipe: Annotated[str, typer.Option(help="A recipe by name (analogsim recipes), or a TOML file.")],
+    out: Annotated[Path | None, typer.Option(help="Folder for what is written (default: the recipe's name).")] = None,
+    fast: Annotated[bool, typer.Option("--fast", help="Smoke run: one epoch, few chips.")] = False,
+    chips: Annotated[int | None, typer.Option(help="Chips sampled for each network, instead of the recipe's.")] = None,
+    key: Annotated[int, typer.Option(help="Everything random follows from this number.")] = 0,
+) -> None:
+    """Train a network digitally, fine-tune it for its hardware, and age chips of both for ten years."""
+    from analogsim import train_command
+
+    train_command.run(recipe, out=out, fast=fast, chips=chips, key=key)
+
+
+@app.command()
+def recipes(
+    name: Annotated[str | None, typer.Argument(help="One recipe: print its file, to start from.")] = None,
+) -> None:
+    """List the recipes that come with the package, or print one."""
+    from analogsim.training import recipe
+
+    if name is None:
+        typer.echo("\n".join(f"{short:12} {title}" for short, title in recipe.recipes().items()))
+    else:
+        typer.echo(recipe.load_recipe(name).to_toml(), nl=False)
+
+
 @app.command()
 def presets(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,

@@ -27,11 +27,11 @@ from analogsim.devices.units import show
 from analogsim.energy.bill import across_layers
 from analogsim.energy.tables import share
 from analogsim.evaluation import LIFETIME
+from analogsim.lifetime import NETWORKS, lifetime_table, table_rows, verdict
 from analogsim.linen import AnalogDense
 from analogsim.training import clip_weights
 
 COMPENSATIONS = ("none", "global")
-NETWORKS = ("plain", "hardware-aware")
 
 
 class MLP(nn.Module):
@@ -134,8 +134,8 @@ def run(*, out: Path, fast: bool = False, chips: int | None = None, seeds: int |
 
     prices = bill.table()
     prices.caption = None  # what each bill counts and leaves out stands in the report
-    console.print(lifetime_table(results, fast), prices)
-    console.print(verdict(results, fast))
+    console.print(lifetime_table(results, fast, "digits"), prices)
+    console.print(verdict(results, fast, "test digits"))
     results.attrs |= {
         "key": key,
         "hardware": describe(hardware),
@@ -186,72 +186,6 @@ def _measure(hardware, settings, data, key, console):
     return xarray.concat(per_seed, "seed"), variables
 
 
-def mean_and_spread(results: Any, network: str, compensation: str, time_index: int) -> tuple[float, float]:
-    """Accuracy in per cent over all chips and seeds: mean and standard deviation."""
-    scores = 100 * results.score.sel(network=network, compensation=compensation).isel(time=time_index).values
-    return float(scores.mean()), float(scores.std())
-
-
-def digital_accuracy(results: Any, network: str) -> float:
-    """Accuracy of the exact network in per cent, mean over seeds."""
-    return 100 * float(results.digital.sel(network=network).mean())
-
-
-def verdict(results: Any, fast: bool) -> str:
-    """The result in three sentences."""
-    if fast:
-        return "Smoke run: the networks were hardly trained; run without --fast for accuracies that mean something."
-    year = LIFETIME.index("1 year")
-    n = results.sizes["chip"] * results.sizes["seed"]
-    figures = []
-    for network in reversed(NETWORKS):
-        digital = digital_accuracy(results, network)
-        with_, without = (mean_and_spread(results, network, c, year)[0] for c in ("global", "none"))
-        figures.append((network, with_, points(with_ - digital), digital, points(without - digital)))
-    (first, with_, gap, digital, bare), second = figures[0], figures[1]
-    return (
-        f"A year after programming, the {first} network on drift-compensated chips is right on {with_:.2f} % of the "
-        f"test digits, {gap} its exact {digital:.2f} %; without compensation it is {bare}. The {second[0]} network is "
-        f"right on {second[1]:.2f} %, {second[2]} its exact {second[3]:.2f} %; without compensation, {second[4]}. All "
-        f"are means over {n} chips."
-    )
-
-
-def points(difference: float) -> str:
-    """A difference of percentages in words: ``points(-0.61)`` is ``"0.61 points below"``."""
-    return f"{abs(difference):.2f} points {'above' if difference > 0 else 'below'}"
-
-
-def _table_rows(results: Any) -> list[list[str]]:
-    rows = []
-    for network in NETWORKS:
-        for compensation in COMPENSATIONS:
-            cells = [mean_and_spread(results, network, compensation, i) for i in range(len(LIFETIME))]
-            exact = f"{digital_accuracy(results, network):.2f}"
-            rows.append([network, compensation, exact, *(f"{mean:.2f} ± {std:.2f}" for mean, std in cells)])
-    return rows
-
-
-def lifetime_table(results: Any, fast: bool) -> Any:
-    """Accuracy over a life as a rich table that fits 80 columns: a row a time, a column a network and compensation."""
-    import rich.box
-    from rich.table import Table
-
-    n = f"{results.sizes['chip']} chips x {results.sizes['seed']} start{'s' if results.sizes['seed'] > 1 else ''}"
-    smoke = " (smoke run, hardly trained)" if fast else ""
-    title = f"Accuracy on digits in %, mean ± standard deviation over {n}{smoke}"
-    table = Table(title=title, title_justify="left", title_style="bold", box=rich.box.SIMPLE)
-    table.add_column("after\nprogramming", no_wrap=True)
-    lines = _table_rows(results)
-    for network, compensation, *_ in lines:
-        # Broken at the hyphen: five columns of this width fit a narrow terminal.
-        drift = "compensated" if compensation == "global" else "uncompensated"
-        table.add_column(network.replace("-", "-\n") + "\n" + drift, justify="right", no_wrap=True)
-    for i, name in enumerate(["exact digital", *LIFETIME]):
-        table.add_row(name, *(line[2 + i] for line in lines))
-    return table
-
-
 def write_report(path: Path, results: Any, bill: Any, hardware: Hardware, settings: Settings, fast: bool) -> Path:
     """The HTML page: verdict, figures, tables, hardware, what is and is not modelled."""
     from analogsim import plot
@@ -259,7 +193,7 @@ def write_report(path: Path, results: Any, bill: Any, hardware: Hardware, settin
     n = results.sizes["chip"] * results.sizes["seed"]
     header = ["network", "drift compensation", "exact digital", *LIFETIME]
     sections = [
-        ("In short", report.paragraph(verdict(results, fast))),
+        ("In short", report.paragraph(verdict(results, fast, "test digits"))),
         (
             "Accuracy over ten years",
             report.figure(
@@ -269,7 +203,7 @@ def write_report(path: Path, results: Any, bill: Any, hardware: Hardware, settin
                 f"that is with global drift compensation; dashed lines have no band. Dotted: the exact networks.",
                 phone=(3.6, 5.2),
             )
-            + report.table(header, _table_rows(results), "Accuracy in %, mean ± standard deviation over chips", (0, 1)),
+            + report.table(header, table_rows(results), "Accuracy in %, mean ± standard deviation over chips", (0, 1)),
         ),
         (
             "Energy of one inference",

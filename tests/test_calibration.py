@@ -391,3 +391,17 @@ def test_a_range_that_clips_everything_is_told_by_name():
     assert len(said) == 2
     assert said[0].startswith("layer Dense_0: its input range 0.001 clips")
     assert said[1].startswith("layer Dense_0: its output range 1e-05 clips")
+
+
+def test_input_ranges_may_stay():
+    x = jax.random.normal(jax.random.key(0), (60, 8))
+    model = MLP(preset("pcm"))
+    variables = calibrate(model, model.init(jax.random.key(1), x), x, method="max")
+    variables["ranges"]["Dense_0"]["analog"]["input"] /= 2
+    kept = calibrate(model, variables, x, method="max", keep_inputs=True)
+    assert kept["ranges"]["Dense_0"]["analog"]["input"] == variables["ranges"]["Dense_0"]["analog"]["input"]
+    # Codes that are twice as large fill twice as much of the lines, less what is clipped.
+    ratio = kept["ranges"]["Dense_0"]["analog"]["output"] / variables["ranges"]["Dense_0"]["analog"]["output"]
+    assert 1.2 < float(ratio) <= 2.0 + 1e-5
+    with pytest.raises(InputError, match=r"keep_inputs = True: layer Dense_0 has no input range"):
+        calibrate(model, model.init(jax.random.key(1), x), x, keep_inputs=True)

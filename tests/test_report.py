@@ -8,7 +8,7 @@ import xarray
 
 from analogsim import report
 from analogsim.evaluation import LIFETIME
-from analogsim.quickstart import points, verdict
+from analogsim.lifetime import points, verdict
 
 
 def test_a_cell_knows_its_column_so_that_a_row_can_be_a_card():
@@ -61,9 +61,13 @@ def test_the_verdict_names_each_network_s_own_exact_accuracy():
             "score": (("seed", "network", "compensation", "chip", "time"), score),
             "digital": (("seed", "network"), np.array([[0.97, 0.99], [0.97, 0.99]])),
         },
-        coords={"network": ["plain", "hardware-aware"], "compensation": ["none", "global"]},
+        coords={
+            "network": ["plain", "hardware-aware"],
+            "compensation": ["none", "global"],
+            "time_label": ("time", list(LIFETIME)),
+        },
     )
-    assert verdict(data, fast=False) == (
+    assert verdict(data, fast=False, examples="test digits") == (
         "A year after programming, the hardware-aware network on drift-compensated chips is right on 98.00 % of the "
         "test digits, 1.00 points below its exact 99.00 %; without compensation it is 3.00 points below. The plain "
         "network is right on 95.00 %, 2.00 points below its exact 97.00 %; without compensation, 7.00 points below. "

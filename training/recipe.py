@@ -1,0 +1,276 @@
+"""A recipe: what is trained on which data for which hardware, and how it is measured, in one small TOML file.
+
+    title = "LeNet on phase-change memory"
+
+    [data]
+    name = "mnist-5k"                      # one of analogsim.training.datasets
+
+    [model]
+    name = "lenet"                         # one of analogsim.training.networks, or "package.module:Factory"
+
+    [hardware]                             # a preset, and any of its fields by dotted name
+    preset = "pcm"
+    "adc.bits" = 8
+
+    [digital]                              # the network that hardware-aware training starts from
+    epochs = 10
+    learning_rate = 2e-3
+
+    [aware]
+    epochs = 5
+    training = { kind = "DeviceNoise", time_s = "1 s", until_s = "1 year" }
+    input_range = "learned"
+
+    [evaluate]
+    chips = 25
+
+What a section leaves out has its default. An unknown name is refused with the nearest known one, and the file's.
+"""
+
+import dataclasses
+import importlib
+import pathlib
+import tomllib
+from typing import Any
+
+from analogsim.devices.description import Description, static
+from analogsim.devices.errors import InputError, nearest
+from analogsim.devices.units import seconds
+from analogsim.evaluation import LIFETIME
+from analogsim.fresh_chip import FreshChip
+from analogsim.hardware import Hardware
+from analogsim.presets import preset
+from analogsim.range_rules import DynamicRange, LearnedRange, TrackedRange
+from analogsim.training import modifiers
+from analogsim.training.datasets import DATASETS
+from analogsim.training.networks import NETWORKS
+
+_FOLDER = pathlib.Path(__file__).parent / "recipes"
+
+#: What ``training = { kind = ... }`` may be.
+KINDS: dict[str, Any] = {
+    kind.__name__: kind
+    for kind in (
+        FreshChip, modifiers.DeviceNoise, modifiers.ProgrammingNoise, modifiers.AdditiveNoise,
+        modifiers.MultiplicativeNoise, modifiers.ReadNoise, modifiers.Discretise, modifiers.DropConnect,
+        modifiers.StuckCells,
+    )
+}  # fmt: skip
+
+_RANGES: dict[str, Any] = {
+    "calibrated": lambda: None,
+    "learned": LearnedRange,
+    "tracked": TrackedRange,
+    "dynamic": DynamicRange,
+}
+
+
+class Data(Description):
+    """Section ``[data]``."""
+
+    name: str = static(doc="one of analogsim.training.datasets")
+
+    def check(self) -> None:
+        _known(self.name, DATASETS, "Data.name")
+
+
+class Model(Description):
+    """Section ``[model]``."""
+
+    name: str = static(doc="one of analogsim.training.networks, or 'package.module:Factory', called with the classes")
+    checkpoint: str = static(default="", doc="folder of analogsim.save with pretrained variables; '' trains them")
+
+    def check(self) -> None:
+        if ":" not in self.name:
+            _known(self.name, NETWORKS, "Model.name")
+
+    def factory(self) -> Any:
+        """A function from the number of classes to a plain Linen model."""
+        if ":" not in self.name:
+            return NETWORKS[self.name]
+        module, _, name = self.name.partition(":")
+        try:
+            return getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError) as error:
+            raise InputError(f"Model.name = {self.name!r}: cannot be imported ({error})") from None
+
+
+class Digital(Description):
+    """Section ``[digital]``: training of the plain network."""
+
+    epochs: int = static(default=10, ge=1, le=10_000, integer=True, doc="passes over the data")
+    batch_size: int = static(default=64, ge=1, le=1_000_000, integer=True, doc="examples of a step")
+    learning_rate: float = static(default=1e-3, ge=1e-8, le=10, doc="of Adam, with a cosine schedule to 0")
+
+
+class Aware(Description):
+    """Section ``[aware]``: hardware-aware fine-tuning; see ``analogsim.training.fine_tune``."""
+
+    epochs: int = static(default=5, ge=1, le=10_000, integer=True, doc="passes over the data")
+    batch_size: int = static(default=64, ge=1, le=1_000_000, integer=True, doc="examples of a step")
+    learning_rate: float = static(default=1e-3, ge=1e-8, le=10, doc="of Adam, with a cosine schedule to 0")
+    training: Any = static(default=(("kind", "FreshChip"),), doc="kind, and its fields: what every step computes on")
+    input_range: str = static(default="calibrated", choices=tuple(_RANGES), doc="ranges of inputs while training")
+    output_range: str = static(default="calibrated", choices=("calibrated", "learned", "tracked"), doc="of outputs")
+    distil: float = static(default=0.5, ge=0, le=1, doc="weight of the digital network as a teacher")
+    temperature: float = static(default=2.0, ge=0.01, le=100, doc="of the distillation")
+    ramp: float = static(default=0.3, ge=0, le=1, doc="share of the steps over which deviations grow")
+    clip_sigmas: float = static(default=2.5, ge=0, le=100, doc="weights are kept within so many deviations; 0: free")
+    micro_batches: int = static(
+        default=1, ge=1, le=10_000, integer=True, doc="pieces of a batch with chips of their own"
+    )
+
+    def check(self) -> None:
+        if isinstance(self.training, dict):
+            object.__setattr__(self, "training", tuple(self.training.items()))
+        self.modifier()
+
+    def modifier(self) -> Any:
+        """What every step computes on."""
+        fields = dict(self.training)
+        kind = fields.pop("kind", None)
+        if kind not in KINDS:
+            raise InputError(
+                f"Aware.training.kind = {kind!r}: must be one of {', '.join(KINDS)}; {nearest(str(kind), KINDS)}"
+            )
+        return KINDS[kind](**fields)
+
+    def on(self, hardware: Hardware) -> Hardware:
+        """The hardware as it is trained on."""
+        ranges = {"input_range": _RANGES[self.input_range]()}
+        ranges["output_range"] = (
+            LearnedRange(rule="slope") if self.output_range == "learned" else _RANGES[self.output_range]()
+        )
+        return hardware.replace(training=self.modifier(), **ranges)
+
+
+class Evaluate(Description):
+    """Section ``[evaluate]``: accuracy over a life."""
+
+    chips: int = static(default=25, ge=1, le=1_000_000, integer=True, doc="sampled for each network")
+    times: tuple[str, ...] = static(default=LIFETIME, doc="after programming")
+    compensation: tuple[str, ...] = static(default=("none", "global"), doc="drift compensations")
+    examples: int = static(default=1000, ge=1, le=10_000_000, integer=True, doc="test examples at most")
+    calibration: str = static(
+        default="percentile", choices=("percentile", "max", "error"), doc="how converter ranges are chosen"
+    )
+
+    def check(self) -> None:
+        for name in ("times", "compensation"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        for time in self.times:
+            seconds(time, "Evaluate.times")
+        for choice in self.compensation:
+            if choice not in ("none", "global", "column"):
+                raise InputError(f"Evaluate.compensation = {choice!r}: must be one of none, global, column")
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """A whole recipe; ``hardware`` is what it describes, ``hardware_fields`` how it was written."""
+
+    title: str
+    data: Data
+    model: Model
+    hardware: Hardware
+    hardware_fields: dict[str, Any]
+    digital: Digital
+    aware: Aware
+    evaluate: Evaluate
+
+    def to_toml(self) -> str:
+        """The recipe as a file that ``load_recipe`` reads back; every field is written, also those left out before."""
+        parts = [f"title = {_toml(self.title)}"]
+        parts += [_section(name, _fields(getattr(self, name))) for name in ("data", "model")]
+        parts.append(_section("hardware", self.hardware_fields))
+        parts += [_section(name, _fields(getattr(self, name))) for name in ("digital", "aware", "evaluate")]
+        return "\n\n".join(parts) + "\n"
+
+
+_SECTIONS: dict[str, Any] = {"data": Data, "model": Model, "digital": Digital, "aware": Aware, "evaluate": Evaluate}
+
+
+def recipes() -> dict[str, str]:
+    """The recipes that come with the package, each with its title.
+
+    Example:
+      >>> recipes()["lenet"]
+      'LeNet on phase-change memory, MNIST digits'
+    """
+    return {path.stem: _read(path)["title"] for path in sorted(_FOLDER.glob("*.toml"))}
+
+
+def load_recipe(name: str | pathlib.Path) -> Recipe:
+    """A recipe by the name of one that comes with the package, or from a TOML file.
+
+    Raises:
+      InputError: for a file that is not there or not TOML, an unknown section or field, or a value out of range.
+
+    Example:
+      >>> load_recipe("lenet").model.name
+      'lenet'
+    """
+    path = pathlib.Path(name)
+    if path.suffix != ".toml" and (_FOLDER / f"{name}.toml").is_file():
+        path = _FOLDER / f"{name}.toml"
+    if not path.is_file():
+        known = [p.stem for p in sorted(_FOLDER.glob("*.toml"))]
+        raise InputError(
+            f"recipe {str(name)!r}: must be a TOML file, or one of {', '.join(known)}; {nearest(str(name), known)}"
+        )
+    return parse_recipe(_read(path), str(name))
+
+
+def parse_recipe(content: dict[str, Any], where: str) -> Recipe:
+    """A recipe from nested dictionaries; ``where`` is named in messages."""
+    known = ("title", "hardware", *_SECTIONS)
+    for name in content:
+        if name not in known:
+            raise InputError(f"recipe {where}: has a section '{name}', which no recipe has; {nearest(name, known)}")
+    for name in ("data", "model"):
+        if name not in content:
+            raise InputError(f"recipe {where}: needs a section [{name}]")
+    try:
+        made = {name: kind(**content.get(name, {})) for name, kind in _SECTIONS.items()}
+        fields = dict(content.get("hardware", {"preset": "pcm"}))
+        hardware = preset(fields.get("preset", "pcm"), **{k: v for k, v in fields.items() if k != "preset"})
+        made["aware"].on(hardware)  # refuses what does not go together
+    except InputError as error:
+        raise InputError(f"recipe {where}: {error}") from None
+    except TypeError as error:
+        raise InputError(f"recipe {where}: a section must be a table of fields ({error})") from None
+    return Recipe(str(content.get("title", where)), hardware=hardware, hardware_fields=fields, **made)
+
+
+def _read(path: pathlib.Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"recipe {path}: is not a TOML file ({error})") from None
+
+
+def _known(name: str, known: Any, where: str) -> None:
+    if name not in known:
+        raise InputError(f"{where} = {name!r}: must be one of {', '.join(known)}; {nearest(str(name), known)}")
+
+
+def _fields(section: Any) -> dict[str, Any]:
+    return {f.name: getattr(section, f.name) for f in dataclasses.fields(section)}
+
+
+def _section(name: str, fields: dict[str, Any]) -> str:
+    lines = [f"{key if key.isidentifier() else _toml(key)} = {_toml(value)}" for key, value in fields.items()]
+    return "\n".join([f"[{name}]", *lines])
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (int, float)):
+        return repr(value)
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{escaped}"'
+    if value and all(isinstance(v, tuple) and len(v) == 2 for v in value):
+        return "{ " + ", ".join(f"{k} = {_toml(v)}" for k, v in value) + " }"
+    return "[" + ", ".join(map(_toml, value)) + "]"
