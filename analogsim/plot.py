@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from analogsim.energy import Comparison
+    from analogsim.training.sensitivity import Sensitivity
 
 #: Okabe and Ito's palette.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -192,6 +193,31 @@ def energy(data: "xarray.Dataset | Comparison", ax: "Axes | None" = None) -> "Ax
     else:
         ax.set_xlabel("energy of one inference (bar: low to high estimate, dot: typical)")
     ax.grid(axis="y", visible=False)
+    return ax
+
+
+def sensitivity(found: "Sensitivity", ax: "Axes | None" = None, rows: int = 10) -> "Axes":
+    """What a little more of each hardware parameter does to the loss, the largest effects on top, with standard errors.
+
+    Args:
+      found: from ``analogsim.training.sensitivity(...)``.
+      ax: where to draw.
+      rows: how many parameters.
+    """
+    if not hasattr(found, "ranking"):
+        raise InputError(f"found = {brief(found)}: must be what analogsim.training.sensitivity returns")
+    ranking = found.ranking[:rows][::-1]
+    ax = _axes(ax, 7.2, 0.9 + 0.36 * len(ranking))
+    means = [mean for _, _, mean, _ in ranking]
+    errors = [error if np.isfinite(error) else 0.0 for *_, error in ranking]
+    colours = [COLOURS[1] if mean > 0 else COLOURS[0] for mean in means]
+    places = range(len(ranking))
+    ax.barh(places, means, xerr=errors, color=colours, height=0.62, error_kw={"ecolor": "#333333", "capsize": 3})
+    ax.axvline(0, color="#333333", linewidth=0.8)
+    ax.set_yticks(places, [f"{name}, {change}" for name, change, _, _ in ranking], fontsize=9)
+    ax.grid(axis="y", visible=False)
+    ax.locator_params(axis="x", nbins=5)
+    ax.set_xlabel(f"change of the loss, which is {float(found.data.loss.mean()):.3g}")
     return ax
 
 

@@ -12,6 +12,8 @@ How converter ranges behave, ``preset("pcm", input_range=..., output_range=...)`
     LearnedRange, TrackedRange, DynamicRange
 All at once
     fine_tune             from a pretrained network to one that survives its hardware, taught by the digital one
+Which flaw hurts most
+    sensitivity           the slope of the loss with respect to every number of the hardware, over sampled chips
 Pieces of a user's own Optax loop
     cross_entropy, distillation
     strength              a schedule of how hard training is made, in one compilation
@@ -51,3 +53,5 @@ from analogsim.training.output_scales import remap as remap
 from analogsim.training.output_scales import with_output_scales as with_output_scales
 from analogsim.training.schedule import strength as strength
 from analogsim.training.selection import is_kernel as is_kernel
+from analogsim.training.sensitivity import Sensitivity as Sensitivity
+from analogsim.training.sensitivity import sensitivity as sensitivity

@@ -48,6 +48,13 @@ class Fit(Protocol):
 
 def hardware_of(model: Any, variables: Any, x: Any, options: dict[str, Any]) -> dict[str, Hardware]:
     """What every analog layer runs on, by path, in the order of use; found by shapes, without computing."""
+    from flax import nnx
+
+    if isinstance(model, nnx.Module):  # its hardware is a part of its state, and traced inside of a shape
+        from analogsim.nnx import analog_ops
+
+        ops = {path: op.runs_on for path, (_, op) in analog_ops(model).items()}
+        return _some(ops)
     found: dict[str, Hardware] = {}
 
     def note(path: str, hardware: Hardware) -> Hardware:
@@ -57,6 +64,10 @@ def hardware_of(model: Any, variables: Any, x: Any, options: dict[str, Any]) -> 
     bound = bind(model, variables, options=options)
     with altered(note):
         jax.eval_shape(bound.digital, x)
+    return _some(found)
+
+
+def _some(found: dict[str, Hardware]) -> dict[str, Hardware]:
     if not found:
         raise InputError("the model has no analog layer: build it with AnalogDense, or convert(model, hardware)")
     return found
