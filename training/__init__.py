@@ -19,7 +19,8 @@ Pieces of a user's own Optax loop
     strength              a schedule of how hard training is made, in one compilation
     modified_weights      any of the modifiers on the kernels of any Flax model, inside the loss
     weight_noise          the same with Gaussian noise
-    clip_weights          an Optax transformation that keeps kernels in range
+    clip_weights          an Optax transformation that keeps kernels in range; learned_clip learns the range
+    reestimate_batch_norm running statistics as a programmed chip has them
     with_output_scales    learned digital scales of outputs; remap keeps columns at one size beside them;
                           fold_output_scales multiplies them into the kernels
     straight_through      one value forward, the gradient of another backward
@@ -32,7 +33,9 @@ from analogsim.range_rules import DynamicRange as DynamicRange
 from analogsim.range_rules import LearnedRange as LearnedRange
 from analogsim.range_rules import TrackedRange as TrackedRange
 from analogsim.straight_through import straight_through as straight_through
+from analogsim.training.batch_norm import reestimate_batch_norm as reestimate_batch_norm
 from analogsim.training.clipping import clip_weights as clip_weights
+from analogsim.training.clipping import learned_clip as learned_clip
 from analogsim.training.fine_tune import FineTuned as FineTuned
 from analogsim.training.fine_tune import fine_tune as fine_tune
 from analogsim.training.losses import cross_entropy as cross_entropy

@@ -1,0 +1,166 @@
+"""Batch normalisation on a programmed chip: running statistics estimated anew from what the chip computes.
+
+Errors of the cells shift and stretch what arrives at a normalisation; its running statistics, taken from the digital
+network, then fit no longer. Re-estimating them needs a few hundred inputs, no labels and no writing (V. Joshi et al.,
+Nat. Commun. 11, 2473 (2020), doi 10.1038/s41467-020-16108-9).
+
+All batches b with n_b of n examples give, by the law of total variance, the statistics of the whole,
+
+    mean = sum_b n_b/n m_b          variance = sum_b n_b/n (v_b + (m_b - mean)^2)
+
+A layer reports its batch's statistics through its running average, r' = momentum r + (1 - momentum) m_b. That is linear
+in r: the same batch, with the same noise, run from r = 0 and from r = 1 gives momentum and m_b, whatever the layer was
+set to. Layers behind others see inputs normalised by their batch, as they do in training.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from analogsim import modes
+from analogsim.chip import Chip
+from analogsim.devices.errors import InputError
+from analogsim.devices.random import check_one_key
+
+
+def reestimate_batch_norm(
+    model: Any, variables: Any, x: Any, *, chip: Chip | None = None, key: jax.Array | None = None,
+    batch_size: int = 128, **options: Any,
+) -> Any:  # fmt: skip
+    """Running statistics of every batch normalisation, estimated from ``x``.
+
+    Args:
+      model: a Linen model, or an NNX model on a chip (``analogsim.nnx.on_chip``).
+      variables: a Linen model's variables; of a chip, its own count. None for NNX.
+      x: inputs without labels, ``[n, ...]``, or a tuple of them.
+      chip: where a Linen model runs, at the age it is read at; None for the exact network.
+      key: noise of the reads of a Linen model; None where reading is noiseless.
+      batch_size: examples that are normalised together.
+      **options: keyword arguments with which a Linen model normalises by its batch, for example ``train=True``. Give
+        none that draw random numbers, such as dropout's.
+
+    Returns:
+      Linen: the chip with new statistics among its variables, or, without a chip, the variables. NNX: a copy of the
+      model.
+
+    Raises:
+      InputError: for a model without running statistics, or options under which they do not change.
+
+    Example:
+      >>> import flax.linen as nn, jax, jax.numpy as jnp
+      >>> class Net(nn.Module):
+      ...     @nn.compact
+      ...     def __call__(self, x, train=False):
+      ...         return nn.BatchNorm(use_running_average=not train)(nn.Dense(3)(x))
+      >>> x = jax.random.normal(jax.random.key(0), (300, 4))
+      >>> variables = Net().init(jax.random.key(1), x)
+      >>> new = reestimate_batch_norm(Net(), variables, x, train=True)
+      >>> bool((new["batch_stats"]["BatchNorm_0"]["mean"] != 0).all())
+      True
+    """
+    from flax import nnx
+
+    x = jax.tree.map(jnp.asarray, x)
+    n = jax.tree.leaves(x)[0].shape[0]
+    if n == 0 or isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise InputError(f"x with {n} examples, batch_size = {batch_size!r}: both must be whole numbers and at least 1")
+    if key is not None:
+        check_one_key(key)
+    if isinstance(model, nnx.Module):
+        if chip is not None or variables is not None or options:
+            raise InputError("an NNX model brings its chip along: reestimate_batch_norm(on_chip(model, chip), None, x)")
+        return _of_nnx(model, x, batch_size)
+    return _of_linen(model, variables, x, chip, key, batch_size, options)
+
+
+def _of_linen(model: Any, variables: Any, x: Any, chip: Any, key: Any, batch_size: int, options: dict[str, Any]) -> Any:
+    if chip is not None and not isinstance(chip, Chip):
+        raise InputError(f"chip = {chip!r}: must be a chip from analogsim.program(model, variables, key), or None")
+    own = variables if chip is None else chip.variables
+    if not jax.tree.leaves(own.get("batch_stats", {})):
+        raise InputError("variables: hold no 'batch_stats', there is no batch normalisation to estimate anew")
+
+    @jax.jit
+    def run(stats: Any, batch: Any, batch_key: Any) -> Any:
+        args = batch if isinstance(batch, tuple) else (batch,)
+        rngs = None if batch_key is None else {"analog": batch_key}
+        mode: Any = modes.Digital() if chip is None else modes.current()
+        with modes.enter(mode):
+            _, new = model.apply({**own, "batch_stats": stats}, *args, rngs=rngs, mutable=["batch_stats"], **options)
+        return new["batch_stats"]
+
+    def statistics(stats: Any, batch: Any, number: int) -> Any:
+        return run(stats, batch, None if key is None else jax.random.fold_in(key, number))
+
+    found = _estimated(statistics, own["batch_stats"], x, batch_size)
+    if chip is None:
+        return {**variables, "batch_stats": found}
+    return dataclasses.replace(chip, digital={**chip.digital, "batch_stats": found})
+
+
+def _of_nnx(model: Any, x: Any, batch_size: int) -> Any:
+    from flax import nnx
+
+    copy = nnx.clone(model)
+    norms = [module for _, module in nnx.iter_modules(copy) if isinstance(module, nnx.BatchNorm)]
+    if not norms:
+        raise InputError("model: has no nnx.BatchNorm, there is nothing to estimate anew")
+    before = [norm.use_running_average for norm in norms]
+    for norm in norms:
+        norm.use_running_average = False
+    graph, *states = nnx.split(copy, nnx.BatchStat, ...)
+    stats, rest = states
+
+    @jax.jit
+    def run(stats: Any, batch: Any) -> Any:
+        own = nnx.merge(graph, stats, rest, copy=True)
+        own(*batch) if isinstance(batch, tuple) else own(batch)
+        return nnx.state(own, nnx.BatchStat)
+
+    found = _estimated(lambda s, batch, _: run(s, batch), stats, x, batch_size)
+    copy = nnx.merge(graph, found, rest)
+    restored = (module for _, module in nnx.iter_modules(copy) if isinstance(module, nnx.BatchNorm))
+    for norm, average in zip(restored, before, strict=True):
+        norm.use_running_average = average
+    return copy
+
+
+def _estimated(statistics: Callable[[Any, Any, int], Any], stats: Any, x: Any, batch_size: int) -> Any:
+    """Statistics of the whole from those of batches; see the module."""
+    n = jax.tree.leaves(x)[0].shape[0]
+    zeros, ones = jax.tree.map(jnp.zeros_like, stats), jax.tree.map(jnp.ones_like, stats)
+    parts, shares, momentum = [], [], None
+    for number, start in enumerate(range(0, n, batch_size)):
+        batch = jax.tree.map(lambda a, s=start: a[s : s + batch_size], x)
+        from_zero = statistics(zeros, batch, number)
+        if momentum is None:
+            momentum = jax.tree.map(lambda a, b: a - b, statistics(ones, batch, number), from_zero)
+            if any(bool(jnp.any(m > 1 - 1e-6)) for m in jax.tree.leaves(momentum)):
+                raise InputError(
+                    "options: with them the running statistics do not change; give those that the model is trained "
+                    "with, for example train=True"
+                )
+        parts.append(jax.tree.map(lambda a, m: a / (1 - m), from_zero, momentum))
+        shares.append(min(batch_size, n - start) / n)
+
+    def whole(*values: jax.Array) -> jax.Array:
+        return jnp.sum(jnp.stack([share * value for share, value in zip(shares, values, strict=True)]), axis=0)
+
+    mean = jax.tree.map(whole, *parts)
+    spread = jax.tree.map(lambda m, *values: whole(*((v - m) ** 2 for v in values)), mean, *parts)
+    leaves, structure = jax.tree_util.tree_flatten_with_path(mean)
+    between = {_beside(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(spread)}
+    new = [leaf + between[_mean_of(path)] if "var" in _beside(path) else leaf for path, leaf in leaves]
+    return jax.tree.unflatten(structure, new)
+
+
+def _beside(path: tuple) -> tuple[str, ...]:
+    return tuple(str(getattr(p, "key", getattr(p, "name", p))) for p in path)
+
+
+def _mean_of(path: tuple) -> tuple[str, ...]:
+    """Where the mean is that belongs to a variance."""
+    return tuple("mean" if name == "var" else name for name in _beside(path))
