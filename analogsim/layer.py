@@ -280,10 +280,15 @@ def _fresh(
 
 def _quieter(hardware: Hardware) -> Hardware:
     """With the converter noise of a strength of training other than 1."""
-    strength, adc = hardware.training_strength, hardware.adc
-    if adc is None or adc.noise is None or (isinstance(strength, float) and strength == 1.0):
+    strength = hardware.training_strength
+    if isinstance(strength, float) and strength == 1.0:
         return hardware
-    return dataclasses.replace(hardware, adc=dataclasses.replace(adc, noise=adc.noise * strength))
+    noisy: dict[str, Any] = {
+        name: dataclasses.replace(converter, noise=converter.noise * strength)
+        for name, converter in (("dac", hardware.dac), ("adc", hardware.adc))
+        if converter is not None and converter.noise is not None
+    }
+    return dataclasses.replace(hardware, **noisy) if noisy else hardware
 
 
 def needs_key(hardware: Hardware) -> bool:

@@ -59,7 +59,11 @@ def is_random(reading: Reading) -> bool:
     """Whether a product with this reading draws random numbers (so that a key is needed)."""
     adc = reading.hardware.adc
     converter = adc is not None and adc.noise is not None
-    return reading.variance is not None or converter or adds_noise(reading)
+    return reading.variance is not None or converter or _drives_noisily(reading.hardware) or adds_noise(reading)
+
+
+def _drives_noisily(hardware: Any) -> bool:
+    return hardware.dac is not None and hardware.dac.noise is not None
 
 
 def adds_noise(reading: Reading) -> bool:
@@ -127,6 +131,8 @@ def multiply(
     if hardware.bound_management == "iterative":
         bound = _managed_range(path, wide, bound, cut, held)
         code = encode(hardware, wide, bound, clips)
+    if key is not None and hardware.dac is not None and hardware.dac.noise is not None:
+        code = code + hardware.dac.noise * normal(stream(key, "input noise"), code.shape, code.dtype)
     y = _sum_over_tiles(path.outputs, (cut(code), held), r)
     y = y.reshape(*y.shape[:-2], y.shape[-2] * y.shape[-1])[..., : reading.n_out]
     return (y if bound is None else y * bound).astype(x.dtype)
@@ -165,6 +171,10 @@ def look_up(
         raise InputError(
             f"bound_management = {hardware.bound_management!r}: widens input ranges, of which a look-up has none; "
             f"put the table on hardware without it"
+        )
+    if _drives_noisily(hardware):
+        raise InputError(
+            "DAC.noise: must be None for a look-up, whose one row is driven fully; put the table on hardware without it"
         )
     _check_output_range(reading, ranges)
     limit = ranges.output

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from analogsim.devices.description import Description, field
 from analogsim.devices.protocol import Action, LineMap, Moments, OneLineAnOutput
@@ -41,7 +42,8 @@ class DigitalMemory(OneLineAnOutput, Description):
         if self.bits is None:
             return weights
         levels = full_scale_code(self.bits, weights.dtype)
-        return jnp.round(weights * levels) / levels
+        # Straight through the staircase: a scale of the weights has the slope of what it clips and of its steps.
+        return jnp.round(weights * levels) / levels + (weights - lax.stop_gradient(weights))
 
     def read(self, state: jax.Array, time_s: Any, key: jax.Array | None = None) -> Moments:
         """What was stored, at any time."""

@@ -2,17 +2,22 @@
 
 import functools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import analogsim
 from analogsim import ADC, DAC, Hardware, InputError
 from analogsim.converters import BitSerialDAC, PulseWidthDAC
 from analogsim.devices import BitSlices, Crossbar, Differential, DigitalMemory, GenericCell, Offset
+from analogsim.linen import AnalogDense
 from analogsim.operators import MatrixProduct
 from analogsim.signal_path import multiply
 from analogsim.tiles import program
+from analogsim.training import strength
+from tests.sampling import assert_moments
 
 OPERATOR = MatrixProduct((1,), (0,), 2, (6, 3))
 NOISY = GenericCell(g_min=5e-6, read_noise=0.02)
@@ -182,3 +187,32 @@ def test_bad_slices_are_refused():
         BitSerialDAC(slice_bits=0)
     with pytest.raises(InputError, match="accumulation = 'both'"):
         BitSerialDAC(accumulation="both")
+
+
+def test_input_noise_arrives_through_the_weights():
+    # Of std s times the input range r on every row: the outputs vary by s r sqrt(sum_i W_ij^2).
+    weights = jnp.array([[0.5, -1.0], [1.0, 0.25], [-0.75, 0.5]])
+    hardware = Hardware(dac=DAC(bits=24, noise=0.1))
+    layer = AnalogDense(2, hardware=hardware, use_bias=False)
+    x = jnp.broadcast_to(jnp.array([0.5, -1.0, 0.0]), (8000, 3))
+    variables = {"params": {"kernel": weights}, "ranges": {"analog": {"input": 2.0}}}
+    chip = analogsim.program(layer, variables, jax.random.key(0), x[:1])
+    for run in (variables, chip.variables):  # in training and on a chip
+        y = layer.apply(run, x, rngs={"analog": jax.random.key(1)})
+        for j in range(2):
+            expected = 0.1 * 2.0 * np.sqrt(float((weights[:, j] ** 2).sum()))
+            assert_moments(y[:, j], float((x[0] @ weights)[j]), expected)
+    with pytest.raises(InputError, match="needs a random key"):
+        layer.apply(variables, x[:2])
+    with strength(0.0):
+        exact = layer.apply(variables, x[:2], rngs={"analog": jax.random.key(1)})
+    np.testing.assert_allclose(exact, x[:2] @ weights, atol=1e-5)
+
+
+def test_where_input_noise_is_not_modelled_it_is_refused():
+    with pytest.raises(InputError, match=r"BitSerialDAC.noise: must be None"):
+        BitSerialDAC(noise=0.1)
+    table = analogsim.convert(nn.Embed(4, 3), Hardware(dac=DAC(noise=0.1)))
+    variables = nn.Embed(4, 3).init(jax.random.key(0), jnp.array([0]))
+    with pytest.raises(InputError, match=r"DAC.noise: must be None for a look-up"):
+        table.apply(variables, jnp.array([1]), rngs={"analog": jax.random.key(0)})

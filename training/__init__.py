@@ -14,6 +14,7 @@ All at once
     fine_tune             from a pretrained network to one that survives its hardware, taught by the digital one
 Which flaw hurts most
     sensitivity           the slope of the loss with respect to every number of the hardware, over sampled chips
+    tune                  converter ranges and conductance scales by gradient descent on a calibration set
 Pieces of a user's own Optax loop
     cross_entropy, distillation
     strength              a schedule of how hard training is made, in one compilation
@@ -58,3 +59,5 @@ from analogsim.training.schedule import strength as strength
 from analogsim.training.selection import is_kernel as is_kernel
 from analogsim.training.sensitivity import Sensitivity as Sensitivity
 from analogsim.training.sensitivity import sensitivity as sensitivity
+from analogsim.training.tuning import Tuned as Tuned
+from analogsim.training.tuning import tune as tune

@@ -33,6 +33,9 @@ class DAC(Description):
     """
 
     bits: Any = field(default=8, ge=2, le=24, integer=True, doc="bits, sign included", source=cited("rasch2023"))
+    noise: Any = field(
+        default=None, ge=0, le=10, optional=True, doc="of what drives a row, relative to a full code; None for none"
+    )
 
     @property
     def reads(self) -> int:
@@ -89,6 +92,8 @@ class BitSerialDAC(DAC):
     )
 
     def check(self) -> None:
+        if self.noise is not None:
+            raise InputError("BitSerialDAC.noise: must be None, the noise of single bits is not modelled")
         if self.slice_bits > self.bits - 1:
             raise InputError(
                 f"BitSerialDAC.slice_bits = {self.slice_bits}: must be at most bits - 1 = {self.bits - 1}, the "

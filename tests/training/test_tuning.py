@@ -1,0 +1,112 @@
+"""Tuned ranges: better on other chips or left alone; the slope of a weight range by hand."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+import analogsim
+import analogsim.nnx
+from analogsim import Hardware, InputError, calibrate, preset
+from analogsim.devices import DigitalMemory
+from analogsim.linen import AnalogDense
+from analogsim.training import tune
+from tests.models import MLP
+
+X = jax.random.normal(jax.random.key(0), (96, 8))
+COARSE = preset("pcm", **{"adc.bits": 4, "dac.bits": 4})
+
+
+@pytest.fixture(scope="module")
+def network():
+    model = MLP(COARSE)
+    return model, calibrate(model, model.init(jax.random.key(1), X), X, method="max", margin=4.0)
+
+
+@pytest.fixture(scope="module")
+def tuned(network):
+    model, variables = network
+    return tune(model, variables, X, key=jax.random.key(2), steps=100, learning_rate=0.05)
+
+
+def test_ranges_that_are_far_too_wide_are_closed(network, tuned):
+    model, variables = network
+    assert tuned.after < 0.5 * tuned.before
+    exact = MLP(None).apply({"params": variables["params"]}, X)
+
+    def error(variables):  # on chips of its own
+        def one(key):
+            y = model.apply(variables, X, rngs={"analog": key})
+            return ((y - exact) ** 2).mean() / exact.var()
+
+        return float(jax.vmap(one)(jax.random.split(jax.random.key(9), 20)).mean())
+
+    assert error(tuned.variables) < 0.6 * error(variables)
+    outputs = [row for row in tuned.ranges if row[1] == "output"]
+    assert all(after < before for *_, before, after in outputs)
+
+
+def test_parameters_stay_and_only_what_is_asked_for_moves(network, tuned):
+    model, variables = network
+    jax.tree.map(np.testing.assert_array_equal, tuned.variables["params"], variables["params"])
+    only = tune(model, variables, X, key=jax.random.key(2), steps=10, what=("output",), learning_rate=0.05)
+    held = only.variables["ranges"]["Dense_0"]["analog"]
+    assert set(held) == {"input", "output"}
+    assert held["input"] == variables["ranges"]["Dense_0"]["analog"]["input"]
+    assert [row[:2] for row in only.ranges] == [("Dense_0", "output"), ("Dense_1", "output")]
+
+
+def test_it_never_gives_back_something_worse(network):
+    model, variables = network
+    wild = tune(model, variables, X, key=jax.random.key(2), steps=5, learning_rate=50.0, chips=2)
+    assert wild.after == wild.before
+    before = variables["ranges"]["Dense_0"]["analog"]["output"]
+    np.testing.assert_allclose(wild.variables["ranges"]["Dense_0"]["analog"]["output"], before, rtol=1e-6)
+
+
+def test_the_slope_of_a_weight_range_by_hand():
+    # Three bits, levels k/3 of r times the largest weight 1: out = r Q(w/r). With r = 0.75 the weights become
+    # Q(1.2 -> 1) , Q(0.4/0.75 = 0.533) = 2/3, Q(-0.2/0.75 = -0.267) = -1/3; slopes: 1 beyond, Q - w/r inside.
+    layer = AnalogDense(1, hardware=Hardware(store=DigitalMemory(bits=3)), use_bias=False)
+    kernel = jnp.array([[1.0], [0.4], [-0.2]])
+
+    def outputs(r):
+        return layer.apply({"params": {"kernel": kernel}, "ranges": {"analog": {"weight": r}}}, jnp.eye(3))[:, 0]
+
+    np.testing.assert_allclose(outputs(0.75), [0.75, 0.5, -0.25], rtol=1e-6)
+    slopes = jax.jacfwd(outputs)(0.75)
+    np.testing.assert_allclose(slopes, [1.0, 2 / 3 - 0.4 / 0.75, -1 / 3 + 0.2 / 0.75], rtol=1e-4)
+
+
+def test_labels_and_nnx():
+    linear = nnx.Linear(8, 3, rngs=nnx.Rngs(0))
+    model = analogsim.convert(linear, COARSE, rngs=nnx.Rngs(1), x=X)
+    found = tune(model, None, X, jnp.argmax(linear(X), -1), key=jax.random.key(2), steps=20, learning_rate=0.1)
+    assert found.after <= found.before
+    assert model.dot_general.ranges.input is None  # left as it was
+    assert found.model.dot_general.ranges.weight is not None
+    assert {row[1] for row in found.ranges} == {"input", "output", "weight"}
+
+
+def test_the_table(tuned):
+    text = str(tuned)
+    assert "before" in text
+    assert len([line for line in text.splitlines() if "Dense_" in line]) == 6
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"what": "input"}, r"what = 'input': must be a tuple of one or more of 'input', 'output', 'weight'"),
+        ({"what": ("scale",)}, r"what = \('scale',\): must be a tuple"),
+        ({"steps": 0}, r"steps = 0: must be a whole number and at least 1"),
+        ({"learning_rate": 0.0}, r"learning_rate = 0.0: must be a number, greater than 0"),
+        ({"labels": jnp.zeros(3, int)}, r"labels: shape \(3,\) does not match 96 examples"),
+        ({"time": "-1 s"}, r"time = "),
+    ],
+)
+def test_bad_input(network, changes, message):
+    model, variables = network
+    with pytest.raises(InputError, match=message):
+        tune(model, variables, X, **({"key": jax.random.key(0)} | changes))

@@ -1,0 +1,261 @@
+"""Converter ranges and conductance scales tuned by gradient descent, the network's parameters untouched.
+
+Calibration sets a layer's ranges by what passes through that layer. What counts is what comes out of the network, on
+chips with errors: a range may clip a little more to gain resolution, and a layer may give up its largest weights to
+write all others with larger conductances (a weight range below 1). Every range r = e^theta is moved along the slope of
+a loss, on a freshly fabricated chip a step,
+
+    theta <- Adam(d loss/d theta)           straight through the converters' staircases (``range_rules``, "slope")
+
+with the loss of the task, or, without labels, the squared distance from the exact network's outputs in units of their
+variance. What is returned did best on other chips; it is never worse there than the start.
+"""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from analogsim.altering import altered
+from analogsim.calibration import calibrate
+from analogsim.devices.errors import InputError
+from analogsim.devices.random import check_one_key, stream
+from analogsim.devices.units import seconds
+from analogsim.fresh_chip import FreshChip
+from analogsim.models import merged
+from analogsim.range_rules import LearnedRange
+from analogsim.training.fitting import Fit, LinenFit, fit_of
+from analogsim.training.losses import Loss, cross_entropy
+from analogsim.training.selection import check_number
+
+#: Where a layer's own path ends in Linen's collections and NNX's states.
+_HOOKS = ("analog", "dot_general", "conv_general_dilated", "einsum_op", "analog_op", "attend_op")
+_NAMES = {"input": "input_range", "output": "output_range", "weight": "weight_range"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Tuned:
+    """What ``tune`` gives; prints as a table.
+
+    Attributes:
+      variables: a Linen model's variables with tuned ranges; None for NNX.
+      model: a copy of an NNX model with tuned ranges; the model itself for Linen.
+      before, after: mean loss on the chips that the choice was made by.
+      ranges: layer, kind, value before and after.
+    """
+
+    variables: Any
+    model: Any
+    before: float
+    after: float
+    ranges: tuple[tuple[str, str, float, float], ...]
+
+    def table(self) -> Any:
+        """Every range before and after, as a rich table."""
+        from analogsim.tables import simple_table
+
+        found = simple_table(f"Loss on sampled chips: {self.before:.4g} before, {self.after:.4g} after tuning")
+        for column in ("layer", "range"):
+            found.add_column(column)
+        for column in ("before", "after", "ratio"):
+            found.add_column(column, justify="right")
+        for layer, kind, before, after in self.ranges:
+            found.add_row(layer, kind, f"{before:.4g}", f"{after:.4g}", f"{after / before:.3f}")
+        return found
+
+    def __str__(self) -> str:
+        from analogsim.tables import as_text
+
+        return as_text(self.table())
+
+
+def tune(
+    model: Any,
+    variables: Any,
+    x: Any,
+    labels: Any = None,
+    *,
+    key: jax.Array,
+    what: tuple[str, ...] = ("input", "output", "weight"),
+    steps: int = 100,
+    learning_rate: Any = 0.02,
+    batch_size: int = 64,
+    time: Any = "1 day",
+    loss: Loss = cross_entropy,
+    chips: int = 8,
+    **options: Any,
+) -> Tuned:
+    """Tune ranges on a calibration set.
+
+    Args:
+      model, variables: a Linen model with analog layers and its variables, or an NNX model and None; not changed.
+        Ranges start from those that are calibrated, or are calibrated first.
+      x, labels: a few hundred examples ``[n, ...]``; labels are not needed.
+      key: everything random follows from it.
+      what: of ``"input"`` and ``"output"`` (the converters' ranges) and ``"weight"`` (the weight, relative to the
+        largest of its column, that takes all of a cell's window).
+      steps, batch_size: of gradient descent, each on a chip of its own.
+      learning_rate: of Adam, in the logarithm of a range: 0.02 moves it by about 2 % a step.
+      time: how long after programming chips are read.
+      loss: ``loss(outputs, labels) -> number``, with labels.
+      chips: by which the best ranges are chosen, on all of ``x``.
+      **options: keyword arguments of the Linen model's call, for example ``train=False``.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from analogsim import preset
+      >>> from analogsim.linen import AnalogDense
+      >>> layer = AnalogDense(3, hardware=preset("pcm", **{"adc.bits": 4}))
+      >>> x = jax.random.normal(jax.random.key(0), (64, 8))
+      >>> tuned = tune(layer, layer.init(jax.random.key(1), x), x, key=jax.random.key(2), steps=20)
+      >>> tuned.after <= tuned.before
+      True
+    """
+    check_one_key(key)
+    _check(what, steps, batch_size, chips, learning_rate)
+    x = jax.tree.map(jnp.asarray, x)
+    n = jax.tree.leaves(x)[0].shape[0]
+    time_s: Any = seconds(time, "time")
+    on = functools.partial(_tunable, FreshChip(time_s=time_s))
+    with altered(on):
+        model, variables = _started(model, variables, x, what, options)
+        fit = fit_of(model, variables, jax.tree.map(lambda a: a[:2], x), options, options)
+        tree, state = fit.start()
+        targets = jax.jit(fit.digital)(tree, state, x) if labels is None else jnp.asarray(labels)
+        if jax.tree.leaves(targets)[0].shape[0] != n:
+            raise InputError(f"labels: shape {targets.shape} does not match {n} examples in x")
+        objective = _distance if labels is None else loss
+        best, before, after = _descended(
+            fit, tree, state, x, targets, objective, key, what, steps, learning_rate, min(batch_size, n), chips
+        )
+    done = fit.finished(best, state)
+    linen = isinstance(fit, LinenFit)
+    rows = tuple(
+        (layer, kind, float(old), float(new))
+        for (layer, kind, old), (_, _, new) in zip(_rows(tree, what), _rows(best, what), strict=True)
+    )
+    return Tuned(done if linen else None, model if linen else done, before, after, rows)
+
+
+def _tunable(training: FreshChip, path: str, hardware: Any) -> Any:
+    """The layer's hardware with ranges that have slopes."""
+    learned = LearnedRange(rule="slope")
+    converts = hardware.dac is not None or hardware.adc is not None
+    return hardware.replace(
+        training=training,
+        training_strength=1.0,
+        input_range=learned if converts else None,
+        output_range=None if hardware.adc is None else learned,
+    )
+
+
+def _started(model: Any, variables: Any, x: Any, what: tuple[str, ...], options: dict[str, Any]) -> tuple[Any, Any]:
+    """The model with ranges to begin with."""
+    from flax import nnx
+
+    if isinstance(model, nnx.Module):
+        from analogsim.nnx import analog_ops, stack_shape
+
+        model = nnx.clone(model)
+        ops = analog_ops(model)
+        if any(op.input_range is None for _, op in ops.values()):
+            calibrate(model, None, x)
+        for path, (module, op) in ops.items():
+            if "weight" in what and op.weight_range is None:
+                op.set_range("weight", jnp.ones(stack_shape(module, path)))
+        return model, None
+    if not {name for name in variables.get("ranges", {}) if name != "sample"}:
+        variables = calibrate(model, variables, x, **options)
+    if "weight" in what:
+        variables = {**variables, "ranges": merged(_weights(variables["ranges"]), variables["ranges"])}
+    return model, variables
+
+
+def _weights(ranges: Any) -> Any:
+    """A weight range of 1 beside every input range."""
+    if "input" in ranges:
+        return {"weight": jnp.ones(jnp.shape(ranges["input"]))}
+    return {name: _weights(inner) for name, inner in ranges.items() if hasattr(inner, "items")}
+
+
+def _distance(outputs: jax.Array, targets: jax.Array) -> jax.Array:
+    """Squared distance in units of the targets' variance."""
+    return jnp.mean((outputs - targets) ** 2) / jnp.maximum(jnp.var(targets), 1e-12)
+
+
+def _kind(path: tuple, what: tuple[str, ...]) -> str | None:
+    names = [str(getattr(p, "key", getattr(p, "name", p))) for p in path]
+    return next((kind for kind in what if kind in names[-2:] or _NAMES[kind] in names), None)
+
+
+def _rows(tree: Any, what: tuple[str, ...]) -> list[tuple[str, str, Any]]:
+    """Layer, kind and (mean) value of every range that is tuned."""
+    found = []
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree["ranges"]):
+        kind = _kind(path, what)
+        names = [str(getattr(p, "key", getattr(p, "name", p))) for p in path]
+        cut = next((i for i, name in enumerate(names) if name in _HOOKS), 0)
+        if kind is not None:
+            found.append(("/".join(names[:cut]) or "(the model itself)", kind, np.mean(leaf)))
+    return found
+
+
+def _descended(
+    fit: Fit, tree: Any, state: Any, x: Any, targets: Any, objective: Any, key: jax.Array, what: tuple[str, ...],
+    steps: int, learning_rate: Any, batch_size: int, chips: int,
+) -> tuple[Any, float, float]:  # fmt: skip
+    """The best tree of ranges, and the validated loss before and with it."""
+    moves = jax.tree_util.tree_map_with_path(lambda path, _: _kind(path, what) is not None, tree["ranges"])
+    if not any(jax.tree.leaves(moves)):
+        raise InputError(f"what = {what!r}: the model has no such range")
+    tx = optax.partition({True: optax.adam(learning_rate), False: optax.set_to_zero()}, moves)
+    n = jax.tree.leaves(x)[0].shape[0]
+
+    def whole(theta: Any) -> Any:
+        ranges = jax.tree.map(lambda t, r, m: jnp.exp(t) if m else r, theta, tree["ranges"], moves)
+        return {**tree, "ranges": ranges}
+
+    def loss(theta: Any, x: Any, targets: Any, chip_key: jax.Array) -> jax.Array:
+        return objective(fit.call(whole(theta), state, x, chip_key)[0], targets)
+
+    @jax.jit
+    def validated(theta: Any, x: Any, targets: Any) -> jax.Array:
+        keys = jax.random.split(stream(key, "validation"), chips)
+        return jax.lax.map(lambda k: loss(theta, x, targets, k), keys).mean()
+
+    @functools.partial(jax.jit, static_argnames="count")
+    def some(carry: Any, first: Any, x: Any, targets: Any, count: int) -> Any:
+        def step(carry, number):
+            theta, memory = carry
+            own = jax.random.fold_in(stream(key, "steps"), number)
+            chosen = jax.random.choice(stream(own, "examples"), n, (batch_size,), replace=False)
+            slope = jax.grad(loss)(theta, *jax.tree.map(lambda a: a[chosen], (x, targets)), stream(own, "chip"))
+            updates, memory = tx.update(slope, memory, theta)
+            return (optax.apply_updates(theta, updates), memory), None
+
+        return jax.lax.scan(step, carry, first + jnp.arange(count))[0]
+
+    theta = jax.tree.map(lambda r, m: jnp.log(r) if m else r, tree["ranges"], moves)
+    before = after = float(validated(theta, x, targets))
+    if not np.isfinite(before):
+        raise InputError("loss: is not a finite number on the sampled chips; look at the data, weights and ranges")
+    best, carry, stretch = theta, (theta, tx.init(theta)), max(1, steps // 5)
+    for first in range(0, steps - steps % stretch, stretch):
+        carry = some(carry, jnp.asarray(first), x, targets, stretch)
+        found = float(validated(carry[0], x, targets))
+        if found < after:
+            best, after = carry[0], found
+    return whole(best), before, after
+
+
+def _check(what: Any, steps: Any, batch_size: Any, chips: Any, learning_rate: Any) -> None:
+    if not isinstance(what, tuple) or not what or any(kind not in _NAMES for kind in what):
+        raise InputError(f"what = {what!r}: must be a tuple of one or more of 'input', 'output', 'weight'")
+    for name, value in (("steps", steps), ("batch_size", batch_size), ("chips", chips)):
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+            raise InputError(f"{name} = {value!r}: must be a whole number and at least 1")
+    check_number(learning_rate, "learning_rate", "greater than 0", allowed=lambda v: v > 0)
