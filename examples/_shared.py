@@ -18,6 +18,14 @@ def arguments(description: str | None) -> argparse.Namespace:
     return options
 
 
+def load_results(options: argparse.Namespace, name: str) -> Any:
+    """Results of an earlier whole run in the folder, so that a figure can be drawn again; None without."""
+    import xarray
+
+    path = options.out / f"{name}.nc"
+    return xarray.load_dataset(path, engine="h5netcdf") if path.is_file() and not options.fast else None
+
+
 def save(axes: Any, path: Path) -> None:
     """Write the figure and say where."""
     path.write_bytes(report.png(axes))

@@ -51,12 +51,13 @@ class Outcome:
 
 def smoke(recipe: Recipe) -> Recipe:
     """The recipe with hardly any training and few chips: its accuracies mean nothing."""
-    return dataclasses.replace(
-        recipe,
-        digital=recipe.digital.replace(epochs=1),
-        aware=recipe.aware.replace(epochs=1),
-        evaluate=recipe.evaluate.replace(chips=2, examples=min(100, recipe.evaluate.examples)),
-    )
+    few = recipe.evaluate.replace(chips=2, examples=min(100, recipe.evaluate.examples))
+    return dataclasses.replace(recipe.shortened(epochs=1), evaluate=few)
+
+
+def digital_network(recipe: Recipe, data: Dataset, *, key: jax.Array) -> Any:
+    """The plain network's variables: from the recipe's checkpoint, or trained."""
+    return _digital(recipe, recipe.model.factory()(data.classes), data, key, lambda *_: None, lambda: None)
 
 
 def run_recipe(
@@ -75,7 +76,7 @@ def run_recipe(
 
     stage, progress = on_stage or (lambda *_: None), on_progress or (lambda: None)
     data = load(recipe.data.name)
-    plain, deployed = recipe.model.factory()(data.classes), None
+    plain = recipe.model.factory()(data.classes)
     deployed = convert(plain, recipe.hardware)
     digital = _digital(recipe, plain, data, key, stage, progress)
     stage("hardware-aware", recipe.aware.epochs)

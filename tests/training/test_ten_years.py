@@ -1,0 +1,30 @@
+"""What hardware-aware training is for: a network that holds its accuracy for years. Longer statistics."""
+
+import jax
+import pytest
+
+from analogsim import InputError
+from analogsim.lifetime import digital_accuracy, mean_and_spread
+from analogsim.training import datasets
+from analogsim.training.recipe import load_recipe
+from analogsim.training.run_recipe import run_recipe
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize(("name", "lost"), [("mlp", 1.0), ("transformer", 3.0)])
+def test_it_loses_at_most_a_point_in_a_year_and_the_plain_network_more(name, lost):
+    recipe = load_recipe(name)
+    try:
+        datasets.load(recipe.data.name)
+    except InputError as error:
+        pytest.skip(str(error))
+    results = run_recipe(recipe, key=jax.random.key(1)).results
+    year = results.time_label.values.tolist().index("1 year")
+    digital = digital_accuracy(results, "plain")
+    aware, _ = mean_and_spread(results, "hardware-aware", "global", year)
+    plain, _ = mean_and_spread(results, "plain", "none", year)
+    assert aware > digital - 1.0
+    assert plain < digital - lost
+    bare, _ = mean_and_spread(results, "hardware-aware", "none", year)
+    assert bare > plain
