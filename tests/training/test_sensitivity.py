@@ -107,6 +107,7 @@ def test_slopes_of_layers_add_up(found):
     assert data.layer.values.tolist() == ["Dense_0", "Dense_1"]
 
 
+@pytest.mark.slow
 def test_bits_and_ranges_are_differences_on_the_same_chips(network):
     model, variables = network
     model, few = MLP(preset("pcm")), dict(key=KEY, chips=3, time="1 day")
@@ -127,6 +128,7 @@ def test_bits_and_ranges_are_differences_on_the_same_chips(network):
     np.testing.assert_allclose(steps.effect.T, expected, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_chip_is_the_same_among_more(network, found):
     model, variables = network
     fewer = sensitivity(model, variables, X, LABELS, key=KEY, chips=2, time="1 day", parameters=("store.cell.drift",))
@@ -144,6 +146,7 @@ def test_coefficients_of_fits_are_named_only_when_asked_for(network):
     assert all(np.isnan(error) for *_, error in usual.ranking)  # one chip has no spread
 
 
+@pytest.mark.slow
 def test_layers_on_different_hardware_and_nnx():
     class Net(nnx.Module):
         def __init__(self, rngs):
