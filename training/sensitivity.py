@@ -76,11 +76,13 @@ class Sensitivity:
         found.add_column("value", justify="right")
         found.add_column("loss", justify="right")
         found.add_column("standard error", justify="right")
-        for name, change, mean, error in self.ranking[:rows]:
+        felt = [row for row in self.ranking if row[2]]
+        for name, change, mean, error in felt[:rows]:
             found.add_row(name, change, self._value(name), f"{mean:+.5f}", f"{error:.5f}")
-        left = self.ranking[rows:]
-        if left:
-            found.caption = f"{len(left)} more, each of less than {abs(left[0][2]):.2g}"
+        left, idle = felt[rows:], len(self.ranking) - len(felt)
+        said = [f"{len(left)} more, each of less than {abs(left[0][2]):.2g}"] if left else []
+        said += [f"{idle} without any effect (0 to begin with, or nothing depends on it)"] if idle else []
+        found.caption = "; ".join(said) or None
         return found
 
     def _value(self, name: str) -> str:
