@@ -215,7 +215,7 @@ def sensitivity(found: Any, ax: "Axes | None" = None, rows: int = 10) -> "Axes":
     ax.axvline(0, color="#333333", linewidth=0.8)
     ax.set_yticks(places, [f"{name}, {change}" for name, change, _, _ in ranking], fontsize=9)
     ax.grid(axis="y", visible=False)
-    ax.locator_params(axis="x", nbins=5)
+    ax.locator_params(axis="x", nbins=6)
     ax.set_xlabel(f"change of the loss, which is {float(found.data.loss.mean()):.3g}")
     return ax
 
