@@ -37,6 +37,7 @@ from analogsim.straight_through import straight_through as straight_through
 from analogsim.training.batch_norm import reestimate_batch_norm as reestimate_batch_norm
 from analogsim.training.clipping import clip_weights as clip_weights
 from analogsim.training.clipping import learned_clip as learned_clip
+from analogsim.training.effects import Sensitivity as Sensitivity
 from analogsim.training.fine_tune import FineTuned as FineTuned
 from analogsim.training.fine_tune import fine_tune as fine_tune
 from analogsim.training.losses import cross_entropy as cross_entropy
@@ -57,7 +58,6 @@ from analogsim.training.output_scales import remap as remap
 from analogsim.training.output_scales import with_output_scales as with_output_scales
 from analogsim.training.schedule import strength as strength
 from analogsim.training.selection import is_kernel as is_kernel
-from analogsim.training.sensitivity import Sensitivity as Sensitivity
 from analogsim.training.sensitivity import sensitivity as sensitivity
 from analogsim.training.tuning import Tuned as Tuned
 from analogsim.training.tuning import tune as tune

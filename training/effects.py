@@ -1,0 +1,193 @@
+"""What ``sensitivity`` gives: what every number does to the loss, with standard errors, as data and as a table."""
+
+import dataclasses
+import typing
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from analogsim.devices.description import pretty
+from analogsim.devices.units import show_time
+from analogsim.training.hardware_numbers import Choice
+
+if typing.TYPE_CHECKING:
+    import xarray
+
+_SHOWN = 12
+
+#: By how much a number is changed that is no whole number.
+SHARE = 0.1
+STEPS = ("more", "less")
+
+
+class Effect(NamedTuple):
+    """What one change of one number, in all layers at once, does to the loss."""
+
+    parameter: str
+    change: str  #: "10 % more", "one bit fewer"
+    mean: float  #: over chips
+    error: float  #: standard error of the mean; NaN for a single chip
+
+
+class Slope(NamedTuple):
+    """The slope of the loss in one number of one layer."""
+
+    layer: str
+    parameter: str
+    unit: str  #: of the number; the slope is in 1/unit
+    mean: float  #: over chips
+    error: float  #: standard error of the mean; NaN for a single chip
+    effect: float  #: of 10 % more of this number in this layer alone
+
+
+@dataclasses.dataclass(frozen=True)
+class Sensitivity:
+    """What ``sensitivity`` found; prints as a table, the largest effects first.
+
+    Attributes:
+      data: ``effect``, the change of the loss, over (chip, step, parameter), the two steps being ``more`` and ``less``;
+        ``slope`` over (chip, layer, parameter), in 1/unit; ``value`` over (layer, parameter); ``loss`` over chip; for
+        every parameter its ``method``, ``unit`` and, by step, ``change`` in words. NaN where there is none: a layer
+        without this number, a number without a slope, a step out of the range that is allowed.
+    """
+
+    data: "xarray.Dataset"
+
+    @property
+    def ranking(self) -> list[Effect]:
+        """Effects, the largest first. A slope counts once; a difference once up and once down, which may differ."""
+        found = []
+        for name in self.data.parameter.values:
+            own = self.data.sel(parameter=name)
+            for step in ("more",) if own.method == "slope" else ("more", "less"):
+                effect = own.effect.sel(step=step)
+                mean, error = _statistics(effect.values)
+                if np.isfinite(mean):
+                    found.append(Effect(str(name), str(effect.change.values), mean, error))
+        return sorted(found, key=lambda effect: -abs(effect.mean))
+
+    @property
+    def slopes(self) -> list[Slope]:
+        """Slopes of every layer, in the order of their effects, the largest first."""
+        found = []
+        for layer in self.data.layer.values:
+            for name in self.data.parameter.values:
+                own = self.data.sel(layer=layer, parameter=name)
+                mean, error = _statistics(own.slope.values)
+                if np.isfinite(mean):
+                    effect = SHARE * float(own.value) * mean
+                    found.append(Slope(str(layer), str(name), str(own.unit.values), mean, error, effect))
+        return sorted(found, key=lambda slope: -abs(slope.effect))
+
+    def table(self, rows: int = _SHOWN) -> Any:
+        """The largest effects as a rich table."""
+        from analogsim.tables import simple_table
+
+        n, loss = self.data.sizes["chip"], float(self.data.loss.mean())
+        chips = f"{n} chips" if n > 1 else "1 chip"
+        found = simple_table(f"What changes a loss of {loss:.4f}, mean of {chips}, {self.data.attrs['time']} old")
+        for column in ("parameter", "change"):
+            found.add_column(column)
+        for column in ("value", "loss", "standard error"):
+            found.add_column(column, justify="right")
+        ranking = self.ranking
+        for name, change, mean, error in ranking[:rows]:
+            spread = f"{error:.5f}" if np.isfinite(error) else "one chip"
+            found.add_row(name, change, self._value(name), f"{mean:+.5f}", spread)
+        found.caption = "\n".join(self._left_out(ranking[rows:])) or None
+        return found
+
+    def _left_out(self, left: list[Effect]) -> list[str]:
+        notes = []
+        if left:
+            notes.append(f"{len(left)} more, each of at most {abs(left[0].mean):.2g}")
+        for words, names in ((self.data.attrs["absent"], "absent (None)"), (self.data.attrs["unknown"], "no slope")):
+            if words:
+                notes.append(f"{names}: {words}")
+        return notes
+
+    def _value(self, name: str) -> str:
+        """The number in all layers that have it, as a range where they differ."""
+        own = self.data.sel(parameter=name)
+        known = own.value.values[np.isfinite(own.value.values)]
+        if not known.size:
+            return "calibrated"
+        low, high = (pretty(float(v), str(own.unit.values)) for v in (known.min(), known.max()))
+        return low if low == high else f"{low} to {high}"
+
+    def __str__(self) -> str:
+        from analogsim.tables import as_text
+
+        return as_text(self.table())
+
+
+def _statistics(values: np.ndarray) -> tuple[float, float]:
+    """Mean over chips and its standard error, std/sqrt(n)."""
+    error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
+    return float(values.mean()), float(error)
+
+
+class Move(NamedTuple):
+    """One step of one number in all layers: by how much in each, ``{path: amount}``, or the factor of its ranges."""
+
+    name: str
+    step: str
+    amounts: dict[str, float]
+    factor: float
+
+
+def dataset(
+    chosen: Choice, losses: Any, slopes: Any, smooth: list[str], unknown: list[str], moves: list[Move],
+    differences: np.ndarray, time_s: float,
+) -> "xarray.Dataset":  # fmt: skip
+    """Losses ``[chip]``, slopes ``{path: {name: [chip]}}`` and differences ``[move, chip]`` with their labels."""
+    import xarray
+
+    layers, names = list(chosen.layers), [name for name in chosen.names if name not in unknown]
+    n = len(losses)
+    slope, value = np.full((n, len(layers), len(names)), np.nan), np.full((len(layers), len(names)), np.nan)
+    effect = np.full((n, len(STEPS), len(names)), np.nan)
+    for i, layer in enumerate(layers):
+        for j, name in enumerate(names):
+            if name in chosen.layers[layer]:
+                value[i, j] = float(chosen.layers[layer][name].value)
+                if name in smooth:
+                    slope[:, i, j] = slopes[layer][name]
+    for j in (names.index(name) for name in smooth):
+        total = SHARE * np.nansum(slope[:, :, j] * value[:, j], axis=1)
+        effect[:, 0, j], effect[:, 1, j] = total, -total
+    for move, found in zip(moves, differences, strict=True):
+        effect[:, STEPS.index(move.step), names.index(move.name)] = found
+    return xarray.Dataset(
+        {
+            "slope": (("chip", "layer", "parameter"), slope),
+            "effect": (("chip", "step", "parameter"), effect),
+            "value": (("layer", "parameter"), value),
+            "loss": ("chip", np.asarray(losses, np.float64)),
+        },
+        coords={
+            "chip": np.arange(n),
+            "layer": layers,
+            "step": list(STEPS),
+            "parameter": names,
+            "method": ("parameter", ["slope" if name in smooth else "difference" for name in names]),
+            "unit": ("parameter", [_rules(chosen, name).get("unit", "") for name in names]),
+            "change": (("step", "parameter"), [[_words(chosen, name, s) for name in names] for s in STEPS]),
+        },
+        attrs={
+            "time": show_time(time_s), "time_s": time_s,
+            "absent": ", ".join(chosen.absent), "unknown": ", ".join(unknown),
+        },
+    )  # fmt: skip
+
+
+def _rules(chosen: Choice, name: str) -> Any:
+    return next((found[name].rules for found in chosen.layers.values() if name in found), {})
+
+
+def _words(chosen: Choice, name: str, step: str) -> str:
+    """A change in words."""
+    if not _rules(chosen, name).get("integer"):
+        return f"10 % {step}"
+    fewer = "more" if step == "more" else "fewer"
+    return f"one bit {fewer}" if name.rpartition(".")[2] == "bits" else f"one {fewer}"
