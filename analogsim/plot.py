@@ -197,12 +197,12 @@ def energy(data: "xarray.Dataset | Comparison", ax: "Axes | None" = None) -> "Ax
 
 
 def sensitivity(found: "Sensitivity", ax: "Axes | None" = None, rows: int = 10) -> "Axes":
-    """What a little more of each hardware parameter does to the loss, the largest effects on top, with standard errors.
+    """What a little more or less of every number does to the loss, the largest effects on top, with standard errors.
 
     Args:
       found: from ``analogsim.training.sensitivity(...)``.
       ax: where to draw.
-      rows: how many parameters.
+      rows: how many changes.
     """
     if not hasattr(found, "ranking"):
         raise InputError(f"found = {brief(found)}: must be what analogsim.training.sensitivity returns")
@@ -217,7 +217,10 @@ def sensitivity(found: "Sensitivity", ax: "Axes | None" = None, rows: int = 10) 
     ax.set_yticks(places, [f"{name}, {change}" for name, change, _, _ in ranking], fontsize=9)
     ax.grid(axis="y", visible=False)
     ax.locator_params(axis="x", nbins=5)
-    ax.set_xlabel(f"change of the loss, which is {float(found.data.loss.mean()):.3g}")
+    n = found.data.sizes["chip"]
+    spread = f", with standard errors over {n} chips" if n > 1 else ""
+    ax.set_xlabel(f"change of the loss of {float(found.data.loss.mean()):.3g}{spread}", fontsize=10)
+    ax.tick_params(axis="x", labelsize=9)
     return ax
 
 
