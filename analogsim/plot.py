@@ -196,12 +196,12 @@ def energy(data: "xarray.Dataset | Comparison", ax: "Axes | None" = None) -> "Ax
 
 
 def sensitivity(found: Any, ax: "Axes | None" = None, rows: int = 10) -> "Axes":
-    """What a little more of each hardware parameter does to the loss, the largest effects on top, with standard errors.
+    """What a little more or less of every number does to the loss, the largest effects on top, with standard errors.
 
     Args:
       found: from ``analogsim.training.sensitivity(...)``.
       ax: where to draw.
-      rows: how many parameters.
+      rows: how many changes.
     """
     if not hasattr(found, "ranking"):
         raise InputError(f"found = {brief(found)}: must be what analogsim.training.sensitivity returns")
@@ -215,8 +215,11 @@ def sensitivity(found: Any, ax: "Axes | None" = None, rows: int = 10) -> "Axes":
     ax.axvline(0, color="#333333", linewidth=0.8)
     ax.set_yticks(places, [f"{name}, {change}" for name, change, _, _ in ranking], fontsize=9)
     ax.grid(axis="y", visible=False)
-    ax.locator_params(axis="x", nbins=6)
-    ax.set_xlabel(f"change of the loss, which is {float(found.data.loss.mean()):.3g}")
+    ax.locator_params(axis="x", nbins=5)
+    n = found.data.sizes["chip"]
+    spread = f", with standard errors over {n} chips" if n > 1 else ""
+    ax.set_xlabel(f"change of the loss of {float(found.data.loss.mean()):.3g}{spread}", fontsize=10)
+    ax.tick_params(axis="x", labelsize=9)
     return ax
 
 

@@ -2,9 +2,10 @@
 
     python examples/sensitivity.py
 
-A digits network on phase-change memory, read a month after programming without drift compensation: fifty sampled chips
-are differentiated through writing, drift and reading. Expected: drift weighs most; with compensation (the second table)
-its spread, the noise of the converters and the error of writing are left.
+A digits network on phase-change memory, read a month after programming: fifty sampled chips are differentiated through
+writing, drift and reading. Expected: without drift compensation, drift weighs more than everything else together; with
+it (the second table, and the figure), drift's spread, the error of writing, read noise and the converters' noise are of
+about one size, and the ranges of inputs must not be smaller than they are.
 """
 
 import jax
@@ -14,6 +15,8 @@ from analogsim import calibrate, plot, preset
 from analogsim.quickstart import FAST, MLP, Settings, train
 from analogsim.training import sensitivity
 
+FLAWS = ("store.cell.", "adc.noise")  # numbers that are zero on a perfect chip; bits and ranges are choices
+
 
 def main() -> None:
     options = arguments(__doc__)
@@ -22,16 +25,16 @@ def main() -> None:
     model = MLP(preset("pcm"))
     variables = calibrate(model, {"params": params}, x_train[:500])
     test = slice(0, 100) if options.fast else slice(0, 450)
-    for compensation in ("none", "global"):
+    for compensation in ("global",) if options.fast else ("none", "global"):
         found = sensitivity(
             model, variables, x_test[test], y_test[test], key=jax.random.key(1), time="1 month",
             chips=4 if options.fast else 50, compensation=compensation,
         )  # fmt: skip
-        print(f"Drift compensation: {compensation}\n{found}\n")
-        name, change, effect, error = found.ranking[0]
-        print(f"What weighs most: {change} of {name} changes the loss by {effect:+.4f} ± {error:.4f}.\n")
-        if compensation == "global":
-            save(plot.sensitivity(found), options.out / "sensitivity.png")
+        print(f"Drift compensation: {compensation}\n{found}")
+        worst = next(slope for slope in found.ranking if slope.parameter.startswith(FLAWS) and slope.mean > 0)
+        print(f"The flaw that hurts most is {worst.parameter}: 10 % less of it changes the loss by about "
+              f"{-worst.mean:.4f} ± {worst.error:.4f}.\n")  # fmt: skip
+    save(plot.sensitivity(found), options.out / "sensitivity.png")
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from analogsim.altering import altered
-from analogsim.chip import check_compensation, check_finite, check_time, read
+from analogsim.chip import check_compensation, check_finite, check_solved, check_time, read
 from analogsim.devices.errors import InputError
 from analogsim.devices.random import check_one_key, stream
 from analogsim.evaluation import run_examples
@@ -95,9 +95,7 @@ def sensitivity(
     _check_data(x, labels)
     hardware = hardware_of(model, variables, jax.tree.map(lambda a: a[:1], x), options)
     bound = bind(model, variables, x, options)
-    first = program_jit(bound, _chip_key(key, 0))
-    check_finite(first)
-    time_s = jnp.asarray(check_time(time, first), jnp.float32)
+    time_s = jnp.asarray(_seconds(time, hardware), jnp.float32)
     chosen = choose(hardware, parameters, ranges_of(bound))
 
     setting = _Setting(compensation, loss, batch_size)
@@ -105,10 +103,7 @@ def sensitivity(
     smooth = [n for n in chosen.names if method == "slope" and not _is_stepped(n, chosen)]
     losses, slopes = _slopes(bound, *data, _zeros(chosen, smooth), setting)
     if not bool(jnp.all(jnp.isfinite(losses))):
-        raise InputError(
-            f"loss: is not a finite number on {int(jnp.sum(~jnp.isfinite(losses)))} of the {chips} sampled chips, "
-            f"though data and weights are finite; look at the ranges, and for logarithms of zero in the loss"
-        )
+        _explain(bound, key, time_s, losses)
     smooth, unknown = _with_slopes(smooth, slopes, chosen)
     moves = _moves([n for n in chosen.names if n not in (*smooth, *unknown)], chosen)
     differences = _differences(bound, data, setting, moves, chosen)
@@ -234,6 +229,31 @@ def _check_settings(method: Any, **counts: Any) -> None:
     for name, value in counts.items():
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
             raise InputError(f"{name} = {value!r}: must be a whole number and at least 1")
+
+
+def _seconds(time: Any, hardware: dict[str, Any]) -> float:
+    """Seconds after programming, for which every store must have data."""
+    time_s = float(check_time(time, {}))
+    for path, held in hardware.items():
+        limit = held.store.time_limit_s
+        if limit is not None and time_s > limit:
+            raise InputError(
+                f"time = {time_s:g}: layer {path} is on '{held.name}', whose model has data only from 0 to {limit:g} "
+                f"(unit: s after programming)"
+            )
+    return time_s
+
+
+def _explain(bound: Any, key: jax.Array, time_s: Any, losses: jax.Array) -> None:
+    """Say why a loss is not finite: what is programmed, what is read, else the loss itself."""
+    cells = program_jit(bound, _chip_key(key, 0))
+    check_finite(cells)
+    check_solved(read(cells, time_s, None, True))
+    bad = int(jnp.sum(~jnp.isfinite(losses)))
+    raise InputError(
+        f"loss: is not a finite number on {bad} of the {len(losses)} sampled chips, though data and weights are "
+        f"finite; look at the ranges, and for logarithms of zero in the loss"
+    )
 
 
 def _check_data(x: Any, labels: jax.Array) -> None:

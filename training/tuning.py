@@ -2,13 +2,15 @@
 
 Calibration sets a layer's ranges by what passes through that layer. What counts is what comes out of the network, on
 chips with errors: a range may clip a little more to gain resolution, and a layer may give up its largest weights to
-write all others with larger conductances (a weight range below 1). Every range r = e^theta is moved along the slope of
-a loss, on a freshly fabricated chip a step,
+write all others with larger conductances (a weight range below 1). Every range r = r_0 e^theta is moved along the slope
+of a loss, on a freshly fabricated chip a step,
 
     theta <- Adam(d loss/d theta)           straight through the converters' staircases (``range_rules``, "slope")
 
 with the loss of the task, or, without labels, the squared distance from the exact network's outputs in units of their
-variance. What is returned did best on other chips; it is never worse there than the start.
+variance. A layer has one theta for each kind of range: where it has a range for every line, because weights are cut
+into slices, those keep their ratios, which digital logic relies on. What is returned did best on other chips; it is
+never worse there than the start.
 """
 
 import dataclasses
@@ -29,12 +31,14 @@ from analogsim.fresh_chip import FreshChip
 from analogsim.models import merged
 from analogsim.range_rules import LearnedRange
 from analogsim.training.fitting import Fit, LinenFit, fit_of
+from analogsim.training.held_ranges import range_kind
 from analogsim.training.losses import Loss, cross_entropy
 from analogsim.training.selection import check_number
 
 #: Where a layer's own path ends in Linen's collections and NNX's states.
 _HOOKS = ("analog", "dot_general", "conv_general_dilated", "einsum_op", "analog_op", "attend_op")
-_NAMES = {"input": "input_range", "output": "output_range", "weight": "weight_range"}
+_KINDS = ("input", "output", "weight")
+_STRETCHES = 5  # of the descent, after each of which the ranges are judged on other chips
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,21 +191,39 @@ def _distance(outputs: jax.Array, targets: jax.Array) -> jax.Array:
     return jnp.mean((outputs - targets) ** 2) / jnp.maximum(jnp.var(targets), 1e-12)
 
 
-def _kind(path: tuple, what: tuple[str, ...]) -> str | None:
-    names = [str(getattr(p, "key", getattr(p, "name", p))) for p in path]
-    return next((kind for kind in what if kind in names[-2:] or _NAMES[kind] in names), None)
-
-
 def _rows(tree: Any, what: tuple[str, ...]) -> list[tuple[str, str, Any]]:
     """Layer, kind and (mean) value of every range that is tuned."""
     found = []
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree["ranges"]):
-        kind = _kind(path, what)
-        names = [str(getattr(p, "key", getattr(p, "name", p))) for p in path]
-        cut = next((i for i, name in enumerate(names) if name in _HOOKS), 0)
-        if kind is not None:
-            found.append(("/".join(names[:cut]) or "(the model itself)", kind, np.mean(leaf)))
+        kind, owner = range_kind(path), _layer_of(path)
+        if kind in what:
+            # The hook is the last part of a layer's path: a model may have a part called "analog", too.
+            name = "/".join(owner[:-1] if owner and owner[-1] in _HOOKS else owner)
+            found.append((name or "(the model itself)", kind, np.mean(leaf)))
     return found
+
+
+def _layer_of(path: tuple) -> tuple[str, ...]:
+    """The path of the hook that a range belongs to."""
+    names = tuple(str(getattr(p, "key", getattr(p, "name", p))) for p in path)
+    return names[:-2] if names[-1] == "value" else names[:-1]
+
+
+def _no_change(ranges: Any, what: tuple[str, ...]) -> Any:
+    """Logarithms of a factor of 1 for each layer's ranges of each kind, one for every member of a stack of layers."""
+    stacks = {_layer_of(path): np.shape(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(ranges)
+              if range_kind(path) == "input"}  # fmt: skip
+
+    def start(path: tuple, leaf: Any) -> jax.Array:
+        members = stacks.get(_layer_of(path), ()) if range_kind(path) in what else ()
+        return jnp.zeros(members, jnp.float32)
+
+    return jax.tree_util.tree_map_with_path(start, ranges)
+
+
+def _scaled(theta: jax.Array, leaf: Any) -> jax.Array:
+    """A range times its layer's factor, for all of the layer's lines."""
+    return leaf * jnp.exp(theta).reshape(theta.shape + (1,) * (jnp.ndim(leaf) - theta.ndim)).astype(leaf.dtype)
 
 
 def _descended(
@@ -209,14 +231,14 @@ def _descended(
     steps: int, learning_rate: Any, batch_size: int, chips: int,
 ) -> tuple[Any, float, float]:  # fmt: skip
     """The best tree of ranges, and the validated loss before and with it."""
-    moves = jax.tree_util.tree_map_with_path(lambda path, _: _kind(path, what) is not None, tree["ranges"])
+    moves = jax.tree_util.tree_map_with_path(lambda path, _: range_kind(path) in what, tree["ranges"])
     if not any(jax.tree.leaves(moves)):
         raise InputError(f"what = {what!r}: the model has no such range")
     tx = optax.partition({True: optax.adam(learning_rate), False: optax.set_to_zero()}, moves)
     n = jax.tree.leaves(x)[0].shape[0]
 
     def whole(theta: Any) -> Any:
-        ranges = jax.tree.map(lambda t, r, m: jnp.exp(t) if m else r, theta, tree["ranges"], moves)
+        ranges = jax.tree.map(lambda t, r, m: _scaled(t, r) if m else r, theta, tree["ranges"], moves)
         return {**tree, "ranges": ranges}
 
     def loss(theta: Any, x: Any, targets: Any, chip_key: jax.Array) -> jax.Array:
@@ -227,25 +249,26 @@ def _descended(
         keys = jax.random.split(stream(key, "validation"), chips)
         return jax.lax.map(lambda k: loss(theta, x, targets, k), keys).mean()
 
-    @functools.partial(jax.jit, static_argnames="count")
-    def some(carry: Any, first: Any, x: Any, targets: Any, count: int) -> Any:
-        def step(carry, number):
+    @jax.jit
+    def some(carry: Any, first: Any, last: Any, x: Any, targets: Any) -> Any:
+        def step(number, carry):
             theta, memory = carry
             own = jax.random.fold_in(stream(key, "steps"), number)
             chosen = jax.random.choice(stream(own, "examples"), n, (batch_size,), replace=False)
             slope = jax.grad(loss)(theta, *jax.tree.map(lambda a: a[chosen], (x, targets)), stream(own, "chip"))
             updates, memory = tx.update(slope, memory, theta)
-            return (optax.apply_updates(theta, updates), memory), None
+            return optax.apply_updates(theta, updates), memory
 
-        return jax.lax.scan(step, carry, first + jnp.arange(count))[0]
+        return jax.lax.fori_loop(first, last, step, carry)
 
-    theta = jax.tree.map(lambda r, m: jnp.log(r) if m else r, tree["ranges"], moves)
+    theta = _no_change(tree["ranges"], what)
     before = after = float(validated(theta, x, targets))
     if not np.isfinite(before):
         raise InputError("loss: is not a finite number on the sampled chips; look at the data, weights and ranges")
-    best, carry, stretch = theta, (theta, tx.init(theta)), max(1, steps // 5)
-    for first in range(0, steps - steps % stretch, stretch):
-        carry = some(carry, jnp.asarray(first), x, targets, stretch)
+    best, carry = theta, (theta, tx.init(theta))
+    ends = [steps * (i + 1) // _STRETCHES for i in range(_STRETCHES)]
+    for first, last in zip([0, *ends], ends, strict=False):
+        carry = some(carry, jnp.asarray(first), jnp.asarray(last), x, targets)
         found = float(validated(carry[0], x, targets))
         if found < after:
             best, after = carry[0], found
@@ -253,7 +276,7 @@ def _descended(
 
 
 def _check(what: Any, steps: Any, batch_size: Any, chips: Any, learning_rate: Any) -> None:
-    if not isinstance(what, tuple) or not what or any(kind not in _NAMES for kind in what):
+    if not isinstance(what, tuple) or not what or any(kind not in _KINDS for kind in what):
         raise InputError(f"what = {what!r}: must be a tuple of one or more of 'input', 'output', 'weight'")
     for name, value in (("steps", steps), ("batch_size", batch_size), ("chips", chips)):
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:

@@ -12,6 +12,8 @@ BitSlices cuts the integer k of a quantised weight into digits d_p of s_p bits, 
 with c_p = (2^s_p - 1) 2^(s_0 + .. + s_(p-1)) divided by 2^M - 1 or by 2^(M-1) - 1. Copies writes the same value on
 every plane, t_p = w, with c_p = f_p/sum f: the error of n equal copies falls as 1/sqrt(n).
 
+Slopes pass the rounding of BitSlices straight through: dw = sum_p c_p dt_p.
+
 Slicing as in A. Shafiee et al., "ISAAC", ISCA 2016, doi 10.1109/ISCA.2016.12, and T. P. Xiao et al., IEEE CAS Magazine
 22, 26 (2022), arXiv 2109.01262, who find little accuracy in it; significance factors as in C. Mackin et al.,
 Nat. Commun. 13, 3765 (2022), doi 10.1038/s41467-022-31405-1.
@@ -88,14 +90,14 @@ class BitSlices(Description):
     def signed(self, weights: jax.Array) -> Planes:
         """Planes for a sign that is carried by a pair of cells."""
         digits = self._digits(jnp.round(jnp.abs(weights) * (2**self.bits - 1)))
-        return self._planes(jnp.sign(weights) * digits, 2**self.bits - 1, 0)
+        return self._planes(weights, jnp.sign(weights) * digits, 2**self.bits - 1, 0)
 
     def offset(self, weights: jax.Array) -> Planes:
         """Planes for single cells, which cannot hold a sign."""
         if self.bits < 2:
             raise InputError("BitSlices.widths = (1,): an offset mapping needs at least 2 bits in all (unit: bits)")
         half = 2 ** (self.bits - 1)
-        return self._planes(self._digits(jnp.round(weights * (half - 1)) + half), half - 1, half)
+        return self._planes(weights, self._digits(jnp.round(weights * (half - 1)) + half), half - 1, half)
 
     def places(self, signed: bool) -> tuple[np.ndarray, np.ndarray]:
         """What each plane counts, c_p, and the step from one digit to the next, 1/(2^s_p - 1); ``[planes]``."""
@@ -114,10 +116,15 @@ class BitSlices(Description):
             k = jnp.floor(k / 2**width)
         return jnp.stack(digits)
 
-    def _planes(self, held: jax.Array, full_scale: int, half: int) -> Planes:
+    def _planes(self, weights: jax.Array, held: jax.Array, full_scale: int, half: int) -> Planes:
         place = [2 ** sum(self.widths[:p]) for p in range(self.planes)]
         factors = [(2**w - 1) * v / full_scale for w, v in zip(self.widths, place, strict=True)]
         zero = [half // v % 2**w / (2**w - 1) for w, v in zip(self.widths, place, strict=True)]
+        # Straight through the staircase, as in ``digital``: the digits' own slope is zero, that of what they add up to
+        # is one. It enters where a digit counts most, by the smallest shares b_p with sum_p c_p b_p = 1.
+        norm = sum(f * f for f in factors)
+        shares = jnp.asarray([f / norm for f in factors], held.dtype)
+        held = held + shares[:, None, None] * (weights - jax.lax.stop_gradient(weights))
         return Planes(held, *(jnp.asarray(a, held.dtype) for a in (factors, half / full_scale, zero)))
 
 

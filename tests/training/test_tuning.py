@@ -4,12 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 from flax import nnx
 
 import analogsim
 import analogsim.nnx
-from analogsim import Hardware, InputError, calibrate, preset
-from analogsim.devices import DigitalMemory
+from analogsim import ADC, DAC, Hardware, InputError, calibrate, preset
+from analogsim.devices import BitSlices, Crossbar, Differential, DigitalMemory, GenericCell, Offset
 from analogsim.linen import AnalogDense
 from analogsim.training import tune
 from tests.models import MLP
@@ -77,6 +78,80 @@ def test_the_slope_of_a_weight_range_by_hand():
     np.testing.assert_allclose(outputs(0.75), [0.75, 0.5, -0.25], rtol=1e-6)
     slopes = jax.jacfwd(outputs)(0.75)
     np.testing.assert_allclose(slopes, [1.0, 2 / 3 - 0.4 / 0.75, -1 / 3 + 0.2 / 0.75], rtol=1e-4)
+
+
+def _mean_square_error(hardware, kernel):
+    """Of the weights that tiles give back, as a function of the weight range."""
+    layer = AnalogDense(kernel.shape[1], hardware=hardware, use_bias=False)
+
+    def error(r):
+        variables = {"params": {"kernel": kernel}, "ranges": {"analog": {"weight": r}}}
+        held = layer.apply(variables, jnp.eye(len(kernel)), rngs={"analog": jax.random.key(0)})
+        return jnp.mean((held - kernel) ** 2)
+
+    return jax.jit(jax.value_and_grad(error))
+
+
+@pytest.mark.parametrize("mapping", [Differential, Offset])
+@pytest.mark.parametrize("widths", [(4,), (2, 2), (1, 3)])
+def test_the_slope_of_a_weight_range_passes_slices(mapping, widths):
+    # Ideal cells hold w as r Q(w/r), with steps of r d. Where nothing clips the mean square error is that of rounding,
+    # r^2 d^2/12, so its slope is 2/r of it: known by hand, and from a wide difference that averages over the staircase.
+    # (Cells end above zero: one at exactly zero, which cannot go lower, has half a slope of its own.)
+    store = Crossbar(cell=GenericCell(g_min=1e-6), mapping=mapping(slices=BitSlices(widths=widths)))
+    kernel = jax.random.uniform(jax.random.key(1), (64, 64), minval=-1.0)
+    error = _mean_square_error(Hardware(store=store), kernel)
+    largest, step = jnp.abs(kernel).max(axis=0), 1 / (2 ** sum(widths) - 1 if mapping is Differential else 2**3 - 1)
+    for r in (1.1, 1.3, 1.6):
+        value, slope = error(r)
+        expected = r**2 * step**2 / 12 * float((largest**2).mean())
+        np.testing.assert_allclose(value, expected, rtol=0.08)
+        np.testing.assert_allclose(slope, 2 * value / r, rtol=1e-3)
+    wide = (error(1.6)[0] - error(1.2)[0]) / 0.4
+    np.testing.assert_allclose(error(1.4)[1], wide, rtol=0.15)
+
+
+def test_a_layers_lines_keep_the_ratios_of_their_ranges():
+    # Digital logic adds slices by shifting: their ranges may differ by powers of two only (``analogsim.calibration``).
+    mapping = Differential(slices=BitSlices(widths=(3, 3)))
+    store = Crossbar(cell=GenericCell(programming_sigma=0.02), mapping=mapping)
+    model = MLP(Hardware(store=store, dac=DAC(bits=5), adc=ADC(bits=4)))
+    variables = calibrate(model, model.init(jax.random.key(1), X), X, margin=2.0)
+    found = tune(model, variables, X, key=jax.random.key(2), steps=20, learning_rate=0.05)
+    for layer in ("Dense_0", "Dense_1"):
+        before, after = (v["ranges"][layer]["analog"]["output"] for v in (variables, found.variables))
+        assert before.shape == after.shape
+        assert len(np.unique(before)) > 1
+        np.testing.assert_allclose(after / before, (after / before)[0], rtol=1e-5)
+        assert not np.allclose(after, before, rtol=1e-3)
+
+
+def test_layers_may_be_called_input_and_output():
+    class Named(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            x = nn.relu(AnalogDense(6, hardware=COARSE, name="output")(x))
+            return AnalogDense(3, hardware=COARSE, name="input")(x)
+
+    model = Named()
+    variables = calibrate(model, model.init(jax.random.key(1), X), X, method="max", margin=4.0)
+    found = tune(model, variables, X, key=jax.random.key(2), steps=10, learning_rate=0.05, what=("output",))
+    assert [row[:2] for row in found.ranges] == [("input", "output"), ("output", "output")]
+    assert all(after < before for *_, before, after in found.ranges)
+    for name in ("input", "output"):
+        held, old = (v["ranges"][name]["analog"]["input"] for v in (found.variables, variables))
+        assert held == old
+
+
+def test_every_step_is_taken():
+    # Nothing is random and the ranges are far too wide, so that each of Adam's steps is one of the learning rate.
+    model = MLP(Hardware(dac=DAC(bits=8), adc=ADC(bits=6)))
+    variables = calibrate(model, model.init(jax.random.key(1), X), X, method="max", margin=16.0)
+    found = tune(
+        model, variables, X, key=jax.random.key(2), steps=19, learning_rate=0.01, what=("output",), batch_size=96
+    )
+    moved = [np.log(before / after) for *_, before, after in found.ranges]
+    np.testing.assert_allclose(moved, 0.19, rtol=0.03)
 
 
 def test_labels_and_nnx():
