@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from analogsim.energy import Comparison
-    from analogsim.training.sensitivity import Sensitivity
 
 #: Okabe and Ito's palette.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -196,7 +195,7 @@ def energy(data: "xarray.Dataset | Comparison", ax: "Axes | None" = None) -> "Ax
     return ax
 
 
-def sensitivity(found: "Sensitivity", ax: "Axes | None" = None, rows: int = 10) -> "Axes":
+def sensitivity(found: Any, ax: "Axes | None" = None, rows: int = 10) -> "Axes":
     """What a little more or less of every number does to the loss, the largest effects on top, with standard errors.
 
     Args:

@@ -1,6 +1,6 @@
 """The one signal path: how an input becomes an output on analog hardware.
 
-    x -> / input range -> DAC -> store (+ read noise) -> + converter noise -> ADC, per tile
+    x -> / input range -> DAC (+ noise) -> store (+ read noise) -> + converter noise -> ADC, per tile
       -> * drift compensation, recombination of a weight's lines, * column scale (digital)
       -> sum over tiles (digital) -> * input range -> y
 
@@ -433,7 +433,7 @@ def _sum_over_tiles(tile: Any, each: tuple, r: int) -> jax.Array:
     """Digital accumulation of the partial sums: written out for a few tiles, a loop for many (bounded compile time)."""
     # Unstacked, not indexed: the transpose of an index is a sum over arrays of the full size, one for every tile.
     leaves, structure = jax.tree.flatten(each)
-    rows = zip(*(jnp.unstack(a[:_UNROLLED]) for a in leaves), strict=True)
+    rows = zip(*(jnp.unstack(a[: min(r, _UNROLLED)]) for a in leaves), strict=True)
     parts = [tile(*jax.tree.unflatten(structure, row)) for row in rows]
     y = functools.reduce(jnp.add, parts)
     if r <= _UNROLLED:

@@ -33,6 +33,7 @@ LINEN = {
     "remat": (Encoder(layers="remat"), IDS, {}),
     "scan": (Encoder(layers="scan"), IDS, {}),
 }
+QUICK = ("resnet", "encoder")  # the others are tested with the longer statistics
 
 
 @functools.cache
@@ -62,7 +63,7 @@ def assert_close(mine, exact, tolerance=2e-5):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance), mine, exact)
 
 
-@pytest.mark.parametrize("name", LINEN)
+@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in LINEN])
 def test_ideal_hardware_is_the_model(name):
     model, x, options = LINEN[name]
     analog, (params, rest) = convert(model, SMALL), split(drawn(name))
@@ -108,7 +109,7 @@ def test_bfloat16(name):
     np.testing.assert_allclose(mine.astype(float), exact.astype(float), atol=0.1)
 
 
-@pytest.mark.parametrize("name", ["resnet", "encoder", "remat"])
+@pytest.mark.parametrize("name", ["resnet", "encoder", pytest.param("remat", marks=pytest.mark.slow)])
 def test_a_programmed_chip(name):
     model, x, options = LINEN[name]
     variables = drawn(name)
@@ -145,6 +146,7 @@ def trainer(layers="plain"):
     return step, optimizer
 
 
+@pytest.mark.slow
 def test_training_steps_in_a_scan():
     step, optimizer = trainer()
     params = drawn("encoder")["params"]
@@ -156,6 +158,7 @@ def test_training_steps_in_a_scan():
     assert all("key" in str(path) and "bias" in str(path) for path in unmoved)  # attention ignores a key's bias
 
 
+@pytest.mark.slow
 def test_rematerialisation_changes_nothing():
     (plain, optimizer), (again, _) = trainer(), trainer("remat")
     params = drawn("encoder")["params"]
@@ -184,6 +187,7 @@ def test_a_chip_on_eight_devices(name, kind):
     np.testing.assert_allclose(spread, alone, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [AxisType.Auto])  # Flax's own Embed refuses explicit meshes
 def test_a_training_step_on_eight_devices(kind):
     analog = convert(Encoder(dropout=0.0), PCM)

@@ -22,6 +22,10 @@ assert (home / "py.typed").is_file()
 for stray in ("devices", "training"):
     assert importlib.util.find_spec(stray) is None, f"the wheel installs a top-level package {stray}"
 
+from analogsim.training.recipe import recipes  # noqa: E402
+
+assert "lenet" in recipes(), "the wheel has no recipes"
+
 layer = analogsim.linen.AnalogDense(3, hardware=analogsim.preset("pcm"))
 x = jnp.ones((2, 4))
 chip = analogsim.program(layer, layer.init(jax.random.key(0), x), jax.random.key(1), x)

@@ -83,6 +83,16 @@ def tracks(hardware: dict[str, Hardware]) -> bool:
     return any(isinstance(r, TrackedRange) for h in hardware.values() for r in (h.input_range, h.output_range))
 
 
+def _has_scales(ranges: Any) -> bool:
+    """Whether learned scales of outputs are among these."""
+    paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(ranges)]
+    return any({"scale", "output_scale"} & set(_names(path)) for path in paths)
+
+
+def _names(path: tuple) -> list[str]:
+    return [str(getattr(p, "key", getattr(p, "name", p))) for p in path]
+
+
 class LinenFit(NamedTuple):
     """A Linen model; ``options`` are of its calls in training, ``exact_options`` elsewhere."""
 
@@ -96,7 +106,8 @@ class LinenFit(NamedTuple):
         """Ranges are trained together with the parameters; what does not learn gets no update."""
         if learns(self.hardware) and "ranges" not in self.variables:
             raise InputError("variables: hold no ranges, and the hardware learns them; calibrate the model first")
-        names = ("params", "ranges") if learns(self.hardware) else ("params",)
+        moves = learns(self.hardware) or _has_scales(self.variables.get("ranges", {}))
+        names = ("params", "ranges") if moves else ("params",)
         tree = {name: self.variables[name] for name in names}
         return tree, {name: value for name, value in self.variables.items() if name not in (*names, "analog")}
 
@@ -144,7 +155,7 @@ class NnxFit(NamedTuple):
         return cls(graph, params, ranges, rest, hardware)
 
     def start(self):
-        if not learns(self.hardware):
+        if not learns(self.hardware) and not _has_scales(self.ranges):
             return {"params": self.params}, {"ranges": self.ranges, "rest": self.rest}
         return {"params": self.params, "ranges": self.ranges}, {"rest": self.rest}
 
@@ -192,7 +203,7 @@ def learned_labels(tree: Any, hardware: dict[str, Hardware]) -> Any:
     """``"params"``, ``"ranges"`` or ``"frozen"`` for every leaf of a tree that is trained."""
 
     def label(path: tuple, leaf: Any) -> str:
-        names = [str(getattr(p, "key", getattr(p, "name", p))) for p in path]
+        names = _names(path)
         if names[0] == "params":
             return "params"
         if {"scale", "output_scale"} & set(names):

@@ -13,7 +13,15 @@ import analogsim.nnx
 from analogsim import InputError, LearnedRange, TrackedRange, calibrate, preset
 from analogsim.devices.random import stream
 from analogsim.linen import AnalogDense
-from analogsim.training import AdditiveNoise, DeviceNoise, clip_weights, cross_entropy, distillation, fine_tune
+from analogsim.training import (
+    AdditiveNoise,
+    DeviceNoise,
+    clip_weights,
+    cross_entropy,
+    distillation,
+    fine_tune,
+    with_output_scales,
+)
 from tests.models import MLP, PlainMLP
 
 X = jax.random.normal(jax.random.key(0), (48, 8))
@@ -112,6 +120,15 @@ def test_only_what_learns_moves(variables):
     moved = jax.tree.map(lambda a, b: bool(a != b), dict(start["ranges"]), dict(tuned["ranges"]))
     assert moved["Dense_0"]["analog"] == {"input": True, "output": False}
     assert moved["Dense_1"]["analog"] == {"input": False, "output": False}
+
+
+def test_learned_scales_of_outputs_are_trained(variables):
+    model = analogsim.convert(PlainMLP(), NOISY)
+    start = with_output_scales(model, calibrate(model, variables, X), X)
+    tuned = fine_tune(model, start, X, LABELS, key=KEY, epochs=1, batch_size=16).variables
+    held = tuned["ranges"]["Dense_1"]["analog"]
+    assert float(jnp.abs(held["scale"] - 1).min()) > 0
+    assert held["input"] == start["ranges"]["Dense_1"]["analog"]["input"]
 
 
 class Normalised(nn.Module):

@@ -33,20 +33,21 @@ class Mixed(nn.Module):
 @pytest.mark.parametrize("groups", ["apart", "shared"])
 def test_scales_multiply_outputs_in_every_mode(groups):
     x = jax.random.normal(jax.random.key(0), (2, 6, 6, 2))
-    model = analogsim.convert(Mixed(), preset("ideal", rows=16, columns=16, groups=groups))
+    model = analogsim.convert(Mixed(), preset("ideal", rows=64, columns=64, groups=groups))
     variables = model.init(jax.random.key(1), x)
     with_scales = with_output_scales(model, variables, x)
-    exact = model.apply(variables, x)
-    np.testing.assert_allclose(model.apply(with_scales, x), exact, atol=1e-6)
+    run = jax.jit(model.apply)
+    exact = run(variables, x)
+    np.testing.assert_allclose(run(with_scales, x), exact, atol=1e-6)
     doubled = jax.tree.map(lambda s: s, with_scales)
     doubled["ranges"]["Dense_0"]["analog"]["scale"] = jnp.array([1.0, 2.0, -3.0])
     bias = variables["params"]["Dense_0"]["bias"]
     expected = (exact - bias) * jnp.array([1.0, 2.0, -3.0]) + bias
     with analogsim.digital():
-        np.testing.assert_allclose(model.apply(doubled, x), expected, atol=1e-5)
-    np.testing.assert_allclose(model.apply(doubled, x), expected, atol=1e-5)
+        np.testing.assert_allclose(run(doubled, x), expected, atol=1e-5)
+    np.testing.assert_allclose(run(doubled, x), expected, atol=1e-5)
     chip = program(model, doubled, jax.random.key(2), x)
-    np.testing.assert_allclose(model.apply(chip.variables, x), expected, atol=1e-5)
+    np.testing.assert_allclose(run(chip.variables, x), expected, atol=1e-5)
 
 
 def test_scales_of_every_layer_fold_into_kernels():
@@ -59,19 +60,21 @@ def test_scales_of_every_layer_fold_into_kernels():
     np.testing.assert_allclose(plain.apply({"params": folded["params"]}, X), model.apply(variables, X), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_scales_of_groups_and_heads_fold_and_remap():
     x = jax.random.normal(jax.random.key(0), (2, 6, 6, 2))
     model = analogsim.convert(Mixed(), IDEAL)
     variables = with_output_scales(model, model.init(jax.random.key(1), x), x)
     keys = iter(jax.random.split(jax.random.key(2), 99))
     variables["ranges"] = jax.tree.map(lambda s: jax.random.normal(next(keys), s.shape), variables["ranges"])
-    expected = model.apply(variables, x)
+    run = jax.jit(model.apply)
+    expected = run(variables, x)
     folded = fold_output_scales(variables)
-    np.testing.assert_allclose(Mixed().apply({"params": folded["params"]}, x), expected, atol=1e-5)
+    np.testing.assert_allclose(jax.jit(Mixed().apply)({"params": folded["params"]}, x), expected, atol=1e-5)
     tree = {name: variables[name] for name in ("params", "ranges")}
     updates, _ = remap().update(jax.tree.map(jnp.zeros_like, tree), None, tree)
     mapped = optax.apply_updates(tree, updates)
-    np.testing.assert_allclose(model.apply(mapped, x), expected, atol=1e-5)
+    np.testing.assert_allclose(run(mapped, x), expected, atol=1e-5)
     query = mapped["params"]["MultiHeadDotProductAttention_0"]["query"]["kernel"]  # [in, heads, features]
     np.testing.assert_allclose(jnp.abs(query).max(0), 1.0, rtol=1e-5)
 

@@ -146,6 +146,7 @@ def with_ranges(variables, kind, factor):
     return variables | {"ranges": ranges}
 
 
+@pytest.mark.slow
 def test_bits_and_ranges_are_differences_up_and_down(network):
     _, variables = network
     hardware, indices = preset("pcm", **{"adc.bits": 4}), jnp.arange(3)
@@ -206,6 +207,7 @@ def test_stuck_cells_have_no_slope_and_are_counted_by_difference(network):
     assert "absent (None)" in str(found)
 
 
+@pytest.mark.slow
 def test_rules_of_closed_loop_writing_are_counted_by_difference(network):
     _, variables = network
     rule = WriteVerify(window=3e-6, pulse_noise_floor=1e-6)
@@ -218,6 +220,7 @@ def test_rules_of_closed_loop_writing_are_counted_by_difference(network):
     assert np.all(data.effect.sel(parameter="store.write_verify.window", step="less") != 0)
 
 
+@pytest.mark.slow
 def test_differences_of_everything_are_close_to_the_slopes(network, found):
     model, variables = network
     names = ("store.cell.drift", "adc.noise", "store.cell.drift_mean[0]")
@@ -267,6 +270,7 @@ class NamedNnx(nnx.Module):
 IDEAL = Hardware(dac=DAC(bits=4), adc=ADC(bits=4))  # nothing is drawn, so that names change no random number
 
 
+@pytest.mark.slow
 def test_layers_may_be_called_input_and_output():
     def effects(names):
         model = Named(names)
@@ -286,6 +290,7 @@ def test_layers_may_be_called_input_and_output():
         np.testing.assert_allclose(of(("input", "output")), usual, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_a_chip_is_the_same_among_more(network, found):
     model, variables = network
     fewer = sensitivity(model, variables, X, LABELS, key=KEY, chips=2, time="1 day", parameters=("store.cell.drift",))
@@ -305,6 +310,7 @@ def test_coefficients_of_fits_are_named_only_when_asked_for(network):
     assert all(np.isnan(error) for *_, error in usual.ranking)  # one chip has no spread
 
 
+@pytest.mark.slow
 def test_layers_on_different_hardware_and_nnx():
     class Net(nnx.Module):
         def __init__(self, rngs):
