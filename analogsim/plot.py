@@ -218,7 +218,7 @@ def sensitivity(found: Any, ax: "Axes | None" = None, rows: int = 10) -> "Axes":
     ax.locator_params(axis="x", nbins=5)
     n = found.data.sizes["chip"]
     spread = f", with standard errors over {n} chips" if n > 1 else ""
-    ax.set_xlabel(f"change of the loss of {float(found.data.loss.mean()):.3g}{spread}", fontsize=10)
+    ax.set_xlabel(f"change of the loss of {float(found.data.loss.mean()):.3g}{spread}", fontsize=9)
     ax.tick_params(axis="x", labelsize=9)
     return ax
 

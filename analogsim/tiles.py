@@ -135,7 +135,9 @@ class Reading:
     def trained_by(self, weights: jax.Array) -> "Reading":
         """The same reading, through which gradients reach ``weights`` as if they were multiplied with directly."""
         intended = cut(weights, self.mean.shape[:2]) / lax.stop_gradient(self.scale)
-        intended = _over_tiles(self.hardware.store.spread)(intended.astype(self.mean.dtype))
+        # Held: the hardware's own numbers (significance of copies) have their slopes by what the lines hold already.
+        store = lax.stop_gradient(self.hardware.store)
+        intended = _over_tiles(store.spread)(intended.astype(self.mean.dtype))
         if self.gain is not None:
             intended = intended / lax.stop_gradient(self.gain)
         return dataclasses.replace(self, mean=straight_through(intended, self.mean))

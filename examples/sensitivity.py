@@ -29,6 +29,7 @@ def main() -> None:
         found = sensitivity(
             model, variables, x_test[test], y_test[test], key=jax.random.key(1), time="1 month",
             chips=4 if options.fast else 50, compensation=compensation,
+            parameters=("store.cell.drift", "adc.*") if options.fast else None,
         )  # fmt: skip
         print(f"Drift compensation: {compensation}\n{found}")
         worst = next(slope for slope in found.ranking if slope.parameter.startswith(FLAWS) and slope.mean > 0)

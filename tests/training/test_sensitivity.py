@@ -12,7 +12,7 @@ from flax import nnx
 import analogsim
 import analogsim.nnx
 from analogsim import ADC, DAC, Hardware, InputError, altered, calibrate, plot, preset, program
-from analogsim.devices import Crossbar, Faults, GenericCell, WriteVerify
+from analogsim.devices import Copies, Crossbar, Differential, Faults, GenericCell, WriteVerify
 from analogsim.devices.random import stream
 from analogsim.evaluation import run_examples
 from analogsim.linen import AnalogDense
@@ -231,6 +231,19 @@ def test_differences_of_everything_are_close_to_the_slopes(network, found):
     slopes = found.data.effect.sel(step="more", parameter=list(names))
     # Half of what is odd in the change is the slope to third order: 10 % is a small step for these.
     np.testing.assert_allclose((up - down) / 2, slopes, rtol=0.05, atol=0.03 * float(np.abs(slopes).max()))
+
+
+@pytest.mark.parametrize("added", ["analog", "digital"])
+def test_the_significance_of_ideal_copies_changes_nothing(added):
+    # All copies hold w, and sum_p f_p w / sum f = w whatever f is.
+    mapping = Differential(slices=Copies(significance=(3.0, 1.0), sum=added))
+    layer = AnalogDense(3, hardware=Hardware(store=Crossbar(cell=GenericCell(), mapping=mapping)))
+    names = ("store.mapping.slices.significance*", "store.cell.g_max")
+    found = sensitivity(
+        layer, layer.init(jax.random.key(1), X), X, LABELS, key=KEY, chips=1, loss=squares, parameters=names
+    )
+    assert found.data.loss > 0.1
+    np.testing.assert_allclose(found.data.effect, 0, atol=1e-5)
 
 
 class Named(nn.Module):
