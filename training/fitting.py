@@ -86,10 +86,11 @@ def tracks(hardware: dict[str, Hardware]) -> bool:
 def _has_scales(ranges: Any) -> bool:
     """Whether learned scales of outputs are among these."""
     paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(ranges)]
-    return any({"scale", "output_scale"} & set(_names(path)) for path in paths)
+    return any({"scale", "output_scale"} & set(path_names(path)) for path in paths)
 
 
-def _names(path: tuple) -> list[str]:
+def path_names(path: tuple) -> list[str]:
+    """The names along a path into a tree."""
     return [str(getattr(p, "key", getattr(p, "name", p))) for p in path]
 
 
@@ -203,7 +204,7 @@ def learned_labels(tree: Any, hardware: dict[str, Hardware]) -> Any:
     """``"params"``, ``"ranges"`` or ``"frozen"`` for every leaf of a tree that is trained."""
 
     def label(path: tuple, leaf: Any) -> str:
-        names = _names(path)
+        names = path_names(path)
         if names[0] == "params":
             return "params"
         if {"scale", "output_scale"} & set(names):

