@@ -228,7 +228,10 @@ def _parts(item: Any, seen: dict[int, Any]) -> Iterator[tuple[str, list[Use]]]:
         yield getattr(item, "name", "") or type(item).__name__, _uses(item, "", _known(item))
         return
     from analogsim.energy.bill import Bill  # here, so that naming a preset's papers does not load the energy account
+    from analogsim.energy.layer_work import Workload
 
+    if isinstance(item, Workload):  # what is counted; its hardware's figures stand in the bill
+        return
     if isinstance(item, Bill):
         uses = (_line_use(line, source) for line in item.lines for source in line.sources)
         yield item.system, list(dict.fromkeys(uses))  # layers share their prices

@@ -62,6 +62,35 @@ def train(
     train_command.run(recipe, out=out, fast=fast, chips=chips, key=key)
 
 
+@app.command(epilog="Example:  analogsim energy --model resnet50 --systems H100,H100:int8,brain --batch 1,16,256")
+def energy(
+    model: Annotated[
+        str, typer.Option(help="mlp, lenet, gru, transformer, alexnet, resnet50, or mine.py:build.")
+    ] = "lenet",
+    hardware: Annotated[str, typer.Option(help="A preset, for example pcm.")] = "pcm",
+    systems: Annotated[str, typer.Option(help="Machines to compare with, commas between.")] = "H100,Eyeriss,brain",
+    batch: Annotated[str, typer.Option(help="Examples computed together, commas between.")] = "1,256",
+    inferences: Annotated[
+        float | None, typer.Option(help="In the chip's life; shares writing and calibration among them.")
+    ] = None,
+    years: Annotated[float, typer.Option(help="The chip's life.")] = 3.0,
+    recalibrate: Annotated[str | None, typer.Option(help="Time between calibrations, for example '1 day'.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for energy.html and energy.csv.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
+    list_systems: Annotated[bool, typer.Option("--list", help="List the machines, formats and storages.")] = False,
+    validate: Annotated[bool, typer.Option("--validate", help="Check the models against published chips.")] = False,
+) -> None:
+    """Price an inference on analog hardware beside GPUs, TPUs, Eyeriss, spiking chips and the brain."""
+    from analogsim import energy_command
+
+    if list_systems:
+        energy_command.list_systems()
+    elif validate:
+        energy_command.validate(as_json)
+    else:
+        energy_command.run(model, hardware, systems, batch, out, as_json, inferences, years, recalibrate)
+
+
 @app.command()
 def recipes(
     name: Annotated[str | None, typer.Argument(help="One recipe: print its file, to start from.")] = None,

@@ -26,6 +26,9 @@ from analogsim.range_rules import LearnedRange, TrackedRange, quantile_of
 from analogsim.signal_path import Ranges, is_random, line_products, look_up, multiply
 from analogsim.tiles import Reading
 
+#: The scope of what an analog layer computes digitally, for whoever reads the traced program.
+LAYER_SCOPE = "analog<{}>"
+
 
 class LayerUse(NamedTuple):
     """One pass of data through one matrix of an analog layer, as noted by ``observe``.
@@ -92,6 +95,24 @@ def uses(
     return found
 
 
+def outline(
+    path: str, hardware: Hardware, operator: Any, x: jax.Array, kernel: jax.Array, ranges: Ranges
+) -> list[LayerUse]:
+    """The same by shapes alone: ``x`` and ``weights`` of every use are ``jax.ShapeDtypeStruct``."""
+    shape = lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype)  # noqa: E731
+    inputs, weights = jax.eval_shape(lambda a, k: (operator.inputs(a), operator.matrix(k)), shape(x), shape(kernel))
+    count = weights.size if jnp.issubdtype(kernel.dtype, jnp.complexfloating) else kernel.size
+    if weights.ndim == 2:
+        return [LayerUse(path, hardware, operator, inputs, weights, ranges, None, 0, count)]
+    each, found = kernel.size // sum(operator.members), []
+    for s, groups in enumerate(operator.members):
+        held = functools.partial(operator.held, groups)
+        x_held, w_held = jax.eval_shape(lambda a, w, s=s, held=held: held(a[s], w[s]), inputs, weights)
+        one = operator.member(groups)
+        found.append(LayerUse(path, hardware, one, x_held, w_held, ranges, None, s, groups * each))
+    return found
+
+
 def write(
     hardware: Hardware, operator: Operator | Stack, kernel: jax.Array, key: Any, onto: Any, ranges: Ranges
 ) -> tiles.Programmed:
@@ -138,8 +159,14 @@ def forward(
         return mode.note(path, hardware, operator, x, kernel)
     if isinstance(mode, modes.Observing):
         mode.note(functools.partial(uses, path, hardware, operator), x, kernel, ranges, place)
+    if isinstance(mode, modes.Collecting):
+        mode.uses += uses(path, hardware, operator, x, kernel, ranges, place)
+    elif isinstance(mode, modes.Outlining):
+        mode.uses += outline(path, hardware, operator, x, kernel, ranges)
     if exact or isinstance(mode, (modes.Digital, modes.Observing)):
-        return _scaled(operator, x, operator.digital(x, kernel, precision), ranges, path)
+        with jax.named_scope(LAYER_SCOPE.format(path)):  # the energy account tells layers from the rest by it
+            y = operator.digital(x, kernel, precision)
+        return _scaled(operator, x, y, ranges, path)
     weights = operator.matrix(kernel)
     if reading is None:
         reading = _fresh(hardware, operator, weights, key if chip_key is None else chip_key, ranges, path, key_hint)

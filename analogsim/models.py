@@ -154,6 +154,14 @@ class BoundNnx:
         with modes.digital():
             return _call(self._merge(), x)
 
+    def exact(self, x):
+        """The model's call in the mode in force, its layers named by their paths."""
+        import analogsim.nnx
+
+        model = self._merge()
+        analogsim.nnx.analog_ops(model)
+        return _call(model, x)
+
 
 def merged(tree: Any, other: Any) -> Any:
     """Nested dictionaries as one."""

@@ -23,6 +23,26 @@ class Digital:
         return hash(Digital)
 
 
+class Outlining(Digital):
+    """Analog layers compute exactly and note their shapes while a function of the model is traced; see ``outline``."""
+
+    def __init__(self):
+        self.uses: list[Any] = []
+
+    def __eq__(self, other):
+        return self is other
+
+    def __hash__(self):
+        return id(self)
+
+
+class Collecting(Outlining):
+    """The same with arrays: what passes through layers while a function of the model runs or is traced.
+
+    Only where the layers are called directly: what a loop or ``remat`` traces does not outlive it.
+    """
+
+
 class Programming:
     """Analog layers write their kernels onto tiles and leave them in the model's state.
 

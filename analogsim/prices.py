@@ -4,9 +4,15 @@
     line charge      e = C V^2 a cell of the row
     DAC              e = k0 b Vdd^2                     b bits
     ADC              e = k1 b Vdd^2 + k2 4^b Vdd^2      successive approximation, b bits
-    digital scaling  one multiply-accumulate a conversion; buffer: SRAM bytes in and out
+    sample and hold  e = C V^2 a conversion, C = 12 k T 4^b / V^2: thermal noise as large as the rounding
+    digital scaling  one multiply-accumulate a conversion; shift and add: an addition for each partial sum
+    buffer, network  bytes in and out of an SRAM; bits over one hop
+    leakage          P t of buffers and adders while the layer's tiles are read; unused parts are off
 
-    rest of the chip a fixed energy a conversion: clock, control, communication, margins
+    rest of the chip a fixed energy a conversion: clock, control, margins
+
+The ADC's price has four models (``adc_model``): the embedded one above, the survey's floor, its median, and a published
+regression (``analogsim.energy.adc``). Areas are of ISAAC's 32 nm blocks, cells of a transistor and a memory each.
 
 Defaults are component figures: converters and lines of 28 nm, adders and buffers of 45 nm, digital weight memories and
 multipliers of 7 nm. They are not of one chip; the rest of the chip is therefore what a measured one takes beyond them.
@@ -15,13 +21,15 @@ Each figure carries its source; "recalled" marks one taken from memory of the pu
 
 from typing import Any
 
-from analogsim.devices.description import Description, field
+from analogsim.devices.description import Description, field, static
 from analogsim.devices.literature import Source
 from analogsim.devices.papers import cited
 
 _ZIGZAG = cited("houshmand2023", note="ZigZag-IMC fit to 28 nm chips")
 _HOROWITZ = cited("horowitz2014", note="45 nm", recalled=True)
 _JOUPPI = cited("jouppi2021", note="7 nm", recalled=True)
+_ISAAC_AREA = cited("shafiee2016", note="area of its 32 nm block", recalled=True)
+_BOLTZMANN_T = 1.380649e-23 * 300.0
 
 
 class Prices(Description):
@@ -62,8 +70,66 @@ class Prices(Description):
     weight_fetch_j_per_byte: Any = field(
         default=1.75e-12, unit="J/B", ge=0, le=1e-6, doc="1 MB weight SRAM (14 pJ for 64 bits)", source=_JOUPPI
     )
+    adc_model: str = static(
+        default="embedded",
+        choices=("embedded", "floor", "median", "regression"),
+        doc="which price of an ADC is typical",
+    )
+    adc_enob: Any = field(
+        default=None, unit="bit", gt=0, le=24, optional=True, doc="effective bits, for floor, median and regression; "
+        "None: the nominal ones",
+    )  # fmt: skip
+    node_nm: Any = field(
+        default=28.0, unit="nm", gt=0, le=1000, doc="process of the ADC, for median and regression", source=_ZIGZAG
+    )
+    sample_rate_hz: Any = field(
+        default=100e6, unit="Hz", gt=0, le=1e12, doc="conversions a second of one ADC",
+        source=Source(note="chosen: where the survey's fit has its reference"),
+    )  # fmt: skip
+    lines_per_adc: int = static(
+        default=1,
+        ge=1,
+        le=65536,
+        integer=True,
+        doc="readout lines that take turns at an ADC",
+        source=cited("khaddam2022", note="one ADC a line, as in the HERMES core"),
+    )
+    shift_add_j: Any = field(
+        default=0.021e-12, unit="J", ge=0, le=1e-6, doc="one 16-bit addition of a partial sum, 32 nm",
+        source=cited("shafiee2016", note="derived: 0.2 mW at 9.6 GS/s", recalled=True),
+    )  # fmt: skip
+    network_j_per_bit: Any = field(
+        default=0.081e-12, unit="J/bit", ge=0, le=1e-6, doc="one bit over one hop between tiles, 32 nm",
+        source=cited("shafiee2016", note="derived: its router, 20.7 pJ for 256 bits"),
+    )  # fmt: skip
+    arithmetic_j: Any = field(
+        default=0.9e-12, unit="J", ge=0, le=1e-6, doc="one result of other arithmetic (fp32 add)", source=_HOROWITZ
+    )
+    buffer_leakage_w_per_byte: Any = field(
+        default=381e-6 / 131072, unit="W/B", ge=0, le=1, doc="leakage and refresh of buffers",
+        source=Source(note="derived: 16 nm gain-cell macro, 381 uW a Mbit, doi 10.1109/LSSC.2020.3006496"),
+    )  # fmt: skip
+    adder_leakage_w: Any = field(
+        default=2.4e-6, unit="W", ge=0, le=1, doc="leakage of the digital logic behind one ADC",
+        source=Source(note="a 32-bit adder of 40 nm in the Aladdin library"),
+    )  # fmt: skip
+    cell_area_m2: Any = field(
+        default=25 * (28e-9) ** 2, unit="m2", gt=0, le=1e-6, doc="one cell with its transistor",
+        source=Source(note="assumed: 25 F^2 at 28 nm"),
+    )  # fmt: skip
+    adc_area_m2: Any = field(default=1.2e-9, unit="m2", ge=0, le=1e-3, doc="one 8-bit ADC", source=_ISAAC_AREA)
+    driver_area_m2: Any = field(
+        default=0.17e-12, unit="m2", ge=0, le=1e-3, doc="one row driver, a bit", source=_ISAAC_AREA
+    )
+    adder_area_m2: Any = field(
+        default=60e-12, unit="m2", ge=0, le=1e-3, doc="shift and add behind one ADC", source=_ISAAC_AREA
+    )
+    buffer_area_m2_per_byte: Any = field(default=1.05e-12, unit="m2/B", ge=0, le=1e-3, doc="buffer", source=_ISAAC_AREA)
+    network_area_m2: Any = field(
+        default=0.39e-9, unit="m2", ge=0, le=1e-3, doc="a tile's share of the network", source=_ISAAC_AREA
+    )
     overhead_j: Any = field(
-        default=40e-12,
+        default=38e-12,
         unit="J",
         ge=0,
         le=1e-6,
@@ -85,5 +151,12 @@ class Prices(Description):
         return self.dac_capacitance_f * bits * self.supply_v**2
 
     def adc_energy_j(self, bits: Any) -> Any:
-        """One analog-to-digital conversion, joules."""
+        """One analog-to-digital conversion of the embedded model, joules."""
         return (self.adc_capacitance_f * bits + self.adc_capacitance_4b_f * 4.0**bits) * self.supply_v**2
+
+    def sample_hold_j(self, bits: Any) -> Any:
+        """Charging one sampling capacitor whose thermal noise equals the rounding to so many bits, joules.
+
+        Rounding has the variance V^2 / (12 4^b), the capacitor's noise k T / C: C = 12 k T 4^b / V^2, and e = C V^2.
+        """
+        return 12 * _BOLTZMANN_T * 4.0**bits

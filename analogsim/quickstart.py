@@ -23,9 +23,7 @@ import analogsim
 from analogsim import Hardware, calibrate, cite, evaluate, preset, report
 from analogsim.devices.description import describe
 from analogsim.devices.errors import InputError
-from analogsim.devices.units import show
-from analogsim.energy.bill import across_layers
-from analogsim.energy.tables import share
+from analogsim.energy import page as energy_page
 from analogsim.evaluation import LIFETIME
 from analogsim.lifetime import NETWORKS, lifetime_table, table_rows, verdict
 from analogsim.linen import AnalogDense
@@ -212,7 +210,7 @@ def write_report(path: Path, results: Any, bill: Any, hardware: Hardware, settin
                 "Energy of one inference on analog hardware, GPU, Eyeriss and the brain",
                 size=(10.4, 3.6),
             )
-            + energy_tables(bill),
+            + energy_page.tables(bill),
         ),
         ("Hardware", report.preformatted(describe(hardware)) + report.preformatted(cite(hardware).text)),
         ("What is and is not modelled", _scope(settings)),
@@ -224,46 +222,6 @@ def write_report(path: Path, results: Any, bill: Any, hardware: Hardware, settin
         path.unlink()  # a new file rather than the old one overwritten in place: an open browser keeps its page
     path.write_text(text, encoding="utf-8")
     return path
-
-
-def energy_tables(bill: Any) -> str:
-    """The comparison and the hardware's components as HTML, with what they leave out."""
-    first = {b.system: b for b in reversed(bill.bills)}  # what does not change with the batch is said once
-    systems = [
-        [
-            b.system,
-            str(b.batch),
-            f"{show(b.energy_low_j, 'J')} to {show(b.energy_high_j, 'J')}",
-            show(b.energy_typical_j, "J"),
-            "not known" if b.latency_s is None else show(b.latency_s, "s"),
-            b.note if b is first[b.system] or b.note != first[b.system].note else "",
-        ]
-        for b in bill.bills
-    ]
-    total = bill.hardware.energy_typical_j
-    found = across_layers(bill.hardware.lines)
-    numbers = {s: i + 1 for i, s in enumerate(dict.fromkeys(str(s) for line in found for s in line.sources))}
-    components = [
-        [
-            line.component,
-            line.action,
-            f"{line.count:.4g} {line.unit}".strip(),
-            show(line.each_j, f"J/{line.unit}" if line.unit else "J"),
-            show(line.energy_j, "J"),
-            share(line.energy_j, total),
-            ", ".join(str(numbers[str(s)]) for s in line.sources),
-        ]
-        for line in found
-    ]
-    header = ["component", "action", "count", "each", "an inference", "share", "sources"]
-    return (
-        report.table(["system", "batch", "energy an inference", "typical", "latency", "what the range spans"], systems,
-                     "Energy of one inference, low to high", (0, 5))
-        + report.table(header, components, f"Where the {show(total, 'J')} of the hardware go, typical prices", (0, 1))
-        + report.paragraph("Sources of the prices:", note=True) + report.numbered(list(numbers))
-        + report.paragraph("What the account leaves out:", note=True)
-        + report.bullets(bill.excludes.splitlines())
-    )  # fmt: skip
 
 
 def _scope(settings: Settings) -> str:

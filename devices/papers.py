@@ -338,6 +338,50 @@ _PAPERS = (
         year=2014, doi="10.1109/ISSCC.2014.6757323",
     ),
     Paper(
+        key="stillmaker2017",
+        authors=("Stillmaker, Aaron", "Baas, Bevan"),
+        title="Scaling equations for the accurate prediction of CMOS device performance from 180 nm to 7 nm",
+        venue="Integration", volume="58", pages="74-81", year=2017, doi="10.1016/j.vlsi.2017.02.002",
+    ),
+    Paper(
+        key="rouhani2020",
+        authors=(
+            "Rouhani, Bita Darvish", "Lo, Daniel", "Zhao, Ritchie", "Liu, Ming", "Fowers, Jeremy", "Ovtcharov, Kalin",
+        ),
+        more_authors=True,
+        title="Pushing the Limits of Narrow Precision Inferencing at Cloud Scale with Microsoft Floating Point",
+        venue="NeurIPS", proceedings="Advances in Neural Information Processing Systems (NeurIPS)", year=2020,
+        url="https://papers.nips.cc/paper/2020/hash/747e32ab0fea7fbd2ad9ec03daa3f840-Abstract.html",
+    ),
+    Paper(
+        key="rouhani2023",
+        authors=("Rouhani, Bita Darvish", "Zhao, Ritchie", "More, Ankit", "Hall, Mathew"),
+        more_authors=True,
+        title="Microscaling Data Formats for Deep Learning",
+        year=2023, arxiv="2310.10537",
+    ),
+    Paper(
+        key="mishra2021",
+        authors=(
+            "Mishra, Asit", "Latorre, Jorge Albericio", "Pool, Jeff", "Stosic, Darko", "Stosic, Dusan",
+            "Venkatesh, Ganesh", "Yu, Chong", "Micikevicius, Paulius",
+        ),
+        title="Accelerating Sparse Deep Neural Networks",
+        year=2021, arxiv="2104.08378",
+    ),
+    Paper(
+        key="jouppi2023",
+        authors=(
+            "Jouppi, Norman P.", "Kurian, George", "Li, Sheng", "Ma, Peter", "Nagarajan, Rahul", "Nai, Lifeng",
+            "Patil, Nishant", "Subramanian, Suvinay", "Swing, Andy", "Towles, Brian", "Young, Cliff", "Zhou, Xiang",
+            "Zhou, Zongwei", "Patterson, David A.",
+        ),
+        title="TPU v4: An Optically Reconfigurable Supercomputer for Machine Learning with Hardware Support for "
+        "Embeddings",
+        venue="ISCA", proceedings="ACM/IEEE International Symposium on Computer Architecture (ISCA)", year=2023,
+        doi="10.1145/3579371.3589350",
+    ),
+    Paper(
         key="jouppi2021",
         authors=(
             "Jouppi, Norman P.", "Yoon, Doe Hyun", "Ashcraft, Matthew", "Gottscho, Mark", "Jablin, Thomas B.",
@@ -379,6 +423,14 @@ _PAPERS = (
         year=2017, doi="10.1145/3123939.3124545",
     ),
     Paper(
+        key="gupta2022",
+        authors=("Gupta, Udit",),
+        more_authors=True,
+        title="ACT: Designing Sustainable Computer Systems With an Architectural Carbon Modeling Tool",
+        venue="ISCA", proceedings="International Symposium on Computer Architecture (ISCA)", year=2022,
+        doi="10.1145/3470496.3527408", details_recalled=True,
+    ),
+    Paper(
         key="chen2016",
         authors=("Chen, Yu-Hsin", "Emer, Joel", "Sze, Vivienne"),
         title="Eyeriss: A Spatial Architecture for Energy-Efficient Dataflow for Convolutional Neural Networks",
@@ -404,6 +456,142 @@ _PAPERS = (
         authors=("Lennie, Peter",),
         title="The Cost of Cortical Computation",
         venue="Curr. Biol.", volume="13", pages="493-497", year=2003, doi="10.1016/S0960-9822(03)00135-0",
+    ),
+    # Published systems and models that the energy account is checked against
+    Paper(
+        key="andrulis2024adc",
+        authors=("Andrulis, Tanner", "Chen, Ruicong", "Lee, Hae-Seung", "Emer, Joel S.", "Sze, Vivienne"),
+        title="Modeling Analog-Digital-Converter Energy and Area for Compute-In-Memory Accelerator Design",
+        year=2024, arxiv="2404.06553", details_recalled=True,
+    ),
+    Paper(
+        key="andrulis2024",
+        authors=("Andrulis, Tanner", "Emer, Joel S.", "Sze, Vivienne"),
+        title="CiMLoop: A Flexible, Accurate, and Fast Compute-In-Memory Modeling Tool",
+        venue="ISPASS",
+        proceedings="IEEE International Symposium on Performance Analysis of Systems and Software (ISPASS)",
+        year=2024, arxiv="2405.07259", details_recalled=True,
+    ),
+    Paper(
+        key="andrulis2023",
+        authors=("Andrulis, Tanner", "Emer, Joel S.", "Sze, Vivienne"),
+        title="RAELLA: Reforming the Arithmetic for Efficient, Low-Resolution, and Low-Loss Analog PIM: No Retraining "
+        "Required!",
+        venue="ISCA", proceedings="ACM/IEEE International Symposium on Computer Architecture (ISCA)", year=2023,
+        doi="10.1145/3579371.3589062", details_recalled=True,
+    ),
+    Paper(
+        key="ankit2019",
+        authors=("Ankit, Aayush",),
+        more_authors=True,
+        title="PUMA: A Programmable Ultra-efficient Memristor-based Accelerator for Machine Learning Inference",
+        venue="ASPLOS",
+        proceedings="International Conference on Architectural Support for Programming Languages and Operating Systems "
+        "(ASPLOS)",
+        year=2019, doi="10.1145/3297858.3304049", details_recalled=True,
+    ),
+    Paper(
+        key="ambrogio2023",
+        authors=("Ambrogio, Stefano",),
+        more_authors=True,
+        title="An analog-AI chip for energy-efficient speech recognition and transcription",
+        venue="Nature", volume="620", pages="768-775", year=2023, doi="10.1038/s41586-023-06337-5",
+        details_recalled=True,
+    ),
+    Paper(
+        key="jia2020",
+        authors=("Jia, Hongyang", "Valavi, Hossein", "Tang, Yinqi", "Zhang, Jintao", "Verma, Naveen"),
+        title="A Programmable Heterogeneous Microprocessor Based on Bit-Scalable In-Memory Computing",
+        venue="IEEE J. Solid-State Circuits", volume="55", pages="2609-2621", year=2020,
+        doi="10.1109/JSSC.2020.2987714", details_recalled=True,
+    ),
+    Paper(
+        key="sinangil2021",
+        authors=("Sinangil, Mahmut E.",),
+        more_authors=True,
+        title="A 7-nm Compute-in-Memory SRAM Macro Supporting Multi-Bit Input, Weight and Output and Achieving 351 "
+        "TOPS/W and 372.4 GOPS",
+        venue="IEEE J. Solid-State Circuits", volume="56", pages="188-198", year=2021,
+        doi="10.1109/JSSC.2020.3031290", details_recalled=True,
+    ),
+    Paper(
+        key="wang2022",
+        authors=("Wang, Hechen",),
+        more_authors=True,
+        title="A 32.2 TOPS/W SRAM Compute-in-Memory Macro Employing a Linear 8-bit C-2C Ladder for Charge Domain "
+        "Computation in 22nm for Edge Inference",
+        venue="VLSI", proceedings="IEEE Symposium on VLSI Technology and Circuits (VLSI)", year=2022,
+        doi="10.1109/VLSITechnologyandCir46769.2022.9830322", details_recalled=True,
+    ),
+    Paper(
+        key="kim2021",
+        authors=("Kim, Hyunjoon", "Yoo, Taegeun", "Kim, Tony Tae-Hyoung", "Kim, Bongjin"),
+        title="Colonnade: A Reconfigurable SRAM-Based Digital Bit-Serial Compute-In-Memory Macro for Processing Neural "
+        "Networks",
+        venue="IEEE J. Solid-State Circuits", volume="56", pages="2221-2233", year=2021,
+        doi="10.1109/JSSC.2021.3061508", details_recalled=True,
+    ),
+    Paper(
+        key="kull2013",
+        authors=("Kull, Lukas",),
+        more_authors=True,
+        title="A 3.1mW 8b 1.2GS/s single-channel asynchronous SAR ADC with alternate comparators for enhanced speed in "
+        "32nm digital SOI CMOS",
+        venue="ISSCC", proceedings="IEEE International Solid-State Circuits Conference (ISSCC)", year=2013,
+        doi="10.1109/ISSCC.2013.6487818", details_recalled=True,
+    ),
+    Paper(
+        key="sakurai1990",
+        authors=("Sakurai, Takayasu", "Newton, A. Richard"),
+        title="Alpha-power law MOSFET model and its applications to CMOS inverter delay and other formulas",
+        venue="IEEE J. Solid-State Circuits", volume="25", pages="584-594", year=1990, doi="10.1109/4.52187",
+        details_recalled=True,
+    ),
+    Paper(
+        key="jouppi2017",
+        authors=("Jouppi, Norman P.",),
+        more_authors=True,
+        title="In-Datacenter Performance Analysis of a Tensor Processing Unit",
+        venue="ISCA", proceedings="ACM/IEEE International Symposium on Computer Architecture (ISCA)", pages="1-12",
+        year=2017, doi="10.1145/3079856.3080246", details_recalled=True,
+    ),
+    Paper(
+        key="shiflett2021",
+        authors=("Shiflett, Kyle", "Karanth, Avinash", "Bunescu, Razvan", "Louri, Ahmed"),
+        title="Albireo: Energy-Efficient Acceleration of Convolutional Neural Networks via Silicon Photonics",
+        venue="ISCA", proceedings="ACM/IEEE International Symposium on Computer Architecture (ISCA)", pages="860-873",
+        year=2021, doi="10.1109/ISCA52012.2021.00072", details_recalled=True,
+    ),
+    Paper(
+        key="ahmed2025",
+        authors=("Ahmed, Sufi R.",),
+        more_authors=True,
+        title="Universal photonic artificial intelligence acceleration",
+        venue="Nature", volume="640", pages="368-374", year=2025, doi="10.1038/s41586-025-08854-x",
+        details_recalled=True,
+    ),
+    Paper(
+        key="hua2025",
+        authors=("Hua, Shiyue",),
+        more_authors=True,
+        title="An integrated large-scale photonic accelerator with ultralow latency",
+        venue="Nature", volume="640", pages="361-367", year=2025, doi="10.1038/s41586-025-08786-6",
+        details_recalled=True,
+    ),
+    Paper(
+        key="davies2018",
+        authors=("Davies, Mike",),
+        more_authors=True,
+        title="Loihi: A Neuromorphic Manycore Processor with On-Chip Learning",
+        venue="IEEE Micro", volume="38", pages="82-99", year=2018, doi="10.1109/MM.2018.112130359",
+        details_recalled=True,
+    ),
+    Paper(
+        key="hoppner2021",
+        authors=("Höppner, Sebastian",),
+        more_authors=True,
+        title="The SpiNNaker 2 Processing Element Architecture for Hybrid Digital Neuromorphic Computing",
+        year=2021, arxiv="2103.08392", details_recalled=True,
     ),
 )  # fmt: skip
 

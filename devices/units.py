@@ -72,6 +72,8 @@ def parse(text: str, unit: str, where: str) -> float:
         singular = suffix.removesuffix("s") if len(suffix) > 2 else suffix
         if singular in TIMES_S:
             return number * TIMES_S[singular]
+    if unit == "m2" and suffix.replace("²", "2").endswith("m2") and suffix[:-2] in PREFIXES:
+        return number * 10.0 ** (2 * PREFIXES[suffix[:-2]])
     if unit and suffix.endswith(unit) and suffix.removesuffix(unit) in PREFIXES:
         # Through the decimal text, so that "25 uS" is the float 2.5e-05 and not its neighbour.
         return (
@@ -101,7 +103,12 @@ def seconds(time: object, where: str = "time_s") -> object:
 
 
 def show(value: float, unit: str, digits: int = 3) -> str:
-    """A number with the SI prefix that keeps it readable: ``show(2.5e-5, "S")`` is ``'25 µS'``."""
+    """A number with the SI prefix that keeps it readable: ``show(2.5e-5, "S")`` is ``'25 µS'``.
+
+    Areas in ``"m2"`` take the squared prefix: ``show(1.2e-9, "m2")`` is ``'1200 µm²'``.
+    """
+    if unit.partition("/")[0] == "m2":
+        return _show_area(value, unit, digits)
     if value == 0 or not math.isfinite(value) or not unit:
         return f"{value:.{digits}g} {unit}".strip()
     for prefix, factor in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3), ("", 1.0), ("m", 1e-3), ("µ", 1e-6),
@@ -110,6 +117,14 @@ def show(value: float, unit: str, digits: int = 3) -> str:
         if abs(value) >= 0.9995 * factor:
             return f"{float(f'{value / factor:.{digits}g}'):g} {prefix}{unit}"
     return f"{value:.{digits}g} {unit}"
+
+
+def _show_area(value: float, unit: str, digits: int) -> str:
+    per = unit.removeprefix("m2")
+    for prefix, factor in (("", 1.0), ("m", 1e-6), ("µ", 1e-12)):  # a prefix of an area is squared
+        if abs(value) >= 0.9995 * factor:
+            return f"{float(f'{value / factor:.{digits}g}'):g} {prefix}m²{per}"
+    return f"{value / 1e-12:.{digits}g} µm²{per}" if value else f"0 m²{per}"
 
 
 def show_time(time_s: float, digits: int = 3) -> str:

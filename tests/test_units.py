@@ -137,3 +137,10 @@ def test_times_are_shown_in_calendar_units(time_s, text):
     assert show_time(time_s) == text
     assert show_time(time_s, digits=5) == text
     assert seconds(text) == pytest.approx(time_s)
+
+
+def test_prefixes_of_areas_are_squared():
+    shown = [show(value, "m2") for value in (1.2e-9, 75e-6, 2.0, 5e-14, 0.0)]
+    assert shown == ["1200 µm²", "75 mm²", "2 m²", "0.05 µm²", "0 m²"]
+    assert show(1.05e-12, "m2/B") == "1.05 µm²/B"
+    assert [parse(text, "m2", "here") for text in ("25 um2", "3 mm²", "1 m2")] == pytest.approx([25e-12, 3e-6, 1.0])

@@ -6,12 +6,31 @@
     c.components_table()       # where the joules of the hardware go, with the source of every price
     c.to_dataset()             # the same numbers as an xarray.Dataset
 
-Every system runs the same work: the matrix products of the model's analog layers, counted on ``x_sample``. The model of
-each one stands in its own file (``analog``, ``digital``, ``eyeriss``, ``brain``) with its equations and citations.
+Every system does the same work: all that the model computes, counted from the traced function (``workload``, for any
+JAX function). The model of each machine stands in its own file, with its equations and citations: ``analog_lines`` and
+``analog`` (the hardware), ``digital`` (GPUs, TPUs, edge chips, a server's processor), ``eyeriss`` and
+``row_stationary``, ``photonic``, ``neuromorphic``, ``brain``; ``number_formats``, ``compression`` and ``scaling`` have
+what digital numbers cost, ``carbon`` and ``lifecycle`` what a life of them does, ``validation`` how all this meets
+published machines.
 """
 
+from analogsim.energy import carbon as carbon
+from analogsim.energy import photonic as photonic
+from analogsim.energy import validation as validation
 from analogsim.energy.bill import Bill as Bill
 from analogsim.energy.bill import Line as Line
-from analogsim.energy.comparison import SYSTEMS as SYSTEMS
 from analogsim.energy.comparison import Comparison as Comparison
 from analogsim.energy.comparison import compare as compare
+from analogsim.energy.compression import STORAGE as STORAGE
+from analogsim.energy.deployment import Deployment as Deployment
+from analogsim.energy.differentiable import inference_j as inference_j
+from analogsim.energy.digital import Device as Device
+from analogsim.energy.digital import devices as devices
+from analogsim.energy.lifecycle import Lifecycle as Lifecycle
+from analogsim.energy.lifecycle import lifecycle as lifecycle
+from analogsim.energy.number_formats import FORMATS as FORMATS
+from analogsim.energy.operations import Operations as Operations
+from analogsim.energy.systems import SYSTEMS as SYSTEMS
+from analogsim.energy.systems import System as System
+from analogsim.energy.systems import on as on
+from analogsim.energy.tracing import workload as workload

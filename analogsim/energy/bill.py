@@ -72,8 +72,9 @@ class Bill:
       batch: examples that are computed together.
       lines: everything that is counted.
       latency_s: from the start of the batch to its last result; None where not known.
-      note: what the range spans and what bounds the time, in one line.
+      note: what the range spans, in one line.
       excludes: what this system's account leaves out beyond what every account leaves out.
+      bound: what the time is spent on, ``""`` where that is not known.
     """
 
     system: str
@@ -82,6 +83,7 @@ class Bill:
     latency_s: float | None
     note: str
     excludes: str
+    bound: str = ""
 
     @property
     def energy_typical_j(self) -> float:
@@ -97,6 +99,11 @@ class Bill:
     def energy_high_j(self) -> float:
         """Joules an inference at the high end of every line's range."""
         return math.fsum(line.energy_high_j for line in self.lines)
+
+    @property
+    def power_w(self) -> float | None:
+        """Mean electrical power while the batch is computed, typical; None where the time is not known."""
+        return self.batch * self.energy_typical_j / self.latency_s if self.latency_s else None
 
     @property
     def includes(self) -> str:

@@ -15,7 +15,7 @@ import math
 from analogsim.devices.literature import Source
 from analogsim.devices.papers import cited
 from analogsim.energy.bill import Bill, Line, settle
-from analogsim.energy.workload import Workload
+from analogsim.energy.layer_work import Workload
 
 LOW_J = 8e-15
 HIGH_J = 0.8e-12

@@ -1,46 +1,53 @@
 """One model, several machines: the bills side by side."""
 
 import dataclasses
-import functools
 import math
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analogsim.devices.errors import InputError, brief, nearest
-from analogsim.energy import analog, brain, digital, eyeriss, tables
+from analogsim.devices.errors import InputError
+from analogsim.energy import analog, tables
 from analogsim.energy.analog import Arrays
 from analogsim.energy.bill import Bill
-from analogsim.energy.workload import Workload, count
+from analogsim.energy.deployment import Deployment
+from analogsim.energy.layer_work import Workload, count
+from analogsim.energy.systems import System, chosen
+from analogsim.tables import many
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas
     import rich.table
     import xarray
-
-#: What the hardware can be compared with: ``bill(work, batch)`` of every system.
-SYSTEMS: dict[str, Callable[[Workload, int], Bill]] = {
-    **{name: functools.partial(digital.bill, gpu) for name, gpu in digital.GPUS.items()},
-    "Eyeriss": eyeriss.bill,
-    "brain": brain.bill,
-}
+    from matplotlib.axes import Axes
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Comparison:
     """Bills of one workload: the hardware's first, then the other systems', every one at each batch size.
 
     Attributes:
       bills: one a system and batch size, in this order.
-      arrays: the hardware's tiles and cells; None where it is digital.
-      macs: multiply-accumulates an inference, the work that every system is billed for.
-      other_parameters: numbers of the model that no analog layer holds; what they cost is in no bill.
+      arrays: the hardware's tiles and cells, with their area; None where it is digital.
+      work: what the model computes, operation by operation, the same for every system.
     """
 
     bills: tuple[Bill, ...]
     arrays: Arrays | None
-    macs: int
-    other_parameters: int
+    work: Workload
+
+    @property
+    def macs(self) -> float:
+        """Multiply-accumulates an inference, in analog layers and elsewhere."""
+        return self.work.macs
+
+    @property
+    def other_parameters(self) -> int:
+        """Numbers of the model that no analog layer holds."""
+        return self.work.other_parameters
 
     @property
     def systems(self) -> tuple[str, ...]:
@@ -55,18 +62,20 @@ class Comparison:
     @property
     def includes(self) -> str:
         """What each system's bill counts, a line a system."""
-        return "\n".join(f"{bill.system} counts {bill.includes}." for bill in self._one_a_system())
+        return "\n".join(f"{bill.system} counts {bill.includes}." for bill in self.one_a_system())
 
     @property
     def excludes(self) -> str:
         """What no bill counts, and what each system's leaves out beyond that, a line each."""
         common = (
-            f"Every bill leaves out what the {self.other_parameters:,} parameters outside of analog layers do (biases, "
-            f"layers kept digital), activation functions, cooling and losses of the power supply."
+            f"Every bill counts all that the model computes: {many(self.work.analog_macs)} of {many(self.macs)} MAC in "
+            f"analog layers, {many(self.work.operations.results / self.work.operations.examples)} results of other "
+            f"arithmetic. Left out everywhere: cooling and losses of the power supply."
         )
-        return "\n".join([common, *(f"{bill.system} leaves out {bill.excludes}." for bill in self._one_a_system())])
+        return "\n".join([common, *(f"{bill.system} leaves out {bill.excludes}." for bill in self.one_a_system())])
 
-    def _one_a_system(self) -> Iterable[Bill]:
+    def one_a_system(self) -> Iterable[Bill]:
+        """The first bill of every system."""
         return {bill.system: bill for bill in self.bills}.values()
 
     def table(self) -> "rich.table.Table":
@@ -76,6 +85,10 @@ class Comparison:
     def components_table(self) -> "rich.table.Table":
         """Where the joules of the hardware go, every price with its source."""
         return tables.components(self)
+
+    def layers_table(self) -> "rich.table.Table":
+        """The joules of the hardware layer by layer, with tiles and reads."""
+        return tables.layers(self)
 
     def to_dataset(self) -> "xarray.Dataset":
         """The table as arrays over (system, batch): joules low, typical and high; seconds, NaN where not known."""
@@ -104,6 +117,36 @@ class Comparison:
             attrs={"macs": self.macs, "includes": self.includes, "excludes": self.excludes},
         )
 
+    def to_dataframe(self) -> "pandas.DataFrame":
+        """Every line of every bill, one row each, with the source of its price."""
+        import pandas
+
+        return pandas.DataFrame(self.to_dict()["lines"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain numbers and texts, for JSON or YAML: two of them can be compared line by line."""
+        from analogsim.energy import export
+
+        return export.as_dict(self)
+
+    def to_html(self, path: "str | Path") -> "Path":
+        """Write one self-contained page: figures, tables, sources."""
+        from analogsim.energy import page
+
+        return page.write(self, path)
+
+    def plot(self, ax: "Axes | None" = None) -> "Axes":
+        """A bar for every system, from low to high on a logarithmic axis (``analogsim.plot.energy``)."""
+        from analogsim import plot
+
+        return plot.energy(self, ax)
+
+    def plot_batch(self, ax: "Axes | None" = None) -> "Axes":
+        """Energy of an inference over the batch size, a curve and band a system (``analogsim.plot.energy_batch``)."""
+        from analogsim import plot
+
+        return plot.energy_batch(self, ax)
+
     def __str__(self) -> str:
         return tables.text(self)
 
@@ -112,17 +155,25 @@ def compare(
     model: Any,
     variables: Any,
     x_sample: Any,
-    systems: str | Iterable[str] = ("H100", "Eyeriss", "brain"),
+    systems: str | System | Iterable[str | System] = ("H100", "Eyeriss", "brain"),
     batch: int | Iterable[int] = (1, 256),
+    *,
+    deployment: Deployment | None = None,
+    while_loops: int | None = None,
     **call_options: Any,
 ) -> Comparison:
     """What an inference of a model costs on its hardware and on other machines.
 
     Args:
       model, variables: a Linen model with analog layers and its variables, or an NNX model and None.
-      x_sample: representative inputs, ``[n, ...]``: their values set how hard the rows are driven.
-      systems: names in ``SYSTEMS`` to compare with.
+      x_sample: representative inputs, ``[n, ...]``: their values set how hard the rows are driven. With a
+        ``jax.ShapeDtypeStruct`` nothing is run: inputs and weights are assumed, and a large model takes seconds.
+      systems: names in ``energy.SYSTEMS`` to compare with, a number format after a colon (``"H100:int8"``), or systems
+        made with ``energy.on``.
       batch: examples that are computed together, one number or several.
+      deployment: how the analog chip is used, to share writing and drift calibration among its inferences; without it
+        they are reported apart.
+      while_loops: how often a ``while`` loop of the model runs.
       **call_options: keyword arguments of the Linen model's call, for example ``train=False``.
 
     Raises:
@@ -137,24 +188,13 @@ def compare(
       >>> c.systems, c.macs
       (('pcm', 'H100', 'Eyeriss', 'brain'), 640)
     """
-    names = _system_names(systems)
+    others = chosen(systems)
     batches = _batches(batch)
-    work = count(model, variables, x_sample, **call_options)
-    own, arrays = analog.bills(work, batches)
-    if own[0].system in names:
+    work = count(model, variables, x_sample, while_loops, **call_options)
+    own, arrays = analog.bills(work, batches, deployment)
+    if own[0].system in [system.name for system in others]:
         raise InputError(f"systems: '{own[0].system}' is also the hardware's own name; name the hardware otherwise")
-    others = [SYSTEMS[name](work, b) for name in names for b in batches]
-    return Comparison((*own, *others), arrays, work.macs, work.other_parameters)
-
-
-def _system_names(systems: str | Iterable[str]) -> list[str]:
-    if not isinstance(systems, Iterable):
-        raise InputError(f"systems = {brief(systems)}: must be names, for example ('H100', 'brain')")
-    names = list(dict.fromkeys([systems] if isinstance(systems, str) else map(str, systems)))
-    for name in names:
-        if name not in SYSTEMS:
-            raise InputError(f"systems: unknown system {name!r}; {nearest(str(name), SYSTEMS)}")
-    return names
+    return Comparison((*own, *(system.bill(work, b) for system in others for b in batches)), arrays, work)
 
 
 def _batches(batch: Any) -> list[int]:

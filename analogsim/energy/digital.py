@@ -1,118 +1,321 @@
-"""GPUs: the roofline of time and the roofline of energy, for a whole batch.
+"""Digital machines with memories: the roofline of time and the roofline of energy, for a whole batch.
 
     T = max(FLOP / (0.6 P), bytes / (0.8 B), launches * 3 us)
-    E = share * TDP * T + MAC * e_mac + bytes * e_byte
+    E = share * TDP * T + MAC * e_mac + results * e_add + on-chip bytes * e_sram + memory bytes * e_dram
 
-Model: Choi, Bedard, Fowler and Vuduc, IPDPS 2013, doi 10.1109/IPDPS.2013.77. Numbers are bfloat16, two bytes. Weights
-are read from memory once a batch (a matrix that is used again is taken to stay in the cache), inputs and outputs of
-every layer once each. Every pass through a layer is one kernel launch, its bias and activation function included.
+Model: Choi, Bedard, Fowler and Vuduc, IPDPS 2013, doi 10.1109/IPDPS.2013.77. Weights are read from memory once a batch
+(a matrix that is used again is taken to stay in the cache). Inputs and outputs of an operation stay on the chip where
+those of one example fit into half of its memory (a batch is worked through in parts), else they pass the memory once
+each; what enters and leaves the model always does. Every operand of a product comes from on-chip memory and is used 128
+times there. Other arithmetic is fused into the products it follows: joules, but no traffic. Every product is one kernel
+launch on a GPU; other machines run a compiled program and launch nothing.
 
-Low is switching energy alone (E without the first term), which no machine that is switched on achieves; typical adds
-0.2 TDP for as long as it runs (idle and leakage, 0.15 to 0.3 of TDP); high is TDP * T.
+Low is switching energy alone, with weights that fit on the chip left there from the last batch: no machine that is
+switched on achieves it. Typical adds idle power, where it is known, or 0.2 TDP (idle and leakage, 0.15 to 0.3 of TDP)
+for as long as it runs; high is TDP * T, and the memory's interface.
 """
 
+import csv
 import dataclasses
+import functools
+import importlib.resources
+import math
+from types import MappingProxyType
+from typing import Any
 
+from analogsim.devices.errors import InputError, brief, nearest_of
 from analogsim.devices.literature import Source
 from analogsim.devices.papers import cited
 from analogsim.energy.bill import Bill, Line, settle
-from analogsim.energy.workload import Workload
+from analogsim.energy.compression import Storage
+from analogsim.energy.layer_work import Workload
+from analogsim.energy.number_formats import (
+    DRAM,
+    FORMATS,
+    SRAM_SOURCE,
+    NumberFormat,
+    add_j,
+    extrapolated,
+    mac_j,
+    sram_j_per_byte,
+)
+from analogsim.energy.operations import Operation
 
-WORD_BYTES = 2
-MAC_J = 0.59e-12
 COMPUTE_EFFICIENCY = 0.6
 MEMORY_EFFICIENCY = 0.8
 LAUNCH_S = 3e-6
 STATIC_SHARE = 0.2
+USES_ON_CHIP = 128  #: of an operand that was read from on-chip memory
+_UNPUBLISHED_NM = 14.0
+_BANK_BYTES = 2**20  # on-chip memories are banks of a megabyte
 
-_SOURCES = {
-    "mac": (cited("jouppi2021", note="bf16 multiply 0.21 pJ + fp32 add 0.38 pJ, 7 nm", recalled=True),),
-    "time": (
-        cited("choi2013"),
-        Source(note="efficiencies 0.6 and 0.8, launch 3 µs, static 0.2 TDP; the vendor's peaks and TDP", recalled=True),
-    ),
-}
+_TIME = (
+    cited("choi2013"),
+    Source(note="efficiencies 0.6 and 0.8, launch 3 µs, static 0.2 TDP; the vendor's peaks and TDP", recalled=True),
+)
+_REUSE = Source(note="assumption: tiles of 128 x 128, each operand used 128 times")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Gpu:
-    """One device. Peaks are dense, without the marketing factor of two for structured sparsity.
+class Device:
+    """One machine. Peaks are dense, without the marketing factor of two for structured sparsity.
 
     Attributes:
-      flop_per_s: peak bfloat16 tensor rate.
-      byte_per_s: memory bandwidth.
-      tdp_w: thermal design power of the module.
-      memory_j_per_byte: energy of its memory device.
-      memory_source: where that comes from.
+      name: short name.
+      node_nm: of its process.
+      peak_op_per_s: operations a second (two a multiply-accumulate) by the number format they are quoted for.
+      number_format: what it computes in unless told otherwise.
+      memory: key of ``DRAM``; None where weights must fit on the chip.
+      byte_per_s: bandwidth of that memory; infinite without one.
+      tdp_w: thermal design power.
+      idle_w: measured or published idle power; None where not known.
+      on_chip_bytes: of its largest on-chip memory; 0 where not known.
+      launch_s: time of one kernel launch.
+      assumed: what of these had to be assumed, for the bill's note.
     """
 
     name: str
-    flop_per_s: float
+    node_nm: float
+    peak_op_per_s: MappingProxyType
+    number_format: str
+    memory: str | None
     byte_per_s: float
     tdp_w: float
-    memory_j_per_byte: float
-    memory_source: Source
+    idle_w: float | None
+    on_chip_bytes: float
+    launch_s: float
+    assumed: str = ""
 
 
-_HBM2 = dict(memory_j_per_byte=8 * 3.9e-12, memory_source=cited("oconnor2017", note="HBM2 device 3.9 pJ/bit"))
-_HBM3 = dict(memory_j_per_byte=8 * 4.0e-12, memory_source=Source(note="HBM3 device 4 pJ/bit", recalled=True))
-
-#: Vendor's specifications of the SXM modules, read second-hand.
-GPUS = {
-    "A100": Gpu(name="A100", flop_per_s=312e12, byte_per_s=2039e9, tdp_w=400.0, **_HBM2),  # type: ignore[arg-type]
-    "H100": Gpu(name="H100", flop_per_s=989.4e12, byte_per_s=3350e9, tdp_w=700.0, **_HBM3),  # type: ignore[arg-type]
-    "H200": Gpu(name="H200", flop_per_s=989.4e12, byte_per_s=4800e9, tdp_w=700.0, **_HBM3),  # type: ignore[arg-type]
-}
-
-
-def traffic_bytes(work: Workload, batch: int) -> float:
-    """Bytes between memory and chip for a whole batch."""
-    activations = sum(layer.input_words + layer.output_words for layer in work.layers)
-    weights = sum(layer.weights_read(batch) for layer in work.layers)
-    return WORD_BYTES * (weights + batch * activations)
+# Short name, row of the table, number format, launches.
+_KNOWN = (
+    ("A100", "NVIDIA A100 SXM4 80GB", "bf16", LAUNCH_S),
+    ("H100", "NVIDIA H100 SXM5", "bf16", LAUNCH_S),
+    ("H200", "NVIDIA H200 SXM", "bf16", LAUNCH_S),
+    ("TPU v1", "Google TPU v1", "int8", 0.0),
+    ("TPU v4", "Google TPU v4", "bf16", 0.0),
+    ("Jetson Orin", "NVIDIA Jetson AGX Orin 64GB", "int8", LAUNCH_S),
+    ("Edge TPU", "Google Edge TPU (Coral)", "int8", 0.0),
+    ("Xeon", "Intel Xeon Platinum 8380", "fp32", 0.0),
+)
+_MEMORIES = {"on-chip": None, "DDR4-3200 x8": "DDR4"}
 
 
-def time_s(gpu: Gpu, work: Workload, batch: int) -> tuple[float, str]:
-    """Seconds for a whole batch, and what they are spent on."""
-    return max(
-        (2.0 * work.macs * batch / (COMPUTE_EFFICIENCY * gpu.flop_per_s), "arithmetic"),
-        (traffic_bytes(work, batch) / (MEMORY_EFFICIENCY * gpu.byte_per_s), "memory traffic"),
-        (sum(layer.use.is_first for layer in work.layers) * LAUNCH_S, "kernel launches"),
+@functools.cache
+def devices() -> dict[str, Device]:
+    """The machines by short name: vendors' specifications, read second-hand."""
+    table = importlib.resources.files("analogsim.energy") / "data" / "digital_baselines.csv"
+    with table.open(encoding="utf-8") as file:
+        rows = {row["name"]: row for row in csv.DictReader(file)}
+    return {short: _device(short, rows[name], number, launch_s) for short, name, number, launch_s in _KNOWN}
+
+
+def _device(short: str, row: dict[str, str], number_format: str, launch_s: float) -> Device:
+    peaks = {
+        peak: 1e12 * float(row[column])
+        for peak, column in (
+            ("fp32", "peak_fp32_tflops"), ("bf16", "peak_bf16_tflops"), ("fp8", "peak_fp8_tflops"),
+            ("int8", "peak_int8_tops"), ("int4", "peak_int4_tops"),
+        )
+        if row[column]
+    }  # fmt: skip
+    on_chip = row["onchip_sram_mb"].split()
+    return Device(
+        name=short,
+        node_nm=float(row["node_nm"] or _UNPUBLISHED_NM),
+        peak_op_per_s=MappingProxyType(peaks),
+        number_format=number_format,
+        memory=_MEMORIES.get(row["mem_type"], row["mem_type"]),
+        byte_per_s=1e9 * float(row["mem_gb_per_s"]) if row["mem_gb_per_s"] else math.inf,
+        tdp_w=float(row["tdp_w"]),
+        idle_w=float(row["idle_w"]) if row["idle_w"] else None,
+        on_chip_bytes=1e6 * float(on_chip[0]) if on_chip else 0.0,
+        launch_s=launch_s,
+        assumed="" if row["node_nm"] else f"process not published, {_UNPUBLISHED_NM:g} nm assumed",
     )
 
 
-def bill(gpu: Gpu, work: Workload, batch: int) -> Bill:
-    """What one inference of a batch costs on this GPU."""
-    seconds, bound = time_s(gpu, work, batch)
-    bytes_each = traffic_bytes(work, batch) / batch
-    switching_w = (work.macs * MAC_J + bytes_each * gpu.memory_j_per_byte) * batch / seconds
-    static_w = STATIC_SHARE * gpu.tdp_w
-    lines = [
-        Line(component="arithmetic", action="MAC", count=work.macs, unit="", each_j=MAC_J, sources=_SOURCES["mac"]),
-        Line(
-            component="memory",
-            action="transfer",
-            count=bytes_each,
-            unit="B",
-            each_j=gpu.memory_j_per_byte,
-            sources=(gpu.memory_source,),
-        ),
-        Line(
-            component="board",
-            action="static power",
-            count=seconds / batch,
-            unit="s",
-            each_j=static_w,
-            each_low_j=0.0,
-            each_high_j=max(gpu.tdp_w - switching_w, static_w),  # with the lines above: TDP for as long as it runs
-            sources=_SOURCES["time"],
-        ),
-    ]
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Traffic:
+    """Bytes of a whole batch.
+
+    Attributes:
+      weights: read from memory.
+      maps: inputs and outputs through memory.
+      kept: inputs and outputs that stay on the chip.
+      on_chip: operands read from on-chip memory and results written to it.
+    """
+
+    weights: float
+    maps: float
+    kept: float
+    on_chip: float
+
+    @property
+    def memory(self) -> float:
+        """Bytes between memory and chip."""
+        return self.weights + self.maps
+
+
+def macs(work: Workload, batch: int) -> float:
+    """Multiply-accumulates of a batch; what depends on no example is computed once."""
+    return sum(_times(op, work, batch) * op.macs for op in work.operations.all)
+
+
+def results(work: Workload, batch: int) -> float:
+    """Numbers that other arithmetic computes in a batch."""
+    return sum(_times(op, work, batch) * op.results for op in work.operations.all)
+
+
+def traffic(device: Device, number: NumberFormat, work: Workload, batch: int, shrink: float = 1.0) -> Traffic:
+    """Bytes of a batch, weights divided by ``shrink``."""
+    byte = number.bits / 8
+    weights = maps = kept = 0.0
+    for op in work.operations.all:
+        if op.kind == "elementwise":
+            continue
+        times = _times(op, work, batch)
+        # Of a table a batch reads the rows that it asks for; a matrix is read once.
+        weights += op.weight_words * times if op.kind == "look-up" else op.new_weight_words
+        moved = byte * times * (op.input_words + op.output_words)
+        if moved / op.repeats / (batch if op.per_example else 1) <= device.on_chip_bytes / 2:
+            kept += moved
+        else:
+            maps += moved
+    outside = _ends(work, batch) * byte  # what enters and leaves the model does so by the memory
+    operands = 2 * macs(work, batch) * byte / USES_ON_CHIP
+    moved_out = min(outside, kept)
+    return Traffic(
+        weights=weights * byte / shrink, maps=maps + moved_out, kept=kept - moved_out, on_chip=operands + kept + maps
+    )
+
+
+def time_s(device: Device, number: NumberFormat, work: Workload, batch: int, moved: Traffic) -> tuple[float, str]:
+    """Seconds for a whole batch, and what they are spent on."""
+    peak = device.peak_op_per_s[number.peak]
+    launches = sum(op.repeats for op in work.operations.all if op.kind != "elementwise")
+    return max(
+        (2.0 * macs(work, batch) / (COMPUTE_EFFICIENCY * peak), "arithmetic"),
+        (moved.memory / (MEMORY_EFFICIENCY * device.byte_per_s), "memory"),
+        (launches * device.launch_s, "launches"),
+    )
+
+
+def bill(
+    device: Device,
+    work: Workload,
+    batch: int,
+    number_format: NumberFormat | str | None = None,
+    weights: Storage | None = None,
+    name: str | None = None,
+) -> Bill:
+    """What one inference of a batch costs on this machine.
+
+    Args:
+      device: one of ``devices()``, or your own.
+      work: what the model computes.
+      batch: examples computed together.
+      number_format: of all numbers; None for the machine's own.
+      weights: how weights are stored in memory (``energy.compression``); None for all of them.
+      name: what the bill calls the system.
+
+    Raises:
+      InputError: where the machine has no such arithmetic, or the weights do not fit a chip without memory.
+    """
+    number = format_of(device, number_format)
+    shrink = 1.0 if weights is None else _shrink(work, weights, number)
+    moved = traffic(device, number, work, batch, shrink)
+    if device.memory is None and moved.weights + moved.maps / batch > device.on_chip_bytes:
+        raise InputError(
+            f"{device.name}: {moved.weights / 1e6:.3g} MB of weights and maps do not fit its "
+            f"{device.on_chip_bytes / 1e6:g} MB on the chip, and what streaming them costs is not known"
+        )
+    seconds, bound = time_s(device, number, work, batch, moved)
+    lines = [*_switching(device, number, work, batch, moved), *_static(device, number, work, batch, moved, seconds)]
+    notes = [number.name, "low: switching energy alone, high: full TDP"]
+    if weights is not None:
+        notes.append(f"weights stored as {type(weights).__name__}, {shrink:.3g} times smaller")
+    if device.assumed:
+        notes.append(device.assumed)
+    beyond = extrapolated(device.node_nm)
     return Bill(
-        system=gpu.name,
+        system=name or device.name,
         batch=batch,
         lines=settle(lines),
         latency_s=seconds,
-        note=f"bf16, bound by {bound}; low: switching energy alone, high: full TDP",
-        excludes="the host processor, copies to and from it; at the low end also caches, registers and instructions",
+        note="; ".join([*notes, *([f"arithmetic {beyond}"] if beyond else [])]),
+        bound=bound,
+        excludes="the host processor, copies to and from it; at the low end also registers and instructions",
     )
+
+
+def _switching(device: Device, number: NumberFormat, work: Workload, batch: int, moved: Traffic) -> list[Line]:
+    node = device.node_nm
+    sram_j = sram_j_per_byte(_BANK_BYTES, node)
+    lines = [
+        _line("arithmetic", "MAC", macs(work, batch) / batch, "", mac_j(number, node), number.source),
+        _line("arithmetic", "other result", results(work, batch) / batch, "",
+              add_j(node), FORMATS["fp32"].source),
+        _line("on-chip memory", "read, write", moved.on_chip / batch, "B", sram_j, SRAM_SOURCE, _REUSE),
+    ]  # fmt: skip
+    if device.memory is not None and moved.memory:
+        dram = DRAM[device.memory]
+        stays = moved.weights if moved.weights <= device.on_chip_bytes / 2 else 0.0
+        low_j = 8 * dram.low_j_per_bit * (moved.memory - stays) / moved.memory
+        lines.append(
+            _line("memory", "transfer", moved.memory / batch, "B", 8 * dram.low_j_per_bit, dram.source,
+                  each_low_j=low_j, each_high_j=8 * dram.high_j_per_bit)
+        )  # fmt: skip
+    return [line for line in lines if line.count]
+
+
+def _static(
+    device: Device, number: NumberFormat, work: Workload, batch: int, moved: Traffic, seconds: float
+) -> list[Line]:
+    switching = _switching(device, number, work, batch, moved)
+    spent_w = sum(line.energy_high_j for line in switching) * batch / seconds
+    static_w = STATIC_SHARE * device.tdp_w if device.idle_w is None else device.idle_w
+    high_w = max(device.tdp_w - spent_w, static_w)  # with the lines above: TDP for as long as it runs
+    return [_line("board", "static power", seconds / batch, "s", static_w, *_TIME, each_low_j=0.0, each_high_j=high_w)]
+
+
+def _line(component: str, action: str, count: float, unit: str, each_j: float, *sources: Source, **band: Any) -> Line:
+    return Line(component=component, action=action, count=count, unit=unit, each_j=each_j, sources=sources, **band)
+
+
+def format_of(device: Device, number_format: NumberFormat | str | None) -> NumberFormat:
+    """A number format by name, or the machine's own.
+
+    Raises:
+      InputError: where the machine has no such arithmetic.
+    """
+    chosen = device.number_format if number_format is None else number_format
+    if not isinstance(chosen, NumberFormat):
+        if chosen not in FORMATS:
+            raise InputError(f"number_format = {brief(chosen)}: {nearest_of(str(chosen), FORMATS)}")
+        chosen = FORMATS[chosen]
+    if chosen.peak not in device.peak_op_per_s:
+        known = ", ".join(device.peak_op_per_s)
+        raise InputError(f"{device.name}: has no {chosen.peak} arithmetic (for {chosen.name}); its peaks: {known}")
+    return chosen
+
+
+def _shrink(work: Workload, storage: Storage, number: NumberFormat) -> float:
+    """How many times smaller the weights are as they are stored."""
+    if not work.kernels:
+        raise InputError("weights: how far they shrink follows from their zeros, but only shapes are known here")
+    dense = sum(array.size for array in work.kernels) * number.bits
+    return dense / sum(storage.bits(array, number.bits) for array in work.kernels)
+
+
+def _times(op: Operation, work: Workload, batch: int) -> float:
+    """How often an operation's counts arise in a batch of this size."""
+    return op.repeats * batch / work.operations.examples if op.per_example else op.repeats
+
+
+def _ends(work: Workload, batch: int) -> float:
+    """Numbers that enter the first operation and leave the last, for a batch."""
+    moving = [op for op in work.operations.all if op.kind != "elementwise" and op.per_example]
+    if not moving:
+        return 0.0
+    return batch / work.operations.examples * (moving[0].input_words + moving[-1].output_words)

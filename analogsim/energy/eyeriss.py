@@ -1,69 +1,131 @@
-"""Eyeriss v1, a digital accelerator of 65 nm with 16-bit words: accesses times relative costs.
+"""Eyeriss v1, a digital accelerator of 65 nm with 16-bit words: accesses of its dataflow times relative costs.
 
-    E = e1 (1 N_MAC + 1 N_RF + 6 N_buffer + 200 N_DRAM)
+    E = e1 (1 N_MAC + 1 N_registers + 2 N_hops + 6 N_buffer + 200 N_DRAM)
 
-Relative costs of an access: MAC 1, register file 1, neighbouring element 2, 108 kB buffer 6, DRAM 200 (Chen, Emer and
-Sze, ISCA 2016, doi 10.1109/ISCA.2016.40, recalled). The unit e1 is calibrated once on the measured chip (Chen et al.,
-IEEE J. Solid-State Circuits 52, 127 (2017), doi 10.1109/JSSC.2016.2616357): 278 mW at 34.7 frames a second on AlexNet's
-convolutions is 8.01 mJ a frame, 12.0 pJ a MAC, without DRAM, which is another chip. With four register accesses a MAC
-(input, weight, sum read and written) and the published buffer traffic (208.5 MB for a batch of four, recalled)
+The counts are those of ``row_stationary``, layer by layer, in the mapping of least energy. Relative costs: Chen, Emer
+and Sze, ISCA 2016, doi 10.1109/ISCA.2016.40, recalled. The unit e1 is calibrated once on the measured chip (Chen et
+al., IEEE J. Solid-State Circuits 52, 127 (2017), doi 10.1109/JSSC.2016.2616357): 278 mW at 34.7 frames a second on
+AlexNet's convolutions is 8.01 mJ a frame, 12.0 pJ a MAC, without DRAM, which is another chip. In the chip's own
+mappings, at a batch of four, a MAC comes with 4 register accesses, 0.087 hops and 0.040 buffer accesses, so that
 
-    12.0 pJ = e1 (1 + 4 + 6 * 0.0391)      e1 = 2.30 pJ
+    12.0 pJ = e1 (1 + 4 + 2 * 0.087 + 6 * 0.040)      e1 = 2.22 pJ
 
-so e1 carries the chip's clock, control and network too, whose hops between elements are not counted apart.
+and e1 carries the chip's clock and control. How long layers wait for the memory outside is not known: a bill has
+no time; ``counts`` gives that of the multiply-accumulates at 200 MHz on the elements in use.
 """
 
+import dataclasses
+
 from analogsim.devices.papers import cited
+from analogsim.energy import row_stationary
 from analogsim.energy.bill import Bill, Line, settle
-from analogsim.energy.workload import LayerWork, Workload
+from analogsim.energy.layer_work import Workload
+from analogsim.energy.operations import Operation
+from analogsim.energy.row_stationary import (
+    COST_BUFFER,
+    COST_DRAM,
+    COST_HOP,
+    COST_REGISTER,
+    REGISTERS_PER_MAC,
+    Accesses,
+    Mapping,
+    Plane,
+    accesses,
+    best,
+    planes,
+)
 
-ALEXNET_CONV_MACS = 665_784_864  #: five convolutions, two of them in groups, one image
+ALEXNET_CONV_MACS = 665_784_864  #: five convolutions, three of them in groups, one image
 MEASURED_J_PER_MAC = 278e-3 / 34.7 / ALEXNET_CONV_MACS  #: chip without DRAM
+CLOCK_HZ = 200e6
 
-REGISTERS_PER_MAC = 4.0
-BUFFER_WORDS_PER_MAC = 208.5e6 / 2 / (4 * ALEXNET_CONV_MACS)  #: two bytes a word, batch of four
 
-COST_REGISTER, COST_BUFFER, COST_DRAM = 1.0, 6.0, 200.0  #: relative to a MAC
+def _alexnet(channels: int, filters: int, size: int, window: int, stride: int, outputs: int, padding: int) -> Plane:
+    return Plane(
+        pixels=(size - 2 * padding) ** 2,
+        images=4,
+        channels=channels,
+        filters=filters,
+        rows_in=size,
+        width_in=size,
+        reach=window,
+        taps_rows=window,
+        taps_width=window,
+        stride=stride,
+        rows_out=outputs,
+        width_out=outputs,
+    )
 
-#: Joules of one MAC (and of one register access), clock and control included.
-UNIT_J = MEASURED_J_PER_MAC / (1.0 + COST_REGISTER * REGISTERS_PER_MAC + COST_BUFFER * BUFFER_WORDS_PER_MAC)
+
+#: AlexNet's convolutions at the measured batch of four: one group, groups, and the chip's mapping. The mappings are
+#: recalled; that of the third layer is taken to be the fourth's, whose planes have the same size.
+ALEXNET = (
+    (_alexnet(3, 96, 227, 11, 4, 55, 0), 1, Mapping(m=96, n=1, e=7, p=16, q=1, r=1, t=2)),
+    (_alexnet(48, 128, 31, 5, 1, 27, 2), 2, Mapping(m=64, n=1, e=27, p=16, q=2, r=1, t=1)),
+    (_alexnet(256, 384, 15, 3, 1, 13, 1), 1, Mapping(m=64, n=4, e=13, p=16, q=3, r=2, t=2)),
+    (_alexnet(192, 192, 15, 3, 1, 13, 1), 2, Mapping(m=64, n=4, e=13, p=16, q=3, r=2, t=2)),
+    (_alexnet(192, 128, 15, 3, 1, 13, 1), 2, Mapping(m=64, n=4, e=13, p=16, q=3, r=2, t=2)),
+)
+
+#: Joules of one multiply-accumulate (and of one register access), clock and control included.
+UNIT_J = 4 * ALEXNET_CONV_MACS * MEASURED_J_PER_MAC / sum(g * accesses(plane, k).chip for plane, g, k in ALEXNET)
 
 _SOURCES = (
     cited("chen2016", note="ratios", recalled=True),
-    cited("chen2017", note="unit from the measured chip"),
-    cited("chen2017", note="its buffer traffic on AlexNet", recalled=True),
+    cited("chen2017", note="unit from the measured chip, in mappings that are recalled"),
 )
 
 
-def _traffic_words(layer: LayerWork, batch: int) -> float:
-    """Numbers that must reach or leave the chip an example: weights once a batch, inputs and outputs once each."""
-    return layer.weights_read(batch) / batch + layer.input_words + layer.output_words
+def counts(work: Workload, batch: int) -> tuple[Accesses, float]:
+    """Accesses of a whole batch, and its seconds."""
+    n = work.operations.examples
+    macs = hops = buffer = dram = seconds = 0.0
+    for op in work.operations.all:
+        if op.shape is not None:
+            each, copies = _for_batch(op, batch / n)
+            found = accesses(each, best(each))
+            times = op.repeats * copies
+            macs, hops = macs + times * found.macs, hops + times * found.hops
+            buffer, dram = buffer + times * found.buffer, dram + times * found.dram
+            elements = found.utilisation * row_stationary.ROWS * row_stationary.COLUMNS
+            seconds += times * found.macs / (elements * CLOCK_HZ)
+        elif op.kind == "look-up":
+            words = op.repeats * batch / n * (op.weight_words + op.input_words + op.output_words)
+            buffer, dram = buffer + 2 * words, dram + words
+    return Accesses(macs=macs, hops=hops, buffer=buffer, dram=dram, utilisation=1.0), seconds
 
 
-def _buffer_words(layer: LayerWork, batch: int) -> float:
-    """Buffer accesses an example.
-
-    Every number passes the buffer, written once and read once. Convolutions come back to it more often than that: the
-    measured traffic a MAC is the least that is charged.
-    """
-    return max(2.0 * _traffic_words(layer, batch), BUFFER_WORDS_PER_MAC * layer.macs)
+def _for_batch(op: Operation, times: float) -> tuple[Plane, float]:
+    """One matrix or group of an operation for a batch, and how many of these."""
+    assert op.shape is not None
+    plane, copies = planes(op.shape)
+    if not op.per_example:
+        return plane, copies
+    if not op.weight_words:  # two activations: every example has matrices of its own
+        return plane, copies * times
+    images = max(1, round(plane.images * times))
+    return dataclasses.replace(plane, images=images), copies * plane.images * times / images
 
 
 def bill(work: Workload, batch: int) -> Bill:
     """Low: the chip alone. Typical and high: with its DRAM, which every layer's inputs and outputs pass."""
-    buffer_words = sum(_buffer_words(layer, batch) for layer in work.layers)
-    dram_words = sum(_traffic_words(layer, batch) for layer in work.layers)
+    found, _ = counts(work, batch)
+    results = sum(
+        op.total_results * (batch / work.operations.examples if op.per_example else 1) for op in work.operations.all
+    )
     rows = (
-        ("arithmetic", "MAC", work.macs, 1.0, 1.0),
-        ("register file", "access", REGISTERS_PER_MAC * work.macs, COST_REGISTER, COST_REGISTER),
-        ("buffer", "access", buffer_words, COST_BUFFER, COST_BUFFER),
-        ("DRAM", "access", dram_words, COST_DRAM, 0.0),
+        ("arithmetic", "MAC", found.macs, 1.0, 1.0),
+        ("arithmetic", "other result", results, 1.0, 1.0),
+        ("register file", "access", REGISTERS_PER_MAC * found.macs, COST_REGISTER, COST_REGISTER),
+        ("array", "hop", found.hops, COST_HOP, COST_HOP),
+        ("buffer", "access", found.buffer, COST_BUFFER, COST_BUFFER),
+        ("DRAM", "access", found.dram, COST_DRAM, 0.0),
     )
     lines = [
         Line(
             component=component,
             action=action,
-            count=count,
+            count=count / batch,
             unit="",
             each_j=cost * UNIT_J,
             each_low_j=low * UNIT_J,
@@ -77,5 +139,5 @@ def bill(work: Workload, batch: int) -> Bill:
         lines=settle(lines),
         latency_s=None,
         note="16-bit chip of 65 nm; low: without DRAM, high: with it",
-        excludes="idle elements where a layer does not fill the array, gains from zeros and from compression",
+        excludes="gains from zeros and from compression; how long it waits for its memory, and so its time",
     )

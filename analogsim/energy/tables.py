@@ -13,24 +13,36 @@ if TYPE_CHECKING:
 
 
 def systems(comparison: "Comparison") -> "rich.table.Table":
-    """One row a system and batch size."""
+    """One row a system and batch size; below, what each range spans and what each bill counts and leaves out."""
     table = simple_table(f"Energy of one inference ({many(comparison.macs)} MAC)")
-    for name, justify in (("system", "left"), ("batch", "right"), ("low", "right"), ("high", "right"),
-                          ("batch done in", "right"), ("note", "left")):  # fmt: skip
-        table.add_column(name, justify=justify, no_wrap=name != "note")  # type: ignore[arg-type]
-    last: Bill | None = None
-    for bill in comparison.bills:
-        if last is not None and last.system != bill.system:
+    for name in ("system", "batch", "low", "typical", "high", "time", "power", "bound by"):
+        words = name in ("system", "bound by")
+        table.add_column(name, justify="left" if words else "right", no_wrap=not words)
+    for first in comparison.one_a_system():
+        own = [bill for bill in comparison.bills if bill.system == first.system]
+        if table.row_count:
             table.add_section()
-        latency = "not known" if bill.latency_s is None else show(bill.latency_s, "s")
-        low, high = show(bill.energy_low_j, "J"), show(bill.energy_high_j, "J")
-        system, note = plain(bill.system), bill.note
-        if last is not None and last.system == bill.system:
-            system, note = "", "" if last.note == bill.note else bill.note
-        table.add_row(system, str(bill.batch), low, high, latency, note)
-        last = bill
-    table.caption = plain(f"{comparison.includes}\n{comparison.excludes}")
+        same = all(_energies(bill) == _energies(first) for bill in own)  # in any batch: one row
+        for bill in own[:1] if same else own:
+            alone = same and len(own) > 1
+            table.add_row(
+                plain(bill.system) if bill is own[0] else "",
+                "any" if alone else str(bill.batch),
+                show(bill.energy_low_j, "J"),
+                show(bill.energy_typical_j, "J"),
+                show(bill.energy_high_j, "J"),
+                "" if bill.latency_s is None else show(bill.latency_s / (bill.batch if alone else 1), "s"),
+                "" if bill.power_w is None else show(bill.power_w, "W"),
+                bill.bound,
+            )
+    times = "Time is that of a whole batch, of one inference where the batch is any; none where it is not known."
+    spans = "\n".join(f"{bill.system}: {bill.note}." for bill in comparison.one_a_system())
+    table.caption = plain(f"{times}\n\n{spans}\n\n{comparison.includes}\n\n{comparison.excludes}")
     return table
+
+
+def _energies(bill: Bill) -> tuple[float, float, float]:
+    return bill.energy_low_j, bill.energy_typical_j, bill.energy_high_j
 
 
 def components(comparison: "Comparison") -> "rich.table.Table":
@@ -58,6 +70,34 @@ def components(comparison: "Comparison") -> "rich.table.Table":
     return table
 
 
+def layers(comparison: "Comparison") -> "rich.table.Table":
+    """One row a layer of the hardware: its work, its joules, and what takes most of them."""
+    bill = comparison.hardware
+    table = simple_table(f"Energy of one inference by layer: {plain(bill.system)}, typical")
+    for name in ("layer", "matrix", "vectors", "MAC", "total", "share", "each MAC", "most in"):
+        table.add_column(name, justify="left" if name in ("layer", "most in") else "right", no_wrap=name != "layer")
+    passes: dict[str, list] = {}
+    for layer in comparison.work.layers:
+        passes.setdefault(layer.use.path, []).append(layer)
+    for path in dict.fromkeys([*passes, *(line.layer for line in bill.lines)]):
+        own = [line for line in bill.lines if line.layer == path]
+        energy_j = sum(line.energy_j for line in own)
+        macs = sum(layer.passes * layer.macs for layer in passes.get(path, []))
+        first = passes[path][0] if path in passes else None
+        most = max(own, key=lambda line: line.energy_j).component if own else ""
+        table.add_row(
+            plain(path) or "(the rest of the model)",
+            "" if first is None else " x ".join(map(str, first.use.weights.shape)),
+            "" if first is None else many(sum(layer.passes * layer.vectors for layer in passes[path])),
+            many(macs) if macs else "",
+            show(energy_j, "J"),
+            share(energy_j, bill.energy_typical_j),
+            show(energy_j / macs, "J") if macs else "",
+            most,
+        )
+    return table
+
+
 def text(comparison: "Comparison") -> str:
     """Both tables as plain text."""
     return as_text(systems(comparison), components(comparison))
@@ -76,13 +116,15 @@ def _arrays(comparison: "Comparison") -> str:
     write = "not known (Prices.cell_write_j)" if arrays.write_energy_j is None else show(arrays.write_energy_j, "J")
     readout = arrays.calibration_energy_j
     calibrated = f"; one readout for drift compensation: {show(readout, 'J')}" if readout else ""
+    apart = "" if any(line.component == "writing" for line in comparison.hardware.lines) else "Not in the sum: "
     return (
-        f"{arrays.tiles} tiles, {100 * arrays.used_share:.2g} % of their places used, {many(arrays.cells)} cells. "
-        f"Not in the sum: writing every cell once: {write}{calibrated}."
+        f"{arrays.tiles} tiles, {100 * arrays.used_share:.2g} % of their places used, {many(arrays.cells)} cells, "
+        f"{arrays.area_m2 * 1e6:.3g} mm² of blocks in use. "
+        f"{apart}writing every cell once: {write}{calibrated}."
     )
 
 
 def _count(line: Line) -> str:
-    if line.unit in ("S", "s", "B"):
+    if line.unit in ("S", "s", "B", "B s", "bit"):
         return show(line.count, line.unit)
     return f"{many(line.count)} {line.unit}".strip()

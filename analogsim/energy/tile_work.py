@@ -4,9 +4,14 @@ The store is asked tile by tile of the true grid, with the weights it would be g
 the rows of that tile spend on the sample as a share of full reads: the mean squared voltage <x^2>, or what the input
 converter makes of it (``analogsim.converters.dac``), with x / input range, clipped to 1, and the range that was
 calibrated or else each example's largest value. Within a tile inputs and weights are taken as independent.
+
+Where only shapes are known, inputs are taken as uniform over the range, <x^2> = 1/3, and weights as normal with four
+standard deviations to the largest; a bit-serial or pulse-width converter makes of such inputs what it does. Everything
+here may be traced: ``jax.grad`` of an account with respect to weights, inputs or hardware passes through.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +29,7 @@ from analogsim.operators import partial_sums, rows_in_use
 from analogsim.prices import Prices
 
 _NUMBERS_AT_ONCE = 2**24
+_ASSUMED_WEIGHTS = 0.25  # standard deviation, in units of the largest
 _normalise = jax.jit(tiles.normalise, static_argnames="tile_rows")
 
 
@@ -93,38 +99,79 @@ def tile_work(use: LayerUse) -> TileWork:
     """Ask the store, tile by tile of the true grid, what one vector costs it."""
     store, (n_in, n_out) = use.hardware.store, use.weights.shape
     r, c = use.grid
-    weights = np.asarray(use.weights, jnp.promote_types(use.weights.dtype, jnp.float32))
-    tiled = np.asarray(_normalise(weights, use.hardware, use.operator.tile_rows)[0])
-    normalised = tiled.transpose(0, 2, 1, 3).reshape(r, tiled.shape[2], -1)
+    normalised = _normalised(use)
     quantities: dict[str, Any] = {}
     all_rows: dict[str, Any] = {}
-    driven, cells, lines, rows, row_lines = 0.0, 0, 0, 0, 0
+    driven: Any = 0.0
+    cells, lines, rows, row_lines = 0, 0, 0, 0
     in_use = rows_in_use(use.operator, n_in, r)
     places = sum(map(len, in_use)) * n_out
     filled = (use.n_weights or places) / places  # no digital machine multiplies with zeros between blocks
-    for own, held, share in zip(in_use, normalised, read_shares(use), strict=True):
+    for number, (own, share) in enumerate(zip(in_use, read_shares(use), strict=True)):
         for left, right in tiles.spans(n_out, c):
-            part = jnp.asarray(held[own, left:right])
-            for action in store.cost(part, share):
+            if normalised is None:
+                asked = _assumed_cost(store, share, (len(own), right - left))
+            else:
+                part = jnp.asarray(normalised[number][own, left:right])
+                asked = list(zip(store.cost(part, share), store.cost(part, 1.0), strict=True))
+            for action, fully in asked:
                 _check_priced(action, store)
                 quantity = action.quantity if PRICED[action.name].read_time else action.quantity * filled
                 quantities[action.name] = quantities.get(action.name, 0.0) + quantity
-            for action in store.cost(part, 1.0):
-                all_rows[action.name] = all_rows.get(action.name, 0.0) + action.quantity
-            here, read_by = store.cells(*part.shape), store.n_lines(right - left)
+                all_rows[action.name] = all_rows.get(action.name, 0.0) + fully.quantity
+            here, read_by = store.cells(len(own), right - left), store.n_lines(right - left)
             driven, cells, lines = driven + here * share, cells + here, lines + read_by
-            rows, row_lines = rows + part.shape[0], row_lines + part.shape[0] * read_by
+            rows, row_lines = rows + len(own), row_lines + len(own) * read_by
     if use.is_look_up:
         quantities, driven, lines = _of_rows(use, normalised)
     return TileWork(quantities, driven, cells, lines, r * c, all_rows, rows, row_lines)
 
 
-def _of_rows(use: LayerUse, normalised: np.ndarray) -> tuple[dict[str, Any], float, int]:
+def _normalised(use: LayerUse) -> Any:
+    """The matrix as its tiles hold it, ``[R, rows, n_out]``; None where only shapes are known."""
+    if isinstance(use.weights, jax.ShapeDtypeStruct):
+        return None
+    held = use.weights.astype(jnp.promote_types(use.weights.dtype, jnp.float32))
+    tiled = _normalise(held, use.hardware, use.operator.tile_rows)[0]
+    tiled = tiled if _traced(tiled) else np.asarray(tiled)
+    r, c, rows, columns = tiled.shape
+    return tiled.transpose(0, 2, 1, 3).reshape(r, rows, c * columns)
+
+
+_SAMPLE = 64
+
+
+def _assumed_cost(store: Any, share: Any, shape: tuple[int, int]) -> list[tuple[Action, Action]]:
+    """What a tile of assumed weights costs, at its rows' share and fully driven: that of a sample, cell by cell."""
+    part = _assumed(_SAMPLE, _SAMPLE)
+    times = store.cells(*shape) / store.cells(_SAMPLE, _SAMPLE)
+    return [
+        (a._replace(quantity=times * a.quantity), b._replace(quantity=times * b.quantity))
+        for a, b in zip(store.cost(part, share), store.cost(part, 1.0), strict=True)
+    ]
+
+
+@functools.cache
+def _assumed(n_in: int, n_out: int) -> jax.Array:
+    """A matrix of normal weights; every call has the same."""
+    drawn = np.random.default_rng(0).normal(scale=_ASSUMED_WEIGHTS, size=(n_in, n_out))
+    with jax.ensure_compile_time_eval():
+        return jnp.asarray(np.clip(drawn, -1, 1), jnp.float32)
+
+
+def _traced(*arrays: Any) -> bool:
+    return any(isinstance(array, jax.core.Tracer) for array in arrays)
+
+
+def _of_rows(use: LayerUse, normalised: Any) -> tuple[dict[str, Any], Any, int]:
     """Actions, driven cells and converted lines of one look-up: one row of the tiles that hold it, at full voltage."""
     store, (_, n_out) = use.hardware.store, use.weights.shape
-    share = float(energy(use.hardware.dac, jnp.ones(())))  # more than one read where bits are driven one by one
-    tile, row = (np.asarray(a).ravel() for a in use.operator.places(use.x, normalised.shape[1]))
-    taken = normalised[tile, row]
+    share = energy(use.hardware.dac, jnp.ones(()))  # more than one read where bits are driven one by one
+    if normalised is None:
+        taken = _assumed(1, n_out)
+    else:
+        tile, row = (a.ravel() for a in use.operator.places(use.x, normalised.shape[1]))
+        taken = jnp.asarray(normalised)[tile, row]
     quantities: dict[str, Any] = {}
     driven, lines = 0.0, 0
     for left, right in tiles.spans(n_out, use.grid[1]):
@@ -135,7 +182,7 @@ def _of_rows(use: LayerUse, normalised: np.ndarray) -> tuple[dict[str, Any], flo
     return quantities, driven, lines
 
 
-def read_shares(use: LayerUse) -> list[float]:
+def read_shares(use: LayerUse) -> list[Any]:
     """What the rows of every tile along the inputs spend a vector, in full reads, averaged over the whole sample.
 
     One product of the shares with a column of ones sums exactly what reaches the rows, padding and strides of a
@@ -145,23 +192,29 @@ def read_shares(use: LayerUse) -> list[float]:
     r, _ = use.grid
     if use.is_look_up:
         return [0.0] * r  # counted row by row
-    x = np.asarray(use.x, jnp.promote_types(use.x.dtype, jnp.float32))
+    if isinstance(use.x, jax.ShapeDtypeStruct):
+        uniform = jnp.linspace(-1.0, 1.0, 2049)
+        return [float(energy(use.hardware.dac, uniform).mean())] * r
+    x = use.x.astype(jnp.promote_types(use.x.dtype, jnp.float32))
     if use.ranges.input is None:
-        largest = np.max(np.abs(x), axis=use.operator.example_axes(use.x), keepdims=True)
-        bound = np.where(largest > 0, largest, 1)
+        largest = jnp.max(jnp.abs(x), axis=use.operator.example_axes(x), keepdims=True)
+        bound = jnp.where(largest > 0, largest, 1)
     else:
-        bound = np.asarray(use.ranges.input, x.dtype)
-    shares = np.asarray(energy(use.hardware.dac, jnp.asarray(np.clip(x / bound, -1, 1))))
+        bound = jnp.asarray(use.ranges.input, x.dtype)
+    shares = energy(use.hardware.dac, jnp.clip(x / bound, -1, 1))
     ones = jnp.ones((r, 1, -(-n_in // r), 1), x.dtype)
     # A convolution whose window exceeds a tile unfolds its patches: a few examples at a time keep that small.
     at_once = max(1, _NUMBERS_AT_ONCE * len(x) // (use.vectors * n_in))
-    sums = np.zeros(r)
+    sums: list[Any] = [0.0] * r
     for start in range(0, len(x), at_once):
-        some = jnp.asarray(shares[start : start + at_once])
-        products = partial_sums(use.operator, some, ones, lax.Precision.HIGHEST)
-        sums += np.array([np.asarray(product, np.float64).sum() for product in products])
+        products = partial_sums(use.operator, shares[start : start + at_once], ones, lax.Precision.HIGHEST)
+        sums = [total + _sum(product) for total, product in zip(sums, products, strict=True)]
     in_use = rows_in_use(use.operator, n_in, r)
-    return [float(s) / use.vectors / len(own) for s, own in zip(sums, in_use, strict=True)]
+    return [total / use.vectors / len(own) for total, own in zip(sums, in_use, strict=True)]
+
+
+def _sum(product: jax.Array) -> Any:
+    return product.sum() if _traced(product) else float(np.asarray(product, np.float64).sum())
 
 
 def _check_priced(action: Action, store: Any) -> None:

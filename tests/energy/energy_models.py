@@ -6,7 +6,8 @@ from flax import linen as nn
 
 from analogsim.energy import compare
 from analogsim.energy.bill import Line
-from analogsim.energy.workload import LayerWork, Workload
+from analogsim.energy.layer_work import LayerWork, Workload
+from analogsim.energy.operations import Operation, Operations, Product
 from analogsim.hardware import Hardware
 from analogsim.layer import LayerUse
 from analogsim.linen import AnalogDense
@@ -51,10 +52,18 @@ def line(comparison, component) -> Line:
 
 def shapes(*layers) -> Workload:
     """A workload from (n_in, n_out, vectors, input words) alone, for accounts that look at no values."""
-    made = []
+    made, operations = [], []
     for i, (n_in, n_out, vectors, input_words) in enumerate(layers):
         matrix = jax.ShapeDtypeStruct((n_in, n_out), jnp.float32)
         operator = MatrixProduct((1,), (0,), 2, (n_in, n_out))
         use = LayerUse(f"layer{i}", preset("ideal"), operator, None, matrix, UNCALIBRATED)
         made.append(LayerWork(use, vectors, input_words, n_in * n_out))
-    return Workload(tuple(made), 0)
+        shape = Product(count=1, vectors=vectors, n_in=n_in, n_out=n_out)
+        operations.append(
+            Operation(
+                kind="product", primitive="dot_general", scope="", layer=f"layer{i}", shape=shape, macs=shape.macs,
+                weight_words=n_in * n_out, new_weight_words=n_in * n_out, input_words=input_words,
+                output_words=vectors * n_out,
+            )
+        )  # fmt: skip
+    return Workload(tuple(made), Operations(tuple(operations)), 0)

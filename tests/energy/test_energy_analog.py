@@ -13,7 +13,7 @@ from analogsim.devices import PCM, BitSlices, Crossbar, DigitalMemory, Offset
 from analogsim.devices.crossbar.mapping import Differential
 from analogsim.devices.errors import InputError
 from analogsim.devices.protocol import Action
-from analogsim.energy import adc, analog, compare, workload
+from analogsim.energy import adc_price, analog_lines, compare, layer_work
 from analogsim.energy.tile_work import read_shares, tile_work
 from analogsim.hardware import Hardware
 from analogsim.linen import AnalogConv, AnalogDense
@@ -159,8 +159,8 @@ def test_more_bits_cost_more():
 
 def test_low_and_high_change_the_adc_and_the_rest_of_the_chip():
     bill = dense(np.ones((6, 4)), np.ones((1, 6)), preset("pcm")).hardware
-    down = 4 * (2.06188e-12 - 0.27648e-12 + 40e-12)
-    up = 4 * (4.2867e-12 - 2.06188e-12 + (195 - 40) * 1e-12)
+    down = 4 * (2.06188e-12 - 0.27648e-12 + 38e-12)
+    up = 4 * (4.2867e-12 - 2.06188e-12 + (192 - 38) * 1e-12)
     assert bill.energy_typical_j - bill.energy_low_j == pytest.approx(down, rel=1e-4)
     assert bill.energy_high_j - bill.energy_typical_j == pytest.approx(up, rel=1e-4)
 
@@ -186,7 +186,7 @@ def test_first_convolution_of_alexnet():
 def _small_convolution(rows, x):
     """The one use of a 3 x 3 window on one channel, images padded."""
     model = AnalogConv(1, (3, 3), padding="SAME", use_bias=False, hardware=crossbar(rows=rows))
-    (layer,) = workload.count(model, {"params": {"kernel": jnp.ones((3, 3, 1, 1))}}, x).layers
+    (layer,) = layer_work.count(model, {"params": {"kernel": jnp.ones((3, 3, 1, 1))}}, x).layers
     return layer.use
 
 
@@ -240,7 +240,9 @@ def test_nnx_model_has_the_same_bill():
     x = jax.random.normal(jax.random.key(5), (3, 6))
     result = compare(layer, None, x, systems=(), batch=1)
     kernel = layer.kernel[...]
-    assert result.hardware.energy_typical_j == dense(kernel, x, preset("pcm")).hardware.energy_typical_j
+    four_biases_j = 4 * 0.9e-12
+    plain_j = dense(kernel, x, preset("pcm")).hardware.energy_typical_j
+    assert result.hardware.energy_typical_j == pytest.approx(plain_j + four_biases_j, rel=1e-9)
     assert result.other_parameters == 4
 
 
@@ -248,21 +250,21 @@ def test_the_bill_is_differentiable_in_the_prices():
     # d/dk1 of (n_out R) (k1 b + k2 4^b) Vdd^2 = 4 * 8 * 0.81
     model = AnalogDense(4, hardware=preset("pcm"))
     x = jnp.ones((1, 6))
-    (layer,) = workload.count(model, model.init(jax.random.key(0), x), x).layers
+    (layer,) = layer_work.count(model, model.init(jax.random.key(0), x), x).layers
     per_vector = tile_work(layer.use)
 
     def energy_j(k1):
         hardware = layer.use.hardware.replace(**{"prices.adc_capacitance_f": k1})
         use = layer.use._replace(hardware=hardware)
-        return analog.total_j(analog.lines(layer.__class__(use, 1, 6, 24), per_vector))
+        return analog_lines.total_j(analog_lines.lines(layer.__class__(use, 1, 6, 24), per_vector))
 
     assert jax.grad(energy_j)(310e-15) == pytest.approx(4 * 8 * 0.81, rel=1e-5)
 
 
 def test_changed_prices_do_not_carry_the_default_s_citation():
     prices = Prices(mac_j=1e-12)
-    assert [str(s) for s in analog.sources(prices, "mac_j")] == ["set by this hardware: Prices.mac_j"]
-    (published,) = analog.sources(Prices(), "mac_j")
+    assert [str(s) for s in analog_lines.sources(prices, "mac_j")] == ["set by this hardware: Prices.mac_j"]
+    (published,) = analog_lines.sources(Prices(), "mac_j")
     assert [paper.doi for paper in published.papers] == ["10.1109/ISCA52012.2021.00010"]
 
 
@@ -298,7 +300,7 @@ def test_an_action_without_a_price_is_refused():
 def test_values_that_are_no_numbers_are_refused():
     with pytest.raises(InputError, match=r"cells \(read\) of layer .*: comes to nan"):
         dense([[np.nan, 1.0]], [[1.0]], preset("pcm"))
-    with pytest.raises(InputError, match=r"ADC .*has 2 values"):
+    with pytest.raises(InputError, match=r"sample-and-hold .*has 2 values"):
         dense([[1.0]], [[1.0]], preset("pcm", **{"adc.bits": jnp.array([6, 8])}))
 
 
@@ -310,7 +312,7 @@ def test_a_readout_for_drift_compensation_by_hand():
     arrays = dense(np.ones((3, 2)), np.full((1, 3), 0.1), hardware).arrays
     cells_j = 150e-6 * 0.2**2 * 250e-9
     lines_j = 12 * p.line_capacitance_f * 0.2**2
-    conversion_j = adc.band_j(p, 8)[1] + p.overhead_j
+    conversion_j = adc_price.band_j(p, 8)[1] + p.sample_hold_j(8) + p.overhead_j
     expected = cells_j + lines_j + 3 * p.dac_energy_j(8) + 6 * conversion_j
     assert arrays.calibration_energy_j == pytest.approx(expected, rel=1e-5)
     quiet = dense(np.ones((3, 2)), np.ones((1, 3)), hardware.replace(drift_compensation="none"))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from analogsim.energy import adc
+from analogsim.energy import adc, adc_price
 from analogsim.prices import Prices
 
 
@@ -29,7 +29,7 @@ def test_adc_survey_median():
 
 @pytest.mark.parametrize("bits", [2, 4, 6, 8, 10, 12, 14])
 def test_the_band_holds_the_hardware_s_own_price(bits):
-    low_j, typical_j, high_j = adc.band_j(Prices(), bits)
+    low_j, typical_j, high_j = adc_price.band_j(Prices(), bits)
     assert 0 < low_j <= typical_j <= high_j
     assert typical_j == Prices().adc_energy_j(bits)
     assert low_j <= adc.floor_energy_j(bits)
@@ -38,4 +38,4 @@ def test_the_band_holds_the_hardware_s_own_price(bits):
 
 def test_the_band_widens_to_a_price_above_the_median():
     # At 4 bits the default (310 fF * 4 + 256 aF) * 0.81 = 1.0046 pJ lies above the survey's median of 0.43 pJ.
-    assert adc.band_j(Prices(), 4)[2] == pytest.approx(1.0046e-12, rel=1e-4)
+    assert adc_price.band_j(Prices(), 4)[2] == pytest.approx(1.0046e-12, rel=1e-4)

@@ -1,0 +1,200 @@
+"""From joules to carbon: the grid, the data centre, and what making the chip emitted.
+
+    operational   kg = PUE E(kWh) CI(kg/kWh)
+    embodied      kg = (CI_fab EPA + GPA + MPA) area / yield + sum of memories
+    of a job      kg = K t devices / (lifetime utilisation)
+
+EPA, GPA, MPA: energy, gases and materials of a square centimetre by node, U. Gupta et al., ACT, ISCA 2022, doi
+10.1145/3470496.3527408. Grid: means of a year by country, location-based, from codecarbon's file (Our World in Data /
+Ember). An embodied figure is known to a factor of ten: for one H100, ACT's formula gives 21 kg for its die, LLMCarbon's
+table 15 kg, and the vendor's footprint as EcoLogits uses it 164 kg for the module with memory and board.
+"""
+
+import csv
+import dataclasses
+import functools
+import importlib.resources
+import math
+from typing import Any
+
+from analogsim.devices.errors import InputError, nearest
+from analogsim.devices.literature import Source
+from analogsim.devices.papers import cited
+
+J_PER_KWH = 3.6e6
+
+#: Power usage effectiveness, data centre over machines: hyperscale, average. Between 1.1 and 2.4 is reported.
+PUE = {"hyperscale": 1.1, "average": 1.56}
+
+_OWID = Source(note="Our World in Data / Ember, CC BY 4.0, through codecarbon (MIT)")
+_ACT = cited("gupta2022", note="energy, gases and materials by node; memories")
+#: The vendor's footprint over ACT's die: how far an embodied figure can be off upwards.
+_MODULE = 164 / 21
+#: LLMCarbon's die over ACT's.
+_LEAN = 15 / 21
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Grid:
+    """Electricity of a place.
+
+    Attributes:
+      name: of it.
+      year: of the figure; None for a number of one's own.
+      kg_per_kwh: carbon dioxide equivalent.
+      source: where that comes from.
+    """
+
+    name: str
+    year: int | None
+    kg_per_kwh: float
+    source: Source
+
+
+@functools.cache
+def _grids() -> dict[str, Grid]:
+    """Every country by code and by name; the world."""
+    found = {
+        "world": Grid(name="world", year=2023, kg_per_kwh=0.481, source=cited("gupta2022", note="its table of 2023"))
+    }
+    for row in _rows("grid_carbon_intensity_by_country.csv"):
+        made = Grid(name=row["country"], year=int(row["year"]), kg_per_kwh=float(row["gco2e_per_kwh"]) / 1000,
+                    source=_OWID)  # fmt: skip
+        found[row["iso3"]] = found[row["country"]] = made
+    return found
+
+
+def _rows(file: str) -> list[dict[str, str]]:
+    with (importlib.resources.files("analogsim.energy") / "data" / file).open(encoding="utf-8") as table:
+        return list(csv.DictReader(table))
+
+
+def grid(place: "str | float | Grid") -> Grid:
+    """Electricity of a country (name or ISO code), of the ``"world"``, or a number of your own in kg/kWh.
+
+    Raises:
+      InputError: for an unknown country, or a number below 0 or above 2.
+
+    Example:
+      >>> round(grid("Germany").kg_per_kwh, 3), grid("SWE").year
+      (0.381, 2023)
+    """
+    if isinstance(place, Grid):
+        return place
+    if isinstance(place, (int, float)) and not isinstance(place, bool):
+        if not 0 <= place <= 2:
+            raise InputError(f"grid = {place!r}: must be at least 0 and at most 2 (unit: kg/kWh)")
+        return Grid(name=f"{place:g} kg/kWh", year=None, kg_per_kwh=float(place), source=Source(note="given"))
+    known = _grids()
+    if place not in known:
+        raise InputError(f"grid = {place!r}: is no country of the table; {nearest(str(place), known)}")
+    return known[place]
+
+
+def pue(value: str | float) -> float:
+    """Power usage effectiveness: ``"hyperscale"``, ``"average"``, or a number from 1 to 3."""
+    if isinstance(value, str):
+        if value not in PUE:
+            raise InputError(f"pue = {value!r}: {nearest(value, PUE)}, or a number from 1 to 3")
+        return PUE[value]
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 1 <= value <= 3:
+        raise InputError(f"pue = {value!r}: must be at least 1 and at most 3")
+    return float(value)
+
+
+def operational_kg(energy_j: float, place: "str | float | Grid" = "world", usage: str | float = "hyperscale") -> float:
+    """Carbon dioxide equivalent of running machines, kg: PUE E CI.
+
+    Args:
+      energy_j: of the machines, joules.
+      place: as of ``grid``.
+      usage: as of ``pue``.
+
+    Example:
+      >>> round(operational_kg(3.6e6, "USA", 1.0), 3)    # one kilowatt-hour
+      0.369
+    """
+    if not (isinstance(energy_j, (int, float)) and math.isfinite(energy_j) and energy_j >= 0):
+        raise InputError(f"energy_j = {energy_j!r}: must be a number and at least 0 (unit: J)")
+    return pue(usage) * energy_j / J_PER_KWH * grid(place).kg_per_kwh
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Embodied:
+    """What making one device emitted, kg, as a range.
+
+    Attributes:
+      low_kg, typical_kg, high_kg: the leanest table, ACT's formula, a vendor's footprint of a whole module.
+      sources: where they come from.
+    """
+
+    low_kg: float
+    typical_kg: float
+    high_kg: float
+    sources: tuple[Source, ...] = (_ACT,)
+
+    def share(self, time_s: float, lifetime_s: float, devices: float = 1.0, utilisation: float = 1.0) -> "Embodied":
+        """What a job bears: K t devices / (lifetime utilisation).
+
+        Raises:
+          InputError: where the lifetime is not positive or the utilisation not in (0, 1].
+        """
+        for name, value in (("time_s", time_s), ("devices", devices)):
+            if not (math.isfinite(value) and value >= 0):
+                raise InputError(f"{name} = {value!r}: must be at least 0")
+        if not lifetime_s > 0:
+            raise InputError(f"lifetime_s = {lifetime_s!r}: must be greater than 0 (unit: s)")
+        if not 0 < utilisation <= 1:
+            raise InputError(f"utilisation = {utilisation!r}: must be greater than 0 and at most 1")
+        part = time_s * devices / (lifetime_s * utilisation)
+        return Embodied(low_kg=part * self.low_kg, typical_kg=part * self.typical_kg, high_kg=part * self.high_kg,
+                        sources=self.sources)  # fmt: skip
+
+
+def embodied(
+    area_m2: float, node: str, *, memory_gb: float = 0.0, memory: str = "ddr4_10nm", fab_grid: Any = 0.5,
+    process_yield: float = 0.875,
+) -> Embodied:  # fmt: skip
+    """Carbon of making a die and its memory after ACT, kg, with how far other accounts lie apart.
+
+    Args:
+      area_m2: of the die.
+      node: a process of ACT's table, ``"28nm"`` to ``"3nm"``.
+      memory_gb, memory: capacity, and its kind in ACT's table (``"lpddr4"``, ``"ddr4_10nm"``, ``"nand_10nm"``).
+      fab_grid: electricity of the factory, as of ``grid``.
+      process_yield: share of good dies.
+
+    Raises:
+      InputError: for a process or memory that the table lacks: nothing is interpolated.
+
+    Example:
+      >>> round(embodied(814e-6, "5nm").typical_kg)     # the die of an H100
+      21
+    """
+    for name, value, unit in (("area_m2", area_m2, "m2"), ("memory_gb", memory_gb, "GB")):
+        if not (isinstance(value, (int, float)) and math.isfinite(value) and value >= 0):
+            raise InputError(f"{name} = {value!r}: must be at least 0 (unit: {unit})")
+    if not 0 < process_yield <= 1:
+        raise InputError(f"process_yield = {process_yield!r}: must be greater than 0 and at most 1")
+    logic, per_gb = _act()
+    if node not in logic:
+        raise InputError(f"node = {node!r}: has no figure; {nearest(str(node), logic)}")
+    if memory not in per_gb:
+        raise InputError(f"memory = {memory!r}: has no figure; {nearest(str(memory), per_gb)}")
+    per_cm2 = grid(fab_grid).kg_per_kwh * logic[node]["fab_energy"]  # kg/kWh x kWh/cm2
+    per_cm2 += (logic[node]["fab_gas_95pct_abated"] + logic[node]["materials"]) / 1000
+    typical = per_cm2 * area_m2 * 1e4 / process_yield + memory_gb * per_gb[memory] / 1000
+    return Embodied(low_kg=_LEAN * typical, typical_kg=typical, high_kg=_MODULE * typical)
+
+
+@functools.cache
+def _act() -> tuple[dict[str, dict[str, float]], dict[str, float]]:
+    """ACT's tables: of logic by node, of memories a gigabyte (g)."""
+    logic: dict[str, dict[str, float]] = {}
+    per_gb: dict[str, float] = {}
+    for row in _rows("embodied_carbon_act.csv"):
+        if row["class"] == "logic":
+            logic.setdefault(row["node_or_part"], {})[row["quantity"]] = float(row["value"])
+        elif row["quantity"] == "carbon_per_gb":
+            per_gb[row["node_or_part"]] = float(row["value"])
+    return logic, per_gb

@@ -1,0 +1,206 @@
+"""The whole life of a model: searching, training, writing, calibrating, and every inference.
+
+    E = PUE (E_search + (1 + retrainings) E_train + writes W + calibrations C + N e_inference)
+    carbon = E CI + embodied share of the machines
+
+    life = lifecycle(comparison.hardware, inferences=1e9, training_j=2e6, country="Germany")
+    print(life)
+
+A joule figure is a number or a (low, typical, high) triple; a bill (``energy.compare``) brings its own.
+"""
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING, Any
+
+from analogsim.devices.errors import InputError, brief
+from analogsim.devices.units import show
+from analogsim.energy import carbon
+from analogsim.energy.bill import Bill
+from analogsim.energy.carbon import J_PER_KWH, Embodied, Grid
+from analogsim.tables import as_text, many, plain, share, simple_table
+
+if TYPE_CHECKING:
+    import rich.table
+
+Triple = tuple[float, float, float]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Part:
+    """Joules of one part of a life, before the data centre's overhead.
+
+    Attributes:
+      name: of the part.
+      times: how often.
+      each_j: joules each, low, typical and high.
+      note: where the figure comes from.
+    """
+
+    name: str
+    times: float
+    each_j: Triple
+    note: str
+
+    @property
+    def total_j(self) -> Triple:
+        """Joules in all."""
+        return tuple(self.times * each for each in self.each_j)  # type: ignore[return-value]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Lifecycle:
+    """A life, part by part.
+
+    Attributes:
+      parts: inference last.
+      pue: of the data centre, applied to all of them.
+      grid: its electricity.
+      embodied: what the machines' making counts for it; None where it was not given.
+    """
+
+    parts: tuple[Part, ...]
+    pue: float
+    grid: Grid
+    embodied: Embodied | None
+
+    @property
+    def energy_j(self) -> Triple:
+        """Joules in all, low, typical and high, the data centre's overhead included."""
+        return tuple(self.pue * math.fsum(part.total_j[i] for part in self.parts) for i in range(3))  # type: ignore[return-value]
+
+    @property
+    def inference_share(self) -> float:
+        """Share of inference in the typical energy."""
+        total = self.energy_j[1]
+        return self.pue * self.parts[-1].total_j[1] / total if total else math.nan
+
+    @property
+    def break_even(self) -> float:
+        """Inferences from which on they take more than everything else; infinite where one takes nothing."""
+        others = math.fsum(part.total_j[1] for part in self.parts[:-1])
+        each = self.parts[-1].each_j[1]
+        return others / each if each else math.inf
+
+    @property
+    def operational_kg(self) -> Triple:
+        """Carbon of running, kg."""
+        return tuple(e / J_PER_KWH * self.grid.kg_per_kwh for e in self.energy_j)  # type: ignore[return-value]
+
+    @property
+    def total_kg(self) -> Triple:
+        """Carbon of running and of what was made for it, kg."""
+        if self.embodied is None:
+            return self.operational_kg
+        made = (self.embodied.low_kg, self.embodied.typical_kg, self.embodied.high_kg)
+        return tuple(a + b for a, b in zip(self.operational_kg, made, strict=True))  # type: ignore[return-value]
+
+    def table(self) -> "rich.table.Table":
+        """A row a part, and what they come to in kilowatt-hours and kilograms."""
+        table = simple_table("Energy and carbon of a life")
+        for name in ("part", "times", "each", "low", "typical", "high", "share", "source"):
+            table.add_column(name, justify="left" if name in ("part", "source") else "right")
+        whole = self.energy_j[1] / self.pue
+        for part in self.parts:
+            low, typical, high = (show(e, "J") for e in part.total_j)
+            table.add_row(plain(part.name), many(part.times) if part.times >= 1 else f"{part.times:.3g}",
+                          show(part.each_j[1], "J"), low, typical, high, share(part.total_j[1], whole),
+                          plain(part.note))  # fmt: skip
+        table.add_section()
+        table.add_row(f"all, times a PUE of {self.pue:g}", "", "", *(show(e, "J") for e in self.energy_j), "", "")
+        kwh = [f"{e / J_PER_KWH:.3g} kWh" for e in self.energy_j]
+        table.add_row("in kilowatt-hours", "", "", *kwh, "", "")
+        year = "" if self.grid.year is None else f", {self.grid.year}"
+        place = f"{self.grid.name}{year}: {self.grid.kg_per_kwh:.3g} kg/kWh; {self.grid.source}"
+        kg = [f"{k:.3g} kg" for k in self.operational_kg]
+        table.add_row("carbon of running", "", "", *kg, "", plain(place))
+        if self.embodied is not None:
+            made = (self.embodied.low_kg, self.embodied.typical_kg, self.embodied.high_kg)
+            known = "; ".join(map(str, self.embodied.sources)) + "; known to a factor of ten"
+            table.add_row("carbon of making", "", "", *(f"{k:.3g} kg" for k in made), "", plain(known))
+            table.add_row("carbon in all", "", "", *(f"{k:.3g} kg" for k in self.total_kg), "", "")
+        turn = "" if math.isinf(self.break_even) else (
+            f" From {many(self.break_even)} inferences on they take more than all the rest.")  # fmt: skip
+        table.caption = f"Inference is {share(self.inference_share, 1.0)} of the typical energy.{turn}"
+        return table
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain numbers and texts."""
+        return {
+            "parts": [{"name": p.name, "times": p.times, "each_j": p.each_j, "total_j": p.total_j, "note": p.note}
+                      for p in self.parts],
+            "pue": self.pue, "grid": self.grid.name, "kg_per_kwh": self.grid.kg_per_kwh, "energy_j": self.energy_j,
+            "inference_share": self.inference_share, "break_even": self.break_even,
+            "operational_kg": self.operational_kg, "total_kg": self.total_kg,
+        }  # fmt: skip
+
+    def __str__(self) -> str:
+        return as_text(self.table())
+
+
+def lifecycle(
+    inference: "Bill | float | Triple",
+    *,
+    inferences: float,
+    training_j: float | Triple = 0.0,
+    retrainings: float = 0,
+    search_j: float | Triple = 0.0,
+    write_j: float | Triple = 0.0,
+    writes: float = 1,
+    calibration_j: float | Triple = 0.0,
+    calibrations: float = 0,
+    country: str | float | Grid = "world",
+    pue: str | float = "hyperscale",
+    embodied: Embodied | None = None,
+) -> Lifecycle:
+    """Energy and carbon of a model's whole life.
+
+    Args:
+      inference: a bill, or joules of one inference, one number or (low, typical, high).
+      inferences: how many.
+      training_j: joules of training once.
+      retrainings: how often that is done again.
+      search_j: joules of searching for architecture and settings.
+      write_j, writes: of writing the weights to analog cells once, and how often (``Comparison.arrays``).
+      calibration_j, calibrations: of one calibration of its drift, and how often.
+      country: where it runs, as of ``carbon.grid``.
+      pue: as of ``carbon.pue``.
+      embodied: what its machines' making counts for this life (``carbon.embodied(...).share(...)``).
+
+    Raises:
+      InputError: for a negative number, or a triple that does not rise.
+
+    Example:
+      >>> life = lifecycle(0.3 * 3600, inferences=50e6 * 365, training_j=1287e6 * 3600, pue=1.0)     # GPT-3's size
+      >>> round(life.inference_share, 2)
+      0.81
+    """
+    for name, value in (("inferences", inferences), ("retrainings", retrainings), ("writes", writes),
+                        ("calibrations", calibrations)):  # fmt: skip
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not (math.isfinite(value) and value >= 0):
+            raise InputError(f"{name} = {value!r}: must be a number and at least 0")
+    if isinstance(inference, Bill):
+        each: Any = (inference.energy_low_j, inference.energy_typical_j, inference.energy_high_j)
+        note = f"{inference.system}, batch {inference.batch}: {inference.note}"
+    else:
+        each, note = inference, "given"
+    rows = (
+        ("search", 1, search_j, "search_j", "given"),
+        ("training", 1 + retrainings, training_j, "training_j", "given"),
+        ("writing", writes, write_j, "write_j", "given"),
+        ("calibration", calibrations, calibration_j, "calibration_j", "given"),
+        ("inference", inferences, each, "inference", note),
+    )
+    parts = [Part(name=n, times=t, each_j=_triple(j, field), note=text) for n, t, j, field, text in rows]
+    kept = tuple(part for part in parts if part.total_j[2] or part.name == "inference")
+    return Lifecycle(parts=kept, pue=carbon.pue(pue), grid=carbon.grid(country), embodied=embodied)
+
+
+def _triple(value: Any, name: str) -> Triple:
+    values = value if isinstance(value, (tuple, list)) else (value,) * 3
+    good = len(values) == 3 and all(
+        isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v) and v >= 0 for v in values
+    )
+    if not (good and values[0] <= values[1] <= values[2]):
+        raise InputError(f"{name} = {brief(value)}: must be joules, one number or (low, typical, high), at least 0")
+    return tuple(float(v) for v in values)  # type: ignore[return-value]

@@ -1,0 +1,105 @@
+"""A comparison as HTML: a section for any report, and a page of its own."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import analogsim
+from analogsim import plot, report
+from analogsim.devices.units import show
+from analogsim.energy.bill import across_layers
+from analogsim.tables import share
+
+if TYPE_CHECKING:
+    from analogsim.energy.comparison import Comparison
+
+
+def write(comparison: "Comparison", path: str | Path) -> Path:
+    """One self-contained page about a comparison; the folder is made if it does not exist."""
+    target = Path(path)
+    folder = report.output_folder(target.parent)
+    title = f"Energy of one inference: {comparison.hardware.system}"
+    lead = f"{comparison.macs:,.0f} multiply-accumulates; made with analogsim {analogsim.__version__}"
+    target = folder / target.name
+    target.write_text(report.page(title, lead, sections(comparison)), encoding="utf-8")
+    return target
+
+
+def sections(comparison: "Comparison") -> list[tuple[str, str]]:
+    """Headings and HTML, as ``report.page`` takes them."""
+    found = [("Systems side by side", figure(comparison) + systems_table(comparison))]
+    if comparison.to_dataset().sizes["batch"] > 1:
+        curve = report.figure(
+            comparison.plot_batch, "Energy of one inference over the batch size",
+            "Lines: typical. Bands: low to high.", phone=(3.6, 4.6),
+        )  # fmt: skip
+        found.append(("Over the batch", curve))
+    return [*found, ("Where the energy goes", components_table(comparison)), ("Left out", left_out(comparison))]
+
+
+def tables(comparison: "Comparison") -> str:
+    """Systems, components and what they leave out, for a section of another report."""
+    return systems_table(comparison) + components_table(comparison) + (
+        report.paragraph("What the account leaves out:", note=True) + left_out(comparison)
+    )  # fmt: skip
+
+
+def figure(comparison: "Comparison") -> str:
+    """The bars of all systems."""
+    bars = len({(b.system, b.energy_typical_j) for b in comparison.bills})
+    height = 1.2 + 0.36 * bars
+    return report.figure(
+        lambda ax: plot.energy(comparison, ax), "Energy of one inference on each system, from low to high",
+        size=(10.4, height), phone=(3.6, height + 0.6),
+    )  # fmt: skip
+
+
+def systems_table(comparison: "Comparison") -> str:
+    """One row a system and batch size."""
+    rows = [
+        [
+            b.system,
+            str(b.batch),
+            f"{show(b.energy_low_j, 'J')} to {show(b.energy_high_j, 'J')}",
+            show(b.energy_typical_j, "J"),
+            "not known" if b.latency_s is None else show(b.latency_s, "s"),
+            "" if b.power_w is None else show(b.power_w, "W"),
+            b.bound,
+        ]
+        for b in comparison.bills
+    ]
+    header = ["system", "batch", "energy an inference", "typical", "batch done in", "power", "bound by"]
+    spans = [f"{b.system}: {b.note}." for b in comparison.one_a_system()]
+    return report.table(header, rows, "Energy of one inference, low to high", (0, 6)) + (
+        report.paragraph("What the ranges span:", note=True) + report.bullets(spans)
+    )
+
+
+def components_table(comparison: "Comparison") -> str:
+    """Where the joules of the hardware go, with numbered sources."""
+    total = comparison.hardware.energy_typical_j
+    found = sorted(across_layers(comparison.hardware.lines), key=lambda line: -line.energy_j)
+    numbers = {s: i + 1 for i, s in enumerate(dict.fromkeys(str(s) for line in found for s in line.sources))}
+    rows = [
+        [
+            line.component,
+            line.action,
+            f"{line.count:.4g} {line.unit}".strip(),
+            show(line.each_j, f"J/{line.unit}" if line.unit else "J"),
+            show(line.energy_j, "J"),
+            share(line.energy_j, total),
+            ", ".join(str(numbers[str(s)]) for s in line.sources),
+        ]
+        for line in found
+    ]
+    header = ["component", "action", "count", "each", "an inference", "share", "sources"]
+    caption = f"Where the {show(total, 'J')} of the hardware go, typical prices"
+    return (
+        report.table(header, rows, caption, (0, 1))
+        + report.paragraph("Sources of the prices:", note=True)
+        + report.numbered(list(numbers))
+    )
+
+
+def left_out(comparison: "Comparison") -> str:
+    """What no bill counts, as a list."""
+    return report.bullets(comparison.excludes.splitlines())

@@ -1,0 +1,201 @@
+"""Published digital machines, the brain, spiking chips and training runs, checked; see ``validation``."""
+
+from typing import Any
+
+from analogsim.energy import brain, eyeriss, neuromorphic
+from analogsim.energy.digital import devices
+from analogsim.energy.number_formats import mac_j
+from analogsim.energy.published import check
+from analogsim.energy.row_stationary import accesses
+from analogsim.energy.training_runs import training_runs
+from analogsim.energy.validation import Check, point
+
+
+def checks() -> list[Check]:
+    """All of this file."""
+    return [
+        *eyeriss_checks(),
+        *tpu_checks(),
+        *arithmetic_checks(),
+        *brain_checks(),
+        *spiking_checks(),
+        *training_checks(),
+    ]
+
+
+def eyeriss_checks() -> list[Check]:
+    name = "Eyeriss v1"
+    layers = [f"AlexNet CONV{i}" for i in range(1, 6)]
+    power = [point(name, layer, "power") for layer in layers]
+    seconds = [1e-3 * point(name, layer, "total_latency_batch4") for layer in layers]
+    chip = "1 V, 200 MHz, batch 4 (AlexNet) / 3 (VGG-16)"
+    mean = sum(p * s for p, s in zip(power, seconds, strict=True)) / sum(seconds)
+    found = [
+        check(
+            (name, chip, "power_alexnet_conv"),
+            mean,
+            "identity",
+            name="power, mean over its layers",
+            known="recalled; columns sum to the published totals",
+        ),
+        check(
+            (name, chip, "frame_rate_alexnet_conv"),
+            4 / sum(seconds),
+            "identity",
+            name="frames a second from its layers",
+            known="recalled; columns sum to the published totals",
+        ),
+    ]
+    total_j = 0.0
+    for layer, watts_m, s, (plane, groups, mapping) in zip(layers, power, seconds, eyeriss.ALEXNET, strict=True):
+        moved = accesses(plane, mapping)
+        found.append(
+            check(
+                (name, layer, "glb_traffic_batch4"),
+                2e-6 * groups * moved.buffer,
+                "uncalibrated",
+                tolerance=1.1,
+                name=f"buffer traffic, {layer}",
+            )
+        )
+        energy_j = eyeriss.UNIT_J * groups * moved.chip
+        total_j += energy_j
+        found.append(
+            check(
+                (name, layer, "power"),
+                1e3 * energy_j / s,
+                "uncalibrated",
+                tolerance=1.5,
+                name=f"power, {layer}",
+                theirs=watts_m,
+            )
+        )
+    dram = sum(groups * accesses(plane, k).dram for plane, groups, k in eyeriss.ALEXNET)
+    key = (name, chip, "dram_words_per_mac_alexnet")
+    found.append(
+        check(
+            key,
+            dram / (4 * eyeriss.ALEXNET_CONV_MACS),
+            "uncalibrated",
+            tolerance=1.5,
+            name="DRAM words a MAC (the chip compresses, we do not)",
+        )
+    )
+    frame_mj = point(name, chip, "power_alexnet_conv") / point(name, chip, "frame_rate_alexnet_conv")
+    found.append(
+        check(
+            None,
+            1e3 * total_j / 4,
+            "calibrated",
+            system=name,
+            theirs=frame_mj,
+            unit="mJ",
+            fitted="itself: e1",
+            name="energy of a frame, without DRAM",
+            known="abstract",
+            source="10.1109/JSSC.2016.2616357",
+        )
+    )
+    return found
+
+
+def tpu_checks() -> list[Check]:
+    device = devices()["TPU v1"]
+    found = []
+    for app, per_byte in (("MLP0", 200), ("MLP1", 168), ("LSTM0", 64), ("LSTM1", 96), ("CNN0", 2888), ("CNN1", 1750)):
+        peak = device.peak_op_per_s["int8"]
+        bound = min(peak, 2 * per_byte * device.byte_per_s) / 1e12
+        key = ("TPU v1", f"{app}, {per_byte} MAC per weight byte", "throughput")
+        found.append(check(key, bound, "bound", name=f"roofline over throughput, {app}"))
+    return found
+
+
+def arithmetic_checks() -> list[Check]:
+    """Multiply plus add of the two published tables."""
+    rows = (
+        ("fp32", 45, 3.7 + 0.9),
+        ("fp16", 45, 1.1 + 0.9),
+        ("int8", 45, 0.2 + 0.1),
+        ("fp32", 7, 1.31 + 0.38),
+        ("fp16", 7, 0.34 + 0.38),
+        ("bf16", 7, 0.21 + 0.38),
+        ("int8", 7, 0.07 + 0.03),
+    )
+    source = {45: "10.1109/ISSCC.2014.6757323", 7: "10.1109/ISCA52012.2021.00010"}
+    system = {45: "Horowitz, 45 nm", 7: "Jouppi, 7 nm"}
+    return [
+        check(
+            None,
+            1e12 * mac_j(name, node),
+            "identity",
+            theirs=theirs,
+            system=system[node],
+            unit="pJ",
+            name=f"multiply-accumulate, {name}",
+            known="recalled",
+            source=source[node],
+        )
+        for name, node, theirs in rows
+    ]
+
+
+def brain_checks() -> list[Check]:
+    common: dict[str, Any] = dict(
+        system="brain", unit="fJ", known="power and synapses recalled", source="10.1016/S0960-9822(03)00135-0"
+    )
+    return [
+        check(
+            None,
+            1e15 * brain.HIGH_J,
+            "calibrated",
+            theirs=1e15 * 20 / (1.5e14 * 0.16),
+            fitted="itself: the band's end",
+            name="an event: 20 W over 1.5e14 synapses at 0.16 Hz",
+            **common,
+        ),
+        check(
+            None, 1e15 * brain.HIGH_J, "bound", theirs=1e15 * 20 / 1e14, name="the band holds 1e14 events/s", **common
+        ),
+        check(
+            None, 1e15 * 20 / 1e15, "bound", theirs=1e15 * brain.LOW_J, name="the band holds 1e15 events/s", **common
+        ),
+    ]
+
+
+def spiking_checks() -> list[Check]:
+    rows = (("Loihi", 23.6 + 3.5, 81.0), ("SpiNNaker", 13.3e3, 26e3), ("SpiNNaker2", 450.0, 2190.0))
+    found = []
+    for name, event_pj, update_pj in rows:
+        chip = neuromorphic.CHIPS[name]
+        for what, ours, theirs in (("event", chip.event_j, event_pj), ("update", chip.update_j, update_pj)):
+            found.append(
+                check(
+                    None,
+                    1e12 * ours,
+                    "identity",
+                    theirs=theirs,
+                    system="spiking chips",
+                    unit="pJ",
+                    name=f"{name}, {what}",
+                    known="table of KerasSpiking",
+                    source="github.com/nengo/keras-spiking",
+                )
+            )
+    return found
+
+
+def training_checks() -> list[Check]:
+    return [
+        check(
+            None,
+            run.mwh,
+            "identity",
+            theirs=run.reported_mwh,
+            system="training runs",
+            unit="MWh",
+            name=run.name,
+            known="recalled" if run.is_recalled else "read",
+            source=run.source,
+        )
+        for run in training_runs().values()
+    ]

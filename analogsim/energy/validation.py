@@ -1,0 +1,168 @@
+"""How the account meets published machines: our number, theirs, their ratio, and what was calibrated.
+
+    for check in validation():
+        print(check.system, check.quantity, check.ratio, check.holds)
+    print(table())                  # also: analogsim energy --validate
+
+Five kinds, and what each has to hold:
+
+    identity       arithmetic on published numbers                      1 %
+    roll-up        a published table of parts summed up                 0.5 %
+    calibrated     a model fitted to some points, asked for the others  25 % each; 15 % on average of a system
+    uncalibrated   formulae with their default prices                   a factor that is stated: as wrong as that
+    bound          the model must not lie below the measurement         no tolerance
+"""
+
+import csv
+import dataclasses
+import functools
+import importlib.resources
+from typing import TYPE_CHECKING, Any
+
+from analogsim.devices.errors import InputError
+from analogsim.tables import as_text, plain, simple_table
+
+if TYPE_CHECKING:
+    import rich.table
+
+KINDS = ("identity", "roll-up", "calibrated", "uncalibrated", "bound")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Check:
+    """One published number beside ours.
+
+    Attributes:
+      system, quantity: what it is of.
+      ours, theirs: both in ``unit``.
+      unit: as published.
+      kind: one of ``KINDS``.
+      tolerance: largest deviation as a share, of an identity, a roll-up or a calibrated point; the largest factor of an
+        uncalibrated one; a bound has none.
+      calibrated_on: what the model was fitted to; ``""`` for nothing.
+      known: how theirs is known.
+      source: the publication.
+    """
+
+    system: str
+    quantity: str
+    ours: float
+    theirs: float
+    unit: str
+    kind: str
+    tolerance: float
+    calibrated_on: str
+    known: str
+    source: str
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise InputError(f"Check.kind = {self.kind!r}: must be one of {', '.join(KINDS)}")
+
+    @property
+    def ratio(self) -> float:
+        """Ours over theirs."""
+        return self.ours / self.theirs
+
+    @property
+    def is_recalled(self) -> bool:
+        """Whether theirs was written from memory and is still to be checked."""
+        return "recalled" in self.known
+
+    @property
+    def holds(self) -> bool:
+        """Whether it is as near as its kind demands."""
+        if self.kind == "bound":
+            return self.ours >= self.theirs
+        if self.kind == "uncalibrated":
+            return 1 / self.tolerance <= self.ratio <= self.tolerance
+        return abs(self.ratio - 1) <= self.tolerance
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain numbers and texts."""
+        return dataclasses.asdict(self) | {"ratio": self.ratio, "holds": self.holds}
+
+
+@functools.cache
+def points() -> dict[tuple[str, str, str], dict[str, str]]:
+    """Every published point by system, condition and quantity."""
+    table = importlib.resources.files("analogsim.energy") / "data" / "validation_reference_points.csv"
+    with table.open(encoding="utf-8") as file:
+        return {(row["system"], row["condition"], row["quantity"]): row for row in csv.DictReader(file)}
+
+
+def point(system: str, condition: str, quantity: str) -> float:
+    """The value of one published point, in its own unit."""
+    return float(points()[system, condition, quantity]["value"])
+
+
+@functools.cache
+def validation() -> tuple[Check, ...]:
+    """All checks, system by system."""
+    from analogsim.energy import published, published_digital, published_macros
+
+    return (*published.checks(), *published_macros.checks(), *published_digital.checks())
+
+
+def table() -> "rich.table.Table":
+    """One row a check."""
+    found = simple_table("The account beside published machines")
+    for name in ("system", "quantity", "ours", "theirs", "unit", "ratio", "kind", "calibrated on", "known"):
+        right = name in ("ours", "theirs", "ratio")
+        found.add_column(name, justify="right" if right else "left", no_wrap=right)
+    last = ""
+    for check in validation():
+        if last and check.system != last:
+            found.add_section()
+        found.add_row(
+            "" if check.system == last else plain(check.system),
+            plain(check.quantity),
+            f"{check.ours:.4g}",
+            f"{check.theirs:.4g}",
+            check.unit,
+            f"{check.ratio:.3g}",
+            check.kind if check.holds else f"{check.kind} MISSED",
+            plain(check.calibrated_on),
+            plain(check.known),
+        )
+        last = check.system
+    found.caption = _summary()
+    return found
+
+
+def _summary() -> str:
+    every = validation()
+    parts = []
+    for kind in KINDS:
+        own = [c for c in every if c.kind == kind]
+        far = max((max(c.ratio, 1 / c.ratio) for c in own if c.kind != "bound"), default=1.0)
+        tail = "" if kind == "bound" else f", farthest a factor of {far:.3g}"
+        parts.append(f"{kind}: {sum(c.holds for c in own)} of {len(own)} hold{tail}")
+    recalled = sum(c.is_recalled for c in every)
+    return "; ".join(parts) + f". Of the published numbers {recalled} are recalled and still to be checked."
+
+
+def markdown() -> str:
+    """A table for a README: one row a system and kind, with the range of ratios."""
+    groups: dict[tuple[str, str], list[Check]] = {}
+    for check in validation():
+        groups.setdefault((check.system, check.kind), []).append(check)
+    lines = ["| system | what | kind | ours / theirs | calibrated on |", "| --- | --- | --- | --- | --- |"]
+    for (system, kind), own in groups.items():
+        what = own[0].quantity if len(own) == 1 else f"{len(own)} points: {_common(own)}"
+        low, high = min(c.ratio for c in own), max(c.ratio for c in own)
+        ratio = f"{low:.3g}" if f"{low:.3g}" == f"{high:.3g}" else f"{low:.3g} to {high:.3g}"
+        marks = " (recalled)" if any(c.is_recalled for c in own) else ""
+        fitted = own[0].calibrated_on or "nothing"
+        lines.append(f"| {system} | {what}{marks} | {kind} | {ratio} | {fitted} |")
+    return "\n".join(lines)
+
+
+def _common(checks: list[Check]) -> str:
+    names = dict.fromkeys(check.quantity.split(",")[0] for check in checks)
+    return ", ".join(list(names)[:4]) + (" ..." if len(names) > 4 else "")
+
+
+def text() -> str:
+    """The table as plain text."""
+    return as_text(table(), width=150)

@@ -1,0 +1,79 @@
+"""Joules as a term of a loss."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from analogsim import InputError, convert, preset
+from analogsim.energy import compare, inference_j
+from tests.energy.energy_models import MLP, mlp
+
+CELLS = ("cells",)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return mlp(preset("reram"))
+
+
+def test_it_is_the_bill(digits):
+    bill = compare(*digits, systems=(), batch=1).hardware
+    whole = inference_j(*digits)
+    assert float(whole) == pytest.approx(bill.energy_typical_j, rel=1e-5)
+    cells = sum(line.energy_j for line in bill.lines if line.component == "cells")
+    assert float(inference_j(*digits, components=CELLS)) == pytest.approx(cells, rel=1e-5)
+    assert float(jax.jit(lambda v: inference_j(digits[0], v, digits[2]))(digits[1])) == pytest.approx(float(whole))
+
+
+def test_slopes_are_those_of_small_changes(digits):
+    model, variables, x = digits
+
+    def cells(scale):
+        kernel = variables["params"]["Dense_1"]["kernel"]
+        first = kernel.at[3, 2].multiply(scale)
+        params = variables["params"] | {"Dense_1": variables["params"]["Dense_1"] | {"kernel": first}}
+        return 1e12 * inference_j(model, {"params": params}, x, components=CELLS)
+
+    slope = jax.grad(cells)(1.0)
+    by_hand = (cells(1.05) - cells(0.95)) / 0.1
+    assert abs(float(slope)) > 0
+    np.testing.assert_allclose(slope, by_hand, rtol=0.05)
+
+
+def test_a_slope_in_the_voltage_is_twice_the_energy_over_it():
+    # Cells take V^2: V dE/dV = 2 E.
+    _, variables, x = mlp()
+
+    def cells(volt):
+        hardware = preset("reram").replace(**{"prices.read_voltage_v": volt})
+        return inference_j(MLP(hardware), variables, x, components=CELLS)
+
+    value, slope = jax.value_and_grad(cells)(0.5)
+    assert 0.5 * float(slope) == pytest.approx(2 * float(value), rel=1e-5)
+
+
+def test_descending_the_joules_lowers_them(digits):
+    model, variables, x = digits
+    energy = jax.jit(lambda v: 1e9 * inference_j(model, v, x, components=CELLS))
+    slope = jax.grad(energy)(variables)
+    moved = jax.tree.map(lambda v, s: v - 0.05 * s, variables, slope)
+    assert energy(moved) < energy(variables)
+
+
+class Looped(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return nn.RNN(nn.SimpleCell(4))(x)
+
+
+def test_loops_are_refused():
+    model, x = convert(Looped(), preset("pcm")), jnp.ones((2, 5, 3))
+    with pytest.raises(InputError, match="runs in a loop of the model"):
+        inference_j(model, Looped().init(jax.random.key(0), x), x)
+
+
+def test_unknown_components_are_refused(digits):
+    with pytest.raises(InputError, match="components: unknown component 'cell'; this model has: cells, word lines"):
+        inference_j(*digits, components=("cell",))

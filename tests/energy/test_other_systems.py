@@ -1,0 +1,151 @@
+"""Light, spikes, and what a deployment adds, worked by hand."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from analogsim import InputError, preset
+from analogsim.energy import Deployment, compare, neuromorphic, photonic
+from analogsim.linen import AnalogDense
+from tests.energy.energy_models import mlp, shapes
+
+
+def test_photons_of_a_sample():
+    # h c / 1.55 um = 0.1282 aJ; 1.5 x 4^8 photons at quantum efficiency 1 are 98,304 and 12.6 fJ.
+    assert photonic.photon_j() == pytest.approx(6.62607015e-34 * 299792458 / 1.55e-6)
+    assert [photonic.photons(b) for b in (4, 6, 8)] == [384, 6144, 98304]
+    assert photonic.photons(8) * photonic.photon_j() == pytest.approx(12.6e-15, rel=0.005)
+
+
+def test_laser_power():
+    # Shot noise asks for 98,304 / 0.8 photons at 1 GHz, 15.75 uW, at each of 64 detectors; 15 dB of loss (31.62) and an
+    # efficiency of 0.15: 64 x 15.75 uW x 31.62 / 0.15 = 212.5 mW. Of 6 bits the receivers' floor of 10 uW is more.
+    assert photonic.laser_w(64, 8, 1e9, 15) == pytest.approx(0.2125, rel=0.005)
+    assert photonic.laser_w(64, 6, 1e9, 15) == pytest.approx(64 * 10e-6 * 10**1.5 / 0.15)
+    with pytest.raises(InputError, match=r"loss_db = -1: must be at least 0 .unit: dB."):
+        photonic.laser_w(1, 8, 1e9, -1)
+    with pytest.raises(InputError, match="wall_plug = 0: must be greater than 0"):
+        photonic.laser_w(1, 8, 1e9, 10, wall_plug=0)
+    assert photonic.modulator_j(1e-15, 2.0) == pytest.approx(1e-15)
+
+
+def test_holding_the_phases_of_a_mesh():
+    # 100 x 70 weights on 64 x 64: 2 x 2 meshes of 8,192 heaters; 5 vectors at 1 GHz are 5 ns. 2 mW, at most 10 mW.
+    bill = photonic.bill(photonic.Mesh(), shapes((100, 70, 5, 500)), 1)
+    phases = next(line for line in bill.lines if line.component == "phases")
+    assert phases.energy_j == pytest.approx(4 * 8192 * 5e-9 * 2e-3)
+    assert (phases.energy_low_j, phases.energy_high_j) == pytest.approx((0.0, 4 * 8192 * 5e-9 * 10e-3))
+    counts = {line.component: line.count for line in bill.lines}
+    assert counts["DAC"] == 5 * 100 * 2
+    assert counts["ADC"] == 5 * 70 * 2
+    assert bill.latency_s == pytest.approx(5e-9)
+    # Full, at 1 GHz and 10 mW: about 20 pJ a multiply-accumulate, ten times less at 10 GHz.
+    full = shapes((64, 64, 1000, 64000))
+    each = [
+        next(x.energy_high_j for x in photonic.bill(photonic.Mesh(rate_hz=f), full, 1).lines if x.component == "phases")
+        / full.macs
+        for f in (1e9, 10e9)
+    ]
+    assert each == pytest.approx([20e-12, 2e-12])
+
+
+@pytest.mark.parametrize(("name", "event_j", "update_j"), [("Loihi", 27.1e-12, 81e-12), ("SpiNNaker", 13.3e-9, 26e-9),
+                                                           ("SpiNNaker2", 0.45e-9, 2.19e-9)])  # fmt: skip
+def test_spiking_chips(name, event_j, update_j):
+    bill = neuromorphic.bill(neuromorphic.CHIPS[name], shapes((64, 10, 3, 192)), 1)
+    assert bill.energy_low_j == pytest.approx(1920 * event_j + 30 * update_j)
+    assert bill.energy_high_j == pytest.approx(8 * 1920 * event_j + 16 * 30 * update_j)
+
+
+def test_a_deployment_shares_writing_and_calibration():
+    model, variables, x = mlp()
+    plain = compare(model, variables, x, systems=(), batch=1)
+    life = Deployment(inferences=1e6, life_s="2 years", recalibrate_every_s="1 week", rewrite_every_s="1 year")
+    assert (life.calibrations, life.writes) == (1 + 104, 1 + 2)
+    found = compare(model, variables, x, systems=(), batch=1, deployment=life)
+    lines = {line.component: line.energy_j for line in found.hardware.lines}
+    assert lines["writing"] == pytest.approx(3 * plain.arrays.write_energy_j / 1e6)
+    assert lines["drift calibration"] == pytest.approx(105 * plain.arrays.calibration_energy_j / 1e6)
+    more = found.hardware.energy_typical_j - plain.hardware.energy_typical_j
+    assert more == pytest.approx(lines["writing"] + lines["drift calibration"])
+    measured = dataclasses.replace(life, write_j=1e-6)
+    lines = compare(model, variables, x, systems=(), batch=1, deployment=measured).hardware.lines
+    assert next(line.energy_j for line in lines if line.component == "writing") == pytest.approx(3 * 1e-6 / 1e6)
+    assert "both reported apart" in plain.excludes
+    assert "both reported apart" not in found.excludes
+
+
+def test_a_deployment_needs_to_know_what_writing_takes():
+    model, variables, x = mlp(preset("pcm", **{"prices.cell_write_j": None}))
+    with pytest.raises(InputError, match=r"Prices.cell_write_j = None: a deployment needs"):
+        compare(model, variables, x, batch=1, deployment=Deployment(inferences=1e6))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (dict(inferences=1, write_j=-1.0), r"Deployment.write_j = -1.0: must be at least 0 \(unit: J\)"),
+        (dict(inferences=0), "Deployment.inferences = 0: must be at least 1"),
+        (dict(inferences=1, life_s=-1), r"Deployment.life_s = -1: must be greater than 0 \(unit: s\)"),
+        (dict(inferences=1, recalibrate_every_s="5 V"), "Deployment.recalibrate_every_s"),
+    ],
+)
+def test_bad_deployments(values, message):
+    with pytest.raises(InputError, match=message):
+        Deployment(**values)
+
+
+def test_every_adc_model_has_its_price():
+    # 8 bits at 28 nm, 100 MS/s: 0.277 pJ floor, 4.29 pJ median, 1.33 pJ regression, 2.06 pJ embedded.
+    def adc_j(model, **prices):
+        hardware = preset("pcm", **{"prices.adc_model": model} | {f"prices.{k}": v for k, v in prices.items()})
+        layer, x = AnalogDense(4, hardware=hardware), jnp.ones((1, 6))
+        lines = compare(layer, layer.init(jax.random.key(0), x), x, systems=(), batch=1).hardware.lines
+        return next(line.each_j for line in lines if line.component == "ADC")
+
+    found = [adc_j(model) for model in ("floor", "median", "regression", "embedded")]
+    assert found == pytest.approx([0.277e-12, 4.29e-12, 1.33e-12, 2.06e-12], rel=0.005)
+    assert adc_j("floor", adc_enob=6.0) == pytest.approx(0.2676e-12, rel=1e-3)  # nominal and effective bits apart
+    with pytest.raises(InputError, match="node_nm = 14"):
+        adc_j("regression", node_nm=14.0)
+
+
+def test_lines_that_share_an_adc_wait_and_take_less_room():
+    def of(n):
+        hardware = preset("pcm", **{"prices.lines_per_adc": n})
+        layer, x = AnalogDense(64, hardware=hardware), jnp.ones((1, 16))
+        return compare(layer, layer.init(jax.random.key(0), x), x, systems=(), batch=1)
+
+    alone, shared = of(1), of(8)
+    assert shared.hardware.latency_s - alone.hardware.latency_s == pytest.approx(8 / 100e6)
+    parts = {c: {p.name: p.count for p in each.arrays.parts} for c, each in (("alone", alone), ("shared", shared))}
+    assert (parts["alone"]["ADCs"], parts["shared"]["ADCs"]) == (64, 8)
+    assert shared.arrays.area_m2 < alone.arrays.area_m2
+    assert parts["alone"]["cells"] == 2 * 16 * 64
+    assert parts["alone"]["drivers"] == 16
+
+
+def test_more_rows_voltage_and_bits_cost_more():
+    def energy(**changes):
+        hardware = preset("pcm", **changes)
+        layer, x = AnalogDense(32, hardware=hardware), jax.random.normal(jax.random.key(1), (2, 600))
+        return compare(layer, layer.init(jax.random.key(0), x), x, systems=(), batch=1).hardware.energy_typical_j
+
+    for field, values in (("prices.read_voltage_v", (0.1, 0.2, 0.5)), ("adc.bits", (4, 6, 8, 10)),
+                          ("rows", (512, 256, 64))):  # fmt: skip
+        found = [energy(**{field: value}) for value in values]
+        assert np.all(np.diff(found) > 0), field
+
+
+def test_order_of_layers_does_not_matter():
+    work = shapes((64, 10, 3, 192), (10, 64, 1, 10))
+    turned = dataclasses.replace(
+        work, operations=dataclasses.replace(work.operations, all=work.operations.all[::-1]), layers=work.layers[::-1]
+    )
+    for bill in (photonic.bill, neuromorphic.bill):
+        system = photonic.Mesh() if bill is photonic.bill else neuromorphic.CHIPS["Loihi"]
+        one, other = bill(system, work, 1), bill(system, turned, 1)
+        assert one.energy_typical_j == pytest.approx(other.energy_typical_j, rel=1e-12)
