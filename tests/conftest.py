@@ -7,8 +7,13 @@ import pathlib
 # Before jax starts: several CPU devices, so that sharding can be tested anywhere.
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
 
+import hypothesis
 import jax
 import pytest
+
+# The same examples everywhere and every time: a change is judged by what it changes.
+hypothesis.settings.register_profile("steady", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("steady")
 
 jax.config.update("jax_numpy_rank_promotion", "allow")
 

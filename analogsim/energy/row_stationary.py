@@ -137,19 +137,20 @@ def best(plane: Plane) -> Mapping:
     q = _steps(max(1, min(INPUT_SPAD // plane.taps_width, plane.channels)))
     p = _steps(min(SUM_SPAD, plane.filters))
     r = _steps(min(per_column * COLUMNS, plane.channels))
-    n = _steps(min(plane.images, BUFFER_WORDS))
     block = 2 ** np.arange(max(1, plane.filters.bit_length() + 1))  # m in blocks of the filters in flight
-    e, q, p, r, n, block = (a.ravel() for a in np.meshgrid(e, q, p, r, n, block, indexing="ij"))
+    e, q, p, r, block = (a.ravel() for a in np.meshgrid(e, q, p, r, block, indexing="ij"))
     # Sets side by side, or one set folded over several bands of rows where e exceeds the columns.
     sets = np.where(e <= COLUMNS, per_column * (COLUMNS // np.minimum(e, COLUMNS)), per_column // -(-e // COLUMNS))
     t = np.maximum(np.minimum(sets // r, -(-plane.filters // p)), 0)
     fits = (r <= sets) & (t > 0) & (p * q * plane.taps_width <= max(FILTER_SPAD, plane.taps_width))
-    e, q, p, r, n, block, t = (a[fits] for a in (e, q, p, r, n, block, t))
+    e, q, p, r, block, t = (a[fits] for a in (e, q, p, r, block, t))
     m = np.minimum(block * p * t, plane.filters)
     rows = np.minimum((e - 1) * plane.stride + plane.reach, plane.rows_in)
-    fits = n * q * r * rows * plane.width_in + n * m * e * plane.width_out <= BUFFER_WORDS
+    # As many images as fit: more of them only read the filters less often.
+    n = np.minimum(BUFFER_WORDS // (q * r * rows * plane.width_in + m * e * plane.width_out), plane.images)
+    fits = n > 0
     if not fits.any():  # not even one image's strip: rows of it pass by, and nothing is kept
-        fits = n * m * e == (n * m * e).min()
+        fits, n = m * e == (m * e).min(), np.ones_like(m)
     e, q, p, r, n, m, t = (a[fits] for a in (e, q, p, r, n, m, t))
     hops, buffer, dram = _count(plane, m, n, e, p, q, r, t)
     i = int(np.argmin(COST_HOP * hops + COST_BUFFER * buffer + COST_DRAM * dram))
