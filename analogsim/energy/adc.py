@@ -108,7 +108,7 @@ def regression_area_m2(
 
     Example:
       >>> f"{regression_area_m2(8, 100e6, 28):.3g}"
-      '3.27e-09'
+      '3.2e-09'
     """
     energy_j = regression_energy_j(enob, sample_rate_hz, node_nm, ceil_enob=ceil_enob, extrapolate=extrapolate)
     log_um2 = 1.3461916439910742 + 0.9932794744745022 * math.log(node_nm)

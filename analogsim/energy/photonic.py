@@ -70,7 +70,7 @@ def laser_w(
 
     Example:
       >>> f"{laser_w(64, 8, 1e9, 15):.3g}"
-      '0.213'
+      '0.212'
     """
     if not loss_db >= 0:
         raise InputError(f"loss_db = {loss_db!r}: must be at least 0 (unit: dB)")
