@@ -111,6 +111,20 @@ class Hardware(Description):
                 f"that the store's model has data for (unit: s)"
             )
 
+        own_s = getattr(self.store, "read_time_s", None)
+        asked_s = self.prices.read_time_s
+        if own_s is not None and isinstance(asked_s, float) and asked_s != Prices().read_time_s:
+            raise InputError(
+                f"Hardware.prices.read_time_s = {asked_s:g}: has no effect on {type(self.store).__name__}, which has a "
+                f"rate of its own; set store.rate_hz instead (unit: s)"
+            )
+
+    @property
+    def read_time_s(self) -> Any:
+        """Seconds of one read of a tile: the store's own, where it has one."""
+        own_s = getattr(self.store, "read_time_s", None)
+        return self.prices.read_time_s if own_s is None else own_s
+
     def _check_ranges(self) -> None:
         rule = self.output_range
         if self.dac is None and self.adc is None and self.input_range is not None:

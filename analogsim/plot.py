@@ -282,6 +282,26 @@ def sensitivity(found: Any, ax: "Axes | None" = None, rows: int = 10) -> "Axes":
     return ax
 
 
+def mesh(store: Any, state: Any, ax: "Axes | None" = None) -> "Axes":
+    """A programmed interferometer mesh as it lies on the chip; see ``analogsim.light_figure``.
+
+    Args:
+      store: an ``MZIMesh``.
+      state: what its ``program`` gave for one tile.
+      ax: where to draw.
+    """
+    from analogsim import light_figure
+
+    return light_figure.mesh(store, state, ax)
+
+
+def hold(ax: "Axes | None" = None) -> "Axes":
+    """Power that holds one analog value in light, and how long it stays without, medium by medium."""
+    from analogsim import light_figure
+
+    return light_figure.hold(ax)
+
+
 def _energy_rows(data: "xarray.Dataset") -> list[tuple]:
     rows = []
     for i, system in enumerate(data.system.values):

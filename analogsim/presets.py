@@ -3,10 +3,11 @@
 from typing import Any
 
 from analogsim.converters import ADC, DAC
-from analogsim.devices import PCM, Crossbar, DigitalMemory, ReRAM
+from analogsim.devices import PCM, Crossbar, DigitalMemory, FadingLight, MZIMesh, PhotonicTensorCore, ReRAM, RingBank
 from analogsim.devices.errors import InputError, brief, nearest_of
 from analogsim.devices.literature import Source
 from analogsim.devices.papers import cited
+from analogsim.fresh_chip import FreshChip
 from analogsim.hardware import Hardware
 from analogsim.prices import Prices
 
@@ -53,11 +54,73 @@ _PRESETS = {
             prices=Prices(read_voltage_v=0.5, cell_write_j=0.5e-9, write_pulse_j=61e-12),
         ),
     ),
+    # Detectors, lasers and their drivers are charged one by one; no chip is known whose rest could be added.
+    "mzi-mesh": (
+        "light: pairs of 32 x 32 interferometer meshes with heaters, homodyne detectors, 8-bit converters, 5 GS/s",
+        lambda: Hardware(
+            name="mzi-mesh",
+            store=MZIMesh(),
+            rows=32,
+            columns=32,
+            dac=DAC(bits=8),
+            adc=ADC(bits=8, range=6.0),
+            prices=Prices(overhead_j=0.0, sample_rate_hz=5e9, cell_area_m2=7.2e-9),
+        ),
+    ),
+    "ring-bank": (
+        "light: a wavelength an input, a microring a weight, 16 x 16 tiles, rings locked to 9 bits, 8-bit converters",
+        lambda: Hardware(
+            name="ring-bank",
+            store=RingBank(laser_w=0.1),
+            rows=16,
+            columns=16,
+            dac=DAC(bits=8),
+            adc=ADC(bits=8, range=4.0),
+            prices=Prices(overhead_j=0.0, sample_rate_hz=5e9, cell_area_m2=1e-9),
+        ),
+    ),
+    "photonic-pcm": (
+        "light: phase-change films that absorb, pairs, 16 x 8 tiles, held without power, 8-bit converters",
+        lambda: Hardware(
+            name="photonic-pcm",
+            store=PhotonicTensorCore(laser_w=0.1),
+            rows=16,
+            columns=8,
+            dac=DAC(bits=8),
+            adc=ADC(bits=8, range=4.0),
+            prices=Prices(overhead_j=0.0, sample_rate_hz=10e9, cell_area_m2=1e-9, cell_write_j=13.4e-12),
+        ),
+    ),
+    "fading-light": (
+        "light that fades: pulses in loops of fibre whose gain keeps them, 64 x 64 tiles, 8-bit converters",
+        lambda: Hardware(
+            name="fading-light",
+            store=FadingLight(rows=64),
+            rows=64,
+            columns=64,
+            dac=DAC(bits=8),
+            adc=ADC(bits=8, range=8.0),
+            drift_compensation="global",
+            training=FreshChip(time_s=1e-6),
+            prices=Prices(overhead_j=0.0, sample_rate_hz=1e9, cell_area_m2=1e-9),
+        ),
+    ),
 }
 
 _RASCH = cited("rasch2023", note="standard evaluation")
 _WAN = cited("wan2022", note="NeuRRAM chip")
+_MESH = Source(note="assumed: as large and as fast as losses and converters allow")
 _BY_NAME = Source(note="what the preset's name says")
+
+_LIGHT: dict[str, Source] = {
+    "rows": _MESH,
+    "columns": _MESH,
+    "dac.bits": _MESH,
+    "adc.bits": _MESH,
+    "adc.range": _MESH,
+    "prices.overhead_j": Source(note="none: light, drivers and receivers are charged one by one"),
+    "prices.sample_rate_hz": _MESH,
+}
 
 #: Where the values come from that a preset sets, by dotted name. They stand in for the sources of the defaults.
 _SOURCES: dict[str, dict[str, Source]] = {
@@ -88,6 +151,25 @@ _SOURCES: dict[str, dict[str, Source]] = {
         "prices.read_voltage_v": _WAN,
         "prices.cell_write_j": cited("wan2022", note="derived: 8.5 pulses of 1 µs, 1.75 V at 20 µS"),
         "prices.write_pulse_j": cited("wan2022", note="derived: 1 µs, 1.75 V at 20 µS"),
+    },
+    "mzi-mesh": {
+        **_LIGHT,
+        "prices.cell_area_m2": Source(note="assumed: 120 um x 60 um, a heater of 61.6 um in each of two stages"),
+    },
+    "ring-bank": {
+        **_LIGHT,
+        "store.laser_w": _MESH,
+        "prices.cell_area_m2": Source(note="assumed: 30 um x 30 um, a ring of 10 um and its heater"),
+    },
+    "photonic-pcm": {
+        **_LIGHT,
+        "store.laser_w": _MESH,
+        "prices.cell_area_m2": Source(note="assumed: 30 um x 30 um, a crossing and two couplers"),
+        "prices.cell_write_j": cited("rios2015", note="13.4 pJ, the least"),
+    },
+    "fading-light": {
+        **_LIGHT,
+        "prices.cell_area_m2": Source(note="assumed: a pulse's share of the driving circuits; the fibre is no chip"),
     },
 }
 

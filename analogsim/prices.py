@@ -7,6 +7,7 @@
     sample and hold  e = C V^2 a conversion, C = 12 k T 4^b / V^2: thermal noise as large as the rounding
     digital scaling  one multiply-accumulate a conversion; shift and add: an addition for each partial sum
     buffer, network  bytes in and out of an SRAM; bits over one hop
+    light            laser light over its efficiency; a symbol of a modulator; a sample of a receiver; power that holds
     leakage          P t of buffers and adders while the layer's tiles are read; unused parts are off
 
     rest of the chip a fixed energy a conversion: clock, control, margins
@@ -29,6 +30,7 @@ _ZIGZAG = cited("houshmand2023", note="ZigZag-IMC fit to 28 nm chips")
 _HOROWITZ = cited("horowitz2014", note="45 nm", recalled=True)
 _JOUPPI = cited("jouppi2021", note="7 nm", recalled=True)
 _ISAAC_AREA = cited("shafiee2016", note="area of its 32 nm block", recalled=True)
+_SIMPHONY = Source(note="Mach-Zehnder modulator in SimPhony's device library", recalled=True)
 _BOLTZMANN_T = 1.380649e-23 * 300.0
 
 
@@ -128,6 +130,21 @@ class Prices(Description):
     network_area_m2: Any = field(
         default=0.39e-9, unit="m2", ge=0, le=1e-3, doc="a tile's share of the network", source=_ISAAC_AREA
     )
+    laser_efficiency: Any = field(
+        default=0.2,
+        gt=0,
+        le=1,
+        doc="light for the laser's electrical power",
+        source=Source(note="wall-plug efficiency 0.1 to 0.2", recalled=True),
+    )
+    modulator_j: Any = field(
+        default=450e-15, unit="J", ge=0, le=1e-6, doc="one symbol of a modulator of light, without its DAC",
+        source=_SIMPHONY,
+    )  # fmt: skip
+    receiver_j: Any = field(
+        default=0.3125e-12, unit="J", ge=0, le=1e-6, doc="the amplifier behind a detector, a sample",
+        source=Source(note="moderate set of Albireo, doi 10.1109/ISCA52012.2021.00072", recalled=True),
+    )  # fmt: skip
     overhead_j: Any = field(
         default=38e-12,
         unit="J",

@@ -3,6 +3,7 @@
 protocol     what every weight store promises: program, read, noise, cost
 crossbar     memory cells (PCM, ReRAM, SONOS, flash, ECRAM, FeFET, generic, measured), their data sheets, the
              differential mapping, the array
+photonic     light: interferometer meshes, ring banks, phase-change tensor cores, light that fades; detection
 digital      digital memory, exact or rounded
 description  frozen, validated descriptions that are JAX pytrees
 literature   Paper and Source: what stands behind a number; papers: those of the project
@@ -42,6 +43,19 @@ from analogsim.devices.errors import InputError as InputError
 from analogsim.devices.literature import Paper as Paper
 from analogsim.devices.literature import Source as Source
 from analogsim.devices.papers import cited as cited
+from analogsim.devices.photonic import AtomicMemory as AtomicMemory
+from analogsim.devices.photonic import Cavity as Cavity
+from analogsim.devices.photonic import DelayLine as DelayLine
+from analogsim.devices.photonic import FadingLight as FadingLight
+from analogsim.devices.photonic import Homodyne as Homodyne
+from analogsim.devices.photonic import MZIMesh as MZIMesh
+from analogsim.devices.photonic import OpticalPCM as OpticalPCM
+from analogsim.devices.photonic import PhaseShifter as PhaseShifter
+from analogsim.devices.photonic import Photodiode as Photodiode
+from analogsim.devices.photonic import PhotonicTensorCore as PhotonicTensorCore
+from analogsim.devices.photonic import RecirculatingLoop as RecirculatingLoop
+from analogsim.devices.photonic import Ring as Ring
+from analogsim.devices.photonic import RingBank as RingBank
 from analogsim.devices.protocol import Action as Action
 from analogsim.devices.protocol import Moments as Moments
 from analogsim.devices.protocol import OneLineAnOutput as OneLineAnOutput

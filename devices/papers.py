@@ -8,6 +8,7 @@ Titles, authors and numbers were compared with public records; a paper whose det
 
 from analogsim.devices.errors import InputError, nearest
 from analogsim.devices.literature import Paper, Source
+from analogsim.devices.papers_of_light import PAPERS_OF_LIGHT
 
 
 def cited(*keys: str, note: str = "", recalled: bool = False) -> Source:
@@ -596,4 +597,4 @@ _PAPERS = (
 )  # fmt: skip
 
 #: Every paper that the project's numbers rest on, by key.
-PAPERS: dict[str, Paper] = {paper.key: paper for paper in _PAPERS}
+PAPERS: dict[str, Paper] = {paper.key: paper for paper in _PAPERS + PAPERS_OF_LIGHT}

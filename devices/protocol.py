@@ -70,6 +70,9 @@ class WeightStore(Protocol):
     #: Largest time after programming for which the model has data, in seconds; None without a limit.
     time_limit_s: float | None
 
+    #: Seconds of one product. May be left out where the circuits around the store decide (``Prices.read_time_s``).
+    # read_time_s: float
+
     def program(self, key: jax.Array | None, weights: jax.Array, onto: Any = None) -> Any:
         """Fabricate and write one array, or write one again.
 

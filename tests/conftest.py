@@ -3,9 +3,14 @@
 import gc
 import os
 import pathlib
+import sys
 
-# Before jax starts: several CPU devices, so that sharding can be tested anywhere.
-os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
+# Before jax starts: several CPU devices, so that sharding can be tested anywhere. Small tests spend their time in the
+# compiler and get little of it; statistics and timings, which are asked for by -m, run as compiled for users.
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_force_host_platform_device_count=8" + ("" if "-m" in sys.argv else " --xla_backend_optimization_level=0"),
+)
 
 import hypothesis
 import jax

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from analogsim import presets
+
 
 def analogsim(*arguments, **options):
     command = [sys.executable, "-m", "analogsim", *map(str, arguments)]
@@ -65,7 +67,7 @@ def test_mistakes_are_one_sentence_without_a_traceback(arguments, message):
 
 def test_help_presets_and_version():
     assert "quickstart" in analogsim("--help").stdout
-    assert set(json.loads(analogsim("presets", "--json").stdout)) == {"ideal", "int8", "pcm", "reram"}
+    assert set(json.loads(analogsim("presets", "--json").stdout)) == set(presets())
     assert "g_max = 25 µS" in analogsim("show", "pcm").stdout
     assert analogsim("--version").stdout.startswith("analogsim ")
     assert analogsim("quickstart", "--chip", "3").returncode == 2  # an unknown option

@@ -10,8 +10,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from analogsim import ADC, DAC, FreshChip, Hardware, InputError, Prices, preset, presets
-from analogsim.devices import PCM, Crossbar, Description, Differential, DigitalMemory, ReRAM, describe, field, static
+from analogsim import ADC, DAC, FreshChip, Hardware, InputError, Prices, devices, preset, presets
+from analogsim.devices import (
+    PCM,
+    Crossbar,
+    Description,
+    Differential,
+    DigitalMemory,
+    ReRAM,
+    describe,
+    field,
+    static,
+)  # fmt: skip
 from analogsim.devices.description import check_one_value
 
 ALL = [ADC, DAC, Hardware, Prices, PCM, ReRAM, Crossbar, Differential, DigitalMemory]
@@ -32,7 +42,7 @@ class Wire(Description):
 
 def test_an_unknown_preset_is_answered_with_the_nearest():
     with pytest.raises(
-        InputError, match=r"unknown preset 'pmc'; did you mean 'pcm'\? \(known: ideal, int8, pcm, reram\)"
+        InputError, match=r"unknown preset 'pmc'; did you mean 'pcm'\? \(known: ideal, int8, pcm, reram, mzi-mesh, "
     ):
         preset("pmc")
     with pytest.raises(InputError, match=r"unknown preset 'zzzz'; known: ideal, int8, pcm, reram"):
@@ -280,7 +290,7 @@ def test_the_way_a_value_was_written_does_not_matter():
     ],
 )  # fmt: skip
 def test_what_is_printed_can_be_evaluated_back(item):
-    assert eval(repr(item)) == item
+    assert eval(repr(item), vars(devices) | globals()) == item
 
 
 def test_printing_shows_only_what_differs():

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from analogsim.energy import adc_price
-from analogsim.energy.analog_lines import lines, read_s, rest_lines
+from analogsim.energy.analog_lines import hold_lines, lines, read_s, rest_lines
 from analogsim.energy.bill import Bill, settle
 from analogsim.energy.deployment import Deployment
 from analogsim.energy.floorplan import Part, parts
@@ -66,9 +66,8 @@ def bills(
     """
     done = [(layer, tile_work(layer.use)) for layer in work.layers]
     prices = work.layers[0].use.hardware.prices
-    every = [line for layer, per_vector in done for line in lines(layer, per_vector)] + rest_lines(
-        work.operations, prices
-    )
+    every = [line for layer, per_vector in done for line in lines(layer, per_vector)]
+    every += hold_lines(done) + rest_lines(work.operations, prices)
     found = settle(every)  # refuses what is no number before anything else meets it
     held = arrays(done)
     if deployment is not None:
@@ -76,7 +75,7 @@ def bills(
     analog_s: float | None = None
     if all(per_vector.is_analog for _, per_vector in done):
         analog_s = float(sum(read_s(layer) for layer, _ in done if layer.use.is_first))
-    converts = any(line.component == "ADC" for line in found)
+    has_rest = any(line.component == "rest of the chip" and line.each_j > 0 for line in found)
     repeats = any(layer.use.hardware.bound_management != "none" for layer, _ in done)
     kinds = dict.fromkeys(per_vector.is_analog for _, per_vector in done)
     left_out = [_ANALOG_EXCLUDES if is_analog else _DIGITAL_EXCLUDES for is_analog in kinds]
@@ -88,7 +87,7 @@ def bills(
         left_out.append("arithmetic of " + ", ".join(name for name, _ in work.operations.uncounted))
     note = (
         "low: components alone, best ADC; typical and high: with the rest of a measured chip"
-        if converts
+        if has_rest
         else "sum of components, not of a chip; no range is known"
     )
     note += "" if work.has_values else f"; {_BY_SHAPE}"
@@ -131,7 +130,7 @@ def calibration_j(layer: LayerWork, work: TileWork) -> float:
     if hardware.drift_compensation == "none":
         return 0.0
     cells_j = sum(quantity * PRICED[name].price_j(prices) for name, quantity in work.all_rows.items())
-    lines_j = work.cells * prices.line_capacitance_f * prices.read_voltage_v**2
+    lines_j = work.cells * prices.line_capacitance_f * prices.read_voltage_v**2 if work.is_electric else 0.0
     dac = None if layer.use.is_look_up else hardware.dac  # a table's rows have switches of their own
     drives_j = 0.0 if dac is None else work.rows * prices.dac_energy_j(dac.bits)
     conversion_j = 0.0

@@ -3,7 +3,8 @@
 For a layer of n_in inputs and n_out outputs on R x C tiles (R share its inputs, C its outputs), one vector costs
 
     cells            what the store says it does (``WeightStore.cost``): siemens x V^2 t for a crossbar
-    word lines       C_line V^2 for every cell of a driven row, times the mean squared input
+    word lines       C_line V^2 for every cell of a driven row, times the mean squared input; light has none
+    hold             what keeps the weights of light where they are: its power in all tiles, as long as an inference
     DAC              n_in C conversions: every column of tiles drives all inputs
     sample and hold  n_out R, before every conversion
     ADC              n_out R conversions: every tile converts its own partial sums
@@ -58,8 +59,10 @@ def lines(layer: LayerWork, per_vector: TileWork) -> list[Line]:
 
     for name, quantity in per_vector.quantities.items():
         priced = PRICED[name]
+        if priced.held:
+            continue  # by time, not by vectors: ``hold_lines``
         charge(priced.component, priced.action, vectors * quantity, priced.unit, priced.price_j(prices), *priced.fields)
-    if is_analog:
+    if per_vector.is_electric:
         each_j = prices.line_capacitance_f * prices.read_voltage_v**2
         swings = vectors * per_vector.driven_cells
         charge("word lines", "full swing", swings, "", each_j, "line_capacitance_f", "read_voltage_v")
@@ -82,6 +85,20 @@ def lines(layer: LayerWork, per_vector: TileWork) -> list[Line]:
         adders = per_vector.lines / prices.lines_per_adc
         charge("leakage", "logic of an ADC", on_s * adders, "s", prices.adder_leakage_w, "adder_leakage_w")
     return found
+
+
+def hold_lines(done: Iterable[tuple[LayerWork, TileWork]]) -> list[Line]:
+    """What holds the weights of all layers while an inference lasts, which is as long as its reads."""
+    done = list(done)
+    on_s = sum(read_s(layer) for layer, work in done if work.is_analog and layer.use.is_first)
+    return [
+        Line(component=PRICED[name].component, action=PRICED[name].action, count=layer.matrices * quantity * on_s,
+             unit="W s", each_j=PRICED[name].price_j(layer.use.hardware.prices), layer=layer.use.path,
+             sources=(Source(note="what the store's description says of its phases, rings or light"),))
+        for layer, work in done
+        for name, quantity in work.quantities.items()
+        if PRICED[name].held and layer.new_weights
+    ]  # fmt: skip
 
 
 def _charge_conversions(charge: Any, prices: Prices, bits: Any, converted: Any) -> None:
@@ -126,7 +143,8 @@ def read_s(layer: LayerWork) -> Any:
     waiting_s = 0.0
     if layer.use.hardware.adc is not None and prices.lines_per_adc > 1:
         waiting_s = prices.lines_per_adc / prices.sample_rate_hz
-    return layer.passes * layer.vectors * (1 if dac is None else dac.reads) * (prices.read_time_s + waiting_s)
+    own_s = layer.use.hardware.read_time_s
+    return layer.passes * layer.vectors * (1 if dac is None else dac.reads) * (own_s + waiting_s)
 
 
 def total_j(some: Iterable[Line]) -> Any:

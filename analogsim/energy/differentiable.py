@@ -17,7 +17,7 @@ import numpy as np
 
 from analogsim import modes
 from analogsim.devices.errors import InputError
-from analogsim.energy.analog_lines import lines, rest_lines
+from analogsim.energy.analog_lines import hold_lines, lines, rest_lines
 from analogsim.energy.layer_work import layers_of, trace
 from analogsim.energy.tile_work import tile_work
 from analogsim.models import BoundLinen, bind
@@ -65,8 +65,9 @@ def inference_j(model: Any, variables: Any, x: Any, *, components: tuple[str, ..
     if any(layer.passes > 1 for layer in found):
         looped = next(layer.use.path for layer in found if layer.passes > 1)
         raise InputError(f"layer {looped}: runs in a loop of the model: its energy has no slope; use energy.compare")
-    every = [line for layer in found for line in lines(layer, tile_work(layer.use))]
-    every += rest_lines(operations, found[0].use.hardware.prices)
+    done = [(layer, tile_work(layer.use)) for layer in found]
+    every = [line for layer, work in done for line in lines(layer, work)]
+    every += hold_lines(done) + rest_lines(operations, found[0].use.hardware.prices)
     if components is not None:
         known = dict.fromkeys(line.component for line in every)
         for name in components:

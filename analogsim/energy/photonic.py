@@ -17,26 +17,14 @@ import dataclasses
 from analogsim.devices.errors import InputError
 from analogsim.devices.literature import Source
 from analogsim.devices.papers import cited
+from analogsim.devices.photonic.light import photon_j
 from analogsim.energy.bill import Bill, Line, settle
 from analogsim.energy.layer_work import Workload
-
-PLANCK = 6.62607015e-34  # J s
-LIGHT = 299792458.0  # m/s
 
 _ALBIREO = cited("shiflett2021", note="conservative, moderate and aggressive set")
 _ADC = cited("murmann2025", note="floor, embedded SAR, median of 8 bits")
 _HEATERS = Source(note="thermo-optic phase shifters: half-wave power 10 to 30 mW, 1 to 3 mW undercut", recalled=True)
 _LIGHT = Source(note="shot-noise and -20 dBm receiver floor; loss 10 to 20 dB, efficiency 0.1 to 0.2", recalled=True)
-
-
-def photon_j(wavelength_m: float = 1.55e-6) -> float:
-    """Energy of one photon, h c / wavelength.
-
-    Example:
-      >>> f"{photon_j():.4g}"
-      '1.282e-19'
-    """
-    return PLANCK * LIGHT / wavelength_m
 
 
 def photons(bits: float, efficiency: float = 1.0) -> float:

@@ -125,6 +125,6 @@ def _arrays(comparison: "Comparison") -> str:
 
 
 def _count(line: Line) -> str:
-    if line.unit in ("S", "s", "B", "B s", "bit"):
+    if line.unit in ("S", "s", "J", "B", "B s", "W s", "bit"):
         return show(line.count, line.unit)
     return f"{many(line.count)} {line.unit}".strip()

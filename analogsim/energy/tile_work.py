@@ -42,7 +42,9 @@ class PricedAction:
       unit: what the price is per; the store must count in it.
       price_j: joules of one unit.
       fields: the prices that enter, for their sources.
-      read_time: whether it takes ``Prices.read_time_s``, side by side in all tiles: an analog read.
+      read_time: whether it takes the time of a read, side by side in all tiles: an analog read.
+      per_cell: whether its quantity is a sum over weights; else it is of a product, whatever the weights.
+      held: whether it is a power, taken for as long as the inference lasts.
     """
 
     component: str
@@ -50,7 +52,9 @@ class PricedAction:
     unit: str
     price_j: Callable[[Prices], Any]
     fields: tuple[str, ...]
-    read_time: bool
+    read_time: bool = False
+    per_cell: bool = True
+    held: bool = False
 
 
 #: Every action that has a price. A store with another one is refused, never billed at zero.
@@ -58,10 +62,18 @@ PRICED = {
     "cell read": PricedAction(
         "cells", "read", "S", lambda p: p.read_voltage_v**2 * p.read_time_s, ("read_voltage_v", "read_time_s"), True
     ),
-    "mac": PricedAction("arithmetic", "multiply, add", "MAC", lambda p: p.mac_j, ("mac_j",), False),
+    "mac": PricedAction("arithmetic", "multiply, add", "MAC", lambda p: p.mac_j, ("mac_j",)),
     "weight fetch": PricedAction(
-        "weight memory", "fetch", "B", lambda p: p.weight_fetch_j_per_byte, ("weight_fetch_j_per_byte",), False
+        "weight memory", "fetch", "B", lambda p: p.weight_fetch_j_per_byte, ("weight_fetch_j_per_byte",)
     ),
+    "laser": PricedAction(
+        "laser", "light", "J", lambda p: 1 / p.laser_efficiency, ("laser_efficiency",), True, per_cell=False
+    ),
+    "modulator": PricedAction(
+        "modulator", "symbol", "symbol", lambda p: p.modulator_j, ("modulator_j",), per_cell=False
+    ),
+    "receiver": PricedAction("receiver", "sample", "sample", lambda p: p.receiver_j, ("receiver_j",), per_cell=False),
+    "hold": PricedAction("hold", "power", "W", lambda p: 1.0, (), per_cell=False, held=True),
 }
 
 
@@ -91,8 +103,13 @@ class TileWork:
 
     @property
     def is_analog(self) -> bool:
-        """Whether something is read in place, so that lines are charged and converters are circuits."""
+        """Whether something is read in place, so that converters are circuits."""
         return any(PRICED[name].read_time for name in self.quantities)
+
+    @property
+    def is_electric(self) -> bool:
+        """Whether rows are word lines, which are charged."""
+        return "cell read" in self.quantities
 
 
 def tile_work(use: LayerUse) -> TileWork:
@@ -116,14 +133,21 @@ def tile_work(use: LayerUse) -> TileWork:
                 asked = list(zip(store.cost(part, share), store.cost(part, 1.0), strict=True))
             for action, fully in asked:
                 _check_priced(action, store)
-                quantity = action.quantity if PRICED[action.name].read_time else action.quantity * filled
+                priced = PRICED[action.name]
+                digital = priced.per_cell and not priced.read_time
+                quantity = action.quantity * filled if digital else action.quantity
                 quantities[action.name] = quantities.get(action.name, 0.0) + quantity
-                all_rows[action.name] = all_rows.get(action.name, 0.0) + fully.quantity
+                if not priced.held:  # a product for each row, one after the other
+                    every = fully.quantity if priced.per_cell else fully.quantity * len(own)
+                    all_rows[action.name] = all_rows.get(action.name, 0.0) + every
             here, read_by = store.cells(len(own), right - left), store.n_lines(right - left)
             driven, cells, lines = driven + here * share, cells + here, lines + read_by
             rows, row_lines = rows + len(own), row_lines + len(own) * read_by
-    if use.is_look_up:
+    if use.is_look_up and all(PRICED[name].per_cell for name in quantities):
         quantities, driven, lines = _of_rows(use, normalised)
+    elif use.is_look_up:  # one row of tiles makes a product, all are held
+        quantities = {name: q if PRICED[name].held else q / r for name, q in quantities.items()}
+        lines //= r
     return TileWork(quantities, driven, cells, lines, r * c, all_rows, rows, row_lines)
 
 
@@ -143,8 +167,9 @@ _SAMPLE = 64
 
 def _assumed_cost(store: Any, share: Any, shape: tuple[int, int]) -> list[tuple[Action, Action]]:
     """What a tile of assumed weights costs, at its rows' share and fully driven: that of a sample, cell by cell."""
-    part = _assumed(_SAMPLE, _SAMPLE)
-    times = store.cells(*shape) / store.cells(_SAMPLE, _SAMPLE)
+    few = store.cost(_assumed(1, 1), share)
+    sample = (_SAMPLE, _SAMPLE) if all(a.name in PRICED and PRICED[a.name].per_cell for a in few) else shape
+    part, times = _assumed(*sample), store.cells(*shape) / store.cells(*sample)
     return [
         (a._replace(quantity=times * a.quantity), b._replace(quantity=times * b.quantity))
         for a, b in zip(store.cost(part, share), store.cost(part, 1.0), strict=True)

@@ -33,3 +33,4 @@ from analogsim.linen.hooks import conv_hook as conv_hook
 from analogsim.linen.hooks import dot_general_hook as dot_general_hook
 from analogsim.linen.layers import AnalogConv as AnalogConv
 from analogsim.linen.layers import AnalogDense as AnalogDense
+from analogsim.linen.mesh_dense import MeshDense as MeshDense

@@ -29,3 +29,4 @@ from analogsim.nnx.hooks import Range as Range
 from analogsim.nnx.hooks import attach as attach
 from analogsim.nnx.layers import AnalogConv as AnalogConv
 from analogsim.nnx.layers import AnalogLinear as AnalogLinear
+from analogsim.nnx.mesh_linear import MeshLinear as MeshLinear

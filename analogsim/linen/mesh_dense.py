@@ -1,0 +1,54 @@
+"""A Linen layer whose parameters are the phases of an interferometer mesh; see ``analogsim.phase_layer``."""
+
+from typing import Any
+
+import jax
+from flax import linen as nn
+
+from analogsim import phase_layer
+from analogsim.devices.photonic.mzi_mesh import MZIMesh
+
+
+class MeshDense(nn.Module):
+    """A dense layer in light, trained by its phases on one fabricated mesh.
+
+    Parameters are ``phases`` and ``gain`` (and ``bias``); the mesh's own errors stand in the collection ``fabric``,
+    drawn from the stream ``chip`` at ``init``. Noise comes from the stream ``analog``; without it, expected values.
+
+    Attributes:
+      features: outputs.
+      mesh: what the layer consists of; one pair of meshes, as large as the layer.
+      detection: ``"coherent"``, ``"intensity"`` or ``"differential"``; see ``analogsim.phase_layer``.
+      use_bias: whether a digital bias is added.
+      time_s: seconds after the phases were set at which the layer is read.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from analogsim.devices import MZIMesh
+      >>> layer = MeshDense(3, mesh=MZIMesh())
+      >>> variables = layer.init({"params": jax.random.key(0), "chip": jax.random.key(1)}, jnp.ones((1, 4)))
+      >>> layer.apply(variables, jnp.ones((2, 4)), rngs={"analog": jax.random.key(2)}).shape
+      (2, 3)
+    """
+
+    features: int
+    mesh: MZIMesh
+    detection: str = "coherent"
+    use_bias: bool = True
+    time_s: Any = 0.0
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        phase_layer.check(self.mesh, self.features, self.detection, "MeshDense")
+        n_in, n_out = x.shape[-1], phase_layer.n_outputs(self.features, self.detection)
+        phases = self.param("phases", lambda key: phase_layer.start(self.mesh, key, n_in, n_out).phases)
+        gain = self.param("gain", lambda key: phase_layer.start(self.mesh, key, n_in, n_out).gain)
+        fabric = self.variable("fabric", "mesh", lambda: self.mesh.fabricate(self.make_rng("chip"), n_in, n_out))
+        key = self.make_rng("analog") if self.has_rng("analog") else None
+        trained = phase_layer.Trained(phases, gain)
+        y = phase_layer.forward(
+            self.mesh, fabric.value, trained, x, n_out, detection=self.detection, key=key, time_s=self.time_s
+        )
+        if self.use_bias:
+            y = y + self.param("bias", nn.initializers.zeros_init(), (self.features,)).astype(y.dtype)
+        return y

@@ -1,0 +1,58 @@
+"""An NNX layer whose parameters are the phases of an interferometer mesh; see ``analogsim.phase_layer``."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from analogsim import phase_layer
+from analogsim.devices.photonic.mzi_mesh import MZIMesh
+
+
+class Fabric(nnx.Variable):
+    """What fabrication drew for a mesh: no parameter, part of the chip."""
+
+
+class MeshLinear(nnx.Module):
+    """A linear layer in light, trained by its phases on one fabricated mesh.
+
+    Parameters are ``phases`` and ``gain`` (and ``bias``), ``fabric`` holds the mesh's own errors. Noise comes from the
+    layer's stream; with ``noisy = False``, expected values.
+
+    Args:
+      in_features, out_features: sizes.
+      mesh: what the layer consists of; one pair of meshes, as large as the layer.
+      detection: ``"coherent"``, ``"intensity"`` or ``"differential"``; see ``analogsim.phase_layer``.
+      use_bias: whether a digital bias is added.
+      time_s: seconds after the phases were set at which the layer is read.
+      rngs: of parameters, fabrication and noise.
+
+    Example:
+      >>> from analogsim.devices import MZIMesh
+      >>> layer = MeshLinear(4, 3, mesh=MZIMesh(), rngs=nnx.Rngs(0))
+      >>> layer(jnp.ones((2, 4))).shape
+      (2, 3)
+    """
+
+    def __init__(
+        self, in_features: int, out_features: int, *, mesh: MZIMesh, detection: str = "coherent", use_bias: bool = True,
+        time_s: Any = 0.0, rngs: nnx.Rngs,
+    ):  # fmt: skip
+        phase_layer.check(mesh, out_features, detection, "MeshLinear")
+        self.mesh, self.detection, self.time_s, self.noisy = mesh, detection, time_s, True
+        self.n_out = phase_layer.n_outputs(out_features, detection)
+        started = phase_layer.start(mesh, rngs.params(), in_features, self.n_out)
+        self.phases, self.gain = nnx.Param(started.phases), nnx.Param(started.gain)
+        self.fabric = Fabric(mesh.fabricate(rngs.params(), in_features, self.n_out))
+        self.bias = nnx.Param(jnp.zeros(out_features)) if use_bias else None
+        self.rngs = rngs.fork()
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        key = self.rngs() if self.noisy else None
+        trained = phase_layer.Trained(self.phases[...], self.gain[...])
+        y = phase_layer.forward(
+            self.mesh, self.fabric.get_value(), trained, x, self.n_out, detection=self.detection, key=key,
+            time_s=self.time_s,
+        )  # fmt: skip
+        return y if self.bias is None else y + self.bias[...].astype(y.dtype)

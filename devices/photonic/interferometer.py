@@ -1,0 +1,71 @@
+"""One Mach-Zehnder interferometer: two couplers, a phase between them, a phase before them.
+
+    S(eta) = [[cos eta, i sin eta], [i sin eta, cos eta]]            ideal eta = pi/4
+    T(theta, phi; a, b) = S(pi/4 + b) diag(e^(i theta), 1) S(pi/4 + a) diag(e^(i phi), 1)
+
+Light meets phi first, then the first coupler (error a), theta on the upper arm, the second coupler (error b). Without
+errors
+
+    T = i e^(i theta/2) [[e^(i phi) sin(theta/2), cos(theta/2)], [e^(i phi) cos(theta/2), -sin(theta/2)]]
+
+so that theta = 0 crosses and theta = pi passes straight. In the convention of Clements et al., Optica 3, 1460 (2016),
+doi 10.1364/OPTICA.3.001460, whose cell has cos t on its diagonal, t = pi/2 - theta/2. With errors the straight power is
+
+    |T11|^2 = (1 + sin 2a sin 2b - cos 2a cos 2b cos theta) / 2
+
+between sin^2(a + b) and cos^2(a - b): what lies outside cannot be set (S. Bandyopadhyay et al., Optica 8, 1247 (2021),
+arXiv 2103.04993).
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+
+class Transfer(NamedTuple):
+    """The four entries of a 2 x 2 matrix, each an array over cells."""
+
+    t11: jax.Array
+    t12: jax.Array
+    t21: jax.Array
+    t22: jax.Array
+
+
+def transfer(theta: Any, phi: Any, a: Any = 0.0, b: Any = 0.0) -> Transfer:
+    """The matrix of a cell, entry by entry; all arguments broadcast.
+
+    Args:
+      theta, phi: phases, radians.
+      a, b: errors of the first and the second coupler, radians; zero splits evenly.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> straight = transfer(jnp.pi, 0.0)
+      >>> round(float(abs(straight.t11)), 6), round(float(abs(straight.t12)), 6)
+      (1.0, 0.0)
+    """
+    theta, phi, a, b = (jnp.asarray(v) for v in (theta, phi, a, b))
+    # Products of the couplers: c = cos, s = sin of pi/4 + error; i sin on the off-diagonals.
+    ca, sa, cb, sb = (f(jnp.pi / 4 + e) for e in (a, b) for f in (jnp.cos, jnp.sin))
+    inner, outer = jnp.exp(1j * theta), jnp.exp(1j * phi)
+    return Transfer(
+        t11=(cb * ca * inner - sb * sa) * outer,
+        t12=1j * (cb * sa * inner + sb * ca),
+        t21=1j * (sb * ca * inner + cb * sa) * outer,
+        t22=cb * ca - sb * sa * inner,
+    )
+
+
+def theta_for(straight: Any, a: Any = 0.0, b: Any = 0.0) -> jax.Array:
+    """The phase in [0, pi] at which the straight power |T11|^2 is ``straight``, or nearest to it within reach."""
+    straight, a, b = (jnp.asarray(v) for v in (straight, a, b))
+    wanted = (1 + jnp.sin(2 * a) * jnp.sin(2 * b) - 2 * straight) / (jnp.cos(2 * a) * jnp.cos(2 * b))
+    # Near the ends arccos loses half of the digits; a half-angle through the square roots keeps them.
+    wanted = jnp.clip(wanted, -1.0, 1.0)
+    return 2 * jnp.arctan2(_root(1 - wanted), _root(1 + wanted))
+
+
+def _root(value: jax.Array) -> jax.Array:
+    """The root, with the slope 0 at 0 instead of none."""
+    return jnp.where(value > 0, jnp.sqrt(jnp.where(value > 0, value, 1.0)), 0.0)

@@ -1,0 +1,120 @@
+"""Where the cells of a mesh stand, and in what order a matrix is taken apart: structure, worked out once a size.
+
+    rectangular    N(N-1)/2 cells in N columns, every path meets as many: Clements et al., Optica 3, 1460 (2016),
+                   doi 10.1364/OPTICA.3.001460
+    butterfly      N log2(N)/2 cells in log2(N) columns, modes m and m + 2^c side by side in column c: fewer phases
+                   than a unitary matrix has, so that it holds only some of them, and its waveguides cross
+    triangular     the same number in 2N - 3 columns, set from the ports one after another, paths of unequal length:
+                   Reck et al., Phys. Rev. Lett. 73, 58 (1994), doi 10.1103/PhysRevLett.73.58
+
+But for the butterfly, a cell on modes (m, m + 1) stands in a column of the parity of m. Cells of a column do not touch.
+"""
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+
+from analogsim.devices.errors import InputError
+
+UNIVERSAL = ("rectangular", "triangular")
+TOPOLOGIES = (*UNIVERSAL, "butterfly")
+
+
+class Layout(NamedTuple):
+    """A mesh of one size.
+
+    Attributes:
+      n: modes.
+      columns: how many.
+      order: which modes meet in every column, pair by pair, and last those that pass by, ``[columns, n]``.
+      occupied: which pairs meet in a cell, ``[columns, n // 2]``; the others pass straight.
+      from_right: which nullings act on columns of the matrix, in order, ``[cells]``; the others act on its rows.
+      mode: the upper mode of each, ``[cells]``.
+      line: the row (from the right) or column (from the left) whose element is nulled, ``[cells]``.
+      column: where the cell of each nulling ends up, ``[cells]``.
+      slot: in which place of that column, ``mode // 2``, ``[cells]``.
+    """
+
+    n: int
+    columns: int
+    order: np.ndarray
+    occupied: np.ndarray
+    from_right: np.ndarray
+    mode: np.ndarray
+    line: np.ndarray
+    column: np.ndarray
+    slot: np.ndarray
+
+    @property
+    def upper(self) -> np.ndarray:
+        """The mode that meets the phases of every place, ``[columns, n // 2]``."""
+        return self.order[:, 0 : 2 * (self.n // 2) : 2]
+
+
+@functools.cache
+def layout(n: int, topology: str = "rectangular") -> Layout:
+    """The mesh of ``n`` modes; that of a single mode has no cells.
+
+    Raises:
+      InputError: for no modes, an unknown topology, or a butterfly whose modes are no power of two.
+
+    Example:
+      >>> layout(5).columns, layout(5, "triangular").columns, len(layout(5).mode)
+      (5, 7, 10)
+    """
+    if n < 1:
+        raise InputError(f"n = {n}: a mesh has at least 1 mode")
+    if topology not in TOPOLOGIES:
+        raise InputError(f"topology = {topology!r}: must be one of {', '.join(TOPOLOGIES)}")
+    none = np.zeros(0, int)
+    if topology == "butterfly":
+        pairs = _butterfly(n)
+        occupied = np.ones((len(pairs), n // 2), bool)
+        return Layout(n, len(pairs), pairs, occupied, none.astype(bool), none, none, none, none)
+    steps = _clements(n) if topology == "rectangular" else _reck(n)
+    if not steps:
+        return Layout(n, 0, np.zeros((0, n), int), np.zeros((0, 0), bool), none.astype(bool), none, none, none, none)
+    right, mode, line = (np.array(values) for values in zip(*steps, strict=True))
+    # Light meets the cells that act on the matrix' columns first, then those on its rows, the last one first.
+    lit = [i for i in range(len(steps)) if right[i]] + [i for i in reversed(range(len(steps))) if not right[i]]
+    free = np.zeros(n, int)
+    column = np.zeros(len(steps), int)
+    for i in lit:
+        m = mode[i]
+        at = max(free[m], free[m + 1])
+        at += (at - m) % 2
+        column[i] = at
+        free[m : m + 2] = at + 1
+    if column.min() > 0:
+        column -= column.min() - column.min() % 2
+    columns = int(column.max()) + 1
+    occupied = np.zeros((columns, n // 2), bool)
+    occupied[column, mode // 2] = True
+    order = np.stack([np.roll(np.arange(n), -(c % 2)) for c in range(columns)])
+    return Layout(n, columns, order, occupied, right.astype(bool), mode, line, column, mode // 2)
+
+
+def _butterfly(n: int) -> np.ndarray:
+    stages = n.bit_length() - 1
+    if n != 2**stages:
+        raise InputError(f"n = {n}: a butterfly has a power of two of modes")
+    modes = np.arange(n)
+    order = [[m + k * 2**c for m in modes if not m & 2**c for k in (0, 1)] for c in range(stages)]
+    return np.array(order, int).reshape(stages, n)
+
+
+def _clements(n: int) -> list[tuple[bool, int, int]]:
+    """Antidiagonal by antidiagonal, from the right and from the left in turn."""
+    steps = []
+    for i in range(1, n):
+        if i % 2:
+            steps += [(True, i - 1 - j, n - 1 - j) for j in range(i)]
+        else:
+            steps += [(False, n + j - i - 2, j - 1) for j in range(1, i + 1)]
+    return steps
+
+
+def _reck(n: int) -> list[tuple[bool, int, int]]:
+    """Row by row from below, all from the right."""
+    return [(True, m, row) for row in range(n - 1, 0, -1) for m in range(row)]

@@ -1,0 +1,230 @@
+"""Unitary matrices on a mesh of interferometers: taken apart into phases, and put together again.
+
+    U = D  T_k ... T_2 T_1        light meets T_1 first; D are phases at the output
+
+Taking apart nulls one element after another with a cell from the right or from the left (``layouts``) and then moves
+the cells of the left side through the diagonal: T^dagger D = D' T' with the same theta. Where errors are known, each
+nulling asks the real cell instead of the ideal one, and what is within its reach is set exactly: R. Hamerly,
+S. Bandyopadhyay and D. Englund, arXiv 2106.03249; S. Bandyopadhyay et al., Optica 8, 1247 (2021), arXiv 2103.04993.
+
+Everything is traceable, in the precision of its input: complex128 under ``jax.enable_x64`` is exact to 1e-12.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from analogsim.devices.errors import InputError
+from analogsim.devices.photonic.interferometer import Transfer, theta_for, transfer
+from analogsim.devices.photonic.layouts import UNIVERSAL, Layout, layout
+from analogsim.devices.photonic.light import field_ratio
+
+
+class Phases(NamedTuple):
+    """What a mesh is set to, radians; places without a cell hold zeros.
+
+    Attributes:
+      theta: between the couplers, ``[columns, n // 2]``.
+      phi: before them, ``[columns, n // 2]``.
+      output: behind the mesh, ``[n]``.
+    """
+
+    theta: jax.Array
+    phi: jax.Array
+    output: jax.Array
+
+
+class Columns(NamedTuple):
+    """The columns of a mesh; one of them without the leading axis.
+
+    Attributes:
+      cells: the entries of every place, straight where no cell stands, ``[columns, n // 2]`` each.
+      order: which modes meet, pair by pair, ``[columns, n]``.
+      back: where each mode is then found, ``[columns, n]``.
+      passing: what happens to the field of a mode without a partner, ``[columns]``.
+    """
+
+    cells: Transfer
+    order: jax.Array
+    back: jax.Array
+    passing: jax.Array
+
+
+class Couplers(NamedTuple):
+    """Errors of the couplers of every cell, radians, each ``[columns, n // 2]``."""
+
+    first: jax.Array
+    second: jax.Array
+
+
+def decompose(unitary: jax.Array, topology: str = "rectangular", couplers: Couplers | None = None) -> Phases:
+    """Phases at which the mesh is this unitary matrix.
+
+    Args:
+      unitary: ``[n, n]``.
+      topology: ``"rectangular"`` or ``"triangular"``.
+      couplers: errors of its cells as calibrated; None for ideal ones.
+
+    Raises:
+      InputError: where the matrix is not square or, if its values are known, not unitary to its precision.
+
+    Example:
+      >>> import jax
+      >>> u = haar(jax.random.key(0), 6)
+      >>> bool(jnp.allclose(rebuild(decompose(u)), u, atol=1e-5))
+      True
+    """
+    unitary = jnp.asarray(unitary)
+    if unitary.ndim != 2 or unitary.shape[0] != unitary.shape[1]:
+        raise InputError(f"unitary: shape {unitary.shape}: must be square, [n, n]")
+    _check_unitary(unitary)
+    if topology not in UNIVERSAL:
+        raise InputError(
+            f"topology = {topology!r}: must be one of {', '.join(UNIVERSAL)}; a butterfly holds only some matrices, "
+            f"its phases are trained instead"
+        )
+    where = layout(len(unitary), topology)
+    u = unitary.astype(jnp.promote_types(unitary.dtype, jnp.complex64))
+    real = jnp.real(u).dtype
+    empty = jnp.zeros(where.occupied.shape, real)
+    if not len(where.mode):
+        return Phases(empty, empty, jnp.mod(jnp.angle(u[0]), 2 * jnp.pi))
+    a, b = (jnp.zeros(len(where.mode), real),) * 2
+    if couplers is not None:
+        a, b = (jnp.asarray(e, real)[where.column, where.slot] for e in couplers)
+    steps = (jnp.asarray(where.from_right), jnp.asarray(where.mode), jnp.asarray(where.line), a, b)
+    u, (theta, phi) = lax.scan(_null, u, steps)
+    theta, phi, output = _through_the_diagonal(where, jnp.diagonal(u), theta, phi, a, b)
+    at = (where.column, where.slot)
+    return Phases(empty.at[at].set(theta), empty.at[at].set(phi), output)
+
+
+def _null(u: jax.Array, step: tuple) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    """One nulling: rows and columns are one code by transposing, U^T (from the right) acts as U (from the left)."""
+    from_right, mode, line, a, b = step
+    pair = jnp.where(from_right, lax.dynamic_slice_in_dim(u, mode, 2, 1).T, lax.dynamic_slice_in_dim(u, mode, 2, 0))
+    upper, lower = pair[0, line], pair[1, line]
+    power = jnp.abs(upper) ** 2 + jnp.abs(lower) ** 2
+    # From the right the element in the upper mode goes, T11/T12 = -(lower/upper)^*; from the left that in the lower
+    # one, T21/T22 = -lower/upper. Nothing to null: straight on.
+    share = jnp.where(from_right, jnp.abs(lower) ** 2, jnp.abs(upper) ** 2)
+    share = jnp.where(power > 0, share / jnp.where(power > 0, power, 1), 1.0)
+    theta = theta_for(share, a, b)
+    bare = transfer(theta, 0.0, a, b)
+    right = _angle(-jnp.conj(lower) * upper) - _angle(bare.t11 * jnp.conj(bare.t12))
+    left = _angle(-lower * jnp.conj(upper)) - _angle(bare.t21 * jnp.conj(bare.t22))
+    phi = jnp.where(from_right, right, left)
+    t = transfer(theta, phi, a, b)
+    t = Transfer(*(jnp.where(from_right, jnp.conj(v), v) for v in t))  # U T^dagger, seen from the transpose
+    mixed = jnp.stack([t.t11 * pair[0] + t.t12 * pair[1], t.t21 * pair[0] + t.t22 * pair[1]])
+    by_column = lax.dynamic_update_slice_in_dim(u, mixed.T, mode, 1)
+    by_row = lax.dynamic_update_slice_in_dim(u, mixed, mode, 0)
+    return jnp.where(from_right, by_column, by_row), (theta, phi)
+
+
+def _through_the_diagonal(where: Layout, diagonal: jax.Array, theta, phi, a, b):
+    """Cells that acted from the left, moved through D, the last one first: T^dagger D = D' T'."""
+    left = np.flatnonzero(~where.from_right)[::-1]
+    output = jnp.angle(diagonal)
+    if not len(left):
+        return theta, jnp.mod(phi, 2 * jnp.pi), output
+
+    def move(output, cell):
+        mode, theta, phi, a, b = cell
+        m = transfer(theta, 0.0, a, b)
+        d1, d2 = output[mode], output[mode + 1]
+        straight = jnp.abs(m.t11) >= jnp.abs(m.t12)
+        # The lower output from the straight element, small as it may be: it fixes what a crossing cell leaves free.
+        new_2 = jnp.where(jnp.abs(m.t22) > 0, d2 - 2 * _angle(m.t22), 0.0)
+        new_phi = jnp.where(jnp.abs(m.t12) > 0, d1 - new_2 - _angle(m.t12) - _angle(m.t21), 0.0)
+        by_straight = d1 - phi - 2 * _angle(m.t11) - new_phi
+        by_crossing = d2 - phi - _angle(m.t21) - _angle(m.t12)
+        new_1 = jnp.where(straight, by_straight, by_crossing)
+        return output.at[mode].set(new_1).at[mode + 1].set(new_2), new_phi
+
+    cells = (jnp.asarray(where.mode[left]), theta[left], phi[left], a[left], b[left])
+    output, moved = lax.scan(move, output, cells)
+    return theta, jnp.mod(phi.at[left].set(moved), 2 * jnp.pi), jnp.mod(output, 2 * jnp.pi)
+
+
+def rebuild(
+    phases: Phases, topology: str = "rectangular", couplers: Couplers | None = None, cell_loss_db: Any = 0.0,
+    balanced: bool = True,
+) -> jax.Array:  # fmt: skip
+    """The matrix ``[n, n]`` of a mesh.
+
+    Args:
+      phases: what it is set to.
+      topology: as of ``decompose``.
+      couplers: errors of its cells.
+      cell_loss_db: lost in every cell, of power; the field is multiplied by 10^(-dB/20).
+      balanced: whether places without a cell are given the same loss, so that the matrix only shrinks.
+    """
+    columns = columns_of(phases, topology, couplers, cell_loss_db, balanced)
+    nothing = jnp.eye(len(phases.output), dtype=columns.passing.dtype)
+    u, _ = lax.scan(lambda u, column: (through(column, u), None), nothing, columns)
+    return jnp.exp(1j * phases.output)[:, None] * u
+
+
+def columns_of(
+    phases: Phases, topology: str = "rectangular", couplers: Couplers | None = None, cell_loss_db: Any = 0.0,
+    balanced: bool = True,
+) -> Columns:  # fmt: skip
+    """The columns of a mesh, first to last, as ``through`` takes them; all arrays ``[columns, ...]``."""
+    n = len(phases.output)
+    where = layout(n, topology)
+    a, b = (0.0, 0.0) if couplers is None else couplers
+    t = transfer(phases.theta, phases.phi, a, b)
+    field = field_ratio(cell_loss_db)
+    held, outside = jnp.asarray(where.occupied), field if balanced else jnp.ones(())
+    straight = jnp.where(held, field, outside)
+    cells = Transfer(
+        jnp.where(held, t.t11 * field, straight),
+        jnp.where(held, t.t12 * field, 0.0),
+        jnp.where(held, t.t21 * field, 0.0),
+        jnp.where(held, t.t22 * field, straight),
+    )
+    order = jnp.asarray(where.order)
+    passing = jnp.broadcast_to(jnp.asarray(outside, cells.t11.dtype), (where.columns,))
+    return Columns(cells, order, jnp.argsort(order, axis=1), passing)
+
+
+def through(column: Columns, u: jax.Array) -> jax.Array:
+    """Fields ``[n, ...]`` behind one column of cells."""
+    pairs, met = len(u) // 2, u[column.order]
+    upper, lower = met[0 : 2 * pairs : 2], met[1 : 2 * pairs : 2]
+    t11, t12, t21, t22 = (t.reshape(pairs, *(1,) * (u.ndim - 1)) for t in column.cells)
+    mixed = jnp.stack([t11 * upper + t12 * lower, t21 * upper + t22 * lower], axis=1).reshape(2 * pairs, *u.shape[1:])
+    if len(u) % 2:
+        mixed = jnp.concatenate([mixed, column.passing * met[-1:]])
+    return mixed[column.back]
+
+
+def haar(key: jax.Array, n: int, dtype: Any = jnp.complex64) -> jax.Array:
+    """A random unitary matrix ``[n, n]``, uniform over the group: QR of a complex Gaussian one, phases fixed."""
+    real = jnp.real(jnp.zeros((), dtype)).dtype
+    parts = jax.random.normal(key, (2, n, n), real)
+    q, r = jnp.linalg.qr((parts[0] + 1j * parts[1]).astype(dtype))
+    diagonal = jnp.diagonal(r)
+    return q * (diagonal / jnp.abs(diagonal))
+
+
+def _angle(value: jax.Array) -> jax.Array:
+    """The phase, 0 of zero."""
+    return jnp.angle(jnp.where(value == 0, 1.0, value))
+
+
+def _check_unitary(unitary: jax.Array) -> None:
+    if isinstance(unitary, jax.core.Tracer):
+        return
+    precise = jnp.real(unitary).dtype == jnp.float64
+    values = np.asarray(unitary, np.complex128)
+    off = float(np.abs(values.conj().T @ values - np.eye(len(values))).max())
+    if not off <= (1e-9 if precise else 1e-4):
+        raise InputError(
+            f"unitary: U^dagger U differs from 1 by {off:.2g}: must be unitary; a general matrix needs two meshes "
+            f"(its singular value decomposition)"
+        )

@@ -1,0 +1,173 @@
+"""Phase shifters: from a wanted phase to a command, and from commands to the phases that light really sees.
+
+    command   c = (Gamma^-1 phi) mod 2 pi, rounded by the DAC           what a heater is driven with, radians
+    phase     phi = Gamma c + offset + drift sqrt(t) xi + noise         per read
+
+Shifters stand on a grid, light running from row to row (``mzi_mesh``). A heater also warms its neighbours: Gamma has
+ones on its diagonal and g exp(-(d - 1) / L) elsewhere, d being the distance in steps of the grid. Where it is known the
+commands are solved for it, and wrapped, because a heater cannot cool. The DAC is uniform in phase, 2^b levels over the
+half-open turn [0, 2 pi), or uniform in voltage, phi = pi (V / V_pi)^2 at 2^b levels of [0, V_max].
+
+Heating takes P_pi phi / pi for as long as the phase is held.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from analogsim.devices.description import Description, field, static
+from analogsim.devices.errors import InputError
+from analogsim.devices.literature import Source
+from analogsim.devices.papers import cited
+
+_REACH = 3  # steps of the grid that crosstalk is followed for
+_TURN = 2 * np.pi
+
+_HARRIS = cited("harris2014", note="24.77 mW for a phase of pi")
+_TORCHONN = Source(note="default of TorchONN")
+_ASSUMED = Source(note="assumed")
+
+
+class PhaseShifter(Description):
+    """A phase shifter, by default a heater; see the module for the equations.
+
+    Example:
+      >>> PhaseShifter(bits=6).step
+      0.09817477042468103
+    """
+
+    half_wave_w: Any = field(
+        default=24.77e-3, unit="W", ge=0, le=10, doc="power that holds a phase of pi; 0 holds by itself", source=_HARRIS
+    )
+    bits: Any = field(
+        default=8, ge=1, le=24, integer=True, optional=True, doc="of the DAC; None sets any phase", source=_ASSUMED
+    )
+    coding: str = static(
+        default="phase", choices=("phase", "voltage"), doc="whether the DAC's steps are equal in phase or in voltage"
+    )
+    v_pi: Any = field(default=4.36, unit="V", gt=0, le=1000, doc="voltage of a phase of pi", source=_TORCHONN)
+    v_max: Any = field(default=10.8, unit="V", gt=0, le=1000, doc="full scale of the DAC", source=_TORCHONN)
+    crosstalk: Any = field(
+        default=0.01, ge=0, le=0.05, optional=True, doc="share of a phase that the next shifter sees; None: none",
+        source=Source(note="default of TorchONN's simulator"),
+    )  # fmt: skip
+    crosstalk_length: Any = field(
+        default=1.0, gt=0, le=100, doc="steps of the grid over which crosstalk falls by e", source=_ASSUMED
+    )
+    compensated: bool = static(
+        default=True, choices=(True, False), doc="whether commands are solved for the known crosstalk"
+    )
+    offset_rad: Any = field(
+        default=0.01, unit="rad", ge=0, le=10, doc="spread of what calibration leaves of each shifter's own phase",
+        source=_ASSUMED,
+    )  # fmt: skip
+    drift_rad: Any = field(
+        default=1e-4, unit="rad", ge=0, le=10, doc="slow random walk: spread after 1 s, growing with the root of time",
+        source=_ASSUMED,
+    )  # fmt: skip
+    noise_rad: Any = field(
+        default=None, unit="rad", ge=0, le=10, optional=True, doc="spread from read to read; None: none"
+    )
+
+    def check(self) -> None:
+        v_pi, v_max = self.v_pi, self.v_max
+        if self.coding == "voltage" and isinstance(v_pi, float) and isinstance(v_max, float):
+            reach = (v_max / v_pi) ** 2
+            if reach < 2:
+                raise InputError(
+                    f"PhaseShifter.v_max = {v_max:g}: reaches a phase of {reach:.2g} pi: must be at least "
+                    f"{v_pi * 2**0.5:g} for a full turn (unit: V)"
+                )
+
+    @property
+    def step(self) -> Any:
+        """Smallest step of phase of a DAC that is uniform in phase, radians."""
+        return _TURN / 2.0**self.bits
+
+    def hold_w(self, commands: jax.Array) -> jax.Array:
+        """Power that holds these commands, watts in all."""
+        return self.half_wave_w / jnp.pi * jnp.sum(commands)
+
+    def commands(self, phases: jax.Array, held: np.ndarray) -> jax.Array:
+        """What the shifters are driven with, radians at least 0.
+
+        Args:
+          phases: wanted, ``[rows, width]`` of the grid.
+          held: where a shifter stands, likewise.
+        """
+        wanted = jnp.where(held, jnp.mod(phases, _TURN), 0.0)
+        if self.crosstalk is not None and self.compensated:
+            wanted = self._against_crosstalk(wanted, held)
+        return jnp.where(held, self._converted(wanted), 0.0)
+
+    def phases(self, commands: jax.Array, held: np.ndarray) -> jax.Array:
+        """The phases that commands amount to with crosstalk, radians, on the grid."""
+        if self.crosstalk is None:
+            return commands
+        return jnp.where(held, commands + self._leaked(commands), 0.0)
+
+    def _against_crosstalk(self, wanted: jax.Array, held: np.ndarray) -> jax.Array:
+        """Commands whose phases are as wanted but for whole turns: which turns first, then the linear equations.
+
+        Each round takes off what the neighbours leak, which shrinks by their share every time: to 0.06 of it for the
+        default crosstalk, to 0.3 for the largest allowed.
+        """
+
+        def reduced(turns: jax.Array, commands: jax.Array) -> jax.Array:
+            return jnp.where(held, wanted + turns - self._leaked(commands), 0.0)
+
+        def choose(_: Any, commands: jax.Array) -> jax.Array:
+            return jnp.where(held, jnp.mod(wanted - self._leaked(commands), _TURN), 0.0)
+
+        commands = lax.fori_loop(0, 6, choose, wanted)
+        # The turn whose command is nearest: a leak that changed last must not throw a command back by a turn.
+        turns = _TURN * jnp.round((commands - wanted + self._leaked(commands)) / _TURN)
+        commands = lax.fori_loop(0, 16, lambda _, c: reduced(turns, c), commands)
+        return jnp.maximum(commands, 0.0)
+
+    def _leaked(self, commands: jax.Array) -> jax.Array:
+        """What the neighbours add to each place of the grid."""
+        padded = jnp.pad(commands, _REACH)
+        rows, width = commands.shape
+        # The four quadrants of equal distance share a factor.
+        total = jnp.zeros_like(commands)
+        for dx in range(_REACH + 1):
+            for dy in range(_REACH + 1):
+                if dx == dy == 0:
+                    continue
+                around = [
+                    padded[_REACH + sx * dx :, _REACH + sy * dy :][:rows, :width]
+                    for sx in ((1, -1) if dx else (1,))
+                    for sy in ((1, -1) if dy else (1,))
+                ]
+                share = self.crosstalk * jnp.exp((1 - np.hypot(dx, dy)) / self.crosstalk_length)
+                total = total + jnp.asarray(share, commands.dtype) * sum(around)
+        return total
+
+    def _converted(self, commands: jax.Array) -> jax.Array:
+        """Rounded by the DAC. In phase, a turn is as good as none, and takes no power."""
+        if self.bits is None:
+            return commands
+        levels = jnp.ldexp(jnp.ones((), commands.dtype), jnp.asarray(self.bits).astype(jnp.int32))
+        if self.coding == "phase":
+            return jnp.mod(jnp.round(commands * levels / _TURN), levels) * _TURN / levels
+        step = self.v_max / (levels - 1)
+        volts = self.v_pi * jnp.sqrt(commands / jnp.pi)
+        return jnp.pi * (jnp.clip(jnp.round(volts / step), 0, levels - 1) * step / self.v_pi) ** 2
+
+
+def _mems() -> PhaseShifter:
+    return PhaseShifter(half_wave_w=0.0, crosstalk=None)
+
+
+#: Technologies of phase shifters by name: what differs from a heater. Powers are of SimPhony's device library; what a
+#: phase-change shifter (Sb2Se3) holds takes none.
+SHIFTERS = {
+    "thermo-optic": PhaseShifter,
+    "MEMS": _mems,
+    "electro-optic": lambda: PhaseShifter(half_wave_w=15e-3, crosstalk=None),
+    "phase-change": lambda: PhaseShifter(half_wave_w=0.0, crosstalk=None, bits=5),
+}

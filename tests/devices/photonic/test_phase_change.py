@@ -1,0 +1,165 @@
+"""Phase-change films against formulas worked here in numpy: mixing, absorption, levels, errors of writing, drift."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from analogsim.devices import InputError
+from analogsim.devices.photonic.phase_change import FILMS, OpticalPCM
+from tests.sampling import assert_moments, censored
+
+EXACT = dict(programming_error=0.0)
+DEPTH = 4 * np.pi * 0.05 * 4e-6 / 1.55e-6  # -ln T for k = 1, by the default film
+
+
+def mixed_index(fraction, amorphous=3.94 + 0.045j, crystalline=6.11 + 0.83j):
+    """n + i k: the equation is linear in 1/(e + 2), as (e - 1)/(e + 2) = 1 - 3/(e + 2)."""
+    left = [(n**2 - 1) / (n**2 + 2) for n in (amorphous, crystalline)]
+    mixed = (1 - fraction) * left[0] + fraction * left[1]
+    return np.sqrt(3 / (1 - mixed) - 2)
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.1, 0.5, 0.9, 1.0])
+def test_index_transmission_and_phase(fraction):
+    film, expected = OpticalPCM(), mixed_index(fraction)
+    np.testing.assert_allclose(film.index(fraction), expected, rtol=2e-6)
+    np.testing.assert_allclose(film.permittivity(fraction), expected**2, rtol=2e-6)
+    np.testing.assert_allclose(film.transmission(fraction), np.exp(-DEPTH * expected.imag), rtol=1e-5)
+    np.testing.assert_allclose(film.phase(fraction), DEPTH / 2 * expected.real, rtol=2e-6)
+
+
+def test_pure_phases_are_the_ends():
+    film = OpticalPCM()
+    np.testing.assert_allclose(film.index(jnp.array([0.0, 1.0])), [3.94 + 0.045j, 6.11 + 0.83j], rtol=2e-6)
+    np.testing.assert_allclose([film.t_max, film.t_min], np.exp([-DEPTH * 0.045, -DEPTH * 0.83]), rtol=1e-6)
+    np.testing.assert_allclose(film.t_low, film.t_min)
+
+
+@pytest.mark.parametrize("name", FILMS)
+def test_presets_transmit_within_their_ends(name):
+    film = FILMS[name]()
+    curve = np.asarray(film.transmission(jnp.linspace(0, 1, 101)))
+    np.testing.assert_allclose(curve[[0, -1]], [film.t_max, film.t_min], rtol=1e-5)
+    assert np.all((curve > 0) & (curve < 1))
+    if name.startswith("G"):
+        assert np.all(np.diff(curve) < 0)
+    else:  # phases shift, and nothing is absorbed
+        assert np.ptp(curve) < 1e-4
+        assert film.phase(1.0) - film.phase(0.0) > 0.3
+
+
+def test_fraction_for_is_the_inverse():
+    film, fractions = OpticalPCM(), jnp.linspace(0, 1, 21)
+    found = jax.jit(lambda f, t: f.fraction_for(t))(film, film.transmission(fractions))
+    np.testing.assert_allclose(found, fractions, atol=3e-6)
+    assert film.fraction_for(0.0) == 1.0
+    assert film.fraction_for(1.0) == 0.0
+
+
+def test_fraction_for_has_the_slopes_of_the_inverse():
+    film, at = OpticalPCM(), 0.4
+    forward = jax.grad(film.transmission)(at)
+    np.testing.assert_allclose(jax.grad(film.fraction_for)(film.transmission(at)), 1 / forward, rtol=1e-4)
+    # At a fixed transmission a longer film is less crystalline: df/dL = -(dT/dL)/(dT/df).
+    wanted = float(film.transmission(at))
+    slope = jax.grad(lambda um: film.replace(length_m=um * 1e-6).fraction_for(wanted))(4.0)
+    by_length = jax.grad(lambda um: film.replace(length_m=um * 1e-6).transmission(at))(4.0)
+    np.testing.assert_allclose(slope, -by_length / forward, rtol=1e-4)
+    assert not np.isnan(jax.grad(FILMS["Sb2Se3"]().fraction_for)(0.999))
+
+
+@pytest.mark.parametrize("levels", [2, 8, 34])
+def test_uniform_levels(levels):
+    film = OpticalPCM(levels=levels)
+    low, high = np.exp([-DEPTH * 0.83, -DEPTH * 0.045])
+    wanted = np.linspace(low, high, 1000)  # none lies half-way
+    reached = np.asarray(film.nearest_level(jnp.asarray(wanted)))
+    grid = np.linspace(low, high, levels)
+    np.testing.assert_allclose(reached, grid[np.abs(wanted[:, None] - grid).argmin(1)], atol=2e-6)
+    assert np.unique(reached.round(5)).size == levels
+
+
+def test_log_levels_transmit_a_share_of_the_one_above():
+    film = OpticalPCM(levels=8, spacing="log")
+    grid = np.exp(-DEPTH * 0.045) * 0.872 ** np.arange(8)
+    np.testing.assert_allclose(film.t_low, grid[-1], rtol=1e-6)
+    wanted = np.linspace(0, 1, 777)  # beyond both ends, too
+    reached = np.asarray(film.nearest_level(jnp.asarray(wanted)))
+    np.testing.assert_allclose(reached, grid[np.abs(wanted[:, None] - grid).argmin(1)], atol=2e-6)
+    np.testing.assert_allclose(film.nearest_level(jnp.asarray(grid, jnp.float32)), grid, rtol=2e-6)
+
+
+def test_writing_errs_as_a_share_of_the_contrast(key):
+    film = OpticalPCM(levels=None, programming_error=0.03)
+    low, high = np.exp([-DEPTH * 0.83, -DEPTH * 0.045])
+    sigma = 0.03 * (high - low)
+    inside = film.program(key, jnp.full(100_000, 0.5)).transmission
+    assert_moments(inside, 0.5, sigma)
+    # At the end of what the film can do half of the errors are cut off.
+    edge = film.program(key, jnp.full(100_000, low, jnp.float32)).transmission
+    mean, std = censored(0.0, sigma)
+    assert_moments(np.asarray(edge, np.float64) - low, mean, std)
+    assert np.mean(np.asarray(edge) == edge.min()) == pytest.approx(0.5, abs=0.007)
+
+
+def test_exact_without_errors():
+    film = OpticalPCM(levels=None, **EXACT)
+    target = jnp.linspace(0.3, 0.9, 50)
+    np.testing.assert_array_equal(film.program(jax.random.key(1), target).transmission, target)
+    np.testing.assert_array_equal(film.program(None, target).transmission, target)
+
+
+def test_drift_is_logarithmic(key):
+    film = OpticalPCM(levels=None, drift=0.01, drift_start_s=2.0, **EXACT)
+    state = film.program(key, jnp.full(3, 0.6))
+    for time, lost in ((0.0, 0.0), (18.0, 0.01), (1998.0, 0.03)):
+        np.testing.assert_allclose(film.read(state, time), 0.6 - lost, rtol=1e-5)
+    assert film.replace(drift=0.9).read(state, 1e9).tolist() == [0.0, 0.0, 0.0]  # never below nothing
+    np.testing.assert_array_equal(OpticalPCM().read(state, 1e9), state.transmission)  # none unless given
+
+
+def test_drift_spreads_from_cell_to_cell(key):
+    film = OpticalPCM(levels=None, drift=0.01, drift_spread=0.002, **EXACT)
+    state = film.program(key, jnp.full(50_000, 0.6))
+    assert_moments(film.read(state, 999.0), 0.6 - 0.03, 0.006)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (dict(k_amorphous=1.0), "at most k_crystalline"),
+        (dict(n_amorphous=0.0), "greater than 0"),
+        (dict(confinement=1.5), "at most 1"),
+        (dict(levels=1), "at least 2"),
+        (dict(levels=34, spacing="log"), "spans 10 levels"),
+        (dict(levels=None, spacing="log"), "without levels"),
+        (dict(spacing="cubic"), "'uniform', 'log'"),
+        (dict(thickness_m=1e-8), "no field"),
+    ],
+)
+def test_impossible_films_are_refused(fields, message):
+    with pytest.raises(InputError, match=message):
+        OpticalPCM(**fields)
+
+
+def test_numbers_may_be_traced(key):
+    def held(film, length):
+        film = film.replace(length_m=length, levels=None)
+        return film.read(film.program(key, jnp.full(4, 0.5)), 10.0)
+
+    lengths = jnp.array([2e-6, 4e-6, 8e-6])
+    together = jax.jit(jax.vmap(held, (None, 0)))(OpticalPCM(), lengths)
+    np.testing.assert_allclose(together[2], held(OpticalPCM(), 8e-6), rtol=1e-5)
+    assert np.ptp(np.asarray(together[:, 0])) > 1e-3  # another contrast, another error
+    slopes = jax.jit(jax.grad(lambda f: jnp.sum(held(f, 4e-6))))(OpticalPCM(levels=None, drift=0.01))
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(slopes))
+
+
+def test_double_precision(key):
+    with jax.enable_x64(True):
+        film, fractions = OpticalPCM(), jnp.linspace(0, 1, 11, dtype=jnp.float64)
+        np.testing.assert_allclose(film.index(fractions), mixed_index(np.linspace(0, 1, 11)), rtol=1e-14)
+        there_and_back = jax.jit(lambda f: film.fraction_for(film.transmission(f)))
+        np.testing.assert_allclose(there_and_back(fractions), fractions, atol=1e-13)
+        assert film.program(key, fractions).transmission.dtype == jnp.float64

@@ -1,0 +1,92 @@
+"""Light in a model by the same calls as any other store: programs, ages, trains, is measured; and its figures."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import analogsim
+from analogsim import InputError, evaluate, plot, preset, program
+from analogsim.devices import MZIMesh
+from analogsim.linen import AnalogDense
+
+NAMES = ("mzi-mesh", "ring-bank", "photonic-pcm", "fading-light")
+LATE = {"fading-light": "1 ms"}
+
+
+def small(name):
+    rows = {"store.rows": 8} if name == "fading-light" else {}
+    return preset(name, rows=8, columns=8, **rows)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_layer_on_light_programs_ages_and_trains(name):
+    hardware = small(name)
+    layer, x = AnalogDense(8, hardware=hardware), jax.random.uniform(jax.random.key(0), (32, 16))
+    variables = layer.init(jax.random.key(1), x)
+    with analogsim.digital():
+        exact = layer.apply(variables, x)
+    chip = program(layer, variables, jax.random.key(2), x)
+    noise = {"analog": jax.random.key(3)}
+    outputs = layer.apply(chip.variables, x, rngs=noise)
+    assert jnp.std(outputs - exact) < 0.2 * jnp.std(exact)
+    later = layer.apply(chip.at(LATE.get(name, "1 day")).variables, x, rngs=noise)
+    assert np.isfinite(later).all()
+
+    def loss(params):
+        return jnp.mean(layer.apply({"params": params}, x, rngs=noise) ** 2)
+
+    slope = jax.grad(loss)(variables["params"])["kernel"]
+    with analogsim.digital():
+        wanted = jax.grad(loss)(variables["params"])["kernel"]
+    cosine = jnp.sum(slope * wanted) / jnp.linalg.norm(slope) / jnp.linalg.norm(wanted)
+    assert cosine > 0.95
+
+
+def test_chips_of_light_are_measured_over_time():
+    hardware = small("mzi-mesh")
+    layer, x = AnalogDense(8, hardware=hardware), jax.random.uniform(jax.random.key(0), (32, 8))
+    variables = layer.init(jax.random.key(1), x)
+    with analogsim.digital():
+        labels = jnp.argmax(layer.apply(variables, x), -1)
+    data = evaluate(layer, variables, x, labels, key=jax.random.key(2), chips=4, times=("0 s", "1 month"))
+    now, later = data["score"].mean("chip").squeeze()
+    assert 0.8 < now <= 1
+    assert later < now  # phases drift
+
+
+def test_ideal_light_is_the_digital_layer():
+    perfect = {
+        "store.splitter_rad": 0.0, "store.shifter.offset_rad": 0.0, "store.shifter.drift_rad": 0.0,
+        "store.shifter.bits": None, "store.shifter.crosstalk": None, "store.detector": None, "dac": None, "adc": None,
+    }  # fmt: skip
+    layer = AnalogDense(6, hardware=preset("mzi-mesh", rows=8, columns=8, **perfect))
+    x = jax.random.normal(jax.random.key(0), (5, 16))
+    variables = layer.init(jax.random.key(1), x)
+    with analogsim.digital():
+        exact = layer.apply(variables, x)
+    np.testing.assert_allclose(layer.apply(variables, x, rngs={"analog": jax.random.key(2)}), exact, atol=3e-5)
+
+
+@pytest.mark.parametrize(("n_in", "n_out", "topology"), [(5, 3, "rectangular"), (4, 4, "triangular")])
+def test_a_mesh_is_drawn_cell_by_cell(n_in, n_out, topology):
+    store = MZIMesh(topology=topology)
+    state = store.program(jax.random.key(0), jnp.ones((n_in, n_out)) / 2)
+    ax = plot.mesh(store, state)
+    marks = sum(len(found.get_offsets()) for found in ax.collections)
+    assert marks == store.cells(n_in, n_out)
+    words = {text.get_text() for text in ax.texts}
+    assert {"in 1", f"in {n_in}", "out 1", f"out {n_out}", "U", "V†"} <= words
+
+
+def test_holding_is_drawn_with_its_numbers():
+    ax = plot.hold()
+    words = " ".join(text.get_text() for text in ax.texts)
+    assert "49.5 mW; stays 10 µs" in words
+    assert "173 nW" in words
+    assert "none; stays 1.16 days or more" in words
+
+
+def test_figures_refuse_what_is_no_mesh():
+    with pytest.raises(InputError, match="must be an MZIMesh"):
+        plot.mesh(preset("pcm").store, None)
