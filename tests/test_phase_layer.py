@@ -61,6 +61,7 @@ def test_the_gradient_is_that_of_forward_and_backward_light():
     np.testing.assert_allclose(slope, -(fields.imag * sent_back)[0], rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_training_in_place_works_around_the_errors_of_its_own_mesh():
     mesh = MZIMesh(splitter_rad=0.08, detector=None)
     x = inputs(64)

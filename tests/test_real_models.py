@@ -171,6 +171,7 @@ def placed(mesh, tree, *names):
     return jax.device_put(tree, NamedSharding(mesh, PartitionSpec(*names)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "kind"), [("encoder", AxisType.Auto), ("resnet", AxisType.Auto)])
 def test_a_chip_on_eight_devices(name, kind):
     """Data parallel: the examples of a batch are spread over the devices, read noise and all."""
@@ -205,6 +206,7 @@ def test_a_training_step_on_eight_devices(kind):
     assert_close(jax.device_get(spread), jax.device_get(alone), 1e-4)
 
 
+@pytest.mark.slow
 def test_dense_layers_on_an_explicit_mesh():
     """Axes that are part of an array's type, as ``jax.make_mesh`` makes them by default."""
     model = nn.Sequential([nn.Dense(8), nn.relu, nn.Dense(3)])

@@ -148,6 +148,7 @@ def test_gradients_pass_the_network():
     np.testing.assert_allclose(kernel(weights()), 2.0, rtol=1e-4)  # straight through to the weights
 
 
+@pytest.mark.slow
 def test_lines_that_cannot_be_solved_are_refused():
     model = AnalogDense(
         64, hardware=Hardware(store=Crossbar(cell=CELL, wires=Wires(word_line_ohm=1e6, bit_line_ohm=1e6)))

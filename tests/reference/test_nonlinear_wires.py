@@ -200,6 +200,7 @@ def central(function, x, at, size):
     return total / size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source_ohm", [20.0, 0.0])
 @wide
 def test_gradients_against_finite_differences(source_ohm):

@@ -64,6 +64,7 @@ def test_the_formula_has_the_slopes_of_nodal_analysis():
     np.testing.assert_allclose(exact_variance(STRONG, g, unit * 1e-12, v)[0], slope**2 * 1e-12, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_brute_force_confirms_the_formula_and_the_estimate():
     wires = Wires(word_line_ohm=30.0, bit_line_ohm=20.0, source_ohm=5.0, driven_from="right", read_at="top")
     n_samples, spread = 1000, 0.02

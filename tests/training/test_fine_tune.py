@@ -90,6 +90,7 @@ def test_the_distillation_loss_by_hand():
     np.testing.assert_array_equal(slope, np.zeros((1, 2)))
 
 
+@pytest.mark.slow
 def test_it_learns_on_noisy_hardware_with_learned_ranges(variables):
     model = analogsim.convert(
         PlainMLP(), NOISY.replace(input_range=LearnedRange(), output_range=LearnedRange(rule="slope"))
@@ -140,6 +141,7 @@ class Normalised(nn.Module):
         return nn.Dense(3)(nn.Dropout(0.3, deterministic=not train)(nn.relu(x)))
 
 
+@pytest.mark.slow
 def test_batch_statistics_and_tracked_ranges_are_carried_along():
     model = analogsim.convert(Normalised(), NOISY.replace(input_range=TrackedRange()))
     variables = model.init(jax.random.key(1), X)

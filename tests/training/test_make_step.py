@@ -49,6 +49,7 @@ def test_a_step_on_ideal_hardware_is_softmax_regression(micro_batches):
     np.testing.assert_allclose(new["bias"], -0.5 * wrong.mean(0), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_it_is_the_same_under_vmap_and_over_sharded_examples(noisy):
     step = make_step(*noisy, X, optimizer=optax.sgd(0.1), distil=0.5)
     taught = step.teach(X)
@@ -68,6 +69,7 @@ def test_it_is_the_same_under_vmap_and_over_sharded_examples(noisy):
     close(sharded.tree, carry.tree)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("micro_batches", [1, 2])
 def test_an_epoch_is_the_same_by_scan_and_step_by_step(noisy, micro_batches, monkeypatch):
     run = lambda: fine_tune(  # noqa: E731

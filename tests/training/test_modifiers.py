@@ -247,6 +247,7 @@ def test_modifiers_work_on_every_mapping(mapping):
     assert_moments(seen(AdditiveNoise(std=0.05), store=store)[:, 1, 1], 0.6, 0.05 * 0.6)
 
 
+@pytest.mark.slow
 def test_modifiers_in_groups_and_in_nnx():
     x = jax.random.normal(jax.random.key(0), (2, 6, 6, 4))
     conv = nn.Conv(8, (3, 3), feature_group_count=2)

@@ -110,6 +110,7 @@ def test_unknown_recipes_and_own_factories(path, tmp_path):
         broken.model.factory()
 
 
+@pytest.mark.slow
 def test_the_command_writes_results_recipe_report_and_a_network(path, tmp_path):
     out = tmp_path / "out"
     done = typer.testing.CliRunner().invoke(app, ["train", "--recipe", str(path), "--fast", "--out", str(out)])

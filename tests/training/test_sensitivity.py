@@ -190,6 +190,7 @@ def test_the_range_of_the_converter_counts_where_nothing_is_calibrated(network):
     np.testing.assert_allclose(data.effect.sel(parameter="adc.range"), expected, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_stuck_cells_have_no_slope_and_are_counted_by_difference(network):
     _, variables = network
     hardware = preset("pcm", **{"store.faults": Faults(stuck_on=0.25)})
@@ -302,6 +303,7 @@ def test_a_chip_is_the_same_among_more(network, found):
     )
 
 
+@pytest.mark.slow
 def test_coefficients_of_fits_are_named_only_when_asked_for(network):
     model, variables = network
     usual = sensitivity(model, variables, X, LABELS, key=KEY, chips=1)

@@ -66,6 +66,7 @@ def start():
     return analog, calibrate(analog, PlainMLP().init(jax.random.key(1), X), X)
 
 
+@pytest.mark.slow
 def test_steps_lower_the_loss(start):
     analog, variables = start
     tx = optax.chain(optax.adam(1e-2), clip_weights(sigmas=2.5))
@@ -107,6 +108,7 @@ def test_a_sharded_batch_is_the_same_step(start):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), one[0]["params"], many[0]["params"])
 
 
+@pytest.mark.slow
 def test_mixed_precision(start):
     """bfloat16 activations, float32 parameters: the step stays close, in the dtypes that the layers say."""
 

@@ -31,6 +31,7 @@ def tuned(network):
     return tune(model, variables, X, key=jax.random.key(2), steps=100, learning_rate=0.05)
 
 
+@pytest.mark.slow
 def test_ranges_that_are_far_too_wide_are_closed(network, tuned):
     model, variables = network
     assert tuned.after < 0.5 * tuned.before
@@ -58,6 +59,7 @@ def test_parameters_stay_and_only_what_is_asked_for_moves(network, tuned):
     assert [row[:2] for row in only.ranges] == [("Dense_0", "output"), ("Dense_1", "output")]
 
 
+@pytest.mark.slow
 def test_it_never_gives_back_something_worse(network):
     model, variables = network
     wild = tune(model, variables, X, key=jax.random.key(2), steps=5, learning_rate=50.0, chips=2)

@@ -41,6 +41,7 @@ def test_a_matrix_of_zeros_is_held_by_closed_attenuators(key):
     np.testing.assert_allclose(held(IDEAL, jnp.zeros((4, 3)), key), 0.0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_single_precision_keeps_five_digits(key):
     assert error(IDEAL, drawn(key, 32, 32), key) < 2e-5
 
@@ -93,6 +94,7 @@ def test_offsets_and_drift_have_their_spread_on_every_shifter(key):
     assert abs(now.mean()) < 4 * 0.02 / np.sqrt(n)
 
 
+@pytest.mark.slow
 def test_error_of_the_converters_follows_the_rule_of_thumb(key):
     # sqrt(N) (pi / sqrt 3) / 2^b of the matrix for each of two meshes, of which the detectors see the real part: half.
     n, bits = 16, 8
@@ -101,6 +103,7 @@ def test_error_of_the_converters_follows_the_rule_of_thumb(key):
     assert np.mean(found) / (np.sqrt(n) * np.pi / np.sqrt(3) / 2**bits) == pytest.approx(1.0, abs=0.3)
 
 
+@pytest.mark.slow
 def test_noise_of_phases_has_the_moments_of_sampled_reads(key):
     store = IDEAL.replace(shifter=PERFECT.replace(noise_rad=0.01), splitter_rad=0.03)
     weights = drawn(key, 6, 5)
