@@ -31,7 +31,7 @@ def mesh(store: MZIMesh, state: MeshState, ax: "Axes | None" = None) -> "Axes":
     grid = Grid(n_in, n_out, store.topology)
     first, attenuator, last = grid.parted(store.phases(state, 0.0) % (2 * np.pi))
     columns = grid.columns + 3
-    ax = plot.new_axes(max(5.0, 1.6 + 0.32 * columns), 1.2 + 0.32 * max(n_in, n_out)) if ax is None else ax
+    ax = plot.axes_or_new(ax, max(5.0, 1.6 + 0.32 * columns), 1.2 + 0.32 * max(n_in, n_out))
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
@@ -84,7 +84,7 @@ def _draw_columns(ax: "Axes", n: int, topology: str, theta: np.ndarray, left: fl
 def hold(ax: "Axes | None" = None) -> "Axes":
     """Power that holds one analog value, and how long the value stays without it or without being renewed."""
     rows = hold_costs()
-    ax = plot.new_axes(8.0, 0.9 + 0.42 * len(rows)) if ax is None else ax
+    ax = plot.axes_or_new(ax, 8.0, 0.9 + 0.42 * len(rows))
     least = min(row.hold_w for row in rows if row.hold_w) / 30
     most = max(row.hold_w for row in rows if row.hold_w)
     for i, row in enumerate(rows):

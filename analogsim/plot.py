@@ -60,7 +60,8 @@ def new_axes(width: float = 6.4, height: float = 4.0) -> "Axes":
         return figure.add_subplot()
 
 
-def _axes(ax: Any, width: float = 6.4, height: float = 4.0) -> "Axes":
+def axes_or_new(ax: Any, width: float = 6.4, height: float = 4.0) -> "Axes":
+    """The axes that a caller gave, refused where they are none, or those of a new figure."""
     if ax is None:
         return new_axes(width, height)
     if not hasattr(ax, "fill_between"):
@@ -80,7 +81,7 @@ def drift(data: "xarray.Dataset", ax: "Axes | None" = None, percent: bool = True
     """
     if not all(hasattr(data, name) for name in ("score", "time")):
         raise InputError(f"data = {brief(data)}: must be the dataset that analogsim.evaluate returns")
-    ax = _axes(ax)
+    ax = axes_or_new(ax)
     scale = 100 if percent else 1
     pooled = [d for d in data.score.dims if d in ("chip", "seed")]
     split = [d for d in data.score.dims if d not in (*pooled, "time")]
@@ -172,7 +173,7 @@ def energy(data: "xarray.Dataset | Comparison", ax: "Axes | None" = None) -> "Ax
     if not all(hasattr(table, name) for name in ("energy_low_j", "energy_typical_j", "energy_high_j")):
         raise InputError(f"data = {brief(data)}: must be what analogsim.energy.compare returns")
     rows = _energy_rows(table)
-    ax = _axes(ax, 7.2, max(3.3, 1.0 + 0.3 * len(rows)))
+    ax = axes_or_new(ax, 7.2, max(3.3, 1.0 + 0.3 * len(rows)))
     for y, (_, low, typical, high, colour) in enumerate(reversed(rows)):
         ax.plot([low, high], [y, y], color=colour, linewidth=9, alpha=0.35, solid_capstyle="butt")
         ax.plot([typical], [y], "o", color=colour, markersize=7)
@@ -209,7 +210,7 @@ def energy_batch(data: "xarray.Dataset | Comparison", ax: "Axes | None" = None) 
     table: Any = data.to_dataset() if hasattr(data, "bills") else data
     if not all(hasattr(table, name) for name in ("energy_low_j", "energy_typical_j", "energy_high_j")):
         raise InputError(f"data = {brief(data)}: must be what analogsim.energy.compare returns")
-    ax = _axes(ax, 6.4, 4.0)
+    ax = axes_or_new(ax, 6.4, 4.0)
     batches = table.batch.values
     if len(batches) < 2:
         raise InputError(f"data: has one batch size, {batches[0]}; a curve needs several: compare(..., batch=(1, 16))")
@@ -265,7 +266,7 @@ def sensitivity(found: Any, ax: "Axes | None" = None, rows: int = 10) -> "Axes":
     if not hasattr(found, "ranking"):
         raise InputError(f"found = {brief(found)}: must be what analogsim.training.sensitivity returns")
     ranking = found.ranking[:rows][::-1]
-    ax = _axes(ax, 7.2, 0.9 + 0.36 * len(ranking))
+    ax = axes_or_new(ax, 7.2, 0.9 + 0.36 * len(ranking))
     means = [mean for _, _, mean, _ in ranking]
     errors = [error if np.isfinite(error) else 0.0 for *_, error in ranking]
     colours = [COLOURS[1] if mean > 0 else COLOURS[0] for mean in means]

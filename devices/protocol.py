@@ -65,13 +65,14 @@ class Action(NamedTuple):
 
 
 class WeightStore(Protocol):
-    """A frozen pytree of physical numbers that can hold one matrix. All methods are pure and traceable."""
+    """A frozen pytree of physical numbers that can hold one matrix. All methods are pure and traceable.
+
+    A store whose product takes a time of its own says so by a property ``read_time_s``, seconds; for the others the
+    circuits around them decide (``Prices.read_time_s``).
+    """
 
     #: Largest time after programming for which the model has data, in seconds; None without a limit.
     time_limit_s: float | None
-
-    #: Seconds of one product. May be left out where the circuits around the store decide (``Prices.read_time_s``).
-    # read_time_s: float
 
     def program(self, key: jax.Array | None, weights: jax.Array, onto: Any = None) -> Any:
         """Fabricate and write one array, or write one again.

@@ -88,5 +88,7 @@ def test_holding_is_drawn_with_its_numbers():
 
 
 def test_figures_refuse_what_is_no_mesh():
+    with pytest.raises(InputError, match="ax = 3: must be matplotlib axes"):
+        plot.hold(ax=3)
     with pytest.raises(InputError, match="must be an MZIMesh"):
         plot.mesh(preset("pcm").store, None)
