@@ -116,7 +116,7 @@ def presets(
         typer.echo(json.dumps(known, indent=2))
         return
     for name, text in known.items():
-        typer.echo(f"{name:8} {text}")
+        typer.echo(f"{name:12} {text}")
 
 
 @app.command()

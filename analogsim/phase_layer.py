@@ -10,6 +10,9 @@ Detection is said, never assumed, with b the field behind the mesh for the input
     coherent        y = gain Re(b)                              homodyne, signed, linear
     intensity       y = gain |b|^2                              photodiodes, photons counted
     differential    y = gain (|b_2j|^2 - |b_2j+1|^2)            two diodes an output, so twice as many waveguides
+
+There are no weights behind these layers: ``analogsim.digital()``, ``program`` and the energy account, which are about
+weights on hardware, see nothing of them. To age or price what was trained, store its matrix with ``AnalogDense``.
 """
 
 from typing import Any, NamedTuple
@@ -23,6 +26,7 @@ from analogsim.devices.photonic.detection import counts
 from analogsim.devices.photonic.light import photon_j
 from analogsim.devices.photonic.mzi_mesh import Fabric, MZIMesh
 from analogsim.devices.random import normal, stream
+from analogsim.devices.units import seconds
 
 DETECTIONS = ("coherent", "intensity", "differential")
 
@@ -34,14 +38,15 @@ class Trained(NamedTuple):
     gain: jax.Array
 
 
-def check(mesh: Any, features: Any, detection: Any, where: str) -> None:
-    """Refuse what no such layer can be made of."""
+def checked_time(mesh: Any, features: Any, detection: Any, time: Any, where: str) -> Any:
+    """Seconds of ``time``, a number or text such as ``"1 day"``; refuses what no such layer can be made of."""
     if not isinstance(mesh, MZIMesh):
         raise InputError(f"{where}: mesh = {mesh!r}: must be an MZIMesh")
     if isinstance(features, bool) or not isinstance(features, int) or features < 1:
         raise InputError(f"{where}: features = {features!r}: must be a whole number and at least 1")
     if detection not in DETECTIONS:
         raise InputError(f"{where}: detection = {detection!r}: must be one of {', '.join(DETECTIONS)}")
+    return seconds(time, f"{where}: time")
 
 
 def n_outputs(features: int, detection: str) -> int:

@@ -30,7 +30,9 @@ _ZIGZAG = cited("houshmand2023", note="ZigZag-IMC fit to 28 nm chips")
 _HOROWITZ = cited("horowitz2014", note="45 nm", recalled=True)
 _JOUPPI = cited("jouppi2021", note="7 nm", recalled=True)
 _ISAAC_AREA = cited("shafiee2016", note="area of its 32 nm block", recalled=True)
-_SIMPHONY = Source(note="Mach-Zehnder modulator in SimPhony's device library", recalled=True)
+_SIMPHONY = Source(
+    note="450 fJ a bit of a Mach-Zehnder modulator in SimPhony's library, taken for a symbol", recalled=True
+)
 _BOLTZMANN_T = 1.380649e-23 * 300.0
 
 

@@ -3,7 +3,6 @@
 import copy
 import dataclasses
 import math
-import pickle
 
 import jax
 import jax.numpy as jnp
@@ -272,7 +271,7 @@ def test_equal_hardware_is_equal_and_has_one_hash(name):
     assert a == b
     assert hash(a) == hash(b)
     assert a != a.replace(rows=7)
-    for copied in (copy.deepcopy(a), pickle.loads(pickle.dumps(a)), a.replace()):
+    for copied in (copy.deepcopy(a), a.replace()):
         assert copied == a
 
 

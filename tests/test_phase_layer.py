@@ -126,6 +126,14 @@ def test_coherent_noise_is_the_detectors():
     np.testing.assert_allclose(draws.std(0), expected, rtol=0.05)
 
 
+def test_random_phases_start_with_the_variance_of_the_usual_draws():
+    for n_in, n_out in ((16, 16), (16, 8), (8, 16)):
+        layer, x = MeshDense(n_out, mesh=IDEAL, use_bias=False), jnp.ones((1, n_in))
+        draws = [matrix_of(layer, layer.init({"params": jax.random.key(i), "chip": jax.random.key(1)}, x), n_in).real
+                 for i in range(4)]  # fmt: skip
+        np.testing.assert_allclose(np.var(draws) * n_in, 1.0, atol=0.15)
+
+
 def test_nnx_is_the_same_layer():
     layer = MeshLinear(8, 4, mesh=MZIMesh(), rngs=nnx.Rngs(0))
     x = inputs()
@@ -149,6 +157,10 @@ def test_bad_input():
         MeshDense(4, mesh=MZIMesh(), detection="square").init(STREAMS, x)
     with pytest.raises(InputError, match="features = 0: must be a whole number and at least 1"):
         MeshLinear(4, 0, mesh=MZIMesh(), rngs=nnx.Rngs(0))
+    with pytest.raises(InputError, match="MeshDense: time"):
+        MeshDense(4, mesh=MZIMesh(), time=-1.0).init(STREAMS, x)
+    with pytest.raises(InputError, match="MeshLinear: time"):
+        MeshLinear(4, 4, mesh=MZIMesh(), time="soon", rngs=nnx.Rngs(0))
     layer = MeshDense(4, mesh=MZIMesh())
     fabric = layer.init(STREAMS, x[:, :4])["fabric"]
     params = layer.init(STREAMS, x)["params"]

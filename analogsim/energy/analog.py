@@ -75,6 +75,7 @@ def bills(
     analog_s: float | None = None
     if all(per_vector.is_analog for _, per_vector in done):
         analog_s = float(sum(read_s(layer) for layer, _ in done if layer.use.is_first))
+    converts = any(line.component == "ADC" for line in found)
     has_rest = any(line.component == "rest of the chip" and line.each_j > 0 for line in found)
     repeats = any(layer.use.hardware.bound_management != "none" for layer, _ in done)
     kinds = dict.fromkeys(per_vector.is_analog for _, per_vector in done)
@@ -88,6 +89,8 @@ def bills(
     note = (
         "low: components alone, best ADC; typical and high: with the rest of a measured chip"
         if has_rest
+        else "sum of components, not of a chip; low and high: the best and the median ADC"
+        if converts
         else "sum of components, not of a chip; no range is known"
     )
     note += "" if work.has_values else f"; {_BY_SHAPE}"

@@ -20,7 +20,7 @@ class MeshDense(nn.Module):
       mesh: what the layer consists of; one pair of meshes, as large as the layer.
       detection: ``"coherent"``, ``"intensity"`` or ``"differential"``; see ``analogsim.phase_layer``.
       use_bias: whether a digital bias is added.
-      time_s: seconds after the phases were set at which the layer is read.
+      time: after the phases were set, at which the layer is read: seconds, or text such as ``"1 day"``.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -35,11 +35,11 @@ class MeshDense(nn.Module):
     mesh: MZIMesh
     detection: str = "coherent"
     use_bias: bool = True
-    time_s: Any = 0.0
+    time: Any = 0.0
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        phase_layer.check(self.mesh, self.features, self.detection, "MeshDense")
+        time_s = phase_layer.checked_time(self.mesh, self.features, self.detection, self.time, "MeshDense")
         n_in, n_out = x.shape[-1], phase_layer.n_outputs(self.features, self.detection)
         phases = self.param("phases", lambda key: phase_layer.start(self.mesh, key, n_in, n_out).phases)
         gain = self.param("gain", lambda key: phase_layer.start(self.mesh, key, n_in, n_out).gain)
@@ -47,7 +47,7 @@ class MeshDense(nn.Module):
         key = self.make_rng("analog") if self.has_rng("analog") else None
         trained = phase_layer.Trained(phases, gain)
         y = phase_layer.forward(
-            self.mesh, fabric.value, trained, x, n_out, detection=self.detection, key=key, time_s=self.time_s
+            self.mesh, fabric.value, trained, x, n_out, detection=self.detection, key=key, time_s=time_s
         )
         if self.use_bias:
             y = y + self.param("bias", nn.initializers.zeros_init(), (self.features,)).astype(y.dtype)

@@ -25,7 +25,7 @@ class MeshLinear(nnx.Module):
       mesh: what the layer consists of; one pair of meshes, as large as the layer.
       detection: ``"coherent"``, ``"intensity"`` or ``"differential"``; see ``analogsim.phase_layer``.
       use_bias: whether a digital bias is added.
-      time_s: seconds after the phases were set at which the layer is read.
+      time: after the phases were set, at which the layer is read: seconds, or text such as ``"1 day"``.
       rngs: of parameters, fabrication and noise.
 
     Example:
@@ -37,10 +37,10 @@ class MeshLinear(nnx.Module):
 
     def __init__(
         self, in_features: int, out_features: int, *, mesh: MZIMesh, detection: str = "coherent", use_bias: bool = True,
-        time_s: Any = 0.0, rngs: nnx.Rngs,
+        time: Any = 0.0, rngs: nnx.Rngs,
     ):  # fmt: skip
-        phase_layer.check(mesh, out_features, detection, "MeshLinear")
-        self.mesh, self.detection, self.time_s, self.noisy = mesh, detection, time_s, True
+        self.time_s = phase_layer.checked_time(mesh, out_features, detection, time, "MeshLinear")
+        self.mesh, self.detection, self.noisy = mesh, detection, True
         self.n_out = phase_layer.n_outputs(out_features, detection)
         started = phase_layer.start(mesh, rngs.params(), in_features, self.n_out)
         self.phases, self.gain = nnx.Param(started.phases), nnx.Param(started.gain)

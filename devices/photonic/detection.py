@@ -87,12 +87,16 @@ class Photodiode(Description):
         """The least power (W) with so many effective bits (``enob``), from the full noise equation.
 
         Raises:
-          InputError: where the intensity noise of the laser allows fewer bits at any power.
+          InputError: for bits or a bandwidth that are not positive, or where the intensity noise of the laser allows
+            fewer bits at any power.
 
         Example:
           >>> f"{Photodiode().required_power_w(6):.3g}"
           '1.01e-05'
         """
+        for name, value, unit in (("bits", bits, ""), ("bandwidth_hz", bandwidth_hz, " (unit: Hz)")):
+            if not 0 < float(value) < math.inf:
+                raise InputError(f"{name} = {value!r}: must be greater than 0 and finite{unit}")
         snr = 10.0 ** ((6.02 * float(bits) + 1.76) / 10)
         left = 1 - snr * float(self.intensity_noise) * float(bandwidth_hz)
         if left <= 0:

@@ -84,8 +84,8 @@ class PhaseShifter(Description):
 
     @property
     def step(self) -> Any:
-        """Smallest step of phase of a DAC that is uniform in phase, radians."""
-        return _TURN / 2.0**self.bits
+        """Smallest step of phase of a DAC that is uniform in phase, radians; 0 where any phase can be set."""
+        return 0.0 if self.bits is None else _TURN / 2.0**self.bits
 
     def hold_w(self, commands: jax.Array) -> jax.Array:
         """Power that holds these commands, watts in all."""

@@ -67,6 +67,21 @@ def test_homodyne_detection_reaches_a_quarter_photon():
     assert float(Homodyne().relative_sigma(5e9)) == pytest.approx(np.sqrt(1e-15 * 2.5e9), rel=1e-5)
 
 
+def test_dark_and_thermal_noise_of_a_homodyne_pair_are_those_of_two_diodes():
+    # 2 (2 q I_d + 4 k T / R_L) B over 4 R^2 P_LO P, where the oscillator's shot noise is nothing beside them.
+    detector = Homodyne(diode=Photodiode(load_ohm=1.0), local_oscillator_w=1e-3)
+    dark = 2 * (2 * Q * 25e-9 + 4 * K * 300 / 1.0) * 2.5e9
+    shot = 2 * Q * 1e-3 * 2.5e9
+    assert float(detector.sigma(1e-6, 5e9)) == pytest.approx(np.sqrt((dark + shot) / (4 * 1e-3 * 1e-6)), rel=1e-5)
+    assert dark > 10 * shot
+
+
+@pytest.mark.parametrize(("bits", "bandwidth"), [(0, 1e9), (-3, 1e9), (float("nan"), 1e9), (4, 0.0)])
+def test_impossible_bits_and_bandwidths_are_refused(bits, bandwidth):
+    with pytest.raises(InputError, match="must be greater than 0 and finite"):
+        Photodiode().required_power_w(bits, bandwidth)
+
+
 def test_the_quantum_limit_of_a_product_against_counted_photons(key):
     # Two fields interfere, two diodes count: n+- = |a +- x|^2 / 2, whose difference is 2 a x, summed over the terms.
     rng = np.random.default_rng(0)
