@@ -8,6 +8,7 @@ Train on it            FreshChip, LearnedRange, TrackedRange, DynamicRange: fiel
 Sample chips           program, Chip
 Save                   save, restore (a model, its calibration and its chips, through Orbax)
 Measure                evaluate (hundreds of ageing chips), digital (the exact baseline)
+Sweep                  sweep, ChipScores, over_chips (hardware x chips x ages, resumable, on one machine or many)
 Price                  analogsim.energy.compare (joules beside GPU, Eyeriss and brain)
 Cite                   cite (the papers behind any of these, as text and BibTeX)
 Show                   analogsim.plot, analogsim.report, and ``analogsim --help``
@@ -46,9 +47,16 @@ from analogsim.range_rules import LearnedRange as LearnedRange
 from analogsim.range_rules import TrackedRange as TrackedRange
 from analogsim.ranges import range_report as range_report
 
-_LAZY = ("devices", "energy", "linen", "nnx", "plot", "report", "training")
-#: Functions that load NNX beside Linen, by the module that they are in.
-_ELSEWHERE = {"convert": "conversion", "to_digital": "conversion", "summary": "model_summary"}
+_LAZY = ("devices", "energy", "linen", "nnx", "plot", "report", "sweeps", "training")
+#: What loads more than most users of the package need (NNX beside Linen), by the module that it is in.
+_ELSEWHERE = {
+    "convert": "conversion",
+    "to_digital": "conversion",
+    "summary": "model_summary",
+    "sweep": "sweeps",
+    "ChipScores": "sweeps",
+    "over_chips": "sweeps",
+}
 
 try:
     __version__ = importlib.metadata.version("analogsim-jax")

@@ -92,21 +92,21 @@ def evaluate(
     """
     check_one_key(key, remedy="the chips' keys follow from it; give chips=n for n chips")
     choices = _compensations(compensation)
-    _check_count("chips", chips)
-    _check_count("batch_size", batch_size)
+    check_count("chips", chips)
+    check_count("batch_size", batch_size)
     at_once = (1 if jax.default_backend() == "cpu" else 8) if chips_at_once is None else chips_at_once
-    _check_count("chips_at_once", at_once)
+    check_count("chips_at_once", at_once)
     x, labels = jax.tree.map(jnp.asarray, (x if isinstance(x, tuple) else np.asarray(x), np.asarray(labels)))
-    _check_data(x, labels)
+    check_data(x, labels)
 
     bound = bind(model, variables, x, options)
-    first = program_jit(bound, _chip_key(key, 0))
+    first = program_jit(bound, chip_key(key, 0))
     if not programmed_leaves(first):
         raise InputError("the model has no analog layer: build it with AnalogDense, or convert(model, hardware)")
     check_finite(first)
     times_s = _times(times, first)
     names = _compensation_names(choices, first)
-    _check_metric(metric, bound, x, labels)
+    check_metric(metric, bound, x, labels)
 
     scores = []
     step = max(at_once, -(-chips // 20))
@@ -117,7 +117,7 @@ def evaluate(
         scores.append(np.asarray(block)[:wanted])
         if on_progress is not None:
             on_progress(wanted)
-    digital = _score_digital(bound, x, labels, metric, batch_size)
+    digital = score_digital(bound, x, labels, metric, batch_size)
     return _dataset(np.concatenate(scores), float(digital), times_s, names)
 
 
@@ -156,7 +156,7 @@ def _compensation_names(choices: list[str | None], cells: Any) -> list[str]:
     return names
 
 
-def _check_data(x: Any, labels: jax.Array) -> None:
+def check_data(x: Any, labels: jax.Array) -> None:
     shapes = [a.shape for a in jax.tree.leaves(x)]
     if any(shape[:1] != shapes[0][:1] or not shape for shape in shapes):
         raise InputError(f"x: shapes {shapes}: must be [n, ...], with one n for all inputs")
@@ -166,7 +166,7 @@ def _check_data(x: Any, labels: jax.Array) -> None:
         raise InputError(f"labels: shape {labels.shape} does not match {shapes[0][0]} examples in x")
 
 
-def _check_metric(metric: Any, bound: Any, x: Any, labels: jax.Array) -> None:
+def check_metric(metric: Any, bound: Any, x: Any, labels: jax.Array) -> None:
     """Try the metric on shapes alone, before anything is computed."""
     if not callable(metric):
         raise InputError(f"metric = {metric!r}: must be a function metric(outputs, labels), or left out for accuracy")
@@ -182,12 +182,12 @@ def _check_metric(metric: Any, bound: Any, x: Any, labels: jax.Array) -> None:
         raise InputError(f"metric: returns shape {score.shape}: must be one number, for example the mean over examples")
 
 
-def _check_count(name: str, value: Any) -> None:
+def check_count(name: str, value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
         raise InputError(f"{name} = {value!r}: must be a whole number and at least 1")
 
 
-def _chip_key(key: jax.Array, index: Any) -> jax.Array:
+def chip_key(key: jax.Array, index: Any) -> jax.Array:
     return jax.random.fold_in(stream(key, "chips"), index)
 
 
@@ -196,26 +196,43 @@ def _score_chips(bound, key, indices, times_s, x, labels, choices, metric, batch
     """Scores ``[chip, time, compensation]`` of the chips with these indices."""
 
     def score(chip_index):
-        cells = bound.program(_chip_key(key, chip_index))
-        reads = jax.random.fold_in(stream(key, "reads"), chip_index)
-
-        def score_at(time_s):
-            # By the time itself, not its place in the list: a day is the same day beside other times.
-            noise = jax.random.fold_in(reads, lax.bitcast_convert_type(time_s, jnp.uint32))
-            at_time = []
-            for choice in choices:
-                readings = read(cells, time_s, choice, True)
-                outputs = run_examples(lambda a, k: bound.run(readings, a, k), x, noise, batch_size)  # noqa: B023
-                at_time.append(metric(outputs, labels))
-            return jnp.stack(at_time)
-
-        return lax.map(score_at, jnp.asarray(times_s, jnp.float32))
+        return score_chip(bound, key, chip_index, times_s, x, labels, choices, metric, batch_size)
 
     return lax.map(score, indices, batch_size=at_once)
 
 
+def score_chip(
+    bound: Any, key: jax.Array, chip_index: Any, times_s: Any, x: Any, labels: Any, choices: Sequence[str | None],
+    metric: Callable[[Any, Any], Any], batch_size: int,
+) -> Any:  # fmt: skip
+    """Scores of one chip at every time and compensation: what ``metric`` gives, with leading axes [time, compensation].
+
+    Args:
+      bound: from ``models.bind``.
+      key: of the whole evaluation; the chip and its noise follow from it and ``chip_index``.
+      chip_index: which chip.
+      times_s: ``[times]``.
+      x, labels, metric, batch_size: as of ``evaluate``.
+      choices: compensations; None is the hardware's own.
+    """
+    cells = bound.program(chip_key(key, chip_index))
+    reads = jax.random.fold_in(stream(key, "reads"), chip_index)
+
+    def score_at(time_s):
+        # By the time itself, not its place in the list: a day is the same day beside other times.
+        noise = jax.random.fold_in(reads, lax.bitcast_convert_type(time_s, jnp.uint32))
+        at_time = []
+        for choice in choices:
+            readings = read(cells, time_s, choice, True)
+            outputs = run_examples(lambda a, k: bound.run(readings, a, k), x, noise, batch_size)  # noqa: B023
+            at_time.append(metric(outputs, labels))
+        return jax.tree.map(lambda *scores: jnp.stack(scores), *at_time)
+
+    return lax.map(score_at, jnp.asarray(times_s, jnp.float32))
+
+
 @functools.partial(jax.jit, static_argnums=(3, 4))
-def _score_digital(bound, x, labels, metric, batch_size):
+def score_digital(bound, x, labels, metric, batch_size):
     return metric(run_examples(lambda a, k: bound.digital(a), x, jax.random.key(0), batch_size), labels)
 
 

@@ -1,0 +1,195 @@
+"""A block of items computed: one compiled program a structure, whatever points, chips and times it is asked for.
+
+The program loops over items, a few at a time side by side (``at_once``), and takes the number of items as a number, so
+that blocks of any length share one compilation. Several devices of a machine each take a part of the block.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.sharding import Mesh, PartitionSpec
+
+from analogsim.devices.errors import InputError
+from analogsim.sweeps.evaluations import Evaluation, Prepared
+from analogsim.sweeps.plan import Plan
+
+#: Items in one call of the program at most; what a block needs beyond that is several calls.
+_CAPACITY = 4096
+
+#: Items side by side at most: beyond that, memory grows and time no longer falls.
+_MOST_AT_ONCE = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """Everything that a block's numbers follow from. Can be sent to another process.
+
+    Attributes:
+      evaluation, hardware, plan: what is measured, on what, and the grid.
+      key_data, key_kind: the sweep's key, as numbers.
+      at_once: items side by side; None lets the memory decide.
+    """
+
+    evaluation: Evaluation
+    hardware: Any
+    plan: Plan
+    key_data: np.ndarray
+    key_kind: str
+    at_once: int | None
+
+    @property
+    def key(self) -> jax.Array:
+        """The sweep's key."""
+        return jax.random.wrap_key_data(jnp.asarray(self.key_data), impl=self.key_kind)
+
+
+class Runner:
+    """Computes the blocks of one structure at a time; what was compiled for it is kept until another is asked for."""
+
+    def __init__(self, job: Job, devices: Sequence[Any] | None = None):
+        self.job, self.devices = job, devices
+        self.structure: int | None = None  #: which one is ready
+        self._call: Callable[[np.ndarray], dict[str, np.ndarray]] = lambda items: {}
+
+    def get_ready(self, structure: int) -> None:
+        """Prepare a structure; compiling comes with the first block."""
+        if structure != self.structure:
+            job = self.job
+            prepared = job.evaluation.prepare(job.hardware, job.plan.structure(structure), job.key)
+            make = _compiled if prepared.compiled else _eager
+            self._call, self.structure = make(job, prepared, self.devices), structure
+
+    def run(self, structure: int, items: np.ndarray) -> dict[str, np.ndarray]:
+        """Metrics of these items, ``{metric: [items(, times)]}``."""
+        self.get_ready(structure)
+        return self._call(np.asarray(items))
+
+
+def _eager(job: Job, prepared: Prepared, devices: Any) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+    """Item by item with plain numbers."""
+    if devices is not None:
+        raise InputError("devices: goes with a compiled evaluate; leave it out, or give an executor")
+    columns, times_s = job.plan.columns(), job.plan.times_s
+
+    def call(items: np.ndarray) -> dict[str, np.ndarray]:
+        found = []
+        for item in items.tolist():
+            point, chip = divmod(item, job.plan.chips)
+            values = {name: column[point].item() for name, column in columns.items()}
+            found.append(prepared.measure(prepared.operands, values, job.key, chip, times_s))
+        return {name: np.stack([np.asarray(scores[name]) for scores in found]) for name in found[0]}
+
+    return call
+
+
+def _compiled(job: Job, prepared: Prepared, devices: Any) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+    """One program, for all points, chips and times."""
+    plan, n_devices = job.plan, len(devices) if devices else 1
+    columns = {name: jnp.asarray(column) for name, column in plan.columns().items()}
+    times_s = None if plan.times_s is None else jnp.asarray(plan.times_s)
+    at_once = job.at_once or 1
+    capacity = _capacity(plan, at_once, n_devices)
+    program = _program(prepared, at_once, capacity, devices)
+    fixed = (prepared.operands, columns, job.key, times_s)
+    if job.at_once is None and jax.default_backend() != "cpu":  # on a CPU one at a time is fastest
+        at_once = _that_fit(program, fixed, capacity)
+        capacity = _capacity(plan, at_once, n_devices)
+        program = _program(prepared, at_once, capacity, devices)
+
+    def call(items: np.ndarray) -> dict[str, np.ndarray]:
+        found: list[dict[str, np.ndarray]] = []
+        size = capacity * n_devices
+        for start in range(0, len(items), size):
+            part = items[start : start + size]
+            each = -(-len(part) // n_devices)  # of a device; all do as many, the last ones some again
+            laid = np.full((n_devices, capacity), part[-1])
+            for device in range(n_devices):
+                own = part[device * each : (device + 1) * each]
+                laid[device, : len(own)] = own
+            points, chips = (jnp.asarray(a.reshape(-1), jnp.int32) for a in np.divmod(laid, plan.chips))
+            with _clear_errors(list(columns)):
+                scores = program(*fixed, points, chips, jnp.int32(each))
+            rows = {name: np.asarray(v).reshape(n_devices, capacity, *v.shape[1:]) for name, v in scores.items()}
+            found.append({n: v[:, :each].reshape(-1, *v.shape[2:])[: len(part)] for n, v in rows.items()})
+        return {name: np.concatenate([scores[name] for scores in found]) for name in found[0]}
+
+    return call
+
+
+def _capacity(plan: Plan, at_once: int, n_devices: int) -> int:
+    """Items of a device in one call: a multiple of ``at_once``."""
+    most = min(_CAPACITY, -(-plan.n_points * plan.chips // n_devices))
+    return -(-most // at_once) * at_once
+
+
+def _program(prepared: Prepared, at_once: int, capacity: int, devices: Any) -> Callable[..., dict[str, jax.Array]]:
+    """The compiled loop: ``program(operands, columns, key, times_s, points, chips, count)``."""
+
+    def loop(operands, columns, key, times_s, points, chips, count):
+        def one(point, chip):
+            values = {name: column[point] for name, column in columns.items()}
+            scores = prepared.measure(operands, values, key, chip, times_s)
+            return {name: jnp.asarray(score) for name, score in scores.items()}
+
+        def group(i, found):
+            start = i * at_once
+            if at_once == 1:
+                scores = jax.tree.map(lambda s: s[None], one(points[start], chips[start]))
+            else:
+                scores = jax.vmap(one)(*(lax.dynamic_slice_in_dim(a, start, at_once) for a in (points, chips)))
+            return jax.tree.map(lambda f, s: lax.dynamic_update_slice_in_dim(f, s, start, 0), found, scores)
+
+        shapes = jax.eval_shape(one, points[0], chips[0])
+        nothing = {name: jnp.zeros((capacity, *score.shape), score.dtype) for name, score in shapes.items()}
+        if devices:  # every device fills a part of its own
+            nothing = jax.tree.map(lambda a: lax.pcast(a, "items", to="varying"), nothing)
+        return lax.fori_loop(0, (count + at_once - 1) // at_once, group, nothing)
+
+    if not devices:
+        return jax.jit(loop)
+    mesh, split, whole = Mesh(np.array(devices), ("items",)), PartitionSpec("items"), PartitionSpec()
+    specs = (whole, whole, whole, whole, split, split, whole)
+    return jax.jit(jax.shard_map(loop, mesh=mesh, in_specs=specs, out_specs=split))
+
+
+def _that_fit(program: Any, fixed: tuple, capacity: int) -> int:
+    """How many items fit side by side into half of the device's free memory, by what one of them takes."""
+    numbers = jnp.zeros(capacity, jnp.int32)
+    memory = program.lower(*fixed, numbers, numbers, jnp.int32(1)).compile().memory_analysis()
+    one = getattr(memory, "temp_size_in_bytes", 0)
+    free = _free_bytes()
+    if not one or free is None:
+        return 8
+    return int(np.clip(0.5 * free / one, 1, _MOST_AT_ONCE))
+
+
+def _free_bytes() -> int | None:
+    """Memory of the first device that nothing holds; None where it does not say."""
+    stats = jax.devices()[0].memory_stats()
+    if stats and "bytes_limit" in stats:
+        return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
+    return None
+
+
+class _clear_errors:
+    """Says in one sentence that a number was needed while the program was compiled."""
+
+    def __init__(self, names: list[str]):
+        self.names = names
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if isinstance(error, jax.errors.ConcretizationTypeError | jax.errors.TracerArrayConversionError):
+            swept = f" and the swept fields {', '.join(self.names)}" if self.names else ""
+            raise InputError(
+                f"evaluate: needs the values of its arguments while it is compiled, where its key{swept} are not known "
+                f"yet; write it with jax.numpy and without float() or 'if' on them, name the field that is meant in "
+                f"structural=..., or give compiled=False"
+            ) from error

@@ -1,0 +1,285 @@
+"""What a sweep measures: a model on sampled chips, or any function of the hardware.
+
+    ChipScores(model, variables, x, labels)        a model's score on programmed chips, as ``evaluate`` measures it
+    def evaluate(hardware, key): ...               anything else; with a third argument time_s where ages are swept
+
+Both answer ``prepare``: once for every structure, outside of the compiled program, they give a function of the numbers
+that are swept, of one chip's key and of the times.
+"""
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from analogsim.altering import altered
+from analogsim.chip import check_finite
+from analogsim.devices.errors import InputError, brief
+from analogsim.devices.random import stream
+from analogsim.devices.units import seconds
+from analogsim.evaluation import accuracy, check_count, check_data, check_metric, chip_key, score_chip, score_digital
+from analogsim.hardware import Hardware
+from analogsim.models import bind, program_jit, programmed_leaves
+from analogsim.selection import checked_rules
+from analogsim.sweeps.axes import changed
+
+
+class Prepared(NamedTuple):
+    """One structure, ready to be measured.
+
+    Attributes:
+      operands: arrays (a tree) that the function is handed, so that they are not compiled into it.
+      measure: ``measure(operands, values, key, chip, times_s) -> {metric: [times]}``, or numbers where ``times_s`` is
+        None; ``values`` are those of the leaf axes by field, ``key`` the sweep's, ``chip`` a number.
+      compiled: whether ``measure`` can be traced.
+    """
+
+    operands: Any
+    measure: Callable[..., dict[str, Any]]
+    compiled: bool = True
+
+
+class Evaluation(Protocol):
+    """What a sweep can measure."""
+
+    def targets(self, hardware: Any) -> list[Hardware]:
+        """Every hardware that a sweep over ``hardware`` changes."""
+        ...
+
+    def prepare(self, hardware: Any, change: Mapping[str, Any], key: jax.Array) -> Prepared:
+        """Get one structure ready: the hardware with ``change`` made."""
+        ...
+
+    def exact(self) -> dict[str, float]:
+        """Scores of the exact model by metric; empty where there is none."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class ChipScores:
+    """A model's scores on programmed chips, for ``sweep``; measured as ``evaluate`` measures them.
+
+    Attributes:
+      model: a Linen or NNX model, plain (it is converted to the swept hardware) or with analog layers (give ``sweep``
+        the hardware None: every layer keeps its own, with the swept fields changed).
+      variables: a Linen model's; None for NNX.
+      x, labels: what is measured on, ``[n, ...]``.
+      metric: ``metric(outputs, labels)``, or several by name, ``{"accuracy": accuracy, "loss": loss}``.
+      calibrate: inputs from which converter ranges are taken anew at every structure; needed where a structural axis
+        changes the tiles and the variables carry ranges. None keeps the variables' ranges, if any.
+      time: when chips are read, where ages are not swept: seconds after programming or text.
+      batch_size: examples computed together; changes memory and speed, not the numbers.
+      options: keyword arguments of the Linen model's call, ``{"train": False}``.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> import flax.linen as nn
+      >>> from analogsim import preset, sweep
+      >>> model, x = nn.Dense(3), jax.random.normal(jax.random.key(0), (8, 4))
+      >>> variables, labels = model.init(jax.random.key(1), x), jnp.zeros(8, int)
+      >>> found = sweep(ChipScores(model, variables, x, labels), preset("pcm"),
+      ...               over={"adc.bits": [4, 8], "time": ["1 s", "1 year"]}, chips=2, key=jax.random.key(2))
+      >>> dict(found.score.sizes)
+      {'adc.bits': 2, 'time': 2, 'chip': 2}
+    """
+
+    model: Any
+    variables: Any
+    x: Any
+    labels: Any
+    metric: Any = accuracy
+    calibrate: Any = None
+    time: Any = 0.0
+    batch_size: int = 512
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_count("batch_size", self.batch_size)
+        seconds(self.time, "time")
+        check_data(self._inputs(), jnp.asarray(np.asarray(self.labels)))
+        if not callable(self.metric) and not (isinstance(self.metric, Mapping) and self.metric):
+            raise InputError(
+                f"metric = {brief(self.metric)}: must be a function metric(outputs, labels), or several by name"
+            )
+
+    @property
+    def _metrics(self) -> dict[str, Callable]:
+        return dict(self.metric) if isinstance(self.metric, Mapping) else {"score": self.metric}
+
+    def _inputs(self) -> Any:
+        return jax.tree.map(jnp.asarray, self.x if isinstance(self.x, tuple) else np.asarray(self.x))
+
+    def _score(self, outputs: Any, labels: Any) -> dict[str, Any]:
+        return {name: metric(outputs, labels) for name, metric in self._metrics.items()}
+
+    def targets(self, hardware: Any) -> list[Hardware]:
+        """The rules' hardware, or that of the model's own layers."""
+        if hardware is None:
+            return _own_hardware(self._bound(None, {}))
+        return [target for _, target in checked_rules(hardware, None) if target is not None]
+
+    def _bound(self, hardware: Any, change: Mapping[str, Any]) -> Any:
+        """The model on the hardware of one structure, calibrated where asked for."""
+        model, variables = self.model, self.variables
+        if hardware is not None:
+            from analogsim.conversion import convert
+
+            rules = [
+                (selector, target and changed(target, change)) for selector, target in checked_rules(hardware, None)
+            ]
+            model = convert(model, rules)
+        if self.calibrate is not None:
+            from flax import nnx
+
+            from analogsim.calibration import calibrate
+
+            if isinstance(model, nnx.Module):
+                model = nnx.clone(model)  # its ranges are set in place
+            else:
+                variables = {name: value for name, value in variables.items() if name != "ranges"}
+            with altered(lambda path, own: changed(own, change)):
+                calibrated = calibrate(model, variables, self.calibrate, **self.options)
+            variables = None if variables is None else calibrated
+        return bind(model, variables, self._inputs(), dict(self.options))
+
+    def prepare(self, hardware: Any, change: Mapping[str, Any], key: jax.Array) -> Prepared:
+        """Convert, calibrate and bind the model; program one chip to see that it can be."""
+        bound = self._bound(hardware, change)
+        own_time = jnp.asarray([seconds(self.time, "time")], jnp.float32)
+        with altered(lambda path, own: changed(own, change)):
+            first = program_jit(bound, chip_key(key, 0))
+        if not programmed_leaves(first):
+            raise InputError("the model has no analog layer: give sweep a hardware to convert it to")
+        check_finite(first)
+        x, labels = self._inputs(), jnp.asarray(np.asarray(self.labels))
+        for metric in self._metrics.values():
+            check_metric(metric, bound, x, labels)
+
+        def measure(operands: Any, values: Any, key: Any, chip: Any, times_s: Any) -> dict[str, Any]:
+            bound, x, labels = operands
+            times = own_time if times_s is None else times_s
+            with altered(lambda path, own: changed(own, {**change, **values})):
+                scores = score_chip(bound, key, chip, times, x, labels, (None,), self._score, self.batch_size)
+            return jax.tree.map(lambda score: score[0, 0] if times_s is None else score[:, 0], scores)
+
+        return Prepared((bound, x, labels), measure)
+
+    def exact(self) -> dict[str, float]:
+        """Of the exact model."""
+        x, labels = self._inputs(), jnp.asarray(np.asarray(self.labels))
+        bound = bind(self.model, self.variables, x, dict(self.options))
+        return {n: float(score_digital(bound, x, labels, m, self.batch_size)) for n, m in self._metrics.items()}
+
+
+def _own_hardware(bound: Any) -> list[Hardware]:
+    """What the model's own layers run on, each once."""
+    from analogsim.models import BoundNnx
+
+    if isinstance(bound, BoundNnx):
+        from analogsim.nnx import analog_ops
+
+        found = [op.runs_on for _, op in analog_ops(bound._merge()).values()]
+    else:
+        found = []
+
+        def note(path: str, hardware: Hardware) -> Hardware:
+            found.append(hardware)
+            return hardware
+
+        with altered(note):
+            jax.eval_shape(lambda b: b.program(jax.random.key(0)), bound)
+    return list({repr(hardware): hardware for hardware in found}.values())
+
+
+@dataclasses.dataclass(frozen=True)
+class OfFunction:
+    """A user's function ``evaluate(hardware, key)`` or ``evaluate(hardware, key, time_s)``: numbers by name, or one.
+
+    Attributes:
+      function: what is called.
+      compiled: False calls it chip by chip with plain numbers, for what JAX cannot trace.
+      takes_time: whether it has a third argument.
+    """
+
+    function: Callable[..., Any]
+    compiled: bool
+    takes_time: bool
+
+    def targets(self, hardware: Any) -> list[Hardware]:
+        """The hardware that it is called with."""
+        if not isinstance(hardware, Hardware):
+            raise InputError(f"hardware = {brief(hardware)}: must be a Hardware, with which evaluate is called")
+        return [hardware]
+
+    def prepare(self, hardware: Any, change: Mapping[str, Any], key: jax.Array) -> Prepared:
+        """Nothing to get ready but the hardware."""
+        del key
+        structure = changed(hardware, change)
+
+        def measure(operands: Any, values: Any, key: Any, chip: Any, times_s: Any) -> dict[str, Any]:
+            del operands
+            point = changed(structure, values)
+            own = jax.random.fold_in(stream(key, "chips"), chip)
+            if times_s is None:
+                return self._numbers(self.function(point, own))
+            if self.compiled:
+                return lax.map(lambda time_s: self._numbers(self.function(point, own, time_s)), times_s)
+            found = [self._numbers(self.function(point, own, float(time_s))) for time_s in times_s]
+            return {name: np.array([scores[name] for scores in found]) for name in found[0]}
+
+        return Prepared((), measure, self.compiled)
+
+    def _numbers(self, found: Any) -> dict[str, Any]:
+        scores = dict(found) if isinstance(found, Mapping) else {"score": found}
+        if not scores:
+            raise InputError("evaluate: returned no number")
+        for name, score in scores.items():
+            if not isinstance(name, str) or "/" in name:
+                raise InputError(f"evaluate: returned a number by the name {name!r}: must be a text without '/'")
+            if np.shape(score) != ():
+                raise InputError(
+                    f"evaluate: {name}: has shape {np.shape(score)}: must be one number, for example the mean "
+                    f"over examples"
+                )
+            if jnp.result_type(score).kind not in "biuf" and not jnp.issubdtype(jnp.result_type(score), jnp.floating):
+                raise InputError(f"evaluate: {name}: is of type {jnp.result_type(score)}: must be a real number")
+        return {name: jnp.asarray(score) if self.compiled else score for name, score in scores.items()}
+
+    def exact(self) -> dict[str, float]:
+        """None is known."""
+        return {}
+
+
+def evaluation_of(evaluate: Any, compiled: bool) -> Evaluation:
+    """What the user gave, as an evaluation."""
+    if all(hasattr(evaluate, name) for name in ("targets", "prepare", "exact")):
+        if not compiled:
+            raise InputError("compiled = False: goes with a function evaluate(hardware, key); ChipScores is compiled")
+        return evaluate
+    if not callable(evaluate):
+        raise InputError(
+            f"evaluate = {brief(evaluate)}: must be ChipScores(model, variables, x, labels), or a function "
+            f"evaluate(hardware, key) that returns numbers"
+        )
+    takes = _arguments(evaluate)
+    if takes not in (2, 3):
+        raise InputError(
+            "evaluate: must be a function of (hardware, key), or of (hardware, key, time_s) where ages are swept"
+        )
+    return OfFunction(evaluate, compiled, takes == 3)
+
+
+def _arguments(function: Callable) -> int | None:
+    """How many positional arguments the function needs."""
+    try:
+        parameters: Sequence[inspect.Parameter] = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        return None
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    needed = [p for p in parameters if p.kind in positional and p.default is inspect.Parameter.empty]
+    return len(needed)

@@ -1,0 +1,230 @@
+"""Results as a labelled dataset, and the netCDF file that holds them while they grow.
+
+The file is written whole to a neighbour and put into place by one rename, so that at every moment, even when the
+process is killed or the disk is full, it is either what it was or what it is to be. Unfinished results have NaN where
+nothing is computed yet, and ``done``, which says so.
+"""
+
+import contextlib
+import json
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from analogsim.devices.errors import InputError
+from analogsim.devices.units import show_time
+from analogsim.sweeps.axes import CHIP, HARDWARE, TIME
+from analogsim.sweeps.block import Job
+from analogsim.sweeps.identity import WORDS, software
+from analogsim.sweeps.plan import Plan
+
+if TYPE_CHECKING:
+    import xarray
+
+
+class SweepStopped(KeyboardInterrupt):
+    """The sweep was interrupted; ``data`` is what was done, also in the file if there is one."""
+
+    def __init__(self, message: str, data: "xarray.Dataset"):
+        super().__init__(message)
+        self.data = data
+
+
+class NotWritten(InputError):
+    """The results could not be written; ``data`` is what was done, and the file is as it was before."""
+
+    def __init__(self, message: str, data: "xarray.Dataset"):
+        super().__init__(message)
+        self.data = data
+
+
+class Progress:
+    """What is done, in the order of the work.
+
+    Attributes:
+      values: ``{metric: [structures, points, chips(, times)]}``, NaN where nothing is done; made with the first block.
+      done: ``[structures, points, chips]``.
+    """
+
+    def __init__(self, plan: Plan):
+        self.plan = plan
+        self.values: dict[str, np.ndarray] = {}
+        self.done = np.zeros((plan.n_structures, plan.n_points, plan.chips), bool)
+
+    def add(self, structure: int, items: np.ndarray, found: Mapping[str, np.ndarray]) -> None:
+        """Put a block in its place."""
+        points, chips = np.divmod(items, self.plan.chips)
+        for name, scores in found.items():
+            if name not in self.values:
+                kind = scores.dtype if np.issubdtype(scores.dtype, np.floating) else np.dtype(np.float64)
+                self.values[name] = np.full((*self.done.shape, *scores.shape[1:]), np.nan, kind)
+            self.values[name][structure, points, chips] = scores
+        self.done[structure, points, chips] = True
+
+    @property
+    def n_done(self) -> int:
+        """Items done."""
+        return int(self.done.sum())
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is left to do."""
+        return bool(self.done.all())
+
+
+def frame(job: Job, hashes: Mapping[str, str], title: str) -> "xarray.Dataset":
+    """What does not change while results grow: coordinates with units, and all that the numbers are computed from."""
+    import xarray
+
+    variables: dict[str, Any] = {}
+    for name, value in job.evaluation.exact().items():
+        label = "digital" if name == "score" else f"digital_{name}"
+        variables[label] = ((), value, {"long_name": f"{name} of the exact model", "units": "1"})
+    attrs = {"title": title, **software(), "python": platform.python_version()}
+    attrs |= {"key": f"{job.key_kind} {' '.join(map(str, np.ravel(job.key_data)))}", "inputs": json.dumps(dict(hashes))}
+    return xarray.Dataset(variables, _coordinates(job.plan), attrs | _about_hardware(job))
+
+
+def dataset(plan: Plan, progress: Progress, framed: "xarray.Dataset") -> "xarray.Dataset":
+    """The results in their frame."""
+    variables: dict[str, Any] = {}
+    for name, values in progress.values.items():
+        dims, ordered = plan.in_order_of_axes(values)
+        variables[name] = (dims, ordered, {"long_name": f"{name} on programmed chips", "units": "1"})
+    if not progress.is_complete:
+        dims, ordered = plan.in_order_of_axes(progress.done)
+        variables["done"] = (dims, ordered, {"long_name": "whether this chip was measured here"})
+    return framed.assign(variables).assign_attrs(complete=int(progress.is_complete))
+
+
+def _coordinates(plan: Plan) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for axis in plan.axes:
+        labels = np.array(axis.labels) if not isinstance(axis.labels[0], str) else np.array(axis.labels, object)
+        found[axis.name] = (axis.name, labels, {"units": axis.unit, "long_name": axis.about})
+        if axis.kind == "time":
+            texts = np.array([show_time(t) for t in axis.labels], object)
+            found["time_label"] = (TIME, texts, {"long_name": "time after programming"})
+    found[CHIP] = (CHIP, np.arange(plan.chips), {"units": "", "long_name": "sampled chip"})
+    return found
+
+
+def _about_hardware(job: Job) -> dict[str, str]:
+    """What the sweep starts from, for people and for programs, with its sources."""
+    from analogsim.checkpoint.description import described
+    from analogsim.citation import cite
+    from analogsim.devices.description import describe
+
+    whole = [change[HARDWARE] for axis in job.plan.axes for change in axis.changes if HARDWARE in change]
+    targets = list({repr(h): h for h in (*whole, *job.evaluation.targets(job.hardware))}.values())
+    return {
+        "hardware": "\n".join(map(describe, targets)),
+        "hardware_json": json.dumps([described(target) for target in targets]),
+        "sources": "\n".join(cite(target).text for target in targets),
+    }
+
+
+def restored(plan: Plan, saved: "xarray.Dataset") -> Progress:
+    """What a dataset holds, back in the order of the work."""
+    progress = Progress(plan)
+    if "done" in saved:
+        progress.done = plan.in_order_of_work(saved["done"].values.astype(bool), with_time=False).copy()
+    elif saved.attrs.get("complete"):
+        progress.done[:] = True
+    for name, variable in saved.data_vars.items():
+        if name != "done" and CHIP in variable.dims:
+            with_time = TIME in variable.dims
+            progress.values[str(name)] = plan.in_order_of_work(variable.values, with_time).copy()
+    return progress
+
+
+class ResultsFile:
+    """A netCDF file of results that grows by whole, atomic replacements."""
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = Path(path)
+        if self.path.suffix != ".nc":
+            raise InputError(f"path = {str(self.path)!r}: must end in .nc, the results being netCDF")
+        if self.path.is_dir():
+            raise InputError(f"path = {str(self.path)!r}: is a folder; name a file in it")
+
+    def load(self, hashes: Mapping[str, str]) -> "xarray.Dataset | None":
+        """What the file holds, or None where there is none; refused where it is not of these inputs."""
+        if not self.path.exists():
+            return None
+        saved = load_results(self.path)
+        try:
+            known = json.loads(saved.attrs["inputs"])
+            other = [WORDS[part] for part in WORDS if known[part] != hashes[part]]
+        except (KeyError, TypeError, ValueError):
+            raise InputError(
+                f"{self.path}: is no results file of a sweep; it was left as it is: name another"
+            ) from None
+        if other:
+            raise InputError(
+                f"{self.path}: holds a sweep that differs in {' and '.join(other)}; it was left as it is: name another "
+                f"file, or go back to the inputs that it was made with"
+            )
+        return saved
+
+    def try_to_write(self, data: "xarray.Dataset") -> None:
+        """Write beside the file and take it away, before anything is computed."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._write_beside(data).unlink()
+        except OSError as error:
+            raise InputError(f"{self.path}: cannot be written there ({error.strerror or error})") from None
+
+    def write(self, data: "xarray.Dataset") -> None:
+        """Replace the file; all or nothing.
+
+        Raises:
+          NotWritten: where the disk is full or the folder no longer there; the file is as it was.
+        """
+        try:
+            os.replace(self._write_beside(data), self.path)
+        except OSError as error:
+            raise NotWritten(
+                f"{self.path}: could not be written ({error.strerror or error}); what it held before is intact: "
+                f"make room and run the same sweep again to go on",
+                data,
+            ) from error
+
+    def _write_beside(self, data: "xarray.Dataset") -> Path:
+        """A whole file under another name, on the disk; nothing where that fails."""
+        content = data.to_netcdf(engine="h5netcdf")  # in memory: HDF5 fails noisily on a full disk
+        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
+        try:
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+        return temporary
+
+
+def load_results(path: str | os.PathLike) -> "xarray.Dataset":
+    """A results file as a dataset in memory.
+
+    Raises:
+      InputError: where there is no such file, or it is no netCDF.
+    """
+    import xarray
+
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file")
+    try:
+        return xarray.load_dataset(path, engine="h5netcdf")
+    except Exception as error:  # whatever a damaged file makes the reader raise
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(
+            f"{path}: cannot be read as results ({reason}); it was left as it is: name another file"
+        ) from None

@@ -1,0 +1,303 @@
+"""Sweeps: the grid, its labels, and numbers that do not depend on how the work is cut."""
+
+import time
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from sweep_jobs import HARDWARE, OVER, aged, numbers
+
+import analogsim
+from analogsim import (
+    ADC,
+    DAC,
+    ChipScores,
+    Hardware,
+    InputError,
+    calibrate,
+    convert,
+    evaluate,
+    over_chips,
+    preset,
+    sweep,
+)
+from analogsim.devices import PCM, Crossbar, DigitalMemory, ReRAM
+from analogsim.linen import AnalogDense
+from analogsim.sweeps import SweepStopped, load_results
+
+CELLS = Hardware(store=Crossbar(cell=ReRAM()), rows=5, adc=ADC(bits=24, range=20.0, noise=0.1))
+X = jax.random.normal(jax.random.key(1), (12, 8))
+LABELS = jnp.arange(12) % 3
+MODEL = nn.Dense(3)
+VARIABLES = MODEL.init(jax.random.key(2), X)
+
+
+def mean_output(outputs, labels):
+    """A score that shows every rounding."""
+    return jnp.mean(outputs[:, 0] * (1 + labels))
+
+
+def norm(outputs, labels):
+    """Another."""
+    return jnp.sqrt(jnp.mean(outputs**2))
+
+
+@pytest.fixture(scope="module")
+def grid():
+    """Every number of this sweep is known: 10 noise + 100 bits + the chip's draw."""
+    return sweep(numbers, HARDWARE, over=OVER, chips=3, key=jax.random.key(3), progress=False)
+
+
+def test_every_point_of_the_grid_has_the_numbers_of_its_labels(grid):
+    assert grid["sum"].dims == ("store.cell.programming_noise", "adc.bits", "chip")
+    for noise in (0.5, 1.0):
+        for bits in (4, 6, 8):
+            at = grid.sel({"store.cell.programming_noise": noise, "adc.bits": bits})
+            np.testing.assert_allclose(at["sum"] - at["draw"], 10 * noise + 100 * bits, rtol=1e-6)
+
+
+def test_chips_are_the_same_at_every_point_and_whatever_their_number(grid):
+    draws = grid["draw"].values.reshape(-1, 3)
+    assert (draws == draws[0]).all()
+    assert len(set(draws[0])) == 3
+    more = sweep(numbers, HARDWARE, over={"adc.bits": [8]}, chips=5, key=jax.random.key(3), progress=False)
+    np.testing.assert_array_equal(more["draw"].values[0, :3], draws[0])
+
+
+def test_coordinates_carry_units_and_meaning():
+    over = {"store.cell.g_max": ["10 uS", "20 uS"], "time": ["1 s", "1 day"]}
+    found = sweep(lambda hardware, key, time_s: hardware.store.cell.g_max * time_s, HARDWARE, over=over, chips=1,
+                  key=jax.random.key(0), progress=False)  # fmt: skip
+    assert found["store.cell.g_max"].attrs["units"] == "S"
+    assert found["time"].attrs == {"units": "s", "long_name": "time after programming"}
+    assert list(found["time_label"].values) == ["1 s", "1 day"]
+    np.testing.assert_allclose(found.score.values[..., 0], np.outer([1e-5, 2e-5], [1, 86400]), rtol=1e-6)
+    assert found.attrs["complete"] == 1
+    assert "ReRAM" in found.attrs["hardware"]
+    assert found.attrs["jax"] == jax.__version__
+
+
+def test_structure_is_compiled_point_by_point_and_labelled():
+    hardware = {"small": HARDWARE.replace(rows=4), "large": HARDWARE.replace(rows=16)}
+    found = sweep(lambda hardware, key: float(hardware.rows), over={"hardware": hardware}, chips=1,
+                  key=jax.random.key(0), progress=False)  # fmt: skip
+    assert found.score.sel(hardware="large").item() == 16
+    parts = {"store": {"exact": DigitalMemory(), "cells": Crossbar(cell=PCM())}, "adc": [None, ADC(bits=5)]}
+    found = sweep(lambda hardware, key: 0.0 if hardware.adc is None else 1.0 * hardware.adc.bits, HARDWARE, over=parts,
+                  chips=1, key=jax.random.key(0), progress=False)  # fmt: skip
+    assert list(found["store"].values) == ["exact", "cells"]
+    assert found["adc"].values[0] == "none"
+    np.testing.assert_array_equal(found.score.values[..., 0], [[0, 5], [0, 5]])
+
+
+def test_fields_that_change_together_are_one_axis():
+    found = sweep(lambda hardware, key: 10.0 * hardware.dac.bits + hardware.adc.bits, preset("pcm"),
+                  over={("dac.bits", "adc.bits"): [(4, 5), (7, 8)]}, chips=1, key=jax.random.key(0),
+                  progress=False)  # fmt: skip
+    assert list(found["dac.bits, adc.bits"].values) == ["4, 5", "7, 8"]
+    np.testing.assert_array_equal(found.score.values[:, 0], [45, 78])
+
+
+def test_order_of_axes_is_the_users_whatever_is_compiled_how():
+    over = {"time": ["1 s", "2 s"], "rows": [4, 8], "adc.bits": [4, 6, 8]}
+    found = sweep(lambda hardware, key, time_s: time_s + 10.0 * hardware.rows + 1000.0 * hardware.adc.bits, HARDWARE,
+                  over=over, chips=2, key=jax.random.key(0), progress=False)  # fmt: skip
+    assert found.score.dims == ("time", "rows", "adc.bits", "chip")
+    expected = np.add.outer([1, 2], np.add.outer([40, 80], [4000, 6000, 8000]))
+    np.testing.assert_array_equal(found.score.values, np.repeat(expected[..., None], 2, -1))
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"at_once": 4},
+        {"devices": jax.devices()[:8]},
+        {"devices": jax.devices()[:3], "at_once": 2},
+        {"compiled": False},
+    ],
+    ids=str,
+)
+def test_numbers_do_not_depend_on_how_the_work_is_cut(grid, how):
+    again = sweep(numbers, HARDWARE, over=OVER, chips=3, key=jax.random.key(3), progress=False, **how)
+    np.testing.assert_allclose(again["sum"], grid["sum"], rtol=1e-6)
+    assert again["sum"].dims == grid["sum"].dims
+
+
+def test_a_model_on_chips_scores_as_evaluate_does():
+    times = ["1 s", "1 day"]
+    found = sweep(ChipScores(MODEL, VARIABLES, X, LABELS, metric=mean_output), CELLS,
+                  over={"store.cell.programming_noise": [0.5, 1.0], "time": times}, chips=3, key=jax.random.key(5),
+                  progress=False)  # fmt: skip
+    for noise in (0.5, 1.0):
+        model = convert(MODEL, CELLS.replace(**{"store.cell.programming_noise": noise}))
+        alone = evaluate(model, VARIABLES, X, LABELS, key=jax.random.key(5), chips=3, times=times, metric=mean_output)
+        point = found.score.sel({"store.cell.programming_noise": noise}).transpose("chip", "time")
+        np.testing.assert_allclose(point, alone.score.values[0], rtol=2e-5)
+    np.testing.assert_allclose(found.digital, mean_output(MODEL.apply(VARIABLES, X), LABELS), rtol=1e-6)
+
+
+def test_several_devices_and_chips_side_by_side_score_a_model_alike():
+    scores = ChipScores(MODEL, VARIABLES, X, LABELS, metric={"mean": mean_output, "norm": norm})
+    how = dict(over={"adc.noise": [0.0, 0.1]}, chips=5, key=jax.random.key(5), progress=False)
+    one, side, split = (
+        sweep(scores, CELLS, **how, **more) for more in ({}, {"at_once": 2}, {"devices": jax.devices()})
+    )
+    for name in ("mean", "norm"):
+        np.testing.assert_allclose(side[name], one[name], rtol=2e-5)
+        np.testing.assert_allclose(split[name], one[name], rtol=2e-5)
+        assert f"digital_{name}" in one
+
+
+def test_layers_that_are_analog_keep_their_own_hardware():
+    class Mixed(nn.Module):
+        """A layer with an ADC and one without."""
+
+        @nn.compact
+        def __call__(self, x):
+            x = AnalogDense(4, hardware=Hardware(adc=ADC(bits=6, range=9.0)))(x)
+            return AnalogDense(3, hardware=Hardware(dac=DAC(bits=8)))(x)
+
+    model = Mixed()
+    variables = model.init(jax.random.key(0), X)
+    found = sweep(ChipScores(model, variables, X, LABELS, metric=mean_output), over={"adc.bits": [2, 6]}, chips=1,
+                  key=jax.random.key(0), progress=False)  # fmt: skip
+    own = evaluate(model, variables, X, LABELS, key=jax.random.key(0), chips=1, times=[0.0], metric=mean_output)
+    np.testing.assert_allclose(found.score.sel({"adc.bits": 6}).item(), own.score.item(), rtol=1e-5)
+    assert abs(found.score.sel({"adc.bits": 2}).item() - own.score.item()) > 1e-3
+
+
+def test_an_nnx_model_is_swept_alike():
+    model = nnx.Linear(8, 3, rngs=nnx.Rngs(0))
+    scores = ChipScores(model, None, X, LABELS, metric=mean_output, calibrate=X)
+    found = sweep(scores, preset("pcm"), over={"adc.bits": [3, 8]}, chips=2, key=jax.random.key(0), progress=False)
+    errors = np.abs(found.score - found.digital.item()).mean("chip")
+    assert errors[0] > 2 * errors[1] > 0
+
+
+def test_calibration_follows_the_tiles():
+    variables = calibrate(convert(MODEL, preset("pcm")), VARIABLES, X)
+    scores = ChipScores(MODEL, variables, X, LABELS, metric=mean_output, calibrate=X)
+    found = sweep(scores, preset("pcm"), over={"rows": [4, 512]}, chips=2, key=jax.random.key(0), progress=False)
+    assert np.isfinite(found.score).all()
+
+
+def test_numbers_that_code_decides_by_are_named_structural():
+    def decides(hardware, key):
+        return 1.0 if hardware.adc.noise > 0 else 0.0
+
+    over = {"adc.noise": [0.0, 0.1]}
+    with pytest.raises(InputError, match=r"adc\.noise are not known yet.*structural"):
+        sweep(decides, HARDWARE, over=over, chips=1, key=jax.random.key(0), progress=False)
+    found = sweep(
+        decides, HARDWARE, over=over, chips=1, key=jax.random.key(0), structural=["adc.noise"], progress=False
+    )
+    np.testing.assert_array_equal(found.score.values[:, 0], [0, 1])
+    found = sweep(decides, HARDWARE, over=over, chips=1, key=jax.random.key(0), compiled=False, progress=False)
+    np.testing.assert_array_equal(found.score.values[:, 0], [0, 1])
+
+
+def test_progress_is_told_and_ctrl_c_keeps_what_is_done(tmp_path):
+    told = []
+
+    def stop_half_way(done, total):
+        told.append((done, total))
+        if done >= 9:
+            raise KeyboardInterrupt
+
+    def measure(hardware, key):
+        time.sleep(0.1)
+        return float(jax.random.uniform(key))
+
+    path = tmp_path / "results.nc"
+    with pytest.raises(SweepStopped, match=r"of 18 chips are done and kept in .*results\.nc") as stopped:
+        sweep(measure, HARDWARE, over=OVER, chips=3, key=jax.random.key(3), compiled=False, path=path,
+              progress=stop_half_way)  # fmt: skip
+    assert told[0] == (0, 18)
+    done = told[-1][0]
+    assert 9 <= done < 18
+    kept = load_results(path)
+    for data in (stopped.value.data, kept):
+        assert int(data["done"].sum()) == int(np.isfinite(data["score"]).sum()) == done
+        assert data.attrs["complete"] == 0
+
+
+def test_over_chips_gives_mean_and_spread(grid):
+    found = over_chips(grid)
+    values = grid["sum"].values
+    np.testing.assert_allclose(found["sum"].sel(statistic="mean"), values.mean(-1), rtol=1e-6)
+    np.testing.assert_allclose(found["sum"].sel(statistic="std"), values.std(-1, ddof=1), rtol=1e-4)
+    np.testing.assert_allclose(found["sum"].sel(statistic="high"), np.quantile(values, 0.95, -1), rtol=1e-6)
+    with pytest.raises(InputError, match="share = 0"):
+        over_chips(grid, share=0)
+    with pytest.raises(InputError, match="must be a dataset over chips"):
+        over_chips(3)
+
+
+BAD = [
+    ({"adc.bitz": [4]}, "ADC has no field 'bitz'; did you mean 'bits'?"),
+    ({"adc.bits": [4, 99]}, "over: adc.bits: "),
+    ({"adc.bits": [4, 4]}, "4 is given more than once"),
+    ({"adc.bits": []}, "has no value"),
+    ({"adc.bits": "4"}, "must be a sequence"),
+    ({"store.cell.g_max": ["1 V"]}, "unknown unit 'V'"),
+    ({"chip": [1]}, "chip"),
+    ({"time": ["1 s", "60 min", "1 h"]}, "1 h is given more than once"),
+    ({"time": [-1]}, "at least 0"),
+    ({"adc": [None], "adc.bits": [4]}, "set by two axes"),
+    ({("adc.bits", "dac.bits"): [4]}, "must be a tuple of 2"),
+    ({"hardware": ["pmc"]}, "did you mean 'pcm'"),
+    ([1], "must be a mapping"),
+]
+
+
+@pytest.mark.parametrize(("over", "message"), BAD, ids=[str(over) for over, _ in BAD])
+def test_bad_axes_are_one_sentence(over, message):
+    hardware = None if isinstance(over, dict) and "hardware" in over else HARDWARE.replace(dac=DAC(bits=8))
+    function = aged if isinstance(over, dict) and "time" in over else numbers
+    with pytest.raises(InputError) as error:
+        sweep(function, hardware, over=over, chips=1, key=jax.random.key(0), progress=False)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (dict(evaluate=3), "evaluate = 3: must be ChipScores"),
+        (dict(evaluate=lambda hardware: 0.0), "must be a function of (hardware, key)"),
+        (dict(evaluate=aged), "takes time_s, which is not swept"),
+        (dict(over={"time": [1.0]}), "give it a third argument time_s"),
+        (dict(evaluate=lambda h, k: jnp.ones(2)), "must be one number"),
+        (dict(evaluate=lambda h, k: {}), "returned no number"),
+        (dict(evaluate=lambda h, k: 1j), "must be a real number"),
+        (dict(chips=0), "chips = 0: must be a whole number and at least 1"),
+        (dict(at_once=0), "at_once = 0"),
+        (dict(key=3), "key"),
+        (dict(hardware=None), "hardware = None: must be a Hardware"),
+        (dict(devices=[]), "devices = []"),
+        (dict(executor=3), "executor = 3: must have submit"),
+        (dict(path="results.txt"), "must end in .nc"),
+        (dict(structural=["rows"]), "'rows' is not swept"),
+        (dict(evaluate=aged, hardware=preset("reram"), over={"time": ["1 year"]}), "has data only from 0 to"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_bad_arguments_are_one_sentence(change, message):
+    given = dict(evaluate=numbers, hardware=HARDWARE, over={"adc.bits": [4]}, chips=1, key=jax.random.key(0)) | change
+    evaluation, hardware = given.pop("evaluate"), given.pop("hardware")
+    with pytest.raises(InputError) as error:
+        sweep(evaluation, hardware, progress=False, **given)
+    assert message in str(error.value)
+
+
+def test_chip_scores_refuse_what_cannot_be_measured():
+    with pytest.raises(InputError, match="labels: shape"):
+        ChipScores(MODEL, VARIABLES, X, LABELS[:5])
+    with pytest.raises(InputError, match="metric = 3"):
+        ChipScores(MODEL, VARIABLES, X, LABELS, metric=3)
+    with pytest.raises(InputError, match="no analog hardware"):
+        sweep(ChipScores(MODEL, VARIABLES, X, LABELS), over={"adc.bits": [4]}, chips=1, key=jax.random.key(0))
+    assert analogsim.sweep is sweep
