@@ -12,8 +12,8 @@ Classical Hopfield network (J. J. Hopfield, doi 10.1073/pnas.79.8.2554), pattern
 diagonal, xi' = sign(W xi); up to about 0.138 d random patterns (D. J. Amit et al., doi 10.1103/PhysRevLett.55.1530).
 
 Holographic vectors (T. A. Plate, doi 10.1109/72.377968): keys k_j and values v_j bound by circular convolution and
-added, sum_j k_j * v_j, each got back by correlation with its key. With keys whose spectrum has modulus 1 ("unitary") K pairs
-leave cos(v_j, answer) = 1/sqrt(K). FHRR are the same as phasors, where binding is a product, as of phases of light.
+added, sum_j k_j * v_j, each got back by correlation with its key. With keys whose spectrum has modulus 1 ("unitary"), K
+pairs leave cos(v_j, answer) = 1/sqrt(K). FHRR are the same as phasors, where binding is a product: phases of light add.
 
 ``sampled_product`` estimates A B from s columns drawn by their lengths, with E||A B - C||^2 <= ||A||^2 ||B||^2/s
 (P. Drineas et al., doi 10.1137/S0097539704442684).
@@ -206,7 +206,7 @@ def dense_recall(key: jax.Array, n_patterns: int, d: int, beta: Any = None, nois
 
 
 def hopfield_recall(key: jax.Array, n_patterns: int, d: int, flipped: Any = 0.0, n_sweeps: int = 20) -> jax.Array:
-    """Share of random +-1 patterns that a classical network finds to 95 % of their units, a share of which err first."""
+    """Share of random +-1 patterns found to 95 % of their units by a classical network, a share of which err first."""
     x = jnp.where(jax.random.bernoulli(stream(key, "patterns"), shape=(n_patterns, d)), 1.0, -1.0)
     wrong = jax.random.bernoulli(stream(key, "queries"), flipped, x.shape)
     found = settle(hebbian(x), jnp.where(wrong, -x, x), n_sweeps)

@@ -75,16 +75,32 @@ def modulus_error(n_values: int, shots: Any) -> Any:
 
 @jax.custom_jvp
 def _counted(key: jax.Array, probabilities: jax.Array, shots: jax.Array) -> jax.Array:
-    n, lead = qubits_of(probabilities.shape[-1], "probabilities"), probabilities.shape[:-1]
-    found = jnp.broadcast_to(shots, (*lead, 1))
+    size, lead = probabilities.shape[-1], probabilities.shape[:-1]
+    n = qubits_of(size, "probabilities")
+    start = jnp.zeros((*lead, size), probabilities.dtype).at[..., 0].set(shots)
+    if n == 0:
+        return start
+
+    def halved(found: jax.Array, level: tuple) -> tuple[jax.Array, None]:
+        share, number = level
+        here = found[..., : size // 2]
+        low = jax.random.binomial(jax.random.fold_in(key, number), here, share, dtype=here.dtype)
+        low = jnp.where(here > 0, low, 0.0)
+        return jnp.stack([low, here - low], axis=-1).reshape(found.shape), None
+
+    return jax.lax.scan(halved, start, (_shares_of_halves(probabilities, n), jnp.arange(n)))[0]
+
+
+def _shares_of_halves(probabilities: jax.Array, n: int) -> jax.Array:
+    """For each qubit, the chance of 0 given the bits before it, ``[n, ..., 2^(n-1)]``: one width, one compilation."""
+    lead, shares = probabilities.shape[:-1], []
     for k in range(n):
         sums = probabilities.reshape(*lead, 2**k, 2, -1).sum(-1)
         total = sums.sum(-1)
         share = jnp.where(total > 0, sums[..., 0] / jnp.where(total > 0, total, 1.0), 1.0)
-        low = jax.random.binomial(jax.random.fold_in(key, k), found, jnp.clip(share, 0.0, 1.0), dtype=found.dtype)
-        low = jnp.where(found > 0, low, 0.0)
-        found = jnp.stack([low, found - low], axis=-1).reshape(*lead, 2 ** (k + 1))
-    return found
+        padding = [(0, 0)] * len(lead) + [(0, 2 ** (n - 1) - 2**k)]
+        shares.append(jnp.pad(jnp.clip(share, 0.0, 1.0), padding, constant_values=1.0))
+    return jnp.stack(shares)
 
 
 @_counted.defjvp
