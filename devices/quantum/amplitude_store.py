@@ -128,6 +128,8 @@ class AmplitudeStore(OneLineAnOutput, Description):
             both = jnp.split(p * roots.step, 2, axis=-1)
             variance = plus + minus + 2 * shots * both[0] * both[1]
         variance = state.norm**2 * variance.T[: len(state.slope)] / shots
+        if state.signs is not None:
+            variance = variance * state.signs.astype(variance.dtype) ** 2  # a weight known to be zero is zero
         return Moments(mean.astype(dtype) + state.slope, variance.astype(dtype))
 
     def _joined(self, roots: jax.Array, state: AmplitudeState) -> jax.Array:

@@ -30,6 +30,7 @@ from analogsim.devices.quantum.accounting import entropy_bits
 from analogsim.devices.quantum.channels import check_time
 
 _ASSUMED = Source(note="assumed")
+_FAR = 1e4  # full scales: beyond all noise, and finite for its slopes
 
 
 def mutual_information_bits(given: jax.Array, used: jax.Array | None = None) -> jax.Array:
@@ -96,7 +97,7 @@ class MultiLevelCell(Description):
         """
         place = np.arange(self.levels)
         edges = (np.arange(self.levels + 1) - 0.5 - place[:, None]) * self.spacing
-        edges[:, 0], edges[:, -1] = -np.inf, np.inf
+        edges[:, 0], edges[:, -1] = -_FAR, _FAR
         low, high = jnp.asarray(edges[:, :-1]) / self.sigma, jnp.asarray(edges[:, 1:]) / self.sigma
         above = np.arange(self.levels) > place[:, None]
         return jnp.where(above, ndtr(-low) - ndtr(-high), ndtr(high) - ndtr(low))
