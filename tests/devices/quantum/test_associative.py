@@ -140,12 +140,16 @@ def test_pairs_leave_one_over_the_root_of_their_number(pairs):
     d = 4096
     keys = associative.unitary_keys(jax.random.key(2), pairs, d)
     values = jax.random.normal(jax.random.key(3), (pairs, d))
-    held = associative.bundle(associative.bind(keys, values))
-    cosines = np.asarray(associative.cosine(associative.unbind(held, keys), values))
+
+    @jax.jit
+    def cosines_of(keys, values):
+        held = associative.bundle(associative.bind(keys, values))
+        return associative.cosine(associative.unbind(held, keys), values)
+
+    cosines = np.asarray(cosines_of(keys, values))
     np.testing.assert_allclose(cosines, 1 / np.sqrt(pairs), atol=5 / np.sqrt(d))
     phases = jnp.exp(2j * jnp.pi * jax.random.uniform(jax.random.key(4), (2 * pairs, d)))
-    held = associative.bundle(associative.bind(phases[:pairs], phases[pairs:]))
-    cosines = associative.cosine(associative.unbind(held, phases[:pairs]), phases[pairs:])
+    cosines = cosines_of(phases[:pairs], phases[pairs:])
     np.testing.assert_allclose(cosines, 1 / np.sqrt(pairs), atol=5 / np.sqrt(d))
 
 

@@ -51,11 +51,11 @@ def test_levels_by_closed_forms():
 def test_levels_in_the_limits():
     assert float(MultiLevelCell(levels=16, sigma=1e-4).bits()) == pytest.approx(4, abs=1e-5)
     assert float(MultiLevelCell(levels=16, sigma=10).bits()) < 0.01 * 4
-    bits = [float(MultiLevelCell(levels=n, sigma=0.05).bits()) for n in (2, 4, 8, 16, 64)]
+    bits = [float(MultiLevelCell(levels=n, sigma=0.05).bits()) for n in (4, 16, 64)]
     assert max(bits) < np.log2(1 + 1 / 0.05)  # more levels than the noise allows gain nothing
-    slope = jax.grad(lambda sigma: MultiLevelCell(sigma=sigma).bits())(0.05)
-    ends = [float(MultiLevelCell(sigma=0.05 + s).bits()) for s in (1e-3, -1e-3)]
-    assert float(slope) == pytest.approx((ends[0] - ends[1]) / 2e-3, rel=0.01)
+    both = jax.jit(jax.value_and_grad(lambda sigma: MultiLevelCell(sigma=sigma).bits()))
+    ends = [float(both(0.05 + s)[0]) for s in (1e-3, -1e-3)]
+    assert float(both(0.05)[1]) == pytest.approx((ends[0] - ends[1]) / 2e-3, rel=0.01)
 
 
 @pytest.mark.parametrize("levels", [2, 5, 128])
@@ -79,7 +79,7 @@ def test_photons_in_the_limits():
     assert float(qudit.bits(0.0)) == pytest.approx(3, abs=1e-6)
     assert float(qudit.survival(1.0)) == pytest.approx(1 / 8)
     assert float(qudit.bits(1.0)) == pytest.approx(0, abs=1e-5)
-    slopes = jax.grad(lambda t: qudit.bits(t) + qudit.survival(t))(0.0)
+    slopes = jax.jit(jax.grad(lambda t: qudit.bits(t) + qudit.survival(t)))(0.0)
     assert np.isfinite(slopes)
     assert float(jax.grad(qudit.survival)(0.0)) == pytest.approx(-3.5e3, rel=1e-5)  # the mean number over tau
 

@@ -56,6 +56,7 @@ def test_slopes_of_encoding():
     with jax.enable_x64(True):
         v, weights = jnp.asarray(VECTOR), jnp.arange(8.0)
 
+        @jax.jit
         def total(u):
             held = encoded(u)
             return weights @ held.amplitudes + held.norm
