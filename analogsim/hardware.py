@@ -113,10 +113,11 @@ class Hardware(Description):
 
         own_s = getattr(self.store, "read_time_s", None)
         asked_s = self.prices.read_time_s
+        own = "rate of its own; set store.rate_hz" if hasattr(self.store, "rate_hz") else "time of its own; set that"
         if own_s is not None and isinstance(asked_s, float) and asked_s != Prices().read_time_s:
             raise InputError(
                 f"Hardware.prices.read_time_s = {asked_s:g}: has no effect on {type(self.store).__name__}, which has a "
-                f"rate of its own; set store.rate_hz instead (unit: s)"
+                f"{own} instead (unit: s)"
             )
 
     @property

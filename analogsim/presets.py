@@ -3,7 +3,19 @@
 from typing import Any
 
 from analogsim.converters import ADC, DAC
-from analogsim.devices import PCM, Crossbar, DigitalMemory, FadingLight, MZIMesh, PhotonicTensorCore, ReRAM, RingBank
+from analogsim.devices import (
+    PCM,
+    AmplitudeRegister,
+    AmplitudeStore,
+    Crossbar,
+    DigitalMemory,
+    FadingLight,
+    MZIMesh,
+    PhotonicTensorCore,
+    Qubit,
+    ReRAM,
+    RingBank,
+)
 from analogsim.devices.errors import InputError, brief, nearest_of
 from analogsim.devices.literature import Source
 from analogsim.devices.papers import cited
@@ -105,11 +117,28 @@ _PRESETS = {
             prices=Prices(overhead_j=0.0, sample_rate_hz=1e9, cell_area_m2=1e-9),
         ),
     ),
+    # The best that could be hoped for: small tiles, since gates grow with 2^n; a digital product behind the counters.
+    "quantum-register": (
+        "qubits: a register of 4 an output, 8 x 8 tiles, gates and read-out ten times better than usual, 100,000 shots",
+        lambda: Hardware(
+            name="quantum-register",
+            store=AmplitudeStore(
+                register=AmplitudeRegister(qubit=Qubit(depolarising=1e-4), two_qubit_error=1e-4, readout_error=1e-3),
+                rows=8,
+            ),
+            rows=8,
+            columns=8,
+            training=FreshChip(time_s=1e-6),
+            prices=Prices(overhead_j=0.0, cell_area_m2=1e-6),
+        ),
+    ),
 }
 
 _RASCH = cited("rasch2023", note="standard evaluation")
 _WAN = cited("wan2022", note="NeuRRAM chip")
 _MESH = Source(note="assumed: as large and as fast as losses and converters allow")
+_HOPED = Source(note="assumed: about ten times better than usual, as few qubits have been")
+_REGISTER = Source(note="assumed: the most that 4 qubits hold with signs")
 _BY_NAME = Source(note="what the preset's name says")
 
 _LIGHT: dict[str, Source] = {
@@ -170,6 +199,16 @@ _SOURCES: dict[str, dict[str, Source]] = {
     "fading-light": {
         **_LIGHT,
         "prices.cell_area_m2": Source(note="assumed: a pulse's share of the driving circuits; the fibre is no chip"),
+    },
+    "quantum-register": {
+        "rows": _REGISTER,
+        "columns": _REGISTER,
+        "store.rows": _REGISTER,
+        "store.register.qubit.depolarising": _HOPED,
+        "store.register.two_qubit_error": _HOPED,
+        "store.register.readout_error": _HOPED,
+        "prices.overhead_j": Source(note="none: the refrigerator is charged, with all it needs"),
+        "prices.cell_area_m2": Source(note="assumed: 1 mm x 1 mm, a transmon and its resonator"),
     },
 }
 

@@ -8,6 +8,7 @@
     digital scaling  one multiply-accumulate a conversion; shift and add: an addition for each partial sum
     buffer, network  bytes in and out of an SRAM; bits over one hop
     light            laser light over its efficiency; a symbol of a modulator; a sample of a receiver; power that holds
+    qubits           a pulse a gate, an amplifier a read; each its share of the refrigerator while an inference lasts
     leakage          P t of buffers and adders while the layer's tiles are read; unused parts are off
 
     rest of the chip a fixed energy a conversion: clock, control, margins
@@ -146,6 +147,22 @@ class Prices(Description):
     receiver_j: Any = field(
         default=0.3125e-12, unit="J", ge=0, le=1e-6, doc="the amplifier behind a detector, a sample",
         source=Source(note="moderate set of Albireo, doi 10.1109/ISCA52012.2021.00072", recalled=True),
+    )  # fmt: skip
+    refrigerator_w: Any = field(
+        default=25e3, unit="W", ge=0, le=1e9, doc="what keeps qubits cold, at the wall plug",
+        source=Source(note="25 kW, the whole machine of D-Wave 2X"),
+    )  # fmt: skip
+    refrigerator_qubits: Any = field(
+        default=1000.0, gt=0, le=1e9, doc="qubits that share a refrigerator",
+        source=Source(note="about the 1,000 of D-Wave 2X"),
+    )  # fmt: skip
+    qubit_gate_j: Any = field(
+        default=0.2e-9, unit="J", ge=0, le=1, doc="the pulse of a two-qubit gate, its electronics not included",
+        source=Source(note="assumed: 1 mW for 200 ns at room temperature, before attenuators"),
+    )  # fmt: skip
+    qubit_read_j: Any = field(
+        default=10e-9, unit="J", ge=0, le=1, doc="reading one qubit once",
+        source=Source(note="derived: an amplifier of 10 mW at 4 K for 1 us, its cooling not included", recalled=True),
     )  # fmt: skip
     overhead_j: Any = field(
         default=38e-12,

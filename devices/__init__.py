@@ -4,6 +4,7 @@ protocol     what every weight store promises: program, read, noise, cost
 crossbar     memory cells (PCM, ReRAM, SONOS, flash, ECRAM, FeFET, generic, measured), their data sheets, the
              differential mapping, the array
 photonic     light: interferometer meshes, ring banks, phase-change tensor cores, light that fades; detection
+quantum      qubits: registers whose amplitudes are weights; multi-level cells; associative memories
 digital      digital memory, exact or rounded
 description  frozen, validated descriptions that are JAX pytrees
 literature   Paper and Source: what stands behind a number; papers: those of the project
@@ -60,3 +61,9 @@ from analogsim.devices.protocol import Action as Action
 from analogsim.devices.protocol import Moments as Moments
 from analogsim.devices.protocol import OneLineAnOutput as OneLineAnOutput
 from analogsim.devices.protocol import WeightStore as WeightStore
+from analogsim.devices.quantum import AmplitudeRegister as AmplitudeRegister
+from analogsim.devices.quantum import AmplitudeStore as AmplitudeStore
+from analogsim.devices.quantum import DenseAssociativeMemory as DenseAssociativeMemory
+from analogsim.devices.quantum import FockQudit as FockQudit
+from analogsim.devices.quantum import MultiLevelCell as MultiLevelCell
+from analogsim.devices.quantum import Qubit as Qubit

@@ -16,7 +16,18 @@ from typing import Any
 from analogsim.devices.errors import InputError
 
 _ACCENTS = {"\u0300": "`", "\u0301": "'", "\u0302": "^", "\u0303": "~", "\u0308": '"', "\u030c": "v", "\u0327": "c"}
-_LATEX = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": "", "}": "", "–": "--", "’": "'"}
+_LATEX = {
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": "",
+    "}": "",
+    "–": "--",
+    "’": "'",
+    "ø": r"{\o}",
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

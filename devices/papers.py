@@ -9,6 +9,7 @@ Titles, authors and numbers were compared with public records; a paper whose det
 from analogsim.devices.errors import InputError, nearest
 from analogsim.devices.literature import Paper, Source
 from analogsim.devices.papers_of_light import PAPERS_OF_LIGHT
+from analogsim.devices.papers_of_quanta import PAPERS_OF_QUANTA
 
 
 def cited(*keys: str, note: str = "", recalled: bool = False) -> Source:
@@ -597,4 +598,4 @@ _PAPERS = (
 )  # fmt: skip
 
 #: Every paper that the project's numbers rest on, by key.
-PAPERS: dict[str, Paper] = {paper.key: paper for paper in _PAPERS + PAPERS_OF_LIGHT}
+PAPERS: dict[str, Paper] = {paper.key: paper for paper in _PAPERS + PAPERS_OF_LIGHT + PAPERS_OF_QUANTA}

@@ -68,7 +68,8 @@ class WeightStore(Protocol):
     """A frozen pytree of physical numbers that can hold one matrix. All methods are pure and traceable.
 
     A store whose product takes a time of its own says so by a property ``read_time_s``, seconds; for the others the
-    circuits around them decide (``Prices.read_time_s``).
+    circuits around them decide (``Prices.read_time_s``). One whose reading ends what is stored, so that every read
+    takes a copy prepared anew, says so by ``destructive_read = True``.
     """
 
     #: Largest time after programming for which the model has data, in seconds; None without a limit.

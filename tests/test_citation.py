@@ -308,6 +308,7 @@ def test_what_the_reference_pages_recall_is_listed():
         "prices.arithmetic_j": "900 fJ",
         "prices.laser_efficiency": "0.2",
         "prices.modulator_j": "450 fJ",
+        "prices.qubit_read_j": "10 nJ",
         "prices.receiver_j": "312.5 fJ",
         "prices.buffer_area_m2_per_byte": "1.05 µm²/B",
         "prices.driver_area_m2": "0.17 µm²",

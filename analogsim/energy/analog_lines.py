@@ -39,6 +39,7 @@ from analogsim.prices import Prices
 _FOUR_PHASE_OVERHEAD_J = 192e-12  # see ``analog``
 
 
+_STORES_OWN = (Source(note="what the store's description says of its phases, rings or light"),)
 _SAMPLING = Source(note="thermal noise as large as the rounding: 12 k T 4^b at 300 K")
 
 
@@ -93,8 +94,8 @@ def hold_lines(done: Iterable[tuple[LayerWork, TileWork]]) -> list[Line]:
     on_s = sum(read_s(layer) for layer, work in done if work.is_analog and layer.use.is_first)
     return [
         Line(component=PRICED[name].component, action=PRICED[name].action, count=layer.matrices * quantity * on_s,
-             unit="W s", each_j=PRICED[name].price_j(layer.use.hardware.prices), layer=layer.use.path,
-             sources=(Source(note="what the store's description says of its phases, rings or light"),))
+             unit=f"{PRICED[name].unit} s", each_j=PRICED[name].price_j(layer.use.hardware.prices),
+             layer=layer.use.path, sources=sources(layer.use.hardware.prices, *PRICED[name].fields) or _STORES_OWN)
         for layer, work in done
         for name, quantity in work.quantities.items()
         if PRICED[name].held and layer.new_weights

@@ -73,6 +73,19 @@ PRICED = {
         "modulator", "symbol", "symbol", lambda p: p.modulator_j, ("modulator_j",), per_cell=False
     ),
     "receiver": PricedAction("receiver", "sample", "sample", lambda p: p.receiver_j, ("receiver_j",), per_cell=False),
+    "qubit gate": PricedAction("qubits", "gate", "gate", lambda p: p.qubit_gate_j, ("qubit_gate_j",), per_cell=False),
+    "qubit read": PricedAction(
+        "qubits", "read", "read", lambda p: p.qubit_read_j, ("qubit_read_j",), True, per_cell=False
+    ),
+    "qubit": PricedAction(
+        "refrigerator",
+        "power",
+        "qubit",
+        lambda p: p.refrigerator_w / p.refrigerator_qubits,
+        ("refrigerator_w", "refrigerator_qubits"),
+        per_cell=False,
+        held=True,
+    ),
     "hold": PricedAction("hold", "power", "W", lambda p: 1.0, (), per_cell=False, held=True),
 }
 

@@ -1,0 +1,195 @@
+"""What qubits can hold at most, and what reading them costs: bounds, not models.
+
+    Holevo           bits a copy <= chi = S(sum p rho) - sum p S(rho) <= n,  S the von Neumann entropy in bits
+    full read-out    N values of b bits take at least N b / n copies: reading destroys each
+    damped bits      one-way errors (Z channel) carry log2(1 + (1 - g) g^(g/(1-g))) bits each
+    Landauer         k T ln 2 a bit, times T_room/T - 1 watts a watt of an ideal refrigerator
+    wall plug        P (t_prepare + t_read) S of the machine that cools, which is what is paid
+    QRAM             infidelity eps log2(N)^2 for a bucket brigade, eps N log2(N) for a fan-out of N cells
+
+A. S. Holevo, Probl. Inf. Transm. 9, 177 (1973); R. Landauer, doi 10.1147/rd.53.0183; C. T. Hann et al., doi
+10.1103/PRXQuantum.2.020311 (scaling; its factor is recalled as 1). Even so, searches need gate errors o(2^(-n/2)):
+S. Arunachalam et al., arXiv 1502.03450. The machine of 25 kW is a D-Wave 2X.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from analogsim.devices.errors import InputError
+
+BOLTZMANN = 1.380649e-23  # J/K
+FRIDGE_W = 25e3  # D-Wave 2X, the whole machine
+
+_USE = "overlaps with other states on a quantum processor, not a memory of weights"
+
+
+class StorageReport(NamedTuple):
+    """What one register gives out and takes.
+
+    Attributes:
+      values, bits: stored numbers, and bits that each was wanted with.
+      qubits: of the register.
+      bits_a_copy: the most that one copy gives out (Holevo), whatever is stored.
+      copies_for_full_readout: least copies from which all values could be read.
+      shots: copies that one read takes.
+      modulus_error: root of the expected squared error of all moduli, from shots alone, relative to the vector's
+        length.
+      fidelity: share of copies that are prepared without a failed gate.
+      read_s: seconds of one read of the register.
+      wall_plug_j: joules of one read, with a machine of 25 kW for this register alone.
+      destructive_read: reading ends a copy: always.
+      recommended_use: what is left to use it for.
+    """
+
+    values: int
+    bits: int
+    qubits: int
+    bits_a_copy: float
+    copies_for_full_readout: float
+    shots: Any
+    modulus_error: Any
+    fidelity: Any
+    read_s: Any
+    wall_plug_j: Any
+    destructive_read: bool = True
+    recommended_use: str = _USE
+
+
+def storage_report(
+    n_values: int, bits: int, qubits: int, shots: Any, prepare_s: Any, read_s: Any, fidelity: Any = 1.0
+) -> StorageReport:
+    """The report of one register.
+
+    Example:
+      >>> report = storage_report(1024, 8, 10, 2.56e6, 999e-6, 1e-6)
+      >>> report.copies_for_full_readout, report.bits_a_copy, f"{report.wall_plug_j:.2g} J"
+      (819.2, 10.0, '6.4e+07 J')
+    """
+    return StorageReport(
+        values=n_values,
+        bits=bits,
+        qubits=qubits,
+        bits_a_copy=float(qubits),
+        copies_for_full_readout=copies_for_full_readout(n_values, bits, qubits),
+        shots=shots,
+        modulus_error=((2**qubits - 1) / (4 * shots)) ** 0.5,
+        fidelity=fidelity,
+        read_s=shots * (prepare_s + read_s),
+        wall_plug_j=wall_plug_j(shots, prepare_s, read_s),
+    )
+
+
+def entropy_bits(probabilities: jax.Array) -> jax.Array:
+    """Shannon entropy ``[...]`` of probabilities ``[..., N]`` in bits.
+
+    Example:
+      >>> float(entropy_bits(jnp.array([0.5, 0.5, 0.0])))
+      1.0
+    """
+    seen = probabilities > 0
+    return -jnp.sum(jnp.where(seen, probabilities * jnp.log2(jnp.where(seen, probabilities, 1.0)), 0.0), axis=-1)
+
+
+def von_neumann_bits(rho: jax.Array) -> jax.Array:
+    """Entropy ``[...]`` of density matrices ``[..., d, d]`` in bits."""
+    return entropy_bits(jnp.clip(jnp.linalg.eigvalsh(rho), 0.0, 1.0))
+
+
+def holevo_bits(probabilities: jax.Array, states: jax.Array) -> jax.Array:
+    """chi: the most bits that a copy gives out on which of these states it is.
+
+    Args:
+      probabilities: ``[K]``, of each state.
+      states: density matrices ``[K, d, d]``.
+
+    Example:
+      >>> zero, plus = jnp.array([[1.0, 0.0], [0.0, 0.0]]), jnp.full((2, 2), 0.5)
+      >>> round(float(holevo_bits(jnp.array([0.5, 0.5]), jnp.stack([zero, plus]))), 4)
+      0.6009
+    """
+    if states.ndim != 3 or states.shape[:1] != probabilities.shape or states.shape[1] != states.shape[2]:
+        raise InputError(
+            f"states of shape {states.shape}, probabilities of shape {probabilities.shape}: must be [K, d, d] and [K]"
+        )
+    mixed = jnp.tensordot(probabilities.astype(states.dtype), states, 1)
+    return von_neumann_bits(mixed) - jnp.sum(probabilities * von_neumann_bits(states))
+
+
+def copies_for_full_readout(n_values: int, bits: float, qubits: int) -> float:
+    """The least copies of n qubits that N values of b bits can be read from: N b / n.
+
+    Example:
+      >>> copies_for_full_readout(1024, 8, 10)
+      819.2
+    """
+    if n_values < 1 or bits <= 0 or qubits < 1:
+        raise InputError(f"n_values = {n_values}, bits = {bits}, qubits = {qubits}: must each be greater than 0")
+    return n_values * bits / qubits
+
+
+def z_channel_bits(fall: Any) -> jax.Array:
+    """Capacity of a bit whose 1 is read as 0 with probability g, and whose 0 never errs: 1 at g = 0, 0 at g = 1.
+
+    Example:
+      >>> [round(float(z_channel_bits(g)), 4) for g in (0.0, 0.5, 1.0)]
+      [1.0, 0.3219, 0.0]
+    """
+    g = jnp.asarray(fall) * 1.0
+    inside = (g > 0) & (g < 1)
+    safe = jnp.where(inside, g, 0.5)
+    bits = jnp.log2(1 + (1 - safe) * jnp.exp(safe / (1 - safe) * jnp.log(safe)))
+    return jnp.where(inside, bits, jnp.where(g <= 0, 1.0, 0.0))
+
+
+def landauer_j(temperature_k: float) -> float:
+    """Least joules of erasing one bit at a temperature: k T ln 2.
+
+    Example:
+      >>> f"{landauer_j(0.02):.2g}"
+      '1.9e-25'
+    """
+    return BOLTZMANN * temperature_k * math.log(2)
+
+
+def carnot_factor(cold_k: float, room_k: float = 300.0) -> float:
+    """Watts that an ideal refrigerator takes for a watt at ``cold_k``: T_room/T - 1.
+
+    Example:
+      >>> f"{carnot_factor(0.02):.0f}"
+      '14999'
+    """
+    if not 0 < cold_k <= room_k:
+        raise InputError(f"cold_k = {cold_k}: must be greater than 0 and at most {room_k} (unit: K)")
+    return room_k / cold_k - 1
+
+
+def wall_plug_j(shots: Any, prepare_s: Any, read_s: Any, machine_w: Any = FRIDGE_W, share: Any = 1.0) -> Any:
+    """Joules that the machine takes while it prepares and reads so many copies, one after another.
+
+    Args:
+      shots: S.
+      prepare_s, read_s: of one copy.
+      machine_w: of the refrigerator and all it needs; by default 25 kW, as of D-Wave 2X.
+      share: of the machine that this register is charged for.
+
+    Example:
+      >>> f"{wall_plug_j(2.56e6, 0.0, 1e-3):.3g}"       # one vector of 1024 values, to 1 %
+      '6.4e+07'
+    """
+    return shots * (prepare_s + read_s) * machine_w * share
+
+
+def qram_infidelity(n_cells: int, error: float, layout: str = "bucket brigade") -> float:
+    """What a quantum memory's look-up of one of N cells loses, for an error eps a component, up to a factor near 1.
+
+    Example:
+      >>> qram_infidelity(1024, 1e-4), qram_infidelity(1024, 1e-4, "fan-out")
+      (0.01, 1.024)
+    """
+    if layout not in ("bucket brigade", "fan-out"):
+        raise InputError(f"layout = {layout!r}: must be 'bucket brigade' or 'fan-out'")
+    levels = math.log2(n_cells)
+    return error * levels * (levels if layout == "bucket brigade" else n_cells)

@@ -1,0 +1,157 @@
+"""How many bits a cell of many levels gives back: read with Gaussian noise, or as photons that leak away.
+
+L levels, D = 1/(L - 1) of the full scale apart, read with a noise of sigma of the full scale, the nearest is taken:
+
+    P_error = 2 (1 - 1/L) Q(D / (2 sigma)),   Q the upper tail of a Gaussian
+
+for levels used alike. What counts is the mutual information of the level written and the level decided, not log2 L.
+One model for phase-change, resistive, flash and photonic cells: sigma is whatever spread a technology leaves.
+
+A mode of light or microwaves with d levels 0 .. d-1 photons keeps each photon with eta = exp(-kappa t):
+
+    P(n -> k) = C(n, k) eta^k (1 - eta)^(n-k),   mean chance to stay (1 - eta^d) / (d (1 - eta))
+
+High levels decay as many times faster as they have photons: the cost of many states at once. Capacity by the algorithm
+of R. E. Blahut, doi 10.1109/TIT.1972.1054855.
+"""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import ndtr
+
+from analogsim.devices.description import Description, field, static
+from analogsim.devices.literature import Source
+from analogsim.devices.papers import cited
+from analogsim.devices.quantum.accounting import entropy_bits
+from analogsim.devices.quantum.channels import check_time
+
+_ASSUMED = Source(note="assumed")
+_FAR = 1e4  # full scales: beyond all noise, and finite for its slopes
+
+
+def mutual_information_bits(given: jax.Array, used: jax.Array | None = None) -> jax.Array:
+    """Bits that the decided level tells of the written one.
+
+    Args:
+      given: probabilities ``[n_written, n_decided]``, each row summing to 1.
+      used: how often each level is written, ``[n_written]``; None: alike.
+
+    Example:
+      >>> float(mutual_information_bits(jnp.eye(4)))
+      2.0
+    """
+    used = jnp.full(given.shape[0], 1 / given.shape[0], given.dtype) if used is None else used
+    return jnp.maximum(entropy_bits(used @ given) - used @ entropy_bits(given), 0.0)
+
+
+def capacity_bits(given: jax.Array, rounds: int = 200) -> tuple[jax.Array, jax.Array]:
+    """The most bits over all ways to use the levels, and that way ``[n_written]``: Blahut's iteration.
+
+    Example:
+      >>> bits, used = capacity_bits(jnp.array([[1.0, 0.0], [0.5, 0.5]]))
+      >>> round(float(bits), 4), [round(float(u), 2) for u in used]
+      (0.3219, [0.6, 0.4])
+    """
+    own = -entropy_bits(given)
+
+    def improved(_: Any, used: jax.Array) -> jax.Array:
+        mixed = used @ given
+        logs = jnp.log2(jnp.where(mixed > 0, mixed, 1.0))
+        gain = own - given @ logs  # divergence of each row from the mixture
+        return jax.nn.softmax(jnp.log(used) + jnp.log(2.0) * gain)
+
+    start = jnp.full(given.shape[0], 1 / given.shape[0], given.dtype)
+    used = jax.lax.fori_loop(0, rounds, improved, start)
+    return mutual_information_bits(given, used), used
+
+
+class MultiLevelCell(Description):
+    """A cell with levels at equal distances and Gaussian noise; see the module.
+
+    Example:
+      >>> cell = MultiLevelCell(levels=16, sigma=0.02)
+      >>> round(float(cell.error()), 4), round(float(cell.bits()), 2)
+      (0.0896, 3.48)
+    """
+
+    levels: int = static(default=16, ge=2, le=4096, integer=True, doc="L, distinct levels", source=_ASSUMED)
+    sigma: Any = field(default=0.02, gt=0, le=10, doc="spread of what is read, of the full scale", source=_ASSUMED)
+
+    @property
+    def spacing(self) -> float:
+        """D, between levels, of the full scale."""
+        return 1 / (self.levels - 1)
+
+    def error(self) -> jax.Array:
+        """Probability that another level is decided for than was written, levels used alike."""
+        return 2 * (1 - 1 / self.levels) * ndtr(-self.spacing / (2 * jnp.asarray(self.sigma)))
+
+    def confusion(self) -> jax.Array:
+        """Probabilities ``[levels written, levels decided]``; rows sum to 1.
+
+        The tails are taken on the side where they are small, so that rare errors keep their digits.
+        """
+        place = np.arange(self.levels)
+        edges = (np.arange(self.levels + 1) - 0.5 - place[:, None]) * self.spacing
+        edges[:, 0], edges[:, -1] = -_FAR, _FAR
+        low, high = jnp.asarray(edges[:, :-1]) / self.sigma, jnp.asarray(edges[:, 1:]) / self.sigma
+        above = np.arange(self.levels) > place[:, None]
+        return jnp.where(above, ndtr(-low) - ndtr(-high), ndtr(high) - ndtr(low))
+
+    def decide(self, values: jax.Array) -> jax.Array:
+        """The nearest level (whole numbers from 0) of read values, any shape, in units of the full scale."""
+        return jnp.clip(jnp.round(values * (self.levels - 1)), 0, self.levels - 1).astype(jnp.int32)
+
+    def bits(self) -> jax.Array:
+        """Mutual information of the level written and the level decided, levels used alike."""
+        return mutual_information_bits(self.confusion())
+
+
+class FockQudit(Description):
+    """Levels that are numbers of photons in a leaking mode; see the module.
+
+    Example:
+      >>> qudit = FockQudit(levels=4, lifetime_s="1 ms")
+      >>> round(float(qudit.survival(0.1e-3)), 4), round(float(qudit.bits(0.1e-3)), 3)
+      (0.8661, 1.448)
+    """
+
+    levels: int = static(default=8, ge=2, le=128, integer=True, doc="d, numbers of photons 0 .. d-1", source=_ASSUMED)
+    lifetime_s: Any = field(
+        default=1e-3, unit="s", gt=0, le=1e6, doc="1/kappa of the mode",
+        source=Source(note="order of magnitude of a superconducting cavity", recalled=True),
+    )  # fmt: skip
+
+    def model_sources(self) -> tuple[Source, ...]:
+        return (cited("blahut1972", note="capacity"),)
+
+    def kept(self, time_s: Any) -> jax.Array:
+        """eta, the chance that a photon is still there."""
+        check_time(time_s)
+        return jnp.exp(-jnp.asarray(time_s) / self.lifetime_s)
+
+    def confusion(self, time_s: Any) -> jax.Array:
+        """P(n -> k) ``[levels written, levels read]`` after ``time_s`` seconds; rows sum to 1."""
+        eta = self.kept(time_s)
+        n, k = np.arange(self.levels)[:, None], np.arange(self.levels)
+        lost = np.maximum(n - k, 0)
+        ways = np.array([[math.comb(a, b) for b in k] for a in n[:, 0]], float)
+        # Powers of whole numbers, 0^0 = 1 and its slopes included.
+        chance = jnp.asarray(ways, eta.dtype) * eta ** np.broadcast_to(k, lost.shape) * (1 - eta) ** lost
+        return jnp.where(n >= k, chance, 0.0)
+
+    def survival(self, time_s: Any) -> jax.Array:
+        """The mean chance to find the number of photons that was written, numbers used alike."""
+        return jnp.mean(self.kept(time_s) ** np.arange(self.levels))
+
+    def bits(self, time_s: Any) -> jax.Array:
+        """Mutual information of the number written and the number read, numbers used alike."""
+        return mutual_information_bits(self.confusion(time_s))
+
+    def capacity(self, time_s: Any) -> jax.Array:
+        """The most bits over all ways to use the numbers; at most log2 d."""
+        return capacity_bits(self.confusion(time_s))[0]

@@ -1,0 +1,215 @@
+"""Reading a register S times: how the shares of the outcomes scatter about their probabilities.
+
+    counts ~ multinomial(S, p),  shares p^ = counts / S,  cov(p^) = (diag(p) - p p^T) / S
+    E||p^ - p||^2 = (1 - sum p^2) / S
+
+The moduli of the amplitudes, sqrt(p^), have the spread 1/(2 sqrt S) each where S p is large: over N values
+E|| sqrt(p^) - sqrt(p) ||^2 -> (N - 1)/(4 S), hence S = (N - 1)/(4 eps^2) shots for an error eps of
+a vector of length 1.
+
+``counts`` draws multinomial numbers qubit by qubit: the shots that gave one value of the first bits are shared out
+between the two values of the next by a binomial number. That is exact, and takes n steps and no list of S outcomes.
+``gaussian_shares`` has the same mean and covariance and slopes with respect to p; its shares may be negative.
+
+``root_moments`` gives the mean, the variance and the slope of sqrt(K) for a binomial K: sums over K below 16 expected
+counts, where outcomes are rare and none may be seen at all, and beyond it the delta method,
+
+    E sqrt(K) = sqrt(m) (1 - q/(8 m) + (q (1 - 2p)/16 - 15 q^2/128)/m^2),  m = S p,  q = 1 - p
+    Var sqrt(K) = q/4 - (q^2/64 + q (1 - 2p)/8 - 15 q^2/64)/m
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from analogsim.devices.errors import InputError
+from analogsim.devices.quantum.channels import qubits_of
+from analogsim.devices.random import normal
+
+#: Most shots: float32 counts exactly up to here.
+MOST_SHOTS = 2**24
+
+_RARE = 16.0  # expected counts from which the delta method is used
+_TERMS = 56  # of the sums: the chance of more counts, with 16 expected, is 1e-14
+
+
+def check_shots(shots: Any) -> None:
+    """Refuse a number of shots that no read-out can have, where it is known."""
+    if isinstance(shots, jax.core.Tracer):
+        return
+    values = np.asarray(shots, np.float64)
+    if not np.all((values >= 1) & (values <= MOST_SHOTS) & (values == np.round(values))):
+        raise InputError(f"shots = {shots!r}: must be a whole number, at least 1 and at most {MOST_SHOTS}")
+
+
+def shots_for(n_values: int, error: float) -> float:
+    """Shots for a relative error of a vector's moduli: (N - 1)/(4 error^2).
+
+    Args:
+      n_values: N, amplitudes of the register.
+      error: root of the expected squared error of all moduli together, for a vector of length 1.
+
+    Example:
+      >>> f"{shots_for(1024, 0.01):.3g}"
+      '2.56e+06'
+    """
+    if n_values < 1 or not 0 < error < math.inf:
+        raise InputError(f"n_values = {n_values}, error = {error}: must be at least 1 and greater than 0")
+    return (n_values - 1) / (4 * error**2)
+
+
+def share_error(probabilities: jax.Array, shots: Any) -> jax.Array:
+    """E||p^ - p||^2 of shares ``[..., N]``: (1 - sum p^2)/S, exactly."""
+    check_shots(shots)
+    return (1 - jnp.sum(probabilities**2, axis=-1)) / shots
+
+
+def modulus_error(n_values: int, shots: Any) -> Any:
+    """E|| sqrt(p^) - sqrt(p) ||^2 over N values, for S much larger than N: (N - 1)/(4 S)."""
+    check_shots(shots)
+    return (n_values - 1) / (4 * shots)
+
+
+@jax.custom_jvp
+def _counted(key: jax.Array, probabilities: jax.Array, shots: jax.Array) -> jax.Array:
+    size, lead = probabilities.shape[-1], probabilities.shape[:-1]
+    n = qubits_of(size, "probabilities")
+    start = jnp.zeros((*lead, size), probabilities.dtype).at[..., 0].set(shots)
+    if n == 0:
+        return start
+
+    def halved(found: jax.Array, level: tuple) -> tuple[jax.Array, None]:
+        share, number = level
+        here = found[..., : size // 2]
+        low = jax.random.binomial(jax.random.fold_in(key, number), here, share, dtype=here.dtype)
+        low = jnp.where(here > 0, low, 0.0)
+        return jnp.stack([low, here - low], axis=-1).reshape(found.shape), None
+
+    return jax.lax.scan(halved, start, (_shares_of_halves(probabilities, n), jnp.arange(n)))[0]
+
+
+def _shares_of_halves(probabilities: jax.Array, n: int) -> jax.Array:
+    """For each qubit, the chance of 0 given the bits before it, ``[n, ..., 2^(n-1)]``: one width, one compilation."""
+    lead, shares = probabilities.shape[:-1], []
+    for k in range(n):
+        sums = probabilities.reshape(*lead, 2**k, 2, -1).sum(-1)
+        total = sums.sum(-1)
+        share = jnp.where(total > 0, sums[..., 0] / jnp.where(total > 0, total, 1.0), 1.0)
+        padding = [(0, 0)] * len(lead) + [(0, 2 ** (n - 1) - 2**k)]
+        shares.append(jnp.pad(jnp.clip(share, 0.0, 1.0), padding, constant_values=1.0))
+    return jnp.stack(shares)
+
+
+@_counted.defjvp
+def _slope_of_the_mean(primals, tangents):
+    (key, probabilities, shots), (_, moved, _) = primals, tangents
+    return _counted(key, probabilities, shots), moved * shots
+
+
+def counts(key: jax.Array, probabilities: jax.Array, shots: Any) -> jax.Array:
+    """How often each outcome is seen in S shots, multinomial; the derivative with respect to p is that of the mean.
+
+    Args:
+      key: one random key.
+      probabilities: ``[..., 2^n]``, each row summing to 1; rows are drawn apart.
+      shots: S, at least 1; may be traced.
+
+    Returns:
+      Whole numbers ``[..., 2^n]`` in the dtype of the probabilities, each row summing to S.
+
+    Example:
+      >>> int(counts(jax.random.key(0), jnp.array([0.5, 0.25, 0.25, 0.0]), 1000).sum())
+      1000
+    """
+    check_shots(shots)
+    wide = probabilities.astype(jnp.promote_types(probabilities.dtype, jnp.float32))
+    return _counted(key, wide, jnp.asarray(shots, wide.dtype))
+
+
+def gaussian_shares(key: jax.Array, probabilities: jax.Array, shots: Any) -> jax.Array:
+    """Gaussian shares ``[..., N]`` with mean and covariance of multinomial ones, differentiable in p and S.
+
+    p + (sqrt(p) z - p sum(sqrt(p) z)) / sqrt(S) with z standard normal has (diag(p) - p p^T)/S and sums to 1.
+
+    Example:
+      >>> float(gaussian_shares(jax.random.key(0), jnp.array([0.5, 0.5]), 100).sum())
+      1.0
+    """
+    check_shots(shots)
+    seen = probabilities > 0
+    root = jnp.where(seen, jnp.sqrt(jnp.where(seen, probabilities, 1.0)), 0.0)
+    moved = root * normal(key, probabilities.shape, probabilities.dtype)
+    moved = moved - probabilities * jnp.sum(moved, axis=-1, keepdims=True)
+    return probabilities + moved / jnp.sqrt(jnp.asarray(shots, probabilities.dtype))
+
+
+class RootMoments(NamedTuple):
+    """Of sqrt(K), K binomial: its mean, its variance, and E sqrt(K + 1) - E sqrt(K)."""
+
+    mean: jax.Array
+    variance: jax.Array
+    step: jax.Array
+
+
+def root_moments(probability: jax.Array, shots: Any) -> RootMoments:
+    """Moments of the square root of a count; see the module. For at least 64 shots.
+
+    Its slopes are computed forwards, so that a derivative keeps one array a number instead of all terms of the sums.
+
+    Example:
+      >>> moments = root_moments(jnp.array([0.0, 0.5]), 10_000)
+      >>> moments.mean.round(2).tolist(), moments.variance.round(3).tolist()
+      ([0.0, 70.70999908447266], [0.0, 0.125])
+    """
+    return _with_slopes(probability, jnp.broadcast_to(jnp.asarray(shots, probability.dtype), probability.shape))
+
+
+@jax.custom_jvp
+def _with_slopes(probability: jax.Array, shots: jax.Array) -> RootMoments:
+    return _root_moments(probability, shots)
+
+
+@_with_slopes.defjvp
+def _forward_slopes(primals, tangents):
+    (probability, shots), ones = primals, jnp.ones_like(primals[0])
+    value, by_probability = jax.jvp(lambda p: _root_moments(p, shots), (probability,), (ones,))
+    _, by_shots = jax.jvp(lambda s: _root_moments(probability, s), (shots,), (ones,))
+    return value, jax.tree.map(lambda a, b: a * tangents[0] + b * tangents[1], by_probability, by_shots)
+
+
+def _root_moments(p: jax.Array, shots: jax.Array) -> RootMoments:
+    expected = shots * p
+    rare = expected < _RARE
+    few = _summed(jnp.where(rare, p, 0.0), shots)
+    many = jnp.where(rare, _RARE, expected)
+    likely = jnp.where(rare, 0.0, p)
+    q = 1 - likely
+    first, second = q / 8, q * (1 - 2 * likely) / 16 - 15 * q**2 / 128
+    root = jnp.sqrt(many)
+    mean = root * (1 - first / many + second / many**2)
+    variance = q / 4 - (q**2 / 64 + 2 * second) / many
+    step = (1 + (3 * q - 2) / (8 * many)) / (2 * root)
+    return RootMoments(
+        jnp.where(rare, few.mean, mean), jnp.where(rare, few.variance, variance), jnp.where(rare, few.step, step)
+    )
+
+
+def _summed(p: jax.Array, shots: jax.Array) -> RootMoments:
+    """By the sum over counts, for p at most 1/4: the chance of none is then no less than e^-19."""
+    p = jnp.minimum(p, 0.25)
+    odds = p / (1 - p)
+
+    def add(k: Any, carry: tuple) -> tuple:
+        chance, root, next_root = carry
+        number = jnp.asarray(k, p.dtype)
+        root = root + chance * jnp.sqrt(number)
+        next_root = next_root + chance * jnp.sqrt(number + 1)
+        return chance * odds * jnp.maximum(shots - number, 0.0) / (number + 1), root, next_root
+
+    none = jnp.exp(shots * jnp.log1p(-p))
+    zero = jnp.zeros_like(none)
+    _, root, next_root = jax.lax.fori_loop(0, _TERMS, add, (none, zero, zero))
+    return RootMoments(root, jnp.maximum(shots * p - root**2, 0.0), next_root - root)

@@ -1,0 +1,152 @@
+"""Registers: preparation, read-out and overlaps by closed forms and full matrices in numpy."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from analogsim.devices import AmplitudeRegister, InputError, Qubit
+from analogsim.devices.quantum.register import encoded, qubits_for
+from tests.devices.quantum.by_hand import evolved
+
+PERFECT = AmplitudeRegister(
+    qubit=Qubit(t1_s=100e-6, t2_s=80e-6, depolarising=0.0), two_qubit_error=0.0, readout_error=0.0
+)
+VECTOR = np.array([0.5, -1.0, 0.0, 2.0, 0.25])
+
+probabilities = jax.jit(lambda register, amplitudes, time: register.probabilities(amplitudes, time))
+
+
+def test_encoding():
+    held = PERFECT.encode(jnp.asarray(VECTOR))
+    norm = np.sqrt((VECTOR**2).sum())
+    assert float(held.norm) == pytest.approx(norm, rel=1e-6)
+    np.testing.assert_allclose(held.amplitudes, [*(VECTOR / norm), 0, 0, 0], atol=1e-7)
+    assert [qubits_for(n) for n in (1, 2, 3, 4, 5, 1024, 1025)] == [1, 1, 2, 2, 3, 10, 11]
+
+
+@pytest.mark.parametrize(
+    ("vector", "message"),
+    [
+        (np.zeros(4), "all zeros: no state"),
+        (np.array([1.0, np.nan, np.inf]), "2 of 3 values are not finite"),
+        (np.ones((2, 2)), r"vector of shape \(2, 2\)"),
+        (np.ones(2, complex), "must be real"),
+    ],
+)
+def test_what_no_register_holds_is_refused(vector, message):
+    with pytest.raises(InputError, match=message):
+        PERFECT.encode(jnp.asarray(vector))
+
+
+def test_traced_zeros_are_guarded():
+    def first(v):
+        held = PERFECT.encode(v)
+        return held.amplitudes[0] * 3 + held.norm
+
+    value, slope = jax.jit(jax.value_and_grad(first))(jnp.zeros(3))
+    assert value == 3
+    assert np.all(np.isfinite(slope))
+    columns = encoded(jnp.array([[0.0, 3.0], [0.0, 4.0]]))
+    np.testing.assert_allclose(columns.norm, [0, 5])
+    np.testing.assert_allclose(columns.amplitudes, [[1, 0.6], [0, 0.8]], atol=1e-7)
+
+
+def test_slopes_of_encoding():
+    with jax.enable_x64(True):
+        v, weights = jnp.asarray(VECTOR), jnp.arange(8.0)
+
+        @jax.jit
+        def total(u):
+            held = encoded(u)
+            return weights @ held.amplitudes + held.norm
+
+        found = jax.grad(total)(v)
+        for i in range(5):
+            step = 1e-6 * np.eye(5)[i]
+            assert float(found[i]) == pytest.approx(float(total(v + step) - total(v - step)) / 2e-6, abs=1e-8)
+
+
+def test_preparation():
+    register = AmplitudeRegister(two_qubit_error=0.005, gate_s="200 ns")
+    assert [register.gates(n) for n in (1, 2, 10)] == [0, 2, 1022]
+    assert float(register.fidelity(10)) == pytest.approx(0.995**1022, rel=1e-4)  # 0.6 %
+    assert float(register.fidelity(1)) == 1
+    assert register.preparation_s(10) == pytest.approx(204.4e-6)  # longer than T1
+    a = np.array([0.6, 0, 0.8, 0])
+    share = 0.995**2
+    found = register.prepared(jnp.asarray(a))
+    np.testing.assert_allclose(found, share * np.outer(a, a) + (1 - share) / 4 * np.eye(4), atol=1e-6)
+
+
+@pytest.mark.parametrize("time", [0.0, 30e-6])
+def test_probabilities_against_full_matrices(time):
+    register = AmplitudeRegister(
+        qubit=Qubit(t1_s=100e-6, t2_s=80e-6, depolarising=0.02), two_qubit_error=0.01, readout_error=0.03,
+        excited_readout_error=0.06,
+    )  # fmt: skip
+    a = np.asarray(PERFECT.encode(jnp.asarray(VECTOR)).amplitudes, np.float64)
+    share = 0.99**6
+    rho = share * np.outer(a, a) + (1 - share) / 8 * np.eye(8)
+    rho = evolved(rho, 100e-6, 80e-6, 0.02, time)
+    one = np.array([[0.97, 0.06], [0.03, 0.94]])
+    confusion = np.kron(np.kron(one, one), one)
+    found = probabilities(register, jnp.asarray(a, jnp.float32), time)
+    np.testing.assert_allclose(found, confusion @ np.diag(rho).real, atol=1e-6)
+    assert float(found.sum()) == pytest.approx(1, abs=1e-6)
+    np.testing.assert_allclose(register.confusion(), one, atol=1e-7)
+    np.testing.assert_allclose(register.corrected(found), np.diag(rho).real, atol=2e-6)
+    plain = register.probabilities(jnp.asarray(a, jnp.float32), time, read_out=False)
+    np.testing.assert_allclose(plain, np.diag(np.asarray(register.density(jnp.asarray(a), time))).real, atol=1e-6)
+
+
+def test_four_equal_values_are_off_by_28_percent_after_half_of_t1():
+    """Infinite shots, known signs: damping alone. Each bit's moduli overlap with the equal ones by c."""
+    p = probabilities(PERFECT, jnp.full(4, 0.5), 50e-6)
+    g = 1 - np.exp(-0.5)
+    c = (np.sqrt(1 + g) + np.sqrt(1 - g)) / 2
+    error = np.linalg.norm(np.sqrt(np.asarray(p)) - 0.5)
+    assert error == pytest.approx(np.sqrt(2 - 2 * c**2), rel=1e-4)
+    assert round(error, 2) == 0.28
+    for n in (1, 5, 8):  # and by more on more qubits
+        p = np.asarray(probabilities(PERFECT, jnp.full(2**n, 2 ** (-n / 2)), 50e-6))
+        assert np.linalg.norm(np.sqrt(p) - 2 ** (-n / 2)) == pytest.approx(np.sqrt(2 - 2 * c**n), rel=1e-4)
+
+
+def test_moduli_from_shots(key):
+    register = PERFECT.replace(readout_error=0.1)
+    held = register.encode(jnp.array([3.0, 0.0, -4.0, 0.0]))
+    read = jax.jit(lambda k, invert: register.read(held, 0.0, 200_000, k, invert), static_argnums=1)
+    expected = 5 * np.sqrt(np.kron([[0.9, 0.1], [0.1, 0.9]], [[0.9, 0.1], [0.1, 0.9]]) @ [0.36, 0, 0.64, 0])
+    np.testing.assert_allclose(read(key, False), expected, atol=0.03)
+    np.testing.assert_allclose(read(key, True), [3, 0, 4, 0], atol=0.2)  # the root of a noisy zero
+    np.testing.assert_allclose(np.asarray(read(key, True))[[0, 2]], [3, 4], atol=0.03)
+
+
+def test_overlaps(key):
+    a, b = np.array([1.0, 2.0, -1.0, 0.5]), np.array([0.5, 1.0, 1.0, -1.0])
+    cosine = a @ b / np.linalg.norm(a) / np.linalg.norm(b)
+    held = PERFECT.encode(jnp.asarray(a))
+    assert float(PERFECT.overlap(held, b, 0.0)) == pytest.approx(cosine**2, abs=1e-6)
+    assert float(PERFECT.overlap(held, a, 0.0)) == pytest.approx(1, abs=1e-6)
+    noisy = PERFECT.replace(two_qubit_error=0.1)
+    share = 0.81**2
+    assert float(noisy.overlap(held, b, 0.0)) == pytest.approx(share * cosine**2 + (1 - share) / 4, abs=1e-6)
+    shots = 400_000
+    drawn = float(PERFECT.overlap(held, b, 0.0, shots, key))
+    assert abs(drawn - cosine**2) < 4 * np.sqrt(cosine**2 * (1 - cosine**2) / shots)
+    with pytest.raises(InputError, match="8 amplitudes: must be as many as the stored 4"):
+        PERFECT.overlap(held, jnp.ones(8), 0.0)
+    with pytest.raises(InputError, match="key = None"):
+        PERFECT.overlap(held, b, 0.0, 100)
+
+
+def test_impossible_registers_are_refused():
+    for fields, message in (
+        (dict(readout_error=0.5), "less than 0.5"),
+        (dict(two_qubit_error=1.0), "less than 1"),
+        (dict(qubit=3), "Qubit"),
+    ):
+        with pytest.raises(InputError, match=message):
+            AmplitudeRegister(**fields)
+    assert AmplitudeRegister(readout_s="2 us").readout_s == 2e-6
