@@ -10,6 +10,7 @@ Save                   save, restore (a model, its calibration and its chips, th
 Measure                evaluate (hundreds of ageing chips), digital (the exact baseline)
 Sweep                  sweep, ChipScores, over_chips (hardware x chips x ages, resumable, on one machine or many)
 Price                  analogsim.energy.compare (joules beside GPU, Eyeriss and brain)
+Compare stores         analogsim.storage.storage (bits a read gives, for how long, at what power)
 Cite                   cite (the papers behind any of these, as text and BibTeX)
 Show                   analogsim.plot, analogsim.report, and ``analogsim --help``
 Physics                analogsim.devices
@@ -47,7 +48,7 @@ from analogsim.range_rules import LearnedRange as LearnedRange
 from analogsim.range_rules import TrackedRange as TrackedRange
 from analogsim.ranges import range_report as range_report
 
-_LAZY = ("devices", "energy", "linen", "nnx", "plot", "report", "sweeps", "training")
+_LAZY = ("devices", "energy", "linen", "nnx", "plot", "report", "storage", "sweeps", "training")
 #: What loads more than most users of the package need (NNX beside Linen), by the module that it is in.
 _ELSEWHERE = {
     "convert": "conversion",

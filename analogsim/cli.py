@@ -91,6 +91,26 @@ def energy(
         energy_command.run(model, hardware, systems, batch, out, as_json, inferences, years, recalibrate)
 
 
+@app.command(epilog="Example:  analogsim storage --weights 1024 --time '1 us' --stores quantum-register,pcm --json")
+def storage(
+    weights: Annotated[int, typer.Option(help="How many weights are held.")] = 1_000_000,
+    time: Annotated[str, typer.Option(help="After programming, when they are read.")] = "1 day",
+    bits: Annotated[float, typer.Option(help="That a weight is wanted with, for the reads that it takes.")] = 4.0,
+    stores: Annotated[str | None, typer.Option(help="Presets, commas between (default: all).")] = None,
+    key: Annotated[int, typer.Option(help="The chips that are measured follow from this number.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
+) -> None:
+    """Compare stores as memories: bits that a read gives, reads needed, lifetime, power that holds, energy."""
+    from analogsim import storage as comparison
+
+    names = None if stores is None else [name.strip() for name in stores.split(",")]
+    found = comparison.storage(weights, time=time, bits=bits, stores=names, key=key)
+    if as_json:
+        typer.echo(json.dumps(found.to_dict(), indent=2))
+    else:
+        typer.echo(str(found))
+
+
 @app.command()
 def recipes(
     name: Annotated[str | None, typer.Argument(help="One recipe: print its file, to start from.")] = None,

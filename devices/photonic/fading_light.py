@@ -75,6 +75,8 @@ class FadingLight(OneLineAnOutput, Description):
                 f"{type(self.medium).__name__} (unit: Hz)"
             )
 
+    destructive_read = True  # what is counted is gone
+
     @property
     def time_limit_s(self) -> Any:
         """When the light leaves the medium, seconds after writing; None where it only fades."""

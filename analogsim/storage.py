@@ -1,0 +1,337 @@
+"""What each store is good for as a memory of weights: how many bits a weight gives back, for how long, at what cost.
+
+Weights w, uniform in [-1, 1], are programmed onto a chip and read back one row at a time through the project's own
+signal path, converters left out. A read has an error that stays (writing, drift, bias of a decaying state) and one that
+is new every time (noise, shots); with R reads averaged
+
+    bits = log2(1 + SNR) / 2,     SNR = var(w) / (stays + new / R)
+
+which for plain rounding to b bits is b. ``reads`` is the least R that gives the wanted bits, infinite where what stays
+forbids it; ``lifetime_s`` is when a read first gives one bit fewer than is wanted, or than it gave right after
+programming, whichever is less. A quantum register
+gives every copy away when it is read: a read of it takes as many copies as it has shots, and no fewer than Holevo's
+bound n bits a copy of n qubits would ever do (A. S. Holevo, Probl. Inf. Transm. 9, 177, 1973).
+"""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from analogsim.chip import read
+from analogsim.devices.errors import InputError, brief
+from analogsim.devices.random import stream
+from analogsim.devices.units import seconds, show, show_time
+from analogsim.energy.tile_work import PRICED
+from analogsim.hardware import Hardware
+from analogsim.linen import AnalogDense
+from analogsim.models import bind
+from analogsim.presets import preset, presets
+
+if TYPE_CHECKING:
+    import rich.table
+
+_SIDE = 64  # of the matrix that is read back: 4,096 weights tell a deviation to about 1 %
+_READS = 32
+_MOST_BITS = 24.0  # of float32
+_LONGEST_S = 315_576_000.0  # ten years
+
+#: What is left to use a store for, by the name of its class.
+_USES = {
+    "DigitalMemory": "any weights; moves them to the arithmetic",
+    "Crossbar": "products in place, weights that seldom change",
+    "MZIMesh": "fast products of few weights, held by power",
+    "RingBank": "fast products of few weights, held by power",
+    "PhotonicTensorCore": "fast products, weights that seldom change",
+    "FadingLight": "weights that are used at once and sent again",
+    "AmplitudeStore": "overlaps on a quantum processor; no memory of weights",
+}
+
+
+class StorageRow(NamedTuple):
+    """One store.
+
+    Attributes:
+      name: of the hardware.
+      cells: physical cells (or qubits) for all weights.
+      bits: that one read of a weight gives at the time asked for; None where the model has no data so late.
+      bits_at_first: right after programming.
+      most_bits: with any number of reads, at that time.
+      reads: reads to average for the wanted bits; infinite where they are never reached.
+      copies: of a state that reading destroys, prepared anew for these reads; 0 where reading leaves what is stored.
+      least_copies: Holevo's bound on them for one register; 0 likewise.
+      lifetime_s: until a read gives one bit fewer than is wanted, or than at first where that was less; ``lasts`` says
+        that it is longer than the model has data for, or than ten years.
+      lasts: see there.
+      hold_w: power that holds all weights.
+      write_j: energy of writing all of them once; None where nobody says.
+      product_j: energy of one product with all of them, without converters.
+      destructive_read: whether reading ends what is stored.
+      use: what it is good for.
+    """
+
+    name: str
+    cells: int
+    bits: float | None
+    bits_at_first: float
+    most_bits: float | None
+    reads: float
+    copies: float
+    least_copies: float
+    lifetime_s: float
+    lasts: bool
+    hold_w: float
+    write_j: float | None
+    product_j: float
+    destructive_read: bool
+    use: str
+
+
+@dataclasses.dataclass(frozen=True)
+class StorageComparison:
+    """Stores beside each other.
+
+    Attributes:
+      rows: one a store.
+      weights: how many are held.
+      wanted_bits: that ``reads`` is for.
+      time_s: seconds after programming at which weights are read.
+    """
+
+    rows: tuple[StorageRow, ...]
+    weights: int
+    wanted_bits: float
+    time_s: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: what is infinite or not known is None."""
+        rows = [{name: _finite(value) for name, value in row._asdict().items()} for row in self.rows]
+        return {"weights": self.weights, "wanted_bits": self.wanted_bits, "time_s": self.time_s, "stores": rows}
+
+    def table(self) -> "rich.table.Table":
+        """A row a store."""
+        from analogsim.tables import many, simple_table
+
+        when = show_time(self.time_s) if self.time_s else "no time"
+        made = simple_table(f"{many(self.weights)} weights, read {when} after programming")
+        made.add_column("store", no_wrap=True)
+        reads = f"reads for\n{self.wanted_bits:g} bits"
+        for column in (
+            "cells", "bits a\nread", reads, "a read\nends it", "a bit\nshort after", "hold", "write", "a product"
+        ):  # fmt: skip
+            made.add_column(column, justify="right")
+        made.add_column("good for", min_width=20)
+        for row in self.rows:
+            made.add_row(row.name, *_words(row), row.use)
+        made.caption = _caption(self)
+        return made
+
+    def __str__(self) -> str:
+        from analogsim.tables import as_text
+
+        return as_text(self.table())
+
+
+def storage(
+    weights: int = 1_000_000,
+    *,
+    time: Any = "1 day",
+    bits: float = 4.0,
+    stores: Sequence[Any] | None = None,
+    key: int = 0,
+) -> StorageComparison:
+    """Compare stores as memories of so many weights.
+
+    Args:
+      weights: how many.
+      time: after programming, when they are read: seconds or text.
+      bits: a weight is wanted with, for ``reads``.
+      stores: names of presets or ``Hardware``; all presets but ``ideal`` by default.
+      key: a number from which the chips that are measured follow.
+
+    Raises:
+      InputError: for an unknown store, no weight, a negative time, or bits out of range.
+
+    Example:
+      >>> found = storage(stores=["int8", "pcm"], time="1 month")
+      >>> int8, pcm = found.rows
+      >>> round(int8.bits, 1), int8.reads, pcm.lasts
+      (8.0, 1.0, False)
+    """
+    if (
+        isinstance(weights, bool)
+        or not isinstance(weights, (int, float))
+        or not (weights >= 1 and weights == int(weights))
+    ):
+        raise InputError(f"weights = {weights!r}: must be a whole number and at least 1")
+    if isinstance(bits, bool) or not isinstance(bits, (int, float)) or not 0 < bits <= _MOST_BITS:
+        raise InputError(f"bits = {bits!r}: must be greater than 0 and at most {_MOST_BITS:g}")
+    time_s = float(seconds(time, "time"))  # type: ignore[arg-type]
+    chosen = [name for name in presets() if name != "ideal"] if stores is None else stores
+    if isinstance(chosen, str) or not chosen:
+        raise InputError(f"stores = {stores!r}: must be a sequence of names of presets, or of Hardware")
+    rows = [_row(_hardware(store), int(weights), time_s, float(bits), jax.random.key(key)) for store in chosen]
+    return StorageComparison(tuple(rows), int(weights), float(bits), time_s)
+
+
+def _hardware(store: Any) -> Hardware:
+    found = preset(store) if isinstance(store, str) else store
+    if not isinstance(found, Hardware):
+        raise InputError(f"stores: {brief(store)}: must be the name of a preset, or a Hardware")
+    return found
+
+
+def _row(hardware: Hardware, weights: int, time_s: float, wanted: float, key: jax.Array) -> StorageRow:
+    store, limit_s = hardware.store, hardware.store.time_limit_s
+    times = _times(time_s, limit_s)
+    stays, new = (np.asarray(a, np.float64) for a in _errors(*_bound(hardware), jnp.asarray(times, jnp.float32), key))
+    power = 1 / 3  # of weights uniform in [-1, 1]
+    one = _bits(power, stays + new)
+    has_data = limit_s is None or time_s <= float(limit_s)
+    at = int(np.searchsorted(times, time_s)) if has_data else 0
+    missing = power / (4**wanted - 1) - stays[at]
+    reads = float(max(1, math.ceil(new[at] / missing - 1e-9))) if missing > 0 and has_data else math.inf
+    lifetime_s, lasts = _lifetime(times, one, min(float(one[0]), wanted) - 1)
+    destructive = bool(getattr(store, "destructive_read", False))
+    copies, least = _copies(store, hardware, weights, wanted, reads) if destructive else (0.0, 0.0)
+    cells, hold_w, product_j = _costs(hardware, weights)
+    price = hardware.prices.cell_write_j
+    return StorageRow(
+        name=hardware.name,
+        cells=cells,
+        bits=float(one[at]) if has_data else None,
+        bits_at_first=float(one[0]),
+        most_bits=float(_bits(power, stays[at])) if has_data else None,
+        reads=reads,
+        copies=copies,
+        least_copies=least,
+        lifetime_s=lifetime_s,
+        lasts=lasts,
+        hold_w=hold_w,
+        write_j=None if price is None else float(price) * cells,
+        product_j=product_j,
+        destructive_read=destructive,
+        use=_USES.get(type(store).__name__, ""),
+    )
+
+
+def _times(time_s: float, limit_s: Any) -> np.ndarray:
+    """Right after programming, then from a nanosecond on three times a decade, and the time asked for."""
+    last = _LONGEST_S if limit_s is None else min(_LONGEST_S, float(limit_s))
+    grid = 10.0 ** np.arange(-9, np.log10(last), 1 / 3)
+    asked = [time_s] if limit_s is None or time_s <= float(limit_s) else []
+    return np.unique([0.0, *grid, last, *asked])
+
+
+def _bound(hardware: Hardware) -> tuple[Any, jax.Array]:
+    """A layer on this hardware, without converters, and its weights ``[n, n]``."""
+    w = jax.random.uniform(jax.random.key(1), (_SIDE, _SIDE), minval=-1.0, maxval=1.0)
+    w = w.at[0].set(1.0)  # every column's largest: none is scaled
+    bare = hardware.replace(dac=None, adc=None, input_range=None, output_range=None, bound_management="none")
+    layer = AnalogDense(_SIDE, hardware=bare, use_bias=False)
+    return bind(layer, {"params": {"kernel": w}}, jnp.eye(_SIDE)[:1]), w
+
+
+@functools.partial(jax.jit)
+def _errors(bound: Any, w: jax.Array, times_s: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Mean squared error of a weight that stays from read to read, and variance of what is new, at every time."""
+    cells = bound.program(stream(key, "chip"))
+    keys = jax.random.split(stream(key, "reads"), _READS)
+
+    def at(time_s: Any) -> tuple[jax.Array, jax.Array]:
+        readings = read(cells, time_s, None, True)
+        found = jax.lax.map(lambda k: bound.run(readings, jnp.eye(_SIDE), k)[1:], keys)
+        new = jnp.mean(jnp.var(found, axis=0, ddof=1))
+        off = jnp.mean((jnp.mean(found, axis=0) - w[1:]) ** 2)
+        return jnp.maximum(off - new / _READS, 0.0), new  # the mean of finite reads has a rest of what is new
+
+    return jax.lax.map(at, times_s)
+
+
+def _bits(power: float, error: Any) -> Any:
+    """Of a signal of this power with such an error."""
+    return np.minimum(0.5 * np.log2(1 + power / np.maximum(error, 1e-30)), _MOST_BITS)
+
+
+def _lifetime(times: np.ndarray, bits: np.ndarray, wanted: float) -> tuple[float, bool]:
+    """When bits fall below, between two times on a logarithmic scale; else the last time, and that it lasts longer."""
+    below = np.flatnonzero(bits < wanted)
+    if not below.size:
+        return float(times[-1]), True
+    i = int(below[0])
+    if times[i - 1] == 0:
+        return float(times[i]), False
+    part = (bits[i - 1] - wanted) / (bits[i - 1] - bits[i])
+    return float(times[i - 1] * (times[i] / times[i - 1]) ** part), False
+
+
+def _copies(store: Any, hardware: Hardware, weights: int, wanted: float, reads: float) -> tuple[float, float]:
+    """Copies of registers prepared for so many reads of all weights, and Holevo's bound."""
+    shots, qubits = getattr(store, "shots", 1), getattr(store, "qubits", None)
+    if qubits is None:
+        return 0.0, 0.0
+    registers = weights / hardware.rows
+    return reads * float(shots) * registers, registers * hardware.rows * wanted / qubits(hardware.rows)
+
+
+def _costs(hardware: Hardware, weights: int) -> tuple[int, float, float]:
+    """Cells, power that holds, and joules of one product, for all weights on full tiles."""
+    rows, columns = min(hardware.rows, 512), min(hardware.columns, 512)
+    tile = jax.random.uniform(jax.random.key(2), (rows, columns), minval=-1.0, maxval=1.0)
+    share = weights / (rows * columns)
+    hold_w = product_j = 0.0
+    for action in hardware.store.cost(tile, 1 / 3):
+        priced = PRICED[action.name]
+        each = float(action.quantity) * float(priced.price_j(hardware.prices)) * share
+        if priced.held:
+            hold_w += each
+        else:
+            product_j += each
+    return math.ceil(hardware.store.cells(rows, columns) * share), hold_w, product_j
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _words(row: StorageRow) -> list[str]:
+    from analogsim.tables import many
+
+    lifetime = f"> {show_time(row.lifetime_s)}" if row.lasts else show_time(row.lifetime_s)
+    reads = "never" if math.isinf(row.reads) else many(row.reads)
+    return [
+        many(row.cells),
+        "no data" if row.bits is None else f"{row.bits:.1f}",
+        "no data" if row.bits is None else reads,
+        "yes" if row.destructive_read else "no",
+        lifetime,
+        show(row.hold_w, "W", 2) if row.hold_w else "none",
+        "–" if row.write_j is None else show(row.write_j, "J", 2),
+        show(row.product_j, "J", 2),
+    ]
+
+
+def _caption(found: StorageComparison) -> str:
+    lines = [
+        "bits a read: log2(1 + SNR)/2 of weights uniform in [-1, 1], drift compensated as the hardware does.",
+        "never: what writing, drift or decay left is too large, however often it is read.   –: nobody says.",
+        f"a bit short: of the {found.wanted_bits:g} wanted, or of what a read gave at first where that was less.",
+        "hold: heaters, light, refrigerators, not the leakage of circuits.   a product: one with all weights, without",
+        "converters.",
+    ]
+    for row in found.rows:
+        if row.destructive_read:
+            copies = "" if math.isinf(row.reads) or not row.copies else f": {row.copies:.2g} copies for these reads"
+            least = (
+                f"{'; by' if copies else ': by'} Holevo's bound never fewer than {row.least_copies:.2g}"
+                if row.least_copies
+                else ""
+            )
+            if copies or least:
+                lines.append(f"{row.name}{copies}{least}.")
+    return "\n".join(lines)

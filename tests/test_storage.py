@@ -1,0 +1,114 @@
+"""What stores are good for: bits, reads and lifetimes against closed forms."""
+
+import json
+import math
+
+import jax
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from analogsim import FreshChip, Hardware, InputError, preset, presets
+from analogsim.cli import app
+from analogsim.devices import AmplitudeStore, Crossbar, DelayLine, DigitalMemory, FadingLight, GenericCell
+from analogsim.storage import storage
+
+
+def cell_hardware(**cell):
+    """Cells whose every effect is a number; a conductance of 1 is the largest weight."""
+    return Hardware(name="cells", store=Crossbar(cell=GenericCell(**cell)), rows=64, columns=64)
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_rounding_gives_back_its_bits_for_ever(bits):
+    (row,) = storage(64, stores=[Hardware(store=DigitalMemory(bits=bits), rows=64, columns=64)], bits=3).rows
+    # Levels 2/(2^b - 2) apart: an error of a twelfth of that squared under weights of power 1/3.
+    step = 2 / (2**bits - 2)
+    np.testing.assert_allclose(row.bits, 0.5 * np.log2(1 + (1 / 3) / (step**2 / 12)), atol=0.05)
+    assert row.reads == 1
+    assert row.lasts
+    assert row.lifetime_s > 3e8
+    assert row.cells == 64
+
+
+def test_noise_of_reads_averages_and_that_of_writing_does_not():
+    # Read noise of 5 % of a conductance: SNR = 1/0.05^2, and R reads for 8 bits bring it to 4^8 - 1.
+    read = storage(100, time=0, bits=8, stores=[cell_hardware(read_noise=0.05)]).rows[0]
+    assert read.bits == pytest.approx(0.5 * np.log2(1 + 400), abs=0.02)
+    assert read.reads == pytest.approx((4**8 - 1) / 400, rel=0.03)
+    assert read.most_bits > read.bits + 1
+    # Writing errs by 5 % of the largest conductance in both cells, the empty one cut at zero: s^2 (1 + 1/2).
+    written = storage(100, time=0, bits=8, stores=[cell_hardware(programming_sigma=0.05)]).rows[0]
+    assert written.bits == pytest.approx(0.5 * np.log2(1 + (1 / 3) / (1.5 * 0.05**2)), abs=0.05)
+    assert written.most_bits == pytest.approx(written.bits, abs=0.01)
+    assert math.isinf(written.reads)
+
+
+def test_light_that_fades_falls_short_when_its_bias_says_so():
+    """Without gain or compensation a weight is read as eta w: with many photons, SNR = 1/(1 - eta)^2."""
+    line = FadingLight(medium=DelayLine(), photons=1e8, rows=64)
+    hardware = Hardware(name="line", store=line, rows=64, columns=64, training=FreshChip(time_s=1e-6))
+    (row,) = storage(64, time="10 us", bits=4, stores=[hardware]).rows
+    bits = [0.5 * np.log2(1 + 1 / (1 - float(DelayLine().efficiency(t))) ** 2) for t in (1e-5, row.lifetime_s)]
+    assert row.bits == pytest.approx(bits[0], abs=0.02)
+    assert bits[1] == pytest.approx(3, abs=0.1)  # one fewer than wanted; times are interpolated
+    assert row.destructive_read
+
+
+def test_registers_count_copies_and_holevos_bound():
+    hardware = preset("quantum-register")
+    (row,) = storage(1024, time=0, bits=3, stores=[hardware]).rows
+    assert row.destructive_read
+    assert row.cells == 1024 // 8 * 4  # four qubits a register of eight weights
+    assert row.copies == row.reads * hardware.store.shots * 1024 / 8
+    assert row.least_copies == pytest.approx(1024 * 3 / 4)  # N b / n over registers of n = 4 qubits
+    assert row.hold_w == pytest.approx(512 * 25e3 / 1000)  # each qubit's share of the machine
+    worse = storage(1024, time="20 us", bits=3, stores=[hardware]).rows[0]
+    assert worse.bits < row.bits - 1
+    assert isinstance(hardware.store, AmplitudeStore)
+
+
+def test_data_that_end_are_not_extrapolated():
+    (row,) = storage(stores=["reram"], time="1 year").rows
+    assert row.bits is None
+    assert math.isinf(row.reads)
+    assert row.lifetime_s == pytest.approx(2 * 86400)
+    assert "no data" in str(storage(stores=["reram"], time="1 year"))
+
+
+def test_the_key_alone_decides():
+    first, again = (storage(stores=["pcm"], key=3).rows[0].bits for _ in range(2))
+    assert first == again
+    assert storage(stores=["pcm"], key=4).rows[0].bits != first
+    assert jax.devices()
+
+
+def test_the_command_prints_every_store_and_json():
+    done = CliRunner().invoke(app, ["storage"])
+    assert done.exit_code == 0, done.output
+    for name in presets():
+        assert (name in done.output) == (name != "ideal")
+    assert max(map(len, done.output.splitlines())) <= 120
+    done = CliRunner().invoke(app, ["storage", "--weights", "10", "--time", "1 s", "--stores", "int8,pcm", "--json"])
+    found = json.loads(done.output)
+    assert [row["name"] for row in found["stores"]] == ["int8", "pcm"]
+    assert found["weights"] == 10
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (dict(weights=0), "weights = 0: must be a whole number and at least 1"),
+        (dict(weights=1.5), "weights = 1.5"),
+        (dict(bits=0), "bits = 0: must be greater than 0 and at most 24"),
+        (dict(time=-1), "must be finite and at least 0"),
+        (dict(stores=["pmc"]), "did you mean 'pcm'"),
+        (dict(stores=[3]), "stores: 3: must be the name of a preset"),
+        (dict(stores=[]), "stores = []"),
+    ],
+    ids=str,
+)
+def test_bad_input_is_one_sentence(change, message):
+    with pytest.raises(InputError) as error:
+        storage(**change)
+    assert message in str(error.value)
