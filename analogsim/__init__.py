@@ -1,6 +1,7 @@
 """analogsim: emulate analog computers for neural networks in JAX.
 
 Describe hardware      preset, presets, Hardware, DAC, ADC, Prices, altered (changed for one block of code)
+Keep it in a file      load_hardware, to_toml, from_toml
 Convert a model        convert, summary, to_digital
 Build a model          analogsim.linen.AnalogDense / AnalogConv, analogsim.nnx.AnalogLinear / AnalogConv
 Prepare it             calibrate, range_report (converter ranges), analogsim.training (hardware-aware training)
@@ -47,8 +48,15 @@ from analogsim.range_rules import TrackedRange as TrackedRange
 from analogsim.ranges import range_report as range_report
 
 _LAZY = ("devices", "energy", "linen", "nnx", "plot", "report", "training")
-#: Functions that load NNX beside Linen, by the module that they are in.
-_ELSEWHERE = {"convert": "conversion", "to_digital": "conversion", "summary": "model_summary"}
+#: Functions that load NNX beside Linen, or the training rules beside the hardware, by the module that they are in.
+_ELSEWHERE = {
+    "convert": "conversion",
+    "to_digital": "conversion",
+    "summary": "model_summary",
+    "to_toml": "hardware_file",
+    "from_toml": "hardware_file",
+    "load_hardware": "hardware_file",
+}
 
 try:
     __version__ = importlib.metadata.version("analogsim-jax")
