@@ -101,7 +101,7 @@ class Reader:
         try:
             return cls(**values)
         except InputError as error:
-            raise self.file.error(blamed(node, cls.__name__, str(error)), error) from None
+            raise self.file.error(blamed(node, cls.__name__, str(error), values), error) from None
         except _MISTAKES as error:
             raise self.file.error(node.path, f"{cls.__name__}: cannot hold these values ({error})") from None
 
@@ -195,17 +195,35 @@ class Reader:
         return self.described(node, where, {}, None)
 
 
-def blamed(node: Node, name: str, message: str) -> Path:
-    """The place of the field that a message speaks of as ``name.field.field``, or of the whole table."""
-    for dotted in re.findall(rf"\b{name}((?:\.\w+)+)", message):
-        found = node
-        for part in dotted[1:].split("."):
+def blamed(node: Node, name: str, message: str, values: Mapping[str, Any] | None = None) -> Path:
+    """The place of the field that a message speaks of as ``Class.field.field``, or of the whole table.
+
+    Args:
+      node: the table that was read.
+      name: the class that it describes.
+      message: what the class's checks said.
+      values: the descriptions within, of whose fields the message may speak as well.
+    """
+    tables = _tables(node, name, values or {})
+    for kind, dotted in re.findall(r"\b(\w+)((?:\.\w+)+)", message):
+        found = start = tables.get(kind, node)
+        for part in dotted[1:].split(".") if kind in tables else ():
             if not isinstance(found.value, dict) or part not in found.value:
                 break
             found = found.value[part]
-        if found is not node:
+        if found is not start:
             return found.path
     return node.path
+
+
+def _tables(node: Node, name: str, values: Mapping[str, Any]) -> dict[str, Node]:
+    """The tables of a table, itself included, by the classes that they describe; of two the outer."""
+    found = {name: node}
+    for field, value in values.items():
+        inner = node.value.get(field)
+        if isinstance(value, Description) and inner is not None and isinstance(inner.value, dict):
+            found = _tables(inner, type(value).__name__, vars(value)) | found
+    return found
 
 
 _MISSING: Any = dataclasses.MISSING

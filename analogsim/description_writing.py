@@ -109,7 +109,8 @@ def is_default(value: Any, f: dataclasses.Field) -> bool:
 
 def _identical(a: Any, b: Any) -> bool:
     leaves, others = jax.tree.leaves(a), jax.tree.leaves(b)
-    return jax.tree.structure(a) == jax.tree.structure(b) and all(
+    structure: Any = jax.tree.structure(a)
+    return structure == jax.tree.structure(b) and all(
         type(x) is type(y) and repr(x) == repr(y) and np.size(x) == 1 for x, y in zip(leaves, others, strict=True)
     )
 

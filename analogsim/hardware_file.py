@@ -36,8 +36,8 @@ Kinds = Mapping[str, type[Description]]
 
 _OPENING = """\
 # Hardware for analogsim.load_hardware and for the command line (analogsim show FILE.toml). Numbers are in SI units; a
-# text may carry a unit ("25 uS", "1 day"). "none" stands for None, an effect that is absent. kind names the class that a
-# table describes.
+# text may carry a unit ("25 uS", "1 day"). "none" stands for None, an effect that is absent. kind names the class that
+# a table describes.
 """
 
 

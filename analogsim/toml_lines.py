@@ -24,6 +24,9 @@ _TOKEN = re.compile(
 )
 
 
+_DEEPEST = 100  # keys of a path that are told apart, so that a text of brackets alone takes no time
+
+
 def line_of(text: str, path: Sequence[str | int]) -> int | None:
     """The line, counted from 1, on which a value is given; None where the text gives no such value.
 
@@ -82,7 +85,7 @@ class _Scan:
             self.parts.append(_name(token))
         elif token == "=":
             base = self.open[-1][0] if self.open else self.table
-            self.path = (*base, *self.parts)
+            self.path = (*base, *self.parts)[:_DEEPEST]
             self._note(self.path, line)
             self.state = "value"
         elif token == "[" and not self.open and not self.parts:
@@ -119,7 +122,7 @@ class _Scan:
         else:
             array, index = self.open[-1] if self.open else ((), None)
             if index is not None:
-                self.path = (*array, index)
+                self.path = (*array, index)[:_DEEPEST]
                 self._note(self.path, line)
             if token == "[":
                 self.open.append((self.path, 0))
@@ -142,8 +145,10 @@ class _Scan:
         self.state = "value"
 
     def _note(self, path: Path, line: int) -> None:
-        for n in range(1, len(path) + 1):
-            self.found.setdefault(path[:n], line)
+        for n in range(len(path), 0, -1):
+            if path[:n] in self.found:
+                return
+            self.found[path[:n]] = line
 
 
 def _name(token: str) -> str:
