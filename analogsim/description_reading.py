@@ -114,6 +114,7 @@ class Reader:
                 raise self.file.error(path, f"{cls.__name__} has no field '{_shown(name)}'; {nearest(name, fields)}")
 
     def _field(self, node: Node, cls: type[Description], f: dataclasses.Field, base: Any) -> Any:
+        """The value of one field, by its rule; ``base`` is what it holds without the file."""
         rule, where, value = f.metadata, f"{cls.__name__}.{f.name}", node.value
         if takes_none(rule) and value == "none":
             return None
