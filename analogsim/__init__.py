@@ -1,6 +1,7 @@
 """analogsim: emulate analog computers for neural networks in JAX.
 
 Describe hardware      preset, presets, Hardware, DAC, ADC, Prices, altered (changed for one block of code)
+Keep it in a file      load_hardware, to_toml, from_toml
 Convert a model        convert, summary, to_digital
 Build a model          analogsim.linen.AnalogDense / AnalogConv, analogsim.nnx.AnalogLinear / AnalogConv
 Prepare it             calibrate, range_report (converter ranges), analogsim.training (hardware-aware training)
@@ -57,6 +58,9 @@ _ELSEWHERE = {
     "sweep": "sweeps",
     "ChipScores": "sweeps",
     "over_chips": "sweeps",
+    "to_toml": "hardware_file",
+    "from_toml": "hardware_file",
+    "load_hardware": "hardware_file",
 }
 
 try:

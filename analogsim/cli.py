@@ -62,12 +62,15 @@ def train(
     train_command.run(recipe, out=out, fast=fast, chips=chips, key=key)
 
 
-@app.command(epilog="Example:  analogsim energy --model resnet50 --systems H100,H100:int8,brain --batch 1,16,256")
+@app.command(
+    epilog="Examples:  analogsim energy --model resnet50 --systems H100,H100:int8,brain --batch 1,16,256;  "
+    "analogsim energy --hardware my.toml"
+)
 def energy(
     model: Annotated[
         str, typer.Option(help="mlp, lenet, gru, transformer, alexnet, resnet50, or mine.py:build.")
     ] = "lenet",
-    hardware: Annotated[str, typer.Option(help="A preset, for example pcm.")] = "pcm",
+    hardware: Annotated[str, typer.Option(help="A preset, for example pcm, or a file, my.toml.")] = "pcm",
     systems: Annotated[str, typer.Option(help="Machines to compare with, commas between.")] = "H100,Eyeriss,brain",
     batch: Annotated[str, typer.Option(help="Examples computed together, commas between.")] = "1,256",
     inferences: Annotated[
@@ -128,7 +131,7 @@ def recipes(
 def presets(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
 ) -> None:
-    """List the hardware that preset() knows."""
+    """List the hardware that preset() knows; show prints one, and --toml writes it as a file to change."""
     import analogsim
 
     known = analogsim.presets()
@@ -139,26 +142,31 @@ def presets(
         typer.echo(f"{name:12} {text}")
 
 
-@app.command()
-def show(name: Annotated[str, typer.Argument(help="A preset, for example pcm.")]) -> None:
-    """Print one preset: every physical number with its unit and meaning."""
-    import analogsim
+@app.command(epilog="Example:  analogsim show pcm --toml > my.toml, edit it, then:  analogsim show my.toml")
+def show(
+    name: Annotated[str, typer.Argument(help="A preset, for example pcm, or a file, my.toml.")],
+    toml: Annotated[bool, typer.Option("--toml", help="Print it as a file that load_hardware reads.")] = False,
+) -> None:
+    """Print a preset or a hardware file: every physical number with its unit and meaning."""
+    from analogsim.hardware_file import hardware_named, to_toml
 
-    typer.echo(str(analogsim.preset(name)))
+    hardware = hardware_named(name)
+    typer.echo(to_toml(hardware, all_fields=True) if toml else str(hardware), nl=not toml)
 
 
 @app.command(epilog="Example:  analogsim cite pcm --bibtex > hardware.bib")
 def cite(
-    name: Annotated[str, typer.Argument(help="A preset, for example pcm.")],
+    name: Annotated[str, typer.Argument(help="A preset, for example pcm, or a file, my.toml.")],
     bibtex: Annotated[bool, typer.Option("--bibtex", help="Print the papers as BibTeX.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
 ) -> None:
-    """Name the papers that a preset rests on, and what in it is recalled, assumed or chosen."""
+    """Name the papers that a preset or a hardware file rests on, and what in it is recalled, assumed or chosen."""
     import analogsim
+    from analogsim.hardware_file import hardware_named
 
     if bibtex and as_json:
         raise analogsim.InputError("--bibtex, --json: give one of them")
-    found = analogsim.cite(analogsim.preset(name))
+    found = analogsim.cite(hardware_named(name))
     typer.echo(json.dumps(found.to_dict(), indent=2) if as_json else found.bibtex if bibtex else found.text)
 
 

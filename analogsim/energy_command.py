@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import analogsim
 from analogsim.devices.errors import InputError, nearest
 from analogsim.energy import FORMATS, STORAGE, SYSTEMS, Comparison, Deployment, compare
+from analogsim.hardware_file import hardware_named
 from analogsim.report import output_folder
 from analogsim.training import large_networks, networks
 
@@ -99,7 +100,7 @@ def _compare(model: str, hardware: str, systems: str, batch: str, deployment: De
 
 def _model(name: str, hardware: str) -> tuple[Any, Any, Any]:
     """The model on its hardware, with variables and sample."""
-    on = analogsim.preset(hardware)
+    on = hardware_named(hardware)
     if name in NETWORKS:
         known = NETWORKS[name]
         sample = jax.ShapeDtypeStruct((1, *known.shape), jnp.float32)

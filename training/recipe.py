@@ -8,7 +8,7 @@
     [model]
     name = "lenet"                         # one of analogsim.training.networks, or "package.module:Factory"
 
-    [hardware]                             # a preset, and any of its fields by dotted name
+    [hardware]                             # as in a hardware file, analogsim.load_hardware
     preset = "pcm"
     "adc.bits" = 8
 
@@ -24,23 +24,26 @@
     [evaluate]
     chips = 25
 
-What a section leaves out has its default. An unknown name is refused with the nearest known one, and the file's.
+What a section leaves out has its default; without a section [hardware] that is the preset pcm. An unknown name is
+refused with the nearest known one, and the file's line.
 """
 
 import dataclasses
 import importlib
 import pathlib
-import tomllib
 from typing import Any
 
+from analogsim.description_reading import Reader, blamed, grow
 from analogsim.devices.description import Description, static
 from analogsim.devices.errors import InputError, nearest
 from analogsim.devices.units import seconds
 from analogsim.evaluation import LIFETIME
 from analogsim.fresh_chip import FreshChip
 from analogsim.hardware import Hardware
+from analogsim.hardware_file import hardware_from
 from analogsim.presets import preset
 from analogsim.range_rules import DynamicRange, LearnedRange, TrackedRange
+from analogsim.toml_text import TomlFile, toml_header, toml_section, toml_value
 from analogsim.training import modifiers
 from analogsim.training.datasets import DATASETS
 from analogsim.training.networks import NETWORKS
@@ -123,6 +126,10 @@ class Aware(Description):
     def check(self) -> None:
         if isinstance(self.training, dict):
             object.__setattr__(self, "training", tuple(self.training.items()))
+        if not isinstance(self.training, tuple):
+            raise InputError(
+                f"Aware.training = {self.training!r}: must be a table with a kind, one of {', '.join(KINDS)}"
+            )
         self.modifier()
 
     def modifier(self) -> Any:
@@ -185,10 +192,10 @@ class Recipe:
 
     def to_toml(self) -> str:
         """The recipe as a file that ``load_recipe`` reads back; every field is written, also those left out before."""
-        parts = [f"title = {_toml(self.title)}"]
-        parts += [_section(name, _fields(getattr(self, name))) for name in ("data", "model")]
-        parts.append(_section("hardware", self.hardware_fields))
-        parts += [_section(name, _fields(getattr(self, name))) for name in ("digital", "aware", "evaluate")]
+        parts = [f"title = {toml_value(self.title)}"]
+        parts += [_section(name, getattr(self, name)) for name in ("data", "model")]
+        parts.append(toml_section(["hardware"], self.hardware_fields))
+        parts += [_section(name, getattr(self, name)) for name in ("digital", "aware", "evaluate")]
         return "\n\n".join(parts) + "\n"
 
 
@@ -202,7 +209,7 @@ def recipes() -> dict[str, str]:
       >>> recipes()["lenet"]
       'LeNet on phase-change memory, MNIST digits'
     """
-    return {path.stem: _read(path)["title"] for path in sorted(_FOLDER.glob("*.toml"))}
+    return {path.stem: TomlFile.read(path).content["title"] for path in sorted(_FOLDER.glob("*.toml"))}
 
 
 def load_recipe(name: str | pathlib.Path) -> Recipe:
@@ -223,35 +230,44 @@ def load_recipe(name: str | pathlib.Path) -> Recipe:
         raise InputError(
             f"recipe {str(name)!r}: must be a TOML file, or one of {', '.join(known)}; {nearest(str(name), known)}"
         )
-    return parse_recipe(_read(path), str(name))
+    return _recipe(TomlFile.read(path, f"recipe {name}"), str(name))
 
 
 def parse_recipe(content: dict[str, Any], where: str) -> Recipe:
     """A recipe from nested dictionaries; ``where`` is named in messages."""
+    return _recipe(TomlFile(f"recipe {where}", "", content), where)
+
+
+def _recipe(file: TomlFile, name: str) -> Recipe:
+    content = file.content
     known = ("title", "hardware", *_SECTIONS)
-    for name in content:
-        if name not in known:
-            raise InputError(f"recipe {where}: has a section '{name}', which no recipe has; {nearest(name, known)}")
-    for name in ("data", "model"):
-        if name not in content:
-            raise InputError(f"recipe {where}: needs a section [{name}]")
+    for section in content:
+        if section not in known:
+            hint = nearest(section, known)
+            raise file.error((section,), f"has a section '{section}', which no recipe has; {hint}")
+    for section in ("data", "model"):
+        if section not in content:
+            raise file.error((), f"needs a section [{section}]")
+    made = {section: _made(file, section, kind) for section, kind in _SECTIONS.items()}
+    hardware = hardware_from(file, ("hardware",)) if "hardware" in content else preset("pcm")
     try:
-        made = {name: kind(**content.get(name, {})) for name, kind in _SECTIONS.items()}
-        fields = dict(content.get("hardware", {"preset": "pcm"}))
-        hardware = preset(fields.get("preset", "pcm"), **{k: v for k, v in fields.items() if k != "preset"})
         made["aware"].on(hardware)  # refuses what does not go together
     except InputError as error:
-        raise InputError(f"recipe {where}: {error}") from None
-    except TypeError as error:
-        raise InputError(f"recipe {where}: a section must be a table of fields ({error})") from None
-    return Recipe(str(content.get("title", where)), hardware=hardware, hardware_fields=fields, **made)
+        aware = grow(file, content.get("aware", {}), ("aware",))
+        raise file.error(blamed(aware, "Hardware", str(error)), error) from None
+    fields = dict(content.get("hardware", {"preset": "pcm"}))
+    return Recipe(str(content.get("title", name)), hardware=hardware, hardware_fields=fields, **made)
 
 
-def _read(path: pathlib.Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"recipe {path}: is not a TOML file ({error})") from None
+def _made(file: TomlFile, section: str, kind: Any) -> Any:
+    """A section as a description; a mistake is named with the line of its field."""
+    node, reader = grow(file, file.content.get(section, {}), (section,)), Reader(file, KINDS)
+    if not isinstance(node.value, dict):
+        raise file.error(node.path, f"[{section}] must be a table of fields")
+    training = node.value.get("training") if kind is Aware else None
+    if training is not None and isinstance(training.value, dict):
+        reader.described(training, "Aware.training", {})  # only for the lines of its mistakes
+    return reader.made(node, kind, file.content.get(section, {}))
 
 
 def _known(name: str, known: Any, where: str) -> None:
@@ -259,23 +275,8 @@ def _known(name: str, known: Any, where: str) -> None:
         raise InputError(f"{where} = {name!r}: must be one of {', '.join(known)}; {nearest(str(name), known)}")
 
 
-def _fields(section: Any) -> dict[str, Any]:
-    return {f.name: getattr(section, f.name) for f in dataclasses.fields(section)}
-
-
-def _section(name: str, fields: dict[str, Any]) -> str:
-    lines = [f"{key if key.isidentifier() else _toml(key)} = {_toml(value)}" for key, value in fields.items()]
-    return "\n".join([f"[{name}]", *lines])
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, (int, float)):
-        return repr(value)
-    if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-        return f'"{escaped}"'
-    if value and all(isinstance(v, tuple) and len(v) == 2 for v in value):
-        return "{ " + ", ".join(f"{k} = {_toml(v)}" for k, v in value) + " }"
-    return "[" + ", ".join(map(_toml, value)) + "]"
+def _section(name: str, section: Any) -> str:
+    """A section with every field; what a modifier is made from stands on one line."""
+    fields = {f.name: getattr(section, f.name) for f in dataclasses.fields(section)}
+    lines = [f"{key} = {toml_value(dict(v) if key == 'training' else v)}" for key, v in fields.items()]
+    return "\n".join([toml_header([name]), *lines])

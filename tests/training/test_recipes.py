@@ -1,6 +1,7 @@
 """Recipes: read, refused, written back, carried out; data sets and networks."""
 
 import pathlib
+import re
 import tomllib
 
 import flax.linen as nn
@@ -85,7 +86,7 @@ def test_shipped_recipes_train_on_the_life_of_devices():
         ('"adc.bits" = 7', '"adc.bit" = 7', r"ADC has no field 'bit'; did you mean 'bits'"),
         ("chips = 3", "chips = 0", r"Evaluate.chips = 0: must be a whole number and at least 1"),
         ('"1 year"', '"1 yaer"', r"Evaluate.times = '1 yaer'"),
-        ("chips = 3", "chips = ", r"is not a TOML file"),
+        ("chips = 3", "chips = ", r"line 19: is no valid TOML \(Invalid value, column 9\)"),
         (
             'preset = "pcm"\n"adc.bits" = 7',
             'preset = "ideal"',
@@ -98,6 +99,44 @@ def test_mistakes_name_the_file_and_the_field(tmp_path, old, new, message):
     file.write_text(SMALL.replace(old, new), encoding="utf-8")
     with pytest.raises(InputError, match=rf"recipe .*wrong.toml.*{message}"):
         load_recipe(file)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("[aware]", "[awre]", "14: has a section 'awre'"),
+        ("input_range", "input_rnge", "16: Aware has no field 'input_rnge'"),
+        ('"learned"', '"lerned"', "16: Aware.input_range = 'lerned'"),
+        ("AdditiveNoise", "AditiveNoise", "15: Aware.training.kind = 'AditiveNoise': is no known class"),
+        ("std = 0.05", "std = -0.05", "15: AdditiveNoise.std = -0.05"),
+        ('{ kind = "AdditiveNoise", std = 0.05 }', "3", "15: Aware.training = 3: must be a table with a kind"),
+        ('"adc.bits" = 7', '"adc.bit" = 7', "12: ADC has no field 'bit'"),
+        ('"adc.bits" = 7', "[hardware.store]\ncel = 7", "13: Crossbar has no field 'cel'; did you mean 'cell'?"),
+        ('preset = "pcm"\n"adc.bits" = 7', 'preset = "ideal"', "15: Hardware.input_range: must be None without conv"),
+        ('[data]\nname = "digits"', "data = 3", "4: [data] must be a table of fields"),
+        ("[hardware]", "[[hardware]]", "10: the hardware must be a table of fields"),
+        ("chips = 3", "chips = 1979-05-27", "19: evaluate.chips = 1979-05-27: a date"),
+        ("chips = 3", 'chips = "x"', "19: Evaluate.chips = 'x': expected a number"),
+        ('"1 year"', '"1 yaer"', "20: Evaluate.times = '1 yaer'"),
+        ('"1 year"]', '"1 year"]\ncompensation = 3', "18: Evaluate: cannot hold these values"),
+    ],
+)
+def test_mistakes_name_the_line(tmp_path, old, new, message):
+    file = tmp_path / "wrong.toml"
+    file.write_text(SMALL.replace(old, new), encoding="utf-8")
+    with pytest.raises(InputError) as error:
+        load_recipe(file)
+    assert str(error.value).startswith(f"recipe {file}, line {message}")
+
+
+def test_the_hardware_of_a_recipe_is_that_of_a_hardware_file():
+    hardware = preset("reram", **{"store.cell.programming_noise": 2.0, "adc.bits": 6})
+    file = analogsim.to_toml(hardware, all_fields=True)
+    sections = re.sub(r"(?m)^\[(\[?)", r"[\1hardware.", file)
+    recipe = parse_recipe(tomllib.loads(SMALL.partition("[hardware]")[0] + "[hardware]\n" + sections), "own")
+    assert recipe.hardware == hardware == parse_recipe(tomllib.loads(recipe.to_toml()), "again").hardware
+    without = parse_recipe(tomllib.loads(SMALL.partition("[hardware]")[0]), "own")
+    assert without.hardware == preset("pcm")
 
 
 def test_unknown_recipes_and_own_factories(path, tmp_path):
