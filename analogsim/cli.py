@@ -94,6 +94,34 @@ def energy(
         energy_command.run(model, hardware, systems, batch, out, as_json, inferences, years, recalibrate)
 
 
+@app.command(epilog="Example:  analogsim sweep --example > my.toml; analogsim sweep my.toml --out results.nc")
+def sweep(
+    file: Annotated[Path | None, typer.Argument(help="A TOML file; see --example.")] = None,
+    out: Annotated[Path, typer.Option(help="The results; continued if it is there and of the same inputs.")] = Path(
+        "results.nc"
+    ),
+    resume: Annotated[bool, typer.Option(help="Continue a results file, or refuse one that is there.")] = True,
+    chips: Annotated[int | None, typer.Option(help="Sampled at every point, instead of the file's.")] = None,
+    key: Annotated[int | None, typer.Option(help="Everything random follows from it, instead of the file's.")] = None,
+    workers: Annotated[int, typer.Option(help="Processes of this machine; 0 is this one alone.")] = 0,
+    dask: Annotated[str | None, typer.Option(help="Address of a Dask scheduler, tcp://host:8786.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print statistics as JSON, for scripts.")] = False,
+    example: Annotated[bool, typer.Option("--example", help="Print a file to start from.")] = False,
+) -> None:
+    """Sweep hardware, chips and ages of a network as a TOML file says; Ctrl-C keeps what is done."""
+    from analogsim import sweep_command
+    from analogsim.training.sweep_file import EXAMPLE
+
+    if example:
+        typer.echo(EXAMPLE, nl=False)
+    elif file is None:
+        raise sweep_command.InputError("sweep: needs a TOML file; analogsim sweep --example prints one to start from")
+    else:
+        sweep_command.run(
+            file, out=out, resume=resume, chips=chips, key=key, workers=workers, dask=dask, as_json=as_json
+        )
+
+
 @app.command(epilog="Example:  analogsim storage --weights 1024 --time '1 us' --stores quantum-register,pcm --json")
 def storage(
     weights: Annotated[int, typer.Option(help="How many weights are held.")] = 1_000_000,
@@ -192,8 +220,8 @@ def main() -> None:
     except InputError as error:
         sys.stderr.write(f"analogsim: {error}\n")
         sys.exit(2)
-    except KeyboardInterrupt:
-        sys.stderr.write("analogsim: stopped\n")
+    except KeyboardInterrupt as stopped:
+        sys.stderr.write(f"analogsim: {stopped or 'stopped'}\n")
         sys.exit(130)
 
 

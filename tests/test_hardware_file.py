@@ -148,7 +148,7 @@ def test_every_description_of_the_package_is_known():
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
     bases = {"Hardware", "Circuit", "WeightModifier", "RangeRule"}
-    sections = {"Data", "Model", "Digital", "Aware", "Evaluate"}  # of recipes
+    sections = {"Data", "Model", "Digital", "Aware", "Evaluate", "Sweep"}  # of recipes and sweeps
     for kind in descendants(Description):
         if kind.__module__.startswith("analogsim.") and kind.__name__ not in bases | sections | ALONE:
             assert KINDS.get(kind.__name__) is kind, kind

@@ -199,7 +199,8 @@ class Recipe:
         return "\n\n".join(parts) + "\n"
 
 
-_SECTIONS: dict[str, Any] = {"data": Data, "model": Model, "digital": Digital, "aware": Aware, "evaluate": Evaluate}
+#: The sections of a recipe that are descriptions.
+SECTIONS: dict[str, Any] = {"data": Data, "model": Model, "digital": Digital, "aware": Aware, "evaluate": Evaluate}
 
 
 def recipes() -> dict[str, str]:
@@ -240,7 +241,7 @@ def parse_recipe(content: dict[str, Any], where: str) -> Recipe:
 
 def _recipe(file: TomlFile, name: str) -> Recipe:
     content = file.content
-    known = ("title", "hardware", *_SECTIONS)
+    known = ("title", "hardware", *SECTIONS)
     for section in content:
         if section not in known:
             hint = nearest(section, known)
@@ -248,7 +249,7 @@ def _recipe(file: TomlFile, name: str) -> Recipe:
     for section in ("data", "model"):
         if section not in content:
             raise file.error((), f"needs a section [{section}]")
-    made = {section: _made(file, section, kind) for section, kind in _SECTIONS.items()}
+    made = {section: section_of(file, section, kind) for section, kind in SECTIONS.items()}
     hardware = hardware_from(file, ("hardware",)) if "hardware" in content else preset("pcm")
     try:
         made["aware"].on(hardware)  # refuses what does not go together
@@ -259,7 +260,7 @@ def _recipe(file: TomlFile, name: str) -> Recipe:
     return Recipe(str(content.get("title", name)), hardware=hardware, hardware_fields=fields, **made)
 
 
-def _made(file: TomlFile, section: str, kind: Any) -> Any:
+def section_of(file: TomlFile, section: str, kind: Any) -> Any:
     """A section as a description; a mistake is named with the line of its field."""
     node, reader = grow(file, file.content.get(section, {}), (section,)), Reader(file, KINDS)
     if not isinstance(node.value, dict):

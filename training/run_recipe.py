@@ -60,6 +60,11 @@ def digital_network(recipe: Recipe, data: Dataset, *, key: jax.Array) -> Any:
     return _digital(recipe, recipe.model.factory()(data.classes), data, key, lambda *_: None, lambda: None)
 
 
+def aware_network(recipe: Recipe, plain: Any, digital: Any, data: Dataset, *, key: jax.Array) -> FineTuned:
+    """The plain network's variables, trained on for the recipe's hardware."""
+    return _aware(recipe, plain, digital, data, key, lambda *_: None)
+
+
 def run_recipe(
     recipe: Recipe, *, key: jax.Array, on_stage: Callable[[str, int], Any] | None = None,
     on_progress: Callable[[], Any] | None = None,

@@ -106,7 +106,7 @@ def _axis(name: Any, values: Any, targets: Sequence[Hardware], structural: bool)
     if not all(isinstance(n, str) and n for n in names):
         raise InputError(f"over: {brief(name)}: must be the dotted name of a field, or a tuple of such names")
     changes = [dict(zip(names, _together(title, names, point), strict=True)) for point in points]
-    fields = {n: _field(n, targets) for n in names}
+    fields = {n: rules_of(n, targets) for n in names}
     checked = [_tried(change, targets, title) for change in changes]
     leaf = not structural and all(_is_leaf(fields[n], change[n]) for change in checked for n in names)
     if not labels:
@@ -156,7 +156,7 @@ def _check_distinct(title: str, labels: Sequence) -> None:
             raise InputError(f"over: {title}: {shown} is given more than once")
 
 
-def _field(name: str, targets: Sequence[Hardware]) -> Any:
+def rules_of(name: str, targets: Sequence[Hardware]) -> Any:
     """Rules of a field by its dotted name, from the first hardware that has it."""
     problem: InputError | None = None
     for target in targets:

@@ -1,0 +1,130 @@
+"""``analogsim sweep``: a sweep file carried out, with a bar, a table and a results file that a second run continues."""
+
+import contextlib
+import json
+import multiprocessing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+
+from analogsim.devices.errors import InputError
+from analogsim.devices.units import show, show_time
+from analogsim.sweeps import over_chips, sweep
+from analogsim.toml_text import TomlFile
+from analogsim.training.sweep_file import EXAMPLE, load_sweep, parse_sweep
+
+if TYPE_CHECKING:
+    import xarray
+
+_MOST_ROWS = 40
+
+
+def run(
+    file: Path | None,
+    *,
+    out: Path,
+    resume: bool = True,
+    chips: int | None = None,
+    key: int | None = None,
+    workers: int = 0,
+    dask: str | None = None,
+    as_json: bool = False,
+) -> Path:
+    """Carry a sweep file out; returns the path of the results.
+
+    Args:
+      file: TOML; None for the example that ``--example`` prints.
+      out: the results, a netCDF file; networks that are trained are kept in a folder beside it.
+      resume: continue a file that is there.
+      chips, key: instead of the file's.
+      workers: processes on this machine; 0 is this one alone.
+      dask: address of a Dask scheduler.
+      as_json: print the statistics as JSON instead of a table.
+    """
+    from rich.console import Console
+
+    console = Console(stderr=as_json)
+    found = parse_sweep(TomlFile.parse(EXAMPLE, "the example")) if file is None else load_sweep(file)
+    settings = found.settings.replace(**{n: v for n, v in (("chips", chips), ("key", key)) if v is not None})
+    found = type(found)(found.recipe, found.aware, found.over, settings)
+    if found.recipe.title and not as_json:
+        console.print(found.recipe.title, style="bold", markup=False)
+    scores = found.scores(out.with_suffix(".networks"), lambda text: console.print(f"{text} ..."))
+    with _executor(workers, dask) as executor:
+        data = sweep(
+            scores, found.hardware, over=found.over, chips=settings.chips, key=jax.random.key(settings.key), path=out,
+            resume=resume, executor=executor, title=found.recipe.title,
+        )  # fmt: skip
+    if as_json:
+        print(json.dumps({"path": str(out), "statistics": over_chips(data).to_dict(encoding=False)}, default=str))
+        return out
+    console.print(table(data))
+    console.print(f"Wrote {out}; analogsim report {out} makes a page of it", soft_wrap=True, highlight=False)
+    return out
+
+
+def table(data: "xarray.Dataset") -> Any:
+    """Mean and spread over chips, a row a point, ages side by side."""
+    from analogsim.tables import plain, simple_table
+
+    statistics = over_chips(data)
+    metric = next(name for name in statistics.data_vars if "statistic" in statistics[name].dims)
+    values = statistics[metric]
+    rows = [d for d in values.dims if d not in ("statistic", "time")]
+    n = data.sizes["chip"]
+    made = simple_table(f"{metric}, mean ± standard deviation of {n} chips" if n > 1 else f"{metric} of one chip")
+    for name in rows:
+        above, dot, last = str(name).rpartition(".")
+        made.add_column(plain(f"{above}{dot}\n{last}" if len(above) > 6 else str(name)), justify="right", no_wrap=True)
+    times = [show_time(float(t)) for t in values.time.values] if "time" in values.dims else [str(metric)]
+    for label in times:
+        made.add_column(label, justify="right", no_wrap=True)
+    points = values.stack(point=rows) if rows else values.expand_dims(point=[0], axis=-1)
+    for i in range(min(points.sizes["point"], _MOST_ROWS)):
+        point = points.isel(point=i)
+        labels = [_label(point[name].item(), str(data[name].attrs.get("units", ""))) for name in rows]
+        made.add_row(*map(plain, labels), *_cells(point))
+    digital = data.get("digital")
+    notes = [] if digital is None else [f"the exact model: {float(digital):.4f}"]
+    if points.sizes["point"] > _MOST_ROWS:
+        notes.append(f"{points.sizes['point'] - _MOST_ROWS} more rows are in the file")
+    made.caption = "\n".join(notes) or None
+    return made
+
+
+def _cells(point: Any) -> list[str]:
+    mean, std = (point.sel(statistic=name).values.reshape(-1) for name in ("mean", "std"))
+    return [f"{m:.4f}" if s != s else f"{m:.4f} ± {s:.4f}" for m, s in zip(mean, std, strict=True)]
+
+
+def _label(value: Any, unit: str) -> str:
+    return show(float(value), unit, 4) if isinstance(value, (int, float)) else str(value)
+
+
+@contextlib.contextmanager
+def _executor(workers: int, dask: str | None) -> Iterator[Any]:
+    """Who computes."""
+    if workers and dask:
+        raise InputError("--workers, --dask: give one of them")
+    if dask:
+        try:
+            from distributed import Client
+        except ImportError:
+            raise InputError("--dask: needs the extra 'cluster': pip install 'analogsim-jax[cluster]'") from None
+        try:
+            client = Client(dask, timeout="10s")
+        except (OSError, ValueError, TimeoutError) as error:
+            raise InputError(f"--dask {dask}: no scheduler answers there ({error})") from None
+        with client:
+            yield client
+    elif workers:
+        if workers < 0:
+            raise InputError(f"--workers {workers}: must be at least 0")
+        from concurrent.futures import ProcessPoolExecutor
+
+        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+            yield pool
+    else:
+        yield None
