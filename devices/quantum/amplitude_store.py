@@ -13,10 +13,12 @@ method from 16 expected counts on, good to 0.3 % of the variance where they meet
     mean       ||w|| (E sqrt(K+) - E sqrt(K-)) / sqrt(S)
     variance   ||w||^2 (Var sqrt(K+) + Var sqrt(K-) - 2 Cov) / S,   Cov = -S p+ p- E d+ E d-,  d = sqrt(K + 1) - sqrt(K)
 
-A weight is spread by about ||w||/(2 sqrt S), each rail. Other weights of a column are weakly anticorrelated with it, by
--w_i w_k/(4 S): that is left out, and overstates the noise of a product by at most the share cos^2(x, w). Weights below
-||w||/sqrt(S) are seldom seen at all, which is in the mean. Errors are biases: damping drains a column towards its first
-weight, and turns negative ones positive; white noise of failed gates lies under all weights, and its root is large.
+A weight is spread by about ||w||/(2 sqrt S), each rail. Weights of a column are weakly anticorrelated, by
+-w_i w_k/(4 S). That is left out: an output's variance is off by sum_{i != k} x_i x_k w_i w_k/(4 S), which makes it too
+large by at most the share cos^2(x, w). Weights below ||w||/sqrt(S) are seldom seen at all, which is in the mean.
+
+Errors are biases: damping drains a column towards its first weight, and turns negative ones positive; white noise of
+failed gates lies under all weights, and its root is large.
 
 Slopes: straight through to the weights (slope 1: what is read stands for what was written); to physical numbers and the
 time that of the mean and the variance, and with a key that of the expected counts at the counts drawn.
