@@ -75,6 +75,7 @@ def test_imports_run_one_way():
             "quickstart.py",
             "cli.py",
             "train_command.py",
+            "sweep_command.py",
             "energy_command.py",
             "__init__.py",
             "hardware_kinds.py",
