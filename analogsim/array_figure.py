@@ -135,15 +135,14 @@ def _draw(matrix: np.ndarray, grid: tuple[int, ...], title: str, show: str, ax: 
 
     rows, columns = matrix.shape
     tall = float(np.clip(rows / columns, 0.4, 1.6))
-    ax = plot.axes_or_new(ax, 5.6, 1.4 + 4.0 * tall)
+    ax = plot.axes_or_new(ax, 5.6, 0.9 + 4.2 * tall)
     weights = show == "weights"
     if weights:
         most = float(np.nanmax(np.abs(matrix))) or 1.0
         how: dict[str, Any] = {"cmap": "RdBu_r", "vmin": -most, "vmax": most}
     else:
         how = {"cmap": "viridis", "vmin": 0.0}
-    shape: Any = "equal" if 0.4 <= rows / columns <= 1.6 else "auto"
-    image = ax.imshow(matrix, aspect=shape, extent=(0, columns, rows, 0), interpolation="auto", **how)
+    image = ax.imshow(matrix, aspect="auto", extent=(0, columns, rows, 0), interpolation="auto", **how)
     # As ``tiles.cut``: even parts, of which only the last may be shorter.
     for i in range(1, grid[0]):
         ax.axhline(i * -(-rows // grid[0]), color="black", linewidth=1.2)
@@ -159,5 +158,5 @@ def _draw(matrix: np.ndarray, grid: tuple[int, ...], title: str, show: str, ax: 
     bar.set_label("weight" if weights else "conductance (µS)")
     bar.outline.set_visible(False)
     if title and not ax.get_title(loc="left"):
-        ax.set_title(title, fontsize=10, fontweight="normal", loc="left")
+        ax.set_title(plot.wrapped(title, 0.8 * plot.width(ax)), fontsize=10, fontweight="normal", loc="left")
     return ax

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from analogsim.devices.units import TIMES_S, show, show_time
-from analogsim.results_data import prefixed
+from analogsim.results_data import number, prefixed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,7 +58,7 @@ def set_values(ax: "Axes", values: np.ndarray, unit: str, words: str, which: Lit
     elif unit:
         _set_ticks(ax, _spread(values, scale), lambda value: show(value, unit, 3), which)
     else:
-        _set_ticks(ax, _spread(values, scale), lambda value: f"{value:.4g}", which)
+        _set_ticks(ax, _spread(values, scale), number, which)
     named = times or (scale != "linear" and unit)  # every tick has its own unit
     getattr(ax, f"set_{which}label")(words if named else _with_unit(words, unit))
 

@@ -35,7 +35,7 @@ def draw(
     words = results.metric_words(data, metric) + (f" ({unit})" if unit else "")
     _colour_bar(ax, image, words, results.STATISTICS[statistic])
     if cells.size <= _MOST_NUMBERS:
-        _numbers(ax, cells / factor, image, share)
+        _numbers(ax, cells / factor, image, share and float(np.nanmax(np.abs(cells), initial=0)) >= 10)
     _label(ax, data, x, columns, "x")
     _label(ax, data, y, rows, "y")
     sweep_figure.describe(ax, data, metric)
@@ -101,7 +101,7 @@ def _colour_bar(ax: "Axes", image: Any, words: str, statistic: str) -> None:
     bar.outline.set_visible(False)
 
 
-def _numbers(ax: "Axes", cells: np.ndarray, image: Any, share: bool) -> None:
+def _numbers(ax: "Axes", cells: np.ndarray, image: Any, one_decimal: bool) -> None:
     """The value in every cell, dark on light and light on dark."""
     room = plot.width(ax) / cells.shape[1]  # inches a cell
     size = 9 if room > 0.5 else 7 if room > 0.36 else 0
@@ -111,17 +111,17 @@ def _numbers(ax: "Axes", cells: np.ndarray, image: Any, share: bool) -> None:
         if np.isfinite(value):
             red, green, blue, _ = image.cmap(image.norm(value))
             light = 0.299 * red + 0.587 * green + 0.114 * blue > 0.55
-            text = f"{value:.1f}" if share else f"{value:.3g}"
+            text = f"{value:.1f}" if one_decimal else f"{value:.3g}"
             ax.text(column, row, text, ha="center", va="center", fontsize=size, color="black" if light else "white")
 
 
 def _label(ax: "Axes", data: "xarray.Dataset", axis: str, order: np.ndarray, which: str) -> None:
     """Values as ticks, all or every so many, and the name of the axis."""
-    names = [plot.plain(results.value_label(data, axis, int(i))) for i in order]
+    names = [plot.plain(results.value_label(data, axis, int(i), 3)) for i in order]
     shown = range(0, len(names), max(1, -(-len(names) // 16)))
     getattr(ax, f"set_{which}ticks")(list(shown), [names[i] for i in shown], fontsize=9)
     getattr(ax, f"set_{which}label")(plot.plain(results.axis_words(axis)))
     longest = max(len(names[i]) for i in shown)
-    if which == "x" and 0.075 * (longest + 1) * len(shown) > plot.width(ax) - 1:
+    if which == "x" and 0.085 * (longest + 1) * len(shown) > plot.width(ax) - 1:
         for tick in ax.get_xticklabels():
             tick.set(rotation=50, ha="right", rotation_mode="anchor")

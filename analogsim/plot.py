@@ -4,6 +4,7 @@ Every function takes ``ax=None``, draws on it (or on a new figure's) and returns
 """
 
 import contextlib
+import textwrap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +72,8 @@ def axes_or_new(ax: Any, width: float = 6.4, height: float = 4.0) -> "Axes":
 
 def width(ax: "Axes") -> float:
     """Inches that the axes have for themselves and their labels."""
-    return ax.get_figure(root=True).get_figwidth() * ax.get_position().width  # type: ignore[union-attr]
+    whole = ax.get_position(original=True)  # before cells of one size make it narrower
+    return ax.get_figure(root=True).get_figwidth() * whole.width  # type: ignore[union-attr]
 
 
 def plain(text: str) -> str:
@@ -80,21 +82,33 @@ def plain(text: str) -> str:
     return f" {inert}" if inert.startswith("_") else inert
 
 
-def legend(ax: "Axes", handles: list) -> None:
-    """Beside wide axes, below narrow ones, where it covers no line; within axes of the usual size."""
+def wrapped(text: str, inches: float) -> str:
+    """A label broken into lines that fit."""
+    return "\n".join(textwrap.wrap(text, max(12, int(inches / 0.095)), break_long_words=False)) or text
+
+
+def legend(ax: "Axes", handles: list) -> float:
+    """Beside wide axes, below narrow ones, where it covers no line; within axes of the usual size if it is short.
+
+    Returns:
+      inches that it takes beside the axes.
+    """
+    longest = max(len(handle.get_label()) for handle in handles)
     if width(ax) < NARROW:
         figure: Any = ax.get_figure(root=True)
         if len(figure.axes) == 1:
-            short = len(handles) > 4 and max(len(h.get_label()) for h in handles) < 22
-            figure.legend(handles=handles, fontsize=9, loc="outside lower center", ncols=2 if short else 1)
+            two = len(handles) > 4 and longest < 26
+            figure.legend(handles=handles, fontsize=8 if two else 9, loc="outside lower center", ncols=2 if two else 1,
+                          columnspacing=1.0)  # fmt: skip
         else:
             ax.legend(handles=handles, fontsize=8)
-    elif width(ax) > WIDE or len(handles) > 7:
-        ax.legend(
-            handles=handles, fontsize=10 if len(handles) < 13 else 8, loc="center left", bbox_to_anchor=(1.01, 0.5)
-        )
-    else:
-        ax.legend(handles=handles, fontsize=9)
+        return 0.0
+    if width(ax) > WIDE or len(handles) > 7:
+        size = 10 if len(handles) < 13 else 8
+        ax.legend(handles=handles, fontsize=size, loc="center left", bbox_to_anchor=(1.01, 0.5))
+        return 0.6 + 0.0075 * size * longest
+    ax.legend(handles=handles, fontsize=9)
+    return 0.0
 
 
 def sweep(

@@ -106,14 +106,19 @@ def shorter(text: str, longest: int = _LONGEST) -> str:
     return line if len(line) <= longest else line[: longest - 1].rstrip() + "…"
 
 
-def value_label(data: "xarray.Dataset", axis: str, index: int) -> str:
+def number(value: float, digits: int = 4) -> str:
+    """A pure number: whole ones below a million in full."""
+    return f"{value:.0f}" if value == round(value) and abs(value) < 1e6 else f"{value:.{digits}g}"
+
+
+def value_label(data: "xarray.Dataset", axis: str, index: int, digits: int = 4) -> str:
     """A value of an axis as it is read: ``"1 day"``, ``"20 µS"``, ``"0.5"``, ``"global"``."""
     value = data[axis].values[index]
     if not is_numeric(data, axis):
         return shorter(str(value))
     if unit(data, axis) == "s" and value >= 0:
         return show_time(float(value))
-    return show(float(value), unit(data, axis), 4)
+    return show(float(value), unit(data, axis), digits) if unit(data, axis) else number(float(value), digits)
 
 
 def point_label(data: "xarray.Dataset", axis: str, index: int) -> str:

@@ -1,4 +1,4 @@
-"""Curves of a sweep: a metric over one axis, lines for the values of up to two others, bands for the spread of chips."""
+"""Curves of a sweep: a metric over one axis, lines for values of up to two others, bands for the spread of chips."""
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -45,8 +45,10 @@ def draw(data: Any, x: str | None, metric: str | None, ax: "Axes | None", percen
     drawing = _Drawing(data, metric, x, split, 100.0 if share else 1.0, order, places)
     drawn = _lines(ax, drawing) if numeric else _points(ax, drawing)
     shown = [drawn, *_digital(ax, drawing)]
-    _label(ax, drawing, np.concatenate([np.ravel(part) for part in shown]), percent)
-    _legend(ax, drawing, has_band=_chips(drawing) > 1, has_digital=len(shown) > 1)
+    beside = _legend(ax, drawing, has_band=_chips(drawing) > 1, has_digital=len(shown) > 1)
+    _label(
+        ax, drawing, np.concatenate([np.ravel(part) for part in shown]), percent, 1.25 * plot.width(ax) - beside - 0.8
+    )
     describe(ax, data, metric)
     return ax
 
@@ -171,8 +173,8 @@ def _digital(ax: "Axes", drawing: _Drawing) -> list[np.ndarray]:
     return drawn
 
 
-def _label(ax: "Axes", drawing: _Drawing, drawn: np.ndarray, percent: bool | None) -> None:
-    """Scales, ticks and names of both axes."""
+def _label(ax: "Axes", drawing: _Drawing, drawn: np.ndarray, percent: bool | None, room: float) -> None:
+    """Scales, ticks and names of both axes, which are so many inches wide."""
     data, x, metric = drawing.data, drawing.x, drawing.metric
     words = results.axis_words(x)
     if results.is_numeric(data, x):
@@ -184,26 +186,39 @@ def _label(ax: "Axes", drawing: _Drawing, drawn: np.ndarray, percent: bool | Non
         ax.set_xlabel(plot.plain(words))
     ax.tick_params(axis="x", labelsize=9)
     names = [tick.get_text() for tick in ax.get_xticklabels()]
-    if 0.075 * sum(len(name) + 2 for name in names) > plot.width(ax) - 0.9 and len(names) > 2:
+    if _crowded(ax, names, room):
         for tick in ax.get_xticklabels():  # they stand close together
             tick.set(rotation=50, ha="right", rotation_mode="anchor")
     if drawing.scale == 100:
         ax.set_ylabel("accuracy (%)" if percent else plot.plain(f"{results.metric_words(data, metric)} (%)"))
     else:
-        axis_scales.set_values(
-            ax, drawn, results.unit(data, metric), plot.plain(results.metric_words(data, metric)), "y"
-        )
+        name = plot.plain(results.metric_words(data, metric))
+        axis_scales.set_values(ax, drawn, results.unit(data, metric), name, "y")
+    figure: Any = ax.get_figure(root=True)
+    tall = figure.get_figheight() * ax.get_position(original=True).height
+    ax.set_ylabel(plot.wrapped(ax.get_ylabel(), tall * (0.65 if plot.width(ax) < plot.NARROW else 1.2)))
 
 
-def _legend(ax: "Axes", drawing: _Drawing, has_band: bool, has_digital: bool) -> None:
-    """One entry a colour and one a dash, so that a grid of lines takes few words."""
+def _crowded(ax: "Axes", names: list[str], room: float) -> bool:
+    """Whether ticks of the x axis would cover each other, or nearly."""
+    if len(names) < 3:
+        return False
+    low, high = ax.get_xlim()
+    places = np.sort(ax.transAxes.inverted().transform(ax.transData.transform([(x, 0) for x in ax.get_xticks()]))[:, 0])
+    needs = 0.075 * np.array([len(name) for name in names])
+    gaps = room * np.diff(places) - (needs[1:] + needs[:-1]) / 2
+    return bool(low < high and np.any(gaps < 0.06))
+
+
+def _legend(ax: "Axes", drawing: _Drawing, has_band: bool, has_digital: bool) -> float:
+    """One entry a colour and one a dash, so that a grid of lines takes few words; inches that it takes beside."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
     data, numeric = drawing.data, results.is_numeric(drawing.data, drawing.x)
     handles: list[Any] = []
     for place, axis in enumerate(drawing.split):
-        for index in range(data.sizes[axis]):
+        for index in _named(data, axis):
             name = plot.plain(results.point_label(data, axis, index))
             if place == 0:
                 how = {"color": _colour(drawing, index), "linestyle": "-" if numeric else "none", "marker": "o"}
@@ -221,8 +236,15 @@ def _legend(ax: "Axes", drawing: _Drawing, has_band: bool, has_digital: bool) ->
             if numeric
             else Line2D([], [], color=_GREY, linewidth=2, alpha=0.6, label=chips)
         )
-    if handles:
-        plot.legend(ax, handles)
+    return plot.legend(ax, handles) if handles else 0.0
+
+
+def _named(data: "xarray.Dataset", axis: str) -> list[int]:
+    """Which values the legend names: of many numbers, whose colours are a sequence, six from end to end."""
+    n = data.sizes[axis]
+    if n <= 8 or not results.is_numeric(data, axis):
+        return list(range(n))
+    return sorted({round(i) for i in np.linspace(0, n - 1, 6)})
 
 
 def describe(ax: "Axes", data: "xarray.Dataset", metric: str) -> None:
