@@ -155,6 +155,32 @@ def png(axes: Any) -> bytes:
     return buffer.getvalue()
 
 
+def write(path_or_dataset: Any, out: str | Path | None = None) -> Path:
+    """One self-contained page about results, as ``analogsim report`` makes it: verdict, figures, tables, hardware.
+
+    Args:
+      path_or_dataset: what ``analogsim.sweep``, ``analogsim.evaluate``, the quickstart or an energy comparison's
+        ``to_dataset()`` gave, or the netCDF file it was saved to.
+      out: the page, ``.html``; by default beside the file and with its name. An older page there is replaced.
+
+    Returns:
+      the path of the page.
+
+    Raises:
+      InputError: for a file that is missing, cannot be read or holds something else, or a page that cannot be written.
+
+    Example:
+      >>> import tempfile, numpy as np, xarray
+      >>> scores = ("adc.bits", "chip"), np.random.default_rng(0).uniform(0.8, 0.9, (3, 20))
+      >>> data = xarray.Dataset({"accuracy": scores}, {"adc.bits": [4, 6, 8]})
+      >>> write(data, Path(tempfile.mkdtemp()) / "report.html").name
+      'report.html'
+    """
+    from analogsim import results_page
+
+    return results_page.write(path_or_dataset, out)
+
+
 def output_folder(path: str | Path) -> Path:
     """Make the folder results go to, or say in one sentence why it cannot be written."""
     folder = Path(path)
