@@ -86,13 +86,18 @@ def page(title: str, lead: str, sections: Sequence[tuple[str, str]]) -> str:
 
 def paragraph(text: str, note: bool = False) -> str:
     """One paragraph of plain text, in which no line begins with a per cent sign."""
-    words = html.escape(text).replace(" %", "&nbsp;%")
+    words = _kept_together(text)
     return f'<p class="note">{words}</p>' if note else f"<p>{words}</p>"
+
+
+def _kept_together(text: str) -> str:
+    """A number, its spread and its per cent sign stay on one line."""
+    return html.escape(text).replace(" %", "&nbsp;%").replace(" ± ", "&nbsp;±&nbsp;")
 
 
 def bullets(items: Sequence[str]) -> str:
     """A list of plain texts."""
-    return "<ul>" + "".join(f"<li>{html.escape(item)}</li>" for item in items) + "</ul>"
+    return "<ul>" + "".join(f"<li>{_kept_together(item)}</li>" for item in items) + "</ul>"
 
 
 def preformatted(text: str) -> str:

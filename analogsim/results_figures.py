@@ -51,9 +51,8 @@ def _curve_axes(data: "xarray.Dataset", over: Sequence[str]) -> list[str]:
 def _curves(data: "xarray.Dataset", metric: str, x: str) -> list[Picture]:
     """Curves along x; two other axes as colours and dashes, a figure for each of a few values of the others."""
     rest = sorted((a for a in results.axes(data, metric) if a != x), key=lambda a: a == "time")
-    shown, apart = rest[:2], rest[2:]
-    if len(shown) == 2 and shown[1] != "time" and data.sizes[shown[1]] > data.sizes[shown[0]]:
-        shown.reverse()
+    shown = _told_apart(data, rest)
+    apart = [a for a in rest if a not in shown]
     thin: dict[str, Any] = {}
     for axis, most in zip(shown, (_MOST_COLOURS, _MOST_DASHES), strict=False):
         thin[axis] = _spread_out(data.sizes[axis], most)
@@ -66,6 +65,16 @@ def _curves(data: "xarray.Dataset", metric: str, x: str) -> list[Picture]:
         Picture(functools.partial(_draw_sweep, part, x, metric), f"{words}{label}", note + more)
         for part, label, more in _multiples(some, apart)
     ]
+
+
+def _told_apart(data: "xarray.Dataset", rest: Sequence[str]) -> list[str]:
+    """Which axes become colours and dashes: many values as colours, and as dashes the first axis of few values."""
+    if not rest:
+        return []
+    colour = max(rest, key=lambda a: (a != "time", data.sizes[a]))
+    others = [a for a in rest if a != colour]
+    few = [a for a in others if data.sizes[a] <= _MOST_DASHES]
+    return [colour, *(few or others)[:1]]
 
 
 def _draw_sweep(data: "xarray.Dataset", x: str, metric: str, ax: Any) -> Any:
@@ -106,8 +115,7 @@ def _multiples(data: "xarray.Dataset", apart: Sequence[str]) -> list[tuple["xarr
     """The dataset at a few points of the axes that a figure cannot show: dataset, its name, what was left out."""
     if not apart:
         return [(data, "", "")]
-    each = 3 if len(apart) == 1 else 2
-    few = data.isel({axis: _spread_out(data.sizes[axis], each) for axis in apart})
+    few = data.isel({axis: _spread_out(data.sizes[axis], 2) for axis in apart})
     total = int(np.prod([data.sizes[axis] for axis in apart]))
     points = list(results.points(few, apart))[:_MOST_MULTIPLES]
     left = f"Of {total:,} combinations of the other axes, {len(points)} are drawn." if len(points) < total else ""

@@ -146,9 +146,17 @@ def _energy_verdict(data: "xarray.Dataset") -> list[str]:
         if np.isfinite(value) and typical[0] > 0:
             lines.append(
                 f"{name}: {show(value, 'J')}, {show(least, 'J')} to {show(most, 'J')}; typically "
-                f"{value / typical[0]:.3g} times as much."
+                f"{_times(value / typical[0])}."
             )
     return lines
+
+
+def _times(ratio: float) -> str:
+    """``"640,000 times as much"``, ``"12.8 times less"``."""
+    if ratio == 0:
+        return "nothing"
+    number = float(f"{max(ratio, 1 / ratio):.3g}")
+    return f"{number:,.10g} times {'as much' if ratio >= 1 else 'less'}"
 
 
 def _made(data: "xarray.Dataset", file: str) -> list[tuple[str, str]]:
@@ -195,7 +203,7 @@ def _loading(data: "xarray.Dataset", file: str) -> str:
         chips = [d for d in data[metric].dims if d in results.POOLED]
         last = f"print(ds[{metric!r}].mean({chips!r}))"
     code = f'import xarray\nds = xarray.load_dataset({file!r}, engine="h5netcdf")\n{last}'
-    also = "ds.attrs holds the hardware, versions and key as text" + (
+    also = "ds.attrs holds everything below the tables as text" + (
         ", and the hardware once more as JSON, ds.attrs['hardware_json']." if "hardware_json" in data.attrs else "."
     )
-    return report.preformatted(code) + report.paragraph(also, note=True)
+    return report.preformatted(code) + (report.paragraph(also, note=True) if data.attrs else "")

@@ -98,27 +98,27 @@ def _ends(data: "xarray.Dataset", metric: str) -> list[str]:
     sign = -1 if results.lower_is_better(metric) else 1
     best, worst = (np.unravel_index(pick(sign * means), means.shape) for pick in (np.nanargmax, np.nanargmin))
     words = results.metric_words(data, metric)
+    n = ("up to " if results.gaps(data, metric) else "") + count(chips(data, metric), "chip")
 
     def said(index: tuple) -> str:
         place = results.point_labels(data, dict(zip(over, map(int, index), strict=True)))
-        return how.with_unit(how.pair(means[index], spread[index])) + (f" at {place}" if place else "")
+        return how.with_unit(how.pair(means[index], spread[index])) + (f" ({place})" if place else "")
 
-    n = count(chips(data, metric), "chip")
     if not over:
-        lines = [_sentence(f"{when}{words} is {said(())}, mean and standard deviation over {n}.")]
+        lines = [_sentence(f"{when}{words}: {said(())}, mean and standard deviation over {n}.")]
     else:
-        names = ("best", "worst") if results.has_direction(data, metric) else ("highest", "lowest")
+        first, second = ("Best", "Worst") if results.has_direction(data, metric) else ("Highest", "Lowest")
+        known = count(int(np.sum(np.isfinite(means))), "point")
         lines = [
-            _sentence(
-                f"{when}{words} is {names[0]}, {said(best)}{_alike(values, best)}, and {names[1]}, {said(worst)} (mean "
-                f"and standard deviation over {n} of each of {count(means.size, 'point')})."
-            )
+            _sentence(f"{when}{words}, mean and standard deviation over {n} at each of {known}."),
+            f"{first}: {said(best)}{_alike(values, best)}.",
+            f"{second}: {said(worst)}.",
         ]
     exact = _exact(now, metric, dict(zip(over, map(int, best), strict=True)))
     if exact is not None:
         away = means[best] - exact
         where = f"{how.distance(away)} {'above' if away > 0 else 'below'} it"
-        which = "that" if not over else "the best point" if results.has_direction(data, metric) else "the highest point"
+        which = "this" if not over else "the best point" if results.has_direction(data, metric) else "the highest point"
         lines.append(f"The exact digital model has {how.with_unit(how.mean(exact))}; {which} is {where}.")
     return lines
 
@@ -135,7 +135,7 @@ def _alike(values: np.ndarray, best: tuple) -> str:
     others = int(np.sum(close)) - 1
     if others < 1:
         return ""
-    return f" ({count(others, 'other point')} within two standard errors of it)"
+    return f"; {count(others, 'other point')} within two standard errors of it"
 
 
 def _exact(data: "xarray.Dataset", metric: str, indices: dict[str, int]) -> float | None:

@@ -260,7 +260,13 @@ def describe(ax: "Axes", data: "xarray.Dataset", metric: str) -> None:
         ax.set_title(plot.plain("\n".join(_wrapped(words, 40 if narrow else 80))) + "\n" * bool(narrow and missing),
                      fontsize=10, fontweight="normal", loc="left")  # fmt: skip
     if missing:
-        ax.set_title(missing, fontsize=9, fontweight="normal", color="#A04000", loc="right")
+        ax.set_title(
+            f"of these points {missing}" if missing.endswith("computed") else missing,
+            fontsize=9,
+            fontweight="normal",
+            color="#A04000",
+            loc="right",
+        )
 
 
 def _wrapped(words: list[str], longest: int) -> list[str]:
