@@ -158,5 +158,5 @@ def _draw(matrix: np.ndarray, grid: tuple[int, ...], title: str, show: str, ax: 
     bar.set_label("weight" if weights else "conductance (µS)")
     bar.outline.set_visible(False)
     if title and not ax.get_title(loc="left"):
-        ax.set_title(plot.wrapped(title, 0.8 * plot.width(ax)), fontsize=10, fontweight="normal", loc="left")
+        ax.set_title(plot.wrapped(title, 1.15 * plot.width(ax)), fontsize=10, fontweight="normal", loc="left")
     return ax

@@ -7,6 +7,7 @@ import numpy as np
 from analogsim import plot
 from analogsim.devices.errors import InputError, brief
 from analogsim.devices.units import show
+from analogsim.results_data import shorter
 
 if TYPE_CHECKING:
     import xarray
@@ -22,13 +23,14 @@ def bars(data: "xarray.Dataset | Comparison", ax: "Axes | None") -> "Axes":
         raise InputError(f"data = {brief(data)}: must be what analogsim.energy.compare returns")
     rows = _energy_rows(table)
     ax = plot.axes_or_new(ax, 7.2, max(3.3, 1.0 + 0.3 * len(rows)))
+    longest = 22 if plot.width(ax) < plot.NARROW else 48
     for y, (_, low, typical, high, colour) in enumerate(reversed(rows)):
         ax.plot([low, high], [y, y], color=colour, linewidth=9, alpha=0.35, solid_capstyle="butt")
         ax.plot([typical], [y], "o", color=colour, markersize=7)
         ax.annotate(
             show(typical, "J", 2), (high, y), xytext=(8, 0), textcoords="offset points", va="center", fontsize=9
         )
-    ax.set_yticks(range(len(rows)), [row[0] for row in reversed(rows)])
+    ax.set_yticks(range(len(rows)), [_name(row[0], longest) for row in reversed(rows)])
     ax.set_xscale("log")
     low, high = ax.get_xlim()
     ax.set_xlim(low, high * 10)  # room for the labels
@@ -44,6 +46,12 @@ def bars(data: "xarray.Dataset | Comparison", ax: "Axes | None") -> "Axes":
         ax.set_xlabel("energy of one inference (bar: low to high estimate, dot: typical)")
     ax.grid(axis="y", visible=False)
     return ax
+
+
+def _name(label: str, longest: int) -> str:
+    """A system and its batch; of a long name only the beginning."""
+    system, comma, batch = label.rpartition(", batch ")
+    return plot.plain(f"{shorter(system, longest - 11)}{comma}{batch}" if comma else shorter(label, longest))
 
 
 def over_batch(data: "xarray.Dataset | Comparison", ax: "Axes | None") -> "Axes":
@@ -62,7 +70,7 @@ def over_batch(data: "xarray.Dataset | Comparison", ax: "Axes | None") -> "Axes"
         if i == 0:
             ax.fill_between(batches, low, high, color=colour, alpha=0.13, linewidth=0)
         ax.plot(batches, typical, dash, color=colour, marker="o", markersize=4)
-        ends.append((float(typical[-1]), str(system), colour))
+        ends.append((float(typical[-1]), plot.plain(shorter(str(system), 24)), colour))
     ax.set_xscale("log", base=2)
     ax.set_xticks(batches, [str(b) for b in batches])
     ax.set_yscale("log")

@@ -25,6 +25,7 @@ _PAGE = """<!doctype html>
   h2 {{ font-size: 1.15rem; margin: .1rem 0 .6rem; }}
   p.lead {{ color: #4c5663; margin: 0 0 1rem; }}
   p, li {{ max-width: 52rem; }}
+  h1, h2, p, li, caption, figcaption, td.wide {{ overflow-wrap: anywhere; }}
   ul, ol {{ padding-left: 1.4rem; }}
   figure {{ margin: .5rem 0; }}
   figure img {{ width: 100%; height: auto; display: block; }}
@@ -60,7 +61,9 @@ _PAGE = """<!doctype html>
     tr {{ border: 1px solid #dde1e7; border-radius: 8px; padding: .3rem .7rem; margin: .6rem 0; }}
     td, td.wide {{ display: flex; justify-content: space-between; gap: 1rem; min-width: 0; white-space: normal;
                   padding: .22rem 0; border-bottom: 1px solid #eef0f3; text-align: right; }}
-    td::before {{ content: attr(data-label); color: #4c5663; text-align: left; flex: none; }}
+    td {{ overflow-wrap: anywhere; }}
+    td::before {{ content: attr(data-label); color: #4c5663; text-align: left; flex: none; max-width: 60%;
+                 overflow-wrap: anywhere; }}
     td.title {{ font-weight: 600; }}
     td.wide {{ display: block; text-align: left; }}
     td.wide::before {{ content: attr(data-label) ": "; }}

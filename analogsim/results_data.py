@@ -86,8 +86,8 @@ def is_numeric(data: "xarray.Dataset", axis: str) -> bool:
 
 
 def unit(data: "xarray.Dataset", name: str) -> str:
-    """The unit of an axis or a metric; empty for pure numbers."""
-    found = str(data[name].attrs.get("units", ""))
+    """The unit of an axis or a metric; empty for pure numbers. A time is in seconds, whether it says so or not."""
+    found = str(data[name].attrs.get("units", "s" if name == "time" else ""))
     return "" if found == "1" else found
 
 
