@@ -16,7 +16,7 @@ _MOST_NUMBERS = 100
 
 
 def draw(
-    data: Any, x: Any, y: Any, metric: str | None, statistic: str, ax: "Axes | None", percent: bool | None
+    data: Any, x: Any, y: Any, metric: str | None, statistic: str, ax: "Axes | None", percent: bool | None, limits: Any
 ) -> "Axes":
     """See ``analogsim.plot.heatmap``."""
     metric = results.chosen_metric(data, metric)
@@ -32,6 +32,8 @@ def draw(
     ax = plot.axes_or_new(ax, 3.2 + 0.6 * min(len(columns), 12), 1.6 + 0.45 * min(len(rows), 12))
     factor, unit = (1.0, "%") if share else results.prefixed(cells, results.unit(data, metric))
     image = _cells(ax, cells / factor)
+    if limits is not None:
+        image.set_clim(*((100 if share else 1) * np.asarray(_checked(limits)) / factor))
     words = results.metric_words(data, metric) + (f" ({unit})" if unit else "")
     _colour_bar(ax, image, words, results.STATISTICS[statistic])
     if cells.size <= _MOST_NUMBERS:
@@ -40,6 +42,16 @@ def draw(
     _label(ax, data, y, rows, "y")
     sweep_figure.describe(ax, data, metric)
     return ax
+
+
+def _checked(limits: Any) -> tuple[float, float]:
+    try:
+        low, high = map(float, limits)
+    except (TypeError, ValueError):
+        low = high = np.nan
+    if not low < high:
+        raise InputError(f"limits = {brief(limits)}: must be two numbers, the lower first, or None")
+    return low, high
 
 
 def _chosen_axes(data: "xarray.Dataset", metric: str, x: Any, y: Any) -> tuple[str, str]:
@@ -96,7 +108,8 @@ def _colour_bar(ax: "Axes", image: Any, words: str, statistic: str) -> None:
     bar = figure.colorbar(
         image, ax=ax, location="bottom" if below else "right", fraction=0.06, pad=0.02, aspect=25 if below else 18
     )
-    bar.set_label(plot.plain(f"{words}\n{statistic}"), fontsize=9)
+    long = plot.width(ax) if below else figure.get_figheight() * ax.get_position(original=True).height * 1.2
+    bar.set_label(f"{plot.wrapped(plot.plain(words), long * 1.25)}\n{statistic}", fontsize=9)
     bar.ax.tick_params(labelsize=9)
     bar.outline.set_visible(False)
 
@@ -117,7 +130,7 @@ def _numbers(ax: "Axes", cells: np.ndarray, image: Any, one_decimal: bool) -> No
 
 def _label(ax: "Axes", data: "xarray.Dataset", axis: str, order: np.ndarray, which: str) -> None:
     """Values as ticks, all or every so many, and the name of the axis."""
-    names = [plot.plain(results.value_label(data, axis, int(i), 3)) for i in order]
+    names = [plot.plain(results.shorter(results.value_label(data, axis, int(i), 3))) for i in order]
     shown = range(0, len(names), max(1, -(-len(names) // 16)))
     getattr(ax, f"set_{which}ticks")(list(shown), [names[i] for i in shown], fontsize=9)
     getattr(ax, f"set_{which}label")(plot.plain(results.axis_words(axis)))

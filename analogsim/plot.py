@@ -84,7 +84,7 @@ def plain(text: str) -> str:
 
 def wrapped(text: str, inches: float) -> str:
     """A label broken into lines that fit."""
-    return "\n".join(textwrap.wrap(text, max(12, int(inches / 0.095)), break_long_words=False)) or text
+    return "\n".join(textwrap.wrap(text, max(12, int(inches / 0.095)), break_long_words=inches < NARROW)) or text
 
 
 def legend(ax: "Axes", handles: list) -> float:
@@ -177,6 +177,7 @@ def heatmap(
     statistic: str = "mean",
     ax: "Axes | None" = None,
     percent: bool | None = None,
+    limits: tuple[float, float] | None = None,
 ) -> "Axes":
     """A statistic over chips on two axes of a sweep: one coloured cell a point, with its number where there is room.
 
@@ -188,6 +189,7 @@ def heatmap(
         above), ``"min"``, ``"max"``.
       ax: where to draw.
       percent: show the metric in per cent; by default where it is a share between 0 and 1 and no loss.
+      limits: ends of the colours, as the dataset counts, so that several maps share them; by default this map's own.
 
     Cells are of one size, whatever the distances of the values. Up to 100 cells have numbers; cells that are not
     computed are hatched.
@@ -204,7 +206,7 @@ def heatmap(
     """
     from analogsim import heat_figure
 
-    return heat_figure.draw(data, x, y, metric, statistic, ax, percent)
+    return heat_figure.draw(data, x, y, metric, statistic, ax, percent, limits)
 
 
 def array(

@@ -115,7 +115,7 @@ def value_label(data: "xarray.Dataset", axis: str, index: int, digits: int = 4) 
     """A value of an axis as it is read: ``"1 day"``, ``"20 µS"``, ``"0.5"``, ``"global"``."""
     value = data[axis].values[index]
     if not is_numeric(data, axis):
-        return shorter(str(value))
+        return " ".join(str(value).split())
     if unit(data, axis) == "s" and value >= 0:
         return show_time(float(value))
     return show(float(value), unit(data, axis), digits) if unit(data, axis) else number(float(value), digits)
@@ -123,7 +123,7 @@ def value_label(data: "xarray.Dataset", axis: str, index: int, digits: int = 4) 
 
 def point_label(data: "xarray.Dataset", axis: str, index: int) -> str:
     """An axis and its value: ``"ADC bits = 6"``; a name that speaks for itself stands alone."""
-    value = value_label(data, axis, index)
+    value = shorter(value_label(data, axis, index))
     if axis in ("compensation", "drift_compensation"):
         return "no compensation" if value == "none" else f"{value} compensation"
     if axis in ("network", "hardware", "time"):

@@ -85,16 +85,19 @@ def _maps(data: "xarray.Dataset", metric: str, x: str, y: str) -> list[Picture]:
     """Maps of the mean; a figure for each of a few values of the others."""
     apart = [a for a in results.axes(data, metric) if a not in (x, y)]
     words = f"{results.metric_words(data, metric)} over {results.axis_words(x)} and {results.axis_words(y)}"
+    means = results.over_chips(results.pooled(data, metric, results.axes(data, metric)))
+    known = means[np.isfinite(means)]
+    limits = (float(known.min()), float(known.max())) if np.ptp(known if known.size else 0.0) else None
     height = min(1.8 + 0.42 * data.sizes[y], 6.0)
     return [
-        Picture(functools.partial(_draw_map, part, x, y, metric), f"{words}{label}", more, (10.4, height),
+        Picture(functools.partial(_draw_map, part, x, y, metric, limits), f"{words}{label}", more, (10.4, height),
                 (3.6, height + 1.2))
         for part, label, more in _multiples(data, apart)
     ]  # fmt: skip
 
 
-def _draw_map(data: "xarray.Dataset", x: str, y: str, metric: str, ax: Any) -> Any:
-    return plot.heatmap(data, x=x, y=y, metric=metric, ax=ax)
+def _draw_map(data: "xarray.Dataset", x: str, y: str, metric: str, limits: Any, ax: Any) -> Any:
+    return plot.heatmap(data, x=x, y=y, metric=metric, ax=ax, limits=limits)
 
 
 def _spread_out(n: int, most: int) -> list[int]:

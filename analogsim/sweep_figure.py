@@ -180,7 +180,7 @@ def _label(ax: "Axes", drawing: _Drawing, drawn: np.ndarray, percent: bool | Non
     if results.is_numeric(data, x):
         axis_scales.set_values(ax, drawing.places, results.unit(data, x), plot.plain(words))
     else:
-        names = [plot.plain(results.value_label(data, x, int(i))) for i in drawing.order]
+        names = [plot.plain(results.shorter(results.value_label(data, x, int(i)))) for i in drawing.order]
         ax.set_xticks(drawing.places, names)
         ax.set_xlim(-0.6, len(names) - 0.4)
         ax.set_xlabel(plot.plain(words))
@@ -257,23 +257,9 @@ def describe(ax: "Axes", data: "xarray.Dataset", metric: str) -> None:
     missing = results.gaps(data, metric)
     narrow = plot.width(ax) < plot.NARROW
     if words and not ax.get_title(loc="left"):
-        ax.set_title(plot.plain("\n".join(_wrapped(words, 40 if narrow else 80))) + "\n" * bool(narrow and missing),
-                     fontsize=10, fontweight="normal", loc="left")  # fmt: skip
+        lines = plot.wrapped(plot.plain(", ".join(words)), plot.width(ax) * (1.2 if narrow else 1.0))
+        room = "\n" if narrow and missing else ""  # a line for what is missing
+        ax.set_title(lines + room, fontsize=10, fontweight="normal", loc="left")
     if missing:
-        ax.set_title(
-            f"of these points {missing}" if missing.endswith("computed") else missing,
-            fontsize=9,
-            fontweight="normal",
-            color="#A04000",
-            loc="right",
-        )
-
-
-def _wrapped(words: list[str], longest: int) -> list[str]:
-    """Lines of words with commas between them."""
-    lines = [""]
-    for word in words:
-        if lines[-1] and len(lines[-1]) + len(word) + 2 > longest:
-            lines.append("")
-        lines[-1] += f", {word}" if lines[-1] else word
-    return lines
+        note = f"of these points {missing}" if missing.endswith("computed") else missing
+        ax.set_title(note, fontsize=9, fontweight="normal", color="#A04000", loc="right")

@@ -198,6 +198,11 @@ def test_cells_of_a_map_are_the_statistic(statistic):
     assert (bar.get_xlabel() or bar.get_ylabel()).startswith("accuracy on test digits (%)\n")
 
 
+def test_maps_can_share_their_colours():
+    image = plot.heatmap(sweep_results(), limits=(0.2, 0.9)).collections[0]
+    np.testing.assert_allclose(image.get_clim(), (20, 90))
+
+
 def test_a_map_of_many_cells_has_no_numbers_and_missing_cells_are_hatched():
     assert not plot.heatmap(sweep_results({NOISE: np.linspace(0, 1, 11), BITS: range(10)})).texts
     data = sweep_results(done=0.5)
@@ -261,6 +266,7 @@ def test_dollars_and_underscores_in_names_are_drawn_as_they_are():
         (lambda: plot.heatmap(sweep_results(), statistic="men"), "statistic = 'men': did you mean 'mean'?"),
         (lambda: plot.heatmap(sweep_results({BITS: (4, 8)})), "has 1 axis beside its chips; a map needs two"),
         (lambda: plot.heatmap(sweep_results(), x=BITS, y=BITS), "y = 'adc.bits': is also x"),
+        (lambda: plot.heatmap(sweep_results(), limits=(2, 1)), "limits = (2, 1): must be two numbers, the lower first"),
         (lambda: plot.heatmap(sweep_results(), y=3), "y = 3: must be an axis of 'accuracy'"),
         (
             lambda: plot.heatmap(sweep_results({"a": range(4), "b": range(3), "time": TIMES})),
