@@ -143,20 +143,22 @@ def _draw(matrix: np.ndarray, grid: tuple[int, ...], title: str, show: str, ax: 
     else:
         how = {"cmap": "viridis", "vmin": 0.0}
     image = ax.imshow(matrix, aspect="auto", extent=(0, columns, rows, 0), interpolation="auto", **how)
+    line = "black" if weights else "white"
     # As ``tiles.cut``: even parts, of which only the last may be shorter.
     for i in range(1, grid[0]):
-        ax.axhline(i * -(-rows // grid[0]), color="black", linewidth=1.2)
+        ax.axhline(i * -(-rows // grid[0]), color=line, linewidth=1.2)
     for i in range(1, grid[1]):
-        ax.axvline(i * -(-columns // grid[1]), color="black", linewidth=1.2)
+        ax.axvline(i * -(-columns // grid[1]), color=line, linewidth=1.2)
     ax.set(xlabel="outputs" if weights else "columns of cells", ylabel="inputs")
     ax.grid(False)
     ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     ax.yaxis.set_major_locator(MaxNLocator(6, integer=True))
-    below = plot.width(ax) < plot.NARROW
+    wide = plot.width(ax)  # the colour bar will take some of it
+    below = wide < plot.NARROW
     figure: Any = ax.get_figure(root=True)
     bar = figure.colorbar(image, ax=ax, location="bottom" if below else "right", fraction=0.05, pad=0.02)
     bar.set_label("weight" if weights else "conductance (µS)")
     bar.outline.set_visible(False)
     if title and not ax.get_title(loc="left"):
-        ax.set_title(plot.wrapped(title, 1.15 * plot.width(ax)), fontsize=10, fontweight="normal", loc="left")
+        ax.set_title(plot.wrapped(title, 1.15 * wide), fontsize=10, fontweight="normal", loc="left")
     return ax

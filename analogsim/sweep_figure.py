@@ -236,7 +236,7 @@ def _legend(ax: "Axes", drawing: _Drawing, has_band: bool, has_digital: bool) ->
             if numeric
             else Line2D([], [], color=_GREY, linewidth=2, alpha=0.6, label=chips)
         )
-    return plot.legend(ax, handles) if handles else 0.0
+    return plot.legend(ax, handles, beside=not numeric) if handles else 0.0
 
 
 def _named(data: "xarray.Dataset", axis: str) -> list[int]:
