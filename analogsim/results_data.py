@@ -42,7 +42,7 @@ def metrics(data: "xarray.Dataset") -> list[str]:
     found = {
         str(name): values
         for name, values in data.data_vars.items()
-        if values.dtype.kind == "f" and values.dims and not _is_reference(str(name))
+        if values.dtype.kind in "iuf" and values.dims and not _is_reference(str(name))
     }
     over_chips = [name for name, values in found.items() if set(POOLED) & set(values.dims)]
     return over_chips or list(found)
@@ -70,7 +70,7 @@ def chosen_metric(data: Any, metric: Any = None) -> str:
         )
     if metric is None:
         return next((name for name in ("score", "accuracy") if name in known), known[0])
-    if metric in known or (isinstance(metric, str) and metric in data.data_vars and data[metric].dtype.kind == "f"):
+    if metric in known or (isinstance(metric, str) and metric in data.data_vars and data[metric].dtype.kind in "iuf"):
         return metric
     raise InputError(f"metric = {brief(metric)}: the dataset has no such numbers; {nearest(str(metric), known)}")
 
@@ -207,7 +207,7 @@ def computed_share(data: "xarray.Dataset", metric: str) -> float:
     """How much of an unfinished sweep is there, 0 to 1; 1 for finished ones, whatever they hold."""
     if "done" in data:
         return float(np.mean(data["done"].values.astype(float)))
-    if int(data.attrs.get("complete", 1)) == 1:
+    if str(data.attrs.get("complete", 1)) not in ("0", "False"):
         return 1.0
     return float(np.mean(np.isfinite(data[metric].values)))
 

@@ -200,6 +200,23 @@ def test_results_of_evaluate_and_of_the_quickstart(tmp_path):
     assert Page(report.write(one, tmp_path / "evaluate.html").read_text()).tables[1][0][:2] == ["compensation", "1 s"]
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda d: d.assign_attrs(complete="perhaps", title=3, hardware=np.arange(3)),
+        lambda d: d.isel(chip=slice(0, 0)),
+        lambda d: d.isel({BITS: 0}, drop=True),
+        lambda d: d.drop_vars(BITS),
+        lambda d: d.assign_coords({BITS: [4.0, np.nan]}),
+        lambda d: d.assign(accuracy=d.accuracy * np.inf),
+        lambda d: d.assign(accuracy=(100 * d.accuracy).astype(int)),
+    ],
+)
+def test_odd_datasets_are_pages_too(change, tmp_path):
+    page = Page(report.write(change(sweep_results({BITS: (4, 8)}, chips=3)), tmp_path / "r.html").read_text())
+    assert len(page.tables) >= 2
+
+
 def test_energies_have_their_own_page(tmp_path):
     low = np.array([[1e-12, 1e-12], [1e-9, 1e-10]])
     parts = {f"energy_{k}_j": (("system", "batch"), low * f) for k, f in (("low", 1), ("typical", 3), ("high", 10))}
