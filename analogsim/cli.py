@@ -142,6 +142,19 @@ def storage(
         typer.echo(str(found))
 
 
+@app.command(epilog="Example:  analogsim report quickstart/results.nc --out /tmp/report.html")
+def report(
+    results: Annotated[Path, typer.Argument(help="A netCDF file of a sweep, an evaluation or an energy comparison.")],
+    out: Annotated[
+        Path | None, typer.Option(help="The page, .html (default: beside the file and with its name).")
+    ] = None,
+) -> None:
+    """Make one self-contained HTML page of a file of results: verdict, figures, tables, hardware, versions."""
+    from analogsim import report as pages
+
+    typer.echo(f"Wrote {pages.write(results, out)}")
+
+
 @app.command()
 def recipes(
     name: Annotated[str | None, typer.Argument(help="One recipe: print its file, to start from.")] = None,

@@ -4,13 +4,13 @@ Every function takes ``ax=None``, draws on it (or on a new figure's) and returns
 """
 
 import contextlib
+import textwrap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from analogsim.devices.errors import InputError, brief
-from analogsim.devices.units import show, show_time
 
 if TYPE_CHECKING:
     import xarray
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 #: Okabe and Ito's palette.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
-_NARROW, _WIDE = 4.0, 7.0  # inches of axes: a phone's, a page's
+#: Inches of axes: a phone's, a page's.
+NARROW, WIDE = 4.0, 7.0
 
 _STYLE: dict[Any, Any] = {
     "axes.spines.top": False,
@@ -69,97 +70,182 @@ def axes_or_new(ax: Any, width: float = 6.4, height: float = 4.0) -> "Axes":
     return ax
 
 
-def drift(data: "xarray.Dataset", ax: "Axes | None" = None, percent: bool = True) -> "Axes":
-    """Score over time after programming: mean over chips; the band about a solid line holds 90 % of its chips.
+def width(ax: "Axes") -> float:
+    """Inches that the axes have for themselves and their labels."""
+    whole = ax.get_position(original=True)  # before cells of one size make it narrower
+    return ax.get_figure(root=True).get_figwidth() * whole.width  # type: ignore[union-attr]
+
+
+def plain(text: str) -> str:
+    """A text that matplotlib draws as it is: a dollar begins no formula, an underscore hides no line of a legend."""
+    inert = text.replace("$", r"\$")
+    return f" {inert}" if inert.startswith("_") else inert
+
+
+def wrapped(text: str, inches: float) -> str:
+    """A label broken into lines that fit."""
+    return "\n".join(textwrap.wrap(text, max(12, int(inches / 0.095)), break_long_words=inches < NARROW)) or text
+
+
+def legend(ax: "Axes", handles: list, beside: bool = False) -> float:
+    """Beside wide axes, below narrow ones, where it covers no line; within axes of the usual size if it is short.
 
     Args:
-      data: from ``analogsim.evaluate``: ``score`` over time and chip; ``chip`` and ``seed`` are pooled, every other
-        dimension (compensation, network...) becomes a line of its own. ``digital`` is drawn dotted, a line for each
-        network.
-      ax: where to draw.
-      percent: label the axis in per cent, for accuracies.
+      ax: whose legend.
+      handles: its entries.
+      beside: keep it out of axes of the usual size too: it would cover what is no line.
+
+    Returns:
+      inches that it takes beside the axes.
     """
-    if not all(hasattr(data, name) for name in ("score", "time")):
-        raise InputError(f"data = {brief(data)}: must be the dataset that analogsim.evaluate returns")
-    ax = axes_or_new(ax)
-    scale = 100 if percent else 1
-    pooled = [d for d in data.score.dims if d in ("chip", "seed")]
-    split = [d for d in data.score.dims if d not in (*pooled, "time")]
-    time = data.time.values
-    lines = data.score.stack(line=split) if split else data.score.expand_dims(line=["score"])
-    for index, name in enumerate(lines.line.values):
-        values = scale * lines.isel(line=index).transpose("time", *pooled).values.reshape(len(time), -1)
-        colour, dash = _line_style(index, lines, split)
-        label = ", ".join(map(_line_label, split, name if isinstance(name, tuple) else (name,)))
-        if dash == "-":  # of a pair of lines only the solid one has a band: more of them could not be told apart
-            low, high = np.quantile(values, [0.05, 0.95], axis=1)
-            ax.fill_between(time, low, high, color=colour, alpha=0.13, linewidth=0)
-        ax.plot(time, values.mean(axis=1), dash, color=colour, marker="o", markersize=4, label=label)
-    if "digital" in data:
-        _draw_digital(ax, data.digital, scale, lines, split)
-    ax.set_xscale("log")
-    ax.set_xticks(time, [show_time(float(t)) for t in time])
-    ax.xaxis.minorticks_off()
-    ax.tick_params(axis="x", labelsize=9)
-    if _width(ax) < _NARROW:  # the late times stand close together
-        for tick in ax.get_xticklabels():
-            tick.set(rotation=50, ha="right", rotation_mode="anchor")
-    ax.set_xlabel("time after programming")
-    ax.set_ylabel("accuracy (%)" if percent else "score")
-    _legend(ax)
-    return ax
-
-
-def _width(ax: "Axes") -> float:
-    """Inches that the axes have for themselves and their labels."""
-    return ax.get_figure(root=True).get_figwidth() * ax.get_position().width  # type: ignore[union-attr]
-
-
-def _legend(ax: "Axes") -> None:
-    """Beside wide axes, below narrow ones, where it covers no line; within axes of the usual size."""
-    if _width(ax) < _NARROW:
+    longest = max(len(handle.get_label()) for handle in handles)
+    if width(ax) < NARROW:
         figure: Any = ax.get_figure(root=True)
         if len(figure.axes) == 1:
-            figure.legend(fontsize=9, loc="outside lower center")
+            two = len(handles) > 4 and longest < 26
+            figure.legend(handles=handles, fontsize=8 if two else 9, loc="outside lower center", ncols=2 if two else 1,
+                          columnspacing=1.0)  # fmt: skip
         else:
-            ax.legend(fontsize=8)
-    elif _width(ax) > _WIDE:
-        ax.legend(fontsize=10, loc="center left", bbox_to_anchor=(1.01, 0.5))
-    else:
-        ax.legend(fontsize=9)
+            ax.legend(handles=handles, fontsize=8)
+        return 0.0
+    if width(ax) > WIDE or len(handles) > 7 or beside:
+        size = 10 if len(handles) < 13 else 8
+        ax.legend(handles=handles, fontsize=size, loc="center left", bbox_to_anchor=(1.01, 0.5))
+        return 0.6 + 0.0075 * size * longest
+    ax.legend(handles=handles, fontsize=9)
+    return 0.0
 
 
-def _draw_digital(ax: "Axes", digital: Any, scale: float, lines: Any, split: list) -> None:
-    """The exact score as a dotted line; where networks differ, one line each, in the network's colour."""
-    pooled = digital.mean([d for d in digital.dims if d not in split])
-    if not pooled.dims:
-        ax.axhline(scale * float(pooled), color="#555555", linestyle=":", linewidth=1.4, label="exact digital")
-        return
-    stacked = pooled.stack(line=pooled.dims)
-    for value in stacked:
-        name = [value.coords[d].item() for d in pooled.dims]
-        first = next(i for i in range(lines.sizes["line"]) if _matches(lines.isel(line=i), pooled.dims, name))
-        colour, _ = _line_style(first, lines, split)
-        label = ", ".join(map(_line_label, pooled.dims, name)) + ", exact digital"
-        ax.axhline(scale * float(value), color=colour, linestyle=":", linewidth=1.4, label=label)
+def sweep(
+    data: "xarray.Dataset",
+    x: str | None = None,
+    metric: str | None = None,
+    ax: "Axes | None" = None,
+    percent: bool | None = None,
+) -> "Axes":
+    """A metric over one axis of a sweep: means over chips as lines, bands that hold the middle 90 % of chips.
+
+    Numbers that span decades are drawn on a logarithmic axis, which is broken at zero where zero is among them. Over
+    names, means are points with bars. The exact model's value is dotted. What is not computed yet is left out, and the
+    figure says how much there is.
+
+    Args:
+      data: from ``analogsim.sweep`` or ``analogsim.evaluate``: metrics over axes and ``chip`` (and ``seed``: pooled).
+      x: the axis to go along; by default the numeric one with most values, time only where there is no other.
+      metric: which of the dataset's metrics; by default ``score`` or ``accuracy``, or the first.
+      ax: where to draw.
+      percent: show the metric in per cent; by default where it is a share between 0 and 1 and no loss.
+
+    Up to two other axes are told apart by colour and by dash; of the lines of one colour the solid one has a band.
+
+    Raises:
+      InputError: for no such dataset, axis or metric, or for more axes or values than a figure can show: take some
+        with ``data.sel`` or ``data.isel``, or a mean.
+
+    Example:
+      >>> import numpy as np, xarray
+      >>> scores = ("adc.bits", "chip"), np.random.default_rng(0).uniform(0.8, 0.9, (3, 20))
+      >>> ax = sweep(xarray.Dataset({"accuracy": scores}, {"adc.bits": [4, 6, 8]}))
+      >>> ax.get_xlabel(), ax.get_ylabel()
+      ('ADC bits', 'accuracy (%)')
+    """
+    from analogsim import sweep_figure
+
+    return sweep_figure.draw(data, x, metric, ax, percent)
 
 
-def _matches(line: Any, dims: Any, names: list) -> bool:
-    return all(line.coords[d].item() == name for d, name in zip(dims, names, strict=True))
+def drift(
+    data: "xarray.Dataset", ax: "Axes | None" = None, percent: bool | None = None, metric: str | None = None
+) -> "Axes":
+    """A metric over time after programming: ``sweep`` with ``x="time"``.
+
+    Args:
+      data: from ``analogsim.evaluate`` or ``analogsim.sweep``, over time and chip; ``chip`` and ``seed`` are pooled, up
+        to two other dimensions (compensation, network, bits...) are told apart by colour and dash. ``digital`` is drawn
+        dotted, a line for each network.
+      ax: where to draw.
+      percent: True for accuracies, whose axis is then called so; by default per cent where all values are shares.
+      metric: which of the dataset's metrics.
+    """
+    from analogsim import sweep_figure
+
+    if not hasattr(data, "data_vars") or "time" not in data.dims:
+        raise InputError(f"data = {brief(data)}: must be the dataset that analogsim.evaluate returns")
+    return sweep_figure.draw(data, "time", metric, ax, percent)
 
 
-def _line_style(index: int, lines: Any, split: list) -> tuple[str, str]:
-    """Colour by the first split dimension, dash by the second, so that pairs are seen as pairs."""
-    if len(split) < 2:
-        return COLOURS[index % len(COLOURS)], "-"
-    inner = len(np.unique(lines[split[1]].values))
-    return COLOURS[(index // inner) % len(COLOURS)], ("--", "-", "-.", ":")[index % inner % 4]
+def heatmap(
+    data: "xarray.Dataset",
+    x: str | None = None,
+    y: str | None = None,
+    metric: str | None = None,
+    statistic: str = "mean",
+    ax: "Axes | None" = None,
+    percent: bool | None = None,
+    limits: tuple[float, float] | None = None,
+) -> "Axes":
+    """A statistic over chips on two axes of a sweep: one coloured cell a point, with its number where there is room.
+
+    Args:
+      data: from ``analogsim.sweep`` or ``analogsim.evaluate``.
+      x, y: the two axes; by default the two numeric ones with most values, time last.
+      metric: which of the dataset's metrics; by default ``score`` or ``accuracy``, or the first.
+      statistic: over chips: ``"mean"``, ``"median"``, ``"std"``, ``"low"`` and ``"high"`` (5 % of chips are below, or
+        above), ``"min"``, ``"max"``.
+      ax: where to draw.
+      percent: show the metric in per cent; by default where it is a share between 0 and 1 and no loss.
+      limits: ends of the colours, as the dataset counts, so that several maps share them; by default this map's own.
+
+    Cells are of one size, whatever the distances of the values. Up to 100 cells have numbers; cells that are not
+    computed are hatched.
+
+    Raises:
+      InputError: for no such dataset, axis, metric or statistic, or for an axis beside the two that has several values.
+
+    Example:
+      >>> import numpy as np, xarray
+      >>> scores = ("adc.bits", "dac.bits", "chip"), np.random.default_rng(0).uniform(0.8, 0.9, (3, 2, 20))
+      >>> ax = heatmap(xarray.Dataset({"accuracy": scores}, {"adc.bits": [4, 6, 8], "dac.bits": [4, 8]}))
+      >>> ax.get_xlabel(), ax.get_ylabel(), len(ax.texts)
+      ('ADC bits', 'DAC bits', 6)
+    """
+    from analogsim import heat_figure
+
+    return heat_figure.draw(data, x, y, metric, statistic, ax, percent, limits)
 
 
-def _line_label(dimension: Any, value: Any) -> str:
-    if dimension == "compensation":
-        return "no compensation" if value == "none" else f"{value} compensation"
-    return str(value)
+def array(
+    held: Any, layer: str | None = None, show: str = "weights", array: int = 0, ax: "Axes | None" = None
+) -> "Axes":
+    """A map of what the arrays of one layer hold: inputs from top to bottom, outputs from left to right.
+
+    Args:
+      held: a matrix ``[n_in, n_out]``; a ``Chip``, at its age; or one programmed matrix, ``tiles.Programmed`` (drawn
+        right after programming) or ``tiles.Reading``.
+      layer: path of the layer of a chip, as ``analogsim.summary`` lists it; not needed where it has one.
+      show: ``"weights"``, the means over reads of what the tiles and their digital scales stand for; or
+        ``"conductance"``, the cells of one array of every tile in microsiemens.
+      array: for conductances, which of a tile's arrays: of a differential pair 0 is the plus and 1 the minus side, and
+        slices of weights follow one another.
+      ax: where to draw.
+
+    Borders of tiles are drawn as lines.
+
+    Raises:
+      InputError: for what holds no matrix, several of them (a stack of chips), or no conductances.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from analogsim import preset, program
+      >>> from analogsim.linen import AnalogDense
+      >>> dense, x = AnalogDense(6, hardware=preset("pcm", rows=4)), jnp.ones((1, 8))
+      >>> chip = program(dense, dense.init(jax.random.key(0), x), jax.random.key(1), x)
+      >>> array(chip.at("1 day"), show="conductance").get_title(loc="left")
+      'array 1 of 2, 2 x 1 tiles, 1 day after programming'
+    """
+    from analogsim import array_figure
+
+    return array_figure.draw(held, layer, show, array, ax)
 
 
 def energy(data: "xarray.Dataset | Comparison", ax: "Axes | None" = None) -> "Axes":
@@ -169,33 +255,9 @@ def energy(data: "xarray.Dataset | Comparison", ax: "Axes | None" = None) -> "Ax
       data: from ``analogsim.energy.compare(...)``, as it is or as its ``to_dataset()``.
       ax: where to draw.
     """
-    table: Any = data.to_dataset() if hasattr(data, "bills") else data
-    if not all(hasattr(table, name) for name in ("energy_low_j", "energy_typical_j", "energy_high_j")):
-        raise InputError(f"data = {brief(data)}: must be what analogsim.energy.compare returns")
-    rows = _energy_rows(table)
-    ax = axes_or_new(ax, 7.2, max(3.3, 1.0 + 0.3 * len(rows)))
-    for y, (_, low, typical, high, colour) in enumerate(reversed(rows)):
-        ax.plot([low, high], [y, y], color=colour, linewidth=9, alpha=0.35, solid_capstyle="butt")
-        ax.plot([typical], [y], "o", color=colour, markersize=7)
-        ax.annotate(
-            show(typical, "J", 2), (high, y), xytext=(8, 0), textcoords="offset points", va="center", fontsize=9
-        )
-    ax.set_yticks(range(len(rows)), [row[0] for row in reversed(rows)])
-    ax.set_xscale("log")
-    low, high = ax.get_xlim()
-    ax.set_xlim(low, high * 10)  # room for the labels
-    first, last = np.ceil(np.log10(low)), np.floor(np.log10(high * 10))
-    decades = 10.0 ** np.arange(3 * np.ceil(first / 3), last + 1, 3)  # one tick an SI prefix
-    ax.set_xticks(decades, [show(d, "J", 1) for d in decades])
-    ax.xaxis.minorticks_off()
-    if _width(ax) < _NARROW:
-        ax.set_xlabel("energy of one inference\n(bar: range, dot: typical)", fontsize=9)
-    elif _width(ax) < _WIDE:
-        ax.set_xlabel("energy of one inference (bar: range, dot: typical)")
-    else:
-        ax.set_xlabel("energy of one inference (bar: low to high estimate, dot: typical)")
-    ax.grid(axis="y", visible=False)
-    return ax
+    from analogsim import energy_figure
+
+    return energy_figure.bars(data, ax)
 
 
 def energy_batch(data: "xarray.Dataset | Comparison", ax: "Axes | None" = None) -> "Axes":
@@ -207,52 +269,9 @@ def energy_batch(data: "xarray.Dataset | Comparison", ax: "Axes | None" = None) 
       data: from ``analogsim.energy.compare(..., batch=(1, 4, 16, 64, 256))``, or its ``to_dataset()``.
       ax: where to draw.
     """
-    table: Any = data.to_dataset() if hasattr(data, "bills") else data
-    if not all(hasattr(table, name) for name in ("energy_low_j", "energy_typical_j", "energy_high_j")):
-        raise InputError(f"data = {brief(data)}: must be what analogsim.energy.compare returns")
-    ax = axes_or_new(ax, 6.4, 4.0)
-    batches = table.batch.values
-    if len(batches) < 2:
-        raise InputError(f"data: has one batch size, {batches[0]}; a curve needs several: compare(..., batch=(1, 16))")
-    ends = []
-    for i, system in enumerate(table.system.values):
-        low, typical, high = (table[f"energy_{k}_j"].isel(system=i).values for k in ("low", "typical", "high"))
-        colour, dash = COLOURS[i % len(COLOURS)], ("-", "--", ":")[i // len(COLOURS) % 3]
-        if i == 0:
-            ax.fill_between(batches, low, high, color=colour, alpha=0.13, linewidth=0)
-        ax.plot(batches, typical, dash, color=colour, marker="o", markersize=4)
-        ends.append((float(typical[-1]), str(system), colour))
-    ax.set_xscale("log", base=2)
-    ax.set_xticks(batches, [str(b) for b in batches])
-    ax.set_yscale("log")
-    low, high = ax.get_ylim()
-    step = 3 if np.log10(high / low) > 4 else 1  # one tick an SI prefix, or a decade
-    decades = 10.0 ** np.arange(np.ceil(np.log10(low) / step) * step, np.log10(high) + 1e-9, step)
-    ax.set_yticks(decades, [show(d, "J", 1) for d in decades])
-    ax.minorticks_off()
-    _label_ends(ax, batches[-1], ends)
-    ax.set_xlabel("examples computed together (batch)")
-    ax.set_ylabel("energy of one inference")
-    return ax
+    from analogsim import energy_figure
 
-
-def _label_ends(ax: "Axes", x: float, ends: list[tuple[float, str, str]]) -> None:
-    """Names of the lines at their right ends; names that would cover each other are spread about their middle."""
-    low, high = np.log(ax.get_ylim())
-    figure: Any = ax.get_figure(root=True)
-    height = 0.17 / (figure.get_figheight() * ax.get_position().height) * (high - low)  # of a line of text
-    clusters: list[tuple[float, list[tuple[float, str, str]]]] = []  # middle, members
-    for end in sorted(ends):
-        middle, members = np.log(end[0]), [end]
-        while clusters and middle - clusters[-1][0] < height * (len(members) + len(clusters[-1][1])) / 2:
-            _, others = clusters.pop()
-            members = others + members
-            middle = float(np.mean([np.log(value) for value, _, _ in members]))
-        clusters.append((middle, members))
-    for middle, members in clusters:
-        for place, (_, name, colour) in enumerate(members):
-            y = np.exp(middle + height * (place - (len(members) - 1) / 2))
-            ax.annotate(name, (x, y), xytext=(8, 0), textcoords="offset points", va="center", color=colour, fontsize=9)
+    return energy_figure.over_batch(data, ax)
 
 
 def sensitivity(found: Any, ax: "Axes | None" = None, rows: int = 10) -> "Axes":
@@ -301,17 +320,3 @@ def hold(ax: "Axes | None" = None) -> "Axes":
     from analogsim import light_figure
 
     return light_figure.hold(ax)
-
-
-def _energy_rows(data: "xarray.Dataset") -> list[tuple]:
-    rows = []
-    for i, system in enumerate(data.system.values):
-        low, typical, high = (data[f"energy_{k}_j"].isel(system=i).values for k in ("low", "typical", "high"))
-        # Relative alone: the default absolute tolerance would be 10 nJ.
-        same = all(np.allclose(e, e[0], rtol=1e-6, atol=0) for e in (low, typical, high))
-        for j, batch in enumerate(data.batch.values):
-            if (same and j) or not np.isfinite(typical[j]):
-                continue  # a system whose energy does not depend on the batch is one row
-            label = str(system) if same else f"{system}, batch {batch}"
-            rows.append((label, low[j], typical[j], high[j], COLOURS[i % len(COLOURS)]))
-    return rows

@@ -195,7 +195,7 @@ def write_report(path: Path, results: Any, bill: Any, hardware: Hardware, settin
         (
             "Accuracy over ten years",
             report.figure(
-                functools.partial(plot.drift, results),
+                functools.partial(plot.drift, results, percent=True),
                 "Accuracy of plain and hardware-aware networks from 1 second to 10 years after programming",
                 f"Lines: means over {n} sampled PCM chips. Bands: the middle 90 % of the chips of each solid line, "
                 f"that is with global drift compensation; dashed lines have no band. Dotted: the exact networks.",

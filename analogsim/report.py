@@ -25,6 +25,7 @@ _PAGE = """<!doctype html>
   h2 {{ font-size: 1.15rem; margin: .1rem 0 .6rem; }}
   p.lead {{ color: #4c5663; margin: 0 0 1rem; }}
   p, li {{ max-width: 52rem; }}
+  h1, h2, p, li, caption, figcaption, td.wide {{ overflow-wrap: anywhere; }}
   ul, ol {{ padding-left: 1.4rem; }}
   figure {{ margin: .5rem 0; }}
   figure img {{ width: 100%; height: auto; display: block; }}
@@ -60,7 +61,9 @@ _PAGE = """<!doctype html>
     tr {{ border: 1px solid #dde1e7; border-radius: 8px; padding: .3rem .7rem; margin: .6rem 0; }}
     td, td.wide {{ display: flex; justify-content: space-between; gap: 1rem; min-width: 0; white-space: normal;
                   padding: .22rem 0; border-bottom: 1px solid #eef0f3; text-align: right; }}
-    td::before {{ content: attr(data-label); color: #4c5663; text-align: left; flex: none; }}
+    td {{ overflow-wrap: anywhere; }}
+    td::before {{ content: attr(data-label); color: #4c5663; text-align: left; flex: none; max-width: 60%;
+                 overflow-wrap: anywhere; }}
     td.title {{ font-weight: 600; }}
     td.wide {{ display: block; text-align: left; }}
     td.wide::before {{ content: attr(data-label) ": "; }}
@@ -86,13 +89,18 @@ def page(title: str, lead: str, sections: Sequence[tuple[str, str]]) -> str:
 
 def paragraph(text: str, note: bool = False) -> str:
     """One paragraph of plain text, in which no line begins with a per cent sign."""
-    words = html.escape(text).replace(" %", "&nbsp;%")
+    words = _kept_together(text)
     return f'<p class="note">{words}</p>' if note else f"<p>{words}</p>"
+
+
+def _kept_together(text: str) -> str:
+    """A number, its spread and its per cent sign stay on one line."""
+    return html.escape(text).replace(" %", "&nbsp;%").replace(" ± ", "&nbsp;±&nbsp;")
 
 
 def bullets(items: Sequence[str]) -> str:
     """A list of plain texts."""
-    return "<ul>" + "".join(f"<li>{html.escape(item)}</li>" for item in items) + "</ul>"
+    return "<ul>" + "".join(f"<li>{_kept_together(item)}</li>" for item in items) + "</ul>"
 
 
 def preformatted(text: str) -> str:
@@ -153,6 +161,32 @@ def png(axes: Any) -> bytes:
     buffer = io.BytesIO()
     axes.figure.savefig(buffer, format="png", dpi=170, metadata={"Software": None})
     return buffer.getvalue()
+
+
+def write(path_or_dataset: Any, out: str | Path | None = None) -> Path:
+    """One self-contained page about results, as ``analogsim report`` makes it: verdict, figures, tables, hardware.
+
+    Args:
+      path_or_dataset: what ``analogsim.sweep``, ``analogsim.evaluate``, the quickstart or an energy comparison's
+        ``to_dataset()`` gave, or the netCDF file it was saved to.
+      out: the page, ``.html``; by default beside the file and with its name. An older page there is replaced.
+
+    Returns:
+      the path of the page.
+
+    Raises:
+      InputError: for a file that is missing, cannot be read or holds something else, or a page that cannot be written.
+
+    Example:
+      >>> import tempfile, numpy as np, xarray
+      >>> scores = ("adc.bits", "chip"), np.random.default_rng(0).uniform(0.8, 0.9, (3, 20))
+      >>> data = xarray.Dataset({"accuracy": scores}, {"adc.bits": [4, 6, 8]})
+      >>> write(data, Path(tempfile.mkdtemp()) / "report.html").name
+      'report.html'
+    """
+    from analogsim import results_page
+
+    return results_page.write(path_or_dataset, out)
 
 
 def output_folder(path: str | Path) -> Path:

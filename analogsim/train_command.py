@@ -76,7 +76,7 @@ def _sections(outcome: Outcome, fast: bool, text: str) -> list[tuple[str, str]]:
     n = results.sizes["chip"] * results.sizes["seed"]
     header = ["network", "drift compensation", "exact digital", *map(str, results.time_label.values)]
     figure = report.figure(
-        functools.partial(plot.drift, results),
+        functools.partial(plot.drift, results, percent=True),
         "Accuracy of the plain and the hardware-aware network over time after programming",
         f"Lines: means over {n} sampled chips of each network. Dotted: the exact networks.",
         phone=(3.6, 5.2),

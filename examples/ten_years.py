@@ -35,7 +35,7 @@ def main() -> None:
             results.to_netcdf(options.out / f"{name}.nc", engine="h5netcdf")
         print(f"{recipe.title}. {verdict(results, options.fast, 'test examples')}\n")
         with plot.style():
-            plot.drift(results, ax=ax)
+            plot.drift(results, ax=ax, percent=True)
         ax.set_title(recipe.title.replace(" on phase-change memory", ""), fontsize=10)
         ax.tick_params(axis="x", labelrotation=30)
         ax.legend(fontsize=7.5, loc="lower left").set_visible(ax is panels[0])  # once is enough

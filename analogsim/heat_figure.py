@@ -1,0 +1,140 @@
+"""Two axes of a sweep as a map: one coloured cell a point."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from analogsim import plot, sweep_figure
+from analogsim import results_data as results
+from analogsim.devices.errors import InputError, brief, nearest
+
+if TYPE_CHECKING:
+    import xarray
+    from matplotlib.axes import Axes
+
+_MOST_NUMBERS = 100
+
+
+def draw(
+    data: Any, x: Any, y: Any, metric: str | None, statistic: str, ax: "Axes | None", percent: bool | None, limits: Any
+) -> "Axes":
+    """See ``analogsim.plot.heatmap``."""
+    metric = results.chosen_metric(data, metric)
+    x, y = _chosen_axes(data, metric, x, y)
+    if statistic not in results.STATISTICS:
+        raise InputError(f"statistic = {brief(statistic)}: {nearest(str(statistic), results.STATISTICS)}")
+    if percent is not None and not isinstance(percent, bool):
+        raise InputError(f"percent = {brief(percent)}: must be True, False or None")
+    share = results.is_share(data, metric) if percent is None else percent
+    columns, rows = _order(data, x), _order(data, y)
+    cells = (100 if share else 1) * results.over_chips(results.pooled(data, metric, [y, x]), statistic)
+    cells = cells[np.ix_(rows, columns)]
+    ax = plot.axes_or_new(ax, 3.2 + 0.6 * min(len(columns), 12), 1.6 + 0.45 * min(len(rows), 12))
+    factor, unit = (1.0, "%") if share else results.prefixed(cells, results.unit(data, metric))
+    image = _cells(ax, cells / factor)
+    if limits is not None:
+        image.set_clim(*((100 if share else 1) * np.asarray(_checked(limits)) / factor))
+    words = results.metric_words(data, metric) + (f" ({unit})" if unit else "")
+    _colour_bar(ax, image, words, results.STATISTICS[statistic])
+    if cells.size <= _MOST_NUMBERS:
+        _numbers(ax, cells / factor, image, share and float(np.nanmax(np.abs(cells), initial=0)) >= 10)
+    _label(ax, data, x, columns, "x")
+    _label(ax, data, y, rows, "y")
+    sweep_figure.describe(ax, data, metric)
+    return ax
+
+
+def _checked(limits: Any) -> tuple[float, float]:
+    try:
+        low, high = map(float, limits)
+    except (TypeError, ValueError):
+        low = high = np.nan
+    if not low < high:
+        raise InputError(f"limits = {brief(limits)}: must be two numbers, the lower first, or None")
+    return low, high
+
+
+def _chosen_axes(data: "xarray.Dataset", metric: str, x: Any, y: Any) -> tuple[str, str]:
+    """As named, or the two with most values: numbers before names, time last."""
+    known = results.axes(data, metric, single=True)
+    for name, given in (("x", x), ("y", y)):
+        if given is not None and (not isinstance(given, str) or given not in known):
+            raise InputError(f"{name} = {brief(given)}: must be an axis of '{metric}'; {nearest(str(given), known)}")
+    if x is not None and x == y:
+        raise InputError(f"y = '{y}': is also x; a map needs two axes")
+
+    def rank(axis: str) -> tuple:
+        return data.sizes[axis] > 1, results.is_numeric(data, axis), axis != "time", data.sizes[axis]
+
+    free = sorted((a for a in known if a not in (x, y)), key=rank, reverse=True)
+    if len(free) + (x is not None) + (y is not None) < 2:
+        raise InputError(f"data: '{metric}' has {len(known)} axis beside its chips; a map needs two")
+    x = free.pop(0) if x is None else x
+    y = free.pop(0) if y is None else y
+    others = [a for a in free if data.sizes[a] > 1]
+    if others:
+        named = ", ".join(f"'{a}' ({data.sizes[a]} values)" for a in others)
+        raise InputError(
+            f"data: beside '{x}' and '{y}' there is {named}; take one with data.sel or data.isel, or the mean, "
+            f"data.mean('{others[0]}')"
+        )
+    return x, y
+
+
+def _order(data: "xarray.Dataset", axis: str) -> np.ndarray:
+    """From low to high; names as they stand."""
+    n = data.sizes[axis]
+    return np.argsort(data[axis].values, kind="stable") if results.is_numeric(data, axis) else np.arange(n)
+
+
+def _cells(ax: "Axes", cells: np.ndarray) -> Any:
+    """Coloured cells; hatched where there is nothing."""
+    ax.set_facecolor("#f0f0f0")
+    ax.grid(False)
+    from matplotlib.patches import Rectangle
+
+    for row, column in np.argwhere(np.isnan(cells)):
+        ax.add_patch(
+            Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor="none", edgecolor="#c0c0c0", hatch="//", linewidth=0)
+        )
+    edge: dict[str, Any] = {"edgecolors": "white", "linewidth": 0.8} if cells.size <= 400 else {}
+    places = [np.arange(n + 1) - 0.5 for n in reversed(cells.shape)]
+    return ax.pcolormesh(*places, np.ma.masked_invalid(cells), cmap="viridis", **edge)
+
+
+def _colour_bar(ax: "Axes", image: Any, words: str, statistic: str) -> None:
+    figure: Any = ax.get_figure(root=True)
+    below = plot.width(ax) < plot.NARROW
+    bar = figure.colorbar(
+        image, ax=ax, location="bottom" if below else "right", fraction=0.06, pad=0.02, aspect=25 if below else 18
+    )
+    long = plot.width(ax) if below else figure.get_figheight() * ax.get_position(original=True).height * 1.2
+    bar.set_label(f"{plot.wrapped(plot.plain(words), long * 1.25)}\n{statistic}", fontsize=9)
+    bar.ax.tick_params(labelsize=9)
+    bar.outline.set_visible(False)
+
+
+def _numbers(ax: "Axes", cells: np.ndarray, image: Any, one_decimal: bool) -> None:
+    """The value in every cell, dark on light and light on dark."""
+    room = plot.width(ax) / cells.shape[1]  # inches a cell
+    size = 9 if room > 0.5 else 7 if room > 0.36 else 0
+    if not size:
+        return
+    for (row, column), value in np.ndenumerate(cells):
+        if np.isfinite(value):
+            red, green, blue, _ = image.cmap(image.norm(value))
+            light = 0.299 * red + 0.587 * green + 0.114 * blue > 0.55
+            text = f"{value:.1f}" if one_decimal else f"{value:.3g}"
+            ax.text(column, row, text, ha="center", va="center", fontsize=size, color="black" if light else "white")
+
+
+def _label(ax: "Axes", data: "xarray.Dataset", axis: str, order: np.ndarray, which: str) -> None:
+    """Values as ticks, all or every so many, and the name of the axis."""
+    names = [plot.plain(results.shorter(results.value_label(data, axis, int(i), 3))) for i in order]
+    shown = range(0, len(names), max(1, -(-len(names) // 16)))
+    getattr(ax, f"set_{which}ticks")(list(shown), [names[i] for i in shown], fontsize=9)
+    getattr(ax, f"set_{which}label")(plot.plain(results.axis_words(axis)))
+    longest = max(len(names[i]) for i in shown)
+    if which == "x" and 0.085 * (longest + 1) * len(shown) > plot.width(ax) - 1:
+        for tick in ax.get_xticklabels():
+            tick.set(rotation=50, ha="right", rotation_mode="anchor")

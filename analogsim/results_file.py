@@ -1,0 +1,53 @@
+"""A file of results: opened, and told apart from other files, in sentences that say what is wrong with it."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analogsim import results_data as results
+from analogsim.devices.errors import InputError, brief
+
+if TYPE_CHECKING:
+    import xarray
+
+_ENERGY = ("energy_low_j", "energy_typical_j", "energy_high_j")
+
+
+def load(path: Any) -> "xarray.Dataset":
+    """The dataset of a netCDF file, whole in memory.
+
+    Raises:
+      InputError: where there is no file, or it cannot be read.
+    """
+    import xarray
+
+    if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
+        raise InputError(f"results = {brief(path)}: must be a dataset, or the path of a netCDF file")
+    file = Path(path)
+    if file.is_dir():
+        raise InputError(f"{file}: is a folder; name a file in it, for example {file / 'results.nc'}")
+    if not file.exists():
+        raise InputError(f"{file}: does not exist")
+    try:
+        # Times are seconds after programming, and never dates.
+        return xarray.load_dataset(file, engine="h5netcdf", decode_times=False, decode_timedelta=False)
+    except Exception as error:  # of many kinds, by what is damaged
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{file}: cannot be read as netCDF ({results.shorter(reason, 120)})") from None
+
+
+def kind(data: "xarray.Dataset", name: str) -> str:
+    """``"energy"`` for an energy comparison, ``"scores"`` for a sweep or an evaluation.
+
+    Raises:
+      InputError: for anything else; ``name`` says of what.
+    """
+    if all(part in data and data[part].dims == ("system", "batch") for part in _ENERGY):
+        return "energy"
+    if any(set(results.POOLED) & set(data[metric].dims) for metric in results.metrics(data)):
+        return "scores"
+    found = ", ".join(map(str, data.data_vars)) or "nothing"
+    raise InputError(
+        f"{name}: is no result of analogsim.sweep, analogsim.evaluate or analogsim.energy: it holds "
+        f"{results.shorter(found, 120)}, and no numbers over 'chip'"
+    )

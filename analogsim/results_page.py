@@ -1,0 +1,209 @@
+"""A page about a file of results: what was measured, what came out, figures, tables, hardware, how it was made."""
+
+import contextlib
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from analogsim import plot, report, results_file, results_tables
+from analogsim import results_data as results
+from analogsim import results_figures as figures
+from analogsim import results_words as words
+from analogsim.devices.errors import InputError, brief
+from analogsim.devices.units import show
+
+if TYPE_CHECKING:
+    import xarray
+
+_MOST_METRICS = 4
+_VERSIONS = ("analogsim", "jax", "numpy", "python", "backend", "key")
+_KNOWN = (*_VERSIONS, "title", "evaluate", "hardware", "hardware_json", "sources", "inputs", "complete")
+
+
+def write(path_or_dataset: Any, out: Any = None) -> Path:
+    """See ``analogsim.report.write``."""
+    if hasattr(path_or_dataset, "data_vars"):
+        data, name = path_or_dataset, "results"
+        if out is None:
+            raise InputError("out = None: give the path of the page, for example 'report.html'")
+    else:
+        data, name = results_file.load(path_or_dataset), str(path_or_dataset)
+    target = _target(out, name)
+    file = Path(name).name if name != "results" else "results.nc"
+    sections = (_energy if results_file.kind(data, name) == "energy" else _scores)(data)
+    lead = _text(data, "evaluate") or f"Made from {file}"
+    title = _text(data, "title") or _title(data)
+    page = report.page(title, lead, [*sections, *_made(data, file)])
+    return _save(page, target)
+
+
+def _target(out: Any, name: str) -> Path:
+    """Where the page goes: beside the results and with their name, unless said otherwise; never over a result."""
+    if out is None:
+        return Path(name).with_suffix(".html")
+    if not isinstance(out, (str, os.PathLike)) or not os.fspath(out):
+        raise InputError(f"out = {brief(out)}: must be the path of the page, for example 'report.html'")
+    target = Path(out)
+    if target.is_dir():
+        raise InputError(f"--out {target}: is a folder; name the page, for example {target / 'report.html'}")
+    if target.suffix.lower() not in (".html", ".htm"):
+        raise InputError(f"--out {target}: must end in .html")
+    return target
+
+
+def _save(page: str, target: Path) -> Path:
+    folder = report.output_folder(target.parent)
+    target = folder / target.name
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            target.unlink()  # a new file rather than the old one overwritten in place: an open browser keeps its page
+        target.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"--out {target}: cannot write there ({error.strerror or error})") from None
+    return target
+
+
+def _text(data: "xarray.Dataset", name: str) -> str:
+    """An attribute as text; empty where there is none."""
+    value = data.attrs.get(name)
+    if value is None:
+        return ""
+    return str(value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value)
+
+
+def _title(data: "xarray.Dataset") -> str:
+    if "system" in data.dims:
+        return "Energy of one inference"
+    return f"{results.metric_words(data, results.chosen_metric(data))}".capitalize()
+
+
+def _scores(data: "xarray.Dataset") -> list[tuple[str, str]]:
+    """Verdict, axes, figures and tables of every metric."""
+    first = results.chosen_metric(data)
+    metrics = [first, *(m for m in results.metrics(data) if m != first)][:_MOST_METRICS]
+    sections = [("In short", report.bullets([line for m in metrics for line in words.verdict(data, m)]))]
+    varied = results_tables.axes_table(data, first)
+    if varied:
+        sections.append(("What was varied", varied))
+    for metric in metrics:
+        drawn = figures.pictures(data, metric)
+        for heading, pictures in drawn if metric == first else drawn[:1]:  # the others look much alike
+            shown = (report.figure(p.draw, p.alt, p.caption, p.size, p.phone) for p in pictures)
+            sections.append((heading, "".join(shown)))
+    for metric in metrics:
+        name = results.metric_words(data, metric)
+        heading = "Numbers" if len(metrics) == 1 else f"Numbers: {name}"
+        sections.append((heading, results_tables.points_table(data, metric)))
+    return sections
+
+
+def _energy(data: "xarray.Dataset") -> list[tuple[str, str]]:
+    """An energy comparison: what it says, bars, curves over the batch, table, what it leaves out."""
+    bars = len(plot_rows(data))
+    shown = report.figure(
+        lambda ax: plot.energy(data, ax), "Energy of one inference on each system, from low to high",
+        size=(10.4, 1.2 + 0.36 * bars), phone=(3.6, 1.8 + 0.36 * bars),
+    )  # fmt: skip
+    sections = [("In short", report.bullets(_energy_verdict(data))), ("Systems side by side", shown)]
+    if data.sizes["batch"] > 1:
+        curve = report.figure(lambda ax: plot.energy_batch(data, ax), "Energy of one inference over the batch size",
+                              "Lines: typical. Band: low to high.", phone=(3.6, 4.6))  # fmt: skip
+        sections.append(("Over the batch", curve))
+    rows = []
+    for i, system in enumerate(data["system"].values):
+        for j, batch in enumerate(data["batch"].values):
+            at = data.isel(system=i, batch=j)
+            low, typical, high = (show(float(at[f"energy_{k}_j"]), "J") for k in ("low", "typical", "high"))
+            late = float(at["latency_s"]) if "latency_s" in at else np.nan
+            rows.append([str(system), f"{batch}", low, typical, high, show(late, "s") if np.isfinite(late) else "–"])
+    header = ["system", "batch", "low", "typical", "high", "batch done in"]
+    sections.append(("Numbers", report.table(header, rows, "Energy of one inference", (0,))))
+    for name, heading in (("includes", "Counted"), ("excludes", "Left out")):
+        if _text(data, name):
+            sections.append((heading, report.bullets(_text(data, name).splitlines())))
+    return sections
+
+
+def plot_rows(data: "xarray.Dataset") -> set[tuple[str, float]]:
+    """Bars of the figure: a system whose energy does not depend on the batch has one."""
+    typical = data["energy_typical_j"].transpose("system", "batch").values
+    return {(str(s), float(f"{e:.5g}")) for s, row in zip(data["system"].values, typical, strict=True) for e in row}
+
+
+def _energy_verdict(data: "xarray.Dataset") -> list[str]:
+    """The first system, and every other one in multiples of it, at the smallest batch."""
+    at = data.isel(batch=int(np.argmin(data["batch"].values)))
+    names = [str(system) for system in at["system"].values]
+    low, typical, high = (at[f"energy_{k}_j"].values.astype(float) for k in ("low", "typical", "high"))
+    lines = [
+        f"{names[0]}: {show(typical[0], 'J')} for one inference, {show(low[0], 'J')} to {show(high[0], 'J')}, at batch "
+        f"{at['batch'].item()}."
+    ]
+    for name, value, least, most in zip(names[1:], typical[1:], low[1:], high[1:], strict=True):
+        if np.isfinite(value) and typical[0] > 0:
+            lines.append(
+                f"{name}: {show(value, 'J')}, {show(least, 'J')} to {show(most, 'J')}; typically "
+                f"{_times(value / typical[0])}."
+            )
+    return lines
+
+
+def _times(ratio: float) -> str:
+    """``"640,000 times as much"``, ``"12.8 times less"``."""
+    if ratio == 0:
+        return "nothing"
+    number = float(f"{max(ratio, 1 / ratio):.3g}")
+    return f"{number:,.10g} times {'as much' if ratio >= 1 else 'less'}"
+
+
+def _made(data: "xarray.Dataset", file: str) -> list[tuple[str, str]]:
+    """Hardware, papers, versions, inputs, and how to go on from the file."""
+    sections = []
+    for name, heading in (("hardware", "Hardware"), ("sources", "Papers")):
+        if _text(data, name):
+            sections.append((heading, report.preformatted(_text(data, name))))
+    rows = [[name, _text(data, name)] for name in _VERSIONS if _text(data, name)] + _inputs(data)
+    long = []
+    for other in map(str, data.attrs):
+        if other in _KNOWN or ("system" in data.dims and other in ("includes", "excludes")):
+            continue
+        text = _text(data, other)
+        if len(text) > 200 or "\n" in text:
+            long.append((other[0].upper() + other[1:], report.preformatted(text)))
+        elif text:
+            rows.append([other, text])
+    sections += long
+    if rows:
+        sections.append(("How it was made", report.table(["what", "value"], rows, text=(0, 1))))
+    return [*sections, ("Load the numbers", _loading(data, file))]
+
+
+def _inputs(data: "xarray.Dataset") -> list[list[str]]:
+    """Fingerprints of what went in."""
+    text = _text(data, "inputs")
+    try:
+        found = json.loads(text) if text else {}
+    except ValueError:
+        found = text
+    if isinstance(found, dict):
+        return [[f"input {name}", value if isinstance(value, str) else json.dumps(value)]
+                for name, value in found.items()]  # fmt: skip
+    return [["inputs", text]]
+
+
+def _loading(data: "xarray.Dataset", file: str) -> str:
+    """Three lines of Python."""
+    if "system" in data.dims:
+        last = "print(ds.energy_typical_j.to_pandas())"
+    else:
+        metric = results.chosen_metric(data)
+        chips = [d for d in data[metric].dims if d in results.POOLED]
+        last = f"print(ds[{metric!r}].mean({chips!r}))"
+    code = f'import xarray\nds = xarray.load_dataset({file!r}, engine="h5netcdf")\n{last}'
+    also = "ds.attrs holds everything below the tables as text" + (
+        ", and the hardware once more as JSON, ds.attrs['hardware_json']." if "hardware_json" in data.attrs else "."
+    )
+    return report.preformatted(code) + (report.paragraph(also, note=True) if data.attrs else "")
