@@ -1,47 +1,31 @@
-"""Sweep a physical number of the hardware over sampled chips in one compiled program.
+"""Sweep a physical number of the hardware over sampled chips and ages, in one call.
 
     python examples/noise_sweep.py
 
-Hardware is a pytree whose numbers may be traced, so a sweep is a ``jax.vmap`` (or ``lax.map``) over them, and
-``jax.grad`` of a score with respect to the hardware is its sensitivity. Expected: accuracy falls as programming noise
-grows, and the slope at 1 says what better programming would buy.
+Numbers of the hardware are swept in one compiled program; the results are labelled, and grow in ``noise_sweep.nc``:
+stop it with Ctrl-C and start it again, and it goes on. Hardware is a pytree, so ``jax.grad`` of a score with respect to
+a number is its sensitivity. Expected: accuracy falls as programming noise grows, more on old chips, and the slope at 1
+says what better programming would buy.
 """
-
-import functools
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from _shared import arguments, load_digits, save
 
-from analogsim import plot, preset
+from analogsim import ChipScores, over_chips, plot, preset, sweep
 from analogsim.quickstart import FAST, MLP, Settings, train
 
 PCM = preset("pcm")
-
-
-def outputs(noise, key, params, x):
-    """One chip with ``noise`` times the published programming spread, read once."""
-    hardware = PCM.replace(**{"store.cell.programming_noise": noise})
-    return MLP(hardware).apply({"params": params}, x, rngs={"analog": key})
-
-
-@functools.partial(jax.jit, static_argnums=())
-def accuracy(levels, keys, params, x, y):
-    """Accuracy ``[level, chip]``; one compilation for all of them."""
-
-    def one(noise, key):
-        return jnp.mean(jnp.argmax(outputs(noise, key, params, x), -1) == y)
-
-    return jax.lax.map(lambda noise: jax.lax.map(lambda key: one(noise, key), keys), levels)
 
 
 def loss(noise, keys, params, x, y):
     """Mean loss over chips, smooth in the noise level."""
 
     def one(key):
-        return optax.softmax_cross_entropy_with_integer_labels(outputs(noise, key, params, x), y).mean()
+        hardware = PCM.replace(**{"store.cell.programming_noise": noise})
+        logits = MLP(hardware).apply({"params": params}, x, rngs={"analog": key})
+        return optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
 
     return jnp.mean(jax.lax.map(one, keys))
 
@@ -50,22 +34,28 @@ def main() -> None:
     options = arguments(__doc__)
     x_train, y_train, x_test, y_test = load_digits()
     params = train(MLP(None), FAST if options.fast else Settings(), x_train, y_train, jax.random.key(0))
+    n_chips = 4 if options.fast else 50
 
-    levels = jnp.array([0.0, 1.0, 4.0]) if options.fast else jnp.array([0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0])
-    keys = jax.random.split(jax.random.key(1), 4 if options.fast else 50)
-    scores = 100 * np.asarray(accuracy(levels, keys, params, x_test, y_test))
+    levels = [0.0, 1.0, 4.0] if options.fast else [0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0]
+    data = sweep(
+        ChipScores(MLP(PCM), {"params": params}, x_test, y_test, calibrate=x_train[:500]),
+        over={"store.cell.programming_noise": levels, "time": ["1 s", "1 year"]},
+        key=jax.random.key(1),
+        chips=n_chips,
+        path=options.out / ("noise_sweep_fast.nc" if options.fast else "noise_sweep.nc"),
+        title="Programming noise of phase-change memory",
+    )
+    accuracy = 100 * over_chips(data).score
+    for level in levels:
+        row = accuracy.sel({"store.cell.programming_noise": level})
+        words = (f"{float(age.sel(statistic='mean')):.2f} ± {float(age.sel(statistic='std')):.2f} %" for age in
+                 (row.isel(time=0), row.isel(time=1)))  # fmt: skip
+        print(f"programming noise x {level:.1f}, {n_chips} chips: {', a year later '.join(words)}")
+
+    keys = jax.random.split(jax.random.key(1), n_chips)
     slope = jax.jit(jax.grad(loss))(1.0, keys, params, x_test, y_test)
-    for level, row in zip(levels, scores, strict=True):
-        print(f"programming noise x {float(level):.1f}: {row.mean():.2f} ± {row.std():.2f} % over {len(keys)} chips")
     print(f"d(loss)/d(programming noise) at the published level: {float(slope):+.4f}")
-
-    ax = plot.new_axes()
-    low, high = np.quantile(scores, [0.05, 0.95], axis=1)
-    ax.fill_between(levels, low, high, color=plot.COLOURS[0], alpha=0.15, linewidth=0, label="90 % of chips")
-    ax.plot(levels, scores.mean(1), "o-", color=plot.COLOURS[0], label="mean")
-    ax.set(xlabel="programming noise (multiples of the published spread)", ylabel="accuracy on digits (%)")
-    ax.legend()
-    save(ax, options.out / "noise_sweep.png")
+    save(plot.sweep(data), options.out / "noise_sweep.png")
 
 
 if __name__ == "__main__":

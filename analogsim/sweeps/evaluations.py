@@ -59,6 +59,10 @@ class Evaluation(Protocol):
         """Scores of the exact model by metric; empty where there is none."""
         ...
 
+    def words(self, metric: str) -> str:
+        """What a metric is, for labels."""
+        ...
+
 
 @dataclasses.dataclass(frozen=True)
 class ChipScores:
@@ -169,6 +173,10 @@ class ChipScores:
 
         return Prepared((bound, x, labels), measure)
 
+    def words(self, metric: str) -> str:
+        """The metric's name, and what it is where that is known."""
+        return "accuracy" if self._metrics.get(metric) is accuracy else metric
+
     def exact(self) -> dict[str, float]:
         """Of the exact model."""
         x, labels = self._inputs(), jnp.asarray(np.asarray(self.labels))
@@ -249,6 +257,10 @@ class OfFunction:
             if jnp.result_type(score).kind not in "biuf" and not jnp.issubdtype(jnp.result_type(score), jnp.floating):
                 raise InputError(f"evaluate: {name}: is of type {jnp.result_type(score)}: must be a real number")
         return {name: jnp.asarray(score) if self.compiled else score for name, score in scores.items()}
+
+    def words(self, metric: str) -> str:
+        """Its name."""
+        return metric
 
     def exact(self) -> dict[str, float]:
         """None is known."""

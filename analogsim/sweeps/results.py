@@ -19,6 +19,7 @@ from analogsim.devices.errors import InputError
 from analogsim.devices.units import show_time
 from analogsim.sweeps.axes import CHIP, HARDWARE, TIME
 from analogsim.sweeps.block import Job
+from analogsim.sweeps.evaluations import OfFunction
 from analogsim.sweeps.identity import WORDS, software
 from analogsim.sweeps.plan import Plan
 
@@ -83,22 +84,27 @@ def frame(job: Job, hashes: Mapping[str, str], title: str) -> "xarray.Dataset":
     variables: dict[str, Any] = {}
     for name, value in job.evaluation.exact().items():
         label = "digital" if name == "score" else f"digital_{name}"
-        variables[label] = ((), value, {"long_name": f"{name} of the exact model", "units": "1"})
+        variables[label] = ((), value, {"long_name": f"{job.evaluation.words(name)} of the exact model", "units": "1"})
     attrs = {"title": title, **software(), "python": platform.python_version()}
     attrs |= {"key": f"{job.key_kind} {' '.join(map(str, np.ravel(job.key_data)))}", "inputs": json.dumps(dict(hashes))}
     return xarray.Dataset(variables, _coordinates(job.plan), attrs | _about_hardware(job))
 
 
-def dataset(plan: Plan, progress: Progress, framed: "xarray.Dataset") -> "xarray.Dataset":
+def dataset(job: Job, progress: Progress, framed: "xarray.Dataset") -> "xarray.Dataset":
     """The results in their frame."""
-    variables: dict[str, Any] = {}
+    plan, variables = job.plan, dict[str, Any]()
     for name, values in progress.values.items():
         dims, ordered = plan.in_order_of_axes(values)
-        variables[name] = (dims, ordered, {"long_name": f"{name} on programmed chips", "units": "1"})
+        variables[name] = (dims, ordered, {"long_name": _on_chips(job, name), "units": "1"})
     if not progress.is_complete:
         dims, ordered = plan.in_order_of_axes(progress.done)
         variables["done"] = (dims, ordered, {"long_name": "whether this chip was measured here"})
     return framed.assign(variables).assign_attrs(complete=int(progress.is_complete))
+
+
+def _on_chips(job: Job, metric: str) -> str:
+    words = job.evaluation.words(metric)
+    return words if isinstance(job.evaluation, OfFunction) else f"{words} on programmed chips"
 
 
 def _coordinates(plan: Plan) -> dict[str, Any]:

@@ -132,7 +132,7 @@ class _Work:
 
     def dataset(self) -> "xarray.Dataset":
         """The results so far."""
-        return results.dataset(self.job.plan, self.progress, self._frame)
+        return results.dataset(self.job, self.progress, self._frame)
 
     def _block_s(self) -> float:
         """How long the next block should last."""
