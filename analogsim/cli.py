@@ -41,11 +41,12 @@ def quickstart(
     chips: Annotated[int | None, typer.Option(help="Chips sampled for each network and seed (default 100).")] = None,
     seeds: Annotated[int | None, typer.Option(help="Networks trained from different starts (default 3).")] = None,
     key: Annotated[int, typer.Option(help="Everything random follows from this number.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
 ) -> None:
     """Train digits digitally and hardware-aware, age 100 PCM chips of each for ten years, and price an inference."""
     from analogsim.quickstart import run
 
-    run(out=out, fast=fast, chips=chips, seeds=seeds, key=key)
+    run(out=out, fast=fast, chips=chips, seeds=seeds, key=key, as_json=as_json)
 
 
 @app.command(epilog="Example:  analogsim train --recipe lenet --out /tmp/lenet")
@@ -55,11 +56,12 @@ def train(
     fast: Annotated[bool, typer.Option("--fast", help="Smoke run: one epoch, few chips.")] = False,
     chips: Annotated[int | None, typer.Option(help="Chips sampled for each network, instead of the recipe's.")] = None,
     key: Annotated[int, typer.Option(help="Everything random follows from this number.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
 ) -> None:
     """Train a network digitally, fine-tune it for its hardware, and age chips of both for ten years."""
     from analogsim import train_command
 
-    train_command.run(recipe, out=out, fast=fast, chips=chips, key=key)
+    train_command.run(recipe, out=out, fast=fast, chips=chips, key=key, as_json=as_json)
 
 
 @app.command(
@@ -148,24 +150,29 @@ def report(
     out: Annotated[
         Path | None, typer.Option(help="The page, .html (default: beside the file and with its name).")
     ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
 ) -> None:
     """Make one self-contained HTML page of a file of results: verdict, figures, tables, hardware, versions."""
     from analogsim import report as pages
 
-    typer.echo(f"Wrote {pages.write(results, out)}")
+    page = str(pages.write(results, out))
+    typer.echo(json.dumps({"page": page}) if as_json else f"Wrote {page}")
 
 
-@app.command()
+@app.command(epilog="Example:  analogsim recipes lenet > my.toml; analogsim train --recipe my.toml")
 def recipes(
     name: Annotated[str | None, typer.Argument(help="One recipe: print its file, to start from.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the list as JSON, for scripts.")] = False,
 ) -> None:
     """List the recipes that come with the package, or print one."""
     from analogsim.training import recipe
 
-    if name is None:
-        typer.echo("\n".join(f"{short:12} {title}" for short, title in recipe.recipes().items()))
-    else:
+    if name is not None:
         typer.echo(recipe.load_recipe(name).to_toml(), nl=False)
+    elif as_json:
+        typer.echo(json.dumps(recipe.recipes(), indent=2))
+    else:
+        typer.echo("\n".join(f"{short:12} {title}" for short, title in recipe.recipes().items()))
 
 
 @app.command()

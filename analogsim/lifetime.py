@@ -4,6 +4,7 @@ The datasets here have ``score`` over (seed, network, compensation, chip, time) 
 the networks are a plain and a hardware-aware one.
 """
 
+import json
 from typing import Any
 
 #: The networks that are compared.
@@ -61,6 +62,24 @@ def table_rows(results: Any) -> list[list[str]]:
             exact = f"{digital_accuracy(results, network):.2f}"
             rows.append([network, compensation, exact, *(f"{mean:.2f} ± {std:.2f}" for mean, std in cells)])
     return rows
+
+
+def as_text_of_json(results: Any, page: Any) -> str:
+    """Where the results are, and the accuracies of every network, compensation and time in per cent."""
+    rows = [
+        {
+            "network": network,
+            "compensation": str(compensation),
+            "time_s": float(time_s),
+            "exact": digital_accuracy(results, network),
+            **dict(zip(("mean", "std"), mean_and_spread(results, network, str(compensation), i), strict=True)),
+        }
+        for network in NETWORKS
+        for compensation in results.compensation.values
+        for i, time_s in enumerate(results.time.values)
+    ]
+    files = {"report": str(page), "results": str(page.with_name("results.nc"))}
+    return json.dumps({**files, "accuracy_percent": rows}, indent=2)
 
 
 def lifetime_table(results: Any, fast: bool, examples: str) -> Any:

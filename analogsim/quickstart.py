@@ -25,7 +25,7 @@ from analogsim.devices.description import describe
 from analogsim.devices.errors import InputError
 from analogsim.energy import page as energy_page
 from analogsim.evaluation import LIFETIME
-from analogsim.lifetime import NETWORKS, lifetime_table, table_rows, verdict
+from analogsim.lifetime import NETWORKS, as_text_of_json, lifetime_table, table_rows, verdict
 from analogsim.linen import AnalogDense
 from analogsim.training import clip_weights
 
@@ -104,7 +104,10 @@ def train(model: MLP, settings: Settings, x: jax.Array, y: jax.Array, key: jax.A
     return params
 
 
-def run(*, out: Path, fast: bool = False, chips: int | None = None, seeds: int | None = None, key: int = 0) -> Path:
+def run(
+    *, out: Path, fast: bool = False, chips: int | None = None, seeds: int | None = None, key: int = 0,
+    as_json: bool = False,
+) -> Path:  # fmt: skip
     """The whole job; returns the path of the report.
 
     Args:
@@ -112,6 +115,7 @@ def run(*, out: Path, fast: bool = False, chips: int | None = None, seeds: int |
       fast: a smoke run of a few seconds, whose accuracies mean nothing.
       chips, seeds: how many, instead of the defaults.
       key: everything random follows from it.
+      as_json: print JSON, and what is for people to the standard error.
     """
     from rich.console import Console
 
@@ -123,7 +127,7 @@ def run(*, out: Path, fast: bool = False, chips: int | None = None, seeds: int |
                 raise InputError(f"--{name} {value}: must be at least 1")
             settings = dataclasses.replace(settings, **{name: value})
     folder = report.output_folder(out)
-    console = Console()
+    console = Console(stderr=as_json)
 
     hardware = preset("pcm", **{"training.time_s": "1 month"})
     data = load_digits()
@@ -142,6 +146,8 @@ def run(*, out: Path, fast: bool = False, chips: int | None = None, seeds: int |
     }
     results.to_netcdf(folder / "results.nc", engine="h5netcdf")
     page = write_report(folder / "report.html", results, bill, hardware, settings, fast)
+    if as_json:
+        print(as_text_of_json(results, page))
     console.print(f"Wrote {page} and {folder / 'results.nc'} in {time.perf_counter() - started:.0f} s")
     return page
 

@@ -12,12 +12,15 @@ import analogsim
 from analogsim import plot, report, save
 from analogsim.citation import cite
 from analogsim.devices.description import describe
-from analogsim.lifetime import lifetime_table, table_rows, verdict
+from analogsim.lifetime import as_text_of_json, lifetime_table, table_rows, verdict
 from analogsim.training.recipe import load_recipe
 from analogsim.training.run_recipe import Outcome, run_recipe, smoke
 
 
-def run(name: str, *, out: Path | None = None, fast: bool = False, chips: int | None = None, key: int = 0) -> Path:
+def run(
+    name: str, *, out: Path | None = None, fast: bool = False, chips: int | None = None, key: int = 0,
+    as_json: bool = False,
+) -> Path:  # fmt: skip
     """Carry a recipe out; returns the path of the report.
 
     Args:
@@ -26,6 +29,7 @@ def run(name: str, *, out: Path | None = None, fast: bool = False, chips: int | 
       fast: a smoke run, whose accuracies mean nothing.
       chips: sampled for each network, instead of the recipe's.
       key: everything random follows from it.
+      as_json: print JSON, and what is for people to the standard error.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -37,7 +41,7 @@ def run(name: str, *, out: Path | None = None, fast: bool = False, chips: int | 
     if chips is not None:
         recipe = dataclasses.replace(recipe, evaluate=recipe.evaluate.replace(chips=chips))
     folder = report.output_folder(Path(name).stem if out is None else out)
-    console = Console()
+    console = Console(stderr=as_json)
     console.print(recipe.title, style="bold")
     columns = (TextColumn("{task.description:36}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
@@ -53,6 +57,8 @@ def run(name: str, *, out: Path | None = None, fast: bool = False, chips: int | 
     console.print(verdict(outcome.results, fast, "test examples"))
     page = _write(folder, outcome, fast, key)
     console.print(f"Wrote {page.parent}/: report.html, results.nc, recipe.toml, network/", soft_wrap=True)
+    if as_json:
+        print(as_text_of_json(outcome.results, page))
     console.print(f"{time.perf_counter() - started:.0f} s")
     return page
 

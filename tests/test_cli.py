@@ -71,3 +71,16 @@ def test_help_presets_and_version():
     assert "g_max = 25 µS" in analogsim("show", "pcm").stdout
     assert analogsim("--version").stdout.startswith("analogsim ")
     assert analogsim("quickstart", "--chip", "3").returncode == 2  # an unknown option
+
+
+def test_json_of_the_quickstart_is_for_scripts(tmp_path):
+    done = analogsim("quickstart", "--fast", "--chips", "2", "--out", tmp_path, "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["report"] == str(tmp_path / "report.html")
+    assert len(found["accuracy_percent"]) == 2 * 2 * 6
+    assert {row["network"] for row in found["accuracy_percent"]} == {"plain", "hardware-aware"}
+    assert "Smoke run" in done.stderr
+    again = analogsim("report", tmp_path / "results.nc", "--out", tmp_path / "page.html", "--json")
+    assert json.loads(again.stdout) == {"page": str(tmp_path / "page.html")}
+    assert "lenet" in json.loads(analogsim("recipes", "--json").stdout)

@@ -63,6 +63,10 @@ class Evaluation(Protocol):
         """What a metric is, for labels."""
         ...
 
+    def about(self) -> str:
+        """What is measured, in a line."""
+        ...
+
 
 @dataclasses.dataclass(frozen=True)
 class ChipScores:
@@ -173,6 +177,11 @@ class ChipScores:
 
         return Prepared((bound, x, labels), measure)
 
+    def about(self) -> str:
+        """The model, its metrics and how many examples."""
+        metrics = " and ".join(map(self.words, self._metrics))
+        return f"{metrics} of {type(self.model).__name__} on {len(np.asarray(self.labels))} examples"
+
     def words(self, metric: str) -> str:
         """The metric's name, and what it is where that is known."""
         return "accuracy" if self._metrics.get(metric) is accuracy else metric
@@ -257,6 +266,12 @@ class OfFunction:
             if jnp.result_type(score).kind not in "biuf" and not jnp.issubdtype(jnp.result_type(score), jnp.floating):
                 raise InputError(f"evaluate: {name}: is of type {jnp.result_type(score)}: must be a real number")
         return {name: jnp.asarray(score) if self.compiled else score for name, score in scores.items()}
+
+    def about(self) -> str:
+        """The function's name and the first line of its docstring."""
+        name = getattr(self.function, "__qualname__", type(self.function).__name__)
+        text = (inspect.getdoc(self.function) or "").partition("\n")[0]
+        return f"{name}: {text}" if text else name
 
     def words(self, metric: str) -> str:
         """Its name."""

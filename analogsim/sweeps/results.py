@@ -85,7 +85,7 @@ def frame(job: Job, hashes: Mapping[str, str], title: str) -> "xarray.Dataset":
     for name, value in job.evaluation.exact().items():
         label = "digital" if name == "score" else f"digital_{name}"
         variables[label] = ((), value, {"long_name": f"{job.evaluation.words(name)} of the exact model", "units": "1"})
-    attrs = {"title": title, **software(), "python": platform.python_version()}
+    attrs = {"title": title, "evaluate": job.evaluation.about(), **software(), "python": platform.python_version()}
     attrs |= {"key": f"{job.key_kind} {' '.join(map(str, np.ravel(job.key_data)))}", "inputs": json.dumps(dict(hashes))}
     return xarray.Dataset(variables, _coordinates(job.plan), attrs | _about_hardware(job))
 

@@ -301,3 +301,20 @@ def test_chip_scores_refuse_what_cannot_be_measured():
     with pytest.raises(InputError, match="no analog hardware"):
         sweep(ChipScores(MODEL, VARIABLES, X, LABELS), over={"adc.bits": [4]}, chips=1, key=jax.random.key(0))
     assert analogsim.sweep is sweep
+
+
+@pytest.mark.parametrize(("free", "fits"), [(None, 8), (10**15, 64), (1, 1)])
+def test_as_many_chips_side_by_side_as_fit_into_memory(monkeypatch, free, fits):
+    """Off the CPU, by what the compiled program takes for one chip; no device here, so its memory is made up."""
+    from analogsim.sweeps import block
+
+    monkeypatch.setattr(block, "_free_bytes", lambda: free)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    asked = []
+    program = block._program
+    monkeypatch.setattr(
+        block, "_program", lambda p, at_once, *rest: asked.append(at_once) or program(p, at_once, *rest)
+    )
+    scores = ChipScores(MODEL, VARIABLES, X, LABELS, metric=norm)
+    sweep(scores, CELLS, over={"adc.noise": [0.0, 0.1]}, chips=4, key=jax.random.key(5), progress=False)
+    assert asked == [1, fits]
