@@ -142,7 +142,7 @@ class Codec(Description):
         noise = rounding_noise(dtype, max(w.shape)) if self.rel_error is None else 0.0
         if self.rank is not None:
             return lambda k, s: kept(s, 0.0, self.rank, noise)
-        size, cuts = np.linalg.norm(w), max(len(modes_in) - 1, 1)
+        size, cuts = float(np.linalg.norm(w)), max(len(modes_in) - 1, 1)
         if self.rel_error is not None:
             return lambda k, s: kept(s, self.rel_error * size / math.sqrt(cuts))
         ranks = self._ranks_in_budget(w, modes_in, modes_out, noise)
@@ -152,7 +152,7 @@ class Codec(Description):
         self, w: np.ndarray, modes_in: tuple[int, ...], modes_out: tuple[int, ...], noise: float
     ) -> tuple[int, ...]:
         layout = Layout(modes_in, modes_out, (1,) * (len(modes_in) - 1))
-        budget, size, cuts = self._budget(layout), np.linalg.norm(w), max(len(modes_in) - 1, 1)
+        budget, size, cuts = self._budget(layout), float(np.linalg.norm(w)), max(len(modes_in) - 1, 1)
         tensor = interleaved(w, modes_in, modes_out)
         spectra = [
             np.linalg.svd(tensor.reshape(math.prod(tensor.shape[:k]), -1), compute_uv=False)

@@ -131,9 +131,9 @@ class Layout:
 def balanced_modes(n_in: int, n_out: int, cores: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Modes for a matrix: factors of each dimension that are as equal as can be (the least sum), in falling order.
 
-    A prime dimension is one mode, the others 1: a layer with 10 or 7 outputs is no reason to refuse. The outputs' modes
-    are ordered so that the largest core is smallest; among such orders the falling one comes first, which pairs equal
-    digits where the matrix is square. Two prime dimensions in two cores are then a low-rank product.
+    A prime dimension is one mode, the others 1: a layer with 10 or 7 outputs is no reason to refuse. Where there are
+    such ones, the outputs' modes are ordered so that the largest core is smallest: two prime dimensions in two cores
+    are a low-rank product.
 
     Example:
       >>> balanced_modes(256, 10, 3)
@@ -142,6 +142,8 @@ def balanced_modes(n_in: int, n_out: int, cores: int) -> tuple[tuple[int, ...], 
       ((67, 1), (1, 7))
     """
     ins, outs = _factors(n_in, cores), _factors(n_out, cores)
+    if min(*ins, *outs) > 1:
+        return ins, outs
     orders = dict.fromkeys(itertools.permutations(outs))  # each once, the falling order first
     return ins, min(orders, key=lambda order: max(m * n for m, n in zip(ins, order, strict=True)))
 

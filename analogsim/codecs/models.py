@@ -271,6 +271,7 @@ def round_model(model: Any, *, rel_error: float | None = None, rank: int | None 
     """
     from flax import nnx
 
+    result: Any
     if isinstance(model, nnx.Module):
         from analogsim.nnx.factored import FactoredLinear
 
@@ -301,7 +302,7 @@ def factored_layers(params: Any, path: str = "") -> Iterator[tuple[str, tuple[ja
 
 
 def _cores(own: Any) -> tuple[jax.Array, ...] | None:
-    found = []
+    found: list[jax.Array] = []
     while (core := own.get(f"core_{len(found)}")) is not None and "kernel" in core:
         found.append(nn.meta.unbox(core["kernel"]))
     return tuple(found) if len(found) > 0 and found[0].ndim == 4 else None

@@ -63,12 +63,14 @@ class Conversion(NamedTuple):
       strict: whether what cannot be converted is refused.
       encoding: the layers whose kernels the variables hold as cores.
       codec: what kernels become on their way to the hardware; None for themselves.
+      coded: notes the layers that did.
     """
 
     matches: Matches
     strict: bool
     encoding: Encoding
     codec: Codec | None
+    coded: list[str]
 
 
 class Converted(nn.Module):
@@ -122,13 +124,19 @@ class Converted(nn.Module):
 
     def __call__(self, *args, method: str = "__call__", **kwargs):
         matches = Matches(self.rules)
-        route = functools.partial(_route, Conversion(matches, self.strict, self.encoding, self.codec))
+        coded: list[str] = []
+        route = functools.partial(_route, Conversion(matches, self.strict, self.encoding, self.codec, coded))
         with in_force.conversion((self._cache_key(), bool(self.rules))), nn.intercept_methods(route):
             result = getattr(self.model, method)(*args, **kwargs)
         if method == "__call__":  # another entry point may leave layers out on purpose
             above = "" if self.scope is None else "".join(f"{name}/" for name in self.scope.path)
             matches.decide_about_parameters(_shapes(self.variables.get("params", {}), above))
             matches.check()
+            if self.codec is not None and not coded and not self.is_initializing():
+                raise InputError(
+                    f"codec = {self.codec!r}: no layer that gets hardware takes fewer numbers as cores; lower the "
+                    f"rank, or leave codec out"
+                )
             seen = _decided.get()
             if seen is not None:
                 seen.append(matches)
@@ -245,6 +253,7 @@ def _carry_out(conversion: Conversion, call, args, kwargs, layer: Any, method: s
     if compute is not None:
         return compute(layer, hardware, *args, **kwargs)
     if conversion.codec is not None and factored.is_worth_it(layer, conversion.codec):
+        conversion.coded.append(path)
         return factored.encoding(layer, hardware, conversion.codec, *args, **kwargs)
     return _through_hook(layer, hardware, path, call, args, kwargs)
 

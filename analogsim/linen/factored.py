@@ -250,7 +250,7 @@ def held_layout(layer: nn.Module, wanted: tuple[tuple[int, ...], tuple[int, ...]
 def held_cores(layer: Any) -> list[jax.Array]:
     """The cores in a layer's variables, in order."""
     params = layer.scope.variables().get("params", {})
-    found = []
+    found: list[jax.Array] = []
     while (own := params.get(f"core_{len(found)}")) is not None:
         found.append(nn.meta.unbox(own["kernel"]))
     return found

@@ -92,15 +92,15 @@ def convert(model: nnx.Module, rules: Rules, strict: bool, rngs: nnx.Rngs | None
 
 def encoded(model: nnx.Module, rules: Rules, codec: Codec) -> tuple[nnx.Module, Rules]:
     """A copy whose layers that get hardware are cores, and rules that say of cores what these say of their layers."""
-    matches, chosen = Matches(rules), {}
+    matches, chosen, dense = Matches(rules), {}, set()
     for layer in candidates(model):
         hardware, _ = matches.decide(layer)
         chosen[layer.path] = next((i for i, rule in enumerate(rules) if selects(rule[0], layer)), None)
         if hardware is None or is_analog(layer) or why_dense(layer.module, layer.shape):
-            chosen[layer.path, "dense"] = True
+            dense.add(layer.path)
     matches.decide_about_parameters(parameters(model))
     matches.check()
-    found = compress(model, codec=codec, where=lambda layer: (layer.path, "dense") not in chosen)
+    found = compress(model, codec=codec, where=lambda layer: layer.path not in dense)
 
     def resolved(index: int, selector: Selector) -> Selector:
         def decides(layer: Candidate) -> bool:
