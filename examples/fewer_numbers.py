@@ -8,7 +8,12 @@ each within the same budgets of numbers, and then trained on. The perceptron at 
 phase-change memory, every core on tiles of its own: cells, conversions and joules of its 256 x 256 kernel, and the
 accuracy of chips a day after programming.
 
-EXPECTED
+Expected: as compressed, low rank keeps the most at every budget but one, for trained kernels have few large singular
+values and no order of digits. After fine-tuning trains win where numbers are few: 92 to 93 % against 66 % (perceptron)
+and 82 to 84 % against 74 % (Transformer) at 5 % of the numbers. From 20 % on all are within 2 points of each other, and
+low rank is ahead in half of the cases. On hardware trains pay for it: a tenth of the cells, but 13 to 22 times the
+conversions and joules of the dense kernel, while low rank takes as many of both as that. A fifth of an hour on two busy
+cores.
 """
 
 import functools
@@ -127,7 +132,7 @@ def calibrate_on(model: nn.Module, variables, x: jax.Array) -> tuple:
 
 def draw(networks: dict):
     """Accuracy over the share of numbers, one panel a network."""
-    left = plot.new_axes(9.6, 4.0)
+    left = plot.new_axes(9.6, 4.4)
     figure = left.figure
     left.remove()
     with plot.style():
@@ -147,7 +152,9 @@ def draw(networks: dict):
             ax.set_title(name)
             ax.set_xlabel("numbers in the compressed kernels")
         panels[0].set_ylabel("accuracy (%)")
-        panels[0].legend(title="solid: fine-tuned, dotted: not", loc="lower right")
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels),
+                      title="solid: fine-tuned, dotted: as compressed")  # fmt: skip
     return panels[0]
 
 

@@ -105,9 +105,14 @@ def test_every_core_has_tiles_of_its_own(small):
     assert {row.path for row in rows} == cores | {"Conv_0", "head"}
     row = next(row for row in rows if row.path == "CheckpointDense_0/core_1")
     assert (row.kind, row.shape, row.matrix, row.tiles, row.cells) == ("Core", (3, 4, 4, 1), (12, 4), 1, 2 * 48)
+    analog = convert(small.model, [("CheckpointDense_0", PCM), (".*", None)])
     calibrated = analogsim.calibrate(analog, small.variables, X)
+    assert set(calibrated["ranges"]["CheckpointDense_0"]) == {"core_0", "core_1"}
     chip = analogsim.program(analog, calibrated, jax.random.key(2))
-    assert {path for path, _ in programmed_leaves(chip.cells)} == {row.path for row in rows}
+    assert [path for path, _ in programmed_leaves(chip.cells)] == [
+        "CheckpointDense_0/core_0",
+        "CheckpointDense_0/core_1",
+    ]
     y = run(analog, chip.variables, rngs={"analog": jax.random.key(3)})
     exact = run(small.model, small.variables)
     assert 1e-3 < float(jnp.linalg.norm(y - exact) / jnp.linalg.norm(exact)) < 1.5
@@ -144,10 +149,10 @@ def test_noise_of_cores_adds_in_squares():
         def one(key):
             return jnp.sum((model.apply(found.variables, eye, rngs={"analog": key}) - exact) ** 2)
 
-        return float(jnp.mean(jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(1), 200))))
+        return float(jnp.mean(jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(1), 100))))
 
     first, second = error([("core_0", noisy), (".*", IDEAL)]), error([("core_1", noisy), (".*", IDEAL)])
-    assert error([(".*", noisy)]) == pytest.approx(first + second, rel=0.1)
+    assert error([(".*", noisy)]) == pytest.approx(first + second, rel=0.15)
     assert first > 0
     assert second > 0
 
@@ -182,8 +187,12 @@ def test_convert_with_a_codec_takes_the_plain_variables(variables):
     analog = convert(Encoder(), [("head", None), (".*", PCM)], codec=codec)
     rows = analogsim.summary(analog, variables, X)
     assert {row.path for row in rows if "core" in row.path} == {f"{p}/core_{k}" for p in LAYERS for k in (0, 1)}
-    chip = analogsim.program(analog, variables, jax.random.key(0), X)
-    assert {path for path, _ in programmed_leaves(chip.cells)} == {row.path for row in rows if row.hardware}
+    one = convert(Encoder(), [(".*Dense_0", PCM), (".*", None)], codec=codec)
+    chip = analogsim.program(one, variables, jax.random.key(0), X)
+    assert [path for path, _ in programmed_leaves(chip.cells)] == [
+        "CheckpointDense_0/core_0",
+        "CheckpointDense_0/core_1",
+    ]
     with pytest.raises(InputError, match=r"no useful derivative; train the cores themselves: codecs\.compress"):
         jax.eval_shape(jax.grad(lambda v: direct.apply(v, X).sum()), variables)
 
@@ -203,11 +212,12 @@ def test_nnx_models():
     full = compress(plain, codec=FULL, only_smaller=False)
     call = nnx.jit(lambda model, x: model(x))
     np.testing.assert_allclose(call(full.model, X), call(plain, X), rtol=1e-4, atol=1e-5)
-    rules = [("first", IDEAL), (nnx.MultiHeadAttention, PCM), (nnx.Linear, None)]
+    rules = [("first", PCM), ("attention/out", IDEAL), (nnx.MultiHeadAttention, preset("int8")), (nnx.Linear, None)]
     analog = convert(plain, rules, codec=TensorTrain(rel_error=0.7, cores=2), rngs=nnx.Rngs(1))
     rows = {row.path: row.hardware and row.hardware.name for row in analogsim.summary(analog, x=X)}
-    assert rows["first/core_0"] == "ideal"
-    assert rows["attention/out/core_1"] == "pcm"
+    assert rows["first/core_0"] == "pcm"
+    assert rows["attention/out/core_1"] == "ideal"
+    assert rows["attention/query/core_1"] == "int8"
     assert rows["head"] is None
     chip = analogsim.program(analog, key=jax.random.key(0))
     assert set(chip.cells) == set(rows) - {"head"}
@@ -216,17 +226,21 @@ def test_nnx_models():
     assert call(analogsim.to_digital(analog), X).shape == (4, 3)
 
 
-def test_chips_are_measured_and_trained():
+@pytest.mark.parametrize("name", ["int8", pytest.param("pcm", marks=pytest.mark.slow)])
+def test_cores_are_trained_for_their_hardware(name):
     model, x, labels = nn.Sequential([nn.Dense(16), nn.relu, nn.Dense(3)]), X[:, 0], jnp.arange(4) % 3
     v = model.init(jax.random.key(0), x)
     found = compress(model, v, x, LowRank(rank=3), where="layers_0")
-    analog = convert(found.model, PCM)
-    scores = analogsim.evaluate(analog, found.variables, x, labels, key=jax.random.key(1), chips=2, times=("1 day",))
-    assert scores.score.shape == (1, 2, 1)
+    analog = convert(found.model, preset(name))
     tuned = fine_tune(analog, found.variables, x, labels, key=jax.random.key(2), epochs=2, batch_size=4)
     before, after = (t["params"]["layers_0"]["core_0"]["kernel"] for t in (found.variables, tuned.variables))
     assert after.shape == before.shape
     assert not np.allclose(after, before)
+    if name == "pcm":
+        scores = analogsim.evaluate(
+            analog, found.variables, x, labels, key=jax.random.key(1), chips=2, times=("1 day",)
+        )
+        assert scores.score.shape == (1, 2, 1)
 
 
 class Stacked(nn.Module):
