@@ -3,6 +3,7 @@
 Describe hardware      preset, presets, Hardware, DAC, ADC, Prices, altered (changed for one block of code)
 Keep it in a file      load_hardware, to_toml, from_toml
 Convert a model        convert, summary, to_digital
+Compress it            analogsim.codecs (tensor trains, low rank), convert(..., codec=)
 Build a model          analogsim.linen.AnalogDense / AnalogConv, analogsim.nnx.AnalogLinear / AnalogConv
 Prepare it             calibrate, range_report (converter ranges), analogsim.training (hardware-aware training)
 Train on it            FreshChip, LearnedRange, TrackedRange, DynamicRange: fields of Hardware
@@ -49,7 +50,7 @@ from analogsim.range_rules import LearnedRange as LearnedRange
 from analogsim.range_rules import TrackedRange as TrackedRange
 from analogsim.ranges import range_report as range_report
 
-_LAZY = ("devices", "energy", "linen", "nnx", "plot", "report", "storage", "sweeps", "training")
+_LAZY = ("codecs", "devices", "energy", "linen", "nnx", "plot", "report", "storage", "sweeps", "training")
 #: What loads more than most users of the package need (NNX beside Linen), by the module that it is in.
 _ELSEWHERE = {
     "convert": "conversion",

@@ -11,6 +11,7 @@ from typing import Any
 from flax import linen as nn
 from flax import nnx
 
+from analogsim.codecs.codec import Codec
 from analogsim.devices.errors import InputError
 from analogsim.hardware import Hardware
 from analogsim.linen.conversion import Converted
@@ -24,6 +25,7 @@ def convert(
     hardware: Hardware | Sequence[tuple[Selector, Hardware | None]],
     *,
     where: Selector | None = None,
+    codec: Codec | None = None,
     strict: bool = True,
     rngs: nnx.Rngs | None = None,
     x: Any = None,
@@ -43,6 +45,11 @@ def convert(
         (``"encoder/.*"``), a type of layer or of a module that holds layers (``nn.Conv``,
         ``nn.MultiHeadDotProductAttention``), a tuple of types, or a function of a ``Candidate`` with ``path``,
         ``module``, ``shape`` and ``within``.
+      codec: what the kernels of Dense and DenseGeneral (Linear and LinearGeneral) become before they are stored, such
+        as ``TensorTrain(rank=8)`` of ``analogsim.codecs``: every core is on tiles of its own, ``<path>/core_0``. A
+        layer that cores would take more numbers for stays as it is. Linen keeps the plain model's variables and
+        computes cores from kernels in every call, for ``rank`` alone and without a derivative; to train cores, or for
+        another target, ``codecs.compress`` first. An NNX model's copy holds the cores, for every target.
       strict: raise for what cannot be converted, by path and reason: a layer such as ``nn.ConvLocal``, or a parameter
         that the model multiplies with outside of any known layer. False leaves it digital; ``summary`` lists it.
       rngs: seeds the noise streams of an NNX model's layers; needed there for hardware-aware training.
@@ -64,6 +71,12 @@ def convert(
       (2, 3)
     """
     rules = checked_rules(hardware, where)
+    if codec is not None and not isinstance(codec, Codec):
+        raise InputError(f"codec = {codec!r}: must be a codec such as codecs.TensorTrain(rank=8), or None")
+    if isinstance(model, Converted) and model.encoding.layers and not model.rules:
+        if codec is not None:
+            raise InputError("codec: the model is compressed already; leave codec out, or convert the plain model")
+        return Converted(model.model, rules, strict, model.encoding)
     if isinstance(model, Converted):
         raise InputError(
             "model: is converted already; convert the plain model, with all rules in one call: "
@@ -74,10 +87,18 @@ def convert(
             raise InputError("rngs: a Linen model takes its randomness when it is applied; leave rngs out")
         if x is not None:
             raise InputError("x: a Linen model is looked through when it is applied; leave x out")
-        return Converted(model, rules, strict)
+        if codec is not None and codec.rank is None:
+            raise InputError(
+                f"codec = {codec!r}: a Linen model keeps its kernels, and cores that are computed from them in the "
+                f"call need ranks beforehand: give rank, or convert what codecs.compress(model, variables, x, codec) "
+                f"returns"
+            )
+        return Converted(model, rules, strict, codec=codec)
     if isinstance(model, nnx.Module):
         if rngs is not None:
             check_rngs(rngs, "convert")
+        if codec is not None:
+            model, rules = nnx_conversion.encoded(model, rules, codec)
         return nnx_conversion.convert(model, rules, strict, rngs, x)
     raise InputError(f"model = {type(model).__name__}: must be a flax.linen or flax.nnx module")
 
@@ -90,7 +111,7 @@ def to_digital(model: Any) -> Any:
 
     Returns:
       The Linen model itself, whose parameters are ``variables["params"]`` as ever; or a copy of the NNX model, trained
-      parameters included, of plain layers.
+      parameters included, of plain layers. Where the parameters are cores (``codecs.compress``), they stay cores.
 
     Raises:
       InputError: for a Linen model that was built of analog layers: run it in ``with analogsim.digital():``.
@@ -102,7 +123,8 @@ def to_digital(model: Any) -> Any:
       True
     """
     if isinstance(model, Converted):
-        return model.model
+        cores = model.encoding
+        return Converted(model.model, (), strict=False, encoding=cores) if cores.layers else model.model
     if isinstance(model, nnx.Module):
         return nnx_conversion.to_digital(model)
     raise InputError(

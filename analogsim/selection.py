@@ -47,12 +47,14 @@ class Candidate:
       module: the Flax layer; None for a parameter outside of any layer.
       shape: of its kernel or table.
       within: the modules that hold it, the innermost first.
+      part_of: for a core of a compressed layer, the path of that layer, by which rules select it too; else empty.
     """
 
     path: str
     module: Any
     shape: tuple[int, ...]
     within: tuple[Any, ...] = ()
+    part_of: str = ""
 
     @property
     def kind(self) -> str:
@@ -106,7 +108,7 @@ def name_of(selector: Any) -> str:
 def selects(selector: Selector, layer: Candidate) -> bool:
     """Whether a selector matches a layer."""
     if isinstance(selector, str):
-        return re.fullmatch(selector, layer.path) is not None
+        return any(re.fullmatch(selector, path) for path in (layer.path, layer.part_of) if path)
     if isinstance(selector, (type, tuple)):
         return any(isinstance(module, selector) for module in (layer.module, *layer.within))
     found = selector(layer)

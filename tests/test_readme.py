@@ -9,7 +9,7 @@ README = (pathlib.Path(__file__).parent.parent / "README.md").read_text()
 def test_every_python_block_runs():
     names: dict = {"analogsim": __import__("analogsim")}
     blocks = re.findall(r"```python\n(.*?)```", README, flags=re.S)
-    assert len(blocks) == 11
+    assert len(blocks) == 12
     for block in blocks:
         exec(compile(block, "README.md", "exec"), names)
     assert names["scores"].sizes == {"compensation": 1, "chip": 100, "time": 6}

@@ -27,6 +27,8 @@ has its chip and ranges in common, and fabricates from a stream of its own, whic
     model.apply(variables, x, rngs={"analog": noise_key, "chip": chip_key})     training the RNN on one chip a call
 """
 
+from analogsim.linen.factored import LowRankDense as LowRankDense
+from analogsim.linen.factored import TensorTrainDense as TensorTrainDense
 from analogsim.linen.hooks import AnalogConvGeneralDilated as AnalogConvGeneralDilated
 from analogsim.linen.hooks import AnalogDotGeneral as AnalogDotGeneral
 from analogsim.linen.hooks import conv_hook as conv_hook

@@ -11,7 +11,7 @@ import functools
 import inspect
 import types
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,9 +20,11 @@ from flax.core import scope as flax_scope
 from flax.core.scope import LazyRng
 
 from analogsim import modes
+from analogsim.codecs.codec import Codec
 from analogsim.devices.errors import InputError
 from analogsim.hardware import Hardware
-from analogsim.linen import hookless
+from analogsim.linen import factored, hookless, in_force
+from analogsim.linen.factored import Core, Encoding
 from analogsim.linen.hooks import (
     AnalogConvGeneralDilated,
     AnalogDotGeneral,
@@ -31,7 +33,7 @@ from analogsim.linen.hooks import (
     layer_path,
 )
 from analogsim.operators import einsum as einsum_operator
-from analogsim.selection import Candidate, Matches, Rules, attending, cannot
+from analogsim.selection import ROOT, Candidate, Matches, Rules, attending, cannot
 
 #: Layers that hold a matrix, and the name of the parameter that is one.
 MATRIX_LAYERS: dict[type, str] = {
@@ -46,10 +48,6 @@ MATRIX_LAYERS: dict[type, str] = {
 _HOOKLESS = {nn.Einsum: hookless.einsum, nn.ConvTranspose: hookless.conv_transpose, nn.Embed: hookless.embed}
 _LSTM_GATES = tuple(side + gate for side in "ih" for gate in "ifgo")
 
-# The rules in force are part of jax's cache key: a compiled block inside the model (nn.jit, nn.remat) is never reused
-# under other rules.
-_rules_context = jax.make_user_context(None)
-
 # What the conversions inside one apply decided.
 _decided: contextvars.ContextVar[list[Matches] | None] = contextvars.ContextVar("decided", default=None)
 
@@ -57,22 +55,37 @@ _decided: contextvars.ContextVar[list[Matches] | None] = contextvars.ContextVar(
 _running: contextvars.ContextVar[tuple[nn.Module, ...]] = contextvars.ContextVar("running", default=())
 
 
-def _cache_key(rules: Rules, strict: bool) -> Any:
-    try:
-        return (hash(rules), rules, strict)
-    except TypeError:  # traced hardware: never reuse a trace
-        return object()
+class Conversion(NamedTuple):
+    """What one call of a converted model does with layers.
+
+    Attributes:
+      matches: its rules, and what they decided about.
+      strict: whether what cannot be converted is refused.
+      encoding: the layers whose kernels the variables hold as cores.
+      codec: what kernels become on their way to the hardware; None for themselves.
+      coded: notes the layers that did.
+    """
+
+    matches: Matches
+    strict: bool
+    encoding: Encoding
+    codec: Codec | None
+    coded: list[str]
 
 
 class Converted(nn.Module):
     """A Linen model with matching layers on analog hardware; its variables are those of ``model``, without a level.
 
     The model's other methods are there too, converted alike: ``apply(..., method="encode")``, ``bind(v).encode(x)``.
+    ``encoding`` names the layers whose kernels the variables hold as cores; a model that is compressed and no more has
+    no rules. With a ``codec``, kernels become cores on their way to the hardware.
     """
 
     model: nn.Module
     rules: Rules
     strict: bool = True
+    encoding: Encoding = Encoding()
+    codec: Codec | None = None
 
     def setup(self):
         nn.share_scope(self, self.model)
@@ -111,17 +124,31 @@ class Converted(nn.Module):
 
     def __call__(self, *args, method: str = "__call__", **kwargs):
         matches = Matches(self.rules)
-        route = functools.partial(_route, matches, self.strict)
-        with _rules_context(_cache_key(self.rules, self.strict)), nn.intercept_methods(route):
+        coded: list[str] = []
+        route = functools.partial(_route, Conversion(matches, self.strict, self.encoding, self.codec, coded))
+        with in_force.conversion((self._cache_key(), bool(self.rules))), nn.intercept_methods(route):
             result = getattr(self.model, method)(*args, **kwargs)
         if method == "__call__":  # another entry point may leave layers out on purpose
             above = "" if self.scope is None else "".join(f"{name}/" for name in self.scope.path)
             matches.decide_about_parameters(_shapes(self.variables.get("params", {}), above))
             matches.check()
+            if self.codec is not None and not coded and not self.is_initializing():
+                raise InputError(
+                    f"codec = {self.codec!r}: no layer that gets hardware takes fewer numbers as cores; lower the "
+                    f"rank, or leave codec out"
+                )
             seen = _decided.get()
             if seen is not None:
                 seen.append(matches)
         return result
+
+    @nn.nowrap
+    def _cache_key(self) -> Any:
+        what = (self.rules, self.strict, self.encoding, self.codec)
+        try:
+            return (hash(what), what)
+        except TypeError:  # traced hardware: never reuse a trace
+            return object()
 
     @nn.nowrap
     def _refuse_strays(self, decided, variables, args, method, rngs, kwargs):
@@ -186,16 +213,17 @@ def _follow_scope(module: Any) -> None:
             _follow_scope(child)
 
 
-def _route(matches: Matches, strict: bool, call, args, kwargs, context):
+def _route(conversion: Conversion, call, args, kwargs, context):
     """What happens in the place of one call of a method of a module inside the model."""
     token = _running.set((*_running.get(), context.module))
     try:
-        return _carry_out(matches, strict, call, args, kwargs, context.module, context.method_name)
+        return _carry_out(conversion, call, args, kwargs, context.module, context.method_name)
     finally:
         _running.reset(token)
 
 
-def _carry_out(matches: Matches, strict: bool, call, args, kwargs, layer: Any, method: str):
+def _carry_out(conversion: Conversion, call, args, kwargs, layer: Any, method: str):
+    matches, strict = conversion.matches, conversion.strict
     if method == "__call__" and isinstance(layer, nn.RNN):
         with _filled(layer, **_passing_on(layer)):
             return call(*args, **kwargs)
@@ -204,6 +232,8 @@ def _carry_out(matches: Matches, strict: bool, call, args, kwargs, layer: Any, m
     attends = method == "attend" and isinstance(layer, nn.Embed)
     if not (attends or (method == "__call__" and isinstance(layer, tuple(MATRIX_LAYERS)))):
         return call(*args, **kwargs)
+    if conversion.encoding.layers and (layout := conversion.encoding.of(_layer_path(layer, attends))) is not None:
+        return factored.encoded(layer, *args, layout=layout, contraction=conversion.encoding.contraction, **kwargs)
     mode = modes.current()
     if isinstance(mode, modes.Listing):
         mode.kinds[_layer_path(layer, attends)] = type(layer).__name__
@@ -222,6 +252,9 @@ def _carry_out(matches: Matches, strict: bool, call, args, kwargs, layer: Any, m
     compute: Any = next((compute for kind, compute in _HOOKLESS.items() if isinstance(layer, kind)), None)
     if compute is not None:
         return compute(layer, hardware, *args, **kwargs)
+    if conversion.codec is not None and factored.is_worth_it(layer, conversion.codec):
+        conversion.coded.append(path)
+        return factored.encoding(layer, hardware, conversion.codec, *args, **kwargs)
     return _through_hook(layer, hardware, path, call, args, kwargs)
 
 
@@ -231,7 +264,8 @@ def _decide(
     """The layer's path and hardware; None where it stays digital."""
     path = _layer_path(layer, attends)
     table = nn.meta.unbox(layer.get_variable("params", _matrix_name(layer)))
-    candidate = Candidate(path, layer, jnp.shape(table), _within(layer))
+    part_of = (path.rpartition("/")[0] or ROOT) if isinstance(layer, Core) else ""
+    candidate = Candidate(path, layer, jnp.shape(table), _within(layer), part_of)
     hardware, why = matches.decide(candidate)
     obstacle = "" if hardware is None else _obstacle(layer, hardware, attends, candidate, args, kwargs)
     if obstacle and strict:

@@ -22,6 +22,9 @@ from analogsim.nnx.chips import on_chip as on_chip
 from analogsim.nnx.chips import program as program
 from analogsim.nnx.chips import set_ranges as set_ranges
 from analogsim.nnx.chips import stack_shape as stack_shape
+from analogsim.nnx.factored import FactoredLinear as FactoredLinear
+from analogsim.nnx.factored import LowRankLinear as LowRankLinear
+from analogsim.nnx.factored import TensorTrainLinear as TensorTrainLinear
 from analogsim.nnx.hooks import MODES as MODES
 from analogsim.nnx.hooks import AnalogOp as AnalogOp
 from analogsim.nnx.hooks import Programmed as Programmed

@@ -8,8 +8,11 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 
+from analogsim.codecs.codec import Codec
+from analogsim.codecs.models import compress
 from analogsim.devices.errors import InputError
 from analogsim.hardware import Hardware
+from analogsim.nnx.factored import Core, why_dense
 from analogsim.nnx.hookless import TWINS, AnalogConvTranspose, AnalogEmbed, original, twin
 from analogsim.nnx.hooks import (
     HOOKS,
@@ -20,7 +23,18 @@ from analogsim.nnx.hooks import (
     AnalogTake,
     attach,
 )
-from analogsim.selection import ROOT, Candidate, Matches, Rules, attending, cannot, holder
+from analogsim.selection import (
+    ROOT,
+    Candidate,
+    Matches,
+    Rules,
+    Selector,
+    attending,
+    cannot,
+    holder,
+    name_of,
+    selects,
+)
 
 #: Layers that hold a matrix, and the name of the parameter that is one.
 MATRIX_LAYERS: dict[type, str] = {**dict.fromkeys(HOOKS, "kernel"), nnx.ConvTranspose: "kernel", nnx.Embed: "embedding"}
@@ -76,6 +90,29 @@ def convert(model: nnx.Module, rules: Rules, strict: bool, rngs: nnx.Rngs | None
     return converted
 
 
+def encoded(model: nnx.Module, rules: Rules, codec: Codec) -> tuple[nnx.Module, Rules]:
+    """A copy whose layers that get hardware are cores, and rules that say of cores what these say of their layers."""
+    matches, chosen, dense = Matches(rules), {}, set()
+    for layer in candidates(model):
+        hardware, _ = matches.decide(layer)
+        chosen[layer.path] = next((i for i, rule in enumerate(rules) if selects(rule[0], layer)), None)
+        if hardware is None or is_analog(layer) or why_dense(layer.module, layer.shape):
+            dense.add(layer.path)
+    matches.decide_about_parameters(parameters(model))
+    matches.check()
+    found = compress(model, codec=codec, where=lambda layer: layer.path not in dense)
+
+    def resolved(index: int, selector: Selector) -> Selector:
+        def decides(layer: Candidate) -> bool:
+            path = layer.part_of or layer.path
+            return chosen[path] == index if path in chosen else selects(selector, layer)
+
+        decides.__name__ = name_of(selector)
+        return decides
+
+    return found.model, tuple((resolved(i, selector), hardware) for i, (selector, hardware) in enumerate(rules))
+
+
 def to_digital(model: nnx.Module) -> nnx.Module:
     """A copy of plain layers; see ``analogsim.to_digital``."""
 
@@ -101,7 +138,8 @@ def candidates(model: nnx.Module) -> Iterator[Candidate]:
             continue
         path, shape = path_of(parts), getattr(module, name)[...].shape
         within = tuple(modules[parts[:n]] for n in reversed(range(len(parts))) if parts[:n] in modules)
-        yield Candidate(path, module, shape, within)
+        part_of = path_of(parts[:-1]) if isinstance(module, Core) else ""
+        yield Candidate(path, module, shape, within, part_of)
         if isinstance(module, nnx.Embed):
             yield Candidate(attending(path), module, shape, within)
 

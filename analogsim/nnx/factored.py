@@ -1,0 +1,211 @@
+"""NNX layers whose kernel is held as cores: ``TensorTrainLinear``, ``LowRankLinear``, and Linear layers once encoded.
+
+Every core is an attribute ``core_0``, ``core_1``, ... of its layer, a LinearGeneral in its own right with the parameter
+``kernel`` ``[r_(k-1), m_k, n_k, r_k]``, and so has a path, tiles, ranges and a chip as every layer has.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from analogsim import modes
+from analogsim.codecs.codec import Codec, LowRank, TensorTrain
+from analogsim.codecs.contraction import check_contraction, contract
+from analogsim.codecs.layout import Layout
+from analogsim.codecs.trains import core_std, decode
+from analogsim.devices.errors import InputError
+from analogsim.hardware import Hardware
+from analogsim.nnx.hooks import AnalogOp, attach, check_rngs
+from analogsim.nnx.layers import own_stream
+from analogsim.options import caster
+
+_zeros = nnx.initializers.zeros_init()
+
+
+class Core(nnx.LinearGeneral):
+    """One core of a layer: the matrix ``[r_(k-1) m_k, n_k r_k]``."""
+
+
+class FactoredLinear(nnx.Module):
+    """A linear layer whose kernel is held as cores.
+
+    Attributes:
+      layout: modes and ranks.
+      axis: axes of the input that it takes, the last by default; features: shape of its outputs.
+      core_0, core_1, ...: the cores, ``bias``: a parameter or None.
+      contraction: of the digital layer, as for ``codecs.apply``; on hardware always core after core.
+    """
+
+    bias: nnx.Param | None
+
+    def __init__(
+        self, layout: Layout, *, rngs: nnx.Rngs, features: tuple[int, ...], axis: tuple[int, ...] = (-1,),
+        use_bias: bool = True, dtype: Any = None, param_dtype: Any = jnp.float32, precision: Any = None,
+        bias_init: Any = _zeros, variance: float | None = None, contraction: str = "auto",
+    ):  # fmt: skip
+        check_contraction(contraction)
+        self.modes_in, self.modes_out = layout.modes_in, layout.modes_out
+        self.axis, self.features, self.contraction = axis, features, contraction
+        self.dtype, self.precision = dtype, precision
+        draw = nnx.initializers.normal(core_std(layout, 1 / layout.n_in if variance is None else variance))
+        for k, (left, m, n, right) in enumerate(layout.shapes):
+            core = Core(
+                (left, m), (n, right), axis=(-2, -1), use_bias=False, dtype=dtype, param_dtype=param_dtype,
+                precision=precision, kernel_init=draw, rngs=rngs,
+            )  # fmt: skip
+            setattr(self, f"core_{k}", core)
+        self.bias = nnx.data(nnx.Param(bias_init(rngs.params(), features, param_dtype)) if use_bias else None)
+
+    @property
+    def cores(self) -> tuple[jax.Array, ...]:
+        """The cores' numbers, in order."""
+        return tuple(core.kernel[...] for core in self._layers())
+
+    @property
+    def layout(self) -> Layout:
+        """Modes, and the ranks of the cores as they are."""
+        return Layout.of(self.cores)
+
+    def set_cores(self, cores: Sequence[jax.Array]) -> None:
+        """Put other cores of the same modes in, in place; their ranks may differ.
+
+        Raises:
+          InputError: for cores of other modes.
+        """
+        layout = Layout.of(cores)
+        if (layout.modes_in, layout.modes_out) != (self.modes_in, self.modes_out):
+            raise InputError(f"cores: {layout}: must have the layer's modes {self.modes_in} and {self.modes_out}")
+        for core, kernel in zip(self._layers(), cores, strict=True):
+            left, m, n, right = kernel.shape
+            core.in_features, core.out_features = (left, m), (n, right)
+            core.kernel = nnx.Param(jnp.asarray(kernel))
+
+    def __call__(self, x: jax.Array, out_sharding: Any = None) -> jax.Array:
+        caster({"out_sharding": out_sharding}, type(self).__name__)  # refuses it
+        axes, layout, cores = self.axis, self.layout, self._layers()
+        flat = jnp.moveaxis(x, axes, range(-len(axes), 0)).reshape(*_without(x.shape, axes), -1)
+        if flat.shape[-1] != layout.n_in:
+            raise InputError(
+                f"x: shape {x.shape}: the input's width does not fit the model's parameters: it has "
+                f"{flat.shape[-1]} features, the cores take {layout.n_in}"
+            )
+        if self._writes_out(layout, math.prod(flat.shape[:-1])):
+            known: list[jax.Array] = list(nnx.nn.dtypes.promote_dtype((flat, *self.cores), dtype=self.dtype))
+            y = jnp.matmul(known[0], decode(known[1:]), precision=self.precision)
+        else:
+            y = contract(flat, layout, lambda k, t: cores[k](t))
+        y = y.reshape(*y.shape[:-1], *self.features)
+        if self.bias is None:
+            return y
+        y, bias = nnx.nn.dtypes.promote_dtype((y, self.bias[...]), dtype=self.dtype)
+        return y + bias
+
+    def _layers(self) -> list[Any]:
+        return [getattr(self, f"core_{k}") for k in range(len(self.modes_in))]
+
+    def _writes_out(self, layout: Layout, vectors: int) -> bool:
+        analog = any(isinstance(core.dot_general, AnalogOp) for core in self._layers())
+        if analog or modes.current() is not None or self.contraction == "factored":
+            return False
+        return self.contraction == "dense" or not layout.by_cores(vectors)
+
+
+_TRAIN, _LOW_RANK = TensorTrain(rank=8), LowRank(rank=8)
+
+
+def TensorTrainLinear(
+    in_features: int, out_features: int, *, rngs: nnx.Rngs, codec: Codec = _TRAIN,
+    hardware: Hardware | None = None, **options: Any,
+) -> FactoredLinear:  # fmt: skip
+    """A linear layer with its kernel as a tensor train, to be trained from scratch.
+
+    Args:
+      in_features, out_features: size of the matrix.
+      rngs: initialises cores and bias, and seeds the cores' own noise streams.
+      codec: modes, and ranks by ``rank``, ``max_params`` or ``max_share``.
+      hardware: what every core is stored on, on tiles of its own; None is digital.
+      **options: ``use_bias``, ``dtype``, ``param_dtype``, ``precision``, ``bias_init`` as of ``nnx.Linear``;
+        ``variance`` of the initial matrix's entries, 1 / n_in by default; ``contraction`` as for ``codecs.apply``.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from flax import nnx
+      >>> layer = TensorTrainLinear(64, 16, rngs=nnx.Rngs(0))
+      >>> layer(jnp.ones((2, 64))).shape, layer.layout.modes_in
+      ((2, 16), (4, 4, 4))
+    """
+    return _scratch("TensorTrainLinear", in_features, out_features, rngs, codec, hardware, options)
+
+
+def LowRankLinear(
+    in_features: int, out_features: int, *, rngs: nnx.Rngs, codec: Codec = _LOW_RANK,
+    hardware: Hardware | None = None, **options: Any,
+) -> FactoredLinear:  # fmt: skip
+    """A linear layer with its kernel as a product of two narrow matrices; options as of ``TensorTrainLinear``.
+
+    Example:
+      >>> from flax import nnx
+      >>> [core.shape for core in LowRankLinear(64, 16, rngs=nnx.Rngs(0)).cores]
+      [(1, 64, 1, 8), (8, 1, 16, 1)]
+    """
+    return _scratch("LowRankLinear", in_features, out_features, rngs, codec, hardware, options)
+
+
+def _scratch(name: str, n_in: int, n_out: int, rngs: Any, codec: Any, hardware: Any, options: Any) -> FactoredLinear:
+    check_rngs(rngs, name)
+    if not isinstance(codec, Codec):
+        raise InputError(f"{name}: codec = {codec!r}: must be a codec such as TensorTrain(rank=8)")
+    layer = FactoredLinear(codec.layout(n_in, n_out), rngs=rngs, features=(n_out,), **options)
+    if hardware is not None:
+        for core in layer._layers():
+            attach(core, hardware, stream=own_stream(rngs))
+    return layer
+
+
+def factored(layer: Any, cores: Sequence[jax.Array], contraction: str) -> FactoredLinear:
+    """A ``nnx.Linear`` or ``LinearGeneral`` with these cores in the place of its kernel; its bias is shared."""
+    general = isinstance(layer, nnx.LinearGeneral)
+    made = FactoredLinear(
+        Layout.of(cores), rngs=nnx.Rngs(0), axis=tuple(layer.axis) if general else (-1,), use_bias=False,
+        features=tuple(layer.out_features) if general else (layer.out_features,), dtype=layer.dtype,
+        param_dtype=layer.param_dtype, precision=layer.precision, contraction=contraction,
+    )  # fmt: skip
+    made.set_cores(cores)
+    made.bias = nnx.data(layer.bias)
+    return made
+
+
+def why_dense(layer: Any, shape: tuple[int, ...]) -> str:
+    """Why a layer cannot be held as cores; nothing where it can."""
+    if isinstance(layer, Core):
+        return "it is a core already"
+    if type(layer) not in (nnx.Linear, nnx.LinearGeneral):
+        return "codecs hold Linear and LinearGeneral"
+    if getattr(layer, "batch_axis", None):
+        return "it has a matrix for every entry of its batch axes"
+    if isinstance(layer.dot_general, AnalogOp):
+        return "it is analog already; compress the plain model, and convert what comes of it"
+    if shape != _own_shape(layer):
+        return "it is a stack of layers"
+    return ""
+
+
+def kernel_matrix(layer: Any) -> jax.Array:
+    """The kernel as ``[n_in, n_out]``."""
+    features = layer.out_features if isinstance(layer, nnx.LinearGeneral) else (layer.out_features,)
+    return layer.kernel[...].reshape(-1, math.prod(features))
+
+
+def _own_shape(layer: Any) -> tuple[int, ...]:
+    if isinstance(layer, nnx.LinearGeneral):
+        return (*layer.in_features, *layer.out_features)
+    return (layer.in_features, layer.out_features)
+
+
+def _without(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
+    gone = {axis % len(shape) for axis in axes}
+    return tuple(size for axis, size in enumerate(shape) if axis not in gone)

@@ -1,0 +1,156 @@
+"""Layers that are held as cores from the start, Linen and NNX."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+from flax import nnx
+
+import analogsim
+from analogsim import InputError, convert, preset
+from analogsim.codecs import Layout, LowRank, TensorTrain, decode, factored_layers, initial, round_model
+from analogsim.linen import LowRankDense, TensorTrainDense
+from analogsim.nnx import LowRankLinear, TensorTrainLinear
+
+CODEC = TensorTrain(rank=3, cores=2)
+X = jax.random.normal(jax.random.key(0), (5, 16))
+
+
+@pytest.fixture(scope="module")
+def variables():
+    return TensorTrainDense(6, codec=CODEC, bias_init=nn.initializers.ones).init(jax.random.key(1), X)
+
+
+def matrix(params):
+    (_, cores), *_ = factored_layers(params)
+    return decode(cores)
+
+
+def test_parameters_and_product(variables):
+    params = variables["params"]
+    assert jax.tree.map(jnp.shape, params) == {
+        "core_0": {"kernel": (1, 4, 3, 3)}, "core_1": {"kernel": (3, 4, 2, 1)}, "bias": (6,),
+    }  # fmt: skip
+    exact = X @ matrix(params) + 1
+    for way in ("auto", "factored", "dense"):
+        layer = TensorTrainDense(6, codec=CODEC, contraction=way)
+        np.testing.assert_allclose(layer.apply(variables, X), exact, rtol=1e-4, atol=1e-5)
+    low = LowRankDense(6, codec=LowRank(rank=2), use_bias=False)
+    v = low.init(jax.random.key(1), X)
+    assert set(v["params"]) == {"core_0", "core_1"}
+    np.testing.assert_allclose(low.apply(v, X), X @ matrix(v["params"]), rtol=1e-4, atol=1e-5)
+
+
+def test_types(variables):
+    layer = TensorTrainDense(6, codec=CODEC, dtype=jnp.bfloat16, param_dtype=jnp.float32)
+    assert layer.init(jax.random.key(0), X)["params"]["core_0"]["kernel"].dtype == jnp.float32
+    y = layer.apply(variables, X)
+    assert y.dtype == jnp.bfloat16
+    np.testing.assert_allclose(y.astype(jnp.float32), TensorTrainDense(6, codec=CODEC).apply(variables, X), atol=0.1)
+    half = TensorTrainDense(6, codec=CODEC, param_dtype=jnp.bfloat16).init(jax.random.key(0), X)
+    assert {leaf.dtype for leaf in jax.tree.leaves(half)} == {jnp.dtype(jnp.bfloat16)}
+
+
+def test_initial_variance_is_that_of_dense():
+    layer, x = TensorTrainDense(64, codec=TensorTrain(rank=6, cores=2)), jnp.ones((1, 64))
+    draw = jax.jit(jax.vmap(lambda key: jnp.var(matrix(layer.init(key, x)["params"]))))
+    found = np.asarray(draw(jax.random.split(jax.random.key(0), 60)))
+    assert 64 * found.mean() == pytest.approx(1, abs=float(4 * 64 * found.std() / 60**0.5))
+
+
+def test_on_ideal_hardware_it_is_itself(variables):
+    exact = TensorTrainDense(6, codec=CODEC).apply(variables, X)
+    for layer in (
+        TensorTrainDense(6, codec=CODEC, hardware=preset("ideal", rows=5)),
+        convert(TensorTrainDense(6, codec=CODEC), preset("ideal")),
+    ):
+        np.testing.assert_allclose(jax.jit(layer.apply)(variables, X), exact, rtol=1e-4, atol=1e-5)
+    analog = TensorTrainDense(6, codec=CODEC, hardware=preset("pcm"))
+    chip = analogsim.program(analog, variables, jax.random.key(2), X)
+    assert set(chip.cells) == {"core_0", "core_1"}
+    with analogsim.digital():
+        np.testing.assert_allclose(analog.apply(variables, X), exact, rtol=1e-4, atol=1e-5)
+
+
+def test_a_mesh_of_interferometers_holds_cores(variables):
+    hardware = preset("mzi-mesh", dac=None, adc=None, **{"store.detector": None, "store.shifter.bits": None})
+    analog = convert(TensorTrainDense(6, codec=CODEC), hardware)
+    rows = analogsim.summary(analog, variables, X)
+    assert [row.matrix for row in rows] == [(4, 9), (12, 2)]
+    y = jax.jit(lambda v, key: analog.apply(v, X, rngs={"analog": key}))(variables, jax.random.key(1))
+    exact = TensorTrainDense(6, codec=CODEC).apply(variables, X)
+    assert 0 < float(jnp.linalg.norm(y - exact) / jnp.linalg.norm(exact)) < 0.3
+
+
+def test_rounding_between_steps_lowers_ranks_at_little_loss():
+    """A target of rank 2, learned by a layer of rank 6 that is rounded every 40 steps."""
+    target = decode(initial(jax.random.key(3), Layout((4, 4), (4, 4), (2,))))
+    x = jax.random.normal(jax.random.key(4), (64, 16))
+    layer = TensorTrainDense(16, codec=TensorTrain(rank=6, cores=2), use_bias=False, contraction="factored")
+    optax = pytest.importorskip("optax")
+    tx = optax.adam(0.02)
+
+    def loss(v):
+        return jnp.mean((layer.apply(v, x) - x @ target) ** 2)
+
+    @jax.jit
+    def some_steps(v):
+        def step(carry, _):
+            v, state = carry
+            updates, state = tx.update(jax.grad(loss)(v), state)
+            return (optax.apply_updates(v, updates), state), None
+
+        return jax.lax.scan(step, (v, tx.init(v)), length=40)[0][0]
+
+    v, ranks = layer.init(jax.random.key(5), x), []
+    for _ in range(6):
+        v = round_model(some_steps(v), rel_error=0.05)
+        ranks.append(v["params"]["core_0"]["kernel"].shape[-1])
+    assert ranks[-1] == 2
+    assert sorted(ranks, reverse=True) == ranks
+    assert float(loss(v)) < 1e-2 * float(jnp.mean((x @ target) ** 2))
+
+
+def test_nnx_layers():
+    layer = TensorTrainLinear(16, 6, codec=CODEC, rngs=nnx.Rngs(0))
+    np.testing.assert_allclose(layer(X), X @ decode(layer.cores), rtol=1e-4, atol=1e-5)
+    assert layer.layout == Layout((4, 4), (3, 2), (3,))
+    assert {".".join(map(str, path)) for path, _ in nnx.to_flat_state(nnx.state(layer, nnx.Param))} == {
+        "bias", "core_0.kernel", "core_1.kernel",
+    }  # fmt: skip
+    ideal = convert(layer, preset("ideal"))
+    call = nnx.jit(lambda model, x: model(x))
+    np.testing.assert_allclose(call(ideal, X), layer(X), rtol=1e-4, atol=1e-5)
+    analog = LowRankLinear(16, 6, codec=LowRank(rank=2), hardware=preset("pcm"), rngs=nnx.Rngs(0))
+    chip = analogsim.program(analog, key=jax.random.key(0))
+    assert set(chip.cells) == {"core_0", "core_1"}
+    assert call(analogsim.nnx.on_chip(analog, chip.at("1 day")), X).shape == (5, 6)
+    smaller = round_model(layer, rank=1)
+    assert smaller.layout.ranks == (1,)
+    assert layer.layout.ranks == (3,)
+    assert smaller(X).shape == (5, 6)
+    slopes = nnx.grad(lambda m: (m(X) ** 2).sum())(layer)
+    assert slopes.core_0.kernel[...].shape == (1, 4, 3, 3)
+    half = TensorTrainLinear(16, 6, codec=CODEC, rngs=nnx.Rngs(0), dtype=jnp.bfloat16, use_bias=False)
+    assert half(X).dtype == jnp.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("run", "message"),
+    [
+        (lambda v: TensorTrainDense(6, codec=3).init(jax.random.key(0), X), "must be a codec such as"),
+        (lambda v: TensorTrainDense(6, codec=CODEC, hardware="pcm").init(jax.random.key(0), X), "must be a Hardware"),
+        (lambda v: TensorTrainDense(6, codec=CODEC, contraction="no").init(jax.random.key(0), X), "auto, factored"),
+        (lambda v: TensorTrainDense(6, codec=TensorTrain(rel_error=0.1)).init(jax.random.key(0), X), "only its size"),
+        (lambda v: TensorTrainDense(6, codec=TensorTrain(rank=2)).apply(v, X), "its cores are 4x3 4x2, rank 3"),
+        (lambda v: TensorTrainLinear(16, 6, rngs=0), "must be nnx.Rngs"),
+        (lambda v: TensorTrainLinear(16, 6, codec=3, rngs=nnx.Rngs(0)), "must be a codec"),
+        (lambda v: TensorTrainLinear(16, 6, codec=CODEC, rngs=nnx.Rngs(0))(X[:, :8]), "8 features, the cores take 16"),
+        (lambda v: round_model({"params": {"kernel": X}}, rank=2), "no compressed layer"),
+        (lambda v: round_model(3, rank=2), "Linen model's variables"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(variables, run, message):
+    with pytest.raises(InputError, match=message):
+        run(variables)
