@@ -54,8 +54,9 @@ def _every_description():
         below = [kind for kind in waiting.pop().__subclasses__() if kind.__module__.startswith("analogsim.")]
         found += below
         waiting += below
-    # How long a recipe trains is no physics.
-    return sorted((k for k in found if k.__module__ != "analogsim.training.recipe"), key=lambda kind: kind.__name__)
+    # How long a recipe trains, and how many chips a sweep samples, is no physics.
+    files = ("analogsim.training.recipe", "analogsim.training.sweep_file")
+    return sorted((k for k in found if k.__module__ not in files), key=lambda kind: kind.__name__)
 
 
 KINDS = _every_description()

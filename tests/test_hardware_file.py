@@ -147,7 +147,7 @@ def test_every_description_of_the_package_is_known():
     for module in pkgutil.walk_packages(analogsim.__path__, "analogsim."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
-    bases = {"Hardware", "Circuit", "WeightModifier", "RangeRule"}
+    bases = {"Hardware", "Circuit", "WeightModifier", "RangeRule", "Codec"}
     sections = {"Data", "Model", "Digital", "Aware", "Evaluate", "Sweep"}  # of recipes and sweeps
     for kind in descendants(Description):
         if kind.__module__.startswith("analogsim.") and kind.__name__ not in bases | sections | ALONE:

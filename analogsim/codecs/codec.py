@@ -27,6 +27,7 @@ from analogsim.codecs.record import Compression
 from analogsim.codecs.trains import check_error, check_rank, initial, interleaved, kept, rounding_noise, train_of
 from analogsim.devices.description import Description, static
 from analogsim.devices.errors import InputError, brief
+from analogsim.devices.literature import Source
 
 _TARGETS = ("rel_error", "rank", "max_params", "max_share")
 
@@ -189,7 +190,10 @@ class TensorTrain(Codec):
       ((4, 4, 4), True)
     """
 
-    cores: Any = static(default=3, doc="number of cores, from 2 to 8; that of the modes where they are given")
+    cores: Any = static(
+        default=3, doc="number of cores, from 2 to 8; that of the modes where they are given",
+        source=Source(note="assumed: three digits of some eight each for the layers of usual networks"),
+    )  # fmt: skip
     modes_in: Any = static(default=None, doc="digits of the inputs, (8, 8); None for balanced ones")
     modes_out: Any = static(default=None, doc="digits of the outputs")
 
