@@ -74,29 +74,43 @@ def table(data: "xarray.Dataset") -> Any:
     values = statistics[metric]
     rows = [d for d in values.dims if d not in ("statistic", "time")]
     n = data.sizes["chip"]
-    made = simple_table(f"{metric}, mean ± standard deviation of {n} chips" if n > 1 else f"{metric} of one chip")
+    shares = bool(((values >= 0) & (values <= 1)).all()) and data[metric].attrs.get("units") == "1"
+    words = f"{data[metric].attrs.get('long_name', metric)}{' (%)' if shares else ''}"
+    made = simple_table(f"{words}, mean ± standard deviation of {n} chips" if n > 1 else f"{words}, one chip")
     for name in rows:
-        above, dot, last = str(name).rpartition(".")
-        made.add_column(plain(f"{above}{dot}\n{last}" if len(above) > 6 else str(name)), justify="right", no_wrap=True)
+        words = str(name) if len(str(name)) < 12 else str(name).rpartition(".")[2].replace("_", " ")
+        made.add_column(plain(words), justify="right")
     times = [show_time(float(t)) for t in values.time.values] if "time" in values.dims else [str(metric)]
     for label in times:
         made.add_column(label, justify="right", no_wrap=True)
+    if "energy_j" in data:
+        made.add_column("an inference", justify="right")
     points = values.stack(point=rows) if rows else values.expand_dims(point=[0], axis=-1)
     for i in range(min(points.sizes["point"], _MOST_ROWS)):
         point = points.isel(point=i)
         labels = [_label(point[name].item(), str(data[name].attrs.get("units", ""))) for name in rows]
-        made.add_row(*map(plain, labels), *_cells(point))
+        energy = [show(_energy(data, point, rows), "J", 3)] if "energy_j" in data else []
+        made.add_row(*map(plain, labels), *_cells(point, shares), *energy)
     digital = data.get("digital")
-    notes = [] if digital is None else [f"the exact model: {float(digital):.4f}"]
+    notes = [] if digital is None else [f"the exact model: {_number(float(digital), shares)}"]
     if points.sizes["point"] > _MOST_ROWS:
         notes.append(f"{points.sizes['point'] - _MOST_ROWS} more rows are in the file")
     made.caption = "\n".join(notes) or None
     return made
 
 
-def _cells(point: Any) -> list[str]:
+def _cells(point: Any, shares: bool) -> list[str]:
     mean, std = (point.sel(statistic=name).values.reshape(-1) for name in ("mean", "std"))
-    return [f"{m:.4f}" if s != s else f"{m:.4f} ± {s:.4f}" for m, s in zip(mean, std, strict=True)]
+    numbers = [(_number(m, shares), s, _number(s, shares)) for m, s in zip(mean, std, strict=True)]
+    return [m if s != s else f"{m} ± {words}" for m, s, words in numbers]
+
+
+def _number(value: float, shares: bool) -> str:
+    return f"{100 * value:.2f}" if shares else f"{value:.4g}"
+
+
+def _energy(data: "xarray.Dataset", point: Any, rows: list) -> float:
+    return float(data["energy_j"].sel({name: point[name].item() for name in rows}))
 
 
 def _label(value: Any, unit: str) -> str:

@@ -76,6 +76,7 @@ time = ["1 s", "1 day", "1 year"]
 [sweep]
 chips = 10
 examples = 200
+energy = true
 key = 0
 """
 
@@ -85,6 +86,7 @@ class Sweep(Description):
 
     chips: int = static(default=25, ge=1, le=1_000_000, integer=True, doc="sampled at every point")
     examples: int = static(default=1000, ge=1, le=10_000_000, integer=True, doc="test examples at most")
+    energy: bool = static(default=False, choices=(False, True), doc="also price an inference at every point")
     key: int = static(default=0, ge=0, le=2**31 - 1, integer=True, doc="everything random follows from it")
 
 
@@ -130,7 +132,7 @@ class SweepFile:
             if kept is not None:
                 save(kept, plain, variables, x=data.x[:1])
         x, labels = (part[: settings.examples] for part in (data.x_test, data.labels_test))
-        return ChipScores(plain, variables, x, labels, calibrate=data.x[:_CALIBRATED])
+        return ChipScores(plain, variables, x, labels, calibrate=data.x[:_CALIBRATED], energy=settings.energy)
 
     def _trained(self, data: Any, plain: Any) -> Any:
         key = jax.random.key(self.settings.key)

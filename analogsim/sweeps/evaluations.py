@@ -28,6 +28,8 @@ from analogsim.models import bind, program_jit, programmed_leaves
 from analogsim.selection import checked_rules
 from analogsim.sweeps.axes import changed
 
+_PRICED_EXAMPLES = 64
+
 
 class Prepared(NamedTuple):
     """One structure, ready to be measured.
@@ -42,6 +44,19 @@ class Prepared(NamedTuple):
     operands: Any
     measure: Callable[..., dict[str, Any]]
     compiled: bool = True
+
+
+class ByPoint(NamedTuple):
+    """A number of the hardware alone.
+
+    Attributes:
+      values: ``[points]``.
+      unit, about: for labels.
+    """
+
+    values: np.ndarray
+    unit: str
+    about: str
 
 
 class Evaluation(Protocol):
@@ -67,6 +82,12 @@ class Evaluation(Protocol):
         """What is measured, in a line."""
         ...
 
+    def by_point(
+        self, hardware: Any, change: Mapping[str, Any], columns: Mapping[str, np.ndarray]
+    ) -> dict[str, ByPoint]:
+        """What no chip decides, at every point of a structure; ``columns`` are the leaf axes by field."""
+        ...
+
 
 @dataclasses.dataclass(frozen=True)
 class ChipScores:
@@ -82,6 +103,8 @@ class ChipScores:
         changes the tiles and the variables carry ranges. None keeps the variables' ranges, if any.
       time: when chips are read, where ages are not swept: seconds after programming or text.
       batch_size: examples computed together; changes memory and speed, not the numbers.
+      energy: also give ``energy_j``, the typical joules of one inference at every point (``energy.inference_j``, on the
+        first 64 examples).
       options: keyword arguments of the Linen model's call, ``{"train": False}``.
 
     Example:
@@ -104,6 +127,7 @@ class ChipScores:
     calibrate: Any = None
     time: Any = 0.0
     batch_size: int = 512
+    energy: bool = False
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -132,7 +156,12 @@ class ChipScores:
         return [target for _, target in checked_rules(hardware, None) if target is not None]
 
     def _bound(self, hardware: Any, change: Mapping[str, Any]) -> Any:
-        """The model on the hardware of one structure, calibrated where asked for."""
+        """The model on the hardware of one structure, bound to its variables."""
+        model, variables = self._placed(hardware, change)
+        return bind(model, variables, self._inputs(), dict(self.options))
+
+    def _placed(self, hardware: Any, change: Mapping[str, Any]) -> tuple[Any, Any]:
+        """The model on the hardware of one structure and its variables, calibrated where asked for."""
         model, variables = self.model, self.variables
         if hardware is not None:
             from analogsim.conversion import convert
@@ -153,7 +182,7 @@ class ChipScores:
             with altered(lambda path, own: changed(own, change)):
                 calibrated = calibrate(model, variables, self.calibrate, **self.options)
             variables = None if variables is None else calibrated
-        return bind(model, variables, self._inputs(), dict(self.options))
+        return model, variables
 
     def prepare(self, hardware: Any, change: Mapping[str, Any], key: jax.Array) -> Prepared:
         """Convert, calibrate and bind the model; program one chip to see that it can be."""
@@ -176,6 +205,25 @@ class ChipScores:
             return jax.tree.map(lambda score: score[0, 0] if times_s is None else score[:, 0], scores)
 
         return Prepared((bound, x, labels), measure)
+
+    def by_point(
+        self, hardware: Any, change: Mapping[str, Any], columns: Mapping[str, np.ndarray]
+    ) -> dict[str, ByPoint]:
+        """Joules, if they are asked for."""
+        if not self.energy:
+            return {}
+        from analogsim.energy import inference_j
+
+        model, variables = self._placed(hardware, change)
+        x = jax.tree.map(lambda a: a[:_PRICED_EXAMPLES], self._inputs())
+
+        def joules(values: Any) -> Any:
+            with altered(lambda path, own: changed(own, {**change, **values})):
+                return inference_j(model, variables, x, **self.options)
+
+        points = {name: jnp.asarray(column) for name, column in columns.items()}
+        found = jax.jit(lambda p: lax.map(joules, p))(points) if points else jax.jit(joules)({})[None]
+        return {"energy_j": ByPoint(np.asarray(found), "J", "energy of one inference, typical")}
 
     def about(self) -> str:
         """The model, its metrics and how many examples."""
@@ -266,6 +314,13 @@ class OfFunction:
             if jnp.result_type(score).kind not in "biuf" and not jnp.issubdtype(jnp.result_type(score), jnp.floating):
                 raise InputError(f"evaluate: {name}: is of type {jnp.result_type(score)}: must be a real number")
         return {name: jnp.asarray(score) if self.compiled else score for name, score in scores.items()}
+
+    def by_point(
+        self, hardware: Any, change: Mapping[str, Any], columns: Mapping[str, np.ndarray]
+    ) -> dict[str, ByPoint]:
+        """Nothing."""
+        del hardware, change, columns
+        return {}
 
     def about(self) -> str:
         """The function's name and the first line of its docstring."""

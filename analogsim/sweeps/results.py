@@ -85,9 +85,22 @@ def frame(job: Job, hashes: Mapping[str, str], title: str) -> "xarray.Dataset":
     for name, value in job.evaluation.exact().items():
         label = "digital" if name == "score" else f"digital_{name}"
         variables[label] = ((), value, {"long_name": f"{job.evaluation.words(name)} of the exact model", "units": "1"})
+    variables |= _by_point(job)
     attrs = {"title": title, "evaluate": job.evaluation.about(), **software(), "python": platform.python_version()}
     attrs |= {"key": f"{job.key_kind} {' '.join(map(str, np.ravel(job.key_data)))}", "inputs": json.dumps(dict(hashes))}
     return xarray.Dataset(variables, _coordinates(job.plan), attrs | _about_hardware(job))
+
+
+def _by_point(job: Job) -> dict[str, Any]:
+    """What no chip decides, over the axes of the hardware."""
+    plan = job.plan
+    rows = [job.evaluation.by_point(job.hardware, plan.structure(i), plan.columns()) for i in range(plan.n_structures)]
+    found = {}
+    for name, first in rows[0].items():
+        values = np.stack([row[name].values for row in rows])[..., None]
+        dims, ordered = plan.in_order_of_axes(values)
+        found[name] = (dims[:-1], ordered[..., 0], {"long_name": first.about, "units": first.unit})
+    return found
 
 
 def dataset(job: Job, progress: Progress, framed: "xarray.Dataset") -> "xarray.Dataset":

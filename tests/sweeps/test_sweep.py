@@ -263,28 +263,27 @@ def test_bad_axes_are_one_sentence(over, message):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (dict(evaluate=3), "evaluate = 3: must be ChipScores"),
-        (dict(evaluate=lambda hardware: 0.0), "must be a function of (hardware, key)"),
-        (dict(evaluate=aged), "takes time_s, which is not swept"),
-        (dict(over={"time": [1.0]}), "give it a third argument time_s"),
-        (dict(evaluate=lambda h, k: jnp.ones(2)), "must be one number"),
-        (dict(evaluate=lambda h, k: {}), "returned no number"),
-        (dict(evaluate=lambda h, k: 1j), "must be a real number"),
-        (dict(chips=0), "chips = 0: must be a whole number and at least 1"),
-        (dict(at_once=0), "at_once = 0"),
-        (dict(key=3), "key"),
-        (dict(hardware=None), "hardware = None: must be a Hardware"),
-        (dict(devices=[]), "devices = []"),
-        (dict(executor=3), "executor = 3: must have submit"),
-        (dict(path="results.txt"), "must end in .nc"),
-        (dict(structural=["rows"]), "'rows' is not swept"),
-        (dict(evaluate=aged, hardware=preset("reram"), over={"time": ["1 year"]}), "has data only from 0 to"),
-    ],
-    ids=str,
-)  # fmt: skip
+BAD_ARGUMENTS = [
+    (dict(evaluate=3), "evaluate = 3: must be ChipScores"),
+    (dict(evaluate=lambda hardware: 0.0), "must be a function of (hardware, key)"),
+    (dict(evaluate=aged), "takes time_s, which is not swept"),
+    (dict(over={"time": [1.0]}), "give it a third argument time_s"),
+    (dict(evaluate=lambda h, k: jnp.ones(2)), "must be one number"),
+    (dict(evaluate=lambda h, k: {}), "returned no number"),
+    (dict(evaluate=lambda h, k: 1j), "must be a real number"),
+    (dict(chips=0), "chips = 0: must be a whole number and at least 1"),
+    (dict(at_once=0), "at_once = 0"),
+    (dict(key=3), "key"),
+    (dict(hardware=None), "hardware = None: must be a Hardware"),
+    (dict(devices=[]), "devices = []"),
+    (dict(executor=3), "executor = 3: must have submit"),
+    (dict(path="results.txt"), "must end in .nc"),
+    (dict(structural=["rows"]), "'rows' is not swept"),
+    (dict(evaluate=aged, hardware=preset("reram"), over={"time": ["1 year"]}), "has data only from 0 to"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), BAD_ARGUMENTS, ids=[message for _, message in BAD_ARGUMENTS])
 def test_bad_arguments_are_one_sentence(change, message):
     given = dict(evaluate=numbers, hardware=HARDWARE, over={"adc.bits": [4]}, chips=1, key=jax.random.key(0)) | change
     evaluation, hardware = given.pop("evaluate"), given.pop("hardware")
@@ -318,3 +317,18 @@ def test_as_many_chips_side_by_side_as_fit_into_memory(monkeypatch, free, fits):
     scores = ChipScores(MODEL, VARIABLES, X, LABELS, metric=norm)
     sweep(scores, CELLS, over={"adc.noise": [0.0, 0.1]}, chips=4, key=jax.random.key(5), progress=False)
     assert asked == [1, fits]
+
+
+def test_joules_of_an_inference_stand_beside_the_scores():
+    hardware = preset("pcm")
+    over = {"drift_compensation": ["none", "global"], "adc.bits": [4, 8], "time": ["1 s", "1 day"]}
+    scores = ChipScores(MODEL, VARIABLES, X, LABELS, metric=norm, energy=True)
+    found = sweep(scores, hardware, over=over, chips=1, key=jax.random.key(5), progress=False)
+    assert found["energy_j"].dims == ("drift_compensation", "adc.bits")
+    assert found["energy_j"].attrs["units"] == "J"
+    for compensation in ("none", "global"):
+        for bits in (4, 8):
+            point = hardware.replace(**{"drift_compensation": compensation, "adc.bits": bits})
+            expected = analogsim.energy.inference_j(convert(MODEL, point), VARIABLES, X)
+            at = found["energy_j"].sel({"drift_compensation": compensation, "adc.bits": bits})
+            np.testing.assert_allclose(at, expected, rtol=1e-5)

@@ -121,8 +121,8 @@ def test_the_command_writes_results_and_prints_a_table(swept):
     assert dict(data.score.sizes) == {"adc.bits": 2, "time": 2, "chip": 2}
     row = next(line for line in printed.splitlines() if line.split()[:1] == ["3"])
     expected = data.score.sel({"adc.bits": 3}).values.astype(float)
-    assert [float(row.split()[i]) for i in (1, 4)] == pytest.approx(expected.mean(-1), abs=6e-5)
-    assert [float(row.split()[i]) for i in (3, 6)] == pytest.approx(expected.std(-1, ddof=1), abs=6e-5)
+    assert [float(row.split()[i]) for i in (1, 4)] == pytest.approx(100 * expected.mean(-1), abs=6e-3)
+    assert [float(row.split()[i]) for i in (3, 6)] == pytest.approx(100 * expected.std(-1, ddof=1), abs=6e-3)
     assert float(data.digital) > 0.5
     assert np.isfinite(data.score).all()
 
