@@ -1,14 +1,15 @@
 """What each store is good for as a memory of weights: how many bits a weight gives back, for how long, at what cost.
 
 Weights w, uniform in [-1, 1], are programmed onto a chip and read back one row at a time through the project's own
-signal path, converters left out. A read has an error that stays (writing, drift, bias of a decaying state) and one that
-is new every time (noise, shots); with R reads averaged
+signal path, converters left out. A read is a w plus an error that stays (writing, drift, the bias of a decaying state)
+and one that is new every time (noise, shots); a, which a digital scale undoes, is that of the best linear estimate, and
+no read is better than it is worth: a store that holds nothing has a = 0. With R reads averaged
 
-    bits = log2(1 + SNR) / 2,     SNR = var(w) / (stays + new / R)
+    bits = log2(1 + SNR) / 2,     SNR = a^2 var(w) / (stays + new / R)
 
 which for plain rounding to b bits is b. ``reads`` is the least R that gives the wanted bits, infinite where what stays
-forbids it; ``lifetime_s`` is when a read first gives one bit fewer than is wanted, or than it gave right after
-programming, whichever is less. A quantum register
+forbids it; ``lifetime_s`` is when a read first gives one bit fewer than is wanted or than it gave right after
+programming, whichever is less, or half where that is less than two. A quantum register
 gives every copy away when it is read: a read of it takes as many copies as it has shots, and no fewer than Holevo's
 bound n bits a copy of n qubits would ever do (A. S. Holevo, Probl. Inf. Transm. 9, 177, 1973).
 """
@@ -24,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from analogsim.chip import read
+from analogsim.devices.digital import DigitalMemory
 from analogsim.devices.errors import InputError, brief
 from analogsim.devices.random import stream
 from analogsim.devices.units import seconds, show, show_time
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 _SIDE = 64  # of the matrix that is read back: 4,096 weights tell a deviation to about 1 %
 _READS = 32
 _MOST_BITS = 24.0  # of float32
+_NOTHING = 0.05  # bits that chance alone may show
 _LONGEST_S = 315_576_000.0  # ten years
 
 #: What is left to use a store for, by the name of its class.
@@ -63,13 +66,15 @@ class StorageRow(NamedTuple):
       bits_at_first: right after programming.
       most_bits: with any number of reads, at that time.
       reads: reads to average for the wanted bits; infinite where they are never reached.
-      copies: of a state that reading destroys, prepared anew for these reads; 0 where reading leaves what is stored.
-      least_copies: Holevo's bound on them for one register; 0 likewise.
-      lifetime_s: until a read gives one bit fewer than is wanted, or than at first where that was less; ``lasts`` says
-        that it is longer than the model has data for, or than ten years.
+      copies: states (pulses, registers) that reading destroys, prepared anew for these reads of all weights; 0 where
+        reading leaves what is stored.
+      least_copies: Holevo's bound on them, for registers; 0 for others.
+      lifetime_s: until a read gives one bit fewer than is wanted, or than at first where that was less; 0 where it
+        never told anything; ``lasts`` says that it is longer than the model has data for, or than ten years.
       lasts: see there.
       hold_w: power that holds all weights.
-      write_j: energy of writing all of them once; None where nobody says.
+      write_j: energy of writing all of them once, for a state that reading destroys of preparing one copy; None where
+        nobody says, or where holding them is what writes them.
       product_j: energy of one product with all of them, without converters.
       destructive_read: whether reading ends what is stored.
       use: what it is good for.
@@ -169,6 +174,8 @@ def storage(
         or not (weights >= 1 and weights == int(weights))
     ):
         raise InputError(f"weights = {weights!r}: must be a whole number and at least 1")
+    if isinstance(key, bool) or not isinstance(key, int):
+        raise InputError(f"key = {key!r}: must be a whole number, from which the chips follow")
     if isinstance(bits, bool) or not isinstance(bits, (int, float)) or not 0 < bits <= _MOST_BITS:
         raise InputError(f"bits = {bits!r}: must be greater than 0 and at most {_MOST_BITS:g}")
     time_s = float(seconds(time, "time"))  # type: ignore[arg-type]
@@ -189,31 +196,30 @@ def _hardware(store: Any) -> Hardware:
 def _row(hardware: Hardware, weights: int, time_s: float, wanted: float, key: jax.Array) -> StorageRow:
     store, limit_s = hardware.store, hardware.store.time_limit_s
     times = _times(time_s, limit_s)
-    stays, new = (np.asarray(a, np.float64) for a in _errors(*_bound(hardware), jnp.asarray(times, jnp.float32), key))
-    power = 1 / 3  # of weights uniform in [-1, 1]
+    found = _errors(*_bound(hardware), jnp.asarray(times, jnp.float32), key)
+    power, stays, new = (np.asarray(a, np.float64) for a in found)
     one = _bits(power, stays + new)
     has_data = limit_s is None or time_s <= float(limit_s)
     at = int(np.searchsorted(times, time_s)) if has_data else 0
-    missing = power / (4**wanted - 1) - stays[at]
+    missing = power[at] / (4**wanted - 1) - stays[at]
     reads = float(max(1, math.ceil(new[at] / missing - 1e-9))) if missing > 0 and has_data else math.inf
-    lifetime_s, lasts = _lifetime(times, one, min(float(one[0]), wanted) - 1)
+    lifetime_s, lasts = _lifetime(times, one, min(float(one[0]), wanted))
     destructive = bool(getattr(store, "destructive_read", False))
-    copies, least = _copies(store, hardware, weights, wanted, reads) if destructive else (0.0, 0.0)
-    cells, hold_w, product_j = _costs(hardware, weights)
-    price = hardware.prices.cell_write_j
+    cells, hold_w, product_j, write_j = _costs(hardware, weights)
+    copies, least = _copies(store, hardware, weights, wanted, reads, cells) if destructive else (0.0, 0.0)
     return StorageRow(
         name=hardware.name,
         cells=cells,
         bits=float(one[at]) if has_data else None,
         bits_at_first=float(one[0]),
-        most_bits=float(_bits(power, stays[at])) if has_data else None,
+        most_bits=float(_bits(power[at], stays[at])) if has_data else None,
         reads=reads,
         copies=copies,
         least_copies=least,
         lifetime_s=lifetime_s,
         lasts=lasts,
         hold_w=hold_w,
-        write_j=None if price is None else float(price) * cells,
+        write_j=write_j,
         product_j=product_j,
         destructive_read=destructive,
         use=_USES.get(type(store).__name__, ""),
@@ -238,28 +244,37 @@ def _bound(hardware: Hardware) -> tuple[Any, jax.Array]:
 
 
 @functools.partial(jax.jit)
-def _errors(bound: Any, w: jax.Array, times_s: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Mean squared error of a weight that stays from read to read, and variance of what is new, at every time."""
+def _errors(bound: Any, w: jax.Array, times_s: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Power of the weights in a read, variance of what stays beside them, and of what is new, at every time."""
     cells = bound.program(stream(key, "chip"))
     keys = jax.random.split(stream(key, "reads"), _READS)
+    centred = w[1:] - jnp.mean(w[1:])
 
-    def at(time_s: Any) -> tuple[jax.Array, jax.Array]:
+    def at(time_s: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
         readings = read(cells, time_s, None, True)
         found = jax.lax.map(lambda k: bound.run(readings, jnp.eye(_SIDE), k)[1:], keys)
         new = jnp.mean(jnp.var(found, axis=0, ddof=1))
-        off = jnp.mean((jnp.mean(found, axis=0) - w[1:]) ** 2)
-        return jnp.maximum(off - new / _READS, 0.0), new  # the mean of finite reads has a rest of what is new
+        mean = jnp.mean(found, axis=0)
+        gain = jnp.mean(mean * centred) / jnp.mean(centred**2)
+        rest = jnp.var(mean - jnp.mean(mean) - gain * centred)
+        # The mean of finite reads has a rest of what is new, and so has the slope, by chance.
+        chance = new / (_READS * centred.size)
+        power = jnp.maximum(gain**2 * jnp.mean(centred**2) - chance, 0.0)
+        return power, jnp.maximum(rest - new / _READS, 0.0), new
 
     return jax.lax.map(at, times_s)
 
 
-def _bits(power: float, error: Any) -> Any:
+def _bits(power: Any, error: Any) -> Any:
     """Of a signal of this power with such an error."""
     return np.minimum(0.5 * np.log2(1 + power / np.maximum(error, 1e-30)), _MOST_BITS)
 
 
-def _lifetime(times: np.ndarray, bits: np.ndarray, wanted: float) -> tuple[float, bool]:
-    """When bits fall below, between two times on a logarithmic scale; else the last time, and that it lasts longer."""
+def _lifetime(times: np.ndarray, bits: np.ndarray, first: float) -> tuple[float, bool]:
+    """When bits fall short, between two times on a logarithmic scale; else the last time, and that it lasts longer."""
+    if first < _NOTHING:
+        return 0.0, False
+    wanted = max(first - 1, first / 2)
     below = np.flatnonzero(bits < wanted)
     if not below.size:
         return float(times[-1]), True
@@ -270,29 +285,45 @@ def _lifetime(times: np.ndarray, bits: np.ndarray, wanted: float) -> tuple[float
     return float(times[i - 1] * (times[i] / times[i - 1]) ** part), False
 
 
-def _copies(store: Any, hardware: Hardware, weights: int, wanted: float, reads: float) -> tuple[float, float]:
-    """Copies of registers prepared for so many reads of all weights, and Holevo's bound."""
-    shots, qubits = getattr(store, "shots", 1), getattr(store, "qubits", None)
-    if qubits is None:
-        return 0.0, 0.0
-    registers = weights / hardware.rows
-    return reads * float(shots) * registers, registers * hardware.rows * wanted / qubits(hardware.rows)
+def _copies(
+    store: Any, hardware: Hardware, weights: int, wanted: float, reads: float, cells: int
+) -> tuple[float, float]:
+    """States prepared for so many reads of all weights, and Holevo's bound on them."""
+    qubits = getattr(store, "qubits", None)
+    if qubits is None:  # pulses, each of which is a cell
+        return reads * cells, 0.0
+    registers = math.ceil(weights / hardware.rows)
+    return reads * float(store.shots) * registers, weights * wanted / qubits(min(hardware.rows, weights))
 
 
-def _costs(hardware: Hardware, weights: int) -> tuple[int, float, float]:
-    """Cells, power that holds, and joules of one product, for all weights on full tiles."""
-    rows, columns = min(hardware.rows, 512), min(hardware.columns, 512)
+def _costs(hardware: Hardware, weights: int) -> tuple[int, float, float, float | None]:
+    """Cells, power that holds, joules of one product and of writing, for all weights on tiles as full as can be."""
+    store, prices = hardware.store, hardware.prices
+    rows = min(hardware.rows, 512, weights)
+    columns = min(hardware.columns, 512, math.ceil(weights / rows))
     tile = jax.random.uniform(jax.random.key(2), (rows, columns), minval=-1.0, maxval=1.0)
     share = weights / (rows * columns)
-    hold_w = product_j = 0.0
-    for action in hardware.store.cost(tile, 1 / 3):
-        priced = PRICED[action.name]
-        each = float(action.quantity) * float(priced.price_j(hardware.prices)) * share
-        if priced.held:
-            hold_w += each
-        else:
-            product_j += each
-    return math.ceil(hardware.store.cells(rows, columns) * share), hold_w, product_j
+    cells = math.ceil(store.cells(rows, columns) * share)
+    spent = {}
+    for action in store.cost(tile, 1 / 3):
+        spent[action.name] = float(action.quantity) * float(PRICED[action.name].price_j(prices)) * share
+    hold_w = sum(each for name, each in spent.items() if PRICED[name].held)
+    product_j = sum(each for name, each in spent.items() if not PRICED[name].held)
+    return cells, hold_w, product_j, _write_j(hardware, weights, cells, spent)
+
+
+def _write_j(hardware: Hardware, weights: int, cells: int, spent: dict[str, float]) -> float | None:
+    """Joules of writing once: of cells at their price, of memory as of fetching, of states that are prepared."""
+    store, prices = hardware.store, hardware.prices
+    if prices.cell_write_j is not None:
+        return float(prices.cell_write_j) * cells
+    if isinstance(store, DigitalMemory):
+        return float(prices.weight_fetch_j_per_byte) * weights * float(store.bits or 32) / 8
+    if "qubit gate" in spent:  # of as many copies as a read takes
+        return spent["qubit gate"] / float(store.shots)
+    if getattr(store, "destructive_read", False):  # the light that a product uses up
+        return spent.get("laser", 0.0) + spent.get("modulator", 0.0)
+    return None
 
 
 def _finite(value: Any) -> Any:
@@ -318,7 +349,7 @@ def _words(row: StorageRow) -> list[str]:
 
 def _caption(found: StorageComparison) -> str:
     lines = [
-        "bits a read: log2(1 + SNR)/2 of weights uniform in [-1, 1], drift compensated as the hardware does.",
+        "bits a read: log2(1 + SNR)/2 of weights uniform in [-1, 1], what all have in common scaled away.",
         "never: what writing, drift or decay left is too large, however often it is read.   –: nobody says.",
         f"a bit short: of the {found.wanted_bits:g} wanted, or of what a read gave at first where that was less.",
         "hold: heaters, light, refrigerators, not the leakage of circuits.   a product: one with all weights, without",
@@ -326,7 +357,9 @@ def _caption(found: StorageComparison) -> str:
     ]
     for row in found.rows:
         if row.destructive_read:
-            copies = "" if math.isinf(row.reads) or not row.copies else f": {row.copies:.2g} copies for these reads"
+            copies = (
+                "" if math.isinf(row.reads) or not row.copies else f": {row.copies:.2g} states sent for these reads"
+            )
             least = (
                 f"{'; by' if copies else ': by'} Holevo's bound never fewer than {row.least_copies:.2g}"
                 if row.least_copies

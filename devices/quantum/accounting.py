@@ -75,7 +75,7 @@ def storage_report(
         bits_a_copy=float(qubits),
         copies_for_full_readout=copies_for_full_readout(n_values, bits, qubits),
         shots=shots,
-        modulus_error=((2**qubits - 1) / (4 * shots)) ** 0.5,
+        modulus_error=((n_values - 1) / (4 * shots)) ** 0.5,
         fidelity=fidelity,
         read_s=shots * (prepare_s + read_s),
         wall_plug_j=wall_plug_j(shots, prepare_s, read_s),
@@ -110,6 +110,8 @@ def holevo_bits(probabilities: jax.Array, states: jax.Array) -> jax.Array:
       >>> round(float(holevo_bits(jnp.array([0.5, 0.5]), jnp.stack([zero, plus]))), 4)
       0.6009
     """
+    if not isinstance(probabilities, jax.core.Tracer) and not abs(float(jnp.sum(probabilities)) - 1) < 1e-2:
+        raise InputError(f"probabilities: sum to {float(jnp.sum(probabilities)):g}: must sum to 1")
     if states.ndim != 3 or states.shape[:1] != probabilities.shape or states.shape[1] != states.shape[2]:
         raise InputError(
             f"states of shape {states.shape}, probabilities of shape {probabilities.shape}: must be [K, d, d] and [K]"

@@ -74,7 +74,7 @@ class AmplitudeStore(OneLineAnOutput, Description):
     shots: Any = field(
         default=100_000, ge=64, le=MOST_SHOTS, integer=True,
         doc="S, copies of every column that one read takes; fewer than 64 tell nothing of a vector",
-        source=Source(note="assumed: a relative error of 0.7 % for 16 amplitudes"),
+        source=Source(note="assumed: a relative error of 0.6 % for 16 weights"),
     )  # fmt: skip
     signs: str = static(
         default="differential", choices=("differential", "known"),

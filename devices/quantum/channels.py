@@ -72,11 +72,15 @@ class Qubit(Description):
         return (cited("nielsen2010", note="quantum channels"),)
 
     def check(self) -> None:
-        t1, t2 = self.t1_s, self.t2_s
-        if isinstance(t1, float) and isinstance(t2, float) and t2 > 2 * t1:
+        if any(isinstance(t, jax.core.Tracer) for t in (self.t1_s, self.t2_s)):
+            return
+        t1, t2 = np.broadcast_arrays(np.asarray(self.t1_s, np.float64), np.asarray(self.t2_s, np.float64))
+        over = t2 > 2 * t1 * (1 + 1e-6)  # numbers may come as float32
+        if over.any():
+            asked, most = show(t2[over][0], "s"), show(2 * t1[over][0], "s")
             raise InputError(
-                f"Qubit.t2_s = {show(t2, 's')}: must be at most {show(2 * t1, 's')}, twice t1_s: damping alone takes "
-                f"the coherence away at 1/(2 T1) (unit: s)"
+                f"Qubit.t2_s = {asked}: must be at most {most}, twice t1_s: damping alone takes the coherence away at "
+                f"1/(2 T1) (unit: s)"
             )
 
     @property
@@ -90,8 +94,9 @@ class Qubit(Description):
         return -jnp.expm1(-jnp.asarray(time_s) / self.t1_s)
 
     def coherence(self, time_s: Any) -> jax.Array:
-        """exp(-t/T2), what damping and dephasing leave of the off-diagonal element."""
-        return jnp.exp(-jnp.asarray(time_s) / self.t2_s)
+        """exp(-t/T2), what damping and dephasing leave of the off-diagonal element; never more than damping alone."""
+        time = jnp.asarray(time_s)
+        return jnp.exp(-jnp.maximum(time / self.t2_s, time / (2 * jnp.asarray(self.t1_s))))
 
     def dephased(self, time_s: Any) -> jax.Array:
         """l of the dephasing channel: 1 - exp(-2t/Tphi)."""

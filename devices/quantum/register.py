@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from analogsim.devices.description import Description, field
 from analogsim.devices.errors import InputError
@@ -56,11 +57,13 @@ def encoded(vectors: jax.Array) -> Encoded:
     wide = vectors.astype(jnp.promote_types(vectors.dtype, jnp.float32))
     padding = 2 ** qubits_for(len(wide)) - len(wide)
     wide = jnp.pad(wide, [(0, padding)] + [(0, 0)] * (wide.ndim - 1))
-    power = jnp.sum(wide**2, axis=0)
-    empty = power == 0
-    norm = jnp.where(empty, 0.0, jnp.sqrt(jnp.where(empty, 1.0, power)))
+    largest = lax.stop_gradient(jnp.max(jnp.abs(wide), axis=0))
+    empty = largest == 0
+    scale = jnp.where(empty, 1.0, largest)  # so that no square over- or underflows
+    wide = wide / scale
+    norm = jnp.sqrt(jnp.where(empty, 1.0, jnp.sum(wide**2, axis=0)))
     ground = jnp.zeros_like(wide).at[0].set(1.0)
-    return Encoded(jnp.where(empty, ground, wide / jnp.where(empty, 1.0, norm)), norm)
+    return Encoded(jnp.where(empty, ground, wide / norm), jnp.where(empty, 0.0, norm * scale))
 
 
 class AmplitudeRegister(Description):
@@ -190,16 +193,27 @@ class AmplitudeRegister(Description):
     def overlap(self, held: Encoded, other: jax.Array, time_s: Any, shots: Any = None, key: Any = None) -> jax.Array:
         """|<b|a>|^2 of the stored vector a with another one b, both of length 1: what a register is good for.
 
-        b's preparation is run backwards on the stored register (with the fidelity F again, white noise else), and all
-        bits are read as 0 with that probability; at most 10 qubits. With shots and a key, as a share of them.
+        b's preparation is run backwards on the stored register (with the fidelity F again, white noise else), which
+        turns b into all bits 0; the bits are read, each with its read-out error, and the share of zeros is what is
+        given. At most 10 qubits. With shots and a key, from so many copies.
+
+        Raises:
+          InputError: for another vector that ``encode`` refuses, or of another size.
         """
-        b = encoded(jnp.asarray(other)).amplitudes.astype(held.amplitudes.dtype)
+        b = self.encode(jnp.asarray(other)).amplitudes.astype(held.amplitudes.dtype)
         size = b.shape[0]
         if held.amplitudes.shape != b.shape:
             raise InputError(f"other: {size} amplitudes: must be as many as the stored {held.amplitudes.shape[0]}")
         rho = self.density(held.amplitudes, time_s)
         share = self.fidelity(size.bit_length() - 1)
-        fidelity = share * jnp.real(jnp.conj(b) @ rho @ b) + (1 - share) / size
+        # A reflection that swaps b and the state of all zeros stands for the gates of b's preparation: what they do
+        # to other states decides only which wrong outcomes are read, and those with read-out errors alone count.
+        apart = b - jnp.zeros_like(b).at[0].set(1.0)
+        length = jnp.sum(apart**2)
+        turned = jnp.eye(size) - 2 * jnp.outer(apart, apart) / jnp.where(length > 0, length, 1.0)
+        seen = jnp.real(jnp.einsum("ij,jk,ik->i", turned, rho, turned))
+        read = on_every_bit(share * seen + (1 - share) / size, self.confusion().astype(seen.dtype))
+        fidelity = jnp.clip(read[0], 0.0, 1.0)
         if shots is None:
             return fidelity
         if key is None:

@@ -73,6 +73,15 @@ def modulus_error(n_values: int, shots: Any) -> Any:
     return (n_values - 1) / (4 * shots)
 
 
+def check_probabilities(probabilities: jax.Array) -> None:
+    """Refuse what are no probabilities, where they are known."""
+    if isinstance(probabilities, jax.core.Tracer):
+        return
+    known = np.asarray(probabilities, np.float64)
+    if not np.all(known >= -1e-6) or not np.all(np.abs(known.sum(-1) - 1) < 1e-2):
+        raise InputError("probabilities: must be at least 0 and sum to 1 along the last axis")
+
+
 @jax.custom_jvp
 def _counted(key: jax.Array, probabilities: jax.Array, shots: jax.Array) -> jax.Array:
     size, lead = probabilities.shape[-1], probabilities.shape[:-1]
@@ -105,8 +114,8 @@ def _shares_of_halves(probabilities: jax.Array, n: int) -> jax.Array:
 
 @_counted.defjvp
 def _slope_of_the_mean(primals, tangents):
-    (key, probabilities, shots), (_, moved, _) = primals, tangents
-    return _counted(key, probabilities, shots), moved * shots
+    (key, probabilities, shots), (_, moved, more) = primals, tangents
+    return _counted(key, probabilities, shots), moved * shots + probabilities * more
 
 
 def counts(key: jax.Array, probabilities: jax.Array, shots: Any) -> jax.Array:
@@ -125,6 +134,7 @@ def counts(key: jax.Array, probabilities: jax.Array, shots: Any) -> jax.Array:
       1000
     """
     check_shots(shots)
+    check_probabilities(probabilities)
     wide = probabilities.astype(jnp.promote_types(probabilities.dtype, jnp.float32))
     return _counted(key, wide, jnp.asarray(shots, wide.dtype))
 

@@ -151,3 +151,33 @@ def test_impossible_registers_are_refused():
         with pytest.raises(InputError, match=message):
             AmplitudeRegister(**fields)
     assert AmplitudeRegister(readout_s="2 us").readout_s == 2e-6
+
+
+def test_overlap_is_read_with_the_errors_of_the_read_out():
+    """Two equal states of two qubits: all bits are 0, and each is read as that with 1 - e."""
+    perfect = AmplitudeRegister(qubit=Qubit(depolarising=0.0), two_qubit_error=0.0, readout_error=0.0)
+    a = jnp.array([0.5, 0.1, -0.3, 0.8])
+    for error in (0.0, 0.1, 0.4):
+        register = perfect.replace(readout_error=error)
+        np.testing.assert_allclose(register.overlap(register.encode(a), a, 0.0), (1 - error) ** 2, rtol=1e-5)
+    b = jnp.array([1.0, 0.0, 0.0, 0.0])
+    cosine = float(a[0] / jnp.linalg.norm(a))
+    np.testing.assert_allclose(perfect.overlap(perfect.encode(a), b, 0.0), cosine**2, rtol=1e-5)
+    with pytest.raises(InputError, match="must be real"):
+        perfect.overlap(perfect.encode(a), jnp.array([1, 1j, 0, 0]), 0.0)
+    with pytest.raises(InputError, match="all zeros"):
+        perfect.overlap(perfect.encode(a), jnp.zeros(4), 0.0)
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e30])
+def test_vectors_of_any_size_have_a_length(size):
+    held = AmplitudeRegister().encode(jnp.array([3.0, 4.0]) * size)
+    np.testing.assert_allclose(held.norm, 5 * size, rtol=1e-6)
+    np.testing.assert_allclose(held.amplitudes, [0.6, 0.8], rtol=1e-6)
+
+
+def test_impossible_coherence_is_refused_in_arrays_too():
+    with pytest.raises(InputError, match="twice t1_s"):
+        Qubit(t1_s=jnp.array(1e-6), t2_s=jnp.array(1e-3))
+    traced = jax.jit(lambda t2: Qubit(t1_s=1e-6, t2_s=t2).coherence(5e-6))(1e-3)
+    np.testing.assert_allclose(traced, np.exp(-2.5), rtol=1e-5)  # what damping leaves, not more

@@ -154,3 +154,11 @@ def test_batches_and_types(key):
     assert found.dtype == jnp.float32
     assert np.all(np.asarray(found).sum(-1) == 100)
     assert len({tuple(row) for row in np.asarray(found).tolist()}) == 3  # drawn apart
+
+
+def test_more_shots_raise_every_count_by_its_share():
+    p = jnp.array([0.5, 0.25, 0.25, 0.0])
+    slope = jax.jvp(lambda s: counts(jax.random.key(0), p, s), (1000.0,), (1.0,))[1]
+    np.testing.assert_allclose(slope, p)
+    with pytest.raises(InputError, match="sum to 1"):
+        counts(jax.random.key(0), jnp.array([-0.5, 1.0]), 100)
