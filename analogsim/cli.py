@@ -2,8 +2,9 @@
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -114,13 +115,23 @@ def sweep(
     from analogsim import sweep_command
     from analogsim.training.sweep_file import EXAMPLE
 
+    if example and (file is not None or as_json):
+        raise sweep_command.InputError("--example: prints a file to start from, and goes with nothing else")
     if example:
         typer.echo(EXAMPLE, nl=False)
     elif file is None:
         raise sweep_command.InputError("sweep: needs a TOML file; analogsim sweep --example prints one to start from")
     else:
-        sweep_command.run(
-            file, out=out, resume=resume, chips=chips, key=key, workers=workers, dask=dask, as_json=as_json
+        _until_stopped(
+            sweep_command.run,
+            file,
+            out=out,
+            resume=resume,
+            chips=chips,
+            key=key,
+            workers=workers,
+            dask=dask,
+            as_json=as_json,
         )
 
 
@@ -231,6 +242,15 @@ def devices(
     device_report.run(name, as_json, out, csv)
 
 
+def _until_stopped(function: Callable[..., Any], *arguments: Any, **options: Any) -> None:
+    """Call it; Ctrl-C ends with what it says of what is kept, where typer would end without a word."""
+    try:
+        function(*arguments, **options)
+    except KeyboardInterrupt as stopped:
+        sys.stderr.write(f"analogsim: {stopped or 'stopped'}\n")
+        raise typer.Exit(130) from None
+
+
 def main() -> None:
     """Entry point of the ``analogsim`` command."""
     from analogsim.devices.errors import InputError
@@ -240,9 +260,9 @@ def main() -> None:
     except InputError as error:
         sys.stderr.write(f"analogsim: {error}\n")
         sys.exit(2)
-    except KeyboardInterrupt as stopped:
-        sys.stderr.write(f"analogsim: {stopped or 'stopped'}\n")
-        sys.exit(130)
+    except OSError as error:  # a full disk, a pipe that is closed
+        sys.stderr.write(f"analogsim: {error.strerror or error}\n")
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -174,8 +174,8 @@ def storage(
         or not (weights >= 1 and weights == int(weights))
     ):
         raise InputError(f"weights = {weights!r}: must be a whole number and at least 1")
-    if isinstance(key, bool) or not isinstance(key, int):
-        raise InputError(f"key = {key!r}: must be a whole number, from which the chips follow")
+    if isinstance(key, bool) or not isinstance(key, int) or not 0 <= key < 2**31:
+        raise InputError(f"key = {key!r}: must be a whole number from 0 to {2**31 - 1}, from which the chips follow")
     if isinstance(bits, bool) or not isinstance(bits, (int, float)) or not 0 < bits <= _MOST_BITS:
         raise InputError(f"bits = {bits!r}: must be greater than 0 and at most {_MOST_BITS:g}")
     time_s = float(seconds(time, "time"))  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import multiprocessing
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import jax
 from analogsim.devices.errors import InputError
 from analogsim.devices.units import show, show_time
 from analogsim.sweeps import over_chips, sweep
+from analogsim.sweeps.results import ResultsFile
 from analogsim.toml_text import TomlFile
 from analogsim.training.sweep_file import EXAMPLE, load_sweep, parse_sweep
 
@@ -51,18 +53,29 @@ def run(
     found = type(found)(found.recipe, found.aware, found.over, settings)
     if found.recipe.title and not as_json:
         console.print(found.recipe.title, style="bold", markup=False)
-    scores = found.scores(out.with_suffix(".networks"), lambda text: console.print(f"{text} ..."))
+    ResultsFile(out)  # refuses an impossible name before a network is trained
     with _executor(workers, dask) as executor:
+        scores = found.scores(out.with_suffix(".networks"), lambda text: console.print(f"{text} ..."))
         data = sweep(
             scores, found.hardware, over=found.over, chips=settings.chips, key=jax.random.key(settings.key), path=out,
             resume=resume, executor=executor, title=found.recipe.title,
         )  # fmt: skip
     if as_json:
-        print(json.dumps({"path": str(out), "statistics": over_chips(data).to_dict(encoding=False)}, default=str))
+        statistics = _for_json(over_chips(data).to_dict(encoding=False))
+        print(json.dumps({"path": str(out), "statistics": statistics}, default=str, allow_nan=False))
         return out
     console.print(table(data))
     console.print(f"Wrote {out}; analogsim report {out} makes a page of it", soft_wrap=True, highlight=False)
     return out
+
+
+def _for_json(item: Any) -> Any:
+    """What is no number is null."""
+    if isinstance(item, dict):
+        return {name: _for_json(value) for name, value in item.items()}
+    if isinstance(item, (list, tuple)):
+        return [_for_json(value) for value in item]
+    return None if isinstance(item, float) and not math.isfinite(item) else item
 
 
 def table(data: "xarray.Dataset") -> Any:

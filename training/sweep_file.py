@@ -41,10 +41,10 @@ from analogsim.devices.errors import InputError, nearest
 from analogsim.hardware import Hardware
 from analogsim.hardware_file import hardware_from
 from analogsim.hardware_kinds import KINDS, takes_description, takes_none
-from analogsim.presets import preset
+from analogsim.presets import preset, presets
 from analogsim.sweeps import ChipScores
-from analogsim.sweeps.axes import HARDWARE, TIME, axes_of, rules_of
-from analogsim.sweeps.identity import fingerprint
+from analogsim.sweeps.axes import HARDWARE, TIME, axes_of, check_points, rules_of
+from analogsim.sweeps.identity import fingerprint, software
 from analogsim.toml_text import TomlFile
 from analogsim.training.datasets import load
 from analogsim.training.recipe import SECTIONS, Recipe, section_of
@@ -122,7 +122,8 @@ class SweepFile:
         recipe, settings = self.recipe, self.settings
         data = load(recipe.data.name)
         plain = recipe.model.factory()(data.classes)
-        made_by = fingerprint((recipe.data, recipe.model, recipe.digital, self.aware and recipe.aware, settings.key))
+        trained_for = (recipe.aware, recipe.hardware) if self.aware else None
+        made_by = fingerprint((recipe.data, recipe.model, recipe.digital, trained_for, settings.key, software()))
         kept = None if folder is None or recipe.model.checkpoint else folder / f"network-{made_by[:8]}"
         if kept is not None and kept.is_dir():
             variables = restore(kept, plain).variables
@@ -169,6 +170,8 @@ def parse_sweep(file: TomlFile) -> SweepFile:
     hardware = hardware_from(file, ("hardware",)) if "hardware" in file.content else preset("pcm")
     evaluate = SECTIONS["evaluate"]()
     recipe = Recipe(title, made["data"], made["model"], hardware, {}, made["digital"], made["aware"], evaluate)
+    if HARDWARE in file.content["over"] and "hardware" in file.content and "aware" not in file.content:
+        raise file.error(("hardware",), "hardware: is swept in [over]; leave the section [hardware] out")
     return SweepFile(recipe, "aware" in file.content, _over(file, hardware), made["sweep"])
 
 
@@ -178,21 +181,36 @@ def _over(file: TomlFile, hardware: Hardware) -> dict[Any, Any]:
     if not isinstance(content, dict):
         raise file.error(("over",), "over: must be a table of names and values")
     over: dict[Any, Any] = {}
-    targets = [hardware]
+    if not content:
+        raise file.error(("over",), "over: has no axis")
+    targets = _targets(content, hardware)
     for name, values, path in _named(content, "", ("over",)):
+        place = path
         key = tuple(part.strip() for part in name.split(",")) if "," in name else name
         try:
             parsed = _values(file, key, values, path, targets)
+            if isinstance(parsed, list):
+                for i, value in enumerate(parsed):
+                    place = (*path, i)
+                    axes_of({key: [value]}, targets)
+            place = path
             axes_of({key: parsed}, targets)
         except InputError as error:
             text = str(error)
-            raise error if text.startswith(file.name) else file.error(path, error) from None
+            raise error if text.startswith(file.name) else file.error(place, error) from None
         over[key] = parsed
     try:
-        axes_of(over, [hardware])
+        check_points(axes_of(over, targets), [hardware])
     except InputError as error:
         raise file.error(("over",), error) from None
     return over
+
+
+def _targets(content: dict, hardware: Hardware) -> list[Hardware]:
+    """Whose fields may be set: the presets of an axis of hardware, else the file's."""
+    named = content.get(HARDWARE, [])
+    found = [preset(name) for name in named if isinstance(name, str) and name in presets()] if named else []
+    return [*found, hardware]
 
 
 def _named(table: dict, above: str, path: tuple) -> list[tuple[str, Any, tuple]]:
@@ -200,6 +218,8 @@ def _named(table: dict, above: str, path: tuple) -> list[tuple[str, Any, tuple]]
     found: list[tuple[str, Any, tuple]] = []
     for name, value in table.items():
         inner = f"{above}{name}"
+        if value == {}:
+            raise InputError(f"over: {inner}: has no value")
         if isinstance(value, dict) and not _is_labelled(value):
             found += _named(value, f"{inner}.", (*path, name))
         else:
@@ -239,6 +259,8 @@ def _values(file: TomlFile, name: Any, values: Any, path: tuple, targets: list[H
             raise file.error(place, f"over: {', '.join(names)}: every value must be a list of {len(names)}")
         return tuple(one(raw[i], (*place, i), rules[i], names[i]) for i in range(len(names)))
 
+    if isinstance(values, dict) and isinstance(values.get("kind"), str):
+        raise file.error(path, f"over: {', '.join(names)}: must be a list of values, [{{ kind = ... }}]")
     if isinstance(values, dict):
         return {label: point(raw, (*path, label)) for label, raw in values.items()}
     return [point(raw, (*path, i)) for i, raw in enumerate(values)]

@@ -3,22 +3,25 @@
     leaf        a field of the hardware that is a pytree leaf and takes one number at every point ("adc.bits",
                 "store.cell.read_noise"): all its points run in one compiled program
     structure   anything else that selects another program: a size ("rows"), a scheme ("drift_compensation"), a part
-                that is absent (None) or of another kind ({"pcm": Crossbar(cell=PCM()), "mesh": MZIMesh()}), or the
-                whole hardware ("hardware"): compiled once a point
+                that is absent (None) or of another kind ({"pcm": PCM(), "fefet": FeFET()}), or the whole
+                hardware ("hardware"): compiled once a point
     time        ages of the same chips
 
-Every point is tried on the hardware before anything is computed, so that a value out of range costs no time.
+Values are checked one by one as the fields' own rules say, and the points of the grid, by ``check_points``, as
+hardware, before anything is computed: a value out of range, or values that do not go together, cost no time.
 """
 
 import dataclasses
+import itertools
+import math
 import numbers
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
-from analogsim.devices.description import Description
+from analogsim.devices.description import Description, check_value
 from analogsim.devices.errors import InputError, brief, nearest
 from analogsim.devices.units import seconds, show, show_time
 from analogsim.hardware import Hardware
@@ -40,6 +43,7 @@ class Axis:
       labels: the coordinate: numbers, or texts.
       changes: at every point, what is set, ``({"adc.bits": 6}, ...)``; of "time", nothing.
       unit, about: of the coordinate.
+      texts: of "time", the ages in words.
     """
 
     name: str
@@ -48,6 +52,7 @@ class Axis:
     changes: tuple[dict[str, Any], ...]
     unit: str = ""
     about: str = ""
+    texts: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -65,6 +70,8 @@ def axes_of(over: Any, targets: Sequence[Hardware], structural: Sequence[str] = 
     Raises:
       InputError: for an unknown field, a value out of range, the same value twice, or no value.
     """
+    if isinstance(structural, str) or not isinstance(structural, Sequence):
+        raise InputError(f"structural = {brief(structural)}: must be a sequence of names that are swept")
     if not isinstance(over, Mapping):
         raise InputError(f"over = {brief(over)}: must be a mapping from names to values, {{'adc.bits': [4, 6, 8]}}")
     unknown = [name for name in structural if name not in over]
@@ -76,8 +83,6 @@ def axes_of(over: Any, targets: Sequence[Hardware], structural: Sequence[str] = 
         clash = [other for other in fields if other != name and f"{other}.".startswith(f"{name}.")]
         if fields.count(name) > 1 or clash:
             raise InputError(f"over: '{clash[0] if clash else name}' is set by two axes")
-    if any(axis.name == HARDWARE for axis in axes) and len(fields) > 1:
-        _check_on_every(axes, targets)
     return axes
 
 
@@ -88,7 +93,8 @@ def _title(name: Any) -> str:
 def _axis(name: Any, values: Any, targets: Sequence[Hardware], structural: bool) -> Axis:
     title = _title(name)
     labelled = isinstance(values, Mapping)
-    if isinstance(values, str) or not (labelled or isinstance(values, Sequence | np.ndarray | jax.Array)):
+    plain = isinstance(values, np.ndarray | jax.Array) and values.ndim == 1
+    if isinstance(values, str) or not (labelled or plain or isinstance(values, Sequence)):
         raise InputError(
             f"over: {title} = {brief(values)}: must be a sequence of values, or a mapping from labels to them"
         )
@@ -107,11 +113,14 @@ def _axis(name: Any, values: Any, targets: Sequence[Hardware], structural: bool)
         raise InputError(f"over: {brief(name)}: must be the dotted name of a field, or a tuple of such names")
     changes = [dict(zip(names, _together(title, names, point), strict=True)) for point in points]
     fields = {n: rules_of(n, targets) for n in names}
-    checked = [_tried(change, targets, title) for change in changes]
+    checked = [_checked(change, targets, title) for change in changes]
     leaf = not structural and all(_is_leaf(fields[n], change[n]) for change in checked for n in names)
     if not labels:
         labels = [_label(names, change, fields) for change in checked]
     _check_distinct(title, labels)
+    if leaf:
+        for n in names:
+            _check_precision(title, [change[n] for change in checked], alone=len(names) == 1)
     unit = fields[names[0]].get("unit", "") if len(names) == 1 and not isinstance(labels[0], str) else ""
     about = fields[names[0]].get("doc", "") if len(names) == 1 else "changed together"
     return Axis(title, "leaf" if leaf else "structure", tuple(labels), tuple(checked), unit, about)
@@ -131,12 +140,16 @@ def _together(title: str, names: tuple, point: Any) -> tuple:
 
 
 def _times(points: list, labels: list) -> Axis:
-    times_s = [float(np.float32(seconds(t, "over: time"))) for t in points]  # type: ignore[arg-type]
+    times_s: list[float] = []
+    for point in points:
+        if np.ndim(point) != 0:
+            raise InputError(f"over: time = {brief(point)}: must be a number of seconds, or text such as '1 day'")
+        times_s.append(float(seconds(point, "over: time")) + 0.0)  # type: ignore[arg-type]
     if max(times_s) > _LATEST_S:
         raise InputError(f"over: time = {max(times_s):g}: must be at most {_LATEST_S:g} (unit: s after programming)")
-    _check_distinct(TIME, times_s)
-    del labels
-    return Axis(TIME, "time", tuple(times_s), ({},) * len(points), "s", "time after programming")
+    _check_distinct(TIME, [float(np.float32(t)) for t in times_s])
+    texts = tuple(labels) or tuple(map(show_time, times_s))
+    return Axis(TIME, "time", tuple(times_s), ({},) * len(points), "s", "time after programming", texts)
 
 
 def _whole_hardware(points: list, labels: list) -> Axis:
@@ -204,34 +217,69 @@ def changed(item: Hardware, change: Mapping[str, Any]) -> Hardware:
     return item.replace(**own) if own else item
 
 
-def _tried(change: dict[str, Any], targets: Sequence[Hardware], title: str) -> dict[str, Any]:
-    """The change with its values as the fields hold them: ``"20 uS"`` is a number of siemens."""
+def _checked(change: dict[str, Any], targets: Sequence[Hardware], title: str) -> dict[str, Any]:
+    """The change with its values as the fields hold them, each by its field's rules: ``"20 uS"`` is a number of S."""
     checked = dict(change)
-    for target in targets:
-        own = {name: value for name, value in change.items() if has_field(target, name)}
+    for name, value in change.items():
+        owner = next(target for target in targets if has_field(target, name))
+        for part in name.split(".")[:-1]:
+            owner = getattr(owner, part)
         try:
-            made = target.replace(**own)
+            checked[name] = check_value(
+                value, f"{type(owner).__name__}.{name.rpartition('.')[2]}", rules_of(name, targets)
+            )
         except InputError as error:
             raise InputError(f"over: {title}: {error}") from None
-        checked |= {name: _value(made, name) for name in own}
     return checked
 
 
-def _check_on_every(axes: tuple[Axis, ...], targets: Sequence[Hardware]) -> None:
-    """Refuse fields that a hardware of the axis "hardware" has and does not take the values of."""
-    whole = next(axis for axis in axes if axis.name == HARDWARE)
-    for axis in axes:
-        for change in axis.changes if axis.name not in (HARDWARE, TIME) else ():
-            for point in whole.changes:
-                if not any(has_field(point[HARDWARE], name) for name in change):
-                    raise InputError(f"over: {axis.name}: the hardware '{point[HARDWARE].name}' has no such field")
-                _tried(change, [point[HARDWARE]], axis.name)
+#: Points that are tried as hardware, all of the grid where it has no more.
+_TRIED = 4000
 
 
-def _value(item: Any, name: str) -> Any:
-    for part in name.split("."):
-        item = getattr(item, part)
-    return item
+def check_points(axes: Sequence[Axis], targets: Sequence[Hardware]) -> None:
+    """Try the points of the grid as hardware: fields that all of its parts have, and values that go together.
+
+    Of a grid of more than 4,000 points, all pairs of values of two axes are tried.
+    """
+    fields = [axis for axis in axes if axis.name != TIME]
+    if math.prod(map(len, fields)) <= _TRIED:
+        points: Iterable[tuple] = itertools.product(*(axis.changes for axis in fields))
+    else:
+        firsts = tuple(axis.changes[0] for axis in fields)
+        points = itertools.chain.from_iterable(
+            ((*firsts[:i], one, *firsts[i + 1 : j], other, *firsts[j + 1 :])
+             for one in fields[i].changes for other in fields[j].changes)
+            for i, j in itertools.combinations(range(len(fields)), 2)
+        )  # fmt: skip
+    for point in points:
+        change = {name: value for part in point for name, value in part.items()}
+        for target in targets:
+            _try(change, target)
+
+
+def _try(change: dict[str, Any], target: Hardware) -> None:
+    whole = change.get(HARDWARE, target)
+    absent = [name for name in change if name != HARDWARE and not has_field(whole, name)]
+    if HARDWARE in change and absent:
+        raise InputError(f"over: {absent[0]}: the hardware '{whole.name}' has no such field")
+    try:
+        changed(target, change)
+    except InputError as error:
+        said = ", ".join(f"{name} = {_text(value, '')}" for name, value in change.items())
+        raise InputError(f"over: at {said}: {error}") from None
+
+
+def _check_precision(title: str, values: list, alone: bool) -> None:
+    """Refuse numbers that the compiled program, in single precision, would take for others."""
+    single = [np.float32(value) for value in values]
+    for value, rounded in zip(values, single, strict=True):
+        if not np.isfinite(rounded) or (rounded == 0) != (value == 0):
+            raise InputError(
+                f"over: {title}: {value!r} is out of the range of single precision; name it in structural="
+            )
+    if alone and len(set(single)) < len(single):
+        raise InputError(f"over: {title}: two values are one in single precision; name the field in structural=")
 
 
 def _is_leaf(rules: Any, value: Any) -> bool:

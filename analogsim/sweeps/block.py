@@ -74,13 +74,13 @@ def _eager(job: Job, prepared: Prepared, devices: Any) -> Callable[[np.ndarray],
     """Item by item with plain numbers."""
     if devices is not None:
         raise InputError("devices: goes with a compiled evaluate; leave it out, or give an executor")
-    columns, times_s = job.plan.columns(), job.plan.times_s
+    points, times_s = job.plan.points(), job.plan.times_s
 
     def call(items: np.ndarray) -> dict[str, np.ndarray]:
         found = []
         for item in items.tolist():
             point, chip = divmod(item, job.plan.chips)
-            values = {name: column[point].item() for name, column in columns.items()}
+            values = points[point]
             found.append(prepared.measure(prepared.operands, values, job.key, chip, times_s))
         return {name: np.stack([np.asarray(scores[name]) for scores in found]) for name in found[0]}
 
@@ -97,7 +97,7 @@ def _compiled(job: Job, prepared: Prepared, devices: Any) -> Callable[[np.ndarra
     program = _program(prepared, at_once, capacity, devices)
     fixed = (prepared.operands, columns, job.key, times_s)
     if job.at_once is None and jax.default_backend() != "cpu":  # on a CPU one at a time is fastest
-        at_once = _that_fit(program, fixed, capacity)
+        at_once = _that_fit(program, fixed, capacity * n_devices)
         capacity = _capacity(plan, at_once, n_devices)
         program = _program(prepared, at_once, capacity, devices)
 
@@ -157,9 +157,9 @@ def _program(prepared: Prepared, at_once: int, capacity: int, devices: Any) -> C
     return jax.jit(jax.shard_map(loop, mesh=mesh, in_specs=specs, out_specs=split))
 
 
-def _that_fit(program: Any, fixed: tuple, capacity: int) -> int:
+def _that_fit(program: Any, fixed: tuple, length: int) -> int:
     """How many items fit side by side into half of the device's free memory, by what one of them takes."""
-    numbers = jnp.zeros(capacity, jnp.int32)
+    numbers = jnp.zeros(length, jnp.int32)
     memory = program.lower(*fixed, numbers, numbers, jnp.int32(1)).compile().memory_analysis()
     one = getattr(memory, "temp_size_in_bytes", 0)
     free = _free_bytes()

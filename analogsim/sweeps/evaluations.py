@@ -306,6 +306,8 @@ class OfFunction:
         for name, score in scores.items():
             if not isinstance(name, str) or "/" in name:
                 raise InputError(f"evaluate: returned a number by the name {name!r}: must be a text without '/'")
+            if score is None or isinstance(score, str):
+                raise InputError(f"evaluate: {name}: returned {brief(score)}: must be a number")
             if np.shape(score) != ():
                 raise InputError(
                     f"evaluate: {name}: has shape {np.shape(score)}: must be one number, for example the mean "

@@ -1,12 +1,15 @@
 """What a results file was computed from, as hashes: a file is continued only with exactly the same inputs.
 
-Arrays count by type, shape and bytes; descriptions by the values of their fields; functions by their name, their code
-and what they enclose; Flax models by class and fields. An object whose printed form has an address counts by its class.
+Arrays count by type, shape and bytes; descriptions and models by class and fields; functions by their name, their code,
+what they enclose, and the globals that they name, which are followed in the same way; classes by the code of their
+methods. What comes with the libraries counts by its name, since their versions are part of the hash. What cannot be
+told from others of its kind is refused.
 """
 
 import dataclasses
 import functools
 import hashlib
+import sys
 import types
 from collections.abc import Mapping
 from typing import Any
@@ -15,29 +18,52 @@ import jax
 import numpy as np
 
 import analogsim
+from analogsim.devices.errors import InputError
 from analogsim.devices.random import is_key
 from analogsim.sweeps.block import Job
 
 #: The parts of a sweep's identity, in the words of messages.
 WORDS = {
-    "evaluate": "what is measured (model, weights, data or metric)",
+    "evaluate": "what is measured (model, weights, data, metric, or the code of one of them)",
     "hardware": "the hardware",
     "over": "what is swept",
     "chips": "the number of chips",
     "key": "the key",
-    "software": "the versions of analogsim, jax or numpy, or the kind of device",
+    "software": "the versions of analogsim, jax or numpy, jax's settings, or the kind of device",
 }
+
+#: Packages whose versions are known: what they define counts by its name.
+_LIBRARIES = {
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "numpy",
+    "scipy",
+    "analogsim",
+    "chex",
+    "typing",
+    *sys.stdlib_module_names,
+}
+_LIBRARIES.discard("__main__")
+
+#: Settings of jax that change numbers.
+_SETTINGS = ("jax_enable_x64", "jax_threefry_partitionable", "jax_default_matmul_precision", "jax_default_prng_impl")
 
 
 def identity(job: Job) -> dict[str, str]:
-    """A hash for each part of what a sweep computes from."""
+    """A hash for each part of what a sweep computes from.
+
+    Raises:
+      InputError: for something in it that cannot be told from others of its kind, such as an open file.
+    """
     return {
         "evaluate": fingerprint(job.evaluation),
         "hardware": fingerprint(job.hardware),
         "over": fingerprint(job.plan.axes),
         "chips": fingerprint(job.plan.chips),
         "key": fingerprint((job.key_data, job.key_kind)),
-        "software": fingerprint(tuple(software().items())),
+        "software": fingerprint((software(), {name: getattr(jax.config, name, None) for name in _SETTINGS})),
     }
 
 
@@ -57,6 +83,8 @@ def fingerprint(item: Any) -> str:
     Example:
       >>> fingerprint({"a": 1.0}) == fingerprint({"a": 1.0}), fingerprint(1) == fingerprint(1.0)
       (True, False)
+      >>> fingerprint(jax.jit(lambda x: x)) == fingerprint(jax.jit(lambda x: 2 * x))
+      False
     """
     digest = hashlib.sha256()
     _add(digest, item, ())
@@ -69,14 +97,16 @@ def _add(digest: Any, item: Any, above: tuple) -> None:
         digest.update(b"(above)")
         return
     inner = (*above, id(item))
+    if isinstance(item, (np.ndarray, jax.Array)) and not is_key(item):
+        _add_array(digest, np.asarray(item), inner)  # of either kind
+        return
     digest.update(type(item).__qualname__.encode() + b":")
-    if isinstance(item, (str, bytes, bool, int, float, complex, type(None))):
-        digest.update(item if isinstance(item, bytes) else repr(item).encode())
+    if isinstance(item, (str, bytes, bool, int, float, complex, type(None), type(...))):
+        digest.update((item if isinstance(item, bytes) else repr(item).encode()) + b";")
     elif is_key(item):
         _add(digest, np.asarray(jax.random.key_data(item)), inner)
-    elif isinstance(item, (np.ndarray, np.generic, jax.Array)):
-        array = np.asarray(item)
-        digest.update(f"{array.dtype}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
+    elif isinstance(item, np.generic):
+        _add_array(digest, np.asarray(item), inner)
     elif isinstance(item, Mapping):
         for name in sorted(item, key=repr):
             _add(digest, name, inner)
@@ -91,46 +121,133 @@ def _add(digest: Any, item: Any, above: tuple) -> None:
         _add_object(digest, item, inner)
 
 
+def _add_array(digest: Any, array: np.ndarray, inner: tuple) -> None:
+    digest.update(f"{array.dtype}{array.shape}".encode())
+    if array.dtype == object:
+        _add(digest, array.tolist(), inner)
+    else:
+        digest.update(np.ascontiguousarray(array).tobytes())
+
+
 def _add_object(digest: Any, item: Any, inner: tuple) -> None:
-    """Functions, records, models; what is left by its printed form."""
+    """Functions, classes, records, models, and other objects by their class and what they hold."""
+    around = getattr(item, "__wrapped__", None) or getattr(item, "pyfunc", None) or getattr(item, "fun", None)
     if isinstance(item, functools.partial):
         _add(digest, (item.func, item.args, item.keywords), inner)
     elif isinstance(item, types.MethodType):
         _add(digest, (item.__func__, item.__self__), inner)
     elif isinstance(item, types.FunctionType):
-        closed = [cell.cell_contents for cell in item.__closure__ or () if cell is not None]
-        _add(digest, (item.__module__, item.__qualname__, item.__defaults__, item.__kwdefaults__, closed), inner)
-        _add_code(digest, item.__code__, inner)
-    elif isinstance(item, type | types.BuiltinFunctionType | types.ModuleType):
+        _add_function(digest, item, inner)
+    elif isinstance(item, type):
+        _add_class(digest, item, inner)
+    elif isinstance(item, types.BuiltinFunctionType | types.ModuleType | np.ufunc | np.dtype):
         digest.update(f"{getattr(item, '__module__', '')}.{getattr(item, '__qualname__', item)}".encode())
-    elif hasattr(item, "__graph__") or _is_nnx(item):
-        from flax import nnx
-
-        graph, state = nnx.split(item)
-        digest.update(repr(graph).encode())
-        _add(digest, jax.tree.leaves(state), inner)
+    elif isinstance(item, staticmethod | classmethod):
+        _add(digest, item.__func__, inner)
+    elif isinstance(item, property):
+        _add(digest, (item.fget, item.fset), inner)
+    elif _is_library(item) and isinstance(getattr(item, "__name__", None), str):  # a function by another type
+        digest.update(f"{item.__module__}.{item.__name__}".encode())
+    elif callable(around):  # jax.jit, functools.lru_cache, numpy.vectorize, jax.custom_jvp
+        _add(digest, around, inner)
+    elif _is_nnx(item):
+        _add_nnx(digest, item, inner)
     elif dataclasses.is_dataclass(item):
+        _add(digest, type(item), inner)
         skipped = ("parent", "scope") if hasattr(item, "scope") else ()  # of a Linen module, where it stands
         for f in dataclasses.fields(item):
             if f.name not in skipped:
-                _add(digest, f.name, inner)
-                _add(digest, getattr(item, f.name, None), inner)
+                _add(digest, (f.name, getattr(item, f.name, None)), inner)
     else:
-        text = repr(item)
-        digest.update((type(item).__qualname__ if " at 0x" in text else text).encode())
+        _add_other(digest, item, inner)
+
+
+def _add_other(digest: Any, item: Any, inner: tuple) -> None:
+    """By class and attributes, or by its printed form where that has no address."""
+    held = {name: getattr(item, name) for name in getattr(type(item), "__slots__", ()) if hasattr(item, name)}
+    held |= getattr(item, "__dict__", {})
+    _add(digest, type(item), inner)
+    text = repr(item)
+    if held:
+        _add(digest, held, inner)
+    elif " at 0x" not in text:
+        digest.update(text.encode())
+    elif not type(item).__flags__ & _MADE_IN_PYTHON:
+        kind = f"{type(item).__module__}.{type(item).__qualname__}"
+        raise InputError(
+            f"evaluate: holds a {kind}, which cannot be told from others of its kind, so that the results would not "
+            f"know what they were computed from; keep it out of what is measured"
+        )
+
+
+#: Flag of classes that a program defines: an instance without attributes is like every other.
+_MADE_IN_PYTHON = 1 << 9
+
+
+def _add_function(digest: Any, item: types.FunctionType, inner: tuple) -> None:
+    digest.update(f"{item.__module__}.{item.__qualname__};".encode())
+    if _is_library(item):
+        closed = [_content(cell) for cell in item.__closure__ or ()]
+        _add(digest, [c for c in closed if not isinstance(c, types.FunctionType | type)], inner)
+        return
+    closed = [_content(cell) for cell in item.__closure__ or ()]
+    _add(digest, (item.__defaults__, item.__kwdefaults__, closed), inner)
+    names: set[str] = set()
+    _add_code(digest, item.__code__, inner, names)
+    for name in sorted(names & item.__globals__.keys()):
+        _add(digest, (name, item.__globals__[name]), inner)
+
+
+def _content(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # what it names is defined later
+        return "(empty)"
+
+
+def _add_class(digest: Any, item: type, inner: tuple) -> None:
+    digest.update(f"{item.__module__}.{item.__qualname__};".encode())
+    if _is_library(item):
+        return
+    for base in item.__bases__:
+        _add(digest, base, inner)
+    for name, value in sorted(vars(item).items()):
+        function = getattr(value, "__func__", value)
+        function = getattr(function, "__wrapped__", function)
+        if isinstance(function, types.FunctionType | property):
+            _add(digest, (name, function), inner)
+
+
+def _is_library(item: Any) -> bool:
+    return str(getattr(item, "__module__", "")).partition(".")[0] in _LIBRARIES
 
 
 def _is_nnx(item: Any) -> bool:
     from flax import nnx
 
-    return isinstance(item, nnx.Module)
+    return isinstance(item, nnx.Pytree | nnx.Variable)
 
 
-def _add_code(digest: Any, code: types.CodeType, inner: tuple) -> None:
+def _add_nnx(digest: Any, item: Any, inner: tuple) -> None:
+    """A module by its class and attributes, a variable by its value."""
+    from flax import nnx
+
+    if isinstance(item, nnx.Variable):
+        value = item[...] if hasattr(item, "__getitem__") else item.get_value()
+        _add(digest, value if is_key(value) else np.asarray(value), inner)
+        return
+    _add(digest, type(item), inner)
+    for name, value in sorted(vars(item).items()):
+        if not name.startswith("_"):
+            _add(digest, (name, value), inner)
+
+
+def _add_code(digest: Any, code: types.CodeType, inner: tuple, names: set[str]) -> None:
     """Instructions, names and constants; neither the file nor the line in which they stand."""
     digest.update(code.co_code + repr((code.co_names, code.co_varnames)).encode())
+    names.update(code.co_names)
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            _add_code(digest, constant, inner)
+            _add_code(digest, constant, inner, names)
         else:
             _add(digest, constant, inner)

@@ -72,12 +72,15 @@ class Plan:
         points = list(itertools.product(*(axis.changes for axis in self.structural)))
         return {name: value for change in points[index] for name, value in change.items()}
 
+    def points(self) -> list[dict[str, Any]]:
+        """What the leaf axes set at every point, as the user gave it."""
+        points = itertools.product(*(axis.changes for axis in self.leaves))
+        return [{name: value for change in point for name, value in change.items()} for point in points]
+
     def columns(self) -> dict[str, np.ndarray]:
         """What the leaf axes set at every point, ``{field: [n_points]}``."""
-        points = list(itertools.product(*(axis.changes for axis in self.leaves)))
-        names = [name for axis in self.leaves for name in axis.changes[0]]
-        joined = [{name: value for change in point for name, value in change.items()} for point in points]
-        return {name: _column([point[name] for point in joined]) for name in names}
+        points = self.points()
+        return {name: _column([point[name] for point in points]) for name in points[0]}
 
     def in_order_of_axes(self, values: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
         """Names of dimensions, and values in their order: the axes, chips last.

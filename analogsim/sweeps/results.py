@@ -9,14 +9,15 @@ import contextlib
 import json
 import os
 import platform
-from collections.abc import Mapping
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from analogsim.devices.errors import InputError
-from analogsim.devices.units import show_time
 from analogsim.sweeps.axes import CHIP, HARDWARE, TIME
 from analogsim.sweeps.block import Job
 from analogsim.sweeps.evaluations import OfFunction
@@ -43,6 +44,10 @@ class NotWritten(InputError):
         self.data = data
 
 
+#: What a dataset has beside metrics and axes.
+_OWN_NAMES = {CHIP, TIME, "time_label", "done", "energy_j", "statistic"}
+
+
 class Progress:
     """What is done, in the order of the work.
 
@@ -59,12 +64,22 @@ class Progress:
     def add(self, structure: int, items: np.ndarray, found: Mapping[str, np.ndarray]) -> None:
         """Put a block in its place."""
         points, chips = np.divmod(items, self.plan.chips)
+        self._check_names(found)
         for name, scores in found.items():
             if name not in self.values:
                 kind = scores.dtype if np.issubdtype(scores.dtype, np.floating) else np.dtype(np.float64)
                 self.values[name] = np.full((*self.done.shape, *scores.shape[1:]), np.nan, kind)
             self.values[name][structure, points, chips] = scores
         self.done[structure, points, chips] = True
+
+    def _check_names(self, found: Mapping[str, Any]) -> None:
+        """Refuse metrics by the names of what else a dataset holds."""
+        taken = {axis.name for axis in self.plan.axes} | _OWN_NAMES
+        for name in found:
+            if not name or name in taken or name.startswith("digital"):
+                raise InputError(
+                    f"evaluate: returned a number by the name {name!r}, which the results have for another"
+                )
 
     @property
     def n_done(self) -> int:
@@ -126,7 +141,7 @@ def _coordinates(plan: Plan) -> dict[str, Any]:
         labels = np.array(axis.labels) if not isinstance(axis.labels[0], str) else np.array(axis.labels, object)
         found[axis.name] = (axis.name, labels, {"units": axis.unit, "long_name": axis.about})
         if axis.kind == "time":
-            texts = np.array([show_time(t) for t in axis.labels], object)
+            texts = np.array(axis.texts, object)
             found["time_label"] = (TIME, texts, {"long_name": "time after programming"})
     found[CHIP] = (CHIP, np.arange(plan.chips), {"units": "", "long_name": "sampled chip"})
     return found
@@ -165,11 +180,48 @@ class ResultsFile:
     """A netCDF file of results that grows by whole, atomic replacements."""
 
     def __init__(self, path: str | os.PathLike):
+        if not isinstance(path, str | os.PathLike) or "\0" in os.fspath(path):
+            raise InputError(f"path = {path!r}: must be the path of a file, 'results.nc'")
         self.path = Path(path)
         if self.path.suffix != ".nc":
             raise InputError(f"path = {str(self.path)!r}: must end in .nc, the results being netCDF")
         if self.path.is_dir():
             raise InputError(f"path = {str(self.path)!r}: is a folder; name a file in it")
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """While no other process writes this file; a lock beside it, which ends with the process that holds it.
+
+        Raises:
+          InputError: where another has it.
+        """
+        try:
+            import fcntl
+        except ImportError:  # where there are no such locks, two sweeps of one file compute everything twice
+            yield
+            return
+        lock = self._target.with_name(f".{self._target.name}.lock")
+        try:
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            handle = lock.open("w")
+        except OSError as error:
+            raise InputError(f"{self.path}: cannot be written there ({error.strerror or error})") from None
+        with handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise InputError(
+                    f"{self.path}: another sweep is writing it; wait until it ends, or name another file"
+                ) from None
+            try:
+                yield
+            finally:
+                lock.unlink(missing_ok=True)
+
+    @property
+    def _target(self) -> Path:
+        """The file itself, behind links."""
+        return self.path.resolve()
 
     def load(self, hashes: Mapping[str, str]) -> "xarray.Dataset | None":
         """What the file holds, or None where there is none; refused where it is not of these inputs."""
@@ -193,7 +245,6 @@ class ResultsFile:
     def try_to_write(self, data: "xarray.Dataset") -> None:
         """Write beside the file and take it away, before anything is computed."""
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
             self._write_beside(data).unlink()
         except OSError as error:
             raise InputError(f"{self.path}: cannot be written there ({error.strerror or error})") from None
@@ -205,7 +256,10 @@ class ResultsFile:
           NotWritten: where the disk is full or the folder no longer there; the file is as it was.
         """
         try:
-            os.replace(self._write_beside(data), self.path)
+            written = self._write_beside(data)
+            if self._target.exists():
+                shutil.copymode(self._target, written)
+            os.replace(written, self._target)
         except OSError as error:
             raise NotWritten(
                 f"{self.path}: could not be written ({error.strerror or error}); what it held before is intact: "
@@ -215,8 +269,9 @@ class ResultsFile:
 
     def _write_beside(self, data: "xarray.Dataset") -> Path:
         """A whole file under another name, on the disk; nothing where that fails."""
-        content = data.to_netcdf(engine="h5netcdf")  # in memory: HDF5 fails noisily on a full disk
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
+        with _without_dask():
+            content = data.to_netcdf(engine="h5netcdf")  # in memory: HDF5 fails noisily on a full disk
+        temporary = self._target.with_name(f".{self._target.name}.{os.getpid()}.tmp")
         try:
             with temporary.open("wb") as file:
                 file.write(content)
@@ -227,6 +282,15 @@ class ResultsFile:
                 temporary.unlink()
             raise
         return temporary
+
+
+def _without_dask() -> Any:
+    """xarray would ask a Dask client for a lock, by the name of a file, which memory has none of."""
+    if "dask" not in sys.modules:
+        return contextlib.nullcontext()
+    import dask
+
+    return dask.config.set(scheduler="synchronous")
 
 
 def load_results(path: str | os.PathLike) -> "xarray.Dataset":

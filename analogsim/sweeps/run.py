@@ -12,8 +12,9 @@ import numpy as np
 from analogsim.devices.errors import InputError, brief
 from analogsim.devices.random import check_one_key
 from analogsim.evaluation import check_count
+from analogsim.hardware import Hardware
 from analogsim.sweeps import results
-from analogsim.sweeps.axes import HARDWARE, TIME, axes_of, changed
+from analogsim.sweeps.axes import HARDWARE, TIME, axes_of, changed, check_points
 from analogsim.sweeps.block import Job
 from analogsim.sweeps.evaluations import OfFunction, evaluation_of
 from analogsim.sweeps.identity import identity
@@ -63,7 +64,8 @@ def sweep(
       key: everything random follows from it.
       chips: how many are sampled at every point.
       path: a netCDF file, ``results.nc``, that is written after every second or so of work; one that is there already
-        is continued if it is of the same inputs, else refused.
+        is continued if it is of the same inputs, else refused. Inputs are values, and the code of your own functions
+        and classes with the globals that they name, not what code reads from elsewhere (files, the network).
       resume: False refuses a file that is there already.
       executor: who computes: an executor of ``concurrent.futures`` (processes must be spawned, not forked), or a
         ``distributed.Client``. None is this process.
@@ -96,26 +98,36 @@ def sweep(
       ({'store.cell.g_max': 2, 'chip': 3}, 'S')
     """
     _check_arguments(key, chips, at_once, devices)
-    evaluation = evaluation_of(evaluate, compiled)
+    evaluation, chips = evaluation_of(evaluate, compiled), int(chips)
     whole = hardware if not isinstance(over, Mapping) or HARDWARE not in over else _first(over[HARDWARE], hardware)
-    plan = Plan(axes_of(over, evaluation.targets(whole), structural), chips)
+    targets = evaluation.targets(whole)
+    plan = Plan(axes_of(over, [*_swept_hardware(over), *targets], structural), chips)
+    check_points(plan.axes, targets)
     _check_times(plan, evaluation, whole)
     data, kind = np.asarray(jax.random.key_data(key)), str(jax.random.key_impl(key))
     job = Job(evaluation, whole, plan, data, kind, at_once)
     hashes = identity(job)
 
     file = None if path is None else results.ResultsFile(path)
-    saved = None
+    with contextlib.nullcontext() if file is None else file.alone():
+        return _carried_out(job, file, hashes, resume, executor, devices, progress, title)
+
+
+def _carried_out(
+    job: Job, file: Any, hashes: Mapping[str, str], resume: bool, executor: Any, devices: Any, progress: Any, title: str
+) -> "xarray.Dataset":
+    """What is saved already, and the rest computed."""
+    plan, saved = job.plan, None
     if file is not None:
         if not resume and file.path.exists():
             raise InputError(f"{file.path}: is there already; resume=True continues it, or name another file")
         saved = file.load(hashes)
         if saved is not None and saved.attrs["complete"]:
-            return saved
+            return saved.assign_attrs(title=title) if title else saved
     work = _Work(job, results.Progress(plan) if saved is None else results.restored(plan, saved), hashes, title, file)
     workers = workers_for(job, executor, devices)
     with _meter(progress, plan.n_items, title or "sweep") as tell:
-        work.run(workers, (at_once or 1) * (len(devices) if devices else 1), tell)
+        work.run(workers, (job.at_once or 1) * (len(devices) if devices else 1), tell)
     return work.dataset()
 
 
@@ -188,7 +200,9 @@ def _check_arguments(key: Any, chips: Any, at_once: Any, devices: Any) -> None:
     check_count("chips", chips)
     if at_once is not None:
         check_count("at_once", at_once)
-    if devices is not None and not (isinstance(devices, Sequence) and devices):
+    if devices is not None and not (
+        isinstance(devices, Sequence) and devices and all(isinstance(device, jax.Device) for device in devices)
+    ):
         raise InputError(f"devices = {brief(devices)}: must be a sequence of this process's devices, jax.devices()")
 
 
@@ -198,10 +212,21 @@ def _first(values: Any, hardware: Any) -> Any:
 
     if hardware is not None:
         raise InputError("hardware: is swept by over['hardware']; give sweep one of both")
+    if isinstance(values, str) or not isinstance(values, Mapping | Sequence):
+        raise InputError(f"over: hardware = {brief(values)}: must be a sequence of presets, or a mapping to Hardware")
     points = list(values.values()) if isinstance(values, Mapping) else list(values)
     if not points:
         raise InputError("over: hardware: has no value")
     return preset(points[0]) if isinstance(points[0], str) else points[0]
+
+
+def _swept_hardware(over: Any) -> list[Any]:
+    """Every hardware of an axis of such, whose fields other axes may set."""
+    from analogsim.presets import preset
+
+    values = over.get(HARDWARE, ()) if isinstance(over, Mapping) else ()
+    points = list(values.values()) if isinstance(values, Mapping) else list(values)
+    return [point for point in (preset(p) if isinstance(p, str) else p for p in points) if isinstance(point, Hardware)]
 
 
 def _check_times(plan: Plan, evaluation: Any, hardware: Any) -> None:

@@ -17,6 +17,7 @@ from sweep_jobs import HARDWARE, OVER, numbers, slow
 
 from analogsim import InputError, sweep
 from analogsim.sweeps import NotWritten, load_results
+from analogsim.sweeps.results import ResultsFile
 
 JOB = Path(__file__).parent / "sweep_jobs.py"
 
@@ -204,3 +205,35 @@ def test_the_file_names_all_it_was_made_from(tmp_path):
     assert "ReRAM" in saved.attrs["hardware"]
     assert "Wan" in saved.attrs["sources"]
     assert issubclass(NotWritten, InputError)
+
+
+def test_two_sweeps_do_not_write_one_file(tmp_path):
+    file, inside = ResultsFile(tmp_path / "r.nc"), ResultsFile(tmp_path / "r.nc")
+    with file.alone(), pytest.raises(InputError, match="another sweep is writing it"), inside.alone():
+        pass
+    with inside.alone():
+        pass
+    assert list(tmp_path.iterdir()) == []  # no lock is left
+
+
+def test_links_and_permissions_stay(tmp_path):
+    (tmp_path / "real").mkdir()
+    link = tmp_path / "link.nc"
+    link.symlink_to(tmp_path / "real" / "r.nc")
+    small(link)
+    assert link.is_symlink()
+    assert load_results(tmp_path / "real" / "r.nc").attrs["complete"] == 1
+    (tmp_path / "real" / "r.nc").chmod(0o600)
+    ResultsFile(link).write(load_results(link))
+    assert (tmp_path / "real" / "r.nc").stat().st_mode & 0o777 == 0o600
+
+
+def test_numbers_of_another_precision_are_not_mixed_in(tmp_path):
+    small(tmp_path / "r.nc")
+    with jax.enable_x64(True), pytest.raises(InputError, match="jax's settings"):
+        small(tmp_path / "r.nc")
+
+
+def test_a_finished_file_takes_a_new_title(tmp_path):
+    small(tmp_path / "r.nc", title="old")
+    assert small(tmp_path / "r.nc", title="new").attrs["title"] == "new"

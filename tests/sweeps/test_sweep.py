@@ -332,3 +332,73 @@ def test_joules_of_an_inference_stand_beside_the_scores():
             expected = analogsim.energy.inference_j(convert(MODEL, point), VARIABLES, X)
             at = found["energy_j"].sel({"drift_compensation": compensation, "adc.bits": bits})
             np.testing.assert_allclose(at, expected, rtol=1e-5)
+
+
+def test_values_are_tried_together_not_each_beside_the_defaults():
+    window = {"store.cell.g_min": [0.0, 30e-6], "store.cell.g_max": [40e-6, 50e-6]}  # 30 µS is above the default g_max
+    pcm = preset("pcm")
+    found = sweep(lambda h, key: h.store.cell.g_max - h.store.cell.g_min, pcm, over=window, chips=1,
+                  key=jax.random.key(0), progress=False)  # fmt: skip
+    np.testing.assert_allclose(found.score.values[..., 0], [[40e-6, 50e-6], [10e-6, 20e-6]], rtol=1e-5)
+    window["store.cell.g_max"] = [10e-6, 50e-6]
+    with pytest.raises(InputError, match=r"over: at store\.cell\.g_min = .*must be less than g_max"):
+        sweep(numbers, pcm, over=window, chips=1, key=jax.random.key(0), progress=False)
+    over = {"bound_management": ["none", "iterative"], "adc": [pcm.adc, None]}
+    with pytest.raises(InputError, match="bound_management"):
+        sweep(numbers, pcm, over=over, chips=1, key=jax.random.key(0), progress=False)
+    hardware = {"a": pcm, "b": pcm.replace(name="noadc", adc=None)}
+    over = {"hardware": hardware, ("dac.bits", "adc.bits"): [(4, 4), (6, 6)]}
+    with pytest.raises(InputError, match=r"'noadc' has no such field"):
+        sweep(numbers, over=over, chips=1, key=jax.random.key(0), progress=False)
+
+
+def test_coordinates_are_what_was_written():
+    over = {"time": {"fresh": "0.1 s", "old": "1 day"}}
+    found = sweep(
+        aged, HARDWARE.replace(dac=DAC()), over=over, chips=np.int64(1), key=jax.random.key(0), progress=False
+    )
+    assert float(found.sel(time=0.1).time) == 0.1
+    assert list(found.time_label.values) == ["fresh", "old"]
+    eager = sweep(lambda h, key: h.store.cell.g_max == 10e-6, HARDWARE, over={"store.cell.g_max": ["10 uS"]}, chips=1,
+                  key=jax.random.key(0), compiled=False, progress=False)  # fmt: skip
+    assert eager.score.item() == 1.0
+    with pytest.raises(InputError, match="two values are one in single precision"):
+        sweep(numbers, HARDWARE, over={"adc.noise": [0.1, 0.1 * (1 + 1e-9)]}, chips=1, key=jax.random.key(0))
+
+
+@pytest.mark.parametrize("name", ["adc.bits", "chip", "done", "digital_loss", "energy_j", ""])
+def test_metrics_do_not_take_the_names_of_others(name):
+    with pytest.raises(InputError, match="which the results have for another"):
+        sweep(
+            lambda h, key: {name: 1.0}, HARDWARE, over={"adc.bits": [4]}, chips=1, key=jax.random.key(0), progress=False
+        )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (dict(over={"hardware": 5}, hardware=None), "must be a sequence of presets"),
+        (dict(over={"hardware": "pcm"}, hardware=None), "must be a sequence of presets"),
+        (dict(over={"adc.bits": np.array(3)}), "must be a sequence of values"),
+        (dict(over={"time": np.ones((2, 2))}), "must be a sequence of values"),
+        (dict(structural="adc.bits"), "must be a sequence of names"),
+        (dict(devices=[0]), "devices = [0]"),
+        (dict(path=5), "path = 5"),
+        (dict(evaluate=lambda h, k: None, compiled=False), "returned None: must be a number"),
+    ],
+    ids=["number", "text", "array", "times", "structural", "devices", "path", "none"],
+)
+def test_more_mistakes_are_one_sentence(change, message):
+    given = dict(evaluate=numbers, hardware=HARDWARE, over={"adc.bits": [4]}, chips=1, key=jax.random.key(0)) | change
+    evaluation, hardware = given.pop("evaluate"), given.pop("hardware")
+    with pytest.raises(InputError) as error:
+        sweep(evaluation, hardware, progress=False, **given)
+    assert message in str(error.value)
+
+
+def test_memory_is_measured_with_several_devices_too(monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    found = sweep(numbers, HARDWARE, over={"adc.bits": [4, 8]}, chips=5, key=jax.random.key(3), progress=False,
+                  devices=jax.devices()[:4])  # fmt: skip
+    alone = sweep(numbers, HARDWARE, over={"adc.bits": [4, 8]}, chips=5, key=jax.random.key(3), progress=False)
+    np.testing.assert_allclose(found["sum"], alone["sum"], rtol=1e-6)

@@ -55,6 +55,10 @@ MISTAKES = [
     ('time = ["yesterday"]', "my.toml, line 6: over: time = 'yesterday'"),
     ('hardware = ["pmc"]', "my.toml, line 6: unknown preset 'pmc'; did you mean 'pcm'?"),
     ("adc.bits = [4]\n[sweep]\nchips = 0", "my.toml, line 8: Sweep.chips = 0: must be a whole number and at least 1"),
+    ('"adc.bits" = [\n4,\n99]', "my.toml, line 8: over: adc.bits: ADC.bits = 99"),
+    ('store = { kind = "Crossbar" }', "my.toml, line 6: over: store: must be a list of values"),
+    ("[over.adc]", "over: adc: has no value"),
+    ('hardware = ["pcm"]\n[hardware]\npreset = "pcm"', "my.toml, line 7: hardware: is swept in [over]"),
     ("adc.bits = [4]\n[swep]", "my.toml, line 7: has a section 'swep', which no sweep has; did you mean 'sweep'?"),
 ]
 
@@ -147,6 +151,8 @@ def test_a_second_run_goes_on_and_json_is_for_scripts(swept):
         (["--workers", "2", "--dask", "tcp://x:1"], "--workers, --dask: give one of them"),
         (["--workers", "-1"], "--workers -1: must be at least 0"),
         (["--out", "r.txt"], "must end in .nc"),
+        (["--out", "."], "must end in .nc"),
+        (["--example"], "goes with nothing else"),
     ],
     ids=str,
 )
