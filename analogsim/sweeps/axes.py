@@ -131,10 +131,10 @@ def _together(title: str, names: tuple, point: Any) -> tuple:
 
 
 def _times(points: list, labels: list) -> Axis:
-    times_s = [float(np.float32(seconds(t, "over: time"))) for t in points]  # type: ignore[arg-type]
+    times_s = [float(seconds(t, "over: time")) for t in points]  # type: ignore[arg-type]
     if max(times_s) > _LATEST_S:
         raise InputError(f"over: time = {max(times_s):g}: must be at most {_LATEST_S:g} (unit: s after programming)")
-    _check_distinct(TIME, times_s)
+    _check_distinct(TIME, [float(np.float32(t)) for t in times_s])  # as chips are read
     del labels
     return Axis(TIME, "time", tuple(times_s), ({},) * len(points), "s", "time after programming")
 
