@@ -8,6 +8,7 @@ Build a model          analogsim.linen.AnalogDense / AnalogConv, analogsim.nnx.A
 Prepare it             calibrate, range_report (converter ranges), analogsim.training (hardware-aware training)
 Train on it            FreshChip, LearnedRange, TrackedRange, DynamicRange: fields of Hardware
 Sample chips           program, Chip
+Multiply               products_on_tiles (a matrix and its transpose, as associative memories need them)
 Save                   save, restore (a model, its calibration and its chips, through Orbax)
 Measure                evaluate (hundreds of ageing chips), digital (the exact baseline)
 Sweep                  sweep, ChipScores, over_chips (hardware x chips x ages, resumable, on one machine or many)
@@ -59,6 +60,7 @@ _ELSEWHERE = {
     "sweep": "sweeps",
     "ChipScores": "sweeps",
     "over_chips": "sweeps",
+    "products_on_tiles": "products",
     "to_toml": "hardware_file",
     "from_toml": "hardware_file",
     "load_hardware": "hardware_file",

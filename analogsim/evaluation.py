@@ -122,11 +122,11 @@ def evaluate(
 
 
 def _times(times: Any, cells: Any) -> np.ndarray:
-    """Seconds, float32, as the chips are read at."""
+    """Seconds as they were given, each once in float32, as the chips are read at."""
     if isinstance(times, str) or np.ndim(times) != 1 or not len(times):
         raise InputError(f"times = {times!r}: must be a sequence of times, for example ('1 s', '1 day')")
-    times_s = np.array([float(check_time(t, cells)) for t in times], dtype=np.float32) + np.float32(0)  # no minus zero
-    values, counts = np.unique(times_s, return_counts=True)
+    times_s = np.array([float(check_time(t, cells)) for t in times]) + 0.0  # no minus zero
+    values, counts = np.unique(times_s.astype(np.float32), return_counts=True)
     if counts.max() > 1:
         raise InputError(f"times = {times!r}: {show_time(float(values[counts.argmax()]))} is given more than once")
     return times_s
@@ -259,7 +259,7 @@ def _dataset(scores, digital, times_s, names):
         coords={
             "compensation": names,
             "chip": np.arange(scores.shape[0]),
-            "time": ("time", times_s.astype(float), {"units": "s", "long_name": "time after programming"}),
+            "time": ("time", times_s, {"units": "s", "long_name": "time after programming"}),
             "time_label": ("time", [show_time(float(t)) for t in times_s]),
         },
         attrs={"jax": jax.__version__, "backend": jax.default_backend()},

@@ -127,10 +127,10 @@ class StorageComparison:
         made.add_column("store", no_wrap=True)
         reads = f"reads for\n{self.wanted_bits:g} bits"
         for column in (
-            "cells", "bits a\nread", reads, "a read\nends it", "a bit\nshort after", "hold", "write", "a product"
+            "cells", "bits a\nread", reads, "a read\nends it", "a bit\nshort\nafter", "hold", "write", "a\nproduct"
         ):  # fmt: skip
             made.add_column(column, justify="right")
-        made.add_column("good for", min_width=20)
+        made.add_column("good for", min_width=17)
         for row in self.rows:
             made.add_row(row.name, *_words(row), row.use)
         made.caption = _caption(self)
@@ -353,7 +353,7 @@ def _caption(found: StorageComparison) -> str:
         "never: what writing, drift or decay left is too large, however often it is read.   –: nobody says.",
         f"a bit short: of the {found.wanted_bits:g} wanted, or of what a read gave at first where that was less.",
         "hold: heaters, light, refrigerators, not the leakage of circuits.   a product: one with all weights, without",
-        "converters.",
+        "converters and without what holds the weights meanwhile.",
     ]
     for row in found.rows:
         if row.destructive_read:

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from analogsim import FreshChip, Hardware, InputError, preset, presets
 from analogsim.cli import app
 from analogsim.devices import AmplitudeStore, Crossbar, DelayLine, DigitalMemory, FadingLight, GenericCell
-from analogsim.storage import storage
+from analogsim.storage import _USES, storage
 
 
 def cell_hardware(**cell):
@@ -103,6 +103,8 @@ def test_the_command_prints_every_store_and_json():
     for name in presets():
         assert (name in done.output) == (name != "ideal")
     assert max(map(len, done.output.splitlines())) <= 120
+    for word in " ".join(_USES.values()).split():
+        assert word in done.output.split(), word  # not cut off at the edge
     done = CliRunner().invoke(app, ["storage", "--weights", "10", "--time", "1 s", "--stores", "int8,pcm", "--json"])
     found = json.loads(done.output)
     assert [row["name"] for row in found["stores"]] == ["int8", "pcm"]

@@ -242,7 +242,7 @@ def _check_times(plan: Plan, evaluation: Any, hardware: Any) -> None:
         for target in evaluation.targets(hardware):
             limit = changed(target, change).store.time_limit_s
             latest = max(max(axis.labels) for axis in plan.axes if axis.name == TIME)
-            if limit is not None and latest > float(np.float32(limit)):
+            if limit is not None and np.float32(latest) > np.float32(limit):
                 raise InputError(
                     f"over: time = {latest:g}: the model of '{changed(target, change).name}' has data only from 0 to "
                     f"{limit:g} (unit: s after programming)"

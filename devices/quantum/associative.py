@@ -31,7 +31,7 @@ from analogsim.devices.errors import InputError
 from analogsim.devices.quantum.register import moduli
 from analogsim.devices.random import normal, stream
 
-Product = Callable[[jax.Array], jax.Array]
+Product = Callable[..., jax.Array]
 
 _HIGHEST = lax.Precision.HIGHEST
 _MARGIN = 8.0  # of beta D over ln P: others then weigh P e^(-8 - ln P) = 3e-4 together
@@ -62,7 +62,8 @@ class DenseAssociativeMemory:
       patterns: X, ``[P, d]`` with P at least 2.
       beta: inverse temperature; None: ``memory_beta(patterns)``, for recall of single patterns. Smaller ones mix.
       products: functions for X xi (``[..., d]`` to ``[..., P]``) and X^T a (``[..., P]`` to ``[..., d]``), for example
-        of two analog layers; None: exact.
+        ``analogsim.products_on_tiles(X, hardware, key=...)``; None: exact. Those that draw noise take a key as second
+        argument, a new one every time, where ``retrieve`` is given one.
 
     Example:
       >>> patterns = jax.random.normal(jax.random.key(0), (50, 64)) / 8
@@ -84,22 +85,31 @@ class DenseAssociativeMemory:
             lambda a: jnp.matmul(a, self.patterns, precision=_HIGHEST),
         )
 
-    def retrieve(self, query: jax.Array, n_steps: int = 1) -> jax.Array:
-        """The state ``[..., d]`` after so many steps from a query ``[..., d]``."""
+    def retrieve(self, query: jax.Array, n_steps: int = 1, key: jax.Array | None = None) -> jax.Array:
+        """The state ``[..., d]`` after so many steps from a query ``[..., d]``.
+
+        Args:
+          query: where it starts.
+          n_steps: how many steps.
+          key: of the noise of products that draw some; None for products that take no key.
+        """
         state = query
-        for _ in range(n_steps):
-            state = self.transposed(jax.nn.softmax(self.beta * self.forward(state), axis=-1))
+        for step in range(n_steps):
+            names = (f"forward {step}", f"transposed {step}")
+            keys = [() if key is None else (stream(key, name),) for name in names]
+            state = self.transposed(jax.nn.softmax(self.beta * self.forward(state, *keys[0]), axis=-1), *keys[1])
         return state
 
-    def nearest(self, query: jax.Array, n_steps: int = 1) -> jax.Array:
-        """The number ``[...]`` of the pattern that is retrieved."""
-        found = self.retrieve(query, n_steps)
+    def nearest(self, query: jax.Array, n_steps: int = 1, key: jax.Array | None = None) -> jax.Array:
+        """The number ``[...]`` of the pattern that is retrieved; arguments as of ``retrieve``."""
+        found = self.retrieve(query, n_steps, key)
         far = jnp.sum(self.patterns**2, axis=-1) - 2 * jnp.matmul(found, self.patterns.T, precision=_HIGHEST)
         return jnp.argmin(far, axis=-1)
 
     def energy(self, state: jax.Array) -> jax.Array:
-        """E ``[...]`` of states ``[..., d]``: no step raises it; at least 0."""
-        fit = jax.nn.logsumexp(self.beta * self.forward(state), axis=-1) / self.beta
+        """E ``[...]`` of states ``[..., d]``, by exact products: no exact step raises it; at least 0."""
+        scores = jnp.matmul(state, self.patterns.T, precision=_HIGHEST)
+        fit = jax.nn.logsumexp(self.beta * scores, axis=-1) / self.beta
         longest = jnp.max(jnp.sum(self.patterns**2, axis=-1))
         return -fit + jnp.sum(state**2, axis=-1) / 2 + jnp.log(len(self.patterns)) / self.beta + longest / 2
 
@@ -169,7 +179,10 @@ def cosine(a: jax.Array, b: jax.Array) -> jax.Array:
 
 def cleanup(noisy: jax.Array, known: jax.Array) -> jax.Array:
     """The number ``[...]`` of the known vector ``[V, d]`` that is nearest in angle to ``[..., d]``."""
-    return jnp.argmax(cosine(noisy[..., None, :], known), axis=-1)
+    # The length of what is asked with changes no order; one product, not all pairs with all their components.
+    lengths = moduli(jnp.sum(jnp.abs(known) ** 2, -1))
+    fits = jnp.real(jnp.matmul(noisy, jnp.conj(known).T, precision=_HIGHEST))
+    return jnp.argmax(fits / jnp.where(lengths > 0, lengths, 1.0), axis=-1)
 
 
 def sampled_product(key: jax.Array, a: jax.Array, b: jax.Array, samples: int) -> jax.Array:

@@ -80,6 +80,18 @@ def test_coordinates_carry_units_and_meaning():
     assert found.attrs["jax"] == jax.__version__
 
 
+def test_times_are_found_again_as_they_were_asked_for():
+    """Chips are read at float32 times, which 1e-5 is none of; the coordinate is what was asked for."""
+    over = {"time": [1e-5, "3 us"]}
+    found = sweep(lambda hardware, key, time_s: time_s, HARDWARE, over=over, chips=1, key=jax.random.key(0))
+    assert found.score.sel(time=1e-5).item() == pytest.approx(1e-5)
+    assert found.score.sel(time=3e-6).item() == pytest.approx(3e-6)
+    measured = evaluate(convert(MODEL, HARDWARE), VARIABLES, X, LABELS, key=jax.random.key(0), chips=1, times=[1e-5])
+    assert measured.score.sel(time=1e-5).size == 1
+    with pytest.raises(InputError, match="more than once"):
+        sweep(numbers, HARDWARE, over={"time": [1e-5, float(np.float32(1e-5))]}, chips=1, key=jax.random.key(0))
+
+
 def test_structure_is_compiled_point_by_point_and_labelled():
     hardware = {"small": HARDWARE.replace(rows=4), "large": HARDWARE.replace(rows=16)}
     found = sweep(lambda hardware, key: float(hardware.rows), over={"hardware": hardware}, chips=1,

@@ -175,3 +175,14 @@ def test_sampled_products_have_mean_and_error():
     expected = (power.sum() * (b**2).sum() - ((a @ b) ** 2).sum()) / samples  # exact for these shares
     assert abs(squared.mean() - expected) < 4.5 * squared.std() / np.sqrt(many)
     assert squared.mean() < (a**2).sum() * (b**2).sum() / samples
+
+
+@pytest.mark.parametrize("phasors", [False, True])
+def test_cleanup_takes_the_largest_cosine(phasors):
+    known = jax.random.normal(jax.random.key(8), (30, 16)) * jnp.arange(1, 31)[:, None]  # lengths must not count
+    noisy = known[:7] / 5 + 0.3 * jax.random.normal(jax.random.key(9), (7, 16))
+    if phasors:
+        known, noisy = (a * jnp.exp(1j * jax.random.uniform(jax.random.key(10), (16,))) for a in (known, noisy))
+    expected = jnp.argmax(associative.cosine(noisy[:, None, :], known), axis=-1)
+    np.testing.assert_array_equal(associative.cleanup(noisy, known), expected)
+    assert int(associative.cleanup(noisy[0], known)) == int(expected[0])
