@@ -9,8 +9,8 @@
 
 Ranks for a budget come from the singular values of each cut of the matrix: the least eps is sought for which ranks that
 lose eps ||W||_F / sqrt(d - 1) at a cut fit the budget, by bisection; what is left of it then raises single ranks, one
-after another, each time the one that loses the most squared error for a number. With one cut (low rank, two cores) there
-is no smaller error in the budget; with more the search is a greedy one, and other ranks may do a little better.
+after another, each time the one that saves the most squared error for a number. With one cut (low rank, two cores) no
+ranks in the budget have a smaller error; with more the search is a greedy one, and other ranks may do a little better.
 
 Sources: I. V. Oseledets, SIAM J. Sci. Comput. 33, 2295 (2011), doi 10.1137/090752286; A. Novikov et al., NIPS 2015,
 arXiv:1509.06569; for low rank C. Eckart, G. Young, Psychometrika 1, 211 (1936), doi 10.1007/BF02288367.

@@ -72,7 +72,7 @@ def propagated(cores: Sequence[jax.Array], core_errors: Any) -> Propagated:
 
 
 def _relative(error: jax.Array, whole: jax.Array) -> jax.Array:
-    """Relative to a matrix of zeros, no error is 0 (a core is all zeros, then no error is relative), any is infinite."""
+    """The ratio; of a matrix of zeros 0 where the error is, as beside a core of zeros, else infinite."""
     return jnp.where(whole > 0, error / jnp.where(whole > 0, whole, 1.0), jnp.where(error > 0, jnp.inf, 0.0))
 
 

@@ -327,8 +327,8 @@ def test_many_small_singular_values_are_no_rounding():
 
 
 def test_balancing_moves_no_bit_and_no_derivative_is_nan():
-    wide = [np.asarray(core) * scale for core, scale in zip(random_cores(Layout(*MODES, (3, 2))), (1e3, 1, 7e-4))]
-    cores = tuple(jnp.asarray(core, jnp.float32) for core in wide)
+    first, second, third = random_cores(Layout(*MODES, (3, 2)))
+    cores = (1e3 * first, second, 7e-4 * third)
     even = balanced(cores)
     np.testing.assert_array_equal(decode(even), decode(cores))
     sizes = [float(jnp.sqrt(jnp.mean(core**2))) for core in even]
