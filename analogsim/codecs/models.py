@@ -294,14 +294,14 @@ def round_model(model: Any, *, rel_error: float | None = None, rank: int | None 
     else:
         if not hasattr(model, "items") or "params" not in model:
             raise InputError("model: must be a Linen model's variables, {'params': ...}, or a NNX model")
-        layers = dict(factored_layers(model["params"]))
-        for path, cores in layers.items():
+        by_path = dict(factored_layers(model["params"]))
+        for path, cores in by_path.items():
             _check_no_stack(path, cores)
         result = {**model, "params": _rounded_tree(model["params"], rel_error, rank)}
         for name in ("ranges", "analog"):
             if name in model:
                 result[name] = _without_cores(model[name], model["params"])
-        found = len(layers)
+        found = len(by_path)
     if not found:
         raise InputError("model: has no compressed layer (parameters core_0, core_1, ...)")
     return result
