@@ -70,6 +70,8 @@ class Codec(Description):
     def layout(self, n_in: int, n_out: int) -> Layout:
         """Modes and ranks by the size alone, as for a matrix that is trained from scratch.
 
+        Of a budget, all cuts get the largest rank that fits for all of them, or what the modes allow.
+
         Raises:
           InputError: for a target of ``rel_error``, whose ranks follow from the numbers of a matrix.
         """
