@@ -47,9 +47,13 @@ def convert(
         ``module``, ``shape`` and ``within``.
       codec: what the kernels of Dense and DenseGeneral (Linear and LinearGeneral) become before they are stored, such
         as ``TensorTrain(rank=8)`` of ``analogsim.codecs``: every core is on tiles of its own, ``<path>/core_0``. A
-        layer that cores would take more numbers for stays as it is. Linen keeps the plain model's variables and
-        computes cores from kernels in every call, for ``rank`` alone and without a derivative; to train cores, or for
-        another target, ``codecs.compress`` first. An NNX model's copy holds the cores, for every target.
+        layer that cores would take more numbers for, or that the codec does not fit, stays as it is. Linen keeps the
+        plain model's variables and computes cores from kernels in every call, with ranks by the size alone (every
+        target but ``rel_error``) and without a derivative: the model in ``with analogsim.digital():`` has these cores,
+        too, the rules are of layers and not of single cores, and a bill of its energy counts the kernels among the
+        parameters and the decompositions as digital work. To train cores, to give rules to single ones, for a bill of
+        cores alone, or for ``rel_error``, ``codecs.compress`` first. An NNX model's copy holds the cores, for every
+        target.
       strict: raise for what cannot be converted, by path and reason: a layer such as ``nn.ConvLocal``, or a parameter
         that the model multiplies with outside of any known layer. False leaves it digital; ``summary`` lists it.
       rngs: seeds the noise streams of an NNX model's layers; needed there for hardware-aware training.
@@ -87,11 +91,11 @@ def convert(
             raise InputError("rngs: a Linen model takes its randomness when it is applied; leave rngs out")
         if x is not None:
             raise InputError("x: a Linen model is looked through when it is applied; leave x out")
-        if codec is not None and codec.rank is None:
+        if codec is not None and codec.rel_error is not None:
             raise InputError(
                 f"codec = {codec!r}: a Linen model keeps its kernels, and cores that are computed from them in the "
-                f"call need ranks beforehand: give rank, or convert what codecs.compress(model, variables, x, codec) "
-                f"returns"
+                f"call need ranks beforehand: give rank, max_params or max_share, or convert what "
+                f"codecs.compress(model, variables, x, codec) returns"
             )
         return Converted(model, rules, strict, codec=codec)
     if isinstance(model, nnx.Module):
@@ -111,7 +115,9 @@ def to_digital(model: Any) -> Any:
 
     Returns:
       The Linen model itself, whose parameters are ``variables["params"]`` as ever; or a copy of the NNX model, trained
-      parameters included, of plain layers. Where the parameters are cores (``codecs.compress``), they stay cores.
+      parameters included, of plain layers. Where the parameters are cores (``codecs.compress``, or an NNX model's
+      ``codec``), they stay cores. Of a Linen model with a ``codec`` this is the plain model with its whole kernels,
+      unlike ``with analogsim.digital():``, in which the cores multiply.
 
     Raises:
       InputError: for a Linen model that was built of analog layers: run it in ``with analogsim.digital():``.

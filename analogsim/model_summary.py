@@ -87,6 +87,19 @@ class Summary:
         return tuple(layer for layer in self.layers if layer.hardware is None)
 
     @property
+    def larger_as_cores(self) -> dict[str, tuple[int, int]]:
+        """Layers held as cores that take as many numbers as a kernel, or more: path to (in cores, in a kernel)."""
+        layers: dict[str, list[tuple[int, ...]]] = {}
+        for layer in self.layers:
+            if layer.kind == "Core" and len(layer.shape) == 4:
+                layers.setdefault(layer.path.rpartition("/")[0] or ROOT, []).append(layer.shape)
+        found = {
+            path: (sum(map(math.prod, shapes)), math.prod(m * n for _, m, n, _ in shapes))
+            for path, shapes in layers.items()
+        }
+        return {path: numbers for path, numbers in found.items() if numbers[0] >= numbers[1]}
+
+    @property
     def paths(self) -> tuple[str, ...]:
         """The layers' paths, in the order of use: the first and the last are ``paths[0]`` and ``paths[-1]``."""
         return tuple(layer.path for layer in self.layers)
@@ -102,6 +115,11 @@ class Summary:
             table.add_row(*_cells(layer))
         weights, held = sum(layer.weights for layer in self.layers), sum(layer.weights for layer in on)
         places = sum(layer.weights / layer.used_share for layer in on)
+        if self.larger_as_cores:
+            table.caption = "\n".join(
+                plain(f"{path}: its cores hold {many(cores)} numbers, a dense kernel {many(dense)}")
+                for path, (cores, dense) in self.larger_as_cores.items()
+            )
         table.add_section()
         table.add_row(
             "all", "", f"{many(weights)} weights", f"{share(held, weights)} analog",

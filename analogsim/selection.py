@@ -48,6 +48,8 @@ class Candidate:
       shape: of its kernel or table.
       within: the modules that hold it, the innermost first.
       part_of: for a core of a compressed layer, the path of that layer, by which rules select it too; else empty.
+      stands_for: for a core of a compressed layer of an NNX model, the class of that layer before it was compressed.
+        Rules by type see a core by this class and by what holds it, not as the DenseGeneral that computes it.
     """
 
     path: str
@@ -55,6 +57,7 @@ class Candidate:
     shape: tuple[int, ...]
     within: tuple[Any, ...] = ()
     part_of: str = ""
+    stands_for: type | None = None
 
     @property
     def kind(self) -> str:
@@ -110,7 +113,12 @@ def selects(selector: Selector, layer: Candidate) -> bool:
     if isinstance(selector, str):
         return any(re.fullmatch(selector, path) for path in (layer.path, layer.part_of) if path)
     if isinstance(selector, (type, tuple)):
-        return any(isinstance(module, selector) for module in (layer.module, *layer.within))
+        if any(isinstance(module, selector) for module in layer.within):
+            return True
+        if layer.part_of:  # a core: of its own class, not of the one that this is derived from
+            kinds = selector if isinstance(selector, tuple) else (selector,)
+            return type(layer.module) in kinds or (layer.stands_for is not None and issubclass(layer.stands_for, kinds))
+        return isinstance(layer.module, selector)
     found = selector(layer)
     if not isinstance(found, (bool, np.bool_)):
         raise InputError(f"rule {name_of(selector)}: gave {found!r} for layer {layer.path}: must give True or False")

@@ -4,16 +4,19 @@
 
     rel_error     ||W - W'||_F / ||W||_F at most this; ranks follow from the numbers
     rank          every rank at most this
-    max_params    the smallest error that the ranks of so many numbers allow
+    max_params    a small error by ranks of at most so many numbers
     max_share     the same, as a share of n_in n_out
 
 Ranks for a budget come from the singular values of each cut of the matrix: the least eps is sought for which ranks that
-lose eps ||W||_F / sqrt(d - 1) at a cut fit the budget, by bisection.
+lose eps ||W||_F / sqrt(d - 1) at a cut fit the budget, by bisection; what is left of it then raises single ranks, one
+after another, each time the one that saves the most squared error for a number. With one cut (low rank, two cores) no
+ranks in the budget have a smaller error; with more the search is a greedy one, and other ranks may do a little better.
 
 Sources: I. V. Oseledets, SIAM J. Sci. Comput. 33, 2295 (2011), doi 10.1137/090752286; A. Novikov et al., NIPS 2015,
 arXiv:1509.06569; for low rank C. Eckart, G. Young, Psychometrika 1, 211 (1936), doi 10.1007/BF02288367.
 """
 
+import dataclasses
 import functools
 import math
 from typing import Any
@@ -28,6 +31,11 @@ from analogsim.codecs.trains import check_error, check_rank, initial, interleave
 from analogsim.devices.description import Description, static
 from analogsim.devices.errors import InputError, brief
 from analogsim.devices.literature import Source
+
+
+class DoesNotFit(InputError):
+    """A codec that cannot hold a matrix of this size: its modes are of another, or its budget is below rank 1."""
+
 
 _TARGETS = ("rel_error", "rank", "max_params", "max_share")
 
@@ -62,6 +70,8 @@ class Codec(Description):
     def layout(self, n_in: int, n_out: int) -> Layout:
         """Modes and ranks by the size alone, as for a matrix that is trained from scratch.
 
+        Of a budget, all cuts get the largest rank that fits for all of them, or what the modes allow.
+
         Raises:
           InputError: for a target of ``rel_error``, whose ranks follow from the numbers of a matrix.
         """
@@ -88,7 +98,8 @@ class Codec(Description):
             ``encode``).
 
         Returns:
-          Cores ``[r_(k-1), m_k, n_k, r_k]`` of the matrix's type, and the record of what was reached.
+          Cores ``[r_(k-1), m_k, n_k, r_k]`` of the matrix's type, and the record of what was reached. Ranks are found
+          in double precision; rounding of the cores to their type comes on top of ``rel_error`` and is in the record.
 
         Raises:
           InputError: where the matrix is none, holds NaN or infinity, has a size that given modes do not multiply to,
@@ -111,18 +122,19 @@ class Codec(Description):
         return factors, Compression.of(known, factors)
 
     def encode(self, w: jax.Array) -> tuple[jax.Array, ...]:
-        """The same under ``jax.jit``, for a target of ``rank``: every rank is the cap, or what the modes allow.
+        """The same under ``jax.jit``, with ranks by the size alone: those of ``layout``, or what the matrix allows.
 
         There is no derivative: that of singular vectors is unbounded where singular values meet. Asking for one is
         refused with the way out.
         """
         _check_matrix(w)
-        if self.rank is None:
+        if self.rel_error is not None:
             raise InputError(
-                f"{type(self).__name__}.encode: shapes must be known before the numbers are, so give rank; for other "
-                f"targets compress beforehand (codec.compress, or codecs.compress for a model)"
+                f"{type(self).__name__}.encode: shapes must be known before the numbers are, so give rank, max_params "
+                f"or max_share; for rel_error compress beforehand (codec.compress, or codecs.compress for a model)"
             )
-        return _encoded(w, *self.modes(*w.shape), self.rank)
+        layout = self.layout(*w.shape)
+        return _encoded(w, layout.modes_in, layout.modes_out, layout.ranks)
 
     def initial(self, key: jax.Array, n_in: int, n_out: int, variance: float | None = None, dtype: Any = jnp.float32):
         """Random cores for training from scratch; see ``codecs.initial``."""
@@ -132,7 +144,7 @@ class Codec(Description):
         budget = self.max_params if self.max_params is not None else math.floor(self.max_share * layout.dense)
         least = layout.with_rank(1).params
         if budget < least:
-            raise InputError(
+            raise DoesNotFit(
                 f"{type(self).__name__}: a budget of {budget} numbers for a {layout.n_in} x {layout.n_out} matrix: at "
                 f"rank 1 its cores ({layout.with_rank(1)}) take {least} already"
             )
@@ -140,12 +152,12 @@ class Codec(Description):
 
     def _choose(self, w: np.ndarray, modes_in: tuple[int, ...], modes_out: tuple[int, ...], dtype: Any) -> Any:
         """How many singular values each cut keeps."""
-        noise = rounding_noise(dtype, max(w.shape)) if self.rel_error is None else 0.0
+        noise = rounding_noise(dtype if self.rel_error is None else np.float64, max(w.shape))
         if self.rank is not None:
             return lambda k, s: kept(s, 0.0, self.rank, noise)
         size, cuts = float(np.linalg.norm(w)), max(len(modes_in) - 1, 1)
         if self.rel_error is not None:
-            return lambda k, s: kept(s, self.rel_error * size / math.sqrt(cuts))
+            return lambda k, s: kept(s, self.rel_error * size / math.sqrt(cuts), noise=noise)
         ranks = self._ranks_in_budget(w, modes_in, modes_out, noise)
         return lambda k, s: min(ranks[k], len(s))
 
@@ -170,7 +182,7 @@ class Codec(Description):
         for _ in range(50):
             middle = (low + high) / 2
             low, high = (low, middle) if at(middle).params <= budget else (middle, high)
-        return at(high).ranks
+        return _raised(at(high), spectra, at(0.0).ranks, budget).ranks
 
 
 class TensorTrain(Codec):
@@ -223,7 +235,7 @@ class TensorTrain(Codec):
         for name, size in (("modes_in", n_in), ("modes_out", n_out)):
             product = math.prod(getattr(self, name))
             if product != size:
-                raise InputError(
+                raise DoesNotFit(
                     f"TensorTrain.{name} = {getattr(self, name)}: multiplies to {product}, the matrix has {size} "
                     f"{'inputs' if name == 'modes_in' else 'outputs'}"
                 )
@@ -247,6 +259,25 @@ class LowRank(Codec):
         return (n_in, 1), (1, n_out)
 
 
+def _raised(layout: Layout, spectra: list[np.ndarray], most: tuple[int, ...], budget: int) -> Layout:
+    """Single ranks raised while the budget allows, each time by the most squared error for a number."""
+    while True:
+        best: tuple[float, Layout] | None = None
+        for k, rank in enumerate(layout.ranks):
+            if rank >= most[k]:
+                continue
+            higher = dataclasses.replace(layout, ranks=(*layout.ranks[:k], rank + 1, *layout.ranks[k + 1 :]))
+            left, m, n, _ = layout.shapes[k]
+            _, m_after, n_after, after = layout.shapes[k + 1]
+            fits = higher.params <= budget and rank < min(left * m * n, m_after * n_after * after)
+            gain = float(spectra[k][rank]) ** 2 / (left * m * n + m_after * n_after * after)
+            if fits and (best is None or gain > best[0]):
+                best = gain, higher
+        if best is None:
+            return layout
+        layout = best[1]
+
+
 def _check_matrix(w: Any) -> None:
     if getattr(w, "ndim", None) != 2 or 0 in w.shape:
         raise InputError(f"w = {brief(w)}: must be a matrix [n_in, n_out]")
@@ -255,9 +286,11 @@ def _check_matrix(w: Any) -> None:
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1, 2, 3))
-def _encoded(w: jax.Array, modes_in: tuple[int, ...], modes_out: tuple[int, ...], rank: int) -> tuple[jax.Array, ...]:
+def _encoded(
+    w: jax.Array, modes_in: tuple[int, ...], modes_out: tuple[int, ...], ranks: tuple[int, ...]
+) -> tuple[jax.Array, ...]:
     wide = w.astype(jnp.promote_types(w.dtype, jnp.float32))
-    cores = train_of(wide, modes_in, modes_out, lambda k, s: min(rank, s.shape[0]), jnp)
+    cores = train_of(wide, modes_in, modes_out, lambda k, s: min(ranks[k], s.shape[0]), jnp)
     return tuple(core.astype(w.dtype) for core in cores)
 
 

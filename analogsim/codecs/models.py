@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
-from analogsim.codecs.codec import Codec
+from analogsim.codecs.codec import Codec, DoesNotFit
 from analogsim.codecs.contraction import check_contraction
 from analogsim.codecs.layout import Layout
 from analogsim.codecs.record import Compression, compressions_table
 from analogsim.codecs.trains import balanced, rounded
 from analogsim.devices.errors import InputError
-from analogsim.models import Sample, bind
+from analogsim.models import bind
 from analogsim.selection import ROOT, Candidate, Selector, selects
 from analogsim.tables import as_text, plain
 
@@ -80,7 +81,8 @@ def compress(
     Args:
       model, variables: a plain Linen model and its variables, or an NNX model and None. Neither is changed.
       x: one input of a Linen model (an array, or a tuple for several), of which only the shape is used.
-      codec: ``TensorTrain`` or ``LowRank`` with a target, which holds for every layer by itself.
+      codec: ``TensorTrain`` or ``LowRank`` with a target, which holds for every layer by itself. A layer that it does
+        not fit (modes of another size, a budget below rank 1) stays dense, with the reason in ``kept``.
       where: which layers, as for ``analogsim.convert``; all Dense and DenseGeneral (Linear and LinearGeneral), those of
         attention among them, by default.
       only_smaller: keep a layer dense where its cores would take as many numbers or more.
@@ -89,11 +91,11 @@ def compress(
       **options: keyword arguments of the Linen model's call, for example ``train=False``.
 
     Returns:
-      The model that runs the cores, its variables, and a record of every layer. All cores of a layer have one root mean
-      square, so that one learning rate fits them.
+      The model that runs the cores, its variables, and a record of every layer. All cores of a layer have like root
+      mean squares (``balanced``), so that one learning rate fits them.
 
     Raises:
-      InputError: where nothing is compressed, with the reasons; as for ``codec.compress``.
+      InputError: where nothing is compressed, with the reasons; where a kernel holds NaN or infinity.
 
     Example:
       >>> import flax.linen as nn, jax, jax.numpy as jnp
@@ -137,12 +139,17 @@ class _Wanted:
             self.kept[layer.path] = why_dense
         else:
             try:
-                factors, record = self.codec.compress(matrix())
+                kernel = matrix()
+                factors, record = self.codec.compress(kernel)
+            except DoesNotFit as error:
+                self.kept[layer.path] = str(error)
+                return None
             except InputError as error:
                 raise InputError(f"layer {layer.path}: {error}") from None
             if record.params < record.layout.dense or not self.only_smaller:
-                self.layers[layer.path] = record
-                return balanced(factors)
+                cores = balanced(factors)
+                self.layers[layer.path] = Compression.of(np.asarray(kernel, np.float64), cores)
+                return cores
             self.kept[layer.path] = f"its cores would take {record.params} numbers, its kernel {record.layout.dense}"
         return None
 
@@ -171,7 +178,7 @@ def _of_linen(
         own = params
         for name in names:
             own = own[name]
-        why = why_dense(layer.module)
+        why = why_dense(layer.module, layer.within)
         stored = own.get("kernel", own.get("embedding"))
         if not why and stored.shape != layer.shape:
             why = "it is a stack of layers (nn.scan, nn.vmap)"
@@ -202,7 +209,8 @@ def _linen_layers(model: Any, variables: Any, x: Any, options: dict[str, Any]) -
     def run(params: Any, *args: Any) -> Any:
         return seen.apply({**variables, "params": params}, *args, **options)
 
-    tour(run, variables["params"], Sample.of(x).arrays())
+    args = x if isinstance(x, tuple) else (x,)  # with the shape as it is: a model may take one example without a batch
+    tour(run, variables["params"], tuple(jax.ShapeDtypeStruct(jnp.shape(a), jnp.result_type(a)) for a in args))
     return [layer for layer in found.values() if not layer.path.endswith("attend")]
 
 
@@ -231,7 +239,7 @@ def _of_nnx(model: Any, wanted: _Wanted, contraction: str) -> Compressed:
         if layer.path.endswith("attend"):
             continue
         module = layer.module
-        found = wanted.cores(layer, why_dense(module, layer.shape), lambda m=module: kernel_matrix(m))
+        found = wanted.cores(layer, why_dense(module, layer.shape, layer.within), lambda m=module: kernel_matrix(m))
         if found is not None:
             cores[layer.path] = found
 
@@ -254,11 +262,12 @@ def round_model(model: Any, *, rel_error: float | None = None, rank: int | None 
       rank: cap of every rank.
 
     Returns:
-      Other variables, or a copy of the NNX model; nothing given is changed. All cores of a layer have one root mean
-      square again.
+      Other variables, or a copy of the NNX model; nothing given is changed. All cores of a layer have like root mean
+      squares again (``balanced``). What belonged to the old cores, their calibrated ranges and chips (collections
+      ``ranges`` and ``analog``), is left out for every compressed layer: calibrate and program again.
 
     Raises:
-      InputError: where there is no compressed layer.
+      InputError: where there is no compressed layer, or it is a stack of layers (``nn.scan``).
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -278,16 +287,29 @@ def round_model(model: Any, *, rel_error: float | None = None, rank: int | None 
         copy = nnx.clone(model)
         layers = [module for _, module in nnx.iter_modules(copy) if isinstance(module, FactoredLinear)]
         for layer in layers:
+            _check_no_stack("of the model", layer.cores)
             layer.set_cores(balanced(rounded(layer.cores, rel_error=rel_error, rank=rank)))
+            layer.forget_ranges()
         found, result = len(layers), copy
     else:
         if not hasattr(model, "items") or "params" not in model:
             raise InputError("model: must be a Linen model's variables, {'params': ...}, or a NNX model")
-        found = sum(1 for _ in factored_layers(model["params"]))
+        by_path = dict(factored_layers(model["params"]))
+        for path, cores in by_path.items():
+            _check_no_stack(path, cores)
         result = {**model, "params": _rounded_tree(model["params"], rel_error, rank)}
+        for name in ("ranges", "analog"):
+            if name in model:
+                result[name] = _without_cores(model[name], model["params"])
+        found = len(by_path)
     if not found:
         raise InputError("model: has no compressed layer (parameters core_0, core_1, ...)")
     return result
+
+
+def _check_no_stack(path: str, cores: Any) -> None:
+    if any(core.ndim != 4 for core in cores):
+        raise InputError(f"layer {path}: its cores are a stack (nn.scan, vmap); stacks of layers cannot be rounded")
 
 
 def factored_layers(params: Any, path: str = "") -> Iterator[tuple[str, tuple[jax.Array, ...]]]:
@@ -305,7 +327,16 @@ def _cores(own: Any) -> tuple[jax.Array, ...] | None:
     found: list[jax.Array] = []
     while (core := own.get(f"core_{len(found)}")) is not None and "kernel" in core:
         found.append(nn.meta.unbox(core["kernel"]))
-    return tuple(found) if len(found) > 0 and found[0].ndim == 4 else None
+    return tuple(found) if len(found) > 0 and found[0].ndim >= 4 else None
+
+
+def _without_cores(tree: Any, params: Any) -> Any:
+    """A collection beside the parameters, without what belongs to cores."""
+    if not hasattr(tree, "items") or not hasattr(params, "items"):
+        return tree
+    gone = {f"core_{k}" for k in range(len(_cores(params) or ()))}
+    kept = {name: _without_cores(inner, params.get(name)) for name, inner in tree.items() if name not in gone}
+    return {name: inner for name, inner in kept.items() if not (isinstance(inner, dict) and not inner and tree[name])}
 
 
 def _rounded_tree(params: Any, rel_error: float | None, rank: int | None) -> Any:

@@ -65,10 +65,15 @@ def propagated(cores: Sequence[jax.Array], core_errors: Any) -> Propagated:
     for k, core in enumerate(wide):
         size, (r, _, _, s) = jnp.linalg.norm(core), core.shape
         before, after = left[k], right[k + 1]
-        shares.append(size * jnp.sqrt(jnp.trace(before) * jnp.trace(after) / (r * s)) / whole)
-        bounds.append(size * jnp.sqrt(_largest(before) * _largest(after)) / whole)
+        shares.append(_relative(size * jnp.sqrt(jnp.trace(before) * jnp.trace(after) / (r * s)), whole))
+        bounds.append(_relative(size * jnp.sqrt(_largest(before) * _largest(after)), whole))
     by_core = errors * jnp.stack(shares)
     return Propagated(jnp.sqrt(jnp.sum(by_core**2)), by_core, jnp.sum(errors * jnp.stack(bounds)))
+
+
+def _relative(error: jax.Array, whole: jax.Array) -> jax.Array:
+    """The ratio; of a matrix of zeros 0 where the error is, as beside a core of zeros, else infinite."""
+    return jnp.where(whole > 0, error / jnp.where(whole > 0, whole, 1.0), jnp.where(error > 0, jnp.inf, 0.0))
 
 
 def _largest(gram: jax.Array) -> jax.Array:

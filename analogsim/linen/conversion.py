@@ -134,8 +134,8 @@ class Converted(nn.Module):
             matches.check()
             if self.codec is not None and not coded and not self.is_initializing():
                 raise InputError(
-                    f"codec = {self.codec!r}: no layer that gets hardware takes fewer numbers as cores; lower the "
-                    f"rank, or leave codec out"
+                    f"codec = {self.codec!r}: no layer that gets hardware takes fewer numbers as cores, or the codec "
+                    f"fits none; lower the rank, or leave codec out"
                 )
             seen = _decided.get()
             if seen is not None:
@@ -252,7 +252,7 @@ def _carry_out(conversion: Conversion, call, args, kwargs, layer: Any, method: s
     compute: Any = next((compute for kind, compute in _HOOKLESS.items() if isinstance(layer, kind)), None)
     if compute is not None:
         return compute(layer, hardware, *args, **kwargs)
-    if conversion.codec is not None and factored.is_worth_it(layer, conversion.codec):
+    if conversion.codec is not None and factored.is_worth_it(layer, conversion.codec, _within(layer)):
         conversion.coded.append(path)
         return factored.encoding(layer, hardware, conversion.codec, *args, **kwargs)
     return _through_hook(layer, hardware, path, call, args, kwargs)

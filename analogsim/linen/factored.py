@@ -14,10 +14,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from analogsim import modes
-from analogsim.codecs.codec import Codec, LowRank, TensorTrain
+from analogsim.codecs.codec import Codec, DoesNotFit, LowRank, TensorTrain
 from analogsim.codecs.contraction import check_contraction, contract
 from analogsim.codecs.layout import Layout
-from analogsim.codecs.trains import core_std, decode
+from analogsim.codecs.trains import check_rank, check_variance, core_std, decode
 from analogsim.devices.errors import InputError
 from analogsim.hardware import Hardware
 from analogsim.linen.hooks import AnalogDotGeneral, dot_general_hook, layer_path
@@ -40,7 +40,8 @@ class FactoredDense(nn.Module):
 
     Parameters are ``core_0/kernel``, ``core_1/kernel``, ... and ``bias``. Ranks are those of the parameters where there
     are any, so that rounding between steps needs no other module. Initial cores give a matrix with entries of variance
-    1 / n_in, as of ``nn.Dense``.
+    1 / n_in, as of ``nn.Dense``. Cores of high rank for a small matrix may hold more numbers than its kernel would:
+    ``analogsim.summary`` says where they do.
 
     Attributes:
       features: outputs.
@@ -64,8 +65,9 @@ class FactoredDense(nn.Module):
     contraction: str = "auto"
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, inputs: jax.Array) -> jax.Array:
         self._check()
+        x = inputs  # named as in nn.Dense
         layout = held_layout(self, self.codec.modes(x.shape[-1], self.features))
         if layout is None:
             layout = self.codec.layout(x.shape[-1], self.features)
@@ -88,6 +90,9 @@ class FactoredDense(nn.Module):
         if self.hardware is not None and not isinstance(self.hardware, Hardware):
             raise InputError(f"{name}: hardware = {self.hardware!r}: must be a Hardware such as preset('pcm'), or None")
         check_contraction(self.contraction)
+        check_rank(self.features, f"{name}.features")
+        if self.variance is not None:
+            check_variance(self.variance, f"{name}.variance")
 
 
 class TensorTrainDense(FactoredDense):
@@ -134,14 +139,17 @@ class Encoding:
         return dict(self.layers).get(path)
 
 
-def encoded(layer: Any, x: jax.Array, *, layout: Layout, contraction: str) -> jax.Array:
-    """The call of a ``nn.Dense`` or ``nn.DenseGeneral`` whose kernel the variables hold as cores."""
+def encoded(layer: Any, inputs: jax.Array, *, layout: Layout, contraction: str) -> jax.Array:
+    """The call of a ``nn.Dense`` or ``nn.DenseGeneral`` whose kernel the variables hold as cores.
+
+    ``inputs`` is named as in these layers, whose callers may name it.
+    """
     if layer.has_variable("params", "kernel"):
         raise InputError(
             f"layer {layer_path(layer)}: these variables hold its kernel, and the compressed model runs on cores; pass "
             f"the variables that codecs.compress gave"
         )
-    flat, features = flattened(layer, x)
+    flat, features = flattened(layer, inputs)
     layout = held_layout(layer, (layout.modes_in, layout.modes_out)) or layout
     if flat.shape[-1] != layout.n_in:
         raise InputError(
@@ -159,15 +167,18 @@ def encoded(layer: Any, x: jax.Array, *, layout: Layout, contraction: str) -> ja
     return finished(layer, contract(flat, layout, multiply), features)
 
 
-def is_worth_it(layer: Any, codec: Codec) -> bool:
+def is_worth_it(layer: Any, codec: Codec, within: tuple[Any, ...] = ()) -> bool:
     """Whether a layer is one that a codec holds, and takes fewer numbers as cores of the codec's ranks."""
-    if why_dense(layer):
+    if why_dense(layer, within):
         return False
-    layout = codec.layout(*kernel_matrix(layer).shape)
+    try:
+        layout = codec.layout(*kernel_matrix(layer).shape)
+    except DoesNotFit:
+        return False
     return layout.params < layout.dense
 
 
-def why_dense(layer: Any) -> str:
+def why_dense(layer: Any, within: tuple[Any, ...] = ()) -> str:
     """Why a layer cannot be held as cores; nothing where it can."""
     if isinstance(layer, Core):
         return "it is a core already"
@@ -180,6 +191,12 @@ def why_dense(layer: Any) -> str:
         return "it has a matrix for every entry of its batch axes"
     if layer.dot_general is not None or layer.dot_general_cls is not None:
         return "its matmul hook is taken by something else"
+    if layer.promote_dtype is not nn.dtypes.promote_dtype:
+        return "it has a promote_dtype of its own"
+    if getattr(layer, "preferred_element_type", None) is not None:
+        return "it has a preferred_element_type"
+    if any(isinstance(module, (nn.WeightNorm, nn.SpectralNorm)) for module in within):
+        return "its kernel is normalised before it multiplies (WeightNorm, SpectralNorm)"
     return ""
 
 
@@ -190,9 +207,9 @@ def kernel_matrix(layer: Any) -> jax.Array:
     return kernel.reshape(math.prod(kernel.shape[: kernel.ndim - features]), -1)
 
 
-def encoding(layer: Any, hardware: Hardware, codec: Codec, x: jax.Array) -> jax.Array:
+def encoding(layer: Any, hardware: Hardware, codec: Codec, inputs: jax.Array) -> jax.Array:
     """The call of a Dense or DenseGeneral whose kernel becomes cores on its way to the hardware."""
-    flat, features = flattened(layer, x)
+    flat, features = flattened(layer, inputs)
     flat, kernel, _ = layer.promote_dtype(flat, kernel_matrix(layer), None, dtype=layer.dtype)
     cores = codec.encode(kernel)
     dims = (((flat.ndim + 1, flat.ndim + 2), (0, 1)), ((), ()))  # rank and digit come last, behind two axes of digits
@@ -210,9 +227,10 @@ def flattened(layer: Any, x: jax.Array) -> tuple[jax.Array, tuple[int, ...]]:
     """A layer's input as vectors ``[..., n_in]``, and the shape of its features."""
     if isinstance(layer, nn.Dense):
         return x, (layer.features,)
-    axes = _tuple(layer.axis)
+    axes = sorted(axis % x.ndim for axis in _tuple(layer.axis))  # the kernel's order, whatever the layer's
     x = jnp.moveaxis(x, axes, range(-len(axes), 0))
-    return x.reshape(*x.shape[: x.ndim - len(axes)], -1), _tuple(layer.features)
+    lead = x.ndim - len(axes)
+    return x.reshape(*x.shape[:lead], math.prod(x.shape[lead:])), _tuple(layer.features)
 
 
 def finished(layer: Any, y: jax.Array, features: tuple[int, ...]) -> jax.Array:

@@ -96,7 +96,7 @@ def encoded(model: nnx.Module, rules: Rules, codec: Codec) -> tuple[nnx.Module, 
     for layer in candidates(model):
         hardware, _ = matches.decide(layer)
         chosen[layer.path] = next((i for i, rule in enumerate(rules) if selects(rule[0], layer)), None)
-        if hardware is None or is_analog(layer) or why_dense(layer.module, layer.shape):
+        if hardware is None or is_analog(layer) or why_dense(layer.module, layer.shape, layer.within):
             dense.add(layer.path)
     matches.decide_about_parameters(parameters(model))
     matches.check()
@@ -138,8 +138,10 @@ def candidates(model: nnx.Module) -> Iterator[Candidate]:
             continue
         path, shape = path_of(parts), getattr(module, name)[...].shape
         within = tuple(modules[parts[:n]] for n in reversed(range(len(parts))) if parts[:n] in modules)
-        part_of = path_of(parts[:-1]) if isinstance(module, Core) else ""
-        yield Candidate(path, module, shape, within, part_of)
+        part_of, stands_for = "", None
+        if isinstance(module, Core):
+            part_of, stands_for = path_of(parts[:-1]), getattr(within[0], "stands_for", None)
+        yield Candidate(path, module, shape, within, part_of, stands_for)
         if isinstance(module, nnx.Embed):
             yield Candidate(attending(path), module, shape, within)
 

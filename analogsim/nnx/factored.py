@@ -16,10 +16,10 @@ from analogsim import modes
 from analogsim.codecs.codec import Codec, LowRank, TensorTrain
 from analogsim.codecs.contraction import check_contraction, contract
 from analogsim.codecs.layout import Layout
-from analogsim.codecs.trains import core_std, decode
+from analogsim.codecs.trains import check_variance, core_std, decode
 from analogsim.devices.errors import InputError
 from analogsim.hardware import Hardware
-from analogsim.nnx.hooks import AnalogOp, attach, check_rngs
+from analogsim.nnx.hooks import RANGES, AnalogOp, attach, check_rngs
 from analogsim.nnx.layers import own_stream
 from analogsim.options import caster
 
@@ -38,6 +38,7 @@ class FactoredLinear(nnx.Module):
       axis: axes of the input that it takes, the last by default; features: shape of its outputs.
       core_0, core_1, ...: the cores, ``bias``: a parameter or None.
       contraction: of the digital layer, as for ``codecs.apply``; on hardware always core after core.
+      stands_for: class of the layer that was compressed to this one; None where it was built of cores.
     """
 
     bias: nnx.Param | None
@@ -48,10 +49,13 @@ class FactoredLinear(nnx.Module):
         bias_init: Any = _zeros, variance: float | None = None, contraction: str = "auto",
     ):  # fmt: skip
         check_contraction(contraction)
+        self.stands_for: type | None = None
         self.modes_in, self.modes_out = layout.modes_in, layout.modes_out
         self.axis, self.features, self.contraction = axis, features, contraction
         self.dtype, self.precision = dtype, precision
-        draw = nnx.initializers.normal(core_std(layout, 1 / layout.n_in if variance is None else variance))
+        draw = nnx.initializers.normal(
+            core_std(layout, 1 / layout.n_in if variance is None else check_variance(variance, "variance"))
+        )
         for k, (left, m, n, right) in enumerate(layout.shapes):
             core = Core(
                 (left, m), (n, right), axis=(-2, -1), use_bias=False, dtype=dtype, param_dtype=param_dtype,
@@ -84,10 +88,21 @@ class FactoredLinear(nnx.Module):
             core.in_features, core.out_features = (left, m), (n, right)
             core.kernel = nnx.Param(jnp.asarray(kernel))
 
-    def __call__(self, x: jax.Array, out_sharding: Any = None) -> jax.Array:
+    def forget_ranges(self) -> None:
+        """Drop the cores' calibrated ranges and chip, in place: they fit the cores as they were."""
+        for core in self._layers():
+            if isinstance(op := core.dot_general, AnalogOp):
+                op.array = nnx.data(None)
+                for name in RANGES:
+                    op.set_range(name, None)
+
+    def __call__(self, inputs: jax.Array, out_sharding: Any = None) -> jax.Array:
+        x = inputs  # named as in nnx.Linear
         caster({"out_sharding": out_sharding}, type(self).__name__)  # refuses it
-        axes, layout, cores = self.axis, self.layout, self._layers()
-        flat = jnp.moveaxis(x, axes, range(-len(axes), 0)).reshape(*_without(x.shape, axes), -1)
+        layout, cores = self.layout, self._layers()
+        axes = tuple(sorted(axis % x.ndim for axis in self.axis))  # the kernel's order, whatever the layer's
+        width = math.prod(x.shape[axis] for axis in axes)
+        flat = jnp.moveaxis(x, axes, range(-len(axes), 0)).reshape(*_without(x.shape, axes), width)
         if flat.shape[-1] != layout.n_in:
             raise InputError(
                 f"x: shape {x.shape}: the input's width does not fit the model's parameters: it has "
@@ -122,6 +137,9 @@ def TensorTrainLinear(
     hardware: Hardware | None = None, **options: Any,
 ) -> FactoredLinear:  # fmt: skip
     """A linear layer with its kernel as a tensor train, to be trained from scratch.
+
+    Cores of high rank for a small matrix may hold more numbers than its kernel would: ``analogsim.summary`` says where
+    they do.
 
     Args:
       in_features, out_features: size of the matrix.
@@ -175,11 +193,12 @@ def factored(layer: Any, cores: Sequence[jax.Array], contraction: str) -> Factor
         param_dtype=layer.param_dtype, precision=layer.precision, contraction=contraction,
     )  # fmt: skip
     made.set_cores(cores)
+    made.stands_for = type(layer)
     made.bias = nnx.data(layer.bias)
     return made
 
 
-def why_dense(layer: Any, shape: tuple[int, ...]) -> str:
+def why_dense(layer: Any, shape: tuple[int, ...], within: tuple[Any, ...] = ()) -> str:
     """Why a layer cannot be held as cores; nothing where it can."""
     if isinstance(layer, Core):
         return "it is a core already"
@@ -191,6 +210,14 @@ def why_dense(layer: Any, shape: tuple[int, ...]) -> str:
         return "it is analog already; compress the plain model, and convert what comes of it"
     if shape != _own_shape(layer):
         return "it is a stack of layers"
+    if layer.dot_general not in (None, jax.lax.dot_general) or getattr(layer, "dot_general_cls", None) is not None:
+        return "its matmul hook is taken by something else"
+    if layer.promote_dtype is not nnx.nn.dtypes.promote_dtype:
+        return "it has a promote_dtype of its own"
+    if getattr(layer, "preferred_element_type", None) is not None:
+        return "it has a preferred_element_type"
+    if any(isinstance(module, (nnx.WeightNorm, nnx.SpectralNorm)) for module in within):
+        return "its kernel is normalised before it multiplies (WeightNorm, SpectralNorm)"
     return ""
 
 

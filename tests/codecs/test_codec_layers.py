@@ -148,9 +148,43 @@ def test_nnx_layers():
         (lambda v: TensorTrainLinear(16, 6, codec=3, rngs=nnx.Rngs(0)), "must be a codec"),
         (lambda v: TensorTrainLinear(16, 6, codec=CODEC, rngs=nnx.Rngs(0))(X[:, :8]), "8 features, the cores take 16"),
         (lambda v: round_model({"params": {"kernel": X}}, rank=2), "no compressed layer"),
+        (lambda v: TensorTrainDense(16, variance=-1.0).init(jax.random.key(0), X), "TensorTrainDense.variance = -1.0"),
+        (lambda v: TensorTrainDense(0).init(jax.random.key(0), X), "TensorTrainDense.features = 0"),
+        (lambda v: TensorTrainLinear(16, 6, variance=-1.0, rngs=nnx.Rngs(0)), "variance = -1.0: must be a finite"),
+        (
+            lambda v: round_model({"params": {"core_0": {"kernel": jnp.ones((2, 1, 2, 2, 1))}}}, rank=2),
+            "stacks of layers cannot be rounded",
+        ),
         (lambda v: round_model(3, rank=2), "Linen model's variables"),
     ],
 )
 def test_what_makes_no_sense_is_refused(variables, run, message):
     with pytest.raises(InputError, match=message):
         run(variables)
+
+
+def test_a_layer_that_is_larger_as_cores_is_pointed_out():
+    layer, x = TensorTrainDense(16, use_bias=False), jnp.ones((1, 16))
+    found = analogsim.summary(layer, layer.init(jax.random.key(0), x), x)
+    assert found.larger_as_cores == {"(the model itself)": (272, 256)}
+    assert "its cores hold 272 numbers, a dense kernel 256" in " ".join(str(found).split())
+    small = TensorTrainDense(16, codec=TensorTrain(rank=1), use_bias=False)
+    assert not analogsim.summary(small, small.init(jax.random.key(0), x), x).larger_as_cores
+
+
+def test_rounding_leaves_out_what_fitted_the_old_cores():
+    model = nn.Sequential([LowRankDense(16, hardware=preset("pcm")), nn.Dense(3)])
+    x = X[:, :16]
+    model = convert(model, [("layers_1", preset("int8")), (".*", None)])
+    v = analogsim.calibrate(model, model.init(jax.random.key(0), x), x)
+    assert set(v["ranges"]) == {"layers_0", "layers_1", "sample"}
+    smaller = round_model({**v, "analog": {"layers_0": {"core_0": {"analog": {"array": 1}}}}}, rank=2)
+    assert set(smaller["ranges"]) == {"layers_1", "sample"}
+    assert smaller["analog"] == {}
+    assert smaller["ranges"]["layers_1"] is not None
+    layer = LowRankLinear(16, 6, codec=LowRank(rank=3), hardware=preset("int8"), rngs=nnx.Rngs(0))
+    analogsim.calibrate(layer, None, x)
+    assert layer.core_0.dot_general.input_range is not None
+    fresh = round_model(layer, rank=2)
+    assert fresh.core_0.dot_general.input_range is None
+    assert fresh(x).shape == (5, 6)

@@ -268,9 +268,9 @@ def test_what_is_not_compressed_is_said():
         (lambda v: compress(3, v, X, FULL), "must be a flax"),
         (lambda v: compress(convert(Encoder(), PCM), v, X, FULL), "compress the plain model, then convert"),
         (lambda v: compress(Encoder(), v, X, FULL, where="nowhere"), "no layer of the model is compressed"),
-        (lambda v: compress(Encoder(), v, X, LowRank(max_params=20)), "layer .*: LowRank: a budget of 20 numbers"),
+        (lambda v: compress(Encoder(), v, X, LowRank(max_params=9)), "query: LowRank: a budget of 9 numbers"),
         (lambda v: convert(Encoder(), PCM, codec=3), "must be a codec"),
-        (lambda v: convert(Encoder(), PCM, codec=LowRank(rel_error=0.1)), "give rank, or convert what codecs.compress"),
+        (lambda v: convert(Encoder(), PCM, codec=LowRank(rel_error=0.1)), "or convert what codecs.compress"),
         (lambda v: convert(Encoder(), IDEAL, codec=LowRank(rank=90)).apply(v, X), "no layer that gets hardware takes"),
         (lambda v: convert(compress(Encoder(), v, X, LowRank(rank=2)).model, PCM, codec=LowRank(rank=1)),
          "compressed already"),
@@ -280,3 +280,93 @@ def test_what_is_not_compressed_is_said():
 def test_what_makes_no_sense_is_refused(variables, run, message):
     with pytest.raises(InputError, match=message):
         run(variables)
+
+
+def as_before(model, x, **options):
+    """A model at full rank gives what it gave."""
+    v = model.init(jax.random.key(0), x)
+    found = compress(model, v, x, FULL, only_smaller=False)
+    np.testing.assert_allclose(
+        found.model.apply(found.variables, x, **options), model.apply(v, x), rtol=1e-4, atol=1e-5
+    )
+    return v, found
+
+
+def test_axes_in_any_order_and_empty_batches():
+    x = jax.random.normal(jax.random.key(0), (3, 2, 8))
+    model = nn.DenseGeneral(4, axis=(-1, -2))
+    v, found = as_before(model, x)
+    direct = convert(model, IDEAL, codec=LowRank(rank=2))
+    assert direct.apply(v, x[:0]).shape == found.model.apply(found.variables, x[:0]).shape == (0, 4)
+    plain = nnx.LinearGeneral((2, 8), 4, axis=(-1, -2), rngs=nnx.Rngs(0))
+    full = compress(plain, codec=FULL, only_smaller=False).model
+    np.testing.assert_allclose(full(x), plain(x), rtol=1e-4, atol=1e-5)
+    assert full(x[:0]).shape == (0, 4)
+    assert full(inputs=x).shape == (3, 4)
+
+
+class Named(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(32)(inputs=x)
+
+
+def test_inputs_may_be_named_and_have_no_batch():
+    v, _ = as_before(Named(), jnp.ones((2, 16)))
+    assert convert(Named(), IDEAL, codec=LowRank(max_share=0.5)).apply(v, jnp.ones((2, 16))).shape == (2, 32)
+    as_before(Named(), jnp.ones(16))
+
+
+def promoted(*args, **options):
+    return nn.dtypes.promote_dtype(*args, **options)
+
+
+def test_what_cores_would_not_honour_stays_dense():
+    class Model(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            x = nn.WeightNorm(nn.Dense(16, name="normed"))(nn.Dense(16, promote_dtype=promoted, name="own")(x))
+            return nn.Dense(16, name="small")(nn.Dense(2, name="last")(x))
+
+    x = jnp.ones((2, 16))
+    v = Model().init(jax.random.key(0), x)
+    codec = TensorTrain(rank=4, modes_in=(4, 4), modes_out=(2, 1))
+    found = compress(Model(), v, x, codec, only_smaller=False)
+    assert set(found.layers) == {"last"}
+    assert found.kept["own"] == "it has a promote_dtype of its own"
+    assert "WeightNorm" in next(why for path, why in found.kept.items() if "normed" in path)
+    assert "multiplies to 16, the matrix has 2 inputs" in found.kept["small"]
+    np.testing.assert_allclose(found.model.apply(found.variables, x), Model().apply(v, x), rtol=1e-4, atol=1e-5)
+    direct = convert(Model(), [(".*normed", None), (".*", IDEAL)], codec=codec)
+    with pytest.raises(InputError, match="the codec fits none"):  # cores of that rank are no fewer numbers
+        direct.apply(v, x)
+
+    def hook(*args, **options):
+        return jax.lax.dot_general(*args, **options)
+
+    class Other(nnx.Module):
+        def __init__(self, rngs):
+            self.hooked = nnx.Linear(16, 16, dot_general=hook, rngs=rngs)
+            self.own = nnx.Linear(16, 16, promote_dtype=lambda *a, **k: nnx.nn.dtypes.promote_dtype(*a, **k), rngs=rngs)
+            self.normed = nnx.WeightNorm(nnx.Linear(16, 16, rngs=rngs), rngs=rngs)
+            self.last = nnx.Linear(16, 16, rngs=rngs)
+
+    found = compress(Other(nnx.Rngs(0)), codec=LowRank(rank=2))
+    assert set(found.layers) == {"last"}
+    assert "hook" in found.kept["hooked"]
+    assert found.kept["own"] == "it has a promote_dtype of its own"
+    assert "WeightNorm" in next(why for path, why in found.kept.items() if "normed" in path)
+
+
+def test_rules_by_type_see_a_core_as_its_layer():
+    v = nn.Dense(16).init(jax.random.key(0), X)
+    found = compress(nn.Dense(16), v, X, LowRank(rank=2))
+    model = convert(found.model, [(nn.Dense, PCM)])
+    assert {row.hardware.name for row in analogsim.summary(model, found.variables, X)} == {"pcm"}
+    with pytest.raises(InputError, match="DenseGeneral decides about no layer"):
+        analogsim.summary(convert(found.model, [(nn.DenseGeneral, None), (".*", PCM)]), found.variables, X)
+    other = compress(Nnx(nnx.Rngs(0)), codec=LowRank(rank=2)).model
+    model = convert(other, [(nnx.Linear, PCM), (nnx.LinearGeneral, None)], rngs=nnx.Rngs(1))
+    on = {row.path: row.hardware and row.hardware.name for row in analogsim.summary(model)}
+    assert on["first/core_0"] == on["head/core_1"] == "pcm"
+    assert on["attention/out/core_0"] is None
