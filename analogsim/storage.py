@@ -18,6 +18,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -182,8 +183,10 @@ def storage(
     chosen = [name for name in presets() if name != "ideal"] if stores is None else stores
     if isinstance(chosen, str) or not chosen:
         raise InputError(f"stores = {stores!r}: must be a sequence of names of presets, or of Hardware")
-    rows = [_row(_hardware(store), int(weights), time_s, float(bits), jax.random.key(key)) for store in chosen]
-    return StorageComparison(tuple(rows), int(weights), float(bits), time_s)
+    found = [_hardware(store) for store in chosen]
+    with ThreadPoolExecutor() as pool:  # most of the time goes into compiling, a program a store
+        rows = pool.map(lambda hardware: _row(hardware, int(weights), time_s, float(bits), jax.random.key(key)), found)
+        return StorageComparison(tuple(rows), int(weights), float(bits), time_s)
 
 
 def _hardware(store: Any) -> Hardware:
