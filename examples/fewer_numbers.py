@@ -9,7 +9,7 @@ phase-change memory, every core on tiles of its own: cells, conversions and joul
 accuracy of chips a day after programming.
 
 Expected: as compressed, low rank keeps the most at every budget. After fine-tuning trains win where numbers are few: 92
-to 93 % against 66 % (perceptron) and 82 to 84 % against 74 % (Transformer) at 5 % of the numbers. From 20 % on all are
+to 93 % against 66 % (perceptron) and 84 % against 74 % (Transformer) at 5 % of the numbers. From 20 % on all are
 within 2 points of each other, and low rank is ahead in half of the cases; one start each, one test image is 0.22
 points. On hardware trains pay for it: a tenth of the cells, but 13 to 22 times the conversions and joules of the dense
 kernel, where low rank takes about as many of both as that. A quarter of an hour on two cores that others use, too.
