@@ -1,15 +1,15 @@
 """Who computes the blocks: this process, any executor of ``concurrent.futures``, or Dask's workers.
 
-An executor gets blocks as tasks: the job as bytes, and which items. A worker compiles a structure once and keeps it. No
+An executor gets blocks as tasks: the job, and which items. A worker compiles a structure once and keeps it. No
 scheduling of our own: an executor hands out tasks as it does, Dask also repeats those of a worker that died.
 """
 
-import hashlib
-import pickle
+import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+import uuid
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -81,14 +81,14 @@ class OnExecutor:
     """Blocks as tasks of an executor, or of a ``distributed.Client``."""
 
     def __init__(self, job: Job, executor: Any):
-        payload = _as_bytes(job)
         self._finished: queue.SimpleQueue[tuple[Block, Any]] = queue.SimpleQueue()
         self._under_way: dict[int, Any] = {}
         self._options: dict[str, Any] = {}
-        self._payload: Any = payload
+        self._name, self._job = uuid.uuid4().hex, job
         self._executor = executor
         if _is_dask(executor):
-            self._payload = executor.scatter(payload, broadcast=True)
+            with _clear_sending_errors():
+                self._job = executor.scatter(job, broadcast=True)
             self._options = {"retries": _RETRIES, "pure": False}
             workers = sum(executor.nthreads().values())
         else:
@@ -97,7 +97,7 @@ class OnExecutor:
 
     def submit(self, block: Block) -> None:
         """Hand it over."""
-        future = self._executor.submit(_compute, self._payload, block, **self._options)
+        future = self._executor.submit(_compute, self._name, self._job, block, **self._options)
         self._under_way[id(future)] = future
         future.add_done_callback(lambda done, block=block: self._finished.put((block, done)))
 
@@ -115,7 +115,8 @@ class OnExecutor:
                 continue
         self._under_way.pop(id(future), None)
         try:
-            return future.result()
+            with _clear_sending_errors():
+                return future.result()
         except InputError:
             raise
         except Exception as error:
@@ -150,32 +151,27 @@ def workers_for(job: Job, executor: Any, devices: Sequence[Any] | None) -> Worke
     return OnExecutor(job, executor)
 
 
-def _as_bytes(job: Job) -> bytes:
-    """The job for another process; by cloudpickle where it is installed, which also takes functions of a notebook."""
-    pickler: Callable[[Any], bytes]
+@contextlib.contextmanager
+def _clear_sending_errors() -> Iterator[None]:
+    """Says in one sentence that an executor cannot send the sweep to its workers; how is the executor's matter."""
     try:
-        import cloudpickle
-
-        pickler = cloudpickle.dumps
-    except ImportError:
-        pickler = pickle.dumps
-    try:
-        return pickler(job)
-    except Exception as error:  # pickle raises whatever the object raises
+        yield
+    except Exception as error:  # by executor and object: PicklingError, TypeError, AttributeError
+        if isinstance(error, InputError) or not any(word in str(error).lower() for word in ("pickle", "serializ")):
+            raise
         raise InputError(
-            f"executor: the sweep cannot be sent to another process ({error}); write evaluate, the model's class and "
-            f"the metric in a module that can be imported, or install cloudpickle"
+            f"executor: the sweep cannot be sent to another process ({str(error).splitlines()[0]}); write evaluate, "
+            f"the model's class and the metric in a module that can be imported"
         ) from error
 
 
 _here = threading.local()
 
 
-def _compute(payload: bytes, block: Block) -> Computed:
-    """On a worker: one block, with what was compiled for the last one of this job."""
-    name = hashlib.sha256(payload).hexdigest()
+def _compute(name: str, job: Job, block: Block) -> Computed:
+    """On a worker: one block, with what was compiled for the last one of the sweep of this name."""
     if getattr(_here, "name", None) != name:
-        _here.runner, _here.name = Runner(pickle.loads(payload)), name
+        _here.runner, _here.name = Runner(job), name
     return _timed(_here.runner, block)
 
 

@@ -58,7 +58,11 @@ def test_what_cannot_be_sent_is_said():
     def holds_a_lock(hardware, key):
         return 0.0 * lock.locked() + hardware.adc.bits
 
-    with concurrent.futures.ThreadPoolExecutor(1) as pool, pytest.raises(InputError, match="cannot be sent"):
+    spawn = multiprocessing.get_context("spawn")
+    with (
+        concurrent.futures.ProcessPoolExecutor(1, mp_context=spawn) as pool,
+        pytest.raises(InputError, match=r"executor: the sweep cannot be sent to another process"),
+    ):
         sweep(holds_a_lock, HARDWARE, executor=pool, **HOW)
 
 

@@ -292,6 +292,14 @@ BAD_ARGUMENTS = [
     (dict(path="results.txt"), "must end in .nc"),
     (dict(structural=["rows"]), "'rows' is not swept"),
     (dict(evaluate=aged, hardware=preset("reram"), over={"time": ["1 year"]}), "has data only from 0 to"),
+    (dict(over={"hardware": 5}, hardware=None), "must be a sequence of presets"),
+    (dict(over={"hardware": "pcm"}, hardware=None), "must be a sequence of presets"),
+    (dict(over={"adc.bits": np.array(3)}), "must be a sequence of values"),
+    (dict(over={"time": np.ones((2, 2))}), "must be a sequence of values"),
+    (dict(structural="adc.bits"), "must be a sequence of names"),
+    (dict(devices=[0]), "devices = [0]"),
+    (dict(path=5), "path = 5"),
+    (dict(evaluate=lambda h, k: None, compiled=False), "returned None: must be a number"),
 ]
 
 
@@ -384,28 +392,6 @@ def test_metrics_do_not_take_the_names_of_others(name):
         sweep(
             lambda h, key: {name: 1.0}, HARDWARE, over={"adc.bits": [4]}, chips=1, key=jax.random.key(0), progress=False
         )
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (dict(over={"hardware": 5}, hardware=None), "must be a sequence of presets"),
-        (dict(over={"hardware": "pcm"}, hardware=None), "must be a sequence of presets"),
-        (dict(over={"adc.bits": np.array(3)}), "must be a sequence of values"),
-        (dict(over={"time": np.ones((2, 2))}), "must be a sequence of values"),
-        (dict(structural="adc.bits"), "must be a sequence of names"),
-        (dict(devices=[0]), "devices = [0]"),
-        (dict(path=5), "path = 5"),
-        (dict(evaluate=lambda h, k: None, compiled=False), "returned None: must be a number"),
-    ],
-    ids=["number", "text", "array", "times", "structural", "devices", "path", "none"],
-)
-def test_more_mistakes_are_one_sentence(change, message):
-    given = dict(evaluate=numbers, hardware=HARDWARE, over={"adc.bits": [4]}, chips=1, key=jax.random.key(0)) | change
-    evaluation, hardware = given.pop("evaluate"), given.pop("hardware")
-    with pytest.raises(InputError) as error:
-        sweep(evaluation, hardware, progress=False, **given)
-    assert message in str(error.value)
 
 
 def test_memory_is_measured_with_several_devices_too(monkeypatch):
