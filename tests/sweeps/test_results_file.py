@@ -43,7 +43,7 @@ def uninterrupted(tmp_path_factory):
     return folder / "results.nc"
 
 
-def test_a_file_is_the_same_bytes_whoever_writes_it(uninterrupted, tmp_path, monkeypatch):
+def test_a_file_has_the_same_numbers_whoever_writes_it(uninterrupted, tmp_path, monkeypatch):
     monkeypatch.setenv("SWEEP_TRACE", str(tmp_path / "trace"))
     sweep(slow, HARDWARE, over=OVER, chips=8, key=jax.random.key(3), path=tmp_path / "r.nc", compiled=False,
           progress=False)  # fmt: skip
