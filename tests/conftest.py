@@ -1,26 +1,31 @@
-"""Strict JAX settings for every test, and the fixtures they share."""
+"""What every test shares: how it is compiled, how much memory a worker may keep, and fixtures."""
 
+import contextlib
+import ctypes
 import gc
 import os
 import pathlib
 import sys
 
-# Before jax starts: several CPU devices, so that sharding can be tested anywhere. Small tests spend their time in the
-# compiler and get little of it; statistics and timings, which are asked for by -m, run as compiled for users.
-os.environ.setdefault(
-    "XLA_FLAGS",
-    "--xla_force_host_platform_device_count=8" + ("" if "-m" in sys.argv else " --xla_backend_optimization_level=0"),
-)
+from tests import compilation
 
-import hypothesis
-import jax
-import pytest
+# Before jax starts. In worker processes the environment is that of the first process already.
+compilation.set_flags(quick="-m" not in sys.argv)
+compilation.set_cache()
+
+import hypothesis  # noqa: E402
+import jax  # noqa: E402
+import pytest  # noqa: E402
 
 # The same examples everywhere and every time: a change is judged by what it changes.
 hypothesis.settings.register_profile("steady", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("steady")
 
-jax.config.update("jax_numpy_rank_promotion", "allow")
+
+def pytest_sessionfinish(session):
+    if not hasattr(session.config, "workerinput"):  # once, not in every worker
+        with contextlib.suppress(OSError):  # another run may delete the same files
+            compilation.bound_cache(compilation.cache_folder())
 
 
 @pytest.fixture
@@ -29,14 +34,25 @@ def key():
     return jax.random.key(20)
 
 
+#: What a worker may hold at the end of a module before it forgets what it compiled.
+LARGEST_MAPS = 20_000
+LARGEST_BYTES = 1.5e9
+
+
 @pytest.fixture(autouse=True, scope="module")
 def bounded_compilations():
-    """Forget what was compiled once it takes many memory maps.
+    """Forget what was compiled once it takes much memory; the compilation cache has most of it.
 
-    Every compiled program keeps some mapped. A process that runs out of them (65,530 on Linux) dies while compiling.
+    Every compiled program keeps some memory maps. A process that runs out of them (65,530 on Linux) dies while
+    compiling.
     """
     yield
-    maps = pathlib.Path("/proc/self/maps")
-    if maps.exists() and len(maps.read_bytes().splitlines()) > 20_000:
+    process = pathlib.Path("/proc/self")
+    if not process.exists():
+        return
+    resident = int((process / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    if resident > LARGEST_BYTES or (process / "maps").read_bytes().count(b"\n") > LARGEST_MAPS:
         jax.clear_caches()
         gc.collect()
+        with contextlib.suppress(OSError, AttributeError):  # only glibc keeps freed memory, and has this
+            ctypes.CDLL(None).malloc_trim(0)
