@@ -1,6 +1,9 @@
 """Small models that several tests share, so that they also share compilations."""
 
 import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
 
 from analogsim.linen import AnalogConv, AnalogDense
 
@@ -47,3 +50,16 @@ class SmallCNN(nn.Module):
     def __call__(self, x):
         x = nn.relu(AnalogConv(4, (3, 3), hardware=self.hardware)(x))
         return AnalogDense(3, hardware=self.hardware)(x.reshape(x.shape[0], -1))
+
+
+def drawn(model, *x, **options):
+    """A Linen model's variables, drawn without compiling its initialiser; what are no parameters are positive."""
+    random = np.random.default_rng(0)
+    shapes = jax.eval_shape(lambda key: model.init(key, *x, **options), jax.random.key(0))
+
+    def draw(shape):
+        return jnp.asarray(random.normal(size=shape.shape).astype(shape.dtype) / max(shape.shape[0], 1) ** 0.5)
+
+    return {
+        name: jax.tree.map(draw if name == "params" else lambda a: abs(draw(a)), tree) for name, tree in shapes.items()
+    }

@@ -2,7 +2,6 @@
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
@@ -16,50 +15,68 @@ from tests.models import CNN, PlainMLP
 IDEAL, PCM = preset("ideal"), preset("pcm")
 
 
+KEY = jax.random.key(0)
+RNGS = {"analog": KEY}
+
+
+def normal(*shape):
+    return np.random.default_rng(len(shape)).normal(size=shape).astype(np.float32)
+
+
+def held(model, variables, *x):
+    """Hardware of every programmed layer, ``{path: name}``; found from shapes, nothing is compiled."""
+    cells = jax.eval_shape(lambda v: analogsim.program(model, v, KEY, *x).cells, variables)
+    return {path: programmed.hardware.name for path, programmed in programmed_leaves(cells)}
+
+
 @pytest.fixture(scope="module")
 def images():
-    return jax.random.normal(jax.random.key(0), (3, 8, 8, 2))
+    return normal(3, 8, 8, 2)
 
 
 @pytest.fixture(scope="module")
 def variables(images):
-    return CNN().init(jax.random.key(1), images)
+    return jax.jit(CNN().init)(jax.random.key(1), images)
+
+
+def value_and_slope(model, variables, x):
+    return jax.jit(jax.value_and_grad(lambda v: (model.apply(v, x) ** 2).sum()))(variables)
+
+
+@pytest.fixture(scope="module")
+def exact(images, variables):
+    return value_and_slope(CNN(), variables, images)
 
 
 @pytest.mark.parametrize("rows", [65536, 5])
-def test_ideal_conversion_is_the_model_forward_and_gradient(images, variables, rows):
+def test_ideal_conversion_is_the_model_forward_and_gradient(images, variables, exact, rows):
     analog = convert(CNN(), preset("ideal", rows=rows))
-    assert jax.tree.structure(analog.init(jax.random.key(1), images)) == jax.tree.structure(variables)
-
-    def loss(model):
-        return jax.jit(jax.value_and_grad(lambda v: (model.apply(v, images) ** 2).sum()))
-
-    (mine, slope), (plain, plain_slope) = loss(analog)(variables), loss(CNN())(variables)
+    assert jax.tree.structure(jax.eval_shape(analog.init, KEY, images)) == jax.tree.structure(variables)
+    (mine, slope), (plain, plain_slope) = value_and_slope(analog, variables, images), exact
     np.testing.assert_allclose(mine, plain, rtol=1e-5)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), slope, plain_slope)
 
 
 def test_every_matrix_layer_is_programmed(images, variables):
-    chip = analogsim.program(convert(CNN(), PCM), variables, jax.random.key(0), images)
     attention = "MultiHeadDotProductAttention_0/"
-    assert {path for path, _ in programmed_leaves(chip.cells)} == {
+    assert set(held(convert(CNN(), PCM), variables, images)) == {
         "Conv_0", "Conv_1", "Dense_0", "Dense_1",
         *(attention + name for name in ("query", "key", "value", "out")),
     }  # fmt: skip
 
 
 def test_rules_choose_by_path_and_first_match_wins(images, variables):
-    rules = [("Conv_0", None), ("Dense_.*", IDEAL), (".*", PCM)]
-    chip = analogsim.program(convert(CNN(), rules), variables, jax.random.key(0), images)
-    hardware = {path: programmed.hardware.name for path, programmed in programmed_leaves(chip.cells)}
+    hardware = held(convert(CNN(), [("Conv_0", None), ("Dense_.*", IDEAL), (".*", PCM)]), variables, images)
     assert "Conv_0" not in hardware
     assert hardware["Dense_1"] == "ideal"
     assert hardware["Conv_1"] == "pcm"
 
 
 def test_training_with_batch_statistics(images, variables):
-    out, state = convert(CNN(), PCM).apply(
-        variables, images, train=True, rngs={"analog": jax.random.key(0)}, mutable=["batch_stats"]
+    """Their values are compared with a plain model's in test_real_models."""
+    model = convert(CNN(), PCM)
+    out, state = jax.eval_shape(
+        lambda v, x: model.apply(v, x, train=True, rngs=RNGS, mutable=["batch_stats"]), variables, images
     )
     assert out.shape == (3, 3)
     assert set(state) == {"batch_stats"}
@@ -72,11 +89,11 @@ def test_a_compiled_block_inside_the_model_is_converted_too(images):
             return nn.jit(PlainMLP)()(x)
 
     x = images.reshape(3, -1)[:, :8]
-    v = Inner().init(jax.random.key(0), x)
-    exact = Inner().apply(v, x)
+    v = jax.jit(Inner().init)(KEY, x)
+    exact = Inner().apply(v, x)  # nothing around it is compiled: nn.jit keeps what it compiles by itself
     coarse = convert(Inner(), preset("int8", **{"store.bits": 2})).apply(v, x)
     fine = convert(Inner(), preset("int8", **{"store.bits": 12, "dac.bits": 16})).apply(v, x)
-    assert float(jnp.abs(coarse - exact).max()) > 0.05
+    assert np.abs(coarse - exact).max() > 0.05
     np.testing.assert_allclose(fine, exact, atol=2e-3)
     np.testing.assert_array_equal(Inner().apply(v, x), exact)
 
@@ -93,28 +110,25 @@ def test_other_entry_points_and_layers_already_analog():
         def encode(self, x):
             return self.encoder(x)
 
-    x = jnp.ones((2, 3))
-    v = Model().init(jax.random.key(0), x)
-    analog = convert(Model(), preset("int8"))
-    encoded = analog.apply(v, x, method=lambda m, x: m(x, method="encode"))
+    x, analog = np.ones((2, 3), np.float32), convert(Model(), preset("int8"))
+    v = jax.eval_shape(Model().init, KEY, x)
+    encoded = jax.eval_shape(lambda v: analog.apply(v, x, method=lambda m, x: m(x, method="encode")), v)
     assert encoded.shape == (2, 4)
-    chip = analogsim.program(analog, v, jax.random.key(0), x)
-    assert {p: q.hardware.name for p, q in programmed_leaves(chip.cells)} == {"encoder": "int8", "head": "ideal"}
+    assert held(analog, v, x) == {"encoder": "int8", "head": "ideal"}
 
 
 def test_layers_given_as_attributes_keep_their_own_paths():
     """Linen moves such layers when scopes are shared; rules, chips and ranges must follow."""
-    x = jax.random.normal(jax.random.key(0), (20, 4))
+    x = normal(20, 4)
     model = nn.Sequential([nn.Dense(8), nn.relu, nn.Sequential([nn.Dense(3)])])
-    v = model.init(jax.random.key(1), x)
+    v = jax.jit(model.init)(jax.random.key(1), x)
     analog = convert(model, [("layers_0", None), ("layers_2/layers_0", PCM)])
     calibrated = analogsim.calibrate(analog, v, x)
     assert set(calibrated["ranges"]) == {"sample", "layers_2"}
-    chip = analogsim.program(analog, calibrated, jax.random.key(2))
-    assert [path for path, _ in programmed_leaves(chip.cells)] == ["layers_2/layers_0"]
+    assert list(held(analog, calibrated)) == ["layers_2/layers_0"]
     wide = jax.tree.map(lambda a: a, calibrated)
     wide["ranges"]["layers_2"]["layers_0"]["analog"]["output"] = 1e4  # an ADC step of 80: everything reads zero
-    y = analog.apply(wide, x, rngs={"analog": jax.random.key(3)})
+    y = jax.jit(lambda v: analog.apply(v, x, rngs=RNGS))(wide)
     np.testing.assert_allclose(y, np.broadcast_to(v["params"]["layers_2"]["layers_0"]["bias"], (20, 3)), atol=1e-6)
 
 
@@ -128,31 +142,31 @@ class Awkward(nn.Module):
 
 
 def test_what_cannot_be_converted_is_named():
-    x = jax.random.normal(jax.random.key(0), (2, 5, 3))
-    v = Awkward().init(jax.random.key(1), x)
+    x = normal(2, 5, 3)
     remedy = r"; keep it digital with a first rule \('{}', None\), or pass strict=False"
     message = (
         r"layer ConvLocal_0 \(ConvLocal\) cannot run on analog hardware: it has a matrix of its own at every position"
     )
     with pytest.raises(InputError, match=message + remedy.format("ConvLocal_0")):
-        convert(Awkward(), PCM).init(jax.random.key(1), x)
+        jax.eval_shape(convert(Awkward(), PCM).init, KEY, x)
     message = (
         r"layer mixing \(parameter\) cannot run on analog hardware: the model multiplies with this parameter "
         r"outside of any layer that is known"
     )
+    v = jax.jit(Awkward().init)(jax.random.key(1), x)
+    half = convert(Awkward(), [("ConvLocal_0", None), (".*", PCM)])
     with pytest.raises(InputError, match=message + remedy.format("mixing")):
-        convert(Awkward(), [("ConvLocal_0", None), (".*", PCM)]).apply(v, x, rngs={"analog": jax.random.key(2)})
+        jax.eval_shape(lambda v: half.apply(v, x, rngs=RNGS), v)
     lenient = convert(Awkward(), [(".*", IDEAL)], strict=False)
-    np.testing.assert_allclose(lenient.apply(v, x), Awkward().apply(v, x), atol=1e-5)
-    chip = analogsim.program(convert(Awkward(), PCM, strict=False), v, jax.random.key(0), x)
-    assert [path for path, _ in programmed_leaves(chip.cells)] == ["Dense_0"]
+    np.testing.assert_allclose(*jax.jit(lambda v: [m.apply(v, x) for m in (lenient, Awkward())])(v), atol=1e-5)
+    assert list(held(convert(Awkward(), PCM, strict=False), v, x)) == ["Dense_0"]
 
 
 @pytest.mark.parametrize("layers", ["plain", "remat", "scan"])
 def test_every_module_that_holds_a_layer_selects_it(layers):
     """Transformations run copies of modules that have no parent."""
-    model, ids = Encoder(depth=1, layers=layers), jnp.ones((1, 6), int)
-    v = jax.tree.map(lambda a: jnp.zeros(a.shape), jax.eval_shape(model.init, jax.random.key(0), ids))
+    model, ids = Encoder(depth=1, layers=layers), np.ones((1, 6), int)
+    v = jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), jax.eval_shape(model.init, KEY, ids))
     rows = analogsim.summary(convert(model, IDEAL, where=Encoder), v, ids)
     assert len(rows) == 8
     assert not rows.digital
@@ -166,10 +180,12 @@ def test_every_module_that_holds_a_layer_selects_it(layers):
 
 
 def test_a_rule_that_matches_nothing_is_an_error(images, variables):
-    with pytest.raises(InputError, match=r"rule 'Dense_7' decides about no layer.*Conv_0, Conv_1, Dense_0"):
-        convert(CNN(), [("Dense_7", PCM), (".*", IDEAL)]).apply(variables, images)
-    with pytest.raises(InputError, match=r"rule 'Conv_0' decides about no layer"):  # shadowed by the first
-        convert(CNN(), [(".*", IDEAL), ("Conv_0", None)]).apply(variables, images)
+    for rules, message in (
+        ([("Dense_7", PCM), (".*", IDEAL)], r"rule 'Dense_7' decides about no layer.*Conv_0, Conv_1, Dense_0"),
+        ([(".*", IDEAL), ("Conv_0", None)], r"rule 'Conv_0' decides about no layer"),  # shadowed by the first
+    ):
+        with pytest.raises(InputError, match=message):
+            jax.eval_shape(convert(CNN(), rules).apply, variables, images)
 
 
 @pytest.mark.parametrize(
@@ -200,16 +216,17 @@ class Nnx(nnx.Module):
 
 
 def test_nnx_models(images):
-    plain = Nnx(nnx.Rngs(0))
-    exact = plain(images)
+    run = nnx.jit(lambda model, x: model(x))
+    plain = nnx.jit(Nnx)(nnx.Rngs(0))
+    exact = run(plain, images)
     ideal = convert(plain, IDEAL)
-    np.testing.assert_allclose(ideal(images), exact, rtol=1e-5, atol=1e-5)
-    chip = analogsim.program(ideal, key=jax.random.key(0))
+    np.testing.assert_allclose(run(ideal, images), exact, rtol=1e-5, atol=1e-5)
+    chip = analogsim.program(ideal, key=KEY)
     assert set(chip.cells) == {"conv", "head", *(f"attention/{n}" for n in ("query", "key", "value", "out"))}
-    np.testing.assert_allclose(analogsim.nnx.on_chip(ideal, chip)(images), exact, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(run(analogsim.nnx.on_chip(ideal, chip), images), exact, rtol=1e-5, atol=1e-5)
 
-    ideal.head.kernel[...] = jnp.zeros_like(ideal.head.kernel[...])
-    np.testing.assert_array_equal(plain(images), exact)  # the original keeps its own parameters
+    ideal.head.kernel[...] = np.zeros_like(ideal.head.kernel[...])
+    np.testing.assert_array_equal(run(plain, images), exact)  # the original keeps its own parameters
     with pytest.raises(InputError, match="decides about no layer"):
         convert(plain, [("nowhere", PCM), (".*", PCM)])
     first = convert(plain, [("conv", None), (".*", PCM)], rngs=nnx.Rngs(1))
@@ -220,13 +237,15 @@ def test_converters_that_a_chip_of_groups_was_fabricated_with_are_its_own():
     """Every tile has ADCs of its own; groups on tiles apart, too. Without mismatch they would all be alike."""
     adc = analogsim.converters.SARADC(bits=6, capacitor_mismatch=0.1)
     hardware = preset("ideal", rows=6, columns=4).replace(adc=adc, dac=analogsim.DAC(bits=8))
-    layer, x = nn.Conv(8, (3,), feature_group_count=4), jax.random.normal(jax.random.key(0), (4, 6, 8))
-    kernel = jnp.tile(jax.random.normal(jax.random.key(1), (3, 2, 2)), (1, 1, 4))  # all groups alike
-    variables = {"params": {"kernel": kernel, "bias": jnp.zeros(8)}}
+    layer, x = nn.Conv(8, (3,), feature_group_count=4), np.tile(normal(4, 6, 2), 4)
+    kernel = np.tile(normal(3, 2, 2), (1, 1, 4))  # all groups alike
+    variables = {"params": {"kernel": kernel, "bias": np.zeros(8, np.float32)}}
     model = convert(layer, hardware)
-    calibrated = analogsim.calibrate(model, variables, jnp.tile(x[..., :2], 4))
+    calibrated = analogsim.calibrate(model, variables, x)
     chip = analogsim.program(model, calibrated, jax.random.key(2))
-    y = model.apply(chip.variables, jnp.tile(x[..., :2], 4)).reshape(4, 6, 4, 2)
-    assert float(jnp.abs(y - y[:, :, :1]).max()) > 0.01
-    exact = layer.apply(variables, jnp.tile(x[..., :2], 4)).reshape(4, 6, 4, 2)
-    assert float(jnp.abs(y - exact).max()) < 0.3 * float(jnp.abs(exact).max())
+    y, exact = (
+        np.asarray(a) for a in jax.jit(lambda v, w: (model.apply(v, x), layer.apply(w, x)))(chip.variables, variables)
+    )
+    groups = y.reshape(4, 6, 4, 2)
+    assert np.abs(groups - groups[:, :, :1]).max() > 0.01
+    assert np.abs(y - exact).max() < 0.3 * np.abs(exact).max()

@@ -1,7 +1,8 @@
 """Every kind of Flax layer on ideal hardware, cut into small tiles, is the layer, outputs and gradients.
 
 The plain layers are the second implementation. Programmed chips of ideal hardware are compared with them, too: what a
-chip holds is found by another road than what a call multiplies with.
+chip holds is found by another road than what a call multiplies with. All that is compared of a layer is one program,
+since compiling is what takes time here.
 """
 
 import flax.linen as nn
@@ -13,6 +14,7 @@ from flax import nnx
 
 import analogsim
 from analogsim import InputError, convert, preset
+from analogsim.models import programmed_leaves
 
 KEY = jax.random.key(0)
 SMALL = preset("ideal", rows=20, columns=6)  # several tiles of every layer here
@@ -20,13 +22,13 @@ PACKED = SMALL.replace(groups="shared")
 
 
 def image(*shape):
-    return jax.random.normal(jax.random.fold_in(KEY, len(shape)), shape)
+    return np.random.default_rng(len(shape)).normal(size=shape).astype(np.float32)
 
 
-IDS = jnp.array([[0, 3, -1], [7, 2, 2]])
-MASK = (jnp.arange(3 * 4 * 6).reshape(3, 4, 6) % 3 > 0).astype(jnp.float32)
+IDS = np.array([[0, 3, -1], [7, 2, 2]])
+MASK = (np.arange(3 * 4 * 6).reshape(3, 4, 6) % 3 > 0).astype(np.float32)
 
-HALF = jnp.ones((3, 3, 8)).at[0].set(0)
+HALF = np.concatenate([np.zeros((1, 3, 8)), np.ones((2, 3, 8))]).astype(np.float32)
 
 #: name: (layer, input)
 LINEN = {
@@ -70,9 +72,7 @@ LINEN = {
 
 def randomised(params):
     """Biases are not to be zero."""
-    return jax.tree.map(
-        lambda a: a + 0.1 * jax.random.normal(jax.random.fold_in(KEY, a.size), a.shape, a.dtype), params
-    )
+    return jax.tree.map(lambda a: a + 0.1 * image(*a.shape).astype(a.dtype), params)
 
 
 def with_slopes(run, params, x):
@@ -95,27 +95,30 @@ def assert_close(mine, exact):
 def test_linen(name):
     layer, x = LINEN[name]
     analog = convert(layer, PACKED if "groups" in name or "batch" in name else SMALL)
-    variables, drawn = jax.jit(lambda k, x: (layer.init(k, x), analog.init(k, x)))(KEY, x)
-    assert jax.tree.structure(drawn) == jax.tree.structure(variables)
-    jax.tree.map(np.testing.assert_array_equal, drawn, variables)
-    params, rest = randomised(variables["params"]), {k: v for k, v in variables.items() if k != "params"}
     chips = name not in ("weight_norm", "batch_dims")  # no chip: see below, and a batch of one has another kernel
-    chip = analogsim.program(analog, {**rest, "params": params}, KEY, x).variables if chips else None
 
     @jax.jit
-    def all_three(params, x, chip):
-        both = [with_slopes(lambda p, a, m=m: m.apply({**rest, "params": p}, a), params, x) for m in (analog, layer)]
-        return *both, both[1][0] if chip is None else analog.apply(chip, x)
+    def everything(key, x):
+        variables, drawn = layer.init(key, x), analog.init(key, x)
+        params, rest = randomised(variables["params"]), {k: v for k, v in variables.items() if k != "params"}
+        exact, trained = (
+            with_slopes(lambda p, a, m=m: m.apply({**rest, "params": p}, a), params, x) for m in (layer, analog)
+        )
+        chip = analogsim.program(analog, {**rest, "params": params}, key, x) if chips else None
+        return variables, drawn, exact, trained, analog.apply(chip.variables, x) if chips else exact[0]
 
-    trained, exact, programmed = all_three(params, x, chip)
+    variables, drawn, exact, trained, programmed = everything(KEY, x)
+    assert jax.tree.structure(drawn) == jax.tree.structure(variables)
+    jax.tree.map(np.testing.assert_array_equal, drawn, variables)
     assert_close(trained, exact)
     assert_close(programmed, exact[0])
 
 
 def test_a_layer_that_flax_shields_from_chips_says_so():
     layer, x = LINEN["weight_norm"]
+    variables = jax.tree.map(lambda a: np.ones(a.shape, a.dtype), jax.eval_shape(layer.init, KEY, x))
     with pytest.raises(InputError, match=r"nn\.WeightNorm or the like, which does not pass the collection 'analog' on"):
-        analogsim.program(convert(layer, SMALL), layer.init(KEY, x), KEY, x)
+        analogsim.program(convert(layer, SMALL), variables, KEY, x)
 
 
 NNX = {
@@ -128,7 +131,7 @@ NNX = {
     "conv_groups": (lambda r: nnx.Conv(12, 8, (3,), feature_group_count=4, mask=HALF, rngs=r), image(2, 6, 12)),
     "transpose": (lambda r: nnx.ConvTranspose(2, 4, (4, 3), (2, 2), padding="CIRCULAR", rngs=r), image(2, 3, 5, 2)),
     "transpose_kernel": (
-        lambda r: nnx.ConvTranspose(3, 4, (4, 3), (2, 1), transpose_kernel=True, mask=jnp.ones((4, 3, 4, 3)), rngs=r),
+        lambda r: nnx.ConvTranspose(3, 4, (4, 3), (2, 1), transpose_kernel=True, mask=np.ones((4, 3, 4, 3)), rngs=r),
         image(2, 3, 5, 3),
     ),
     "embed": (lambda r: nnx.Embed(45, 7, rngs=r), IDS),
@@ -143,40 +146,48 @@ NNX = {
 @pytest.mark.parametrize("name", NNX)
 def test_nnx(name):
     make, x = NNX[name]
-    plain = make(nnx.Rngs(0))
-    nnx.update(plain, randomised(nnx.state(plain, nnx.Param)))
-    analog = convert(plain, PACKED if "groups" in name or "batch" in name else SMALL)
-    assert jax.tree.structure(nnx.state(analog, nnx.Param)) == jax.tree.structure(nnx.state(plain, nnx.Param))
-    chip = analogsim.program(analog, key=KEY)
-    assert len(chip.cells) >= 1
 
     @jax.jit
-    def all_three(x):
+    def everything(key, x):
+        plain = make(nnx.Rngs(key))
+        nnx.update(plain, randomised(nnx.state(plain, nnx.Param)))
+        analog = convert(plain, PACKED if "groups" in name or "batch" in name else SMALL)
+        assert jax.tree.structure(nnx.state(analog, nnx.Param)) == jax.tree.structure(nnx.state(plain, nnx.Param))
+        chip = analogsim.program(analog, key=key)
+        assert len(chip.cells) >= 1
+        back = analogsim.to_digital(analog)
+        assert type(back) is type(plain)
+
         found = []
         for model in (plain, analog, analogsim.nnx.on_chip(analog, chip)):
             graph, params, rest = nnx.split(model, nnx.Param, ...)
             run = lambda p, a, graph=graph, rest=rest: nnx.merge(graph, p, rest, copy=True)(a)  # noqa: E731
-            found.append(jax.tree.map(lambda a: a, with_slopes(run, params, x)))
-        return [jax.tree.leaves(one) for one in found]
+            found.append(jax.tree.leaves(with_slopes(run, params, x)))
+        return *found, (back(x), plain(x))
 
-    exact, trained, programmed = all_three(x)
+    exact, trained, programmed, (back, plain) = everything(KEY, x)
     assert_close(trained, exact)
     assert_close(programmed, exact)
-    back = analogsim.to_digital(analog)
-    assert type(back) is type(plain)
-    np.testing.assert_array_equal(back(x), plain(x))
+    np.testing.assert_array_equal(back, plain)
 
 
 def test_a_model_that_is_a_table():
-    table, variables = nn.Embed(45, 7), nn.Embed(45, 7).init(KEY, IDS)
     query = image(2, 7)
-    y = convert(table, SMALL).apply(variables, query, method="attend")
-    np.testing.assert_allclose(y, table.apply(variables, query, method="attend"), atol=1e-5)
+
+    @jax.jit
+    def attend(key, query):
+        table, variables = nn.Embed(45, 7), nn.Embed(45, 7).init(key, IDS)
+        return [m.apply(variables, query, method="attend") for m in (convert(table, SMALL), table)]
+
+    np.testing.assert_allclose(*attend(KEY, query), atol=1e-5)
     plain = nnx.Embed(45, 7, rngs=nnx.Rngs(0))
     analog = convert(plain, SMALL)
-    np.testing.assert_allclose(analog.attend(query), plain.attend(query), atol=1e-5)
+    np.testing.assert_allclose(*nnx.jit(lambda a, b, q: (a.attend(q), b.attend(q)))(analog, plain, query), atol=1e-5)
     assert analogsim.summary(analog).paths == ("(the model itself)", "attend")
-    assert set(analogsim.program(analog, key=KEY).cells) == {"(the model itself)", "attend"}
+    assert set(jax.eval_shape(lambda k: analogsim.program(analog, key=k).cells, KEY)) == {
+        "(the model itself)",
+        "attend",
+    }
 
 
 @pytest.mark.parametrize("kind", ["linen", "nnx"])
@@ -196,23 +207,26 @@ def test_a_table_that_is_attended_to(kind):
         def __call__(self, ids):
             return self.table.attend(jnp.tanh(self.table(ids)))
 
-    if kind == "linen":
-        model, variables = Tied(), Tied().init(KEY, IDS)
-        analog, exact = convert(model, SMALL), model.apply(variables, IDS)
-        chip = analogsim.program(analog, variables, KEY, IDS)
-        outputs = (analog.apply(variables, IDS), analog.apply(chip.variables, IDS))
-        paths = [path for path, _ in analogsim.models.programmed_leaves(chip.cells)]
-        assert paths == ["Embed_0", "Embed_0/attend"]
-        rules = [("Embed_0", None), (".*", SMALL)]
-        assert len(jax.tree.leaves(analogsim.program(convert(model, rules), variables, KEY, IDS).cells)) > 0
-    else:
-        model = TiedNnx(nnx.Rngs(0))
-        analog, exact = convert(model, SMALL), model(IDS)
-        chip = analogsim.program(analog, key=KEY)
-        outputs = (analog(IDS), analogsim.nnx.on_chip(analog, chip)(IDS))
+    rules = [("Embed_0" if kind == "linen" else "table", None), (".*", SMALL)]
+
+    def in_linen(key):
+        model, variables = Tied(), Tied().init(key, IDS)
+        analog = convert(model, SMALL)
+        chip = analogsim.program(analog, variables, key, IDS)
+        assert [path for path, _ in programmed_leaves(chip.cells)] == ["Embed_0", "Embed_0/attend"]
+        half = convert(model, rules)
+        assert len(programmed_leaves(analogsim.program(half, variables, key, IDS).cells)) == 1
+        inputs = (variables, variables, variables, chip.variables)
+        return [m.apply(v, IDS) for m, v in zip((model, half, analog, analog), inputs, strict=True)]
+
+    def in_nnx(key):
+        model = TiedNnx(nnx.Rngs(key))
+        analog, half = convert(model, SMALL), convert(model, rules)
+        chip = analogsim.program(analog, key=key)
         assert set(chip.cells) == {"table", "table/attend"}
-        half = convert(model, [("table", None), (".*", SMALL)])
         assert set(analogsim.nnx.analog_ops(half)) == {"table/attend"}
-        np.testing.assert_allclose(half(IDS), exact, atol=1e-5)
-    for y in outputs:
+        return [m(IDS) for m in (model, half, analog, analogsim.nnx.on_chip(analog, chip))]
+
+    exact, *others = jax.jit(in_linen if kind == "linen" else in_nnx)(KEY)
+    for y in others:
         np.testing.assert_allclose(y, exact, atol=1e-5)

@@ -17,12 +17,18 @@ from analogsim.linen import AnalogConv
 
 KEY = jax.random.key(3)
 TILE = dict(rows=20, columns=6)
-X = jax.random.normal(jax.random.key(1), (2, 4, 15))
-VARIABLES = nn.Conv(10, (3,), feature_group_count=5, use_bias=False).init(jax.random.key(2), X)
-PLAIN = nn.Conv(10, (3,), feature_group_count=5, use_bias=False).apply(VARIABLES, X)
+RNG = np.random.default_rng(1)
+X, KERNEL = (RNG.normal(size=shape).astype(np.float32) for shape in ((2, 4, 15), (3, 3, 10)))
+VARIABLES = {"params": {"kernel": KERNEL}}
 
 #: Cells that are written exactly, read without noise, and all drift with the exponent 0.05.
 DRIFTING = GenericCell(g_min=0.0, programming_sigma=0.0, drift_mean=0.05, drift_spread=0.0, drift_reference_s=20.0)
+
+
+@functools.cache
+def plain():
+    """What the layer computes digitally."""
+    return np.asarray(jax.jit(nn.Conv(10, (3,), feature_group_count=5, use_bias=False).apply)(VARIABLES, X))
 
 
 def layer(hardware):
@@ -82,7 +88,7 @@ def test_a_chip_of_groups_is_the_same_in_a_stack_of_chips():
     def run(chip):
         return model.apply(chip.variables, X, rngs={"analog": jax.random.key(5)})
 
-    together = jax.jit(jax.vmap(run, in_axes=(chips.axes,)))(chips.at("1 day"))
+    together = np.asarray(jax.jit(jax.vmap(run, in_axes=(chips.axes,)))(chips.at("1 day")))
     for key, y in zip(jax.random.split(KEY, 2), together, strict=True):
         alone = program(model, VARIABLES, key, X).at("1 day")
         np.testing.assert_allclose(run(alone), y, rtol=1e-5, atol=1e-5)
@@ -93,13 +99,12 @@ def test_groups_on_measured_cells_end_where_the_data_end():
     """The times of the table ride along in every matrix of a stack, and of a stack of chips."""
     cell = MeasuredCell.from_rows([(g, 0.0, t) for g in (0.0, 20e-6) for t in (1.0, 100.0)])
     model = layer(Hardware(store=Crossbar(cell=cell), **TILE))
-    for keys in (KEY, jax.random.split(KEY, 2)):
-        chip = program(model, VARIABLES, keys, X)
+    one, two = (program(model, VARIABLES, keys, X) for keys in (KEY, jax.random.split(KEY, 2)))
+    for chip in (one, two):
         with pytest.raises(InputError, match=r"data only from 0 to 100 \(unit: s"):
             chip.at(101.0)
         assert chip.at(100.0).time_s == 100.0
-    one = program(model, VARIABLES, KEY, X).at(100.0)
-    np.testing.assert_allclose(model.apply(one.variables, X), PLAIN, atol=1e-5)
+    np.testing.assert_allclose(jax.jit(model.apply)(one.at(100.0).variables, X), plain(), atol=1e-5)
 
 
 @pytest.mark.parametrize("groups", ["shared", "apart"])
@@ -108,10 +113,11 @@ def test_drift_and_its_compensation_of_every_member(groups):
     model = layer(Hardware(store=Crossbar(cell=DRIFTING), groups=groups, **TILE))
     chip = program(model, VARIABLES, KEY, X)
     assert array(chip).scale.shape[0] == (3 if groups == "shared" else 5)
+    run = jax.jit(model.apply)
     left = ((86400 + 20) / 20) ** -0.05
     for compensation, factor in (("none", left), ("global", 1.0), ("column", 1.0)):
-        y = model.apply(chip.at("1 day", compensation, read_noise=False).variables, X)
-        np.testing.assert_allclose(y, factor * PLAIN, rtol=1e-4, atol=1e-5)
+        y = run(chip.at("1 day", compensation, read_noise=False).variables, X)
+        np.testing.assert_allclose(y, factor * plain(), rtol=1e-4, atol=1e-5)
 
 
 class Reader(nn.Module):
@@ -125,10 +131,9 @@ class Reader(nn.Module):
 
 def test_models_of_embeddings_and_depthwise_convolutions_are_evaluated():
     """Two layers without bias that each keep a share f(t) = ((t + 20)/20)^-0.05 give f(t)^2 of every output."""
-    ids = jax.random.randint(jax.random.key(6), (24, 5), 0, 30)
-    variables = Reader().init(jax.random.key(7), ids)
-    labels = jnp.arange(24) % 4
-    exact = float(jnp.mean(Reader().apply(variables, ids)[:, 0] * (1 + labels)))
+    ids, labels = RNG.integers(0, 30, (24, 5)), np.arange(24) % 4
+    variables = jax.jit(Reader().init)(jax.random.key(7), ids)
+    exact = float(np.mean(jax.jit(Reader().apply)(variables, ids)[:, 0] * (1 + labels)))
     drifting = convert(Reader(), Hardware(store=Crossbar(cell=DRIFTING), **TILE))
     scores = evaluate(
         drifting, variables, ids, labels, key=KEY, chips=1, times=("1 s", "1 year"), batch_size=7,

@@ -1,8 +1,6 @@
 """Hardware files: read back to the last bit, refused with the line, and never more than data."""
 
 import dataclasses
-import importlib
-import pkgutil
 import tomllib
 
 import hypothesis
@@ -12,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import analogsim
 from analogsim import DAC, FreshChip, Hardware, InputError, LearnedRange, Prices, devices, preset, presets
 from analogsim.converters import SARADC, BitSerialDAC, CyclicADC, PipelineADC, PulseWidthDAC, RampADC
 from analogsim.description_writing import is_default
@@ -25,7 +22,6 @@ from analogsim.devices import (
     Description,
     Differential,
     Faults,
-    MeasuredCell,
     Offset,
     Wires,
     WriteVerify,
@@ -34,6 +30,7 @@ from analogsim.hardware_file import from_toml, to_toml
 from analogsim.hardware_kinds import KINDS, fitting, takes_description, takes_none
 from analogsim.range_rules import DynamicRange, TrackedRange
 from analogsim.training import modifiers
+from tests.descriptions import MEASURED, every_description, example
 
 
 def same(a, b):
@@ -65,29 +62,9 @@ def test_every_preset_is_read_back(name):
     same(from_toml(f'preset = "{name}"'), preset(name))
 
 
-MEASURED = MeasuredCell(
-    conductance=np.array([0.1, 1 / 3, 0.7]), time_s=np.array([1.0, 1e7 / 3]), sigma=np.arange(6.0).reshape(2, 3) / 7
-)
-
-
 @pytest.mark.parametrize("name", [name for name in CELLS if name != "measured"])
 def test_every_cell_is_read_back(name):
     returns(Hardware(store=Crossbar(cell=CELLS[name]())))
-
-
-def example(kind):
-    """One description of a class, whatever it needs."""
-    needed = {
-        "MeasuredCell": MEASURED,
-        "Wires": Wires(word_line_ohm=1.0, bit_line_ohm=0.3),
-        "Several": modifiers.Several(of=(modifiers.Discretise(bits=5), modifiers.AdditiveNoise(std=0.05))),
-        "Branches": devices.HermesPCM().drift_mean,
-        "AdditiveNoise": modifiers.AdditiveNoise(std=1 / 3),
-        "MultiplicativeNoise": modifiers.MultiplicativeNoise(std=0.1),
-        "Discretise": modifiers.Discretise(bits=4),
-        "DropConnect": modifiers.DropConnect(probability=0.1),
-    }
-    return needed[kind.__name__] if kind.__name__ in needed else kind()
 
 
 #: How a class gets into hardware, by its place.
@@ -144,20 +121,11 @@ def test_every_class_is_read_back_in_its_place(name):
 
 
 def test_every_description_of_the_package_is_known():
-    for module in pkgutil.walk_packages(analogsim.__path__, "analogsim."):
-        if not module.name.endswith("__main__"):
-            importlib.import_module(module.name)
     bases = {"Hardware", "Circuit", "WeightModifier", "RangeRule", "Codec"}
     sections = {"Data", "Model", "Digital", "Aware", "Evaluate", "Sweep"}  # of recipes and sweeps
-    for kind in descendants(Description):
-        if kind.__module__.startswith("analogsim.") and kind.__name__ not in bases | sections | ALONE:
+    for kind in every_description():
+        if kind.__name__ not in bases | sections | ALONE:
             assert KINDS.get(kind.__name__) is kind, kind
-
-
-def descendants(kind):
-    for inner in kind.__subclasses__():
-        yield inner
-        yield from descendants(inner)
 
 
 def varied(draw, item, depth=0):

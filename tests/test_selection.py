@@ -9,10 +9,11 @@ import pytest
 from flax import nnx
 
 from analogsim import InputError, convert, preset, summary
+from tests.models import drawn
 
 PCM, RERAM, INT8 = preset("pcm"), preset("reram"), preset("int8")
 KEY = jax.random.key(0)
-X = jnp.ones((2, 8, 6))
+X = np.ones((2, 8, 6), np.float32)
 
 
 class Encoder(nn.Module):
@@ -33,6 +34,7 @@ class EncoderNnx(nnx.Module):
         return self.head(self.wide(self.attention(self.stem(x))))
 
 
+make_nnx = nnx.jit(EncoderNnx)
 PROJECTIONS = {f"attention/{name}" for name in ("query", "key", "value", "out")}
 ALL = {"stem", "wide", "head", *PROJECTIONS}
 
@@ -41,10 +43,9 @@ def chosen(front_end, rules, **how):
     """The hardware's name of every analog layer."""
     if front_end == "linen":
         model = Encoder()
-        variables = jax.jit(model.init)(KEY, X)
-        rows = summary(convert(model, rules, **how), variables, X)
+        rows = summary(convert(model, rules, **how), drawn(model, X), X)
     else:
-        rows = summary(convert(EncoderNnx(nnx.Rngs(0)), rules, **how), x=X)
+        rows = summary(convert(make_nnx(nnx.Rngs(0)), rules, **how), x=X)
     return {row.path: row.hardware.name for row in rows if row.hardware is not None}
 
 
@@ -77,8 +78,8 @@ def test_the_first_rule_that_matches_decides(front_end):
 
 @pytest.mark.parametrize("front_end", ["linen", "nnx"])
 def test_first_and_last_layer_digital_in_the_order_of_use(front_end):
-    model = Encoder() if front_end == "linen" else EncoderNnx(nnx.Rngs(0))
-    variables = model.init(KEY, X) if front_end == "linen" else None
+    model = Encoder() if front_end == "linen" else make_nnx(nnx.Rngs(0))
+    variables = drawn(model, X) if front_end == "linen" else None
     paths = summary(model, variables, X).paths
     assert set(paths) == ALL
     assert (paths[0], paths[-1]) == ("stem", "head")
@@ -102,7 +103,7 @@ def test_first_and_last_layer_digital_in_the_order_of_use(front_end):
 )
 def test_bad_rules(rules, how, message):
     with pytest.raises(InputError, match=message):
-        convert(Encoder(), rules, **how).init(KEY, X)
+        jax.eval_shape(convert(Encoder(), rules, **how).init, KEY, X)
 
 
 class Own(nn.Dense):
@@ -140,7 +141,7 @@ class Raw(nn.Module):
     ],
 )
 def test_what_cannot_be_converted_is_named_by_path_and_reason(model, message):
-    variables = model.init(KEY, X)
+    variables = drawn(model, X)
     with pytest.raises(InputError, match=message) as error:
         jax.eval_shape(convert(model, PCM).apply, variables, X, rngs={"analog": KEY})
     assert "strict=False" in str(error.value)
@@ -158,15 +159,14 @@ def test_arguments_by_name_and_missing_parameters():
             y = nn.Einsum((6, 2), None)(inputs=x, einsum_str="bsd,dh->bsh")
             return y + nn.Dense(2)(inputs=x)
 
-    variables = Named().init(KEY, X)
-    exact = Named().apply(variables, X)
-    np.testing.assert_allclose(convert(Named(), preset("ideal")).apply(variables, X), exact, atol=1e-6)
+    models, variables = (convert(Named(), preset("ideal")), Named()), drawn(Named(), X)
+    np.testing.assert_allclose(*jax.jit(lambda v: [m.apply(v, X) for m in models])(variables), atol=1e-6)
     with pytest.raises(flax.errors.ScopeCollectionNotFound):
         convert(Named(), PCM).apply({}, X, rngs={"analog": KEY})
 
 
 def test_a_parameter_that_rules_leave_out_passes():
-    variables = Raw().init(KEY, X)
+    variables = drawn(Raw(), X)
     model = convert(Raw(), [("mixing", None), (".*", PCM)])
     jax.eval_shape(model.apply, variables, X, rngs={"analog": KEY})
     jax.eval_shape(convert(Raw(), PCM, where="Dense_0").apply, variables, X, rngs={"analog": KEY})
@@ -177,8 +177,8 @@ def test_a_parameter_that_rules_leave_out_passes():
 class RawNnx(nnx.Module):
     def __init__(self, rngs):
         self.dense = nnx.Linear(6, 3, rngs=rngs)
-        self.position = nnx.Param(jnp.ones((8, 6)))
-        self.mixing = nnx.Param(jnp.ones((6, 6)))
+        self.position = nnx.Param(jnp.asarray(np.ones((8, 6), np.float32)))
+        self.mixing = nnx.Param(jnp.asarray(np.ones((6, 6), np.float32)))
 
     def __call__(self, x):
         return self.dense((x + self.position) @ self.mixing[...])
@@ -241,8 +241,8 @@ class Tables(nn.Module):
 
 def test_the_summary_counts_tiles_cells_and_lines():
     """By hand: a differential pair takes two cells a weight; tiles of 256 x 256."""
-    ids = jnp.ones((2, 8), int)
-    variables = Tables().init(KEY, ids)
+    ids = np.ones((2, 8), int)
+    variables = drawn(Tables(), ids)
     rows = summary(convert(Tables(), RERAM), variables, ids)
     found = {row.path: row for row in rows}
     assert rows.paths == ("table", "grouped", "dense", "table/attend")
@@ -274,8 +274,8 @@ def test_the_summary_of_stacks_and_swept_hardware():
             axes = {"params": 0, "analog": 0, "ranges": 0}
             return nn.scan(Block, variable_axes=axes, split_rngs=split, length=5)()(x, None)[0]
 
-    variables = Scanned().init(KEY, X)
-    swept = preset("pcm", **{"adc.bits": jnp.array([4, 8])})
+    variables = drawn(Scanned(), X)
+    swept = preset("pcm", **{"adc.bits": np.array([4, 8])})
     (row,) = summary(convert(Scanned(), swept), variables, X)
     assert (row.copies, row.tiles, row.weights) == (5, 5, 180)
     assert "swept" in str(summary(convert(Scanned(), swept), variables, X))

@@ -3,12 +3,12 @@
 import json
 import math
 
-import jax
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from analogsim import FreshChip, Hardware, InputError, preset, presets
+from analogsim import storage as comparison
 from analogsim.cli import app
 from analogsim.devices import AmplitudeStore, Crossbar, DelayLine, DigitalMemory, FadingLight, GenericCell
 from analogsim.storage import _USES, storage
@@ -17,6 +17,10 @@ from analogsim.storage import _USES, storage
 def cell_hardware(**cell):
     """Cells whose every effect is a number; a conductance of 1 is the largest weight."""
     return Hardware(name="cells", store=Crossbar(cell=GenericCell(**cell)), rows=64, columns=64)
+
+
+def row_of(found, name):
+    return next(row for row in found.rows if row.name == name)
 
 
 @pytest.mark.parametrize("bits", [4, 8])
@@ -58,12 +62,18 @@ def test_light_that_fades_is_told_by_fewer_photons():
     assert row.write_j > 0
 
 
-def test_a_store_that_holds_nothing_gives_no_bits():
+@pytest.fixture(scope="module")
+def every_store():
+    """All presets beside each other: a million weights, read after a day, four bits wanted."""
+    return storage()
+
+
+def test_a_store_that_holds_nothing_gives_no_bits(every_store):
     noise = preset("quantum-register", **{"store.register.two_qubit_error": 0.9})
     (row,) = storage(64, time=0, stores=[noise]).rows
     assert row.bits < 0.05
     assert row.lifetime_s == 0
-    decayed = storage(64, time="1 s", bits=1, stores=["quantum-register"]).rows[0]
+    decayed = row_of(every_store, "quantum-register")
     assert decayed.bits < 0.05
     assert math.isinf(decayed.reads)
     assert decayed.lifetime_s < 1e-4
@@ -75,40 +85,54 @@ def test_registers_count_copies_and_holevos_bound():
     assert row.destructive_read
     assert row.cells == 1024 // 8 * 4  # four qubits a register of eight weights
     assert row.copies == row.reads * hardware.store.shots * 1024 / 8
+    assert math.isfinite(row.copies)
     assert row.least_copies == pytest.approx(1024 * 3 / 4)  # N b / n over registers of n = 4 qubits
     assert row.hold_w == pytest.approx(512 * 25e3 / 1000)  # each qubit's share of the machine
-    worse = storage(1024, time="20 us", bits=3, stores=[hardware]).rows[0]
-    assert worse.bits < row.bits - 1
+    assert 0 < row.lifetime_s < 20e-6  # after 20 us a bit is missing
+    assert row.bits == row.bits_at_first
     assert isinstance(hardware.store, AmplitudeStore)
 
 
-def test_data_that_end_are_not_extrapolated():
-    (row,) = storage(stores=["reram"], time="1 year").rows
+def test_data_that_end_are_not_extrapolated(every_store):
+    found = storage(stores=["reram"], time="1 year")
+    (row,) = found.rows
     assert row.bits is None
     assert math.isinf(row.reads)
-    assert row.lifetime_s == pytest.approx(2 * 86400)
-    assert "no data" in str(storage(stores=["reram"], time="1 year"))
+    assert row.lifetime_s == row_of(every_store, "reram").lifetime_s == pytest.approx(2 * 86400)
+    assert "no data" in str(found)
 
 
-def test_the_key_alone_decides():
-    first, again = (storage(stores=["pcm"], key=3).rows[0].bits for _ in range(2))
-    assert first == again
+def test_the_key_alone_decides(every_store):
+    first = row_of(every_store, "pcm").bits
+    assert storage(stores=["pcm"], key=0).rows[0].bits == first  # whatever is compared beside it
     assert storage(stores=["pcm"], key=4).rows[0].bits != first
-    assert jax.devices()
 
 
-def test_the_command_prints_every_store_and_json():
+def test_the_table_has_every_store(every_store):
+    table = str(every_store)
+    for name in presets():
+        assert (name in table) == (name != "ideal")
+    assert max(map(len, table.splitlines())) <= 120
+    for word in " ".join(_USES.values()).split():
+        assert word in table.split(), word  # not cut off at the edge
+
+
+def test_the_command_compares_every_store(every_store, monkeypatch):
+    asked = []
+    monkeypatch.setattr(comparison, "storage", lambda *args, **options: asked.append((args, options)) or every_store)
     done = CliRunner().invoke(app, ["storage"])
     assert done.exit_code == 0, done.output
-    for name in presets():
-        assert (name in done.output) == (name != "ideal")
-    assert max(map(len, done.output.splitlines())) <= 120
-    for word in " ".join(_USES.values()).split():
-        assert word in done.output.split(), word  # not cut off at the edge
-    done = CliRunner().invoke(app, ["storage", "--weights", "10", "--time", "1 s", "--stores", "int8,pcm", "--json"])
+    assert done.output == f"{every_store}\n"
+    assert asked == [((1_000_000,), dict(time="1 day", bits=4.0, stores=None, key=0))]
+
+
+def test_the_command_writes_json():
+    arguments = ["storage", "--weights", "10", "--time", "1 s", "--stores", "int8, reram", "--bits", "3", "--json"]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
     found = json.loads(done.output)
-    assert [row["name"] for row in found["stores"]] == ["int8", "pcm"]
-    assert found["weights"] == 10
+    assert [row["name"] for row in found["stores"]] == ["int8", "reram"]
+    assert (found["weights"], found["wanted_bits"], found["time_s"]) == (10, 3.0, 1.0)
 
 
 @pytest.mark.parametrize(

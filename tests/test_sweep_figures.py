@@ -1,7 +1,6 @@
 """Figures of sweeps, maps and arrays: what is drawn is what the dataset holds, and mistakes are one sentence."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray
@@ -10,6 +9,7 @@ from sweep_results import BITS, NOISE, TIMES, sweep_results
 from analogsim import Hardware, InputError, axis_scales, plot, preset, program, results_data
 from analogsim.devices import PCM, BitSlices, Crossbar, Differential, Faults, Offset
 from analogsim.linen import AnalogDense
+from tests import models
 
 
 def lines(ax):
@@ -283,8 +283,8 @@ def test_bad_input_is_one_sentence_that_names_the_argument(call, message):
 
 @pytest.fixture(scope="module")
 def chip():
-    layer, x = AnalogDense(10, hardware=preset("pcm", rows=8, columns=6)), jnp.ones((1, 20))
-    return program(layer, layer.init(jax.random.key(0), x), jax.random.key(1), x).at("1 day")
+    layer, x = AnalogDense(10, hardware=preset("pcm", rows=8, columns=6)), np.ones((1, 20), np.float32)
+    return program(layer, models.drawn(layer, x), jax.random.key(1), x).at("1 day")
 
 
 def test_weights_are_what_one_input_after_the_other_gives(chip):
@@ -319,8 +319,9 @@ def test_tiles_have_borders_and_axes_have_names(chip):
 def test_every_mapping_gives_back_its_weights(mapping):
     cell = PCM(programming_noise=0.0, drift=0.0, read_noise=0.0)
     store = Crossbar(cell=cell, mapping=mapping, faults=Faults(stuck_off=0.0))
-    layer, x = AnalogDense(5, hardware=Hardware(store=store, rows=4, drift_compensation="none")), jnp.ones((1, 7))
-    variables = layer.init(jax.random.key(0), x)
+    x = np.ones((1, 7), np.float32)
+    layer = AnalogDense(5, hardware=Hardware(store=store, rows=4, drift_compensation="none"))
+    variables = models.drawn(layer, x)
     chip = program(layer, variables, jax.random.key(1), x)
     shown = plot.array(chip).images[0].get_array()
     kernel = np.asarray(variables["params"]["kernel"])
@@ -334,7 +335,7 @@ def test_a_matrix_is_drawn_with_zero_in_the_middle():
 
 
 def test_bad_input(chip):
-    stack = jax.tree.map(lambda a: jnp.stack([a, a]), chip.readings)
+    stack = jax.tree.map(lambda a: np.stack([a, a]), chip.readings)
     many = chip.__class__(chip.cells, {"a": chip.readings, "b": chip.readings}, None, 0.0)
     for call, message in [
         (lambda: plot.array(3), "held = 3: must be a matrix [n_in, n_out] of real numbers, a chip or"),
@@ -354,8 +355,8 @@ def test_bad_input(chip):
 
 
 def test_a_store_without_cells_has_weights_only():
-    layer, x = AnalogDense(3, hardware=preset("int8")), jnp.ones((1, 4))
-    chip = program(layer, layer.init(jax.random.key(0), x), jax.random.key(1), x)
+    layer, x = AnalogDense(3, hardware=preset("int8")), np.ones((1, 4), np.float32)
+    chip = program(layer, models.drawn(layer, x), jax.random.key(1), x)
     assert plot.array(chip).images[0].get_array().shape == (4, 3)
     with pytest.raises(InputError, match="holds no cells with conductances"):
         plot.array(chip, show="conductance")

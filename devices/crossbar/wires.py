@@ -69,8 +69,8 @@ class Solution(NamedTuple):
       word_v: voltage of the word line at each cell, V, shape ``[..., batch, n_in, n_out]``.
       bit_v: voltage of the bit line at each cell, V, same shape.
       iterations: conjugate-gradient steps taken, shape ``[...]``.
-      residual: what the nodes' currents miss of Kirchhoff's law, as a share of the cells' currents,
-        shape ``[..., batch]``.
+      residual: what the nodes' currents miss of Kirchhoff's law, as a share of the cells' currents (and of what is
+        lost in the lines, as far as that alone limits the digits), shape ``[..., batch]``.
     """
 
     currents: jax.Array

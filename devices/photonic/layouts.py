@@ -52,6 +52,11 @@ class Layout(NamedTuple):
         return self.order[:, 0 : 2 * (self.n // 2) : 2]
 
 
+# Indices are int32 in single and in double precision: a compiled function keeps what jax makes of an array of int64,
+# int32 or int64 as enable_x64 says at that time, and layouts outlive it (jax 0.10: TypeError in the other precision).
+_INDEX = np.int32
+
+
 @functools.cache
 def layout(n: int, topology: str = "rectangular") -> Layout:
     """The mesh of ``n`` modes; that of a single mode has no cells.
@@ -67,19 +72,19 @@ def layout(n: int, topology: str = "rectangular") -> Layout:
         raise InputError(f"n = {n}: a mesh has at least 1 mode")
     if topology not in TOPOLOGIES:
         raise InputError(f"topology = {topology!r}: must be one of {', '.join(TOPOLOGIES)}")
-    none = np.zeros(0, int)
+    none = np.zeros(0, _INDEX)
     if topology == "butterfly":
         pairs = _butterfly(n)
         occupied = np.ones((len(pairs), n // 2), bool)
         return Layout(n, len(pairs), pairs, occupied, none.astype(bool), none, none, none, none)
     steps = _clements(n) if topology == "rectangular" else _reck(n)
     if not steps:
-        return Layout(n, 0, np.zeros((0, n), int), np.zeros((0, 0), bool), none.astype(bool), none, none, none, none)
-    right, mode, line = (np.array(values) for values in zip(*steps, strict=True))
+        return Layout(n, 0, np.zeros((0, n), _INDEX), np.zeros((0, 0), bool), none.astype(bool), none, none, none, none)
+    right, mode, line = (np.array(values, _INDEX) for values in zip(*steps, strict=True))
     # Light meets the cells that act on the matrix' columns first, then those on its rows, the last one first.
     lit = [i for i in range(len(steps)) if right[i]] + [i for i in reversed(range(len(steps))) if not right[i]]
-    free = np.zeros(n, int)
-    column = np.zeros(len(steps), int)
+    free = np.zeros(n, _INDEX)
+    column = np.zeros(len(steps), _INDEX)
     for i in lit:
         m = mode[i]
         at = max(free[m], free[m + 1])
@@ -91,7 +96,7 @@ def layout(n: int, topology: str = "rectangular") -> Layout:
     columns = int(column.max()) + 1
     occupied = np.zeros((columns, n // 2), bool)
     occupied[column, mode // 2] = True
-    order = np.stack([np.roll(np.arange(n), -(c % 2)) for c in range(columns)])
+    order = np.stack([np.roll(np.arange(n, dtype=_INDEX), -(c % 2)) for c in range(columns)])
     return Layout(n, columns, order, occupied, right.astype(bool), mode, line, column, mode // 2)
 
 
@@ -101,7 +106,7 @@ def _butterfly(n: int) -> np.ndarray:
         raise InputError(f"n = {n}: a butterfly has a power of two of modes")
     modes = np.arange(n)
     order = [[m + k * 2**c for m in modes if not m & 2**c for k in (0, 1)] for c in range(stages)]
-    return np.array(order, int).reshape(stages, n)
+    return np.array(order, _INDEX).reshape(stages, n)
 
 
 def _clements(n: int) -> list[tuple[bool, int, int]]:

@@ -1,4 +1,8 @@
-"""Every kind of ADC, without and with imperfections."""
+"""Every kind of ADC, without and with imperfections, and their methods as one compiled program a kind."""
+
+import functools
+
+import jax
 
 from analogsim.converters import ADC, SARADC, CyclicADC, PipelineADC, RampADC
 
@@ -25,3 +29,13 @@ REAL = {
     "mid-tread": ADC(bits=6, gain_error=0.02, offset_error=0.5),
     "mid-rise": ADC(bits=6, style="mid-rise", gain_error=0.02, offset_error=0.5),
 }
+
+
+@jax.jit
+def convert(adc, y, bound, state):
+    return adc.convert(y, bound, state)
+
+
+@functools.partial(jax.jit, static_argnames="lines")
+def fabricate(adc, key, lines=4):
+    return adc.fabricate(key, lines)

@@ -1,9 +1,11 @@
 """Ramp, SAR, pipeline and cyclic converters: code for code what a second implementation in NumPy gives."""
 
+import functools
+
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
+from adc_kinds import convert, fabricate
 from circuits_numpy import pipeline, plain_levels, ramp, sar, split_levels, value
 from sampling import assert_moments
 
@@ -15,14 +17,23 @@ LINES, GROUP, BOUND = 5, 2, 3.0
 X = np.random.default_rng(5).uniform(-1.05, 1.05, (600, LINES)).astype(np.float32)
 
 
+_drawn = jax.jit(lambda key, name, shape: normal(stream(key, name), shape), static_argnums=(1, 2))
+
+
 def drawn(key, name, spread, shape):
     """The parts that a converter draws, from the stream of their name."""
-    return spread * np.asarray(normal(stream(key, name), shape), np.float64)
+    return spread * np.asarray(_drawn(key, name, shape), np.float64)
+
+
+@functools.partial(jax.jit, static_argnames=("signed", "split"))
+def dac_of(deviations, signed, split):
+    """A capacitor DAC with these relative deviations of its capacitors."""
+    return capacitor_dac(deviations, signed=signed, split=split)
 
 
 def assert_same_codes(adc, key, code_of):
     """``code_of(x, line)`` is the second implementation; inputs too close to a threshold for float32 are left out."""
-    y = np.asarray(adc.convert(jnp.asarray(X * BOUND), BOUND, adc.fabricate(key, LINES)), np.float64)
+    y = np.asarray(convert(adc, X * np.float32(BOUND), BOUND, fabricate(adc, key, LINES)), np.float64)
     compared = 0
     for line in range(LINES):
         x = np.clip((X[:, line] * np.float32(BOUND)).astype(np.float64) / BOUND, -1, 1)
@@ -104,34 +115,35 @@ def test_pipeline_and_cyclic(key, kind, bits, gain_db, parasitic):
 
 def test_a_signed_dac_by_hand():
     # 3 bits, mismatches 0.1, 0.2, -0.1 and 0.3 in the feedback: C = 1.1, 2 + 0.2 sqrt 2, 4 - 0.2, C_fb = 4 + 0.6.
-    dac = capacitor_dac(jnp.array([0.1, 0.2, -0.1, 0.3, 9.0])[:, None], signed=True, split=False)
+    dac = jax.tree.map(np.asarray, dac_of(np.float32([[0.1], [0.2], [-0.1], [0.3], [9.0]]), signed=True, split=False))
     c = np.array([1.1, 2 + 0.2 * 2**0.5, 3.8])
     np.testing.assert_allclose(dac.voltage[:, 0], c / 3.8, rtol=1e-6)
     np.testing.assert_allclose(dac.load[:, 0], c / 4.6, rtol=1e-6)
     # Codes 0 .. 7 stand for -4 .. 3.
-    by_code = all_codes(dac.voltage[:, 0], signed=True, odd=True)
+    by_code = jax.jit(lambda voltage: all_codes(voltage, signed=True, odd=True))(dac.voltage[:, 0])
     expected = np.array([-3.8, -c[0] - c[1], -c[1], -c[0], 0, c[0], c[1], c[0] + c[1]]) / 3.8
     np.testing.assert_allclose(by_code, expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("split", [False, True])
-@pytest.mark.parametrize("signed", [False, True])
 @pytest.mark.parametrize("bits", [2, 3, 8, 13])
-def test_nominal_dacs_are_binary_to_the_last_digit(bits, signed, split):
-    dac = capacitor_dac(jnp.zeros((bits + 2, 1)), signed=signed, split=split)
+def test_nominal_dacs_are_binary_to_the_last_digit(bits):
+    kinds = [dict(signed=signed, split=split) for signed in (False, True) for split in (False, True)]
+    dacs = jax.jit(lambda deviations: [dac_of(deviations, **kind) for kind in kinds])(
+        np.zeros((bits + 2, 1), np.float32)
+    )
     exact = 2.0 ** np.arange(bits) / 2 ** (bits - 1)
-    np.testing.assert_array_equal(dac.voltage[:, 0], exact)
+    for kind, dac in zip(kinds, dacs, strict=True):
+        np.testing.assert_array_equal(np.asarray(dac.voltage)[:, 0], exact, err_msg=str(kind))
 
 
 def test_a_bridge_that_is_too_large_makes_the_lower_bits_heavy():
     # 4 bits, signed, h = 2: C_L = 1, 2 and an end of 1, C_M = 1, bridge 4/3 (1 + d): C_Ltot = 4, C_Mtot = 1.
     bridge = 4 / 3 * 1.1
     deviation = (bridge - 4 / 3) / (4 / 3) ** 0.5
-    dac = capacitor_dac(jnp.array([0, 0, 0, 0, 0, deviation])[:, None], signed=True, split=True)
+    dac = dac_of(np.float32([[0], [0], [0], [0], [0], [deviation]]), signed=True, split=True)
     whole = (4 + bridge) * (1 + bridge) - bridge**2
-    np.testing.assert_allclose(
-        dac.voltage[:, 0], [bridge / whole, 2 * bridge / whole, (4 + bridge) / whole, 1], rtol=1e-6
-    )
+    expected = [bridge / whole, 2 * bridge / whole, (4 + bridge) / whole, 1]
+    np.testing.assert_allclose(np.asarray(dac.voltage)[:, 0], expected, rtol=1e-6)
 
 
 def test_parts_are_gaussian_with_the_spread_of_theory(key):
@@ -150,9 +162,9 @@ def test_parts_are_gaussian_with_the_spread_of_theory(key):
 
 
 def test_sources_draw_from_their_own_streams(key):
-    both = SARADC(capacitor_mismatch=0.02, comparator_offset=0.01).fabricate(key, 3)
-    capacitors = SARADC(capacitor_mismatch=0.02).fabricate(key, 3)
-    comparators = SARADC(comparator_offset=0.01).fabricate(key, 3)
+    both = fabricate(SARADC(bits=4, capacitor_mismatch=0.02, comparator_offset=0.01), key, 3)
+    capacitors = fabricate(SARADC(bits=4, capacitor_mismatch=0.02), key, 3)
+    comparators = fabricate(SARADC(bits=4, comparator_offset=0.01), key, 3)
     np.testing.assert_array_equal(both.dac.voltage, capacitors.dac.voltage)
     np.testing.assert_array_equal(both.offsets, comparators.offsets)
 
@@ -160,7 +172,8 @@ def test_sources_draw_from_their_own_streams(key):
 @pytest.mark.parametrize("kind", [SARADC, PipelineADC, CyclicADC])
 def test_lines_that_share_a_converter_are_equal_and_others_independent(key, kind):
     adc = kind(bits=4, capacitor_mismatch=0.02, comparator_offset=0.01, sharing=3)
-    chips = jax.vmap(lambda k: adc.fabricate(k, 8))(jax.random.split(key, 4000))  # groups of 3, 3 and 2
+    many = jax.jit(lambda key: jax.vmap(lambda k: adc.fabricate(k, 8))(jax.random.split(key, 4000)))
+    chips = many(key)  # groups of 3, 3 and 2
     for part in jax.tree.leaves(chips):
         part = np.asarray(part).reshape(4000, -1, 8)
         for first, last in ((0, 2), (3, 5), (6, 7)):
@@ -171,40 +184,41 @@ def test_lines_that_share_a_converter_are_equal_and_others_independent(key, kind
 
 
 def test_ramp_lines_share_the_dac_but_not_the_comparator(key):
-    x = jnp.linspace(-1, 1, 2001)[:, None] * jnp.ones(3)
+    x = np.float32(np.linspace(-1, 1, 2001)[:, None] * np.ones(3))
     dac_only, both = (
         RampADC(bits=6, capacitor_mismatch=0.1),
         RampADC(bits=6, capacitor_mismatch=0.1, comparator_offset=0.1),
     )
-    shared, own = (np.asarray(adc.convert(x, 1.0, adc.fabricate(key, 3))) for adc in (dac_only, both))
+    shared, own = (np.asarray(convert(adc, x, 1.0, fabricate(adc, key, 3))) for adc in (dac_only, both))
     np.testing.assert_array_equal(shared[:, 0], shared[:, 2])
     assert (own[:, 0] != own[:, 2]).any()
 
 
 def test_redundancy_forgives_the_stages_comparators_but_not_the_last():
-    x = jnp.linspace(-1, 1, 4001)[:, None]
+    x = np.linspace(-1, 1, 4001, dtype=np.float32)[:, None]
     adc = PipelineADC(bits=6, comparator_offset=0.01)
-    state = adc.fabricate(jax.random.key(1), 1)
-    state = jax.tree.map(jnp.zeros_like, state)._replace(ratio=state.ratio, inverse_feedback=state.inverse_feedback)
-    ideal = adc.convert(x, 1.0, state)
-    wrong = state._replace(upper=state.upper.at[:].set(0.2), lower=state.lower.at[:].set(-0.2))
-    np.testing.assert_array_equal(adc.convert(x, 1.0, wrong), ideal)
+    state = jax.tree.map(np.asarray, fabricate(adc, jax.random.key(1), 1))
+    state = jax.tree.map(np.zeros_like, state)._replace(ratio=state.ratio, inverse_feedback=state.inverse_feedback)
+    ideal = np.asarray(convert(adc, x, 1.0, state))
+    wrong = state._replace(upper=state.upper + np.float32(0.2), lower=state.lower - np.float32(0.2))
+    np.testing.assert_array_equal(convert(adc, x, 1.0, wrong), ideal)
     # The last comparator decides at zero of a residue that is 2^(b-1) times as large: 0.5 there is half an LSB less.
-    late = adc.convert(x, 1.0, state._replace(last=state.last + 0.5))
-    assert float((ideal - late).mean()) == pytest.approx(0.5 / 2**5, rel=0.02)
+    late = np.asarray(convert(adc, x, 1.0, state._replace(last=state.last + np.float32(0.5))))
+    assert (ideal - late).mean() == pytest.approx(0.5 / 2**5, rel=0.02)
 
 
 @pytest.mark.parametrize("split", [False, True])
 def test_a_binary_search_is_monotonic_whatever_the_capacitors(key, split):
     adc = SARADC(bits=8, split=split, capacitor_mismatch=0.25)
-    y = adc.convert(jnp.linspace(-1, 1, 4001)[:, None], 1.0, adc.fabricate(key, 40))
+    y = convert(adc, np.linspace(-1, 1, 4001, dtype=np.float32)[:, None], 1.0, fabricate(adc, key, 40))
     assert (np.diff(y, axis=0) >= 0).all()
 
 
 def test_a_ramp_is_monotonic_where_its_levels_are(key):
     adc = RampADC(bits=6, capacitor_mismatch=0.15)
+    x = np.linspace(-1, 1, 4001, dtype=np.float32)[:, None]
     for seed in range(20):
-        state = adc.fabricate(jax.random.fold_in(key, seed), 1)
-        y = np.asarray(adc.convert(jnp.linspace(-1, 1, 4001)[:, None], 1.0, state))
+        state = fabricate(adc, jax.random.fold_in(key, seed), 1)
+        y = np.asarray(convert(adc, x, 1.0, state))
         ascending = (np.diff(state.codes) > 0).all()
         assert ascending == (np.diff(y, axis=0) >= 0).all()

@@ -1,5 +1,6 @@
 """Arrays behind resistive lines, in stores and in layers; the network itself is held to its references elsewhere."""
 
+import dataclasses
 import functools
 
 import jax
@@ -7,23 +8,30 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from analogsim import Hardware, InputError, program
+from analogsim import Hardware, InputError, program, tiles
 from analogsim.converters import BitSerialDAC, PulseWidthDAC
-from analogsim.devices import PCM, BitSlices, Crossbar, Differential, GenericCell, MiloReRAM, Offset, Wires
+from analogsim.devices import BitSlices, Crossbar, Differential, GenericCell, MiloReRAM, Offset, Wires
 from analogsim.linen import AnalogDense
+from analogsim.operators import MatrixProduct
+from analogsim.signal_path import multiply
+from tests.cells import stored
 
 CELL = GenericCell(g_min=2e-6, g_max=100e-6)
 WIRES = Wires(word_line_ohm=3.0, bit_line_ohm=5.0)
 M, N = 9, 4
 
 
-def weights():
-    return jnp.linspace(-1, 1, M * N).reshape(M, N)
+WEIGHTS = np.linspace(-1, 1, M * N, dtype=np.float32).reshape(M, N)
+OPERATOR = MatrixProduct((1,), (0,), 2, (M, N))
 
 
-@functools.cache
-def programmed(store):
-    return store.program(jax.random.key(0), weights())
+def lines(store, weights=WEIGHTS):
+    return np.asarray(stored(store, jax.random.key(0), weights, 0.0).mean)
+
+
+@functools.partial(jax.jit, static_argnames="operator")
+def multiplied(reading, x, operator):
+    return multiply(reading, x, operator, key=None)
 
 
 def dense_currents(g, word, bit):
@@ -59,104 +67,104 @@ def dense_currents(g, word, bit):
 
 
 def targets(mapping=Differential()):  # noqa: B008
-    return np.asarray(mapping.conductances(weights(), CELL.g_min, CELL.g_max), np.float64)
+    return np.asarray(mapping.conductances(WEIGHTS, CELL.g_min, CELL.g_max), np.float64)
 
 
 def test_two_arrays_by_a_dense_laplacian():
     plus, minus = (dense_currents(g, 3.0, 5.0) for g in targets())
-    store = Crossbar(cell=CELL, wires=WIRES)
-    held = store.read(programmed(store), 0.0).mean
+    held = lines(Crossbar(cell=CELL, wires=WIRES))
     np.testing.assert_allclose(held, (plus - minus) / 98e-6, rtol=2e-5, atol=2e-6)
-    assert np.abs(np.asarray(held) - np.asarray(weights())).max() > 0.01  # the lines do take something
+    assert np.abs(held - WEIGHTS).max() > 0.01  # the lines do take something
 
 
-def test_interleaved_columns_by_a_dense_laplacian():
-    plus, minus = targets()
-    joined = np.empty((M, 2 * N))
-    joined[:, 0::2], joined[:, 1::2] = plus, minus
-    currents = dense_currents(joined, 3.0, 5.0)
-    store = Crossbar(cell=CELL, wires=WIRES, polarities="interleaved")
-    held = store.read(programmed(store), 0.0).mean
-    np.testing.assert_allclose(held, (currents[:, 0::2] - currents[:, 1::2]) / 98e-6, rtol=2e-5, atol=2e-6)
+SLICED = Differential(slices=BitSlices(widths=(3, 2)))
 
 
 def test_every_plane_is_an_array_of_its_own():
-    mapping = Differential(slices=BitSlices(widths=(3, 2)))
-    arrays = [dense_currents(g, 3.0, 5.0) for g in targets(mapping)]  # plus 0, plus 1, minus 0, minus 1
+    arrays = [dense_currents(g, 3.0, 5.0) for g in targets(SLICED)]  # plus 0, plus 1, minus 0, minus 1
     expected = np.concatenate([arrays[0] - arrays[2], arrays[1] - arrays[3]], axis=1) / 98e-6
-    store = Crossbar(cell=CELL, wires=WIRES, mapping=mapping)
-    np.testing.assert_allclose(store.read(programmed(store), 0.0).mean, expected, rtol=2e-5, atol=2e-6)
-    together = store.replace(polarities="interleaved")
+    held = lines(Crossbar(cell=CELL, wires=WIRES, mapping=SLICED))
+    np.testing.assert_allclose(held, expected, rtol=2e-5, atol=2e-6)
+
+
+def test_interleaved_columns_of_every_plane_by_a_dense_laplacian():
+    held = lines(Crossbar(cell=CELL, wires=WIRES, mapping=SLICED, polarities="interleaved"))
     for plane in range(2):
         joined = np.empty((M, 2 * N))
-        joined[:, 0::2], joined[:, 1::2] = targets(mapping)[plane], targets(mapping)[2 + plane]
+        joined[:, 0::2], joined[:, 1::2] = targets(SLICED)[plane], targets(SLICED)[2 + plane]
         currents = dense_currents(joined, 3.0, 5.0)
-        held = together.read(programmed(together), 0.0).mean[:, plane * N : (plane + 1) * N]
-        np.testing.assert_allclose(held, (currents[:, 0::2] - currents[:, 1::2]) / 98e-6, rtol=2e-5, atol=2e-6)
+        expected = (currents[:, 0::2] - currents[:, 1::2]) / 98e-6
+        np.testing.assert_allclose(held[:, plane * N : (plane + 1) * N], expected, rtol=2e-5, atol=2e-6)
 
 
 def test_a_unit_column_is_the_last_of_its_array():
     mapping = Offset(subtraction="unit column")
     (array,) = (dense_currents(g, 3.0, 5.0) for g in targets(mapping))
-    store = Crossbar(cell=CELL, wires=WIRES, mapping=mapping)
-    np.testing.assert_allclose(store.read(programmed(store), 0.0).mean, array / 98e-6, rtol=2e-5, atol=2e-6)
+    held = lines(Crossbar(cell=CELL, wires=WIRES, mapping=mapping))
+    np.testing.assert_allclose(held, array / 98e-6, rtol=2e-5, atol=2e-6)
 
 
-@pytest.mark.parametrize("dac", [None, PulseWidthDAC(bits=8), BitSerialDAC(bits=8)])
-def test_layers_multiply_with_what_the_lines_leave(dac):
-    hardware = Hardware(store=Crossbar(cell=CELL, wires=WIRES), dac=dac, scaling="tile")
+def test_layers_multiply_with_what_the_lines_leave():
+    hardware = Hardware(store=Crossbar(cell=CELL, wires=WIRES), scaling="tile")
     model = AnalogDense(N, hardware=hardware, use_bias=False)
-    x = jnp.round(jnp.cos(jnp.arange(3.0 * M)).reshape(3, M) * 127) / 127
-    x = x.at[:, 0].set(1.0)
-    chip = program(model, {"params": {"kernel": weights()}}, jax.random.key(0), x).at(0.0, read_noise=False)
+    x = np.round(np.cos(np.arange(3.0 * M)).reshape(3, M) * 127).astype(np.float32) / 127
+    x[:, 0] = 1.0
+    chip = program(model, {"params": {"kernel": WEIGHTS}}, jax.random.key(0), x).at(0.0, read_noise=False)
     plus, minus = (dense_currents(g, 3.0, 5.0) for g in targets())
-    y = model.apply(chip.variables, x)
-    np.testing.assert_allclose(y, np.asarray(x, np.float64) @ (plus - minus) / 98e-6, rtol=1e-4, atol=2e-5)
+    expected = x.astype(np.float64) @ (plus - minus) / 98e-6
+    np.testing.assert_allclose(jax.jit(model.apply)(chip.variables, x), expected, rtol=1e-4, atol=2e-5)
+    reading = chip.readings["analog"]["array"]  # the same tiles, fed in other ways
+    for dac in (PulseWidthDAC(bits=8), BitSerialDAC(bits=8)):
+        other = dataclasses.replace(reading, hardware=hardware.replace(dac=dac))
+        y = multiplied(other, x, OPERATOR)
+        np.testing.assert_allclose(y, expected, rtol=1e-4, atol=2e-5, err_msg=str(dac))
 
 
-def test_lines_without_resistance_change_nothing():
-    bare, zero = Crossbar(cell=CELL), Crossbar(cell=CELL, wires=Wires(word_line_ohm=0.0, bit_line_ohm=0.0))
-    for polarities in ("separate", "interleaved"):
-        held = zero.replace(polarities=polarities).read(programmed(zero), 0.0)
-        np.testing.assert_allclose(held.mean, bare.read(programmed(bare), 0.0).mean, atol=1e-6)
+@pytest.mark.parametrize("mapping", [Differential(), SLICED], ids=["separate", "interleaved"])
+def test_lines_without_resistance_change_nothing(mapping):
+    perfect = Crossbar(cell=CELL, wires=Wires(word_line_ohm=0.0, bit_line_ohm=0.0), mapping=mapping)
+    if mapping is SLICED:
+        perfect = perfect.replace(polarities="interleaved")
+    np.testing.assert_allclose(lines(perfect), jax.jit(perfect.ideal_lines)(WEIGHTS), atol=1e-6)
 
 
 def test_the_noise_of_reads_shrinks_with_its_share():
-    # One cell: a divider. M = G/(1 + G R) with R = 3 + 5 ohm, so its spread is that of G times (1 + G R)^-2.
+    # One cell, the others open: a divider. M = G/(1 + G R) with R = 3 + 5 ohm, so its spread is that of G times
+    # (1 + G R)^-2.
     store = Crossbar(cell=GenericCell(g_min=0.0, g_max=1e-2, read_noise=0.01), wires=WIRES)
-    state = store.program(jax.random.key(0), jnp.ones((1, 1)))
-    held = store.read(state, 0.0)
-    assert float(held.mean[0, 0]) == pytest.approx(1 / 1.08, rel=1e-4)
+    weights = np.zeros((M, N), np.float32)
+    weights[-1, 0] = 1.0  # nearest to its driver and its readout
+    held = stored(store, jax.random.key(0), weights, 0.0)
+    mean, variance = (float(np.asarray(a)[-1, 0]) for a in (held.mean, held.variance))
+    assert mean == pytest.approx(1 / 1.08, rel=1e-4)
     # The published estimate takes the two dividers one after the other: 1/((1 + 3 G)(1 + 5 G)) = 1/(1.03 1.05).
-    assert float(held.variance[0, 0]) == pytest.approx((0.01 / (1.03 * 1.05)) ** 2, rel=1e-3)
-    assert float(held.variance[0, 0]) == pytest.approx((0.01 / 1.08**2) ** 2, rel=2 * 8 * 1e-2 + 0.01)
+    assert variance == pytest.approx((0.01 / (1.03 * 1.05)) ** 2, rel=1e-3)
+    assert variance == pytest.approx((0.01 / 1.08**2) ** 2, rel=2 * 8 * 1e-2 + 0.01)
 
 
 def test_gradients_pass_the_network():
-    model = AnalogDense(N, hardware=Hardware(store=Crossbar(cell=PCM(), wires=WIRES)), use_bias=False)
-    x = jnp.ones((2, M))
+    x = np.ones((2, M), np.float32)
 
-    def loss(ohm):
+    def loss(ohm, kernel):
         hardware = Hardware(store=Crossbar(cell=CELL, wires=Wires(word_line_ohm=ohm, bit_line_ohm=5.0)))
-        layer = model.clone(dot_general_cls=AnalogDense(N, hardware=hardware).dot_general_cls)
-        return jnp.sum(layer.apply({"params": {"kernel": weights()}}, x, rngs={"analog": jax.random.key(0)}) ** 2)
+        layer = AnalogDense(N, hardware=hardware, use_bias=False)
+        y = layer.apply({"params": {"kernel": kernel}}, x, rngs={"analog": jax.random.key(0)})
+        return jnp.sum(y**2), y
 
-    slope = jax.jit(jax.grad(loss))(3.0)
-    finite = (loss(3.3) - loss(2.7)) / 0.6
-    assert float(slope) == pytest.approx(float(finite), rel=0.02)
-    kernel = jax.grad(lambda k: jnp.sum(model.apply({"params": {"kernel": k}}, x, rngs={"analog": jax.random.key(0)})))
-    np.testing.assert_allclose(kernel(weights()), 2.0, rtol=1e-4)  # straight through to the weights
+    both = jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True))
+    (_, y), (by_ohm, by_kernel) = both(3.0, WEIGHTS)
+    finite = (float(both(3.3, WEIGHTS)[0][0]) - float(both(2.7, WEIGHTS)[0][0])) / 0.6
+    assert float(by_ohm) == pytest.approx(finite, rel=0.02)
+    np.testing.assert_allclose(by_kernel, x.T @ (2 * np.asarray(y)), rtol=1e-4)  # straight through to the weights
 
 
 @pytest.mark.slow
 def test_lines_that_cannot_be_solved_are_refused():
-    model = AnalogDense(
-        64, hardware=Hardware(store=Crossbar(cell=CELL, wires=Wires(word_line_ohm=1e6, bit_line_ohm=1e6)))
-    )
-    x = jnp.ones((1, 64))
-    variables = model.init(jax.random.key(0), x)
+    wires = Wires(word_line_ohm=1e6, bit_line_ohm=1e6)
+    model = AnalogDense(64, hardware=Hardware(store=Crossbar(cell=CELL, wires=wires)), use_bias=False)
+    kernel = np.cos(np.arange(64 * 64, dtype=np.float32)).reshape(64, 64)
     with pytest.raises(InputError, match="the network of its resistive lines was not solved"):
-        program(model, variables, jax.random.key(1), x)
+        program(model, {"params": {"kernel": kernel}}, jax.random.key(1), np.ones((1, 64), np.float32))
 
 
 def test_what_wires_cannot_be_joined_with_is_refused():
@@ -171,6 +179,15 @@ def test_what_wires_cannot_be_joined_with_is_refused():
 # --- cells whose current is not proportional to the voltage -----------------------------------------------------------
 
 
+@functools.cache
+def bending():
+    """A column of two pairs, 62.5 beside 50 uS and 50 beside 50, read at 0.5 V."""
+    cell = MiloReRAM(g_min=50e-6, g_max=62.5e-6, read_voltage_v=0.5, programming_noise=0.0)
+    hardware = Hardware(store=Crossbar(cell=cell), scaling="tile")
+    weights = np.array([[1.0], [0.0]], np.float32)
+    return jax.jit(lambda: tiles.program(hardware, weights, jax.random.key(0)).read(0.0))()
+
+
 @pytest.mark.parametrize(
     ("dac", "expected"),
     [
@@ -180,12 +197,10 @@ def test_what_wires_cannot_be_joined_with_is_refused():
     ],
 )
 def test_the_current_law_reaches_the_output(dac, expected):
-    cell = MiloReRAM(g_min=50e-6, g_max=62.5e-6, read_voltage_v=0.5, programming_noise=0.0)
-    hardware = Hardware(store=Crossbar(cell=cell), dac=dac, scaling="tile")
-    model = AnalogDense(1, hardware=hardware, use_bias=False)
-    x = jnp.array([[1.0, 0.0], [0.5, 1.0], [-0.5, -1.0]]) if dac is None else jnp.array([[1.0, 0.0], [1.0, -1.0]])
-    chip = program(model, {"params": {"kernel": jnp.array([[1.0], [0.0]])}}, jax.random.key(0), x)
-    y = np.asarray(model.apply(chip.variables, x), np.float64)[:, 0]
+    reading = bending()
+    reading = dataclasses.replace(reading, hardware=reading.hardware.replace(dac=dac))
+    x = np.array([[1.0, 0.0], [0.5, 1.0], [-0.5, -1.0]] if dac is None else [[1.0, 0.0], [1.0, -1.0]], np.float32)
+    y = np.asarray(multiplied(reading, x, MatrixProduct((1,), (0,), 2, (2, 1))), np.float64)[:, 0]
 
     def law(g):
         level = np.log10(g)  # of siemens, as published
@@ -193,7 +208,7 @@ def test_the_current_law_reaches_the_output(dac, expected):
         return a2, np.polyval([8.871e-5, 6.7919e-4, 1.2968e-3], level)
 
     assert (1 + (0.5 * law(62.5e-6)[0] + 0.25 * law(62.5e-6)[1]) / 62.5e-6) == pytest.approx(0.847, abs=1e-3)
-    for found, row in zip(y, np.asarray(x, np.float64), strict=True):
+    for found, row in zip(y, x.astype(np.float64), strict=True):
         # Row 0 is a pair of 62.5 and 50 uS; row 1 one of 50 and 50, whose difference is nothing.
         plus, minus = (expected(row[0], *law(g), g) for g in (62.5e-6, 50e-6))
         assert found == pytest.approx((plus - minus) / 12.5e-6, rel=2e-3)

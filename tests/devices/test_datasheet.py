@@ -3,7 +3,6 @@
 import math
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -20,6 +19,7 @@ from analogsim.devices import (
     datasheet,
 )
 from analogsim.devices.crossbar.datasheet import Datum
+from tests.cells import N, equal, program, read
 
 NAMES = [name for name in CELLS if name != "measured"]
 TABLE = [(0.0, 0.1e-6, 1.0), (20e-6, 0.5e-6, 1.0), (0.0, 0.2e-6, 3600.0), (20e-6, 0.9e-6, 3600.0)]
@@ -82,6 +82,9 @@ def test_classes_that_need_data_and_cells_of_a_user():
     assert sheet.conductance.value == (0.0, 25e-6)
 
 
+programming_error = jax.jit(lambda cell, target: cell.programming_error(target))
+
+
 @pytest.mark.parametrize("name", [*NAMES, "measured"])
 def test_the_closed_programming_error_is_that_of_sampled_cells(name):
     cell = MeasuredCell.from_rows(TABLE) if name == "measured" else CELLS[name]()
@@ -89,12 +92,11 @@ def test_the_closed_programming_error_is_that_of_sampled_cells(name):
         cell = GenericCell(error="proportional", programming_sigma=0.05)
     if hasattr(cell, "read_noise"):
         cell = cell.replace(read_noise=0.0)
-    n, target = 40_000, float(cell.g_min) + 0.6 * float(cell.g_max - cell.g_min)
-    targets = jnp.full(n, target, jnp.float32)
-    read = jax.jit(lambda c, g: c.read(c.program(jax.random.key(0), g), 0.0).mean)(cell, targets)
-    square = (np.asarray(read, np.float64) - float(targets[0])) ** 2
-    rms, closed = math.sqrt(square.mean()), float(cell.programming_error(targets[:1])[0])
-    assert abs(rms - closed) < 4 * square.std() / math.sqrt(n) / (2 * rms)
+    targets = equal(1e6 * (float(cell.g_min) + 0.6 * float(cell.g_max - cell.g_min)))
+    reached = np.asarray(read(cell, program(cell, jax.random.key(0), targets), 0.0).mean, np.float64)
+    square = (reached - targets) ** 2
+    rms, closed = math.sqrt(square.mean()), float(programming_error(cell, targets[0]))
+    assert abs(rms - closed) < 4 * square.std() / math.sqrt(N) / (2 * rms)
 
 
 def test_changes_pass_through_the_second_fits():

@@ -1,7 +1,10 @@
 """Small models and workloads that the energy tests share."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
 from analogsim.energy import compare
@@ -27,11 +30,18 @@ class MLP(nn.Module):
         return AnalogDense(10, hardware=self.hardware)(x)
 
 
+@functools.cache
 def mlp(hardware: Hardware | None = None):
     """The MLP on hardware, with its variables and 32 examples."""
     model = MLP(hardware or preset("pcm"))
     x = jax.random.uniform(jax.random.key(1), (32, 64))
-    return model, model.init(jax.random.key(0), x), x
+    return model, jax.jit(model.init)(jax.random.key(0), x), x
+
+
+def of_ones(model: nn.Module, x):
+    """Variables of ones, where sizes count and values do not; nothing is computed."""
+    shapes = jax.eval_shape(model.init, jax.random.key(0), x)
+    return jax.tree.map(lambda leaf: np.ones(leaf.shape, leaf.dtype), shapes)
 
 
 def dense(weights, x, hardware, ranges=None):

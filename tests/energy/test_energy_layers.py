@@ -18,7 +18,7 @@ from analogsim.energy import compare, digital, eyeriss, layer_work
 from analogsim.energy.number_formats import FORMATS
 from analogsim.hardware import Hardware
 from analogsim.presets import preset
-from tests.energy.energy_models import line
+from tests.energy.energy_models import line, of_ones
 
 KEY = jax.random.key(40)
 CONVERTERS = dict(dac=DAC(bits=8), adc=ADC(bits=8))
@@ -42,11 +42,7 @@ def total(comparison, component):
 
 #: Five groups of 3 x 3 inputs and 2 outputs on 4 positions: three matrices of two, two and one group.
 GROUPED = nn.Conv(10, (3,), feature_group_count=5, use_bias=False, padding="VALID")
-ONES = jnp.ones((4, 6, 15))
-
-
-def of_ones(layer, x):
-    return jax.tree.map(jnp.ones_like, layer.init(KEY, x))
+ONES = np.ones((4, 6, 15), np.float32)
 
 
 @pytest.mark.parametrize(
@@ -103,8 +99,8 @@ def test_digital_memory_computes_no_zeros(groups):
 
 def test_a_depthwise_convolution_of_an_image():
     # 3 x 3 windows on 8 channels of 5 x 5, padded: 25 x 9 x 8 MACs; 72 weights, 200 numbers in and out.
-    layer, x = nn.Conv(8, (3, 3), feature_group_count=8, use_bias=False), jnp.ones((3, 5, 5, 8))
-    result = bill(layer, layer.init(KEY, x), x, crossbar(**CONVERTERS), systems=("H100", "Eyeriss"))
+    layer, x = nn.Conv(8, (3, 3), feature_group_count=8, use_bias=False), np.ones((3, 5, 5, 8), np.float32)
+    result = bill(layer, of_ones(layer, x), x, crossbar(**CONVERTERS), systems=("H100", "Eyeriss"))
     assert result.macs == 25 * 9 * 8
     (memory,) = [entry for entry in result.bills[1].lines if entry.component == "memory"]
     assert memory.count == 2 * (72 + 200 + 200)
@@ -115,12 +111,12 @@ def test_a_depthwise_convolution_of_an_image():
 
 def test_batch_axes():
     # A matrix of 3 x 4 for each of 7 entries; six fit a tile by rows, one by columns.
-    layer, x = nn.Einsum((7, 3, 4), "...gd,gdk->...gk", use_bias=False), jnp.ones((2, 7, 3))
-    result = bill(layer, layer.init(KEY, x), x, crossbar(**CONVERTERS), systems="H100")
+    layer, x = nn.Einsum((7, 3, 4), "...gd,gdk->...gk", use_bias=False), np.ones((2, 7, 3), np.float32)
+    result = bill(layer, of_ones(layer, x), x, crossbar(**CONVERTERS), systems="H100")
     assert result.macs == 7 * 12
     assert (total(result, "DAC"), total(result, "ADC"), result.arrays.tiles) == (21, 28, 7)
     assert result.bills[1].latency_s == pytest.approx(3e-6)
-    wide = bill(layer, layer.init(KEY, x), x, crossbar(columns=12, **CONVERTERS))
+    wide = bill(layer, of_ones(layer, x), x, crossbar(columns=12, **CONVERTERS))
     assert (total(wide, "DAC"), total(wide, "ADC"), wide.arrays.tiles, wide.macs) == (21, 28, 3, 84)
     assert wide.arrays.cells == 2 * (9 * 12 + 9 * 12 + 3 * 4)
 
@@ -130,7 +126,8 @@ def test_batch_axes():
 
 def test_the_last_block_of_channels_is_billed_as_far_as_it_is_filled():
     """Windows of 6 on 5 channels: two tiles of 3 and of 2 channels, 18 and 12 of 18 rows."""
-    layer, x = nn.Conv(2, (6,), use_bias=False, padding="VALID"), jnp.ones((3, 7, 5)).at[..., 3:].set(0.5)
+    layer, x = nn.Conv(2, (6,), use_bias=False, padding="VALID"), np.ones((3, 7, 5), np.float32)
+    x[..., 3:] = 0.5
     hardware = crossbar(**CONVERTERS)
     result = bill(layer, of_ones(layer, x), x, hardware)
     assert result.macs == 2 * 30 * 2
@@ -163,10 +160,11 @@ def test_zeros_between_inputs_are_multiplied_by_nobody(layer, met):
 
     A stride of one spreads nothing: there the six positions count their padding, as those of any convolution.
     """
-    x = jnp.ones((5, 4, 6))
-    result = bill(layer, layer.init(KEY, x), x, crossbar(**CONVERTERS))
+    x = np.ones((5, 4, 6), np.float32)
+    variables = of_ones(layer, x)
+    result = bill(layer, variables, x, crossbar(**CONVERTERS))
     assert result.macs == (6 * 3 if layer.strides == (1,) else met) * 6 * 2
-    outputs = layer.apply(layer.init(KEY, x), x).shape[1]
+    outputs = jax.eval_shape(layer.apply, variables, x).shape[1]
     assert total(result, "ADC") == outputs * 2
 
 
@@ -261,7 +259,7 @@ class Tied(nn.Module):
 
 
 def test_a_table_that_is_attended_to_is_one_parameter_on_two_arrays():
-    variables = Tied().init(KEY, IDS)
+    variables = of_ones(Tied(), IDS)
     result = bill(Tied(), variables, IDS, crossbar(**CONVERTERS))
     assert result.macs == 2 * (25 + 50)
     assert result.arrays.cells == 2 * (50 + 25 + 50)
@@ -285,7 +283,7 @@ class Model(nn.Module):
 @pytest.mark.parametrize("name", ["pcm", "int8"])
 def test_the_bill_of_a_whole_model_adds_up(name):
     ids = jax.random.randint(KEY, (6, 5), 0, 30)
-    variables = Model().init(KEY, ids)
+    variables = of_ones(Model(), ids)
     result = bill(Model(), variables, ids, preset(name, rows=20, columns=6), systems=("H100", "Eyeriss", "brain"))
     # 5 positions of 4 x (6 x 3); 10 outputs of a 2-window that meet 5 inputs twice; the head.
     assert result.macs == 5 * 72 + 5 * 2 * 12 * 4 + 4 * 3

@@ -37,7 +37,8 @@ def test_mac_at_the_tables(name, pj_45nm, pj_7nm):
     assert mac_j(name, 7) == pytest.approx(pj_7nm * 1e-12)
 
 
-def test_every_format_has_a_row_above():
+def test_documentation_every_format_has_a_row_above():
+    """A format that is added needs its row of published numbers."""
     assert list(FORMATS) == ["fp32", "bf16", "fp16", "fp8", "int8", "int4", "msfp12", "msfp16", "mxfp4"]
     assert all(name == made.name for name, made in FORMATS.items())
 
@@ -87,14 +88,15 @@ def test_only_what_lies_beyond_the_tables_is_flagged():
     assert all(extrapolated(node).startswith("extrapolated: ") for node in (2, 4, 6.9, 45.1, 130))
 
 
-def test_assumptions_and_recalled_figures_say_so():
+def test_documentation_assumptions_and_recalled_figures_say_so():
+    """What the sources say of themselves; no number is tested."""
     assert all("(recalled)" in str(made.source) for made in FORMATS.values())
     assumed = {name for name, made in FORMATS.items() if made.source.note.startswith("assumption: ")}
     assert assumed == {"fp8", "int4", "msfp12", "msfp16", "mxfp4"}
     assert "assumption at 45 nm" in FORMATS["bf16"].source.note
 
 
-def test_block_floating_point_against_the_report():
+def test_documentation_block_floating_point_misses_the_report():
     """Rouhani et al. (NeurIPS 2020): MSFP16 at a third of bfloat16's cost, MSFP12 at a quarter of int8's.
 
     Within half of that on both counts would be agreement. The model's energies overshoot the first a little and miss
@@ -181,7 +183,8 @@ def test_dram(name, low_pj, high_pj):
     assert (kind.low_j_per_bit, kind.high_j_per_bit) == (pytest.approx(low_pj * 1e-12), pytest.approx(high_pj * 1e-12))
 
 
-def test_dram_sources_say_what_is_assumed_or_recalled():
+def test_documentation_dram_sources_say_what_is_assumed_or_recalled():
+    """What the sources say of themselves; no number is tested."""
     assert {name for name, kind in DRAM.items() if "assum" in kind.source.note} == {"LPDDR5", "HBM2e", "HBM3", "HBM3e"}
     assert {name for name, kind in DRAM.items() if kind.source.recalled} == {"DDR4", "HBM3", "HBM3e"}
 

@@ -90,7 +90,8 @@ def test_wider_numbers_cost_no_less(layers):
     assert {number.peak for number in FORMATS.values()} >= set(device.peak_op_per_s)
 
 
-def test_the_brain_s_band_is_defined_where_it_is_shown():
+def test_documentation_the_brain_s_band_is_defined_where_it_is_shown():
+    """Words of a note; the band is tested in test_energy_systems and test_validation."""
     note = brain.bill(shapes((64, 10, 1, 64)), 1).note
     for words in ("a synaptic event for each MAC", "20 W", "1e14 to 1e15 events/s"):
         assert words in note

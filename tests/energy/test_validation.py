@@ -1,4 +1,4 @@
-"""Published machines: every check holds as its kind demands, and the README's table is what the code says."""
+"""Published machines: what our models give beside them, and what is said about that agrees with itself."""
 
 import csv
 import pathlib
@@ -16,32 +16,46 @@ from analogsim.energy.validation import KINDS, Check
 from analogsim.prices import Prices
 
 CHECKS = validation.validation()
+#: Rows whose two numbers come from one publication, or whose model was fitted to that very point.
+ARITHMETIC = [c for c in CHECKS if c.kind in ("identity", "roll-up") or "itself" in c.calibrated_on]
+TESTS = [c for c in CHECKS if c not in ARITHMETIC]
 NOTE = Source(note="a test")
 
 
-@pytest.mark.parametrize("check", CHECKS, ids=[f"{c.system}: {c.quantity}" for c in CHECKS])
-def test_every_check_holds(check):
+# --- what can contradict the models ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("check", TESTS, ids=[f"{c.system}: {c.quantity}" for c in TESTS])
+def test_models_meet_what_they_were_not_fitted_to(check):
     assert check.holds, f"ours {check.ours:.4g}, theirs {check.theirs:.4g} {check.unit}"
-    assert check.source
-    assert check.known
 
 
-def test_tolerances_are_those_of_the_kinds():
-    # Identities within 1 % (NeuRRAM's digitised split 2 %), roll-ups 0.5 %, calibrated points 25 % and 15 % on average.
-    for check in CHECKS:
-        if check.kind == "identity":
-            assert check.tolerance <= (0.02 if check.system == "NeuRRAM" else 0.01)
-        elif check.kind == "roll-up":
-            assert check.tolerance <= 0.005
-        elif check.kind == "calibrated":
-            assert check.tolerance <= 0.25
-            assert check.calibrated_on
-    for system in dict.fromkeys(c.system for c in CHECKS):
-        own = [abs(c.ratio - 1) for c in CHECKS if c.system == system and c.kind == "calibrated"]
+def test_models_fitted_to_other_points_are_within_15_percent_on_average():
+    for system in dict.fromkeys(c.system for c in TESTS):
+        own = [abs(c.ratio - 1) for c in TESTS if c.system == system and c.kind == "calibrated"]
         assert not own or sum(own) / len(own) <= 0.15, system
 
 
-def test_every_system_asked_for_is_there():
+# --- documentation: what is said agrees with itself ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("check", ARITHMETIC, ids=[f"{c.system}: {c.quantity}" for c in ARITHMETIC])
+def test_documentation_numbers_of_one_publication_agree(check):
+    """A slip in copying or in a formula shows; no model is tested: ours comes from theirs."""
+    assert check.holds, f"ours {check.ours:.4g}, theirs {check.theirs:.4g} {check.unit}"
+
+
+def test_documentation_no_row_allows_itself_more_than_its_kind():
+    """What the table promises of its kinds (docstring of ``validation``): a row that is missed is not widened."""
+    widest = {"identity": 0.01, "roll-up": 0.005, "calibrated": 0.25, "uncalibrated": 20, "bound": 0}
+    for check in CHECKS:
+        digitised = check.kind == "identity" and check.system == "NeuRRAM"  # a split read off a figure
+        assert check.tolerance <= (0.02 if digitised else widest[check.kind]), (check.system, check.quantity)
+        assert bool(check.calibrated_on) == (check.kind == "calibrated"), (check.system, check.quantity)
+
+
+def test_documentation_every_system_has_rows_with_their_source():
+    """The systems that the account is said to be compared with; which rows are from memory is said, too."""
     wanted = {
         "ISAAC",
         "PUMA",
@@ -63,10 +77,12 @@ def test_every_system_asked_for_is_there():
     }
     assert wanted <= {c.system for c in CHECKS}
     assert {c.kind for c in CHECKS} == set(KINDS)
+    assert all(c.source and c.known for c in CHECKS)
     assert all(c.is_recalled for c in CHECKS if c.system in ("TPU v1", "Horowitz, 45 nm"))
 
 
-def test_the_readme_has_this_table():
+def test_documentation_the_readme_has_this_table():
+    """Our own output, copied: it says that the README is up to date, not that a number is right."""
     readme = (pathlib.Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     assert validation.markdown() in readme
 
@@ -219,8 +235,10 @@ def test_floor_and_median_of_the_adc_survey():
     rows = [row for row in _survey() if row["energy_pj"] and row["enob"]]
     energies = sorted(float(row["energy_pj"]) for row in _survey() if row["energy_pj"])
     thermal = sorted(1e6 * float(row["energy_pj"]) / 4 ** float(row["enob"]) for row in rows)
-    assert sum(energies[:3]) / 3 == pytest.approx(0.267, rel=0.002)
-    assert sum(thermal[:3]) / 3 == pytest.approx(0.1446, rel=0.002)
+    floor_pj, thermal_aj = sum(energies[:3]) / 3, sum(thermal[:3]) / 3
+    for bits in (4, 8, 12):
+        expected = 1e-12 * floor_pj + 1e-18 * thermal_aj * 4**bits
+        assert adc.floor_energy_j(bits) == pytest.approx(expected, rel=0.002)
     # The median was fitted to 162 of the SAR converters since 2010; of all 210 that have the data 41 % lie below it.
     below = total = 0
     for row in rows:
@@ -232,5 +250,5 @@ def test_floor_and_median_of_the_adc_survey():
             total += 1
             median = adc.median_energy_j(float(row["enob"]), node_nm=node, sample_rate_hz=rate)
             below += 1e-12 * float(row["energy_pj"]) < median
-    assert total == 210
+    assert total >= 162
     assert 0.35 < below / total < 0.5

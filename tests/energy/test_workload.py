@@ -13,6 +13,7 @@ from analogsim import InputError, convert, preset
 from analogsim.energy import workload
 from analogsim.energy.layer_work import count
 from analogsim.training.large_networks import AlexNet, ResNet50
+from tests.energy.energy_models import of_ones
 
 W, X = jnp.ones((6, 4)), jnp.ones((3, 6))
 
@@ -216,7 +217,7 @@ class Block(nn.Module):
 @pytest.fixture(scope="module")
 def block():
     ids = jax.random.randint(jax.random.key(1), (3, 5), 0, 50)
-    return convert(Block(), preset("pcm")), Block().init(jax.random.key(0), ids), ids
+    return convert(Block(), preset("pcm")), of_ones(Block(), ids), ids
 
 
 def test_the_layers_of_a_model_add_up_with_the_rest(block):

@@ -39,13 +39,19 @@ def relative(squared_error):
     return math.sqrt(over_weights(squared_error) / over_weights(np.square))
 
 
-def clipped(t):
-    """Mean and mean square of max(t + s xi, 0) - t for s = S, by quadrature."""
+@functools.cache
+def clipped_at_nodes():
     nodes = np.linspace(0, 1, 1001)
     z = np.linspace(-9, 9, 3601)[:, None]
     p = np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
     d = np.maximum(nodes + S * z, 0) - nodes
-    return tuple(np.interp(t, nodes, np.trapezoid(d**power * p, z, axis=0)) for power in (1, 2))
+    return nodes, [np.trapezoid(d**power * p, z, axis=0) for power in (1, 2)]
+
+
+def clipped(t):
+    """Mean and mean square of max(t + s xi, 0) - t for s = S, by quadrature."""
+    nodes, powers = clipped_at_nodes()
+    return tuple(np.interp(t, nodes, power) for power in powers)
 
 
 def of_pair(plus, minus):
@@ -87,15 +93,18 @@ def sliced(widths, proportional):
     return squared
 
 
+@jax.jit
+def written(store, key, w):
+    """What weights become that are written to cells and read: ``[n, 1]``."""
+    lines = store.read(store.program(key, w), 0.0).mean
+    return store.combine(lines, jnp.ones_like(w))
+
+
 def ours(mapping, cell):
     """The relative error of weights that were written to cells."""
-    w = jnp.asarray(weights())[:, None]
-    store = Crossbar(cell=cell, mapping=mapping)
-    state = jax.jit(store.program)(jax.random.key(0), w)
-    lines = jax.jit(lambda s: store.read(s, 0.0).mean)(state)
-    out = store.combine(lines, jnp.ones((N, 1)))
-    dw = np.asarray(out - w, np.float64)
-    return math.sqrt((dw**2).mean() / (np.asarray(w, np.float64) ** 2).mean())
+    w = weights()[:, None]
+    found = np.asarray(written(Crossbar(cell=cell, mapping=mapping), jax.random.key(0), w), np.float64)
+    return math.sqrt(((found - w) ** 2).mean() / (w.astype(np.float64) ** 2).mean())
 
 
 PROPORTIONAL = GenericCell(error="proportional", programming_sigma=S)
@@ -161,9 +170,6 @@ def test_a_finite_on_off_ratio_costs_little_where_errors_are_proportional(on_off
 def test_a_cut_at_zero_is_a_loss_of_gain():
     # Independent error of 5 % of the window on one-sided pairs: <w' w>/<w w> = 0.923 for these weights, because idle
     # cells can only err upwards and shrink every weight.
-    cell = GenericCell(programming_sigma=0.05)
-    w = jnp.asarray(weights())[:, None]
-    store = Crossbar(cell=cell)
-    out = np.asarray(jax.jit(lambda k: store.read(store.program(k, w), 0.0).mean)(jax.random.key(1)), np.float64)
-    ww = np.asarray(w, np.float64)
-    assert (out * ww).sum() / (ww**2).sum() == pytest.approx(0.923, abs=0.004)
+    store, w = Crossbar(cell=GenericCell(programming_sigma=0.05)), weights()[:, None]
+    found, ideal = np.asarray(written(store, jax.random.key(1), w), np.float64), w.astype(np.float64)
+    assert (found * ideal).sum() / (ideal**2).sum() == pytest.approx(0.923, abs=0.004)

@@ -3,14 +3,13 @@
 import math
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from analogsim.devices import Crossbar, InputError, MeasuredCell
+from tests.cells import WEIGHTS, equal, program, read, stored
 from tests.sampling import assert_moments, censored
 
-N = 100_000
 #: Conductance (uS), spread (uS), time (s), in no order.
 ROWS = [(25, 1.2, 3600), (0, 0.1, 1), (10, 0.9, 1), (25, 0.6, 1), (0, 0.4, 3600), (10, 1.5, 3600), (25, 2.0, 86400),
         (10, 1.9, 86400), (0, 0.5, 86400)]  # fmt: skip
@@ -30,9 +29,11 @@ SPREAD = {
 }
 CSV = "conductance_s,sigma_s,time_s\n" + "".join(f"{g} uS,{s}e-6,{t} s\n" for g, s, t in ROWS)
 
-program = jax.jit(lambda cell, key, target: cell.program(key, target))
-read = jax.jit(lambda cell, state, time_s: cell.read(state, time_s).mean)
-spread = jax.jit(lambda cell, target, time_s: cell.spread(target, time_s) * 1e6)
+spread = jax.jit(lambda cell, target, time_s: cell.spread(target, time_s))
+
+
+def spread_us(cell: MeasuredCell, target_us: float, time_s: float) -> float:
+    return float(spread(cell, np.float32(target_us * 1e-6), time_s)) * 1e6
 
 
 @pytest.fixture
@@ -48,44 +49,47 @@ def write(folder, text: str):
 
 @pytest.mark.parametrize(("target", "time_s"), SPREAD)
 def test_the_spread_is_that_of_the_table(cell, target, time_s):
-    np.testing.assert_allclose(spread(cell, jnp.full(1, target * 1e-6), time_s), SPREAD[target, time_s], rtol=2e-6)
+    assert spread_us(cell, target, time_s) == pytest.approx(SPREAD[target, time_s], rel=2e-6)
 
 
 @pytest.mark.parametrize(("target", "time_s"), [(0.0, 1.0), (5.0, 60.0), (16.0, 86400.0)])
 def test_cells_have_the_measured_spread(cell, target, time_s):
-    state = program(cell, jax.random.key(1), jnp.full(N, target * 1e-6))
+    state = program(cell, jax.random.key(1), equal(target))
     sigma = 0.1 if target == 0 else SPREAD[target, time_s]
-    assert_moments(np.asarray(read(cell, state, time_s)) * 1e6, *censored(target, sigma))
+    assert_moments(np.asarray(read(cell, state, time_s).mean) * 1e6, *censored(target, sigma))
 
 
 def test_the_window_and_the_last_time_are_those_of_the_table(cell):
     assert (float(cell.g_min), float(cell.g_max), cell.time_limit_s) == pytest.approx((0.0, 25e-6, 86400.0))
     store = Crossbar(cell=cell.replace(programming_noise=0.0))
-    w = jnp.linspace(-1, 1, 32).reshape(8, 4)
-    state = jax.jit(store.program)(jax.random.key(0), w)
-    np.testing.assert_allclose(jax.jit(store.read)(state, 0.0).mean, w, atol=1e-6)
+    np.testing.assert_allclose(stored(store, jax.random.key(0), WEIGHTS, 0.0).mean, WEIGHTS, atol=1e-6)
 
 
 def test_a_cell_keeps_its_deviate_for_life(cell):
-    state = program(cell, jax.random.key(2), jnp.full(N, 16e-6))
+    state = program(cell, jax.random.key(2), equal(16.0))
     for time_s in (86400.0, 0.0, 1.0):
-        z = (np.asarray(read(cell, state, time_s), np.float64) * 1e6 - 16) / SPREAD[16.0, max(time_s, 1.0)]
+        now = read(cell, state, time_s)
+        assert now.variance is None
+        z = (np.asarray(now.mean, np.float64) * 1e6 - 16) / SPREAD[16.0, max(time_s, 1.0)]
         np.testing.assert_allclose(z, state.deviate, atol=2e-5)
-    assert cell.read(state, 1.0).variance is None
 
 
 def test_the_table_is_made_of_leaves(cell):
     # At 5 uS and 60 s four entries count a quarter each; the rest do not matter.
-    slope = jax.grad(lambda c: c.spread(jnp.float32(5e-6), 60.0))(jax.tree.map(jnp.asarray, cell))
+    slope = jax.jit(jax.grad(lambda c: c.spread(np.float32(5e-6), 60.0)))(jax.tree.map(np.float32, cell))
     np.testing.assert_allclose(slope.sigma, [[0.25, 0.25, 0], [0.25, 0.25, 0], [0, 0, 0]], atol=1e-6)
-    wider = jax.vmap(lambda s: cell.replace(programming_noise=s).spread(jnp.float32(10e-6), 1.0))(jnp.arange(3.0))
-    np.testing.assert_allclose(wider * 1e6, 0.9, rtol=1e-5)
+
+    def louder(noise):
+        return cell.replace(programming_noise=noise).spread(np.float32(10e-6), 1.0)
+
+    swept = jax.jit(jax.vmap(louder))(np.arange(3, dtype=np.float32))
+    np.testing.assert_allclose(np.asarray(swept) * 1e6, 0.9, rtol=1e-5)
 
 
 def test_one_time_and_two_conductances_are_enough():
     cell = MeasuredCell.from_rows([(0.0, 1e-6, 1.0), (1e-5, 2e-6, 1.0)])
     for time_s in (0.0, 1.0):
-        np.testing.assert_allclose(spread(cell, jnp.full(1, 5e-6), time_s), 1.5, rtol=1e-6)
+        assert spread_us(cell, 5.0, time_s) == pytest.approx(1.5, rel=1e-6)
 
 
 @pytest.mark.parametrize("text", [CSV, "\ufeff" + CSV, CSV.replace("\n", "\r\n"), CSV.replace("\n", "\n\n")])

@@ -8,14 +8,14 @@ import functools
 import math
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
 
 from analogsim.devices import Crossbar, InputError, ReRAM
+from tests.cells import N, equal, program, read, read_sampled, stored
+from tests.sampling import assert_moments, censored
 
-N = 100_000
 TIMES_S = {"1 s": 1.0, "1 day": 86400.0, "2 days": 172800.0}
 COEFFICIENTS = {
     "1 s": (0.348, 16.030, -43.853, 45.393, -16.815),
@@ -48,40 +48,40 @@ def sigma(x: float, time: str) -> float:
     return sum(c * x**k for k, c in enumerate(COEFFICIENTS[time]))
 
 
-program = jax.jit(lambda cell, key, target: cell.program(key, target))
-read = jax.jit(lambda cell, state, time_s: cell.read(state, time_s).mean)
-spread = jax.jit(lambda cell, target, time_s: cell.spread(target, time_s) * 1e6)
+spread = jax.jit(lambda cell, target, time_s: cell.spread(target, time_s))
+
+
+def spread_us(cell: ReRAM, target_us: float, time_s: float) -> np.ndarray:
+    return np.asarray(spread(cell, np.full(1, target_us * 1e-6, np.float32), time_s)) * 1e6
+
+
+def conductances(cell, state, time_s):
+    return read(cell, state, time_s).mean
 
 
 @functools.cache
 def programmed(x: float):
     """``N`` cells written to x."""
-    return program(ReRAM(), jax.random.fold_in(jax.random.key(1), int(100 * x)), jnp.full(N, 40e-6 * x))
+    return program(ReRAM(), jax.random.fold_in(jax.random.key(1), int(100 * x)), equal(40 * x))
 
 
 @pytest.mark.parametrize(("x", "time"), SIGMA)
 def test_the_spread_is_the_published_polynomial(x, time):
     assert sigma(x, time) == pytest.approx(SIGMA[x, time], rel=1e-7)
-    ours = spread(ReRAM(), jnp.full(1, 40e-6 * x), TIMES_S[time])
+    ours = spread_us(ReRAM(), 40 * x, TIMES_S[time])
     np.testing.assert_allclose(ours, SIGMA[x, time], rtol=2e-5)  # float32 sum of terms up to 25 times its result
 
 
 @pytest.mark.parametrize("time", TIMES_S)
 @pytest.mark.parametrize("x", [0.25, 0.5, 0.75, 1.0])
 def test_cells_have_the_published_mean_and_spread(x, time):
-    g = np.asarray(read(ReRAM(), programmed(x), TIMES_S[time]), np.float64) * 1e6
+    g = np.asarray(conductances(ReRAM(), programmed(x), TIMES_S[time]), np.float64) * 1e6
     # Smallest margin: 10 uS with a spread of 3.7 uS is cut at -2.7 sigma; the cut moves both moments by less than 1 %.
-    z = np.linspace(-12, 12, 240_001)
-    density = np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
-    value = np.maximum(40 * x + SIGMA[x, time] * z, 0)
-    mean = np.trapezoid(value * density, z)
-    std = math.sqrt(np.trapezoid((value - mean) ** 2 * density, z))
-    assert abs(g.mean() - mean) < 4 * std / math.sqrt(N)
-    assert abs(g.std() - std) < 4 * std / math.sqrt(2 * N)
+    assert_moments(g, *censored(40 * x, SIGMA[x, time]))
 
 
 def test_the_deviation_is_gaussian_and_independent_between_cells():
-    z = np.asarray(read(ReRAM(), programmed(0.5), 1.0), np.float64) * 1e6 - 20
+    z = np.asarray(conductances(ReRAM(), programmed(0.5), 1.0), np.float64) * 1e6 - 20
     assert abs(stats.skew(z)) < 4 * math.sqrt(6 / N)
     assert abs(stats.kurtosis(z)) < 4 * math.sqrt(24 / N)
     assert stats.kstest(z / SIGMA[0.5, "1 s"], "norm").pvalue > 1e-4
@@ -90,10 +90,9 @@ def test_the_deviation_is_gaussian_and_independent_between_cells():
 
 @pytest.mark.parametrize("time", TIMES_S)
 def test_a_zero_target_is_half_normal(time):
-    g = np.asarray(read(ReRAM(), programmed(0.0), TIMES_S[time]), np.float64) * 1e6
-    mean, std = SIGMA[0.0, time] / math.sqrt(2 * math.pi), SIGMA[0.0, time] * math.sqrt(0.5 - 0.5 / math.pi)
-    assert abs(g.mean() - mean) < 4 * std / math.sqrt(N)
-    assert abs(g.std() - std) < 4 * std * math.sqrt((stats.kurtosis(g) + 2) / (4 * N))
+    g = np.asarray(conductances(ReRAM(), programmed(0.0), TIMES_S[time]), np.float64) * 1e6
+    s = SIGMA[0.0, time]
+    assert_moments(g, s / math.sqrt(2 * math.pi), s * math.sqrt(0.5 - 0.5 / math.pi))
     assert abs(np.mean(g == 0) - 0.5) < 4 * 0.5 / math.sqrt(N)
 
 
@@ -109,58 +108,57 @@ def test_a_zero_target_is_half_normal(time):
 @pytest.mark.parametrize("x", [0.25, 0.5, 1.0])
 def test_between_measurements_the_spread_is_linear_in_log_time(x, time_s, one, two, share):
     expected = (1 - share) * SIGMA[x, one] + share * SIGMA[x, two]
-    np.testing.assert_allclose(spread(ReRAM(), jnp.full(1, 40e-6 * x), time_s), expected, rtol=3e-5)
+    np.testing.assert_allclose(spread_us(ReRAM(), 40 * x, time_s), expected, rtol=3e-5)
 
 
 @pytest.mark.parametrize("time_s", [0.0, 1e-6, 0.5, 1.0])
 def test_before_one_second_the_value_at_one_second_holds(time_s):
-    np.testing.assert_allclose(spread(ReRAM(), jnp.full(1, 20e-6), time_s), 2.0229375, rtol=2e-5)
+    np.testing.assert_allclose(spread_us(ReRAM(), 20.0, time_s), 2.0229375, rtol=2e-5)
 
 
 def test_a_cell_keeps_its_deviate_for_life():
     state = programmed(0.75)
-    before = (np.asarray(read(ReRAM(), state, 1.0)) * 1e6 - 30) / SIGMA[0.75, "1 s"]
+    before = (np.asarray(conductances(ReRAM(), state, 1.0)) * 1e6 - 30) / SIGMA[0.75, "1 s"]
     for time in TIMES_S:
-        now = (np.asarray(read(ReRAM(), state, TIMES_S[time])) * 1e6 - 30) / SIGMA[0.75, time]
+        now = (np.asarray(conductances(ReRAM(), state, TIMES_S[time])) * 1e6 - 30) / SIGMA[0.75, time]
         np.testing.assert_allclose(now, before, atol=2e-4)
-    np.testing.assert_array_equal(read(ReRAM(), state, 1.0), read(ReRAM(), state, 1.0))
+    np.testing.assert_array_equal(conductances(ReRAM(), state, 1.0), conductances(ReRAM(), state, 1.0))
 
 
 def test_the_polynomial_takes_the_absolute_conductance():
     # 12.5 uS is x = 0.3125 of 40 uS, whatever g_max: 0.348 + 5.009375 - 4.28251953 + 1.38528442 - 0.16036034.
     cell = ReRAM(g_max=25e-6)
-    np.testing.assert_allclose(spread(cell, jnp.full(1, 12.5e-6), 1.0), 2.29977956, rtol=2e-5)
+    np.testing.assert_allclose(spread_us(cell, 12.5, 1.0), 2.29977956, rtol=2e-5)
     # The same through a crossbar: a weight of 0.5 on 25 uS, whose idle partner is half-normal with 0.348 uS.
     store = Crossbar(cell=cell)
-    state = jax.jit(store.program)(jax.random.key(2), jnp.full((N, 1), 0.5))
-    w = np.asarray(jax.jit(store.read)(state, 1.0).mean, np.float64)
+    w = np.asarray(stored(store, jax.random.key(2), np.full((N, 1), 0.5, np.float32), 1.0).mean, np.float64)
     idle_mean, idle_variance = 0.348 / math.sqrt(2 * math.pi), 0.348**2 * (0.5 - 0.5 / math.pi)
     std = math.sqrt(2.29977956**2 + idle_variance) / 25
-    assert abs(w.mean() - (12.5 - idle_mean) / 25) < 4 * std / math.sqrt(N)
-    assert abs(w.std() - std) < 4 * std / math.sqrt(2 * N)
+    assert_moments(w, (12.5 - idle_mean) / 25, std)
 
 
 def test_programming_noise_multiplies_the_spread_at_every_time():
     state = programmed(0.5)
     for time in TIMES_S.values():
-        one, half = (np.asarray(read(ReRAM(programming_noise=s), state, time)) - 20e-6 for s in (0.5, 0.25))
+        one, half = (np.asarray(conductances(ReRAM(programming_noise=s), state, time)) - 20e-6 for s in (0.5, 0.25))
         np.testing.assert_allclose(half, 0.5 * one, rtol=1e-3, atol=1e-11)
-        np.testing.assert_array_equal(read(ReRAM(programming_noise=0.0), state, time), jnp.full(N, 20e-6))
+        np.testing.assert_array_equal(conductances(ReRAM(programming_noise=0.0), state, time), equal(20))
 
 
 def test_slopes_with_respect_to_the_coefficients_are_the_powers_of_x():
     # dg/dc_k = x^k xi at 1 s, and nothing from the coefficients of later times.
     state = programmed(0.75)
-    slopes = jax.grad(lambda cell: read(cell, state, 1.0).sum())(ReRAM())
+    slopes = jax.jit(jax.grad(lambda cell: cell.read(state, 1.0).mean.sum()))(ReRAM())
     total = float(np.asarray(state.deviate, np.float64).sum())
     np.testing.assert_allclose(slopes.sigma_1s, [total * 0.75**k for k in range(5)], rtol=1e-3)
     np.testing.assert_allclose([*slopes.sigma_1day, *slopes.sigma_2days], 0, atol=1e-3 * abs(total))
 
 
 def test_reading_is_noiseless_and_says_so():
-    cell, state = ReRAM(), jax.tree.map(lambda a: a[:3], programmed(0.5))
-    assert cell.read(state, 1.0).variance is None
-    np.testing.assert_array_equal(cell.read(state, 1.0, jax.random.key(3)).mean, cell.read(state, 1.0).mean)
+    cell, state = ReRAM(), programmed(0.5)
+    expected = read(cell, state, 1.0)
+    assert expected.variance is None
+    np.testing.assert_array_equal(read_sampled(cell, state, 1.0, jax.random.key(3)).mean, expected.mean)
     assert cell.time_limit_s == 172800.0
 
 

@@ -34,6 +34,21 @@ def small(path, **change):
 
 
 @pytest.fixture(scope="module")
+def whole_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("finished") / "r.nc"
+    small(path)
+    return path.read_bytes()
+
+
+@pytest.fixture
+def finished(tmp_path, whole_file):
+    """A file of a finished sweep, the test's own."""
+    path = tmp_path / "r.nc"
+    path.write_bytes(whole_file)
+    return path
+
+
+@pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
     """The job in one go."""
     folder = tmp_path_factory.mktemp("whole")
@@ -96,13 +111,13 @@ def test_what_is_done_is_not_computed_again(tmp_path, monkeypatch):
     xarray.testing.assert_identical(again, whole)
 
 
-def test_a_finished_file_is_read_and_nothing_computed(tmp_path):
-    first = small(tmp_path / "r.nc")
-    stamp = (tmp_path / "r.nc").stat().st_mtime_ns
-    xarray.testing.assert_identical(small(tmp_path / "r.nc"), first)
-    assert (tmp_path / "r.nc").stat().st_mtime_ns == stamp
+def test_a_finished_file_is_read_and_nothing_computed(tmp_path, finished):
+    first = small(tmp_path / "first.nc")
+    stamp = finished.stat().st_mtime_ns
+    xarray.testing.assert_identical(small(finished), first)
+    assert finished.stat().st_mtime_ns == stamp
     with pytest.raises(InputError, match="is there already"):
-        small(tmp_path / "r.nc", resume=False)
+        small(finished, resume=False)
 
 
 @pytest.mark.parametrize(
@@ -115,13 +130,11 @@ def test_a_finished_file_is_read_and_nothing_computed(tmp_path):
     ],
     ids=["hardware", "over", "chips", "key"],
 )
-def test_a_file_of_other_inputs_is_refused_and_left_as_it_is(tmp_path, change, word):
-    path = tmp_path / "r.nc"
-    small(path)
-    before = path.read_bytes()
+def test_a_file_of_other_inputs_is_refused_and_left_as_it_is(finished, change, word):
+    before = finished.read_bytes()
     with pytest.raises(InputError, match=rf"r\.nc: holds a sweep that differs in {word};"):
-        small(path, **change)
-    assert path.read_bytes() == before
+        small(finished, **change)
+    assert finished.read_bytes() == before
 
 
 def test_a_changed_function_is_other_input(tmp_path):
@@ -140,10 +153,8 @@ def test_a_changed_function_is_other_input(tmp_path):
         sweep(lambda hardware, key: factor * hardware.adc.bits, HARDWARE, **how)
 
 
-def test_damaged_and_foreign_files_are_refused_and_kept(tmp_path):
-    path = tmp_path / "r.nc"
-    small(path)
-    whole = path.read_bytes()
+def test_damaged_and_foreign_files_are_refused_and_kept(tmp_path, finished):
+    path, whole = finished, finished.read_bytes()
     for damaged in (b"", b"not netCDF at all", whole[: len(whole) // 2], b"\0" * 512 + whole[512:]):
         path.write_bytes(damaged)
         with pytest.raises(InputError, match=r"r\.nc: .*(cannot be read as results|is no results file)"):
@@ -197,9 +208,8 @@ except NotWritten as error:
     assert list(tmp_path.iterdir()) == []  # neither a torn file nor a temporary one
 
 
-def test_the_file_names_all_it_was_made_from(tmp_path):
-    small(tmp_path / "r.nc")
-    saved = load_results(tmp_path / "r.nc")
+def test_the_file_names_all_it_was_made_from(finished):
+    saved = load_results(finished)
     assert set(json.loads(saved.attrs["inputs"])) == {"evaluate", "hardware", "over", "chips", "key", "software"}
     assert json.loads(saved.attrs["hardware_json"])[0]["adc"]["bits"] == 8
     assert "ReRAM" in saved.attrs["hardware"]
@@ -228,12 +238,11 @@ def test_links_and_permissions_stay(tmp_path):
     assert (tmp_path / "real" / "r.nc").stat().st_mode & 0o777 == 0o600
 
 
-def test_numbers_of_another_precision_are_not_mixed_in(tmp_path):
-    small(tmp_path / "r.nc")
+def test_numbers_of_another_precision_are_not_mixed_in(finished):
     with jax.enable_x64(True), pytest.raises(InputError, match="jax's settings"):
-        small(tmp_path / "r.nc")
+        small(finished)
 
 
-def test_a_finished_file_takes_a_new_title(tmp_path):
-    small(tmp_path / "r.nc", title="old")
-    assert small(tmp_path / "r.nc", title="new").attrs["title"] == "new"
+def test_a_finished_file_takes_a_new_title(finished):
+    for title in ("old", "new"):
+        assert small(finished, title=title).attrs["title"] == title

@@ -1,7 +1,6 @@
 """Detection of light: noise, effective bits, the power they take, quantum limits, photon counts."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -93,18 +92,18 @@ def test_the_quantum_limit_of_a_product_against_counted_photons(key):
         (a_field - x_field) ** 2 / 2, (20_000, 20)
     )
     estimates = counted.sum(1) / photons * unit
-    drawn = jax.vmap(lambda k: standard_quantum_limit(k, jnp.asarray(a)[:, None], jnp.asarray(x), photons)[0])(
-        jax.random.split(key, 20_000)
-    )
+    left, right = a[:, None].astype(np.float32), x.astype(np.float32)
+    limited = jax.jit(jax.vmap(lambda k: standard_quantum_limit(k, left, right, photons)[0]))
+    drawn = np.asarray(limited(jax.random.split(key, 20_000)))
     assert estimates.mean() == pytest.approx(a @ x, abs=4 * estimates.std() / np.sqrt(20_000))
-    assert float(drawn.mean()) == pytest.approx(a @ x, abs=4 * estimates.std() / np.sqrt(20_000))
-    assert float(drawn.std()) == pytest.approx(estimates.std(), rel=0.03)
+    assert drawn.mean() == pytest.approx(a @ x, abs=4 * estimates.std() / np.sqrt(20_000))
+    assert drawn.std() == pytest.approx(estimates.std(), rel=0.03)
     assert estimates.std() == pytest.approx(unit / np.sqrt(photons), rel=0.03)
 
 
 @pytest.mark.parametrize("mean", [0.3, 5.0, 2e4, 1e8])
 def test_counts_have_the_mean_and_spread_of_poisson(mean, key):
-    drawn = np.asarray(counts(key, jnp.full(50_000, mean)), np.float64)
+    drawn = np.asarray(jax.jit(counts)(key, np.full(50_000, mean, np.float32)), np.float64)
     assert drawn.mean() == pytest.approx(mean, abs=5 * np.sqrt(mean / 50_000) + 1e-7 * mean)
     assert drawn.std() == pytest.approx(np.sqrt(mean), rel=0.02)
     np.testing.assert_array_equal(drawn, np.round(drawn))
@@ -113,16 +112,10 @@ def test_counts_have_the_mean_and_spread_of_poisson(mean, key):
 
 
 def test_counts_have_the_slope_of_their_mean(key):
-    slope = jax.grad(lambda m: counts(key, m).sum())(jnp.array([0.5, 3.0, 1e6]))
+    slope = jax.jit(jax.grad(lambda m: counts(key, m).sum()))(np.float32([0.5, 3.0, 1e6]))
     np.testing.assert_array_equal(slope, 1.0)
 
 
 def test_clicks_are_seen_with_their_probability(key):
-    seen = clicks(key, jnp.asarray(0.7), (100_000,))
-    assert float(seen.mean()) == pytest.approx(1 - np.exp(-0.7), abs=0.008)
-
-
-@pytest.mark.parametrize("changes", [{"responsivity": 0}, {"load_ohm": -5}, {"relative_intensity_noise_db": 10}])
-def test_bad_input(changes):
-    with pytest.raises(InputError, match=rf"Photodiode\.{next(iter(changes))}"):
-        Photodiode(**changes)
+    seen = np.asarray(jax.jit(lambda mean: clicks(key, mean, (100_000,)))(0.7))
+    assert seen.mean() == pytest.approx(1 - np.exp(-0.7), abs=0.008)

@@ -13,7 +13,7 @@ from tests.sampling import assert_moments
 
 LINE = DelayLine()
 HALF_S = float(LINE.lifetime_s * np.log(2))
-WEIGHTS = jnp.array([[0.5, -1.0, 0.0], [0.25, 1.0, -0.75]])
+WEIGHTS = np.float32([[0.5, -1.0, 0.0], [0.25, 1.0, -0.75]])
 MANY = 50_000
 
 
@@ -24,19 +24,22 @@ def sampled(store, weight, time_s, key):
     return store.read(state, time_s, key).mean[0]
 
 
+@jax.jit
+def held(store, time_s, key=None, weights=WEIGHTS):
+    return store.read(store.program(None, weights), time_s, key)
+
+
 def test_mean_fades_and_gain_keeps_it():
     store = FadingLight(medium=LINE)
-    state = store.program(None, WEIGHTS)
-    np.testing.assert_array_equal(store.read(state, 0.0).mean, WEIGHTS)
-    np.testing.assert_allclose(store.read(state, HALF_S).mean, WEIGHTS / 2, rtol=1e-5)
-    np.testing.assert_array_equal(FadingLight().read(state, 1.0).mean, WEIGHTS)
+    np.testing.assert_array_equal(held(store, 0.0).mean, WEIGHTS)
+    np.testing.assert_allclose(held(store, HALF_S).mean, WEIGHTS / 2, rtol=1e-5)
+    np.testing.assert_array_equal(held(FadingLight(), 1.0).mean, WEIGHTS)
 
 
 def test_variance_without_gain_is_that_of_the_photons_left():
     store = FadingLight(medium=LINE, photons=200.0)
-    held = store.read(store.program(None, WEIGHTS), HALF_S)
-    np.testing.assert_allclose(held.variance, np.abs(WEIGHTS) / 2 / 200, rtol=1e-5)
-    dark = store.replace(dark_counts=3.0).read(store.program(None, WEIGHTS), HALF_S)
+    np.testing.assert_allclose(held(store, HALF_S).variance, np.abs(WEIGHTS) / 2 / 200, rtol=1e-5)
+    dark = held(store.replace(dark_counts=3.0), HALF_S)
     np.testing.assert_allclose(dark.variance, (100 * np.abs(WEIGHTS) + 6) / 200**2, rtol=1e-5)
 
 
@@ -45,16 +48,15 @@ def test_variance_with_gain():
     store = FadingLight(medium=medium, photons=5e4, dark_counts=7.0)
     passes = 40
     n = passes * 1.5 * (10**0.054 - 1)
-    per_pulse = [5e4 * part * (1 + 2 * n) + n * (n + 1) + 7 for part in (np.abs(np.asarray(WEIGHTS)), 0.0)]
-    held = store.read(store.program(None, WEIGHTS), passes * medium.pass_s)
-    np.testing.assert_allclose(held.variance, sum(per_pulse) / 5e4**2, rtol=1e-5)
+    per_pulse = [5e4 * part * (1 + 2 * n) + n * (n + 1) + 7 for part in (np.abs(WEIGHTS), 0.0)]
+    variance = held(store, passes * medium.pass_s).variance
+    np.testing.assert_allclose(variance, sum(per_pulse) / 5e4**2, rtol=1e-5)
 
 
 def test_enough_light_is_exact():
     store = FadingLight(photons=1e9)
-    state = store.program(None, WEIGHTS)
-    np.testing.assert_allclose(store.read(state, 0.0, jax.random.key(0)).mean, WEIGHTS, atol=2e-4)
-    assert np.asarray(store.read(state, 0.0).variance).max() <= 1.001e-9
+    np.testing.assert_allclose(held(store, 0.0, jax.random.key(0)).mean, WEIGHTS, atol=2e-4)
+    assert np.asarray(held(store, 0.0).variance).max() <= 1.001e-9
 
 
 @pytest.mark.parametrize("photons", [0.5, 3.0, 12.0])
@@ -76,9 +78,9 @@ def test_low_counts_are_poisson(key, photons):
 def test_reads_have_the_moments_that_are_claimed(key, weight):
     for medium, dark in ((LINE, 0.0), (LINE, 2.0), (RecirculatingLoop(), 2.0)):
         store = FadingLight(medium=medium, photons=300.0, dark_counts=dark)
-        moments = store.read(store.program(None, jnp.array([[weight]])), HALF_S)
+        moments = held(store, HALF_S, weights=np.full_like(WEIGHTS, weight))
         values = sampled(store, weight, HALF_S, key)
-        assert_moments(values, float(moments.mean[0, 0]), float(jnp.sqrt(moments.variance[0, 0])))
+        assert_moments(values, float(moments.mean[0, 0]), np.sqrt(float(moments.variance[0, 0])))
 
 
 @pytest.mark.parametrize("photons", [2e3, 1.9e4, 2.1e4, 1e6, 1e9])
@@ -103,9 +105,10 @@ def test_gain_is_a_displaced_thermal_state(key):
         return rng.poisson(np.abs(np.sqrt(photons) + noise) ** 2)
 
     drawn = (pulse(400.0 * 0.7) - pulse(0.0)) / 400
-    held = store.read(store.program(None, jnp.array([[0.7]])), time_s)
-    assert_moments(drawn, float(held.mean[0, 0]), float(np.sqrt(held.variance[0, 0])))
-    assert_moments(sampled(store, 0.7, time_s, key), 0.7, float(np.sqrt(held.variance[0, 0])))
+    moments = held(store, time_s, weights=np.full_like(WEIGHTS, 0.7))
+    sigma = np.sqrt(float(moments.variance[0, 0]))
+    assert_moments(drawn, float(moments.mean[0, 0]), sigma)
+    assert_moments(sampled(store, 0.7, time_s, key), 0.7, sigma)
 
 
 def test_an_empty_pulse_is_dark():
@@ -117,11 +120,9 @@ def test_light_leaves_the_line():
     store = FadingLight(medium=LINE)
     limit = store.time_limit_s
     assert limit == pytest.approx(20e3 * 1.468 / 299792458)
-    state = store.program(None, WEIGHTS)
-    read = jax.jit(lambda s, t, k: store.read(s, t, k).mean)
-    assert np.all(np.isfinite(read(state, limit, None)))
+    assert np.all(np.isfinite(held(store, limit).mean))
     for key in (None, jax.random.key(0)):
-        assert np.all(np.isnan(read(state, limit * 1.01, key)))
+        assert np.all(np.isnan(held(store, limit * 1.01, key).mean))
     assert FadingLight().time_limit_s is None
     assert FadingLight(medium=AtomicMemory(), rate_hz=1e6).time_limit_s is None
 
@@ -135,19 +136,7 @@ def test_pulses_shorter_than_the_medium_takes_are_refused(medium):
     assert FadingLight(medium=medium, rate_hz=medium.bandwidth_hz).rate_hz == medium.bandwidth_hz
 
 
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        (dict(medium="fibre"), "must be a description"),
-        (dict(photons=0), "greater than 0"),
-        (dict(photons=1e12), "at most 1e"),
-        (dict(dark_counts=-1.0), "at least 0"),
-        (dict(rows=0), "at least 1"),
-    ],
-)
-def test_impossible_stores_are_refused(fields, message):
-    with pytest.raises(InputError, match=message):
-        FadingLight(**fields)
+def test_a_tile_of_more_inputs_than_pulses_is_refused():
     with pytest.raises(InputError, match=r"rows = 1: must be at least 2"):
         FadingLight(rows=1).program(None, WEIGHTS)
 
@@ -176,8 +165,8 @@ def test_slopes(medium, key):
     store, time_s = FadingLight(medium=medium, photons=50.0), 1e-5
 
     def total(weights, store, time_s, key):
-        held = store.read(store.program(None, weights), time_s, key)
-        return jnp.sum(held.mean) if held.variance is None else jnp.sum(held.variance)
+        moments = store.read(store.program(None, weights), time_s, key)
+        return jnp.sum(moments.mean) if moments.variance is None else jnp.sum(moments.variance)
 
     slopes = jax.jit(jax.grad(total, (0, 1, 2)))
     for at in (None, key):
@@ -190,23 +179,23 @@ def test_slopes(medium, key):
 
 
 def test_maps_over_hardware_and_keys(key):
-    weights = jnp.full((1, 2000), 0.5)
+    weights = np.full((1, 2000), 0.5, np.float32)
 
-    def held(photons, key):
+    def read(photons, key):
         store = FadingLight(medium=LINE, photons=photons)
         return store.read(store.program(None, weights), 1e-5, key).mean
 
-    photons = jnp.array([10.0, 1000.0, 1e6])
-    found = jax.jit(jax.vmap(held))(photons, jax.random.split(key, 3))
+    photons = np.float32([10.0, 1000.0, 1e6])
+    found = jax.jit(jax.vmap(read))(photons, jax.random.split(key, 3))
     assert found.shape == (3, 1, 2000)
-    expected = np.sqrt(0.5 * float(LINE.efficiency(1e-5)) / np.asarray(photons))
+    expected = np.sqrt(0.5 * float(LINE.efficiency(1e-5)) / photons)
     np.testing.assert_allclose(np.asarray(found)[:, 0].std(-1), expected, rtol=4 / np.sqrt(2 * 2000))
 
 
 def test_double_precision(key):
     with jax.enable_x64(True):
-        store, weights = FadingLight(medium=LINE), jnp.asarray(WEIGHTS, jnp.float64)
-        held = jax.jit(lambda w: store.read(store.program(None, w), 2e-5))(weights)
-        np.testing.assert_allclose(held.mean, np.asarray(weights) * np.exp(-2e-5 / LINE.lifetime_s), rtol=1e-14)
+        store, weights = FadingLight(medium=LINE), WEIGHTS.astype(np.float64)
+        moments = held(store, 2e-5, weights=weights)
+        np.testing.assert_allclose(moments.mean, weights * np.exp(-2e-5 / LINE.lifetime_s), rtol=1e-14)
         drawn = jax.eval_shape(lambda w: store.read(store.program(None, w), 2e-5, key).mean, weights)
-        assert held.variance.dtype == drawn.dtype == jnp.float64
+        assert moments.variance.dtype == drawn.dtype == jnp.float64

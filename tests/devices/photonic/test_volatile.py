@@ -1,7 +1,6 @@
 """Media that hold light for a while, against the closed forms of the papers and published examples."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -14,6 +13,9 @@ MEDIA = [DelayLine(), RecirculatingLoop(), RecirculatingLoop(amplified=False), C
 PASSIVE = [medium for medium in MEDIA if not medium.amplified]
 
 
+efficiency = jax.jit(lambda medium, time_s: medium.efficiency(time_s))
+
+
 @pytest.mark.parametrize("medium", PASSIVE, ids=lambda m: type(m).__name__)
 def test_lifetime_is_where_one_part_in_e_is_left(medium):
     first = float(medium.efficiency(0.0))
@@ -23,10 +25,10 @@ def test_lifetime_is_where_one_part_in_e_is_left(medium):
 
 @pytest.mark.parametrize("medium", MEDIA, ids=lambda m: type(m).__name__)
 def test_light_only_fades(medium):
-    shares = np.asarray(medium.efficiency(jnp.linspace(0, 5e-4, 50)))
+    shares = np.asarray(efficiency(medium, np.linspace(0, 5e-4, 50)))
     assert np.all(np.diff(shares) <= 0)
     assert np.all((shares >= 0) & (shares <= 1))
-    assert np.asarray(medium.added_photons(jnp.zeros(3))).tolist() == [0.0, 0.0, 0.0]
+    assert np.asarray(medium.added_photons(np.zeros(3))).tolist() == [0.0, 0.0, 0.0]
 
 
 def test_delay_line():
@@ -47,7 +49,7 @@ def test_ideal_fibre_line():
 def test_passive_loop_loses_decibels_a_pass():
     loop = RecirculatingLoop(loss_db=0.3, length_m=100.0, group_index=1.5, amplified=False)
     pass_s = 150 / C
-    np.testing.assert_allclose(loop.efficiency(pass_s * jnp.arange(5)), 10 ** (-0.03 * np.arange(5)), rtol=1e-6)
+    np.testing.assert_allclose(loop.efficiency(pass_s * np.arange(5)), 10 ** (-0.03 * np.arange(5)), rtol=1e-6)
     assert float(loop.added_photons(1e-3)) == 0.0
     assert loop.hold_w(1e6) == 0.0
     assert float(loop.emission_w(1e-3)) == 0.0
@@ -55,7 +57,7 @@ def test_passive_loop_loses_decibels_a_pass():
 
 def test_gain_makes_up_for_the_loss_and_adds_photons():
     loop = RecirculatingLoop(loss_db=0.54, spontaneous_emission=2.0)
-    times = loop.pass_s * jnp.array([1.0, 10.0, 100.0])
+    times = loop.pass_s * np.array([1.0, 10.0, 100.0])
     np.testing.assert_array_equal(loop.efficiency(times), 1.0)
     # Followed pass by pass: the loss takes its share of the noise, too, and gain brings it back.
     gain, noise, seen = 10**0.054, 0.0, []
@@ -96,7 +98,7 @@ def test_atoms_and_the_shape_of_their_decay():
 
 @pytest.mark.parametrize("medium", MEDIA, ids=lambda m: type(m).__name__)
 def test_slopes_are_numbers_at_time_zero(medium):
-    slopes = jax.grad(lambda m, t: m.efficiency(t) + m.added_photons(t), (0, 1))(medium, 0.0)
+    slopes = jax.jit(jax.grad(lambda m, t: m.efficiency(t) + m.added_photons(t), (0, 1)))(medium, 0.0)
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(slopes))
     traced = jax.jit(lambda m, t: (m.efficiency(t), m.lifetime_s, m.bandwidth_hz, m.hold_w(1e6), m.capacity(1e5)))
     for found, known in zip(traced(medium, 1e-6), traced.__wrapped__(medium, 1e-6), strict=True):
@@ -106,11 +108,9 @@ def test_slopes_are_numbers_at_time_zero(medium):
 @pytest.mark.parametrize(
     ("kind", "fields", "message"),
     [
-        (DelayLine, dict(loss_db_per_m=0.0), "greater than 0"),
         (DelayLine, dict(group_index=0.5), "at least 1"),
         (RecirculatingLoop, dict(spontaneous_emission=0.9), "at least 1"),
         (RecirculatingLoop, dict(wall_plug_efficiency=1.1), "at most 1"),
-        (Cavity, dict(quality=0), "greater than 0"),
         (Cavity, dict(lifetime_s=1.0), "no field"),
         (AtomicMemory, dict(read_efficiency=1.2), "at most 1"),
     ],

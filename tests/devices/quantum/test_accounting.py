@@ -1,7 +1,6 @@
 """Bounds by what is known of them: ensembles with closed forms, limits of capacities, and the bill worked by hand."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -14,16 +13,16 @@ z_channel = jax.jit(accounting.z_channel_bits)
 
 
 def test_holevo_of_known_ensembles():
-    basis = jnp.stack([jnp.diag(row) for row in jnp.eye(8)])
-    assert float(holevo(jnp.full(8, 1 / 8), basis)) == pytest.approx(3, abs=1e-5)
-    assert float(holevo(jnp.ones(1), basis[:1])) == pytest.approx(0, abs=1e-6)
+    basis = np.stack([np.diag(row) for row in np.eye(8, dtype=np.float32)])
+    assert float(holevo(np.full(8, 1 / 8, np.float32), basis)) == pytest.approx(3, abs=1e-5)
+    assert float(holevo(np.ones(1, np.float32), basis[:1])) == pytest.approx(0, abs=1e-6)
     # Two pure states with overlap c: chi is the entropy of (1 +- c)/2.
     for c in (0.0, 0.3, 0.9):
         second = np.array([c, np.sqrt(1 - c**2)])
-        states = jnp.stack([jnp.diag(jnp.array([1.0, 0.0])), jnp.asarray(np.outer(second, second), jnp.float32)])
+        states = np.float32([np.diag([1.0, 0.0]), np.outer(second, second)])
         shares = np.array([(1 + c) / 2, (1 - c) / 2])
         expected = -(shares * np.log2(np.maximum(shares, 1e-30))).sum()
-        assert float(holevo(jnp.array([0.5, 0.5]), states)) == pytest.approx(expected, abs=1e-5)
+        assert float(holevo(np.float32([0.5, 0.5]), states)) == pytest.approx(expected, abs=1e-5)
 
 
 def test_no_ensemble_gives_more_than_its_qubits():
@@ -31,15 +30,15 @@ def test_no_ensemble_gives_more_than_its_qubits():
     for n in (1, 2, 3):
         pure = np.stack([np.outer(s, s.conj()) for s in (random_state(n, seed) for seed in range(40))])
         mixed = np.stack([random_density(n, seed) for seed in range(40)])
-        p = jnp.asarray(rng.dirichlet(np.ones(40)), jnp.float32)
-        chi_pure, chi_mixed = (float(holevo(p, jnp.asarray(s))) for s in (pure, mixed))
+        p = rng.dirichlet(np.ones(40)).astype(np.float32)
+        chi_pure, chi_mixed = (float(holevo(p, s.astype(np.complex64))) for s in (pure, mixed))
         assert 0 < chi_mixed < chi_pure <= n + 1e-5
 
 
 def test_entropies():
-    assert float(accounting.entropy_bits(jnp.full(16, 1 / 16))) == pytest.approx(4)
-    assert float(accounting.von_neumann_bits(jnp.eye(4) / 4)) == pytest.approx(2, abs=1e-6)
-    assert np.all(np.isfinite(jax.grad(lambda p: accounting.entropy_bits(p))(jnp.array([1.0, 0.0]))))
+    assert float(accounting.entropy_bits(np.full(16, 1 / 16))) == pytest.approx(4)
+    assert float(jax.jit(accounting.von_neumann_bits)(np.eye(4) / 4)) == pytest.approx(2, abs=1e-6)
+    assert np.all(np.isfinite(jax.jit(jax.grad(accounting.entropy_bits))(np.float32([1.0, 0.0]))))
 
 
 def test_copies():
@@ -62,8 +61,8 @@ def test_z_channel():
             return -p * np.log2(p) - (1 - p) * np.log2(1 - p)
 
         assert float(z_channel(g)) == pytest.approx((h(ones) - q * h(g)).max(), abs=1e-5)
-    assert np.all(np.diff(np.asarray(accounting.z_channel_bits(jnp.linspace(0, 1, 101)))) < 0)
-    assert np.all(np.isfinite(jax.jit(jax.vmap(jax.grad(accounting.z_channel_bits)))(jnp.array([0.0, 0.5, 1.0]))))
+    assert np.all(np.diff(np.asarray(jax.jit(accounting.z_channel_bits)(np.linspace(0, 1, 101)))) < 0)
+    assert np.all(np.isfinite(jax.jit(jax.vmap(jax.grad(accounting.z_channel_bits)))(np.float32([0.0, 0.5, 1.0]))))
 
 
 def test_cold():
@@ -92,4 +91,4 @@ def test_qram():
 
 def test_wrong_shapes_are_refused():
     with pytest.raises(InputError, match=r"must be \[K, d, d\] and \[K\]"):
-        accounting.holevo_bits(jnp.ones(3) / 3, jnp.ones((2, 2, 2)))
+        accounting.holevo_bits(np.ones(3) / 3, np.ones((2, 2, 2)))
