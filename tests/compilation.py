@@ -10,6 +10,7 @@ About nine tenths of the suite's time goes into tracing, lowering and compiling 
 Run as a program it prints the folder, for ``.ci/run``.
 """
 
+import functools
 import hashlib
 import os
 import pathlib
@@ -100,6 +101,19 @@ def bound_cache(folder: pathlib.Path, largest_bytes: int = LARGEST_BYTES, unused
         total += size
         if total > largest_bytes:
             file.unlink(missing_ok=True)
+
+
+@functools.cache
+def compiles_float16() -> bool:
+    """Whether XLA compiles float16: not for processors without F16C (``--xla_cpu_max_isa=SSE4_2``), for which it lacks
+    the conversions (``__truncsfhf2``)."""
+    import jax
+
+    try:
+        jax.jit(lambda x: x.astype("float16"))(1.0)
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True
 
 
 if __name__ == "__main__":

@@ -34,6 +34,14 @@ def key():
     return jax.random.key(20)
 
 
+@pytest.fixture(autouse=True)
+def float16_where_it_compiles(request):
+    """Skip cases of the dtype float16 for processors that XLA does not compile it for."""
+    values = getattr(getattr(request.node, "callspec", None), "params", {}).values()
+    if any(value is jax.numpy.float16 for value in values) and not compilation.compiles_float16():
+        pytest.skip("XLA does not compile float16 for this instruction set")
+
+
 #: What a worker may hold at the end of a module before it forgets what it compiled.
 LARGEST_MAPS = 20_000
 LARGEST_BYTES = 1.5e9
