@@ -1,5 +1,7 @@
 """Fine-tuning: equal to a plain loop on ideal hardware, learned ranges, batch statistics, messages; Linen and NNX."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -24,40 +26,40 @@ from analogsim.training import (
 )
 from tests.models import MLP, PlainMLP
 
-X = jax.random.normal(jax.random.key(0), (48, 8))
-LABELS = jnp.argmax(X[:, :3], axis=-1)
+X = np.asarray(jax.random.normal(jax.random.key(0), (48, 8)))
+LABELS = np.argmax(X[:, :3], axis=-1).astype(np.int32)
 KEY = jax.random.key(2)
 IDEAL = preset("ideal", training=AdditiveNoise(std=0.0))
-NOISY = preset("pcm", training=DeviceNoise(time_s="1 day"))
+#: One Gaussian a weight: a small program, for what does not depend on the kind of noise.
+NOISY = preset("pcm", training=AdditiveNoise(std=0.05))
+DEVICE = preset("pcm", training=DeviceNoise(time_s="1 day"))
 
 
 @pytest.fixture(scope="module")
 def variables():
-    return PlainMLP().init(jax.random.key(1), X)
+    return jax.jit(PlainMLP().init)(jax.random.key(1), X)
 
 
-def plain_loop(variables, tx, epochs, batch, teacher=None):
+@functools.partial(jax.jit, static_argnames="tx")
+def plain_step(tree, state, x, labels, taught, distil, tx):
+    def loss(tree):
+        outputs = PlainMLP().apply(tree, x)
+        task = optax.softmax_cross_entropy_with_integer_labels(outputs, labels).mean()
+        p, q = jax.nn.softmax(taught / 2), jax.nn.softmax(outputs / 2)
+        return (1 - distil) * task + distil * 4 * (p * (jnp.log(p) - jnp.log(q))).sum(-1).mean()
+
+    updates, state = tx.update(jax.grad(loss)(tree), state, tree)
+    return optax.apply_updates(tree, updates), state
+
+
+def plain_loop(variables, tx, epochs, batch, distil=0.0):
     """What a user would write for the digital network, in the order of batches that the key gives."""
     tree, state = variables, tx.init(variables)
-
-    @jax.jit
-    def step(tree, state, x, labels, taught):
-        def loss(tree):
-            outputs = PlainMLP().apply(tree, x)
-            task = optax.softmax_cross_entropy_with_integer_labels(outputs, labels).mean()
-            if teacher is None:
-                return task
-            p, q = jax.nn.softmax(taught / 2), jax.nn.softmax(outputs / 2)
-            return 0.5 * task + 0.5 * 4 * (p * (jnp.log(p) - jnp.log(q))).sum(-1).mean()
-
-        updates, state = tx.update(jax.grad(loss)(tree), state, tree)
-        return optax.apply_updates(tree, updates), state
-
+    taught = np.asarray(jax.jit(PlainMLP().apply)(variables, X))
     for epoch in range(epochs):
-        order = jax.random.permutation(stream(jax.random.fold_in(KEY, epoch), "order"), len(X))
-        for indices in order[: len(X) // batch * batch].reshape(-1, batch):
-            taught = 0 if teacher is None else teacher(X[indices])
-            tree, state = step(tree, state, X[indices], LABELS[indices], taught)
+        order = np.asarray(jax.random.permutation(stream(jax.random.fold_in(KEY, epoch), "order"), len(X)))
+        for i in order[: len(X) // batch * batch].reshape(-1, batch):
+            tree, state = plain_step(tree, state, X[i], LABELS[i], taught[i], distil, tx)
     return tree
 
 
@@ -65,35 +67,34 @@ def close(a, b, atol=2e-5):
     jax.tree.map(lambda u, v: np.testing.assert_allclose(u, v, atol=atol), a, b)
 
 
-@pytest.mark.parametrize("distil", [0.0, 0.5])
-@pytest.mark.parametrize("micro_batches", [1, 2])
+@pytest.mark.parametrize(("distil", "micro_batches"), [(0.0, 1), (0.5, 1), (0.5, 2)])
 def test_on_ideal_hardware_it_is_a_plain_loop(variables, distil, micro_batches):
     tx = optax.sgd(0.3, momentum=0.9)
     tuned = fine_tune(
         MLP(IDEAL), variables, X, LABELS, key=KEY, epochs=2, batch_size=20, optimizer=tx, distil=distil,
         micro_batches=micro_batches,
     )  # fmt: skip
-    teacher = (lambda x: PlainMLP().apply(variables, x)) if distil else None
-    close(tuned.variables["params"], plain_loop(variables, tx, 2, 20, teacher)["params"])
+    close(tuned.variables["params"], plain_loop(variables, tx, 2, 20, distil)["params"])
 
 
 def test_the_distillation_loss_by_hand():
     # Teacher (ln 3, 0) at T = 1: shares 3/4, 1/4; student (0, 0): 1/2, 1/2. KL = 3/4 ln(3/2) + 1/4 ln(1/2).
-    teacher, student = jnp.array([[np.log(3.0), 0.0]]), jnp.zeros((1, 2))
+    teacher, student, labels = np.array([[np.log(3.0), 0.0]], np.float32), np.zeros((1, 2), np.float32), np.array([0])
+    loss = jax.jit(functools.partial(distillation, student, labels))
     divergence = 0.75 * np.log(1.5) + 0.25 * np.log(0.5)
-    found = distillation(student, jnp.array([0]), teacher, weight=0.25, temperature=1.0)
+    found = loss(teacher, weight=0.25, temperature=1.0)
     assert float(found) == pytest.approx(0.75 * np.log(2) + 0.25 * divergence, rel=1e-5)
     # Twice the logits at T = 2 are the same shares, and count T^2 = 4 times.
-    found = distillation(student, jnp.array([0]), 2 * teacher, weight=1.0, temperature=2.0)
+    found = loss(2 * teacher, weight=1.0, temperature=2.0)
     assert float(found) == pytest.approx(4 * divergence, rel=1e-5)
-    slope = jax.grad(lambda t: distillation(student, jnp.array([0]), t, weight=1.0))(teacher)
+    slope = jax.jit(jax.grad(lambda t: distillation(student, labels, t, weight=1.0)))(teacher)
     np.testing.assert_array_equal(slope, np.zeros((1, 2)))
 
 
 @pytest.mark.slow
 def test_it_learns_on_noisy_hardware_with_learned_ranges(variables):
     model = analogsim.convert(
-        PlainMLP(), NOISY.replace(input_range=LearnedRange(), output_range=LearnedRange(rule="slope"))
+        PlainMLP(), DEVICE.replace(input_range=LearnedRange(), output_range=LearnedRange(rule="slope"))
     )
     start = calibrate(model, variables, X)
     seen = []
@@ -116,20 +117,12 @@ def test_it_learns_on_noisy_hardware_with_learned_ranges(variables):
 def test_only_what_learns_moves(variables):
     rules = [("Dense_0", NOISY.replace(input_range=LearnedRange())), (".*", NOISY)]
     model = analogsim.convert(PlainMLP(), rules)
-    start = calibrate(model, variables, X)
-    tuned = fine_tune(model, start, X, LABELS, key=KEY, epochs=1, batch_size=16).variables
-    moved = jax.tree.map(lambda a, b: bool(a != b), dict(start["ranges"]), dict(tuned["ranges"]))
-    assert moved["Dense_0"]["analog"] == {"input": True, "output": False}
-    assert moved["Dense_1"]["analog"] == {"input": False, "output": False}
-
-
-def test_learned_scales_of_outputs_are_trained(variables):
-    model = analogsim.convert(PlainMLP(), NOISY)
     start = with_output_scales(model, calibrate(model, variables, X), X)
     tuned = fine_tune(model, start, X, LABELS, key=KEY, epochs=1, batch_size=16).variables
-    held = tuned["ranges"]["Dense_1"]["analog"]
-    assert float(jnp.abs(held["scale"] - 1).min()) > 0
-    assert held["input"] == start["ranges"]["Dense_1"]["analog"]["input"]
+    every = lambda a, b: bool(np.all(np.asarray(a) != np.asarray(b)))  # noqa: E731
+    moved = jax.tree.map(every, dict(start["ranges"]), dict(tuned["ranges"]))
+    assert moved["Dense_0"]["analog"] == {"input": True, "output": False, "scale": True}
+    assert moved["Dense_1"]["analog"] == {"input": False, "output": False, "scale": True}
 
 
 class Normalised(nn.Module):
@@ -144,13 +137,13 @@ class Normalised(nn.Module):
 @pytest.mark.slow
 def test_batch_statistics_and_tracked_ranges_are_carried_along():
     model = analogsim.convert(Normalised(), NOISY.replace(input_range=TrackedRange()))
-    variables = model.init(jax.random.key(1), X)
+    variables = jax.jit(model.init)(jax.random.key(1), X)
     tuned = fine_tune(
         model, variables, X, LABELS, key=KEY, epochs=2, batch_size=16, training_options={"train": True}, train=False
     ).variables  # fmt: skip
     assert set(tuned) == {"params", "batch_stats", "ranges"}
-    assert float(jnp.abs(tuned["batch_stats"]["BatchNorm_0"]["mean"]).max()) > 0
-    largest = float(jnp.abs(X).max())
+    assert np.abs(tuned["batch_stats"]["BatchNorm_0"]["mean"]).max() > 0
+    largest = np.abs(X).max()
     assert 0.5 * largest < float(tuned["ranges"]["Dense_0"]["analog"]["input"]) <= largest
 
 
@@ -184,14 +177,14 @@ def test_nnx_is_trained_alike_and_copied(variables):
 
 
 def test_a_loss_that_is_no_number_names_the_layer(variables):
-    model = MLP(preset("pcm", training=AdditiveNoise(std=0.1)))
+    model = MLP(NOISY)
     run = lambda v, x=X, **how: fine_tune(model, v, x, LABELS, key=KEY, epochs=2, batch_size=16, **how)  # noqa: E731
-    broken = jax.tree.map(lambda a: a, variables)
-    broken["params"]["Dense_1"]["kernel"] = broken["params"]["Dense_1"]["kernel"].at[0, 0].set(jnp.nan)
+    broken = jax.tree.map(np.array, variables)
+    broken["params"]["Dense_1"]["kernel"][0, 0] = np.nan
     with pytest.raises(InputError, match=r"loss = nan at step 1 \(epoch 1\): layer Dense_1: its weights hold NaN"):
         run(broken)
     with pytest.raises(InputError, match=r"loss = nan at step \d \(epoch 1\): x holds NaN or infinity"):
-        run(variables, X.at[3].set(jnp.nan))
+        run(variables, np.where(np.arange(48)[:, None] == 3, np.float32(np.nan), X))
     # Weights of 1e38 are finite; the first product with them is not, or the one after it.
     with pytest.raises(
         InputError, match=r"step 2 \(epoch 1\): layer Dense_\d: its (in|out)put is the first that is not"
@@ -199,20 +192,23 @@ def test_a_loss_that_is_no_number_names_the_layer(variables):
         run(variables, optimizer=optax.sgd(1e38), distil=0.0)
 
 
+class Deep(nn.Module):
+    """Three layers whose order is neither that of their names nor that of their numbers."""
+
+    @nn.compact
+    def __call__(self, x):
+        for name in ("Dense_10", "Dense_0"):
+            x = nn.relu(nn.Dense(6, name=name)(x))
+        return nn.Dense(3, name="Dense_1")(x)
+
+
 @pytest.mark.parametrize("layer", ["Dense_0", "Dense_1", "Dense_10"])
 def test_the_layer_that_diverged_is_named_though_all_are_spoilt_a_step_later(layer):
-    class Deep(nn.Module):
-        @nn.compact
-        def __call__(self, x):
-            for name in ("Dense_10", "Dense_0"):
-                x = nn.relu(nn.Dense(6, name=name)(x))
-            return nn.Dense(3, name="Dense_1")(x)
-
     spoils = optax.stateless(lambda updates, _: jax.tree.map(lambda u: u * jnp.inf, updates))
     apart = lambda tree: jax.tree_util.tree_map_with_path(  # noqa: E731
         lambda path, _: "spoilt" if path[1].key == layer else "well", tree
     )
-    model, start = analogsim.convert(Deep(), NOISY), Deep().init(jax.random.key(1), X)
+    model, start = analogsim.convert(Deep(), IDEAL), jax.jit(Deep().init)(jax.random.key(1), X)
     with pytest.raises(
         InputError, match=rf"loss = nan at step 2 \(epoch 1\): layer {layer}: its weights hold NaN .* after step 1;"
     ):
@@ -223,9 +219,9 @@ def test_the_layer_that_diverged_is_named_though_all_are_spoilt_a_step_later(lay
 
 
 def test_a_range_that_clips_everything_is_warned_of(variables):
-    model = MLP(preset("pcm", training=AdditiveNoise(std=0.1)))
+    model = MLP(NOISY)
     small = calibrate(model, variables, X)
-    small["ranges"]["Dense_0"]["analog"]["input"] = jnp.array(1e-3)
+    small["ranges"]["Dense_0"]["analog"]["input"] = np.float32(1e-3)
     with pytest.warns(UserWarning, match=r"layer Dense_0: its input range 0.001 clips 100% of its inputs"):
         fine_tune(model, small, X, LABELS, key=KEY, epochs=1, batch_size=16)
 
@@ -241,7 +237,10 @@ def test_a_range_that_clips_everything_is_warned_of(variables):
         ({"temperature": 0.0}, r"temperature = 0.0: must be a number, greater than 0"),
         ({"teacher": 3}, r"teacher = 3: must be a function teacher\(x\)"),
         ({"labels": LABELS[:5]}, r"labels: shape \(5,\) does not match 48 examples"),
-        ({"labels": jax.nn.one_hot(LABELS, 3)}, r"labels: shape \(16, 3\): cross entropy needs one class number"),
+        (
+            {"labels": np.eye(3, dtype=np.float32)[LABELS]},
+            r"labels: shape \(16, 3\): cross entropy needs one class number",
+        ),
         ({"model": MLP(None)}, r"the model has no analog layer"),
         (
             {"model": MLP(NOISY.replace(input_range=LearnedRange()))},
@@ -266,11 +265,11 @@ def test_one_compilation_serves_all_levels():
             traces.append(1)
             return AnalogDense(3, hardware=NOISY)(x)
 
-    start = Counted().init(jax.random.key(0), X)
+    start = jax.jit(Counted().init)(jax.random.key(0), X)
     counts = []
     for epochs in (1, 4):
         traces.clear()
         fine_tune(Counted(), start, X, LABELS, key=KEY, epochs=epochs, batch_size=16, ramp=1.0)
         counts.append(len(traces))
     assert counts[0] == counts[1]
-    assert float(cross_entropy(jnp.zeros((2, 4)), jnp.array([0, 1]))) == pytest.approx(np.log(4))
+    assert float(jax.jit(cross_entropy)(np.zeros((2, 4)), np.array([0, 1]))) == pytest.approx(np.log(4))

@@ -3,7 +3,6 @@
 import importlib
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -13,19 +12,20 @@ from jax.sharding import NamedSharding, PartitionSpec
 import analogsim
 from analogsim import InputError, LearnedRange, TrackedRange, calibrate, preset
 from analogsim.linen import AnalogDense
-from analogsim.training import AdditiveNoise, DeviceNoise, fine_tune, make_step
+from analogsim.training import AdditiveNoise, fine_tune, make_step
 from tests.models import PlainMLP
 
-X = jax.random.normal(jax.random.key(0), (16, 8))
-LABELS = jnp.arange(16) % 3
+X = np.asarray(jax.random.normal(jax.random.key(0), (16, 8)))
+LABELS = np.arange(16, dtype=np.int32) % 3
 KEY = jax.random.key(2)
-NOISY = preset("pcm", training=DeviceNoise(time_s="1 day"), input_range=LearnedRange())
+#: One Gaussian a weight: a small program.
+NOISY = preset("pcm", training=AdditiveNoise(std=0.05), input_range=LearnedRange())
 
 
 @pytest.fixture(scope="module")
 def noisy():
     model = analogsim.convert(PlainMLP(), NOISY)
-    return model, calibrate(model, model.init(jax.random.key(1), X), X)
+    return model, calibrate(model, jax.jit(PlainMLP().init)(jax.random.key(1), X), X)
 
 
 def close(a, b, atol=2e-5):
@@ -35,17 +35,17 @@ def close(a, b, atol=2e-5):
 @pytest.mark.parametrize("micro_batches", [1, 4])
 def test_a_step_on_ideal_hardware_is_softmax_regression(micro_batches):
     layer = AnalogDense(3, hardware=preset("ideal", training=AdditiveNoise(std=0.0)))
-    kernel = jax.random.normal(jax.random.key(3), (8, 3))
-    variables = {"params": {"kernel": kernel, "bias": jnp.zeros(3)}}
+    kernel = np.asarray(jax.random.normal(jax.random.key(3), (8, 3)))
+    variables = {"params": {"kernel": kernel, "bias": np.zeros(3, np.float32)}}
     step = make_step(layer, variables, X, optimizer=optax.sgd(0.5), micro_batches=micro_batches)
     carry, found = jax.jit(step)(step.first, X, LABELS, KEY)
-    logits = np.asarray(X, np.float64) @ np.asarray(kernel, np.float64)
+    logits = X.astype(np.float64) @ kernel.astype(np.float64)
     p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    wrong = p - np.eye(3)[np.asarray(LABELS)]
+    wrong = p - np.eye(3)[LABELS]
     assert float(found.loss) == pytest.approx(-np.log(p[np.arange(16), LABELS]).mean(), rel=1e-5)
     assert float(found.accuracy) == pytest.approx((logits.argmax(1) == LABELS).mean())
     new = step.finished(carry)["params"]
-    np.testing.assert_allclose(new["kernel"], kernel - 0.5 * np.asarray(X).T @ wrong / 16, atol=1e-5)
+    np.testing.assert_allclose(new["kernel"], kernel - 0.5 * X.T @ wrong / 16, atol=1e-5)
     np.testing.assert_allclose(new["bias"], -0.5 * wrong.mean(0), atol=1e-5)
 
 
@@ -58,7 +58,7 @@ def test_it_is_the_same_under_vmap_and_over_sharded_examples(noisy):
     every, found = jax.jit(jax.vmap(step, (None, None, None, 0, None, None)))(step.first, X, LABELS, keys, 0.5, taught)
     assert found.loss.shape == (3,)
     carry, one = update(step.first, X, LABELS, keys[1], 0.5, taught)
-    close(jax.tree.map(lambda a: a[1], every.tree), carry.tree)
+    close(jax.tree.map(lambda a: np.asarray(a)[1], every.tree), carry.tree)
     assert len(np.unique(np.asarray(found.loss))) == 3  # hardware of its own for each key
 
     mesh = jax.make_mesh((8,), ("data",))
@@ -92,7 +92,7 @@ def test_a_history_of_accuracy_and_ranges_before_and_after(noisy):
     np.testing.assert_allclose(tuned.accuracy * 16, np.round(tuned.accuracy * 16), atol=1e-4)
     assert len(tuned.clipping_before) == len(tuned.clipping) == 2
     targets = fine_tune(
-        *noisy, X, jnp.zeros((16, 3)), key=KEY, epochs=1, batch_size=8, distil=0.0,
+        *noisy, X, np.zeros((16, 3), np.float32), key=KEY, epochs=1, batch_size=8, distil=0.0,
         loss=lambda y, t: ((y - t) ** 2).mean(),
     )  # fmt: skip
     assert np.isnan(targets.accuracy).all()
@@ -127,10 +127,10 @@ def test_bad_input(noisy):
     sgd = optax.sgd(0.1)
     step = make_step(model, variables, X, optimizer=sgd, distil=0.5)
     with pytest.raises(InputError, match=r"taught: with distil, a step needs the teacher's logits"):
-        step(step.first, X, LABELS, KEY)
+        jax.eval_shape(step, step.first, X, LABELS, KEY)
     thirds = make_step(model, variables, X, optimizer=sgd, micro_batches=3)
     with pytest.raises(InputError, match=r"micro_batches = 3: must divide the 16 examples of a batch"):
-        thirds(thirds.first, X, LABELS, KEY)
+        jax.eval_shape(thirds, thirds.first, X, LABELS, KEY)
     with pytest.raises(InputError, match=r"micro_batches = 0: must be a whole number and at least 1"):
         make_step(model, variables, X, optimizer=sgd, micro_batches=0)
     with pytest.raises(InputError, match=r"distil = 2: must be a number, at least 0 and at most 1"):

@@ -16,8 +16,20 @@ from analogsim.linen import AnalogDense
 from analogsim.training import AdditiveNoise, fold_output_scales, remap, with_output_scales
 from tests.models import MLP, PlainMLP
 
-X = jax.random.normal(jax.random.key(0), (5, 8))
+X = np.asarray(jax.random.normal(jax.random.key(0), (5, 8)))
 IDEAL = preset("ideal")
+
+
+def start(model, x=X):
+    return jax.jit(model.init)(jax.random.key(1), x)
+
+
+def random_ranges(variables):
+    """The variables with random numbers in place of every learned scale."""
+    numbers = np.random.default_rng(2)
+    return variables | {
+        "ranges": jax.tree.map(lambda s: numbers.normal(size=s.shape).astype(np.float32), variables["ranges"])
+    }
 
 
 class Mixed(nn.Module):
@@ -32,17 +44,17 @@ class Mixed(nn.Module):
 
 @pytest.mark.parametrize("groups", ["apart", "shared"])
 def test_scales_multiply_outputs_in_every_mode(groups):
-    x = jax.random.normal(jax.random.key(0), (2, 6, 6, 2))
+    x = np.asarray(jax.random.normal(jax.random.key(0), (2, 6, 6, 2)))
     model = analogsim.convert(Mixed(), preset("ideal", rows=64, columns=64, groups=groups))
-    variables = model.init(jax.random.key(1), x)
+    variables = start(Mixed(), x)
     with_scales = with_output_scales(model, variables, x)
     run = jax.jit(model.apply)
-    exact = run(variables, x)
+    exact = np.asarray(run(variables, x))
     np.testing.assert_allclose(run(with_scales, x), exact, atol=1e-6)
     doubled = jax.tree.map(lambda s: s, with_scales)
-    doubled["ranges"]["Dense_0"]["analog"]["scale"] = jnp.array([1.0, 2.0, -3.0])
-    bias = variables["params"]["Dense_0"]["bias"]
-    expected = (exact - bias) * jnp.array([1.0, 2.0, -3.0]) + bias
+    doubled["ranges"]["Dense_0"]["analog"]["scale"] = np.float32([1.0, 2.0, -3.0])
+    bias = np.asarray(variables["params"]["Dense_0"]["bias"])
+    expected = (exact - bias) * np.float32([1.0, 2.0, -3.0]) + bias
     with analogsim.digital():
         np.testing.assert_allclose(run(doubled, x), expected, atol=1e-5)
     np.testing.assert_allclose(run(doubled, x), expected, atol=1e-5)
@@ -52,38 +64,40 @@ def test_scales_multiply_outputs_in_every_mode(groups):
 
 def test_scales_of_every_layer_fold_into_kernels():
     model, plain = MLP(IDEAL), PlainMLP()
-    variables = with_output_scales(model, model.init(jax.random.key(1), X), X)
-    keys = iter(jax.random.split(jax.random.key(2), 9))
-    variables["ranges"] = jax.tree.map(lambda s: jax.random.normal(next(keys), s.shape), variables["ranges"])
+    variables = random_ranges(with_output_scales(model, start(plain), X))
     folded = fold_output_scales(variables)
     assert "scale" not in folded["ranges"]["Dense_0"]["analog"]
-    np.testing.assert_allclose(plain.apply({"params": folded["params"]}, X), model.apply(variables, X), atol=1e-5)
+    expected = jax.jit(model.apply)(variables, X)
+    np.testing.assert_allclose(jax.jit(plain.apply)({"params": folded["params"]}, X), expected, atol=1e-5)
 
 
 @pytest.mark.slow
 def test_scales_of_groups_and_heads_fold_and_remap():
-    x = jax.random.normal(jax.random.key(0), (2, 6, 6, 2))
+    x = np.asarray(jax.random.normal(jax.random.key(0), (2, 6, 6, 2)))
     model = analogsim.convert(Mixed(), IDEAL)
-    variables = with_output_scales(model, model.init(jax.random.key(1), x), x)
-    keys = iter(jax.random.split(jax.random.key(2), 99))
-    variables["ranges"] = jax.tree.map(lambda s: jax.random.normal(next(keys), s.shape), variables["ranges"])
+    variables = random_ranges(with_output_scales(model, start(Mixed(), x), x))
     run = jax.jit(model.apply)
     expected = run(variables, x)
     folded = fold_output_scales(variables)
     np.testing.assert_allclose(jax.jit(Mixed().apply)({"params": folded["params"]}, x), expected, atol=1e-5)
     tree = {name: variables[name] for name in ("params", "ranges")}
-    updates, _ = remap().update(jax.tree.map(jnp.zeros_like, tree), None, tree)
-    mapped = optax.apply_updates(tree, updates)
+
+    @jax.jit
+    def remapped(tree):
+        updates, _ = remap().update(jax.tree.map(jnp.zeros_like, tree), None, tree)
+        return optax.apply_updates(tree, updates)
+
+    mapped = remapped(tree)
     np.testing.assert_allclose(run(mapped, x), expected, atol=1e-5)
     query = mapped["params"]["MultiHeadDotProductAttention_0"]["query"]["kernel"]  # [in, heads, features]
-    np.testing.assert_allclose(jnp.abs(query).max(0), 1.0, rtol=1e-5)
+    np.testing.assert_allclose(np.abs(query).max(0), 1.0, rtol=1e-5)
 
 
 def test_scales_survive_calibration_and_saving(tmp_path):
     model = MLP(preset("pcm"))
-    variables = with_output_scales(model, model.init(jax.random.key(1), X), X)
-    variables["ranges"]["Dense_1"]["analog"]["scale"] = jnp.array([1.0, 2.0, 3.0])
-    variables["ranges"]["Dense_0"]["analog"]["weight"] = jnp.array(0.8)
+    variables = with_output_scales(model, start(PlainMLP()), X)
+    variables["ranges"]["Dense_1"]["analog"]["scale"] = np.float32([1.0, 2.0, 3.0])
+    variables["ranges"]["Dense_0"]["analog"]["weight"] = np.array(0.8, np.float32)
     calibrated = calibrate(model, variables, X)
     analogsim.save(tmp_path / "model", model, calibrated)
     for found in (calibrated, analogsim.restore(tmp_path / "model", model).variables):
@@ -94,10 +108,11 @@ def test_scales_survive_calibration_and_saving(tmp_path):
 
 def test_scales_in_nnx(tmp_path):
     linear = analogsim.nnx.AnalogLinear(4, 3, hardware=IDEAL, rngs=nnx.Rngs(0))
-    exact = linear(X[:, :4])
+    call = nnx.jit(lambda linear: linear(X[:, :4]))
+    exact = np.asarray(call(linear))
     with_output_scales(linear)
     linear.dot_general.set_range("scale", jnp.array([1.0, -1.0, 2.0]))
-    np.testing.assert_allclose(linear(X[:, :4]), exact * jnp.array([1.0, -1.0, 2.0]), atol=1e-6)  # the bias is zero
+    np.testing.assert_allclose(call(linear), exact * np.array([1.0, -1.0, 2.0]), atol=1e-6)  # the bias is zero
     analogsim.save(tmp_path / "model", linear)
     found = analogsim.restore(tmp_path / "model", linear).model
     np.testing.assert_array_equal(found.dot_general.ranges.scale, [1.0, -1.0, 2.0])
@@ -105,7 +120,7 @@ def test_scales_in_nnx(tmp_path):
 
 def test_remapping_keeps_the_network_and_the_size_of_columns():
     model = MLP(preset("pcm", training=AdditiveNoise(std=0.02)))
-    variables = with_output_scales(model, model.init(jax.random.key(1), X), X)
+    variables = with_output_scales(model, start(PlainMLP()), X)
     tree = {name: variables[name] for name in ("params", "ranges")}
     tx, plain = optax.chain(optax.sgd(0.3), remap()), optax.sgd(0.3)
 
@@ -123,37 +138,39 @@ def test_remapping_keeps_the_network_and_the_size_of_columns():
     for key in jax.random.split(jax.random.key(2), 3):
         tree, state, unmapped = step(tree, state, key)
         for layer in ("Dense_0", "Dense_1"):
-            kernel = tree["params"][layer]["kernel"]
-            np.testing.assert_allclose(jnp.abs(kernel).max(0), 1.0, rtol=1e-5)
-            product = kernel * tree["ranges"][layer]["analog"]["scale"]
-            wanted = unmapped["params"][layer]["kernel"] * unmapped["ranges"][layer]["analog"]["scale"]
+            kernel = np.asarray(tree["params"][layer]["kernel"])
+            np.testing.assert_allclose(np.abs(kernel).max(0), 1.0, rtol=1e-5)
+            product = kernel * np.asarray(tree["ranges"][layer]["analog"]["scale"])
+            scale = np.asarray(unmapped["ranges"][layer]["analog"]["scale"])
+            wanted = np.asarray(unmapped["params"][layer]["kernel"]) * scale
             np.testing.assert_allclose(product, wanted, atol=1e-5)
 
 
 def test_a_weight_range_clips_when_it_is_programmed():
     # Two bits: levels -1, 0, 1 of the window. With the window at half of the largest weight, 0.4 is a full cell, too.
-    kernel = jnp.array([[1.0], [0.4], [-0.6], [0.1]])
+    kernel, eye = np.float32([[1.0], [0.4], [-0.6], [0.1]]), np.eye(4, dtype=np.float32)
     layer = AnalogDense(1, hardware=Hardware(store=DigitalMemory(bits=2)), use_bias=False)
-    held = lambda ranges: layer.apply({"params": {"kernel": kernel}, "ranges": ranges}, jnp.eye(4))[:, 0]  # noqa: E731
+    run = jax.jit(layer.apply)
+    held = lambda ranges: run({"params": {"kernel": kernel}, "ranges": ranges}, eye).ravel()  # noqa: E731
     np.testing.assert_allclose(held({}), [1.0, 0.0, -1.0, 0.0])
     np.testing.assert_allclose(held({"analog": {"weight": 0.5}}), [0.5, 0.5, -0.5, 0.0])
     np.testing.assert_allclose(held({"analog": {"weight": 2.0}}), [0.0, 0.0, 0.0, 0.0])  # 0.5 goes to the even level, 0
     chip = program(
         layer, {"params": {"kernel": kernel}, "ranges": {"analog": {"weight": 0.5}}}, jax.random.key(0), X[:1, :4]
     )
-    np.testing.assert_allclose(layer.apply(chip.variables, jnp.eye(4))[:, 0], [0.5, 0.5, -0.5, 0.0])
+    np.testing.assert_allclose(run(chip.variables, eye).ravel(), [0.5, 0.5, -0.5, 0.0])
 
 
 def test_a_weight_range_has_a_slope():
     # Exact cells: with w = 0.5 the weights 1, 0.4, -0.6 become w, 0.4, -w; the slope of the sum of squares is 4 w.
     layer = AnalogDense(1, hardware=Hardware(dac=DAC(bits=24)), use_bias=False)
-    kernel = jnp.array([[1.0], [0.4], [-0.6]])
+    kernel, eye = np.float32([[1.0], [0.4], [-0.6]]), np.eye(3, dtype=np.float32)
 
     def loss(w):
         variables = {"params": {"kernel": kernel}, "ranges": {"analog": {"weight": w}}}
-        return (layer.apply(variables, jnp.eye(3)) ** 2).sum()
+        return (layer.apply(variables, eye) ** 2).sum()
 
-    assert float(jax.grad(loss)(0.5)) == pytest.approx(2 * 0.5 * 2, rel=1e-5)
+    assert float(jax.jit(jax.grad(loss))(0.5)) == pytest.approx(2 * 0.5 * 2, rel=1e-5)
 
 
 @pytest.mark.parametrize(
