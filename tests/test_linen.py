@@ -120,6 +120,19 @@ def test_training_draws_a_fresh_chip_for_every_key(x, kernel):
     np.testing.assert_allclose(dense(FINE, kernel, x, KEYS[7]), outputs[7], rtol=1e-5, atol=1e-5)
 
 
+def test_equal_layers_of_a_model_are_different_chips(x, kernel):
+    class Twins(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return [AnalogDense(6, use_bias=False, hardware=FINE, name=name)(x) for name in ("one", "other")]
+
+    variables = {"params": {name: {"kernel": kernel} for name in ("one", "other")}}
+    outputs = jax.jit(lambda key: Twins().apply(variables, x, rngs={"analog": key}))(KEY)
+    one, other = (np.ravel(np.asarray(y) - np.asarray(x) @ np.asarray(kernel)) for y in outputs)
+    assert min(np.abs(one).max(), np.abs(other).max()) > 1e-3  # both are wrong,
+    assert abs(np.corrcoef(one, other)[0, 1]) < 4 / np.sqrt(one.size)  # each by its own errors
+
+
 def test_training_noise_has_the_published_size():
     """One weight of 1 on an otherwise ideal PCM pair: y = (g+ - g-)/g_max, each cell with its programming spread."""
     hw = NOISELESS.replace(**{"store.cell.programming_noise": 1.0, "store.cell.drift": 0.0}, drift_compensation="none")
