@@ -9,9 +9,10 @@ import sys
 
 from tests import compilation
 
-# Before jax starts. In worker processes the environment is that of the first process already.
-compilation.set_flags(quick="-m" not in sys.argv)
-compilation.set_cache()
+# Before jax starts, and in the first process alone: workers inherit its environment, but not what was asked for by -m.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    compilation.set_flags(quick="-m" not in sys.argv)
+    compilation.set_cache()
 
 import hypothesis  # noqa: E402
 import jax  # noqa: E402
