@@ -14,9 +14,9 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     compilation.set_flags(quick="-m" not in sys.argv)
     compilation.set_cache()
 
-import hypothesis  # noqa: E402
-import jax  # noqa: E402
-import pytest  # noqa: E402
+import hypothesis
+import jax
+import pytest
 
 # The same examples everywhere and every time: a change is judged by what it changes.
 hypothesis.settings.register_profile("steady", derandomize=True, deadline=None)

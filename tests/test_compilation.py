@@ -5,6 +5,8 @@ import pathlib
 import subprocess
 import sys
 
+import pytest
+
 from tests import compilation
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -89,3 +91,9 @@ def test_the_cache_is_bounded_and_other_versions_are_forgotten(tmp_path):
     assert sorted(file.name for file in here.iterdir()) == ["a-cache", "b-cache"]
     assert not old.exists()
     assert recent.exists()
+
+
+@pytest.mark.slow
+def test_what_is_asked_for_is_compiled_as_for_users():
+    """In workers, too, which do not see the -m that asked for it."""
+    assert not [flag for flag in compilation.QUICK if flag in os.environ["XLA_FLAGS"]]
