@@ -1,5 +1,7 @@
 """What hardware-aware training is for: a network that holds its accuracy for years. Longer statistics."""
 
+import dataclasses
+
 import jax
 import pytest
 
@@ -20,8 +22,11 @@ def test_it_loses_at_most_a_point_in_a_year_and_the_plain_network_more(name, los
         datasets.load(recipe.data.name)
     except InputError as error:
         pytest.skip(str(error))
+    # An age scores the same beside whichever others: the one that counts is enough.
+    recipe = dataclasses.replace(recipe, evaluate=recipe.evaluate.replace(times=("1 year",)))
     results = run_recipe(recipe, key=jax.random.key(1)).results
-    year = results.time_label.values.tolist().index("1 year")
+    assert results.time_label.values.tolist() == ["1 year"]
+    year = 0
     digital = digital_accuracy(results, "plain")
     aware, _ = mean_and_spread(results, "hardware-aware", "global", year)
     plain, _ = mean_and_spread(results, "plain", "none", year)
