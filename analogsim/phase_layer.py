@@ -27,6 +27,7 @@ from analogsim.devices.photonic.light import photon_j
 from analogsim.devices.photonic.mzi_mesh import Fabric, MZIMesh
 from analogsim.devices.random import normal, stream
 from analogsim.devices.units import seconds
+from analogsim.straight_through import scale_of
 
 DETECTIONS = ("coherent", "intensity", "differential")
 
@@ -82,8 +83,7 @@ def forward(
     _check_fabric(mesh, fabric, n_in, n_out)
     state = mesh.driven(fabric, *trained, jnp.zeros((n_in, n_out), trained.phases.dtype))
     matrix, _ = mesh.fields(state._replace(gain=jnp.ones(())), time_s, None if key is None else stream(key, "phases"))
-    largest = jnp.max(jnp.abs(lax.stop_gradient(x)), axis=-1, keepdims=True)
-    bound = jnp.where(largest > 0, largest, 1.0)
+    bound = scale_of(jnp.max(jnp.abs(lax.stop_gradient(x)), axis=-1, keepdims=True))
     fields = jnp.matmul((x / bound).astype(matrix.dtype), matrix, precision=lax.Precision.HIGHEST)
     detect = _coherent if detection == "coherent" else _powers
     seen = detect(mesh, fields, n_in, None if key is None else stream(key, "detection"))

@@ -24,7 +24,7 @@ from analogsim.devices.random import normal, stream
 from analogsim.operators import LookUp, Operator
 from analogsim.operators.stack import Vectors
 from analogsim.range_rules import DynamicRange, LearnedRange, published, widened_by_outputs, with_slope
-from analogsim.straight_through import straight_through
+from analogsim.straight_through import scale_of, straight_through
 from analogsim.tiles import Reading
 
 _UNROLLED = 8  # tiles along the inputs that are written out one by one
@@ -445,13 +445,14 @@ def _sum_over_tiles(tile: Any, each: tuple, r: int) -> jax.Array:
 def input_range(hardware: Any, x: jax.Array, operator: Operator, ranges: Ranges) -> jax.Array | None:
     """What a full input code stands for, in the units of ``x``; None where nothing has a full scale.
 
-    It is 0 for an example of zeros without a calibrated range, as for no input: its output is 0, noise included.
+    It is next to nothing for an example of zeros without a calibrated range, as for no input: nothing is heard of its
+    output, noise included, and slopes pass (``straight_through.scale_of``).
     """
     if hardware.dac is None and hardware.adc is None:
         return None  # nothing has a full scale: values pass as they are
     if ranges.input is not None:
-        return jnp.asarray(ranges.input, x.dtype)
-    return jnp.max(jnp.abs(lax.stop_gradient(x)), axis=operator.example_axes(x), keepdims=True)
+        return scale_of(jnp.asarray(ranges.input, x.dtype))
+    return scale_of(jnp.max(jnp.abs(lax.stop_gradient(x)), axis=operator.example_axes(x), keepdims=True))
 
 
 def encode(hardware: Any, x: jax.Array, bound: jax.Array | None, clips: bool = True) -> jax.Array:
@@ -460,7 +461,7 @@ def encode(hardware: Any, x: jax.Array, bound: jax.Array | None, clips: bool = T
     ``clips`` is False for a range that is the example's own. Its largest input is as large as the range but for
     rounding, which each compilation does in its own way and which must not decide whether a gradient passes.
     """
-    code = x if bound is None else x / jnp.where(bound == 0, 1.0, bound)
+    code = x if bound is None else x / bound
     if hardware.dac is None:
         return code
     codes = quantise(code, hardware.dac.bits, 1.0)

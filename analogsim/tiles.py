@@ -17,7 +17,7 @@ from jax import lax
 from analogsim.devices.description import check_one_value
 from analogsim.devices.errors import InputError
 from analogsim.devices.random import stream
-from analogsim.straight_through import clip, straight_through
+from analogsim.straight_through import clip, scale_of, straight_through
 
 if TYPE_CHECKING:
     from analogsim.hardware import Hardware
@@ -56,14 +56,15 @@ def normalise(
 ) -> tuple[jax.Array, jax.Array]:
     """Tiles of weights in [-1, 1], ``[R, C, rows, columns]``, and their scales ``[R, C, 1, columns or 1]``.
 
-    The largest weight of a column (or tile) takes all of a cell's window. With a ``weight_range`` r it is r times the
-    largest weight that does; for r < 1 the weights beyond it are clipped.
+    The largest weight of a column (or tile) takes all of a cell's window. A column of zeros has next to no scale, so
+    that neither its cells' noise nor its converter's is heard (``straight_through.scale_of``). With a ``weight_range``
+    r it is r times the largest weight that does; for r < 1 the weights beyond it are clipped.
     """
     n_in, n_out = weights.shape
     tiled = cut(weights, grid(n_in, n_out, hardware, tile_rows))
     axes = (-2,) if hardware.scaling == "column" else (-2, -1)
     largest = jnp.max(jnp.abs(tiled), axis=axes, keepdims=True)
-    scale = jnp.where(largest == 0, 1.0, largest)  # a NaN stays visible
+    scale = scale_of(largest)
     if weight_range is None:
         return tiled / scale, scale
     scale = scale * jnp.asarray(weight_range, scale.dtype)

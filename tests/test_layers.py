@@ -229,7 +229,7 @@ def test_an_example_of_zeros_reads_zero():
         return y.sum(), y
 
     slope, y = jax.jit(jax.grad(run, has_aux=True))(x)
-    np.testing.assert_array_equal(y[0], 0.0)
+    np.testing.assert_allclose(y[0], 0.0, atol=1e-11)  # a few times the converters' noise times 2^-40
     assert 0 < np.abs(y[1]).max() < 1e-4
     assert np.isfinite(slope).all()
 

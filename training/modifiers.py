@@ -57,7 +57,8 @@ class AdditiveNoise(WeightModifier):
     def moments(self, weights: jax.Array, scale: jax.Array, strength: Any) -> Moments:
         std = self.std * strength
         if self.relative_to == "layer":
-            std = std * jnp.max(scale) / scale
+            # Of a column that is next to empty it is huge; the bound keeps its square finite.
+            std = std * jnp.minimum(jnp.max(scale) / scale, 2.0**50)
         return Moments(weights, jnp.broadcast_to(jnp.asarray(std, weights.dtype) ** 2, weights.shape))
 
 

@@ -16,6 +16,7 @@ from jax import lax
 
 from analogsim.devices.errors import InputError
 from analogsim.devices.random import check_one_key
+from analogsim.straight_through import scale_of
 from analogsim.training.modified import WeightModifier
 from analogsim.training.modifiers import AdditiveNoise, DeviceNoise
 from analogsim.training.selection import check_number, is_kernel, map_selected
@@ -53,7 +54,7 @@ def modified_weights(
     def change(index: int, leaf: jax.Array) -> jax.Array:
         tile = lax.stop_gradient(leaf).reshape(1, 1, -1, leaf.shape[-1])
         largest = jnp.max(jnp.abs(tile), axis=-2, keepdims=True)
-        scale = jnp.where(largest == 0, 1.0, largest)
+        scale = scale_of(largest)
         held = modifier.weights(jax.random.fold_in(key, index), tile / scale, scale, strength)
         return leaf + ((held.mean - tile / scale) * scale).reshape(leaf.shape).astype(leaf.dtype)
 
