@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from analogsim import tiles
+from analogsim.devices.equality import ByValue
 from analogsim.devices.errors import InputError, nearest
 from analogsim.devices.random import check_key, is_key, key_shape
 from analogsim.devices.units import seconds, show_time
@@ -43,8 +44,8 @@ class LayerWriting(NamedTuple):
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Chip:
+@dataclasses.dataclass(frozen=True, eq=False)
+class Chip(ByValue):
     """One fabricated and programmed instance of a model's hardware, read at one time. A pytree.
 
     Attributes:

@@ -25,7 +25,7 @@ class Hardware(Description):
       6
     """
 
-    name: str = static(default="custom", doc="for tables and messages")
+    name: str = static(default="custom", label=True, doc="for tables and messages")
     store: Any = field(
         factory=DigitalMemory,
         methods=("program", "read", "noise", "combine", "spread", "cost", "cells", "time_limit_s"),

@@ -335,8 +335,8 @@ def _check_chip(reading: Reading, hardware: Hardware, weights: jax.Array, path: 
             f"layer {path}: the chip holds a {reading.n_in} x {reading.n_out} matrix, the model's is "
             f"{n_in} x {n_out}; program a chip for this model"
         )
-    if str(jax.tree.structure(reading.hardware)) != str(jax.tree.structure(hardware)):
+    if difference := tiles.other_structure(reading.hardware, hardware):
         raise InputError(
             f"layer {path}: the chip was programmed for hardware '{reading.hardware.name}', the layer is on "
-            f"'{hardware.name}' of another structure; program a chip for this hardware"
+            f"'{hardware.name}' {difference}; program a chip for this hardware"
         )

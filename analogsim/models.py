@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from analogsim import modes, tiles
+from analogsim.devices.equality import ByValue
 from analogsim.devices.errors import InputError
 from analogsim.layer import LayerUse
 
@@ -72,8 +73,8 @@ class Sample:
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class BoundLinen:
+@dataclasses.dataclass(frozen=True, eq=False)
+class BoundLinen(ByValue):
     """A Linen model with its variables."""
 
     variables: Any
@@ -126,8 +127,8 @@ class BoundLinen:
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class BoundNnx:
+@dataclasses.dataclass(frozen=True, eq=False)
+class BoundNnx(ByValue):
     """An NNX model, split into structure and arrays."""
 
     state: Any

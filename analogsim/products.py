@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from analogsim import tiles
 from analogsim.calibration import calibrate
 from analogsim.chip import check_compensation, check_finite, check_solved, check_time
+from analogsim.devices.equality import ByValue
 from analogsim.devices.errors import InputError
 from analogsim.devices.random import check_one_key, stream
 from analogsim.hardware import Hardware
@@ -28,8 +29,8 @@ _CALIBRATED = 512  # unit vectors at most, from which the ranges of the transpos
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class TileProduct:
+@dataclasses.dataclass(frozen=True, eq=False)
+class TileProduct(ByValue):
     """A product with one programmed matrix: called with ``[..., n_in]`` and the key of this call's noise. A pytree.
 
     Attributes:

@@ -14,8 +14,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from analogsim.devices.description import check_one_value
-from analogsim.devices.errors import InputError
+from analogsim.devices.description import Description, check_one_value, structure_difference
+from analogsim.devices.equality import ByValue
+from analogsim.devices.errors import InputError, brief
 from analogsim.devices.random import stream
 from analogsim.straight_through import clip, scale_of, straight_through
 
@@ -86,9 +87,29 @@ def lines_of(hardware: "Hardware", tiled: jax.Array) -> jax.Array:
     return _over_tiles(getattr(hardware.store, "ideal_lines", hardware.store.spread))(tiled)
 
 
+#: What no fabricated and written array depends on, beside the name.
+_NOT_OF_THE_CHIP = ("training", "training_strength", "prices")
+
+
+def other_structure(chip: "Hardware", asked: "Hardware") -> str:
+    """What sets the hardware of a chip apart from that of a layer, for a message; empty where one serves the other."""
+    found = structure_difference(chip, asked, _NOT_OF_THE_CHIP)
+    if found is None:
+        return ""
+    name, *values = found
+    held, wanted = map(_in_words, values)
+    return f"of another structure ({name}: {held} on the chip, {wanted} in the layer)"
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, jax.core.Tracer):
+        return "a number"
+    return type(value).__name__ if isinstance(value, Description) else brief(value)
+
+
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Reading:
+@dataclasses.dataclass(frozen=True, eq=False)
+class Reading(ByValue):
     """What the tiles of one matrix hold at one time, ready to be multiplied with.
 
     Attributes:
@@ -145,8 +166,8 @@ class Reading:
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Programmed:
+@dataclasses.dataclass(frozen=True, eq=False)
+class Programmed(ByValue):
     """One matrix as fabricated and written on tiles: every cell's own state, from which any time can be read.
 
     Attributes:
@@ -257,10 +278,10 @@ def program(
             f"onto: the chip holds a {onto.n_in} x {onto.n_out} matrix, the layer's is {weights.shape[0]} x "
             f"{weights.shape[1]}; only a chip of the same model is written again"
         )
-    if onto is not None and str(jax.tree.structure(onto.hardware)) != str(jax.tree.structure(hardware)):
+    if onto is not None and (difference := other_structure(onto.hardware, hardware)):
         raise InputError(
-            f"onto: the chip is made of hardware '{onto.hardware.name}', the layer is on '{hardware.name}' of another "
-            f"structure; only a chip of the same hardware is written again"
+            f"onto: the chip is made of hardware '{onto.hardware.name}', the layer is on '{hardware.name}' "
+            f"{difference}; only a chip of the same hardware is written again"
         )
     wide = jnp.promote_types(weights.dtype, jnp.float32)
     tiled, scale = normalise(lax.stop_gradient(weights).astype(wide), hardware, tile_rows, weight_range)

@@ -21,6 +21,7 @@ from typing import Any, Self, dataclass_transform
 import jax
 import numpy as np
 
+from analogsim.devices.equality import ByValue, equal
 from analogsim.devices.errors import InputError, brief, nearest
 from analogsim.devices.literature import Source
 from analogsim.devices.units import parse, show, show_time
@@ -70,27 +71,32 @@ def static(
     ge: float | None = None,
     le: float | None = None,
     integer: bool = False,
+    label: bool = False,
     doc: str = "",
     source: Source | str = "",
 ) -> Any:
     """Structure: a hashable value that selects the compiled program (a size, a scheme, a name).
 
-    The source of a field with ``choices`` is that of all its choices.
+    The source of a field with ``choices`` is that of all its choices. A ``label`` is for people: what differs in it
+    alone is of one structure (``structure_difference``). It still is part of the pytree, so that a compiled program
+    gives back the label that came in; another label therefore compiles once more.
     """
     meta: dict[str, Any] = dict(is_static=True, unit="", gt=None, ge=ge, lt=None, le=le, integer=integer)
-    meta |= dict(optional=False, choices=choices, text=isinstance(default, str), doc=doc, source=source)
+    meta |= dict(optional=False, choices=choices, text=isinstance(default, str), label=label, doc=doc, source=source)
     return dataclasses.field(default=default, metadata=meta)
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field, static))
-class Description:
+class Description(ByValue):
     """Base of every description; see the module's docstring. Subclasses become frozen keyword-only dataclasses.
+
+    Descriptions are equal by value, arrays included (``devices.equality``), and may be keys of dictionaries.
 
     A subclass may define ``check(self)`` for rules that join several fields; it runs after the fields' own checks.
     """
 
     def __init_subclass__(cls) -> None:
-        data: Any = dataclasses.dataclass(frozen=True, kw_only=True, repr=False)(cls)
+        data: Any = dataclasses.dataclass(frozen=True, kw_only=True, repr=False, eq=False)(cls)
         fields = dataclasses.fields(data)
         names = {f.name for f in fields}
         plain_init = data.__init__
@@ -277,11 +283,40 @@ def _unit(rule: Any) -> str:
     return f" (unit: {rule['unit']})" if rule.get("unit") else ""
 
 
+def structure_difference(a: Any, b: Any, ignoring: tuple[str, ...] = ()) -> tuple[str, Any, Any] | None:
+    """The first field in which two descriptions differ as structure: its dotted name and both values.
+
+    Numbers of fields do not count, nor labels, nor the fields ``ignoring`` of the outermost description.
+    """
+    if type(a) is not type(b) or not isinstance(a, Description):
+        same = type(a) is type(b) and len(a) == len(b) if isinstance(a, tuple) else _outline(a) == _outline(b)
+        if same and isinstance(a, tuple):
+            found = [(i, structure_difference(v, w)) for i, (v, w) in enumerate(zip(a, b, strict=True))]
+            return next(((f"[{i}]{_below(inner[0])}", *inner[1:]) for i, inner in found if inner), None)
+        return None if same else ("", a, b)
+    for f in dataclasses.fields(a):  # type: ignore[arg-type]
+        v, w = getattr(a, f.name), getattr(b, f.name)
+        if f.name in ignoring or f.metadata.get("label"):
+            continue
+        if f.metadata["is_static"]:
+            if not equal(v, w):
+                return f.name, v, w
+        elif inner := structure_difference(v, w):
+            return f.name + _below(inner[0]), *inner[1:]
+    return None
+
+
+def _below(name: str) -> str:
+    return f".{name}" if name and not name.startswith("[") else name
+
+
+def _outline(value: Any) -> str:
+    """The structure of what is no description: a number is like another."""
+    return f"{type(value)}" if isinstance(value, Description) else str(jax.tree.structure(value))
+
+
 def _same(a: Any, b: Any) -> bool:
-    try:
-        return type(a) is type(b) and bool(a == b)
-    except Exception:  # arrays and tracers do not compare to one truth value
-        return False
+    return type(a) is type(b) and equal(a, b)
 
 
 def describe(item: Any, indent: int = 0) -> str:

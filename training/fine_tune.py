@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from analogsim.devices.equality import ByValue
 from analogsim.devices.errors import InputError
 from analogsim.devices.random import check_one_key, stream
 from analogsim.ranges import RangeReport, range_report
@@ -33,8 +34,8 @@ from analogsim.training.step import Carry, TrainingStep, make_step
 _CHECKED = 256  # examples whose clipping is looked at before and after
 
 
-@dataclasses.dataclass(frozen=True)
-class FineTuned:
+@dataclasses.dataclass(frozen=True, eq=False)
+class FineTuned(ByValue):
     """What ``fine_tune`` gives.
 
     Attributes:

@@ -12,6 +12,7 @@ import optax
 from analogsim.calibration import calibrate
 from analogsim.checkpoint import restore
 from analogsim.conversion import convert
+from analogsim.devices.equality import ByValue
 from analogsim.devices.errors import InputError
 from analogsim.devices.random import stream
 from analogsim.evaluation import evaluate
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 _CALIBRATED = 512  # examples of the training data
 
 
-@dataclasses.dataclass(frozen=True)
-class Outcome:
+@dataclasses.dataclass(frozen=True, eq=False)
+class Outcome(ByValue):
     """What a recipe gave.
 
     Attributes:

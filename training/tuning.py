@@ -24,6 +24,7 @@ import optax
 
 from analogsim.altering import altered
 from analogsim.calibration import calibrate
+from analogsim.devices.equality import ByValue
 from analogsim.devices.errors import InputError
 from analogsim.devices.random import check_one_key, stream
 from analogsim.devices.units import seconds
@@ -41,8 +42,8 @@ _KINDS = ("input", "output", "weight")
 _STRETCHES = 5  # of the descent, after each of which the ranges are judged on other chips
 
 
-@dataclasses.dataclass(frozen=True)
-class Tuned:
+@dataclasses.dataclass(frozen=True, eq=False)
+class Tuned(ByValue):
     """What ``tune`` gives; prints as a table.
 
     Attributes:

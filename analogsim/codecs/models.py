@@ -19,6 +19,7 @@ from analogsim.codecs.contraction import check_contraction
 from analogsim.codecs.layout import Layout
 from analogsim.codecs.record import Compression, compressions_table
 from analogsim.codecs.trains import balanced, rounded
+from analogsim.devices.equality import ByValue
 from analogsim.devices.errors import InputError
 from analogsim.models import bind
 from analogsim.selection import ROOT, Candidate, Selector, selects
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     import rich.table
 
 
-@dataclasses.dataclass(frozen=True)
-class Compressed:
+@dataclasses.dataclass(frozen=True, eq=False)
+class Compressed(ByValue):
     """What ``compress`` gives; prints as a table.
 
     Attributes:

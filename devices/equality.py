@@ -1,0 +1,88 @@
+"""Equality and hash of what holds arrays: one truth value, as of any other value.
+
+Two values are equal if they have the same type and equal parts; arrays, if they have the same shape, dtype and numbers
+(NumPy's and JAX's alike). A Python number is no array of one number: compiled programs tell them apart, too. A traced
+number equals only itself. Equal values have equal hashes; that of an array reads all its numbers, so it must not be
+changed in place.
+"""
+
+import dataclasses
+import numbers
+from typing import Any
+
+import jax
+import numpy as np
+
+
+class ByValue:
+    """Base of dataclasses (``eq=False``) that hold arrays: compared part by part."""
+
+    def __eq__(self, other: object) -> Any:
+        return equal(self, other) if type(self) is type(other) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash_of(self)
+
+
+def equal(a: Any, b: Any) -> bool:
+    """Whether two values are the same; see the module."""
+    if a is b:
+        return True
+    if isinstance(a, jax.core.Tracer) or isinstance(b, jax.core.Tracer):
+        return False
+    if _is_array(a) or _is_array(b):
+        if not (_is_array(a) and _is_array(b) and a.shape == b.shape and a.dtype == b.dtype):
+            return False
+        return np.array_equal(_numbers(a), _numbers(b))
+    if isinstance(a, numbers.Number) and isinstance(b, numbers.Number):
+        return bool(_plain(a) == _plain(b))
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(equal(a[name], b[name]) for name in a)
+    parts = _parts(a)
+    if parts is None:
+        return bool(a == b)
+    others = _parts(b)
+    assert others is not None
+    return len(parts) == len(others) and all(map(equal, parts, others))
+
+
+def hash_of(value: Any) -> int:
+    """A hash that is the same for all that is ``equal``."""
+    if isinstance(value, jax.core.Tracer):
+        return id(value)
+    if _is_array(value):
+        # Zero has two signs, which are equal.
+        return hash((value.shape, str(value.dtype), (_numbers(value) + 0).tobytes()))
+    if isinstance(value, numbers.Number):
+        return hash(_plain(value))
+    if isinstance(value, dict):
+        return hash(frozenset((name, hash_of(part)) for name, part in value.items()))
+    parts = _parts(value)
+    return hash(value) if parts is None else hash((type(value), *map(hash_of, parts)))
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, (np.ndarray, jax.Array))
+
+
+def _numbers(array: Any) -> np.ndarray:
+    """The numbers of an array, those behind random keys, too; truth values as numbers."""
+    if jax.dtypes.issubdtype(array.dtype, jax.dtypes.prng_key):
+        array = jax.random.key_data(array)
+    found = np.asarray(array)
+    return found.view(np.uint8) if found.dtype == bool else found
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _parts(value: Any) -> list[Any] | None:
+    """What a value is made of; None for one that compares by itself."""
+    if isinstance(value, (tuple, list)):
+        return list(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return [getattr(value, f.name) for f in dataclasses.fields(value) if f.compare]
+    return None
