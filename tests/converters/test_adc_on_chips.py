@@ -70,7 +70,10 @@ def test_the_layer_cannot_replace_converters_that_were_fabricated_with_errors():
     same = outputs(layer(ADC(offset_error=3.0)), chip.variables)
     other = outputs(layer(ADC(offset_error=0.0)), chip.variables)
     np.testing.assert_array_equal(same, other)
-    with pytest.raises(InputError, match="of another structure \(adc.offset_error: 3.0 on the chip, None in the layer\); program a chip"):
+    with pytest.raises(
+        InputError,
+        match=r"of another structure \(adc.offset_error: 3.0 on the chip, None in the layer\); program a chip",
+    ):
         outputs(layer(ADC(bits=8)), chip.variables)
 
 
