@@ -30,6 +30,7 @@ class Line:
       each_low_j, each_high_j: joules of one at the ends of the range; None where no range is known.
       sources: where the price comes from.
       layer: path of the layer, ``""`` where it belongs to the whole model.
+      waits: whether it is spent while nothing is computed or moved: launches, latency, idle parts.
     """
 
     component: str
@@ -41,6 +42,7 @@ class Line:
     each_low_j: Any = None
     each_high_j: Any = None
     layer: str = ""
+    waits: bool = False
 
     @property
     def source(self) -> str:
@@ -74,7 +76,8 @@ class Bill:
       latency_s: from the start of the batch to its last result; None where not known.
       note: what the range spans, in one line.
       excludes: what this system's account leaves out beyond what every account leaves out.
-      bound: what the time is spent on, ``""`` where that is not known.
+      bound: what most of the time is spent on (``"arithmetic"``, ``"memory"``, ``"launches"``, ``"latency"``,
+        ``"reads"``), ``""`` where that is not known.
     """
 
     system: str
@@ -104,6 +107,12 @@ class Bill:
     def power_w(self) -> float | None:
         """Mean electrical power while the batch is computed, typical; None where the time is not known."""
         return self.batch * self.energy_typical_j / self.latency_s if self.latency_s else None
+
+    @property
+    def waiting_share(self) -> float:
+        """Share of the typical energy that is spent while nothing is computed or moved; 0 for a bill of no energy."""
+        total_j = self.energy_typical_j
+        return math.fsum(line.energy_j for line in self.lines if line.waits) / total_j if total_j else 0.0
 
     @property
     def includes(self) -> str:

@@ -12,7 +12,9 @@ launch on a GPU; other machines run a compiled program and launch nothing.
 
 Low is switching energy alone, with weights that fit on the chip left there from the last batch: no machine that is
 switched on achieves it. Typical adds idle power, where it is known, or 0.2 TDP (idle and leakage, 0.15 to 0.3 of TDP)
-for as long as it runs; high is TDP * T, and the memory's interface.
+for as long as it runs. High is the memory's interface, TDP for as long as something is computed or moved, and 0.3 TDP
+while nothing is: a machine that waits for launches switches little and draws no TDP. What is drawn while it waits is a
+line of its own.
 """
 
 import csv
@@ -44,7 +46,7 @@ from analogsim.energy.operations import Operation
 COMPUTE_EFFICIENCY = 0.6
 MEMORY_EFFICIENCY = 0.8
 LAUNCH_S = 3e-6
-STATIC_SHARE = 0.2
+STATIC_SHARE, STATIC_SHARE_HIGH = 0.2, 0.3  #: of TDP, while nothing switches
 USES_ON_CHIP = 128  #: of an operand that was read from on-chip memory
 _UNPUBLISHED_NM = 14.0
 _BANK_BYTES = 2**20  # on-chip memories are banks of a megabyte
@@ -232,7 +234,7 @@ def bill(
         )
     seconds, bound = time_s(device, number, work, batch, moved)
     lines = [*_switching(device, number, work, batch, moved), *_static(device, number, work, batch, moved, seconds)]
-    notes = [number.name, "low: switching energy alone, high: full TDP"]
+    notes = [number.name, "low: switching energy alone, high: full TDP while it computes, 0.3 TDP while it waits"]
     if weights is not None:
         notes.append(f"weights stored as {type(weights).__name__}, {shrink:.3g} times smaller")
     if device.assumed:
@@ -272,11 +274,24 @@ def _switching(device: Device, number: NumberFormat, work: Workload, batch: int,
 def _static(
     device: Device, number: NumberFormat, work: Workload, batch: int, moved: Traffic, seconds: float
 ) -> list[Line]:
+    busy_s = min(seconds, _busy_s(device, number, work, batch, moved))
     switching = _switching(device, number, work, batch, moved)
-    spent_w = sum(line.energy_high_j for line in switching) * batch / seconds
     static_w = STATIC_SHARE * device.tdp_w if device.idle_w is None else device.idle_w
-    high_w = max(device.tdp_w - spent_w, static_w)  # with the lines above: TDP for as long as it runs
-    return [_line("board", "static power", seconds / batch, "s", static_w, *_TIME, each_low_j=0.0, each_high_j=high_w)]
+    idle_w = max(static_w, STATIC_SHARE_HIGH * device.tdp_w)
+    spent_w = sum(line.energy_high_j for line in switching) * batch / busy_s
+    high_w = max(device.tdp_w - spent_w, static_w)  # with the lines above: TDP for as long as it computes
+    static = _line("board", "static power", busy_s / batch, "s", static_w, *_TIME, each_low_j=0.0, each_high_j=high_w)
+    waiting = _line("board", "static power, waiting", (seconds - busy_s) / batch, "s", static_w, *_TIME,
+                    each_low_j=0.0, each_high_j=idle_w, waits=True)  # fmt: skip
+    return [line for line in (static, waiting) if line.count]
+
+
+def _busy_s(device: Device, number: NumberFormat, work: Workload, batch: int, moved: Traffic) -> float:
+    """Seconds in which something is computed or moved."""
+    return max(
+        2.0 * macs(work, batch) / (COMPUTE_EFFICIENCY * device.peak_op_per_s[number.peak]),
+        moved.memory / (MEMORY_EFFICIENCY * device.byte_per_s),
+    )
 
 
 def _line(component: str, action: str, count: float, unit: str, each_j: float, *sources: Source, **band: Any) -> Line:

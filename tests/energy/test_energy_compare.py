@@ -47,7 +47,8 @@ def test_dataset(comparison):
     assert data["energy_low_j"].attrs["units"] == "J"
     assert data["latency_s"].attrs["units"] == "s"
     h100 = data.sel(system="H100", batch=256)
-    assert float(h100["energy_high_j"]) == pytest.approx(4.2e-3 / 256)
+    # 0.3 * 700 W * 6 us, shared; the 14 ns in which bytes move and their 490 W more are 0.5 % of it.
+    assert float(h100["energy_high_j"]) == pytest.approx(1.26e-3 / 256, rel=0.01)
     assert np.isnan(data["latency_s"].sel(system="brain")).all()
     assert np.all(data["energy_low_j"] <= data["energy_high_j"])
     assert data.attrs["macs"] == 4736
@@ -58,7 +59,7 @@ def test_tables_say_what_they_leave_out(comparison):
     assert max(map(len, text.splitlines())) <= 120
     for words in (
         "4,736 MAC",
-        "4.2 mJ",
+        "840 µJ",
         "pcm leaves out memory outside of the chip",
         "4,736 of 4,736 MAC in analog layers, 138 results of other arithmetic",
     ):

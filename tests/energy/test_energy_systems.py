@@ -38,12 +38,15 @@ ON_CHIP_J = 4736 * MAC_J + 138 * ADD_J + (148 + 404) * SRAM_J
 
 
 def test_h100_one_digit(digits):
-    # Two launches of 3 us bound the time; 0.2 * 700 W * 6 us = 840 uJ; 700 W * 6 us = 4.2 mJ. Low: weights stay.
+    # Two launches of 3 us bound the time; 0.2 * 700 W * 6 us = 840 uJ. High: 700 W while 9,620 B pass at 0.8 * 3.35
+    # TB/s, 3.59 ns, and 0.3 * 700 W in what is left of the 6 us. Low: weights stay.
     bill = digital.bill(H100, digits, 1)
     assert bill.latency_s == pytest.approx(6e-6)
     assert bill.energy_low_j == pytest.approx(ON_CHIP_J + 148 * 32e-12, rel=1e-9)
     assert bill.energy_typical_j == pytest.approx(840e-6 + ON_CHIP_J + (9472 + 148) * 32e-12, rel=1e-9)
-    assert bill.energy_high_j == pytest.approx(4.2e-3, rel=1e-9)
+    moving_s = 9620 / (0.8 * 3.35e12)
+    assert bill.energy_high_j == pytest.approx(700 * moving_s + 210 * (6e-6 - moving_s), rel=1e-9)
+    assert bill.waiting_share == pytest.approx(140 * (6e-6 - moving_s) / bill.energy_typical_j, rel=1e-9)
     assert bill.bound == "launches"
     assert "extrapolated: 4 nm from 7 nm" in bill.note
 
@@ -53,7 +56,14 @@ def test_h100_256_digits(digits):
     bill = digital.bill(H100, digits, 256)
     assert bill.energy_low_j == pytest.approx(ON_CHIP_J + 148 * 32e-12, rel=1e-9)
     assert bill.energy_typical_j == pytest.approx(ON_CHIP_J + 185 * 32e-12 + 840e-6 / 256, rel=1e-9)
-    assert bill.energy_high_j == pytest.approx(4.2e-3 / 256, rel=1e-9)
+    moving_s = 256 * 185 / (0.8 * 3.35e12)
+    assert bill.energy_high_j == pytest.approx((700 * moving_s + 210 * (6e-6 - moving_s)) / 256, rel=1e-9)
+
+
+def test_a_machine_that_never_waits_has_no_share_of_waiting():
+    bill = digital.bill(H100, shapes((16384, 16384, 1, 16384)), 1)
+    assert bill.waiting_share == 0.0
+    assert not [line for line in bill.lines if line.waits]
 
 
 def test_h100_large_layer_is_bound_by_memory_then_by_arithmetic():
