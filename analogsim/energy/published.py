@@ -27,6 +27,7 @@ def check(
     unit: str = "",
     known: str = "",
     source: str = "",
+    scope: str = "",
 ) -> Check:
     """A check against a point of the table, or against a number that follows from one (``theirs``)."""
     row = points()[key] if key is not None else {}
@@ -43,6 +44,7 @@ def check(
         calibrated_on=fitted,
         known=known or row["how_known"],
         source=source or row["source"],
+        scope=scope or row["scope"],
     )
 
 
@@ -141,6 +143,7 @@ def isaac_checks() -> list[Check]:
             name="ADC conversion, 8 bits at 1.2 GS/s, 32 nm",
             unit="pJ",
             known="recalled",
+            scope="part",
             source="10.1109/ISCA.2016.12",
         ),
     ]
@@ -158,6 +161,7 @@ def puma_checks() -> list[Check]:
             unit="TMAC/s/W",
             name="multiply-accumulates a joule, as tables that count them quote it",
             known="derived",
+            scope="peak",
             source="10.1145/3297858.3304049",
         ),
         check(
@@ -203,7 +207,9 @@ def hermes_checks() -> list[Check]:
     # Normal weights up to 2.6 standard deviations: 25 uS x 0.31; uniform inputs: 1/3.
     alone_nj = 1e9 * components_j(prices, 256, 8, 8, 25e-6 * 0.31, 1 / 3)
     rest_nj = 1e9 * 256 * prices.overhead_j
-    common: dict[str, Any] = dict(system=name, unit="nJ", known="abstract", source="10.1038/s41928-023-01010-1")
+    common: dict[str, Any] = dict(
+        system=name, unit="nJ", known="abstract", source="10.1038/s41928-023-01010-1", scope="peak"
+    )
     return [
         check(
             None,
@@ -327,6 +333,7 @@ def neurram_checks() -> list[Check]:
             unit="fJ/op",
             name="8b in, 10b out, components alone (28 nm prices, the chip is 130 nm)",
             known="digitised by CiMLoop/AccelForge",
+            scope="peak",
             source="10.1038/s41586-022-04992-8",
         )
     )
@@ -350,6 +357,7 @@ def raella_checks() -> list[Check]:
             unit="fJ/MAC",
             name="conversions of 128 rows at 8 bits against 512 rows at 7 bits",
             known="trend",
+            scope="part",
             source="10.1145/3579371.3589062",
         )
     ]
@@ -413,6 +421,7 @@ def albireo_checks() -> list[Check]:
             unit="1",
             name="shares of its area add up",
             known="AccelForge",
+            scope="part",
             source="10.1109/ISCA52012.2021.00072",
         )
     )
@@ -424,7 +433,7 @@ def light_checks() -> list[Check]:
     speed = point(name, "16b ABFP", "throughput")
     electrical_w, optical_w = point(name, "electrical", "power"), point(name, "optical", "power")
     common: dict[str, Any] = dict(
-        system=name, unit="TOPS/W", known="press and blog", source="10.1038/s41586-025-08854-x"
+        system=name, unit="TOPS/W", known="press and blog", source="10.1038/s41586-025-08854-x", scope="peak"
     )
     pace = point("Lightelligence PACE", "64x64", "clock")
     return [
@@ -441,6 +450,7 @@ def light_checks() -> list[Check]:
             unit="TOPS",
             name="peak throughput",
             known="derived",
+            scope="peak",
             source="10.1038/s41586-025-08786-6",
         ),
     ]

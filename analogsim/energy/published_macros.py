@@ -95,6 +95,7 @@ def wang_checks() -> list[Check]:
             unit="1",
             name="shares of its energy add up",
             known="AccelForge",
+            scope="part",
             source="10.1109/VLSITechnologyandCir46769.2022.9830322",
         ),
     ]

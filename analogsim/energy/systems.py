@@ -103,6 +103,8 @@ def _named(text: str) -> System:
     name, *formats = text.split(":")
     if name in digital.devices() and 1 <= len(formats) <= 2:
         return on(name, number_format=formats[0] or None, weights=formats[1] if len(formats) == 2 else None)
+    if text in neuromorphic.UNPRICED:
+        raise InputError(f"systems: {text!r} cannot be priced: {neuromorphic.UNPRICED[text]}")
     raise InputError(f"systems: unknown system {text!r}; {nearest(text, SYSTEMS)}")
 
 

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 KINDS = ("identity", "roll-up", "calibrated", "uncalibrated", "bound")
 
+#: What a published figure counts: all power of the chip or macro at a stated load, what one more event adds, the named
+#: parts alone, the best point with every unit busy, or the mean of a real application (with its waiting).
+SCOPES = ("all-in", "marginal", "part", "peak", "sustained")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Check:
@@ -42,6 +46,7 @@ class Check:
       calibrated_on: what the model was fitted to; ``""`` for nothing.
       known: how theirs is known.
       source: the publication.
+      scope: what theirs counts, one of ``SCOPES``: figures of different scope are never added up.
     """
 
     system: str
@@ -54,10 +59,12 @@ class Check:
     calibrated_on: str
     known: str
     source: str
+    scope: str
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise InputError(f"Check.kind = {self.kind!r}: must be one of {', '.join(KINDS)}")
+        for name, known in (("kind", KINDS), ("scope", SCOPES)):
+            if getattr(self, name) not in known:
+                raise InputError(f"Check.{name} = {getattr(self, name)!r}: must be one of {', '.join(known)}")
 
     @property
     def ratio(self) -> float:

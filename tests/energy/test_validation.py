@@ -163,6 +163,7 @@ def test_the_order_of_parts_changes_nothing():
                 calibrated_on="",
                 known="",
                 source="",
+                scope="peak",
             ),
             "Check.kind = 'guess': must be one of",
         ),
