@@ -1,7 +1,7 @@
 """The one signal path: how an input becomes an output on analog hardware.
 
     x -> / input range -> DAC (+ noise) -> store (+ read noise) -> + converter noise -> ADC, per tile
-      -> * drift compensation, recombination of a weight's lines, * column scale (digital)
+      -> * drift compensation, recombination of a weight's lines, * column scale (digital; knows codes without noise)
       -> sum over tiles (digital) -> * input range -> y
 
 Training and inference, every store, Linen and NNX all pass here. Read noise is applied where it arrives: for noise
@@ -17,14 +17,14 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from analogsim.converters import DAC, quantise
 from analogsim.devices.description import check_one_value
 from analogsim.devices.errors import InputError
 from analogsim.devices.random import normal, stream
+from analogsim.driving import Drive, drive_noise, drives_noisily, encode, input_range
 from analogsim.operators import LookUp, Operator
 from analogsim.operators.stack import Vectors
 from analogsim.range_rules import DynamicRange, LearnedRange, published, widened_by_outputs, with_slope
-from analogsim.straight_through import scale_of, straight_through
+from analogsim.straight_through import straight_through
 from analogsim.tiles import Reading
 
 _UNROLLED = 8  # tiles along the inputs that are written out one by one
@@ -59,11 +59,7 @@ def is_random(reading: Reading) -> bool:
     """Whether a product with this reading draws random numbers (so that a key is needed)."""
     adc = reading.hardware.adc
     converter = adc is not None and adc.noise is not None
-    return reading.variance is not None or converter or _drives_noisily(reading.hardware) or adds_noise(reading)
-
-
-def _drives_noisily(hardware: Any) -> bool:
-    return hardware.dac is not None and hardware.dac.noise is not None
+    return reading.variance is not None or converter or drives_noisily(reading.hardware) or adds_noise(reading)
 
 
 def adds_noise(reading: Reading) -> bool:
@@ -108,7 +104,7 @@ def multiply(
     wide = x.astype(jnp.promote_types(x.dtype, reading.mean.dtype))
     if isinstance(hardware.input_range, DynamicRange):
         ranges = ranges._replace(input=None)
-    bound, clips = input_range(hardware, wide, operator, ranges), ranges.input is not None
+    bound, clips = input_range(hardware, wide, operator, ranges.input), ranges.input is not None
     rule, learned = hardware.input_range, None
     if isinstance(rule, LearnedRange) and rule.rule == "published" and bound is not None and clips:
         # The rule's gradient enters here and nowhere else.
@@ -120,7 +116,8 @@ def multiply(
     by_cell = hardware.sampling == "cells" and reading.variance is not None
     _check_output_range(reading, ranges)
     r = reading.mean.shape[0]
-    cut = functools.partial(operator.parts, r=r, unfold=by_cell or adds_noise(reading))
+    noisy = drives_noisily(hardware)
+    cut = functools.partial(operator.parts, r=r, unfold=by_cell or noisy or adds_noise(reading))
     held = _Tiles(
         reading.mean, reading.variance, reading.curvature, reading.converters,
         reading.gain, reading.scale, reading.state, jnp.arange(r),
@@ -129,11 +126,12 @@ def multiply(
     widened = learned if rule is not None and learned is not None and rule.outputs == "widen" else None
     path = _Path(hardware, operator, precision, ranges.output, reading.time_s, noise, widened, r)
     if hardware.bound_management == "iterative":
-        bound = _managed_range(path, wide, bound, cut, held)
+        bound = _managed_range(path, wide, bound, cut, held, reading.n_in)
         code = encode(hardware, wide, bound, clips)
-    if key is not None and hardware.dac is not None and hardware.dac.noise is not None:
-        code = code + hardware.dac.noise * normal(stream(key, "input noise"), code.shape, code.dtype)
-    y = _sum_over_tiles(path.outputs, (cut(code), held), r)
+    parts, driven = cut(code), None
+    if noisy:
+        driven = parts + drive_noise(hardware.dac, operator, reading.n_in, parts, key)
+    y = _sum_over_tiles(path.outputs, (parts, driven, held), r)
     y = y.reshape(*y.shape[:-2], y.shape[-2] * y.shape[-1])[..., : reading.n_out]
     return (y if bound is None else y * bound).astype(x.dtype)
 
@@ -172,7 +170,7 @@ def look_up(
             f"bound_management = {hardware.bound_management!r}: widens input ranges, of which a look-up has none; "
             f"put the table on hardware without it"
         )
-    if _drives_noisily(hardware):
+    if drives_noisily(hardware):
         raise InputError(
             "DAC.noise: must be None for a look-up, whose one row is driven fully; put the table on hardware without it"
         )
@@ -223,7 +221,7 @@ def _from_rows(path: "_Path", reading: Reading, tile: jax.Array, row: jax.Array)
     )  # fmt: skip
     alike: Any = _Tiles(0, 0, 0, 0, 0, 0, None, 0)  # type: ignore[arg-type]  # the tiles' state matters to nothing here
     driven = jnp.ones(1, reading.mean.dtype)
-    return jax.vmap(lambda h: path.outputs(driven, h), in_axes=(alike,))(held)
+    return jax.vmap(lambda h: path.outputs(driven, None, h), in_axes=(alike,))(held)
 
 
 def _from_tiles(path: "_Path", reading: Reading, tile: jax.Array, row: jax.Array) -> jax.Array:
@@ -237,7 +235,7 @@ def _from_tiles(path: "_Path", reading: Reading, tile: jax.Array, row: jax.Array
     def one(numbered: tuple) -> jax.Array:
         index, t, i = numbered
         own = jax.tree.map(lambda a: a[t], held)._replace(row=index)
-        return path.outputs(jax.nn.one_hot(i, rows, dtype=reading.mean.dtype), own)
+        return path.outputs(jax.nn.one_hot(i, rows, dtype=reading.mean.dtype), None, own)
 
     return lax.map(one, (jnp.arange(len(tile)), tile, row))
 
@@ -267,18 +265,18 @@ class _Path(NamedTuple):
     widened: jax.Array | None = None  # an input range that outputs which clip widen, while it is learned
     rows: int = 1  # of tiles
 
-    def outputs(self, part: jax.Array, held: _Tiles) -> jax.Array:
-        """Scaled outputs ``[..., C, columns]`` for what drives the rows."""
+    def outputs(self, part: jax.Array, driven: jax.Array | None, held: _Tiles) -> jax.Array:
+        """Scaled outputs ``[..., C, columns]`` for codes, and what they drive the rows with if that is not the same."""
         dac, store = self.hardware.dac, self.hardware.store
         key = None if self.key is None else jax.random.fold_in(self.key, held.row)
         if dac is None or dac.conversions == 1:
-            y = self.converted(_Drive.of(dac, part, held.curvature is not None), held, key)
+            y = self.converted(Drive.of(dac, part if driven is None else driven, held.curvature is not None), held, key)
         else:
             y = self.step_by_step(part, held, key)
         if held.gain is not None:
             y = y * held.gain[:, 0, :].astype(y.dtype)
         drive = None
-        if store.needs_drive:  # a product with a column of ones
+        if store.needs_drive:  # a product with a column of ones; digital logic knows the codes, not their noise
             drive = self.operator.product(part, jnp.ones((1, held.mean.shape[-2], 1), part.dtype), self.precision)
         return store.combine(y, drive) * held.scale[:, 0, :].astype(y.dtype)
 
@@ -287,13 +285,13 @@ class _Path(NamedTuple):
         parts, factors = self.hardware.dac.steps(part)
 
         def one(piece: jax.Array, step: jax.Array) -> jax.Array:
-            drive = _Drive.of(None, piece, held.curvature is not None)
+            drive = Drive.of(None, piece, held.curvature is not None)
             return self.converted(drive, held, None if key is None else jax.random.fold_in(key, step))
 
         each = jax.vmap(one)(jnp.stack(parts), jnp.arange(len(parts)))
         return jnp.tensordot(jnp.asarray(factors, part.dtype), each, 1)
 
-    def converted(self, drive: "_Drive", held: _Tiles, key: jax.Array | None) -> jax.Array:
+    def converted(self, drive: "Drive", held: _Tiles, key: jax.Array | None) -> jax.Array:
         """What the converters give for one drive of the rows, ``[..., C, n_lines]``."""
         y, adc = self.lines(drive, held, key), self.hardware.adc
         if adc is None:
@@ -321,12 +319,12 @@ class _Path(NamedTuple):
         pieces = [part] if dac is None or dac.conversions == 1 else dac.steps(part)[0]
         over = []
         for step, piece in enumerate(pieces):
-            drive = _Drive.of(dac if len(pieces) == 1 else None, piece, held.curvature is not None)
+            drive = Drive.of(dac if len(pieces) == 1 else None, piece, held.curvature is not None)
             y = self.lines(drive, held, None if key is None else jax.random.fold_in(key, step))
             over.append(jnp.abs(y) > self.full_scale)
         return functools.reduce(jnp.logical_or, over)
 
-    def lines(self, drive: "_Drive", held: _Tiles, key: jax.Array | None) -> jax.Array:
+    def lines(self, drive: "Drive", held: _Tiles, key: jax.Array | None) -> jax.Array:
         """What the lines carry for one drive of the rows, noise included, ``[..., C, n_lines]``."""
         hardware = self.hardware
         y = self.operator.product(drive.code, held.mean.astype(drive.code.dtype), self.precision)
@@ -343,7 +341,7 @@ class _Path(NamedTuple):
                 y = y + jnp.sqrt(jnp.maximum(total, _TINY)) * normal(key, y.shape, y.dtype)
         return y
 
-    def noise_variance(self, drive: "_Drive", y: jax.Array, held: _Tiles) -> Any:
+    def noise_variance(self, drive: "Drive", y: jax.Array, held: _Tiles) -> Any:
         """Variance of the lines: of reading, sum_i x_i^2 Var(w_ij), of detection and of the converter; None without."""
         store, adc = self.hardware.store, self.hardware.adc
         terms = []
@@ -357,7 +355,7 @@ class _Path(NamedTuple):
             terms.append(jax.vmap(store.noise, in_axes=(None, -2, 0), out_axes=-2)(drive.code, y, held.state) ** 2)
         return functools.reduce(jnp.add, terms) if terms else None
 
-    def sampled(self, drive: "_Drive", held: _Tiles, key: jax.Array) -> jax.Array:
+    def sampled(self, drive: "Drive", held: _Tiles, key: jax.Array) -> jax.Array:
         """The product with cells drawn anew for every input vector ``[..., rows]``: slow, and exact in shape."""
         driven = [drive.code, *drive.powers]  # what multiplies the mean, and the orders beyond it
         vectors = jnp.stack([a.reshape(-1, a.shape[-1]) for a in driven], axis=1)
@@ -375,27 +373,7 @@ class _Path(NamedTuple):
         return y.reshape(*drive.code.shape[:-1], *y.shape[1:])
 
 
-class _Drive(NamedTuple):
-    """How one read drives the rows, arrays like the code itself.
-
-    Attributes:
-      code: what meets the cells' conductances.
-      squares: what meets their variances.
-      powers: what meets their second- and third-order currents; empty for linear cells.
-    """
-
-    code: jax.Array
-    squares: jax.Array
-    powers: tuple[jax.Array, ...]
-
-    @classmethod
-    def of(cls, dac: Any, code: jax.Array, non_linear: bool) -> "_Drive":
-        """The drive of a code by an input converter; by amplitudes without one."""
-        dac = DAC() if dac is None else dac
-        return cls(code, dac.squares(code), dac.powers(code) if non_linear else ())
-
-
-def _managed_range(path: _Path, x: jax.Array, bound: Any, cut: Any, held: _Tiles) -> jax.Array:
+def _managed_range(path: _Path, x: jax.Array, bound: Any, cut: Any, held: _Tiles, n_in: int) -> jax.Array:
     """Bound management: the input range of every example, doubled until none of its lines overflows an ADC.
 
     Each trial is a read of its own; the read that counts is one more. Every example has its own range, so that one
@@ -412,6 +390,8 @@ def _managed_range(path: _Path, x: jax.Array, bound: Any, cut: Any, held: _Tiles
         if path.key is not None:
             trial = path._replace(key=jax.random.fold_in(stream(path.key, "bound management"), number))
         parts = cut(encode(path.hardware, x, bound))
+        if drives_noisily(hardware):
+            parts = parts + drive_noise(hardware.dac, path.operator, n_in, parts, trial.key)
         rows = [jax.tree.map(lambda a, i=i: a[i], (parts, held)) for i in range(parts.shape[0])]
         over = functools.reduce(jnp.logical_or, [jnp.any(trial.overflows(*row), axis=(-2, -1)) for row in rows])
         of_example = jnp.any(over, axis=tuple(range(x.ndim - len(axes), over.ndim)))
@@ -442,37 +422,11 @@ def _sum_over_tiles(tile: Any, each: tuple, r: int) -> jax.Array:
     return lax.scan(lambda total, some: (total + tile(*some), None), y, rest)[0]
 
 
-def input_range(hardware: Any, x: jax.Array, operator: Operator, ranges: Ranges) -> jax.Array | None:
-    """What a full input code stands for, in the units of ``x``; None where nothing has a full scale.
-
-    It is next to nothing for an example of zeros without a calibrated range, as for no input: nothing is heard of its
-    output, noise included, and slopes pass (``straight_through.scale_of``).
-    """
-    if hardware.dac is None and hardware.adc is None:
-        return None  # nothing has a full scale: values pass as they are
-    if ranges.input is not None:
-        return scale_of(jnp.asarray(ranges.input, x.dtype))
-    return scale_of(jnp.max(jnp.abs(lax.stop_gradient(x)), axis=operator.example_axes(x), keepdims=True))
-
-
-def encode(hardware: Any, x: jax.Array, bound: jax.Array | None, clips: bool = True) -> jax.Array:
-    """The codes in [-1, 1] that drive the rows, for inputs with the range ``bound``.
-
-    ``clips`` is False for a range that is the example's own. Its largest input is as large as the range but for
-    rounding, which each compilation does in its own way and which must not decide whether a gradient passes.
-    """
-    code = x if bound is None else x / bound
-    if hardware.dac is None:
-        return code
-    codes = quantise(code, hardware.dac.bits, 1.0)
-    return codes if clips else straight_through(code, lax.stop_gradient(codes))
-
-
 @functools.partial(jax.jit, static_argnames=("operator",))
 def line_products(hardware: Any, x: jax.Array, held: jax.Array, largest_input: Any, operator: Operator) -> jax.Array:
     """What perfectly written lines ``[R, C, rows, n_lines]`` carry, ``[R, steps, ..., C, n_lines]``; without noise."""
     dac = hardware.dac
-    code = encode(hardware, x, input_range(hardware, x, operator, Ranges(largest_input)))
+    code = encode(hardware, x, input_range(hardware, x, operator, largest_input))
     of_rows = []
     for part, tile in zip(operator.parts(code, held.shape[0]), held, strict=True):
         drives = [part] if dac is None or dac.conversions == 1 else dac.steps(part)[0]

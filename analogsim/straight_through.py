@@ -17,7 +17,6 @@ LEAST_SCALE = 2.0**-40
 _SUBNORMAL = 2.0**-126  # below it a float32 may be flushed to zero
 
 
-
 @jax.custom_jvp
 def straight_through(intended: jax.Array, actual: jax.Array) -> jax.Array:
     """``actual``, with the derivative of ``intended`` added to its own; the two have one shape and dtype."""

@@ -24,10 +24,11 @@ from analogsim.devices import (
     field,
 )
 from analogsim.devices.random import normal
+from analogsim.driving import encode
 from analogsim.layer import needs_key
 from analogsim.linen import AnalogConv
 from analogsim.operators import Convolution, MatrixProduct
-from analogsim.signal_path import Ranges, encode, is_random, multiply
+from analogsim.signal_path import Ranges, is_random, multiply
 from analogsim.tiles import program
 
 DAY_S = 86400.0

@@ -34,8 +34,10 @@ class DAC(Description):
 
     bits: Any = field(default=8, ge=2, le=24, integer=True, doc="bits, sign included", source=cited("rasch2023"))
     noise: Any = field(
-        default=None, ge=0, le=10, optional=True, doc="of what drives a row, relative to a full code; None for none"
-    )
+        default=None, ge=0, le=10, optional=True,
+        doc="of what drives a row, relative to a full code; new for every vector, for every window of a convolution; "
+        "None for none",
+    )  # fmt: skip
 
     @property
     def reads(self) -> int:

@@ -3,7 +3,8 @@
 Nothing is unfolded into patches. Rounding an image to codes is rounding its patches, so a tile that holds the whole
 window of some channels, rows ordered (window, channel), computes a convolution of those channels: tiles along the
 inputs share the channels between them, and each convolves its own. Only where a single channel's window exceeds the
-rows of a tile, or where something is drawn for every vector and row, patches are cut out.
+rows of a tile, or where something is drawn for every vector and row (noise of cells, detectors, DACs), patches are cut
+out.
 
 A transposed convolution is an ordinary one of an input that zeros are put between (``input_dilation``); zeros drive
 nothing. Convolutions in groups are several matrices (``stack``).
