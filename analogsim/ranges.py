@@ -2,7 +2,7 @@
 
 The effective number of bits of a converter is that of an ideal one which a full-scale sine loses as much to,
 
-    ENOB = (SNDR - 1.76 dB) / 6.02 dB          SNDR = 20 log10(rms signal / rms error)          (IEEE Std 1241)
+    ENOB = (SNDR - 10 log10 1.5) / (20 log10 2)       SNDR = 20 log10(rms signal / rms error)       (IEEE Std 1241)
 
 with the error of rounding and clipping. Here the signal is what the lines really carry, noise left out: a b-bit
 converter reaches b - 0.3 for values spread evenly over its range, and less where most values are small beside it.
@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from analogsim.devices.errors import InputError
+from analogsim.devices.units import effective_bits
 from analogsim.lines import Passes, Readout, checked_sample, input_values, line_values, nominal, readout
 from analogsim.models import BoundLinen, bind
 from analogsim.signal_path import fullest_line
@@ -206,7 +207,7 @@ class _Tally:
             inputs_clipped=self.inputs_clipped / self.inputs,
             output_range=tuple(self._of_slice(s) for s in range(len(self.count))),
             outputs_clipped=tuple(float(share) for share in self.clipped / np.maximum(self.count, 1)),
-            enob=tuple(float(bits) for bits in (sndr_db - 1.76) / 6.02),
+            enob=tuple(float(bits) for bits in effective_bits(sndr_db)),
         )
 
     def _of_slice(self, s: int) -> float:

@@ -7,6 +7,7 @@ Inside, every number is in SI units without prefixes (siemens, volts, seconds, j
 import math
 import numbers
 import re
+from typing import Any
 
 import jax
 import numpy as np
@@ -135,3 +136,30 @@ def show_time(time_s: float, digits: int = 3) -> str:
             plural = "s" if number != "1" and unit not in ("h", "min") else ""
             return f"{number} {unit}{plural}"
     return show(time_s, "s", digits)
+
+
+#: Decibels of one effective bit, 20 log10 2, and of a full-scale sine over the rounding of none, 10 log10 1.5.
+DB_A_BIT = 20 * math.log10(2)
+DB_OF_A_SINE = 10 * math.log10(1.5)
+
+
+def sndr_db(bits: Any) -> Any:
+    """Signal to noise and distortion of so many effective bits, dB: 20 log10(2) bits + 10 log10(1.5).
+
+    The signal is a full-scale sine, 2^(2 bits) / 8 steps squared, the noise that of rounding, 1/12 (IEEE Std 1241).
+
+    Example:
+      >>> round(sndr_db(8), 4)
+      49.9257
+    """
+    return DB_A_BIT * bits + DB_OF_A_SINE
+
+
+def effective_bits(decibels: Any) -> Any:
+    """Effective bits of a signal to noise and distortion in dB: the inverse of ``sndr_db``.
+
+    Example:
+      >>> effective_bits(sndr_db(8))
+      8.0
+    """
+    return (decibels - DB_OF_A_SINE) / DB_A_BIT

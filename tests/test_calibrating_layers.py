@@ -88,7 +88,7 @@ def test_all_groups_of_a_layer_share_one_pair_of_ranges(groups, held):
     assert row.outputs_clipped[0] == pytest.approx(np.mean(np.abs(lines) > 0.7), rel=1e-3)
     error = np.round(np.clip(lines, -0.7, 0.7) / 0.7 * 127) / 127 * 0.7 - lines
     sndr = 10 * np.log10(np.sum(lines**2) / np.sum(error**2))
-    assert row.enob[0] == pytest.approx((sndr - 1.76) / 6.02, abs=0.01)
+    assert row.enob[0] == pytest.approx((sndr - 10 * np.log10(1.5)) / (20 * np.log10(2)), abs=0.01)
 
 
 @pytest.mark.parametrize(("groups", "held"), [("shared", (2, 2, 1)), ("apart", (1,) * 5)])
@@ -248,7 +248,7 @@ def test_a_table_without_ranges_is_reported_with_those_that_hold():
     assert rows["table"].outputs_clipped == (0.0,)
     error = np.round(rows_looked_up() * 127) / 127 - rows_looked_up()
     sndr = 10 * np.log10(np.sum(rows_looked_up() ** 2) / np.sum(error**2))
-    assert rows["table"].enob[0] == pytest.approx((sndr - 1.76) / 6.02, abs=0.01)
+    assert rows["table"].enob[0] == pytest.approx((sndr - 10 * np.log10(1.5)) / (20 * np.log10(2)), abs=0.01)
     assert rows["up"].output_range == (10.0,)
 
 

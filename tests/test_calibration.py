@@ -311,7 +311,7 @@ def test_effective_bits_of_an_ideal_converter(bits):
     """Values spread evenly over the range: rms r/sqrt(3), error step/sqrt(12), step = 2 r/(2^b - 2)."""
     row = report_of(Hardware(adc=ADC(bits=bits)), [[1.0]], EVEN, (1.0, 1.0))
     sndr = 20 * np.log10((1 / np.sqrt(3)) / (2 / (2**bits - 2) / np.sqrt(12)))
-    assert row.enob[0] == pytest.approx((sndr - 1.76) / 6.02, abs=0.02)
+    assert row.enob[0] == pytest.approx((sndr - 10 * np.log10(1.5)) / (20 * np.log10(2)), abs=0.02)
     # A full-scale sine: that is how the number is defined, up to the two codes that mid-tread gives away.
     sine = np.sin(np.linspace(0, 2 * np.pi, 8001))[:, None]
     row = report_of(Hardware(adc=ADC(bits=bits)), [[1.0]], sine, (1.0, 1.0))
@@ -327,7 +327,7 @@ def test_circuits_convert_as_designed(adc):
     # Both columns are the input itself (each has its own digital scale): the second is clipped at half.
     assert row.outputs_clipped[0] == pytest.approx(0.25, abs=2e-3)
     row = report_of(hardware, [[1.0, 0.5]], EVEN, (1.0, [1.0, 1.0]))
-    assert row.enob[0] == pytest.approx((sndr - 1.76) / 6.02, abs=0.02)
+    assert row.enob[0] == pytest.approx((sndr - 10 * np.log10(1.5)) / (20 * np.log10(2)), abs=0.02)
     _, output = ranges_of(hardware, [[1.0]], EVEN, method="error")
     assert output == pytest.approx(1.0, abs=0.03)  # even values: the largest range that clips nothing
     assert ranges_of(array(Differential(slices=BitSlices(widths=(2,))), dac=DAC(bits=3)).replace(adc=adc(bits=6)),
@@ -339,7 +339,7 @@ def test_clipped_shares():
     row = report_of(Hardware(adc=ADC(bits=12)), [[1.0]], EVEN, (1.0, 0.8))
     assert row.outputs_clipped[0] == pytest.approx(0.2, abs=1e-3)
     sndr = 10 * np.log10((1 / 3) / (0.2**3 / 3))
-    assert row.enob[0] == pytest.approx((sndr - 1.76) / 6.02, abs=0.01)
+    assert row.enob[0] == pytest.approx((sndr - 10 * np.log10(1.5)) / (20 * np.log10(2)), abs=0.01)
     row = report_of(Hardware(adc=ADC(), dac=DAC()), [[1.0]], EVEN, (0.5, 1.0))
     assert row.inputs_clipped == pytest.approx(0.5, abs=1e-3)
     assert row.input_range == 0.5

@@ -4,7 +4,7 @@ One LSB is the step between neighbouring outputs. Every measure takes a converte
 drew, and answers for every line. Terms as in IEEE Std 1241 (recalled):
 
     DNL(k) = width of code k / mean width - 1      INL(k) = sum of DNL below code k      both without the end codes
-    SINAD  = signal / (noise + distortion), in dB  ENOB = (SINAD - 1.76) / 6.02          of a full-scale sine
+    SINAD  = signal / (noise + distortion), in dB  ENOB = (SINAD - 10 log10 1.5) / (20 log10 2)     of a sine
 
 Gain and offset errors count in ``errors`` and are removed from DNL, INL and ENOB. All are functions of the transfer
 curve, which has no memory, so a ramp and a sine differ only in how long they dwell at each value. They work under
@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from analogsim.converters.protocol import Converter
+from analogsim.devices import units
 from analogsim.devices.errors import InputError
 
 
@@ -131,7 +132,7 @@ def effective_bits(converter: Converter, state: Any = None, *, signal: str = "si
     gain_error = jnp.sum(error * x[:, None], axis=0) / jnp.sum(x**2)  # x has the mean zero
     rest = error - jnp.mean(error, axis=0) - gain_error * x[:, None]
     sinad = (1 + gain_error) ** 2 / 2 / jnp.mean(rest**2, axis=0)
-    return (10 * jnp.log10(sinad) - 10 * math.log10(1.5)) / (20 * math.log10(2))
+    return units.effective_bits(10 * jnp.log10(sinad))
 
 
 def _convert(converter: Converter, inputs: jax.Array, state: Any) -> jax.Array:

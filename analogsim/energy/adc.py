@@ -5,12 +5,15 @@
     median       ln e(pJ) = -5.527 + 0.575 ENOB + 0.715 ln(node/nm) + 0.262 ln(fs/100 MS/s)       SAR since 2010
     regression   e = e0(ENOB, fs) exp(24.579 + 1.880 ln(node/nm) - 2.829 ln ENOB) pJ              28 to 65 nm
                  e0 = 10^((SNDR - FoM)/10)/2,  FoM = min(213.78 - 2.872 ln fs, 128.31 + 3.2205 ENOB) dB
+                 SNDR = 20 log10(2) ENOB + 10 log10(1.5) dB
 
 Floor and median are own fits to B. Murmann, "ADC Performance Survey 1997-2025", github.com/bmurmann/ADC-survey; the
 scatter about the median is a factor of four: a converter is not predicted by its bits. The regression (and that of
-area) is T. Andrulis et al., arXiv 2404.06553, with the constants of its code (hwcomponents-adc, MIT licence,
-copyright 2025 Tanner Andrulis). All of these count effective bits (ENOB), which noise and distortion leave of the
-nominal ``bits`` that a converter puts out; only ``band_j`` and ``Prices.adc_energy_j`` take nominal ones.
+area) is T. Andrulis et al., arXiv 2404.06553, with the constants of its code (hwcomponents-adc, MIT licence, copyright
+2025 Tanner Andrulis). Its fit is least at 4.39 effective bits and would grow again below, as if fewer bits cost more;
+below ``LEAST_ENOB`` it is refused, or held at that many where it may be extrapolated. All of these count effective bits
+(ENOB), which noise and distortion leave of the nominal ``bits`` that a converter puts out; only ``band_j`` and
+``Prices.adc_energy_j`` take nominal ones.
 """
 
 import math
@@ -22,6 +25,7 @@ import jax.numpy as jnp
 
 from analogsim.devices.errors import InputError
 from analogsim.devices.papers import cited
+from analogsim.devices.units import sndr_db
 from analogsim.prices import Prices
 
 SOURCE = cited("murmann2025", note="range: own fit to its floor and to its SAR median at 28 nm")
@@ -81,7 +85,7 @@ def regression_energy_j(
       sample_rate_hz: conversions a second of one converter.
       node_nm: technology node, 28 to 65 nm.
       ceil_enob: take the figure of merit at the next whole ENOB, as the published code does; it makes the energy jump.
-      extrapolate: allow other nodes and fewer bits, with a warning.
+      extrapolate: allow other nodes and fewer bits, with a warning; fewer bits then cost what ``LEAST_ENOB`` do.
 
     Raises:
       InputError: outside of the fitted range without ``extrapolate``, or where a number is not positive.
@@ -91,6 +95,7 @@ def regression_energy_j(
       '1.33e-12'
     """
     _in_range(enob, sample_rate_hz, node_nm, extrapolate)
+    enob = max(enob, LEAST_ENOB)
     by_rate_db = 213.7806687348118 - 2.8719030399529957 * math.log(sample_rate_hz)
     by_bits_db = 128.3068287398817 + 3.22052151097738 * (math.ceil(enob) if ceil_enob else enob)
     best_j = 0.5 * 10 ** ((sndr_db(enob) - min(by_rate_db, by_bits_db)) / 10)
@@ -114,11 +119,6 @@ def regression_area_m2(
     log_um2 = 1.3461916439910742 + 0.9932794744745022 * math.log(node_nm)
     log_um2 += 0.18071538424508238 * math.log(sample_rate_hz) + 0.29912426192653485 * math.log(energy_j / 1e-12)
     return 1e-12 * math.exp(log_um2)
-
-
-def sndr_db(enob: Any) -> Any:
-    """Signal to noise and distortion that this many effective bits stand for, decibels."""
-    return 6.02 * enob + 1.76
 
 
 def walden_j(power_w: float, enob: float, sample_rate_hz: float) -> float:
@@ -186,4 +186,5 @@ def _in_range(enob: float, sample_rate_hz: float, node_nm: float, extrapolate: b
     if outside and not extrapolate:
         raise InputError(f"{'; '.join(outside)}; extrapolate=True allows it, with a warning")
     if outside:
-        warnings.warn(f"{'; '.join(outside)}; this is an extrapolation", stacklevel=3)
+        held = f", of the price of {LEAST_ENOB:g} effective bits" if enob < LEAST_ENOB else ""
+        warnings.warn(f"{'; '.join(outside)}; this is an extrapolation{held}", stacklevel=3)

@@ -1,7 +1,7 @@
 """From joules to carbon: the grid, the data centre, and what making the chip emitted.
 
     operational   kg = PUE E(kWh) CI(kg/kWh)
-    embodied      kg = (CI_fab EPA + GPA + MPA) area / yield + sum of memories
+    embodied      kg = (CI_fab EPA + GPA + MPA) area / yield + memories, each once
     of a job      kg = K t devices / (lifetime utilisation)
 
 EPA, GPA, MPA: energy, gases and materials of a square centimetre by node, U. Gupta et al., ACT, ISCA 2022, doi
@@ -28,10 +28,10 @@ PUE = {"hyperscale": 1.1, "average": 1.56}
 
 _OWID = Source(note="Our World in Data / Ember, CC BY 4.0, through codecarbon (MIT)")
 _ACT = cited("gupta2022", note="energy, gases and materials by node; memories")
-#: The vendor's footprint over ACT's die: how far an embodied figure can be off upwards.
-_MODULE = 164 / 21
-#: LLMCarbon's die over ACT's.
-_LEAN = 15 / 21
+#: An H100 in the other accounts: its die, gigabytes; kg of that die in LLMCarbon's table, and kg of the whole module,
+#: memory and board included, in the vendor's footprint as EcoLogits uses it.
+_H100_DIE_M2, _H100_NODE, _H100_GB = 814e-6, "5nm", 80.0
+_H100_LEAN_DIE_KG, _H100_MODULE_KG = 15.0, 164.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -124,7 +124,8 @@ class Embodied:
     """What making one device emitted, kg, as a range.
 
     Attributes:
-      low_kg, typical_kg, high_kg: the leanest table, ACT's formula, a vendor's footprint of a whole module.
+      low_kg, typical_kg, high_kg: the leanest table of dies, ACT's formula, a vendor's footprint of a whole module;
+        each with the memory once.
       sources: where they come from.
     """
 
@@ -157,6 +158,10 @@ def embodied(
 ) -> Embodied:  # fmt: skip
     """Carbon of making a die and its memory after ACT, kg, with how far other accounts lie apart.
 
+    Other accounts of an H100 are scaled by ACT's carbon of a die: LLMCarbon's 15 kg of the die (low), and of the
+    vendor's 164 kg of a module what is not its 80 GB of memory (high: die, board, package). The memory is added once to
+    each.
+
     Args:
       area_m2: of the die.
       node: a process of ACT's table, ``"28nm"`` to ``"3nm"``.
@@ -170,6 +175,8 @@ def embodied(
     Example:
       >>> round(embodied(814e-6, "5nm").typical_kg)     # the die of an H100
       21
+      >>> round(embodied(814e-6, "5nm", memory_gb=80).high_kg)     # its module, as the vendor counts it
+      164
     """
     for name, value, unit in (("area_m2", area_m2, "m2"), ("memory_gb", memory_gb, "GB")):
         if not (isinstance(value, (int, float)) and math.isfinite(value) and value >= 0):
@@ -181,10 +188,22 @@ def embodied(
         raise InputError(f"node = {node!r}: has no figure; {nearest(str(node), logic)}")
     if memory not in per_gb:
         raise InputError(f"memory = {memory!r}: has no figure; {nearest(str(memory), per_gb)}")
+    die_kg, memory_kg = _die_kg(area_m2, node, fab_grid, process_yield), memory_gb * per_gb[memory] / 1000
+    h100_kg = _die_kg(_H100_DIE_M2, _H100_NODE)
+    bare_kg = _H100_MODULE_KG - _H100_GB * per_gb["ddr4_10nm"] / 1000
+    return Embodied(
+        low_kg=die_kg * _H100_LEAN_DIE_KG / h100_kg + memory_kg,
+        typical_kg=die_kg + memory_kg,
+        high_kg=die_kg * bare_kg / h100_kg + memory_kg,
+    )
+
+
+def _die_kg(area_m2: float, node: str, fab_grid: Any = 0.5, process_yield: float = 0.875) -> float:
+    """ACT's formula for a die: electricity, gases and materials of its area over the yield."""
+    logic, _ = _act()
     per_cm2 = grid(fab_grid).kg_per_kwh * logic[node]["fab_energy"]  # kg/kWh x kWh/cm2
     per_cm2 += (logic[node]["fab_gas_95pct_abated"] + logic[node]["materials"]) / 1000
-    typical = per_cm2 * area_m2 * 1e4 / process_yield + memory_gb * per_gb[memory] / 1000
-    return Embodied(low_kg=_LEAN * typical, typical_kg=typical, high_kg=_MODULE * typical)
+    return per_cm2 * area_m2 * 1e4 / process_yield
 
 
 @functools.cache

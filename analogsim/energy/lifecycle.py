@@ -6,7 +6,9 @@
     life = lifecycle(comparison.hardware, inferences=1e9, training_j=2e6, country="Germany")
     print(life)
 
-A joule figure is a number or a (low, typical, high) triple; a bill (``energy.compare``) brings its own.
+A joule figure is a number or a (low, typical, high) triple; a bill (``energy.compare``) brings its own. All of them are
+joules of the machines: this is the one place where the data centre's overhead (PUE) comes in. A published figure that
+holds it already is divided by it first, or used with ``pue=1.0``; ``TrainingRun.energy_j`` does not hold it.
 """
 
 import dataclasses
@@ -158,22 +160,23 @@ def lifecycle(
     Args:
       inference: a bill, or joules of one inference, one number or (low, typical, high).
       inferences: how many.
-      training_j: joules of training once.
+      training_j: joules of training once, of the machines (``TrainingRun.energy_j``).
       retrainings: how often that is done again.
       search_j: joules of searching for architecture and settings.
       write_j, writes: of writing the weights to analog cells once, and how often (``Comparison.arrays``).
       calibration_j, calibrations: of one calibration of its drift, and how often.
       country: where it runs, as of ``carbon.grid``.
-      pue: as of ``carbon.pue``.
+      pue: as of ``carbon.pue``; multiplies everything above.
       embodied: what its machines' making counts for this life (``carbon.embodied(...).share(...)``).
 
     Raises:
       InputError: for a negative number, or a triple that does not rise.
 
     Example:
-      >>> life = lifecycle(0.3 * 3600, inferences=50e6 * 365, training_j=1287e6 * 3600, pue=1.0)     # GPT-3's size
-      >>> round(life.inference_share, 2)
-      0.81
+      >>> from analogsim.energy.training_runs import training_runs
+      >>> gpt3 = training_runs()["GPT3"]
+      >>> round(lifecycle(0.0, inferences=0, training_j=gpt3.energy_j, pue=gpt3.pue).energy_j[1] / 3.6e9)     # MWh
+      1289
     """
     for name, value in (("inferences", inferences), ("retrainings", retrainings), ("writes", writes),
                         ("calibrations", calibrations)):  # fmt: skip

@@ -174,7 +174,8 @@ def spiking_checks() -> list[Check]:
     for figure in neuromorphic.published():
         figures.setdefault((figure.chip, figure.quantity), []).append(figure)
     loihi, truenorth = neuromorphic.CHIPS["Loihi"], neuromorphic.CHIPS["TrueNorth"]
-    assert truenorth.static_w is not None and loihi.idle_update_j is not None
+    assert truenorth.static_w is not None
+    assert loihi.idle_update_j is not None
     rows = [
         ("Loihi", "synaptic event", loihi.event_j),
         ("Loihi", "neuron update with input", loihi.update_j),

@@ -1,10 +1,13 @@
 """What training takes, and the published runs it is checked against.
 
-    E = system power x devices x time x PUE           or, from the work,  time = 6 N D / (devices x achieved FLOP/s)
+    machines  E = system power x devices x time       or, from the work,  time = 6 N D / (devices x achieved FLOP/s)
+    as published  E PUE                                                    of the data centre that they ran in
 
-N parameters, D tokens. Runs: D. Patterson et al., arXiv 2104.10350 (system power is the mean of a device with its share
-of the server), as tabulated with LLMCarbon, arXiv 2309.14393; BLOOM: A. S. Luccioni et al., arXiv 2211.02001, which
-reports device-hours at 400 W. Meena's row is recalled.
+N parameters, D tokens. ``energy_j`` is that of the machines, which ``lifecycle`` and ``carbon.operational_kg`` multiply
+by a PUE; what the publications report holds theirs already (``facility_j``, ``mwh``, ``t``). Runs: D. Patterson et al.,
+arXiv 2104.10350 (system power is the mean of a device with its share of the server), as tabulated with LLMCarbon, arXiv
+2309.14393; BLOOM: A. S. Luccioni et al., arXiv 2211.02001, which reports device-hours at 400 W. Meena's row is
+recalled.
 """
 
 import csv
@@ -24,7 +27,7 @@ class TrainingRun:
       name: of the model.
       power_w: mean, of a device with its share of the system.
       device_s: devices times seconds.
-      pue: of the data centre.
+      pue: of the data centre it ran in.
       kg_per_kwh: of its electricity.
       reported_mwh, reported_t: energy and carbon as published.
       is_recalled: whether the row was written from memory.
@@ -43,17 +46,22 @@ class TrainingRun:
 
     @property
     def energy_j(self) -> float:
-        """Joules: power, devices, time and PUE."""
-        return self.power_w * self.device_s * self.pue
+        """Joules of the machines: power, devices and time, without what the data centre adds."""
+        return self.power_w * self.device_s
+
+    @property
+    def facility_j(self) -> float:
+        """Joules of the machines and of the data centre, as publications count: ``energy_j`` times ``pue``."""
+        return self.energy_j * self.pue
 
     @property
     def mwh(self) -> float:
-        """The same in megawatt-hours."""
-        return self.energy_j / (1e3 * J_PER_KWH)
+        """``facility_j`` in megawatt-hours."""
+        return self.facility_j / (1e3 * J_PER_KWH)
 
     @property
     def t(self) -> float:
-        """Tonnes of carbon dioxide equivalent."""
+        """Tonnes of carbon dioxide equivalent of ``mwh``."""
         return self.mwh * self.kg_per_kwh
 
 

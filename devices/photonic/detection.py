@@ -31,6 +31,7 @@ from analogsim.devices.literature import Source
 from analogsim.devices.papers import cited
 from analogsim.devices.photonic.light import BOLTZMANN, C_BAND, CHARGE, WAVELENGTH_M, photon_j
 from analogsim.devices.random import normal
+from analogsim.devices.units import effective_bits, sndr_db
 
 _SIMPHONY = Source(note="typical of the device library of SimPhony (ScopeX)", recalled=True)
 
@@ -76,8 +77,8 @@ class Photodiode(Description):
         return (self.responsivity * power_w) ** 2 / self.variance(power_w, bandwidth_hz)
 
     def enob(self, power_w: Any, bandwidth_hz: Any = 2.5e9) -> Any:
-        """Effective bits (SNR_dB - 1.76) / 6.02, with the full constant power taken as the signal."""
-        return (10 * jnp.log10(self.snr(power_w, bandwidth_hz)) - 1.76) / 6.02
+        """Effective bits (SNR_dB - 10 log10 1.5) / (20 log10 2), with the full constant power taken as the signal."""
+        return effective_bits(10 * jnp.log10(self.snr(power_w, bandwidth_hz)))
 
     def strict_bits(self, power_w: Any, bandwidth_hz: Any = 2.5e9) -> Any:
         """Bits whose rounding error is as large as the noise: log2(I / (sigma sqrt 12))."""
@@ -97,10 +98,10 @@ class Photodiode(Description):
         for name, value, unit in (("bits", bits, ""), ("bandwidth_hz", bandwidth_hz, " (unit: Hz)")):
             if not 0 < float(value) < math.inf:
                 raise InputError(f"{name} = {value!r}: must be greater than 0 and finite{unit}")
-        snr = 10.0 ** ((6.02 * float(bits) + 1.76) / 10)
+        snr = 10.0 ** (sndr_db(float(bits)) / 10)
         left = 1 - snr * float(self.intensity_noise) * float(bandwidth_hz)
         if left <= 0:
-            most = (-10 * math.log10(float(self.intensity_noise) * float(bandwidth_hz)) - 1.76) / 6.02
+            most = effective_bits(-10 * math.log10(float(self.intensity_noise) * float(bandwidth_hz)))
             raise InputError(
                 f"bits = {float(bits):g}: no power is enough, the laser's intensity noise allows less than {most:.2f} "
                 f"bits over {float(bandwidth_hz):g} Hz"

@@ -34,7 +34,7 @@ def measured(measure, adc, state=None, **how):
 @pytest.mark.parametrize("kind", CIRCUITS)
 @pytest.mark.parametrize("signal", ["sine", "ramp"])
 def test_an_ideal_circuit_has_all_its_bits(kind, signal):
-    # Error power of rounding LSB^2/12, signal 2^(2b) LSB^2/8: SINAD = 6.02 b + 1.76 dB.
+    # Error power of rounding LSB^2/12, signal 2^(2b) LSB^2/8: SINAD = 20 log10(2) b + 10 log10(1.5) dB.
     assert measured(effective_bits, kind(bits=9), signal=signal)[0] == pytest.approx(9, abs=0.02)
 
 
@@ -50,7 +50,7 @@ def test_distortion_of_a_sine(a):
     # sin^3 = (3 sin - sin 3t)/4: what is left of a x^3 is a third harmonic of amplitude a/4 beside 1 + 3a/4.
     sinad_db = 20 * math.log10((1 + 0.75 * a) / (a / 4))
     found = measured(effective_bits, Smooth(cubic=a))[0]
-    assert found == pytest.approx((sinad_db - 1.76) / 6.02, abs=0.005)
+    assert found == pytest.approx((sinad_db - 10 * math.log10(1.5)) / (20 * math.log10(2)), abs=0.005)
 
 
 def test_distortion_of_a_ramp():
@@ -58,7 +58,7 @@ def test_distortion_of_a_ramp():
     a = 0.01
     sinad_db = 10 * math.log10((1 + 0.6 * a) ** 2 / 2 / (a**2 * 4 / 175))
     found = measured(effective_bits, Smooth(cubic=a), signal="ramp")[0]
-    assert found == pytest.approx((sinad_db - 1.76) / 6.02, abs=0.005)
+    assert found == pytest.approx((sinad_db - 10 * math.log10(1.5)) / (20 * math.log10(2)), abs=0.005)
 
 
 def test_gain_and_offset_cost_no_effective_bits():

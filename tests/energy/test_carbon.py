@@ -43,10 +43,22 @@ def test_a_grid_of_one_s_own():
 )  # fmt: skip
 def test_seven_training_runs(name, mwh, t):
     run = training_runs()[name]
+    assert run.facility_j == pytest.approx(run.pue * run.energy_j, rel=1e-12)
     assert run.mwh == pytest.approx(mwh, rel=1e-9)
     assert run.mwh == pytest.approx(run.reported_mwh, rel=0.01)
     assert run.t == pytest.approx(t, rel=0.02)  # Gshard's 4.3 is given to two digits
     assert run.is_recalled == (name == "Meena")
+
+
+def test_the_data_centre_counts_once():
+    # 330 W x 10,000 x 14.8 days are 1,172 MWh of the machines; PUE 1.1 makes 1,289 of them, and not 1,418.
+    run = training_runs()["GPT3"]
+    assert run.energy_j / 3.6e9 == pytest.approx(330 * 10_000 * 14.8 * 24e-6, rel=1e-12)
+    for life in (lifecycle(0.0, inferences=0, training_j=run.energy_j, pue=run.pue, country=run.kg_per_kwh),
+                 lifecycle(0.0, inferences=0, training_j=run.facility_j, pue=1.0, country=run.kg_per_kwh)):  # fmt: skip
+        assert life.energy_j[1] / 3.6e9 == pytest.approx(1289.4, abs=0.05)
+        assert life.operational_kg[1] == pytest.approx(552.1e3, rel=0.005)
+    assert operational_kg(run.energy_j, run.kg_per_kwh, run.pue) == pytest.approx(552.1e3, rel=0.005)
 
 
 def test_gpt_3_by_its_operations():
@@ -60,10 +72,22 @@ def test_the_die_of_an_h100_is_21_kg():
     # (0.5 kg/kWh x 2.75 kWh + 0.43 kg + 0.5 kg) x 8.14 cm2 / 0.875 = 21.44 kg; 15 and 164 kg in other accounts.
     found = embodied(814e-6, "5nm")
     assert found.typical_kg == pytest.approx((0.5 * 2.75 + 0.43 + 0.5) * 8.14 / 0.875, rel=1e-9)
-    assert found.low_kg == pytest.approx(15, rel=0.03)
-    assert found.high_kg == pytest.approx(164, rel=0.03)
+    assert found.low_kg == pytest.approx(15, rel=1e-9)
+    assert found.high_kg == pytest.approx(164 - 80 * 0.065, rel=1e-9)  # the module without its memory
     assert found.high_kg / found.low_kg > 10
-    assert embodied(0, "7nm", memory_gb=80, memory="ddr4_10nm").typical_kg == pytest.approx(80 * 0.065)
+
+
+def test_memory_counts_once_in_every_account():
+    # 80 GB at 65 g: 5.2 kg. The vendor's 164 kg are those of the module with its memory.
+    bare, whole = embodied(814e-6, "5nm"), embodied(814e-6, "5nm", memory_gb=80)
+    assert whole.high_kg == pytest.approx(164, rel=1e-9)
+    for end in ("low_kg", "typical_kg", "high_kg"):
+        assert getattr(whole, end) - getattr(bare, end) == pytest.approx(80 * 0.065, rel=1e-9)
+    memory = embodied(0, "7nm", memory_gb=80, memory="lpddr4")
+    assert (memory.low_kg, memory.typical_kg, memory.high_kg) == pytest.approx((80 * 0.048,) * 3)
+    # Twice the module of the same kind emits twice as much, in every account.
+    double = embodied(2 * 814e-6, "5nm", memory_gb=160)
+    assert double.high_kg == pytest.approx(2 * 164)
 
 
 def test_a_job_s_share():

@@ -1,6 +1,7 @@
 """Published machines: what our models give beside them, and what is said about that agrees with itself."""
 
 import csv
+import math
 import pathlib
 
 import pytest
@@ -205,22 +206,36 @@ def test_the_regression_guards_its_range():
             assert adc.regression_energy_j(enob, 1e8, node, extrapolate=True) > 0
     with pytest.raises(InputError, match="sample_rate_hz = 0: must be a positive number"):
         adc.regression_energy_j(8, 0, 28)
+    # Fewer bits than it was fitted to cost what the fewest do: no less (its ln ENOB would make 3 bits dearer than 5).
+    with pytest.warns(UserWarning, match="an extrapolation, of the price of 4 effective bits"):
+        assert adc.regression_energy_j(3, 1e8, 28, extrapolate=True) == adc.regression_energy_j(4, 1e8, 28)
+    with pytest.warns(UserWarning, match="an extrapolation, of the price of 4 effective bits"):
+        assert adc.regression_area_m2(1, 1e8, 28, extrapolate=True) == adc.regression_area_m2(4, 1e8, 28)
     # A whole ENOB is what the published code takes: one half bit less costs more of it.
     assert adc.regression_energy_j(7.5, 1e8, 28, ceil_enob=True) < adc.regression_energy_j(7.5, 1e8, 28)
 
 
+@pytest.mark.parametrize("rate", [100e6, 1e9])
+@pytest.mark.parametrize("bits", [4, 6, 8, 10, 12])
+def test_the_regression_is_the_published_code_s(bits, rate):
+    # Its formulae written again from arXiv 2404.06553 and its code: SNDR = 20 log10(2) ENOB + 10 log10(1.5), exactly.
+    fom_db = min(213.7806687348118 - 2.8719030399529957 * math.log(rate), 128.3068287398817 + 3.22052151097738 * bits)
+    ideal_j = 1 / (2 * 10 ** ((fom_db - bits * 20 * math.log10(2) - 10 * math.log10(1.5)) / 10))
+    rest = 26.0496215686518 + 1.8800369206815004 * math.log(28) - 2.8291256050594527 * math.log(bits)
+    expected = ideal_j * math.exp(rest - 1.4702022133784405) * 1e-12
+    assert adc.regression_energy_j(bits, rate, 28) == pytest.approx(expected, rel=1e-9)
+
+
 def test_area_of_a_converter():
     # exp(1.3462 + 0.99328 ln 28 + 0.18072 ln 1e8 + 0.29912 ln 1.33) um2
-    import math
-
     um2 = math.exp(1.3461916 + 0.9932795 * math.log(28) + 0.1807154 * math.log(1e8) + 0.2991243 * math.log(1.3268))
     assert adc.regression_area_m2(8, 1e8, 28) == pytest.approx(um2 * 1e-12, rel=0.005)
 
 
 def test_figures_of_merit():
-    # 1 mW, 8 bits, 100 MS/s: 39.1 fJ a step; SNDR 49.92 dB + 10 log10(50 MHz / 1 mW) = 156.9 dB.
+    # 1 mW, 8 bits, 100 MS/s: 39.1 fJ a step; SNDR 49.93 dB + 10 log10(50 MHz / 1 mW) = 156.9 dB.
     assert adc.walden_j(1e-3, 8, 100e6) == pytest.approx(1e-3 / (256 * 100e6))
-    assert adc.schreier_db(1e-3, 8, 100e6) == pytest.approx(6.02 * 8 + 1.76 + 106.99, abs=0.01)
+    assert adc.schreier_db(1e-3, 8, 100e6) == pytest.approx(10 * math.log10(1.5 * 4**8 * 50e6 / 1e-3), rel=1e-12)
     # The bound 8 k T a conversion is at about 192 dB.
     assert adc.schreier_db(adc.thermal_bound_j(12) * 1e6, 12, 1e6) == pytest.approx(192, abs=0.3)
 

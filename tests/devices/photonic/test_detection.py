@@ -39,9 +39,16 @@ def test_the_required_power_has_the_bits_that_were_asked_for(bits):
 def test_power_grows_by_two_or_by_four_a_bit_as_noise_is_thermal_or_shot():
     quiet = Photodiode(relative_intensity_noise_db=-250, dark_current_a=0)
     thermal, shot = quiet.replace(load_ohm=1.0), quiet.replace(load_ohm=1e9)
-    four, two = 10**0.602, 10**0.301  # 6.02 dB a bit
-    assert shot.required_power_w(9) / shot.required_power_w(8) == pytest.approx(four, rel=2e-3)
-    assert thermal.required_power_w(3) / thermal.required_power_w(2) == pytest.approx(two, rel=2e-3)
+    # A bit is a factor of 4 in the signal's power over the noise. What is left of shot noise in the second allows 5e-4.
+    assert shot.required_power_w(9) / shot.required_power_w(8) == pytest.approx(4, rel=1e-5)
+    assert thermal.required_power_w(3) / thermal.required_power_w(2) == pytest.approx(2, rel=5e-4)
+
+
+def test_effective_bits_are_those_of_a_full_scale_sine():
+    # SNR = 1.5 4^b: the power of a sine of 2^b steps, 4^b/8, over that of rounding, 1/12.
+    diode = Photodiode()
+    for bits in (2, 6, 8):
+        assert float(diode.snr(diode.required_power_w(bits))) == pytest.approx(1.5 * 4**bits, rel=1e-5)
 
 
 def test_intensity_noise_is_a_limit_that_no_power_passes():
