@@ -12,9 +12,12 @@ table 15 kg, and the vendor's footprint as EcoLogits uses it 164 kg for the modu
 
 import csv
 import dataclasses
+import difflib
 import functools
 import importlib.resources
 import math
+import re
+import unicodedata
 from typing import Any
 
 from analogsim.devices.errors import InputError, nearest
@@ -27,6 +30,7 @@ J_PER_KWH = 3.6e6
 PUE = {"hyperscale": 1.1, "average": 1.56}
 
 _OWID = Source(note="Our World in Data / Ember, CC BY 4.0, through codecarbon (MIT)")
+_EU = Source(note="mean of its 27 members weighted by generation; Our World in Data / Ember through codecarbon (MIT)")
 _ACT = cited("gupta2022", note="energy, gases and materials by node; memories")
 #: An H100 in the other accounts: its die, gigabytes; kg of that die in LLMCarbon's table, and kg of the whole module,
 #: memory and board included, in the vendor's footprint as EcoLogits uses it.
@@ -51,17 +55,36 @@ class Grid:
     source: Source
 
 
+#: The members of the European Union, whose average is that of their generation in the table.
+EU = (
+    "AUT", "BEL", "BGR", "CYP", "CZE", "DEU", "DNK", "ESP", "EST", "FIN", "FRA", "GRC", "HRV", "HUN", "IRL", "ITA",
+    "LTU", "LUX", "LVA", "MLT", "NLD", "POL", "PRT", "ROU", "SVK", "SVN", "SWE",
+)  # fmt: skip
+
+
 @functools.cache
 def _grids() -> dict[str, Grid]:
-    """Every country by code and by name; the world."""
-    found = {
-        "world": Grid(name="world", year=2023, kg_per_kwh=0.481, source=cited("gupta2022", note="its table of 2023"))
-    }
-    for row in _rows("grid_carbon_intensity_by_country.csv"):
+    """Every country by its codes and names, as ``_plain`` writes them; the European Union; the world."""
+    rows = {row["iso3"]: row for row in _rows("grid_carbon_intensity_by_country.csv")}
+    found = {}
+    for row in rows.values():
         made = Grid(name=row["country"], year=int(row["year"]), kg_per_kwh=float(row["gco2e_per_kwh"]) / 1000,
                     source=_OWID)  # fmt: skip
-        found[row["iso3"]] = found[row["country"]] = made
-    return found
+        for name in (row["iso2"], row["iso3"], row["country"], *filter(None, row["also"].split(";"))):
+            found[_plain(name)] = made
+    weights = [float(rows[code]["generation_twh"]) for code in EU]
+    mean = sum(w * found[_plain(code)].kg_per_kwh for w, code in zip(weights, EU, strict=True)) / sum(weights)
+    union = Grid(name="European Union", year=2023, kg_per_kwh=mean, source=_EU)
+    world = Grid(name="world", year=2023, kg_per_kwh=0.481, source=cited("gupta2022", note="its table of 2023"))
+    found |= {_plain(name): union for name in ("EU", "EU27", "EU-27", "European Union")}
+    return found | {_plain(name): world for name in ("world", "global", "WLD")}
+
+
+def _plain(name: str) -> str:
+    """A name without case, accents, dots, hyphens and article, so that it is found however it is written."""
+    letters = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().casefold()
+    words = re.sub(r"[^a-z0-9 ]", "", re.sub(r"[-_,()]", " ", letters)).split()
+    return " ".join(words[1:] if words[:1] == ["the"] else words)
 
 
 def _rows(file: str) -> list[dict[str, str]]:
@@ -70,14 +93,21 @@ def _rows(file: str) -> list[dict[str, str]]:
 
 
 def grid(place: "str | float | Grid") -> Grid:
-    """Electricity of a country (name or ISO code), of the ``"world"``, or a number of your own in kg/kWh.
+    """Electricity of a place, carbon dioxide equivalent a kilowatt-hour that is generated there.
+
+    Args:
+      place: a country by its English name, a common other one (``"UK"``, ``"Holland"``) or its ISO 3166 code of two or
+        three letters, upper or lower case; ``"EU"``, the mean of its 27 members weighted by what each generated in
+        2023; ``"world"``; or a number of your own in kg/kWh.
 
     Raises:
       InputError: for an unknown country, or a number below 0 or above 2.
 
     Example:
-      >>> round(grid("Germany").kg_per_kwh, 3), grid("SWE").year
-      (0.381, 2023)
+      >>> round(grid("Germany").kg_per_kwh, 3), grid("se").name, grid("UK").name
+      (0.381, 'Sweden', 'United Kingdom')
+      >>> round(grid("EU").kg_per_kwh, 3)
+      0.244
     """
     if isinstance(place, Grid):
         return place
@@ -85,10 +115,19 @@ def grid(place: "str | float | Grid") -> Grid:
         if not 0 <= place <= 2:
             raise InputError(f"grid = {place!r}: must be at least 0 and at most 2 (unit: kg/kWh)")
         return Grid(name=f"{place:g} kg/kWh", year=None, kg_per_kwh=float(place), source=Source(note="given"))
+    found = _grids().get(_plain(place)) if isinstance(place, str) else None
+    if found is None:
+        raise InputError(f"grid = {place!r}: is no country of the table; {_hint(str(place))}")
+    return found
+
+
+def _hint(place: str) -> str:
+    """The nearest country by name, never by code: two codes one letter apart have nothing to do with each other."""
     known = _grids()
-    if place not in known:
-        raise InputError(f"grid = {place!r}: is no country of the table; {nearest(str(place), known)}")
-    return known[place]
+    close = difflib.get_close_matches(_plain(place), [name for name in known if len(name) > 3], 1, 0.75)
+    if close:
+        return f"did you mean {known[close[0]].name!r}?"
+    return "give its English name, its ISO 3166 code (two or three letters), 'EU', 'world', or kg/kWh of your own"
 
 
 def pue(value: str | float) -> float:

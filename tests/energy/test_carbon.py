@@ -1,13 +1,17 @@
 """Carbon and lifecycles against published figures, worked by hand."""
 
+import csv
 import itertools
 import math
+from importlib.resources import files
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analogsim import InputError
+from analogsim.energy import carbon
 from analogsim.energy.carbon import PUE, Embodied, embodied, grid, operational_kg, pue
 from analogsim.energy.lifecycle import lifecycle
 from analogsim.energy.training_runs import training_runs, training_s
@@ -25,6 +29,56 @@ def test_grids_of_2023(place, g):
     assert found.kg_per_kwh == pytest.approx(g / 1000, abs=0.0006)
     assert found.year == (2022 if place == "Iceland" else 2023)
     assert str(found.source)
+
+
+@pytest.mark.parametrize(
+    ("names", "code"),
+    [
+        (("UK", "uk", "GB", "GBR", "U.K.", "Great Britain", "the United Kingdom"), "GBR"),
+        (("DE", "de", "deu", "germany", "GERMANY", " Germany "), "DEU"),
+        (("US", "USA", "U.S.A.", "United States of America", "america"), "USA"),
+        (("Czech Republic", "cz", "Czechia"), "CZE"),
+        (("Turkey", "Türkiye", "TR"), "TUR"),
+        (("Côte d'Ivoire", "Ivory Coast", "CI"), "CIV"),
+        (("South Korea", "Republic of Korea", "Korea, Republic of", "KR"), "KOR"),
+        (("North Korea", "KP"), "PRK"),
+        (("Niger", "NE"), "NER"),
+        (("Nigeria", "ng"), "NGA"),
+        (("The Netherlands", "Holland"), "NLD"),
+    ],
+)
+def test_countries_go_by_their_names_and_codes(names, code):
+    for name in names:
+        assert grid(name) == grid(code), name
+
+
+def test_the_table_s_codes_and_names_are_those_of_as_many_countries():
+    # No name may stand for two places: as many grids as rows, and the union and the world.
+    with (files("analogsim.energy") / "data" / "grid_carbon_intensity_by_country.csv").open() as table:
+        rows = list(csv.DictReader(table))
+    names = [{row["iso2"], row["iso3"], row["country"], *filter(None, row["also"].split(";"))} for row in rows]
+    plain = [{carbon._plain(name) for name in each} for each in names]
+    assert sum(map(len, plain)) == len(set().union(*plain))
+    assert all(len(row["iso2"]) == 2 and len(row["iso3"]) == 3 for row in rows)
+    assert len({id(found) for found in carbon._grids().values()}) == len(rows) + 2
+
+
+def test_the_european_union_is_the_mean_of_what_its_members_generate():
+    # 243.8 g/kWh; Ember publishes 242 for 2023.
+    assert len(carbon.EU) == len(set(carbon.EU)) == 27
+    with (files("analogsim.energy") / "data" / "grid_carbon_intensity_by_country.csv").open() as table:
+        rows = [row for row in csv.DictReader(table) if row["iso3"] in carbon.EU]
+    grams = np.average([float(r["gco2e_per_kwh"]) for r in rows], weights=[float(r["generation_twh"]) for r in rows])
+    assert {r["year"] for r in rows} == {"2023"}
+    for name in ("EU", "eu", "EU-27", "European Union"):
+        assert 1000 * grid(name).kg_per_kwh == pytest.approx(grams, rel=1e-12)
+    assert 1000 * grid("EU").kg_per_kwh == pytest.approx(242, rel=0.02)
+    assert "27 members weighted by generation" in str(grid("EU").source)
+    # The same weights over all countries meet the world's mean of another publication.
+    with (files("analogsim.energy") / "data" / "grid_carbon_intensity_by_country.csv").open() as table:
+        every = list(csv.DictReader(table))
+    whole = np.average([float(r["gco2e_per_kwh"]) for r in every], weights=[float(r["generation_twh"]) for r in every])
+    assert whole == pytest.approx(481, rel=0.03)
 
 
 def test_a_grid_of_one_s_own():
@@ -141,7 +195,10 @@ def test_free_inference_never_breaks_even():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: grid("Atlantis"), "grid = 'Atlantis': is no country of the table"),
+        (lambda: grid("Atlantis"), "grid = 'Atlantis': is no country of the table; give its English name, its ISO"),
+        (lambda: grid("Germny"), "grid = 'Germny': is no country of the table; did you mean 'Germany'?"),
+        (lambda: grid("UX"), "grid = 'UX': is no country of the table; give its English name"),
+        (lambda: grid(None), "grid = None: is no country of the table"),
         (lambda: grid(5), "grid = 5: must be at least 0 and at most 2"),
         (lambda: pue(0.9), "pue = 0.9: must be at least 1 and at most 3"),
         (lambda: pue("cloud"), "pue = 'cloud'"),
