@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
-from analogsim import report
+from analogsim import files, report
 from analogsim.devices.crossbar.datasheet import CELLS, DataSheet, Datum, datasheet
 from analogsim.devices.crossbar.measured import MeasuredCell
 from analogsim.devices.errors import InputError, nearest_of
@@ -210,8 +210,8 @@ def show_one(name: str, out: Path, csv: Path | None = None) -> None:
     for part in details(name, cell):
         console.print(part)
     title = f"{name}: {datasheet(cell).technology}"
-    path = folder / f"device-{name}.png"
-    path.write_bytes(report.png(device_figure.draw(cell, title, jax.random.key(0))))
+    picture = report.png(device_figure.draw(cell, title, jax.random.key(0)))
+    path = files.write(folder / f"device-{name}.png", picture, "--out ")
     console.print(f"wrote {path}", soft_wrap=True, markup=False, highlight=False)
 
 

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 import analogsim
+from analogsim import files
 from analogsim.devices.errors import InputError, nearest
 from analogsim.energy import FORMATS, STORAGE, SYSTEMS, Comparison, Deployment, compare
 from analogsim.hardware_file import hardware_named
@@ -63,7 +64,7 @@ def run(
     if out is not None:
         folder = output_folder(out)
         page = found.to_html(folder / "energy.html")
-        found.to_dataframe().to_csv(folder / "energy.csv", index=False)
+        files.write(folder / "energy.csv", found.to_dataframe().to_csv(index=False), "--out ")
         if not as_json:
             print(f"Wrote {page} and {folder / 'energy.csv'}")
 

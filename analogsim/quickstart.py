@@ -7,7 +7,6 @@ priced beside a GPU, Eyeriss and the brain. Written: ``report.html`` and ``resul
 This file is also an example of how to use the library: data, model, training loop, chips, energy, figures.
 """
 
-import contextlib
 import dataclasses
 import functools
 import time
@@ -20,7 +19,7 @@ import jax.numpy as jnp
 import optax
 
 import analogsim
-from analogsim import Hardware, calibrate, cite, evaluate, preset, report
+from analogsim import Hardware, calibrate, cite, evaluate, files, netcdf, preset, report
 from analogsim.devices.description import describe
 from analogsim.devices.errors import InputError
 from analogsim.energy import page as energy_page
@@ -144,7 +143,7 @@ def run(
         "settings": repr(settings),
         "analogsim": analogsim.__version__,
     }
-    results.to_netcdf(folder / "results.nc", engine="h5netcdf")
+    files.write(folder / "results.nc", netcdf.content(results), "--out ")
     page = write_report(folder / "report.html", results, bill, hardware, settings, fast)
     if as_json:
         print(as_text_of_json(results, page))
@@ -224,10 +223,7 @@ def write_report(path: Path, results: Any, bill: Any, hardware: Hardware, settin
     made_with = f"analogsim {analogsim.__version__}, key {results.attrs['key']}"
     lead = f"1,797 handwritten digits on phase-change memory ({made_with})"
     text = report.page("analogsim quickstart", lead, sections)
-    with contextlib.suppress(FileNotFoundError):
-        path.unlink()  # a new file rather than the old one overwritten in place: an open browser keeps its page
-    path.write_text(text, encoding="utf-8")
-    return path
+    return files.write(path, text, "--out ")
 
 
 def _scope(settings: Settings) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from analogsim import files
 from analogsim.devices.errors import InputError
 
 _PAGE = """<!doctype html>
@@ -194,9 +195,8 @@ def output_folder(path: str | Path) -> Path:
     folder = Path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".write-test"
-        probe.touch()
-        probe.unlink()
+        with files.beside(folder / "write-test") as probe:
+            probe.touch()
     except OSError as error:
         raise InputError(f"--out {folder}: cannot write there ({error.strerror or error})") from None
     return folder

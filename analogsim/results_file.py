@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from analogsim import netcdf
 from analogsim import results_data as results
 from analogsim.devices.errors import InputError, brief
 
@@ -13,11 +14,11 @@ if TYPE_CHECKING:
 _ENERGY = ("energy_low_j", "energy_typical_j", "energy_high_j")
 
 
-def load(path: Any) -> "xarray.Dataset":
-    """The dataset of a netCDF file, whole in memory.
+def load(path: Any) -> "tuple[xarray.Dataset, bool]":
+    """The dataset of a netCDF file, whole in memory, and whether its bytes are known to be those that were written.
 
     Raises:
-      InputError: where there is no file, or it cannot be read.
+      InputError: where there is no file, it cannot be read, or its bytes have changed since it was written.
     """
     import xarray
 
@@ -30,7 +31,10 @@ def load(path: Any) -> "xarray.Dataset":
         raise InputError(f"{file}: does not exist")
     try:
         # Times are seconds after programming, and never dates.
-        return xarray.load_dataset(file, engine="h5netcdf", decode_times=False, decode_timedelta=False)
+        data = xarray.load_dataset(file, engine="h5netcdf", decode_times=False, decode_timedelta=False)
+        return data, netcdf.is_sealed(file)
+    except InputError:
+        raise
     except Exception as error:  # of many kinds, by what is damaged
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(f"{file}: cannot be read as netCDF ({results.shorter(reason, 120)})") from None

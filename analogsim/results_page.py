@@ -1,6 +1,5 @@
 """A page about a file of results: what was measured, what came out, figures, tables, hardware, how it was made."""
 
-import contextlib
 import json
 import os
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analogsim import plot, report, results_file, results_tables
+from analogsim import files, netcdf, plot, report, results_file, results_tables
 from analogsim import results_data as results
 from analogsim import results_figures as figures
 from analogsim import results_words as words
@@ -25,18 +24,21 @@ _KNOWN = (*_VERSIONS, "title", "evaluate", "hardware", "hardware_json", "sources
 
 def write(path_or_dataset: Any, out: Any = None) -> Path:
     """See ``analogsim.report.write``."""
+    warning: list[tuple[str, str]] = []
     if hasattr(path_or_dataset, "data_vars"):
         data, name = path_or_dataset, "results"
         if out is None:
             raise InputError("out = None: give the path of the page, for example 'report.html'")
     else:
-        data, name = results_file.load(path_or_dataset), str(path_or_dataset)
+        (data, is_sealed), name = results_file.load(path_or_dataset), str(path_or_dataset)
+        if not is_sealed:
+            warning = [("Warning", report.paragraph(f"{Path(name).name} {netcdf.UNSEALED}."))]
     target = _target(out, name)
     file = Path(name).name if name != "results" else "results.nc"
     sections = (_energy if results_file.kind(data, name) == "energy" else _scores)(data)
     lead = _text(data, "evaluate") or f"Made from {file}"
     title = _text(data, "title") or _title(data)
-    page = report.page(title, lead, [*sections, *_made(data, file)])
+    page = report.page(title, lead, [*warning, *sections, *_made(data, file)])
     return _save(page, target)
 
 
@@ -56,14 +58,7 @@ def _target(out: Any, name: str) -> Path:
 
 def _save(page: str, target: Path) -> Path:
     folder = report.output_folder(target.parent)
-    target = folder / target.name
-    try:
-        with contextlib.suppress(FileNotFoundError):
-            target.unlink()  # a new file rather than the old one overwritten in place: an open browser keeps its page
-        target.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"--out {target}: cannot write there ({error.strerror or error})") from None
-    return target
+    return files.write(folder / target.name, page, "--out ")
 
 
 def _text(data: "xarray.Dataset", name: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 
 import analogsim
-from analogsim import plot, report, save
+from analogsim import files, netcdf, plot, report, save
 from analogsim.citation import cite
 from analogsim.devices.description import describe
 from analogsim.lifetime import as_text_of_json, lifetime_table, table_rows, verdict
@@ -68,13 +68,12 @@ def _write(folder: Path, outcome: Outcome, fast: bool, key: int) -> Path:
     recipe, results = outcome.recipe, outcome.results
     text = recipe.to_toml()
     results.attrs |= {"key": key, "recipe": text, "analogsim": analogsim.__version__}
-    results.to_netcdf(folder / "results.nc", engine="h5netcdf")
-    (folder / "recipe.toml").write_text(text, encoding="utf-8")
+    files.write(folder / "results.nc", netcdf.content(results), "--out ")
+    files.write(folder / "recipe.toml", text, "--out ")
     save(folder / "network", outcome.model, outcome.variables["hardware-aware"], overwrite=True)
     page = folder / "report.html"
     lead = f"{outcome.data.about}; made with analogsim {analogsim.__version__}, key {key}"
-    page.write_text(report.page(recipe.title, lead, _sections(outcome, fast, text)), encoding="utf-8")
-    return page
+    return files.write(page, report.page(recipe.title, lead, _sections(outcome, fast, text)), "--out ")
 
 
 def _sections(outcome: Outcome, fast: bool, text: str) -> list[tuple[str, str]]:

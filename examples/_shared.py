@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from analogsim import report
+from analogsim import files, report, sweeps
 from analogsim.quickstart import load_digits as load_digits
 
 
@@ -20,13 +20,10 @@ def arguments(description: str | None) -> argparse.Namespace:
 
 def load_results(options: argparse.Namespace, name: str) -> Any:
     """Results of an earlier whole run in the folder, so that a figure can be drawn again; None without."""
-    import xarray
-
     path = options.out / f"{name}.nc"
-    return xarray.load_dataset(path, engine="h5netcdf") if path.is_file() and not options.fast else None
+    return sweeps.load_results(path) if path.is_file() and not options.fast else None
 
 
 def save(axes: Any, path: Path) -> None:
     """Write the figure and say where."""
-    path.write_bytes(report.png(axes))
-    print(f"wrote {path}")
+    print(f"wrote {files.write(path, report.png(axes))}")

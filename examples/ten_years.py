@@ -15,6 +15,7 @@ from _shared import arguments, load_results, save
 
 from analogsim import plot
 from analogsim.lifetime import verdict
+from analogsim.sweeps import save_results
 from analogsim.training.recipe import load_recipe
 from analogsim.training.run_recipe import run_recipe, smoke
 
@@ -32,7 +33,7 @@ def main() -> None:
         results = load_results(options, name)
         if results is None:
             results = run_recipe(smoke(recipe) if options.fast else recipe, key=jax.random.key(0)).results
-            results.to_netcdf(options.out / f"{name}.nc", engine="h5netcdf")
+            save_results(results, options.out / f"{name}.nc")
         print(f"{recipe.title}. {verdict(results, options.fast, 'test examples')}\n")
         with plot.style():
             plot.drift(results, ax=ax, percent=True)

@@ -2,8 +2,8 @@
 
 A checkpoint is a folder: the arrays, written by Orbax, and ``analogsim.json``, which says in plain text what was saved,
 on which hardware and in which shapes. The model given to ``restore`` supplies all structure. It is compared with the
-text before anything is loaded, and another hardware, layer, shape or dtype is refused by name. Nothing is pickled, and
-no class is looked up by a name in the file.
+text before anything is loaded, and another hardware, layer, shape or dtype is refused by name. Checksums cover the
+text and the arrays (``folder``). Nothing is pickled, and no class is looked up by a name in the file.
 
     hardware    compared field by field, prices included; only its ``name``, a label, may differ. Calibrated ranges and
                 programmed cells belong to the hardware that they were made for: restore with the model as it was saved,
@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from analogsim.checkpoint import folder as files
 from analogsim.checkpoint.chips import (
     PARTS,
+    check_age,
     check_chip,
     chip_differences,
     chip_leaves,
@@ -73,7 +74,7 @@ def save(
       chip: a chip, or a stack of chips, of this model: at any age, read in any way.
       x: one input of a Linen model (an array, or a tuple for several), of which only the shape is used; not needed if
         ``variables`` come from ``calibrate``.
-      overwrite: replace a checkpoint that is there.
+      overwrite: replace a checkpoint that is there; refused, by their names, where the folder holds other files, too.
       **options: keyword arguments of the Linen model's call, for example ``train=False``.
 
     Raises:
@@ -161,6 +162,7 @@ def restore(folder: str | os.PathLike, model: Any, **options: Any) -> Saved:
     Raises:
       InputError: if the folder holds no checkpoint or a damaged one, or if it is of another model or hardware: the
         message names what differs.
+      UserWarning: (a warning) for a checkpoint of version 0.1, whose description has no checksum.
     """
     path = files.checked_path(folder)
     front_end = front_end_of(model)
@@ -185,6 +187,11 @@ def restore(folder: str | os.PathLike, model: Any, **options: Any) -> Saved:
     leaves = _leaves(path, text["leaves"])
     variables = assembled(under("variables", leaves), found.built) if front_end == "linen" else None
     chip = None if parts is None else restored_chip(leaves, parts, found.layers, found.built)
+    if chip is not None:
+        try:
+            check_age(chip.time_s, chip.cells)
+        except InputError as error:
+            _refuse(path, [str(error)])
     return Saved(variables, chip, model if front_end == "linen" else restored_nnx(model, leaves))
 
 

@@ -121,7 +121,10 @@ def found_nnx(model: Any, text: dict[str, Any], entries: dict[str, Entry]) -> Fo
     """An NNX model beside the text of a checkpoint."""
     state, _ = _split_nnx(model)
     layers, found = nnx_layers(model), {name: entry_of(name, leaf) for name, leaf in state.items()}
-    return Found(layers, _compared(text, layers, under("state", entries), found, ""))
+    said = _compared(text, layers, under("state", entries), found, "")
+    ranges = {f"{escaped(path)}/{end}" for path in layers for end in Ranges._fields}
+    odd = [] if said else sorted(under("ranges", entries).keys() - ranges)  # a layer that is missing was named already
+    return Found(layers, said + [f"ranges/{name} is in the checkpoint, and is no range of the model" for name in odd])
 
 
 def _split_nnx(model: Any) -> tuple[Any, dict[str, Any]]:

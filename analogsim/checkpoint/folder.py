@@ -1,16 +1,23 @@
 """The folder of a checkpoint: ``analogsim.json``, for people and for comparison, and ``arrays/``, written by Orbax.
 
 A folder appears whole or not at all: everything is written into a sibling, ``.<name>.<random>.partial``, which then is
-renamed.
+renamed. Every byte that is restored is covered by a checksum:
+
+    files       length and CRC-32 of every file below ``arrays/``, which holds these and no others
+    checksum    SHA-256 of all else that ``analogsim.json`` says, as JSON with sorted keys and without spaces, so that
+                the file may be laid out anew but not changed
+
+Format 1, of version 0.1, has no ``checksum``: its arrays are checked, its text as far as values can be, with a warning.
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import pathlib
 import re
 import shutil
-import uuid
+import warnings
 import zlib
 from collections.abc import Iterator
 from typing import Any
@@ -18,11 +25,13 @@ from typing import Any
 import jax
 import numpy as np
 
+from analogsim import files as writing
 from analogsim.checkpoint.leaves import data_like, sample_of
 from analogsim.devices.errors import InputError, brief
 
-FORMAT = 1
+FORMAT = 2
 _TEXT, _ARRAYS = "analogsim.json", "arrays"
+_SHOWN = 3  # files named in a message
 
 
 def checked_path(folder: Any) -> pathlib.Path:
@@ -47,28 +56,72 @@ def check_free(path: pathlib.Path, overwrite: bool) -> None:
             raise InputError(f"folder {path}: is not empty; choose another, or pass overwrite=True")
         if not (path / _TEXT).is_file():
             raise InputError(f"folder {path}: holds something else than a checkpoint and is not overwritten")
+        if foreign := _foreign(path):
+            more = f" and {len(foreign) - _SHOWN} more" if len(foreign) > _SHOWN else ""
+            raise InputError(
+                f"folder {path}: holds {', '.join(foreign[:_SHOWN])}{more} beside the checkpoint, which overwriting "
+                f"would delete; move what is yours, or choose another folder"
+            )
+
+
+def _foreign(path: pathlib.Path) -> list[str]:
+    """What stands in a checkpoint's folder and is not of the checkpoint."""
+    try:
+        own = {_TEXT, _ARRAYS, *json.loads((path / _TEXT).read_bytes())["files"]}
+    except (ValueError, KeyError, TypeError):
+        raise InputError(
+            f"folder {path}: its {_TEXT} cannot be read, so that the checkpoint's files cannot be told from others; "
+            f"delete the folder yourself, or choose another"
+        ) from None
+    found = {entry.relative_to(path).as_posix(): entry for entry in path.rglob("*")}
+    empty_of_orbax = {name for name, entry in found.items() if name.startswith(f"{_ARRAYS}/") and entry.is_dir()}
+    return sorted(found.keys() - own - empty_of_orbax)
 
 
 def write(path: pathlib.Path, text: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
     """Write a whole checkpoint; what was there before stays until the new one is complete."""
-    new, old = (path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.{end}" for end in ("partial", "old"))
-    try:
-        with _spoken(path, "written"):
-            path.parent.mkdir(parents=True, exist_ok=True)
+    with _spoken(path, "written"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with writing.beside(path, "partial") as new:
             new.mkdir()
             if arrays:
                 _save_arrays(new / _ARRAYS, arrays)
             text = {**text, "files": _sums(new, _ARRAYS)}
-            (new / _TEXT).write_text(_for_people(text), encoding="utf-8")
-            if path.is_dir():
-                path.rename(old)
+            (new / _TEXT).write_text(_for_people(text | {"checksum": _checksum(text)}), encoding="utf-8")
+            for file in new.rglob("*"):
+                if file.is_file():
+                    _sync(file)
+            check_free(path, overwrite=True)  # what was put there meanwhile
+            _exchange(new, path)
+    writing.noted(path)
+
+
+def _sync(file: pathlib.Path) -> None:
+    """Onto the disk, so that a full one is noticed before anything is replaced."""
+    with file.open("rb") as stream:
+        os.fsync(stream.fileno())
+
+
+def _exchange(new: pathlib.Path, path: pathlib.Path) -> None:
+    """Put a folder in the place of another, which is removed; a failure leaves the other where it was."""
+    if not path.is_dir():
+        new.rename(path)
+        return
+    shutil.copymode(path, new)
+    with writing.placing, writing.beside(path, "old") as old, writing.kept(old):
+        path.rename(old)
+        try:
             new.rename(path)
-    except BaseException:
-        if old.is_dir() and not path.exists():
+        except BaseException:
             old.rename(path)
-        shutil.rmtree(new, ignore_errors=True)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
+            raise
+
+
+def _checksum(text: dict[str, Any]) -> str:
+    """Of all that the text says but this."""
+    plain = {name: value for name, value in text.items() if name != "checksum"}
+    canonical = json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return f"sha256:{hashlib.sha256(canonical.encode()).hexdigest()}"
 
 
 def _for_people(text: dict[str, Any]) -> str:
@@ -110,7 +163,11 @@ def _sum(file: pathlib.Path) -> list[int]:
 
 
 def check_files(path: pathlib.Path, files: dict[str, list[int]]) -> None:
-    """Refuse files that are gone or have changed, before anything is made of them."""
+    """Refuse files that are gone, have changed or are not the checkpoint's, before anything is made of them."""
+    with _spoken(path, "looked into"):
+        there = {f.relative_to(path).as_posix() for f in (path / _ARRAYS).rglob("*") if not f.is_dir()}
+    for name in sorted(there - files.keys()):
+        raise _damaged(path, f"{name} is not in the list 'files' of {_TEXT}")
     for name, expected in files.items():
         if not (path / name).is_file():
             raise _damaged(path, f"{name} is missing")
@@ -152,8 +209,8 @@ def read_text(path: pathlib.Path) -> dict[str, Any]:
     with _spoken(path, "read"):
         raw = (path / _TEXT).read_bytes()
     try:
-        text = json.loads(raw)
-    except ValueError as error:
+        text = json.loads(raw, object_pairs_hook=_once, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
         raise _damaged(path, f"{_TEXT} cannot be read ({error})") from None
     version = text.get("format") if isinstance(text, dict) else None
     if type(version) is not int or version < 1:
@@ -163,6 +220,7 @@ def read_text(path: pathlib.Path) -> dict[str, Any]:
             f"checkpoint {path}: has format {version}, of analogsim {text.get('analogsim')}; this version reads up to "
             f"format {FORMAT}: update it"
         )
+    _check_sum(path, text, version)
     for name, check in _CHECKS.items():
         try:
             check(text[name])
@@ -170,6 +228,37 @@ def read_text(path: pathlib.Path) -> dict[str, Any]:
             raise _damaged(path, f"'{name}' in {_TEXT} is missing or not what it should be") from None
     _check_leaf_names(path, text)
     return text
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, in which no name stands twice."""
+    found = dict(pairs)
+    for name in found if len(found) < len(pairs) else ():
+        if sum(other == name for other, _ in pairs) > 1:
+            raise ValueError(f"{name!r} stands there twice")
+    return found
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _check_sum(path: pathlib.Path, text: dict[str, Any], version: int) -> None:
+    """Refuse a text that is not as it was written; warn where that cannot be known."""
+    odd = sorted(text.keys() - _CHECKS.keys() - {"format", *(["checksum"] if version > 1 else [])})
+    if odd:
+        raise _damaged(path, f"{_TEXT} has {odd[0]!r}, which no checkpoint of format {version} has")
+    if version == 1:
+        warnings.warn(
+            f"checkpoint {path}: is of format 1, of analogsim {text.get('analogsim')}, whose description has no "
+            f"checksum: the arrays are checked, changes of {_TEXT} might not be noticed; save it again for one",
+            UserWarning,
+            stacklevel=4,
+        )
+    elif "checksum" not in text:
+        raise _damaged(path, f"'checksum' in {_TEXT} is missing")
+    elif text["checksum"] != _checksum(text):
+        raise _damaged(path, f"{_TEXT} is not what was written, by its checksum")
 
 
 def _damaged(path: pathlib.Path, what: str) -> InputError:
@@ -210,6 +299,8 @@ def _check_leaves(leaves: Any) -> None:
     for entry in leaves.values():
         if "same_as" not in entry:
             data_like(entry)
+        elif list(entry) != ["same_as"]:
+            raise ValueError
 
 
 def _check_sums(files: Any) -> None:
@@ -230,6 +321,14 @@ def _check_leaf_names(path: pathlib.Path, text: dict[str, Any]) -> None:
     for name in needed:
         if "kind" not in leaves.get(name, {}):
             raise _damaged(path, f"'leaves' in {_TEXT} has no {name}")
+    roots = ("variables",) if text["front_end"] == "linen" else ("state", "ranges")
+    parts = {f"{part}/" for part in (*roots, *([] if text["chip"] is None else ["chip"]))}
+    for name, entry in leaves.items():
+        if not name.startswith(tuple(parts)):
+            raise _damaged(path, f"'leaves' in {_TEXT} has {name}, which belongs to nothing that was saved")
+        like = data_like(entry) if "kind" in entry else None
+        if like is not None and 0 not in like[0] and not text["files"]:
+            raise _damaged(path, f"'files' in {_TEXT} is empty, but {name} is an array")
 
 
 _CHECKS = {

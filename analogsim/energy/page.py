@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import analogsim
-from analogsim import plot, report
+from analogsim import files, plot, report
 from analogsim.devices.units import show
 from analogsim.energy.bill import across_layers
 from analogsim.tables import share
@@ -19,9 +19,7 @@ def write(comparison: "Comparison", path: str | Path) -> Path:
     folder = report.output_folder(target.parent)
     title = f"Energy of one inference: {comparison.hardware.system}"
     lead = f"{comparison.macs:,.0f} multiply-accumulates; made with analogsim {analogsim.__version__}"
-    target = folder / target.name
-    target.write_text(report.page(title, lead, sections(comparison)), encoding="utf-8")
-    return target
+    return files.write(folder / target.name, report.page(title, lead, sections(comparison)))
 
 
 def sections(comparison: "Comparison") -> list[tuple[str, str]]:

@@ -1,22 +1,22 @@
 """Results as a labelled dataset, and the netCDF file that holds them while they grow.
 
-The file is written whole to a neighbour and put into place by one rename, so that at every moment, even when the
-process is killed or the disk is full, it is either what it was or what it is to be. Unfinished results have NaN where
-nothing is computed yet, and ``done``, which says so.
+The file is replaced whole (``files``), so that at every moment, even when the process is killed or the disk is full, it
+is either what it was or what it is to be, and sealed (``netcdf``), so that damage to it is noticed. Unfinished results
+have NaN where nothing is computed yet, and ``done``, which says so.
 """
 
 import contextlib
 import json
 import os
 import platform
-import shutil
-import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from analogsim import files, netcdf
 from analogsim.devices.errors import InputError
 from analogsim.sweeps.axes import CHIP, HARDWARE, TIME
 from analogsim.sweeps.block import Job
@@ -213,10 +213,8 @@ class ResultsFile:
                 raise InputError(
                     f"{self.path}: another sweep is writing it; wait until it ends, or name another file"
                 ) from None
-            try:
+            with files.temporary(lock):
                 yield
-            finally:
-                lock.unlink(missing_ok=True)
 
     @property
     def _target(self) -> Path:
@@ -227,7 +225,7 @@ class ResultsFile:
         """What the file holds, or None where there is none; refused where it is not of these inputs."""
         if not self.path.exists():
             return None
-        saved = load_results(self.path)
+        saved, is_sealed = _read(self.path)
         try:
             known = json.loads(saved.attrs["inputs"])
             other = [WORDS[part] for part in WORDS if known[part] != hashes[part]]
@@ -240,12 +238,15 @@ class ResultsFile:
                 f"{self.path}: holds a sweep that differs in {' and '.join(other)}; it was left as it is: name another "
                 f"file, or go back to the inputs that it was made with"
             )
+        if not is_sealed:
+            _warn(self.path)
         return saved
 
     def try_to_write(self, data: "xarray.Dataset") -> None:
         """Write beside the file and take it away, before anything is computed."""
         try:
-            self._write_beside(data).unlink()
+            with files.beside(self._target) as neighbour, neighbour.open("xb") as file:
+                file.write(netcdf.content(data))
         except OSError as error:
             raise InputError(f"{self.path}: cannot be written there ({error.strerror or error})") from None
 
@@ -256,10 +257,7 @@ class ResultsFile:
           NotWritten: where the disk is full or the folder no longer there; the file is as it was.
         """
         try:
-            written = self._write_beside(data)
-            if self._target.exists():
-                shutil.copymode(self._target, written)
-            os.replace(written, self._target)
+            files.replace(self.path, netcdf.content(data))
         except OSError as error:
             raise NotWritten(
                 f"{self.path}: could not be written ({error.strerror or error}); what it held before is intact: "
@@ -267,45 +265,35 @@ class ResultsFile:
                 data,
             ) from error
 
-    def _write_beside(self, data: "xarray.Dataset") -> Path:
-        """A whole file under another name, on the disk; nothing where that fails."""
-        with _without_dask():
-            content = data.to_netcdf(engine="h5netcdf")  # in memory: HDF5 fails noisily on a full disk
-        temporary = self._target.with_name(f".{self._target.name}.{os.getpid()}.tmp")
-        try:
-            with temporary.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise
-        return temporary
-
-
-def _without_dask() -> Any:
-    """xarray would ask a Dask client for a lock, by the name of a file, which memory has none of."""
-    if "dask" not in sys.modules:
-        return contextlib.nullcontext()
-    import dask
-
-    return dask.config.set(scheduler="synchronous")
-
 
 def load_results(path: str | os.PathLike) -> "xarray.Dataset":
     """A results file as a dataset in memory.
 
     Raises:
-      InputError: where there is no such file, or it is no netCDF.
+      InputError: where there is no such file, it is no netCDF, or its bytes have changed since it was written.
+      UserWarning: (a warning) where it has no checksum, because something else than this library wrote it.
     """
-    import xarray
-
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: there is no such file")
+    data, is_sealed = _read(path)
+    if not is_sealed:
+        _warn(path)
+    return data
+
+
+def _warn(path: Path) -> None:
+    warnings.warn(f"{path}: {netcdf.UNSEALED}", UserWarning, stacklevel=3)
+
+
+def _read(path: Path) -> "tuple[xarray.Dataset, bool]":
+    """The dataset, and whether its bytes are known to be those that were written."""
+    import xarray
+
     try:
-        return xarray.load_dataset(path, engine="h5netcdf")
+        return xarray.load_dataset(path, engine="h5netcdf"), netcdf.is_sealed(path)
+    except InputError:
+        raise
     except Exception as error:  # whatever a damaged file makes the reader raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(

@@ -1,6 +1,7 @@
 """What the tests of checkpoints share: models, and comparisons to the bit."""
 
 import functools
+import hashlib
 import json
 import shutil
 
@@ -74,10 +75,14 @@ def assert_equal(found, expected):
             assert a == b, where
 
 
-def edited(folder, source, change):
-    """A copy of a checkpoint whose text was changed."""
+def edited(folder, source, change, seal=True):
+    """A copy of a checkpoint whose text was changed, with the checksum that the change calls for, or the old one."""
     shutil.copytree(source, folder)
     text = json.loads((folder / "analogsim.json").read_text())
     change(text)
+    if seal and "checksum" in text:
+        del text["checksum"]
+        canonical = json.dumps(text, sort_keys=True, separators=(",", ":"))
+        text["checksum"] = "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
     (folder / "analogsim.json").write_text(json.dumps(text))
     return folder

@@ -14,6 +14,7 @@ from checkpoint_models import MODEL, PCM, Wide, X, assert_equal
 
 import analogsim
 from analogsim import InputError, preset, restore, save
+from analogsim.checkpoint import folder
 from analogsim.models import map_programmed
 from analogsim.nnx import on_chip
 from tests.models import MLP, drawn
@@ -89,6 +90,68 @@ def test_a_folder_is_overwritten_only_when_asked_and_only_if_it_is_a_checkpoint(
         save("mine/thesis.tex", MODEL, variables)
     save("new/deep/a", MODEL, variables)
     assert sorted(os.listdir()) == ["a", "mine", "new"]
+
+
+def test_overwriting_never_deletes_what_is_not_the_checkpoints(tmp_path, variables):
+    save(tmp_path / "a", MODEL, variables)
+    (tmp_path / "a").chmod(0o750)
+    for name in ("thesis.tex", "arrays/mine.txt", "runs", "zzz/deep"):
+        (tmp_path / "a" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "a" / name).write_text("years of work")
+    message = (
+        r"holds arrays/mine.txt, runs, thesis.tex and 2 more beside the checkpoint, which overwriting would delete"
+    )
+    with pytest.raises(InputError, match=message):
+        save(tmp_path / "a", MODEL, variables, overwrite=True)
+    assert (tmp_path / "a" / "zzz" / "deep").read_text() == "years of work"
+    restore_refuses = r"arrays/mine.txt is not in the list 'files'"
+    with pytest.raises(InputError, match=restore_refuses):
+        restore(tmp_path / "a", MODEL)
+    for name in ("thesis.tex", "arrays/mine.txt", "runs", "zzz/deep"):
+        (tmp_path / "a" / name).unlink()
+    (tmp_path / "a" / "zzz").rmdir()
+    save(tmp_path / "a", MODEL, variables, overwrite=True)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o750
+    (tmp_path / "a" / "analogsim.json").write_text("torn")
+    with pytest.raises(
+        InputError, match=r"its analogsim.json cannot be read, so that the checkpoint's files cannot be"
+    ):
+        save(tmp_path / "a", MODEL, variables, overwrite=True)
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_a_file_that_appears_while_saving_is_not_deleted(tmp_path, variables, monkeypatch):
+    save(tmp_path / "a", MODEL, variables)
+    sums = folder._sums
+
+    def meanwhile(*arguments):
+        (tmp_path / "a" / "notes").write_text("new")
+        return sums(*arguments)
+
+    monkeypatch.setattr(folder, "_sums", meanwhile)
+    with pytest.raises(InputError, match="holds notes beside the checkpoint"):
+        save(tmp_path / "a", MODEL, variables, overwrite=True)
+    assert (tmp_path / "a" / "notes").read_text() == "new"
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, variables, monkeypatch):
+    save(tmp_path / "a", MODEL, variables)
+
+    def full(file):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(folder, "_sync", full)
+    with pytest.raises(InputError, match=r"a: cannot be written \(No space left on device\)"):
+        save(tmp_path / "a", MODEL, jax.tree.map(lambda a: 2 * a, variables), overwrite=True)
+    assert os.listdir(tmp_path) == ["a"]
+    assert_equal(restore(tmp_path / "a", MODEL).variables, variables)
+
+
+def test_a_chip_of_an_impossible_age_is_not_saved(tmp_path, variables, chip):
+    for age, message in ((-5.0, "chip/time_s = -5: must be finite and at least 0"), (float("inf"), "inf: must be")):
+        with pytest.raises(InputError, match=message):
+            save(tmp_path / "a", MODEL, variables, dataclasses.replace(chip, time_s=age))
 
 
 def test_an_interrupted_save_leaves_what_was_there(tmp_path, variables, monkeypatch):

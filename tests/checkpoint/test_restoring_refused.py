@@ -1,5 +1,6 @@
 """What restore refuses, by name: another model or hardware, and what is damaged or newer."""
 
+import json
 import os
 import shutil
 
@@ -11,6 +12,7 @@ from checkpoint_models import MODEL, PCM, Net, Wide, apply, assert_equal, edited
 from flax import nnx
 
 from analogsim import InputError, preset, restore
+from analogsim.checkpoint.folder import read_text
 from analogsim.nnx import AnalogLinear, on_chip
 from tests.models import MLP, PlainMLP
 
@@ -120,14 +122,14 @@ def test_what_is_no_checkpoint_is_refused(tmp_path):
 
 
 def _of_newer_format(text):
-    text["format"] = 2
+    text["format"] = 3
     text["leaves"] = "arranged in another way"
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (_of_newer_format, "has format 2, of analogsim .*; this version reads up to format 1: update it"),
+        (_of_newer_format, "has format 3, of analogsim .*; this version reads up to format 2: update it"),
         (lambda t: t.update(format="1"), "has no format number; it is damaged"),
         (lambda t: t.pop("layers"), "'layers' in analogsim.json is missing or not what it should be; it is damaged"),
         (lambda t: t.update(layers=[1]), "'layers' in"),
@@ -141,6 +143,32 @@ def _of_newer_format(text):
         (lambda t: t.update(inputs=None), "cannot be called with inputs as saved"),
         (lambda t: t.update(chip={"stack": [0]}), "'chip' in"),
         (lambda t: t.update(chip={"stack": [2]}), r"chip: .*: shape \(.*\) on the chip, \(2, .*\) by the model"),
+        (
+            lambda t: t.update(files={}),
+            "'files' in analogsim.json is empty, but variables/.* is an array; it is damaged",
+        ),
+        (lambda t: t["files"].popitem(), "arrays/.* is not in the list 'files' of analogsim.json; it is damaged"),
+        (lambda t: t.update(more=1), "has 'more', which no checkpoint of format 2 has; it is damaged"),
+        (
+            lambda t: t.update(chip=None),
+            "'leaves' in analogsim.json has chip/.*, which belongs to nothing that was saved",
+        ),
+        (
+            lambda t: t["leaves"].update({"chip/time_s": {"kind": "int", "value": "-5"}}),
+            "chip/time_s = -5: must be finite",
+        ),
+        (
+            lambda t: t["leaves"].update({"chip/time_s": {"kind": "float", "value": "nan"}}),
+            "chip/time_s = nan: must be",
+        ),
+        (
+            lambda t: t["leaves"].update({"chip/time_s": {"kind": "bool", "value": "True"}}),
+            "chip/time_s = True: must be",
+        ),
+        (
+            lambda t: t["leaves"].update({"chip/time_s": {"kind": "float", "value": "1e300"}}),
+            "time = 1e\\+300: must be at",
+        ),
         (lambda t: t["leaves"].update(a={"kind": "pickle"}), "'leaves' in"),
         (lambda t: t["leaves"].update(a={"same_as": "b"}), "'leaves' in analogsim.json has no b"),
         (lambda t: t["leaves"].pop("chip/time_s"), "'leaves' in analogsim.json has no chip/time_s"),
@@ -153,6 +181,90 @@ def _of_newer_format(text):
 def test_a_damaged_or_newer_text_is_refused(tmp_path, kept, change, message):
     with pytest.raises(InputError, match=message):
         restore(edited(tmp_path / "a", kept, change), MODEL)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda t: t["leaves"].update({"chip/time_s": {"kind": "float", "value": "-5"}}),
+        lambda t: t["leaves"].update({"chip/time_s": {"kind": "float", "value": "2.0"}}),
+        lambda t: t.update(files={}),
+        lambda t: t["layers"]["Dense_0"]["hardware"].update(name="another"),
+        lambda t: t.update(analogsim="9.9"),
+        lambda t: t.update(built_with={"a": "float16"}),
+        lambda t: t.update(checksum="sha256:0"),
+    ],
+)
+def test_every_word_of_the_text_is_covered(tmp_path, kept, change):
+    with pytest.raises(InputError, match=r"analogsim.json is not what was written, by its checksum; it is damaged"):
+        restore(edited(tmp_path / "a", kept, change, seal=False), MODEL)
+
+
+def test_every_byte_of_the_text_is_covered(tmp_path, kept):
+    """A flipped bit anywhere is refused, or is in the layout, which says nothing."""
+    raw, read = (kept / "analogsim.json").read_bytes(), read_text
+    expected, unseen = read(kept), 0
+    for i in range(0, len(raw), 29):
+        flipped = bytearray(raw)
+        flipped[i] ^= 1
+        (tmp_path / "analogsim.json").write_bytes(flipped)
+        try:
+            assert read(tmp_path) == expected
+            unseen += 1
+        except InputError:
+            pass
+    assert not unseen  # a flipped space is "!", a flipped line break a control character: no JSON
+    laid_out = json.dumps(json.loads(raw), indent=4)
+    (tmp_path / "analogsim.json").write_text(laid_out)
+    assert read(tmp_path) == expected
+    for twice in (
+        laid_out.replace('"format": 2', '"format": 2, "format": 2'),
+        laid_out.replace('"chip":', '"chip": NaN, "b":'),
+    ):
+        (tmp_path / "analogsim.json").write_text(twice)
+        with pytest.raises(InputError, match=r"cannot be read .*; it is damaged"):
+            read(tmp_path)
+    del expected["checksum"]
+    (tmp_path / "analogsim.json").write_text(json.dumps(expected))
+    with pytest.raises(InputError, match=r"'checksum' in analogsim\.json is missing"):
+        read(tmp_path)
+
+
+def test_a_checkpoint_of_the_first_version_is_read_with_a_warning(tmp_path, kept, variables, chip):
+    def of_first_version(text):
+        text["format"], text["analogsim"] = 1, "0.1.0"
+        del text["checksum"]
+
+    old = edited(tmp_path / "old", kept, of_first_version)
+    with pytest.warns(UserWarning, match=r"is of format 1, of analogsim 0\.1\.0, whose description has no checksum"):
+        found = restore(old, MODEL)
+    assert_equal(found.chip, chip)
+    assert_equal(found.variables, variables)
+
+    def switched_off(text):
+        of_first_version(text)
+        text["files"] = {}
+
+    def younger(text):
+        of_first_version(text)
+        text["leaves"]["chip/time_s"] = {"kind": "float", "value": "-5"}
+
+    for i, (change, message) in enumerate(
+        ((switched_off, "'files' in analogsim.json is empty, but"), (younger, "chip/time_s = -5: must be finite"))
+    ):
+        with pytest.warns(UserWarning, match="is of format 1"), pytest.raises(InputError, match=message):
+            restore(edited(tmp_path / str(i), kept, change), MODEL)
+    with pytest.raises(InputError, match="has 'checksum', which no checkpoint of format 1 has"):
+        restore(edited(tmp_path / "both", kept, lambda t: t.update(format=1), seal=False), MODEL)
+
+
+def test_ranges_of_no_layer_are_refused(tmp_path, kept_net, net):
+    def renamed(text):
+        leaves = text["leaves"]
+        leaves["ranges/hidden/inputs"] = leaves.pop("ranges/hidden/input")
+
+    with pytest.raises(InputError, match="ranges/hidden/inputs is in the checkpoint, and is no range of the model"):
+        restore(edited(tmp_path / "a", kept_net, renamed), net)
 
 
 def test_cut_texts_and_missing_arrays_are_refused(tmp_path, kept):
