@@ -24,23 +24,31 @@ from analogsim.straight_through import scale_of, straight_through
 
 
 class Drive(NamedTuple):
-    """How one read drives the rows, arrays like the code itself.
+    """How one conversion drives the rows, arrays like the code itself.
 
     Attributes:
       code: what meets the cells' conductances.
       squares: what meets their variances.
       powers: what meets their second- and third-order currents; empty for linear cells.
+      shares: of the code and the powers, what each read of the cells adds that has noise of its own.
     """
 
     code: jax.Array
     squares: jax.Array
     powers: tuple[jax.Array, ...]
+    shares: list[tuple[jax.Array, ...]]
 
     @classmethod
-    def of(cls, dac: Any, code: jax.Array, non_linear: bool) -> "Drive":
-        """The drive of a code by an input converter; by amplitudes without one."""
+    def of(cls, dac: Any, code: jax.Array, non_linear: bool, outlasts_steps: bool) -> "Drive":
+        """The drive of a code by an input converter; by amplitudes without one.
+
+        ``outlasts_steps`` is whether cells stay as they are through all steps of a product (``Reading``).
+        """
         dac = DAC() if dac is None else dac
-        return cls(code, dac.squares(code), dac.powers(code) if non_linear else ())
+        powers = dac.powers(code) if non_linear else ()
+        if outlasts_steps:
+            return cls(code, code**2, powers, [(code, *powers)])
+        return cls(code, dac.squares(code), powers, dac.shares(code, non_linear))
 
 
 def input_range(hardware: Any, x: jax.Array, operator: Operator, calibrated: Any) -> jax.Array | None:

@@ -7,10 +7,12 @@
 Training and inference, every store, Linen and NNX all pass here. Read noise is applied where it arrives: for noise
 independent from cell to cell and read to read, y = M x + sqrt(V x^2) xi has the exact mean and variance of a read that
 perturbs every cell, M and V being the cells' first two moments; its shape is Gaussian by the central limit theorem. It
-costs one more product and one Gaussian an output, instead of one Gaussian a cell and input vector.
+costs one more product and one Gaussian an output, instead of one Gaussian a cell and input vector. What fluctuates
+slowly, the same in all reads of one reading, is part of M (``Programmed.read``).
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -21,6 +23,7 @@ from analogsim.devices.description import check_one_value
 from analogsim.devices.errors import InputError
 from analogsim.devices.random import normal, stream
 from analogsim.driving import Drive, drive_noise, drives_noisily, encode, input_range
+from analogsim.line_noise import TINY, lasting_noise, sampled
 from analogsim.operators import LookUp, Operator
 from analogsim.operators.stack import Vectors
 from analogsim.range_rules import DynamicRange, LearnedRange, published, widened_by_outputs, with_slope
@@ -29,7 +32,6 @@ from analogsim.tiles import Reading
 
 _UNROLLED = 8  # tiles along the inputs that are written out one by one
 _MOST_DOUBLINGS = 10  # of an input range: a factor of about 1000
-_TINY = 1e-20  # least variance: its root is invisible, and the slope of sqrt stays finite where nothing is driven
 
 
 class Ranges(NamedTuple):
@@ -124,7 +126,9 @@ def multiply(
     )  # fmt: skip
     noise = None if key is None else stream(key, "output noise")
     widened = learned if rule is not None and learned is not None and rule.outputs == "widen" else None
-    path = _Path(hardware, operator, precision, ranges.output, reading.time_s, noise, widened, r)
+    path = _Path(
+        hardware, operator, precision, ranges.output, reading.time_s, noise, widened, r, reading.outlasts_steps
+    )
     if hardware.bound_management == "iterative":
         bound = _managed_range(path, wide, bound, cut, held, reading.n_in)
         code = encode(hardware, wide, bound, clips)
@@ -180,7 +184,7 @@ def look_up(
         limit = jnp.minimum(hardware.adc.range, fullest_line(hardware.store))
     noise = None if key is None else stream(key, "output noise")
     precision = lax.Precision.HIGHEST if precision is None else precision
-    path = _Path(hardware, Vectors(), precision, limit, reading.time_s, noise)
+    path = _Path(hardware, Vectors(), precision, limit, reading.time_s, noise, outlasts_steps=reading.outlasts_steps)
     flat = numbers.reshape(-1)
     tile, row = operator.places(flat, reading.mean.shape[-2])
     whole_tiles = adds_noise(reading) or (hardware.sampling == "cells" and reading.variance is not None)
@@ -264,13 +268,15 @@ class _Path(NamedTuple):
     key: jax.Array | None
     widened: jax.Array | None = None  # an input range that outputs which clip widen, while it is learned
     rows: int = 1  # of tiles
+    outlasts_steps: bool = False  # as of the reading
 
     def outputs(self, part: jax.Array, driven: jax.Array | None, held: _Tiles) -> jax.Array:
         """Scaled outputs ``[..., C, columns]`` for codes, and what they drive the rows with if that is not the same."""
         dac, store = self.hardware.dac, self.hardware.store
         key = None if self.key is None else jax.random.fold_in(self.key, held.row)
         if dac is None or dac.conversions == 1:
-            y = self.converted(Drive.of(dac, part if driven is None else driven, held.curvature is not None), held, key)
+            drive = self.drive(dac, part if driven is None else driven, held)
+            y = self.converted(self.lines(drive, held, key), held)
         else:
             y = self.step_by_step(part, held, key)
         if held.gain is not None:
@@ -282,18 +288,44 @@ class _Path(NamedTuple):
 
     def step_by_step(self, part: jax.Array, held: _Tiles, key: jax.Array | None) -> jax.Array:
         """Lines of an input that is driven and converted slice by slice, added up digitally."""
-        parts, factors = self.hardware.dac.steps(part)
+        each, factors = self.lines_of_steps(part, held, key)
+        return jnp.tensordot(factors, jax.vmap(lambda y: self.converted(y, held))(each), 1)
 
-        def one(piece: jax.Array, step: jax.Array) -> jax.Array:
-            drive = Drive.of(None, piece, held.curvature is not None)
-            return self.converted(drive, held, None if key is None else jax.random.fold_in(key, step))
+    def lines_of_steps(self, part: jax.Array, held: _Tiles, key: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+        """What the lines carry in every step of an input, ``[steps, ..., C, n_lines]``, and what a step counts."""
+        parts, counts = self.hardware.dac.steps(part)
+        pieces, factors = jnp.stack(parts), jnp.asarray(counts, part.dtype)
+        noise, cells = None, None
+        if self.outlasts_steps and key is not None and held.variance is not None:
+            if self.hardware.sampling == "cells":
+                cells = stream(key, "cells")
+            else:
+                noise = lasting_noise(self.variance_of(held), pieces, factors, part, key)
+                held = held._replace(variance=None)
 
-        each = jax.vmap(one)(jnp.stack(parts), jnp.arange(len(parts)))
-        return jnp.tensordot(jnp.asarray(factors, part.dtype), each, 1)
+        def one(piece: jax.Array, step: jax.Array, noise: jax.Array | None) -> jax.Array:
+            own = None if key is None else jax.random.fold_in(key, step)
+            y = self.lines(self.drive(None, piece, held), held, own, cells)
+            return y if noise is None else y + noise
 
-    def converted(self, drive: "Drive", held: _Tiles, key: jax.Array | None) -> jax.Array:
-        """What the converters give for one drive of the rows, ``[..., C, n_lines]``."""
-        y, adc = self.lines(drive, held, key), self.hardware.adc
+        return jax.vmap(one)(pieces, jnp.arange(len(parts)), noise), factors
+
+    def drive(self, dac: Any, code: jax.Array, held: _Tiles) -> Drive:
+        """One conversion's drive of the rows by a code; by amplitudes without a DAC."""
+        return Drive.of(dac, code, held.curvature is not None, self.outlasts_steps)
+
+    def variance_of(self, held: _Tiles) -> Callable[[jax.Array], jax.Array]:
+        """The lines' variance from read to read, as a function of the squares that drive the rows."""
+        assert held.variance is not None
+        variance = held.variance
+        # The noise does not steer the inputs: no gradient through them, and no transposed product of squares.
+        return lambda squares: self.operator.product(
+            lax.stop_gradient(squares), variance.astype(squares.dtype), self.precision
+        )
+
+    def converted(self, y: jax.Array, held: _Tiles) -> jax.Array:
+        """What the converters give for what the lines carry, ``[..., C, n_lines]``."""
+        adc = self.hardware.adc
         if adc is None:
             return y
         full_scale = jnp.asarray(self.full_scale, y.dtype)
@@ -316,16 +348,16 @@ class _Path(NamedTuple):
         """Whether a line leaves the ADCs' range in any step, as an array like the lines."""
         dac = self.hardware.dac
         key = None if self.key is None else jax.random.fold_in(self.key, held.row)
-        pieces = [part] if dac is None or dac.conversions == 1 else dac.steps(part)[0]
-        over = []
-        for step, piece in enumerate(pieces):
-            drive = Drive.of(dac if len(pieces) == 1 else None, piece, held.curvature is not None)
-            y = self.lines(drive, held, None if key is None else jax.random.fold_in(key, step))
-            over.append(jnp.abs(y) > self.full_scale)
-        return functools.reduce(jnp.logical_or, over)
+        if dac is None or dac.conversions == 1:
+            return jnp.abs(self.lines(self.drive(dac, part, held), held, key)) > self.full_scale
+        each, _ = self.lines_of_steps(part, held, key)
+        return jnp.any(jnp.abs(each) > self.full_scale, axis=0)
 
-    def lines(self, drive: "Drive", held: _Tiles, key: jax.Array | None) -> jax.Array:
-        """What the lines carry for one drive of the rows, noise included, ``[..., C, n_lines]``."""
+    def lines(self, drive: Drive, held: _Tiles, key: jax.Array | None, cells: jax.Array | None = None) -> jax.Array:
+        """What the lines carry for one drive of the rows, noise included, ``[..., C, n_lines]``.
+
+        ``cells`` is what sampled cells are drawn from, where several steps meet the same; None to draw them anew.
+        """
         hardware = self.hardware
         y = self.operator.product(drive.code, held.mean.astype(drive.code.dtype), self.precision)
         if held.curvature is not None:
@@ -333,44 +365,26 @@ class _Path(NamedTuple):
                 y = y + self.operator.product(power, matrix.astype(power.dtype), self.precision)
         if key is not None:
             if hardware.sampling == "cells" and held.variance is not None:
-                y = straight_through(y, self.sampled(drive, held, stream(key, "cells")))
+                cells = stream(key, "cells") if cells is None else cells
+                y = straight_through(y, sampled(hardware.store, self.time_s, held, drive, cells, self.precision))
                 total = self.noise_variance(drive, y, held._replace(variance=None))
             else:
                 total = self.noise_variance(drive, y, held)
             if total is not None:
-                y = y + jnp.sqrt(jnp.maximum(total, _TINY)) * normal(key, y.shape, y.dtype)
+                y = y + jnp.sqrt(jnp.maximum(total, TINY)) * normal(key, y.shape, y.dtype)
         return y
 
-    def noise_variance(self, drive: "Drive", y: jax.Array, held: _Tiles) -> Any:
+    def noise_variance(self, drive: Drive, y: jax.Array, held: _Tiles) -> Any:
         """Variance of the lines: of reading, sum_i x_i^2 Var(w_ij), of detection and of the converter; None without."""
         store, adc = self.hardware.store, self.hardware.adc
         terms = []
         if held.variance is not None:
-            # The noise does not steer the inputs: no gradient through x, and no transposed product of squares.
-            variance = held.variance.astype(y.dtype)
-            terms.append(self.operator.product(lax.stop_gradient(drive.squares), variance, self.precision))
+            terms.append(self.variance_of(held)(drive.squares))
         if adc is not None and adc.noise is not None:
             terms.append(jnp.asarray(adc.noise, y.dtype) ** 2)
         if _detects(store, held.state, held.mean):
             terms.append(jax.vmap(store.noise, in_axes=(None, -2, 0), out_axes=-2)(drive.code, y, held.state) ** 2)
         return functools.reduce(jnp.add, terms) if terms else None
-
-    def sampled(self, drive: "Drive", held: _Tiles, key: jax.Array) -> jax.Array:
-        """The product with cells drawn anew for every input vector ``[..., rows]``: slow, and exact in shape."""
-        driven = [drive.code, *drive.powers]  # what multiplies the mean, and the orders beyond it
-        vectors = jnp.stack([a.reshape(-1, a.shape[-1]) for a in driven], axis=1)
-
-        def one(numbered: tuple) -> jax.Array:
-            index, x = numbered
-            keys = jax.random.split(jax.random.fold_in(key, index), held.mean.shape[0])
-            reads = jax.vmap(lambda k, s: self.hardware.store.read(s, self.time_s, k))(keys, held.state)
-            orders = reads.mean[:, None]
-            if reads.curvature is not None:
-                orders = jnp.concatenate([orders, reads.curvature], axis=1)
-            return jnp.einsum("oi,coij->cj", x, orders.astype(x.dtype), precision=self.precision)
-
-        y = lax.map(one, (jnp.arange(len(vectors)), vectors))
-        return y.reshape(*drive.code.shape[:-1], *y.shape[1:])
 
 
 def _managed_range(path: _Path, x: jax.Array, bound: Any, cut: Any, held: _Tiles, n_in: int) -> jax.Array:

@@ -17,7 +17,7 @@ from jax import lax
 from analogsim.devices.description import Description, check_one_value, structure_difference
 from analogsim.devices.equality import ByValue
 from analogsim.devices.errors import InputError, brief
-from analogsim.devices.random import stream
+from analogsim.devices.random import normal, stream
 from analogsim.straight_through import clip, scale_of, straight_through
 
 if TYPE_CHECKING:
@@ -115,13 +115,17 @@ class Reading(ByValue):
     Attributes:
       hardware: what it is held by; its converters carry the product.
       state: the stores' programmed states, for the noise of detection.
-      mean, variance: the readout lines' normalised weights and their read-to-read variance, ``[R, C, rows, n_lines]``.
+      mean: the readout lines' normalised weights, ``[R, C, rows, n_lines]``, with the slow fluctuations that all reads
+        of this reading share.
+      variance: from read to read, the same shape; None without.
       curvature: what x|x| and x^3 are multiplied with, ``[R, C, 2, rows, n_lines]``; None for linear cells.
       converters: the fabricated state of every tile's ADCs; None where all are alike.
       gain: digital factor of every line's conversions, ``[R, C, 1, n_lines or 1]``: drift compensation; None for none.
       scale: digital output scale, ``[R, C, 1, columns or 1]``.
       time_s: seconds after programming.
       n_in, n_out: size of the matrix.
+      outlasts_steps: whether what varies from read to read is the same in all steps of one product (inputs driven
+        slice by slice), or drawn for every step.
     """
 
     hardware: "Hardware"
@@ -135,6 +139,7 @@ class Reading(ByValue):
     time_s: Any
     n_in: int = dataclasses.field(metadata=dict(static=True))
     n_out: int = dataclasses.field(metadata=dict(static=True))
+    outlasts_steps: bool = dataclasses.field(default=False, metadata=dict(static=True))
 
     def check_single(self, path: str, matrices: int | None) -> None:
         """Refuse the readings of several chips at once, where those of one layer are to be multiplied with.
@@ -177,6 +182,8 @@ class Programmed(ByValue):
       scale: digital scale, ``[R, C, 1, columns or 1]``.
       reference: mean absolute readout of every line right after programming, ``[R, C, 1, n_lines]``, for drift
         compensation.
+      fluctuation: two words of 32 bits, ``[2]``, from which and the time every reading's slow fluctuations are drawn;
+        None for stores without.
       n_in, n_out: size of the matrix.
     """
 
@@ -185,6 +192,7 @@ class Programmed(ByValue):
     converters: Any
     scale: jax.Array
     reference: jax.Array
+    fluctuation: jax.Array | None
     n_in: int = dataclasses.field(metadata=dict(static=True))
     n_out: int = dataclasses.field(metadata=dict(static=True))
 
@@ -195,23 +203,23 @@ class Programmed(ByValue):
         Drift compensation multiplies what a line's converter gives by mean|W(0)| / mean|W(t)|, both means over the
         readout of the tile (``"global"``) or of the line (``"column"``); M. Le Gallo et al., IEEE Trans. Electron
         Devices 65, 4304 (2018), doi 10.1109/TED.2018.2865352. The calibrating reads are taken as averaged until their
-        own noise no longer counts.
+        own noise no longer counts; what fluctuates slowly stays in them.
 
         Args:
           time_s: seconds since programming.
           compensation: ``"none"``, ``"global"`` or ``"column"``; None takes the hardware's choice.
-          read_noise: False gives the expected readout, without the noise of a read.
+          read_noise: False gives the expected readout, without the noise of a read and without slow fluctuations.
         """
         moments = _over_tiles(lambda s: self.hardware.store.read(s, time_s))(self.state)
+        mean, variance = self._fluctuating(moments, time_s) if read_noise else (moments.mean, None)
         gain = None
         choice = compensation or self.hardware.drift_compensation
         if choice != "none":
-            before, now = self.reference, _readout(moments.mean)
+            before, now = self.reference, _readout(mean)
             if choice == "global":
                 before, now = (jnp.mean(a, axis=-1, keepdims=True) for a in (before, now))
             gain = jnp.where(now > 0, before / jnp.where(now > 0, now, 1.0), 1.0)
-        variance = moments.variance if read_noise else None
-        mean, variance, curvature, gain = _compute_once((moments.mean, variance, moments.curvature, gain))
+        mean, variance, curvature, gain = _compute_once((mean, variance, moments.curvature, gain))
         return Reading(
             hardware=self.hardware,
             state=self.state,
@@ -224,7 +232,26 @@ class Programmed(ByValue):
             time_s=time_s,
             n_in=self.n_in,
             n_out=self.n_out,
+            outlasts_steps=getattr(self.hardware.store, "outlasts_steps", False),
         )
+
+    def _fluctuating(self, moments: Any, time_s: Any) -> tuple[jax.Array, jax.Array | None]:
+        """What the lines hold in this reading, and the variance that is left from read to read.
+
+        One Gaussian an entry that follows from the chip and the time alone: a reading is the same whenever and beside
+        whichever others it is asked for.
+        """
+        mean, variance = moments.mean, moments.variance
+        if variance is None or moments.slow is None or self.fluctuation is None:
+            return mean, variance
+        key = jax.random.wrap_key_data(self.fluctuation, impl="threefry2x32")
+        when = lax.bitcast_convert_type(jnp.abs(jnp.asarray(time_s, jnp.float32)), jnp.uint32)  # no minus zero
+        xi = normal(jax.random.fold_in(key, when), mean.shape, mean.dtype)
+        share = moments.slow[..., None, None].astype(variance.dtype)
+        slow = variance * share
+        # The slope of a root is infinite at zero, where nothing fluctuates.
+        spread = jnp.where(slow > 0, jnp.sqrt(jnp.where(slow > 0, slow, 1.0)), 0.0)
+        return mean + spread * xi, variance * (1 - share)
 
 
 def program_all(
@@ -300,7 +327,11 @@ def program(
     state = _compute_once(state)
     fresh = _over_tiles(lambda s: store.read(s, 0.0))(state)
     converters = fabricated(hardware, key, fresh.mean.shape) if onto is None else onto.converters
-    return Programmed(hardware, state, converters, scale, _readout(fresh.mean), *weights.shape)
+    fluctuation = None
+    if key is not None and fresh.slow is not None and fresh.variance is not None:
+        # Numbers, not a key: as they are in a checkpoint, whatever generator the key is of.
+        fluctuation = jax.random.bits(stream(key, "slow fluctuations"), (2,), jnp.uint32)
+    return Programmed(hardware, state, converters, scale, _readout(fresh.mean), fluctuation, *weights.shape)
 
 
 def fabricated(hardware: "Hardware", key: jax.Array | None, shape: tuple[int, ...]) -> Any:

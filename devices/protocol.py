@@ -23,14 +23,18 @@ class Moments(NamedTuple):
 
     Attributes:
       mean: expected value of each entry, shape ``[n_in, n_lines]``.
-      variance: variance of each entry from read to read, same shape; None where reading is noiseless.
+      variance: variance of each entry in one read, same shape; None where reading is noiseless.
       curvature: what x|x| and x^3 are multiplied with, ``[2, n_in, n_lines]``, for cells whose current is not
         proportional to the voltage; None where it is.
+      slow: the share of every variance that all reads of one reading (one array at one time) have in common, one
+        number in [0, 1], because it fluctuates more slowly than they follow each other; the rest is independent from
+        read to read. None for 0.
     """
 
     mean: jax.Array
     variance: jax.Array | None = None
     curvature: jax.Array | None = None
+    slow: jax.Array | None = None
 
 
 class LineMap(NamedTuple):
@@ -69,7 +73,9 @@ class WeightStore(Protocol):
 
     A store whose product takes a time of its own says so by a property ``read_time_s``, seconds; for the others the
     circuits around them decide (``Prices.read_time_s``). One whose reading ends what is stored, so that every read
-    takes a copy prepared anew, says so by ``destructive_read = True``.
+    takes a copy prepared anew, says so by ``destructive_read = True``. One whose reads fluctuate so slowly that all
+    steps of one product meet the same cells (inputs driven slice by slice) says so by ``outlasts_steps = True``; for
+    the others every step is a read of its own.
     """
 
     #: Largest time after programming for which the model has data, in seconds; None without a limit.
@@ -92,7 +98,8 @@ class WeightStore(Protocol):
     def read(self, state: Any, time_s: Any, key: jax.Array | None = None) -> Moments:
         """What the array holds ``time_s`` seconds after programming, in the units of the programmed matrix.
 
-        Without a key: the mean and variance over reads. With a key: one sampled read of every cell, variance None.
+        Without a key: the mean and variance over reads, and which share of it is slow. With a key: one sampled read
+        of every cell, slow and fast fluctuations together, variance None.
         """
         ...
 

@@ -275,7 +275,7 @@ def test_converter_and_read_noise_add_in_variance(key):
     # w = 0.5 of a column whose largest is 1; G+ = 12.5 uS reads with 0.72216373 uS at t = 0 (tests/devices). Two such
     # cells and the full one, 0.92044146 uS, driven with 0.8: variance 0.64 (2 x 0.72216373^2 + 0.92044146^2)/25^2.
     n = 50_000
-    cell = PCM(programming_noise=0.0)
+    cell = PCM(programming_noise=0.0, reading_s=1e6)  # a reading of many days: all its noise is fast
     hardware = Hardware(store=Crossbar(cell=cell), adc=ADC(bits=20, range=10.0, noise=0.03))
     x = np.float32(0.8) * ones(n, 3)
     y = np.asarray(run(hardware, np.float32([[0.5], [0.5], [1.0]]), x, key, ranges=Ranges(1.0, None)), np.float64)

@@ -40,8 +40,7 @@ class WeightModifier(Description):
 
     def changed(self, key: jax.Array | None, weights: jax.Array, scale: jax.Array, strength: Any) -> jax.Array:
         """One draw of every weight; Gaussian with ``moments`` unless a modifier says otherwise."""
-        mean, variance, _ = self.moments(weights, scale, strength)
-        return self.drawn(key, Moments(mean, variance), "step").mean
+        return self.drawn(key, self.moments(weights, scale, strength), "step").mean
 
     def weights(self, key: jax.Array | None, weights: jax.Array, scale: jax.Array, strength: Any) -> Moments:
         """The weights of one call: drawn, or to be drawn for every example (with a variance)."""
@@ -103,4 +102,5 @@ class WeightModifier(Description):
             time_s=0.0,
             n_in=weights.shape[0],
             n_out=weights.shape[1],
+            outlasts_steps=True,  # weights drawn for an example are the same in all steps of its product
         )

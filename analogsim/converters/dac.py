@@ -5,6 +5,10 @@ digits d_s in 0 .. 2^q - 1, a row is driven with x_s = sign(x) d_s / (2^q - 1) i
 
     x = sum_s f_s x_s          f_s = (2^q - 1) 2^(q s) / (2^K - 1)
 
+Cells that fluctuate independently from step to step (white noise) give the sum the variance sum_s (f_s x_s)^2 Var(w);
+fluctuations that are the same in all steps of a product (1/f noise, and what is common to a whole reading) add as
+amplitudes, x^2 Var(w) as for one read of the whole code.
+
 Added up digitally, every step is converted and noisy on its own. Added up as charge (each step halves what is stored
 q times), one conversion follows the last step. A pulse-width code drives every row at the full voltage for a part of
 the read time, so that the cells' current law at other voltages does not matter.
@@ -50,8 +54,12 @@ class DAC(Description):
         return 1
 
     def squares(self, code: jax.Array) -> jax.Array:
-        """Weights of the cells' variances, for codes in [-1, 1]."""
+        """Weights of the variances of cells that fluctuate independently from step to step, for codes in [-1, 1]."""
         return code**2
+
+    def shares(self, code: jax.Array, non_linear: bool) -> list[tuple[jax.Array, ...]]:
+        """What each step's read of the cells adds to one conversion: of the code, and of ``powers``."""
+        return [(code, *(self.powers(code) if non_linear else ()))]
 
     def energy(self, code: jax.Array) -> jax.Array:
         """What a row spends, as a share of a read at full voltage."""
@@ -65,7 +73,9 @@ class DAC(Description):
 class PulseWidthDAC(DAC):
     """Input converter with constant voltage and a pulse as long as the code says: a full code lasts the read time.
 
-    Fluctuations of a cell are taken as slow beside the read, so that the noise of a row goes with its pulse's length.
+    Fluctuations of a cell are taken as slow beside one read, so that the noise of a row goes with its pulse's length:
+    right for 1/f noise, most of which is slower than a read, and an assumption for cells whose spectrum is not known.
+    (White within the read, the variance of a row would go with the pulse's length, the noise of short pulses be more.)
     """
 
     def energy(self, code: jax.Array) -> jax.Array:
@@ -133,9 +143,16 @@ class BitSerialDAC(DAC):
         return parts, factors
 
     def squares(self, code: jax.Array) -> jax.Array:
-        """Weights of the cells' variances in the accumulated result: the steps' noise is independent."""
+        """Weights of the variances in the accumulated result, of cells whose noise is independent from step to step."""
         parts, factors = self.steps(lax.stop_gradient(code))
         return sum((f * part) ** 2 for part, f in zip(parts, factors, strict=True))  # type: ignore[return-value]
+
+    def shares(self, code: jax.Array, non_linear: bool) -> list[tuple[jax.Array, ...]]:
+        """What each step's read of the cells adds to one conversion: of the code, and of ``powers``."""
+        each = list(zip(*self.steps(code), strict=True))
+        if not non_linear:
+            return [(f * part,) for part, f in each]
+        return [(f * part, f * part * jnp.abs(part), f * part**3) for part, f in each]
 
     def energy(self, code: jax.Array) -> jax.Array:
         """What a row spends in all steps, as a share of one full read."""

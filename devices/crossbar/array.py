@@ -2,7 +2,8 @@
 
 The product of the input voltages with the cells' conductances is summed by the bit lines (Ohm and Kirchhoff):
 I_j = sum_i V_i G_ij. With inputs and weights normalised to [-1, 1], y_j = sum_i x_i w_ij, and reading noise that is
-independent from cell to cell and from read to read gives y the variance sum_i x_i^2 Var(w_ij), exactly.
+independent from cell to cell gives y the variance sum_i x_i^2 Var(w_ij), exactly: the part of it that is independent
+from read to read anew in every product, the slow part (``one_over_f``) once for all of one reading.
 """
 
 from typing import Any, NamedTuple
@@ -131,6 +132,11 @@ class Crossbar(Description):
             )
 
     @property
+    def outlasts_steps(self) -> bool:
+        """Whether the cells' fluctuations last through all steps of one product."""
+        return getattr(self.cell, "outlasts_steps", False)
+
+    @property
     def time_limit_s(self) -> float | None:
         """Last time for which the cell's model has data, seconds after programming."""
         return self.cell.time_limit_s
@@ -172,8 +178,11 @@ class Crossbar(Description):
         Beyond the time that the cell's model has data for, every weight is NaN, and so it is where the network of
         resistive lines cannot be solved to its tolerance.
         """
+        slow = None
         if key is None:
             cells = _one_by_one(lambda s: self.cell.read(s, time_s), state.cells)
+            slow = None if cells.slow is None else cells.slow[0]  # one number, the same for all arrays
+            cells = cells._replace(slow=None)
         else:
             keys = _keys(key, len(jax.tree.leaves(state.cells)[0]))
             cells = _one_by_one(lambda pair: self.cell.read(pair[1], time_s, pair[0]), (keys, state.cells))
@@ -182,7 +191,7 @@ class Crossbar(Description):
         if self.wires is not None:
             cells = self._behind_wires(self.wires, cells)
         held = self.mapping.lines(cells, self.cell.g_min, self.cell.g_max)
-        held = held._replace(curvature=self._curvature(cells.mean))
+        held = held._replace(curvature=self._curvature(cells.mean), slow=slow)
         if self.time_limit_s is None:
             return held
         # A traced time cannot be refused; beyond the data the answer is that there is none.

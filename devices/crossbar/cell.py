@@ -24,6 +24,9 @@ class Cell(Protocol):
     g_min: Any
     g_max: Any
     time_limit_s: float | None
+    #: Whether fluctuations last through all steps of one product that is driven slice by slice (a 1/f spectrum); False,
+    #: also where it is absent, for ones that are independent from read to read.
+    outlasts_steps: bool
     #: The field that scales the error of writing, zero for a perfect write; absent where the published spread does not
     #: tell writing from what follows.
     write_error: str | None
@@ -36,7 +39,11 @@ class Cell(Protocol):
     # over cells and reads in closed form, which hardware-aware training draws from (``expected``).
 
     def read(self, state: Any, time_s: Any, key: jax.Array | None = None) -> Moments:
-        """Mean (S) and variance (S^2) of every cell over reads at ``time_s``, or one sampled read if a key is given."""
+        """Mean (S) and variance (S^2) of every cell over reads at ``time_s``, or one sampled read if a key is given.
+
+        ``Moments.slow`` is the share of every cell's variance that all reads of one reading have in common, one number
+        for all cells; None where the source gives no spectrum and reads are taken as independent.
+        """
         ...
 
 

@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 
 from analogsim.devices.crossbar.cell import non_negative
+from analogsim.devices.crossbar.one_over_f import logarithm, reading_time, slow_share
 from analogsim.devices.description import Description, field, static
 from analogsim.devices.literature import Source
 from analogsim.devices.papers import cited
@@ -76,9 +77,11 @@ class CMOReRAM(Description):
         default=0.0277316483e-6, unit="S", ge=0, le=1e-3, doc="K, 1/f amplitude: of log10(g/uS)", source=_LOMBARDO
     )
     read_time_s: Any = field(default=1e-6, unit="s", gt=0, le=1, doc="duration of one read", source=_LOMBARDO)
+    reading_s: Any = reading_time()
 
     write_error = "programming_noise"
     time_limit_s = 315576000.0  # 10 years
+    outlasts_steps = True
 
     def model_sources(self) -> tuple[Source, ...]:
         return (cited("falcone2025", "lombardo2024"),)
@@ -107,12 +110,11 @@ class CMOReRAM(Description):
         g = jnp.maximum(state.conductance + shift, 0.0)
         sigma = self.read_noise * self.read_noise_fit * jnp.log10(jnp.maximum(g / _UNIT, 1.0)) * self._growth(time)
         if key is None:
-            return non_negative(g, sigma)
+            return non_negative(g, sigma)._replace(slow=slow_share(time, self.read_time_s, self.reading_s))
         xi = normal(stream(key, "read noise"), g.shape, g.dtype)
         return Moments(jnp.maximum(g + sigma * xi, 0.0))
 
     def _growth(self, time: jax.Array) -> jax.Array:
         # The inner where keeps the slope with respect to time finite where there is no noise yet.
         later = time > self.read_time_s
-        log = jnp.log((jnp.where(later, time, 1.0) + self.read_time_s) / (2 * self.read_time_s))
-        return jnp.where(later, jnp.sqrt(log), 0.0)
+        return jnp.where(later, jnp.sqrt(logarithm(jnp.where(later, time, 1.0), self.read_time_s)), 0.0)

@@ -141,9 +141,9 @@ class Faults(Description):
         off = g_min if self.off_conductance is None else self.off_conductance
         for code, value in ((STUCK_ON, g_max), (STUCK_OFF, off), (STUCK_AT, self.stuck_at_conductance)):
             mean = jnp.where(fabric.codes == code, jnp.asarray(value, mean.dtype), mean)
-        if variance is None:
-            return Moments(mean)
-        return Moments(mean, jnp.where(fabric.codes == HEALTHY, variance, jnp.zeros((), variance.dtype)))
+        if variance is not None:
+            variance = jnp.where(fabric.codes == HEALTHY, variance, jnp.zeros((), variance.dtype))
+        return moments._replace(mean=mean, variance=variance)
 
 
 def _checked(shape: Any) -> tuple[int, int, int]:

@@ -8,6 +8,9 @@ With s the relative programming spread, r the relative read noise and times in s
     drift         g_D(t) = g_P ((t + t0)/t0)^(-nu)       nu = |mean + spread xi|, one value a cell, fixed
     read noise    sigma_R = r g_D h(t)     h = 1 (spectrum="white") or sqrt(ln((t + t0 + t_read)/(2 t_read))) ("1/f")
 
+White noise is independent from read to read, the slow part of 1/f noise common to all reads of one reading
+(``one_over_f``).
+
 The three programming laws agree at g_max. That an error independent of the conductance costs far more accuracy than a
 proportional one of equal size is the subject of T. P. Xiao et al., IEEE CAS Magazine 22, 26 (2022), arXiv 2109.01262.
 The drift and 1/f laws are those of phase-change memory: S. R. Nandakumar et al., ICECS 2019,
@@ -21,6 +24,7 @@ import jax.numpy as jnp
 
 from analogsim.devices.crossbar.cell import non_negative
 from analogsim.devices.crossbar.expected import mean_decay, over_writing
+from analogsim.devices.crossbar.one_over_f import logarithm, reading_time, slow_share
 from analogsim.devices.description import Description, field, static
 from analogsim.devices.errors import InputError
 from analogsim.devices.literature import Source
@@ -68,11 +72,15 @@ class GenericCell(Description):
     )
     read_noise: Any = field(default=0.0, ge=0, le=10, doc="r, read noise as a share of the conductance")
     spectrum: str = static(
-        default="white", choices=("white", "1/f"), doc="1/f: read noise grows as the root of the logarithm of time"
+        default="white",
+        choices=("white", "1/f"),
+        doc="white: independent from read to read; 1/f: grows as the root of the logarithm of time, its slow part is "
+        "common to the reads of a reading",
     )
     read_time_s: Any = field(
         default=250e-9, unit="s", gt=0, le=1, doc="duration of one read, for 1/f noise", source=_NANDAKUMAR
     )
+    reading_s: Any = reading_time()
 
     write_error = "programming_sigma"
     time_limit_s = None
@@ -83,6 +91,11 @@ class GenericCell(Description):
 
     def model_sources(self) -> tuple[Source, ...]:
         return (cited("xiao2022accuracy", note="programming laws"), cited("nandakumar2019", note="drift and 1/f laws"))
+
+    @property
+    def outlasts_steps(self) -> bool:
+        """Whether fluctuations last through the steps of one product: those of a 1/f spectrum."""
+        return self.spectrum == "1/f"
 
     def program(self, key: jax.Array, target: jax.Array) -> GenericState:
         """Write to ``target`` (S, any shape)."""
@@ -107,7 +120,11 @@ class GenericCell(Description):
         drifted = state.conductance * jnp.exp(-state.drift_exponent * drift)
         sigma = noise * drifted
         if key is None:
-            return non_negative(drifted, sigma)
+            held = non_negative(drifted, sigma)
+            if self.spectrum == "white":
+                return held
+            since = jnp.asarray(time_s, drifted.dtype) + self.drift_reference_s
+            return held._replace(slow=slow_share(since, self.read_time_s, self.reading_s))
         xi = normal(stream(key, "read noise"), drifted.shape, drifted.dtype)
         return Moments(jnp.maximum(drifted + sigma * xi, 0.0))
 
@@ -116,7 +133,7 @@ class GenericCell(Description):
         since = jnp.asarray(time_s, dtype) + self.drift_reference_s
         noise = jnp.asarray(self.read_noise, dtype)
         if self.spectrum == "1/f":
-            noise = noise * jnp.sqrt(jnp.log((since + self.read_time_s) / (2 * self.read_time_s)))
+            noise = noise * jnp.sqrt(logarithm(since, self.read_time_s))
         return jnp.log(since / self.drift_reference_s), noise
 
     def moments(self, target: jax.Array, time_s: Any, read_noise: bool = True) -> Moments:

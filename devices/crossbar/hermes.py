@@ -25,6 +25,7 @@ import jax.numpy as jnp
 
 from analogsim.devices.crossbar.cell import non_negative
 from analogsim.devices.crossbar.fits import polynomial
+from analogsim.devices.crossbar.one_over_f import logarithm, reading_time, slow_share
 from analogsim.devices.description import Description, field
 from analogsim.devices.errors import InputError
 from analogsim.devices.literature import Source
@@ -108,9 +109,11 @@ class HermesPCM(Description):
         doc="Q, relative amplitude of the 1/f noise",
     )
     read_time_s: Any = field(default=512e-9, unit="s", gt=0, le=1, doc="duration of one read", source=_HERMES)
+    reading_s: Any = reading_time()
 
     write_error = "programming_noise"
     time_limit_s = None
+    outlasts_steps = True
 
     @classmethod
     def one_pair(cls, **changes: Any) -> "HermesPCM":
@@ -157,8 +160,8 @@ class HermesPCM(Description):
         """Conductances (S) ``time_s`` after programming; the 1/f spread grows as sqrt(ln t)."""
         since = jnp.asarray(time_s, state.conductance.dtype) + self.drift_reference_s
         drifted = state.conductance * jnp.exp(-state.drift_exponent * jnp.log(since / self.drift_reference_s))
-        sigma = drifted * state.read_noise * jnp.sqrt(jnp.log((since + self.read_time_s) / (2 * self.read_time_s)))
+        sigma = drifted * state.read_noise * jnp.sqrt(logarithm(since, self.read_time_s))
         if key is None:
-            return non_negative(drifted, sigma)
+            return non_negative(drifted, sigma)._replace(slow=slow_share(since, self.read_time_s, self.reading_s))
         xi = normal(stream(key, "read noise"), drifted.shape, drifted.dtype)
         return Moments(jnp.maximum(drifted + sigma * xi, 0.0))

@@ -140,7 +140,7 @@ class Differential(Description):
             return _side_by_side(values.reshape(-1, *values.shape[2:]), g_max - g_min, power)
 
         variance = None if cells.variance is None else joined(cells.variance, 2)
-        return Moments(joined(cells.mean, 1), variance)
+        return Moments(joined(cells.mean, 1), variance, slow=cells.slow)
 
     def n_lines(self, n_out: int) -> int:
         """Readout lines of ``n_out`` outputs."""
@@ -217,7 +217,7 @@ class Offset(Description):
             return _side_by_side(values, g_max - g_min, power)
 
         variance = None if cells.variance is None else joined(cells.variance, 2)
-        return Moments(joined(cells.mean, 1), variance)
+        return Moments(joined(cells.mean, 1), variance, slow=cells.slow)
 
     def n_lines(self, n_out: int) -> int:
         """Readout lines of ``n_out`` outputs, unit columns included."""

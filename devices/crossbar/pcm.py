@@ -6,6 +6,8 @@ With x = g/g_max, times in seconds after programming and conductances in siemens
     drift         g_D(t) = g_P ((t + t0)/t0)^(-nu)         nu = |mu(x_P) + sigma(x_P) xi|, one value a cell, fixed
     1/f noise     sigma_R(t) = g_D Q sqrt(ln((t + t0 + t_read)/(2 t_read)))      Q = min(0.0088/x_T^0.65, 0.2)
 
+The noise's slow part is common to all reads of one reading (``one_over_f``).
+
 Sources: S. R. Nandakumar et al., "Phase-change memory models for deep learning training and inference", ICECS 2019,
 doi 10.1109/ICECS46596.2019.8964852; V. Joshi et al., Nat. Commun. 11, 2473 (2020), doi 10.1038/s41467-020-16108-9.
 The drift exponent follows the conductance that was reached, the 1/f amplitude the one that was aimed at.
@@ -18,6 +20,7 @@ import jax.numpy as jnp
 
 from analogsim.devices.crossbar.cell import non_negative
 from analogsim.devices.crossbar.expected import mean_decay, over_writing
+from analogsim.devices.crossbar.one_over_f import logarithm, reading_time, slow_share
 from analogsim.devices.description import Description, field
 from analogsim.devices.errors import InputError
 from analogsim.devices.literature import Source
@@ -81,9 +84,11 @@ class PCM(Description):
         source=_NANDAKUMAR,
     )
     read_time_s: Any = field(default=250e-9, unit="s", gt=0, le=1, doc="duration of one read", source=_NANDAKUMAR)
+    reading_s: Any = reading_time()
 
     write_error = "programming_noise"
     time_limit_s = None
+    outlasts_steps = True
 
     @classmethod
     def crosssim_fit(cls, **changes: Any) -> "PCM":
@@ -152,15 +157,17 @@ class PCM(Description):
         drifted = state.conductance * jnp.exp(-state.drift_exponent * drift)
         sigma = drifted * state.read_noise * noise
         if key is None:
-            return non_negative(drifted, sigma)
+            since = jnp.asarray(time_s, drifted.dtype) + self.drift_reference_s
+            slow = slow_share(since, self.read_time_s, self.reading_s)
+            return non_negative(drifted, sigma)._replace(slow=slow)
         xi = normal(stream(key, "read noise"), drifted.shape, drifted.dtype)
         return Moments(jnp.maximum(drifted + sigma * xi, 0.0))
 
     def _ageing(self, time_s: Any, dtype: Any) -> tuple[jax.Array, jax.Array]:
         """What multiplies nu and Q at a time: ln((t + t0)/t0), and the root of the logarithm of the 1/f law."""
         since = jnp.asarray(time_s, dtype) + self.drift_reference_s
-        decades = jnp.log((since + self.read_time_s) / (2 * self.read_time_s))
-        return jnp.log(since / self.drift_reference_s), jnp.sqrt(decades)
+        noise = jnp.sqrt(logarithm(since, self.read_time_s))
+        return jnp.log(since / self.drift_reference_s), noise
 
     def moments(self, target: jax.Array, time_s: Any, read_noise: bool = True) -> Moments:
         """Mean (S) and variance (S^2) of cells written to ``target``, over cells and, with ``read_noise``, reads."""

@@ -8,6 +8,8 @@ The paper gives currents at 0.1 V; here I = 0.1 V g. Each cell keeps one Gaussia
 A and B were measured after 0, 1, .. 5 days. Between these they are interpolated linearly in time; after 5 days there
 are no data and reading is refused. The spread is fitted up to 3.2 uA at programming, retention up to 1.8 uA (18 uS).
 The paper gives the spread at each time, not how one cell moves: one deviate for life means that cells keep their order.
+It gives no spectrum of the read noise either: reads are taken as independent (white), so that the mean of many comes
+out more exact than that of cells with 1/f noise.
 
 Not modelled: the mean current also falls, by about a percent or a few in five days. The paper fits it with a polynomial
 of 10th order, whose coefficients as tabulated in CrossSim run away at the end of the window (-246 nA at 1.6 uA after
@@ -62,7 +64,7 @@ class SONOS(Description):
         default=(1.763115e-6, 1.8685544e-6, 1.9356834e-6, 1.9890332e-6, 2.0477023e-6, 2.0734309e-6),
         unit="S", gt=0, le=1e-3, doc="B after 0..5 days", source=_AGRAWAL,
     )  # fmt: skip
-    read_noise: Any = field(default=1.0, ge=0, le=100, doc="multiplies the published read noise")
+    read_noise: Any = field(default=1.0, ge=0, le=100, doc="multiplies the published read noise; white")
     read_noise_fit: Any = field(
         default=(12.58037e-8, 2.1536557e-6), unit="S", gt=0, le=1e-3, doc="A, B of the read noise", source=_AGRAWAL
     )

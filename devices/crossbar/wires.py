@@ -190,7 +190,8 @@ def effective_moments(
 
     Args:
       wires: resistances, ohm.
-      moments: of the cells, S and S^2, ``[..., n_in, n_out]``; a variance of None stays None.
+      moments: of the cells, S and S^2, ``[..., n_in, n_out]``; a variance of None stays None. The share of it that is
+        slow is that of the cells.
       tolerance: for the exact mean, as for ``effective_conductance``.
       max_iterations: likewise.
 
@@ -206,12 +207,12 @@ def effective_moments(
     else:
         mean = effective_conductance(wires, g, tolerance=tolerance, max_iterations=max_iterations)
     if moments.variance is None:
-        return Moments(mean)
+        return Moments(mean, slow=moments.slow)
     shape = jnp.shape(moments.variance)
     if shape != g.shape:
         raise InputError(f"moments.variance has shape {shape}: must be that of the mean, {g.shape} (unit: S^2)")
     _require(moments.variance, "moments.variance", "S^2", lambda x: np.isfinite(x) & (x >= 0), "finite and at least 0")
-    return Moments(mean, jnp.asarray(moments.variance, g.dtype) * _dividers(wires, g) ** 2)
+    return Moments(mean, jnp.asarray(moments.variance, g.dtype) * _dividers(wires, g) ** 2, slow=moments.slow)
 
 
 def interleave(pair: jax.Array) -> jax.Array:

@@ -58,6 +58,9 @@ class WriteVerify(Description):
       the same, read noise of 0.5 uS    1.66   1.18   0.76   0.58   0.52
       cells not done in 30 pulses         0   0.02 %  0.6 %   7 %   25 %
 
+    Verifying reads are taken as independent. What fluctuates more slowly than a loop takes (1/f noise) is corrected as
+    if it were an error of writing, and so stays in the conductance; it is not drawn here.
+
     Below the read noise a narrower window buys pulses and no precision. Without more ``max_pulses`` it does harm: at
     0.5 uS the 7 % of cells given up after 30 pulses raise the spread of all errors to 1.13 uS.
 
@@ -89,7 +92,12 @@ class WriteVerify(Description):
         default=2.8e-6, unit="S", ge=0, le=1, doc="spread of what even the smallest pulse does", source=_FITTED
     )
     read_noise: Any = field(
-        default=None, unit="S", ge=0, le=1, optional=True, doc="s_r, spread of the verifying read; None: exact"
+        default=None,
+        unit="S",
+        ge=0,
+        le=1,
+        optional=True,
+        doc="s_r, spread of the verifying read, independent from read to read; None: exact",
     )
 
     def model_sources(self) -> tuple[Source, ...]:

@@ -8,6 +8,9 @@ so that SNR = I^2 / sigma^2. Solved for the power that a wanted SNR S takes:
 
     (1 - S RIN B) I^2 - 2 q S B I - S (2 q I_d B + 4 k T B / R_L) = 0
 
+All of these are taken as white, independent from sample to sample. For shot and thermal noise that is exact; a laser's
+intensity noise is larger at low frequencies, which all samples of a microsecond share.
+
 Thermal noise alone makes the power grow as 2^bits, shot noise as 4^bits, and from S RIN B = 1 on no power is enough.
 
 A homodyne detector beats the field with a strong local oscillator on two diodes and subtracts them. With n photons a

@@ -69,7 +69,12 @@ class PhaseShifter(Description):
         source=_ASSUMED,
     )  # fmt: skip
     noise_rad: Any = field(
-        default=None, unit="rad", ge=0, le=10, optional=True, doc="spread from read to read; None: none"
+        default=None,
+        unit="rad",
+        ge=0,
+        le=10,
+        optional=True,
+        doc="spread from read to read, independent (slow wander of heaters is drift); None: none",
     )
 
     def check(self) -> None:

@@ -17,6 +17,8 @@ What is left of the rings' temperatures is a matter of their control. Open: one 
 Locked with b bits: 2 / 2^b of spread at w = 0, where dw/dd = -1 without loss, hence 2^(1-b) half linewidths of
 detuning, independent from ring to ring and read to read. A weight's mean and variance then come from Gauss-Hermite
 quadrature over its own ring, the others resting where they were set. Bits are of precision; a lock's bias is left out.
+That reads are independent is an assumption: a thermal lock wanders within microseconds, products follow within less
+than a nanosecond, so that the mean of many products in a row is less exact on a chip than here.
 
 Light has no sign: the positive and the negative part of the inputs are sent one after the other, and subtracted.
 """

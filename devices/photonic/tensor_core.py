@@ -70,7 +70,7 @@ class PhotonicTensorCore(OneLineAnOutput, Description):
     )  # fmt: skip
     read_noise: Any = field(
         default=None, ge=0, le=1, optional=True,
-        doc="spread of a cell's transmission from read to read, as a share of T_max - T_low; None: none",
+        doc="spread of a cell's transmission from read to read, independent, as a share of T_max - T_low; None: none",
     )  # fmt: skip
     insertion_loss_db: Any = field(
         default=3.0, unit="dB", ge=0, le=100, doc="besides dividing and combining: couplers, crossings, guides",
