@@ -275,8 +275,8 @@ class _Path(NamedTuple):
         dac, store = self.hardware.dac, self.hardware.store
         key = None if self.key is None else jax.random.fold_in(self.key, held.row)
         if dac is None or dac.conversions == 1:
-            drive = self.drive(dac, part if driven is None else driven, held)
-            y = self.converted(self.lines(drive, held, key), held)
+            rows = self.drive(dac, part if driven is None else driven, held)
+            y = self.converted(self.lines(rows, held, key), held)
         else:
             y = self.step_by_step(part, held, key)
         if held.gain is not None:
