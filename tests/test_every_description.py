@@ -67,6 +67,8 @@ JOINT = {
     ("OpticalPCM.spacing", "log"): "at most that many",
     ("PCM.drift_mean_range", "lowest"): "must begin",
     ("PCM.drift_spread_range", "lowest"): "must begin",
+    ("PCM.fit_g_max", "lowest"): "at most fit_g_max",
+    ("PCM.g_max", "highest"): "at most fit_g_max",
     ("Qubit.t1_s", "lowest"): "twice t1_s",
     ("Qubit.t2_s", "highest"): "twice t1_s",
     ("RingBank.channels", "highest"): "the free spectral range",

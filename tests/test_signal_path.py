@@ -416,7 +416,7 @@ def sensitivity():
     weights, x = draw(12, 7), draw(30, 12, seed=21)
     weights[0] = 0  # cells in RESET, where logarithms and powers are at their worst
     # 24 bits, so that the staircase is finer than the differences.
-    hardware = Hardware(store=Crossbar(cell=PCM(g_min=5e-6)), adc=ADC(bits=24, range=20.0, noise=0.3))
+    hardware = Hardware(store=Crossbar(cell=PCM(g_min=5e-6, g_max=20e-6)), adc=ADC(bits=24, range=20.0, noise=0.3))
     loss = lambda h: (run(h, weights, x, key, DAY_S) ** 2).mean()  # noqa: E731
     return hardware, jax.jit(jax.value_and_grad(loss, allow_int=True))
 

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from analogsim.devices.crossbar.cell import largest
 from analogsim.devices.crossbar.expected import Expected, expected
 from analogsim.devices.crossbar.faults import Fabric, Faults
 from analogsim.devices.crossbar.mapping import Differential
@@ -165,10 +166,10 @@ class Crossbar(Description):
     def _ends(self, targets: jax.Array, fabric: Fabric | None) -> tuple[Any, Any, jax.Array | None]:
         """Where each cell saturates, and its scale. A stuck cell's two ends are equal: no pulse moves it."""
         if self.faults is None or fabric is None:
-            return self.cell.g_min, self.cell.g_max, None
+            return self.cell.g_min, largest(self.cell), None
         low, high = (
-            self.faults.apply(fabric, Moments(jnp.full_like(targets, g)), self.cell.g_min, self.cell.g_max).mean
-            for g in (self.cell.g_min, self.cell.g_max)
+            self.faults.apply(fabric, Moments(jnp.full_like(targets, g)), self.cell.g_min, largest(self.cell)).mean
+            for g in (self.cell.g_min, largest(self.cell))
         )
         return low, high, fabric.factor
 
@@ -187,7 +188,7 @@ class Crossbar(Description):
             keys = _keys(key, len(jax.tree.leaves(state.cells)[0]))
             cells = _one_by_one(lambda pair: self.cell.read(pair[1], time_s, pair[0]), (keys, state.cells))
         if self.faults is not None and state.fabric is not None:
-            cells = self.faults.apply(state.fabric, cells, self.cell.g_min, self.cell.g_max)
+            cells = self.faults.apply(state.fabric, cells, self.cell.g_min, largest(self.cell))
         if self.wires is not None:
             cells = self._behind_wires(self.wires, cells)
         held = self.mapping.lines(cells, self.cell.g_min, self.cell.g_max)

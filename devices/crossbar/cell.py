@@ -35,6 +35,9 @@ class Cell(Protocol):
         """Write every cell to its target conductance (any shape); returns the cells' state."""
         ...
 
+    # A cell of which less may be used than it has (``g_max`` within its window) also knows ``largest``, what it
+    # conducts at most (S): stuck at that, and pulsed up to that. Nothing of it may depend on how much is used.
+
     # A cell may also know ``moments(target, time_s, read_noise)``: the mean (S) and variance (S^2) of its conductance
     # over cells and reads in closed form, which hardware-aware training draws from (``expected``).
 
@@ -45,6 +48,11 @@ class Cell(Protocol):
         for all cells; None where the source gives no spectrum and reads are taken as independent.
         """
         ...
+
+
+def largest(cell: Any) -> Any:
+    """What a cell conducts at most (S), however much of that is used."""
+    return getattr(cell, "largest", cell.g_max)
 
 
 def non_negative(mean: jax.Array, sigma: jax.Array) -> Moments:

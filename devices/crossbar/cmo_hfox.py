@@ -82,6 +82,7 @@ class CMOReRAM(Description):
     write_error = "programming_noise"
     time_limit_s = 315576000.0  # 10 years
     outlasts_steps = True
+    largest = 88.2e-6  # S
 
     def model_sources(self) -> tuple[Source, ...]:
         return (cited("falcone2025", "lombardo2024"),)

@@ -91,6 +91,11 @@ class ECRAM(Description):
     def published(cls) -> tuple["ECRAM", ...]:
         return (cls(), cls.metal_oxide())
 
+    @property
+    def largest(self) -> Any:
+        """What a cell conducts at most, S, however much of that is used."""
+        return self.window[1]
+
     def check(self) -> None:
         low, high = self.window
         if all(isinstance(v, float) for v in (self.g_min, self.g_max, low, high)):

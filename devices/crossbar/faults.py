@@ -3,7 +3,7 @@
 Each cell is, independently of all others, stuck on with probability r_on, off with r_off, or at a given conductance
 with r_at; among N cells their numbers are multinomial (means N r, variances N r (1 - r)). A stuck cell conducts
 
-    on: g_max      off: g_min, or off_conductance      at: stuck_at_conductance
+    on: largest    off: g_min, or off_conductance      at: stuck_at_conductance
 
 whatever is written to it, at any time and without noise. Any other cell conducts f times what it is written to, as long
 as nobody looks (an open-loop write), where f is fixed at fabrication and lognormal of mean 1 and spread s:
@@ -59,7 +59,9 @@ class Faults(Description):
       True
     """
 
-    stuck_on: Any = field(default=0.0, ge=0, le=1, doc="share of cells stuck at g_max (low resistance)")
+    stuck_on: Any = field(
+        default=0.0, ge=0, le=1, doc="share of cells stuck at the largest conductance they have (low resistance)"
+    )
     stuck_off: Any = field(default=0.0, ge=0, le=1, doc="share of cells stuck at g_min, or at off_conductance")
     stuck_at: Any = field(default=0.0, ge=0, le=1, doc="share of cells stuck at stuck_at_conductance")
     stuck_at_conductance: Any = field(
@@ -133,7 +135,7 @@ class Faults(Description):
           fabric: the tile.
           moments: mean (S) and variance (S^2, or None) of every cell as if none were stuck, shape of the fabric.
           g_min: what a cell stuck off conducts (S), unless ``off_conductance`` says otherwise.
-          g_max: what a cell stuck on conducts (S).
+          g_max: what a cell stuck on conducts (S): all that it can, also where less of it is used.
         """
         mean, variance = moments.mean, moments.variance
         if mean.shape != fabric.codes.shape:

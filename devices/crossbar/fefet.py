@@ -66,6 +66,11 @@ class FeFET(Description):
 
     time_limit_s = 1.0
 
+    @property
+    def largest(self) -> Any:
+        """What a cell conducts at most, S, however much of that is used."""
+        return self.window[1]
+
     def check(self) -> None:
         low, high = self.window
         if all(isinstance(v, float) for v in (self.g_min, self.g_max, low, high)):

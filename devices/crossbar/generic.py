@@ -2,17 +2,19 @@
 
 With s the relative programming spread, r the relative read noise and times in seconds after programming,
 
-    programming   g_P = max(g_T + sigma xi, 0)     sigma = s g_max            error="independent"
+    programming   g_P = max(g_T + sigma xi, 0)     sigma = s g_s              error="independent"
                                                    sigma = s g_T              error="proportional"
-                                                   sigma = s g_max^2/g_T      error="inverse"
+                                                   sigma = s g_s^2/g_T        error="inverse"
     drift         g_D(t) = g_P ((t + t0)/t0)^(-nu)       nu = |mean + spread xi|, one value a cell, fixed
     read noise    sigma_R = r g_D h(t)     h = 1 (spectrum="white") or sqrt(ln((t + t0 + t_read)/(2 t_read))) ("1/f")
 
 White noise is independent from read to read, the slow part of 1/f noise common to all reads of one reading
 (``one_over_f``).
 
-The three programming laws agree at g_max. That an error independent of the conductance costs far more accuracy than a
-proportional one of equal size is the subject of T. P. Xiao et al., IEEE CAS Magazine 22, 26 (2022), arXiv 2109.01262.
+The three programming laws agree at g_s, which is g_max: s is the error of a weight, whatever the window. To use less
+of the window of one and the same cell, give g_s as ``sigma_conductance`` beside a smaller g_max. That an error
+independent of the conductance costs far more accuracy than a proportional one of equal size is the subject of T. P.
+Xiao et al., IEEE CAS Magazine 22, 26 (2022), arXiv 2109.01262.
 The drift and 1/f laws are those of phase-change memory: S. R. Nandakumar et al., ICECS 2019,
 doi 10.1109/ICECS46596.2019.8964852.
 """
@@ -64,7 +66,10 @@ class GenericCell(Description):
         choices=("independent", "proportional", "inverse"),
         doc="how the programming spread depends on the conductance",
     )
-    programming_sigma: Any = field(default=0.0, ge=0, le=10, doc="s, programming spread at g_max as a share of g_max")
+    programming_sigma: Any = field(default=0.0, ge=0, le=10, doc="s, programming spread at g_s as a share of g_s")
+    sigma_conductance: Any = field(
+        default=None, unit="S", gt=0, le=1, optional=True, doc="g_s, what the spread is a share of; None: g_max"
+    )
     drift_mean: Any = field(default=0.0, ge=0, le=10, doc="mean of the drift exponent")
     drift_spread: Any = field(default=0.0, ge=0, le=10, doc="spread of the drift exponent from cell to cell")
     drift_reference_s: Any = field(
@@ -88,6 +93,11 @@ class GenericCell(Description):
     def check(self) -> None:
         if self.error == "inverse" and isinstance(self.g_min, float) and self.g_min == 0:
             raise InputError("GenericCell.g_min = 0: must be greater than 0 if error = 'inverse' (unit: S)")
+        if self.error == "proportional" and self.sigma_conductance is not None:
+            raise InputError(
+                f"GenericCell.sigma_conductance = {self.sigma_conductance!r}: must be None if error = 'proportional', "
+                f"where the spread is a share of the conductance itself"
+            )
 
     def model_sources(self) -> tuple[Source, ...]:
         return (cited("xiao2022accuracy", note="programming laws"), cited("nandakumar2019", note="drift and 1/f laws"))
@@ -110,9 +120,10 @@ class GenericCell(Description):
         """Programming spread (S) of cells written to ``target`` (S)."""
         if self.error == "proportional":
             return self.programming_sigma * target
+        full = self.g_max if self.sigma_conductance is None else self.sigma_conductance
         if self.error == "inverse":
-            return self.programming_sigma * self.g_max * (self.g_max / jnp.maximum(target, self.g_min))
-        return jnp.full_like(target, self.programming_sigma * self.g_max)
+            return self.programming_sigma * full * (full / jnp.maximum(target, self.g_min))
+        return jnp.full_like(target, self.programming_sigma * full)
 
     def read(self, state: GenericState, time_s: Any, key: jax.Array | None = None) -> Moments:
         """Conductances (S) ``time_s`` after programming."""

@@ -135,6 +135,11 @@ class HermesPCM(Description):
     def model_sources(self) -> tuple[Source, ...]:
         return (cited("legallo2023", "khaddam2022", "vasilopoulos2023"),)
 
+    @property
+    def largest(self) -> Any:
+        """What a cell conducts at most, S, however much of that is used."""
+        return self.fit_g_max
+
     def check(self) -> None:
         if isinstance(self.g_max, float) and isinstance(self.fit_g_max, float) and self.g_max > self.fit_g_max:
             raise InputError(

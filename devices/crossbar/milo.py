@@ -68,6 +68,7 @@ class MiloReRAM(Description):
     )  # fmt: skip
 
     time_limit_s = 1.0
+    largest = 225e-6  # S
     #: Largest voltage across a cell that the current was fitted for, V.
     voltage_limit_v = 0.5
 

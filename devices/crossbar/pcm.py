@@ -1,8 +1,8 @@
 """Phase-change memory: the published statistical model of IBM's doped-GST mushroom cells (90 nm).
 
-With x = g/g_max, times in seconds after programming and conductances in siemens,
+With x = g/g_fit, g_fit = 25 uS, times in seconds after programming and conductances in siemens,
 
-    programming   g_P = max(g_T + sigma_P(x_T) xi, 0)      sigma_P = (c0 + c1 x + c2 x^2) g_max / 25 uS
+    programming   g_P = max(g_T + sigma_P(x_T) xi, 0)      sigma_P = c0 + c1 x + c2 x^2
     drift         g_D(t) = g_P ((t + t0)/t0)^(-nu)         nu = |mu(x_P) + sigma(x_P) xi|, one value a cell, fixed
     1/f noise     sigma_R(t) = g_D Q sqrt(ln((t + t0 + t_read)/(2 t_read)))      Q = min(0.0088/x_T^0.65, 0.2)
 
@@ -10,7 +10,8 @@ The noise's slow part is common to all reads of one reading (``one_over_f``).
 
 Sources: S. R. Nandakumar et al., "Phase-change memory models for deep learning training and inference", ICECS 2019,
 doi 10.1109/ICECS46596.2019.8964852; V. Joshi et al., Nat. Commun. 11, 2473 (2020), doi 10.1038/s41467-020-16108-9.
-The drift exponent follows the conductance that was reached, the 1/f amplitude the one that was aimed at.
+The drift exponent follows the conductance that was reached, the 1/f amplitude the one that was aimed at. x does not
+scale with g_max: using less of the window does not change a cell. ``PCM.rescaled`` is the other convention.
 """
 
 from typing import Any, NamedTuple
@@ -30,7 +31,6 @@ from analogsim.devices.random import normal, stream
 
 _JOSHI = cited("joshi2020", "rasch2021", note="constants as in aihwkit")
 _NANDAKUMAR = cited("nandakumar2019", "rasch2021", note="constants as in aihwkit")
-_REFERENCE_G_MAX = 25e-6  # the conductance that the published polynomial is normalised to, S
 _FLOOR = 1e-7  # smallest x whose logarithm is taken: a cell in full RESET
 
 
@@ -56,13 +56,16 @@ class PCM(Description):
 
     g_max: Any = field(default=25e-6, unit="S", gt=0, le=1e-3, doc="largest programmed conductance", source=_JOSHI)
     g_min: Any = field(default=0.0, unit="S", ge=0, le=1e-3, doc="conductance of a weight of zero", source=_JOSHI)
+    fit_g_max: Any = field(
+        default=25e-6, unit="S", gt=0, le=1e-3, doc="x = 1 of the fit, and the end of its data", source=_JOSHI
+    )
     programming_noise: Any = field(default=1.0, ge=0, le=100, doc="multiplies the published programming spread")
     programming_sigma: Any = field(
         default=(0.26348e-6, 1.9650e-6, -1.1731e-6),
         unit="S",
         ge=-1e-3,
         le=1e-3,
-        doc="programming spread at g_max 25 uS: coefficients of 1, x, x^2",
+        doc="programming spread: coefficients of 1, x, x^2",
         source=_JOSHI,
     )
     drift_reference_s: Any = field(
@@ -107,6 +110,26 @@ class PCM(Description):
         return cls(**(fit | changes))
 
     @classmethod
+    def rescaled(cls, g_max: Any, **changes: Any) -> "PCM":
+        """Cells that are the published ones in units of ``g_max`` (S): the convention of aihwkit.
+
+        Spread and window scale together, so that the error of a weight does not depend on ``g_max``. These are other
+        cells than the published ones: of those, less of the window is used by ``PCM(g_max=...)``.
+
+        Example:
+          >>> PCM.rescaled("12.5 uS").programming_sigma[0] / PCM().programming_sigma[0]
+          0.5
+        """
+        scaled = cls().replace(g_max=g_max, fit_g_max=g_max)
+        scale = scaled.g_max / cls().fit_g_max
+        return scaled.replace(**(dict(programming_sigma=tuple(c * scale for c in cls().programming_sigma)) | changes))
+
+    @property
+    def largest(self) -> Any:
+        """What a cell conducts at most, S, however much of that is used."""
+        return self.fit_g_max
+
+    @classmethod
     def published(cls) -> tuple["PCM", ...]:
         return (cls(), cls.crosssim_fit())
 
@@ -115,19 +138,24 @@ class PCM(Description):
             low, high = getattr(self, name)
             if isinstance(low, float) and isinstance(high, float) and low > high:
                 raise InputError(f"PCM.{name} = {(low, high)}: must begin with its smaller end")
+        if isinstance(self.g_max, float) and isinstance(self.fit_g_max, float) and self.g_max > self.fit_g_max:
+            raise InputError(
+                f"PCM.g_max = {self.g_max:g}: must be at most fit_g_max = {self.fit_g_max:g}, the largest conductance "
+                f"that the fit has data for; PCM.rescaled(g_max) is a cell scaled to another window (unit: S)"
+            )
 
     def model_sources(self) -> tuple[Source, ...]:
         return (cited("nandakumar2019", "joshi2020"),)
 
     def program(self, key: jax.Array, target: jax.Array) -> PCMState:
         """Write to ``target`` (S, any shape)."""
-        x, sigma = target / self.g_max, self.programming_error(target)
+        x, sigma = target / self.fit_g_max, self.programming_error(target)
         xi = normal(stream(key, "programming noise"), target.shape, target.dtype)
         conductance = jnp.maximum(target + sigma * xi, 0.0)
         return PCMState(conductance, self._drift_exponent(key, conductance), self._read_amplitude(x))
 
     def _read_amplitude(self, x: jax.Array) -> jax.Array:
-        """Q of cells written to ``x`` of the largest conductance."""
+        """Q of cells written to ``x``."""
         amplitude, power, ceiling = self.read_noise_fit
         # The ceiling is reached long before x = 1e-7, so the floor only keeps the logarithm finite. Powers are written
         # as exponentials of logarithms, which are four times cheaper.
@@ -136,13 +164,13 @@ class PCM(Description):
 
     def programming_error(self, target: jax.Array) -> jax.Array:
         """sigma_P (S) of cells written to ``target`` (S)."""
-        x = target / self.g_max
+        x = target / self.fit_g_max
         c0, c1, c2 = self.programming_sigma
-        return jnp.maximum(c0 + c1 * x + c2 * x**2, 0.0) * (self.g_max / _REFERENCE_G_MAX) * self.programming_noise
+        return jnp.maximum(c0 + c1 * x + c2 * x**2, 0.0) * self.programming_noise
 
     def _drift_law(self, conductance: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Mean and spread of nu of cells that reached ``conductance``."""
-        log_x = jnp.log(jnp.maximum(conductance / self.g_max, _FLOOR))
+        log_x = jnp.log(jnp.maximum(conductance / self.fit_g_max, _FLOOR))
         mean = jnp.clip(self.drift_mean[0] + self.drift_mean[1] * log_x, *self.drift_mean_range)
         return mean, jnp.clip(self.drift_spread[0] + self.drift_spread[1] * log_x, *self.drift_spread_range)
 
@@ -182,7 +210,7 @@ class PCM(Description):
             return over_writing(target, sigma, decayed)
 
         # A read fluctuates in proportion to what it finds.
-        q = self._read_amplitude(target / self.g_max) * noise if read_noise else jnp.zeros_like(target)
+        q = self._read_amplitude(target / self.fit_g_max) * noise if read_noise else jnp.zeros_like(target)
         share = non_negative(jnp.ones_like(target), q)
         assert share.variance is not None
         mean = power(1) * share.mean

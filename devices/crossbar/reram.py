@@ -61,6 +61,7 @@ class ReRAM(Description):
     )  # fmt: skip
 
     time_limit_s = _TIMES_S[-1]
+    largest = _REFERENCE_G_MAX
 
     def model_sources(self) -> tuple[Source, ...]:
         return (cited("wan2022"),)

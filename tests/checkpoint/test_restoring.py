@@ -197,10 +197,10 @@ class Stack(nnx.Module):
 
 
 def test_arrays_in_the_hardware_of_an_nnx_model_are_the_models_own(tmp_path):
-    numbers = PCM.replace(**{"store.cell.g_max": jnp.float32(2.0**-15)})
+    numbers = PCM.replace(**{"store.cell.g_max": jnp.float32(2.0**-16)})
     model = AnalogLinear(8, 3, hardware=numbers, rngs=nnx.Rngs(0))
     save(tmp_path / "a", model)
-    other = AnalogLinear(8, 3, hardware=PCM.replace(**{"store.cell.g_max": 2.0**-15}), rngs=nnx.Rngs(1))
+    other = AnalogLinear(8, 3, hardware=PCM.replace(**{"store.cell.g_max": 2.0**-16}), rngs=nnx.Rngs(1))
     found = restore(tmp_path / "a", other).model  # the same by value
     np.testing.assert_array_equal(found.kernel[...], model.kernel[...])
     assert type(found.dot_general.hardware.store.cell.g_max) is float

@@ -29,8 +29,8 @@ def rows(n):
         (MLP(PCM.replace(dac=None)), "with dac = DAC, this model's has dac = None"),
         (MLP(PCM.replace(scaling="tile")), "with scaling = 'column', this model's has scaling = 'tile'"),
         (
-            MLP(PCM.replace(**{"store.cell.g_max": 2.5000001e-5})),
-            "with store.cell.g_max = 2.5e-05, this model's has store.cell.g_max = 2.5000001e-05",
+            MLP(PCM.replace(**{"store.cell.g_max": 2.4999999e-5})),
+            "with store.cell.g_max = 2.5e-05, this model's has store.cell.g_max = 2.4999999e-05",
         ),
         (
             MLP(PCM.replace(**{"store.cell.drift_mean": (0.0244, -0.01)})),

@@ -72,7 +72,7 @@ def test_the_layer_cannot_replace_converters_that_were_fabricated_with_errors():
     np.testing.assert_array_equal(same, other)
     with pytest.raises(
         InputError,
-        match=r"of another structure \(adc.offset_error: 3.0 on the chip, None in the layer\); program a chip",
+        match=r"of another structure \(adc.offset_error: a number on the chip, None in the layer\); program a chip",
     ):
         outputs(layer(ADC(bits=8)), chip.variables)
 

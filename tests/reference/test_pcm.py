@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from analogsim import InputError
 from analogsim.devices import PCM
 from tests.cells import N, equal, over, program, read, read_sampled
 from tests.sampling import assert_alike, assert_moments, censored, of_gaussian
@@ -48,6 +49,7 @@ def sqrt_log(time_s: float) -> float:
 
 
 programming_error = jax.jit(lambda cell, target: cell.programming_error(target))
+moments = jax.jit(lambda cell, target: cell.moments(target, 1e6))
 
 
 @functools.cache
@@ -276,9 +278,33 @@ def test_float32_cells_do_not_depend_on_x64():
     np.testing.assert_allclose(held.mean, read(PCM(), state, 86400.0).mean, rtol=1e-5)
 
 
-def test_another_g_max_scales_everything():
+@pytest.mark.parametrize("target", [5, 10])
+def test_a_cell_does_not_know_how_much_of_its_window_is_used(target):
+    # 10 uS of the published cells: 0.26348 + 1.9650 x 0.4 - 1.1731 x 0.16 = 0.861784 uS, in any window.
+    small = PCM(g_max="12.5 uS")
+    assert float(programming_error(small, np.float32(target * 1e-6))) * 1e6 == pytest.approx(
+        PROGRAMMING[target], rel=1e-5
+    )
+    key = jax.random.key(17)
+    a, b = (program(cell, key, equal(target)) for cell in (PCM(), small))
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+    jax.tree.map(np.testing.assert_array_equal, read(PCM(), a, 1e6), read(small, b, 1e6))
+    jax.tree.map(np.testing.assert_array_equal, moments(small, np.float32([5e-6])), moments(PCM(), np.float32([5e-6])))
+
+
+def test_beyond_the_data_of_the_fit_is_refused():
+    with pytest.raises(InputError, match=r"PCM.g_max = 2.6e-05: must be at most fit_g_max = 2.5e-05, .*rescaled"):
+        PCM(g_max="26 uS")
+
+
+def test_rescaled_cells_are_in_proportion():
     target = over(0.0, 25.0)
-    small, large = PCM(), PCM(g_max=50e-6)
+    small, large = PCM(), PCM.rescaled("50 uS")
+    assert PCM.rescaled(25e-6) == PCM()
+    half = PCM.rescaled("12.5 uS", read_noise=0.5)
+    assert (half.read_noise, half.g_max, half.fit_g_max) == (0.5, 12.5e-6, 12.5e-6)
+    # At 10 uS, x = 0.8: half of 0.26348 + 1.9650 x 0.8 - 1.1731 x 0.64 = 1.084696.
+    assert float(programming_error(half, np.float32(10e-6))) * 1e6 == pytest.approx(0.542348, rel=1e-5)
     a, b = (program(c, jax.random.key(11), t) for c, t in ((small, target), (large, 2 * target)))
     a, b = (jax.tree.map(np.asarray, state) for state in (a, b))
     np.testing.assert_allclose(b.conductance, 2 * a.conductance, rtol=1e-5, atol=1e-12)

@@ -362,12 +362,12 @@ def test_joules_of_an_inference_stand_beside_the_scores():
 
 
 def test_values_are_tried_together_not_each_beside_the_defaults():
-    window = {"store.cell.g_min": [0.0, 30e-6], "store.cell.g_max": [40e-6, 50e-6]}  # 30 µS is above the default g_max
-    pcm = preset("pcm")
+    window = {"store.cell.g_min": [0.0, 15e-6], "store.cell.g_max": [20e-6, 25e-6]}  # 15 µS is above the g_max of pcm
+    pcm = preset("pcm", **{"store.cell.g_max": 10e-6})
     found = sweep(lambda h, key: h.store.cell.g_max - h.store.cell.g_min, pcm, over=window, chips=1,
                   key=jax.random.key(0), progress=False)  # fmt: skip
-    np.testing.assert_allclose(found.score.values[..., 0], [[40e-6, 50e-6], [10e-6, 20e-6]], rtol=1e-5)
-    window["store.cell.g_max"] = [10e-6, 50e-6]
+    np.testing.assert_allclose(found.score.values[..., 0], [[20e-6, 25e-6], [5e-6, 10e-6]], rtol=1e-5)
+    window["store.cell.g_max"] = [10e-6, 25e-6]
     with pytest.raises(InputError, match=r"over: at store\.cell\.g_min = .*must be less than g_max"):
         sweep(numbers, pcm, over=window, chips=1, key=jax.random.key(0), progress=False)
     over = {"bound_management": ["none", "iterative"], "adc": [pcm.adc, None]}
