@@ -3,12 +3,12 @@
     T = max(FLOP / (0.6 P), bytes / (0.8 B), launches * 3 us)
     E = share * TDP * T + MAC * e_mac + results * e_add + on-chip bytes * e_sram + memory bytes * e_dram
 
-Model: Choi, Bedard, Fowler and Vuduc, IPDPS 2013, doi 10.1109/IPDPS.2013.77. Weights are read from memory once a batch
-(a matrix that is used again is taken to stay in the cache). Inputs and outputs of an operation stay on the chip where
-those of one example fit into half of its memory (a batch is worked through in parts), else they pass the memory once
-each; what enters and leaves the model always does. Every operand of a product comes from on-chip memory and is used 128
-times there. Other arithmetic is fused into the products it follows: joules, but no traffic. Every product is one kernel
-launch on a GPU; other machines run a compiled program and launch nothing.
+Model: Choi, Bedard, Fowler and Vuduc, IPDPS 2013, doi 10.1109/IPDPS.2013.77. What passes the outside memory is the
+least that half of the on-chip memory allows (``traffic``; the other half holds what streams by): weights once a batch
+or once a piece of it, maps not at all or both ways, what enters and leaves the model, key-value caches included, once.
+Every operand of a product comes from on-chip memory and is used 128 times there. Other arithmetic is fused into the
+products it follows: joules, but no traffic. Every product is one kernel launch on a GPU; other machines run a compiled
+program and launch nothing.
 
 Low is switching energy alone, with weights that fit on the chip left there from the last batch: no machine that is
 switched on achieves it. Typical adds idle power, where it is known, or 0.2 TDP (idle and leakage, 0.15 to 0.3 of TDP)
@@ -42,6 +42,7 @@ from analogsim.energy.number_formats import (
     sram_j_per_byte,
 )
 from analogsim.energy.operations import Operation
+from analogsim.energy.traffic import Moved, needs, plan
 
 COMPUTE_EFFICIENCY = 0.6
 MEMORY_EFFICIENCY = 0.8
@@ -146,12 +147,16 @@ class Traffic:
       maps: inputs and outputs through memory.
       kept: inputs and outputs that stay on the chip.
       on_chip: operands read from on-chip memory and results written to it.
+      stays: of the weights, what may be on the chip still from the batch before.
+      moved: the same operation by operation.
     """
 
     weights: float
     maps: float
     kept: float
     on_chip: float
+    stays: float = 0.0
+    moved: tuple[Moved, ...] = ()
 
     @property
     def memory(self) -> float:
@@ -170,25 +175,18 @@ def results(work: Workload, batch: int) -> float:
 
 
 def traffic(device: Device, number: NumberFormat, work: Workload, batch: int, shrink: float = 1.0) -> Traffic:
-    """Bytes of a batch, weights divided by ``shrink``."""
+    """Bytes of a batch, weights divided by ``shrink``: the least that the on-chip memory allows."""
     byte = number.bits / 8
-    weights = maps = kept = 0.0
-    for op in work.operations.all:
-        if op.kind == "elementwise":
-            continue
-        times = _times(op, work, batch)
-        # Of a table a batch reads the rows that it asks for; a matrix is read once.
-        weights += op.weight_words * times if op.kind == "look-up" else op.new_weight_words
-        moved = byte * times * (op.input_words + op.output_words)
-        if moved / op.repeats / (batch if op.per_example else 1) <= device.on_chip_bytes / 2:
-            kept += moved
-        else:
-            maps += moved
-    outside = _ends(work, batch) * byte  # what enters and leaves the model does so by the memory
+    asked = needs(work.operations, lambda op: byte / shrink, lambda op: (byte, byte))
+    found = plan(asked, batch, device.on_chip_bytes / 2)
     operands = 2 * macs(work, batch) * byte / USES_ON_CHIP
-    moved_out = min(outside, kept)
     return Traffic(
-        weights=weights * byte / shrink, maps=maps + moved_out, kept=kept - moved_out, on_chip=operands + kept + maps
+        weights=found.weights,
+        maps=found.maps,
+        kept=max(found.touched - found.maps, 0.0),
+        on_chip=operands + found.touched,
+        stays=found.weights if found.stays else 0.0,
+        moved=found.moved,
     )
 
 
@@ -262,8 +260,7 @@ def _switching(device: Device, number: NumberFormat, work: Workload, batch: int,
     ]  # fmt: skip
     if device.memory is not None and moved.memory:
         dram = DRAM[device.memory]
-        stays = moved.weights if moved.weights <= device.on_chip_bytes / 2 else 0.0
-        low_j = 8 * dram.low_j_per_bit * (moved.memory - stays) / moved.memory
+        low_j = 8 * dram.low_j_per_bit * (moved.memory - moved.stays) / moved.memory
         lines.append(
             _line("memory", "transfer", moved.memory / batch, "B", 8 * dram.low_j_per_bit, dram.source,
                   each_low_j=low_j, each_high_j=8 * dram.high_j_per_bit)
@@ -326,11 +323,3 @@ def _shrink(work: Workload, storage: Storage, number: NumberFormat) -> float:
 def _times(op: Operation, work: Workload, batch: int) -> float:
     """How often an operation's counts arise in a batch of this size."""
     return op.repeats * batch / work.operations.examples if op.per_example else op.repeats
-
-
-def _ends(work: Workload, batch: int) -> float:
-    """Numbers that enter the first operation and leave the last, for a batch."""
-    moving = [op for op in work.operations.all if op.kind != "elementwise" and op.per_example]
-    if not moving:
-        return 0.0
-    return batch / work.operations.examples * (moving[0].input_words + moving[-1].output_words)

@@ -111,9 +111,17 @@ class Operation:
       results: numbers computed by other arithmetic, each time.
       weight_words, input_words, output_words: numbers it reads and writes, each time.
       new_weight_words: weights that no operation before it has read, in all its runs.
+      new_input_words: of its inputs, what comes from outside of the computation (an argument that is no weight, also
+        after arithmetic element by element; a state that it updates) and that no operation before has read, in all its
+        runs.
+      distinct_weight_words: weights of all its runs, each once, read before or not; None: those that are new.
+      weight_leaves: which of the computation's weights it reads, by number.
       weight_bits, input_bits, output_bits: width of one number.
       repeats: how often it runs in one run of the computation.
       per_example: whether it depends on the examples; else it runs once a batch.
+      loop: the loops that it stands in, outermost first, by number.
+      step: after how many dependent products it can run, a loop's body taken once; operations of the same loop and step
+        need nothing of each other.
     """
 
     kind: str
@@ -127,11 +135,16 @@ class Operation:
     input_words: int = 0
     output_words: int = 0
     new_weight_words: int = 0
+    new_input_words: int = 0
+    distinct_weight_words: int | None = None
+    weight_leaves: frozenset[int] = frozenset()
     weight_bits: int = 32
     input_bits: int = 32
     output_bits: int = 32
     repeats: int = 1
     per_example: bool = True
+    loop: tuple[int, ...] = ()
+    step: int = 0
 
     @property
     def is_product(self) -> bool:

@@ -26,14 +26,26 @@ _LAYER = re.compile(r"analog<(.*?)>")
 
 
 class _Origin(NamedTuple):
-    """Where a value comes from: whether it depends on the examples, else from which weights (numbers of leaves)."""
+    """Where a value comes from.
+
+    Attributes:
+      from_examples: whether it depends on the examples.
+      weights: else, from which weights (numbers of leaves).
+      outside: arguments (numbers of leaves) that it is made of without a product in between.
+      step: how many products stand before it, one after the other.
+    """
 
     from_examples: bool
     weights: frozenset[int]
+    outside: frozenset[int] = frozenset()
+    step: int = 0
 
 
 _CONSTANT = _Origin(False, frozenset())
 _EXAMPLE = _Origin(True, frozenset())
+
+#: Primitives that write into their first operand: weights written into by examples are a state of theirs (a cache).
+_UPDATES = frozenset({"dynamic_update_slice", "scatter", "scatter-add", "scatter_add"})
 
 
 def workload(
@@ -74,10 +86,10 @@ def workload(
     origins = []
     for number, arg in enumerate(args):
         for leaf in jax.tree.leaves(arg):
-            origins.append(walk.weight(leaf) if number in chosen else _EXAMPLE)
+            origins.append(walk.weight(leaf) if number in chosen else walk.example(leaf))
     held = [walk.weight(value) for value in closed.consts]  # what the function closes over
     walk.program(closed.jaxpr, [*held, *origins], 1, "")
-    return Operations(tuple(walk.found), int(examples), sum(walk.sizes), tuple(walk.uncounted.items()))
+    return Operations(tuple(walk.found), int(examples), walk.parameters, tuple(walk.uncounted.items()))
 
 
 class _Walk:
@@ -88,6 +100,10 @@ class _Walk:
         self.found: list[Operation] = []
         self.uncounted: dict[str, int] = {}
         self.sizes: list[int] = []
+        self.parameters = 0
+        self.left: dict[int, int] = {}  # of the arguments' leaves: words that nothing has read yet
+        self.loops: tuple[int, ...] = ()
+        self.n_loops = 0
         self.read: dict[frozenset[int], int] = {}
         self.silent = 0  # > 0 while only origins are followed
 
@@ -96,8 +112,17 @@ class _Walk:
         dtype = getattr(leaf, "dtype", None)
         if dtype is None or not jax.numpy.issubdtype(dtype, jax.numpy.inexact):
             return _CONSTANT
+        self.parameters += math.prod(np.shape(leaf))
+        return _Origin(False, frozenset([self.leaf(leaf)]))
+
+    def example(self, leaf: Any) -> _Origin:
+        """The origin of a new leaf of what the examples are, or bring."""
+        return _Origin(True, frozenset(), frozenset([self.leaf(leaf)]))
+
+    def leaf(self, leaf: Any) -> int:
         self.sizes.append(math.prod(np.shape(leaf)))
-        return _Origin(False, frozenset([len(self.sizes) - 1]))
+        self.left[len(self.sizes) - 1] = self.sizes[-1]
+        return len(self.sizes) - 1
 
     def program(self, jaxpr: Any, origins: list[_Origin], times: int, scope: str) -> list[_Origin]:
         """Count a program ``times`` times; origins of its results from those of its constants and arguments."""
@@ -130,9 +155,14 @@ class _Walk:
             pass
         elif any(_is_program(value) for value in params.values()):
             raise InputError(f"workload: the primitive {name!r} runs a program of its own in a way that is not known")
+        if name in _UPDATES and inputs[0].weights and any(origin.from_examples for origin in inputs):
+            inputs = [inputs[0]._replace(outside=inputs[0].weights), *inputs[1:]]
         if not self.silent:
             self.count(eqn, inputs, times, scope)
-        return [_joined(inputs)] * len(eqn.outvars)
+        made = _joined(inputs)
+        if name in ("dot_general", "conv_general_dilated") or _looks_up(eqn, inputs):
+            made = made._replace(outside=frozenset(), step=made.step + 1)
+        return [made] * len(eqn.outvars)
 
     def inside(self, program: Any, inputs: list[_Origin], times: int, scope: str) -> list[_Origin]:
         jaxpr = getattr(program, "jaxpr", program)
@@ -143,18 +173,33 @@ class _Walk:
         """Origins of what a loop carries, once they stop changing."""
         self.silent += 1
         while True:
-            after = [_joined([a, b]) for a, b in zip(carry, step(carry), strict=True)]
+            after = [_joined([a, b])._replace(step=a.step) for a, b in zip(carry, step(carry), strict=True)]
             if after == carry:
                 self.silent -= 1
                 return carry
             carry = after
 
+    def in_loop(self, inputs: list[_Origin]) -> list[_Origin]:
+        """Enter a loop, which starts once all that goes into it is there."""
+        if not self.silent:
+            self.n_loops += 1
+            self.loops = (*self.loops, self.n_loops)
+        start = max((origin.step for origin in inputs), default=0)
+        return [origin._replace(step=start) for origin in inputs]
+
+    def out_of_loop(self, results: list[_Origin]) -> list[_Origin]:
+        if not self.silent:
+            self.loops = self.loops[:-1]
+        end = max((origin.step for origin in results), default=0)
+        return [origin._replace(step=end) for origin in results]
+
     def scan(self, params: Any, inputs: list[_Origin], times: int, scope: str) -> list[_Origin]:
+        inputs = self.in_loop(inputs)
         n_consts, n_carry, length = params["num_consts"], params["num_carry"], params["length"]
         consts, carry, xs = inputs[:n_consts], inputs[n_consts : n_consts + n_carry], inputs[n_consts + n_carry :]
         run = lambda c, n: self.inside(params["jaxpr"], [*consts, *c, *xs], n, scope)  # noqa: E731
         carry = self.settled(lambda c: run(c, 0)[:n_carry], carry)
-        return run(carry, times * length)
+        return self.out_of_loop(run(carry, times * length))
 
     def while_loop(self, params: Any, inputs: list[_Origin], times: int, scope: str) -> list[_Origin]:
         if self.while_loops is None:
@@ -162,29 +207,30 @@ class _Walk:
                 "while_loops = None: the function has a while loop, whose number of runs is not in the program; "
                 "say how often it runs (a whole number), or use fori_loop or scan with fixed bounds"
             )
+        inputs = self.in_loop(inputs)
         n_cond, n_body = params["cond_nconsts"], params["body_nconsts"]
         of_cond, of_body, carry = inputs[:n_cond], inputs[n_cond : n_cond + n_body], inputs[n_cond + n_body :]
         run = lambda c, n: self.inside(params["body_jaxpr"], [*of_body, *c], n, scope)  # noqa: E731
         carry = self.settled(lambda c: run(c, 0), carry)
         self.inside(params["cond_jaxpr"], [*of_cond, *carry], times * (self.while_loops + 1), scope)
-        return run(carry, times * self.while_loops)
+        return self.out_of_loop(run(carry, times * self.while_loops))
 
     def cond(self, params: Any, inputs: list[_Origin], times: int, scope: str) -> list[_Origin]:
         """All branches are tried, and the one with the most arithmetic is kept."""
         tried = []
         for branch in params["branches"]:
-            before = len(self.found), dict(self.uncounted), dict(self.read)
+            before = len(self.found), dict(self.uncounted), dict(self.read), dict(self.left)
             results = self.inside(branch, inputs[1:], times, scope)
             mine = self.found[before[0] :]
             tried.append((sum(2 * op.total_macs + op.total_results for op in mine), mine, results,
-                          dict(self.uncounted), dict(self.read)))  # fmt: skip
+                          (dict(self.uncounted), dict(self.read), dict(self.left))))  # fmt: skip
             del self.found[before[0] :]
-            self.uncounted, self.read = before[1], before[2]
+            self.uncounted, self.read, self.left = before[1:]
         best = max(range(len(tried)), key=lambda i: tried[i][0])
-        _, mine, _, self.uncounted, self.read = tried[best]
+        _, mine, _, (self.uncounted, self.read, self.left) = tried[best]
         self.found += mine
         from_index = inputs[0]
-        return [_joined([from_index, *each]) for each in zip(*(results for _, _, results, _, _ in tried), strict=True)]
+        return [_joined([from_index, *each]) for each in zip(*(results for _, _, results, _ in tried), strict=True)]
 
     def count(self, eqn: Any, inputs: list[_Origin], times: int, scope: str) -> None:
         name, sizes = eqn.primitive.name, [math.prod(v.aval.shape) for v in eqn.outvars]
@@ -195,7 +241,7 @@ class _Walk:
             kind = "product" if name == "dot_general" else "convolution"
             self.add(eqn, inputs, times, scope, kind, shape=shape, macs=shape.macs)
         elif name == "gather":
-            if inputs[0].weights and not inputs[0].from_examples:
+            if _looks_up(eqn, inputs):
                 self.look_up(eqn, inputs, times, scope)
         elif name in BY_RESULT:
             self.other(eqn, inputs, times, scope, sum(sizes))
@@ -215,9 +261,11 @@ class _Walk:
         self.found.append(
             Operation(
                 kind="look-up", primitive="gather", scope=_clean(scope), layer=_layer(scope), repeats=times,
-                weight_words=words, new_weight_words=times * words, weight_bits=bits,
+                weight_words=words, new_weight_words=times * words, weight_bits=bits, weight_leaves=inputs[0].weights,
                 input_words=_size(eqn.invars[1]), input_bits=_bits(eqn.invars[1]),
+                new_input_words=self.brought(inputs[1], _size(eqn.invars[1]), times),
                 output_words=words, output_bits=bits, per_example=inputs[1].from_examples,
+                loop=self.loops, step=_joined(inputs).step + 1,
             )
         )  # fmt: skip
 
@@ -226,11 +274,15 @@ class _Walk:
         moved: dict[str, Any] = {}
         if kind != "elementwise":
             held = [(v, o) for v, o in zip(eqn.invars, inputs, strict=True) if o.weights and not o.from_examples]
-            brought = [v for v, o in zip(eqn.invars, inputs, strict=True) if not (o.weights and not o.from_examples)]
+            other = [(v, o) for v, o in zip(eqn.invars, inputs, strict=True) if not (o.weights and not o.from_examples)]
+            brought = [v for v, _ in other]
             moved = dict(
                 weight_words=sum(_size(v) for v, _ in held),
                 new_weight_words=sum(self.unread(o.weights, _size(v), times) for v, o in held),
+                distinct_weight_words=sum(self.distinct(o.weights, _size(v), times) for v, o in held),
+                weight_leaves=frozenset().union(*(o.weights for _, o in held)),
                 input_words=sum(map(_size, brought)),
+                new_input_words=sum(self.brought(o, _size(v), times) for v, o in other),
                 output_words=_size(eqn.outvars[0]),
                 weight_bits=_bits(held[0][0]) if held else 32,
                 input_bits=_bits(brought[0]) if brought else 32,
@@ -239,7 +291,8 @@ class _Walk:
         self.found.append(
             Operation(
                 kind=kind, primitive=eqn.primitive.name, scope=_clean(scope), layer=_layer(scope), repeats=times,
-                per_example=per_example, **counts, **moved,
+                per_example=per_example, loop=self.loops, step=_joined(inputs).step + (kind != "elementwise"),
+                **counts, **moved,
             )
         )  # fmt: skip
 
@@ -250,11 +303,30 @@ class _Walk:
         self.read[roots] = max(before, min(before + times * words, whole))
         return self.read[roots] - before
 
+    def distinct(self, roots: frozenset[int], words: int, times: int) -> int:
+        """How many different words of a weight are read, if ``words`` are so often."""
+        return min(times * words, max(sum(self.sizes[root] for root in roots), words))
+
+    def brought(self, origin: _Origin, words: int, times: int) -> int:
+        """How many words of an operand come from outside for the first time: at most what its arguments have left."""
+        taken = 0
+        for leaf in sorted(origin.outside):
+            share = min(self.left[leaf], times * words - taken)
+            self.left[leaf] -= share
+            taken += share
+        return taken
+
 
 def _joined(origins: Sequence[_Origin]) -> _Origin:
+    step = max((origin.step for origin in origins), default=0)
     if any(origin.from_examples for origin in origins):
-        return _EXAMPLE
-    return _Origin(False, frozenset().union(*(origin.weights for origin in origins)))
+        return _Origin(True, frozenset(), frozenset().union(*(origin.outside for origin in origins)), step)
+    return _Origin(False, frozenset().union(*(origin.weights for origin in origins)), step=step)
+
+
+def _looks_up(eqn: Any, inputs: Sequence[_Origin]) -> bool:
+    """Whether rows of a table of weights are asked for."""
+    return eqn.primitive.name == "gather" and bool(inputs[0].weights) and not inputs[0].from_examples
 
 
 def _is_program(value: Any) -> bool:
