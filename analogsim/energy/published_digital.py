@@ -56,6 +56,7 @@ def eyeriss_checks() -> list[Check]:
                 "uncalibrated",
                 tolerance=1.1,
                 name=f"buffer traffic, {layer}",
+                rests_on=("analogsim.energy.row_stationary:accesses.buffer",),
             )
         )
         energy_j = eyeriss.UNIT_J * groups * moved.chip
@@ -66,7 +67,8 @@ def eyeriss_checks() -> list[Check]:
                 1e3 * energy_j / s,
                 "uncalibrated",
                 tolerance=1.5,
-                name=f"power, {layer}",
+                name=f"power, {layer} (e1 fits all five together)",
+                rests_on=("analogsim.energy.eyeriss:UNIT_J",),
                 theirs=watts_m,
             )
         )
@@ -79,6 +81,7 @@ def eyeriss_checks() -> list[Check]:
             "uncalibrated",
             tolerance=1.5,
             name="DRAM words a MAC (the chip compresses, we do not)",
+            rests_on=("analogsim.energy.row_stationary:accesses.dram",),
         )
     )
     frame_mj = point(name, chip, "power_alexnet_conv") / point(name, chip, "frame_rate_alexnet_conv")
@@ -107,7 +110,8 @@ def tpu_checks() -> list[Check]:
         peak = device.peak_op_per_s["int8"]
         bound = min(peak, 2 * per_byte * device.byte_per_s) / 1e12
         key = ("TPU v1", f"{app}, {per_byte} MAC per weight byte", "throughput")
-        found.append(check(key, bound, "bound", name=f"roofline over throughput, {app}"))
+        rests_on = ("analogsim.energy.digital:TPU v1.byte_per_s", "analogsim.energy.digital:TPU v1.peak_op_per_s")
+        found.append(check(key, bound, "bound", name=f"roofline over throughput, {app}", rests_on=rests_on))
     return found
 
 
@@ -142,6 +146,7 @@ def arithmetic_checks() -> list[Check]:
 
 
 def brain_checks() -> list[Check]:
+    """What the ends of the band stand for; they were made from these numbers, so none can contradict them."""
     common: dict[str, Any] = dict(
         system="brain",
         unit="fJ",
@@ -198,13 +203,19 @@ def spiking_checks() -> list[Check]:
     return [
         *(row(chip, what, each_j, "identity") for chip, what, each_j in rows),
         row("Loihi", "synaptic event", loihi.event_j, "uncalibrated", 1, tolerance=2.0,
-            name="Loihi, synaptic event of the simulator fitted to the chip, dense"),
+            name="Loihi, synaptic event of a simulator fitted to the chip, dense", rests_on=_chip("Loihi", "event_j")),
         row("Loihi", "synaptic event", loihi.event_j, "uncalibrated", 3, tolerance=2.0,
-            name="Loihi, synaptic event of the simulator fitted to the chip, convolution"),
-        row("TrueNorth", "power at 20.07 Hz", power_w, "calibrated", fitted="power at 11.58 and 95.93 Hz"),
+            name="Loihi, synaptic event of a simulator fitted to the chip, convolution",
+            rests_on=_chip("Loihi", "event_j")),
+        row("TrueNorth", "power at 20.07 Hz", power_w, "calibrated", fitted="power at 11.58 and 95.93 Hz",
+            rests_on=_chip("TrueNorth", "static_w")),
         row("TrueNorth", "synaptic event", power_w / events_per_s, "calibrated", fitted="power at 11.58 and 95.93 Hz",
-            name="TrueNorth, all-in event at 20 Hz and 128 synapses"),
+            name="TrueNorth, all-in event at 20 Hz and 128 synapses", rests_on=_chip("TrueNorth", "static_w")),
     ]  # fmt: skip
+
+
+def _chip(name: str, *fields: str) -> tuple[str, ...]:
+    return tuple(f"analogsim.energy.neuromorphic:{name}.{field}" for field in fields)
 
 
 def training_checks() -> list[Check]:
