@@ -11,6 +11,7 @@ Sample chips           program, Chip
 Multiply               products_on_tiles (a matrix and its transpose, as associative memories need them)
 Save                   save, restore (a model, its calibration and its chips, through Orbax)
 Measure                evaluate (hundreds of ageing chips), digital (the exact baseline)
+Give inputs            an array, a tuple of several, any pytree; Inputs (by keyword), Shared (what has no examples)
 Sweep                  sweep, ChipScores, over_chips (hardware x chips x ages, resumable, on one machine or many)
 Price                  analogsim.energy.compare (joules beside GPU, Eyeriss and brain)
 Compare stores         analogsim.storage.storage (bits a read gives, for how long, at what power)
@@ -41,6 +42,8 @@ from analogsim.devices.errors import InputError as InputError
 from analogsim.evaluation import evaluate as evaluate
 from analogsim.fresh_chip import FreshChip as FreshChip
 from analogsim.hardware import Hardware as Hardware
+from analogsim.inputs import Inputs as Inputs
+from analogsim.inputs import Shared as Shared
 from analogsim.models import observe as observe
 from analogsim.modes import digital as digital
 from analogsim.presets import preset as preset

@@ -67,7 +67,7 @@ def calibrate(
 
     Args:
       model, variables: a Linen model with analog layers and its variables, or an NNX model and None.
-      x: representative inputs, ``[n, ...]``, or a list of batches of them.
+      x: representative inputs (``analogsim.Inputs``), ``[n, ...]`` each, or a list of batches of them.
       method: ``"percentile"``, ``"max"``, ``"error"``, ``"granular"`` or ``"full"`` (see the module) for the ADC's
         range. Input ranges are found alike by the first three, else by percentile.
       quantile: share of the absolute values that stays inside the range, by percentile.
@@ -77,7 +77,7 @@ def calibrate(
         examples. Ranges depend on it only where the model computes with statistics of its batch.
       keep_inputs: leave the ranges of inputs as they are, for example learned, and find those of outputs for them.
       report: also give what the ranges do to ``x``, the share that each layer clips (``range_report``).
-      **options: keyword arguments of the Linen model's call, for example ``train=False``.
+      **options: keyword arguments of the model's call, for example ``train=False``; those that hold arrays are inputs.
 
     Returns:
       For Linen, the variables with a ``ranges`` collection (which also remembers the input's shape, so that
@@ -95,7 +95,8 @@ def calibrate(
       2.0
     """
     rule = _Rule(method, quantile, margin)
-    x, bound = checked_sample(x), bind(model, variables, options=options)
+    x, options = checked_sample(x, options)
+    bound = bind(model, variables, options=options)
     passes = Passes(model, variables, x, batch_size, options, places=True)
     layers: dict[Any, _Layer] = {}
     for use in passes:

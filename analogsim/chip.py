@@ -16,6 +16,7 @@ from analogsim.devices.equality import ByValue
 from analogsim.devices.errors import InputError, nearest
 from analogsim.devices.random import check_key, is_key, key_shape
 from analogsim.devices.units import seconds, show_time
+from analogsim.inputs import inputs_of, no_arrays
 from analogsim.models import bind, leaves_of, map_programmed, program_jit, program_many_jit, programmed_leaves
 
 COMPENSATIONS = ("none", "global", "column")
@@ -121,11 +122,12 @@ def program(
       variables: a Linen model's variables; None for NNX.
       key: one key is one chip; an array of keys ``[n_chips]`` gives a stack of chips, to be mapped over with
         ``jax.vmap(..., in_axes=(chips.axes,))``.
-      x: one input (an array, or a tuple for several), of which only the shape is used; not needed if ``variables``
-        come from ``calibrate``, and never for NNX.
+      x: one call's inputs (``analogsim.Inputs``: an array, a tuple for several, any pytree), of which only the shape is
+        used; not needed if ``variables`` come from ``calibrate``, and never for NNX.
       onto: a chip of this model that is written again: its stuck cells and the scales of its cells stay, everything
         that writing draws is drawn anew, and its age begins at zero. With a stack of chips, as many keys.
-      **options: keyword arguments of the Linen model's call, for example ``train=False``.
+      **options: keyword arguments of the Linen model's call, for example ``train=False``; those that hold arrays are
+        inputs.
 
     Returns:
       The chip, read right after programming.
@@ -142,7 +144,9 @@ def program(
     _check_program_keys(variables, key)
     if onto is not None and not isinstance(onto, Chip):
         raise InputError(f"onto = {type(onto).__name__}: must be a chip of this model, or None")
-    bound = bind(model, variables, x, options)
+    if x is not None:
+        x, options = inputs_of(x, options)
+    bound = bind(model, variables, x, no_arrays(options))
     cells = (program_jit if key_shape(key) == () else program_many_jit)(
         bound, key, None if onto is None else onto.cells
     )

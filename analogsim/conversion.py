@@ -57,7 +57,7 @@ def convert(
       strict: raise for what cannot be converted, by path and reason: a layer such as ``nn.ConvLocal``, or a parameter
         that the model multiplies with outside of any known layer. False leaves it digital; ``summary`` lists it.
       rngs: seeds the noise streams of an NNX model's layers; needed there for hardware-aware training.
-      x: inputs of an NNX model (an array, or a tuple for several), by whose shape products outside of layers are found.
+      x: inputs of an NNX model (``analogsim.Inputs``), by whose shape products outside of layers are found.
 
     Returns:
       A Linen module with the same parameter tree, or a converted copy of the NNX model with parameters of its own.

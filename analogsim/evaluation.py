@@ -2,11 +2,14 @@
 
 Chips are mapped over, not looped over: one compilation serves every chip, time and set of weights. Each example has
 its own noise key, derived from its index, so the numbers do not depend on how chips or examples are batched.
+
+The metric gets all that the model returns, any pytree, for all examples at once. A model that computes with statistics
+of its batch sees single examples, whatever the ``batch_size``; with ``batched=True`` it sees all of ``x`` in one call.
 """
 
 import functools
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,33 +20,17 @@ from analogsim.chip import check_compensation, check_finite, check_time, read
 from analogsim.devices.errors import InputError
 from analogsim.devices.random import check_one_key, stream
 from analogsim.devices.units import show_time
+from analogsim.inputs import Inputs, inputs_of
+from analogsim.lines import first_not_finite
+from analogsim.metrics import accuracy, check_inputs, check_labels, check_metric, check_scores, guarded, on_numpy
 from analogsim.models import bind, program_jit, programmed_leaves
+from analogsim.outputs import check_outputs, holds_nan, run_examples
 
 if TYPE_CHECKING:
     import xarray
 
 #: From a second to ten years after programming.
 LIFETIME = ("1 s", "1 h", "1 day", "1 month", "1 year", "10 years")
-
-
-def accuracy(outputs: jax.Array, labels: jax.Array) -> jax.Array:
-    """Share of labels that are the index of the largest output. outputs ``[n, ..., classes]``, labels ``[n, ...]``.
-
-    Raises:
-      InputError: where labels are not one class number for each vector of outputs (``[n, 1]`` or one-hot labels would
-        otherwise be compared all with all).
-    """
-    if outputs.ndim < 2 or outputs.shape[-1] < 2:
-        raise InputError(
-            f"outputs of shape {outputs.shape}: accuracy takes the largest of two or more outputs; give another metric"
-        )
-    if labels.shape != outputs.shape[:-1]:
-        raise InputError(
-            f"labels: shape {labels.shape}: accuracy needs one class number for each of the outputs of shape "
-            f"{outputs.shape}, that is shape {outputs.shape[:-1]}"
-            + ("; one-hot labels become numbers by labels.argmax(-1)" if labels.shape == outputs.shape else "")
-        )
-    return jnp.mean(jnp.argmax(outputs, axis=-1) == labels)
 
 
 def evaluate(
@@ -56,8 +43,10 @@ def evaluate(
     chips: int = 100,
     times: Sequence[Any] = LIFETIME,
     compensation: Sequence[str] | str | None = None,
-    metric: Callable[[jax.Array, jax.Array], jax.Array] = accuracy,
-    batch_size: int = 512,
+    metric: Callable[[Any, Any], Any] = accuracy,
+    batch_size: int | None = None,
+    batched: bool = False,
+    on_host: bool = False,
     chips_at_once: int | None = None,
     on_progress: Callable[[int], Any] | None = None,
     **options: Any,
@@ -66,20 +55,29 @@ def evaluate(
 
     Args:
       model, variables: a Linen model with analog layers and its variables, or an NNX model and None.
-      x: inputs, ``[n, ...]``.
-      labels: what ``metric`` compares the outputs with, ``[n, ...]``.
+      x: inputs, ``[n, ...]`` each: an array, a tuple for several, any pytree (``analogsim.Inputs``).
+      labels: what ``metric`` compares the outputs with, ``[n, ...]``, an array or a pytree of arrays.
       key: everything random follows from it: chip i is the same chip whatever ``chips`` is.
       chips: how many to sample.
       times: times after programming, seconds or text such as ``"1 day"``, each once. All are read from the same chip.
       compensation: drift compensation, ``"none"``, ``"global"`` or ``"column"``; several, each once, share their
         chips. None is the hardware's own.
-      metric: ``metric(outputs, labels) -> number`` over the whole of ``x``; accuracy by default. It is compiled with
-        the model: written with ``jax.numpy``, it returns one number, and neither NumPy nor ``float()`` may touch its
+      metric: ``metric(outputs, labels) -> number`` over the whole of ``x``; accuracy by default. ``outputs`` is what
+        the model returns, with the examples of all ``x`` along the first axis of every array. It is compiled with the
+        model: written with ``jax.numpy``, it returns one number, and neither NumPy nor ``float()`` may touch its
         arguments.
-      batch_size: examples computed together; changes memory and speed, not the numbers.
+      on_host: call the metric in Python instead, with NumPy arrays and one chip, time and compensation after the other:
+        for what needs values (scikit-learn, edit distances, BLEU). Labels are handed over as they are given, texts for
+        example. What it scores is computed as for a compiled one.
+      batch_size: examples computed together, 512 by default; changes memory and speed, not the numbers: the model is
+        given one example a call, and sees no other.
+      batched: give the model all of ``x`` in one call, for what depends on its batch (statistics of the batch,
+        contrastive losses, outputs without examples). Its noise then follows from ``x`` as a whole, and an example's
+        from its place in it and from how many there are.
       chips_at_once: chips computed together; by default one on a CPU, where it is fastest, and eight elsewhere.
       on_progress: called with the number of chips just finished.
-      **options: keyword arguments of the Linen model's call, for example ``train=False``.
+      **options: keyword arguments of the model's call, for example ``train=False``; those that hold arrays are inputs.
+        ``rngs={"dropout": key}`` keeps a model random that is so on purpose: every example, chip and time draws anew.
 
     Returns:
       A dataset with ``score`` over (compensation, chip, time) and the exact model's ``digital`` score. Noise of reads
@@ -87,49 +85,145 @@ def evaluate(
       same across compensations.
 
     Raises:
-      InputError: for what cannot be measured: no example, labels that do not fit, a metric that cannot be compiled or
-        gives more than one number, a time or compensation that is impossible or given twice.
+      InputError: for what cannot be measured: no example, inputs that are not finite, labels that do not fit, a metric
+        that cannot be compiled or gives more than one number, a model left in training mode, a time or compensation
+        that is impossible or given twice; and for scores that are no numbers, with the layer, or the chip and time.
     """
     check_one_key(key, remedy="the chips' keys follow from it; give chips=n for n chips")
     choices = _compensations(compensation)
     check_count("chips", chips)
-    check_count("batch_size", batch_size)
-    at_once = (1 if jax.default_backend() == "cpu" else 8) if chips_at_once is None else chips_at_once
-    check_count("chips_at_once", at_once)
-    x, labels = jax.tree.map(jnp.asarray, (x if isinstance(x, tuple) else np.asarray(x), np.asarray(labels)))
-    check_data(x, labels)
-
-    bound = bind(model, variables, x, options)
-    first = program_jit(bound, chip_key(key, 0))
+    at_once = _at_once(chips_at_once, on_host)
+    work = checked_work(model, variables, x, labels, options, batch_size, batched, on_host)
+    _seconds(times)
+    check_metric(metric, work.output_shapes(), work.labels, on_host)
+    first = program_jit(work.bound, chip_key(key, 0))
     if not programmed_leaves(first):
         raise InputError("the model has no analog layer: build it with AnalogDense, or convert(model, hardware)")
     check_finite(first)
     times_s = _times(times, first)
     names = _compensation_names(choices, first)
-    check_metric(metric, bound, x, labels)
+    digital = score_digital(work, metric)
+    scored = _on_host if on_host else _compiled
 
     scores = []
     step = max(at_once, -(-chips // 20))
     for start in range(0, chips, step):
-        indices = jnp.arange(start, start + step)  # the last block may run past the end: one shape, one compilation
-        block = _score_chips(bound, key, indices, times_s, x, labels, tuple(choices), metric, batch_size, at_once)
         wanted = min(step, chips - start)
-        scores.append(np.asarray(block)[:wanted])
+        block = scored(work, key, start, step, wanted, times_s, tuple(choices), metric, at_once)
+        check_scores(block, start, [show_time(float(t)) for t in times_s], names)
+        scores.append(block)
         if on_progress is not None:
             on_progress(wanted)
-    digital = score_digital(bound, x, labels, metric, batch_size)
-    return _dataset(np.concatenate(scores), float(digital), times_s, names)
+    return _dataset(np.concatenate(scores), digital, times_s, names)
+
+
+class Work(NamedTuple):
+    """What is scored.
+
+    Attributes:
+      bound: the model, from ``models.bind``.
+      x: its inputs.
+      labels: what a metric compares the outputs with.
+      size: examples computed together; None for all in one call.
+      on_host: whether metrics are called in Python.
+    """
+
+    bound: Any
+    x: Inputs
+    labels: Any
+    size: int | None
+    on_host: bool
+
+    def output_shapes(self) -> Any:
+        """Shapes of what a metric is given; refuses outputs without examples, unless they are of all of ``x``."""
+        if self.size is None:
+            return jax.eval_shape(lambda b, a: b.digital(a), self.bound, self.x)
+        check_outputs(self.bound.digital, self.x)
+        one = lambda b, a: run_examples(b.digital, a, jax.random.key(0), 1)  # noqa: E731
+        return jax.eval_shape(one, self.bound, self.x)
+
+
+def checked_work(
+    model: Any, variables: Any, x: Any, labels: Any, options: Any, batch_size: Any, batched: Any, on_host: Any
+) -> Work:
+    """What is scored, arguments as of ``evaluate``; refuses what cannot be."""
+    size = examples_together(batch_size, batched)
+    if not isinstance(on_host, bool):
+        raise InputError(f"on_host = {on_host!r}: must be True or False")
+    x, options = inputs_of(x, options)
+    labels = check_labels(labels, check_inputs(x), on_host)
+    return Work(bind(model, variables, x, options), x, labels, size, on_host)
+
+
+def examples_together(batch_size: Any, batched: Any) -> int | None:
+    """How many examples are computed together; None for all of them in one call of the model."""
+    if not isinstance(batched, bool):
+        raise InputError(f"batched = {batched!r}: must be True or False")
+    if batched:
+        if batch_size is not None:
+            raise InputError(f"batch_size = {batch_size}: has no effect with batched=True; leave it out")
+        return None
+    if batch_size is None:
+        return 512
+    check_count("batch_size", batch_size)
+    return int(batch_size)
+
+
+def _at_once(chips_at_once: Any, on_host: bool) -> int:
+    if chips_at_once is None:
+        return 1 if on_host or jax.default_backend() == "cpu" else 8
+    check_count("chips_at_once", chips_at_once)
+    if on_host is True:
+        raise InputError(f"chips_at_once = {chips_at_once}: has no effect with on_host=True, which goes chip by chip")
+    return int(chips_at_once)
+
+
+def _compiled(work, key, start, step, wanted, times_s, choices, metric, at_once) -> np.ndarray:
+    """Scores ``[chip, time, compensation]``."""
+    indices = jnp.arange(start, start + step)  # the last block may run past the end: one shape, one compilation
+    block = _score_chips(
+        work.bound, key, indices, times_s, work.x, work.labels, choices, metric, work.size, at_once
+    )  # fmt: skip
+    return np.asarray(block)[:wanted]
+
+
+def _on_host(work, key, start, step, wanted, times_s, choices, metric, at_once) -> np.ndarray:
+    """The same by a metric in Python, with the outputs of one chip, time and compensation in memory."""
+    del step, at_once
+    found = np.zeros((wanted, len(times_s), len(choices)))
+    for chip in range(wanted):
+        cells = _cells(work.bound, key, start + chip)
+        for t, time_s in enumerate(np.asarray(times_s, np.float32)):
+            for c, choice in enumerate(choices):
+                outputs = _outputs(work.bound, cells, key, start + chip, time_s, work.x, choice, work.size)
+                found[chip, t, c] = on_numpy(metric, outputs, work.labels)
+    return found
+
+
+@jax.jit
+def _cells(bound, key, chip_index):
+    return bound.program(chip_key(key, chip_index))
+
+
+@functools.partial(jax.jit, static_argnums=(6, 7))
+def _outputs(bound, cells, key, chip_index, time_s, x, choice, size):
+    return chip_outputs(bound, cells, key, chip_index, time_s, x, choice, size)
 
 
 def _times(times: Any, cells: Any) -> np.ndarray:
     """Seconds as they were given, each once in float32, as the chips are read at."""
-    if isinstance(times, str) or np.ndim(times) != 1 or not len(times):
-        raise InputError(f"times = {times!r}: must be a sequence of times, for example ('1 s', '1 day')")
     times_s = np.array([float(check_time(t, cells)) for t in times]) + 0.0  # no minus zero
     values, counts = np.unique(times_s.astype(np.float32), return_counts=True)
     if counts.max() > 1:
         raise InputError(f"times = {times!r}: {show_time(float(values[counts.argmax()]))} is given more than once")
     return times_s
+
+
+def _seconds(times: Any) -> None:
+    """Refuse what is no sequence of times, or twice the same, before anything is programmed."""
+    if isinstance(times, str) or np.ndim(times) != 1 or not len(times):
+        raise InputError(f"times = {times!r}: must be a sequence of times, for example ('1 s', '1 day')")
+    _times(times, {})
 
 
 def _compensations(compensation: Any) -> list[str | None]:
@@ -156,32 +250,6 @@ def _compensation_names(choices: list[str | None], cells: Any) -> list[str]:
     return names
 
 
-def check_data(x: Any, labels: jax.Array) -> None:
-    shapes = [a.shape for a in jax.tree.leaves(x)]
-    if any(shape[:1] != shapes[0][:1] or not shape for shape in shapes):
-        raise InputError(f"x: shapes {shapes}: must be [n, ...], with one n for all inputs")
-    if shapes[0][0] == 0:
-        raise InputError(f"x: shape {shapes[0]}: holds no example")
-    if labels.shape[:1] != shapes[0][:1]:
-        raise InputError(f"labels: shape {labels.shape} does not match {shapes[0][0]} examples in x")
-
-
-def check_metric(metric: Any, bound: Any, x: Any, labels: jax.Array) -> None:
-    """Try the metric on shapes alone, before anything is computed."""
-    if not callable(metric):
-        raise InputError(f"metric = {metric!r}: must be a function metric(outputs, labels), or left out for accuracy")
-    outputs = jax.eval_shape(lambda b, a: run_examples(lambda e, k: b.digital(e), a, jax.random.key(0), 1), bound, x)
-    try:
-        score = jax.eval_shape(lambda o, t: jnp.asarray(metric(o, t)), outputs, labels)
-    except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:
-        raise InputError(
-            "metric: needs the values of its arguments, but is compiled, so that they are not known yet; write it with "
-            "jax.numpy instead of numpy, and without float(), bool() or 'if' on values"
-        ) from error
-    if score.shape != ():
-        raise InputError(f"metric: returns shape {score.shape}: must be one number, for example the mean over examples")
-
-
 def check_count(name: str, value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
         raise InputError(f"{name} = {value!r}: must be a whole number and at least 1")
@@ -203,7 +271,7 @@ def _score_chips(bound, key, indices, times_s, x, labels, choices, metric, batch
 
 def score_chip(
     bound: Any, key: jax.Array, chip_index: Any, times_s: Any, x: Any, labels: Any, choices: Sequence[str | None],
-    metric: Callable[[Any, Any], Any], batch_size: int,
+    metric: Callable[[Any, Any], Any], batch_size: int | None,
 ) -> Any:  # fmt: skip
     """Scores of one chip at every time and compensation: what ``metric`` gives, with leading axes [time, compensation].
 
@@ -212,40 +280,60 @@ def score_chip(
       key: of the whole evaluation; the chip and its noise follow from it and ``chip_index``.
       chip_index: which chip.
       times_s: ``[times]``.
-      x, labels, metric, batch_size: as of ``evaluate``.
+      x, labels, metric: as of ``evaluate``.
+      batch_size: examples computed together; None for one call with all.
       choices: compensations; None is the hardware's own.
     """
     cells = bound.program(chip_key(key, chip_index))
-    reads = jax.random.fold_in(stream(key, "reads"), chip_index)
+    score = guarded(metric)
 
     def score_at(time_s):
-        # By the time itself, not its place in the list: a day is the same day beside other times.
-        noise = jax.random.fold_in(reads, lax.bitcast_convert_type(time_s, jnp.uint32))
-        at_time = []
-        for choice in choices:
-            readings = read(cells, time_s, choice, True)
-            outputs = run_examples(lambda a, k: bound.run(readings, a, k), x, noise, batch_size)  # noqa: B023
-            at_time.append(metric(outputs, labels))
+        at_time = [
+            score(chip_outputs(bound, cells, key, chip_index, time_s, x, choice, batch_size), labels)
+            for choice in choices
+        ]
         return jax.tree.map(lambda *scores: jnp.stack(scores), *at_time)
 
     return lax.map(score_at, jnp.asarray(times_s, jnp.float32))
 
 
+def chip_outputs(
+    bound: Any, cells: Any, key: jax.Array, chip_index: Any, time_s: Any, x: Any, choice: str | None, size: int | None
+) -> Any:
+    """What the model returns for all of ``x`` on one chip, at one time."""
+    reads = jax.random.fold_in(stream(key, "reads"), chip_index)
+    # By the time itself, not its place in the list: a day is the same day beside other times.
+    noise = jax.random.fold_in(reads, lax.bitcast_convert_type(time_s, jnp.uint32))
+    readings = read(cells, time_s, choice, True)
+    return run_examples(lambda a, k: bound.run(readings, a, k), x, noise, size)
+
+
+def score_digital(work: Work, metric: Callable[[Any, Any], Any]) -> float:
+    """The exact model's score.
+
+    Raises:
+      InputError: where it is no finite number, with the first layer in which that shows.
+    """
+    if work.on_host:
+        score = on_numpy(metric, _digital(work.bound, work.x, work.size), work.labels)
+    else:
+        score = float(_score_digital(work.bound, work.x, work.labels, metric, work.size))
+    if np.isfinite(score):
+        return score
+    if not bool(holds_nan(_digital(work.bound, work.x, work.size))):
+        raise InputError(f"metric: is {score} on the exact model, whose outputs are numbers: must be finite")
+    where = first_not_finite(work.bound.observed(work.x))
+    raise InputError(f"output: holds NaN on the exact model{'' if where is None else f'; {where} is the first'}")
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _digital(bound, x, size):
+    return run_examples(bound.digital, x, jax.random.key(0), size)
+
+
 @functools.partial(jax.jit, static_argnums=(3, 4))
-def score_digital(bound, x, labels, metric, batch_size):
-    return metric(run_examples(lambda a, k: bound.digital(a), x, jax.random.key(0), batch_size), labels)
-
-
-def run_examples(function: Callable, x: Any, key: jax.Array, batch_size: int) -> jax.Array:
-    """``function(batch_of_one, key)`` for every example, each with a key that depends only on its index."""
-
-    def one(index_and_example):
-        index, example = index_and_example
-        single = jax.tree.map(lambda a: a[None], example)
-        return function(single, jax.random.fold_in(key, index))[0]
-
-    n = jax.tree.leaves(x)[0].shape[0]
-    return lax.map(one, (jnp.arange(n), x), batch_size=min(batch_size, n))
+def _score_digital(bound, x, labels, metric, size):
+    return guarded(metric)(run_examples(bound.digital, x, jax.random.key(0), size), labels)
 
 
 def _dataset(scores, digital, times_s, names):

@@ -7,7 +7,7 @@ batches of examples and a few million numbers at a time, so that memory stays bo
 """
 
 import numbers
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -17,6 +17,7 @@ import numpy as np
 from analogsim import tiles
 from analogsim.devices.errors import InputError
 from analogsim.devices.protocol import LineMap
+from analogsim.inputs import Inputs, apart, as_inputs, input_name, inputs_of, map_examples
 from analogsim.layer import LayerUse
 from analogsim.models import observe
 from analogsim.signal_path import Ranges, line_products
@@ -38,13 +39,13 @@ class Passes:
         ):
             raise InputError(f"batch_size = {batch_size!r}: must be a whole number and at least 1")
         self._observe = lambda batch: observe(model, variables, batch, places=places, **options)
-        args = jax.tree.leaves(x)
-        n = args[0].shape[0] if args[0].ndim else 1
+        args, _ = apart(x)
+        n = args[0].shape[0] if args and args[0].ndim else 1
         alike = all(a.ndim and a.shape[0] == n for a in args)  # an input without examples cannot be cut
-        largest = max(512, _BATCH * n // sum(a.size for a in args))
+        largest = max(512, _BATCH * n // max(sum(a.size for a in args), 1))
         size = (largest if batch_size is None else int(batch_size)) if alike else n
         self._batches = (
-            [jax.tree.map(lambda a, i=i: a[i : i + size], x) for i in range(0, n, size)] if n > size else [x]
+            [map_examples(lambda a, i=i: a[i : i + size], x) for i in range(0, n, size)] if n > size else [x]
         )
         self._noted: list[LayerUse] | None = None
 
@@ -58,40 +59,51 @@ class Passes:
         yield from self._noted
 
 
-def checked_sample(x: Any) -> Any:
-    """The sample as an array, or a tuple of arrays for a model with several inputs; refuses what is no data.
+def checked_sample(x: Any, options: Mapping[str, Any]) -> tuple[Inputs, dict[str, Any]]:
+    """The sample as a call's inputs, and the call's options; refuses what is no data.
 
     A list of batches becomes one sample.
     """
-    if isinstance(x, list) and x and all(isinstance(batch, (tuple, np.ndarray, jax.Array)) for batch in x):
-        return _joined([checked_sample(batch) for batch in x])
-    args = []
-    for a in x if isinstance(x, tuple) else (x,):
-        try:
-            array = jnp.asarray(a if isinstance(a, jax.Array) else np.asarray(a))
-        except (TypeError, ValueError):
-            raise InputError(f"x = {type(a).__name__}: must be an array of numbers, or a tuple of arrays") from None
-        if array.size == 0:
-            raise InputError(f"x has shape {array.shape}: must hold at least one example")
-        check_finite(array, "x")
-        args.append(array)
-    return tuple(args) if isinstance(x, tuple) else args[0]
+    is_batches = isinstance(x, list) and bool(x) and not all(isinstance(b, (list, numbers.Number)) for b in x)
+    sample, rest = inputs_of(_joined([as_inputs(batch) for batch in x]) if is_batches else x, options)
+    for path, a in jax.tree_util.tree_leaves_with_path(sample):
+        name = input_name(path, len(sample.args))
+        if a.size == 0:
+            raise InputError(f"{name} has shape {a.shape}: must hold at least one example")
+        check_finite(a, name)
+    if not jax.tree.leaves(sample):
+        raise InputError("x: holds no array of numbers; a calibration needs data")
+    return sample, rest
 
 
-def _joined(batches: list[Any]) -> Any:
-    shapes = [tuple(a.shape[1:] for a in jax.tree.leaves(batch)) for batch in batches]
-    odd = [i for i, shape in enumerate(shapes) if shape != shapes[0]]
+def _joined(batches: list[Inputs]) -> Inputs:
+    """Batches one after the other; what they share is that of the first."""
+    shapes = [tuple(a.shape[1:] for a in apart(batch)[0]) for batch in batches]
+    structures: list[Any] = [jax.tree.structure(batch) for batch in batches]
+    odd = [i for i, shape in enumerate(shapes) if shape != shapes[0] or structures[i] != structures[0]]
     if odd:
         raise InputError(
             f"x: batch {odd[0]} holds examples of shape {shapes[odd[0]]}, the first batch of {shapes[0]}: must be alike"
         )
-    return jax.tree.map(lambda *parts: jnp.concatenate(parts), *batches)
+    return map_examples(lambda *parts: jnp.concatenate(parts), *batches)
 
 
 def check_finite(values: jax.Array, what: str) -> None:
     """Refuse NaN and infinity: a range that is taken from them means nothing."""
     if jnp.issubdtype(values.dtype, jnp.inexact) and not bool(jnp.all(jnp.isfinite(values))):
         raise InputError(f"{what} holds NaN or infinity; ranges are taken from finite numbers only")
+
+
+def first_not_finite(uses: Iterable[LayerUse]) -> str | None:
+    """The first input or output of an analog layer that is not finite, in words."""
+    for use in uses:
+        for values, what in ((use.x, "input"), (use.weights, "kernel")):
+            if jnp.issubdtype(values.dtype, jnp.inexact) and not bool(jnp.all(jnp.isfinite(values))):
+                return f"layer {use.path}: its {what}"
+        fits = use.x.shape[-1:] == use.weights.shape[:1]  # a look-up has no product
+        if fits and not bool(jnp.all(jnp.isfinite(use.x @ use.weights))):
+            return f"layer {use.path}: its output"
+    return None
 
 
 class Seen:

@@ -14,7 +14,7 @@ import numpy as np
 from analogsim import modes, tiles
 from analogsim.devices.errors import InputError
 from analogsim.hardware import Hardware
-from analogsim.models import Sample
+from analogsim.inputs import Sample, inputs_of
 from analogsim.operators import rows_in_use
 from analogsim.selection import ROOT, holder
 from analogsim.tables import as_text, many, plain, share, simple_table
@@ -168,10 +168,10 @@ def summary(model: Any, variables: Any = None, x: Any = None, **options: Any) ->
 
     Args:
       model, variables: a Linen model and its variables, or an NNX model and None.
-      x: one input (an array, or a tuple for several), of which only the shape is used; not needed if ``variables``
-        come from ``calibrate``. An NNX model without ``x`` is listed in the order of its attributes, and products with
+      x: one call's inputs (``analogsim.Inputs``), of which only the shape is used; not needed if ``variables`` come
+        from ``calibrate``. An NNX model without ``x`` is listed in the order of its attributes, and products with
         parameters outside of layers are not found.
-      **options: keyword arguments of the Linen model's call, for example ``train=False``, and ``rngs``.
+      **options: keyword arguments of the model's call, for example ``train=False``, and ``rngs`` of a Linen model's.
 
     Example:
       >>> import flax.linen as nn, jax, jax.numpy as jnp
@@ -185,6 +185,8 @@ def summary(model: Any, variables: Any = None, x: Any = None, **options: Any) ->
     """
     from flax import linen, nnx
 
+    if x is not None:
+        x, options = inputs_of(x, options)
     if isinstance(model, nnx.Module):
         return _of_nnx(model, variables, x, options)
     if isinstance(model, linen.Module):
@@ -204,10 +206,10 @@ def _of_linen(model: Any, variables: Any, x: Any, options: dict[str, Any]) -> Su
     runs = model if isinstance(model, Converted) else Converted(model, (), strict=False)
     parameters = bound.variables["params"]
 
-    def run(parameters: Any, *args: Any) -> Any:
-        return runs.apply({**bound.variables, "params": parameters}, *args, **options)
+    def run(parameters: Any, inputs: Any) -> Any:
+        return inputs.call(runs.apply, {**bound.variables, "params": parameters}, **options)
 
-    return _rows(tour(run, parameters, sample.arrays()), _sizes(parameters))
+    return _rows(tour(run, parameters, (sample.inputs(),)), _sizes(parameters))
 
 
 def _of_nnx(model: Any, variables: Any, x: Any, options: dict[str, Any]) -> Summary:
@@ -217,9 +219,8 @@ def _of_nnx(model: Any, variables: Any, x: Any, options: dict[str, Any]) -> Summ
 
     if variables is not None:
         raise InputError("variables: an NNX model carries its own; leave them out (summary(model, x=x))")
-    if options:
-        raise InputError(f"{next(iter(options))}: an NNX model takes no call options here; use nnx.view(model, ...)")
-    return _rows(tour_of(model, None if x is None else Sample.of(x).arrays()), _sizes(nnx.state(model, nnx.Param)))
+    inputs = None if x is None else Sample.of(x).inputs()
+    return _rows(tour_of(model, inputs, options), _sizes(nnx.state(model, nnx.Param)))
 
 
 def _sizes(parameters: Any) -> dict[str, int]:

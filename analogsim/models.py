@@ -7,6 +7,7 @@ the model's structure static, so that functions of them compile once a structure
 import dataclasses
 import functools
 import math
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import jax
@@ -16,7 +17,13 @@ import numpy as np
 from analogsim import modes, tiles
 from analogsim.devices.equality import ByValue
 from analogsim.devices.errors import InputError
+from analogsim.devices.random import check_one_key
+from analogsim.inputs import Fixed, as_inputs, inputs_of
+from analogsim.inputs import Sample as Sample
 from analogsim.layer import LayerUse
+
+#: Keyword arguments of a model's call that hold no array, static.
+Options = tuple[tuple[str, Fixed], ...]
 
 
 class BoundModel(Protocol):
@@ -30,46 +37,13 @@ class BoundModel(Protocol):
         """Outputs for a batch on the chip that ``readings`` describe."""
         ...
 
-    def digital(self, x: Any) -> Any:
-        """Exact outputs for a batch."""
+    def digital(self, x: Any, key: Any = None) -> Any:
+        """Exact outputs for a batch; ``key`` tells one example's random streams from another's."""
         ...
 
-
-class _Static:
-    """A model as static data: compared by value where it can be hashed, else (traced hardware) by identity."""
-
-    def __init__(self, value: Any):
-        self.value = value
-        try:
-            self._hash: int | None = hash(value)
-        except TypeError:
-            self._hash = None
-
-    def __hash__(self):
-        return id(self.value) if self._hash is None else self._hash
-
-    def __eq__(self, other):
-        if not isinstance(other, _Static) or (self._hash is None) != (other._hash is None):
-            return False
-        return self.value is other.value if self._hash is None else self.value == other.value
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Sample:
-    """Shapes of one call's inputs, kept beside calibrated ranges so that programming needs no data."""
-
-    shapes: tuple[tuple[tuple[int, ...], str], ...] = dataclasses.field(metadata=dict(static=True))
-
-    @classmethod
-    def of(cls, x: Any) -> "Sample":
-        """The sample of an input array, or of a tuple of arrays for a model with several inputs; batch of one."""
-        args = x if isinstance(x, tuple) else (x,)
-        return cls(tuple(((1, *jnp.shape(a)[1:]), str(jnp.result_type(a))) for a in args))
-
-    def arrays(self) -> tuple[jax.Array, ...]:
-        """Zeros of these shapes."""
-        return tuple(jnp.zeros(shape, dtype) for shape, dtype in self.shapes)
+    def observed(self, x: Any) -> list[LayerUse]:
+        """What passes through every analog layer of the exact model, in order."""
+        ...
 
 
 @jax.tree_util.register_dataclass
@@ -78,14 +52,16 @@ class BoundLinen(ByValue):
     """A Linen model with its variables."""
 
     variables: Any
-    static_model: _Static = dataclasses.field(metadata=dict(static=True))
-    options: tuple[tuple[str, Any], ...] = dataclasses.field(metadata=dict(static=True))
+    static_model: Fixed = dataclasses.field(metadata=dict(static=True))
+    options: Options = dataclasses.field(metadata=dict(static=True))
     sample: Sample | None = None
+    rngs: dict[str, jax.Array] = dataclasses.field(default_factory=dict)
 
-    def _apply(self, variables, x, **how):
-        args = x if isinstance(x, tuple) else (x,)
-        with _clear_shape_errors():
-            return self.static_model.value.apply(variables, *args, **how, **dict(self.options))
+    def _apply(self, variables, x, key=None, rngs=None, **how):
+        streams = _for_example(self.rngs, key) | (rngs or {})
+        how |= _keywords(self.options) | {"rngs": streams or None}
+        with _clear_errors():
+            return as_inputs(x).call(self.static_model.value.apply, variables, **how)
 
     def program(self, key, onto=None):
         sample = self.sample or self.variables.get("ranges", {}).get("sample")
@@ -97,7 +73,7 @@ class BoundLinen(ByValue):
         variables = self.variables if onto is None else self.variables | {"analog": onto}
         with modes.enter(modes.Programming(again=onto is not None)):
             rngs = {"analog": key, "chip": key}  # one key: nn.RNN passes on only the stream that its steps share
-            _, state = self._apply(variables, sample.arrays(), rngs=rngs, mutable=["analog"])
+            _, state = self._apply(variables, sample.inputs(), rngs=rngs, mutable=["analog"])
         return state.get("analog", {}) if onto is None else _rewritten(state["analog"])
 
     def places(self, x: Any) -> dict[str, Any]:
@@ -119,11 +95,17 @@ class BoundLinen(ByValue):
         return dataclasses.replace(self, variables=self.variables | {"ranges": both})
 
     def run(self, readings, x, key):
-        return self._apply(self.variables | {"analog": readings}, x, rngs={"analog": key})
+        return self._apply(self.variables | {"analog": readings}, x, key, rngs={"analog": key})
 
-    def digital(self, x):
+    def digital(self, x, key=None):
         with modes.digital():
-            return self._apply(self.variables, x)
+            return self._apply(self.variables, x, key)
+
+    def observed(self, x):
+        mode = modes.Observing()
+        with jax.disable_jit(), modes.enter(mode):
+            self._apply(self.variables, x)
+        return mode.uses
 
 
 @jax.tree_util.register_dataclass
@@ -133,11 +115,22 @@ class BoundNnx(ByValue):
 
     state: Any
     graph: Any = dataclasses.field(metadata=dict(static=True))
+    options: Options = dataclasses.field(default=(), metadata=dict(static=True))
+    rngs: dict[str, jax.Array] = dataclasses.field(default_factory=dict)
 
     def _merge(self):
         from flax import nnx
 
-        return nnx.merge(self.graph, self.state)
+        return nnx.merge(self.graph, self.state, copy=True)  # of the trace that it is merged in, a loop's or a map's
+
+    def _call(self, model, x, key=None):
+        from analogsim.nnx.streams import Inference, restart
+
+        restart(model, self.rngs, key)
+        seen = Inference(model, self.rngs)
+        outputs = as_inputs(x).call(model, **_keywords(self.options))
+        seen.check()
+        return outputs
 
     def program(self, key, onto=None):
         import analogsim.nnx
@@ -149,19 +142,25 @@ class BoundNnx(ByValue):
 
         model = self._merge()
         analogsim.nnx.load(model, readings, key)
-        return _call(model, x)
+        return self._call(model, x, key)
 
-    def digital(self, x):
+    def digital(self, x, key=None):
         with modes.digital():
-            return _call(self._merge(), x)
+            return self._call(self._merge(), x, key)
+
+    def observed(self, x):
+        mode = modes.Observing()
+        with jax.disable_jit(), modes.enter(mode):
+            self.exact(x)
+        return mode.uses
 
     def exact(self, x):
         """The model's call in the mode in force, its layers named by their paths."""
         import analogsim.nnx
 
         model = self._merge()
-        analogsim.nnx.analog_ops(model)
-        return _call(model, x)
+        analogsim.nnx.analog_ops(model)  # the hooks learn their paths
+        return self._call(model, x)
 
 
 def merged(tree: Any, other: Any) -> Any:
@@ -187,25 +186,25 @@ def bind(
       model: a ``flax.linen.Module`` or a ``flax.nnx.Module``.
       variables: a Linen model's variables (``{"params": ...}``); None for NNX.
       x: an input, for a Linen model's shapes.
-      options: keyword arguments of the model's call, for example ``train=False``.
+      options: keyword arguments of the model's call that hold no array, for example ``train=False``, and ``rngs``: keys
+        of the random streams that the model draws from while it is run (``{"dropout": key}``).
     """
     from flax import linen, nnx
 
+    options = dict(options or {})
+    rngs = _checked_rngs(options.pop("rngs", None))
+    held = tuple((name, Fixed(value)) for name, value in sorted(options.items()))
     if isinstance(model, linen.Module):
         if not hasattr(variables, "keys") or "params" not in variables:
             raise InputError(f"variables = {_short(variables)}: must be a Linen model's variables, {{'params': ...}}")
         kept = {name: value for name, value in variables.items() if name != "analog"}
         sample = None if x is None else Sample.of(x)
-        return BoundLinen(kept, _Static(model), tuple(sorted((options or {}).items())), sample)
+        return BoundLinen(kept, Fixed(model), held, sample, rngs)
     if isinstance(model, nnx.Module):
         if variables is not None:
             raise InputError("variables: an NNX model carries its own; leave them out (program(model, key=key))")
-        if options:
-            raise InputError(
-                f"{next(iter(options))}: an NNX model takes no call options here; use nnx.view(model, ...)"
-            )
         graph, state = nnx.split(model)
-        return BoundNnx(state, graph)
+        return BoundNnx(state, graph, held, rngs)
     raise InputError(f"model = {_short(model)}: must be a flax.linen or flax.nnx module")
 
 
@@ -220,21 +219,9 @@ def observe(model: Any, variables: Any, x: Any, *, places: bool = False, **optio
     Raises:
       InputError: if the model has no analog layer.
     """
-    mode = modes.Observing()
-    args = x if isinstance(x, tuple) else (x,)
+    x, options = inputs_of(x, options)
     bound = bind(model, variables, options=options)
-    if places:
-        bound = _placed(bound, x)
-    with jax.disable_jit(), modes.enter(mode):
-        if isinstance(bound, BoundLinen):
-            bound._apply(bound.variables, x)
-        else:
-            import analogsim.nnx
-
-            copy = bound._merge()
-            analogsim.nnx.analog_ops(copy)  # the hooks learn their paths
-            _call(copy, args)
-    uses = mode.uses
+    uses = (_placed(bound, x) if places else bound).observed(x)
     if not uses:
         raise InputError("the model has no analog layer: build it with AnalogDense, or convert(model, hardware)")
     return uses
@@ -251,11 +238,34 @@ def _placed(bound: BoundLinen | BoundNnx, x: Any) -> BoundLinen | BoundNnx:
     copy = bound._merge()
     analogsim.nnx.mark_places(copy)
     graph, state = nnx.split(copy)
-    return BoundNnx(state, graph)
+    return dataclasses.replace(bound, state=state, graph=graph)
 
 
-def _call(model, x):
-    return model(*x) if isinstance(x, tuple) else model(x)
+def _checked_rngs(rngs: Any) -> dict[str, jax.Array]:
+    """The keys of a model's own random streams by name."""
+    if rngs is None:
+        return {}
+    if not isinstance(rngs, Mapping) or not all(isinstance(name, str) for name in rngs):
+        raise InputError(
+            f"rngs = {_short(rngs)}: must be a dictionary of keys by name, {{'dropout': jax.random.key(0)}}"
+        )
+    for name, key in rngs.items():
+        check_one_key(key, f"rngs['{name}']")
+        if name in ("analog", "chip"):
+            raise InputError(f"rngs: '{name}' follows from key; give the model's own streams only, such as 'dropout'")
+    return dict(rngs)
+
+
+def _for_example(rngs: dict[str, jax.Array], key: Any) -> dict[str, jax.Array]:
+    """The streams of one example, chip and time, told apart by the key of its noise."""
+    if key is None or not rngs:
+        return rngs
+    own = jax.random.bits(key, (), jnp.uint32)
+    return {name: jax.random.fold_in(base, own) for name, base in rngs.items()}
+
+
+def _keywords(options: Options) -> dict[str, Any]:
+    return {name: value.value for name, value in options}
 
 
 def _short(value: Any) -> str:
@@ -263,18 +273,27 @@ def _short(value: Any) -> str:
     return text if len(text) < 60 else f"{type(value).__name__}"
 
 
-class _clear_shape_errors:
-    """Turns Flax's error about parameter shapes into one sentence about the input."""
+class _clear_errors:
+    """Turns Flax's errors about parameter shapes, and about a model called as in training, into one sentence."""
 
     def __enter__(self):
         return self
 
     def __exit__(self, kind, error, trace):
-        from flax.errors import ScopeParamShapeError
+        from flax.errors import InvalidRngError, ModifyScopeVariableError, ScopeParamShapeError
 
+        first = str(error).partition(" (http")[0].rstrip(". ")
         if isinstance(error, ScopeParamShapeError):
-            first = str(error).partition(" (http")[0].rstrip(". ")
             raise InputError(f"the input's width does not fit the model's parameters: {first}") from None
+        if isinstance(error, InvalidRngError):
+            raise InputError(
+                f"the model draws random numbers: {first}; call it without (train=False, deterministic=True), or give "
+                f"the stream a key, rngs={{'dropout': key}}"
+            ) from None
+        if isinstance(error, ModifyScopeVariableError):
+            raise InputError(
+                f"the model is called as in training: {first}; give the option that it runs with, such as train=False"
+            ) from None
         return False
 
 

@@ -104,9 +104,9 @@ def range_report(model: Any, variables: Any, x: Any, *, batch_size: int | None =
     Args:
       model, variables: a Linen model with analog layers and its variables (of ``calibrate``; without calibrated ranges,
         the hardware's own hold), or an NNX model and None.
-      x: representative inputs, ``[n, ...]``, or a list of batches of them.
+      x: representative inputs (``analogsim.Inputs``), ``[n, ...]`` each, or a list of batches of them.
       batch_size: examples that pass together, as for ``calibrate``.
-      **options: keyword arguments of the Linen model's call, for example ``train=False``.
+      **options: keyword arguments of the model's call, for example ``train=False``; those that hold arrays are inputs.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -118,7 +118,7 @@ def range_report(model: Any, variables: Any, x: Any, *, batch_size: int | None =
       >>> rows[0].inputs_clipped, rows[0].outputs_clipped
       (0.0, (0.0,))
     """
-    x = checked_sample(x)
+    x, options = checked_sample(x, options)
     name, places = _namer(model, variables, x, options)
     layers: dict[str, _Tally] = {}
     for use in Passes(model, variables, x, batch_size, options, places=places):

@@ -24,6 +24,7 @@ from analogsim import modes
 from analogsim.chip import Chip
 from analogsim.devices.errors import InputError
 from analogsim.devices.random import check_one_key
+from analogsim.inputs import count_examples, inputs_of, map_examples
 
 
 def reestimate_batch_norm(
@@ -35,11 +36,11 @@ def reestimate_batch_norm(
     Args:
       model: a Linen model, or an NNX model on a chip (``analogsim.nnx.on_chip``).
       variables: a Linen model's variables; of a chip, its own count. None for NNX.
-      x: inputs without labels, ``[n, ...]``, or a tuple of them.
+      x: inputs without labels (``analogsim.Inputs``), ``[n, ...]`` each.
       chip: where a Linen model runs, at the age it is read at; None for the exact network.
       key: noise of the reads of a Linen model; None where reading is noiseless.
       batch_size: examples that are normalised together.
-      **options: keyword arguments with which a Linen model normalises by its batch, for example ``train=True``. Give
+      **options: keyword arguments with which the model normalises by its batch, for example ``train=True``. Give
         none that draw random numbers, such as dropout's.
 
     Returns:
@@ -63,16 +64,16 @@ def reestimate_batch_norm(
     """
     from flax import nnx
 
-    x = jax.tree.map(jnp.asarray, x)
-    n = jax.tree.leaves(x)[0].shape[0]
-    if n == 0 or isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise InputError(f"x with {n} examples, batch_size = {batch_size!r}: both must be whole numbers and at least 1")
+    x, options = inputs_of(x, options)
+    count_examples(x)
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise InputError(f"batch_size = {batch_size!r}: must be a whole number and at least 1")
     if key is not None:
         check_one_key(key)
     if isinstance(model, nnx.Module):
-        if chip is not None or variables is not None or options:
+        if chip is not None or variables is not None:
             raise InputError("an NNX model brings its chip along: reestimate_batch_norm(on_chip(model, chip), None, x)")
-        return _of_nnx(model, x, batch_size)
+        return _of_nnx(model, x, batch_size, options)
     return _of_linen(model, variables, x, chip, key, batch_size, options)
 
 
@@ -85,11 +86,11 @@ def _of_linen(model: Any, variables: Any, x: Any, chip: Any, key: Any, batch_siz
 
     @jax.jit
     def run(stats: Any, batch: Any, batch_key: Any) -> Any:
-        args = batch if isinstance(batch, tuple) else (batch,)
         rngs = None if batch_key is None else {"analog": batch_key}
         mode: Any = modes.Digital() if chip is None else modes.current()
         with modes.enter(mode):
-            _, new = model.apply({**own, "batch_stats": stats}, *args, rngs=rngs, mutable=["batch_stats"], **options)
+            how = dict(rngs=rngs, mutable=["batch_stats"], **options)
+            _, new = batch.call(model.apply, {**own, "batch_stats": stats}, **how)
         return new["batch_stats"]
 
     def statistics(stats: Any, batch: Any, number: int) -> Any:
@@ -101,7 +102,7 @@ def _of_linen(model: Any, variables: Any, x: Any, chip: Any, key: Any, batch_siz
     return dataclasses.replace(chip, digital={**chip.digital, "batch_stats": found})
 
 
-def _of_nnx(model: Any, x: Any, batch_size: int) -> Any:
+def _of_nnx(model: Any, x: Any, batch_size: int, options: dict[str, Any]) -> Any:
     from flax import nnx
 
     copy = nnx.clone(model)
@@ -117,7 +118,7 @@ def _of_nnx(model: Any, x: Any, batch_size: int) -> Any:
     @jax.jit
     def run(stats: Any, batch: Any) -> Any:
         own = nnx.merge(graph, stats, rest, copy=True)
-        own(*batch) if isinstance(batch, tuple) else own(batch)
+        batch.call(own, **options)
         return nnx.state(own, nnx.BatchStat)
 
     found = _estimated(lambda s, batch, _: run(s, batch), stats, x, batch_size)
@@ -130,11 +131,11 @@ def _of_nnx(model: Any, x: Any, batch_size: int) -> Any:
 
 def _estimated(statistics: Callable[[Any, Any, int], Any], stats: Any, x: Any, batch_size: int) -> Any:
     """Statistics of the whole from those of batches; see the module."""
-    n = jax.tree.leaves(x)[0].shape[0]
+    n = count_examples(x)
     zeros, ones = jax.tree.map(jnp.zeros_like, stats), jax.tree.map(jnp.ones_like, stats)
     parts, shares, momentum = [], [], None
     for number, start in enumerate(range(0, n, batch_size)):
-        batch = jax.tree.map(lambda a, s=start: a[s : s + batch_size], x)
+        batch = map_examples(lambda a, s=start: a[s : s + batch_size], x)
         from_zero = statistics(zeros, batch, number)
         if momentum is None:
             momentum = jax.tree.map(lambda a, b: a - b, statistics(ones, batch, number), from_zero)

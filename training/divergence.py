@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from analogsim.devices.errors import InputError
+from analogsim.lines import first_not_finite
 from analogsim.models import observe
 from analogsim.training.fitting import LinenFit, path_names
 from analogsim.training.step import Carry, TrainingStep
@@ -82,12 +83,7 @@ def _overflowing(step: TrainingStep, model: Any, carry: Carry, x: Any, options: 
     """The first input or output of an analog layer that is not finite in the exact network."""
     done = step.finished(carry)
     linen = isinstance(step.fit, LinenFit)
-    for use in observe(model if linen else done, done if linen else None, x, **options):
-        if not _finite(use.x):
-            return f"layer {use.path}: its input"
-        if use.x.shape[-1:] == use.weights.shape[:1] and not _finite(use.x @ use.weights):  # a look-up has no product
-            return f"layer {use.path}: its output"
-    return None
+    return first_not_finite(observe(model if linen else done, done if linen else None, x, **options))
 
 
 def _finite(tree: Any) -> bool:

@@ -24,6 +24,7 @@ import optax
 from analogsim.devices.equality import ByValue
 from analogsim.devices.errors import InputError
 from analogsim.devices.random import check_one_key, stream
+from analogsim.inputs import count_examples, inputs_of, map_examples
 from analogsim.ranges import RangeReport, range_report
 from analogsim.training.divergence import explain
 from analogsim.training.fitting import LinenFit
@@ -84,7 +85,7 @@ def fine_tune(
     Args:
       model, variables: a Linen model with analog layers and its variables (calibrated, where ranges are learned), or an
         NNX model and None. Neither is changed.
-      x, labels: the training data, ``[n, ...]`` each; ``x`` may be a tuple of inputs.
+      x, labels: the training data, ``[n, ...]`` each; ``x`` as of ``analogsim.Inputs``.
       key: the order of the data and all of the hardware follow from it.
       epochs, batch_size: as usual; what does not fill a batch waits for the next epoch's order.
       optimizer: of the parameters; None for Adam with a cosine schedule from 1e-3. Ends well with ``clip_weights``.
@@ -98,7 +99,8 @@ def fine_tune(
       training_options: keyword arguments of a Linen model's call while it is trained, for example ``{"train": True}``;
         None for ``options``.
       on_epoch: called with the epoch's number and mean loss.
-      **options: keyword arguments of the Linen model's call elsewhere, for example ``train=False``.
+      **options: keyword arguments of the model's call elsewhere, for example ``train=False``; those that hold arrays
+        are inputs, with or without training.
 
     Raises:
       InputError: for a loss that is not a number, with the step and the first layer in which it shows.
@@ -117,6 +119,7 @@ def fine_tune(
       True
     """
     check_one_key(key)
+    x, options = inputs_of(x, options)
     x, labels = _checked_data(x, labels)
     n = len(labels)
     _check_settings(n, epochs, batch_size, micro_batches, ramp, distil)
@@ -138,7 +141,7 @@ def fine_tune(
         carry, found = run(carry, own, order, epoch * steps)
         losses = np.asarray(found.loss)
         if not np.all(np.isfinite(losses)):
-            batch = lambda i, order=order: jax.tree.map(lambda a: a[order[i * batch_size :][:batch_size]], x)  # noqa: E731
+            batch = lambda i, order=order: map_examples(lambda a: a[order[i * batch_size :][:batch_size]], x)  # noqa: E731
             again = lambda c, i, own=own, order=order, e=epoch: one(c, own, order, e * steps, i)[0]  # noqa: E731
             explain(step, model, start, again, losses, batch, (epoch, epoch * steps), options)
         level = min(1.0, (epoch + 1) / (ramp * epochs)) if ramp else 1.0
@@ -168,7 +171,7 @@ def _epoch_of(
 
     def one(carry, key, order, first, i, data):
         indices = jax.lax.dynamic_slice_in_dim(order, i * batch_size, batch_size)
-        x, labels, taught = jax.tree.map(lambda a: a[indices], data)
+        x, labels, taught = map_examples(lambda a: a[indices], data)
         number = first + i
         level = jnp.minimum(1.0, (number + 1) / ramp_steps) if ramp_steps else 1.0
         return step(carry, x, labels, jax.random.fold_in(key, number), level, taught)
@@ -198,21 +201,18 @@ def _teacher_outputs(step: TrainingStep, teacher: Any, x: Any, batch_size: int) 
     """What the teacher says to every example, once."""
     if teacher is not None and not callable(teacher):
         raise InputError(f"teacher = {teacher!r}: must be a function teacher(x) that gives logits, or None")
-    said = step.teach if teacher is None else teacher
-    n = jax.tree.leaves(x)[0].shape[0]
+    said = step.teach if teacher is None else lambda batch: teacher(batch.given)
+    n = count_examples(x)
     size = min(n, max(batch_size, 256))
     starts = [min(i, n - size) for i in range(0, n, size)]  # batches of one size: one compilation
-    parts = [said(jax.tree.map(lambda a, i=i: a[i : i + size], x)) for i in starts]
+    parts = [said(map_examples(lambda a, i=i: a[i : i + size], x)) for i in starts]
     return jnp.concatenate([part[start - s :] for part, s, start in zip(parts, starts, range(0, n, size), strict=True)])
 
 
 def _checked_data(x: Any, labels: Any) -> tuple[Any, jax.Array]:
-    x, labels = jax.tree.map(jnp.asarray, x), jnp.asarray(labels)
-    shapes = [a.shape for a in jax.tree.leaves(x)]
-    if not shapes or any(not shape or shape[0] != shapes[0][0] for shape in shapes) or not shapes[0][0]:
-        raise InputError(f"x: shapes {shapes}: must be [n, ...] with one n, at least 1")
-    if labels.shape[:1] != shapes[0][:1]:
-        raise InputError(f"labels: shape {labels.shape} does not match {shapes[0][0]} examples in x")
+    labels, n = jnp.asarray(labels), count_examples(x)
+    if labels.shape[:1] != (n,):
+        raise InputError(f"labels: shape {labels.shape} does not match {n} examples in x")
     return x, labels
 
 
@@ -241,4 +241,4 @@ def _warn(step: TrainingStep, carry: Carry, x: Any, options: dict[str, Any], mod
 
 
 def _some(x: Any, n: int) -> Any:
-    return jax.tree.map(lambda a: a[:n], x)
+    return map_examples(lambda a: a[:n], x)

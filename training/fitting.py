@@ -17,6 +17,7 @@ from analogsim.altering import altered
 from analogsim.devices.errors import InputError
 from analogsim.devices.random import stream
 from analogsim.hardware import Hardware
+from analogsim.inputs import as_inputs
 from analogsim.models import bind, merged
 from analogsim.range_rules import LearnedRange, TrackedRange
 
@@ -117,32 +118,35 @@ class LinenFit(NamedTuple):
         if tracks(self.hardware) and "ranges" not in changing:
             changing.append("ranges")
         rngs = {"analog": stream(key, "analog"), "dropout": stream(key, "dropout")}
-        args = x if isinstance(x, tuple) else (x,)
-        outputs, new = self.model.apply({**state, **tree}, *args, rngs=rngs, mutable=changing, **self.options)
+        apply = self.model.apply
+        outputs, new = as_inputs(x).call(apply, {**state, **tree}, rngs=rngs, mutable=changing, **self.options)
         # The sample of shapes beside the ranges is no array, and ranges that learn belong to the tree.
         kept = {name: merged(state.get(name, {}), value) for name, value in new.items() if name not in tree}
         return outputs, {**state, **kept}
 
     def digital(self, tree, state, x):
-        args = x if isinstance(x, tuple) else (x,)
         with modes.digital():
-            return self.model.apply({**state, **tree}, *args, **self.exact_options)
+            return as_inputs(x).call(self.model.apply, {**state, **tree}, **self.exact_options)
 
     def finished(self, tree, state):
         return {**state, **tree}
 
 
 class NnxFit(NamedTuple):
-    """An NNX model, which is copied and left as it is."""
+    """An NNX model, which is copied and left as it is; options as of ``LinenFit``."""
 
     graph: Any
     params: Any
     ranges: Any
     rest: Any
+    options: dict[str, Any]
+    exact_options: dict[str, Any]
     hardware: dict[str, Hardware]
 
     @classmethod
-    def of(cls, model: Any, hardware: dict[str, Hardware], x: Any) -> "NnxFit":
+    def of(
+        cls, model: Any, hardware: dict[str, Hardware], x: Any, options: dict[str, Any], exact_options: dict[str, Any]
+    ) -> "NnxFit":
         """The model in parts."""
         from flax import nnx
 
@@ -150,10 +154,10 @@ class NnxFit(NamedTuple):
 
         copy = nnx.clone(model)
         if tracks(hardware):  # a range that follows values has a place after the first of them
-            copy(*x) if isinstance(x, tuple) else copy(x)
+            as_inputs(x).call(copy, **options)
         graph, *states = nnx.split(copy, nnx.Param, Range, ...)
         params, ranges, rest = states
-        return cls(graph, params, ranges, rest, hardware)
+        return cls(graph, params, ranges, rest, options, exact_options, hardware)
 
     def start(self):
         if not learns(self.hardware) and not _has_scales(self.ranges):
@@ -174,7 +178,7 @@ class NnxFit(NamedTuple):
 
         model = self._model(tree, state)
         reseed(model, key)
-        outputs = model(*x) if isinstance(x, tuple) else model(x)
+        outputs = as_inputs(x).call(model, **self.options)
         _, *states = nnx.split(model, nnx.Param, Range, ...)
         new = dict(zip(("params", "ranges", "rest"), states, strict=True))
         return outputs, {name: new[name] for name in state}
@@ -182,7 +186,7 @@ class NnxFit(NamedTuple):
     def digital(self, tree, state, x):
         model = self._model(tree, state)
         with modes.digital():
-            return model(*x) if isinstance(x, tuple) else model(x)
+            return as_inputs(x).call(model, **self.exact_options)
 
     def finished(self, tree, state):
         return self._model(tree, state)
@@ -194,9 +198,7 @@ def fit_of(model: Any, variables: Any, x: Any, options: dict[str, Any], exact_op
 
     hardware = hardware_of(model, variables, x, exact_options)
     if isinstance(model, nnx.Module):
-        if options:
-            raise InputError(f"{next(iter(options))}: an NNX model takes no call options; use nnx.view(model, ...)")
-        return NnxFit.of(model, hardware, x)
+        return NnxFit.of(model, hardware, x, options, exact_options)
     return LinenFit(model, variables, options, exact_options, hardware)
 
 

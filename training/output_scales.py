@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import optax
 
 from analogsim.devices.errors import InputError
+from analogsim.inputs import inputs_of, no_arrays
 from analogsim.models import BoundLinen, Sample, bind, merged, observe
 from analogsim.training.selection import check_number
 
@@ -33,7 +34,8 @@ def with_output_scales(model: Any, variables: Any = None, x: Any = None, **optio
 
     Args:
       model, variables: a Linen model with analog layers and its variables, or an NNX model and None.
-      x: one input, of which a Linen model's shapes follow; not needed after ``calibrate``.
+      x: one call's inputs (``analogsim.Inputs``), of which a Linen model's shapes follow; not needed after
+        ``calibrate``.
       **options: keyword arguments of the Linen model's call.
 
     Returns:
@@ -52,7 +54,9 @@ def with_output_scales(model: Any, variables: Any = None, x: Any = None, **optio
       >>> variables["ranges"]["analog"]["scale"].tolist()
       [1.0, 1.0, 1.0]
     """
-    bound = bind(model, variables, x, options)
+    if x is not None:
+        x, options = inputs_of(x, options)
+    bound = bind(model, variables, x, no_arrays(options))
     if not isinstance(bound, BoundLinen):
         from analogsim.nnx import analog_ops, stack_shape
 
@@ -78,8 +82,7 @@ def _inputs(variables: Any, x: Any) -> Any:
     sample = variables.get("ranges", {}).get("sample")
     if not isinstance(sample, Sample):
         raise InputError("x = None: a Linen model's layers are found from the shape of its input; pass x, or calibrate")
-    arrays = sample.arrays()
-    return arrays if len(arrays) > 1 else arrays[0]
+    return sample.inputs()
 
 
 def _of_places(places: Any, shapes: dict[int, tuple[int, ...]], path: str = "") -> Any:

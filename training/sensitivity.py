@@ -29,8 +29,9 @@ from analogsim.altering import altered
 from analogsim.chip import check_compensation, check_finite, check_solved, check_time, read
 from analogsim.devices.errors import InputError
 from analogsim.devices.random import check_one_key, stream
-from analogsim.evaluation import run_examples
+from analogsim.inputs import count_examples, inputs_of, map_examples
 from analogsim.models import bind, program_jit
+from analogsim.outputs import check_outputs, run_examples
 from analogsim.training.effects import SHARE, STEPS, Move, Sensitivity, dataset
 from analogsim.training.fitting import hardware_of
 from analogsim.training.hardware_numbers import OWN_RANGE, RANGES, Choice, choose, shifted
@@ -60,7 +61,8 @@ def sensitivity(
 
     Args:
       model, variables: a Linen model with analog layers and its variables, or an NNX model and None.
-      x, labels: examples and what ``loss`` compares the outputs with, ``[n, ...]``; a few hundred are enough.
+      x, labels: examples (``analogsim.Inputs``) and what ``loss`` compares the outputs with, ``[n, ...]``; a few
+        hundred are enough.
       key: everything random follows from it; chip i is the same whatever ``chips`` is.
       chips: how many to sample.
       time: when they are read after programming.
@@ -71,7 +73,7 @@ def sensitivity(
       method: ``"slope"`` where there is one; ``"difference"`` changes every number by 10 %, which assumes nothing
         about staircases and costs two evaluations a number.
       batch_size: examples computed together.
-      **options: keyword arguments of the Linen model's call, for example ``train=False``.
+      **options: keyword arguments of the model's call, for example ``train=False``; those that hold arrays are inputs.
 
     Raises:
       InputError: for a name that no layer has, or that is None in all; for a loss that is not one finite number.
@@ -91,10 +93,12 @@ def sensitivity(
     check_one_key(key)
     check_compensation(compensation)
     _check_settings(method, chips=chips, batch_size=batch_size)
-    x, labels = jax.tree.map(jnp.asarray, x), jnp.asarray(labels)
+    x, options = inputs_of(x, options)
+    labels = jnp.asarray(labels)
     _check_data(x, labels)
-    hardware = hardware_of(model, variables, jax.tree.map(lambda a: a[:1], x), options)
+    hardware = hardware_of(model, variables, map_examples(lambda a: a[:1], x), options)
     bound = bind(model, variables, x, options)
+    check_outputs(bound.digital, x)
     time_s = jnp.asarray(_seconds(time, hardware), jnp.float32)
     chosen = choose(hardware, parameters, ranges_of(bound))
 
@@ -257,11 +261,9 @@ def _explain(bound: Any, key: jax.Array, time_s: Any, losses: jax.Array) -> None
 
 
 def _check_data(x: Any, labels: jax.Array) -> None:
-    shapes = [a.shape for a in jax.tree.leaves(x)]
-    if not shapes or any(not s or s[0] != shapes[0][0] for s in shapes) or not shapes[0][0]:
-        raise InputError(f"x: shapes {shapes}: must be [n, ...] with one n, at least 1")
-    if labels.shape[:1] != shapes[0][:1]:
-        raise InputError(f"labels: shape {labels.shape} does not match {shapes[0][0]} examples in x")
+    n = count_examples(x)
+    if labels.shape[:1] != (n,):
+        raise InputError(f"labels: shape {labels.shape} does not match {n} examples in x")
     for name, values in (("x", x), ("labels", labels)):
         if not all(bool(jnp.all(jnp.isfinite(a))) for a in jax.tree.leaves(values)):
             raise InputError(f"{name}: holds NaN or infinity; only finite numbers can be computed with")

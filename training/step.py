@@ -25,6 +25,7 @@ import optax
 
 from analogsim.devices.errors import InputError
 from analogsim.devices.random import check_one_key, stream
+from analogsim.inputs import apart, as_inputs, count_examples, map_examples, no_arrays
 from analogsim.training.fitting import Fit, fit_of, learned_labels, tracks
 from analogsim.training.losses import Loss, cross_entropy, distillation
 from analogsim.training.schedule import strength
@@ -79,7 +80,7 @@ class TrainingStep:
 
         Args:
           tree, state: as in a ``Carry``.
-          x, labels: ``[n, ...]`` each; ``x`` may be a tuple of inputs.
+          x, labels: ``[n, ...]`` each; ``x`` as of ``analogsim.Inputs``, of the same form in every step.
           key: a random key.
           level: how far the hardware deviates from an ideal one (``strength``); may be traced.
           taught: logits of the teacher, ``[n, classes]``; needed where ``distil`` is not 0.
@@ -128,14 +129,17 @@ class TrainingStep:
 
     def _accumulated(self, tree, state, batch, key, level):
         m = self.micro_batches
-        n = jax.tree.leaves(batch)[0].shape[0]
+        x, *others = batch
+        n = count_examples(as_inputs(x))
         if n % m:
             raise InputError(f"micro_batches = {m}: must divide the {n} examples of a batch")
-        cut = jax.tree.map(lambda a: a.reshape(m, n // m, *a.shape[1:]), batch)
+        arrays, together = apart(as_inputs(x))  # what the examples share is not cut
+        cut = jax.tree.map(lambda a: a.reshape(m, n // m, *a.shape[1:]), (arrays, *others))
 
         def one(carry, numbered):
             state, total = carry
-            number, part = numbered
+            number, (own, *rest) = numbered
+            part = (together(own), *rest)
             found, state, slope = self._slope(tree, state, part, jax.random.fold_in(key, number), level)
             return (state, jax.tree.map(lambda t, s: t + s / m, total, slope)), found
 
@@ -164,7 +168,7 @@ def make_step(
     Args:
       model, variables: a Linen model with analog layers and its variables (calibrated, where ranges are learned), or an
         NNX model and None. Neither is changed.
-      x: a first batch, ``[n, ...]``: for its shape, and for the first values of tracked ranges.
+      x: a first batch (``analogsim.Inputs``), ``[n, ...]`` each: for its shape, and the first values of tracked ranges.
       optimizer: of the parameters.
       range_learning_rate: of learned ranges, relative to each range's size; Adam.
       loss: ``loss(outputs, labels) -> number`` of the task.
@@ -188,8 +192,9 @@ def make_step(
     check_number(temperature, "temperature", "greater than 0", allowed=lambda v: v > 0)
     if isinstance(micro_batches, bool) or not isinstance(micro_batches, (int, np.integer)) or micro_batches < 1:
         raise InputError(f"micro_batches = {micro_batches!r}: must be a whole number and at least 1")
-    few = jax.tree.map(lambda a: a[:2], x)
-    fit = fit_of(model, variables, few, options if training_options is None else training_options, options)
+    options, more = no_arrays(options), no_arrays(training_options)
+    x = as_inputs(x)
+    fit = fit_of(model, variables, _first(x, 2), options if training_options is None else more, options)
     tree, state = fit.start()
     if tracks(fit.hardware):
         if key is None:
@@ -198,6 +203,10 @@ def make_step(
         _, state = jax.jit(fit.call)(tree, state, x, stream(key, "first ranges"))
     tx = _with_ranges(optimizer, range_learning_rate, fit, tree)
     return TrainingStep(fit, Carry(tree, state, tx.init(tree)), tx, loss, distil, temperature, int(micro_batches))
+
+
+def _first(x: Any, n: int) -> Any:
+    return map_examples(lambda a: a[:n], x)
 
 
 def _with_ranges(of_params: Any, range_learning_rate: Any, fit: Fit, tree: Any) -> optax.GradientTransformation:

@@ -29,6 +29,7 @@ from analogsim.devices.errors import InputError
 from analogsim.devices.random import check_one_key, stream
 from analogsim.devices.units import seconds
 from analogsim.fresh_chip import FreshChip
+from analogsim.inputs import count_examples, inputs_of, map_examples
 from analogsim.models import merged
 from analogsim.range_rules import LearnedRange
 from analogsim.training.fitting import Fit, LinenFit, fit_of
@@ -99,7 +100,7 @@ def tune(
     Args:
       model, variables: a Linen model with analog layers and its variables, or an NNX model and None; not changed.
         Ranges start from those that are calibrated, or are calibrated first.
-      x, labels: a few hundred examples ``[n, ...]``; labels are not needed.
+      x, labels: a few hundred examples (``analogsim.Inputs``), ``[n, ...]`` each; labels are not needed.
       key: everything random follows from it.
       what: of ``"input"`` and ``"output"`` (the converters' ranges) and ``"weight"`` (the weight, relative to the
         largest of its column, that takes all of a cell's window).
@@ -108,7 +109,7 @@ def tune(
       time: how long after programming chips are read.
       loss: ``loss(outputs, labels) -> number``, with labels.
       chips: by which the best ranges are chosen, on all of ``x``.
-      **options: keyword arguments of the Linen model's call, for example ``train=False``.
+      **options: keyword arguments of the model's call, for example ``train=False``; those that hold arrays are inputs.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -122,13 +123,13 @@ def tune(
     """
     check_one_key(key)
     _check(what, steps, batch_size, chips, learning_rate)
-    x = jax.tree.map(jnp.asarray, x)
-    n = jax.tree.leaves(x)[0].shape[0]
+    x, options = inputs_of(x, options)
+    n = count_examples(x)
     time_s: Any = seconds(time, "time")
     on = functools.partial(_tunable, FreshChip(time_s=time_s))
     with altered(on):
         model, variables = _started(model, variables, x, what, options)
-        fit = fit_of(model, variables, jax.tree.map(lambda a: a[:2], x), options, options)
+        fit = fit_of(model, variables, map_examples(lambda a: a[:2], x), options, options)
         tree, state = fit.start()
         targets = jax.jit(fit.digital)(tree, state, x) if labels is None else jnp.asarray(labels)
         if jax.tree.leaves(targets)[0].shape[0] != n:
@@ -168,7 +169,7 @@ def _started(model: Any, variables: Any, x: Any, what: tuple[str, ...], options:
         model = nnx.clone(model)
         ops = analog_ops(model)
         if any(op.input_range is None for _, op in ops.values()):
-            calibrate(model, None, x)
+            calibrate(model, None, x, **options)
         for path, (module, op) in ops.items():
             if "weight" in what and op.weight_range is None:
                 op.set_range("weight", jnp.ones(stack_shape(module, path)))
@@ -236,7 +237,7 @@ def _descended(
     if not any(jax.tree.leaves(moves)):
         raise InputError(f"what = {what!r}: the model has no such range")
     tx = optax.partition({True: optax.adam(learning_rate), False: optax.set_to_zero()}, moves)
-    n = jax.tree.leaves(x)[0].shape[0]
+    n = count_examples(x)
 
     def whole(theta: Any) -> Any:
         ranges = jax.tree.map(lambda t, r, m: _scaled(t, r) if m else r, theta, tree["ranges"], moves)
@@ -256,7 +257,7 @@ def _descended(
             theta, memory = carry
             own = jax.random.fold_in(stream(key, "steps"), number)
             chosen = jax.random.choice(stream(own, "examples"), n, (batch_size,), replace=False)
-            slope = jax.grad(loss)(theta, *jax.tree.map(lambda a: a[chosen], (x, targets)), stream(own, "chip"))
+            slope = jax.grad(loss)(theta, *map_examples(lambda a: a[chosen], (x, targets)), stream(own, "chip"))
             updates, memory = tx.update(slope, memory, theta)
             return optax.apply_updates(theta, updates), memory
 

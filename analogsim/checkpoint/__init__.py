@@ -100,7 +100,8 @@ def save(
         raise InputError(f"chip = {type(chip).__name__}: must be a chip from analogsim.program, or None")
     front_end = front_end_of(model)
     if front_end == "nnx":
-        bind(model, variables, options=options)  # refuses variables and options
+        bind(model, variables)  # refuses variables
+        _no_options(options)
         if x is not None:
             raise InputError("x: what an NNX model is made of is known without an input; leave x out")
     path = files.checked_path(folder)
@@ -124,6 +125,11 @@ def save(
         "leaves": entries,
     }
     files.write(path, text, arrays)
+
+
+def _no_options(options: dict[str, Any]) -> None:
+    for name in options:
+        raise InputError(f"{name}: an NNX model takes no call options here: it is known without a call")
 
 
 def _version() -> str:
@@ -174,7 +180,7 @@ def restore(folder: str | os.PathLike, model: Any, **options: Any) -> Saved:
     if front_end == "linen":
         found = found_linen(model, text, entries, options)
     else:
-        bind(model, options=options)  # refuses options
+        _no_options(options)
         found = found_nnx(model, text, entries)
     _refuse(path, found.said)
     parts = None

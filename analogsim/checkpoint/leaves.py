@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from analogsim.devices.errors import InputError
-from analogsim.models import Sample
+from analogsim.inputs import Sample, sample_from_text, sample_text
 
 Entry = dict[str, Any]
 
@@ -84,9 +84,9 @@ def entry_of(name: str, leaf: Any) -> Entry:
     return {"kind": "array", **entry, **({"weak": True} if getattr(leaf, "weak_type", False) else {})}
 
 
-def inputs_of(sample: Sample) -> list[dict[str, Any]]:
+def inputs_of(sample: Sample) -> Any:
     """A sample for the JSON file."""
-    return [{"shape": list(shape), "dtype": dtype} for shape, dtype in sample.shapes]
+    return sample_text(sample)
 
 
 def sample_of(inputs: Any) -> Sample:
@@ -95,7 +95,7 @@ def sample_of(inputs: Any) -> Sample:
     Raises:
       TypeError, ValueError, KeyError: if it did not.
     """
-    return Sample(tuple((_shape(one["shape"]), str(jnp.dtype(one["dtype"]))) for one in inputs))
+    return sample_from_text(inputs)
 
 
 def _shape(shape: Any) -> tuple[int, ...]:

@@ -52,20 +52,17 @@ def sample_for(variables: Any, x: Any) -> Sample:
 def initial(model: Any, sample: Sample, options: dict[str, Any]) -> Any:
     """The variables that a Linen model makes for itself, as shapes."""
 
-    def init(key: jax.Array, *args: Any) -> Any:
-        return model.init(key, *args, **options)
-
-    return jax.eval_shape(init, jax.random.key(0), *sample.arrays())
+    return jax.eval_shape(lambda key, x: x.call(model.init, key, **options), jax.random.key(0), sample.inputs())
 
 
 def linen_layers(model: Any, variables: Any, sample: Sample, options: dict[str, Any]) -> dict[str, Layer]:
     """The analog layers of a Linen model by path."""
     from analogsim.tour import tour
 
-    def run(variables: Any, *args: Any) -> Any:
-        return model.apply(variables, *args, **options)
+    def run(variables: Any, x: Any) -> Any:
+        return x.call(model.apply, variables, **options)
 
-    return _by_path(tour(run, variables, sample.arrays()).layers)
+    return _by_path(tour(run, variables, (sample.inputs(),)).layers)
 
 
 def nnx_layers(model: Any) -> dict[str, Layer]:

@@ -21,6 +21,7 @@ from analogsim.codecs.record import Compression, compressions_table
 from analogsim.codecs.trains import balanced, rounded
 from analogsim.devices.equality import ByValue
 from analogsim.devices.errors import InputError
+from analogsim.inputs import inputs_of
 from analogsim.models import bind
 from analogsim.selection import ROOT, Candidate, Selector, selects
 from analogsim.tables import as_text, plain
@@ -81,7 +82,7 @@ def compress(
 
     Args:
       model, variables: a plain Linen model and its variables, or an NNX model and None. Neither is changed.
-      x: one input of a Linen model (an array, or a tuple for several), of which only the shape is used.
+      x: one call's inputs of a Linen model (``analogsim.Inputs``), of which only the shape is used.
       codec: ``TensorTrain`` or ``LowRank`` with a target, which holds for every layer by itself. A layer that it does
         not fit (modes of another size, a budget below rank 1) stays dense, with the reason in ``kept``.
       where: which layers, as for ``analogsim.convert``; all Dense and DenseGeneral (Linear and LinearGeneral), those of
@@ -207,11 +208,11 @@ def _linen_layers(model: Any, variables: Any, x: Any, options: dict[str, Any]) -
 
     seen = Converted(model, ((note, None),), strict=False)
 
-    def run(params: Any, *args: Any) -> Any:
-        return seen.apply({**variables, "params": params}, *args, **options)
+    def run(params: Any, inputs: Any) -> Any:
+        return inputs.call(seen.apply, {**variables, "params": params}, **options)
 
-    args = x if isinstance(x, tuple) else (x,)  # with the shape as it is: a model may take one example without a batch
-    tour(run, variables["params"], tuple(jax.ShapeDtypeStruct(jnp.shape(a), jnp.result_type(a)) for a in args))
+    inputs, options = inputs_of(x, options)  # with shapes as they are: a model may take one example without a batch
+    tour(run, variables["params"], (jax.eval_shape(lambda a: a, inputs),))
     return [layer for layer in found.values() if not layer.path.endswith("attend")]
 
 

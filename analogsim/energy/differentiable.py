@@ -13,13 +13,13 @@ shapes (conversions, tiles) are constants.
 from typing import Any
 
 import jax
-import numpy as np
 
 from analogsim import modes
 from analogsim.devices.errors import InputError
 from analogsim.energy.analog_lines import hold_lines, lines, rest_lines
 from analogsim.energy.layer_work import layers_of, trace
 from analogsim.energy.tile_work import tile_work
+from analogsim.inputs import count_examples, inputs_of
 from analogsim.models import BoundLinen, bind
 
 
@@ -49,7 +49,8 @@ def inference_j(model: Any, variables: Any, x: Any, *, components: tuple[str, ..
       >>> slope["params"]["kernel"].shape
       (8, 3)
     """
-    examples = np.shape(jax.tree.leaves(x)[0])[0]
+    x, options = inputs_of(x, options)
+    examples = count_examples(x)
     shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), (variables, x))
     mode = modes.Collecting()
     bound = bind(model, variables, options=options)

@@ -20,6 +20,7 @@ from analogsim import modes
 from analogsim.devices.errors import InputError
 from analogsim.energy.operations import Operation, Operations
 from analogsim.energy.tracing import workload
+from analogsim.inputs import apart, count_examples, inputs_of
 from analogsim.layer import LayerUse
 from analogsim.models import BoundLinen, bind, observe
 from analogsim.operators import Convolution
@@ -107,10 +108,11 @@ def count(model: Any, variables: Any, x: Any, while_loops: int | None = None, **
     Raises:
       InputError: if there are no examples, or a layer's work is no whole multiple of them.
     """
-    leaf = jax.tree.leaves(x)[0] if jax.tree.leaves(x) else np.zeros(())
-    examples = np.shape(leaf)[0] if np.ndim(leaf) else 0
-    if examples == 0:
-        raise InputError(f"x_sample: shape {np.shape(leaf)}: must have at least one example along its leading axis")
+    x, options = inputs_of(x, options)
+    shapes = [np.shape(a) for a in apart(x)[0]] or [()]
+    if not all(shape and shape[0] for shape in shapes):
+        raise InputError(f"x_sample: shape {shapes[0]}: must have at least one example along its leading axis")
+    examples = count_examples(x, "x_sample")
     by_shape = any(isinstance(a, jax.ShapeDtypeStruct) for a in jax.tree.leaves((variables, x)))
     uses = [] if by_shape else observe(model, variables, x, **options)
     operations, outlined = trace(model, variables, x, examples, while_loops, options)

@@ -12,6 +12,7 @@ from analogsim.codecs.codec import Codec
 from analogsim.codecs.models import compress
 from analogsim.devices.errors import InputError
 from analogsim.hardware import Hardware
+from analogsim.inputs import as_inputs
 from analogsim.nnx.factored import Core, why_dense
 from analogsim.nnx.hookless import TWINS, AnalogConvTranspose, AnalogEmbed, original, twin
 from analogsim.nnx.hooks import (
@@ -209,7 +210,7 @@ def _refuse_strays(model: nnx.Module, doubtful: set[str], x: Any) -> None:
         return
     from analogsim.nnx.listing import tour_of
 
-    for stray in tour_of(model, x if isinstance(x, tuple) else (x,)).strays:
+    for stray in tour_of(model, as_inputs(x)).strays:
         if stray.path in doubtful:
             raise cannot(Candidate(stray.path, None, stray.shape), STRAY)
 

@@ -1,5 +1,6 @@
 """The layers of an NNX model, for summaries and for finding products outside of layers."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -7,6 +8,7 @@ from flax import nnx
 
 from analogsim import modes
 from analogsim.hardware import Hardware
+from analogsim.inputs import Inputs
 from analogsim.nnx.chips import analog_ops, stack_shape
 from analogsim.nnx.conversion import candidates, convert, is_analog, obstacle, path_of
 from analogsim.nnx.hooks import written
@@ -14,7 +16,7 @@ from analogsim.selection import holder
 from analogsim.tour import Tour, tour
 
 
-def tour_of(model: nnx.Module, args: tuple | None) -> Tour:
+def tour_of(model: nnx.Module, x: Inputs | None, options: Mapping[str, Any] | None = None) -> Tour:
     """The tour of an NNX model called with these inputs; without inputs, its layers in the order of its attributes."""
     found = {layer.path: layer for layer in candidates(model)}
     digital = {
@@ -23,7 +25,7 @@ def tour_of(model: nnx.Module, args: tuple | None) -> Tour:
         if not is_analog(layer)
     }
     kinds = {path: type(layer.module).__name__.removeprefix("Analog") for path, layer in found.items()}
-    if args is None:
+    if x is None:
         listed = {path: _listed(path, module, op) for path, (module, op) in analog_ops(model).items()}
         idle = {path for path in digital if path != holder(path)}  # who attends is seen only in a run
         order = [path for path in found if path not in idle]
@@ -32,11 +34,11 @@ def tour_of(model: nnx.Module, args: tuple | None) -> Tour:
     everything = convert(model, ((".*", Hardware()),), strict=False, rngs=None, x=None) if digital else model
     graph, parameters, *others = nnx.split(everything, nnx.Param, ...)
 
-    def run(parameters: Any, *inputs: Any) -> Any:
-        return nnx.merge(graph, parameters, *others, copy=True)(*inputs)
+    def run(parameters: Any, inputs: Inputs) -> Any:
+        return inputs.call(nnx.merge(graph, parameters, *others, copy=True), **(options or {}))
 
     factors = {path_of(parts) for parts, module in nnx.iter_modules(model) if isinstance(module, nnx.LoRA)}
-    seen = tour(run, parameters, args, {*map(holder, digital), *factors})
+    seen = tour(run, parameters, (x,), {*map(holder, digital), *factors})
     layers = [listed for listed in seen.layers if listed.path not in digital]
     unseen = [path for path in digital if path not in seen.order and path == holder(path)]
     return Tour(layers, digital, [*seen.order, *unseen], kinds, seen.strays)

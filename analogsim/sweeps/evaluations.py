@@ -22,9 +22,11 @@ from analogsim.chip import check_finite
 from analogsim.devices.errors import InputError, brief
 from analogsim.devices.random import stream
 from analogsim.devices.units import seconds
-from analogsim.evaluation import accuracy, check_count, check_data, check_metric, chip_key, score_chip, score_digital
+from analogsim.evaluation import Work, checked_work, chip_key, chip_outputs, score_chip, score_digital
 from analogsim.hardware import Hardware
-from analogsim.models import bind, program_jit, programmed_leaves
+from analogsim.inputs import Inputs, count_examples, inputs_of, map_examples
+from analogsim.metrics import accuracy, check_metric, on_numpy
+from analogsim.models import program_jit, programmed_leaves
 from analogsim.selection import checked_rules
 from analogsim.sweeps.axes import changed
 
@@ -97,15 +99,18 @@ class ChipScores:
       model: a Linen or NNX model, plain (it is converted to the swept hardware) or with analog layers (give ``sweep``
         the hardware None: every layer keeps its own, with the swept fields changed).
       variables: a Linen model's; None for NNX.
-      x, labels: what is measured on, ``[n, ...]``.
+      x, labels: what is measured on, ``[n, ...]``, as of ``evaluate``.
       metric: ``metric(outputs, labels)``, or several by name, ``{"accuracy": accuracy, "loss": loss}``.
-      calibrate: inputs from which converter ranges are taken anew at every structure; needed where a structural axis
-        changes the tiles and the variables carry ranges. None keeps the variables' ranges, if any.
+      calibrate: inputs from which converter ranges are taken anew at every structure, those by keyword as
+        ``Inputs(x, mask=mask)``; needed where a structural axis changes the tiles and the variables carry ranges.
+        None keeps the variables' ranges, if any.
       time: when chips are read, where ages are not swept: seconds after programming or text.
-      batch_size: examples computed together; changes memory and speed, not the numbers.
+      batch_size, batched: as of ``evaluate``: examples computed together, or all of them in one call.
+      on_host: as of ``evaluate``: the metrics are called in Python with NumPy arrays, chip by chip.
       energy: also give ``energy_j``, the typical joules of one inference at every point (``energy.inference_j``, on the
         first 64 examples).
-      options: keyword arguments of the Linen model's call, ``{"train": False}``.
+      options: keyword arguments of the model's call, ``{"train": False}``, and ``rngs``; those that hold arrays are
+        inputs.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -126,14 +131,15 @@ class ChipScores:
     metric: Any = accuracy
     calibrate: Any = None
     time: Any = 0.0
-    batch_size: int = 512
+    batch_size: int | None = None
+    batched: bool = False
+    on_host: bool = False
     energy: bool = False
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_count("batch_size", self.batch_size)
         seconds(self.time, "time")
-        check_data(self._inputs(), jnp.asarray(np.asarray(self.labels)))
+        self._work(self.model, self.variables)
         if not callable(self.metric) and not (isinstance(self.metric, Mapping) and self.metric):
             raise InputError(
                 f"metric = {brief(self.metric)}: must be a function metric(outputs, labels), or several by name"
@@ -143,22 +149,29 @@ class ChipScores:
     def _metrics(self) -> dict[str, Callable]:
         return dict(self.metric) if isinstance(self.metric, Mapping) else {"score": self.metric}
 
-    def _inputs(self) -> Any:
-        return jax.tree.map(jnp.asarray, self.x if isinstance(self.x, tuple) else np.asarray(self.x))
+    @property
+    def _call_options(self) -> dict[str, Any]:
+        """Keywords of the call that hold no array."""
+        return inputs_of(self.x, self.options)[1]
+
+    def _inputs(self) -> Inputs:
+        return inputs_of(self.x, self.options)[0]
+
+    def _work(self, model: Any, variables: Any) -> Work:
+        """The model of one structure, bound to its variables, with the data."""
+        how = (self.batch_size, self.batched, self.on_host)
+        return checked_work(model, variables, self.x, self.labels, self.options, *how)
 
     def _score(self, outputs: Any, labels: Any) -> dict[str, Any]:
+        if self.on_host:
+            return {name: on_numpy(metric, outputs, labels) for name, metric in self._metrics.items()}
         return {name: metric(outputs, labels) for name, metric in self._metrics.items()}
 
     def targets(self, hardware: Any) -> list[Hardware]:
         """The rules' hardware, or that of the model's own layers."""
         if hardware is None:
-            return _own_hardware(self._bound(None, {}))
+            return _own_hardware(self._work(*self._placed(None, {})).bound)
         return [target for _, target in checked_rules(hardware, None) if target is not None]
-
-    def _bound(self, hardware: Any, change: Mapping[str, Any]) -> Any:
-        """The model on the hardware of one structure, bound to its variables."""
-        model, variables = self._placed(hardware, change)
-        return bind(model, variables, self._inputs(), dict(self.options))
 
     def _placed(self, hardware: Any, change: Mapping[str, Any]) -> tuple[Any, Any]:
         """The model on the hardware of one structure and its variables, calibrated where asked for."""
@@ -180,31 +193,62 @@ class ChipScores:
             else:
                 variables = {name: value for name, value in variables.items() if name != "ranges"}
             with altered(lambda path, own: changed(own, change)):
-                calibrated = calibrate(model, variables, self.calibrate, **self.options)
+                calibrated = calibrate(model, variables, self.calibrate, **self._call_options)
             variables = None if variables is None else calibrated
         return model, variables
 
+    def _check_metrics(self, work: Work) -> None:
+        outputs = work.output_shapes()
+        for metric in self._metrics.values():
+            check_metric(metric, outputs, work.labels, self.on_host)
+
     def prepare(self, hardware: Any, change: Mapping[str, Any], key: jax.Array) -> Prepared:
         """Convert, calibrate and bind the model; program one chip to see that it can be."""
-        bound = self._bound(hardware, change)
+        work = self._work(*self._placed(hardware, change))
         own_time = jnp.asarray([seconds(self.time, "time")], jnp.float32)
         with altered(lambda path, own: changed(own, change)):
-            first = program_jit(bound, chip_key(key, 0))
+            first = program_jit(work.bound, chip_key(key, 0))
         if not programmed_leaves(first):
             raise InputError("the model has no analog layer: give sweep a hardware to convert it to")
         check_finite(first)
-        x, labels = self._inputs(), jnp.asarray(np.asarray(self.labels))
-        for metric in self._metrics.values():
-            check_metric(metric, bound, x, labels)
+        self._check_metrics(work)
+        if self.on_host:
+            return self._prepared_on_host(work, change, own_time)
 
         def measure(operands: Any, values: Any, key: Any, chip: Any, times_s: Any) -> dict[str, Any]:
             bound, x, labels = operands
             times = own_time if times_s is None else times_s
             with altered(lambda path, own: changed(own, {**change, **values})):
-                scores = score_chip(bound, key, chip, times, x, labels, (None,), self._score, self.batch_size)
+                scores = score_chip(bound, key, chip, times, x, labels, (None,), self._score, work.size)
             return jax.tree.map(lambda score: score[0, 0] if times_s is None else score[:, 0], scores)
 
-        return Prepared((bound, x, labels), measure)
+        return Prepared((work.bound, work.x, work.labels), measure)
+
+    def _prepared_on_host(self, work: Work, change: Mapping[str, Any], own_time: jax.Array) -> Prepared:
+        """Outputs are computed by two programs a structure, and scored in Python."""
+
+        @jax.jit
+        def cells_of(bound: Any, values: Any, key: Any, chip: Any) -> Any:
+            with altered(lambda path, own: changed(own, {**change, **values})):
+                return bound.program(chip_key(key, chip))
+
+        @jax.jit
+        def outputs_of(bound: Any, cells: Any, values: Any, key: Any, chip: Any, time_s: Any, x: Any) -> Any:
+            with altered(lambda path, own: changed(own, {**change, **values})):
+                return chip_outputs(bound, cells, key, chip, time_s, x, None, work.size)
+
+        def measure(operands: Any, values: Any, key: Any, chip: Any, times_s: Any) -> dict[str, Any]:
+            bound, x, labels = operands
+            numbers = {n: jnp.asarray(v, jnp.int32 if isinstance(v, int) else jnp.float32) for n, v in values.items()}
+            cells = cells_of(bound, numbers, key, chip)
+            found = [
+                self._score(outputs_of(bound, cells, numbers, key, chip, time_s, x), labels)
+                for time_s in np.asarray(own_time if times_s is None else times_s, np.float32)
+            ]
+            of_times = {name: np.array([scores[name] for scores in found]) for name in found[0]}
+            return {name: scores[0] if times_s is None else scores for name, scores in of_times.items()}
+
+        return Prepared((work.bound, work.x, work.labels), measure, compiled=False)
 
     def by_point(
         self, hardware: Any, change: Mapping[str, Any], columns: Mapping[str, np.ndarray]
@@ -215,11 +259,11 @@ class ChipScores:
         from analogsim.energy import inference_j
 
         model, variables = self._placed(hardware, change)
-        x = jax.tree.map(lambda a: a[:_PRICED_EXAMPLES], self._inputs())
+        x, options = map_examples(lambda a: a[:_PRICED_EXAMPLES], self._inputs()), self._call_options
 
         def joules(values: Any) -> Any:
             with altered(lambda path, own: changed(own, {**change, **values})):
-                return inference_j(model, variables, x, **self.options)
+                return inference_j(model, variables, x, **options)
 
         points = {name: jnp.asarray(column) for name, column in columns.items()}
         found = jax.jit(lambda p: lax.map(joules, p))(points) if points else jax.jit(joules)({})[None]
@@ -228,7 +272,7 @@ class ChipScores:
     def about(self) -> str:
         """The model, its metrics and how many examples."""
         metrics = " and ".join(map(self.words, self._metrics))
-        return f"{metrics} of {type(self.model).__name__} on {len(np.asarray(self.labels))} examples"
+        return f"{metrics} of {type(self.model).__name__} on {count_examples(self._inputs())} examples"
 
     def words(self, metric: str) -> str:
         """The metric's name, and what it is where that is known."""
@@ -236,9 +280,9 @@ class ChipScores:
 
     def exact(self) -> dict[str, float]:
         """Of the exact model."""
-        x, labels = self._inputs(), jnp.asarray(np.asarray(self.labels))
-        bound = bind(self.model, self.variables, x, dict(self.options))
-        return {n: float(score_digital(bound, x, labels, m, self.batch_size)) for n, m in self._metrics.items()}
+        work = self._work(self.model, self.variables)
+        self._check_metrics(work)
+        return {name: score_digital(work, metric) for name, metric in self._metrics.items()}
 
 
 def _own_hardware(bound: Any) -> list[Hardware]:

@@ -101,6 +101,8 @@ def sweep(
     evaluation, chips = evaluation_of(evaluate, compiled), int(chips)
     if at_once is not None and not compiled:
         raise InputError(f"at_once = {at_once}: has no effect with compiled = False, which goes chip by chip")
+    if at_once is not None and getattr(evaluation, "on_host", False):
+        raise InputError(f"at_once = {at_once}: has no effect with on_host = True, which goes chip by chip")
     whole = hardware if not isinstance(over, Mapping) or HARDWARE not in over else _first(over[HARDWARE], hardware)
     targets = evaluation.targets(whole)
     plan = Plan(axes_of(over, [*_swept_hardware(over), *targets], structural), chips)

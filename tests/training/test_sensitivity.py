@@ -14,8 +14,8 @@ import analogsim.nnx
 from analogsim import ADC, DAC, Hardware, InputError, altered, calibrate, plot, preset, program
 from analogsim.devices import Copies, Crossbar, Differential, Faults, GenericCell, WriteVerify
 from analogsim.devices.random import stream
-from analogsim.evaluation import run_examples
 from analogsim.linen import AnalogDense
+from analogsim.outputs import run_examples
 from analogsim.tables import as_text
 from analogsim.training import cross_entropy, sensitivity
 from analogsim.training.hardware_numbers import numbers_of
