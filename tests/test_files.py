@@ -118,7 +118,7 @@ def a_page(path):
 def an_energy_page(path):
     from analogsim.energy import page
 
-    with mock.patch.object(page, "sections", lambda comparison: [("Systems", "<p>one</p>")]):
+    with mock.patch.object(page, "sections", return_value=[("Systems", "<p>one</p>")]):
         page.write(types.SimpleNamespace(hardware=types.SimpleNamespace(system="pcm"), macs=1), path)
 
 
