@@ -11,6 +11,7 @@ from analogsim.devices.digital import DigitalMemory
 from analogsim.devices.errors import InputError
 from analogsim.devices.literature import Source
 from analogsim.devices.papers import cited
+from analogsim.drift_compensation import ESTIMATORS
 from analogsim.fresh_chip import FreshChip
 from analogsim.prices import Prices
 from analogsim.range_rules import DynamicRange, LearnedRange, RangeRule
@@ -53,7 +54,20 @@ class Hardware(Description):
     drift_compensation: str = static(
         default="none",
         choices=("none", "global", "column"),
-        doc="a digital factor restores the mean readout of a tile (global) or of every line (column)",
+        doc="a digital factor restores the readout of a tile (global) or of every line (column)",
+    )
+    drift_estimator: str = static(
+        default="projection",
+        choices=ESTIMATORS,
+        doc="readout that drift compensation restores: along the weights that were written, or the mean absolute one, "
+        "as published, which zero weights bias",
+    )
+    calibration_reads: Any = field(
+        default=None,
+        ge=1,
+        le=1e9,
+        optional=True,
+        doc="reads of each row that a factor of drift compensation is taken from, with their noise; None: without",
     )
     sampling: str = static(
         default="outputs",

@@ -18,6 +18,7 @@ from analogsim.devices.description import Description, check_one_value, structur
 from analogsim.devices.equality import ByValue
 from analogsim.devices.errors import InputError, brief
 from analogsim.devices.random import normal, stream
+from analogsim.drift_compensation import factors, noisy_readout, readout, written_codes
 from analogsim.straight_through import clip, scale_of, straight_through
 
 if TYPE_CHECKING:
@@ -180,10 +181,11 @@ class Programmed(ByValue):
       state: the stores' states, one a tile (leading axes ``[R, C]``).
       converters: the state of every tile's ADCs, likewise; None where all are alike.
       scale: digital scale, ``[R, C, 1, columns or 1]``.
-      reference: mean absolute readout of every line right after programming, ``[R, C, 1, n_lines]``, for drift
-        compensation.
-      fluctuation: two words of 32 bits, ``[2]``, from which and the time every reading's slow fluctuations are drawn;
-        None for stores without.
+      codes: what was written, 8 bits an entry ``[R, C, rows, n_lines]``, for drift compensation; None for estimators
+        that do without.
+      reference: readout of every line right after programming, ``[R, C, 1, n_lines]``, for drift compensation.
+      fluctuation: two words of 32 bits, ``[2]``, from which and the time is drawn what all reads of a reading share:
+        slow fluctuations, and the noise of calibrating reads; None for hardware without.
       n_in, n_out: size of the matrix.
     """
 
@@ -191,6 +193,7 @@ class Programmed(ByValue):
     state: Any
     converters: Any
     scale: jax.Array
+    codes: jax.Array | None
     reference: jax.Array
     fluctuation: jax.Array | None
     n_in: int = dataclasses.field(metadata=dict(static=True))
@@ -200,10 +203,10 @@ class Programmed(ByValue):
     def read(self, time_s: Any, compensation: str | None = None, read_noise: bool = True) -> Reading:
         """What the tiles hold ``time_s`` seconds after programming.
 
-        Drift compensation multiplies what a line's converter gives by mean|W(0)| / mean|W(t)|, both means over the
-        readout of the tile (``"global"``) or of the line (``"column"``); M. Le Gallo et al., IEEE Trans. Electron
-        Devices 65, 4304 (2018), doi 10.1109/TED.2018.2865352. The calibrating reads are taken as averaged until their
-        own noise no longer counts; what fluctuates slowly stays in them.
+        Drift compensation multiplies what a line's converter gives by a factor that restores the readout of the tile
+        (``"global"``) or of the line (``"column"``): see ``analogsim.drift_compensation``. The calibrating reads are
+        taken as averaged until their own noise no longer counts (what fluctuates slowly stays in them), or, with
+        ``Hardware.calibration_reads``, as noisy as they are, drawn once a chip and time.
 
         Args:
           time_s: seconds since programming.
@@ -215,10 +218,8 @@ class Programmed(ByValue):
         gain = None
         choice = compensation or self.hardware.drift_compensation
         if choice != "none":
-            before, now = self.reference, _readout(mean)
-            if choice == "global":
-                before, now = (jnp.mean(a, axis=-1, keepdims=True) for a in (before, now))
-            gain = jnp.where(now > 0, before / jnp.where(now > 0, now, 1.0), 1.0)
+            now = self._readout(mean, variance, time_s) if read_noise else readout(self.hardware, self.codes, mean)
+            gain = factors(self.hardware, choice, self.reference, now, -(-self.n_out // mean.shape[1]))
         mean, variance, curvature, gain = _compute_once((mean, variance, moments.curvature, gain))
         return Reading(
             hardware=self.hardware,
@@ -244,14 +245,26 @@ class Programmed(ByValue):
         mean, variance = moments.mean, moments.variance
         if variance is None or moments.slow is None or self.fluctuation is None:
             return mean, variance
-        key = jax.random.wrap_key_data(self.fluctuation, impl="threefry2x32")
-        when = lax.bitcast_convert_type(jnp.abs(jnp.asarray(time_s, jnp.float32)), jnp.uint32)  # no minus zero
-        xi = normal(jax.random.fold_in(key, when), mean.shape, mean.dtype)
+        xi = normal(self._key(time_s), mean.shape, mean.dtype)
         share = moments.slow[..., None, None].astype(variance.dtype)
         slow = variance * share
         # The slope of a root is infinite at zero, where nothing fluctuates.
         spread = jnp.where(slow > 0, jnp.sqrt(jnp.where(slow > 0, slow, 1.0)), 0.0)
         return mean + spread * xi, variance * (1 - share)
+
+    def _key(self, time_s: Any) -> jax.Array:
+        """Of what one reading draws once."""
+        assert self.fluctuation is not None
+        key = jax.random.wrap_key_data(self.fluctuation, impl="threefry2x32")
+        when = lax.bitcast_convert_type(jnp.abs(jnp.asarray(time_s, jnp.float32)), jnp.uint32)  # no minus zero
+        return jax.random.fold_in(key, when)
+
+    def _readout(self, mean: jax.Array, variance: jax.Array | None, time_s: Any) -> jax.Array:
+        """What the calibrating reads give of every line."""
+        if self.hardware.calibration_reads is None:
+            return readout(self.hardware, self.codes, mean)
+        key = stream(self._key(time_s), "calibrating reads")
+        return noisy_readout(self.hardware, self.codes, self.state, mean, variance, key)
 
 
 def program_all(
@@ -327,11 +340,21 @@ def program(
     state = _compute_once(state)
     fresh = _over_tiles(lambda s: store.read(s, 0.0))(state)
     converters = fabricated(hardware, key, fresh.mean.shape) if onto is None else onto.converters
+    noisy = hardware.calibration_reads is not None
+    if noisy and key is None:
+        raise InputError("key = None: calibrating reads draw noise, pass a key (jax.random.key(0))")
     fluctuation = None
-    if key is not None and fresh.slow is not None and fresh.variance is not None:
+    if key is not None and (noisy or (fresh.slow is not None and fresh.variance is not None)):
         # Numbers, not a key: as they are in a checkpoint, whatever generator the key is of.
         fluctuation = jax.random.bits(stream(key, "slow fluctuations"), (2,), jnp.uint32)
-    return Programmed(hardware, state, converters, scale, _readout(fresh.mean), fluctuation, *weights.shape)
+    codes = written_codes(hardware, lines_of(hardware, tiled))
+    reference = readout(hardware, codes, fresh.mean)
+    held = Programmed(hardware, state, converters, scale, codes, reference, fluctuation, *weights.shape)
+    if not noisy:
+        return held
+    mean, variance = held._fluctuating(fresh, 0.0)
+    own = stream(held._key(0.0), "calibrating reads after programming")  # not those of a reading at time zero
+    return dataclasses.replace(held, reference=noisy_readout(hardware, codes, state, mean, variance, own))
 
 
 def fabricated(hardware: "Hardware", key: jax.Array | None, shape: tuple[int, ...]) -> Any:
@@ -348,10 +371,6 @@ def fabricated(hardware: "Hardware", key: jax.Array | None, shape: tuple[int, ..
 def _compute_once(values: Any) -> Any:
     """What has several uses and costs random numbers or powers: without the barrier XLA computes it anew for each."""
     return lax.optimization_barrier(values)
-
-
-def _readout(mean: jax.Array) -> jax.Array:
-    return jnp.mean(jnp.abs(mean), axis=-2, keepdims=True)
 
 
 def _over_tiles(function):

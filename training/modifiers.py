@@ -35,6 +35,7 @@ from analogsim.devices.errors import InputError
 from analogsim.devices.papers import cited
 from analogsim.devices.protocol import Moments
 from analogsim.devices.random import stream
+from analogsim.drift_compensation import factors
 from analogsim.fresh_chip import FreshChip
 from analogsim.training.modified import WeightModifier
 
@@ -135,7 +136,8 @@ class DeviceNoise(WeightModifier):
 
     The errors of ``FreshChip`` up to their second moments, at the cost of one random number a weight: what is read is
     N(mean(w, t), variance(w, t)), tabulated for the cell's technology (``Crossbar.expected``), and drift
-    compensation is that of the hardware. ``FreshChip`` samples every cell, and takes every store.
+    compensation is that of the hardware, its calibrating reads without noise. ``FreshChip`` samples every cell, and
+    takes every store.
 
     Example:
       >>> from analogsim import preset
@@ -168,7 +170,10 @@ class DeviceNoise(WeightModifier):
             )
         when = FreshChip(time_s=self.time_s, until_s=self.until_s).when(key)
         found = expected(tiled, when, self.read_noise == "on")
-        gain = compensation(hardware.drift_compensation, found.before, found.now)
+        before, now = found.before, found.now
+        if hardware.drift_estimator == "projection":
+            before, now = tiled * found.written, tiled * found.mean
+        gain = _compensation(hardware, before, now)
         ideal = tiled if gain is None else tiled / gain
         strength = jnp.asarray(hardware.training_strength, tiled.dtype)
         mean = ideal + strength * (found.mean - ideal)
@@ -217,13 +222,10 @@ class Several(WeightModifier):
         return last.weights(own, weights, scale, strength)
 
 
-def compensation(choice: str, before: jax.Array, now: jax.Array) -> jax.Array | None:
-    """Digital factors ``[R, C, 1, columns or 1]`` of drift compensation from magnitudes ``[R, C, rows, columns]``."""
-    if choice == "none":
-        return None
-    axes = (-2, -1) if choice == "global" else (-2,)
-    before, now = (jnp.mean(a, axis=axes, keepdims=True) for a in (before, now))
-    return jnp.where(now > 0, before / jnp.where(now > 0, now, 1.0), 1.0)
+def _compensation(hardware: Any, before: jax.Array, now: jax.Array) -> jax.Array | None:
+    """Factors ``[R, C, 1, columns or 1]`` of drift compensation from what is read of ``[R, C, rows, columns]``."""
+    before, now = (jnp.mean(a, axis=-2, keepdims=True) for a in (before, now))
+    return factors(hardware, hardware.drift_compensation, before, now, now.shape[-1])
 
 
 def _share(probability: Any) -> jax.Array:

@@ -31,13 +31,15 @@ class Expected(NamedTuple):
     Attributes:
       mean, variance: of what its line carries in one read, over chips and reads.
       before, now: mean magnitude of the line over chips right after writing and at the time asked for, which drift
-        compensation compares.
+        compensation by the mean absolute readout compares.
+      written: mean of the line right after writing, which the projection compares with ``mean``.
     """
 
     mean: jax.Array
     variance: jax.Array
     before: jax.Array
     now: jax.Array
+    written: jax.Array
 
 
 def expected(store: Any, weights: jax.Array, time_s: Any, read_noise: bool = True) -> Expected:
@@ -57,13 +59,19 @@ def expected(store: Any, weights: jax.Array, time_s: Any, read_noise: bool = Tru
     before, now = (_line(store, grid, t, False) for t in (0.0, time_s))
     mean, variance = _line(store, grid, time_s, read_noise)
     magnitude = [_between(_magnitude(*line)) for line in (before, now)]
-    table = jnp.stack([mean[:-1], jnp.diff(mean), variance[:-1], jnp.diff(variance), *magnitude], axis=-1)
+    written = before[0]
+    lines = [mean[:-1], jnp.diff(mean), variance[:-1], jnp.diff(variance), *magnitude, written[:-1], jnp.diff(written)]
+    table = jnp.stack(lines, axis=-1)
     place = (weights + 1) * ((_POINTS - 1) / 2)
     index = jnp.clip(place.astype(jnp.int32), 0, _POINTS - 2)
     found = jnp.take(table, index, axis=0, mode="clip")
     beyond = place - index
     return Expected(
-        found[..., 0] + beyond * found[..., 1], found[..., 2] + beyond * found[..., 3], found[..., 4], found[..., 5]
+        mean=found[..., 0] + beyond * found[..., 1],
+        variance=found[..., 2] + beyond * found[..., 3],
+        before=found[..., 4],
+        now=found[..., 5],
+        written=found[..., 6] + beyond * found[..., 7],
     )
 
 

@@ -154,7 +154,9 @@ def test_a_crossbar_of_hermes_cells_reads_back_its_weights():
 
 def test_every_constant_names_its_source():
     assert sources(HermesPCM())
-    assert all("Le Gallo" in s for s in sources(HermesPCM.one_pair()))
+    published = [s for s in sources(HermesPCM.one_pair()) if not s.startswith("assumed")]  # how long a reading lasts
+    assert published
+    assert all("Le Gallo" in s for s in published)
     assert "drift_mean: Branches" in describe(HermesPCM())
     assert HermesPCM.one_pair(drift=0.0).drift == 0.0
 
