@@ -6,7 +6,8 @@
     ADC              e = k1 b Vdd^2 + k2 4^b Vdd^2      successive approximation, b bits
     sample and hold  e = C V^2 a conversion, C = 12 k T 4^b / V^2: thermal noise as large as the rounding
     digital scaling  one multiply-accumulate a conversion; shift and add: an addition for each partial sum
-    buffer, network  bytes in and out of an SRAM; bits over one hop
+    buffer, network  bytes in and out of an SRAM, dearer the more it holds; bits over one hop
+    memory           bytes of a DRAM outside of the chip, for what does not fit on it, enters or leaves the model
     light            laser light over its efficiency; a symbol of a modulator; a sample of a receiver; power that holds
     qubits           a pulse a gate, an amplifier a read; each its share of the refrigerator while an inference lasts
     leakage          P t of buffers and adders while the layer's tiles are read; unused parts are off
@@ -75,6 +76,18 @@ class Prices(Description):
     weight_fetch_j_per_byte: Any = field(
         default=1.75e-12, unit="J/B", ge=0, le=1e-6, doc="1 MB weight SRAM (14 pJ for 64 bits)", source=_JOUPPI
     )
+    buffer_bytes: int = static(
+        default=2**23,
+        ge=0,
+        le=2**40,
+        integer=True,
+        doc="on-chip memory beside the tiles' own buffers; what does not fit passes the memory outside",
+        source=cited("ankit2019", "shafiee2016", note="138 and 168 tiles with 64 kB each: 9 to 11 MB", recalled=True),
+    )
+    memory_j_per_byte: Any = field(
+        default=64e-12, unit="J/B", ge=0, le=1e-6, doc="memory outside of the chip (LPDDR4, 8 pJ a bit)",
+        source=Source(note="as in Accelergy's CACTI plug-in"),
+    )  # fmt: skip
     adc_model: str = static(
         default="embedded",
         choices=("embedded", "floor", "median", "regression"),

@@ -4,7 +4,8 @@ A sum of components is no chip. IBM's 64-core PCM chip (M. Le Gallo et al., Nat.
 10.1038/s41928-023-01010-1: 9.76 and 2.48 TOPS/W) takes 13.4 nJ for a 256 x 256 product of 8 bits read in one phase and
 52.9 nJ in four, of which the components explain about 3.7 nJ. What is left a conversion, (13.4 - 3.7)/256 = 38 pJ and
 (52.9 - 3.7)/256 = 192 pJ, is the typical and the high price of the rest of the chip; low is zero, components alone.
-Low and high also replace the ADC's price by the floor and the median of published ones (``adc_price``).
+Low and high also replace the ADC's price by the floor and the median of published ones (``adc_price``). A measured
+core has no memory outside: what passes that is a line of its own (``analog_memory``), as on every machine's bill.
 """
 
 import dataclasses
@@ -12,19 +13,19 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from analogsim.energy import adc_price
-from analogsim.energy.analog_lines import hold_lines, lines, read_s, rest_lines
+from analogsim.energy.analog_lines import hold_lines, lines, read_s
+from analogsim.energy.analog_memory import memory_lines, plan_of
 from analogsim.energy.bill import Bill, settle
 from analogsim.energy.deployment import Deployment
+from analogsim.energy.digital_unit import rest_lines
 from analogsim.energy.floorplan import Part, parts
 from analogsim.energy.layer_work import LayerWork, Workload
 from analogsim.energy.tile_work import PRICED, TileWork, tile_work
 
-_ANALOG_EXCLUDES = (
-    "memory outside of the chip; clock and control only as the rest of one measured chip, at no cost at the low end"
-)
+_ANALOG_EXCLUDES = "clock and control only as the rest of one measured chip, at no cost at the low end"
 _DIGITAL_EXCLUDES = (
-    "leakage, clock, control, network on the chip and memory outside of it; weights come from a 1 MB memory whatever "
-    "their number, anew for every vector"
+    "leakage, clock, control and network on the chip; weights come from a 1 MB bank whatever their number, anew for "
+    "every vector"
 )
 _BY_SHAPE = "values of weights and inputs are assumed (uniform inputs, normal weights)"
 
@@ -67,7 +68,8 @@ def bills(
     done = [(layer, tile_work(layer.use)) for layer in work.layers]
     prices = work.layers[0].use.hardware.prices
     every = [line for layer, per_vector in done for line in lines(layer, per_vector)]
-    every += hold_lines(done) + rest_lines(work.operations, prices)
+    moved = plan_of(done, work.operations, prices)
+    every += hold_lines(done) + rest_lines(work.operations, prices) + memory_lines(moved, work.operations, prices)
     found = settle(every)  # refuses what is no number before anything else meets it
     held = arrays(done)
     if deployment is not None:

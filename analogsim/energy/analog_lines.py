@@ -17,8 +17,8 @@ For a layer of n_in inputs and n_out outputs on R x C tiles (R share its inputs,
 
 A store that only does digital actions (multiply-accumulate, weight fetch) has no lines, and its converters are
 roundings of numbers, not circuits: it is charged neither. What no analog layer does is charged to a digital unit beside
-the arrays: multiply-accumulates, other results, the weights of layers kept digital. Columns and rows without weights
-are switched off and cost nothing. All of it may be differentiated.
+the arrays (``digital_unit``), what passes larger buffers and the memory outside to ``analog_memory``. Columns and rows
+without weights are switched off and cost nothing. All of it may be differentiated.
 """
 
 import dataclasses
@@ -32,7 +32,6 @@ from analogsim.devices.literature import Source, as_source
 from analogsim.energy import adc_price
 from analogsim.energy.bill import Line
 from analogsim.energy.layer_work import LayerWork
-from analogsim.energy.operations import Operations
 from analogsim.energy.tile_work import PRICED, TileWork
 from analogsim.prices import Prices
 
@@ -115,29 +114,6 @@ def _charge_conversions(charge: Any, prices: Prices, bits: Any, converted: Any) 
     charge("rest of the chip", "all else", converted, "", rest_j, "overhead_j", **band)
 
 
-def rest_lines(operations: Operations, prices: Prices) -> list[Line]:
-    """What no analog layer does, by the digital unit beside the arrays, an example."""
-    n = operations.examples
-    macs = results = moved = weights = 0.0
-    for op in operations.outside_layers:
-        each = op.repeats / n  # what runs once a call is shared by its examples
-        macs, results = macs + each * op.macs, results + each * op.results
-        if op.kind != "elementwise":
-            weights += each * op.weight_words * 4.0
-            moved += each * (op.input_words + op.output_words) * 4.0
-    rows = (
-        ("MAC", macs, "", prices.mac_j, "mac_j"),
-        ("other result", results, "", prices.arithmetic_j, "arithmetic_j"),
-        ("weights", weights, "B", prices.weight_fetch_j_per_byte, "weight_fetch_j_per_byte"),
-        ("operands", moved, "B", prices.buffer_j_per_byte, "buffer_j_per_byte"),
-    )
-    return [
-        Line(component="digital unit", action=action, count=amount, unit=unit, each_j=each_j,
-             sources=sources(prices, field))
-        for action, amount, unit, each_j, field in rows if amount
-    ]  # fmt: skip
-
-
 def read_s(layer: LayerWork) -> Any:
     """Seconds of a layer's reads in an example, one after the other; lines that share an ADC wait for each other."""
     dac, prices = layer.use.hardware.dac, layer.use.hardware.prices
@@ -166,6 +142,11 @@ def sources(prices: Prices, *names: str) -> tuple[Source, ...]:
             behind = Source(note=f"set by this hardware: Prices.{name}")
         found[behind] = None
     return tuple(found)
+
+
+def byte_widths(hardware: Any) -> tuple[Any, Any]:
+    """Bytes of an input and of an output of a layer: as wide as its converters."""
+    return _width_bytes(hardware.dac), _width_bytes(hardware.adc)
 
 
 def _width_bytes(converter: Any) -> Any:

@@ -16,7 +16,9 @@ import jax
 
 from analogsim import modes
 from analogsim.devices.errors import InputError
-from analogsim.energy.analog_lines import hold_lines, lines, rest_lines
+from analogsim.energy.analog_lines import hold_lines, lines
+from analogsim.energy.analog_memory import memory_lines, plan_of
+from analogsim.energy.digital_unit import rest_lines
 from analogsim.energy.layer_work import layers_of, trace
 from analogsim.energy.tile_work import tile_work
 from analogsim.inputs import count_examples, inputs_of
@@ -68,7 +70,9 @@ def inference_j(model: Any, variables: Any, x: Any, *, components: tuple[str, ..
         raise InputError(f"layer {looped}: runs in a loop of the model: its energy has no slope; use energy.compare")
     done = [(layer, tile_work(layer.use)) for layer in found]
     every = [line for layer, work in done for line in lines(layer, work)]
-    every += hold_lines(done) + rest_lines(operations, found[0].use.hardware.prices)
+    prices = found[0].use.hardware.prices
+    every += hold_lines(done) + rest_lines(operations, prices)
+    every += memory_lines(plan_of(done, operations, prices), operations, prices)
     if components is not None:
         known = dict.fromkeys(line.component for line in every)
         for name in components:

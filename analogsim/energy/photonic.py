@@ -5,6 +5,7 @@
     modulator           e = C Vpp^2 / 4 a symbol, and its driver
     phases              2 N^2 heaters of mean power P a mesh: P / f a symbol each, as long as the inference lasts
     receiver            amplifier (TIA) and ADC a sample
+    memory              bytes of least traffic (``traffic``) beside a buffer on the chip; weights are in the meshes
 
 The thermal noise of a receiver asks for more light than shot noise does below about ten bits: P_floor, -20 dBm a
 detector. Non-volatile phases (phase-change cells, MEMS) hold without power: the low end. Sizes of optical parts are
@@ -20,6 +21,8 @@ from analogsim.devices.papers import cited
 from analogsim.devices.photonic.light import photon_j
 from analogsim.energy.bill import Bill, Line, settle
 from analogsim.energy.layer_work import Workload
+from analogsim.energy.number_formats import DRAM
+from analogsim.energy.traffic import needs, plan
 
 _ALBIREO = cited("shiflett2021", note="conservative, moderate and aggressive set")
 _ADC = cited("murmann2025", note="floor, embedded SAR, median of 8 bits")
@@ -90,6 +93,8 @@ class Mesh:
       modulator_j: the modulator itself, a symbol.
       receiver_j: the amplifier behind a detector, a sample.
       adc_j: conversion of a sample.
+      buffer_bytes: on-chip memory for inputs and outputs.
+      memory: key of ``energy.number_formats.DRAM``, for what enters, leaves or does not fit.
     """
 
     name: str = "photonic mesh"
@@ -103,6 +108,8 @@ class Mesh:
     modulator_j: tuple[float, float, float] = (1e-15, 20e-15, 200e-15)
     receiver_j: tuple[float, float, float] = (0.045e-12, 0.3125e-12, 0.625e-12)
     adc_j: tuple[float, float, float] = (0.277e-12, 2.06e-12, 4.29e-12)
+    buffer_bytes: float = 2.0**23
+    memory: str = "LPDDR4"
 
 
 def bill(mesh: Mesh, work: Workload, batch: int) -> Bill:
@@ -128,6 +135,8 @@ def bill(mesh: Mesh, work: Workload, batch: int) -> Bill:
         n * laser_w(1, mesh.bits, f, loss_db, wall_plug=plug)
         for loss_db, plug in zip(mesh.loss_db, mesh.wall_plug, strict=True)
     ]
+    dram = DRAM[mesh.memory]
+    per_bit = (dram.low_j_per_bit, dram.low_j_per_bit, dram.high_j_per_bit)
     rows = (
         ("laser", "light", seconds, "s", tuple(lit), (_LIGHT,)),
         ("phases", "hold", 2 * n**2 * meshes * seconds, "s", mesh.phase_w, (_HEATERS,)),
@@ -135,6 +144,7 @@ def bill(mesh: Mesh, work: Workload, batch: int) -> Bill:
         ("modulator", "symbol", symbols, "", mesh.modulator_j, (Source(note="1 to 200 fJ", recalled=True),)),
         ("receiver", "sample", samples, "", mesh.receiver_j, (_ALBIREO,)),
         ("ADC", "convert", samples, "", mesh.adc_j, (_ADC,)),
+        ("memory", "transfer", _outside(mesh, work), "B", tuple(8 * each for each in per_bit), (dram.source,)),
     )  # fmt: skip
     lines = [
         Line(component=component, action=action, count=count, unit=unit, each_low_j=each[0], each_j=each[1],
@@ -147,5 +157,13 @@ def bill(mesh: Mesh, work: Workload, batch: int) -> Bill:
         lines=settle(lines),
         latency_s=batch * seconds,
         note=f"{n} x {n} meshes at {f / 1e9:g} GHz; low: phases that hold without power, high: heaters of 10 mW",
-        excludes="programming the phases, memory, digital arithmetic, temperature control; layers one after another",
+        excludes="programming the phases, buffers, digital arithmetic, temperature control; layers one after another",
     )
+
+
+def _outside(mesh: Mesh, work: Workload) -> float:
+    """Bytes to and from the memory outside, an example; weights of products are in the meshes."""
+    byte = mesh.bits / 8
+    asked = needs(work.operations, lambda op: 0.0 if op.is_product else byte, lambda op: (byte, byte))
+    found = plan(asked, 1, mesh.buffer_bytes)
+    return found.weights + found.maps

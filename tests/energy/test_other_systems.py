@@ -230,10 +230,9 @@ def test_more_rows_voltage_and_bits_cost_more():
 
 
 def test_order_of_layers_does_not_matter():
-    work = shapes((64, 10, 3, 192), (10, 64, 1, 10))
-    turned = dataclasses.replace(
-        work, operations=dataclasses.replace(work.operations, all=work.operations.all[::-1]), layers=work.layers[::-1]
-    )
+    work = shapes((64, 10, 1, 64), (64, 10, 3, 192), (10, 64, 1, 10), (64, 10, 1, 64))
+    first, *inner, last = work.operations.all  # what enters and leaves the model is that of its ends
+    turned = dataclasses.replace(work, operations=dataclasses.replace(work.operations, all=(first, *inner[::-1], last)))
     for bill in (photonic.bill, neuromorphic.bill):
         system = photonic.Mesh() if bill is photonic.bill else neuromorphic.CHIPS["Loihi"]
         one, other = bill(system, work, 1), bill(system, turned, 1)
