@@ -1,14 +1,14 @@
 """Digital machines with memories: the roofline of time and the roofline of energy, for a whole batch.
 
-    T = max(FLOP / (0.6 P), bytes / (0.8 B), launches * 3 us)
-    E = share * TDP * T + MAC * e_mac + results * e_add + on-chip bytes * e_sram + memory bytes * e_dram
+    T = dispatch + sum over dependent steps of max(FLOP / (0.6 P), bytes / (0.8 B), launches * 3 us or latency)
+    E = share * TDP * T + MAC * e_mac + adds * e_add + multiplies * e_mul + on-chip bytes * e_sram + bytes * e_dram
 
 Model: Choi, Bedard, Fowler and Vuduc, IPDPS 2013, doi 10.1109/IPDPS.2013.77. What passes the outside memory is the
 least that half of the on-chip memory allows (``traffic``; the other half holds what streams by): weights once a batch
 or once a piece of it, maps not at all or both ways, what enters and leaves the model, key-value caches included, once.
 Every operand of a product comes from on-chip memory and is used 128 times there. Other arithmetic is fused into the
-products it follows: joules, but no traffic. Every product is one kernel launch on a GPU; other machines run a compiled
-program and launch nothing.
+products it follows: joules, but no traffic; functions cost the additions and multiplications of their programs. Time is
+summed up step by step (``timing``): no machine is done sooner than its dispatch, its launches or the fill of its array.
 
 Low is switching energy alone, with weights that fit on the chip left there from the last batch: no machine that is
 switched on achieves it. Typical adds idle power, where it is known, or 0.2 TDP (idle and leakage, 0.15 to 0.3 of TDP)
@@ -39,14 +39,16 @@ from analogsim.energy.number_formats import (
     add_j,
     extrapolated,
     mac_j,
+    multiply_j,
     sram_j_per_byte,
 )
 from analogsim.energy.operations import Operation
+from analogsim.energy.primitives import COST_SOURCE
+from analogsim.energy.timing import Timing, timing
 from analogsim.energy.traffic import Moved, needs, plan
 
-COMPUTE_EFFICIENCY = 0.6
-MEMORY_EFFICIENCY = 0.8
 LAUNCH_S = 3e-6
+DISPATCH_S = 5e-6  #: from the host's call to the first instruction of a machine behind PCIe
 STATIC_SHARE, STATIC_SHARE_HIGH = 0.2, 0.3  #: of TDP, while nothing switches
 USES_ON_CHIP = 128  #: of an operand that was read from on-chip memory
 _UNPUBLISHED_NM = 14.0
@@ -55,6 +57,7 @@ _BANK_BYTES = 2**20  # on-chip memories are banks of a megabyte
 _TIME = (
     cited("choi2013"),
     Source(note="efficiencies 0.6 and 0.8, launch 3 µs, static 0.2 TDP; the vendor's peaks and TDP", recalled=True),
+    Source(note="dispatch, latencies, sizes and clocks of arrays, rates of other arithmetic", recalled=True),
 )
 _REUSE = Source(note="assumption: tiles of 128 x 128, each operand used 128 times")
 
@@ -73,7 +76,11 @@ class Device:
       tdp_w: thermal design power.
       idle_w: measured or published idle power; None where not known.
       on_chip_bytes: of its largest on-chip memory; 0 where not known.
-      launch_s: time of one kernel launch.
+      launch_s: time of one kernel launch; 0 for a machine that runs a compiled program by itself.
+      dispatch_s: from the host's call to the first instruction, once a batch.
+      fill_s: until a product's first result is there: of a systolic array, (rows + columns) / clock.
+      latency_s: of its memory.
+      vector_op_per_s: additions or multiplications a second outside of products.
       assumed: what of these had to be assumed, for the bill's note.
     """
 
@@ -87,20 +94,41 @@ class Device:
     idle_w: float | None
     on_chip_bytes: float
     launch_s: float
+    dispatch_s: float = DISPATCH_S
+    fill_s: float = 0.0
+    latency_s: float = 0.0
+    vector_op_per_s: float = math.inf
     assumed: str = ""
 
 
-# Short name, row of the table, number format, launches.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Pace:
+    """What bounds short programs, recalled where no table has it; see ``Device``."""
+
+    launch_s: float = 0.0
+    dispatch_s: float = DISPATCH_S
+    fill_s: float = 0.0
+    vector_op_per_s: float | None = None  # None: half of the peak in fp32, which counts two operations a cycle
+
+
+_GPU = _Pace(launch_s=LAUNCH_S)
+
+# Short name, row of the table, number format, pace. Arrays: 256 x 256 at 700 MHz (TPU v1), 128 x 128 at 1.05 GHz (v4),
+# 64 x 64 at 480 MHz (Edge TPU, not published: what its 4 TOP/s ask for). Other arithmetic: 256 results a cycle (v1);
+# two cores of 128 x 8 lanes with two units (v4); as many as the array has columns (Edge TPU, assumed). A processor's
+# threads meet after every product, 2 us (assumed); a call of its own program takes 1 us.
 _KNOWN = (
-    ("A100", "NVIDIA A100 SXM4 80GB", "bf16", LAUNCH_S),
-    ("H100", "NVIDIA H100 SXM5", "bf16", LAUNCH_S),
-    ("H200", "NVIDIA H200 SXM", "bf16", LAUNCH_S),
-    ("TPU v1", "Google TPU v1", "int8", 0.0),
-    ("TPU v4", "Google TPU v4", "bf16", 0.0),
-    ("Jetson Orin", "NVIDIA Jetson AGX Orin 64GB", "int8", LAUNCH_S),
-    ("Edge TPU", "Google Edge TPU (Coral)", "int8", 0.0),
-    ("Xeon", "Intel Xeon Platinum 8380", "fp32", 0.0),
-)
+    ("A100", "NVIDIA A100 SXM4 80GB", "bf16", _GPU),
+    ("H100", "NVIDIA H100 SXM5", "bf16", _GPU),
+    ("H200", "NVIDIA H200 SXM", "bf16", _GPU),
+    ("TPU v1", "Google TPU v1", "int8", _Pace(fill_s=512 / 700e6, vector_op_per_s=256 * 700e6)),
+    ("TPU v4", "Google TPU v4", "bf16", _Pace(fill_s=256 / 1.05e9, vector_op_per_s=2 * 128 * 8 * 2 * 1.05e9)),
+    ("Jetson Orin", "NVIDIA Jetson AGX Orin 64GB", "int8", _GPU),
+    ("Edge TPU", "Google Edge TPU (Coral)", "int8",
+     _Pace(dispatch_s=100e-6, fill_s=128 / 480e6, vector_op_per_s=64 * 480e6)),
+    ("Xeon", "Intel Xeon Platinum 8380", "fp32", _Pace(launch_s=2e-6, dispatch_s=1e-6)),
+)  # fmt: skip
+_LATENCY_S = {"HBM": 0.5e-6, "LPDDR": 0.2e-6, "DDR": 0.1e-6}  # by what a memory's name begins with
 _MEMORIES = {"on-chip": None, "DDR4-3200 x8": "DDR4"}
 
 
@@ -110,10 +138,10 @@ def devices() -> dict[str, Device]:
     table = importlib.resources.files("analogsim.energy") / "data" / "digital_baselines.csv"
     with table.open(encoding="utf-8") as file:
         rows = {row["name"]: row for row in csv.DictReader(file)}
-    return {short: _device(short, rows[name], number, launch_s) for short, name, number, launch_s in _KNOWN}
+    return {short: _device(short, rows[name], number, pace) for short, name, number, pace in _KNOWN}
 
 
-def _device(short: str, row: dict[str, str], number_format: str, launch_s: float) -> Device:
+def _device(short: str, row: dict[str, str], number_format: str, pace: _Pace) -> Device:
     peaks = {
         peak: 1e12 * float(row[column])
         for peak, column in (
@@ -123,17 +151,23 @@ def _device(short: str, row: dict[str, str], number_format: str, launch_s: float
         if row[column]
     }  # fmt: skip
     on_chip = row["onchip_sram_mb"].split()
+    memory = _MEMORIES.get(row["mem_type"], row["mem_type"])
+    vector = peaks["fp32"] / 2 if pace.vector_op_per_s is None else pace.vector_op_per_s
     return Device(
         name=short,
         node_nm=float(row["node_nm"] or _UNPUBLISHED_NM),
         peak_op_per_s=MappingProxyType(peaks),
         number_format=number_format,
-        memory=_MEMORIES.get(row["mem_type"], row["mem_type"]),
+        memory=memory,
         byte_per_s=1e9 * float(row["mem_gb_per_s"]) if row["mem_gb_per_s"] else math.inf,
         tdp_w=float(row["tdp_w"]),
         idle_w=float(row["idle_w"]) if row["idle_w"] else None,
         on_chip_bytes=1e6 * float(on_chip[0]) if on_chip else 0.0,
-        launch_s=launch_s,
+        launch_s=pace.launch_s,
+        dispatch_s=pace.dispatch_s,
+        fill_s=pace.fill_s,
+        latency_s=next((t for kind, t in _LATENCY_S.items() if (memory or "").startswith(kind)), 0.0),
+        vector_op_per_s=vector,
         assumed="" if row["node_nm"] else f"process not published, {_UNPUBLISHED_NM:g} nm assumed",
     )
 
@@ -191,14 +225,9 @@ def traffic(device: Device, number: NumberFormat, work: Workload, batch: int, sh
 
 
 def time_s(device: Device, number: NumberFormat, work: Workload, batch: int, moved: Traffic) -> tuple[float, str]:
-    """Seconds for a whole batch, and what they are spent on."""
-    peak = device.peak_op_per_s[number.peak]
-    launches = sum(op.repeats for op in work.operations.all if op.kind != "elementwise")
-    return max(
-        (2.0 * macs(work, batch) / (COMPUTE_EFFICIENCY * peak), "arithmetic"),
-        (moved.memory / (MEMORY_EFFICIENCY * device.byte_per_s), "memory"),
-        (launches * device.launch_s, "launches"),
-    )
+    """Seconds for a whole batch, and what most of them are spent on."""
+    found = timing(device, device.peak_op_per_s[number.peak], work, batch, moved.moved)
+    return found.seconds, found.bound
 
 
 def bill(
@@ -230,8 +259,9 @@ def bill(
             f"{device.name}: {moved.weights / 1e6:.3g} MB of weights and maps do not fit its "
             f"{device.on_chip_bytes / 1e6:g} MB on the chip, and what streaming them costs is not known"
         )
-    seconds, bound = time_s(device, number, work, batch, moved)
-    lines = [*_switching(device, number, work, batch, moved), *_static(device, number, work, batch, moved, seconds)]
+    found = timing(device, device.peak_op_per_s[number.peak], work, batch, moved.moved)
+    switching = _switching(device, number, work, batch, moved)
+    lines = [*switching, *_static(device, switching, batch, found)]
     notes = [number.name, "low: switching energy alone, high: full TDP while it computes, 0.3 TDP while it waits"]
     if weights is not None:
         notes.append(f"weights stored as {type(weights).__name__}, {shrink:.3g} times smaller")
@@ -242,9 +272,9 @@ def bill(
         system=name or device.name,
         batch=batch,
         lines=settle(lines),
-        latency_s=seconds,
+        latency_s=found.seconds,
         note="; ".join([*notes, *([f"arithmetic {beyond}"] if beyond else [])]),
-        bound=bound,
+        bound=found.bound,
         excludes="the host processor, copies to and from it; at the low end also registers and instructions",
     )
 
@@ -254,8 +284,7 @@ def _switching(device: Device, number: NumberFormat, work: Workload, batch: int,
     sram_j = sram_j_per_byte(_BANK_BYTES, node)
     lines = [
         _line("arithmetic", "MAC", macs(work, batch) / batch, "", mac_j(number, node), number.source),
-        _line("arithmetic", "other result", results(work, batch) / batch, "",
-              add_j(node), FORMATS["fp32"].source),
+        *_other(work, batch, node),
         _line("on-chip memory", "read, write", moved.on_chip / batch, "B", sram_j, SRAM_SOURCE, _REUSE),
     ]  # fmt: skip
     if device.memory is not None and moved.memory:
@@ -268,27 +297,29 @@ def _switching(device: Device, number: NumberFormat, work: Workload, batch: int,
     return [line for line in lines if line.count]
 
 
-def _static(
-    device: Device, number: NumberFormat, work: Workload, batch: int, moved: Traffic, seconds: float
-) -> list[Line]:
-    busy_s = min(seconds, _busy_s(device, number, work, batch, moved))
-    switching = _switching(device, number, work, batch, moved)
+def _other(work: Workload, batch: int, node: float) -> list[Line]:
+    """Other arithmetic in fp32, at the mean price of a result."""
+    count = results(work, batch)
+    if not count:
+        return []
+    run = lambda op: _times(op, work, batch) / op.repeats  # noqa: E731
+    additions = sum(run(op) * op.total_additions for op in work.operations.all if op.results)
+    multiplications = sum(run(op) * op.total_multiplications for op in work.operations.all)
+    each_j = (additions * add_j(node) + multiplications * multiply_j(node)) / count
+    return [_line("arithmetic", "other result", count / batch, "", each_j, FORMATS["fp32"].source, COST_SOURCE)]
+
+
+def _static(device: Device, switching: list[Line], batch: int, found: Timing) -> list[Line]:
     static_w = STATIC_SHARE * device.tdp_w if device.idle_w is None else device.idle_w
     idle_w = max(static_w, STATIC_SHARE_HIGH * device.tdp_w)
-    spent_w = sum(line.energy_high_j for line in switching) * batch / busy_s
+    spent_w = sum(line.energy_high_j for line in switching) * batch / found.busy_s if found.busy_s else 0.0
     high_w = max(device.tdp_w - spent_w, static_w)  # with the lines above: TDP for as long as it computes
-    static = _line("board", "static power", busy_s / batch, "s", static_w, *_TIME, each_low_j=0.0, each_high_j=high_w)
-    waiting = _line("board", "static power, waiting", (seconds - busy_s) / batch, "s", static_w, *_TIME,
-                    each_low_j=0.0, each_high_j=idle_w, waits=True)  # fmt: skip
+    waiting_s = max(found.seconds - found.busy_s, 0.0)
+    static = _line("board", "static power", found.busy_s / batch, "s", static_w, *_TIME, each_low_j=0.0,
+                   each_high_j=high_w)  # fmt: skip
+    waiting = _line("board", "static power, waiting", waiting_s / batch, "s", static_w, *_TIME, each_low_j=0.0,
+                    each_high_j=idle_w, waits=True)  # fmt: skip
     return [line for line in (static, waiting) if line.count]
-
-
-def _busy_s(device: Device, number: NumberFormat, work: Workload, batch: int, moved: Traffic) -> float:
-    """Seconds in which something is computed or moved."""
-    return max(
-        2.0 * macs(work, batch) / (COMPUTE_EFFICIENCY * device.peak_op_per_s[number.peak]),
-        moved.memory / (MEMORY_EFFICIENCY * device.byte_per_s),
-    )
 
 
 def _line(component: str, action: str, count: float, unit: str, each_j: float, *sources: Source, **band: Any) -> Line:

@@ -244,6 +244,16 @@ def add_j(node_nm: float) -> float:
     return _at_node(float(_FP32_ADD[0]), float(_FP32_ADD[1]), _node(node_nm))
 
 
+def multiply_j(node_nm: float) -> float:
+    """Joules of one fp32 multiplication outside of products; node as of ``mac_j``.
+
+    Example:
+      >>> multiply_j(7)
+      1.31e-12
+    """
+    return _at_node(float(_FP32_MULTIPLY[0]), float(_FP32_MULTIPLY[1]), _node(node_nm))
+
+
 def sram_j_per_byte(capacity_bytes: float, node_nm: float) -> float:
     """Joules a byte read from an on-chip memory, an eighth of a 64-bit read.
 

@@ -109,6 +109,8 @@ class Operation:
       shape: of a product or convolution, each time it runs; None else.
       macs: multiply-accumulates, each time.
       results: numbers computed by other arithmetic, each time.
+      multiplications: that these results take, each time; functions as ``primitives.COST`` counts them.
+      additions: that these results take, each time; None: one a result.
       weight_words, input_words, output_words: numbers it reads and writes, each time.
       new_weight_words: weights that no operation before it has read, in all its runs.
       new_input_words: of its inputs, what comes from outside of the computation (an argument that is no weight, also
@@ -121,7 +123,7 @@ class Operation:
       per_example: whether it depends on the examples; else it runs once a batch.
       loop: the loops that it stands in, outermost first, by number.
       step: after how many dependent products it can run, a loop's body taken once; operations of the same loop and step
-        need nothing of each other.
+        need nothing of each other. None: after the operation before it.
     """
 
     kind: str
@@ -131,6 +133,8 @@ class Operation:
     shape: Product | ConvolutionShape | None = None
     macs: int = 0
     results: int = 0
+    multiplications: int = 0
+    additions: int | None = None
     weight_words: int = 0
     input_words: int = 0
     output_words: int = 0
@@ -144,7 +148,7 @@ class Operation:
     repeats: int = 1
     per_example: bool = True
     loop: tuple[int, ...] = ()
-    step: int = 0
+    step: int | None = None
 
     @property
     def is_product(self) -> bool:
@@ -160,6 +164,16 @@ class Operation:
     def total_results(self) -> int:
         """Numbers computed by other arithmetic in all its runs."""
         return self.repeats * self.results
+
+    @property
+    def total_additions(self) -> int:
+        """Additions of other arithmetic in all its runs."""
+        return self.repeats * (self.results if self.additions is None else self.additions)
+
+    @property
+    def total_multiplications(self) -> int:
+        """Multiplications of other arithmetic in all its runs."""
+        return self.repeats * self.multiplications
 
     @property
     def total_bytes(self) -> float:

@@ -19,7 +19,7 @@ import numpy as np
 
 from analogsim.devices.errors import InputError
 from analogsim.energy.operations import ConvolutionShape, Operation, Operations, Product
-from analogsim.energy.primitives import BY_OPERAND, BY_RESULT, CALLS, MOVES
+from analogsim.energy.primitives import BY_OPERAND, BY_RESULT, CALLS, COST, MOVES
 
 #: Analog layers mark what they compute with this scope (``analogsim.layer.LAYER_SCOPE``).
 _LAYER = re.compile(r"analog<(.*?)>")
@@ -254,7 +254,12 @@ class _Walk:
             self.uncounted[name] = self.uncounted.get(name, 0) + times
 
     def other(self, eqn: Any, inputs: list[_Origin], times: int, scope: str, results: int) -> None:
-        self.add(eqn, inputs, times, scope, "elementwise", results=results)
+        name = eqn.primitive.name
+        if name == "div" and not (inputs[1].from_examples or inputs[1].weights):
+            name = "mul"  # compilers multiply by the inverse of a constant
+        additions, multiplications = COST.get(name, (1, 0))
+        counts = dict(additions=results * additions, multiplications=results * multiplications)
+        self.add(eqn, inputs, times, scope, "elementwise", results=results, **counts)
 
     def look_up(self, eqn: Any, inputs: list[_Origin], times: int, scope: str) -> None:
         words, bits = _size(eqn.outvars[0]), _bits(eqn.invars[0])

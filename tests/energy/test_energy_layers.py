@@ -76,7 +76,7 @@ def test_the_cells_between_groups_draw_current_too(groups, pairs):
 
 
 def test_groups_work_side_by_side():
-    # Four positions, 100 ns each, on however many tiles; for a GPU it is one kernel of 3 us.
+    # Four positions, 100 ns each, on however many tiles; for a GPU it is one kernel of 3 us after a dispatch of 5.
     times = []
     for groups in ("shared", "apart"):
         result = bill(GROUPED, of_ones(GROUPED, ONES), ONES, crossbar(groups=groups), systems="H100")
@@ -86,7 +86,7 @@ def test_groups_work_side_by_side():
         shrink, maps = (4 / 7) ** 0.5, 2 * (6 * 15 + 40)
         on_chip = 4 * 90 * 0.59e-12 + (2 * 360 * 2 / 128 + maps) * 1.75e-12
         assert gpu.energy_low_j == pytest.approx(on_chip * shrink + maps * 32e-12, rel=1e-9)
-    np.testing.assert_allclose(times, [(400e-9, 3e-6)] * 2)
+    np.testing.assert_allclose(times, [(400e-9, 8e-6)] * 2)
 
 
 @pytest.mark.parametrize("groups", ["shared", "apart"])
@@ -115,7 +115,7 @@ def test_batch_axes():
     result = bill(layer, of_ones(layer, x), x, crossbar(**CONVERTERS), systems="H100")
     assert result.macs == 7 * 12
     assert (total(result, "DAC"), total(result, "ADC"), result.arrays.tiles) == (21, 28, 7)
-    assert result.bills[1].latency_s == pytest.approx(3e-6)
+    assert result.bills[1].latency_s == pytest.approx(8e-6)
     wide = bill(layer, of_ones(layer, x), x, crossbar(columns=12, **CONVERTERS))
     assert (total(wide, "DAC"), total(wide, "ADC"), wide.arrays.tiles, wide.macs) == (21, 28, 3, 84)
     assert wide.arrays.cells == 2 * (9 * 12 + 9 * 12 + 3 * 4)
