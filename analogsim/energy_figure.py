@@ -70,7 +70,8 @@ def over_batch(data: "xarray.Dataset | Comparison", ax: "Axes | None") -> "Axes"
         if i == 0:
             ax.fill_between(batches, low, high, color=colour, alpha=0.13, linewidth=0)
         ax.plot(batches, typical, dash, color=colour, marker="o", markersize=4)
-        ends.append((float(typical[-1]), plot.plain(shorter(str(system), 24)), colour))
+        if np.isfinite(typical[-1]):  # else the model does not fit the system
+            ends.append((float(typical[-1]), plot.plain(shorter(str(system), 24)), colour))
     ax.set_xscale("log", base=2)
     ax.set_xticks(batches, [str(b) for b in batches])
     ax.set_yscale("log")

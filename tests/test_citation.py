@@ -317,9 +317,12 @@ def test_an_energy_comparison_recalls_what_its_systems_do():
     assert found.subject == "pcm, H100, Eyeriss, brain"
     recalled = {path for path, _, _ in found.recalled}
     # HBM3 and vendor figures, ratios of Eyeriss, a vesicle's energy are "M"; HBM2 and the survey are not.
-    assert {"H100.memory (transfer)", "H100.arithmetic (MAC)", "Eyeriss.DRAM (access)", "brain.synapses (event)"} <= (
-        recalled
-    )
+    assert {
+        "H100.memory (transfer)",
+        "H100.arithmetic (MAC)",
+        "Eyeriss.DRAM (access)",
+        "brain.synapses (arriving spike)",
+    } <= (recalled)
     assert not any(path.startswith("pcm.ADC") for path in recalled)
     assert {"murmann2025", "choi2013", "chen2017", "lennie2003"} <= set(_keys(found))
     assert all(isinstance(s, Source) for b in analogsim.energy.compare(

@@ -18,7 +18,9 @@ from analogsim.energy import carbon as carbon
 from analogsim.energy import photonic as photonic
 from analogsim.energy import validation as validation
 from analogsim.energy.bill import Bill as Bill
+from analogsim.energy.bill import DoesNotFit as DoesNotFit
 from analogsim.energy.bill import Line as Line
+from analogsim.energy.brain import Brain as Brain
 from analogsim.energy.comparison import Comparison as Comparison
 from analogsim.energy.comparison import compare as compare
 from analogsim.energy.compression import STORAGE as STORAGE
@@ -28,6 +30,7 @@ from analogsim.energy.digital import Device as Device
 from analogsim.energy.digital import devices as devices
 from analogsim.energy.lifecycle import Lifecycle as Lifecycle
 from analogsim.energy.lifecycle import lifecycle as lifecycle
+from analogsim.energy.neuromorphic import SpikingChip as SpikingChip
 from analogsim.energy.number_formats import FORMATS as FORMATS
 from analogsim.energy.operations import Operations as Operations
 from analogsim.energy.systems import SYSTEMS as SYSTEMS

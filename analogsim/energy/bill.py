@@ -15,6 +15,7 @@ import numpy as np
 
 from analogsim.devices.errors import InputError
 from analogsim.devices.literature import Source
+from analogsim.energy.omissions import Omission
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,6 +66,10 @@ class Line:
         return self.count * (self.each_j if self.each_high_j is None else self.each_high_j)
 
 
+class DoesNotFit(InputError):
+    """A machine that cannot hold a model, so that there is no bill; a comparison says so in its row."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Bill:
     """What one inference costs on one system.
@@ -78,6 +83,8 @@ class Bill:
       excludes: what this system's account leaves out beyond what every account leaves out.
       bound: what most of the time is spent on (``"arithmetic"``, ``"memory"``, ``"launches"``, ``"latency"``,
         ``"reads"``), ``""`` where that is not known.
+      omits: what of the model's own computation it does not count; empty where it counts all.
+      per: what one multiply-accumulate of the model stands for on this system, for ratios.
     """
 
     system: str
@@ -87,6 +94,8 @@ class Bill:
     note: str
     excludes: str
     bound: str = ""
+    omits: tuple[Omission, ...] = ()
+    per: str = "MAC"
 
     @property
     def energy_typical_j(self) -> float:

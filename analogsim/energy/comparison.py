@@ -10,10 +10,11 @@ import numpy as np
 from analogsim.devices.errors import InputError
 from analogsim.energy import analog, tables
 from analogsim.energy.analog import Arrays
-from analogsim.energy.bill import Bill
+from analogsim.energy.bill import Bill, DoesNotFit
 from analogsim.energy.deployment import Deployment
 from analogsim.energy.layer_work import Workload, count
-from analogsim.energy.systems import System, chosen
+from analogsim.energy.ratios import Ratio, ratios
+from analogsim.energy.systems import Named, chosen
 from analogsim.tables import many
 
 if TYPE_CHECKING:
@@ -25,6 +26,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+@dataclasses.dataclass(frozen=True)
+class Unfit:
+    """A system that cannot hold the model at a batch size, and why."""
+
+    system: str
+    batch: int
+    reason: str
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Comparison:
     """Bills of one workload: the hardware's first, then the other systems', every one at each batch size.
@@ -33,11 +43,13 @@ class Comparison:
       bills: one a system and batch size, in this order.
       arrays: the hardware's tiles and cells, with their area; None where it is digital.
       work: what the model computes, operation by operation, the same for every system.
+      unfit: the systems that cannot hold the model, which have no bill.
     """
 
     bills: tuple[Bill, ...]
     arrays: Arrays | None
     work: Workload
+    unfit: tuple[Unfit, ...] = ()
 
     @property
     def macs(self) -> float:
@@ -51,8 +63,19 @@ class Comparison:
 
     @property
     def systems(self) -> tuple[str, ...]:
-        """Names of the systems, the hardware first."""
-        return tuple(dict.fromkeys(bill.system for bill in self.bills))
+        """Names of the systems, the hardware first, those that the model does not fit last."""
+        names = [bill.system for bill in self.bills] + [each.system for each in self.unfit]
+        return tuple(dict.fromkeys(names))
+
+    @property
+    def batches(self) -> tuple[int, ...]:
+        """Batch sizes, as they were asked for."""
+        return tuple(dict.fromkeys(bill.batch for bill in self.bills))
+
+    @property
+    def ratios(self) -> tuple[Ratio, ...]:
+        """Joules of every other system over the hardware's at the same batch, each with what it compares."""
+        return ratios(self.bills)
 
     @property
     def hardware(self) -> Bill:
@@ -66,13 +89,19 @@ class Comparison:
 
     @property
     def excludes(self) -> str:
-        """What no bill counts, and what each system's leaves out beyond that, a line each."""
+        """What the model computes and who counts all of it, and what each system's bill leaves out, a line each."""
+        operations, bills = self.work.operations, list(self.one_a_system())
+        whole = [bill.system for bill in bills if not bill.omits]
+        counts = "counts" if len(whole) == 1 else "count"
+        unknown = ", ".join(name for name, _ in operations.uncounted)
         common = (
-            f"Every bill counts all that the model computes: {many(self.work.analog_macs)} of {many(self.macs)} MAC in "
-            f"analog layers, {many(self.work.operations.results / self.work.operations.examples)} results of other "
-            f"arithmetic. Left out everywhere: cooling and losses of the power supply."
+            f"The model computes {many(self.work.analog_macs)} of {many(self.macs)} MAC in analog layers, "
+            f"{many(operations.results / operations.examples)} results of other arithmetic. "
+            f"{', '.join(whole)} {counts} all of it. Left out everywhere: cooling and losses of the power supply"
+            f"{f'; arithmetic of {unknown}, which is not known' if unknown else ''}."
         )
-        return "\n".join([common, *(f"{bill.system} leaves out {bill.excludes}." for bill in self.one_a_system())])
+        lines = [f"{b.system} leaves out {'; '.join([*map(str, b.omits), b.excludes])}." for b in bills]
+        return "\n".join([common, *lines])
 
     def one_a_system(self) -> Iterable[Bill]:
         """The first bill of every system."""
@@ -91,15 +120,14 @@ class Comparison:
         return tables.layers(self)
 
     def to_dataset(self) -> "xarray.Dataset":
-        """The table as arrays over (system, batch): joules low, typical and high; seconds, NaN where not known."""
+        """The table as arrays over (system, batch): joules low, typical and high; seconds. NaN: not known, no fit."""
         import xarray
 
-        batches = list(dict.fromkeys(bill.batch for bill in self.bills))
-        shape = (len(self.systems), len(batches))
+        found = {(bill.system, bill.batch): bill for bill in self.bills}
 
         def array(value: Callable[[Bill], float], long_name: str, units: str) -> tuple:
-            values = np.array([value(bill) for bill in self.bills], np.float64).reshape(shape)
-            return ("system", "batch"), values, {"long_name": long_name, "units": units}
+            values = [[value(found[s, b]) if (s, b) in found else math.nan for b in self.batches] for s in self.systems]
+            return ("system", "batch"), np.array(values, np.float64), {"long_name": long_name, "units": units}
 
         return xarray.Dataset(
             {
@@ -112,7 +140,7 @@ class Comparison:
             },
             coords={
                 "system": list(self.systems),
-                "batch": ("batch", batches, {"long_name": "examples computed together", "units": "1"}),
+                "batch": ("batch", list(self.batches), {"long_name": "examples computed together", "units": "1"}),
             },
             attrs={"macs": self.macs, "includes": self.includes, "excludes": self.excludes},
         )
@@ -155,7 +183,7 @@ def compare(
     model: Any,
     variables: Any,
     x_sample: Any,
-    systems: str | System | Iterable[str | System] = ("H100", "Eyeriss", "brain"),
+    systems: Named | Iterable[Named] = ("H100", "Eyeriss", "brain"),
     batch: int | Iterable[int] = (1, 256),
     *,
     deployment: Deployment | None = None,
@@ -168,8 +196,9 @@ def compare(
       model, variables: a Linen model with analog layers and its variables, or an NNX model and None.
       x_sample: representative inputs, ``[n, ...]``: their values set how hard the rows are driven. With a
         ``jax.ShapeDtypeStruct`` nothing is run: inputs and weights are assumed, and a large model takes seconds.
-      systems: names in ``energy.SYSTEMS`` to compare with, a number format after a colon (``"H100:int8"``), or systems
-        made with ``energy.on``.
+      systems: names in ``energy.SYSTEMS`` to compare with, a number format after a colon (``"H100:int8"``), systems
+        made with ``energy.on``, an ``energy.Brain`` or ``energy.SpikingChip`` of your own. One that cannot hold the
+        model is a row that says so.
       batch: examples that are computed together, one number or several.
       deployment: how the analog chip is used, to share writing and drift calibration among its inferences; without it
         they are reported apart.
@@ -194,7 +223,14 @@ def compare(
     own, arrays = analog.bills(work, batches, deployment)
     if own[0].system in [system.name for system in others]:
         raise InputError(f"systems: '{own[0].system}' is also the hardware's own name; name the hardware otherwise")
-    return Comparison((*own, *(system.bill(work, b) for system in others for b in batches)), arrays, work)
+    found, unfit = list(own), []
+    for system in others:
+        for size in batches:
+            try:
+                found.append(system.bill(work, size))
+            except DoesNotFit as error:
+                unfit.append(Unfit(system.name, size, str(error).partition(": ")[2]))
+    return Comparison(tuple(found), arrays, work, tuple(unfit))
 
 
 def _batches(batch: Any) -> list[int]:

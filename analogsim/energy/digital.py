@@ -28,7 +28,7 @@ from typing import Any
 from analogsim.devices.errors import InputError, brief, nearest_of
 from analogsim.devices.literature import Source
 from analogsim.devices.papers import cited
-from analogsim.energy.bill import Bill, Line, settle
+from analogsim.energy.bill import Bill, DoesNotFit, Line, settle
 from analogsim.energy.compression import Storage
 from analogsim.energy.layer_work import Workload
 from analogsim.energy.number_formats import (
@@ -249,13 +249,14 @@ def bill(
       name: what the bill calls the system.
 
     Raises:
-      InputError: where the machine has no such arithmetic, or the weights do not fit a chip without memory.
+      InputError: where the machine has no such arithmetic.
+      DoesNotFit: where the weights do not fit a chip without memory.
     """
     number = format_of(device, number_format)
     shrink = 1.0 if weights is None else _shrink(work, weights, number)
     moved = traffic(device, number, work, batch, shrink)
     if device.memory is None and moved.weights + moved.maps / batch > device.on_chip_bytes:
-        raise InputError(
+        raise DoesNotFit(
             f"{device.name}: {moved.weights / 1e6:.3g} MB of weights and maps do not fit its "
             f"{device.on_chip_bytes / 1e6:g} MB on the chip, and what streaming them costs is not known"
         )

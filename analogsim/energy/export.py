@@ -1,5 +1,6 @@
 """A comparison as plain numbers and texts."""
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -28,9 +29,13 @@ def as_dict(comparison: "Comparison") -> dict[str, Any]:
                 "macs_per_s_per_w": comparison.macs / bill.energy_typical_j,
                 "note": bill.note,
                 "excludes": bill.excludes,
+                "omits": [dataclasses.asdict(omission) for omission in bill.omits],
+                "per": bill.per,
             }
             for bill in comparison.bills
         ],
+        "unfit": [dataclasses.asdict(each) for each in comparison.unfit],
+        "ratios": [dataclasses.asdict(ratio) for ratio in comparison.ratios],
         "lines": [
             {
                 "system": bill.system,

@@ -30,8 +30,10 @@ import math
 from analogsim.devices.errors import InputError
 from analogsim.devices.literature import Source
 from analogsim.devices.papers import cited
+from analogsim.energy import omissions
 from analogsim.energy.bill import Bill, Line, settle
 from analogsim.energy.layer_work import Workload
+from analogsim.energy.operations import Operation
 
 Triple = tuple[float, float, float]
 
@@ -195,13 +197,17 @@ def published() -> tuple[EventFigure, ...]:
         )
 
 
+_STATIC = "static power, waiting for steps"  # of 1 ms, in which microseconds of events happen
+
+
 def bill(chip: SpikingChip, work: Workload, batch: int) -> Bill:
     """The band for this network on a spiking chip."""
-    n, products = work.operations.examples, work.operations.products
+    n, products = work.operations.examples, _held(work)
+    synapses = sum(op.total_macs for op in products) / n
     neurons = sum(op.repeats * op.output_words for op in products) / n
     spikes = sum(op.repeats * op.input_words for op in products) / n
     events = _times(SPIKES, (chip.event_j,) * 3)
-    rows: list[tuple[str, str, float, str, Triple]] = [("synapses", "event", work.macs, "", events)]
+    rows: list[tuple[str, str, float, str, Triple]] = [("synapses", "event", synapses, "", events)]
     if chip.update_j:
         rows.append(("neurons", "update", neurons, "", _updates(chip, work)))
     if chip.tile_j or any(chip.hop_j):
@@ -209,10 +215,10 @@ def bill(chip: SpikingChip, work: Workload, batch: int) -> Bill:
     if chip.static_w is not None and chip.neurons and chip.step_s:
         share = neurons / chip.neurons
         chips = (share, math.sqrt(share * math.ceil(share)), float(math.ceil(share)))
-        rows.append(("chip", "static power", chip.step_s, "s", _times(STEPS, _times(chips, (chip.static_w,) * 3))))
+        rows.append(("chip", _STATIC, chip.step_s, "s", _times(STEPS, _times(chips, (chip.static_w,) * 3))))
     lines = [
         Line(component=component, action=action, count=count, unit=unit, each_low_j=each[0], each_j=each[1],
-             each_high_j=each[2], sources=chip.sources)
+             each_high_j=each[2], sources=chip.sources, waits=action == _STATIC)
         for component, action, count, unit, each in rows
     ]  # fmt: skip
     shared = "; low: a chip full of copies shares its static power, high: whole chips" if chip.static_w else ""
@@ -224,13 +230,21 @@ def bill(chip: SpikingChip, work: Workload, batch: int) -> Bill:
         note=f"{chip.kind} costs; low: each input spikes once, one step; high: rate code, {SPIKES[2]:g} spikes in "
         f"{STEPS[2]:g} steps; typical: geometric mean{shared}",
         excludes="; ".join(filter(None, (chip.leaves_out, _OTHERS))),
+        omits=(
+            *omissions.activation_products(work.operations),
+            *omissions.look_ups(work.operations),
+            *omissions.other_results(work.operations),
+        ),
+        per=f"{SPIKES[1]:.2g} synaptic events a MAC",
     )
 
 
-_OTHERS = (
-    "arithmetic other than products (which becomes part of its neurons); input and output; a spike sent to several "
-    "cores at once; limits on fan-in and weights; its time"
-)
+_OTHERS = "input and output; a spike sent to several cores at once; limits on fan-in and weights; its time"
+
+
+def _held(work: Workload) -> list[Operation]:
+    """Products with weights, which synapses hold."""
+    return [op for op in work.operations.products if omissions.holds_weights(op)]
 
 
 def _updates(chip: SpikingChip, work: Workload) -> Triple:
@@ -239,7 +253,7 @@ def _updates(chip: SpikingChip, work: Workload) -> Triple:
     ends = []
     for steps, spikes in zip(STEPS, SPIKES, strict=True):
         total_j = count = 0.0
-        for op in work.operations.products:
+        for op in _held(work):
             outputs = op.repeats * op.output_words
             active = 1.0 - (1.0 - spikes / steps) ** (op.shape.n_in if op.shape is not None else 1)
             total_j += outputs * steps * (idle_j + active * (chip.update_j - idle_j))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import analogsim
 from analogsim import files, plot, report
 from analogsim.devices.units import show
+from analogsim.energy import tables as tables_of
 from analogsim.energy.bill import across_layers
 from analogsim.tables import share
 
@@ -65,10 +66,18 @@ def systems_table(comparison: "Comparison") -> str:
         ]
         for b in comparison.bills
     ]
+    rows += [
+        [name, batch, reason, "", "", "", ""]
+        for name, reasons in tables_of.does_not_fit(comparison).items()
+        for batch, reason in reasons
+    ]
     header = ["system", "batch", "energy an inference", "typical", "batch done in", "power", "bound by"]
     spans = [f"{b.system}: {b.note}." for b in comparison.one_a_system()]
     return report.table(header, rows, "Energy of one inference, low to high", (0, 6)) + (
-        report.paragraph("What the ranges span:", note=True) + report.bullets(spans)
+        report.paragraph("What the ranges span:", note=True)
+        + report.bullets(spans)
+        + report.paragraph("Beside the hardware, one inference over one inference:", note=True)
+        + report.bullets([str(ratio) for ratio in tables_of.shown_ratios(comparison)])
     )
 
 

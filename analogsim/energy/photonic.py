@@ -19,6 +19,7 @@ from analogsim.devices.errors import InputError
 from analogsim.devices.literature import Source
 from analogsim.devices.papers import cited
 from analogsim.devices.photonic.light import photon_j
+from analogsim.energy import omissions
 from analogsim.energy.bill import Bill, Line, settle
 from analogsim.energy.layer_work import Workload
 from analogsim.energy.number_formats import DRAM
@@ -116,20 +117,22 @@ def bill(mesh: Mesh, work: Workload, batch: int) -> Bill:
     """What one inference costs if every matrix is held by meshes of its own, read one layer after another.
 
     All meshes are held for as long as the inference lasts, since a heater is slower than the whole of it. What no
-    weights are multiplied in (activations with each other, other arithmetic) is left out.
+    weights are multiplied in (activations with each other, other arithmetic) is left out, and the bill says how
+    much that is.
     """
     n, f = mesh.n, mesh.rate_hz
     symbols = samples = meshes = seconds = 0.0
     for op in work.operations.products:
         shape = op.shape
-        if shape is None or not op.new_weight_words:
+        if shape is None or not omissions.holds_weights(op):
             continue
         n_in, n_out, vectors, groups = shape.n_in, shape.n_out, shape.vectors, shape.count
         r, c = -(-n_in // n), -(-n_out // n)
         each = op.repeats * vectors * groups / work.operations.examples
         symbols, samples = symbols + each * n_in * c, samples + each * n_out * r
-        copies = max(1.0, op.new_weight_words / max(groups * n_in * n_out, 1))  # a loop over a stack of matrices
-        meshes += groups * r * c * copies
+        # A loop over a stack of matrices holds several; a matrix that is used again is held once.
+        copies = op.new_weight_words / max(groups * n_in * n_out, 1)
+        meshes += groups * r * c * (max(1.0, copies) if copies else 0.0)
         seconds += op.repeats * vectors / work.operations.examples / f
     lit = [
         n * laser_w(1, mesh.bits, f, loss_db, wall_plug=plug)
@@ -158,6 +161,11 @@ def bill(mesh: Mesh, work: Workload, batch: int) -> Bill:
         latency_s=batch * seconds,
         note=f"{n} x {n} meshes at {f / 1e9:g} GHz; low: phases that hold without power, high: heaters of 10 mW",
         excludes="programming the phases, buffers, digital arithmetic, temperature control; layers one after another",
+        omits=(
+            *omissions.activation_products(work.operations),
+            *omissions.look_ups(work.operations),
+            *omissions.other_results(work.operations),
+        ),
     )
 
 

@@ -146,31 +146,21 @@ def arithmetic_checks() -> list[Check]:
 
 
 def brain_checks() -> list[Check]:
-    """What the ends of the band stand for; they were made from these numbers, so none can contradict them."""
-    common: dict[str, Any] = dict(
-        system="brain",
-        unit="fJ",
-        known="power and synapses recalled",
-        source="10.1016/S0960-9822(03)00135-0",
-        scope="all-in",
+    """What the ends of both bands stand for; they were made from these numbers, so none can contradict them."""
+    low_j, _, high_j = brain.Brain().event_j
+    common: dict[str, Any] = dict(system="brain", unit="fJ", known="power and synapses recalled")
+    spikes = common | dict(source="10.1016/S0960-9822(03)00135-0", scope="all-in", fitted="itself: the band's ends")
+    vesicle = common | dict(
+        source="10.1097/00004647-200110000-00001", scope="marginal", fitted="itself: the band's ends"
     )
     return [
-        check(
-            None,
-            1e15 * brain.HIGH_J,
-            "calibrated",
-            theirs=1e15 * 20 / (1.5e14 * 0.16),
-            fitted="itself: the band's end",
-            name="an event: 20 W over 1.5e14 synapses at 0.16 Hz",
-            **common,
-        ),
-        check(
-            None, 1e15 * brain.HIGH_J, "bound", theirs=1e15 * 20 / 1e14, name="the band holds 1e14 events/s", **common
-        ),
-        check(
-            None, 1e15 * 20 / 1e15, "bound", theirs=1e15 * brain.LOW_J, name="the band holds 1e15 events/s", **common
-        ),
-    ]
+        check(None, 1e15 * high_j, "calibrated", theirs=1e15 * 20 / 2.4e13,
+              name="an arriving spike: 20 W over 2.4e13 of them a second", **spikes),
+        check(None, 1e15 * low_j, "calibrated", theirs=1e15 * 20 / 6e14,
+              name="an arriving spike: 20 W over 6e14 of them a second", **spikes),
+        check(None, 1e15 * brain.VESICLE_J[0], "calibrated", theirs=8.0, name="a released vesicle, low", **vesicle),
+        check(None, 1e15 * brain.VESICLE_J[1], "calibrated", theirs=14.0, name="a released vesicle, high", **vesicle),
+    ]  # fmt: skip
 
 
 def spiking_checks() -> list[Check]:

@@ -35,7 +35,8 @@ SYSTEMS: dict[str, System] = {
     "Eyeriss": System("Eyeriss", eyeriss.bill),
     "photonic mesh": System("photonic mesh", functools.partial(photonic.bill, photonic.Mesh())),
     **{name: System(name, functools.partial(neuromorphic.bill, chip)) for name, chip in neuromorphic.CHIPS.items()},
-    "brain": System("brain", brain.bill),
+    "brain": System("brain", functools.partial(brain.bill, brain.Brain())),
+    "brain vesicles": System("brain vesicles", brain.vesicles),
 }
 
 
@@ -78,23 +79,36 @@ def on(
     )  # fmt: skip
 
 
-def chosen(systems: str | System | Iterable[str | System]) -> list[System]:
-    """Systems from names, each once.
+Named = str | System | brain.Brain | neuromorphic.SpikingChip
+
+
+def chosen(systems: Named | Iterable[Named]) -> list[System]:
+    """Systems from names, from brains and spiking chips of one's own, each once.
 
     Raises:
       InputError: for an unknown name, or two systems of one name.
     """
-    if isinstance(systems, (str, System)):
+    if isinstance(systems, Named):
         systems = [systems]
     if not isinstance(systems, Iterable):
         raise InputError(f"systems = {brief(systems)}: must be names, for example ('H100', 'brain')")
     found: dict[str, System] = {}
     for each in systems:
-        system = each if isinstance(each, System) else _named(str(each))
-        if isinstance(each, System) and system.name in found:
+        system = _system(each)
+        if not isinstance(each, str) and system.name in found:
             raise InputError(f"systems: two of them are called '{system.name}'; name one otherwise")
         found[system.name] = system
     return list(found.values())
+
+
+def _system(each: Any) -> System:
+    if isinstance(each, System):
+        return each
+    if isinstance(each, brain.Brain):
+        return System(each.name, functools.partial(brain.bill, each))
+    if isinstance(each, neuromorphic.SpikingChip):
+        return System(each.name, functools.partial(neuromorphic.bill, each))
+    return _named(str(each))
 
 
 def _named(text: str) -> System:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from analogsim.devices.units import show
 from analogsim.energy.bill import Bill, Line, across_layers
+from analogsim.energy.ratios import Ratio
 from analogsim.tables import as_text, many, plain, share, simple_table
 
 if TYPE_CHECKING:
@@ -35,10 +36,32 @@ def systems(comparison: "Comparison") -> "rich.table.Table":
                 "" if bill.power_w is None else show(bill.power_w, "W"),
                 bill.bound,
             )
+    for name, reasons in does_not_fit(comparison).items():
+        table.add_section()
+        for batch, reason in reasons:
+            table.add_row(plain(name), batch, "", "", "", "", "", plain(reason))
     times = "Time is that of a whole batch, of one inference where the batch is any; none where it is not known."
     spans = "\n".join(f"{bill.system}: {bill.note}." for bill in comparison.one_a_system())
-    table.caption = plain(f"{times}\n\n{spans}\n\n{comparison.includes}\n\n{comparison.excludes}")
+    beside = "\n".join(f"{ratio}." for ratio in shown_ratios(comparison))
+    parts = (times, spans, beside, comparison.includes, comparison.excludes)
+    table.caption = plain("\n\n".join(part for part in parts if part))
     return table
+
+
+def shown_ratios(comparison: "Comparison") -> list[Ratio]:
+    """Ratios to the hardware's joules at the largest batch, where waiting is shared by most examples."""
+    return [ratio for ratio in comparison.ratios if ratio.batch == max(comparison.batches)]
+
+
+def does_not_fit(comparison: "Comparison") -> dict[str, list[tuple[str, str]]]:
+    """Batch and reason of every system that cannot hold the model; one row where it is so at any batch."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for name in dict.fromkeys(each.system for each in comparison.unfit):
+        own = [each for each in comparison.unfit if each.system == name]
+        alike = len(own) == len(comparison.batches) > 1 and len({each.reason for each in own}) == 1
+        found[name] = [("any" if alike else str(each.batch), f"does not fit: {each.reason}")
+                       for each in (own[:1] if alike else own)]  # fmt: skip
+    return found
 
 
 def _energies(bill: Bill) -> tuple[float, float, float]:

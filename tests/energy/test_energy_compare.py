@@ -61,7 +61,9 @@ def test_tables_say_what_they_leave_out(comparison):
         "4,736 MAC",
         "1.54 mJ",
         "pcm leaves out clock and control",
-        "4,736 of 4,736 MAC in analog layers, 138 results of other arithmetic",
+        "The model computes 4,736 of 4,736 MAC in analog layers, 138 results of other arithmetic",
+        "pcm, H100, Eyeriss count all of it",
+        "brain leaves out all 138 results of the model: arithmetic other than products",
     ):
         assert words in text, words
     console = rich.console.Console(width=120, file=None, record=True, quiet=True)
@@ -69,6 +71,96 @@ def test_tables_say_what_they_leave_out(comparison):
     assert comparison.table().row_count == 6  # pcm and the brain cost the same in any batch
     lines = {(x.component, x.action) for x in comparison.hardware.lines}
     assert comparison.components_table().row_count == len(lines) + 1  # and the sum
+
+
+class Attention(nn.Module):
+    """8 tokens of 6 features on three matrices; scores and their means are products of two activations."""
+
+    @nn.compact
+    def __call__(self, x):
+        q, k, v = (AnalogDense(6, hardware=preset("pcm"), use_bias=False)(x) for _ in range(3))
+        return nn.softmax(q @ k.swapaxes(-1, -2)) @ v
+
+
+def test_every_bill_says_how_much_of_the_model_it_leaves_out():
+    # 3 x 8 x 6 x 6 MAC with weights, 2 x 8 x 8 x 6 of two activations an example: 864 and 768.
+    x = jnp.ones((2, 8, 6))
+    found = compare(Attention(), Attention().init(jax.random.key(0), x), x, batch=1,
+                    systems=("H100", "photonic mesh", "Loihi", "brain", "brain vesicles"))  # fmt: skip
+    assert found.macs == 864 + 768
+    text = found.excludes
+    assert "pcm, H100 count all of it" in text
+    for name in ("photonic mesh", "Loihi"):
+        assert f"{name} leaves out 768 of 1,632 MAC of the model: products of two activations" in text, name
+    for name in ("photonic mesh", "Loihi", "brain", "brain vesicles"):
+        omitted = {o.unit: o for b in found.bills if b.system == name for o in b.omits}
+        assert omitted["results"].count == omitted["results"].of == found.work.operations.results / 2, name
+    assert "all that the model computes" not in text
+    # What is left out is not priced either: events of the 864 alone, three meshes of one tile.
+    lines = {(b.system, x.component): x for b in found.bills for x in b.lines}
+    assert lines["Loihi", "synapses"].count == 864
+    assert lines["brain", "synapses"].count == 1632
+    assert lines["photonic mesh", "DAC"].count == 3 * 8 * 6
+
+
+def test_light_computes_with_a_matrix_that_it_holds_already():
+    class Twice(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            layer = AnalogDense(6, hardware=preset("pcm"), use_bias=False)
+            return layer(layer(x))
+
+    x = jnp.ones((1, 6))
+    mesh = compare(Twice(), Twice().init(jax.random.key(0), x), x, systems="photonic mesh", batch=1).bills[1]
+    count = {line.component: line.count for line in mesh.lines}
+    assert count["DAC"] == 12
+    assert mesh.latency_s == pytest.approx(2e-9)
+    assert count["phases"] == pytest.approx(2 * 64**2 * 2e-9)  # one mesh for both passes
+    assert mesh.omits == ()
+
+
+@pytest.fixture(scope="module")
+def too_large():
+    # 4000 x 4000 weights: 16 MB do not fit an Edge TPU's 8 MB.
+    model, x = AnalogDense(4000, hardware=preset("pcm"), use_bias=False), jax.ShapeDtypeStruct((1, 4000), jnp.float32)
+    variables = jax.eval_shape(model.init, jax.random.key(0), x)
+    return compare(model, variables, x, systems=("Edge TPU", "TPU v1", "brain"), batch=(1, 16))
+
+
+def test_what_does_not_fit_is_a_row_and_ends_nothing(too_large):
+    assert too_large.systems == ("pcm", "TPU v1", "brain", "Edge TPU")
+    assert [(each.system, each.batch) for each in too_large.unfit] == [("Edge TPU", 1), ("Edge TPU", 16)]
+    data = too_large.to_dataset().sel(system="Edge TPU")
+    assert np.isnan(data.energy_typical_j).all()
+    assert np.isfinite(too_large.to_dataset().sel(system="TPU v1").energy_typical_j).all()
+    text = " ".join(str(too_large).split())
+    assert "does not fit:" in text
+    assert "MB of weights and maps" in text
+    assert too_large.to_dict()["unfit"][0]["system"] == "Edge TPU"
+    assert "brain" in text
+
+
+def test_what_does_not_fit_is_on_the_page_and_in_no_curve(too_large, tmp_path):
+    page = too_large.to_html(tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "does not fit: 16" in page
+    names = {t.get_text() for t in too_large.plot_batch().texts}
+    assert names == {"pcm", "TPU v1", "brain"}
+
+
+def test_ratios_say_what_they_compare(comparison):
+    # One inference over one inference of the same batch; ends cross: the least of one over the most of the other.
+    pcm, pcm_many, gpu, gpu_many = comparison.bills[:4]
+    found = {(r.system, r.batch): r for r in comparison.ratios}
+    for own, other in ((pcm, gpu), (pcm_many, gpu_many)):
+        ratio = found["H100", other.batch]
+        assert ratio.typical == pytest.approx(other.energy_typical_j / own.energy_typical_j)
+        assert ratio.low == pytest.approx(other.energy_low_j / own.energy_high_j)
+        assert ratio.high == pytest.approx(other.energy_high_j / own.energy_low_j)
+        assert ratio.per == "MAC"
+    text = " ".join(str(comparison).split())
+    assert "over both ranges), per MAC" in text
+    assert "over both ranges), arriving spike in place of a MAC" in text
+    assert {r["per"] for r in comparison.to_dict()["ratios"]} == {"MAC", "arriving spike"}
 
 
 def test_a_name_is_no_markup(digits):

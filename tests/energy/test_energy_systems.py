@@ -11,6 +11,7 @@ from analogsim.energy import brain, digital, eyeriss, layer_work
 from analogsim.energy.compression import STORAGE
 from analogsim.energy.number_formats import FORMATS
 from analogsim.energy.operations import Operations
+from analogsim.energy.systems import chosen
 from tests.energy.energy_models import mlp, shapes
 
 H100 = digital.devices()["H100"]
@@ -163,9 +164,42 @@ def test_eyeriss_one_digit(digits):
     assert eyeriss.bill(digits, 256).energy_high_j < bill.energy_high_j
 
 
-def test_brain_band(digits):
-    bill = brain.bill(digits, 1)
-    assert bill.energy_low_j == pytest.approx(4736 * 8e-15)
-    assert bill.energy_high_j == pytest.approx(4736 * 0.8e-12)
-    assert bill.energy_typical_j == pytest.approx(4736 * 80e-15)  # geometric middle
+def ends(bill):
+    return bill.energy_low_j, bill.energy_typical_j, bill.energy_high_j
+
+
+def test_an_arriving_spike_bears_its_share_of_the_whole_brain(digits):
+    # 20 W over 1.5e14 synapses at 4 Hz and at 0.16 Hz: 33.3 and 833 fJ, 167 fJ between; no vesicle's 8 fJ among them.
+    bill = brain.bill(brain.Brain(), digits, 1)
+    assert ends(bill) == pytest.approx([4736 * each for each in (33.333e-15, 166.67e-15, 833.33e-15)], rel=1e-4)
     assert bill.latency_s is None
+    assert bill.per == "arriving spike"
+    for words in ("all-in", "20 W", "0.16 to 4 Hz"):
+        assert words in bill.note, words
+
+
+def test_a_released_vesicle_is_another_definition(digits):
+    # 1.64e5 ATP at 30 and 50 kJ/mol over 6.022e23: 8.17 and 13.6 fJ, of the vesicle alone.
+    bill = brain.vesicles(digits, 1)
+    low, high = (1.64e5 * kj * 1e3 / 6.02214076e23 for kj in (30, 50))
+    assert (low, high) == pytest.approx((8e-15, 14e-15), rel=0.03)  # as published
+    assert ends(bill) == pytest.approx([4736 * each for each in (low, (low * high) ** 0.5, high)])
+    assert bill.per == "released vesicle"
+    assert "marginal" in bill.note
+
+
+def test_a_brain_of_one_s_own(digits):
+    mine = brain.Brain(name="mine", power_w=17.0, synapses=1e14, rate_hz=2.0)
+    assert mine.event_j == pytest.approx((85e-15,) * 3)  # 17 W / (1e14 x 2 Hz)
+    (found,) = chosen(mine)
+    bill = found.bill(digits, 1)
+    assert ends(bill) == pytest.approx((4736 * 85e-15,) * 3)
+    assert "17 W among 1e+14 synapses at a mean rate of 2 Hz" in bill.note
+    assert "given" in bill.lines[0].source
+    assert brain.Brain(rate_hz=(1, 4)).event_j[2] == pytest.approx(20 / 1.5e14)
+    for bad, words in ((dict(rate_hz=(4, 1)), "must be one rate, or the lowest and the highest"),
+                       (dict(rate_hz=0), r"Brain.rate_hz = 0: must be greater than 0 and finite .unit: Hz."),
+                       (dict(power_w=-1), r"Brain.power_w = -1: .* .unit: W."),
+                       (dict(rate_hz=(1, 2, 3)), "the lowest and the highest")):  # fmt: skip
+        with pytest.raises(InputError, match=words):
+            brain.Brain(**bad)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analogsim.energy import SYSTEMS, brain, devices, digital
+from analogsim.energy import SYSTEMS, devices, digital
 from analogsim.energy.number_formats import FORMATS
 from tests.energy.energy_models import shapes
 
@@ -88,10 +88,3 @@ def test_wider_numbers_cost_no_less(layers):
         assert one.energy_low_j < other.energy_low_j, (narrow, wide)
         assert one.energy_typical_j <= other.energy_typical_j * (1 + 1e-12), (narrow, wide)
     assert {number.peak for number in FORMATS.values()} >= set(device.peak_op_per_s)
-
-
-def test_documentation_the_brain_s_band_is_defined_where_it_is_shown():
-    """Words of a note; the band is tested in test_energy_systems and test_validation."""
-    note = brain.bill(shapes((64, 10, 1, 64)), 1).note
-    for words in ("a synaptic event for each MAC", "20 W", "1e14 to 1e15 events/s"):
-        assert words in note

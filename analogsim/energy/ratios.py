@@ -1,0 +1,58 @@
+"""Joules of other systems over those of the hardware, each ratio with what it compares.
+
+    ratio = E(system, batch) / E(hardware, batch)      typical over typical; low over high and high over low as its ends
+
+Both sides are one inference of the same batch. What one multiply-accumulate stands for differs: a MAC on a machine, an
+arriving spike or a released vesicle in a brain, several synaptic events on a spiking chip; the ratio carries it.
+"""
+
+import dataclasses
+from collections.abc import Iterable
+
+from analogsim.energy.bill import Bill
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Ratio:
+    """One system beside the hardware.
+
+    Attributes:
+      system, beside: names of both.
+      batch: examples computed together, on both.
+      low, typical, high: joules an inference over joules an inference.
+      per: what stands for a multiply-accumulate on the system.
+    """
+
+    system: str
+    beside: str
+    batch: int
+    low: float
+    typical: float
+    high: float
+    per: str
+
+    def __str__(self) -> str:
+        per = "per MAC" if self.per == "MAC" else f"{self.per} in place of a MAC"
+        return (
+            f"{self.system}, batch {self.batch}: {self.typical:.3g} times the joules of {self.beside} at the same "
+            f"batch, typical over typical ({self.low:.3g} to {self.high:.3g} over both ranges), {per}"
+        )
+
+
+def ratios(bills: Iterable[Bill]) -> tuple[Ratio, ...]:
+    """Every other system over the first one's bill of the same batch."""
+    bills = list(bills)
+    own = {bill.batch: bill for bill in bills if bill.system == bills[0].system}
+    return tuple(
+        Ratio(
+            system=bill.system,
+            beside=bills[0].system,
+            batch=bill.batch,
+            low=bill.energy_low_j / own[bill.batch].energy_high_j,
+            typical=bill.energy_typical_j / own[bill.batch].energy_typical_j,
+            high=bill.energy_high_j / own[bill.batch].energy_low_j,
+            per=bill.per,
+        )
+        for bill in bills
+        if bill.system != bills[0].system
+    )
