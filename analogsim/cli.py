@@ -1,15 +1,34 @@
-"""The command line: ``analogsim --help``. A user's mistake is one sentence and exit status 2, never a traceback."""
+"""The command line: ``analogsim --help``. A user's mistake is one sentence and exit status 2, never a traceback.
+
+Ctrl-C ends every command within two seconds with exit status 130 and a line that says what is kept (``interrupts``).
+"""
 
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+import typer.core
+
+from analogsim import interrupts
+
+
+class Commands(typer.core.TyperGroup):
+    """All commands; where typer would end an interrupted one without a word, it says what is kept."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run one."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stopped:
+            interrupts.leave(stopped)
+            raise typer.Exit(interrupts.STATUS) from None
+
 
 app = typer.Typer(
     name="analogsim",
+    cls=Commands,
     help="Emulate analog computers for neural networks: train, age a hundred chips, read the joules.",
     no_args_is_help=True,
     add_completion=False,
@@ -122,16 +141,9 @@ def sweep(
     elif file is None:
         raise sweep_command.InputError("sweep: needs a TOML file; analogsim sweep --example prints one to start from")
     else:
-        _until_stopped(
-            sweep_command.run,
-            file,
-            out=out,
-            resume=resume,
-            chips=chips,
-            key=key,
-            workers=workers,
-            dask=dask,
-            as_json=as_json,
+        interrupts.advise("run the same sweep again to go on")
+        sweep_command.run(
+            file, out=out, resume=resume, chips=chips, key=key, workers=workers, dask=dask, as_json=as_json
         )
 
 
@@ -145,14 +157,9 @@ def storage(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
 ) -> None:
     """Compare stores as memories: bits that a read gives, reads needed, lifetime, power that holds, energy."""
-    from analogsim import storage as comparison
+    from analogsim import storage_command
 
-    names = None if stores is None else [name.strip() for name in stores.split(",")]
-    found = comparison.storage(weights, time=time, bits=bits, stores=names, key=key)
-    if as_json:
-        typer.echo(json.dumps(found.to_dict(), indent=2))
-    else:
-        typer.echo(str(found))
+    storage_command.run(weights, time, bits, stores, key, as_json)
 
 
 @app.command(epilog="Example:  analogsim report quickstart/results.nc --out /tmp/report.html")
@@ -242,21 +249,13 @@ def devices(
     device_report.run(name, as_json, out, csv)
 
 
-def _until_stopped(function: Callable[..., Any], *arguments: Any, **options: Any) -> None:
-    """Call it; Ctrl-C ends with what it says of what is kept, where typer would end without a word."""
-    try:
-        function(*arguments, **options)
-    except KeyboardInterrupt as stopped:
-        sys.stderr.write(f"analogsim: {stopped or 'stopped'}\n")
-        raise typer.Exit(130) from None
-
-
 def main() -> None:
     """Entry point of the ``analogsim`` command."""
     from analogsim.devices.errors import InputError
 
     try:
-        app()
+        with interrupts.heard():
+            app()
     except InputError as error:
         sys.stderr.write(f"analogsim: {error}\n")
         sys.exit(2)

@@ -17,8 +17,9 @@ bound n bits a copy of n qubits would ever do (A. S. Holevo, Probl. Inf. Transm.
 import dataclasses
 import functools
 import math
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -150,6 +151,7 @@ def storage(
     bits: float = 4.0,
     stores: Sequence[Any] | None = None,
     key: int = 0,
+    progress: Callable[[int, int], Any] | None = None,
 ) -> StorageComparison:
     """Compare stores as memories of so many weights.
 
@@ -159,6 +161,7 @@ def storage(
       bits: a weight is wanted with, for ``reads``.
       stores: names of presets or ``Hardware``; all presets but ``ideal`` by default.
       key: a number from which the chips that are measured follow.
+      progress: called with (done, total) stores, at the beginning and after each.
 
     Raises:
       InputError: for an unknown store, no weight, a negative time, or bits out of range.
@@ -184,9 +187,30 @@ def storage(
     if isinstance(chosen, str) or not chosen:
         raise InputError(f"stores = {stores!r}: must be a sequence of names of presets, or of Hardware")
     found = [_hardware(store) for store in chosen]
-    with ThreadPoolExecutor() as pool:  # most of the time goes into compiling, a program a store
-        rows = pool.map(lambda hardware: _row(hardware, int(weights), time_s, float(bits), jax.random.key(key)), found)
-        return StorageComparison(tuple(rows), int(weights), float(bits), time_s)
+    rows = _rows(found, progress or (lambda done, total: None), int(weights), time_s, float(bits), jax.random.key(key))
+    return StorageComparison(rows, int(weights), float(bits), time_s)
+
+
+def _rows(found: list[Hardware], progress: Callable[[int, int], Any], *how: Any) -> tuple[StorageRow, ...]:
+    """A row a store, as many at a time as there are processors: most of the time goes into compiling.
+
+    More at a time would each take as much longer, until XLA complains of every one of them ("Very slow compile?").
+    """
+    pool = ThreadPoolExecutor(usable_cpus())
+    try:
+        rows = [pool.submit(_row, hardware, *how) for hardware in found]
+        progress(0, len(rows))
+        for done, row in enumerate(as_completed(rows), 1):
+            row.result()  # a mistake is raised at once
+            progress(done, len(rows))
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)  # an interrupt does not wait for XLA
+    return tuple(row.result() for row in rows)
+
+
+def usable_cpus() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _hardware(store: Any) -> Hardware:

@@ -3,13 +3,13 @@
 import contextlib
 import json
 import math
-import multiprocessing
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
 
+from analogsim import interrupts
 from analogsim.devices.errors import InputError
 from analogsim.devices.units import show, show_time
 from analogsim.sweeps import over_chips, sweep
@@ -149,9 +149,7 @@ def _executor(workers: int, dask: str | None) -> Iterator[Any]:
     elif workers:
         if workers < 0:
             raise InputError(f"--workers {workers}: must be at least 0")
-        from concurrent.futures import ProcessPoolExecutor
-
-        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        with interrupts.pool_of_processes(workers) as pool:
             yield pool
     else:
         yield None

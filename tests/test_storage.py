@@ -2,6 +2,8 @@
 
 import json
 import math
+import re
+import time
 
 import numpy as np
 import pytest
@@ -119,18 +121,60 @@ def test_the_table_has_every_store(every_store):
 
 def test_the_command_compares_every_store(every_store, monkeypatch):
     asked = []
-    monkeypatch.setattr(comparison, "storage", lambda *args, **options: asked.append((args, options)) or every_store)
+
+    def measured(*args, progress, **options):
+        asked.append((args, options))
+        progress(0, 9)
+        progress(4, 9)
+        return every_store
+
+    monkeypatch.setattr(comparison, "storage", measured)
     done = CliRunner().invoke(app, ["storage"])
     assert done.exit_code == 0, done.output
-    assert done.output == f"{every_store}\n"
+    assert done.stdout == f"{every_store}\n"
+    assert re.fullmatch(r"measuring stores [━╸╺ ]+ 4/9 0:00:0\d\n", done.stderr)  # a bar while it is measured
     assert asked == [((1_000_000,), dict(time="1 day", bits=4.0, stores=None, key=0))]
+
+
+def test_no_more_stores_are_measured_at_a_time_than_there_are_processors(every_store, monkeypatch):
+    """XLA complains of a program that compiles for two minutes, as one of nine at a time does on two processors."""
+    running, most, told = [], [], []
+
+    def row(hardware, *how):
+        running.append(hardware)
+        most.append(len(running))
+        time.sleep(0.02)
+        running.remove(hardware)
+        return every_store.rows[0]
+
+    monkeypatch.setattr(comparison, "_row", row)
+    monkeypatch.setattr(comparison, "usable_cpus", lambda: 2)
+    found = storage(progress=lambda done, total: told.append((done, total)))
+    assert max(most) == 2
+    assert told == [(i, len(found.rows)) for i in range(len(found.rows) + 1)]
+
+
+def test_a_mistake_in_one_store_ends_the_others(monkeypatch):
+    begun = []
+
+    def row(hardware, *how):
+        begun.append(hardware)
+        if len(begun) == 1:
+            raise InputError("no such store")
+        time.sleep(0.1)  # what has begun when the mistake is seen
+
+    monkeypatch.setattr(comparison, "_row", row)
+    monkeypatch.setattr(comparison, "usable_cpus", lambda: 1)
+    with pytest.raises(InputError, match="no such store"):
+        storage()
+    assert len(begun) < len(presets()) - 1
 
 
 def test_the_command_writes_json():
     arguments = ["storage", "--weights", "10", "--time", "1 s", "--stores", "int8, reram", "--bits", "3", "--json"]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
-    found = json.loads(done.output)
+    found = json.loads(done.stdout)
     assert [row["name"] for row in found["stores"]] == ["int8", "reram"]
     assert (found["weights"], found["wanted_bits"], found["time_s"]) == (10, 3.0, 1.0)
 
