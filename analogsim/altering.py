@@ -11,38 +11,50 @@ from typing import Any
 
 import jax
 
+from analogsim.blocks import Block, Scope
 from analogsim.devices.errors import InputError
 from analogsim.hardware import Hardware
 
 
 class _Change:
-    """A change and those around it. Every one is its own: a compiled function is never reused under another."""
+    """A change. Every one is its own: a compiled function is never reused under another."""
 
-    def __init__(self, change: Callable[[str, Hardware], Hardware], outer: "_Change | None"):
-        self.change, self.outer = change, outer
+    def __init__(self, change: Callable[[str, Hardware], Hardware] | None):
+        self.change = change  # None forgets those around it
 
     def __call__(self, path: str, hardware: Hardware) -> Hardware:
-        before = hardware if self.outer is None else self.outer(path, hardware)
-        after = self.change(path, before)
+        after = self.change(path, hardware) if self.change is not None else hardware
         if not isinstance(after, Hardware):
             raise InputError(f"layer {path}: the change of its hardware gave {after!r}: must be a Hardware")
         return after
 
 
+_FORGET = _Change(None)
+
+
+def _joined(changes: list[_Change]) -> tuple[_Change, ...] | None:
+    """Those since the last that forgets; None for none, as where there is no block at all."""
+    forgotten = max((i + 1 for i, change in enumerate(changes) if change is _FORGET), default=0)
+    return tuple(changes[forgotten:]) or None
+
+
 # Part of jax's cache key, compared by identity.
-_change = jax.make_user_context(None)
+_changes = Scope(jax.make_user_context(None), _joined)
 
 
-@contextlib.contextmanager
-def altered(change: Callable[[str, Hardware], Hardware]) -> Iterator[None]:
+def altered(change: Callable[[str, Hardware], Hardware]) -> contextlib.AbstractContextManager[None]:
     """Inside this block, every analog layer runs on ``change(path, hardware)`` in the place of its own hardware.
 
     Enter it inside of the function that is compiled: a function compiled outside is compiled again for every block.
     Blocks nest, the inner one changes what the outer one gives. A programmed chip keeps the cells that it has, only its
-    converters follow.
+    converters follow. What holds for threads, generators, coroutines and programs that were compiled ahead of time
+    stands at ``digital`` and in ``analogsim.blocks``.
 
     Args:
       change: ``change(path, hardware) -> hardware``; numbers in it may be traced.
+
+    Raises:
+      InputError: where the change is no function or gives no Hardware; on leaving it, as ``digital``.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -59,16 +71,40 @@ def altered(change: Callable[[str, Hardware], Hardware]) -> Iterator[None]:
     """
     if not callable(change):
         raise InputError(f"change = {change!r}: must be a function change(path, hardware) that gives a Hardware")
-    with _change(_Change(change, _change.value)):
-        yield
+    return Block(_changes, lambda: _Change(change), "altered(...)")
 
 
 def in_force(hardware: Hardware, path: str) -> Hardware:
     """What a layer runs on here and now."""
-    change = _change.value
-    return hardware if change is None else change(path, hardware)
+    for change in _changes.value or ():
+        hardware = change(path, hardware)
+    return hardware
 
 
-def unaltered() -> Any:
+def hardware_of(bound: Any) -> list[tuple[str, Hardware]]:
+    """What every analog layer of a bound model runs on here and now, with its path, from shapes alone."""
+    from analogsim.models import BoundNnx
+
+    if isinstance(bound, BoundNnx):
+        from analogsim.nnx import analog_ops
+
+        return [(path, op.runs_on) for path, (_, op) in analog_ops(bound._merge()).items()]
+    found: list[tuple[str, Hardware]] = []
+
+    def note(path: str, hardware: Hardware) -> Hardware:
+        found.append((path, hardware))
+        return hardware
+
+    with altered(note):
+        jax.eval_shape(lambda b: b.program(jax.random.key(0)), bound)
+    return found
+
+
+@contextlib.contextmanager
+def unaltered() -> Iterator[None]:
     """A context in which the change is forgotten, for compiled parts that were handed their hardware already."""
-    return _change(None)
+    opened = _changes.enter(_FORGET)
+    try:
+        yield
+    finally:
+        _changes.leave(opened)

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from analogsim.blocks import Block, Scope
+
 
 class Digital:
     """Analog layers compute exactly, as the plain layers they are."""
@@ -136,7 +138,7 @@ class Listing:
         return jnp.zeros(y.shape, y.dtype) + 0 * jnp.sum(x).astype(y.dtype)
 
 
-_mode = jax.make_user_context(None)
+_mode = Scope(jax.make_user_context(None), lambda modes: modes[-1])
 
 
 def current() -> Any:
@@ -144,14 +146,27 @@ def current() -> Any:
     return _mode.value
 
 
-def enter(mode: Any) -> Any:
-    """A context manager that puts ``mode`` in force."""
-    return _mode(mode)
-
-
 @contextlib.contextmanager
-def digital() -> Iterator[None]:
+def enter(mode: Any) -> Iterator[None]:
+    """Put ``mode`` in force."""
+    opened = _mode.enter(mode)
+    try:
+        yield
+    finally:
+        _mode.leave(opened)
+
+
+def digital() -> contextlib.AbstractContextManager[None]:
     """Inside this block, analog layers compute exactly: the digital baseline of the same model and parameters.
+
+    It is in force in this thread, for what is traced or computed until it is left, and reaches functions that were
+    compiled outside. A program that was compiled ahead of time stays what it is, a thread that is started inside begins
+    without the block, and an ``await`` inside is refused: ``analogsim.blocks`` says what holds for generators and the
+    rest.
+
+    Raises:
+      InputError: on leaving it, after an ``await`` inside or in another thread; as the decorator of a coroutine or a
+        generator function.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -163,5 +178,4 @@ def digital() -> Iterator[None]:
       ...     layer.apply(variables, jnp.ones((1, 4))).shape
       (1, 3)
     """
-    with _mode(Digital()):
-        yield
+    return Block(_mode, Digital, "digital()")
