@@ -13,7 +13,7 @@ import pytest
 from flax import nnx
 
 import analogsim
-from analogsim import InputError, convert, preset
+from analogsim import convert, preset
 from analogsim.models import programmed_leaves
 
 KEY = jax.random.key(0)
@@ -95,7 +95,7 @@ def assert_close(mine, exact):
 def test_linen(name):
     layer, x = LINEN[name]
     analog = convert(layer, PACKED if "groups" in name or "batch" in name else SMALL)
-    chips = name not in ("weight_norm", "batch_dims")  # no chip: see below, and a batch of one has another kernel
+    chips = name != "batch_dims"  # no chip: a batch of one has another kernel
 
     @jax.jit
     def everything(key, x):
@@ -112,13 +112,6 @@ def test_linen(name):
     jax.tree.map(np.testing.assert_array_equal, drawn, variables)
     assert_close(trained, exact)
     assert_close(programmed, exact[0])
-
-
-def test_a_layer_that_flax_shields_from_chips_says_so():
-    layer, x = LINEN["weight_norm"]
-    variables = jax.tree.map(lambda a: np.ones(a.shape, a.dtype), jax.eval_shape(layer.init, KEY, x))
-    with pytest.raises(InputError, match=r"nn\.WeightNorm or the like, which does not pass the collection 'analog' on"):
-        analogsim.program(convert(layer, SMALL), variables, KEY, x)
 
 
 NNX = {

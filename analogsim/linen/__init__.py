@@ -16,15 +16,16 @@ are the digital model's, and its checkpoints load unchanged. What the caller pas
 Chips live in the collection ``analog``, calibrated ranges in ``ranges``; nothing is added to ``params``. A layer that
 one call uses several times is one chip in it, with fresh read noise at every use.
 
-Flax's transformations pass on only what they are told to. A hand-written ``nn.scan`` over layers (``nn.vmap`` alike)
-lists the collections and the noise, here with a chip and ranges a layer; ``nn.RNN``, whose steps share one matrix,
-has its chip and ranges in common, and fabricates from a stream of its own, which the steps share too:
+Transformations inside the model (``nn.scan``, ``nn.vmap``, ``nn.remat``, ``nn.RNN``, ...) take chips, ranges and noise
+where they take the parameters: steps that share parameters share a chip and its ranges, layers that are stacked have
+one each, along axis 0, and every step reads with noise of its own (``analogsim.linen.lifting``). What the author names
+himself stays as he has it:
 
     nn.scan(Block, variable_axes={"params": 0, "analog": 0, "ranges": 0},
-            split_rngs={"params": True, "analog": True}, length=3)
-    nn.RNN(cell, variable_broadcast=["params", "analog", "ranges"],
-           split_rngs={"params": False, "analog": True, "chip": False})
-    model.apply(variables, x, rngs={"analog": noise_key, "chip": chip_key})     training the RNN on one chip a call
+            split_rngs={"params": True, "analog": True, "chip": True}, length=3)
+    nn.scan(Cell, variable_broadcast=["params", "analog", "ranges"],
+            split_rngs={"params": False, "analog": True, "chip": False})
+    model.apply(variables, x, rngs={"analog": noise_key, "chip": chip_key})     training on one chip over many calls
 """
 
 from analogsim.linen.factored import LowRankDense as LowRankDense

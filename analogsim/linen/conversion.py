@@ -2,7 +2,7 @@
 
 Flax lets a function stand between a module and every call of a method (``nn.intercept_methods``). Ours decides about
 each layer that holds a matrix, and fills its matmul hook for the duration of the call, or computes a layer without a
-hook on the layer's own parameters. ``nn.RNN``, which passes on only what it is told to, is told of chips and noise.
+hook on the layer's own parameters. Transformations inside the model pass chips and noise on (``lifting``).
 """
 
 import contextlib
@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from flax.core import scope as flax_scope
 from flax.core.scope import LazyRng
 
 from analogsim import modes
@@ -224,9 +223,6 @@ def _route(conversion: Conversion, call, args, kwargs, context):
 
 def _carry_out(conversion: Conversion, call, args, kwargs, layer: Any, method: str):
     matches, strict = conversion.matches, conversion.strict
-    if method == "__call__" and isinstance(layer, nn.RNN):
-        with _filled(layer, **_passing_on(layer)):
-            return call(*args, **kwargs)
     if method == "__call__" and isinstance(layer, nn.OptimizedLSTMCell):
         return _lstm(matches, layer, call, args, kwargs)
     attends = method == "attend" and isinstance(layer, nn.Embed)
@@ -378,19 +374,11 @@ def _filled(layer: nn.Module, **fields: Any) -> Iterator[None]:
             object.__setattr__(layer, name, value)
 
 
-def _passing_on(layer: nn.RNN) -> dict[str, Any]:
-    """An RNN's settings, with a chip and ranges that its steps share, and noise that they do not."""
-    collections = ("analog", "ranges")
-    if any(flax_scope.in_filter(layer.variable_broadcast, name) for name in collections):
-        return {}  # its author has seen to it
-    return {
-        "variable_broadcast": flax_scope.union_filters(layer.variable_broadcast, collections),
-        "split_rngs": {"analog": True, "chip": False, **layer.split_rngs},
-    }
-
-
 def _lstm(matches: Matches, layer: Any, call, args, kwargs):
     """The cell that fuses its gates, as one with a layer for each gate; the parameters are the same."""
+    entered = sum(one is layer for one in _running.get())
+    if entered == 1 and _own_code(layer, nn.OptimizedLSTMCell, "__call__"):
+        return call(*args, **kwargs)  # of a subclass, whose own code may call Flax's, which comes here again
     if not layer.is_initializing():
         return hookless.lstm(layer, *args, **kwargs)
     result = call(*args, **kwargs)

@@ -16,6 +16,7 @@ from analogsim import layer, modes, tiles
 from analogsim.altering import in_force
 from analogsim.devices.errors import InputError
 from analogsim.hardware import Hardware
+from analogsim.linen.lifting import RECIPE
 from analogsim.operators import LookUp, convolution, dot_general, einsum, for_numbers
 from analogsim.options import caster
 from analogsim.signal_path import Ranges
@@ -120,11 +121,11 @@ def _run(module: Any, hardware: Hardware, operator: Any, x: jax.Array, kernel: j
         return operator.digital(x, kernel, precision)
     mode = modes.current()
     if isinstance(mode, modes.Placing):
-        _check_passed_on(module, "ranges", "a range")
+        _check_passed_on(module, "ranges")
         module.put_variable("ranges", "place", jnp.zeros(()))
         return operator.digital(x, kernel, precision)
     if isinstance(mode, modes.Programming):
-        _check_passed_on(module, "analog", "an array")
+        _check_passed_on(module, "analog")
         name = "rewritten" if mode.again else "array"
         if not module.has_variable("analog", name):  # a module called twice is one array
             key = _chip_key(module)
@@ -158,10 +159,7 @@ def _run(module: Any, hardware: Hardware, operator: Any, x: jax.Array, kernel: j
     )  # fmt: skip
 
 
-_NOT_SPLIT = (
-    "; it runs inside nn.scan, nn.RNN or nn.vmap, whose split_rngs must list 'analog' for the key to arrive: "
-    "split_rngs={'params': ..., 'analog': True}"
-)
+_NOT_SPLIT = f"; it runs inside a transformation (nn.scan, nn.vmap) that does not pass the key on; {RECIPE}"
 
 
 def _chip_key(module: nn.Module) -> jax.Array | None:
@@ -171,12 +169,11 @@ def _chip_key(module: nn.Module) -> jax.Array | None:
     return None if rng is None else LazyRng.create(rng, 1).as_jax_rng()  # what the first make_rng gives
 
 
-def _check_passed_on(module: nn.Module, collection: str, what: str) -> None:
+def _check_passed_on(module: nn.Module, collection: str) -> None:
     if not module.is_mutable_collection(collection):
         raise InputError(
-            f"layer {_path(module)}: runs inside nn.scan, nn.vmap, nn.WeightNorm or the like, which does not pass the "
-            f"collection '{collection}' on; add '{collection}': 0 to its variable_axes ({what} each), or "
-            f"'{collection}' to its variable_broadcast ({what} for all)"
+            f"layer {_path(module)}: runs inside a transformation (nn.scan, nn.vmap) that does not pass the collection "
+            f"'{collection}' on; {RECIPE}"
         )
 
 
