@@ -185,7 +185,8 @@ def why_dense(layer: Any, within: tuple[Any, ...] = ()) -> str:
     kind = next((kind for kind in (nn.Dense, nn.DenseGeneral) if isinstance(layer, kind)), None)
     if kind is None:
         return "codecs hold Dense and DenseGeneral"
-    if any("__call__" in vars(c) for c in type(layer).__mro__[: type(layer).__mro__.index(kind)]):
+    own = type(layer).__mro__[: type(layer).__mro__.index(kind)]
+    if any(name in vars(c) for c in own for name in ("__call__", "param")):
         return f"it is of a subclass of {kind.__name__} that computes by code of its own"
     if getattr(layer, "batch_dims", ()):
         return "it has a matrix for every entry of its batch axes"

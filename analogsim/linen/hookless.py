@@ -1,8 +1,9 @@
 """Linen layers whose matmul Flax gives no hook to, computed here on what their own parameters hold.
 
 Einsum, ConvTranspose, Embed and OptimizedLSTMCell. Each function does what the layer's call does after it has its
-parameters, with one of our hooks in the place of the product. Parameters are drawn by the layer itself, always: while a
-model is initialised its own code runs.
+parameters, with one of our hooks in the place of the product. Parameters are asked for as the layer asks for them: a
+subclass may compute what it multiplies with in ``param``. They are drawn by the layer itself, always: while a model is
+initialised its own code runs.
 """
 
 from typing import Any
@@ -26,16 +27,17 @@ def _hook(kind: Any, layer: nn.Module, hardware: Hardware, *below: str) -> Any:
     return kind(hardware, parent=scope)
 
 
-def _parameter(layer: nn.Module, name: str) -> Any:
-    return nn.meta.unbox(layer.get_variable("params", name))
-
-
 def einsum(layer: nn.Einsum, hardware: Hardware, inputs: jax.Array, einsum_str: str | None = None) -> jax.Array:
     """``nn.Einsum``: a product by an equation, and a bias along the letters that kernel and output share."""
     equation = layer.einsum_str if einsum_str is None else einsum_str
     assert equation is not None
-    kernel, bias = _parameter(layer, "kernel"), _parameter(layer, "bias") if layer.use_bias else None
+    kernel = layer.param("kernel", layer.kernel_init, tuple(layer.shape), layer.param_dtype)
     _, of_kernel, of_y = letters(equation, inputs.ndim, kernel.ndim)
+    bias = None
+    if layer.use_bias:
+        sizes = dict(zip(of_kernel, kernel.shape, strict=True))
+        shape = tuple(sizes[c] for c in of_y if c in sizes)
+        bias = layer.param("bias", layer.bias_init, shape, layer.param_dtype)
     x, kernel, bias = layer.promote_dtype(inputs, kernel, bias, dtype=layer.dtype)
     hook = _hook(AnalogEinsum, layer, hardware)
     y = hook(equation, x, kernel, layer.precision, preferred_element_type=layer.preferred_element_type)
@@ -48,7 +50,9 @@ def conv_transpose(layer: nn.ConvTranspose, hardware: Hardware, inputs: jax.Arra
     """``nn.ConvTranspose``, in any number of dimensions and of batch axes."""
     window = (layer.kernel_size,) if isinstance(layer.kernel_size, int) else tuple(layer.kernel_size)
     n = len(window)
-    kernel, bias = _parameter(layer, "kernel"), _parameter(layer, "bias") if layer.use_bias else None
+    shape = (layer.features, inputs.shape[-1]) if layer.transpose_kernel else (inputs.shape[-1], layer.features)
+    kernel = layer.param("kernel", layer.kernel_init, (*window, *shape), layer.param_dtype)
+    bias = layer.param("bias", layer.bias_init, (layer.features,), layer.param_dtype) if layer.use_bias else None
     if layer.mask is not None:
         kernel = kernel * layer.mask
     batch = inputs.shape[: inputs.ndim - n - 1]
@@ -76,13 +80,13 @@ def embed(layer: nn.Embed, hardware: Hardware, inputs: jax.Array) -> jax.Array:
     """``nn.Embed``: rows of the stored table."""
     if not jnp.issubdtype(inputs.dtype, jnp.integer):
         raise ValueError("Input type must be an integer or unsigned integer.")  # as Flax has it
-    (table,) = layer.promote_dtype(_parameter(layer, "embedding"), dtype=layer.dtype, inexact=False)
+    (table,) = layer.promote_dtype(layer.embedding, dtype=layer.dtype, inexact=False)
     return _hook(AnalogTake, layer, hardware)(table, inputs)
 
 
 def attend(layer: nn.Embed, hardware: Hardware, query: jax.Array) -> jax.Array:
     """``nn.Embed.attend``: products with all rows of the table, which a second array holds the other way round."""
-    x, table = layer.promote_dtype(query, _parameter(layer, "embedding"), dtype=layer.dtype)
+    x, table = layer.promote_dtype(query, layer.embedding, dtype=layer.dtype)
     return _hook(AnalogEinsum, layer, hardware, "attend")("...d,nd->...n", x, table)
 
 
