@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from analogsim import tiles
+from analogsim.devices.description import check_numbers
 from analogsim.devices.equality import ByValue
 from analogsim.devices.errors import InputError, nearest
 from analogsim.devices.random import check_key, is_key, key_shape
@@ -107,6 +108,7 @@ class Chip(ByValue):
             raise InputError(f"read_noise = {read_noise!r}: must be True or False")
         time_s = check_time(time, self.cells)
         check_compensation(compensation)
+        check_hardware(self.cells)
         readings = read(self.cells, time_s, compensation, bool(read_noise))
         check_solved(readings)
         return dataclasses.replace(self, readings=readings, time_s=time_s)
@@ -215,6 +217,12 @@ def _priced(pulses: np.ndarray, price_j: np.ndarray) -> float:
     return float((each * price_j).sum())
 
 
+def check_hardware(cells: Any) -> None:
+    """Refuse hardware with a number out of its range, which a compiled program could not refuse."""
+    for path, programmed in programmed_leaves(cells):
+        check_numbers(programmed.hardware, f"layer {path}: ")
+
+
 def check_solved(readings: Any) -> None:
     """Refuse readings that a store could not compute: a network of resistive lines that was not solved is NaN."""
     for path, reading in leaves_of(tiles.Reading, readings):
@@ -236,7 +244,8 @@ def check_compensation(compensation: Any) -> None:
 
 
 def check_finite(cells: Any) -> None:
-    """Refuse weights that are NaN or infinite: their scale shows it."""
+    """Refuse weights that are NaN or infinite, which their scale shows, and hardware with a number out of its range."""
+    check_hardware(cells)
     for path, programmed in programmed_leaves(cells):
         if isinstance(programmed.scale, jax.core.Tracer):
             return

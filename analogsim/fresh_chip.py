@@ -57,8 +57,8 @@ class FreshChip(Description):
         start, end = self.time_s, self.until_s
         if isinstance(end, float) and isinstance(start, float) and not 0 < start < end:
             raise InputError(
-                f"FreshChip.time_s = {start:g}: must be greater than 0 and less than until_s = {end:g} for a random "
-                f"time, uniform in its logarithm (unit: s)"
+                f"{type(self).__name__}.time_s = {start:g}: must be greater than 0 and less than until_s = {end:g} for "
+                f"a random time, uniform in its logarithm (unit: s)"
             )
 
     @property

@@ -311,11 +311,11 @@ def _quieter(hardware: Hardware) -> Hardware:
     if isinstance(strength, float) and strength == 1.0:
         return hardware
     noisy: dict[str, Any] = {
-        name: dataclasses.replace(converter, noise=converter.noise * strength)
+        name: converter.replace(noise=converter.noise * strength)
         for name, converter in (("dac", hardware.dac), ("adc", hardware.adc))
         if converter is not None and converter.noise is not None
     }
-    return dataclasses.replace(hardware, **noisy) if noisy else hardware
+    return hardware.replace(**noisy) if noisy else hardware
 
 
 def needs_key(hardware: Hardware) -> bool:

@@ -2,7 +2,12 @@
 
 A description is a keyword-only frozen dataclass. Its physical numbers are pytree leaves, so they may be
 traced: swept under ``jax.vmap``, differentiated under ``jax.grad``, without a recompilation. What chooses the
-program (sizes, schemes) is static. Values are checked when a description is built, never while tracing.
+program (sizes, schemes) is static. Values are checked when a description is built. A traced number has no value yet:
+where a compiled program finds it outside of its range, the field becomes NaN, and so does all that follows from it.
+What comes out of the program is named where it is first seen as numbers: ``program``, ``Chip.at``, ``evaluate`` and
+``sweep`` refuse hardware with such a field. They refuse numbers, too, that were put into a finished description by
+``jax.tree.map`` or ``jax.vmap``, which pass all checks by. Rules that join several fields are checked on numbers alone,
+unless a class says otherwise.
 
     class Wire(Description):
         resistance: float = field(default=2.93, unit="ohm", ge=0, doc="resistance of one segment")
@@ -19,6 +24,7 @@ import typing
 from typing import Any, Self, dataclass_transform
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from analogsim.devices.equality import ByValue, equal
@@ -135,7 +141,8 @@ class Description(ByValue):
                 nested.setdefault(head, {})[rest] = value
             else:
                 direct[head] = value
-        names = [f.name for f in dataclasses.fields(self)]  # type: ignore[arg-type]
+        fields = {f.name: f for f in dataclasses.fields(self)}  # type: ignore[arg-type]
+        names = list(fields)
         for head, inner in nested.items():
             if head not in names:
                 raise InputError(f"{type(self).__name__} has no field '{head}'; {nearest(head, names)}")
@@ -144,7 +151,26 @@ class Description(ByValue):
                 asked = next(iter(inner))
                 raise InputError(f"{type(self).__name__}.{head} = {base!r} has no fields of its own (asked: {asked})")
             direct[head] = base.replace(**inner)
-        return type(self)(**{n: getattr(self, n) for n in names} | direct)
+        kept = {name: getattr(self, name) for name in names if name not in direct}
+        if not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(kept)):
+            return type(self)(**kept | direct)
+        # What is traced was checked when it came in: no second check in the compiled program.
+        for name in direct.keys() - fields.keys():
+            raise InputError(f"{type(self).__name__} has no field '{name}'; {nearest(name, names)}")
+        made = object.__new__(type(self))
+        for name, f in fields.items():
+            where = f"{type(self).__name__}.{name}"
+            value = check_value(direct[name], where, f.metadata) if name in direct else kept[name]
+            object.__setattr__(made, name, value)
+        made.check()
+        return made
+
+    def demand(self, name: str, holds: Any, message: str) -> None:
+        """For ``check``: refuse with this message unless ``holds``; the field is NaN wherever a traced one does not."""
+        if isinstance(holds, jax.core.Tracer):
+            object.__setattr__(self, name, jnp.where(holds, getattr(self, name), jnp.nan))
+        elif not np.all(holds):
+            raise InputError(message)
 
     @classmethod
     def published(cls) -> tuple[Self, ...]:
@@ -205,10 +231,12 @@ def _register(cls: type, fields: tuple) -> None:
 def check_value(value: Any, where: str, rule: Any) -> Any:
     """``value`` in canonical form, or an InputError that names the field, the value, the range and the unit."""
     if rule.get("choices") is not None:
-        if value not in rule["choices"]:
-            allowed = ", ".join(map(repr, rule["choices"]))
-            raise InputError(f"{where} = {value!r}: must be one of {allowed}")
-        return value
+        for choice in rule["choices"]:
+            if _is_choice(value, choice):
+                return choice
+        allowed = ", ".join(map(repr, rule["choices"]))
+        one_of = "one of " if len(rule["choices"]) > 1 else ""
+        raise InputError(f"{where} = {brief(value)}: must be {one_of}{allowed}")
     if value is None and rule.get("optional"):
         return None
     if rule.get("kind"):
@@ -226,8 +254,7 @@ def check_value(value: Any, where: str, rule: Any) -> Any:
         if not isinstance(value, str):
             raise InputError(f"{where} = {value!r}: must be a text")
         return value
-    numeric = any(rule.get(b) is not None for b in ("gt", "ge", "lt", "le")) or rule.get("integer")
-    if not numeric:
+    if not _is_ranged(rule):
         return value
     if isinstance(value, str):
         value = parse(value, rule.get("unit", ""), where)
@@ -237,9 +264,9 @@ def check_value(value: Any, where: str, rule: Any) -> Any:
         return tuple(check_value(v, where, {**rule, "length": None}) for v in value)
     if rule.get("is_static") and not isinstance(value, numbers.Real):  # an array could not choose a program
         raise InputError(f"{where} = {value!r}: must be one number, {_range(rule)}")
+    if isinstance(value, jax.core.Tracer):  # its value is not known yet
+        return _nan_outside(value, where, rule)
     concrete = _concrete(value, where, rule)
-    if concrete is None:  # a tracer: its value is not known yet
-        return value
     bad = concrete[~_allowed(concrete, rule)]
     if bad.size:
         raise InputError(f"{where} = {bad.flat[0]:.6g}: must be {_range(rule)}{_unit(rule)}")
@@ -248,21 +275,35 @@ def check_value(value: Any, where: str, rule: Any) -> Any:
     return value
 
 
-def _concrete(value: Any, where: str, rule: Any) -> np.ndarray | None:
-    if isinstance(value, jax.core.Tracer):
-        return None
+def _is_choice(value: Any, choice: Any) -> bool:
+    """Whether this is the choice, of the same kind: True is no number, and 1.0 no number of something."""
+    for kind in ((bool, np.bool_), (str,), numbers.Integral, numbers.Real):
+        if isinstance(choice, kind):
+            return isinstance(value, kind) and isinstance(value, bool) == isinstance(choice, bool) and value == choice
+    return value is choice
+
+
+def _nan_outside(value: jax.Array, where: str, rule: Any) -> jax.Array:
+    """A traced number as it is, or NaN where it is none that the field takes."""
+    if value.dtype == bool or not jnp.issubdtype(value.dtype, jnp.number) or jnp.iscomplexobj(value):
+        raise InputError(f"{where}: a traced {value.dtype}: must be a number, {_range(rule)}{_unit(rule)}")
+    return jnp.where(_allowed(value, rule, jnp), value, jnp.nan)
+
+
+def _concrete(value: Any, where: str, rule: Any) -> np.ndarray:
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (numbers.Real, np.ndarray, jax.Array)):
         kind = "" if rule.get("integer") else "a number, "
         raise InputError(f"{where} = {value!r}: must be {kind}{_range(rule)}{_unit(rule)}{_or_none(rule)}")
     return np.atleast_1d(np.asarray(value, dtype=np.float64))
 
 
-def _allowed(v: np.ndarray, rule: Any) -> np.ndarray:
-    ok = np.isfinite(v)
-    for bound, compare in (("gt", np.greater), ("ge", np.greater_equal), ("lt", np.less), ("le", np.less_equal)):
+def _allowed(v: Any, rule: Any, xp: Any = np) -> Any:
+    """Where numbers are those that a field takes; its limits are rounded as the numbers are."""
+    ok = xp.isfinite(v)
+    for bound, compare in (("gt", xp.greater), ("ge", xp.greater_equal), ("lt", xp.less), ("le", xp.less_equal)):
         if rule.get(bound) is not None:
-            ok &= compare(v, rule[bound])
-    return ok & (v == np.round(v)) if rule.get("integer") else ok
+            ok &= compare(v, xp.asarray(rule[bound], v.dtype))
+    return ok & (v == xp.round(v)) if rule.get("integer") else ok
 
 
 def _range(rule: Any) -> str:
@@ -346,6 +387,35 @@ def pretty(value: Any, unit: str) -> str:
             return show_time(float(value), digits=4)
         return show(float(value), unit, digits=4)
     return repr(value)
+
+
+def check_numbers(item: Any, where: str) -> None:
+    """Refuse a description that holds a number outside of its field's range, past all checks; ``where`` begins the
+    message.
+
+    Raises:
+      InputError: for the first such field. A NaN stands for a traced number that was refused in a compiled program.
+    """
+    for f in dataclasses.fields(item):
+        value, rule = getattr(item, f.name), f.metadata
+        if isinstance(value, Description):
+            check_numbers(value, where)
+        elif not rule["is_static"] and rule.get("kind") is None and rule.get("choices") is None and _is_ranged(rule):
+            for number in value if isinstance(value, tuple) else (value,):
+                if not isinstance(number, (jax.Array, np.ndarray)) or isinstance(number, jax.core.Tracer):
+                    continue  # a Python number was checked
+                array = np.atleast_1d(np.asarray(number))
+                bad = array[~_allowed(array, rule)]
+                if bad.size:
+                    hint = " (nan stands for a traced number that is not allowed)" if np.isnan(bad.flat[0]) else ""
+                    raise InputError(
+                        f"{where}{type(item).__name__}.{f.name} = {bad.flat[0]:.6g}: must be {_range(rule)}"
+                        f"{_unit(rule)}{hint}"
+                    )
+
+
+def _is_ranged(rule: Any) -> bool:
+    return any(rule.get(b) is not None for b in ("gt", "ge", "lt", "le")) or bool(rule.get("integer"))
 
 
 def check_one_value(item: Any) -> None:

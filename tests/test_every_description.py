@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from analogsim import InputError
+from analogsim.devices.errors import brief
 from tests.descriptions import NEEDED, every_description, example
 
 KINDS = every_description()
@@ -36,8 +37,6 @@ WITHOUT_RULE = {
 
 #: Limits and choices that a rule of several fields refuses beside the other defaults, with words of that rule.
 JOINT = {
-    ("BitSerialDAC.noise", "lowest"): "must be None",
-    ("BitSerialDAC.noise", "highest"): "must be None",
     ("BitSerialDAC.slice_bits", "highest"): "at most bits - 1",
     ("Crossbar.polarities", "interleaved"): "without wires",
     ("DeviceNoise.until_s", "lowest"): "less than until_s",
@@ -217,10 +216,13 @@ def test_another_count_of_numbers_is_refused(kind):
 @every_kind
 def test_what_is_no_choice_is_refused(kind):
     for f in fields(kind, "choices"):
-        for value in ("no such choice", -7, 0.5, None, object(), [], {}):
-            if value not in f.metadata["choices"]:
+        arrays = [np.array(["right"]), np.arange(3)]
+        kinds = [float(c) if type(c) is int else int(c) for c in f.metadata["choices"] if type(c) in (int, bool)]
+        kinds += [bool(c) for c in f.metadata["choices"] if type(c) is int and c in (0, 1)]
+        for value in ("no such choice", -7, 0.5, None, object(), [], {}, *arrays, *kinds):
+            if not any(value is c for c in f.metadata["choices"]):
                 found = message(kind, **{f.name: value})
-                assert found.startswith(f"{kind.__name__}.{f.name} = {value!r}: must be one of "), found
+                assert found.startswith(f"{kind.__name__}.{f.name} = {brief(value)}: must be "), found
                 assert all(repr(choice) in found for choice in f.metadata["choices"]), found
 
 

@@ -218,7 +218,7 @@ def test_input_noise_arrives_through_the_weights():
 
 
 def test_where_input_noise_is_not_modelled_it_is_refused():
-    with pytest.raises(InputError, match=r"BitSerialDAC.noise: must be None"):
+    with pytest.raises(InputError, match=r"BitSerialDAC.noise = 0.1: must be None"):
         BitSerialDAC(noise=0.1)
     table = analogsim.convert(nn.Embed(4, 3), Hardware(dac=DAC(noise=0.1)))
     variables, rngs = {"params": {"embedding": np.ones((4, 3), np.float32)}}, {"analog": jax.random.key(0)}

@@ -98,14 +98,13 @@ class BitSerialDAC(DAC):
     """
 
     bits: int = static(default=8, ge=2, le=24, integer=True, doc="bits, sign included")
+    noise: None = static(default=None, choices=(None,), doc="the noise of single bits is not modelled")
     slice_bits: int = static(default=1, ge=1, le=23, integer=True, doc="bits driven at a time")
     accumulation: str = static(
         default="digital", choices=("digital", "analog"), doc="convert every step and add numbers, or add charge first"
     )
 
     def check(self) -> None:
-        if self.noise is not None:
-            raise InputError("BitSerialDAC.noise: must be None, the noise of single bits is not modelled")
         if self.slice_bits > self.bits - 1:
             raise InputError(
                 f"BitSerialDAC.slice_bits = {self.slice_bits}: must be at most bits - 1 = {self.bits - 1}, the "

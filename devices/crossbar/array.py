@@ -6,10 +6,12 @@ independent from cell to cell gives y the variance sum_i x_i^2 Var(w_ij), exactl
 from read to read anew in every product, the slow part (``one_over_f``) once for all of one reading.
 """
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from analogsim.devices.crossbar.cell import largest
@@ -93,13 +95,18 @@ class Crossbar(Description):
 
     def check(self) -> None:
         self._check_wires()
-        g_min, g_max = self.cell.g_min, self.cell.g_max
-        if isinstance(g_min, float) and isinstance(g_max, float) and g_min >= g_max:
-            raise InputError(
-                f"{type(self.cell).__name__}.g_min = {g_min:g}: must be less than g_max = {g_max:g} (unit: S)"
-            )
+        self._check_window()
         if self.write_verify is not None:
             self._check_write_verify()
+
+    def _check_window(self) -> None:
+        low, high = self.cell.g_min, self.cell.g_max
+        if isinstance(low, jax.core.Tracer) or isinstance(high, jax.core.Tracer):
+            if any(f.name == "g_max" for f in dataclasses.fields(self.cell)):  # no property of a table
+                cell = self.cell.replace(g_max=jnp.where(low < high, high, jnp.nan))
+                object.__setattr__(self, "cell", cell)
+        elif np.any(np.asarray(low) >= high):
+            raise InputError(f"{type(self.cell).__name__}.g_min = {low}: must be less than g_max = {high} (unit: S)")
 
     def _check_write_verify(self) -> None:
         name = getattr(self.cell, "write_error", None)

@@ -27,7 +27,6 @@ from analogsim.devices.crossbar.cell import non_negative
 from analogsim.devices.crossbar.fits import polynomial
 from analogsim.devices.crossbar.one_over_f import logarithm, reading_time, slow_share
 from analogsim.devices.description import Description, field
-from analogsim.devices.errors import InputError
 from analogsim.devices.literature import Source
 from analogsim.devices.papers import cited
 from analogsim.devices.protocol import Moments
@@ -141,11 +140,12 @@ class HermesPCM(Description):
         return self.fit_g_max
 
     def check(self) -> None:
-        if isinstance(self.g_max, float) and isinstance(self.fit_g_max, float) and self.g_max > self.fit_g_max:
-            raise InputError(
-                f"HermesPCM.g_max = {self.g_max:g}: must be at most fit_g_max = {self.fit_g_max:g}, "
-                "the largest conductance that the fit has data for (unit: S)"
-            )
+        self.demand(
+            "g_max",
+            self.g_max <= self.fit_g_max,
+            f"HermesPCM.g_max = {self.g_max}: must be at most fit_g_max = {self.fit_g_max}, the largest conductance "
+            f"that the fit has data for (unit: S)",
+        )
 
     def program(self, key: jax.Array, target: jax.Array) -> HermesState:
         """Write to ``target`` (S, any shape)."""

@@ -138,11 +138,12 @@ class PCM(Description):
             low, high = getattr(self, name)
             if isinstance(low, float) and isinstance(high, float) and low > high:
                 raise InputError(f"PCM.{name} = {(low, high)}: must begin with its smaller end")
-        if isinstance(self.g_max, float) and isinstance(self.fit_g_max, float) and self.g_max > self.fit_g_max:
-            raise InputError(
-                f"PCM.g_max = {self.g_max:g}: must be at most fit_g_max = {self.fit_g_max:g}, the largest conductance "
-                f"that the fit has data for; PCM.rescaled(g_max) is a cell scaled to another window (unit: S)"
-            )
+        self.demand(
+            "g_max",
+            self.g_max <= self.fit_g_max,
+            f"PCM.g_max = {self.g_max}: must be at most fit_g_max = {self.fit_g_max}, the largest conductance that "
+            f"the fit has data for; PCM.rescaled(g_max) is a cell scaled to another window (unit: S)",
+        )
 
     def model_sources(self) -> tuple[Source, ...]:
         return (cited("nandakumar2019", "joshi2020"),)
