@@ -6,6 +6,7 @@ chip.at("1 year").variables                       # what it holds a year later, 
 
 import dataclasses
 import functools
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -46,7 +47,7 @@ class LayerWriting(NamedTuple):
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Chip(ByValue):
     """One fabricated and programmed instance of a model's hardware, read at one time. A pytree.
 
@@ -61,6 +62,19 @@ class Chip(ByValue):
     readings: Any
     digital: Any
     time_s: Any
+
+    def __repr__(self) -> str:
+        """Its size, hardware and age; of a stack how many chips."""
+        held = programmed_leaves(self.cells)
+        if not held or not all(isinstance(getattr(one, "scale", None), (jax.Array, np.ndarray)) for _, one in held):
+            return super().__repr__()  # axes of a map, or placeholders
+        names = dict.fromkeys(repr(one.hardware.name) for _, one in held)
+        numbers = sum(one.n_in * one.n_out * math.prod(one.scale.shape[:-4]) for _, one in held)
+        count = sum(math.prod(one.scale.shape[:-2]) for _, one in held)
+        return (
+            f"Chip({len(held)} {'layer' if len(held) == 1 else 'layers'}, {numbers:,} weights on {count:,} "
+            f"{'tile' if count == 1 else 'tiles'} of {', '.join(names)}, {tiles.age_in_words(self.time_s)})"
+        )
 
     @property
     def variables(self) -> dict[str, Any]:

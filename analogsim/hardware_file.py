@@ -65,7 +65,9 @@ def to_toml(hardware: Hardware, *, all_fields: bool = False, kinds: Kinds | None
     """
     if not isinstance(hardware, Hardware):
         raise InputError(f"to_toml writes Hardware, not {brief(hardware)}")
-    return "\n\n".join([_OPENING.rstrip(), *Writer(with_kinds(kinds), all_fields).tables(hardware)]) + "\n"
+    tables = list(Writer(with_kinds(kinds), all_fields).tables(hardware))
+    # A file says at least one thing, also where every field holds its default.
+    return "\n\n".join([_OPENING.rstrip(), *(tables or [f'name = "{hardware.name}"'])]) + "\n"
 
 
 def from_toml(text: str, *, name: str = "hardware", kinds: Kinds | None = None) -> Hardware:
@@ -127,4 +129,7 @@ def hardware_from(file: TomlFile, path: Path = (), *, kinds: Kinds | None = None
             base = preset(named.value)
         except InputError as error:
             raise file.error(named.path, error) from None
-    return Reader(file, with_kinds(kinds)).table(Node(fields, path), Hardware, base)
+    reader = Reader(file, with_kinds(kinds))
+    if base is None and not fields:
+        raise file.error(path, 'says nothing about the hardware; must have a field or a preset: preset = "pcm"')
+    return reader.table(Node(fields, path), Hardware, base)

@@ -47,7 +47,7 @@ class BoundModel(Protocol):
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class BoundLinen(ByValue):
     """A Linen model with its variables."""
 
@@ -109,7 +109,7 @@ class BoundLinen(ByValue):
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class BoundNnx(ByValue):
     """An NNX model, split into structure and arrays."""
 

@@ -29,7 +29,7 @@ _CALIBRATED = 512  # unit vectors at most, from which the ranges of the transpos
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class TileProduct(ByValue):
     """A product with one programmed matrix: called with ``[..., n_in]`` and the key of this call's noise. A pytree.
 

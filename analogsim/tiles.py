@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from analogsim.devices.description import Description, check_one_value, structure_difference
 from analogsim.devices.equality import ByValue
 from analogsim.devices.errors import InputError, brief
 from analogsim.devices.random import normal, stream
+from analogsim.devices.units import show_time
 from analogsim.drift_compensation import factors, noisy_readout, readout, written_codes
 from analogsim.straight_through import clip, scale_of, straight_through
 
@@ -109,7 +111,7 @@ def _in_words(value: Any) -> str:
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Reading(ByValue):
     """What the tiles of one matrix hold at one time, ready to be multiplied with.
 
@@ -142,6 +144,9 @@ class Reading(ByValue):
     n_out: int = dataclasses.field(metadata=dict(static=True))
     outlasts_steps: bool = dataclasses.field(default=False, metadata=dict(static=True))
 
+    def __repr__(self) -> str:
+        return f"Reading({_size(self, self.mean.shape[:-2])}, {age_in_words(self.time_s)})"
+
     def check_single(self, path: str, matrices: int | None) -> None:
         """Refuse the readings of several chips at once, where those of one layer are to be multiplied with.
 
@@ -172,7 +177,7 @@ class Reading(ByValue):
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Programmed(ByValue):
     """One matrix as fabricated and written on tiles: every cell's own state, from which any time can be read.
 
@@ -198,6 +203,9 @@ class Programmed(ByValue):
     fluctuation: jax.Array | None
     n_in: int = dataclasses.field(metadata=dict(static=True))
     n_out: int = dataclasses.field(metadata=dict(static=True))
+
+    def __repr__(self) -> str:
+        return f"Programmed({_size(self, self.scale.shape[:-2])})"
 
     @functools.partial(jax.jit, static_argnums=(2, 3))
     def read(self, time_s: Any, compensation: str | None = None, read_noise: bool = True) -> Reading:
@@ -265,6 +273,21 @@ class Programmed(ByValue):
             return readout(self.hardware, self.codes, mean)
         key = stream(self._key(time_s), "calibrating reads")
         return noisy_readout(self.hardware, self.codes, self.state, mean, variance, key)
+
+
+def _size(held: "Reading | Programmed", shape: tuple[int, ...]) -> str:
+    """The matrix, its tiles ``[..., R, C]`` and its hardware, for ``repr``."""
+    *stack, r, c = shape
+    several = f"{' x '.join(map(str, stack))} of " if stack else ""
+    name = getattr(held.hardware, "name", None)
+    return f"{several}{held.n_in} x {held.n_out} on {r} x {c} tiles of {name!r}"
+
+
+def age_in_words(time_s: Any) -> str:
+    """The time after programming, for ``repr``."""
+    if isinstance(time_s, jax.core.Tracer) or np.ndim(time_s) != 0:
+        return "at several times" if np.ndim(time_s) else "at a traced time"
+    return f"at {show_time(float(time_s))}"
 
 
 def program_all(

@@ -66,7 +66,8 @@ class TomlFile:
 
     @classmethod
     def parse(cls, text: str, name: str) -> "TomlFile":
-        """A text as if it were read from a file of that name."""
+        """A text as if it were read from a file of that name; a byte-order mark before it says nothing."""
+        text = text.removeprefix("\ufeff")
         try:
             return cls(name, text, tomllib.loads(text))
         except tomllib.TOMLDecodeError as error:

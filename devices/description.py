@@ -27,7 +27,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from analogsim.devices.equality import ByValue, equal
+from analogsim.devices.equality import ByValue, equal, in_short
 from analogsim.devices.errors import InputError, brief, nearest
 from analogsim.devices.literature import Source
 from analogsim.devices.units import parse, show, show_time
@@ -182,12 +182,12 @@ class Description(ByValue):
         return ()
 
     def __repr__(self) -> str:
-        """Only what differs from the defaults: short, and it can be pasted back."""
+        """Only what differs from the defaults: short, and it can be pasted back but for large arrays."""
         parts = []
         for f in dataclasses.fields(self):  # type: ignore[arg-type]
             value = getattr(self, f.name)
             if _required(f) or not _same(value, _default(f)):
-                parts.append(f"{f.name}={value!r}")
+                parts.append(f"{f.name}={value!r}" if isinstance(value, Description) else f"{f.name}={in_short(value)}")
         return f"{type(self).__name__}({', '.join(parts)})"
 
 

@@ -1,4 +1,4 @@
-"""Equality and hash of what holds arrays: one truth value, as of any other value.
+"""Equality, hash and printing of what holds arrays: one truth value, and one short line.
 
 Two values are equal if they have the same type and equal parts; arrays, if they have the same shape, dtype and numbers
 (NumPy's and JAX's alike). A Python number is no array of one number: compiled programs tell them apart, too. A traced
@@ -15,7 +15,11 @@ import numpy as np
 
 
 class ByValue:
-    """Base of dataclasses (``eq=False``) that hold arrays: compared part by part."""
+    """Base of dataclasses (``eq=False, repr=False``) that hold arrays: compared part by part, printed without them."""
+
+    def __repr__(self) -> str:
+        parts = (f"{f.name}={in_short(getattr(self, f.name))}" for f in dataclasses.fields(self) if f.repr)  # type: ignore[arg-type]
+        return f"{type(self).__name__}({', '.join(parts)})"
 
     def __eq__(self, other: object) -> Any:
         return equal(self, other) if type(self) is type(other) else NotImplemented
@@ -61,6 +65,22 @@ def hash_of(value: Any) -> int:
         return hash(frozenset((name, hash_of(part)) for name, part in value.items()))
     parts = _parts(value)
     return hash(value) if parts is None else hash((type(value), *map(hash_of, parts)))
+
+
+_LONGEST = 200  # letters of a value that is printed as it is
+_FEW = 8  # numbers of an array that is printed as it is
+
+
+def in_short(value: Any) -> str:
+    """A value for ``repr``: as written where that is short, else only what it is and how much of it there is."""
+    if _is_array(value) and not isinstance(value, jax.core.Tracer):
+        return repr(value) if value.size <= _FEW else f"<{value.dtype}{list(value.shape)}>"
+    if isinstance(value, (dict, list, tuple)) or _parts(value) is not None:
+        arrays = [leaf for leaf in jax.tree.leaves(value) if _is_array(leaf)]
+        if any(a.size > _FEW for a in arrays) or len(arrays) > _FEW:
+            return f"<{type(value).__name__} with {len(arrays)} arrays of {sum(a.size for a in arrays):,} numbers>"
+    text = repr(value)
+    return text if len(text) <= _LONGEST and "\n" not in text else f"<{type(value).__name__}>"
 
 
 def _is_array(value: Any) -> bool:

@@ -24,8 +24,14 @@ def brief(value: Any) -> str:
 def nearest(name: str, known: Iterable[str]) -> str:
     """The end of an error message: the closest known name, or all of them."""
     names = sorted(set(known))
-    close = difflib.get_close_matches(name, names, n=1)
-    return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(names)}"
+    # As people write them: PCM for pcm, read noise for read_noise. The name as it is comes first among equals.
+    plain = {_plain(known): known for known in names} | {known: known for known in names}
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.8) or difflib.get_close_matches(_plain(name), plain, 1)
+    return f"did you mean '{plain[close[0]]}'?" if close else f"known: {', '.join(names)}"
+
+
+def _plain(name: str) -> str:
+    return name.casefold().replace("-", "_").replace(" ", "_")
 
 
 def nearest_of(name: str, known: Iterable[str]) -> str:

@@ -35,7 +35,7 @@ from analogsim.training.step import Carry, TrainingStep, make_step
 _CHECKED = 256  # examples whose clipping is looked at before and after
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class FineTuned(ByValue):
     """What ``fine_tune`` gives.
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _CALIBRATED = 512  # examples of the training data
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Outcome(ByValue):
     """What a recipe gave.
 

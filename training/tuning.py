@@ -43,7 +43,7 @@ _KINDS = ("input", "output", "weight")
 _STRETCHES = 5  # of the descent, after each of which the ranges are judged on other chips
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Tuned(ByValue):
     """What ``tune`` gives; prints as a table.
 

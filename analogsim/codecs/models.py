@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import rich.table
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Compressed(ByValue):
     """What ``compress`` gives; prints as a table.
 
