@@ -179,7 +179,7 @@ def line_values(use: LayerUse, ranges: Ranges) -> Iterator[np.ndarray]:
     x, operator, hardware = input_values(use), use.operator, use.hardware
     if operator.example_axes(x) == (-1,):
         x = x.reshape(-1, x.shape[-1])
-    held = _ideal_lines(hardware, use.weights, tile_rows=operator.tile_rows, weight_range=use.ranges.weight)
+    held = ideal_lines(hardware, use.weights, tile_rows=operator.tile_rows, weight_range=use.ranges.weight)
     r, c, _, lines = held.shape
     steps = 1 if hardware.dac is None else hardware.dac.conversions
     per_example = use.vectors / len(x) * max(use.weights.shape[0], r * steps * c * lines)
@@ -191,7 +191,7 @@ def line_values(use: LayerUse, ranges: Ranges) -> Iterator[np.ndarray]:
 
 def _rows_of_table(use: LayerUse) -> Iterator[np.ndarray]:
     """What the lines carry for the rows of a table that are looked up, ``[conversions, C n_lines]``."""
-    held = np.asarray(_ideal_lines(use.hardware, use.weights, weight_range=use.ranges.weight))
+    held = np.asarray(ideal_lines(use.hardware, use.weights, weight_range=use.ranges.weight))
     tile, row = (np.asarray(a).ravel() for a in use.operator.places(use.x, held.shape[2]))
     dac: Any = use.hardware.dac
     full = jnp.ones(1)
@@ -204,7 +204,8 @@ def _rows_of_table(use: LayerUse) -> Iterator[np.ndarray]:
             yield float(step[0]) * lines
 
 
-_ideal_lines = jax.jit(tiles.ideal_lines, static_argnames="tile_rows")
+#: ``tiles.ideal_lines``, compiled.
+ideal_lines = jax.jit(tiles.ideal_lines, static_argnames="tile_rows")
 
 
 #: What converters are fabricated with, and differ in from line to line.

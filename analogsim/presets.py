@@ -40,7 +40,7 @@ _PRESETS = {
             prices=Prices(mac_j=0.10e-12),
         ),
     ),
-    # Converters, range and output noise as in the standard evaluation of Rasch et al. 2023; a read takes as long as the
+    # Converters and output noise as in the standard evaluation of Rasch et al. 2023; a read takes as long as the
     # noise model says.
     "pcm": (
         "phase-change memory, differential pairs, 512 x 512 tiles, 8-bit converters, global drift compensation",
@@ -48,7 +48,7 @@ _PRESETS = {
             name="pcm",
             store=Crossbar(cell=PCM()),
             dac=DAC(bits=8),
-            adc=ADC(bits=8, range=10.0, noise=0.04),
+            adc=ADC(bits=8, noise=0.04),
             drift_compensation="global",
             prices=Prices(read_time_s=250e-9, cell_write_j=1.5e-9, write_pulse_j=74e-12),
         ),
@@ -62,7 +62,7 @@ _PRESETS = {
             rows=256,
             columns=256,
             dac=DAC(bits=8),
-            adc=ADC(bits=8, range=10.0, noise=0.04),
+            adc=ADC(bits=8, noise=0.04),
             prices=Prices(read_voltage_v=0.5, cell_write_j=0.5e-9, write_pulse_j=61e-12),
         ),
     ),
@@ -164,7 +164,6 @@ _SOURCES: dict[str, dict[str, Source]] = {
         "columns": _RASCH,
         "dac.bits": _RASCH,
         "adc.bits": _RASCH,
-        "adc.range": _RASCH,
         "adc.noise": _RASCH,
         "prices.read_time_s": cited("nandakumar2019", note="the read of the noise model"),
         "prices.cell_write_j": cited("dong2012", note="10 to 30 pulses of 71 to 76 pJ, NVSim's values for 90 nm"),
@@ -175,7 +174,6 @@ _SOURCES: dict[str, dict[str, Source]] = {
         "columns": _WAN,
         "dac.bits": _RASCH,
         "adc.bits": _RASCH,
-        "adc.range": _RASCH,
         "adc.noise": _RASCH,
         "prices.read_voltage_v": _WAN,
         "prices.cell_write_j": cited("wan2022", note="derived: 8.5 pulses of 1 µs, 1.75 V at 20 µS"),

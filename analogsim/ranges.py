@@ -16,9 +16,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from analogsim.converters.ranges import full_scale_of
 from analogsim.devices.errors import InputError
 from analogsim.devices.units import effective_bits
-from analogsim.lines import Passes, Readout, checked_sample, input_values, line_values, nominal, readout
+from analogsim.lines import (
+    Passes,
+    Readout,
+    checked_sample,
+    ideal_lines,
+    input_values,
+    line_values,
+    nominal,
+    readout,
+)
 from analogsim.models import BoundLinen, bind
 from analogsim.signal_path import fullest_line
 
@@ -152,6 +162,21 @@ def _index(number: int, shape: tuple[int, ...]) -> str:
     return str([int(i) for i in np.unravel_index(number, shape)]) if shape else ""
 
 
+def range_in_force(use: Any) -> Any:
+    """The ADCs' range of a layer: as calibrated, else their own, else what the weights ask for (``multiply``)."""
+    hardware = use.hardware
+    if use.ranges.output is not None:
+        return use.ranges.output
+    own = hardware.adc.range
+    if use.is_look_up:
+        fullest = float(fullest_line(hardware.store))
+        return fullest if own is None else min(float(own), fullest)
+    if own is not None:
+        return own
+    lines = ideal_lines(hardware, use.weights, tile_rows=use.operator.tile_rows, weight_range=use.ranges.weight)
+    return float(full_scale_of(lines))
+
+
 class _Tally:
     """Sums over what a layer's converters saw."""
 
@@ -162,10 +187,7 @@ class _Tally:
         self.bound = None if use.ranges.input is None else float(use.ranges.input)
         self.inputs, self.inputs_clipped = 0, 0
         self.count, self.clipped, self.signal, self.error = np.zeros((4, slices))
-        limit: Any = np.inf if self.adc is None else self.adc.range
-        if use.is_look_up:
-            limit = min(float(limit), float(fullest_line(use.hardware.store)))
-        limit = np.asarray(limit if use.ranges.output is None else use.ranges.output, float)
+        limit = np.asarray(np.inf if self.adc is None else range_in_force(use), float)
         self.limit = np.broadcast_to(limit, (self.readout.n_lines,))
         self.n_out = use.weights.shape[1]
 

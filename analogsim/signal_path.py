@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from analogsim.converters.ranges import full_scale_of
 from analogsim.devices.description import check_one_value
 from analogsim.devices.errors import InputError
 from analogsim.devices.random import normal, stream
@@ -40,7 +41,7 @@ class Ranges(NamedTuple):
     Attributes:
       input: largest input that the DAC passes, in the units of x. None: each example's own largest value.
       output: largest output that the ADC passes, in fully driven cells: one number, or one a readout line
-        ``[n_lines]``. None: the hardware's default.
+        ``[n_lines]``. None: the ADC's own range, else ``converters.ranges.full_scale_of`` what the tiles hold.
       weight: weight that takes all of a cell's window, relative to the largest of its column (or tile); those beyond it
         are clipped when they are programmed. None: 1.
       scale: digital factor of every output ``[n_out]``, or of every member of a stack ``[S, n_out]``; a part of the
@@ -127,7 +128,15 @@ def multiply(
     noise = None if key is None else stream(key, "output noise")
     widened = learned if rule is not None and learned is not None and rule.outputs == "widen" else None
     path = _Path(
-        hardware, operator, precision, ranges.output, reading.time_s, noise, widened, r, reading.outlasts_steps
+        hardware,
+        operator,
+        precision,
+        _output_limit(reading, ranges),
+        reading.time_s,
+        noise,
+        widened,
+        r,
+        reading.outlasts_steps,
     )
     if hardware.bound_management == "iterative":
         bound = _managed_range(path, wide, bound, cut, held, reading.n_in)
@@ -160,7 +169,8 @@ def look_up(
       key, precision: as of ``multiply``.
       dtype: of the result.
       ranges: calibrated ranges. Without, the ADCs are set for the one cell that a line has at most: conducting and
-        driven fully, with the constant part of its current where that is converted, too.
+        driven fully, with the constant part of its current where that is converted, too; or for the range that they
+        have, where that is less.
 
     Returns:
       ``[..., n_out]``; NaN for a number that is none of the table's.
@@ -181,7 +191,8 @@ def look_up(
     _check_output_range(reading, ranges)
     limit = ranges.output
     if limit is None and hardware.adc is not None:
-        limit = jnp.minimum(hardware.adc.range, fullest_line(hardware.store))
+        limit = fullest_line(hardware.store)
+        limit = limit if hardware.adc.range is None else jnp.minimum(hardware.adc.range, limit)
     noise = None if key is None else stream(key, "output noise")
     precision = lax.Precision.HIGHEST if precision is None else precision
     path = _Path(hardware, Vectors(), precision, limit, reading.time_s, noise, outlasts_steps=reading.outlasts_steps)
@@ -201,6 +212,16 @@ def _check_output_range(reading: Reading, ranges: Ranges) -> None:
             f"output range of shape {given}: must be one number, or one for each of the tiles' {n_lines} "
             f"readout lines; calibrate again for this hardware"
         )
+
+
+def _output_limit(reading: Reading, ranges: Ranges) -> Any:
+    """The range of the ADCs: as calibrated, else their own, else what the written weights ask for."""
+    adc = reading.hardware.adc
+    if ranges.output is not None or adc is None:
+        return ranges.output
+    if adc.range is not None:
+        return adc.range
+    return full_scale_of(reading.mean) if reading.full_scale is None else reading.full_scale
 
 
 def fullest_line(store: Any) -> jax.Array:
@@ -328,7 +349,7 @@ class _Path(NamedTuple):
         adc = self.hardware.adc
         if adc is None:
             return y
-        full_scale = jnp.asarray(self.full_scale, y.dtype)
+        full_scale = jnp.asarray(self.output_range, y.dtype)
         if self.widened is not None:
             y = widened_by_outputs(y, self.widened, full_scale, jnp.asarray(1 / self.rows, y.dtype))
         learned = isinstance(self.hardware.output_range, LearnedRange)
@@ -339,19 +360,14 @@ class _Path(NamedTuple):
             converted = jax.vmap(adc.convert, in_axes=(-2, None, 0), out_axes=-2)(y, limit, held.converters)
         return with_slope(y, converted, full_scale) if learned else converted
 
-    @property
-    def full_scale(self) -> Any:
-        """The range of the ADCs."""
-        return self.hardware.adc.range if self.output_range is None else self.output_range
-
     def overflows(self, part: jax.Array, held: _Tiles) -> jax.Array:
         """Whether a line leaves the ADCs' range in any step, as an array like the lines."""
         dac = self.hardware.dac
         key = None if self.key is None else jax.random.fold_in(self.key, held.row)
         if dac is None or dac.conversions == 1:
-            return jnp.abs(self.lines(self.drive(dac, part, held), held, key)) > self.full_scale
+            return jnp.abs(self.lines(self.drive(dac, part, held), held, key)) > self.output_range
         each, _ = self.lines_of_steps(part, held, key)
-        return jnp.any(jnp.abs(each) > self.full_scale, axis=0)
+        return jnp.any(jnp.abs(each) > self.output_range, axis=0)
 
     def lines(self, drive: Drive, held: _Tiles, key: jax.Array | None, cells: jax.Array | None = None) -> jax.Array:
         """What the lines carry for one drive of the rows, noise included, ``[..., C, n_lines]``.

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from analogsim.converters.ranges import full_scale_of
 from analogsim.devices.description import Description, check_one_value, structure_difference
 from analogsim.devices.equality import ByValue
 from analogsim.devices.errors import InputError, brief
@@ -110,6 +111,16 @@ def _in_words(value: Any) -> str:
     return type(value).__name__ if isinstance(value, Description) else brief(value)
 
 
+def automatic_range(hardware: "Hardware", tiled: jax.Array) -> jax.Array | None:
+    """``full_scale_of`` tiles that hold their weights perfectly; None where the ADC has a range, or there is none.
+
+    It belongs to what was written: as cells drift, their lines use less of it.
+    """
+    if hardware.adc is None or hardware.adc.range is not None:
+        return None
+    return full_scale_of(lines_of(hardware, tiled))
+
+
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Reading(ByValue):
@@ -129,6 +140,7 @@ class Reading(ByValue):
       n_in, n_out: size of the matrix.
       outlasts_steps: whether what varies from read to read is the same in all steps of one product (inputs driven
         slice by slice), or drawn for every step.
+      full_scale: the ADCs' range where neither they nor a calibration say one (``automatic_range``); else None.
     """
 
     hardware: "Hardware"
@@ -143,6 +155,7 @@ class Reading(ByValue):
     n_in: int = dataclasses.field(metadata=dict(static=True))
     n_out: int = dataclasses.field(metadata=dict(static=True))
     outlasts_steps: bool = dataclasses.field(default=False, metadata=dict(static=True))
+    full_scale: Any = None
 
     def __repr__(self) -> str:
         return f"Reading({_size(self, self.mean.shape[:-2])}, {age_in_words(self.time_s)})"
@@ -192,6 +205,7 @@ class Programmed(ByValue):
       fluctuation: two words of 32 bits, ``[2]``, from which and the time is drawn what all reads of a reading share:
         slow fluctuations, and the noise of calibrating reads; None for hardware without.
       n_in, n_out: size of the matrix.
+      full_scale: as of ``Reading``.
     """
 
     hardware: "Hardware"
@@ -203,6 +217,7 @@ class Programmed(ByValue):
     fluctuation: jax.Array | None
     n_in: int = dataclasses.field(metadata=dict(static=True))
     n_out: int = dataclasses.field(metadata=dict(static=True))
+    full_scale: Any = None
 
     def __repr__(self) -> str:
         return f"Programmed({_size(self, self.scale.shape[:-2])})"
@@ -242,6 +257,7 @@ class Programmed(ByValue):
             n_in=self.n_in,
             n_out=self.n_out,
             outlasts_steps=getattr(self.hardware.store, "outlasts_steps", False),
+            full_scale=self.full_scale,
         )
 
     def _fluctuating(self, moments: Any, time_s: Any) -> tuple[jax.Array, jax.Array | None]:
@@ -372,7 +388,9 @@ def program(
         fluctuation = jax.random.bits(stream(key, "slow fluctuations"), (2,), jnp.uint32)
     codes = written_codes(hardware, lines_of(hardware, tiled))
     reference = readout(hardware, codes, fresh.mean)
-    held = Programmed(hardware, state, converters, scale, codes, reference, fluctuation, *weights.shape)
+    n_in, n_out = weights.shape
+    full_scale = automatic_range(hardware, tiled)
+    held = Programmed(hardware, state, converters, scale, codes, reference, fluctuation, n_in, n_out, full_scale)
     if not noisy:
         return held
     mean, variance = held._fluctuating(fresh, 0.0)

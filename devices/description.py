@@ -428,13 +428,17 @@ def check_one_value(item: Any) -> None:
         value = getattr(item, f.name)
         if isinstance(value, Description):
             check_one_value(value)
-        elif not f.metadata["is_static"] and isinstance(f.default, (int, float, tuple)):
+        elif not f.metadata["is_static"] and (isinstance(f.default, (int, float, tuple)) or _one_number_or_none(f)):
             shapes = [np.shape(v) for v in (value if isinstance(value, tuple) else (value,)) if hasattr(v, "shape")]
             if any(shapes):
                 raise InputError(
                     f"{type(item).__name__}.{f.name}: an array of shape {next(filter(None, shapes))}: a layer takes "
                     f"one value; sweep the others with jax.vmap over the hardware"
                 )
+
+
+def _one_number_or_none(f: dataclasses.Field) -> bool:
+    return f.default is None and any(f.metadata.get(bound) is not None for bound in ("gt", "ge", "lt", "le"))
 
 
 def sources(item: Any) -> list[str]:

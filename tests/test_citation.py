@@ -175,7 +175,7 @@ def test_the_papers_of_the_pcm_preset():
         "10.1038/s41467-020-16108-9", "10.1109/ICECS46596.2019.8964852", "10.1038/s41467-023-40770-4",
         "10.1109/TED.2018.2865352", "10.1109/ISSCC.2014.6757323", "10.1109/ISCA52012.2021.00010",
     } <= dois  # fmt: skip
-    assert _fields(found, "rasch2023") == {"rows", "columns", "dac.bits", "adc.bits", "adc.range", "adc.noise"}
+    assert _fields(found, "rasch2023") == {"rows", "columns", "dac.bits", "adc.bits", "adc.noise"}
     assert {"store.cell.g_max", "store.cell.programming_sigma", "store.cell.drift_mean"} <= _fields(found, "joshi2020")
     assert {"store.cell.read_noise_fit", "prices.read_time_s"} <= _fields(found, "nandakumar2019")
 

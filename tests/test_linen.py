@@ -411,6 +411,8 @@ def test_a_stack_of_chips_is_refused_without_vmap(x, stack):
 def test_a_swept_number_is_refused_without_vmap(x, variables, chip):
     rngs = {"analog": jax.random.key(1)}
     swept = MLP(preset("pcm", **{"adc.bits": np.array([4, 8])}))
+    with pytest.raises(InputError, match=r"ADC.range: an array of shape \(2,\): a layer takes one value"):
+        MLP(preset("pcm", **{"adc.range": np.array([4.0, 8.0])})).apply(variables, x, rngs=rngs)
     with pytest.raises(InputError, match=r"ADC.bits: an array of shape \(2,\): a layer takes one value; .*jax\.vmap"):
         swept.apply(variables, x, rngs=rngs)
     with pytest.raises(InputError, match=r"ADC\.bits: an array"):

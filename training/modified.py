@@ -103,4 +103,5 @@ class WeightModifier(Description):
             n_in=weights.shape[0],
             n_out=weights.shape[1],
             outlasts_steps=True,  # weights drawn for an example are the same in all steps of its product
+            full_scale=tiles.automatic_range(hardware, tiled),
         )

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from analogsim.converters.uniform import RASCH, as_float, check_lines, clip
+from analogsim.converters.uniform import AUTOMATIC, RASCH, as_float, check_lines, clip
 from analogsim.devices.description import Description, field, static
 from analogsim.devices.errors import InputError
 from analogsim.devices.random import normal, stream
@@ -32,7 +32,11 @@ class Circuit(Description):
     """Base of the circuit models; a subclass says how it is built (``_build``) and how it searches (``_search``)."""
 
     bits: int = static(default=8, ge=2, le=14, integer=True, doc="bits, sign included", source=RASCH)
-    range: Any = field(default=10.0, gt=0, le=1e6, doc="full-scale output, in fully driven cells", source=RASCH)
+    range: Any = field(
+        default=None, gt=0, le=1e6, optional=True,
+        doc="full-scale output, in fully driven cells; None: as calibrated, else as the weights of a tile ask for",
+        source=AUTOMATIC,
+    )  # fmt: skip
     noise: Any = field(
         default=None, ge=0, le=1e6, optional=True, doc="input-referred noise, in fully driven cells; None for none"
     )

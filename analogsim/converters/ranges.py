@@ -6,6 +6,7 @@ In fully driven cells, for N rows:
     granular        (2^(b-1) - 1) / (w x)                      one LSB is the smallest step that an output can make
     power of two    N / 2^floor(log2(N / needed))              so that the ranges of slices differ by shifts only
     full precision  b = b_w + b_x + log2 N, less 1 if b_w or b_x is 1      every sum has its own code
+    spread          min(sum |l|, max(2 |l|, |sum l| / 2 + |l|))            what evenly spread inputs make of lines l
 
 with w = 2^(b_w-1) - 1 and x = 2^(b_x-1) - 1 steps from zero to full scale. Ranges: T. P. Xiao et al., IEEE CAS Magazine
 22, 26 (2022), arXiv 2109.01262; full precision: the rule of ISAAC (A. Shafiee et al., ISCA 2016).
@@ -13,6 +14,9 @@ with w = 2^(b_w-1) - 1 and x = 2^(b_x-1) - 1 steps from zero to full scale. Rang
 
 import math
 import numbers
+
+import jax
+import jax.numpy as jnp
 
 from analogsim.devices.errors import InputError
 
@@ -60,6 +64,24 @@ def full_precision_bits(weight_bits: int, input_bits: int, rows: int) -> int:
     """
     w, x = _at_least(1, "weight_bits", weight_bits), _at_least(1, "input_bits", input_bits)
     return w + x + math.ceil(math.log2(_at_least(1, "rows", rows))) - (w == 1 or x == 1)
+
+
+def full_scale_of(lines: jax.Array) -> jax.Array:
+    """What ADCs without a range of their own are set for, from ideal lines ``[..., rows, n_lines]``: one number.
+
+    A line l whose rows are driven with independent codes of the variance s^2 about the mean m carries
+    m sum l +- s |l|, |l| being its Euclidean norm. Nothing is known of the codes before calibration but that they lie
+    in [-1, 1], or in [0, 1] behind a rectifier. For codes spread evenly over either interval, s = 1/sqrt(3) about 0 or
+    1/sqrt(12) about 1/2, 3.5 standard deviations end at
+
+        max(2 |l|, |sum l| / 2 + |l|),        and never leave sum |l|.
+
+    The smaller of these is taken, of the line where it is largest.
+    """
+    norm = jnp.sqrt(jnp.sum(lines**2, axis=-2))
+    likely = jnp.maximum(2 * norm, jnp.abs(jnp.sum(lines, axis=-2)) / 2 + norm)
+    most = jnp.max(jnp.minimum(jnp.sum(jnp.abs(lines), axis=-2), likely))
+    return jnp.where(most > 0, most, 1.0)  # of zeros nothing is converted but noise
 
 
 def _at_least(least: int, name: str, value: int) -> int:

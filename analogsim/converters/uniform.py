@@ -20,11 +20,14 @@ from jax import lax
 from analogsim.devices.description import Description, field, static
 from analogsim.devices.digital import full_scale_code
 from analogsim.devices.errors import InputError
+from analogsim.devices.literature import Source
 from analogsim.devices.papers import cited
 from analogsim.devices.random import normal, stream
 from analogsim.straight_through import clip, straight_through
 
 RASCH = cited("rasch2023")
+#: Of a range that is None (``analogsim.converters.ranges.full_scale_of``).
+AUTOMATIC = Source(note="derived: 3.5 standard deviations of a line for evenly spread inputs, at most all of it")
 _STYLES = ("mid-tread", "mid-rise")
 
 
@@ -44,7 +47,10 @@ class ADC(Description):
     """Output converter: one conversion a column and tile.
 
     Its range is in units of one full-scale input on one full-scale weight, so a range of 10 is ten fully driven, fully
-    conducting cells; a calibrated layer (``analogsim.calibrate``) uses its own measured range instead.
+    conducting cells; a calibrated layer (``analogsim.calibrate``) uses its own measured range instead. With neither,
+    the range follows from the weights that a layer's tiles are to hold, as large as evenly spread inputs need: with a
+    line l of a tile, the largest min(sum |l|, max(2 |l|_2, |sum l| / 2 + |l|_2)). Where inputs are signed and lines
+    have a constant part (``Offset``), that is several times too coarse, since inputs that are all positive must pass.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -57,7 +63,11 @@ class ADC(Description):
     """
 
     bits: Any = field(default=8, ge=2, le=24, integer=True, doc="bits, sign included", source=RASCH)
-    range: Any = field(default=10.0, gt=0, le=1e6, doc="full-scale output, in fully driven cells", source=RASCH)
+    range: Any = field(
+        default=None, gt=0, le=1e6, optional=True,
+        doc="full-scale output, in fully driven cells; None: as calibrated, else as the weights of a tile ask for",
+        source=AUTOMATIC,
+    )  # fmt: skip
     noise: Any = field(
         default=None, ge=0, le=1e6, optional=True, doc="input-referred noise, in fully driven cells; None for none"
     )

@@ -79,10 +79,11 @@ def test_the_layer_cannot_replace_converters_that_were_fabricated_with_errors():
 
 def test_an_offset_moves_outputs_by_its_steps():
     # 8 bits, range 10: a step of 10/127. An offset of spread 2 steps moves every column by its own 2 xi steps; the
-    # weights are zero, so that nothing else is read. 4000 columns.
-    hardware = Hardware(store=DigitalMemory(), columns=4000, adc=ADC(offset_error=2.0))
-    model, x = AnalogDense(4000, hardware=hardware, use_bias=False), np.ones((1, 1), np.float32)
-    chip = program(model, {"params": {"kernel": np.zeros((1, 4000), np.float32)}}, jax.random.key(0), x)
+    # only weights that are driven are zero, so that nothing else is read. 4000 columns.
+    hardware = Hardware(store=DigitalMemory(), columns=4000, adc=ADC(range=10.0, offset_error=2.0))
+    model, x = AnalogDense(4000, hardware=hardware, use_bias=False), np.float32([[1, 0]])
+    kernel = np.repeat(np.float32([[0], [1]]), 4000, axis=1)
+    chip = program(model, {"params": {"kernel": kernel}}, jax.random.key(0), x)
     offset = np.asarray(chip.cells["analog"]["array"].converters.offset, np.float64).ravel()
     assert offset.std() == pytest.approx(2.0, rel=4 / np.sqrt(8000))
     y = outputs(model, chip.variables, x).astype(np.float64)[0] * 127 / 10
