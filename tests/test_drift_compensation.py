@@ -55,7 +55,7 @@ def left(hardware, weights):
 
 
 def left_in_numpy(weights, seed):
-    """The same by the published estimator, all written again: one-sided pairs of the published cell, many reads each."""
+    """The same by the published estimator, written again: one-sided pairs of the published cell, many reads each."""
     rng = np.random.default_rng(seed)
     t = weights / np.abs(weights).max(axis=0, initial=1e-30)
 

@@ -129,7 +129,8 @@ def arrays(done: Iterable[tuple[LayerWork, TileWork]]) -> Arrays | None:
 def calibration_j(layer: LayerWork, work: TileWork) -> float:
     """Joules of the readout that drift compensation compares with the one after programming, without averaging.
 
-    Every row of every tile is driven alone at full voltage once, and all lines of its tile are converted.
+    Every row of every tile is driven alone at full voltage once, or ``Hardware.calibration_reads`` times, and all lines
+    of its tile are converted.
     """
     hardware, prices = layer.use.hardware, layer.use.hardware.prices
     if hardware.drift_compensation == "none":
@@ -142,4 +143,5 @@ def calibration_j(layer: LayerWork, work: TileWork) -> float:
     if hardware.adc is not None:
         bits = hardware.adc.bits
         conversion_j = adc_price.typical_j(prices, bits) + prices.sample_hold_j(bits) + prices.overhead_j
-    return float(cells_j + lines_j + drives_j + work.row_lines * conversion_j)
+    reads = 1.0 if hardware.calibration_reads is None else hardware.calibration_reads
+    return float(reads * (cells_j + lines_j + drives_j + work.row_lines * conversion_j))

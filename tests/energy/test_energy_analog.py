@@ -319,6 +319,8 @@ def test_a_readout_for_drift_compensation_by_hand():
     conversion_j = adc_price.band_j(p, 8)[1] + p.sample_hold_j(8) + p.overhead_j
     expected = cells_j + lines_j + 3 * p.dac_energy_j(8) + 6 * conversion_j
     assert arrays.calibration_energy_j == pytest.approx(expected, rel=1e-5)
+    again = dense(np.ones((3, 2)), np.full((1, 3), 0.1), hardware.replace(calibration_reads=5.0)).arrays
+    assert again.calibration_energy_j == pytest.approx(5 * expected, rel=1e-5)
     quiet = dense(np.ones((3, 2)), np.ones((1, 3)), hardware.replace(drift_compensation="none"))
     assert quiet.arrays.calibration_energy_j == 0.0
     assert "one readout for drift compensation" not in str(quiet)
