@@ -106,12 +106,12 @@ def calibrate(
         if key not in layers:
             layers[key] = _Layer(use, rule)
             layers[key].input_range = _held(use) if keep_inputs else 1.0
+            if layers[key].input_range is None:  # before the rest of the data passes
+                raise InputError(f"keep_inputs = True: layer {use.path} has no input range; calibrate it first")
         layers[key].inputs.add(input_values(use))
     for layer in layers.values():
         if not keep_inputs:
             layer.input_range = rule.input_range(layer.inputs, layer.hardware)
-        elif layer.input_range is None:
-            raise InputError(f"keep_inputs = True: layer {layer.path} has no input range; calibrate it first")
     for use in passes if rule.needs_lines else ():
         layer = layers[_key(variables, use)]
         for values in line_values(use, Ranges(layer.input_range)):

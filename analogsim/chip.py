@@ -210,13 +210,29 @@ def check_time(time: Any, cells: Any) -> Any:
             f"(unit: s after programming)"
         )
     for path, programmed in programmed_leaves(cells):
-        limit = _one_hardware(programmed).store.time_limit_s
-        if limit is not None and not isinstance(time_s, jax.core.Tracer) and np.any(np.asarray(time_s) > limit):
-            raise InputError(
-                f"time = {np.max(time_s):g}: layer {path} is on '{programmed.hardware.name}', whose model has data "
-                f"only from 0 to {limit:g} (unit: s after programming)"
-            )
+        check_has_data(time_s, path, _one_hardware(programmed))
     return time_s
+
+
+def check_age(time_s: Any, cells: Any, where: str) -> None:
+    """Refuse the age of a chip that comes from a file and that no chip can be read at; of a stack, all ages."""
+    if isinstance(time_s, (jax.core.Tracer, jax.ShapeDtypeStruct)):
+        return
+    ages = np.ravel(np.asarray(seconds(time_s, where)))
+    if ages.size:
+        check_time(float(ages.max()), cells)
+
+
+def check_has_data(time_s: Any, path: str, hardware: Any) -> None:
+    """Refuse a time that is later than the model of a layer's store has data for."""
+    limit = hardware.store.time_limit_s
+    if limit is None or isinstance(time_s, jax.core.Tracer) or isinstance(limit, jax.core.Tracer):
+        return
+    if np.any(np.asarray(time_s) > limit):
+        raise InputError(
+            f"time = {np.max(time_s):g}: layer {path} is on '{hardware.name}', whose model has data "
+            f"only from 0 to {limit:g} (unit: s after programming)"
+        )
 
 
 def _one_hardware(programmed: tiles.Programmed) -> Any:

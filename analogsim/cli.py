@@ -45,6 +45,15 @@ def _show_version(value: bool) -> None:
         raise typer.Exit()
 
 
+def _fits(key: int | None) -> int | None:
+    """A key that jax takes."""
+    if key is not None and not -(2**63) <= key < 2**63:
+        from analogsim.devices.errors import InputError
+
+        raise InputError(f"--key {key}: must be at least {-(2**63)} and at most {2**63 - 1}")
+    return key
+
+
 @app.callback()
 def root(
     version: Annotated[
@@ -60,7 +69,7 @@ def quickstart(
     fast: Annotated[bool, typer.Option("--fast", help="Smoke run: few chips, little training.")] = False,
     chips: Annotated[int | None, typer.Option(help="Chips sampled for each network and seed (default 100).")] = None,
     seeds: Annotated[int | None, typer.Option(help="Networks trained from different starts (default 3).")] = None,
-    key: Annotated[int, typer.Option(help="Everything random follows from this number.")] = 0,
+    key: Annotated[int, typer.Option(callback=_fits, help="Everything random follows from this number.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
 ) -> None:
     """Train digits digitally and hardware-aware, age 100 PCM chips of each for ten years, and price an inference."""
@@ -75,7 +84,7 @@ def train(
     out: Annotated[Path | None, typer.Option(help="Folder for what is written (default: the recipe's name).")] = None,
     fast: Annotated[bool, typer.Option("--fast", help="Smoke run: one epoch, few chips.")] = False,
     chips: Annotated[int | None, typer.Option(help="Chips sampled for each network, instead of the recipe's.")] = None,
-    key: Annotated[int, typer.Option(help="Everything random follows from this number.")] = 0,
+    key: Annotated[int, typer.Option(callback=_fits, help="Everything random follows from this number.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
 ) -> None:
     """Train a network digitally, fine-tune it for its hardware, and age chips of both for ten years."""
@@ -124,7 +133,9 @@ def sweep(
     ),
     resume: Annotated[bool, typer.Option(help="Continue a results file, or refuse one that is there.")] = True,
     chips: Annotated[int | None, typer.Option(help="Sampled at every point, instead of the file's.")] = None,
-    key: Annotated[int | None, typer.Option(help="Everything random follows from it, instead of the file's.")] = None,
+    key: Annotated[
+        int | None, typer.Option(callback=_fits, help="Everything random follows from it, instead of the file's.")
+    ] = None,
     workers: Annotated[int, typer.Option(help="Processes of this machine; 0 is this one alone.")] = 0,
     dask: Annotated[str | None, typer.Option(help="Address of a Dask scheduler, tcp://host:8786.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print statistics as JSON, for scripts.")] = False,

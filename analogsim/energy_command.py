@@ -54,6 +54,7 @@ def run(
         deployment = Deployment(inferences=inferences, life_s=life, recalibrate_every_s=recalibrate)
     elif recalibrate is not None:
         raise InputError("--recalibrate: needs --inferences, among which its energy is shared")
+    folder = None if out is None else output_folder(out)
     found = _compare(model, hardware, systems, batch, deployment)
     if as_json:
         print(json.dumps(found.to_dict(), indent=2))
@@ -61,8 +62,7 @@ def run(
         from rich.console import Console
 
         Console().print(found.table(), found.components_table())
-    if out is not None:
-        folder = output_folder(out)
+    if folder is not None:
         page = found.to_html(folder / "energy.html")
         files.write(folder / "energy.csv", found.to_dataframe().to_csv(index=False), "--out ")
         if not as_json:

@@ -16,14 +16,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from analogsim.chip import check_compensation, check_finite, check_time, read
+from analogsim.altering import hardware_of
+from analogsim.chip import check_compensation, check_finite, check_has_data, check_time, read
 from analogsim.devices.errors import InputError
 from analogsim.devices.random import check_one_key, stream
 from analogsim.devices.units import show_time
 from analogsim.inputs import Inputs, inputs_of
 from analogsim.lines import first_not_finite
 from analogsim.metrics import accuracy, check_inputs, check_labels, check_metric, check_scores, guarded, on_numpy
-from analogsim.models import bind, program_jit, programmed_leaves
+from analogsim.models import bind, program_jit
 from analogsim.outputs import check_outputs, holds_nan, run_examples
 
 if TYPE_CHECKING:
@@ -94,14 +95,13 @@ def evaluate(
     check_count("chips", chips)
     at_once = _at_once(chips_at_once, on_host)
     work = checked_work(model, variables, x, labels, options, batch_size, batched, on_host)
-    _seconds(times)
-    check_metric(metric, work.output_shapes(), work.labels, on_host)
-    first = program_jit(work.bound, chip_key(key, 0))
-    if not programmed_leaves(first):
+    layers = hardware_of(work.bound)
+    if not layers:
         raise InputError("the model has no analog layer: build it with AnalogDense, or convert(model, hardware)")
-    check_finite(first)
-    times_s = _times(times, first)
-    names = _compensation_names(choices, first)
+    times_s = checked_times(times, layers)
+    names = _compensation_names(choices, layers[0][1].drift_compensation)
+    check_metric(metric, work.output_shapes(), work.labels, on_host)
+    check_finite(program_jit(work.bound, chip_key(key, 0)))  # the first that is computed
     digital = score_digital(work, metric)
     scored = _on_host if on_host else _compiled
 
@@ -210,20 +210,22 @@ def _outputs(bound, cells, key, chip_index, time_s, x, choice, size):
     return chip_outputs(bound, cells, key, chip_index, time_s, x, choice, size)
 
 
-def _times(times: Any, cells: Any) -> np.ndarray:
-    """Seconds as they were given, each once in float32, as the chips are read at."""
-    times_s = np.array([float(check_time(t, cells)) for t in times]) + 0.0  # no minus zero
+def checked_times(times: Any, layers: Iterable[tuple[str, Any]]) -> np.ndarray:
+    """Seconds as they were given, each once in float32, as the chips are read at.
+
+    Args:
+      times: a sequence of seconds or texts.
+      layers: paths and hardware, whose stores must have data for all of them.
+    """
+    if isinstance(times, str) or np.ndim(times) != 1 or not len(times):
+        raise InputError(f"times = {times!r}: must be a sequence of times, for example ('1 s', '1 day')")
+    times_s = np.array([float(check_time(t, {})) for t in times]) + 0.0  # no minus zero
     values, counts = np.unique(times_s.astype(np.float32), return_counts=True)
     if counts.max() > 1:
         raise InputError(f"times = {times!r}: {show_time(float(values[counts.argmax()]))} is given more than once")
+    for path, hardware in layers:
+        check_has_data(times_s.max(), path, hardware)
     return times_s
-
-
-def _seconds(times: Any) -> None:
-    """Refuse what is no sequence of times, or twice the same, before anything is programmed."""
-    if isinstance(times, str) or np.ndim(times) != 1 or not len(times):
-        raise InputError(f"times = {times!r}: must be a sequence of times, for example ('1 s', '1 day')")
-    _times(times, {})
 
 
 def _compensations(compensation: Any) -> list[str | None]:
@@ -239,9 +241,8 @@ def _compensations(compensation: Any) -> list[str | None]:
     return choices
 
 
-def _compensation_names(choices: list[str | None], cells: Any) -> list[str]:
-    """What is done, by name: None is the hardware's own choice."""
-    own = programmed_leaves(cells)[0][1].hardware.drift_compensation
+def _compensation_names(choices: list[str | None], own: str) -> list[str]:
+    """What is done, by name: None is the hardware's ``own`` choice."""
     names = [own if choice is None else choice for choice in choices]
     if len(set(names)) < len(names):
         twice = max(names, key=names.count)

@@ -34,12 +34,13 @@ def write(path_or_dataset: Any, out: Any = None) -> Path:
         if not is_sealed:
             warning = [("Warning", report.paragraph(f"{Path(name).name} {netcdf.UNSEALED}."))]
     target = _target(out, name)
-    file = Path(name).name if name != "results" else "results.nc"
-    sections = (_energy if results_file.kind(data, name) == "energy" else _scores)(data)
+    file, kind = Path(name).name if name != "results" else "results.nc", results_file.kind(data, name)
+    report.output_folder(target.parent)  # before figures are drawn
+    sections = (_energy if kind == "energy" else _scores)(data)
     lead = _text(data, "evaluate") or f"Made from {file}"
     title = _text(data, "title") or _title(data)
     page = report.page(title, lead, [*warning, *sections, *_made(data, file)])
-    return _save(page, target)
+    return files.write(target, page, "--out ")
 
 
 def _target(out: Any, name: str) -> Path:
@@ -54,11 +55,6 @@ def _target(out: Any, name: str) -> Path:
     if target.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"--out {target}: must end in .html")
     return target
-
-
-def _save(page: str, target: Path) -> Path:
-    folder = report.output_folder(target.parent)
-    return files.write(folder / target.name, page, "--out ")
 
 
 def _text(data: "xarray.Dataset", name: str) -> str:

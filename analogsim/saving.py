@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from flax import serialization
 
-from analogsim.chip import Chip
+from analogsim.chip import Chip, check_age
 from analogsim.devices.errors import InputError
 from analogsim.models import Sample
 from analogsim.tiles import Programmed, Reading
@@ -37,7 +37,10 @@ def from_state(target: Any, state: dict[str, Any]) -> Any:
             raise InputError(
                 f"{where}{name}: saved with shape {np.shape(state[name])}, the target has {np.shape(leaf)}"
             )
-    return jax.tree.unflatten(structure, [state[name] for name in names])
+    restored = jax.tree.unflatten(structure, [state[name] for name in names])
+    if isinstance(restored, Chip):
+        check_age(restored.time_s, restored.cells, "Chip.time_s")
+    return restored
 
 
 for _kind in (Sample, Programmed, Reading, Chip):

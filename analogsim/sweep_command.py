@@ -53,7 +53,7 @@ def run(
     found = type(found)(found.recipe, found.aware, found.over, settings)
     if found.recipe.title and not as_json:
         console.print(found.recipe.title, style="bold", markup=False)
-    ResultsFile(out)  # refuses an impossible name before a network is trained
+    ResultsFile(out).check(resume)  # before a network is trained
     with _executor(workers, dask) as executor:
         scores = found.scores(out.with_suffix(".networks"), lambda text: console.print(f"{text} ..."))
         data = sweep(
@@ -149,7 +149,10 @@ def _executor(workers: int, dask: str | None) -> Iterator[Any]:
     elif workers:
         if workers < 0:
             raise InputError(f"--workers {workers}: must be at least 0")
-        with interrupts.pool_of_processes(workers) as pool:
+        pool = interrupts.pool_of_processes(workers)
+        try:
             yield pool
+        finally:  # an interrupt does not wait for what is under way
+            pool.shutdown(wait=False, cancel_futures=True)
     else:
         yield None

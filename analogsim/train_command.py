@@ -10,6 +10,7 @@ import jax
 
 import analogsim
 from analogsim import files, netcdf, plot, report, save
+from analogsim.checkpoint.folder import check_free
 from analogsim.citation import cite
 from analogsim.devices.description import describe
 from analogsim.lifetime import as_text_of_json, lifetime_table, table_rows, verdict
@@ -41,6 +42,7 @@ def run(
     if chips is not None:
         recipe = dataclasses.replace(recipe, evaluate=recipe.evaluate.replace(chips=chips))
     folder = report.output_folder(Path(name).stem if out is None else out)
+    check_free(folder / "network", overwrite=True)  # before hours of training
     console = Console(stderr=as_json)
     console.print(recipe.title, style="bold")
     columns = (TextColumn("{task.description:36}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())

@@ -106,3 +106,13 @@ def test_orbax_brings_back_variables_and_chips(tmp_path, x, variables, chips):
     )
     with pytest.raises(InputError, match="pass x"):
         program(MODEL, bare, jax.random.key(2))
+
+
+def test_an_age_that_no_chip_has_does_not_come_back(variables, chips):
+    raw = serialization.to_state_dict(chips[0])
+    for wrong, message in (
+        (-5.0, r"Chip\.time_s = -5: must be finite and at least 0"),
+        (np.nan, r"Chip\.time_s = nan"),
+    ):
+        with pytest.raises(InputError, match=message):
+            serialization.from_state_dict(chips[1], raw | {".time_s": wrong})

@@ -15,7 +15,7 @@ from analogsim.conversion import convert
 from analogsim.devices.equality import ByValue
 from analogsim.devices.errors import InputError
 from analogsim.devices.random import stream
-from analogsim.evaluation import evaluate
+from analogsim.evaluation import checked_times, evaluate
 from analogsim.lifetime import NETWORKS
 from analogsim.presets import preset
 from analogsim.training.clipping import clip_weights
@@ -81,7 +81,9 @@ def run_recipe(
     import xarray
 
     stage, progress = on_stage or (lambda *_: None), on_progress or (lambda: None)
+    checked_times(recipe.evaluate.times, [("(all)", recipe.hardware)])
     data = load(recipe.data.name)
+    _check_batch(recipe.aware.batch_size, data, "aware")
     plain = recipe.model.factory()(data.classes)
     deployed = convert(plain, recipe.hardware)
     digital = _digital(recipe, plain, data, key, stage, progress)

@@ -19,7 +19,6 @@ from typing import Any, NamedTuple
 from analogsim.checkpoint import folder as files
 from analogsim.checkpoint.chips import (
     PARTS,
-    check_age,
     check_chip,
     chip_differences,
     chip_leaves,
@@ -31,7 +30,7 @@ from analogsim.checkpoint.chips import (
 from analogsim.checkpoint.contents import found_linen, found_nnx, restored_nnx, saved_linen, saved_nnx
 from analogsim.checkpoint.leaves import data_of, entry_of, inputs_of, leaf_of, same_bits, under
 from analogsim.checkpoint.outline import assembled, cells_of, described_layers, front_end_of
-from analogsim.chip import Chip
+from analogsim.chip import Chip, check_age
 from analogsim.devices.errors import InputError
 from analogsim.models import bind
 
@@ -195,7 +194,7 @@ def restore(folder: str | os.PathLike, model: Any, **options: Any) -> Saved:
     chip = None if parts is None else restored_chip(leaves, parts, found.layers, found.built)
     if chip is not None:
         try:
-            check_age(chip.time_s, chip.cells)
+            check_age(chip.time_s, chip.cells, "chip/time_s")
         except InputError as error:
             _refuse(path, [str(error)])
     return Saved(variables, chip, model if front_end == "linen" else restored_nnx(model, leaves))

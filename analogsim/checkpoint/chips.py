@@ -9,15 +9,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from analogsim import tiles
 from analogsim.checkpoint.description import described, differences
 from analogsim.checkpoint.leaves import Entry, named, signature, under
 from analogsim.checkpoint.outline import Layer, assembled, entries_of
-from analogsim.chip import COMPENSATIONS, Chip, check_time, read
+from analogsim.chip import COMPENSATIONS, Chip, check_age, read
 from analogsim.devices.errors import InputError
-from analogsim.devices.units import seconds
 from analogsim.models import leaves_of
 
 PARTS = ("cells", "readings")
@@ -90,18 +88,11 @@ def check_chip(chip: Chip, like: Any, layers: dict[str, Layer]) -> None:
                     f"chip: layer {path} was programmed on hardware with {d.field} = {d.saved}, this model's has "
                     f"{d.field} = {d.found}; save it with the model that it was programmed for"
                 )
-    check_age(chip.time_s, chip.cells)
+    check_age(chip.time_s, chip.cells, "chip/time_s")
     cells, readings = entries_of(bare(chip.cells)), entries_of(bare(chip.readings))
     said = chip_differences(cells, like) or chip_differences(readings, readings_like(like, readings))
     if said:
         raise InputError(f"chip: is not of this model: {said[0]}")
-
-
-def check_age(time_s: Any, cells: Any) -> None:
-    """Refuse an age that a chip cannot be read at: negative, not finite, or later than its hardware has data for."""
-    ages = np.ravel(np.asarray(seconds(time_s, "chip/time_s")))
-    if ages.size:
-        check_time(float(ages.max()), cells)
 
 
 def chip_leaves(chip: Chip) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from analogsim.altering import altered
+from analogsim.altering import altered, hardware_of
 from analogsim.chip import check_finite
 from analogsim.devices.errors import InputError, brief
 from analogsim.devices.random import stream
@@ -287,22 +287,7 @@ class ChipScores:
 
 def _own_hardware(bound: Any) -> list[Hardware]:
     """What the model's own layers run on, each once."""
-    from analogsim.models import BoundNnx
-
-    if isinstance(bound, BoundNnx):
-        from analogsim.nnx import analog_ops
-
-        found = [op.runs_on for _, op in analog_ops(bound._merge()).values()]
-    else:
-        found = []
-
-        def note(path: str, hardware: Hardware) -> Hardware:
-            found.append(hardware)
-            return hardware
-
-        with altered(note):
-            jax.eval_shape(lambda b: b.program(jax.random.key(0)), bound)
-    return list({repr(hardware): hardware for hardware in found}.values())
+    return list({repr(hardware): hardware for _, hardware in hardware_of(bound)}.values())
 
 
 @dataclasses.dataclass(frozen=True)

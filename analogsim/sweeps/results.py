@@ -221,18 +221,37 @@ class ResultsFile:
         """The file itself, behind links."""
         return self.path.resolve()
 
-    def load(self, hashes: Mapping[str, str]) -> "xarray.Dataset | None":
-        """What the file holds, or None where there is none; refused where it is not of these inputs."""
-        if not self.path.exists():
-            return None
+    def check(self, resume: bool) -> None:
+        """Refuse, whatever is to be measured, a file that cannot be written or continued."""
+        if self.path.exists():
+            if not resume:
+                raise InputError(f"{self.path}: is there already; resume=True continues it, or name another file")
+            self._saved()
+            return
+        try:
+            self._target.parent.mkdir(parents=True, exist_ok=True)
+            with files.beside(self._target) as neighbour:
+                neighbour.touch()
+        except OSError as error:
+            raise InputError(f"{self.path}: cannot be written there ({error.strerror or error})") from None
+
+    def _saved(self) -> "tuple[xarray.Dataset, bool, dict[str, str]]":
+        """What the file holds, whether it is sealed, and its inputs; refused where it is not of a sweep."""
         saved, is_sealed = _read(self.path)
         try:
             known = json.loads(saved.attrs["inputs"])
-            other = [WORDS[part] for part in WORDS if known[part] != hashes[part]]
+            return saved, is_sealed, {part: known[part] for part in WORDS}
         except (KeyError, TypeError, ValueError):
             raise InputError(
                 f"{self.path}: is no results file of a sweep; it was left as it is: name another"
             ) from None
+
+    def load(self, hashes: Mapping[str, str]) -> "xarray.Dataset | None":
+        """What the file holds, or None where there is none; refused where it is not of these inputs."""
+        if not self.path.exists():
+            return None
+        saved, is_sealed, known = self._saved()
+        other = [words for part, words in WORDS.items() if known[part] != hashes[part]]
         if other:
             raise InputError(
                 f"{self.path}: holds a sweep that differs in {' and '.join(other)}; it was left as it is: name another "

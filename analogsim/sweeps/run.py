@@ -19,7 +19,7 @@ from analogsim.sweeps.block import Job
 from analogsim.sweeps.evaluations import OfFunction, evaluation_of
 from analogsim.sweeps.identity import identity
 from analogsim.sweeps.plan import Plan
-from analogsim.sweeps.workers import Cutter, workers_for
+from analogsim.sweeps.workers import Cutter, check_workers, workers_for
 
 if TYPE_CHECKING:
     import xarray
@@ -123,11 +123,11 @@ def _carried_out(
     """What is saved already, and the rest computed."""
     plan, saved = job.plan, None
     if file is not None:
-        if not resume and file.path.exists():
-            raise InputError(f"{file.path}: is there already; resume=True continues it, or name another file")
+        file.check(resume)
         saved = file.load(hashes)
         if saved is not None and saved.attrs["complete"]:
             return saved.assign_attrs(title=title) if title else saved
+    check_workers(executor, devices)
     work = _Work(job, results.Progress(plan) if saved is None else results.restored(plan, saved), hashes, title, file)
     workers = workers_for(job, executor, devices)
     with _meter(progress, plan.n_items, title or "sweep") as tell:
@@ -195,6 +195,8 @@ class _Work:
         self._write_s, self._unwritten = self._written_at - started, False
 
     def _stopped(self) -> str:
+        if not self.progress.n_done:
+            return f"stopped: none of {self.progress.done.size} chips is done, and nothing was written"
         done = f"stopped: {self.progress.n_done} of {self.progress.done.size} chips are done"
         return done if self.file is None else f"{done} and kept in {self.file.path}; run the same sweep again to go on"
 

@@ -139,8 +139,13 @@ def _is_dask(executor: Any) -> bool:
 
 def workers_for(job: Job, executor: Any, devices: Sequence[Any] | None) -> Workers:
     """Who computes, by what the user gave."""
+    return ThisProcess(job, devices) if executor is None else OnExecutor(job, executor)
+
+
+def check_workers(executor: Any, devices: Sequence[Any] | None) -> None:
+    """Refuse what cannot compute, before anything is."""
     if executor is None:
-        return ThisProcess(job, devices)
+        return
     if devices is not None:
         raise InputError("devices: are those of this process; leave them out with an executor")
     if not callable(getattr(executor, "submit", None)):
@@ -148,7 +153,6 @@ def workers_for(job: Job, executor: Any, devices: Sequence[Any] | None) -> Worke
             f"executor = {brief(executor)}: must have submit(function, *arguments), as those of concurrent.futures and "
             f"distributed.Client have"
         )
-    return OnExecutor(job, executor)
 
 
 @contextlib.contextmanager

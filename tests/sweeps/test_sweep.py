@@ -243,6 +243,16 @@ def test_progress_is_told_and_ctrl_c_keeps_what_is_done(tmp_path):
         assert data.attrs["complete"] == 0
 
 
+def test_ctrl_c_before_anything_is_done_claims_nothing(tmp_path):
+    def measure(hardware, key):
+        raise KeyboardInterrupt
+
+    with pytest.raises(SweepStopped, match="^stopped: none of 6 chips is done, and nothing was written$"):
+        sweep(measure, HARDWARE, over=OVER, chips=1, key=jax.random.key(3), compiled=False, progress=False,
+              path=tmp_path / "results.nc")  # fmt: skip
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_over_chips_gives_mean_and_spread(grid):
     found = over_chips(grid)
     values = grid["sum"].values
