@@ -61,6 +61,7 @@ def calibrate(
     batch_size: int | None = None,
     report: bool = False,
     keep_inputs: bool = False,
+    symmetric: bool = True,
     **options: Any,
 ) -> Any:
     """Choose every layer's converter ranges from the data in ``x``.
@@ -76,6 +77,10 @@ def calibrate(
       batch_size: examples that pass together, which bounds memory; None for about a million inputs, at least 512
         examples. Ranges depend on it only where the model computes with statistics of its batch.
       keep_inputs: leave the ranges of inputs as they are, for example learned, and find those of outputs for them.
+      symmetric: False gives the ADCs' range two ends of its own, one below and one above zero (or at zero), for
+        ``"percentile"`` and ``"max"``: lines of one sign, as those of ``Offset`` behind a rectifier, gain up to one
+        bit, lines about zero nothing. It asks for ADCs whose range can be shifted, and adds ``middle``, what the range
+        is about, to the layer's ranges; ``output`` is half its width.
       report: also give what the ranges do to ``x``, the share that each layer clips (``range_report``).
       **options: keyword arguments of the model's call, for example ``train=False``; those that hold arrays are inputs.
 
@@ -94,7 +99,7 @@ def calibrate(
       >>> round(float(variables["ranges"]["analog"]["input"]), 2)
       2.0
     """
-    rule = _Rule(method, quantile, margin)
+    rule = _Rule(method, quantile, margin, symmetric)
     x, options = checked_sample(x, options)
     bound = bind(model, variables, options=options)
     passes = Passes(model, variables, x, batch_size, options, places=True)
@@ -115,15 +120,27 @@ def calibrate(
     for use in passes if rule.needs_lines else ():
         layer = layers[_key(variables, use)]
         for values in line_values(use, Ranges(layer.input_range)):
-            for seen, lines in zip(layer.lines, layer.lines_used(use), strict=True):
-                seen.add(values[:, lines])
+            for s, lines in enumerate(layer.lines_used(use)):
+                if rule.symmetric:
+                    layer.lines[s].add(values[:, lines])
+                else:
+                    layer.lines[s].add(np.maximum(values[:, lines], 0))
+                    layer.below[s].add(np.minimum(values[:, lines], 0))
     if not isinstance(bound, BoundLinen):
         _set_in_nnx(model, layers)
         return (None, _reported(model, None, x, batch_size, options)) if report else None
     # What else the collection holds (weight ranges, scales of outputs) is not calibrated here and stays.
-    found = merged(variables.get("ranges", {}), _placed(bound.places(x), layers))
+    found = merged(_without_middle(variables.get("ranges", {})), _placed(bound.places(x), layers))
     calibrated = {**variables, "ranges": {**found, "sample": Sample.of(x)}}
     return (calibrated, _reported(model, calibrated, x, batch_size, options)) if report else calibrated
+
+
+def _without_middle(ranges: Any, of_layer: bool = False) -> Any:
+    """The collection without what an earlier calibration found the ranges to be about."""
+    if not hasattr(ranges, "items"):
+        return ranges
+    kept = {name: inner for name, inner in ranges.items() if not (of_layer and name == "middle")}
+    return {name: _without_middle(inner, name == "analog") for name, inner in kept.items()}
 
 
 def _reported(model: Any, variables: Any, x: Any, batch_size: int | None, options: dict[str, Any]) -> Any:
@@ -152,7 +169,8 @@ class _Layer:
         self.rows = 1 if use.is_look_up else -(-n_in // use.grid[0])  # driven at once
         self.readout: Readout = readout(use.hardware, n_in, n_out)
         self.inputs = Seen()
-        self.lines = [Seen() for _ in self.readout.used]
+        self.lines = [Seen() for _ in self.readout.used]  # magnitudes; of ranges with two ends, those above zero
+        self.below = [Seen() for _ in self.readout.used]
         self.input_range: float | None = None
 
     def lines_used(self, use: Any) -> list[np.ndarray]:
@@ -160,16 +178,19 @@ class _Layer:
         same = use.weights.shape[1] == self.n_out
         return (self.readout if same else readout(use.hardware, *use.weights.shape)).used
 
-    def output_range(self) -> jax.Array:
+    def output_range(self) -> dict[str, jax.Array | None]:
         """One number, or one a line ``[n_lines]`` for sliced weights; in fully driven cells."""
-        limits = self.rule.output_ranges(self)
+        half, middle = self.rule.output_ranges(self)
+        return {"output": self._by_line(half), "middle": None if middle is None else self._by_line(middle)}
+
+    def _by_line(self, limits: np.ndarray) -> jax.Array:
         return jnp.asarray(limits[0] if len(limits) == 1 else limits[self.readout.map.slice], jnp.float32)
 
 
 class _Rule:
     """How ranges are chosen."""
 
-    def __init__(self, method: Any, quantile: Any, margin: Any):
+    def __init__(self, method: Any, quantile: Any, margin: Any, symmetric: Any):
         if method not in METHODS:
             hint = nearest(str(method), METHODS)
             raise InputError(f"method = {method!r}: must be one of {', '.join(METHODS)}; {hint}")
@@ -177,7 +198,11 @@ class _Rule:
             raise InputError(f"quantile = {quantile!r}: must be at least 0.5 and at most 1")
         if margin is not None and not (_is_number(margin) and 1 <= margin < float("inf")):
             raise InputError(f"margin = {margin!r}: must be finite and at least 1")
-        self.method, self.quantile = method, float(quantile)
+        if not isinstance(symmetric, (bool, np.bool_)):
+            raise InputError(f"symmetric = {symmetric!r}: must be True or False")
+        if not symmetric and method not in ("percentile", "max"):
+            raise InputError(f"symmetric = False: method must be 'percentile' or 'max', not {method!r}")
+        self.method, self.quantile, self.symmetric = method, float(quantile), bool(symmetric)
         self.margin = (1.1 if method in ("percentile", "max") else 1.0) if margin is None else float(margin)
         self.needs_lines = method in ("percentile", "max", "error")
 
@@ -194,17 +219,33 @@ class _Rule:
         dac = hardware.dac
         return self.measured(seen, None if dac is None else Partial(_rounded, dac)) or 1.0
 
-    def output_ranges(self, layer: _Layer) -> np.ndarray:
-        """Largest value of each slice's lines, with margin."""
+    def ends(self, layer: _Layer) -> tuple[np.ndarray, np.ndarray]:
+        """Half the width and the middle of each slice's range, which holds zero: no input is to give no output.
+
+        By percentile, each end leaves half as much of the values out as the one limit of magnitudes does.
+        """
+        share = (1 + self.quantile) / 2
+
+        def end(seen: Seen) -> float:
+            return seen.largest if self.method == "max" else float(np.quantile(seen.values, share))
+
+        high, low = (self.margin * np.array([end(seen) for seen in side]) for side in (layer.lines, layer.below))
+        return (high + low) / 2, (high - low) / 2
+
+    def output_ranges(self, layer: _Layer) -> tuple[np.ndarray, np.ndarray | None]:
+        """Largest value of each slice's lines, with margin; of a range with two ends half its width, and its middle."""
         adc, lines = layer.hardware.adc, layer.readout
+        if not self.symmetric:
+            half, middle = self.ends(layer)
+            return shifted(half, lines.map.factor), middle
         if self.method == "granular" and adc is not None:
-            return self.margin * _granular(layer, adc)
+            return self.margin * _granular(layer, adc), None
         if self.method == "full" or not self.needs_lines:
             limits = largest_lines(layer.hardware, layer.rows, lines)
         else:
             convert = None if adc is None else Partial(_one_line, nominal(adc))
             limits = np.array([self.measured(seen, convert) for seen in layer.lines])
-        return self.margin * shifted(limits, lines.map.factor)
+        return self.margin * shifted(limits, lines.map.factor), None
 
 
 def _rounded(dac: Any, v: jax.Array, bound: Any) -> jax.Array:
@@ -294,8 +335,13 @@ def _stacked(each: list[Any], shape: tuple[int, ...], path: str) -> dict[str, ja
     if None in each:
         raise InputError(f"layer {path}: nothing of x reaches it; calibrate with inputs that make use of every layer")
     inputs = jnp.asarray([layer.input_range for layer in each], jnp.float32).reshape(shape)
-    outputs = jnp.stack([layer.output_range() for layer in each])
-    return {"input": inputs, "output": outputs.reshape(*shape, *outputs.shape[1:])}
+    found = [layer.output_range() for layer in each]
+    stacked: dict[str, Any] = {"input": inputs}
+    for name in found[0]:
+        if found[0][name] is not None:
+            values = jnp.stack([one[name] for one in found])
+            stacked[name] = values.reshape(*shape, *values.shape[1:])
+    return stacked
 
 
 def _set_in_nnx(model: Any, layers: dict[Any, _Layer]) -> None:
@@ -307,4 +353,4 @@ def _set_in_nnx(model: Any, layers: dict[Any, _Layer]) -> None:
         each = [layers.get((path, place)) for place in range(math.prod(shape))]
         if isinstance(op, AnalogAttend) and not any(each):
             continue  # every table may be attended to; only a run shows which one is
-        set_ranges(model, path, _stacked(each, shape, path))
+        set_ranges(model, path, {"middle": None, **_stacked(each, shape, path)})

@@ -151,6 +151,8 @@ class Hardware(Description):
                 f"Hardware.output_range = {rule!r}: must be LearnedRange(rule='slope'), TrackedRange() or None; the "
                 f"published rule and a range for every example are for inputs"
             )
+        if rule is not None and getattr(self.adc, "middle", None) is not None:
+            raise InputError("Hardware.output_range: must be None for an ADC with a middle, whose range is its own")
         if self.bound_management != "none" and isinstance(self.input_range, LearnedRange):
             raise InputError(
                 "Hardware.input_range: must not be learned with bound_management, which doubles it where outputs clip"

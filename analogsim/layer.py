@@ -265,7 +265,7 @@ def _run(
     operator: Any, reading: Reading, weights: jax.Array, inputs: jax.Array, key: Any, ranges: Ranges, precision: Any
 ):
     """The signal path, once for each matrix of the layer."""
-    ranges = Ranges(ranges.input, ranges.output)  # the rest is not the signal path's
+    ranges = Ranges(ranges.input, ranges.output, middle=ranges.middle)  # the rest is not the signal path's
     if isinstance(operator, LookUp):
         trained = reading.trained_by(weights)
         return look_up(trained, inputs, operator, key=key, dtype=weights.dtype, ranges=ranges, precision=precision)

@@ -130,4 +130,4 @@ def _programmed(kernel: jax.Array, hardware: Hardware, key: jax.Array, sample: j
     check_finite(cells)
     reading = cells.read(0.0)
     check_solved(reading)
-    return TileProduct(cells, reading, Ranges(found["input"], found["output"]))
+    return TileProduct(cells, reading, Ranges(found["input"], found["output"], middle=found.get("middle")))

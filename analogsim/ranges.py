@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from analogsim.converters.ranges import full_scale_of
+from analogsim.converters.ranges import full_scale_of, whole_steps
 from analogsim.devices.errors import InputError
 from analogsim.devices.units import effective_bits
 from analogsim.lines import (
@@ -44,6 +44,8 @@ class LayerRanges:
       output_range: largest value that each slice's ADCs convert, in fully driven cells; empty without an ADC.
       outputs_clipped: share of the conversions beyond it.
       enob: effective number of bits of the conversion; infinite where it is exact.
+      output_middle: what each slice's range is about, where it is not zero; empty where all are. A range with two ends
+        is from output_middle - output_range to output_middle + output_range.
     """
 
     layer: str
@@ -52,6 +54,14 @@ class LayerRanges:
     output_range: tuple[float, ...]
     outputs_clipped: tuple[float, ...]
     enob: tuple[float, ...]
+    output_middle: tuple[float, ...] = ()
+
+    def ends(self, s: int) -> str:
+        """The range of a slice in words: its limit, or both of its ends."""
+        if not self.output_middle:
+            return f"{self.output_range[s]:.4g}"
+        half, middle = self.output_range[s], self.output_middle[s]
+        return f"{middle - half:.4g} to {middle + half:.4g}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,11 +88,11 @@ class RangeReport:
                     f"layer {layer.layer}: its input range {layer.input_range:.4g} clips {layer.inputs_clipped:.0%} of "
                     f"its inputs; calibrate it again"
                 )
-            for limit, clipped in zip(layer.output_range, layer.outputs_clipped, strict=True):
+            for s, clipped in enumerate(layer.outputs_clipped):
                 if clipped > share:
                     found.append(
-                        f"layer {layer.layer}: its output range {limit:.4g} clips {clipped:.0%} of its conversions; "
-                        f"calibrate it again"
+                        f"layer {layer.layer}: its output range {layer.ends(s)} clips {clipped:.0%} of its "
+                        f"conversions; calibrate it again"
                     )
         return tuple(found)
 
@@ -94,12 +104,10 @@ class RangeReport:
             first = (layer.layer, "", bound, f"{layer.inputs_clipped:.2%}")
             if not layer.output_range:
                 rows.append((*first, "no ADC", "", ""))
-            for s, (limit, clipped, enob) in enumerate(
-                zip(layer.output_range, layer.outputs_clipped, layer.enob, strict=True)
-            ):
+            for s, (clipped, enob) in enumerate(zip(layer.outputs_clipped, layer.enob, strict=True)):
                 start = first if s == 0 else ("", "", "", "")
                 number = str(s) if len(layer.output_range) > 1 else ""
-                rows.append((start[0], number, *start[2:], f"{limit:.4g}", f"{clipped:.2%}", f"{enob:.2f}"))
+                rows.append((start[0], number, *start[2:], layer.ends(s), f"{clipped:.2%}", f"{enob:.2f}"))
         widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
         lines = []
         for name, *others in rows:
@@ -162,19 +170,19 @@ def _index(number: int, shape: tuple[int, ...]) -> str:
     return str([int(i) for i in np.unravel_index(number, shape)]) if shape else ""
 
 
-def range_in_force(use: Any) -> Any:
-    """The ADCs' range of a layer: as calibrated, else their own, else what the weights ask for (``multiply``)."""
+def range_in_force(use: Any) -> tuple[Any, Any]:
+    """The ADCs' range and its middle (None for 0): as calibrated, else their own, else of the weights."""
     hardware = use.hardware
     if use.ranges.output is not None:
-        return use.ranges.output
-    own = hardware.adc.range
-    if use.is_look_up:
+        return use.ranges.output, use.ranges.middle
+    own, middle = hardware.adc.range, getattr(hardware.adc, "middle", None)
+    if use.is_look_up and middle is None:
         fullest = float(fullest_line(hardware.store))
-        return fullest if own is None else min(float(own), fullest)
+        return fullest if own is None else min(float(own), fullest), None
     if own is not None:
-        return own
+        return own, middle
     lines = ideal_lines(hardware, use.weights, tile_rows=use.operator.tile_rows, weight_range=use.ranges.weight)
-    return float(full_scale_of(lines))
+    return float(full_scale_of(lines)), None
 
 
 class _Tally:
@@ -187,8 +195,11 @@ class _Tally:
         self.bound = None if use.ranges.input is None else float(use.ranges.input)
         self.inputs, self.inputs_clipped = 0, 0
         self.count, self.clipped, self.signal, self.error = np.zeros((4, slices))
-        limit = np.asarray(np.inf if self.adc is None else range_in_force(use), float)
-        self.limit = np.broadcast_to(limit, (self.readout.n_lines,))
+        limit, middle = (np.inf, None) if self.adc is None else range_in_force(use)
+        self.limit = np.broadcast_to(np.asarray(limit, float), (self.readout.n_lines,))
+        self.is_about_zero = middle is None
+        moved = 0.0 if middle is None else whole_steps(self.adc, np.asarray(middle), np.asarray(limit))
+        self.middle = np.broadcast_to(np.asarray(moved, float), (self.readout.n_lines,))
         self.n_out = use.weights.shape[1]
 
     def add(self, use: Any) -> None:
@@ -199,25 +210,32 @@ class _Tally:
             self.inputs_clipped += int(np.sum(np.abs(x) > np.float32(self.bound)))
         if self.adc is None:
             return
-        found, limits = self._lines_of(use)
-        for y in line_values(use, use.ranges):
-            limit = np.tile(limits, y.shape[1] // found.n_lines).astype(y.dtype)
+        found, limits, middles = self._lines_of(use)
+        for values in line_values(use, use.ranges):
+            limit, middle = (
+                np.tile(a, values.shape[1] // found.n_lines).astype(values.dtype) for a in (limits, middles)
+            )
+            y = values - middle
             error = np.asarray(self.adc.convert(jnp.asarray(y), jnp.asarray(limit), None), np.float64) - y
             for s, lines in enumerate(found.used):
                 self.count[s] += y[:, lines].size
                 self.clipped[s] += np.sum(np.abs(y[:, lines]) > limit[lines])
-                self.signal[s] += np.sum(y[:, lines].astype(np.float64) ** 2)
+                self.signal[s] += np.sum(values[:, lines].astype(np.float64) ** 2)
                 self.error[s] += np.sum(error[:, lines] ** 2)
 
-    def _lines_of(self, use: Any) -> tuple[Readout, np.ndarray]:
-        """The lines of a use and their ranges; the last matrix of a stack may have fewer outputs than the others."""
+    def _lines_of(self, use: Any) -> tuple[Readout, np.ndarray, np.ndarray]:
+        """The lines of a use, their ranges and the middles of these.
+
+        The last matrix of a stack may have fewer outputs than the others.
+        """
         if use.weights.shape[1] == self.n_out:
-            return self.readout, self.limit
+            return self.readout, self.limit, self.middle
         found, every = readout(use.hardware, *use.weights.shape), self.readout.map
         alike = [
             (every.slice == s) & (every.output == o) for s, o in zip(found.map.slice, found.map.output, strict=True)
         ]
-        return found, np.array([self.limit[lines][0] for lines in alike])
+        limits, middles = (np.array([a[lines][0] for lines in alike]) for a in (self.limit, self.middle))
+        return found, limits, middles
 
     def row(self, name: str) -> LayerRanges:
         """The layer's row."""
@@ -227,10 +245,13 @@ class _Tally:
             layer=name,
             input_range=self.bound,
             inputs_clipped=self.inputs_clipped / self.inputs,
-            output_range=tuple(self._of_slice(s) for s in range(len(self.count))),
+            output_range=tuple(self._of_slice(self.limit, s) for s in range(len(self.count))),
             outputs_clipped=tuple(float(share) for share in self.clipped / np.maximum(self.count, 1)),
+            output_middle=()
+            if self.is_about_zero
+            else tuple(self._of_slice(self.middle, s) for s in range(len(self.count))),
             enob=tuple(float(bits) for bits in effective_bits(sndr_db)),
         )
 
-    def _of_slice(self, s: int) -> float:
-        return float(self.limit[self.readout.map.slice == s][0])
+    def _of_slice(self, of_lines: np.ndarray, s: int) -> float:
+        return float(of_lines[self.readout.map.slice == s][0])

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from analogsim.converters.ranges import full_scale_of
+from analogsim.converters.ranges import full_scale_of, whole_steps
 from analogsim.devices.description import check_one_value
 from analogsim.devices.errors import InputError
 from analogsim.devices.random import normal, stream
@@ -46,12 +46,14 @@ class Ranges(NamedTuple):
         are clipped when they are programmed. None: 1.
       scale: digital factor of every output ``[n_out]``, or of every member of a stack ``[S, n_out]``; a part of the
         network, with which it computes digitally, too. None: 1.
+      middle: what the ADC's range is about, like ``output``, which is then half its width. None: 0.
     """
 
     input: Any = None
     output: Any = None
     weight: Any = None
     scale: Any = None
+    middle: Any = None
 
 
 #: A layer without calibrated ranges.
@@ -127,17 +129,8 @@ def multiply(
     )  # fmt: skip
     noise = None if key is None else stream(key, "output noise")
     widened = learned if rule is not None and learned is not None and rule.outputs == "widen" else None
-    path = _Path(
-        hardware,
-        operator,
-        precision,
-        _output_limit(reading, ranges),
-        reading.time_s,
-        noise,
-        widened,
-        r,
-        reading.outlasts_steps,
-    )
+    limits = _limits(reading, ranges)
+    path = _Path(hardware, operator, precision, limits, reading.time_s, noise, widened, r, reading.outlasts_steps)
     if hardware.bound_management == "iterative":
         bound = _managed_range(path, wide, bound, cut, held, reading.n_in)
         code = encode(hardware, wide, bound, clips)
@@ -189,13 +182,13 @@ def look_up(
             "DAC.noise: must be None for a look-up, whose one row is driven fully; put the table on hardware without it"
         )
     _check_output_range(reading, ranges)
-    limit = ranges.output
-    if limit is None and hardware.adc is not None:
-        limit = fullest_line(hardware.store)
-        limit = limit if hardware.adc.range is None else jnp.minimum(hardware.adc.range, limit)
+    limits = _limits(reading, ranges)
+    if ranges.output is None and hardware.adc is not None and hardware.adc.middle is None:
+        fullest, own = fullest_line(hardware.store), hardware.adc.range
+        limits = _Limits(fullest if own is None else jnp.minimum(own, fullest))
     noise = None if key is None else stream(key, "output noise")
     precision = lax.Precision.HIGHEST if precision is None else precision
-    path = _Path(hardware, Vectors(), precision, limit, reading.time_s, noise, outlasts_steps=reading.outlasts_steps)
+    path = _Path(hardware, Vectors(), precision, limits, reading.time_s, noise, outlasts_steps=reading.outlasts_steps)
     flat = numbers.reshape(-1)
     tile, row = operator.places(flat, reading.mean.shape[-2])
     whole_tiles = adds_noise(reading) or (hardware.sampling == "cells" and reading.variance is not None)
@@ -206,22 +199,38 @@ def look_up(
 
 
 def _check_output_range(reading: Reading, ranges: Ranges) -> None:
-    n_lines, given = reading.mean.shape[-1], () if ranges.output is None else jnp.shape(ranges.output)
-    if given not in ((), (n_lines,)):
-        raise InputError(
-            f"output range of shape {given}: must be one number, or one for each of the tiles' {n_lines} "
-            f"readout lines; calibrate again for this hardware"
-        )
+    n_lines = reading.mean.shape[-1]
+    for name, value in (("range", ranges.output), ("middle of the range", ranges.middle)):
+        given = () if value is None else jnp.shape(value)
+        if given not in ((), (n_lines,)):
+            raise InputError(
+                f"output {name} of shape {given}: must be one number, or one for each of the tiles' {n_lines} "
+                f"readout lines; calibrate again for this hardware"
+            )
 
 
-def _output_limit(reading: Reading, ranges: Ranges) -> Any:
+class _Limits(NamedTuple):
+    """The range of the ADCs, middle +- half, in fully driven cells; a middle of None is 0."""
+
+    half: Any
+    middle: Any = None
+
+    def about(self, y: jax.Array, adc: Any) -> tuple[jax.Array, Any]:
+        """``y`` from the middle of the range on, and that middle, or None where it is 0."""
+        if self.middle is None:
+            return y, None
+        middle = whole_steps(adc, self.middle, self.half).astype(y.dtype)
+        return y - middle, middle
+
+
+def _limits(reading: Reading, ranges: Ranges) -> _Limits:
     """The range of the ADCs: as calibrated, else their own, else what the written weights ask for."""
     adc = reading.hardware.adc
     if ranges.output is not None or adc is None:
-        return ranges.output
+        return _Limits(ranges.output, ranges.middle)
     if adc.range is not None:
-        return adc.range
-    return full_scale_of(reading.mean) if reading.full_scale is None else reading.full_scale
+        return _Limits(adc.range, getattr(adc, "middle", None))
+    return _Limits(full_scale_of(reading.mean) if reading.full_scale is None else reading.full_scale)
 
 
 def fullest_line(store: Any) -> jax.Array:
@@ -284,7 +293,7 @@ class _Path(NamedTuple):
     hardware: Any
     operator: Operator
     precision: Any
-    output_range: Any
+    limits: _Limits
     time_s: Any
     key: jax.Array | None
     widened: jax.Array | None = None  # an input range that outputs which clip widen, while it is learned
@@ -349,7 +358,8 @@ class _Path(NamedTuple):
         adc = self.hardware.adc
         if adc is None:
             return y
-        full_scale = jnp.asarray(self.output_range, y.dtype)
+        full_scale = jnp.asarray(self.limits.half, y.dtype)
+        y, middle = self.limits.about(y, adc)
         if self.widened is not None:
             y = widened_by_outputs(y, self.widened, full_scale, jnp.asarray(1 / self.rows, y.dtype))
         learned = isinstance(self.hardware.output_range, LearnedRange)
@@ -358,16 +368,22 @@ class _Path(NamedTuple):
             converted = adc.convert(y, limit, None)
         else:
             converted = jax.vmap(adc.convert, in_axes=(-2, None, 0), out_axes=-2)(y, limit, held.converters)
-        return with_slope(y, converted, full_scale) if learned else converted
+        if learned:
+            converted = with_slope(y, converted, full_scale)
+        return converted if middle is None else converted + middle
 
     def overflows(self, part: jax.Array, held: _Tiles) -> jax.Array:
         """Whether a line leaves the ADCs' range in any step, as an array like the lines."""
         dac = self.hardware.dac
         key = None if self.key is None else jax.random.fold_in(self.key, held.row)
         if dac is None or dac.conversions == 1:
-            return jnp.abs(self.lines(self.drive(dac, part, held), held, key)) > self.output_range
+            return self.is_beyond(self.lines(self.drive(dac, part, held), held, key))
         each, _ = self.lines_of_steps(part, held, key)
-        return jnp.any(jnp.abs(each) > self.output_range, axis=0)
+        return jnp.any(self.is_beyond(each), axis=0)
+
+    def is_beyond(self, y: jax.Array) -> jax.Array:
+        """Whether each line is outside of the ADCs' range."""
+        return jnp.abs(self.limits.about(y, self.hardware.adc)[0]) > self.limits.half
 
     def lines(self, drive: Drive, held: _Tiles, key: jax.Array | None, cells: jax.Array | None = None) -> jax.Array:
         """What the lines carry for one drive of the rows, noise included, ``[..., C, n_lines]``.
@@ -410,8 +426,8 @@ def _managed_range(path: _Path, x: jax.Array, bound: Any, cut: Any, held: _Tiles
     which overflows does not cost another its resolution. T. Gokmen et al., Front. Neurosci. 11, 538 (2017),
     doi 10.3389/fnins.2017.00538.
     """
-    hardware, output_range, x, held = lax.stop_gradient((path.hardware, path.output_range, x, held))
-    path = path._replace(hardware=hardware, output_range=output_range)
+    hardware, limits, x, held = lax.stop_gradient((path.hardware, path.limits, x, held))
+    path = path._replace(hardware=hardware, limits=limits)
     axes = path.operator.example_axes(x)
     start = jnp.broadcast_to(bound, jnp.max(x, axis=axes, keepdims=True, initial=0.0).shape)
 

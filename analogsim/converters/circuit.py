@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from analogsim.converters.ranges import check_middle
 from analogsim.converters.uniform import AUTOMATIC, RASCH, as_float, check_lines, clip
 from analogsim.devices.description import Description, field, static
 from analogsim.devices.errors import InputError
@@ -37,6 +38,10 @@ class Circuit(Description):
         doc="full-scale output, in fully driven cells; None: as calibrated, else as the weights of a tile ask for",
         source=AUTOMATIC,
     )  # fmt: skip
+    middle: Any = field(
+        default=None, ge=-1e6, le=1e6, optional=True,
+        doc="of the range, which ends at middle - range and middle + range, in fully driven cells; None for 0",
+    )  # fmt: skip
     noise: Any = field(
         default=None, ge=0, le=1e6, optional=True, doc="input-referred noise, in fully driven cells; None for none"
     )
@@ -49,6 +54,9 @@ class Circuit(Description):
     amplifier_gain_db: Any = field(
         default=None, unit="dB", gt=0, le=300, optional=True, doc="voltage gain of the amplifiers; None for infinite"
     )
+
+    def check(self) -> None:
+        check_middle(self)
 
     @property
     def codes(self) -> int:

@@ -14,6 +14,7 @@ with w = 2^(b_w-1) - 1 and x = 2^(b_x-1) - 1 steps from zero to full scale. Rang
 
 import math
 import numbers
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -82,6 +83,35 @@ def full_scale_of(lines: jax.Array) -> jax.Array:
     likely = jnp.maximum(2 * norm, jnp.abs(jnp.sum(lines, axis=-2)) / 2 + norm)
     most = jnp.max(jnp.minimum(jnp.sum(jnp.abs(lines), axis=-2), likely))
     return jnp.where(most > 0, most, 1.0)  # of zeros nothing is converted but noise
+
+
+def whole_steps(adc: Any, middle: Any, half: Any) -> jax.Array:
+    """The ``middle`` of a range of ``half`` its width, moved to the nearest whole number of LSBs.
+
+    So zero stays what it is in a range about zero: a code of a mid-tread converter, a threshold of a mid-rise one. No
+    input then gives no output.
+
+    Example:
+      >>> from analogsim.converters import ADC
+      >>> float(whole_steps(ADC(bits=3), 1.4, 1.5))      # LSB 0.5
+      1.5
+    """
+    step = jnp.asarray(adc.lsb, jnp.float32) * half
+    return jnp.round(middle / step) * step
+
+
+def check_middle(adc: Any) -> None:
+    """Refuse a middle without a range, or one that leaves zero out of it."""
+    kind, middle, half = type(adc).__name__, adc.middle, adc.range
+    if middle is None:
+        return
+    if half is None:
+        raise InputError(f"{kind}.middle: must be None without a range of its own: the automatic one is about zero")
+    if isinstance(middle, float) and isinstance(half, float) and abs(middle) > half:
+        raise InputError(
+            f"{kind}.middle = {middle:g}: must be at most range = {half:g} from zero, so that the range holds zero: no "
+            f"input must give no output (unit: fully driven cells)"
+        )
 
 
 def _at_least(least: int, name: str, value: int) -> int:

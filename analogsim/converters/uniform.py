@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from analogsim.converters.ranges import check_middle
 from analogsim.devices.description import Description, field, static
 from analogsim.devices.digital import full_scale_code
 from analogsim.devices.errors import InputError
@@ -52,6 +53,10 @@ class ADC(Description):
     line l of a tile, the largest min(sum |l|, max(2 |l|_2, |sum l| / 2 + |l|_2)). Where inputs are signed and lines
     have a constant part (``Offset``), that is several times too coarse, since inputs that are all positive must pass.
 
+    Lines that carry current of one sign only (``Offset`` behind a rectifier) leave half of a range about zero unused.
+    With a ``middle`` the range is from middle - range to middle + range; the middle is rounded to whole LSBs, so that
+    zero stays a code, and zero must lie in the range.
+
     Example:
       >>> import jax, jax.numpy as jnp
       >>> ADC(bits=3).convert(jnp.array([0.4, 1.6, 9.0]), 3.0, None).tolist()
@@ -68,6 +73,10 @@ class ADC(Description):
         doc="full-scale output, in fully driven cells; None: as calibrated, else as the weights of a tile ask for",
         source=AUTOMATIC,
     )  # fmt: skip
+    middle: Any = field(
+        default=None, ge=-1e6, le=1e6, optional=True,
+        doc="of the range, which ends at middle - range and middle + range, in fully driven cells; None for 0",
+    )  # fmt: skip
     noise: Any = field(
         default=None, ge=0, le=1e6, optional=True, doc="input-referred noise, in fully driven cells; None for none"
     )
@@ -80,6 +89,9 @@ class ADC(Description):
     offset_error: Any = field(
         default=None, ge=0, le=1e4, optional=True, doc="spread of the offset from line to line, in LSB; None for none"
     )
+
+    def check(self) -> None:
+        check_middle(self)
 
     @property
     def codes(self) -> Any:

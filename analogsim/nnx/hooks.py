@@ -23,7 +23,10 @@ from analogsim.signal_path import Ranges
 MODES = ("train", "chip", "digital")
 
 #: Where a hook keeps the fields of ``Ranges``.
-RANGES = {"input": "input_range", "output": "output_range", "weight": "weight_range", "scale": "output_scale"}
+RANGES = {
+    "input": "input_range", "output": "output_range", "weight": "weight_range", "scale": "output_scale",
+    "middle": "output_middle",
+}  # fmt: skip
 
 
 @nnx.register_variable_name("analog")
@@ -74,6 +77,7 @@ class AnalogOp(nnx.Module):
         self.output_range: Range | None = nnx.data(None)
         self.weight_range: Range | None = nnx.data(None)
         self.output_scale: Range | None = nnx.data(None)
+        self.output_middle: Range | None = nnx.data(None)
         self.place: Range | None = nnx.data(None)
         self.stream = nnx.data(stream)
 
