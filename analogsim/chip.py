@@ -109,6 +109,8 @@ class Chip(ByValue):
     def at(self, time: Any, compensation: str | None = None, read_noise: bool = True) -> "Chip":
         """The same chip read at another time; times may come in any order, the cells' histories do not change.
 
+        What fluctuates slowly is drawn once a chip and time: read twice at one time, a chip is the same.
+
         Args:
           time: time after programming: seconds, a traced number, or text such as ``"1 day"``.
           compensation: drift compensation, ``"none"``, ``"global"`` (one factor a tile) or ``"column"`` (one a readout

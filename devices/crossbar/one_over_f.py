@@ -19,7 +19,7 @@ as published:
 The spread of a single read and that of the mean of all reads of T are then exact. Between them the cut takes
 fluctuations that outlast a few reads as independent. With reads of 250 ns and T = 1 ms the spread of a mean of 2 to
 4,000 consecutive reads comes out by at most 19 % too small right after programming, 12 % after a day and 9 % after a
-year; that of the mean over 1 s, 1,000 times T, too large by 2.0, 1.29 and 1.19 times. For longer series set T to what
+year; that of the mean over 1 s, 1,000 times T, too large by 2.1, 1.29 and 1.19 times. For longer series set T to what
 they last. Where one product takes several reads (bit-serial inputs) these follow each other so quickly that both parts
 are the same in all of them: the spread of their sum comes out by at most 5 % too large (15 bits of input).
 
