@@ -37,7 +37,13 @@ _PRESETS = {
             columns=65536,
             groups="apart",
             dac=DAC(bits=8),
-            prices=Prices(mac_j=0.10e-12),
+            prices=Prices(
+                mac_j=0.10e-12,
+                accumulate_j=0.72e-12,
+                arithmetic_j=0.38e-12,
+                buffer_j_per_byte=0.94e-12,
+                weight_fetch_j_per_byte=1.75e-12,
+            ),
         ),
     ),
     # Converters and output noise as in the standard evaluation of Rasch et al. 2023; a read takes as long as the
@@ -158,6 +164,12 @@ _SOURCES: dict[str, dict[str, Source]] = {
         "store.bits": _BY_NAME,
         "dac.bits": _BY_NAME,
         "prices.mac_j": cited("jouppi2021", note="int8 multiply 0.07 pJ + int32 add 0.03 pJ, 7 nm", recalled=True),
+        "prices.accumulate_j": cited(
+            "jouppi2021", note="fp16 multiply 0.34 pJ + fp32 add 0.38 pJ, 7 nm", recalled=True
+        ),
+        "prices.arithmetic_j": cited("jouppi2021", note="fp32 add, 7 nm", recalled=True),
+        "prices.buffer_j_per_byte": cited("jouppi2021", note="8 kB, 7.5 pJ for 64 bits, 7 nm", recalled=True),
+        "prices.weight_fetch_j_per_byte": cited("jouppi2021", note="1 MB, 14 pJ for 64 bits, 7 nm", recalled=True),
     },
     "pcm": {
         "rows": _RASCH,

@@ -17,8 +17,9 @@
 The ADC's price has four models (``adc_model``): the embedded one above, the survey's floor, its median, and a published
 regression (``analogsim.energy.adc``). Areas are of ISAAC's 32 nm blocks, cells of a transistor and a memory each.
 
-Defaults are component figures: converters and lines of 28 nm, adders and buffers of 45 nm, digital weight memories and
-multipliers of 7 nm. They are not of one chip; the rest of the chip is therefore what a measured one takes beyond them.
+Defaults are component figures of 28 nm: converters and lines as published, digital arithmetic and buffers between the
+published 45 and 7 nm (``energy.number_formats``); adders behind ADCs, network and areas are ISAAC's of 32 nm. They are
+not of one chip; the rest of the chip is therefore what a measured one takes beyond them.
 Each figure carries its source; "recalled" marks one taken from memory of the publication and still to be checked.
 """
 
@@ -29,8 +30,7 @@ from analogsim.devices.literature import Source
 from analogsim.devices.papers import cited
 
 _ZIGZAG = cited("houshmand2023", note="ZigZag-IMC fit to 28 nm chips")
-_HOROWITZ = cited("horowitz2014", note="45 nm", recalled=True)
-_JOUPPI = cited("jouppi2021", note="7 nm", recalled=True)
+_28NM = cited("horowitz2014", "jouppi2021", note="45 and 7 nm, a power law between them at 28 nm", recalled=True)
 _ISAAC_AREA = cited("shafiee2016", note="area of its 32 nm block", recalled=True)
 _SIMPHONY = Source(
     note="450 fJ a bit of a Mach-Zehnder modulator in SimPhony's library, taken for a symbol", recalled=True
@@ -60,21 +60,21 @@ class Prices(Description):
     )
     adc_capacitance_4b_f: Any = field(default=1e-18, unit="F", ge=0, le=1e-9, doc="k2, times 4^bits", source=_ZIGZAG)
     accumulate_j: Any = field(
-        default=2.0e-12,
+        default=1.54e-12,
         unit="J",
         ge=0,
         le=1e-6,
         doc="scale and accumulate one conversion (fp16 x, fp32 +)",
-        source=_HOROWITZ,
+        source=_28NM,
     )
     buffer_j_per_byte: Any = field(
-        default=1.25e-12, unit="J/B", ge=0, le=1e-6, doc="8 kB activation buffer (10 pJ for 64 bits)", source=_HOROWITZ
+        default=1.16e-12, unit="J/B", ge=0, le=1e-6, doc="8 kB activation buffer (9.3 pJ for 64 bits)", source=_28NM
     )
     mac_j: Any = field(
-        default=1.69e-12, unit="J", ge=0, le=1e-6, doc="one digital multiply-accumulate (fp32)", source=_JOUPPI
+        default=3.56e-12, unit="J", ge=0, le=1e-6, doc="one digital multiply-accumulate (fp32)", source=_28NM
     )
     weight_fetch_j_per_byte: Any = field(
-        default=1.75e-12, unit="J/B", ge=0, le=1e-6, doc="1 MB weight SRAM (14 pJ for 64 bits)", source=_JOUPPI
+        default=7.57e-12, unit="J/B", ge=0, le=1e-6, doc="1 MB weight SRAM (61 pJ for 64 bits)", source=_28NM
     )
     buffer_bytes: int = static(
         default=2**23,
@@ -87,6 +87,18 @@ class Prices(Description):
     memory_j_per_byte: Any = field(
         default=64e-12, unit="J/B", ge=0, le=1e-6, doc="memory outside of the chip (LPDDR4, 8 pJ a bit)",
         source=Source(note="as in Accelergy's CACTI plug-in"),
+    )  # fmt: skip
+    memory_byte_per_s: Any = field(
+        default=25.6e9, unit="B/s", gt=0, le=1e15, doc="rate of the memory outside (LPDDR4-3200, 64 bits wide)",
+        source=Source(note="3200 MT/s times 8 B", recalled=True),
+    )  # fmt: skip
+    digital_op_per_s: Any = field(
+        default=256e9, unit="1/s", gt=0, le=1e18, doc="multiply-accumulates or other results a second of the digital "
+        "unit beside the arrays", source=Source(note="assumed: 256 lanes at 1 GHz, as many as an array has columns"),
+    )  # fmt: skip
+    dispatch_s: Any = field(
+        default=5e-6, unit="s", ge=0, le=1, doc="from the host's call to the first read, once a batch; 0 for a chip "
+        "that starts by itself", source=Source(note="as of the other machines behind PCIe", recalled=True),
     )  # fmt: skip
     adc_model: str = static(
         default="embedded",
@@ -121,7 +133,7 @@ class Prices(Description):
         source=cited("shafiee2016", note="derived: its router, 20.7 pJ for 256 bits"),
     )  # fmt: skip
     arithmetic_j: Any = field(
-        default=0.9e-12, unit="J", ge=0, le=1e-6, doc="one result of other arithmetic (fp32 add)", source=_HOROWITZ
+        default=0.722e-12, unit="J", ge=0, le=1e-6, doc="one addition of other arithmetic (fp32)", source=_28NM
     )
     buffer_leakage_w_per_byte: Any = field(
         default=381e-6 / 131072, unit="W/B", ge=0, le=1, doc="leakage and refresh of buffers",

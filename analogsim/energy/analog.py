@@ -2,8 +2,8 @@
 
 A sum of components is no chip. IBM's 64-core PCM chip (M. Le Gallo et al., Nat. Electron. 6, 680 (2023), doi
 10.1038/s41928-023-01010-1: 9.76 and 2.48 TOPS/W) takes 13.4 nJ for a 256 x 256 product of 8 bits read in one phase and
-52.9 nJ in four, of which the components explain about 3.7 nJ. What is left a conversion, (13.4 - 3.7)/256 = 38 pJ and
-(52.9 - 3.7)/256 = 192 pJ, is the typical and the high price of the rest of the chip; low is zero, components alone.
+52.9 nJ in four, of which the components explain about 3.6 nJ. What is left a conversion, (13.4 - 3.6)/256 = 38 pJ and
+(52.9 - 3.6)/256 = 192 pJ, is the typical and the high price of the rest of the chip; low is zero, components alone.
 Low and high also replace the ADC's price by the floor and the median of published ones (``adc_price``). A measured
 core has no memory outside: what passes that is a line of its own (``analog_memory``), as on every machine's bill.
 """
@@ -13,8 +13,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from analogsim.energy import adc_price
-from analogsim.energy.analog_lines import hold_lines, lines, read_s
+from analogsim.energy.analog_lines import hold_lines, lines
 from analogsim.energy.analog_memory import memory_lines, plan_of
+from analogsim.energy.analog_time import example_time, waiting_lines
 from analogsim.energy.bill import Bill, settle
 from analogsim.energy.deployment import Deployment
 from analogsim.energy.digital_unit import rest_lines
@@ -61,22 +62,21 @@ def bills(
 ) -> tuple[list[Bill], Arrays | None]:
     """The hardware's bill at every batch size, and its arrays (None where no layer is analog).
 
-    Weights stay where they are, so that an inference costs the same in any batch. Only reads have a known duration:
-    layers one after another, and so the vectors of a layer on the one copy of its tiles, and the examples of a batch;
-    all tiles of a layer side by side, also those of its groups.
+    Weights stay where they are, so that an inference costs the same in any batch, but for what must be held while the
+    batch is dispatched. How long it takes: ``analog_time``.
     """
     done = [(layer, tile_work(layer.use)) for layer in work.layers]
     prices = work.layers[0].use.hardware.prices
     every = [line for layer, per_vector in done for line in lines(layer, per_vector)]
     moved = plan_of(done, work.operations, prices)
-    every += hold_lines(done) + rest_lines(work.operations, prices) + memory_lines(moved, work.operations, prices)
-    found = settle(every)  # refuses what is no number before anything else meets it
+    settle(every)  # refuses what is no number before anything else meets it
+    time = example_time(done, work.operations, moved, prices)
+    every += hold_lines(done, time.reads_s) + rest_lines(work.operations, prices)
+    every += memory_lines(moved, work.operations, prices)
+    found = settle(every)
     held = arrays(done)
     if deployment is not None:
         found += settle(deployment.lines(held))
-    analog_s: float | None = None
-    if all(per_vector.is_analog for _, per_vector in done):
-        analog_s = float(sum(read_s(layer) for layer, _ in done if layer.use.is_first))
     converts = any(line.component == "ADC" for line in found)
     has_rest = any(line.component == "rest of the chip" and line.each_j > 0 for line in found)
     repeats = any(layer.use.hardware.bound_management != "none" for layer, _ in done)
@@ -98,12 +98,19 @@ def bills(
     note += "" if work.has_values else f"; {_BY_SHAPE}"
     common: dict[str, Any] = dict(
         system=" + ".join(dict.fromkeys(layer.use.hardware.name for layer in work.layers)),
-        lines=found,
         note=note,
         excludes="; ".join(left_out),
-        bound="" if analog_s is None else "reads",
     )
-    made = [Bill(batch=b, latency_s=None if analog_s is None else b * analog_s, **common) for b in batches]
+    made = [
+        Bill(
+            batch=b,
+            lines=(*found, *settle(waiting_lines(done, time, moved, prices, b))),
+            latency_s=float(prices.dispatch_s + b * time.seconds),
+            bound=time.bound(prices.dispatch_s, b),
+            **common,
+        )
+        for b in batches
+    ]
     return made, held
 
 

@@ -4,7 +4,7 @@ For a layer of n_in inputs and n_out outputs on R x C tiles (R share its inputs,
 
     cells            what the store says it does (``WeightStore.cost``): siemens x V^2 t for a crossbar
     word lines       C_line V^2 for every cell of a driven row, times the mean squared input; light has none
-    hold             what keeps the weights of light where they are: its power in all tiles, as long as an inference
+    hold             what keeps the weights of light where they are: its power in all tiles, as long as any is read
     DAC              n_in C conversions: every column of tiles drives all inputs
     sample and hold  n_out R, before every conversion
     ADC              n_out R conversions: every tile converts its own partial sums
@@ -38,7 +38,7 @@ from analogsim.prices import Prices
 _FOUR_PHASE_OVERHEAD_J = 192e-12  # see ``analog``
 
 
-_STORES_OWN = (Source(note="what the store's description says of its phases, rings or light"),)
+STORES_OWN = (Source(note="what the store's description says of its phases, rings or light"),)
 _SAMPLING = Source(note="thermal noise as large as the rounding: 12 k T 4^b at 300 K")
 
 
@@ -87,14 +87,13 @@ def lines(layer: LayerWork, per_vector: TileWork) -> list[Line]:
     return found
 
 
-def hold_lines(done: Iterable[tuple[LayerWork, TileWork]]) -> list[Line]:
-    """What holds the weights of all layers while an inference lasts, which is as long as its reads."""
+def hold_lines(done: Iterable[tuple[LayerWork, TileWork]], on_s: Any) -> list[Line]:
+    """What holds the weights of all layers while tiles are read for ``on_s`` seconds an example."""
     done = list(done)
-    on_s = sum(read_s(layer) for layer, work in done if work.is_analog and layer.use.is_first)
     return [
         Line(component=PRICED[name].component, action=PRICED[name].action, count=layer.matrices * quantity * on_s,
              unit=f"{PRICED[name].unit} s", each_j=PRICED[name].price_j(layer.use.hardware.prices),
-             layer=layer.use.path, sources=sources(layer.use.hardware.prices, *PRICED[name].fields) or _STORES_OWN)
+             layer=layer.use.path, sources=sources(layer.use.hardware.prices, *PRICED[name].fields) or STORES_OWN)
         for layer, work in done
         for name, quantity in work.quantities.items()
         if PRICED[name].held and layer.new_weights

@@ -18,6 +18,7 @@ from analogsim import modes
 from analogsim.devices.errors import InputError
 from analogsim.energy.analog_lines import hold_lines, lines
 from analogsim.energy.analog_memory import memory_lines, plan_of
+from analogsim.energy.analog_time import example_time, waiting_lines
 from analogsim.energy.digital_unit import rest_lines
 from analogsim.energy.layer_work import layers_of, trace
 from analogsim.energy.tile_work import tile_work
@@ -71,8 +72,10 @@ def inference_j(model: Any, variables: Any, x: Any, *, components: tuple[str, ..
     done = [(layer, tile_work(layer.use)) for layer in found]
     every = [line for layer, work in done for line in lines(layer, work)]
     prices = found[0].use.hardware.prices
-    every += hold_lines(done) + rest_lines(operations, prices)
-    every += memory_lines(plan_of(done, operations, prices), operations, prices)
+    moved = plan_of(done, operations, prices)
+    time = example_time(done, operations, moved, prices)
+    every += hold_lines(done, time.reads_s) + rest_lines(operations, prices) + memory_lines(moved, operations, prices)
+    every += waiting_lines(done, time, moved, prices, 1)
     if components is not None:
         known = dict.fromkeys(line.component for line in every)
         for name in components:

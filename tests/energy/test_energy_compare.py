@@ -185,7 +185,9 @@ def test_layers_on_different_hardware():
     x = jnp.ones((2, 6))
     result = compare(Mixed(), Mixed().init(jax.random.key(0), x), x, systems=(), batch=1)
     assert result.hardware.system == "pcm + int8"
-    assert result.hardware.latency_s is None  # how long the digital layer takes is not known
+    # A dispatch, a read; 64 and 32 MAC and 8, 8, 4 biases by the digital unit; 6 and 4 * 4 B beside or after it.
+    digital_s, outputs_s = (64 + 32 + 20) / 256e9, 16 / 25.6e9
+    assert result.hardware.latency_s == pytest.approx(5e-6 + 250e-9 + digital_s + outputs_s)
     assert result.other_parameters == 8 + (64 + 8) + 4  # biases and the whole digital layer
     assert result.macs == 48 + 64 + 32
     assert result.work.analog_macs == 48 + 32

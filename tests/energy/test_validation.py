@@ -182,10 +182,10 @@ def test_isaac_rolls_up():
 
 def test_components_of_a_product_by_hand():
     # 4 x 4, 8 bits, pairs of 10 uS, a third of full scale; defaults: 0.2 V, 100 ns, 0.35 fF, 0.324 pJ, 2.0619 pJ,
-    # 3.257 fJ, 2 pJ, 1.25 pJ/B, 0.081 pJ/bit.
+    # 3.257 fJ, 1.54 pJ, 1.16 pJ/B, 0.081 pJ/bit.
     expected = 16 * 10e-6 * 0.04 * 100e-9 / 3 + 2 * 16 * 0.35e-15 * 0.04 / 3
-    expected += 4 * (0.324e-12 + 1.25e-12 + 8 * 0.081e-12)
-    expected += 4 * (2.06188e-12 + 3.2574e-15 + 2e-12 + 1.25e-12 + 8 * 0.081e-12)
+    expected += 4 * (0.324e-12 + 1.16e-12 + 8 * 0.081e-12)
+    expected += 4 * (2.06188e-12 + 3.2574e-15 + 1.54e-12 + 1.16e-12 + 8 * 0.081e-12)
     assert components_j(Prices(), 4, 8, 8, 10e-6, 1 / 3) == pytest.approx(expected, rel=1e-4)
 
 
