@@ -96,6 +96,8 @@ class Mesh:
       adc_j: conversion of a sample.
       buffer_bytes: on-chip memory for inputs and outputs.
       memory: key of ``energy.number_formats.DRAM``, for what enters, leaves or does not fit.
+      memory_byte_per_s: its rate; light waits for what takes longer than it does.
+      dispatch_s: from the host's call to the first symbol, once a batch, as of other machines.
     """
 
     name: str = "photonic mesh"
@@ -111,12 +113,15 @@ class Mesh:
     adc_j: tuple[float, float, float] = (0.277e-12, 2.06e-12, 4.29e-12)
     buffer_bytes: float = 2.0**23
     memory: str = "LPDDR4"
+    memory_byte_per_s: float = 25.6e9
+    dispatch_s: float = 5e-6
 
 
 def bill(mesh: Mesh, work: Workload, batch: int) -> Bill:
     """What one inference costs if every matrix is held by meshes of its own, read one layer after another.
 
-    All meshes are held for as long as the inference lasts, since a heater is slower than the whole of it. What no
+    All meshes are held for as long as the inference lasts, since a heater is slower than the whole of it, and while the
+    batch is dispatched and the memory is waited for. What no
     weights are multiplied in (activations with each other, other arithmetic) is left out, and the bill says how
     much that is.
     """
@@ -138,27 +143,30 @@ def bill(mesh: Mesh, work: Workload, batch: int) -> Bill:
         n * laser_w(1, mesh.bits, f, loss_db, wall_plug=plug)
         for loss_db, plug in zip(mesh.loss_db, mesh.wall_plug, strict=True)
     ]
-    dram = DRAM[mesh.memory]
+    dram, outside = DRAM[mesh.memory], _outside(mesh, work)
+    waits_s = mesh.dispatch_s / batch + max(0.0, outside / mesh.memory_byte_per_s - seconds)
     per_bit = (dram.low_j_per_bit, dram.low_j_per_bit, dram.high_j_per_bit)
     rows = (
         ("laser", "light", seconds, "s", tuple(lit), (_LIGHT,)),
         ("phases", "hold", 2 * n**2 * meshes * seconds, "s", mesh.phase_w, (_HEATERS,)),
+        ("phases", "hold, waiting", 2 * n**2 * meshes * waits_s, "s", mesh.phase_w, (_HEATERS,)),
         ("DAC", "drive a modulator", symbols, "", mesh.driver_j, (_ALBIREO,)),
         ("modulator", "symbol", symbols, "", mesh.modulator_j, (Source(note="1 to 200 fJ", recalled=True),)),
         ("receiver", "sample", samples, "", mesh.receiver_j, (_ALBIREO,)),
         ("ADC", "convert", samples, "", mesh.adc_j, (_ADC,)),
-        ("memory", "transfer", _outside(mesh, work), "B", tuple(8 * each for each in per_bit), (dram.source,)),
+        ("memory", "transfer", outside, "B", tuple(8 * each for each in per_bit), (dram.source,)),
     )  # fmt: skip
     lines = [
         Line(component=component, action=action, count=count, unit=unit, each_low_j=each[0], each_j=each[1],
-             each_high_j=each[2], sources=sources)
+             each_high_j=each[2], sources=sources, waits=action.endswith("waiting"))
         for component, action, count, unit, each, sources in rows
     ]  # fmt: skip
     return Bill(
         system=mesh.name,
         batch=batch,
         lines=settle(lines),
-        latency_s=batch * seconds,
+        latency_s=batch * (seconds + waits_s),
+        bound="light" if seconds > waits_s else "dispatch" if mesh.dispatch_s > batch * seconds else "memory",
         note=f"{n} x {n} meshes at {f / 1e9:g} GHz; low: phases that hold without power, high: heaters of 10 mW",
         excludes="programming the phases, buffers, digital arithmetic, temperature control; layers one after another",
         omits=(

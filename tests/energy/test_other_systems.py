@@ -41,7 +41,11 @@ def test_holding_the_phases_of_a_mesh():
     counts = {line.component: line.count for line in bill.lines}
     assert counts["DAC"] == 5 * 100 * 2
     assert counts["ADC"] == 5 * 70 * 2
-    assert bill.latency_s == pytest.approx(5e-9)
+    # After a dispatch of 5 us, and while 5 * 170 B pass at 25.6 GB/s, longer than the light takes.
+    passing_s = 5 * 170 / 25.6e9
+    assert bill.latency_s == pytest.approx(5e-6 + passing_s)
+    (waiting,) = [line for line in bill.lines if line.waits]
+    assert waiting.energy_j == pytest.approx(4 * 8192 * 2e-3 * (5e-6 + passing_s - 5e-9))
     # Full, at 1 GHz and 10 mW: about 20 pJ a multiply-accumulate, ten times less at 10 GHz.
     full = shapes((64, 64, 1000, 64000))
     each = [
