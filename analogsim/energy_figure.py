@@ -7,6 +7,7 @@ import numpy as np
 from analogsim import plot
 from analogsim.devices.errors import InputError, brief
 from analogsim.devices.units import show
+from analogsim.energy.waiting import MOST
 from analogsim.results_data import shorter
 
 if TYPE_CHECKING:
@@ -23,19 +24,25 @@ def bars(data: "xarray.Dataset | Comparison", ax: "Axes | None") -> "Axes":
         raise InputError(f"data = {brief(data)}: must be what analogsim.energy.compare returns")
     rows = _energy_rows(table)
     ax = plot.axes_or_new(ax, 7.2, max(3.3, 1.0 + 0.3 * len(rows)))
-    longest = 22 if plot.width(ax) < plot.NARROW else 48
-    for y, (_, low, typical, high, colour) in enumerate(reversed(rows)):
+    narrow = plot.width(ax) < plot.NARROW
+    longest = 22 if narrow else 48
+    for y, (_, low, typical, high, colour, waits) in enumerate(reversed(rows)):
         ax.plot([low, high], [y, y], color=colour, linewidth=9, alpha=0.35, solid_capstyle="butt")
         ax.plot([typical], [y], "o", color=colour, markersize=7)
+        between = "\n" if narrow else ", "
+        said = show(typical, "J", 2) + (f"{between}{min(100 * waits, 99.9):.3g} % waits" if waits > MOST else "")
         ax.annotate(
-            show(typical, "J", 2), (high, y), xytext=(8, 0), textcoords="offset points", va="center", fontsize=9
+            said, (high, y), xytext=(8, 0), textcoords="offset points", va="center", fontsize=8 if "\n" in said else 9
         )
     ax.set_yticks(range(len(rows)), [_name(row[0], longest) for row in reversed(rows)])
     ax.set_xscale("log")
     low, high = ax.get_xlim()
+    if any(row[5] > MOST for row in rows):
+        high *= (high / low) ** 0.1  # these labels are longer
     ax.set_xlim(low, high * 10)  # room for the labels
     first, last = np.ceil(np.log10(low)), np.floor(np.log10(high * 10))
-    decades = 10.0 ** np.arange(3 * np.ceil(first / 3), last + 1, 3)  # one tick an SI prefix
+    step = 6 if narrow and last - first > 8 else 3  # one tick an SI prefix, or every other one
+    decades = 10.0 ** np.arange(3 * np.ceil(first / 3), last + 1, step)
     ax.set_xticks(decades, [show(d, "J", 1) for d in decades])
     ax.xaxis.minorticks_off()
     if plot.width(ax) < plot.NARROW:
@@ -109,11 +116,12 @@ def _energy_rows(data: "xarray.Dataset") -> list[tuple]:
     rows = []
     for i, system in enumerate(data.system.values):
         low, typical, high = (data[f"energy_{k}_j"].isel(system=i).values for k in ("low", "typical", "high"))
+        waits = data["waiting_share"].isel(system=i).values if "waiting_share" in data else np.zeros_like(low)
         # Relative alone: the default absolute tolerance would be 10 nJ.
         same = all(np.allclose(e, e[0], rtol=1e-6, atol=0) for e in (low, typical, high))
         for j, batch in enumerate(data.batch.values):
             if (same and j) or not np.isfinite(typical[j]):
                 continue  # a system whose energy does not depend on the batch is one row
             label = str(system) if same else f"{system}, batch {batch}"
-            rows.append((label, low[j], typical[j], high[j], plot.COLOURS[i % len(plot.COLOURS)]))
+            rows.append((label, low[j], typical[j], high[j], plot.COLOURS[i % len(plot.COLOURS)], waits[j]))
     return rows

@@ -12,21 +12,17 @@ scatter about the median is a factor of four: a converter is not predicted by it
 area) is T. Andrulis et al., arXiv 2404.06553, with the constants of its code (hwcomponents-adc, MIT licence, copyright
 2025 Tanner Andrulis). Its fit is least at 4.39 effective bits and would grow again below, as if fewer bits cost more;
 below ``LEAST_ENOB`` it is refused, or held at that many where it may be extrapolated. All of these count effective bits
-(ENOB), which noise and distortion leave of the nominal ``bits`` that a converter puts out; only ``band_j`` and
-``Prices.adc_energy_j`` take nominal ones.
+(ENOB), which noise and distortion leave of the nominal ``bits`` that a converter puts out; only
+``Prices.adc_energy_j`` takes nominal ones.
 """
 
 import math
 import warnings
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-
 from analogsim.devices.errors import InputError
 from analogsim.devices.papers import cited
 from analogsim.devices.units import sndr_db
-from analogsim.prices import Prices
 
 SOURCE = cited("murmann2025", note="range: own fit to its floor and to its SAR median at 28 nm")
 REGRESSION_SOURCE = cited("andrulis2024adc", note="constants of hwcomponents-adc")
@@ -140,28 +136,6 @@ def schreier_db(power_w: float, enob: float, sample_rate_hz: float) -> float:
     """
     _positive("power_w", power_w, "W")
     return sndr_db(enob) + 10 * math.log10(_positive("sample_rate_hz", sample_rate_hz, "Hz") / 2 / power_w)
-
-
-def band_j(prices: Prices, bits: Any, enob: Any = None) -> tuple[Any, Any, Any]:
-    """One conversion: low, typical, high.
-
-    Typical is the hardware's own price. Where that lies outside of floor and median (as the default does below five
-    bits) the band is widened to it.
-
-    Args:
-      prices: of the hardware.
-      bits: nominal bits of the converter, which its price counts.
-      enob: effective bits, which floor and median count; without them the nominal ones stand for them, which makes
-        both figures a little too high for a real converter.
-    """
-    enob = bits if enob is None else enob
-    typical = prices.adc_energy_j(bits)
-    return _lesser(floor_energy_j(enob), typical), typical, -_lesser(-median_energy_j(enob), -typical)
-
-
-def _lesser(a: Any, b: Any) -> Any:
-    """The smaller of two numbers in float64, or of two arrays where something is traced."""
-    return jnp.minimum(a, b) if isinstance(a, jax.Array) or isinstance(b, jax.Array) else min(a, b)
 
 
 def _positive(name: str, value: float, unit: str) -> float:

@@ -2,7 +2,8 @@
 
 ``Prices.adc_model`` chooses the typical price: ``"embedded"`` is k1 b Vdd^2 + k2 4^b Vdd^2 in nominal bits, the other
 three are those of ``analogsim.energy.adc`` in effective bits (``Prices.adc_enob``; the nominal ones where it is None,
-which makes them a little too high for a real converter). Low and high are the survey's floor and median.
+which makes them a little too high for a real converter). Low and high are the survey's floor and median, widened to
+the typical price where that lies outside, which ``at_end`` then says.
 """
 
 from typing import Any
@@ -48,6 +49,18 @@ def band_j(prices: Prices, bits: Any) -> tuple[Any, Any, Any]:
     typical = typical_j(prices, bits)
     enob = bits if prices.adc_enob is None else prices.adc_enob
     return _lesser(adc.floor_energy_j(enob), typical), typical, -_lesser(-adc.median_energy_j(enob), -typical)
+
+
+def at_end(prices: Prices, bits: Any) -> str:
+    """Why typical is an end of the band, in words; ``""`` where it lies inside, or where something is traced."""
+    if prices.adc_model in ("floor", "median"):
+        return f"Prices.adc_model asks for the survey's {prices.adc_model}"
+    low_j, each_j, high_j = band_j(prices, bits)
+    if any(isinstance(value, jax.Array) for value in (low_j, each_j, high_j)):
+        return ""
+    if each_j <= low_j:
+        return "the hardware's own price lies below the survey's floor"
+    return "the hardware's own price lies above the survey's median" if each_j >= high_j else ""
 
 
 def sources(prices: Prices) -> tuple[Source, ...]:

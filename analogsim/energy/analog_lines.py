@@ -105,7 +105,8 @@ def _charge_conversions(charge: Any, prices: Prices, bits: Any, converted: Any) 
     charge("sample-and-hold", "charge", converted, "", prices.sample_hold_j(bits), sources=(_SAMPLING,))
     low_j, each_j, high_j = adc_price.band_j(prices, bits)
     behind = (*sources(prices, *adc_price.fields(prices)), *adc_price.sources(prices))
-    charge("ADC", "convert", converted, "", each_j, each_low_j=low_j, each_high_j=high_j, sources=behind)
+    charge("ADC", "convert", converted, "", each_j, each_low_j=low_j, each_high_j=high_j, sources=behind,
+           at_end=adc_price.at_end(prices, bits))  # fmt: skip
     rest_j = prices.overhead_j
     # The hardware's own figure has no range.
     known = isinstance(rest_j, (int, float)) and rest_j != Prices().overhead_j

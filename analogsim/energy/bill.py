@@ -2,8 +2,15 @@
 
     E = sum over lines of count * each_j
 
-Every line has a typical price and, where the literature leaves one open, a low and a high one; a bill's range is the
-sum of its lines' lows and highs. The joules of a bill are its lines and nothing else, so a breakdown always adds up.
+Every line has a typical price and, where the literature leaves one open, a low and a high one, which mean the same
+everywhere:
+
+    low, high   the ends of what sources report for the same quantity, or a stated physical bound
+    typical     the measured value where the range lies around one, else the middle estimate of a source, else the
+                geometric mean of the ends
+
+so that typical is an end only where there is no range, or where ``Line.at_end`` says why. A bill's range is the sum of
+its lines' lows and highs. The joules of a bill are its lines and nothing else, so a breakdown always adds up.
 """
 
 import dataclasses
@@ -29,6 +36,7 @@ class Line:
       unit: what the count is in (``"S"``, ``"B"``, ``"MAC"``, ``"s"``), ``""`` for a pure number.
       each_j: joules of one, typical.
       each_low_j, each_high_j: joules of one at the ends of the range; None where no range is known.
+      at_end: why typical is an end of a range, where it is one.
       sources: where the price comes from.
       layer: path of the layer, ``""`` where it belongs to the whole model.
       waits: whether it is spent while nothing is computed or moved: launches, latency, idle parts.
@@ -44,6 +52,7 @@ class Line:
     each_high_j: Any = None
     layer: str = ""
     waits: bool = False
+    at_end: str = ""
 
     @property
     def source(self) -> str:
@@ -133,14 +142,14 @@ def settle(lines: Iterable[Line]) -> tuple[Line, ...]:
     """Lines as plain float64 numbers, those that differ only in their count joined.
 
     Raises:
-      InputError: where a count or price is not one finite, non-negative number.
+      InputError: where a count or price is not one finite, non-negative number, or typical lies outside of its range.
     """
     joined: dict[Line, float] = {}
     for line in lines:
         count = _number(line.count, line)
-        each_j, low_j, high_j = (
-            None if each is None else _number(each, line) for each in (line.each_j, line.each_low_j, line.each_high_j)
-        )
+        each_j = _number(line.each_j, line)
+        low_j, high_j = (None if end is None else _number(end, line) for end in (line.each_low_j, line.each_high_j))
+        _check_range(line, each_j, low_j, high_j)
         same = dataclasses.replace(line, count=0.0, each_j=each_j, each_low_j=low_j, each_high_j=high_j)
         joined[same] = joined.get(same, 0.0) + count
     return tuple(dataclasses.replace(line, count=count) for line, count in joined.items())
@@ -151,8 +160,21 @@ def across_layers(lines: Iterable[Line]) -> tuple[Line, ...]:
     return settle(dataclasses.replace(line, layer="") for line in lines)
 
 
+_ROUNDING = 1e-12  # of a mean of equal ends
+
+
+def _check_range(line: Line, each_j: float, low_j: float | None, high_j: float | None) -> None:
+    low_j, high_j = each_j if low_j is None else low_j, each_j if high_j is None else high_j
+    if not low_j * (1 - _ROUNDING) <= each_j <= high_j * (1 + _ROUNDING):
+        raise InputError(f"{_where(line)}: typical {each_j:.3g} J lies outside of {low_j:.3g} to {high_j:.3g} J")
+
+
+def _where(line: Line) -> str:
+    return f"{line.component} ({line.action})" + (f" of layer {line.layer}" if line.layer else "")
+
+
 def _number(value: Any, line: Line) -> float:
-    where = f"{line.component} ({line.action})" + (f" of layer {line.layer}" if line.layer else "")
+    where = _where(line)
     if np.size(value) != 1:
         raise InputError(f"{where}: has {np.size(value)} values; an account takes hardware with one value a field")
     number = float(np.asarray(value).item())

@@ -134,6 +134,7 @@ class Comparison:
                 "energy_low_j": array(lambda b: b.energy_low_j, "energy of an inference, low", "J"),
                 "energy_typical_j": array(lambda b: b.energy_typical_j, "energy of an inference, typical", "J"),
                 "energy_high_j": array(lambda b: b.energy_high_j, "energy of an inference, high", "J"),
+                "waiting_share": array(lambda b: b.waiting_share, "share of the typical energy that waits", "1"),
                 "latency_s": array(
                     lambda b: math.nan if b.latency_s is None else b.latency_s, "from batch to last result", "s"
                 ),

@@ -255,9 +255,10 @@ def bill(
     number = format_of(device, number_format)
     shrink = 1.0 if weights is None else _shrink(work, weights, number)
     moved = traffic(device, number, work, batch, shrink)
-    if device.memory is None and moved.weights + moved.maps / batch > device.on_chip_bytes:
+    needed = moved.weights + moved.maps / batch
+    if device.memory is None and needed > device.on_chip_bytes:
         raise DoesNotFit(
-            f"{device.name}: {moved.weights / 1e6:.3g} MB of weights and maps do not fit its "
+            f"{device.name}: {needed / 1e6:.3g} MB of weights and maps do not fit its "
             f"{device.on_chip_bytes / 1e6:g} MB on the chip, and what streaming them costs is not known"
         )
     found = timing(device, device.peak_op_per_s[number.peak], work, batch, moved.moved)
@@ -291,9 +292,11 @@ def _switching(device: Device, number: NumberFormat, work: Workload, batch: int,
     if device.memory is not None and moved.memory:
         dram = DRAM[device.memory]
         low_j = 8 * dram.low_j_per_bit * (moved.memory - moved.stays) / moved.memory
+        is_end = low_j < 8 * dram.typical_j_per_bit == 8 * dram.high_j_per_bit
         lines.append(
-            _line("memory", "transfer", moved.memory / batch, "B", 8 * dram.low_j_per_bit, dram.source,
-                  each_low_j=low_j, each_high_j=8 * dram.high_j_per_bit)
+            _line("memory", "transfer", moved.memory / batch, "B", 8 * dram.typical_j_per_bit, dram.source,
+                  each_low_j=low_j, each_high_j=8 * dram.high_j_per_bit,
+                  at_end="one figure is known; low: weights stay on the chip" if is_end else "")
         )  # fmt: skip
     return [line for line in lines if line.count]
 
@@ -317,9 +320,11 @@ def _static(device: Device, switching: list[Line], batch: int, found: Timing) ->
     high_w = max(device.tdp_w - spent_w, static_w)  # with the lines above: TDP for as long as it computes
     waiting_s = max(found.seconds - found.busy_s, 0.0)
     static = _line("board", "static power", found.busy_s / batch, "s", static_w, *_TIME, each_low_j=0.0,
-                   each_high_j=high_w)  # fmt: skip
+                   each_high_j=high_w,
+                   at_end="" if high_w > static_w else "what switches draws all that TDP leaves")  # fmt: skip
     waiting = _line("board", "static power, waiting", waiting_s / batch, "s", static_w, *_TIME, each_low_j=0.0,
-                    each_high_j=idle_w, waits=True)  # fmt: skip
+                    each_high_j=idle_w, waits=True,
+                    at_end="" if idle_w > static_w else "idle power as measured, above 0.3 TDP")  # fmt: skip
     return [line for line in (static, waiting) if line.count]
 
 

@@ -10,8 +10,11 @@ mappings, at a batch of four, a MAC comes with 4 register accesses, 0.087 hops a
 
     12.0 pJ = e1 (1 + 4 + 2 * 0.087 + 6 * 0.040)      e1 = 2.22 pJ
 
-and e1 carries the chip's clock and control. How long layers wait for the memory outside is not known: a bill has
-no time; ``counts`` gives that of the multiply-accumulates at 200 MHz on the elements in use.
+and e1 carries the chip's clock and control. Each of the five layers alone, with its measured power and time, gives an
+e1 of its own: 1.52 pJ (the fifth) to 3.11 pJ (the first), which are low and high. The DRAM of relative cost 200 takes
+28 pJ a bit; low and high are memories of 8 (LPDDR4) and 70 pJ a bit (DDR3, ``number_formats``). How long layers wait
+for the memory outside is not known: a bill has no time; ``counts`` gives that of the multiply-accumulates at 200 MHz on
+the elements in use.
 """
 
 import dataclasses
@@ -20,6 +23,7 @@ from analogsim.devices.papers import cited
 from analogsim.energy import row_stationary
 from analogsim.energy.bill import Bill, Line, settle
 from analogsim.energy.layer_work import Workload
+from analogsim.energy.number_formats import DRAM
 from analogsim.energy.operations import Operation
 from analogsim.energy.row_stationary import (
     COST_BUFFER,
@@ -70,6 +74,12 @@ ALEXNET = (
 #: Joules of one multiply-accumulate (and of one register access), clock and control included.
 UNIT_J = 4 * ALEXNET_CONV_MACS * MEASURED_J_PER_MAC / sum(g * accesses(plane, k).chip for plane, g, k in ALEXNET)
 
+#: Measured on the five layers: watts and seconds a batch of four; recalled, their sums agree with the published totals.
+_MEASURED = ((0.332, 20.9e-3), (0.288, 41.9e-3), (0.266, 23.6e-3), (0.235, 18.4e-3), (0.236, 10.5e-3))
+_EACH_J = [w * s / (g * accesses(plane, k).chip) for (w, s), (plane, g, k) in zip(_MEASURED, ALEXNET, strict=True)]
+UNIT_LOW_J, UNIT_HIGH_J = min(_EACH_J), max(_EACH_J)  #: by the layer that takes least and the one that takes most
+WORD_BITS = 16
+
 _SOURCES = (
     cited("chen2016", note="ratios", recalled=True),
     cited("chen2017", note="unit from the measured chip, in mappings that are recalled"),
@@ -108,18 +118,20 @@ def _for_batch(op: Operation, times: float) -> tuple[Plane, float]:
 
 
 def bill(work: Workload, batch: int) -> Bill:
-    """Low: the chip alone. Typical and high: with its DRAM, which every layer's inputs and outputs pass."""
+    """What the counts of the dataflow cost; every layer's inputs and outputs pass the DRAM."""
     found, _ = counts(work, batch)
     results = sum(
         op.total_results * (batch / work.operations.examples if op.per_example else 1) for op in work.operations.all
     )
+    chip = (UNIT_LOW_J, UNIT_J, UNIT_HIGH_J)
+    dram = (WORD_BITS * DRAM["LPDDR4"].low_j_per_bit, COST_DRAM * UNIT_J, WORD_BITS * DRAM["DDR3"].high_j_per_bit)
     rows = (
-        ("arithmetic", "MAC", found.macs, 1.0, 1.0),
-        ("arithmetic", "other result", results, 1.0, 1.0),
-        ("register file", "access", REGISTERS_PER_MAC * found.macs, COST_REGISTER, COST_REGISTER),
-        ("array", "hop", found.hops, COST_HOP, COST_HOP),
-        ("buffer", "access", found.buffer, COST_BUFFER, COST_BUFFER),
-        ("DRAM", "access", found.dram, COST_DRAM, 0.0),
+        ("arithmetic", "MAC", found.macs, 1.0, chip),
+        ("arithmetic", "other result", results, 1.0, chip),
+        ("register file", "access", REGISTERS_PER_MAC * found.macs, COST_REGISTER, chip),
+        ("array", "hop", found.hops, COST_HOP, chip),
+        ("buffer", "access", found.buffer, COST_BUFFER, chip),
+        ("DRAM", "access", found.dram, 1.0, dram),
     )
     lines = [
         Line(
@@ -127,17 +139,19 @@ def bill(work: Workload, batch: int) -> Bill:
             action=action,
             count=count / batch,
             unit="",
-            each_j=cost * UNIT_J,
-            each_low_j=low * UNIT_J,
-            sources=_SOURCES,
+            each_j=cost * typical_j,
+            each_low_j=cost * low_j,
+            each_high_j=cost * high_j,
+            sources=_SOURCES + ((DRAM["LPDDR4"].source, DRAM["DDR3"].source) if component == "DRAM" else ()),
         )
-        for component, action, count, cost, low in rows
+        for component, action, count, cost, (low_j, typical_j, high_j) in rows
     ]
     return Bill(
         system="Eyeriss",
         batch=batch,
         lines=settle(lines),
         latency_s=None,
-        note="16-bit chip of 65 nm; low: without DRAM, high: with it",
+        note="16-bit chip of 65 nm; low and high: by the measured layers of AlexNet that take least and most, with "
+        "DRAM of 8 and 70 pJ a bit",
         excludes="gains from zeros and from compression; how long it waits for its memory, and so its time",
     )

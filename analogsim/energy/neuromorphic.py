@@ -221,21 +221,22 @@ def bill(chip: SpikingChip, work: Workload, batch: int) -> Bill:
              each_high_j=each[2], sources=chip.sources, waits=action == _STATIC)
         for component, action, count, unit, each in rows
     ]  # fmt: skip
-    shared = "; low: a chip full of copies shares its static power, high: whole chips" if chip.static_w else ""
+    shared = chip.static_w is not None
+    low, high = (", its share of a full chip's static power", ", whole chips") if shared else ("", "")
     return Bill(
         system=chip.name,
         batch=batch,
         lines=settle(lines),
         latency_s=None,
-        note=f"{chip.kind} costs; low: each input spikes once, one step; high: rate code, {SPIKES[2]:g} spikes in "
-        f"{STEPS[2]:g} steps; typical: geometric mean{shared}",
+        note=f"{chip.kind} costs; low: each input spikes once, one step{low}; high: rate code, {SPIKES[2]:g} spikes in "
+        f"{STEPS[2]:g} steps{high}; typical: geometric mean",
         excludes="; ".join(filter(None, (chip.leaves_out, _OTHERS))),
         omits=(
             *omissions.activation_products(work.operations),
             *omissions.look_ups(work.operations),
             *omissions.other_results(work.operations),
         ),
-        per=f"{SPIKES[1]:.2g} synaptic events a MAC",
+        per=f"{SPIKES[1]:.2g} synaptic events",
     )
 
 

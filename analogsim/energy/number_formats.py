@@ -99,6 +99,13 @@ class Dram:
     high_j_per_bit: float
     source: Source
 
+    @property
+    def typical_j_per_bit(self) -> float:
+        """The geometric mean of both ends, which are all that is known; the one figure where there is but one."""
+        if self.low_j_per_bit == self.high_j_per_bit:
+            return self.low_j_per_bit
+        return math.sqrt(self.low_j_per_bit * self.high_j_per_bit)
+
 
 SRAM_SOURCE = cited("horowitz2014", "jouppi2021", note="64-bit reads of 8 kB, 32 kB and 1 MB", recalled=True)
 

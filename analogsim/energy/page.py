@@ -7,6 +7,7 @@ import analogsim
 from analogsim import files, plot, report
 from analogsim.devices.units import show
 from analogsim.energy import tables as tables_of
+from analogsim.energy import waiting
 from analogsim.energy.bill import across_layers
 from analogsim.tables import share
 
@@ -47,7 +48,8 @@ def figure(comparison: "Comparison") -> str:
     bars = len({(b.system, b.energy_typical_j) for b in comparison.bills})
     height = 1.2 + 0.36 * bars
     return report.figure(
-        lambda ax: plot.energy(comparison, ax), "Energy of one inference on each system, from low to high",
+        lambda ax: plot.energy(comparison, ax),
+        "Energy of one inference on each system, from low to high; labels say where most of it waits",
         size=(10.4, height), phone=(3.6, height + 0.6),
     )  # fmt: skip
 
@@ -62,7 +64,7 @@ def systems_table(comparison: "Comparison") -> str:
             show(b.energy_typical_j, "J"),
             "not known" if b.latency_s is None else show(b.latency_s, "s"),
             "" if b.power_w is None else show(b.power_w, "W"),
-            b.bound,
+            "; ".join(filter(None, (b.bound, waiting.mark(b)))),
         ]
         for b in comparison.bills
     ]
@@ -73,11 +75,13 @@ def systems_table(comparison: "Comparison") -> str:
     ]
     header = ["system", "batch", "energy an inference", "typical", "batch done in", "power", "bound by"]
     spans = [f"{b.system}: {b.note}." for b in comparison.one_a_system()]
-    return report.table(header, rows, "Energy of one inference, low to high", (0, 6)) + (
-        report.paragraph("What the ranges span:", note=True)
-        + report.bullets(spans)
-        + report.paragraph("Beside the hardware, one inference over one inference:", note=True)
-        + report.bullets([str(ratio) for ratio in tables_of.shown_ratios(comparison)])
+    lists = (
+        ("What mostly waits, and so says more of its batch than of the network:", waiting.sentences(comparison.bills)),
+        ("Beside the hardware, one inference over one inference:", list(map(str, tables_of.shown_ratios(comparison)))),
+        ("What the ranges span:", spans),
+    )
+    return report.table(header, rows, "Energy of one inference, low to high", (0, 6)) + "".join(
+        report.paragraph(title, note=True) + report.bullets(items) for title, items in lists if items
     )
 
 

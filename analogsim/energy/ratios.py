@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Iterable
 
 from analogsim.energy.bill import Bill
+from analogsim.energy.waiting import MOST, percent
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -21,6 +22,7 @@ class Ratio:
       batch: examples computed together, on both.
       low, typical, high: joules an inference over joules an inference.
       per: what stands for a multiply-accumulate on the system.
+      waiting_share: of the system's typical joules.
     """
 
     system: str
@@ -30,13 +32,19 @@ class Ratio:
     typical: float
     high: float
     per: str
+    waiting_share: float
 
     def __str__(self) -> str:
         per = "per MAC" if self.per == "MAC" else f"{self.per} in place of a MAC"
+        waits = f"; {percent(self.waiting_share)} of its joules wait" if self.waiting_share > MOST else ""
         return (
-            f"{self.system}, batch {self.batch}: {self.typical:.3g} times the joules of {self.beside} at the same "
-            f"batch, typical over typical ({self.low:.3g} to {self.high:.3g} over both ranges), {per}"
+            f"{self.system}, batch {self.batch}: {_number(self.typical)} times the joules of {self.beside} at the same "
+            f"batch, typical over typical ({_number(self.low)} to {_number(self.high)} over both ranges), {per}{waits}"
         )
+
+
+def _number(ratio: float) -> str:
+    return f"{float(f'{ratio:.3g}'):,.0f}" if ratio >= 1000 else f"{ratio:.3g}"
 
 
 def ratios(bills: Iterable[Bill]) -> tuple[Ratio, ...]:
@@ -52,6 +60,7 @@ def ratios(bills: Iterable[Bill]) -> tuple[Ratio, ...]:
             typical=bill.energy_typical_j / own[bill.batch].energy_typical_j,
             high=bill.energy_high_j / own[bill.batch].energy_low_j,
             per=bill.per,
+            waiting_share=bill.waiting_share,
         )
         for bill in bills
         if bill.system != bills[0].system

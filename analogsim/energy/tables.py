@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from analogsim.devices.units import show
+from analogsim.energy import waiting
 from analogsim.energy.bill import Bill, Line, across_layers
 from analogsim.energy.ratios import Ratio
 from analogsim.tables import as_text, many, plain, share, simple_table
@@ -34,7 +35,7 @@ def systems(comparison: "Comparison") -> "rich.table.Table":
                 show(bill.energy_high_j, "J"),
                 "" if bill.latency_s is None else show(bill.latency_s / (bill.batch if alone else 1), "s"),
                 "" if bill.power_w is None else show(bill.power_w, "W"),
-                bill.bound,
+                "; ".join(filter(None, (bill.bound, waiting.mark(bill)))),
             )
     for name, reasons in does_not_fit(comparison).items():
         table.add_section()
@@ -42,8 +43,9 @@ def systems(comparison: "Comparison") -> "rich.table.Table":
             table.add_row(plain(name), batch, "", "", "", "", "", plain(reason))
     times = "Time is that of a whole batch, of one inference where the batch is any; none where it is not known."
     spans = "\n".join(f"{bill.system}: {bill.note}." for bill in comparison.one_a_system())
+    waits = "\n".join(waiting.sentences(comparison.bills))
     beside = "\n".join(f"{ratio}." for ratio in shown_ratios(comparison))
-    parts = (times, spans, beside, comparison.includes, comparison.excludes)
+    parts = (times, waits, beside, spans, comparison.includes, comparison.excludes)
     table.caption = plain("\n\n".join(part for part in parts if part))
     return table
 

@@ -8,7 +8,7 @@ import rich.console
 from flax import linen as nn
 
 from analogsim.devices.errors import InputError
-from analogsim.energy import SYSTEMS, compare
+from analogsim.energy import SYSTEMS, compare, waiting
 from analogsim.linen import AnalogDense
 from analogsim.presets import preset
 from tests.energy.energy_models import MLP, mlp
@@ -57,6 +57,7 @@ def test_dataset(comparison):
 def test_tables_say_what_they_leave_out(comparison):
     text = str(comparison)
     assert max(map(len, text.splitlines())) <= 120
+    text = " ".join(text.split())
     for words in (
         "4,736 MAC",
         "1.54 mJ",
@@ -145,6 +146,30 @@ def test_what_does_not_fit_is_on_the_page_and_in_no_curve(too_large, tmp_path):
     assert "does not fit: 16" in page
     names = {t.get_text() for t in too_large.plot_batch().texts}
     assert names == {"pcm", "TPU v1", "brain"}
+
+
+def test_what_mostly_waits_is_said_in_table_figure_and_page(comparison, tmp_path):
+    # Of 840 uJ at 0.2 x 700 W for 6 us something is moved for 9,620 B / (0.8 x 3.35 TB/s) = 3.6 ns: 99.9 % waits.
+    gpu = comparison.bills[2]
+    assert gpu.waiting_share == pytest.approx(140 * (6e-6 - 9620 / (0.8 * 3.35e12)) / gpu.energy_typical_j, rel=1e-6)
+    part = f"{100 * gpu.waiting_share:.2f} %"
+    words = f"H100 at batch 1 is launch-bound: {part} of its 840 µJ waits; at batch 256 it takes"
+    text = " ".join(str(comparison).split())
+    assert words in text
+    assert f"launches; {part} waits" in text
+    page = comparison.to_html(tmp_path / "page.html").read_text(encoding="utf-8")
+    assert words in page.replace("&nbsp;", " ")
+    assert "840 µJ, 99.9 % waits" in [t.get_text() for t in comparison.plot().texts]
+    assert float(comparison.to_dataset().waiting_share.sel(system="H100", batch=1)) == gpu.waiting_share
+    (ratio,) = [r for r in comparison.ratios if (r.system, r.batch) == ("H100", 256)]
+    assert "of its joules wait" in str(ratio)
+    # What does not wait has none of these words.
+    assert not [s for s in waiting.sentences(comparison.bills) if s.startswith(("pcm", "Eyeriss", "brain"))]
+
+
+def test_a_share_is_never_rounded_to_all():
+    found = [waiting.percent(share) for share in (0.51, 0.987, 0.9994, 0.99994, 0.9999999)]
+    assert found == ["51 %", "98.7 %", "99.94 %", "99.99 %", "over 99.99 %"]
 
 
 def test_ratios_say_what_they_compare(comparison):

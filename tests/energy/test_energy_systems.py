@@ -11,6 +11,7 @@ from analogsim.energy import brain, digital, eyeriss, layer_work
 from analogsim.energy.compression import STORAGE
 from analogsim.energy.number_formats import FORMATS
 from analogsim.energy.operations import Operations
+from analogsim.energy.row_stationary import accesses
 from analogsim.energy.systems import chosen
 from tests.energy.energy_models import mlp, shapes
 
@@ -33,6 +34,7 @@ def digits():
 
 SHRINK = (4 / 7) ** 0.5  # prices of 7 nm at 4 nm
 MAC_J, ADD_J, SRAM_J = 0.59e-12 * SHRINK, 0.38e-12 * SHRINK, 1.75e-12 * SHRINK
+HBM3_J = 8 * 28**0.5 * 1e-12  # a byte: 4 pJ a bit of the device, 7 with interface and controller; their geometric mean
 # 4736 MAC; 74 biases and 64 rectifiers; 2 * 4736 B of weights; 64 + 64 + 64 + 10 numbers of 2 B stay on the chip, of
 # which the first 64 and the last 10 also pass the memory; operands 2 * 4736 * 2 B / 128.
 ON_CHIP_J = 4736 * MAC_J + 138 * ADD_J + (148 + 404) * SRAM_J
@@ -44,7 +46,7 @@ def test_h100_one_digit(digits):
     bill = digital.bill(H100, digits, 1)
     assert bill.latency_s == pytest.approx(11e-6)
     assert bill.energy_low_j == pytest.approx(ON_CHIP_J + 148 * 32e-12, rel=1e-9)
-    assert bill.energy_typical_j == pytest.approx(1540e-6 + ON_CHIP_J + (9472 + 148) * 32e-12, rel=1e-9)
+    assert bill.energy_typical_j == pytest.approx(1540e-6 + ON_CHIP_J + (9472 + 148) * HBM3_J, rel=1e-9)
     moving_s = 9620 / (0.8 * 3.35e12)
     assert bill.energy_high_j == pytest.approx(700 * moving_s + 210 * (11e-6 - moving_s), rel=1e-9)
     assert bill.waiting_share == pytest.approx(140 * (11e-6 - moving_s) / bill.energy_typical_j, rel=1e-9)
@@ -56,7 +58,7 @@ def test_h100_256_digits(digits):
     # Bytes a digit: 9472 / 256 + 148 = 185. Still 11 us, shared by 256.
     bill = digital.bill(H100, digits, 256)
     assert bill.energy_low_j == pytest.approx(ON_CHIP_J + 148 * 32e-12, rel=1e-9)
-    assert bill.energy_typical_j == pytest.approx(ON_CHIP_J + 185 * 32e-12 + 1540e-6 / 256, rel=1e-9)
+    assert bill.energy_typical_j == pytest.approx(ON_CHIP_J + 185 * HBM3_J + 1540e-6 / 256, rel=1e-9)
     moving_s = 256 * 185 / (0.8 * 3.35e12)
     assert bill.energy_high_j == pytest.approx((700 * moving_s + 210 * (11e-6 - moving_s)) / 256, rel=1e-9)
 
@@ -75,9 +77,9 @@ def test_h100_large_layer_is_bound_by_memory_then_by_arithmetic():
     one = digital.bill(H100, work, 1)
     assert one.latency_s == pytest.approx(205.35e-6, rel=1e-4)
     assert one.bound == "memory"
-    # 536,936,448 B * 32 pJ = 17.182 mJ; 140 W * 205.35 us = 28.749 mJ; operands 2 * 268,435,456 * 2 B / 128.
+    # 536,936,448 B * 42.33 pJ = 22.729 mJ; 140 W * 205.35 us = 28.749 mJ; operands 2 * 268,435,456 * 2 B / 128.
     on_chip = 268_435_456 * MAC_J + (8_388_608 + 65_536) * SRAM_J
-    assert one.energy_typical_j == pytest.approx(on_chip + 17.182e-3 + 28.749e-3, rel=1e-4)
+    assert one.energy_typical_j == pytest.approx(on_chip + 22.729e-3 + 28.749e-3, rel=1e-4)
     assert one.energy_high_j == pytest.approx(700 * 200.35e-6 + 210 * 5e-6, rel=1e-4)
     # Batch 1024: 2 * 268,435,456 * 1024 FLOP / (0.6 * 989.4 TFLOP/s) = 926.07 us.
     many = digital.bill(H100, work, 1024)
@@ -159,9 +161,28 @@ def test_eyeriss_one_digit(digits):
     assert lines["arithmetic", "other result"] == 138
     assert lines["DRAM", "access"] == 4736 + 202
     assert lines["buffer", "access"] >= 4736 + 202
-    assert bill.energy_high_j == bill.energy_typical_j
-    assert bill.energy_typical_j - bill.energy_low_j == pytest.approx(200 * eyeriss.UNIT_J * 4938, rel=1e-9)
+    # A word of 16 bits from its DRAM: 200 units, between memories of 8 and 70 pJ a bit; the rest in units, between
+    # those of the fifth and the first layer of AlexNet as measured.
+    words = {(x.component, x.action): x for x in bill.lines}["DRAM", "access"]
+    low, typical, high = (bill_j - 4938 * each_j for bill_j, each_j in zip(
+        (bill.energy_low_j, bill.energy_typical_j, bill.energy_high_j),
+        (16 * 8e-12, 200 * eyeriss.UNIT_J, 16 * 70e-12), strict=True))  # fmt: skip
+    assert words.energy_high_j == pytest.approx(4938 * 1120e-12)
+    assert (low / typical, high / typical) == pytest.approx(
+        (eyeriss.UNIT_LOW_J / eyeriss.UNIT_J, eyeriss.UNIT_HIGH_J / eyeriss.UNIT_J), rel=1e-9
+    )
     assert eyeriss.bill(digits, 256).energy_high_j < bill.energy_high_j
+
+
+def test_eyeriss_s_ends_are_two_of_its_measured_layers():
+    # 236 mW for 10.5 ms and 332 mW for 20.9 ms, over the accesses of these layers; all five together give the typical.
+    totals = [g * accesses(plane, k).chip for plane, g, k in eyeriss.ALEXNET]
+    assert pytest.approx(0.236 * 10.5e-3 / totals[4], rel=1e-9) == eyeriss.UNIT_LOW_J
+    assert pytest.approx(0.332 * 20.9e-3 / totals[0], rel=1e-9) == eyeriss.UNIT_HIGH_J
+    five_j = 0.332 * 20.9e-3 + 0.288 * 41.9e-3 + 0.266 * 23.6e-3 + 0.235 * 18.4e-3 + 0.236 * 10.5e-3
+    assert pytest.approx(five_j / sum(totals), rel=2e-3) == eyeriss.UNIT_J
+    # A whole layer costs what it was measured to cost at one of the ends.
+    assert totals[0] * eyeriss.UNIT_HIGH_J == pytest.approx(6.94e-3, rel=1e-3)
 
 
 def ends(bill):
