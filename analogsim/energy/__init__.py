@@ -6,15 +6,15 @@
     c.components_table()       # where the joules of the hardware go, with the source of every price
     c.to_dataset()             # the same numbers as an xarray.Dataset
 
-Every system is asked for the same work: all that the model computes, counted from the traced function (``workload``, for
-any JAX function); what a machine has no way to compute is left out of its bill, which says how much that is. Low and
-high are the ends of what sources report, or a physical bound; typical is a measured value, or the middle of the two
+Every system is asked for the same work: all that the model computes, counted from the traced function (``workload``,
+for any JAX function); what a machine has no way to compute is left out of its bill, which says how much that is. Low
+and high are the ends of what sources report, or a physical bound; typical is a measured value, or the middle of the two
 (``bill``). A figure of which more than half is spent waiting says so (``waiting``), and a ratio says what stands for a
-multiply-accumulate on either side (``ratios``). The model of each machine stands in its own file, with its equations and citations: ``analog_lines`` and
-``analog`` (the hardware), ``digital`` (GPUs, TPUs, edge chips, a server's processor), ``eyeriss`` and
-``row_stationary``, ``photonic``, ``neuromorphic``, ``brain``; ``number_formats``, ``compression`` and ``scaling`` have
-what digital numbers cost, ``carbon`` and ``lifecycle`` what a life of them does, ``validation`` how all this meets
-published machines.
+multiply-accumulate on either side (``ratios``). The model of each machine stands in its own file, with its equations
+and citations: ``analog_lines`` and ``analog`` (the hardware), ``digital`` (GPUs, TPUs, edge chips, a server's
+processor), ``eyeriss`` and ``row_stationary``, ``photonic``, ``neuromorphic``, ``brain``; ``number_formats``,
+``compression`` and ``scaling`` have what digital numbers cost, ``carbon`` and ``lifecycle`` what a life of them does,
+``validation`` how all this meets published machines.
 """
 
 from analogsim.energy import carbon as carbon

@@ -11,7 +11,7 @@ from analogsim.energy.bill import Bill
 
 MOST = 0.5  #: share of the typical energy from which on it is said
 
-_BOUND = {"launches": "launch-bound", "latency": "latency-bound"}
+_BOUND = {"launches": "launch-bound", "latency": "latency-bound", "dispatch": "dispatch-bound"}
 
 
 def percent(share: float) -> str:

@@ -149,17 +149,17 @@ def test_what_does_not_fit_is_on_the_page_and_in_no_curve(too_large, tmp_path):
 
 
 def test_what_mostly_waits_is_said_in_table_figure_and_page(comparison, tmp_path):
-    # Of 840 uJ at 0.2 x 700 W for 6 us something is moved for 9,620 B / (0.8 x 3.35 TB/s) = 3.6 ns: 99.9 % waits.
+    # Of 1.54 mJ at 0.2 x 700 W for 11 us something is moved for 9,620 B / (0.8 x 3.35 TB/s) = 3.6 ns: 99.9 % waits.
     gpu = comparison.bills[2]
-    assert gpu.waiting_share == pytest.approx(140 * (6e-6 - 9620 / (0.8 * 3.35e12)) / gpu.energy_typical_j, rel=1e-6)
+    assert gpu.waiting_share == pytest.approx(140 * (11e-6 - 9620 / (0.8 * 3.35e12)) / gpu.energy_typical_j, rel=1e-6)
     part = f"{100 * gpu.waiting_share:.2f} %"
-    words = f"H100 at batch 1 is launch-bound: {part} of its 840 µJ waits; at batch 256 it takes"
+    words = f"H100 at batch 1 is launch-bound: {part} of its 1.54 mJ waits; at batch 256 it takes"
     text = " ".join(str(comparison).split())
     assert words in text
     assert f"launches; {part} waits" in text
     page = comparison.to_html(tmp_path / "page.html").read_text(encoding="utf-8")
     assert words in page.replace("&nbsp;", " ")
-    assert "840 µJ, 99.9 % waits" in [t.get_text() for t in comparison.plot().texts]
+    assert "1.5 mJ, 99.9 % waits" in [t.get_text() for t in comparison.plot().texts]
     assert float(comparison.to_dataset().waiting_share.sel(system="H100", batch=1)) == gpu.waiting_share
     (ratio,) = [r for r in comparison.ratios if (r.system, r.batch) == ("H100", 256)]
     assert "of its joules wait" in str(ratio)

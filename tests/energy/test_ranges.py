@@ -20,7 +20,7 @@ from tests.energy.energy_models import shapes
 WORK = {
     "small": (shapes((64, 10, 3, 192)), 1),
     "layers": (shapes((300, 200, 1, 300), (200, 10, 1, 200)), 256),
-    "memory": (shapes((1500, 1400, 1, 1500)), 1),
+    "memory": (shapes((16384, 16384, 1, 16384)), 1),
     "arithmetic": (shapes((1500, 1400, 3000, 4_500_000)), 64),
 }
 
