@@ -28,6 +28,7 @@ import pathlib
 if not (pathlib.Path(__file__).parent / "devices").is_dir():
     __path__.append(str(pathlib.Path(__file__).parent.parent))
 
+from analogsim import starting as starting  # isort: skip  # first: it takes care of Ctrl-C while the rest loads
 from analogsim import saving as saving  # on import Flax learns to save chips and calibrated variables
 from analogsim.altering import altered as altered
 from analogsim.calibration import calibrate as calibrate

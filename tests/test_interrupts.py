@@ -11,7 +11,7 @@ from unittest import mock
 import pytest
 import typer.core
 
-from analogsim import cli, files, interrupts
+from analogsim import cli, files, interrupts, starting
 
 ROOT = pathlib.Path(cli.__file__).parent
 
@@ -82,10 +82,10 @@ def interrupted(process):
     return process.returncode, errors, time.perf_counter() - started
 
 
-def start(folder, *arguments):
+def start(folder, *arguments, path=ROOT.parent):
     return subprocess.Popen(
         [sys.executable, *map(str, arguments)], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        start_new_session=True, env=os.environ | {"PYTHONPATH": str(ROOT.parent)},
+        start_new_session=True, env=os.environ | {"PYTHONPATH": str(path)},
     )  # fmt: skip
 
 
@@ -130,6 +130,35 @@ analogsim.cli.main()
     status, errors, seconds = interrupted(start(tmp_path, "xla.py"))
     assert (status, errors) == (130, _NOTHING)
     assert seconds < 2
+
+
+@pytest.mark.parametrize("how", ["module", "script"])
+def test_a_command_that_still_loads_ends_with_a_line(tmp_path, how):
+    """With a jax that takes minutes to load."""
+    (tmp_path / "jax.py").write_text("import time\nprint('busy', flush=True)\ntime.sleep(100)\n")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "analogsim").write_text("from analogsim.cli import main\nmain()\n")  # as pip writes it
+    path = os.pathsep.join(map(str, (tmp_path, ROOT.parent)))
+    begun = ["-m", "analogsim"] if how == "module" else ["bin/analogsim"]
+    process = start(tmp_path, *begun, "presets", path=path)
+    status, errors, seconds = interrupted(process)
+    assert (status, errors) == (130, "analogsim: stopped before it began\n")
+    assert seconds < 2
+
+
+def test_other_programs_keep_their_tracebacks():
+    assert sys.excepthook is not starting._stopped
+    for program, original, expected in (
+        ("/usr/bin/analogsim", [], True),
+        ("C:/Scripts/analogsim.exe", [], True),
+        ("-m", ["python", "-m", "analogsim", "presets"], True),
+        (str(ROOT / "__main__.py"), [], True),
+        ("-m", ["python", "-m", "pytest", "analogsim"], False),
+        ("train.py", ["python", "train.py", "-m", "analogsim"], False),
+        ("", ["python"], False),
+    ):
+        with mock.patch.object(sys, "argv", [program]), mock.patch.object(sys, "orig_argv", original):
+            assert starting.is_command() == expected, program
 
 
 #: What a command needs beside its name to be begun.
