@@ -92,6 +92,8 @@ def evaluate(
     """
     check_one_key(key, remedy="the chips' keys follow from it; give chips=n for n chips")
     choices = _compensations(compensation)
+    if on_progress is not None and not callable(on_progress):
+        raise InputError(f"on_progress = {on_progress!r}: must be a function on_progress(chips), or None")
     check_count("chips", chips)
     at_once = _at_once(chips_at_once, on_host)
     work = checked_work(model, variables, x, labels, options, batch_size, batched, on_host)

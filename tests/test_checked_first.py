@@ -1,6 +1,7 @@
 """What can be refused is refused before anything is computed."""
 
 import dataclasses
+import sys
 import types
 
 import flax.linen as nn
@@ -12,6 +13,7 @@ from sweep_results import BITS, sweep_results
 from analogsim import InputError, calibrate, evaluate, preset, report, sweep
 from analogsim import evaluation as evaluating
 from analogsim.linen import AnalogDense
+from analogsim.training import fine_tune
 from tests.test_cli import analogsim as command
 
 X = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
@@ -46,6 +48,7 @@ def forbidden(monkeypatch):
         ),
         (dict(times=[-1]), "time = -1: must be finite and at least 0"),
         (dict(compensation=("none", None)), "'none' is given more than once"),
+        (dict(on_progress=3), "on_progress = 3: must be a function"),
         (dict(metric=3), "metric = 3: must be a function"),
         (dict(model=nn.Dense(3)), "the model has no analog layer"),
     ],
@@ -64,6 +67,27 @@ def test_calibrate_refuses_missing_ranges_with_the_first_layer(forbidden):
     forbidden(lines.Seen, "add")
     with pytest.raises(InputError, match=r"keep_inputs = True: layer .* has no input range; calibrate it first"):
         calibrate(LAYER, VARIABLES, X, keep_inputs=True)
+
+
+@pytest.mark.parametrize("name", ["loss", "teacher", "on_epoch"])
+def test_fine_tune_trains_nothing_for_what_it_refuses(forbidden, name):
+    tuning = sys.modules["analogsim.training.fine_tune"]  # the module, behind the function of its name
+    forbidden(tuning, "make_step")
+    with pytest.raises(InputError, match=f"{name} = 3: must be a function {name}"):
+        fine_tune(LAYER, VARIABLES, X, LABELS, key=KEY, **{name: 3})
+
+
+def test_compare_counts_nothing_for_what_it_refuses(forbidden):
+    from analogsim.energy import comparison
+
+    forbidden(comparison, "count")
+    for change, message in (
+        (dict(deployment=3), "deployment = 3: must be an energy.Deployment"),
+        (dict(batch=[]), "must hold at least one batch size"),
+        (dict(systems=["H1000"]), "H1000"),
+    ):
+        with pytest.raises(InputError, match=message):
+            comparison.compare(LAYER, VARIABLES, X, **change)
 
 
 def test_sweep_refuses_executors_and_files_before_scores(forbidden, tmp_path):

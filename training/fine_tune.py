@@ -119,6 +119,7 @@ def fine_tune(
       True
     """
     check_one_key(key)
+    _check_functions(loss=loss, teacher=teacher, on_epoch=on_epoch)
     x, options = inputs_of(x, options)
     x, labels = _checked_data(x, labels)
     n = len(labels)
@@ -199,8 +200,6 @@ def _steps_alone() -> bool:
 
 def _teacher_outputs(step: TrainingStep, teacher: Any, x: Any, batch_size: int) -> jax.Array:
     """What the teacher says to every example, once."""
-    if teacher is not None and not callable(teacher):
-        raise InputError(f"teacher = {teacher!r}: must be a function teacher(x) that gives logits, or None")
     said = step.teach if teacher is None else lambda batch: teacher(batch.given)
     n = count_examples(x)
     size = min(n, max(batch_size, 256))
@@ -214,6 +213,19 @@ def _checked_data(x: Any, labels: Any) -> tuple[Any, jax.Array]:
     if labels.shape[:1] != (n,):
         raise InputError(f"labels: shape {labels.shape} does not match {n} examples in x")
     return x, labels
+
+
+_FUNCTIONS = {
+    "loss": "loss(outputs, labels) that gives a number",
+    "teacher": "teacher(x) that gives logits, or None",
+    "on_epoch": "on_epoch(epoch, loss), or None",
+}
+
+
+def _check_functions(**given: Any) -> None:
+    for name, function in given.items():
+        if not callable(function) and (function is not None or name == "loss"):
+            raise InputError(f"{name} = {function!r}: must be a function {_FUNCTIONS[name]}")
 
 
 def _check_settings(n: int, epochs: Any, batch_size: Any, micro_batches: Any, ramp: Any, distil: Any) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analogsim.devices.errors import InputError
+from analogsim.devices.errors import InputError, brief
 from analogsim.energy import analog, tables
 from analogsim.energy.analog import Arrays
 from analogsim.energy.bill import Bill, DoesNotFit
@@ -220,6 +220,8 @@ def compare(
     """
     others = chosen(systems)
     batches = _batches(batch)
+    if deployment is not None and not isinstance(deployment, Deployment):
+        raise InputError(f"deployment = {brief(deployment)}: must be an energy.Deployment, or None")
     work = count(model, variables, x_sample, while_loops, **call_options)
     own, arrays = analog.bills(work, batches, deployment)
     if own[0].system in [system.name for system in others]:
