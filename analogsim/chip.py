@@ -141,7 +141,10 @@ def program(
       key: one key is one chip; an array of keys ``[n_chips]`` gives a stack of chips, to be mapped over with
         ``jax.vmap(..., in_axes=(chips.axes,))``.
       x: one call's inputs (``analogsim.Inputs``: an array, a tuple for several, any pytree), of which only the shape is
-        used; not needed if ``variables`` come from ``calibrate``, and never for NNX.
+        used; not needed if ``variables`` come from ``calibrate``. An NNX model is written with the kernels that its
+        layers hold, or, with ``x``, with those that they multiply with: layers that compute theirs
+        (``nnx.WeightNorm``, ``nnx.SpectralNorm``, subclasses with code of their own) ask for it, and a module that puts
+        another kernel into a plain layer in the call needs it.
       onto: a chip of this model that is written again: its stuck cells and the scales of its cells stay, everything
         that writing draws is drawn anew, and its age begins at zero. With a stack of chips, as many keys.
       **options: keyword arguments of the Linen model's call, for example ``train=False``; those that hold arrays are

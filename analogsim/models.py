@@ -117,6 +117,7 @@ class BoundNnx(ByValue):
     graph: Any = dataclasses.field(metadata=dict(static=True))
     options: Options = dataclasses.field(default=(), metadata=dict(static=True))
     rngs: dict[str, jax.Array] = dataclasses.field(default_factory=dict)
+    sample: Sample | None = None
 
     def _merge(self):
         from flax import nnx
@@ -135,7 +136,12 @@ class BoundNnx(ByValue):
     def program(self, key, onto=None):
         import analogsim.nnx
 
-        return analogsim.nnx.program(self._merge(), key, onto)
+        sample = self.sample
+        if sample is None:
+            return analogsim.nnx.program(self._merge(), key, onto)
+        # Called as it is, in training mode or not: what it changes is a copy's.
+        call = lambda model: sample.inputs().call(model, **_keywords(self.options))  # noqa: E731
+        return analogsim.nnx.program(self._merge(), key, onto, call)
 
     def run(self, readings, x, key):
         import analogsim.nnx
@@ -185,7 +191,7 @@ def bind(
     Args:
       model: a ``flax.linen.Module`` or a ``flax.nnx.Module``.
       variables: a Linen model's variables (``{"params": ...}``); None for NNX.
-      x: an input, for a Linen model's shapes.
+      x: an input, for the shapes that programming runs the model with.
       options: keyword arguments of the model's call that hold no array, for example ``train=False``, and ``rngs``: keys
         of the random streams that the model draws from while it is run (``{"dropout": key}``).
     """
@@ -204,7 +210,7 @@ def bind(
         if variables is not None:
             raise InputError("variables: an NNX model carries its own; leave them out (program(model, key=key))")
         graph, state = nnx.split(model)
-        return BoundNnx(state, graph, held, rngs)
+        return BoundNnx(state, graph, held, rngs, None if x is None else Sample.of(x))
     raise InputError(f"model = {_short(model)}: must be a flax.linen or flax.nnx module")
 
 

@@ -45,6 +45,22 @@ class Collecting(Outlining):
     """
 
 
+class Keeping(Digital):
+    """Analog layers compute exactly, and NNX layers keep the kernels that reach them; see ``nnx.matrices``.
+
+    ``kept`` are the paths of those that were called.
+    """
+
+    def __init__(self):
+        self.kept: set[str] = set()
+
+    def __eq__(self, other):
+        return self is other
+
+    def __hash__(self):
+        return id(self)
+
+
 class Programming:
     """Analog layers write their kernels onto tiles and leave them in the model's state.
 

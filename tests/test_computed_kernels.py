@@ -3,6 +3,7 @@
 On exact hardware the plain layer, with its normalisation, is the second implementation, and so are its gradients.
 """
 
+import contextlib
 import functools
 
 import flax.linen as nn
@@ -10,8 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
-from analogsim import convert, preset, program
+import analogsim
+from analogsim import InputError, convert, preset, program
 from analogsim.models import leaves_of
 from analogsim.tiles import Reading
 from tests.test_every_layer import assert_close, image, randomised, with_slopes
@@ -100,3 +103,169 @@ def test_linen_layers_write_what_they_multiply_with(name):
     assert len(leaves_of(Reading, readings)) == (5 if kind is nn.Dense else 3)
     assert_close(trained, exact)
     assert_close(programmed, exact[0])
+
+
+class Standardised(nnx.Conv):
+    """A convolution that standardises its kernel in the call and gives it back."""
+
+    def __call__(self, x):
+        held = self.kernel[...]
+        self.kernel[...] = standardised(held)
+        y = super().__call__(x)
+        self.kernel[...] = held
+        return y
+
+
+class InPlace(nnx.Module):
+    """A user's own wrapper, which does not show in the layer."""
+
+    def __init__(self, layer):
+        self.layer = layer
+
+    def __call__(self, x):
+        kernel = self.layer.kernel
+        kernel.set_value(jnp.tanh(kernel.get_value()))
+        return self.layer(x)
+
+
+def promoted(values, *, dtype=None, **options):
+    """Halves what is multiplied with."""
+    return nnx.nn.dtypes.promote_dtype((values[0], values[1] / 2, *values[2:]), dtype=dtype, **options)
+
+
+def linear(r):
+    return nnx.Linear(41, 7, rngs=r)
+
+
+def weight_norm(make, **options):
+    return lambda r: nnx.WeightNorm(make(r), rngs=r, **options)
+
+
+def spectral_norm(make, **options):
+    return lambda r: nnx.SpectralNorm(make(r), rngs=r, **options)
+
+
+def embed(r):
+    return nnx.Embed(45, 7, rngs=r)
+
+
+#: name: (layer, input)
+NNX = {
+    "own call": (lambda r: Standardised(4, 6, (3, 2), rngs=r), image(2, 5, 5, 4)),
+    "in place": (lambda r: InPlace(linear(r)), image(3, 41)),
+    "promote_dtype": (lambda r: nnx.Linear(41, 7, promote_dtype=promoted, rngs=r), image(3, 41)),
+    "weight": (weight_norm(linear), image(3, 41)),
+    "weight of general": (
+        weight_norm(lambda r: nnx.LinearGeneral((4, 6), (2, 5), axis=(-2, -1), rngs=r), feature_axes=(-2, -1)),
+        image(3, 4, 6),
+    ),
+    "weight of einsum": (weight_norm(lambda r: nnx.Einsum("btd,dhk->bthk", (6, 2, 4), rngs=r)), image(3, 5, 6)),
+    "weight of groups": (weight_norm(lambda r: nnx.Conv(12, 8, (3,), feature_group_count=4, rngs=r)), image(2, 6, 12)),
+    "weight of table": (weight_norm(embed, variable_filter=nnx.PathContains("embedding")), IDS),
+    "spectral": (spectral_norm(linear), image(3, 41)),
+    "spectral, still": (spectral_norm(linear, update_stats=False), image(3, 41)),
+    "spectral of transposed": (
+        spectral_norm(lambda r: nnx.ConvTranspose(3, 4, (4, 3), (2, 1), transpose_kernel=True, rngs=r)),
+        image(2, 3, 5, 3),
+    ),
+    "spectral of table": (spectral_norm(embed), IDS),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NNX)
+def test_nnx_layers_write_what_they_multiply_with(name):
+    make, x = NNX[name]
+
+    @jax.jit
+    def everything(key, x):
+        plain = make(nnx.Rngs(key))
+        nnx.update(plain, randomised(nnx.state(plain, nnx.Param)))
+        analog = convert(plain, EXACT, x=x if name == "own call" else None)
+        before = nnx.state(analog)
+        chip = program(analog, key=key, x=x)
+        after = nnx.state(analog)
+        found = []
+        for model in (plain, analog, analogsim.nnx.on_chip(analog, chip)):
+            graph, params, rest = nnx.split(model, nnx.Param, ...)
+            run = lambda p, a, graph=graph, rest=rest: nnx.merge(graph, p, rest, copy=True)(a)  # noqa: E731
+            slopes = name in ("weight", "own call")
+            found.append(with_slopes(run, params, x) if slopes else run(params, x))
+        return *map(jax.tree.leaves, found), jax.tree.leaves(before), jax.tree.leaves(after)
+
+    exact, trained, programmed, before, after = everything(KEY, x)
+    assert_close(trained, exact)
+    assert_close(programmed, exact)
+    jax.tree.map(np.testing.assert_array_equal, before, after)  # statistics and kernels are as they were
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("own call", "subclass of Conv with code of its own"),
+        ("promote_dtype", "a promote_dtype of its own"),
+        ("weight", "layer layer_instance: nnx.WeightNorm normalises"),
+        ("spectral of transposed", "nnx.SpectralNorm normalises"),
+    ],
+)
+def test_nnx_layers_that_may_compute_their_matrix_ask_for_an_input(name, why):
+    with pytest.warns(match="Give x") if name == "own call" else contextlib.nullcontext():
+        analog = convert(NNX[name][0](nnx.Rngs(0)), EXACT)
+    with pytest.raises(InputError, match=rf"{why}.*program\(model, key=key, x=x\)"):
+        jax.eval_shape(lambda: program(analog, key=KEY).cells)
+
+
+def test_evaluation_scores_what_is_multiplied():
+    """A chip of an exact spectrally normalised layer makes no error at all."""
+    model = NNX["spectral"][0](nnx.Rngs(0))
+    x = image(8, 41)
+    y = nnx.clone(model)(x)
+    found = analogsim.evaluate(
+        convert(model, EXACT), None, x, y, key=KEY, chips=1, metric=lambda o, t: jnp.abs(o - t).max()
+    )
+    assert float(np.max(found.score)) < 1e-5
+
+
+class Deep(nnx.Module):
+    """Three layers in one, stacked."""
+
+    def __init__(self, rngs):
+        make = nnx.vmap(lambda r: nnx.Linear(5, 5, rngs=r), in_axes=0, out_axes=0)
+        self.layers = make(rngs.split(3))
+
+    def __call__(self, x):
+        step = nnx.scan(lambda x, layer: jnp.tanh(layer(x)), in_axes=(nnx.Carry, 0), out_axes=nnx.Carry)
+        return step(x, self.layers)
+
+
+class Compiled(nnx.Module):
+    def __init__(self, kind, rngs):
+        self.kind, self.layer = kind, nnx.Linear(5, 5, rngs=rngs)
+
+    def __call__(self, x):
+        return self.kind(lambda layer, x: layer(x))(self.layer, x)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        Deep,
+        lambda r: Compiled(nnx.remat, r),
+        lambda r: Compiled(nnx.jit, r),
+        lambda r: nnx.RNN(nnx.GRUCell(5, 4, rngs=r)),
+    ],
+    ids=["scan", "remat", "jit", "RNN"],
+)
+def test_nnx_transformations_give_their_kernels(make):
+    """Of plain layers an input changes nothing: the same matrices are written, each of a stack its own."""
+    x = image(2, 3, 5)
+
+    @jax.jit
+    def both(key):
+        model = make(nnx.Rngs(key))
+        analog = convert(model, EXACT)
+        chips = [program(analog, key=key, x=given) for given in (None, x)]
+        return chips[0].readings, chips[1].readings, model(x), analogsim.nnx.on_chip(analog, chips[1])(x)
+
+    without, given, exact, on_chip = both(KEY)
+    jax.tree.map(np.testing.assert_array_equal, without, given)
+    assert_close(on_chip, exact)

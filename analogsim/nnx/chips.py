@@ -1,7 +1,8 @@
-"""Chips, readings and ranges of NNX models: written into the hooks of a copy, or read off the kernels."""
+"""Chips, readings and ranges of NNX models: written into the hooks of a copy, or from the kernels."""
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -12,7 +13,8 @@ from analogsim import layer, tiles
 from analogsim.chip import Chip, check_key
 from analogsim.devices.errors import InputError
 from analogsim.devices.random import stream
-from analogsim.nnx.hooks import AnalogOp, Programmed, Range, written
+from analogsim.nnx.hooks import AnalogOp, Programmed, Range
+from analogsim.nnx.matrices import multiplied
 from analogsim.operators import for_numbers
 
 
@@ -56,28 +58,38 @@ def _own_shape(module: Any) -> tuple[int, ...]:
 
 
 def program(
-    model: nnx.Module, key: jax.Array, onto: dict[str, tiles.Programmed] | None = None
+    model: nnx.Module,
+    key: jax.Array,
+    onto: dict[str, tiles.Programmed] | None = None,
+    run: Callable[[nnx.Module], Any] | None = None,
 ) -> dict[str, tiles.Programmed]:
-    """Every analog layer's kernel written onto fresh tiles, or onto these again, by the layer's path."""
-    cells = {}
-    if onto is not None and onto.keys() != analog_ops(model).keys():
+    """Every analog layer's kernel written onto fresh tiles, or onto these again, by the layer's path.
+
+    Args:
+      model: a copy, which ``run`` may change.
+      key: of fabrication and writing.
+      onto: tiles to write again.
+      run: calls the model once, so that what layers multiply with is written; None writes what they hold.
+    """
+    ops = analog_ops(model)
+    if onto is not None and onto.keys() != ops.keys():
         raise InputError(
-            f"onto: the chip holds layers {sorted(onto)}, the model has {sorted(analog_ops(model))}; write a chip of "
-            f"this model again"
+            f"onto: the chip holds layers {sorted(onto)}, the model has {sorted(ops)}; write a chip of this model again"
         )
-    for path, (module, op) in analog_ops(model).items():
-        kernel, own, lead = _table(module), stream(key, path), stack_shape(module, path)
-        write = functools.partial(_write, module, op, path)
+    stacks = {path: stack_shape(module, path) for path, (module, _) in ops.items()}
+    shapes = {path: _own_shape(module) for path, (module, _) in ops.items()}
+    kernels, cells = multiplied(model, ops, stacks, run), {}
+    for path, (module, op) in ops.items():
+        own, lead = stream(key, path), stacks[path]
+        write = functools.partial(_write, op, path, op.layout(module, shapes[path])[0])
         for _ in lead:
             write = jax.vmap(write)
         keys = jax.random.split(own, lead) if lead else own
-        cells[path] = write(kernel, keys, None if onto is None else onto[path])
+        cells[path] = write(kernels[path], keys, None if onto is None else onto[path])
     return cells
 
 
-def _write(module: Any, op: AnalogOp, path: str, kernel: jax.Array, key: jax.Array, onto: Any) -> tiles.Programmed:
-    operator, name = op.layout(module, kernel.shape)
-    kernel = written(module, name, kernel)
+def _write(op: AnalogOp, path: str, operator: Any, kernel: jax.Array, key: jax.Array, onto: Any) -> tiles.Programmed:
     return layer.write(op.runs_on, for_numbers(operator, kernel, kernel, path), kernel, key, onto, op.ranges)
 
 

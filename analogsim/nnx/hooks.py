@@ -39,6 +39,10 @@ class Range(nnx.Variable):
     """One calibrated range of a layer."""
 
 
+class Kept(Programmed):
+    """The kernel that reached a layer's hook in one call; where what is programmed goes, this goes."""
+
+
 def check_rngs(rngs: Any, where: str) -> None:
     """Refuse what is no ``nnx.Rngs``, with the remedy."""
     if not isinstance(rngs, nnx.Rngs):
@@ -79,6 +83,7 @@ class AnalogOp(nnx.Module):
         self.output_scale: Range | None = nnx.data(None)
         self.output_middle: Range | None = nnx.data(None)
         self.place: Range | None = nnx.data(None)
+        self.kept: Kept | None = nnx.data(None)
         self.stream = nnx.data(stream)
 
     @property
@@ -107,12 +112,16 @@ class AnalogOp(nnx.Module):
     def _run(self, operator: Any, x: jax.Array, kernel: jax.Array, precision: Any) -> jax.Array:
         exact = self.mode == "digital"
         reading = None
-        if self.mode == "chip":
+        mode = modes.current()
+        if isinstance(mode, modes.Keeping) and self.kept is not None:
+            mode.kept.add(self.path)
+            self.kept.set_value(kernel.astype(self.kept.get_value().dtype))
+        if self.mode == "chip" and not isinstance(mode, modes.Keeping):
             if self.array is None:
                 raise InputError(f"layer {self.path}: mode 'chip' without a chip; load one with on_chip(model, chip)")
             reading = self.array.get_value()
         hardware, ranges = self.runs_on, self.ranges
-        draws = not exact and not isinstance(modes.current(), (modes.Digital, modes.Observing, modes.Listing))
+        draws = not exact and not isinstance(mode, (modes.Digital, modes.Observing, modes.Listing))
         if draws and self.stream is None and self.mode == "train" and layer.needs_key(hardware):
             raise InputError(f"layer {self.path} has no noise stream: build or convert it with rngs=nnx.Rngs(0)")
         key = self.stream() if draws and self.stream is not None else None
