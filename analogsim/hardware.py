@@ -134,6 +134,17 @@ class Hardware(Description):
                 f"{own} instead (unit: s)"
             )
 
+        if hasattr(self.store, "cell_write_j") and self.prices.cell_write_j is not None:
+            raise InputError(
+                f"Hardware.prices.cell_write_j = {self.prices.cell_write_j}: must be None for "
+                f"{type(self.store).__name__}, whose own description says what a write takes (unit: J)"
+            )
+
+    @property
+    def cell_write_j(self) -> Any:
+        """Joules of writing and verifying one cell: the store's own, where it has one; None where it is not known."""
+        return getattr(self.store, "cell_write_j", self.prices.cell_write_j)
+
     @property
     def read_time_s(self) -> Any:
         """Seconds of one read of a tile: the store's own, where it has one."""

@@ -106,7 +106,7 @@ _PRESETS = {
             columns=8,
             dac=DAC(bits=8),
             adc=ADC(bits=8, range=4.0),
-            prices=Prices(overhead_j=0.0, sample_rate_hz=10e9, cell_area_m2=1e-9, cell_write_j=13.4e-12),
+            prices=Prices(overhead_j=0.0, sample_rate_hz=10e9, cell_area_m2=1e-9),
         ),
     ),
     "fading-light": (
@@ -204,7 +204,6 @@ _SOURCES: dict[str, dict[str, Source]] = {
         **_LIGHT,
         "store.laser_w": _MESH,
         "prices.cell_area_m2": Source(note="assumed: 30 um x 30 um, a crossing and two couplers"),
-        "prices.cell_write_j": cited("rios2015", note="13.4 pJ, the least"),
     },
     "fading-light": {
         **_LIGHT,

@@ -106,14 +106,14 @@ class Prices(Description):
         doc="which price of an ADC is typical",
     )
     adc_enob: Any = field(
-        default=None, unit="bit", gt=0, le=24, optional=True, doc="effective bits, for floor, median and regression; "
-        "None: the nominal ones",
+        default=None, unit="bit", gt=0, le=24, optional=True, doc="effective bits; None: the nominal ones",
+        counts="with adc_model = 'floor', 'median' or 'regression', and for the range of the ADC's price",
     )  # fmt: skip
     node_nm: Any = field(
         default=28.0, unit="nm", gt=0, le=1000, doc="process of the ADC, for median and regression", source=_ZIGZAG
     )
     sample_rate_hz: Any = field(
-        default=100e6, unit="Hz", gt=0, le=1e12, doc="conversions a second of one ADC",
+        default=100e6, unit="Hz", gt=0, le=1e12, doc="conversions a second of one ADC; a slow one delays reads",
         source=Source(note="chosen: where the survey's fit has its reference"),
     )  # fmt: skip
     lines_per_adc: int = static(
@@ -201,7 +201,13 @@ class Prices(Description):
         default=None, unit="J", ge=0, le=1e-3, optional=True, doc="write and verify one cell; None if not known"
     )
     write_pulse_j: Any = field(
-        default=None, unit="J", ge=0, le=1e-3, optional=True, doc="one write pulse of a closed loop; None if not known"
+        default=None,
+        unit="J",
+        ge=0,
+        le=1e-3,
+        optional=True,
+        doc="one write pulse of a closed loop; None if not known",
+        counts="in Chip.writing",
     )
 
     def model_sources(self) -> tuple[Source, ...]:

@@ -342,8 +342,8 @@ def _costs(hardware: Hardware, weights: int) -> tuple[int, float, float, float |
 def _write_j(hardware: Hardware, weights: int, cells: int, spent: dict[str, float]) -> float | None:
     """Joules of writing once: of cells at their price, of memory as of fetching, of states that are prepared."""
     store, prices = hardware.store, hardware.prices
-    if prices.cell_write_j is not None:
-        return float(prices.cell_write_j) * cells
+    if hardware.cell_write_j is not None:
+        return float(hardware.cell_write_j) * cells
     if isinstance(store, DigitalMemory):
         return float(prices.weight_fetch_j_per_byte) * weights * float(store.bits or 32) / 8
     if "qubit gate" in spent:  # of as many copies as a read takes

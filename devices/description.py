@@ -49,6 +49,7 @@ def field(
     methods: tuple[str, ...] = (),
     kind: Any = None,
     doc: str = "",
+    counts: str = "",
     source: Source | str = "",
 ) -> Any:
     """A physical quantity (a pytree leaf), or a description within a description.
@@ -62,11 +63,13 @@ def field(
       optional: whether None (the effect is absent) is allowed.
       methods, kind: for a nested description, what it must be able to do, or its class (or a union of classes).
       doc: one line that says what it is.
+      counts: when it counts, where it does not change every result: ``"with locking = 'open'"``. Shown after ``doc``.
       source: where the default value comes from: ``papers.cited("joshi2020")``, or a text.
     """
     meta: dict[str, Any] = dict(is_static=False, unit=unit, gt=gt, ge=ge, lt=lt, le=le, integer=integer)
     length = len(default) if isinstance(default, tuple) else None
-    meta |= dict(optional=optional, methods=methods, kind=kind, length=length, choices=None, doc=doc, source=source)
+    meta |= dict(optional=optional, methods=methods, kind=kind, length=length, choices=None, source=source)
+    meta |= dict(doc=f"{doc}; counts {counts}" if counts else doc, counts=counts)
     return dataclasses.field(default=default, default_factory=factory, metadata=meta)
 
 

@@ -120,7 +120,7 @@ def arrays(done: Iterable[tuple[LayerWork, TileWork]]) -> Arrays | None:
     if not held:
         return None
     places = sum(n.matrices * w.tiles * n.use.hardware.rows * n.use.hardware.columns for n, w in held)
-    each_write_j = [layer.use.hardware.prices.cell_write_j for layer, _ in held]
+    each_write_j = [layer.use.hardware.cell_write_j for layer, _ in held]
     cells = [layer.matrices * work.cells for layer, work in held]
     known = all(each is not None for each in each_write_j)
     return Arrays(

@@ -115,13 +115,22 @@ def _charge_conversions(charge: Any, prices: Prices, bits: Any, converted: Any) 
 
 
 def read_s(layer: LayerWork) -> Any:
-    """Seconds of a layer's reads in an example, one after the other; lines that share an ADC wait for each other."""
-    dac, prices = layer.use.hardware.dac, layer.use.hardware.prices
-    waiting_s = 0.0
-    if layer.use.hardware.adc is not None and prices.lines_per_adc > 1:
-        waiting_s = prices.lines_per_adc / prices.sample_rate_hz
-    own_s = layer.use.hardware.read_time_s
-    return layer.passes * layer.vectors * (1 if dac is None else dac.reads) * (own_s + waiting_s)
+    """Seconds of a layer's reads in an example, one after the other.
+
+    An ADC of its own converts a line while it is read, so that the slower of both sets the time; lines that share an
+    ADC are held after the read and wait for each other.
+    """
+    hardware, prices = layer.use.hardware, layer.use.hardware.prices
+    each_s = hardware.read_time_s
+    if hardware.adc is not None and prices.lines_per_adc > 1:
+        each_s = each_s + prices.lines_per_adc / prices.sample_rate_hz
+    elif hardware.adc is not None:
+        each_s = _longer(each_s, 1 / prices.sample_rate_hz)
+    return layer.passes * layer.vectors * (1 if hardware.dac is None else hardware.dac.reads) * each_s
+
+
+def _longer(a: Any, b: Any) -> Any:
+    return jnp.maximum(a, b) if isinstance(a, jax.Array) or isinstance(b, jax.Array) else max(a, b)
 
 
 def total_j(some: Iterable[Line]) -> Any:

@@ -60,10 +60,12 @@ class CMOReRAM(Description):
     )
     programming_noise: Any = field(default=1.0, ge=0, le=100, doc="multiplies the published programming spread")
     programming_sigma_2pc: Any = field(default=(0.0112185391e-6, 0.01129027418),
-        ge=-1, le=1, doc="programming spread at 2 %: constant (S), share of the conductance", source=_FALCONE,
+        ge=-1, le=1, doc="programming spread: constant (S), share of the conductance", counts="with acceptance = 0.02",
+        source=_FALCONE,
     )  # fmt: skip
     programming_sigma_02pc: Any = field(default=(0.00081107e-6, 0.00106879),
-        ge=-1, le=1, doc="programming spread at 0.2 %: constant (S), share of the conductance", source=_FALCONE,
+        ge=-1, le=1, doc="programming spread: constant (S), share of the conductance", counts="with acceptance = 0.002",
+        source=_FALCONE,
     )  # fmt: skip
     relaxation: Any = field(default=1.0, ge=0, le=100, doc="multiplies mean and spread of the relaxation; 0 stops it")
     relaxation_mean: Any = field(

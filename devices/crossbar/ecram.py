@@ -71,7 +71,12 @@ class ECRAM(Description):
     )
     step: Any = field(default=0.002, gt=0, le=1, doc="s at w = 0, in units of w", source=_FITS)
     slopes: Any = field(
-        default=(0.1153, 0.5085), ge=0, lt=1, doc="c_up, c_down: how far a step shrinks at its end", source=_FITS
+        default=(0.1153, 0.5085),
+        ge=0,
+        lt=1,
+        doc="c_up, c_down: how far a step shrinks at its end",
+        counts="the first with approach = 'up', the second with 'down'",
+        source=_FITS,
     )
     step_noise: Any = field(default=0.3, ge=0, le=10, doc="sigma, from pulse to pulse, a share of a step", source=_FITS)
     step_spread: Any = field(default=0.1, ge=0, le=1, doc="delta, from cell to cell, a share of a step", source=_FITS)

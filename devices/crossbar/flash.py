@@ -61,7 +61,12 @@ class NORFlash(Description):
         default=_COLD_K, unit="K", ge=_COLD_K, le=_HOT_K, doc="when read; cells are tuned at 25 C", source=_GUO
     )
     temperature_drift: Any = field(
-        default=0.03, ge=-0.5, le=0.5, doc="D, relative change of all currents at 85 C, an upper bound", source=_GUO
+        default=0.03,
+        ge=-0.5,
+        le=0.5,
+        doc="D, relative change of all currents at 85 C, an upper bound",
+        counts="away from 25 C",
+        source=_GUO,
     )
 
     time_limit_s = 1.0

@@ -130,7 +130,10 @@ class Homodyne(Description):
     local_oscillator_w: Any = field(
         default=1e-3, unit="W", gt=0, le=10, doc="power of the local oscillator at a pair", source=Source(note="chosen")
     )
-    wavelength_m: Any = field(default=WAVELENGTH_M, unit="m", gt=0, le=1e-4, doc="of the light", source=C_BAND)
+    wavelength_m: Any = field(
+        default=WAVELENGTH_M, unit="m", gt=0, le=1e-4, doc="of the light",
+        counts="for the efficiency in photons; noise follows from the responsivity in A/W", source=C_BAND,
+    )  # fmt: skip
 
     def model_sources(self) -> tuple[Source, ...]:
         return (cited("hamerly2019", note="quantum limit of a dot product"),)

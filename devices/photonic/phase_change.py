@@ -13,7 +13,8 @@ the same share of the one above it. Later
     T(t) = T(0) - nu log10(1 + t/t_0)
 
 No coefficient is agreed on for light. It is far weaker than the drift of the electrical resistance, whose exponent must
-not be used here, so nu is 0 unless given. The film holds its state without power.
+not be used here, so nu is 0 unless given. The film holds its state without power; 6,000 writes
+were shown (Photonics 12, 1130 (2025)), which nothing here enforces.
 """
 
 import math
@@ -32,6 +33,8 @@ from analogsim.devices.random import normal, stream
 
 _GST = cited("gemo2020", note="Ge2Sb2Te5 at 1550 nm; labs differ widely, give your own", recalled=True)
 _ASSUMED = Source(note="assumed")
+#: A cell of a crossbar is written to a transmission, whatever the fraction that has it.
+_PHASE = "for the phase, and for which fraction has a transmission"
 
 
 class FilmState(NamedTuple):
@@ -55,9 +58,11 @@ class OpticalPCM(Description):
       [0.93, 0.68, 0.26]
     """
 
-    n_amorphous: Any = field(default=3.94, gt=0, le=20, doc="refractive index, amorphous", source=_GST)
+    n_amorphous: Any = field(default=3.94, gt=0, le=20, doc="refractive index, amorphous", counts=_PHASE, source=_GST)
     k_amorphous: Any = field(default=0.045, ge=0, le=20, doc="extinction coefficient, amorphous", source=_GST)
-    n_crystalline: Any = field(default=6.11, gt=0, le=20, doc="refractive index, crystalline", source=_GST)
+    n_crystalline: Any = field(
+        default=6.11, gt=0, le=20, doc="refractive index, crystalline", counts=_PHASE, source=_GST
+    )
     k_crystalline: Any = field(default=0.83, ge=0, le=20, doc="extinction coefficient, crystalline", source=_GST)
     confinement: Any = field(
         default=0.05, gt=0, le=1, doc="Gamma, share of the mode in the film: some 10 nm on a guide", source=_ASSUMED
@@ -73,7 +78,8 @@ class OpticalPCM(Description):
         doc="levels equally far apart, or each the same share of the one above, from the highest transmission down",
     )  # fmt: skip
     level_ratio: Any = field(
-        default=0.872, gt=0, lt=1, doc="transmission of a level as a share of the one above, for spacing 'log'",
+        default=0.872, gt=0, lt=1, doc="transmission of a level as a share of the one above",
+        counts="with spacing = 'log'",
         source=Source(note="base of the logarithmic quantisation in TorchONN"),
     )  # fmt: skip
     programming_error: Any = field(
@@ -84,14 +90,13 @@ class OpticalPCM(Description):
         default=0.0, ge=-1, le=1, doc="nu, loss of transmission a decade of time", source=Source(note="none agreed on")
     )
     drift_spread: Any = field(default=0.0, ge=0, le=1, doc="spread of nu from cell to cell", source=_ASSUMED)
-    drift_start_s: Any = field(default=1.0, unit="s", gt=0, le=1e9, doc="t_0 of the drift", source=_ASSUMED)
+    drift_start_s: Any = field(
+        default=1.0, unit="s", gt=0, le=1e9, doc="t_0 of the drift",
+        counts="where there is drift", source=_ASSUMED,
+    )  # fmt: skip
     write_j: Any = field(
         default=13.4e-12, unit="J", ge=0, le=1, doc="energy of one switching pulse",
         source=cited("rios2015", note="13.4 pJ, the least"),
-    )  # fmt: skip
-    endurance: Any = field(
-        default=6000.0, gt=0, le=1e15, doc="writes that were shown; not enforced",
-        source=Source(note="6,000 cycles, Photonics 12, 1130 (2025)"),
     )  # fmt: skip
 
     def model_sources(self) -> tuple[Source, ...]:

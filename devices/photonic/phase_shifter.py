@@ -48,14 +48,25 @@ class PhaseShifter(Description):
     coding: str = static(
         default="phase", choices=("phase", "voltage"), doc="whether the DAC's steps are equal in phase or in voltage"
     )
-    v_pi: Any = field(default=4.36, unit="V", gt=0, le=1000, doc="voltage of a phase of pi", source=_TORCHONN)
-    v_max: Any = field(default=10.8, unit="V", gt=0, le=1000, doc="full scale of the DAC", source=_TORCHONN)
+    v_pi: Any = field(
+        default=4.36, unit="V", gt=0, le=1000, doc="voltage of a phase of pi",
+        counts="with coding = 'voltage'", source=_TORCHONN,
+    )  # fmt: skip
+    v_max: Any = field(
+        default=10.8, unit="V", gt=0, le=1000, doc="full scale of the DAC",
+        counts="with coding = 'voltage'", source=_TORCHONN,
+    )  # fmt: skip
     crosstalk: Any = field(
         default=0.01, ge=0, le=0.05, optional=True, doc="share of a phase that the next shifter sees; None: none",
         source=Source(note="default of TorchONN's simulator"),
     )  # fmt: skip
     crosstalk_length: Any = field(
-        default=1.0, gt=0, le=100, doc="steps of the grid over which crosstalk falls by e", source=_ASSUMED
+        default=1.0,
+        gt=0,
+        le=100,
+        doc="steps of the grid over which crosstalk falls by e",
+        counts="where there is crosstalk",
+        source=_ASSUMED,
     )
     compensated: bool = static(
         default=True, choices=(True, False), doc="whether commands are solved for the known crosstalk"

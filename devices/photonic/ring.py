@@ -65,6 +65,7 @@ class Ring(Description):
     wavelength_m: Any = field(default=WAVELENGTH_M, unit="m", gt=1e-7, le=1e-4, doc="of the light", source=C_BAND)
     shift_m_per_k: Any = field(
         default=0.08e-9, unit="m/K", ge=0, le=1e-8, doc="of the resonance with temperature; 0.07 to 0.11 nm/K",
+        counts="for rings without a lock, and for the temperature that a lock leaves",
         source=Source(note="typical of silicon rings", recalled=True),
     )  # fmt: skip
 

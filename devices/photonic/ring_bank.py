@@ -100,7 +100,12 @@ class RingBank(OneLineAnOutput, Description):
         source=_ASSUMED,
     )  # fmt: skip
     crosstalk_length: Any = field(
-        default=1.0, gt=0, le=100, doc="rings over which thermal crosstalk falls by e", source=_ASSUMED
+        default=1.0,
+        gt=0,
+        le=100,
+        doc="rings over which thermal crosstalk falls by e",
+        counts="where there is crosstalk",
+        source=_ASSUMED,
     )
     compensated: bool = static(
         default=True, choices=(True, False), doc="whether commands are solved for the known thermal crosstalk"
@@ -113,7 +118,8 @@ class RingBank(OneLineAnOutput, Description):
         default=None, ge=1, le=24, optional=True, doc="precision of a lock; None: as was shown with it"
     )
     ambient_k: Any = field(
-        default=0.1, unit="K", ge=0, le=100, doc="spread of the temperature that all rings share, if open",
+        default=0.1, unit="K", ge=0, le=100, doc="spread of the temperature that all rings share",
+        counts="with locking = 'open'",
         source=_ASSUMED,
     )  # fmt: skip
     detector: Photodiode | None = field(

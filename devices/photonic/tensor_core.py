@@ -117,6 +117,11 @@ class PhotonicTensorCore(OneLineAnOutput, Description):
         share = power_ratio(self.insertion_loss_db + crossbar_loss_db(n_in, 2 * n_out))
         return self.laser_w / n_in * share
 
+    @property
+    def cell_write_j(self) -> Any:
+        """Joules of writing one cell: one pulse."""
+        return self.film.write_j
+
     def write_j(self, n_in: int, n_out: int) -> Any:
         """Joules of writing a tile, one pulse a cell."""
         return self.cells(n_in, n_out) * self.film.write_j

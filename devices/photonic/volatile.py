@@ -171,6 +171,7 @@ class Cavity(Medium, Description):
     )
     group_index: Any = field(
         default=1.48, ge=1, le=1e6, doc="c over the speed of pulses",
+        counts="for the loss of a waveguide that is as good",
         source=Source(note="thin silicon nitride in silica", recalled=True),
     )  # fmt: skip
     wavelength_m: Any = field(default=WAVELENGTH_M, unit="m", gt=0, le=1e-4, doc="of the light", source=C_BAND)

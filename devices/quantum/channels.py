@@ -61,6 +61,7 @@ class Qubit(Description):
     )  # fmt: skip
     t2_s: Any = field(
         default=80e-6, unit="s", gt=0, le=2e6, doc="T2, at most 2 T1: after it, 1/e of the coherence is left",
+        counts="for coherences, not for populations, which are all that an AmplitudeStore reads",
         source=cited("krantz2019", note="order of magnitude of a transmon", recalled=True),
     )  # fmt: skip
     depolarising: Any = field(

@@ -221,6 +221,26 @@ def test_lines_that_share_an_adc_wait_and_take_less_room():
     assert parts["alone"]["drivers"] == 16
 
 
+def test_films_are_written_at_the_energy_of_their_own_pulse():
+    # 16 x 8 weights in pairs of films: 256 pulses of 13.4 pJ, or of 20 pJ.
+    for changes, each_j in (({}, 13.4e-12), ({"store.film.write_j": "20 pJ"}, 20e-12)):
+        layer, x = AnalogDense(8, hardware=preset("photonic-pcm", **changes)), jnp.ones((1, 16))
+        found = compare(layer, layer.init(jax.random.key(0), x), x, systems=(), batch=1).arrays
+        assert found.write_energy_j == pytest.approx(256 * each_j, rel=1e-6)
+    with pytest.raises(InputError, match=r"prices.cell_write_j = 1e-12: must be None for PhotonicTensorCore"):
+        preset("photonic-pcm", **{"prices.cell_write_j": 1e-12})
+
+
+@pytest.mark.parametrize(("rate_hz", "read_s"), [(100e6, 250e-9), (1e9, 250e-9), (2e6, 500e-9), (1e4, 1e-4)])
+def test_a_converter_that_is_slower_than_the_read_sets_its_time(rate_hz, read_s):
+    # One ADC a line: it converts while the 250 ns of the read last, or longer.
+    hardware = preset("pcm", **{"prices.sample_rate_hz": rate_hz})
+    layer, x = AnalogDense(8, hardware=hardware), jnp.ones((1, 16))
+    bill = compare(layer, layer.init(jax.random.key(0), x), x, systems=(), batch=1).hardware
+    usual = compare(AnalogDense(8, hardware=preset("pcm")), layer.init(jax.random.key(0), x), x, systems=(), batch=1)
+    assert bill.latency_s - usual.hardware.latency_s == pytest.approx(read_s - 250e-9, abs=1e-15)
+
+
 def test_more_rows_voltage_and_bits_cost_more():
     def energy(**changes):
         hardware = preset("pcm", **changes)
