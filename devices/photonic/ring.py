@@ -3,7 +3,8 @@
     T_through = [(r2 a - r1)^2 + 4 p s] / D     T_drop = (1 - r1^2)(1 - r2^2) a / D     D = (1 - p)^2 + 4 p s
 
 p = r1 r2 a is the amplitude that is left after a round trip, s = sin^2(phi / 2), phi the phase of a round trip measured
-from resonance: the textbook's forms in cos phi, rearranged so that nothing cancels near resonance. The response repeats
+from resonance: the textbook's forms in cos phi, rearranged so that nothing cancels near resonance, nor
+where r1, r2 and a are near 1. The response repeats
 with the free spectral range; phases are linear in the wavelength within it (constant group index n_g):
 
     FSR = lambda^2 / (n_g L)     FWHM = FSR (1 - p) / (pi sqrt p)     finesse = FSR / FWHM     Q = lambda / FWHM
@@ -88,6 +89,11 @@ class Ring(Description):
         return self.r1 * self.r2 * self.amplitude
 
     @property
+    def lost(self) -> Any:
+        """1 - p, as a sum of what each coupler and the losses take: products rounded near 1 would lose its digits."""
+        return (1 - self.r1) + self.r1 * ((1 - self.r2) + self.r2 * (1 - self.amplitude))
+
+    @property
     def finesse(self) -> Any:
         """Free spectral range over linewidth."""
         return _TURN / 2 / self.half_width_rad
@@ -95,7 +101,7 @@ class Ring(Description):
     @property
     def half_width_rad(self) -> Any:
         """Half of the linewidth as a phase of the round trip, radians."""
-        return (1 - self.kept) / self.kept**0.5
+        return self.lost / self.kept**0.5
 
     @property
     def fwhm_m(self) -> Any:
@@ -153,7 +159,7 @@ class Ring(Description):
         """The phase in [0, pi] that holds a weight, any shape; the nearest one where it is out of reach."""
         weight = jnp.asarray(weight)
         above = jnp.maximum(weight + 1, 1e-6)  # w = -1 is never reached: some light is dropped at any phase
-        s = (self._numerator() - weight * (1 - self.kept) ** 2) / (4 * self.kept * above)
+        s = (self._numerator() - weight * self.lost**2) / (4 * self.kept * above)
         # The root and the arcsine have infinite slopes at the ends, and none beyond them.
         inside = (s > 0) & (s < 1)
         angle = 2 * jnp.arcsin(jnp.sqrt(jnp.where(inside, s, 0.5)))
@@ -179,13 +185,13 @@ class Ring(Description):
         return self._most_dropped() - self._least_passed()
 
     def _most_dropped(self) -> Any:
-        return (1 - self.r1**2) * (1 - self.r2**2) * self.amplitude
+        return (1 - self.r1) * (1 + self.r1) * (1 - self.r2) * (1 + self.r2) * self.amplitude
 
     def _least_passed(self) -> Any:
-        return (self.r2 * self.amplitude - self.r1) ** 2
+        return ((1 - self.r1) - (1 - self.r2) - self.r2 * (1 - self.amplitude)) ** 2
 
     def _denominator(self, s: Any) -> Any:
-        return (1 - self.kept) ** 2 + 4 * self.kept * s
+        return self.lost**2 + 4 * self.kept * s
 
 
 def _half_sine(phase: Any) -> jax.Array:

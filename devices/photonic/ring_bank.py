@@ -161,7 +161,9 @@ class RingBank(OneLineAnOutput, Description):
     @property
     def most_channels(self) -> int:
         """floor(FSR / spacing): as many wavelengths are told apart by rings whose response repeats."""
-        return int(np.min(np.floor(self.ring.fsr_m / self.spacing_m * (1 + 1e-9))))
+        with np.errstate(over="ignore"):  # channels at almost no distance: too many to count
+            found = np.floor(np.divide(self.ring.fsr_m, self.spacing_m) * (1 + 1e-9))
+        return int(min(np.min(found), 2**31))
 
     @property
     def read_time_s(self) -> Any:

@@ -150,3 +150,26 @@ def test_published_rings():
 def test_what_no_ring_of_glass_does_is_refused(name, value):
     with pytest.raises(InputError, match=rf"Ring\.{name} = {value:g}: must be "):
         Ring(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("r1", "r2", "a"),
+    [(1 - 2**-20, 1 - 2**-20, 1.0), (1 - 2**-20, 1 - 2**-18, 1 - 2**-22), (0.99999, 0.99998, 0.999999)],
+)
+def test_rings_of_a_narrow_line_keep_their_digits_in_float32(r1, r2, a):
+    """The textbook's form in float64, of the numbers as float32 holds them: 1 - p is 2e-6, some 30 steps of float32."""
+    small = Ring(r1=np.float32(r1), r2=np.float32(r2), amplitude=np.float32(a))
+    held = [np.float64(np.float32(v)) for v in (r1, r2, a)]
+    p = held[0] * held[1] * held[2]
+    half_width = (1 - p) / np.sqrt(p)
+    phase = np.float32(half_width * np.array([0.0, 0.3, 1.0, 5.0]))
+    s = np.sin(phase.astype(np.float64) / 2) ** 2
+    denominator = (1 - p) ** 2 + 4 * p * s
+    drop = (1 - held[0] ** 2) * (1 - held[1] ** 2) * held[2] / denominator
+    through = ((held[1] * held[2] - held[0]) ** 2 + 4 * p * s) / denominator
+    narrow = jax.tree.map(np.float32, small)
+    ports = jax.jit(lambda ring, phase: ring.ports(phase))(narrow, phase)
+    # Ten roundings of 6e-8 on the way.
+    np.testing.assert_allclose(ports.drop, drop, rtol=1e-6)
+    np.testing.assert_allclose(ports.through, through, rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(jax.jit(lambda ring: ring.half_width_rad)(narrow), half_width, rtol=1e-6)

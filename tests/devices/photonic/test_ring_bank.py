@@ -313,3 +313,9 @@ def test_precision_sweeps_without_another_compilation():
     spreads = jax.jit(jax.vmap(spread))(jnp.array([8.0, 9.0, 10.0]))
     np.testing.assert_allclose(spreads[0] / spreads[1], 2, rtol=0.01)
     np.testing.assert_allclose(spreads[1] / spreads[2], 2, rtol=0.01)
+
+
+def test_channels_at_no_distance_are_refused_in_words():
+    for spacing_m in (5e-324, 1e-300, 1e-12):
+        with pytest.raises(InputError, match=r"RingBank.spacing_m = .*a wider spacing than the linewidth"):
+            RingBank(spacing_m=spacing_m)
