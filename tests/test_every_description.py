@@ -39,6 +39,8 @@ WITHOUT_RULE = {
 JOINT = {
     ("BitSerialDAC.slice_bits", "highest"): "at most bits - 1",
     ("Crossbar.polarities", "interleaved"): "without wires",
+    **{(f"{adc}.middle", end): "must be None without a range"
+       for adc in ("ADC", "Circuit", "CyclicADC", "PipelineADC", "RampADC", "SARADC") for end in ("lowest", "highest")},
     ("DeviceNoise.until_s", "lowest"): "less than until_s",
     ("ECRAM.bounds", "lowest"): "one below and one above 0",
     ("ECRAM.g_max", "lowest"): "within window",
@@ -73,7 +75,7 @@ JOINT = {
     ("RingBank.channels", "highest"): "the free spectral range",
     ("RingBank.spacing_m", "lowest"): "a wider spacing",
     ("RingBank.spacing_m", "highest"): "the free spectral range",
-}
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -147,7 +149,7 @@ def numbers_outside(rule):
             found += [rule[beyond], rule[beyond] + step]
         elif rule.get(within) is not None:
             nearest = rule[within] + step if rule["integer"] else math.nextafter(rule[within], step * math.inf)
-            found += [nearest, rule[within] + step]
+            found += [nearest, rule[within] + step * max(1, abs(rule[within]) // 1000)]  # 1e18 + 1 is 1e18
     return found + [limit + 0.5 for limit in lowest_and_highest(rule).values() if rule["integer"]]
 
 
