@@ -32,6 +32,7 @@ PUE = {"hyperscale": 1.1, "average": 1.56}
 _OWID = Source(note="Our World in Data / Ember, CC BY 4.0, through codecarbon (MIT)")
 _EU = Source(note="mean of its 27 members weighted by generation; Our World in Data / Ember through codecarbon (MIT)")
 _ACT = cited("gupta2022", note="energy, gases and materials by node; memories")
+_ENDS = Source(note="low: LLMCarbon's die, arXiv 2309.14393; high: the vendor's module as EcoLogits uses it")
 #: An H100 in the other accounts: its die, gigabytes; kg of that die in LLMCarbon's table, and kg of the whole module,
 #: memory and board included, in the vendor's footprint as EcoLogits uses it.
 _H100_DIE_M2, _H100_NODE, _H100_GB = 814e-6, "5nm", 80.0
@@ -171,7 +172,7 @@ class Embodied:
     low_kg: float
     typical_kg: float
     high_kg: float
-    sources: tuple[Source, ...] = (_ACT,)
+    sources: tuple[Source, ...] = (_ACT, _ENDS)
 
     def share(self, time_s: float, lifetime_s: float, devices: float = 1.0, utilisation: float = 1.0) -> "Embodied":
         """What a job bears: K t devices / (lifetime utilisation).

@@ -59,7 +59,6 @@ def hardware_lines(**changes):
     [
         ({}, ""),
         ({"name": "reram"}, ""),
-        ({"name": "mzi-mesh"}, ""),
         ({"name": "int8"}, ""),
         ({"prices.adc_model": "floor"}, "Prices.adc_model asks for the survey's floor"),
         ({"prices.adc_model": "median"}, "Prices.adc_model asks for the survey's median"),
