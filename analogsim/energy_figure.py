@@ -7,7 +7,6 @@ import numpy as np
 from analogsim import plot
 from analogsim.devices.errors import InputError, brief
 from analogsim.devices.units import show
-from analogsim.energy.waiting import MOST
 from analogsim.results_data import shorter
 
 if TYPE_CHECKING:
@@ -15,6 +14,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from analogsim.energy import Comparison
+
+
+#: Share from which on a label says how much waits, as ``analogsim.energy.waiting`` says it in words.
+MOST = 0.5
 
 
 def bars(data: "xarray.Dataset | Comparison", ax: "Axes | None") -> "Axes":

@@ -3,6 +3,8 @@
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from analogsim.energy.bill import Bill, Line
+
 if TYPE_CHECKING:
     from analogsim.energy.comparison import Comparison
 
@@ -17,46 +19,10 @@ def as_dict(comparison: "Comparison") -> dict[str, Any]:
             "other_results": work.operations.results / work.operations.examples,
             "values": "from data" if work.has_values else "assumed",
         },
-        "systems": [
-            {
-                "system": bill.system,
-                "batch": bill.batch,
-                "energy_low_j": bill.energy_low_j,
-                "energy_typical_j": bill.energy_typical_j,
-                "energy_high_j": bill.energy_high_j,
-                "latency_s": bill.latency_s,
-                "power_w": bill.power_w,
-                "waiting_share": bill.waiting_share,
-                "macs_per_s_per_w": comparison.macs / bill.energy_typical_j,
-                "note": bill.note,
-                "excludes": bill.excludes,
-                "omits": [dataclasses.asdict(omission) for omission in bill.omits],
-                "per": bill.per,
-            }
-            for bill in comparison.bills
-        ],
+        "systems": [_system(bill, comparison.macs) for bill in comparison.bills],
         "unfit": [dataclasses.asdict(each) for each in comparison.unfit],
         "ratios": [dataclasses.asdict(ratio) for ratio in comparison.ratios],
-        "lines": [
-            {
-                "system": bill.system,
-                "batch": bill.batch,
-                "layer": line.layer,
-                "component": line.component,
-                "action": line.action,
-                "count": line.count,
-                "unit": line.unit,
-                "waits": line.waits,
-                "at_end": line.at_end,
-                "each_j": line.each_j,
-                "energy_low_j": line.energy_low_j,
-                "energy_typical_j": line.energy_j,
-                "energy_high_j": line.energy_high_j,
-                "source": line.source,
-            }
-            for bill in comparison.bills
-            for line in bill.lines
-        ],
+        "lines": [_line(bill, line) for bill in comparison.bills for line in bill.lines],
         "arrays": None
         if arrays is None
         else {
@@ -68,4 +34,42 @@ def as_dict(comparison: "Comparison") -> dict[str, Any]:
             "calibration_energy_j": arrays.calibration_energy_j,
             "parts": [{"part": p.name, "count": p.count, "area_m2": p.count * p.area_m2} for p in arrays.parts],
         },
+    }
+
+
+def _system(bill: Bill, macs: float) -> dict[str, Any]:
+    counted = macs - sum(omission.count for omission in bill.omits if omission.unit == "MAC")
+    return {
+        "system": bill.system,
+        "batch": bill.batch,
+        "energy_low_j": bill.energy_low_j,
+        "energy_typical_j": bill.energy_typical_j,
+        "energy_high_j": bill.energy_high_j,
+        "latency_s": bill.latency_s,
+        "power_w": bill.power_w,
+        "waiting_share": bill.waiting_share,
+        "macs_per_s_per_w": counted / bill.energy_typical_j,  # of those that the bill counts
+        "note": bill.note,
+        "excludes": bill.excludes,
+        "omits": [dataclasses.asdict(omission) for omission in bill.omits],
+        "per": bill.per,
+    }
+
+
+def _line(bill: Bill, line: Line) -> dict[str, Any]:
+    return {
+        "system": bill.system,
+        "batch": bill.batch,
+        "layer": line.layer,
+        "component": line.component,
+        "action": line.action,
+        "count": line.count,
+        "unit": line.unit,
+        "waits": line.waits,
+        "at_end": line.at_end,
+        "each_j": line.each_j,
+        "energy_low_j": line.energy_low_j,
+        "energy_typical_j": line.energy_j,
+        "energy_high_j": line.energy_high_j,
+        "source": line.source,
     }

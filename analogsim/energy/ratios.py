@@ -23,6 +23,7 @@ class Ratio:
       low, typical, high: joules an inference over joules an inference.
       per: what stands for a multiply-accumulate on the system.
       waiting_share: of the system's typical joules.
+      is_partial: whether the system's bill leaves out part of the model (``Bill.omits``), which the other counts.
     """
 
     system: str
@@ -33,6 +34,7 @@ class Ratio:
     high: float
     per: str
     waiting_share: float
+    is_partial: bool
 
     def __str__(self) -> str:
         per = "per MAC" if self.per == "MAC" else f"{self.per} in place of a MAC"
@@ -40,6 +42,7 @@ class Ratio:
         return (
             f"{self.system}, batch {self.batch}: {_number(self.typical)} times the joules of {self.beside} at the same "
             f"batch, typical over typical ({_number(self.low)} to {_number(self.high)} over both ranges), {per}{waits}"
+            f"{'; it leaves out part of the model' if self.is_partial else ''}"
         )
 
 
@@ -61,6 +64,7 @@ def ratios(bills: Iterable[Bill]) -> tuple[Ratio, ...]:
             high=bill.energy_high_j / own[bill.batch].energy_low_j,
             per=bill.per,
             waiting_share=bill.waiting_share,
+            is_partial=bool(bill.omits),
         )
         for bill in bills
         if bill.system != bills[0].system

@@ -7,6 +7,7 @@ import pytest
 import rich.console
 from flax import linen as nn
 
+from analogsim import energy_figure
 from analogsim.devices.errors import InputError
 from analogsim.energy import SYSTEMS, compare, waiting
 from analogsim.linen import AnalogDense
@@ -97,6 +98,9 @@ def test_every_bill_says_how_much_of_the_model_it_leaves_out():
         omitted = {o.unit: o for b in found.bills if b.system == name for o in b.omits}
         assert omitted["results"].count == omitted["results"].of == found.work.operations.results / 2, name
     assert "all that the model computes" not in text
+    # Joules a MAC are those of the MAC that are counted.
+    mesh = next(s for s in found.to_dict()["systems"] if s["system"] == "photonic mesh")
+    assert mesh["macs_per_s_per_w"] == pytest.approx(864 / mesh["energy_typical_j"])
     # What is left out is not priced either: events of the 864 alone, three meshes of one tile.
     lines = {(b.system, x.component): x for b in found.bills for x in b.lines}
     assert lines["Loihi", "synapses"].count == 864
@@ -169,6 +173,7 @@ def test_what_mostly_waits_is_said_in_table_figure_and_page(comparison, tmp_path
 
 def test_a_share_is_never_rounded_to_all():
     found = [waiting.percent(share) for share in (0.51, 0.987, 0.9994, 0.99994, 0.9999999)]
+    assert waiting.MOST == energy_figure.MOST
     assert found == ["51 %", "98.7 %", "99.94 %", "99.99 %", "over 99.99 %"]
 
 
@@ -182,9 +187,10 @@ def test_ratios_say_what_they_compare(comparison):
         assert ratio.low == pytest.approx(other.energy_low_j / own.energy_high_j)
         assert ratio.high == pytest.approx(other.energy_high_j / own.energy_low_j)
         assert ratio.per == "MAC"
+        assert not ratio.is_partial
     text = " ".join(str(comparison).split())
     assert "over both ranges), per MAC" in text
-    assert "over both ranges), arriving spike in place of a MAC" in text
+    assert "over both ranges), arriving spike in place of a MAC; it leaves out part of the model" in text
     assert {r["per"] for r in comparison.to_dict()["ratios"]} == {"MAC", "arriving spike"}
 
 
