@@ -121,9 +121,8 @@ def bill(mesh: Mesh, work: Workload, batch: int) -> Bill:
     """What one inference costs if every matrix is held by meshes of its own, read one layer after another.
 
     All meshes are held for as long as the inference lasts, since a heater is slower than the whole of it, and while the
-    batch is dispatched and the memory is waited for. What no
-    weights are multiplied in (activations with each other, other arithmetic) is left out, and the bill says how
-    much that is.
+    batch is dispatched and the memory is waited for. What no weights are multiplied in (activations with each other,
+    other arithmetic) is left out, and the bill says how much that is.
     """
     n, f = mesh.n, mesh.rate_hz
     symbols = samples = meshes = seconds = 0.0
@@ -145,7 +144,7 @@ def bill(mesh: Mesh, work: Workload, batch: int) -> Bill:
     ]
     dram, outside = DRAM[mesh.memory], _outside(mesh, work)
     waits_s = mesh.dispatch_s / batch + max(0.0, outside / mesh.memory_byte_per_s - seconds)
-    per_bit = (dram.low_j_per_bit, dram.low_j_per_bit, dram.high_j_per_bit)
+    per_bit = (dram.low_j_per_bit, dram.typical_j_per_bit, dram.high_j_per_bit)
     rows = (
         ("laser", "light", seconds, "s", tuple(lit), (_LIGHT,)),
         ("phases", "hold", 2 * n**2 * meshes * seconds, "s", mesh.phase_w, (_HEATERS,)),
@@ -168,7 +167,7 @@ def bill(mesh: Mesh, work: Workload, batch: int) -> Bill:
         latency_s=batch * (seconds + waits_s),
         bound="light" if seconds > waits_s else "dispatch" if mesh.dispatch_s > batch * seconds else "memory",
         note=f"{n} x {n} meshes at {f / 1e9:g} GHz; low: phases that hold without power, high: heaters of 10 mW",
-        excludes="programming the phases, buffers, digital arithmetic, temperature control; layers one after another",
+        excludes="programming the phases, buffers, temperature control; layers one after another",
         omits=(
             *omissions.activation_products(work.operations),
             *omissions.look_ups(work.operations),

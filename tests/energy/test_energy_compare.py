@@ -117,10 +117,11 @@ def test_light_computes_with_a_matrix_that_it_holds_already():
 
     x = jnp.ones((1, 6))
     mesh = compare(Twice(), Twice().init(jax.random.key(0), x), x, systems="photonic mesh", batch=1).bills[1]
-    count = {line.component: line.count for line in mesh.lines if not line.waits}
-    assert count["DAC"] == 12
+    count = {line.action: line.count for line in mesh.lines}
+    assert count["drive a modulator"] == 12
+    assert count["light"] == pytest.approx(2e-9)
     assert mesh.latency_s == pytest.approx(5e-6 + 2e-9)  # 12 numbers pass the memory in 0.5 ns
-    assert count["phases"] == pytest.approx(2 * 64**2 * 2e-9)  # one mesh for both passes
+    assert count["hold"] == pytest.approx(2 * 64**2 * 2e-9)  # one mesh for both passes
     assert mesh.omits == ()
 
 
