@@ -209,13 +209,13 @@ def array(value: Any, name: str) -> Any:
     return jnp.asarray(found)
 
 
-def input_name(path: tuple, count: int) -> str:
+def input_name(path: tuple, count: int, of_args: str = "x") -> str:
     """An array's name, ``x``, ``x[1]``, ``x['ids']`` or ``mask``, by its path in ``Inputs`` of so many arguments."""
-    of, which, *rest = path
+    kind, which, *rest = path
     shown = jax.tree_util.keystr(tuple(p for p in rest if p != jax.tree_util.GetAttrKey("value")))
-    if of == jax.tree_util.GetAttrKey("kwargs"):
+    if kind == jax.tree_util.GetAttrKey("kwargs"):
         return f"{which.key}{shown}"
-    return f"x{shown}" if count == 1 else f"x[{which.idx}]{shown}"
+    return f"{of_args}{shown}" if count == 1 else f"{of_args}[{which.idx}]{shown}"
 
 
 def map_examples(function: Callable[..., Any], x: Any, *others: Any) -> Any:

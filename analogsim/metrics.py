@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from analogsim.devices.errors import InputError, brief
-from analogsim.inputs import array, count_examples
+from analogsim.inputs import Shared, array, count_examples, input_name
 from analogsim.outputs import holds_nan
 
 
@@ -77,14 +77,12 @@ def check_classes(labels: Any, classes: int) -> None:
         raise InputError(f"labels: {found[tuple(at)]} at {at}: must be a whole number from 0 to {classes - 1}, a class")
 
 
-def check_inputs(x: Any) -> int:
+def check_inputs(x: Any, name: str = "x") -> int:
     """How many examples there are; refuses inputs that are not finite, by name.
 
     Keywords and what is shared may hold infinities, which masks are made of.
     """
-    from analogsim.inputs import Shared, input_name
-
-    n = count_examples(x)
+    n = count_examples(x, name)
     leaves = jax.tree_util.tree_leaves_with_path(x, is_leaf=lambda a: isinstance(a, Shared))
     for path, leaf in leaves:
         mask = isinstance(leaf, Shared) or path[0] == jax.tree_util.GetAttrKey("kwargs")
@@ -95,7 +93,7 @@ def check_inputs(x: Any) -> int:
             if bad.size:
                 at = [int(i) for i in bad[0]]
                 rule = "no NaN" if mask else "finite"
-                raise InputError(f"{input_name(path, len(x.args))}: {a[tuple(at)]} at {at}: must be {rule}")
+                raise InputError(f"{input_name(path, len(x.args), name)}: {a[tuple(at)]} at {at}: must be {rule}")
     return n
 
 

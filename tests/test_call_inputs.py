@@ -71,7 +71,8 @@ def test_a_model_of_dictionaries_and_keywords_is_computed_as_in_numpy(bound, for
         *bound, x, EXPECTED, key=KEY, chips=1, times=(0.0,), metric=distance, batch_size=4, **options
     )  # fmt: skip
     # Eight roundings of numbers below 20 in float32.
-    assert float(found.digital) < 20 * 2**-20 and float(found.score.max()) < 20 * 2**-20
+    assert float(found.digital) < 20 * 2**-20
+    assert float(found.score.max()) < 20 * 2**-20
 
 
 @pytest.mark.parametrize("bound", [LINEN, NNX], ids=["linen", "nnx"])
@@ -98,7 +99,8 @@ def test_what_was_calibrated_with_needs_no_input_to_be_programmed():
     assert chip.cells["Dense_0"]["analog"]["array"].n_in == 4
     sample = held["ranges"]["sample"]
     for back in (pickle.loads(pickle.dumps(sample)), sample_from_text(json.loads(json.dumps(sample_text(sample))))):
-        assert back == sample and hash(back) == hash(sample)
+        assert back == sample
+        assert hash(back) == hash(sample)
     zeros, _ = inputs_of(sample.inputs())
     shapes = zeros.call(lambda x, mask, bias: (x["a"].shape, x["b"][0].shape, mask.shape, mask.dtype, bias.shape))
     assert shapes == ((1, 4), (1, 5), (1, N), bool, (N, N))  # what is shared is whole

@@ -25,6 +25,7 @@ from analogsim.chip import Chip
 from analogsim.devices.errors import InputError
 from analogsim.devices.random import check_one_key
 from analogsim.inputs import count_examples, inputs_of, map_examples
+from analogsim.metrics import check_inputs
 
 
 def reestimate_batch_norm(
@@ -65,7 +66,7 @@ def reestimate_batch_norm(
     from flax import nnx
 
     x, options = inputs_of(x, options)
-    count_examples(x)
+    check_inputs(x)
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
         raise InputError(f"batch_size = {batch_size!r}: must be a whole number and at least 1")
     if key is not None:

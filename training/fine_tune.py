@@ -25,10 +25,11 @@ from analogsim.devices.equality import ByValue
 from analogsim.devices.errors import InputError
 from analogsim.devices.random import check_one_key, stream
 from analogsim.inputs import count_examples, inputs_of, map_examples
+from analogsim.metrics import check_inputs, check_labels
 from analogsim.ranges import RangeReport, range_report
 from analogsim.training.divergence import explain
 from analogsim.training.fitting import LinenFit
-from analogsim.training.losses import Loss, cross_entropy
+from analogsim.training.losses import Loss, check_classes_of, cross_entropy
 from analogsim.training.selection import check_number
 from analogsim.training.step import Carry, TrainingStep, make_step
 
@@ -131,6 +132,8 @@ def fine_tune(
         range_learning_rate=range_learning_rate, loss=loss, distil=distil, temperature=temperature,
         micro_batches=micro_batches, key=key, training_options=training_options, **options,
     )  # fmt: skip
+    few = _some(x, batch_size)
+    check_classes_of(loss, jax.eval_shape(step.fit.digital, step.first.tree, step.first.state, few), _some(labels, n))
     taught = _teacher_outputs(step, teacher, x, batch_size) if distil else None
     run, one = _epoch_of(step, (x, labels, taught), steps, batch_size, ramp * epochs * steps)
     before = _warn(step, step.first, x, options, model)
@@ -209,10 +212,7 @@ def _teacher_outputs(step: TrainingStep, teacher: Any, x: Any, batch_size: int) 
 
 
 def _checked_data(x: Any, labels: Any) -> tuple[Any, jax.Array]:
-    labels, n = jnp.asarray(labels), count_examples(x)
-    if labels.shape[:1] != (n,):
-        raise InputError(f"labels: shape {labels.shape} does not match {n} examples in x")
-    return x, labels
+    return x, check_labels(labels, check_inputs(x))
 
 
 _FUNCTIONS = {

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import optax
 
 from analogsim.devices.errors import InputError
+from analogsim.metrics import check_classes
 from analogsim.training.selection import check_number
 
 #: ``loss(outputs, labels) -> number``.
@@ -35,6 +36,12 @@ def cross_entropy(outputs: jax.Array, labels: jax.Array) -> jax.Array:
             f"{outputs.shape}, that is shape {outputs.shape[:-1]}; give another loss for other labels"
         )
     return optax.softmax_cross_entropy_with_integer_labels(outputs.astype(jnp.float32), labels).mean()
+
+
+def check_classes_of(loss: Loss, outputs: Any, labels: Any) -> None:
+    """Refuse labels that are no class of these outputs (their shapes suffice), where the loss is of classes."""
+    if loss is cross_entropy and labels.shape == outputs.shape[:-1]:
+        check_classes(labels, outputs.shape[-1])
 
 
 def distillation(

@@ -29,14 +29,15 @@ from analogsim.altering import altered
 from analogsim.chip import check_compensation, check_finite, check_solved, check_time, read
 from analogsim.devices.errors import InputError
 from analogsim.devices.random import check_one_key, stream
-from analogsim.inputs import count_examples, inputs_of, map_examples
+from analogsim.inputs import inputs_of, map_examples
+from analogsim.metrics import check_inputs, check_labels
 from analogsim.models import bind, program_jit
 from analogsim.outputs import check_outputs, run_examples
 from analogsim.training.effects import SHARE, STEPS, Move, Sensitivity, dataset
 from analogsim.training.fitting import hardware_of
 from analogsim.training.hardware_numbers import OWN_RANGE, RANGES, Choice, choose, shifted
 from analogsim.training.held_ranges import ranges_of, with_ranges
-from analogsim.training.losses import Loss, cross_entropy
+from analogsim.training.losses import Loss, check_classes_of, cross_entropy
 
 _METHODS = ("slope", "difference")
 
@@ -94,11 +95,11 @@ def sensitivity(
     check_compensation(compensation)
     _check_settings(method, chips=chips, batch_size=batch_size)
     x, options = inputs_of(x, options)
-    labels = jnp.asarray(labels)
-    _check_data(x, labels)
+    labels = check_labels(labels, check_inputs(x))
     hardware = hardware_of(model, variables, map_examples(lambda a: a[:1], x), options)
     bound = bind(model, variables, x, options)
     check_outputs(bound.digital, x)
+    check_classes_of(loss, jax.eval_shape(bound.digital, x), labels)
     time_s = jnp.asarray(_seconds(time, hardware), jnp.float32)
     chosen = choose(hardware, parameters, ranges_of(bound))
 
@@ -258,12 +259,3 @@ def _explain(bound: Any, key: jax.Array, time_s: Any, losses: jax.Array) -> None
         f"loss: is not a finite number on {bad} of the {len(losses)} sampled chips, though data and weights are "
         f"finite; look at the ranges, and for logarithms of zero in the loss"
     )
-
-
-def _check_data(x: Any, labels: jax.Array) -> None:
-    n = count_examples(x)
-    if labels.shape[:1] != (n,):
-        raise InputError(f"labels: shape {labels.shape} does not match {n} examples in x")
-    for name, values in (("x", x), ("labels", labels)):
-        if not all(bool(jnp.all(jnp.isfinite(a))) for a in jax.tree.leaves(values)):
-            raise InputError(f"{name}: holds NaN or infinity; only finite numbers can be computed with")

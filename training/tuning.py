@@ -30,6 +30,7 @@ from analogsim.devices.random import check_one_key, stream
 from analogsim.devices.units import seconds
 from analogsim.fresh_chip import FreshChip
 from analogsim.inputs import count_examples, inputs_of, map_examples
+from analogsim.metrics import check_inputs, check_labels
 from analogsim.models import merged
 from analogsim.range_rules import LearnedRange
 from analogsim.training.fitting import Fit, LinenFit, fit_of
@@ -124,16 +125,15 @@ def tune(
     check_one_key(key)
     _check(what, steps, batch_size, chips, learning_rate)
     x, options = inputs_of(x, options)
-    n = count_examples(x)
+    n = check_inputs(x)
     time_s: Any = seconds(time, "time")
     on = functools.partial(_tunable, FreshChip(time_s=time_s))
     with altered(on):
         model, variables = _started(model, variables, x, what, options)
         fit = fit_of(model, variables, map_examples(lambda a: a[:2], x), options, options)
         tree, state = fit.start()
-        targets = jax.jit(fit.digital)(tree, state, x) if labels is None else jnp.asarray(labels)
-        if jax.tree.leaves(targets)[0].shape[0] != n:
-            raise InputError(f"labels: shape {targets.shape} does not match {n} examples in x")
+        targets = jax.jit(fit.digital)(tree, state, x) if labels is None else labels
+        targets = check_labels(targets, n)
         objective = _distance if labels is None else loss
         best, before, after = _descended(
             fit, tree, state, x, targets, objective, key, what, steps, learning_rate, min(batch_size, n), chips

@@ -22,6 +22,7 @@ from analogsim.energy.operations import Operation, Operations
 from analogsim.energy.tracing import workload
 from analogsim.inputs import apart, count_examples, inputs_of
 from analogsim.layer import LayerUse
+from analogsim.metrics import check_inputs
 from analogsim.models import BoundLinen, bind, observe
 from analogsim.operators import Convolution
 from analogsim.selection import holder
@@ -114,6 +115,8 @@ def count(model: Any, variables: Any, x: Any, while_loops: int | None = None, **
         raise InputError(f"x_sample: shape {shapes[0]}: must have at least one example along its leading axis")
     examples = count_examples(x, "x_sample")
     by_shape = any(isinstance(a, jax.ShapeDtypeStruct) for a in jax.tree.leaves((variables, x)))
+    if not by_shape:
+        check_inputs(x, "x_sample")
     uses = [] if by_shape else observe(model, variables, x, **options)
     operations, outlined = trace(model, variables, x, examples, while_loops, options)
     if by_shape:

@@ -3,6 +3,7 @@
 import contextlib
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from analogsim.devices.random import check_one_key
 from analogsim.evaluation import check_count
 from analogsim.hardware import Hardware
 from analogsim.sweeps import results
-from analogsim.sweeps.axes import HARDWARE, TIME, axes_of, changed, check_points
+from analogsim.sweeps.axes import CHIP, HARDWARE, TIME, axes_of, changed, check_points
 from analogsim.sweeps.block import Job
 from analogsim.sweeps.evaluations import OfFunction, evaluation_of
 from analogsim.sweeps.identity import identity
@@ -132,7 +133,26 @@ def _carried_out(
     workers = workers_for(job, executor, devices)
     with _meter(progress, plan.n_items, title or "sweep") as tell:
         work.run(workers, (job.at_once or 1) * (len(devices) if devices else 1), tell)
-    return work.dataset()
+    found = work.dataset()
+    _warn_of_what_is_no_number(found)
+    return found
+
+
+def _warn_of_what_is_no_number(found: "xarray.Dataset") -> None:
+    """Name the first score that is no finite number, and how many there are."""
+    for name, scores in found.data_vars.items():
+        bad = np.argwhere(~np.isfinite(scores.values)) if CHIP in scores.dims else np.zeros((0, 1))
+        if not len(bad):
+            continue
+        place = dict(zip(scores.dims, bad[0], strict=True))
+        point = [f"{axis} = {found[axis].values[i]}" for axis, i in place.items() if axis != CHIP]
+        more = f", and in {len(bad) - 1} more" if len(bad) > 1 else ""
+        warnings.warn(
+            f"sweep: {name}: is {scores.values[tuple(bad[0])]} on chip {place[CHIP]} at {', '.join(point)}{more}: its "
+            f"outputs hold NaN, or the metric divides by zero",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 class _Work:

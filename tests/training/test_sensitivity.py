@@ -372,7 +372,7 @@ def test_the_table_and_the_figure(found):
         ({"parameters": ("adc.nose",)}, r"'adc.nose' is no number of the hardware; did you mean 'adc.noise'"),
         ({"parameters": ("adc.gain_error",)}, r"'adc.gain_error' is None in every layer"),
         ({"parameters": ("adc.range",)}, r"'adc.range': calibrated ranges stand in its place .* 'ranges.output'"),
-        ({"x": np.where(np.eye(64, 8) > 0, np.nan, X)}, r"x: holds NaN or infinity"),
+        ({"x": np.where(np.eye(64, 8) > 0, np.nan, X)}, r"x: nan at \[0, 0\]: must be finite"),
         ({"loss": lambda y, labels: jnp.log(-jnp.mean(y**2))}, r"loss: is not a finite number on 1 of the 1 sampled"),
         ({"loss": lambda y, labels: y[:, 0]}, r"loss: returns shape \(64,\): must be one number"),
         ({"method": "slopes"}, r"method = 'slopes': must be 'slope' or 'difference'"),
