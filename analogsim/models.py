@@ -16,7 +16,7 @@ import numpy as np
 
 from analogsim import modes, tiles
 from analogsim.devices.equality import ByValue
-from analogsim.devices.errors import InputError
+from analogsim.devices.errors import InputError, brief
 from analogsim.devices.random import check_one_key
 from analogsim.inputs import Fixed, as_inputs, inputs_of
 from analogsim.inputs import Sample as Sample
@@ -253,7 +253,7 @@ def _checked_rngs(rngs: Any) -> dict[str, jax.Array]:
         return {}
     if not isinstance(rngs, Mapping) or not all(isinstance(name, str) for name in rngs):
         raise InputError(
-            f"rngs = {_short(rngs)}: must be a dictionary of keys by name, {{'dropout': jax.random.key(0)}}"
+            f"rngs = {brief(rngs)}: must be a dictionary of keys by name, {{'dropout': jax.random.key(0)}}"
         )
     for name, key in rngs.items():
         check_one_key(key, f"rngs['{name}']")

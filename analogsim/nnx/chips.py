@@ -32,14 +32,20 @@ def analog_ops(model: nnx.Module) -> dict[str, tuple[nnx.Module, AnalogOp]]:
 
 def stack_shape(module: Any, path: str) -> tuple[int, ...]:
     """Leading axes of a layer that ``nnx.vmap`` stacked: ``()`` for a plain layer, ``(3,)`` for three in a stack."""
-    own, shape = _own_shape(module), _table(module).shape
-    lead = len(shape) - len(own)
-    if lead < 0 or shape[lead:] != own:
+    found, own, shape = stack_axes(module), _own_shape(module), _table(module).shape
+    if found is None:
         raise InputError(
             f"layer {path}: its kernel of shape {shape} is not a stack of kernels {own} along the first axes; stack "
             f"layers with nnx.vmap(..., out_axes=0)"
         )
-    return shape[:lead]
+    return found
+
+
+def stack_axes(module: Any) -> tuple[int, ...] | None:
+    """The same, None where the kernel is no such stack."""
+    own, shape = _own_shape(module), _table(module).shape
+    lead = len(shape) - len(own)
+    return None if lead < 0 or shape[lead:] != own else shape[:lead]
 
 
 def _table(module: Any) -> jax.Array:

@@ -13,6 +13,7 @@ from analogsim.codecs.models import compress
 from analogsim.devices.errors import InputError
 from analogsim.hardware import Hardware
 from analogsim.inputs import as_inputs
+from analogsim.nnx.chips import stack_axes
 from analogsim.nnx.factored import Core, why_dense
 from analogsim.nnx.hookless import TWINS, AnalogConvTranspose, AnalogEmbed, original, twin
 from analogsim.nnx.hooks import (
@@ -65,21 +66,23 @@ def convert(model: nnx.Module, rules: Rules, strict: bool, rngs: nnx.Rngs | None
         if chosen[layer.path] is not None and _has_own_call(layer.module):
             matches.doubtful.add("kernel" if layer.path == ROOT else f"{layer.path}/kernel")
 
-    def stream() -> nnx.RngStream | None:
-        return None if rngs is None else rngs["analog"].fork()
+    def stream(node: Any) -> nnx.RngStream | None:
+        lead = stack_axes(node)  # a scan takes a stream of each entry's own
+        return None if rngs is None else rngs["analog"].split(lead) if lead else rngs["analog"].fork()
 
-    def op(kind: type[AnalogOp], hardware: Hardware | None, path: str) -> AnalogOp | None:
-        return None if hardware is None else kind(hardware, stream=stream(), path=path)
+    def op(kind: type[AnalogOp], hardware: Hardware | None, path: str, node: Any) -> AnalogOp | None:
+        return None if hardware is None else kind(hardware, stream=stream(node), path=path)
 
     def visit(parts: tuple, node: Any) -> Any:
         path, layer = path_of(parts), node
         hardware, for_products = chosen.get(path), chosen.get(attending(path))
         if isinstance(node, tuple(HOOKS)) and hardware is not None:
-            attach(layer, hardware, stream=stream(), path=path)
+            attach(layer, hardware, stream=stream(layer), path=path)
         elif isinstance(node, nnx.ConvTranspose) and hardware is not None:
-            return twin(AnalogConvTranspose, node, analog_op=op(AnalogConvGeneralDilated, hardware, path))
+            return twin(AnalogConvTranspose, node, analog_op=op(AnalogConvGeneralDilated, hardware, path, node))
         elif isinstance(node, nnx.Embed) and (hardware is not None or for_products is not None):
-            take, attend = op(AnalogTake, hardware, path), op(AnalogAttend, for_products, attending(path))
+            take = op(AnalogTake, hardware, path, node)
+            attend = op(AnalogAttend, for_products, attending(path), node)
             return twin(AnalogEmbed, node, analog_op=take, attend_op=attend)
         return node
 

@@ -34,7 +34,9 @@ def _streams(model: nnx.Module) -> Iterator[_Held]:
             continue
         above = next(parts[:n] for n in reversed(range(len(parts))) if parts[:n] in modules)
         owner = modules[above]
-        if isinstance(owner, AnalogOp):
+        if isinstance(
+            owner, (AnalogOp, nnx.RNN, nnx.RNNCellBase)
+        ):  # a recurrent one's is for its first state, of zeros
             continue
         own = getattr(owner, "rng_collection", "dropout" if hasattr(owner, "dropout_rate") else node.tag)
         yield _Held("/".join(map(str, above)) or "(the model itself)", node, owner, (own, node.tag, "default"))
