@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from analogsim.devices.dtypes import inexact
 from analogsim.devices.errors import InputError
 from analogsim.devices.photonic.detection import counts
 from analogsim.devices.photonic.light import photon_j
@@ -79,7 +80,7 @@ def forward(
     Returns:
       ``[..., features]``.
     """
-    n_in = x.shape[-1]
+    x, n_in = inexact(x), x.shape[-1]
     _check_fabric(mesh, fabric, n_in, n_out)
     state = mesh.driven(fabric, *trained, jnp.zeros((n_in, n_out), trained.phases.dtype))
     matrix, _ = mesh.fields(state._replace(gain=jnp.ones(())), time_s, None if key is None else stream(key, "phases"))

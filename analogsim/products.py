@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from analogsim import tiles
 from analogsim.calibration import calibrate
 from analogsim.chip import check_compensation, check_finite, check_solved, check_time
+from analogsim.devices.dtypes import wide
 from analogsim.devices.equality import ByValue
 from analogsim.devices.errors import InputError
 from analogsim.devices.random import check_one_key, stream
@@ -91,7 +92,8 @@ def products_on_tiles(
       weights: what the transposed product is given, ``[n, P]``, likewise; None: single rows of X.
 
     Returns:
-      The two products right after programming; ``.at("1 day")`` ages them.
+      The two products right after programming; ``.at("1 day")`` ages them. What they give has the dtype of their
+      input, float32 for whole numbers and truth values.
 
     Raises:
       InputError: for a matrix that is none, or samples that do not fit it.
@@ -106,7 +108,7 @@ def products_on_tiles(
       >>> bool(jnp.all(memory.nearest(noisy, key=jax.random.key(3)) == jnp.arange(50)))
       True
     """
-    matrix = jnp.asarray(matrix)
+    matrix = wide(matrix)
     if matrix.ndim != 2:
         raise InputError(f"matrix of shape {matrix.shape}: must be [P, d]")
     check_one_key(key)

@@ -21,6 +21,7 @@ from jax import lax
 
 from analogsim.converters.ranges import full_scale_of, whole_steps
 from analogsim.devices.description import check_one_value
+from analogsim.devices.dtypes import inexact
 from analogsim.devices.errors import InputError
 from analogsim.devices.random import normal, stream
 from analogsim.driving import Drive, drive_noise, drives_noisily, encode, input_range
@@ -101,11 +102,13 @@ def multiply(
       precision: matmul precision; the highest by default, so that ideal hardware is exact on every backend.
 
     Returns:
-      The output, in the dtype of ``x``. Sums and noise are carried in float32 (or float64 for float64 inputs).
+      The output, in the dtype of ``x``, float32 for whole numbers. Sums and noise are carried in float32 (or float64
+      for float64 inputs).
     """
     hardware = reading.hardware
     check_one_value(hardware)
     precision = lax.Precision.HIGHEST if precision is None else precision
+    x = inexact(x)  # whole numbers are inputs, not outputs
     wide = x.astype(jnp.promote_types(x.dtype, reading.mean.dtype))
     if isinstance(hardware.input_range, DynamicRange):
         ranges = ranges._replace(input=None)

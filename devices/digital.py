@@ -12,6 +12,7 @@ import numpy as np
 from jax import lax
 
 from analogsim.devices.description import Description, field
+from analogsim.devices.dtypes import wide
 from analogsim.devices.protocol import Action, LineMap, Moments, OneLineAnOutput
 
 
@@ -39,6 +40,7 @@ class DigitalMemory(OneLineAnOutput, Description):
     def program(self, key: jax.Array | None, weights: jax.Array, onto: Any = None) -> jax.Array:
         """Round and store ``[n_in, n_out]``; no randomness, the key may be None."""
         del key, onto
+        weights = wide(weights)
         if self.bits is None:
             return weights
         levels = full_scale_code(self.bits, weights.dtype)

@@ -22,6 +22,7 @@ from analogsim.devices.crossbar.pcm import PCM
 from analogsim.devices.crossbar.wires import Wires, effective_moments, interleave, separate
 from analogsim.devices.crossbar.write_verify import WriteVerify, Written
 from analogsim.devices.description import Description, field, static
+from analogsim.devices.dtypes import wide
 from analogsim.devices.errors import InputError
 from analogsim.devices.protocol import Action, LineMap, Moments
 from analogsim.devices.random import stream
@@ -153,7 +154,7 @@ class Crossbar(Description):
         """Make an array and write normalised weights ``[n_in, n_out]``, or write one that exists again."""
         if key is None:
             raise InputError("key = None: programming a crossbar draws random numbers, pass a key (jax.random.key(0))")
-        targets = self.mapping.conductances(weights, self.cell.g_min, self.cell.g_max)
+        targets = self.mapping.conductances(wide(weights), self.cell.g_min, self.cell.g_max)
         fabric = None
         if self.faults is not None:
             made = None if onto is None else onto.fabric

@@ -29,6 +29,7 @@ import jax
 import jax.numpy as jnp
 
 from analogsim.devices.description import Description, field
+from analogsim.devices.dtypes import inexact
 from analogsim.devices.errors import InputError
 from analogsim.devices.literature import Source
 from analogsim.devices.papers import cited
@@ -170,6 +171,7 @@ def standard_quantum_limit(key: jax.Array, weights: jax.Array, x: jax.Array, pho
     Returns:
       ``x @ weights + w ||weights_j|| ||x|| / sqrt(photons)``, ``[..., n_out]``.
     """
+    x, weights = inexact(x), inexact(weights)
     product = jnp.matmul(x, weights, precision=jax.lax.Precision.HIGHEST)
     lengths = jnp.linalg.norm(x, axis=-1, keepdims=True) * jnp.linalg.norm(weights, axis=0)
     return product + lengths / jnp.sqrt(photons) * normal(key, product.shape, product.dtype)

@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 
 from analogsim.devices.description import Description, field, static
+from analogsim.devices.dtypes import wide
 from analogsim.devices.errors import InputError
 from analogsim.devices.literature import Source
 from analogsim.devices.photonic.detection import counts
@@ -99,7 +100,7 @@ class FadingLight(OneLineAnOutput, Description):
             raise InputError(
                 f"FadingLight.rows = {self.rows}: must be at least {weights.shape[0]}, the inputs of the tile"
             )
-        return LightState(weights)
+        return LightState(wide(weights))
 
     def read(self, state: LightState, time_s: Any, key: jax.Array | None = None) -> Moments:
         """The weights that are counted ``time_s`` after writing; NaN once the light has left the medium."""

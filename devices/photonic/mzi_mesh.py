@@ -35,6 +35,7 @@ import numpy as np
 from jax import lax
 
 from analogsim.devices.description import Description, field, static
+from analogsim.devices.dtypes import wide
 from analogsim.devices.errors import InputError
 from analogsim.devices.literature import Source
 from analogsim.devices.papers import cited
@@ -181,6 +182,7 @@ class MZIMesh(OneLineAnOutput, Description):
         """Fabricate a tile and set its phases to ``[n_in, n_out]``, real or complex."""
         if key is None:
             raise InputError("key = None: interferometers are fabricated with errors and need a random key")
+        weights = wide(weights)
         wanted = lax.stop_gradient(weights)
         n_in, n_out = wanted.shape
         fabric = self.fabricate(key, n_in, n_out, jnp.real(wanted).dtype) if onto is None else onto.fabric

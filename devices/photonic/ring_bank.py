@@ -31,6 +31,7 @@ import numpy as np
 from jax import lax
 
 from analogsim.devices.description import Description, field, static
+from analogsim.devices.dtypes import wide
 from analogsim.devices.errors import InputError
 from analogsim.devices.literature import Source
 from analogsim.devices.papers import cited
@@ -208,6 +209,7 @@ class RingBank(OneLineAnOutput, Description):
         if jnp.iscomplexobj(weights):
             raise InputError("weights: complex: the intensity of light holds real ones; an MZIMesh holds complex ones")
         self._check_inputs(weights.shape[0])
+        weights = wide(weights)
         wanted = lax.stop_gradient(weights)
         gain = jnp.asarray(1 / self.full_weight, weights.dtype)
         commands = self._commands(self._detunings(jnp.clip(wanted, -1, 1).T / gain))

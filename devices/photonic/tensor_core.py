@@ -28,6 +28,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from analogsim.devices.description import Description, field, static
+from analogsim.devices.dtypes import wide
 from analogsim.devices.errors import InputError
 from analogsim.devices.literature import Source
 from analogsim.devices.papers import cited
@@ -131,6 +132,7 @@ class PhotonicTensorCore(OneLineAnOutput, Description):
         del onto
         if key is None:
             raise InputError("key = None: cells are written with errors and need a random key (jax.random.key(0))")
+        weights = wide(weights)
         wanted = lax.stop_gradient(weights)
         parts = jnp.stack([jnp.maximum(wanted, 0.0), jnp.maximum(-wanted, 0.0)])
         target = self.film.t_low + parts * self._contrast

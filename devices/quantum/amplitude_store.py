@@ -31,6 +31,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from analogsim.devices.description import Description, field, static
+from analogsim.devices.dtypes import wide
 from analogsim.devices.errors import InputError
 from analogsim.devices.literature import Source
 from analogsim.devices.protocol import Action, Moments, OneLineAnOutput
@@ -106,6 +107,7 @@ class AmplitudeStore(OneLineAnOutput, Description):
             raise InputError(
                 f"AmplitudeStore.rows = {self.rows}: must be at least {weights.shape[0]}, the inputs of the tile"
             )
+        weights = wide(weights)
         wanted = lax.stop_gradient(weights)
         held, signs = encoded(wanted), None
         amplitudes = held.amplitudes
