@@ -33,9 +33,10 @@ def convert(
     """A Flax model whose layers run on analog hardware.
 
     Converted are Dense (Linear), DenseGeneral (LinearGeneral), Einsum, convolutions of any kind (strided, dilated,
-    grouped, depthwise, transposed), Embed (look-ups, and ``attend`` as a second array ``<path>/attend``), and with them
-    attention's projections and recurrent cells. Products of activations with activations stay digital, and so do the
-    factors of ``nnx.LoRA``, beside the analog weight. ``analogsim.summary`` prints what became of every layer.
+    grouped, depthwise, transposed, ConvLocal), Embed (look-ups, and ``attend`` as a second array ``<path>/attend``),
+    and with them attention's projections and recurrent cells. Products of activations with activations stay digital,
+    and so do the factors of ``nnx.LoRA``, beside the analog weight. ``analogsim.summary`` prints what became of every
+    layer.
 
     Args:
       model: a Linen or NNX model. Layers that are analog already stay as they are.
@@ -54,8 +55,9 @@ def convert(
         parameters and the decompositions as digital work. To train cores, to give rules to single ones, for a bill of
         cores alone, or for ``rel_error``, ``codecs.compress`` first. An NNX model's copy holds the cores, for every
         target.
-      strict: raise for what cannot be converted, by path and reason: a layer such as ``nn.ConvLocal``, or a parameter
-        that the model multiplies with outside of any known layer. False leaves it digital; ``summary`` lists it.
+      strict: raise for what cannot be converted, by path and reason: a layer whose hook is taken, or a parameter that
+        the model multiplies with outside of any known layer (``analogsim.linen.analog_einsum`` and
+        ``analogsim.nnx.parameter_einsum`` make a layer of it). False leaves it digital; ``summary`` lists it.
       rngs: seeds the noise streams of an NNX model's layers; needed there for hardware-aware training.
       x: inputs of an NNX model (``analogsim.Inputs``), by whose shape products outside of layers are found.
 

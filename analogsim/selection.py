@@ -148,7 +148,7 @@ class Matches:
         """Let rules speak of matrices that no layer holds, as (path, shape): multiplied with perhaps, or only added."""
         layers = dict(self._paths)
         for path, shape in parameters:
-            if sum(size > 1 for size in shape) < 2 or (path.rpartition("/")[0] or ROOT) in layers:
+            if sum(size > 1 for size in shape) < 2 or path in layers or (path.rpartition("/")[0] or ROOT) in layers:
                 continue
             if self.decide(Candidate(path, None, shape))[0] is not None:
                 self.doubtful.add(path)

@@ -44,5 +44,5 @@ def tour(run: Callable[..., Any], parameters: Any, args: tuple, known: Any = ())
     with modes.enter(listing):
         products = weight_products(run, parameters, *args)
     held = {*known, *listing.digital, *map(holder, listing.digital)}
-    strays = [product for product in products if (product.path.rpartition("/")[0] or ROOT) not in held]
+    strays = [p for p in products if p.path not in held and (p.path.rpartition("/")[0] or ROOT) not in held]
     return Tour(listing.layers, listing.digital, list(listing.order), listing.kinds, strays)

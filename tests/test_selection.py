@@ -132,7 +132,6 @@ class Raw(nn.Module):
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (nn.ConvLocal(3, (2,)), r"layer \(the model itself\) \(ConvLocal\) .*: it has a matrix of its own at every"),
         (Own(3), r"\(Own\) cannot run on analog hardware: its class does not make use of Flax's hook dot_general_cls"),
         (Twice((6, 2), "...d,dh->...h"), r"\(Twice\) .*: it is of a subclass of Einsum that computes by code"),
         (nn.Einsum((6, 6), "bsd,dd->bs", use_bias=False), "a letter twice in one operand is no matrix product"),

@@ -28,6 +28,7 @@ himself stays as he has it:
     model.apply(variables, x, rngs={"analog": noise_key, "chip": chip_key})     training on one chip over many calls
 """
 
+from analogsim.linen.einsum import analog_einsum as analog_einsum
 from analogsim.linen.factored import LowRankDense as LowRankDense
 from analogsim.linen.factored import TensorTrainDense as TensorTrainDense
 from analogsim.linen.hooks import AnalogConvGeneralDilated as AnalogConvGeneralDilated

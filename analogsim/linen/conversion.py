@@ -23,6 +23,7 @@ from analogsim.codecs.codec import Codec
 from analogsim.devices.errors import InputError
 from analogsim.hardware import Hardware
 from analogsim.linen import factored, hookless, in_force
+from analogsim.linen.einsum import ParameterProduct, deciding
 from analogsim.linen.factored import Core, Encoding
 from analogsim.linen.hooks import (
     AnalogConvGeneralDilated,
@@ -44,7 +45,12 @@ MATRIX_LAYERS: dict[type, str] = {
     nn.ConvLocal: "kernel",
     nn.Embed: "embedding",
 }
-_HOOKLESS = {nn.Einsum: hookless.einsum, nn.ConvTranspose: hookless.conv_transpose, nn.Embed: hookless.embed}
+_HOOKLESS = {
+    nn.Einsum: hookless.einsum,
+    nn.ConvTranspose: hookless.conv_transpose,
+    nn.ConvLocal: hookless.conv_local,
+    nn.Embed: hookless.embed,
+}
 _LSTM_GATES = tuple(side + gate for side in "ih" for gate in "ifgo")
 
 # What the conversions inside one apply decided.
@@ -125,8 +131,12 @@ class Converted(nn.Module):
         matches = Matches(self.rules)
         coded: list[str] = []
         route = functools.partial(_route, Conversion(matches, self.strict, self.encoding, self.codec, coded))
-        with in_force.conversion((self._cache_key(), bool(self.rules))), nn.intercept_methods(route):
-            result = getattr(self.model, method)(*args, **kwargs)
+        token = deciding.set(functools.partial(_decide_about_product, matches, self.strict))
+        try:
+            with in_force.conversion((self._cache_key(), bool(self.rules))), nn.intercept_methods(route):
+                result = getattr(self.model, method)(*args, **kwargs)
+        finally:
+            deciding.reset(token)
         if method == "__call__":  # another entry point may leave layers out on purpose
             above = "" if self.scope is None else "".join(f"{name}/" for name in self.scope.path)
             matches.decide_about_parameters(_shapes(self.variables.get("params", {}), above))
@@ -180,7 +190,10 @@ class Converted(nn.Module):
 #: Fingerprints of models that were found to multiply with no parameter outside of layers.
 _found_clean: set[Any] = set()
 
-STRAY = "the model multiplies with this parameter outside of any layer that is known"
+STRAY = (
+    "the model multiplies with this parameter outside of any layer that is known; with analogsim.linen.analog_einsum "
+    "in the place of the product it is one"
+)
 
 
 def _shapes(params: Any, above: str) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -271,6 +284,24 @@ def _decide(
     return path, None if obstacle else hardware
 
 
+def _decide_about_product(
+    matches: Matches, strict: bool, product: ParameterProduct, path: str, shape: tuple[int, ...], obstacle: Any
+) -> Hardware | None:
+    """The hardware of a product that ``analog_einsum`` does; None where it stays digital."""
+    inner = _running.get()[-1]
+    candidate = Candidate(path, product, shape, tuple(m for m in (inner, *_within(inner)) if type(m) is not Converted))
+    hardware, why = matches.decide(candidate)
+    found = "" if hardware is None else obstacle(hardware)
+    if found and strict:
+        raise cannot(candidate, found)
+    mode = modes.current()
+    if isinstance(mode, modes.Listing):
+        mode.kinds[path] = candidate.kind
+        if hardware is None or found:
+            mode.leave(path, candidate.kind, shape, found or why)
+    return None if found else hardware
+
+
 def _layer_path(layer: nn.Module, attends: bool) -> str:
     return attending(layer_path(layer)) if attends else layer_path(layer)
 
@@ -307,8 +338,6 @@ def _obstacle(
     layer: Any, hardware: Hardware, attends: bool, candidate: Candidate, args: tuple, kwargs: dict[str, Any]
 ) -> str:
     """Why a layer cannot be converted; nothing where it can."""
-    if isinstance(layer, nn.ConvLocal):
-        return "it has a matrix of its own at every position"
     if isinstance(layer, nn.Embed) and not attends and hardware.bound_management != "none":
         return f"bound_management = {hardware.bound_management!r} widens input ranges, of which a look-up has none"
     for kind in _HOOKLESS:

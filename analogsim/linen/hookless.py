@@ -1,9 +1,9 @@
 """Linen layers whose matmul Flax gives no hook to, computed here on what their own parameters hold.
 
-Einsum, ConvTranspose, Embed and OptimizedLSTMCell. Each function does what the layer's call does after it has its
-parameters, with one of our hooks in the place of the product. Parameters are asked for as the layer asks for them: a
-subclass may compute what it multiplies with in ``param``. They are drawn by the layer itself, always: while a model is
-initialised its own code runs.
+Einsum, ConvTranspose, ConvLocal, Embed and OptimizedLSTMCell. Each function does what the layer's call does after it
+has its parameters, with one of our hooks in the place of the product. Parameters are asked for as the layer asks for
+them: a subclass may compute what it multiplies with in ``param``. They are drawn by the layer itself, always: while a
+model is initialised its own code runs.
 """
 
 from typing import Any
@@ -74,6 +74,46 @@ def conv_transpose(layer: nn.ConvTranspose, hardware: Hardware, inputs: jax.Arra
     )  # fmt: skip
     y = y if bias is None else y + bias
     return y.reshape(*batch, *y.shape[1:])
+
+
+def conv_local(layer: nn.ConvLocal, hardware: Hardware, inputs: jax.Array) -> jax.Array:
+    """``nn.ConvLocal``: at every position of the output a matrix of its own, which multiplies the patch there."""
+    window = (layer.kernel_size,) if isinstance(layer.kernel_size, int) else tuple(layer.kernel_size)
+    n = len(window)
+    batch = inputs.shape[: inputs.ndim - n - 1]
+    x, padding = padded(inputs.reshape(-1, *inputs.shape[len(batch) :]), layer.padding, window, layer.kernel_dilation)
+
+    def patches(x: jax.Array) -> jax.Array:
+        return jax.lax.conv_general_dilated_patches(
+            x, window, each(layer.strides, n), padding, each(layer.input_dilation, n), each(layer.kernel_dilation, n),
+            dimension_numbers=dimension_numbers(x.ndim), precision=jax.lax.Precision.HIGHEST,
+        )  # fmt: skip
+
+    _, *places, rows = jax.eval_shape(patches, x).shape
+    kernel = layer.param("kernel", layer.kernel_init, (*places, rows, layer.features), layer.param_dtype)
+    bias = None
+    if layer.use_bias:
+        bias = layer.param("bias", layer.bias_init, (*places, layer.features), layer.param_dtype)
+    if layer.mask is not None:
+        kernel = kernel * layer.mask
+    operands: Any = layer.promote_dtype(x, kernel, bias, dtype=layer.dtype)
+    x, kernel, bias = operands
+    at = "xyz"[:n]
+    y = _hook(AnalogEinsum, layer, hardware)(f"b{at}k,{at}kf->b{at}f", patches(x), kernel, layer.precision)
+    y = y if bias is None else y + bias
+    return y.reshape(*batch, *y.shape[1:])
+
+
+def padded(x: jax.Array, padding: Any, window: tuple[int, ...], dilation: Any) -> tuple[jax.Array, Any]:
+    """The input padded by Flax's own rules, and what padding is left to ``lax``."""
+    found = canonicalize_padding(padding, len(window))
+    reach = [(w - 1) * d + 1 for w, d in zip(window, each(dilation, len(window)), strict=True)]
+    if found in ("CIRCULAR", "REFLECT"):
+        pads = [(0, 0), *(((k - 1) // 2, k // 2) for k in reach), (0, 0)]
+        return jnp.pad(x, pads, mode="wrap" if found == "CIRCULAR" else "reflect"), "VALID"
+    if found == "CAUSAL":
+        return jnp.pad(x, [(0, 0), (reach[0] - 1, 0), (0, 0)]), "VALID"
+    return x, found
 
 
 def embed(layer: nn.Embed, hardware: Hardware, inputs: jax.Array) -> jax.Array:

@@ -74,7 +74,19 @@ class AnalogEinsum(nn.Module):
         cast = caster(options, _path(self))
         hardware = in_force(self.hardware, _path(self))
         operator, x = einsum(equation, x, kernel.shape, hardware, _path(self))
+        self._check_layout(equation, operator)
         return cast(_run(self, hardware, operator, x, kernel, precision))
+
+    def _check_layout(self, equation: str, operator: Any) -> None:
+        """One array serves equations that take its rows and columns alike."""
+        scope: Any = self.scope
+        held = vars(scope.root).setdefault("analog_layouts", {})
+        first, layout = held.setdefault(_path(self), (equation, operator.layout))
+        if layout != operator.layout:
+            raise InputError(
+                f"layer {_path(self)}: einsum {equation!r}: its array is laid out for {first!r}; give the product a "
+                f"layer, or a name, of its own, for a second array"
+            )
 
 
 class AnalogTake(nn.Module):

@@ -22,6 +22,7 @@ from analogsim.nnx.chips import on_chip as on_chip
 from analogsim.nnx.chips import program as program
 from analogsim.nnx.chips import set_ranges as set_ranges
 from analogsim.nnx.chips import stack_shape as stack_shape
+from analogsim.nnx.einsum import parameter_einsum as parameter_einsum
 from analogsim.nnx.factored import FactoredLinear as FactoredLinear
 from analogsim.nnx.factored import LowRankLinear as LowRankLinear
 from analogsim.nnx.factored import TensorTrainLinear as TensorTrainLinear

@@ -194,11 +194,14 @@ def _has_own_call(module: nnx.Module) -> bool:
 
 def parameters(model: nnx.Module) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Path and shape of every parameter that is in no analog layer and no factor of LoRA."""
-    for parts, module in nnx.iter_modules(model):
-        if isinstance(module, (nnx.LoRA, AnalogOp)) or any(isinstance(v, AnalogOp) for v in vars(module).values()):
+    modules = dict(nnx.iter_modules(model))
+    analog = [m for m in modules.values() if any(isinstance(v, AnalogOp) for v in vars(m).values())]
+    held = {id(value) for module in analog for value in vars(module).values()}  # by such a layer, too
+    for parts, module in modules.items():
+        if isinstance(module, (nnx.LoRA, AnalogOp)):
             continue
         for name, value in vars(module).items():
-            if isinstance(value, nnx.Param):
+            if isinstance(value, nnx.Param) and id(value) not in held:
                 yield "/".join(map(str, (*parts, name))), jnp.shape(value[...])
 
 

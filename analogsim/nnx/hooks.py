@@ -63,7 +63,10 @@ def attach(module: nnx.Module, hardware: Hardware, *, stream: nnx.RngStream | No
         raise InputError(f"hardware = {hardware!r}: must be a Hardware such as preset('pcm'), or None")
     for kind, (name, hook) in HOOKS.items():
         if isinstance(module, kind):
-            setattr(module, name, nnx.data(hook(hardware, stream=stream, path=path)))
+            op = hook(hardware, stream=stream, path=path)
+            if isinstance(module, nnx.Einsum):
+                op.equation = module.einsum_str
+            setattr(module, name, nnx.data(op))
             return
     known = ", ".join(kind.__name__ for kind in HOOKS)
     raise InputError(f"{type(module).__name__} has no matmul hook; known: {known}")
@@ -71,6 +74,8 @@ def attach(module: nnx.Module, hardware: Hardware, *, stream: nnx.RngStream | No
 
 class AnalogOp(nnx.Module):
     """State of a filled hook: hardware, mode, chip, ranges, noise stream."""
+
+    equation: str | None = None
 
     def __init__(self, hardware: Hardware, *, stream: nnx.RngStream | None, path: str):
         self.hardware = nnx.data(hardware)
@@ -170,11 +175,18 @@ class AnalogDotGeneral(AnalogOp):
 
 
 class AnalogEinsum(AnalogOp):
-    """Stands in for ``jnp.einsum`` of an input and a kernel."""
+    """Stands in for ``jnp.einsum`` of an input and a kernel, which is laid out as the layer's own equation has it."""
 
     def __call__(self, equation, x, kernel, precision=None, **options):
         cast = caster(options, self.path)
         operator, x = einsum(equation, x, kernel.shape, self.runs_on, self.path)
+        if self.equation not in (None, equation):
+            own = self.by_equation(self.equation, kernel.shape)
+            if operator.layout != own.layout:
+                raise InputError(
+                    f"layer {self.path}: einsum {equation!r}: the array of this layer is laid out for "
+                    f"{self.equation!r}; use a layer for each"
+                )
         return cast(self._run(operator, x, kernel, precision))
 
     def layout(self, module, kernel_shape):

@@ -43,6 +43,11 @@ class MatrixProduct:
     tile_rows = None
 
     @property
+    def layout(self) -> tuple[tuple[int, ...], ...]:
+        """What the matrix is made of: the kernel's axes for batches and for rows, in order."""
+        return (), self.kernel_contract
+
+    @property
     def _x_free(self) -> list[int]:
         return [d for d in range(self.x_ndim) if d not in self.x_contract]
 

@@ -141,6 +141,11 @@ class BatchedProduct:
     one = Vectors()
     tile_rows = None
 
+    @property
+    def layout(self) -> tuple[tuple[int, ...], ...]:
+        """As of ``MatrixProduct``."""
+        return self.kernel_batch, self.kernel_contract
+
     @classmethod
     def on(cls, hardware: Any, **fields: Any) -> "BatchedProduct":
         """The operator with as many matrices on a tile as the hardware takes."""
