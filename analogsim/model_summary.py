@@ -42,6 +42,8 @@ class LayerSummary:
       cells: physical cells.
       lines: readout lines, each converted for every vector.
       why_digital: why it stays digital; empty where it does not.
+      same_as: path of the first layer of an NNX model that has the same parameter; each has an array of its own,
+        because one array's scales and converters serve one direction and one place. Empty for a parameter of its own.
     """
 
     path: str
@@ -56,6 +58,7 @@ class LayerSummary:
     cells: int = 0
     lines: int = 0
     why_digital: str = ""
+    same_as: str = ""
 
     @property
     def weights(self) -> int:
@@ -133,8 +136,8 @@ class Summary:
 
 
 def _cells(layer: LayerSummary) -> tuple[str, ...]:
-    shape = " x ".join(map(str, layer.shape))
-    first = (plain(layer.path), layer.kind, f"{layer.copies} of {shape}" if layer.copies > 1 else shape)
+    shape = " x ".join(map(str, layer.shape)) + (f", of {layer.same_as}" if layer.same_as else "")
+    first = (plain(layer.path), layer.kind, plain(f"{layer.copies} of {shape}" if layer.copies > 1 else shape))
     hardware = layer.hardware
     if hardware is None:
         return (*first, plain(f"digital: {layer.why_digital}"), "", "", "", "", "")
@@ -215,12 +218,18 @@ def _of_linen(model: Any, variables: Any, x: Any, options: dict[str, Any]) -> Su
 def _of_nnx(model: Any, variables: Any, x: Any, options: dict[str, Any]) -> Summary:
     from flax import nnx
 
-    from analogsim.nnx.listing import tour_of
+    from analogsim.nnx.listing import parameter_of, tour_of
 
     if variables is not None:
         raise InputError("variables: an NNX model carries its own; leave them out (summary(model, x=x))")
     inputs = None if x is None else Sample.of(x).inputs()
-    return _rows(tour_of(model, inputs, options), _sizes(nnx.state(model, nnx.Param)))
+    found = _rows(tour_of(model, inputs, options), _sizes(nnx.state(model, nnx.Param)))
+    of, rows = parameter_of(model), []
+    first: dict[Any, str] = {}
+    for row in found:
+        path = first.setdefault(of.get(row.path, row.path), row.path)
+        rows.append(dataclasses.replace(row, same_as="" if path == row.path else path))
+    return Summary(tuple(rows))
 
 
 def _sizes(parameters: Any) -> dict[str, int]:

@@ -179,3 +179,88 @@ def test_nnx_parameters_are_multiplied_by_layers_that_share_them():
     assert len(jax.tree.leaves(nnx.state(analog, nnx.Param))) == 1
     with pytest.raises(InputError, match="is laid out for 'bd,edf->bef'; use a layer for each"):
         analog.multiply(image(4, 8), "bf,edf->bed")
+
+
+class TiedHead(nn.Module):
+    """A language model's tied head as Hugging Face writes it."""
+
+    def setup(self):
+        self.table = nn.Embed(11, 6)
+        self.mix = nn.Dense(6)
+        self.head = nn.Dense(11, use_bias=False)
+
+    def __call__(self, ids):
+        h = nn.tanh(self.mix(self.table(ids)))
+        shared = self.table.variables["params"]["embedding"]
+        return self.head.apply({"params": {"kernel": shared.T}}, h)
+
+
+class Outside(nn.Module):
+    @nn.compact
+    def __call__(self, ids):
+        return TiedHead(name="lm")(ids)
+
+
+IDS = np.array([[1, 2, 10], [0, 2, 3]])
+
+
+def test_a_tied_head_that_is_applied_by_itself():
+    analog = convert(Outside(), EXACT)
+
+    @jax.jit
+    def run(ids):
+        v = Outside().init(KEY, ids)
+        drawn = analog.init(KEY, ids)
+        chip = program(analog, v, KEY, ids)
+        found = [
+            (m.apply(v, ids), jax.grad(lambda v, m=m: jnp.sin(m.apply(v, ids)).sum())(v)) for m in (Outside(), analog)
+        ]
+        noisy = convert(Outside(), preset("pcm")).apply(v, ids, rngs={"analog": KEY})
+        return v, drawn, chip.cells, *found, analog.apply(chip.variables, ids), noisy
+
+    v, drawn, cells, exact, trained, on_chip, noisy = run(IDS)
+    jax.tree.map(np.testing.assert_array_equal, v, drawn)
+    assert [path for path, _ in programmed_leaves(cells)] == ["lm/head", "lm/mix", "lm/table"]
+    assert_close(trained, exact)  # the table's slope has both its uses
+    assert_close(on_chip, exact[0])
+    assert np.abs(noisy - exact[0]).max() > 1e-3
+    rules = [("lm/head", None), (".*", preset("int8"))]
+    why = {row.path: row.why_digital for row in summary(convert(Outside(), rules), v, IDS)}
+    assert (why["lm/table"], why["lm/mix"], why["lm/head"]) == ("", "", "rule 'lm/head'")
+    ranges = analogsim.calibrate(convert(Outside(), preset("int8")), v, IDS)["ranges"]["lm"]
+    assert set(ranges) == {"table", "mix", "head"}
+
+
+def test_a_layer_without_a_name_cannot_be_placed():
+    class Inline(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            w = self.param("w", nn.initializers.normal(), (6, 4))
+            return nn.Dense(4, use_bias=False, parent=None).apply({"params": {"kernel": w}}, x)
+
+    with pytest.raises(InputError, match=r"is applied by itself and has no name.*Dense\(\.\.\., name='head'\)"):
+        jax.eval_shape(convert(Inline(), EXACT).apply, {"params": {"w": image(6, 4)}}, image(2, 6))
+
+
+class TiedNnx(nnx.Module):
+    """Two layers on one parameter."""
+
+    def __init__(self, rngs):
+        self.table = nnx.Embed(11, 6, rngs=rngs)
+        self.head = parameter_einsum("bd,nd->bn", self.table.embedding)
+
+    def __call__(self, ids):
+        return self.head(self.table(ids))
+
+
+def test_nnx_layers_that_share_a_parameter_are_two_arrays_and_the_summary_says_so():
+    model = TiedNnx(nnx.Rngs(0))
+    analog = convert(model, [("table/attend", None), (".*", EXACT)])
+    rows = {row.path: row for row in summary(analog, x=IDS[0])}
+    assert (rows["table"].same_as, rows["head"].same_as) == ("", "table")
+    assert "11 x 6, of table" in str(summary(analog, x=IDS[0]))
+    chip = program(analog, key=KEY, x=IDS[0])
+    assert sorted(chip.cells) == ["head", "table"]
+    y = nnx.jit(lambda m, x: analogsim.nnx.on_chip(m, chip)(x))(analog, IDS[0])
+    np.testing.assert_allclose(y, model(IDS[0]), rtol=1e-5, atol=1e-5)
+    assert len(jax.tree.leaves(nnx.state(analog, nnx.Param))) == 1  # trained once, written twice

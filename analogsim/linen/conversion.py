@@ -261,9 +261,10 @@ def _carry_out(conversion: Conversion, call, args, kwargs, layer: Any, method: s
     compute: Any = next((compute for kind, compute in _HOOKLESS.items() if isinstance(layer, kind)), None)
     if compute is not None:
         return compute(layer, hardware, *args, **kwargs)
-    if conversion.codec is not None and factored.is_worth_it(layer, conversion.codec, _within(layer)):
+    codec = conversion.codec if _place_of_applied(layer) is None else None
+    if codec is not None and factored.is_worth_it(layer, codec, _within(layer)):
         conversion.coded.append(path)
-        return factored.encoding(layer, hardware, conversion.codec, *args, **kwargs)
+        return factored.encoding(layer, hardware, codec, *args, **kwargs)
     return _through_hook(layer, hardware, path, call, args, kwargs)
 
 
@@ -303,7 +304,38 @@ def _decide_about_product(
 
 
 def _layer_path(layer: nn.Module, attends: bool) -> str:
-    return attending(layer_path(layer)) if attends else layer_path(layer)
+    path = layer_path(layer)
+    if (place := _place_of_applied(layer)) is not None:
+        above = layer_path(place[0])
+        path = "/".join([*([] if above == ROOT else [above]), *place[1]])
+    return attending(path) if attends else path
+
+
+def _place_of_applied(layer: nn.Module) -> tuple[nn.Module, list[str]] | None:
+    """Where a layer belongs that the model applies by itself, ``self.head.apply({"params": ...}, x)``; None for others.
+
+    Such a call has variables of its own and knows nothing of the model's. The layer's chip and ranges are kept where
+    they would be otherwise: below the module that applies it.
+    """
+    root, running = _root(layer), _running.get()
+    first = next((i for i, one in enumerate(running) if _root(one) is root), 0)
+    # What a transformation runs in a scope of its own has a path, or at least a name for messages.
+    if root is None or root.path or root.debug_path or not first or isinstance(running[first - 1], Converted):
+        return None
+    if (name := running[first].name) is None:
+        raise InputError(
+            f"a {type(running[first]).__name__} in {layer_path(running[first - 1])} is applied by itself and has no "
+            f"name, for its place on the chip; give it one: {type(running[first]).__name__}(..., name='head')"
+        )
+    below: Any = layer.scope
+    return running[first - 1], [name, *below.path]
+
+
+def _root(module: nn.Module) -> Any:
+    scope: Any = module.scope
+    while scope is not None and scope.parent is not None:
+        scope = scope.parent
+    return scope
 
 
 def _matrix_name(layer: nn.Module) -> str:
@@ -338,6 +370,9 @@ def _obstacle(
     layer: Any, hardware: Hardware, attends: bool, candidate: Candidate, args: tuple, kwargs: dict[str, Any]
 ) -> str:
     """Why a layer cannot be converted; nothing where it can."""
+    applied = _place_of_applied(layer) is not None
+    if applied and isinstance(layer, tuple(_HOOKLESS)):
+        return "it is applied by itself, with parameters of the call; multiply with analogsim.linen.analog_einsum"
     if isinstance(layer, nn.Embed) and not attends and hardware.bound_management != "none":
         return f"bound_management = {hardware.bound_management!r} widens input ranges, of which a look-up has none"
     for kind in _HOOKLESS:
@@ -377,6 +412,11 @@ def _through_hook(layer: Any, hardware: Hardware, path: str, call, args, kwargs)
         if isinstance(layer, nn.Conv)
         else ("dot_general_cls", dot_general_hook(hardware))
     )
+    if (place := _place_of_applied(layer)) is not None:
+        scope: Any = place[0].scope
+        for below in (*place[1], "analog"):
+            scope = scope.push(below, reuse=True)
+        make = functools.partial(make.func, hardware, parent=scope)
     used = []
 
     def hook():

@@ -12,6 +12,9 @@ from each layer's own stream, forked from ``rngs`` at construction; plain ``jax.
 would repeat the same noise every call, ``nnx.jit`` does. Every use of a layer advances its stream: while training, a
 layer that is used twice in one pass runs on two fresh chips (on a programmed chip it is one array, in Linen always).
 
+Layers that share one ``nnx.Param`` (tied weights) are trained as one and are an array each on a chip: the scales and
+converters of an array serve one direction. ``analogsim.summary`` says of which layer a parameter is.
+
 Layers that ``nnx.vmap`` stacks along the first axis and ``nnx.scan`` runs are one array and one pair of ranges each.
 """
 

@@ -71,12 +71,13 @@ TWINS: dict[type, type] = {nnx.ConvTranspose: AnalogConvTranspose, nnx.Embed: An
 
 
 def twin(kind: type, module: nnx.Module, **ops: AnalogOp | None) -> Any:
-    """The module as one of a twin's class, with these hooks; its attributes are shared."""
+    """The module as one of a twin's class, with these hooks; its attributes are shared, hooks that it has stay."""
     made: Any = object.__new__(kind)
     for name, value in vars(module).items():
         object.__setattr__(made, name, value)
     for name, op in ops.items():
-        setattr(made, name, nnx.data(op))
+        if op is not None or name not in vars(made):
+            setattr(made, name, nnx.data(op))
     return made
 
 

@@ -44,9 +44,19 @@ def tour_of(model: nnx.Module, x: Inputs | None, options: Mapping[str, Any] | No
     return Tour(layers, digital, [*seen.order, *unseen], kinds, seen.strays)
 
 
+def parameter_of(model: nnx.Module) -> dict[str, int]:
+    """Which parameter each layer multiplies with, a number by path: equal for layers that share one."""
+    layers = [layer for layer in candidates(model) if layer.path == holder(layer.path)]
+    return {layer.path: id(getattr(layer.module, _table_name(layer.module))) for layer in layers}
+
+
+def _table_name(module: Any) -> str:
+    return "embedding" if isinstance(module, nnx.Embed) else "kernel"
+
+
 def _listed(path: str, module: Any, op: Any) -> modes.Listed:
     """A layer by its own settings."""
-    name = "embedding" if isinstance(module, nnx.Embed) else "kernel"
+    name = _table_name(module)
     shape = getattr(module, name)[...].shape[len(stack_shape(module, path)) :]
     operator, _ = op.layout(module, shape)
     kernel = jax.eval_shape(lambda k: written(module, name, k), jax.ShapeDtypeStruct(shape, "float32"))
