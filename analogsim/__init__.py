@@ -5,7 +5,7 @@ Keep it in a file      load_hardware, to_toml, from_toml
 Convert a model        convert, summary, to_digital
 Compress it            analogsim.codecs (tensor trains, low rank), convert(..., codec=)
 Build a model          analogsim.linen.AnalogDense / AnalogConv, analogsim.nnx.AnalogLinear / AnalogConv
-Prepare it             calibrate, range_report (converter ranges), analogsim.training (hardware-aware training)
+Prepare it             calibrate, range_report, fit_adc (converters), analogsim.training (hardware-aware training)
 Train on it            FreshChip, LearnedRange, TrackedRange, DynamicRange: fields of Hardware
 Sample chips           program, Chip
 Multiply               products_on_tiles (a matrix and its transpose, as associative memories need them)
@@ -41,6 +41,7 @@ from analogsim.converters import ADC as ADC
 from analogsim.converters import DAC as DAC
 from analogsim.devices.errors import InputError as InputError
 from analogsim.evaluation import evaluate as evaluate
+from analogsim.fitted_adc import fit_adc as fit_adc
 from analogsim.fresh_chip import FreshChip as FreshChip
 from analogsim.hardware import Hardware as Hardware
 from analogsim.inputs import Inputs as Inputs

@@ -29,7 +29,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
-from analogsim.converters import quantise
+from analogsim.converters import TabulatedADC, quantise
 from analogsim.devices.errors import InputError, nearest
 from analogsim.lines import (
     Passes,
@@ -312,6 +312,8 @@ def least_error(values: np.ndarray, convert: Callable[[Any, Any], Any]) -> float
 
 def _granular(layer: _Layer, adc: Any) -> np.ndarray:
     """Ranges in which one code is the smallest step of a line."""
+    if isinstance(adc, TabulatedADC):
+        raise InputError("method = 'granular': the ADC's steps come from a table and are not all alike")
     steps, driven = layer.readout.map.step, smallest_input_step(layer.hardware.dac)
     if steps is None or driven is None:
         what = "weights are not cut into digits (mapping.slices)" if steps is None else "inputs are not quantised (dac)"

@@ -300,6 +300,20 @@ _PAPERS = (
         venue="Nat. Commun.", volume="14", pages="5282", year=2023, doi="10.1038/s41467-023-40770-4",
     ),
     Paper(
+        key="max1960",
+        authors=("Max, Joel",),
+        title="Quantizing for minimum distortion",
+        venue="IRE Trans. Inf. Theory", volume="6", pages="7--12", year=1960, doi="10.1109/TIT.1960.1057548",
+        details_recalled=True,
+    ),
+    Paper(
+        key="lloyd1982",
+        authors=("Lloyd, Stuart P.",),
+        title="Least squares quantization in PCM",
+        venue="IEEE Trans. Inf. Theory", volume="28", pages="129--137", year=1982, doi="10.1109/TIT.1982.1056489",
+        details_recalled=True,
+    ),
+    Paper(
         key="gokmen2017",
         authors=("Gokmen, Tayfun", "Onen, O. Murat", "Haensch, Wilfried"),
         title="Training Deep Convolutional Neural Networks with Resistive Cross-Point Devices",

@@ -7,6 +7,7 @@ import pkgutil
 import numpy as np
 
 import analogsim
+from analogsim.converters import TabulatedADC
 from analogsim.devices import Description, HermesPCM, MeasuredCell, Wires
 from analogsim.training import modifiers
 
@@ -28,6 +29,8 @@ MEASURED = MeasuredCell(
     conductance=np.array([0.1, 1 / 3, 0.7]), time_s=np.array([1.0, 1e7 / 3]), sigma=np.arange(6.0).reshape(2, 3) / 7
 )
 
+TABULATED = TabulatedADC(thresholds=np.array([-0.4, 0.1, 1 / 3]), levels=np.array([-0.7, -0.1, 0.2, 2 / 3]))
+
 #: What a class must be given, by its name.
 NEEDED = {
     "AdditiveNoise": dict(std=1 / 3),
@@ -42,7 +45,7 @@ NEEDED = {
     "TensorTrain": dict(rank=2),
     **{
         type(item).__name__: {f.name: getattr(item, f.name) for f in dataclasses.fields(item)}
-        for item in (MEASURED, HermesPCM().drift_mean, Wires(word_line_ohm=1.0, bit_line_ohm=0.3))
+        for item in (MEASURED, TABULATED, HermesPCM().drift_mean, Wires(word_line_ohm=1.0, bit_line_ohm=0.3))
     },
 }
 

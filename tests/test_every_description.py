@@ -37,6 +37,11 @@ WITHOUT_RULE = {
 
 #: Limits and choices that a rule of several fields refuses beside the other defaults, with words of that rule.
 JOINT = {
+    **{
+        (f"{kind}.middle", end): "without a range of its own"
+        for kind in ("ADC", "Circuit", "CyclicADC", "PipelineADC", "RampADC", "SARADC")
+        for end in ("lowest", "highest")
+    },
     ("BitSerialDAC.slice_bits", "highest"): "at most bits - 1",
     ("Crossbar.polarities", "interleaved"): "without wires",
     **{(f"{adc}.middle", end): "must be None without a range"

@@ -7,6 +7,7 @@ circuit         what the circuit models share: fields, sharing among lines, slop
 capacitor_dac   the binary-weighted capacitor DAC within ramp and SAR converters
 ramp, sar       RampADC, SARADC
 pipeline        PipelineADC, CyclicADC: 1.5 bit a stage
+tabulated       TabulatedADC: thresholds and outputs from a table, fitted to data (lloyd_max)
 quality         transfer curve, DNL and INL, errors in LSB, effective number of bits
 ranges          rules for an ADC's range and bits that need no data
 """
@@ -19,5 +20,7 @@ from analogsim.converters.pipeline import PipelineADC as PipelineADC
 from analogsim.converters.protocol import Converter as Converter
 from analogsim.converters.ramp import RampADC as RampADC
 from analogsim.converters.sar import SARADC as SARADC
+from analogsim.converters.tabulated import TabulatedADC as TabulatedADC
+from analogsim.converters.tabulated import lloyd_max as lloyd_max
 from analogsim.converters.uniform import ADC as ADC
 from analogsim.converters.uniform import quantise as quantise

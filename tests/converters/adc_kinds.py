@@ -3,8 +3,9 @@
 import functools
 
 import jax
+import numpy as np
 
-from analogsim.converters import ADC, SARADC, CyclicADC, PipelineADC, RampADC
+from analogsim.converters import ADC, SARADC, CyclicADC, PipelineADC, RampADC, TabulatedADC
 
 #: Every circuit without imperfections.
 IDEAL = {
@@ -17,6 +18,9 @@ IDEAL = {
     "pipeline": PipelineADC(bits=6),
     "cyclic": CyclicADC(bits=6),
     "uniform": ADC(bits=6, style="mid-rise"),
+    "tabulated": TabulatedADC(
+        thresholds=np.arange(-31, 32, dtype=np.float32) / 32, levels=np.arange(-63, 64, 2, dtype=np.float32) / 64
+    ),
 }
 WRONG = dict(bits=6, capacitor_mismatch=0.02, comparator_offset=0.02, amplifier_gain_db=45.0)
 #: Every family with everything wrong that it knows of.

@@ -1,0 +1,180 @@
+"""A converter whose steps are not uniform: thresholds and outputs from a table, fitted to data or measured.
+
+With ascending thresholds t_1 < ... < t_(n-1) and outputs l_0 <= ... <= l_(n-1), all as shares of the range r,
+
+    y = r l_k    for  t_k <= x / r < t_(k+1)
+
+so a value on a threshold belongs to the code above. The table with the least mean squared error for a distribution
+obeys both conditions of S. P. Lloyd (IEEE Trans. Inf. Theory 28, 129 (1982), written in 1957) and J. Max (IRE Trans.
+Inf. Theory 6, 7 (1960)),
+
+    t_k = (l_(k-1) + l_k) / 2        l_k = the mean of the values between t_k and t_(k+1)
+
+which ``lloyd_max`` iterates. For n codes and a smooth density p the error falls as the integral of p^(1/3), cubed, over
+12 n^2, so that outputs start with a density of p^(1/3) (P. F. Panter and W. Dite, Proc. IRE 39, 44 (1951)).
+"""
+
+import math
+import numbers
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from analogsim.converters.uniform import AUTOMATIC, as_float, check_lines
+from analogsim.devices.description import Description, field
+from analogsim.devices.errors import InputError
+from analogsim.devices.literature import Source
+from analogsim.devices.papers import cited
+from analogsim.straight_through import clip, straight_through
+
+_MOST_BITS = 12
+_MOST_STEPS = 5000  # of the iteration
+_SETTLED = 1e-7  # largest move of an output in a step, relative to the largest value, at which it ends
+
+
+class Table(NamedTuple):
+    """A quantiser: thresholds ``[n - 1]``, outputs ``[n]`` and the mean squared error on what it was fitted to."""
+
+    thresholds: np.ndarray
+    levels: np.ndarray
+    error: float
+
+
+class TabulatedADC(Description):
+    """Output converter with outputs and thresholds from a table.
+
+    Slopes are straight-through; outputs of the table receive the slope of the values that took them (so that they may
+    be trained), thresholds none. ``analogsim.fit_adc`` fits one to what the lines of a model carry.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> adc = TabulatedADC(thresholds=jnp.array([-0.5, 0.0, 0.5]), levels=jnp.array([-0.75, -0.2, 0.2, 0.75]))
+      >>> [round(v, 2) for v in adc.convert(jnp.array([-3.0, -0.1, 0.0, 1.2]), 2.0, None).tolist()]
+      [-1.5, -0.4, 0.4, 1.5]
+      >>> adc.bits
+      2
+    """
+
+    thresholds: Any = field(ge=-1, le=1, doc="from one code to the next, as shares of the range, ascending, [n - 1]")
+    levels: Any = field(ge=-1, le=1, doc="what the codes stand for, as shares of the range, ascending, shape [n]")
+    range: Any = field(
+        default=None, gt=0, le=1e6, optional=True,
+        doc="full-scale output, in fully driven cells; None: as calibrated, else as the weights of a tile ask for",
+        source=AUTOMATIC,
+    )  # fmt: skip
+    noise: Any = field(
+        default=None, ge=0, le=1e6, optional=True, doc="input-referred noise, in fully driven cells; None for none"
+    )
+
+    @classmethod
+    def fit(cls, values: Any, *, bits: int, range: Any = None, **fields: Any) -> "TabulatedADC":
+        """The converter of 2^bits codes with the least mean squared error for these values.
+
+        Args:
+          values: any shape, in fully driven cells.
+          bits: sign included.
+          range: what the values are relative to, those beyond it being clipped; None for their largest magnitude.
+          **fields: of the converter.
+        """
+        found = np.asarray(values, np.float64).ravel()
+        largest = float(np.max(np.abs(found), initial=0.0)) if range is None else float(range)
+        if not (found.size and np.isfinite(found).all() and largest > 0):
+            raise InputError("values: must be finite numbers, not all of them zero, and the range greater than 0")
+        table = lloyd_max(np.clip(found / largest, -1, 1), bits)
+        return cls(thresholds=table.thresholds, levels=table.levels, range=largest, **fields)
+
+    def check(self) -> None:
+        shapes = np.shape(self.thresholds), np.shape(self.levels)
+        if len(shapes[1]) != 1 or shapes[1][0] < 2 or shapes[0] != (shapes[1][0] - 1,):
+            raise InputError(
+                f"TabulatedADC.levels of shape {shapes[1]}, thresholds of shape {shapes[0]}: must be vectors of n and "
+                f"n - 1 values, n at least 2"
+            )
+        for name in ("thresholds", "levels"):
+            values = getattr(self, name)  # equal ones are codes that nothing takes
+            if not isinstance(values, jax.core.Tracer) and np.any(np.diff(np.asarray(values)) < 0):
+                raise InputError(f"TabulatedADC.{name} = {values!r}: must be ascending")
+
+    def model_sources(self) -> tuple[Source, ...]:
+        """Where the table that fits values best comes from."""
+        return (cited("lloyd1982", "max1960", note="tables fitted to values"),)
+
+    @property
+    def codes(self) -> int:
+        """How many different outputs there are."""
+        return np.shape(self.levels)[-1]
+
+    @property
+    def bits(self) -> int:
+        """Bits that tell the codes apart."""
+        return max(1, math.ceil(math.log2(self.codes)))
+
+    @property
+    def lsb(self) -> Any:
+        """From one output to the next, as a share of the range, in the mean."""
+        return (self.levels[-1] - self.levels[0]) / (self.codes - 1)
+
+    def fabricate(self, key: jax.Array | None, lines: int) -> None:
+        """Nothing is random; see ``Converter.fabricate``."""
+        check_lines(lines)
+
+    def convert(self, y: jax.Array, bound: Any, state: Any) -> jax.Array:
+        """Convert the outputs of one tile, ``[..., lines]``; see ``Converter.convert``."""
+        del state
+        y = as_float(y)
+        intended = clip(y, bound)
+        held, limit = lax.stop_gradient(intended), lax.stop_gradient(jnp.asarray(bound, y.dtype))
+        thresholds = lax.stop_gradient(jnp.asarray(self.thresholds)).astype(y.dtype)
+        code = jnp.searchsorted(thresholds, held / limit, side="right", method="scan_unrolled")
+        actual = jnp.asarray(self.levels).astype(y.dtype).at[code].get(mode="promise_in_bounds") * limit
+        actual = jnp.where(jnp.isnan(held), held, actual)  # a NaN stays visible
+        return straight_through(jnp.broadcast_to(intended, actual.shape), actual)
+
+
+def lloyd_max(values: Any, bits: int) -> Table:
+    """Thresholds and outputs with the least mean squared error, for values of any shape.
+
+    The iteration ends in a minimum, the only one where the density is log-concave (P. Fleischer, IEEE Int. Conv. Rec.
+    1, 104 (1964)), such as the Gaussian; else in one near where evenly matched codes start.
+
+    Args:
+      values: finite numbers.
+      bits: 2^bits codes.
+
+    Example:
+      >>> rng = np.random.default_rng(0)
+      >>> lloyd_max(rng.uniform(-1, 1, 100_000), bits=2).levels.round(2).tolist()
+      [-0.75, -0.25, 0.25, 0.75]
+    """
+    if isinstance(bits, bool) or not isinstance(bits, numbers.Integral) or not 1 <= bits <= _MOST_BITS:
+        raise InputError(f"bits = {bits!r}: must be a whole number, at least 1 and at most {_MOST_BITS}")
+    found = np.sort(np.asarray(values, np.float64).ravel())
+    if not found.size or not np.isfinite(found).all() or found[0] == found[-1]:
+        raise InputError("values: must be finite numbers, two of them different")
+    sums = np.concatenate([[0.0], np.cumsum(found)])
+    levels = _matched(found, 2**bits)
+    settled = _SETTLED * np.abs(found).max()
+    for _ in range(_MOST_STEPS):
+        edges = np.concatenate([[0], np.searchsorted(found, _halfway(levels)), [found.size]])
+        counts = np.diff(edges)
+        new = np.where(counts > 0, np.diff(sums[edges]) / np.maximum(counts, 1), levels)  # an empty cell stays
+        moved, levels = np.max(np.abs(new - levels)), np.maximum.accumulate(new)
+        if moved <= settled:
+            break
+    thresholds = _halfway(levels)
+    error = np.mean((levels[np.searchsorted(thresholds, found, side="right")] - found) ** 2)
+    return Table(thresholds, levels, float(error))
+
+
+def _halfway(levels: np.ndarray) -> np.ndarray:
+    return (levels[1:] + levels[:-1]) / 2
+
+
+def _matched(found: np.ndarray, codes: int) -> np.ndarray:
+    """Outputs whose density goes as the cube root of the values'."""
+    density, edges = np.histogram(found, bins=max(64, 4 * codes))
+    share = np.concatenate([[0.0], np.cumsum(np.cbrt(density))])
+    return np.interp((np.arange(codes) + 0.5) / codes, share / share[-1], edges)
