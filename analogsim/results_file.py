@@ -30,9 +30,10 @@ def load(path: Any) -> "tuple[xarray.Dataset, bool]":
     if not file.exists():
         raise InputError(f"{file}: does not exist")
     try:
+        is_sealed = netcdf.is_sealed(file)  # first: HDF5 complains of damage in its own words
         # Times are seconds after programming, and never dates.
         data = xarray.load_dataset(file, engine="h5netcdf", decode_times=False, decode_timedelta=False)
-        return data, netcdf.is_sealed(file)
+        return data, is_sealed
     except InputError:
         raise
     except Exception as error:  # of many kinds, by what is damaged

@@ -310,7 +310,8 @@ def _read(path: Path) -> "tuple[xarray.Dataset, bool]":
     import xarray
 
     try:
-        return xarray.load_dataset(path, engine="h5netcdf"), netcdf.is_sealed(path)
+        is_sealed = netcdf.is_sealed(path)  # first: HDF5 complains of damage in its own words
+        return xarray.load_dataset(path, engine="h5netcdf"), is_sealed
     except InputError:
         raise
     except Exception as error:  # whatever a damaged file makes the reader raise

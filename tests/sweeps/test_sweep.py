@@ -247,7 +247,7 @@ def test_ctrl_c_before_anything_is_done_claims_nothing(tmp_path):
     def measure(hardware, key):
         raise KeyboardInterrupt
 
-    with pytest.raises(SweepStopped, match="^stopped: none of 6 chips is done, and nothing was written$"):
+    with pytest.raises(SweepStopped, match=r"^stopped: none of 6 chips is done, and nothing was written$"):
         sweep(measure, HARDWARE, over=OVER, chips=1, key=jax.random.key(3), compiled=False, progress=False,
               path=tmp_path / "results.nc")  # fmt: skip
     assert list(tmp_path.iterdir()) == []
