@@ -123,7 +123,13 @@ def differences(network):
             return jax.lax.map(one, jnp.arange(6))
 
     ones = dict.fromkeys(NAMES, 1.0)
-    return lambda name: (losses(ones | {name: 1.02}) - losses(ones | {name: 0.98})) / 0.04
+
+    def difference(name):
+        # The mean exponent is clipped: a cell that a step carries over the end of its range has half a slope in it.
+        step = 0.005 if name.endswith("]") else 0.02
+        return (losses(ones | {name: 1 + step}) - losses(ones | {name: 1 - step})) / (2 * step)
+
+    return difference
 
 
 @pytest.mark.parametrize("name", NAMES)
