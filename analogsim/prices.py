@@ -93,7 +93,7 @@ class Prices(Description):
         source=Source(note="3200 MT/s times 8 B", recalled=True),
     )  # fmt: skip
     digital_op_per_s: Any = field(
-        default=256e9, unit="1/s", gt=0, le=1e18, doc="multiply-accumulates or other results a second of the digital "
+        default=256e9, unit="1/s", gt=0, le=1e15, doc="multiply-accumulates or other results a second of the digital "
         "unit beside the arrays", source=Source(note="assumed: 256 lanes at 1 GHz, as many as an array has columns"),
     )  # fmt: skip
     dispatch_s: Any = field(

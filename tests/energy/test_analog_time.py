@@ -44,8 +44,8 @@ def test_attention_takes_the_digital_unit_s_time():
     each = sum(COST["exp"]) + sum(COST["div"]) + 3
     expected = DISPATCH_S + 2 * 64 * READ_S + (macs + each * scores) / DIGITAL
     assert found.latency_s == pytest.approx(expected, rel=1e-3)  # and one operation a row of scores or two
-    quick = on_pcm(Attention(), 1, 64, 32, **{"prices.digital_op_per_s": 1e18}).hardware
-    assert quick.latency_s == pytest.approx(DISPATCH_S + 2 * 64 * READ_S)
+    quick = on_pcm(Attention(), 1, 64, 32, **{"prices.digital_op_per_s": 1e15}).hardware
+    assert quick.latency_s == pytest.approx(DISPATCH_S + 2 * 64 * READ_S, rel=1e-4)  # 1e15 operations a second
     assert quick.energy_typical_j < found.energy_typical_j  # buffers leak while the tiles wait
     assert found.power_w == pytest.approx(found.energy_typical_j / found.latency_s)
 
@@ -53,8 +53,8 @@ def test_attention_takes_the_digital_unit_s_time():
 @pytest.mark.parametrize("cell", [nn.LSTMCell, nn.OptimizedLSTMCell])
 def test_gates_are_read_side_by_side(cell):
     # Four gates of inputs and of the state, on tiles of their own: one read a step, however they are written.
-    found = on_pcm(nn.RNN(cell(16)), 1, 20, 8, **{"prices.digital_op_per_s": 1e18}).hardware
-    assert found.latency_s == pytest.approx(DISPATCH_S + 20 * READ_S)
+    found = on_pcm(nn.RNN(cell(16)), 1, 20, 8, **{"prices.digital_op_per_s": 1e15}).hardware
+    assert found.latency_s == pytest.approx(DISPATCH_S + 20 * READ_S, rel=1e-4)
 
 
 def test_one_layer_used_twice_is_read_twice():
@@ -64,7 +64,7 @@ def test_one_layer_used_twice_is_read_twice():
             layer = nn.Dense(6, use_bias=False)
             return layer(x) + layer(2 * x)  # side by side in the program, on one set of tiles
 
-    found = on_pcm(Twice(), 1, 6, **{"prices.digital_op_per_s": 1e18}).hardware
+    found = on_pcm(Twice(), 1, 6, **{"prices.digital_op_per_s": 1e15}).hardware
     assert found.latency_s == pytest.approx(DISPATCH_S + 2 * READ_S)
 
 
