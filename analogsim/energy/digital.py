@@ -44,7 +44,7 @@ from analogsim.energy.number_formats import (
 )
 from analogsim.energy.operations import Operation
 from analogsim.energy.primitives import COST_SOURCE
-from analogsim.energy.timing import Timing, timing
+from analogsim.energy.timing import MEMORY_EFFICIENCY, Timing, timing
 from analogsim.energy.traffic import Moved, needs, plan
 
 LAUNCH_S = 3e-6
@@ -209,10 +209,16 @@ def results(work: Workload, batch: int) -> float:
 
 
 def traffic(device: Device, number: NumberFormat, work: Workload, batch: int, shrink: float = 1.0) -> Traffic:
-    """Bytes of a batch, weights divided by ``shrink``: the least that the on-chip memory allows."""
+    """Bytes of a batch, weights divided by ``shrink``: the least that the on-chip memory allows.
+
+    A piece of a batch has a floor of time (a launch, the fill of an array), in which the memory could move bytes; on
+    those machines the least is of both (``traffic.plan``).
+    """
     byte = number.bits / 8
     asked = needs(work.operations, lambda op: byte / shrink, lambda op: (byte, byte))
-    found = plan(asked, batch, device.on_chip_bytes / 2)
+    floor_s = device.launch_s or device.fill_s
+    piece_bytes = floor_s * MEMORY_EFFICIENCY * device.byte_per_s if math.isfinite(device.byte_per_s) else 0.0
+    found = plan(asked, batch, device.on_chip_bytes / 2, piece_bytes)
     operands = 2 * macs(work, batch) * byte / USES_ON_CHIP
     return Traffic(
         weights=found.weights,

@@ -14,7 +14,9 @@ groups of neighbours; in a group, b examples at a time, the batch of B in p = ce
                     min(W ceil(B I / C) + B I + B O,  W + B I ceil(W / C) + B O)       I, O: one example's
 
 Of all ways to cut the operations into groups, each with its b, the one of least bytes is taken: a shortest path. So
-more capacity never means more bytes, and a larger batch never fewer in total. Neighbours are taken to hand their maps
+more capacity never means more bytes, and a larger batch never fewer in total. Where every piece of an operation costs a
+launch, what the memory could have moved meanwhile (``piece_bytes``) is counted beside the bytes: small pieces would
+save bytes and lose more time. Neighbours are taken to hand their maps
 on; what is taken up again later (residual sums, values of attention) is not in m, and arithmetic between products
 is fused into them. Rows of tables are fetched each time they are asked for.
 """
@@ -141,27 +143,28 @@ def needs(
     return found
 
 
-def plan(asked: Sequence[Need], batch: int, capacity: float) -> Plan:
+def plan(asked: Sequence[Need], batch: int, capacity: float, piece_bytes: float = 0.0) -> Plan:
     """The way through the operations that moves the fewest bytes; see the module.
 
     Args:
       asked: the operations, in order.
       batch: examples.
       capacity: bytes on the chip for what is used again.
+      piece_bytes: bytes that one run of an operation on one piece of the batch stands for, beside those that it moves.
     """
-    return _plan(tuple(asked), batch, float(capacity))
+    return _plan(tuple(asked), batch, float(capacity), float(piece_bytes))
 
 
 @functools.lru_cache(maxsize=256)
-def _plan(asked: tuple[Need, ...], batch: int, capacity: float) -> Plan:
+def _plan(asked: tuple[Need, ...], batch: int, capacity: float, piece_bytes: float) -> Plan:
     n = len(asked)
     least = [0.0] + [math.inf] * n
     way: list[tuple[int, bool]] = [(0, False)] * (n + 1)  # start of the last group, and whether it is one of its own
     for i in range(n):
-        by_itself = least[i] + _bytes(_alone(asked[i], batch, capacity))
+        by_itself = least[i] + _bytes(_alone(asked[i], batch, capacity)) + piece_bytes * asked[i].runs
         if by_itself < least[i + 1]:
             least[i + 1], way[i + 1] = by_itself, (i, True)
-        group = _Group(asked, i, batch, capacity)
+        group = _Group(asked, i, batch, capacity, piece_bytes)
         for j in range(i, n):
             if not group.takes(asked[j]):
                 break
@@ -175,7 +178,7 @@ def _plan(asked: tuple[Need, ...], batch: int, capacity: float) -> Plan:
         moved = (
             [_alone(asked[start], batch, capacity)]
             if is_alone
-            else _Group(asked, start, batch, capacity).moved(end - 1)
+            else _Group(asked, start, batch, capacity, piece_bytes).moved(end - 1)
         ) + moved
         end = start
     whole = _Group(asked, 0, batch, capacity)
@@ -224,8 +227,9 @@ def _parts(size: float, capacity: float) -> float:
 class _Group:
     """Neighbouring operations whose maps stay on the chip, while it grows by one at a time."""
 
-    def __init__(self, asked: tuple[Need, ...], start: int, batch: int, capacity: float):
+    def __init__(self, asked: tuple[Need, ...], start: int, batch: int, capacity: float, piece_bytes: float = 0.0):
         self.asked, self.start, self.batch, self.capacity = asked, start, batch, capacity
+        self.piece_bytes, self.runs = piece_bytes, 0.0
         self.each = self.fixed = 0.0  # bytes of the largest maps: of an example, and of what is shared
         self.streamed = self.once = self.distinct = self.outside = self.fetched = 0.0
         self.kept: dict[frozenset[int], float] = {}
@@ -234,6 +238,7 @@ class _Group:
     def takes(self, need: Need) -> bool:
         """Add an operation; False, and the group is at its end, where one example's maps do not fit."""
         maps = need.inputs + need.outputs - need.outside / need.runs
+        self.runs += need.runs
         if need.shared:
             self.fixed = max(self.fixed, maps)
         else:
@@ -264,7 +269,7 @@ class _Group:
         return self.batch if self.each * self.batch <= left else int(left // self.each)
 
     def ways(self) -> list[tuple[float, int, str]]:
-        """Bytes of weights, pieces and name of the ways that fit."""
+        """Bytes of weights and of what the pieces stand for, pieces and name of the ways that fit."""
         loops = max(self.of_loop.values(), default=0.0)
         tried = ((0.0, self.streamed, "streamed"), (loops, self.once, "loops"), (self.distinct, None, "kept"))
         found = []
@@ -272,7 +277,8 @@ class _Group:
             fitting = self.room(held)
             if fitting:
                 pieces = -(-self.batch // fitting)
-                found.append((self.distinct if a_piece is None else pieces * a_piece, pieces, name))
+                weights = self.distinct if a_piece is None else pieces * a_piece
+                found.append((weights + pieces * self.runs * self.piece_bytes, pieces, name))
         return found
 
     def cost(self, end: int) -> float:
@@ -297,7 +303,7 @@ class _Group:
 
     def moved(self, end: int) -> list[Moved]:
         """What each operation moves if the group, empty so far, ends there."""
-        whole = _Group(self.asked, self.start, self.batch, self.capacity)
+        whole = _Group(self.asked, self.start, self.batch, self.capacity, self.piece_bytes)
         for need in self.asked[self.start : end + 1]:
             whole.takes(need)
         _, pieces, name = min(whole.ways())

@@ -114,6 +114,15 @@ def test_a_batch_in_pieces_launches_for_each():
     assert digital.bill(machine, work, 64).latency_s == pytest.approx(5e-6 + 3 * 32 * 3e-6)
 
 
+@pytest.mark.parametrize("name", ["H100", "TPU v4", "Xeon"])
+def test_a_larger_batch_never_takes_longer_an_example(name):
+    # Twice a batch can be worked through as two of them. The share of waiting weights only falls.
+    work, device = traced(ResNet50(), 1, 224, 224, 3), devices()[name]
+    bills = [digital.bill(device, work, 4**k) for k in range(6)]
+    for values in ([b.latency_s / b.batch for b in bills], [b.energy_typical_j for b in bills]):
+        assert (np.diff(values) <= 1e-3 * np.array(values[:-1])).all(), values
+
+
 def test_other_arithmetic_takes_time():
     # 2^24 tanh of 14 additions and 14 multiplications on 33.45 T/s at 60 %: 23.4 us, in the launch of its own.
     work = Workload((), workload(lambda w, x: jnp.tanh(x), jnp.ones(1), jax.ShapeDtypeStruct((1, 2**24), F32)), 0)
