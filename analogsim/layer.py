@@ -84,9 +84,8 @@ def uses(
     """What passes through the matrices of a layer: one use, or one for each member of a stack."""
     inputs, weights = operator.inputs(x), operator.matrix(kernel)
     if weights.ndim == 2:
-        count = weights.size if jnp.iscomplexobj(kernel) else kernel.size
-        return [LayerUse(path, hardware, operator, inputs, weights, ranges, place, 0, count)]
-    each = kernel.size // sum(operator.members)
+        return [LayerUse(path, hardware, operator, inputs, weights, ranges, place, 0, _real_size(kernel))]
+    each = _real_size(kernel) // sum(operator.members)
     found = []
     for s, groups in enumerate(operator.members):
         x_held, w_held = operator.held(groups, inputs[s], weights[s])
@@ -101,16 +100,20 @@ def outline(
     """The same by shapes alone: ``x`` and ``weights`` of every use are ``jax.ShapeDtypeStruct``."""
     shape = lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype)  # noqa: E731
     inputs, weights = jax.eval_shape(lambda a, k: (operator.inputs(a), operator.matrix(k)), shape(x), shape(kernel))
-    count = weights.size if jnp.issubdtype(kernel.dtype, jnp.complexfloating) else kernel.size
     if weights.ndim == 2:
-        return [LayerUse(path, hardware, operator, inputs, weights, ranges, None, 0, count)]
-    each, found = kernel.size // sum(operator.members), []
+        return [LayerUse(path, hardware, operator, inputs, weights, ranges, None, 0, _real_size(kernel))]
+    each, found = _real_size(kernel) // sum(operator.members), []
     for s, groups in enumerate(operator.members):
         held = functools.partial(operator.held, groups)
         x_held, w_held = jax.eval_shape(lambda a, w, s=s, held=held: held(a[s], w[s]), inputs, weights)
         one = operator.member(groups)
         found.append(LayerUse(path, hardware, one, x_held, w_held, ranges, None, s, groups * each))
     return found
+
+
+def _real_size(kernel: jax.Array) -> int:
+    """Real numbers that tiles hold of a kernel: four of a complex one (``operators.real_matrix``)."""
+    return kernel.size * (4 if jnp.issubdtype(kernel.dtype, jnp.complexfloating) else 1)
 
 
 def write(
@@ -153,7 +156,7 @@ def forward(
       place: for ``LayerUse``.
       key_hint: added to the message that a key is missing.
     """
-    operator = for_numbers(operator, x, kernel, path)
+    operator = for_numbers(operator, x, kernel, path, hardware)
     mode = modes.current()
     if isinstance(mode, modes.Listing):
         return mode.note(path, hardware, operator, x, kernel)

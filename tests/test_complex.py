@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from analogsim import Hardware, InputError, digital, preset, program
+from analogsim import Hardware, convert, digital, preset, program
 from analogsim.devices import Crossbar, GenericCell, Offset
-from analogsim.linen import AnalogConv, AnalogDense
+from analogsim.linen import AnalogConvGeneralDilated, AnalogDense
+from analogsim.models import observe
+from analogsim.nnx import AnalogConv as AnalogConvNnx
 from analogsim.nnx import AnalogLinear, on_chip
 
 IDEAL = Hardware(store=Crossbar(cell=GenericCell()), rows=7, columns=5)
@@ -89,8 +91,68 @@ def test_nnx_layers_take_complex_kernels_too(key):
     np.testing.assert_allclose(run(on_chip(layer, program(layer, key=key))), expected, atol=3e-5)
 
 
-def test_a_complex_convolution_is_refused(key):
-    x = complex_normal(1, 5, 5, 2)
-    model = AnalogConv(3, (3, 3), hardware=IDEAL, param_dtype=jnp.complex64, dtype=jnp.complex64)
-    with pytest.raises(InputError, match="dtype complex64: a Convolution must be real"):
-        jax.eval_shape(model.init_with_output, {"params": key, "analog": key}, x)
+CONVOLUTIONS = {
+    "two tiles of channels": (nn.Conv, dict(kernel_size=(2, 3), strides=(2, 1), padding="SAME"), 30),
+    "a window beyond a tile": (nn.Conv, dict(kernel_size=(3, 3), kernel_dilation=2, padding="CIRCULAR"), 7),
+    "groups": (nn.Conv, dict(kernel_size=(3,), feature_group_count=3), 50),
+    "transposed": (nn.ConvTranspose, dict(kernel_size=(3,), strides=(2,)), 30),
+}
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_a_complex_convolution_is_exact_on_ideal_hardware(key, name):
+    kind, how, rows = CONVOLUTIONS[name]
+    x = complex_normal(2, *(7, 6)[: len(how["kernel_size"])], 6)
+    hardware = IDEAL.replace(rows=rows)
+    how = how | dict(features=3, param_dtype=jnp.complex64, dtype=jnp.complex64)
+    plain = kind(**how)
+    shapes = jax.eval_shape(plain.init, key, x)["params"]
+    variables = {"params": {name: complex_normal(*leaf.shape) for name, leaf in shapes.items()}}
+    model = convert(plain, hardware)
+
+    @jax.jit
+    def outputs(variables):
+        chip = program(model, variables, key, x)
+        fresh = model.apply(variables, x, rngs={"analog": key})
+        return plain.apply(variables, x), fresh, model.apply(chip.variables, x, rngs={"analog": key})
+
+    expected, *found = outputs(variables)
+    assert expected.dtype == jnp.complex64
+    for y in found:  # sums of 36 products of numbers below 4, twice, in float32
+        np.testing.assert_allclose(y, expected, atol=72 * 4 * 2**-20)
+
+
+def test_a_complex_convolution_of_nnx_is_on_a_chip(key):
+    x = complex_normal(1, 6, 2)
+    layer = AnalogConvNnx(
+        2, 3, (3,), hardware=IDEAL, param_dtype=jnp.complex64, dtype=jnp.complex64, rngs=nnx.Rngs(params=0, analog=1)
+    )
+    with digital():
+        expected = layer(x)
+    np.testing.assert_allclose(on_chip(layer, program(layer, key=key))(x), expected, atol=3e-5)
+
+
+def test_complex_images_of_a_real_kernel_are_two_images(key):
+    x, kernel = complex_normal(2, 6, 4), complex_normal(3, 4, 5).real
+
+    class Filter(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            convolve = AnalogConvGeneralDilated(IDEAL)
+            return convolve(x, kernel, (1,), "VALID", dimension_numbers=("NWC", "WIO", "NWC"))
+
+    def convolved(part):
+        return np.stack([sum(part[:, i + t] @ kernel[t] for t in range(3)) for i in range(4)], axis=1)
+
+    found = Filter().apply({}, x, rngs={"analog": key})
+    np.testing.assert_allclose(found, convolved(x.real) + 1j * convolved(x.imag), atol=3e-5)
+
+
+def test_a_complex_kernel_takes_four_times_the_weights_of_a_real_one(key):
+    def weights(dtype):
+        model = convert(nn.Conv(6, (3,), feature_group_count=2, param_dtype=dtype, dtype=dtype), IDEAL)
+        x = complex_normal(1, 6, 4).real.astype(dtype)
+        return sum(use.n_weights for use in observe(model, model.init(key, x), x))
+
+    assert weights(jnp.float32) == 3 * 2 * 6
+    assert weights(jnp.complex64) == 4 * 3 * 2 * 6

@@ -128,7 +128,7 @@ def _path(hook: nn.Module) -> str:
 
 
 def _run(module: Any, hardware: Hardware, operator: Any, x: jax.Array, kernel: jax.Array, precision: Any) -> jax.Array:
-    operator = for_numbers(operator, x, kernel, _path(module))
+    operator = for_numbers(operator, x, kernel, _path(module), hardware)
     if module.is_initializing():
         return operator.digital(x, kernel, precision)
     mode = modes.current()

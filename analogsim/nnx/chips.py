@@ -96,7 +96,8 @@ def program(
 
 
 def _write(op: AnalogOp, path: str, operator: Any, kernel: jax.Array, key: jax.Array, onto: Any) -> tiles.Programmed:
-    return layer.write(op.runs_on, for_numbers(operator, kernel, kernel, path), kernel, key, onto, op.ranges)
+    operator = for_numbers(operator, kernel, kernel, path, op.runs_on)
+    return layer.write(op.runs_on, operator, kernel, key, onto, op.ranges)
 
 
 def load(model: nnx.Module, readings: dict[str, tiles.Reading], key: jax.Array | None = None) -> None:

@@ -2,24 +2,34 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from analogsim.devices.errors import InputError
+from analogsim.operators.convolution import Convolution, GroupedConvolution, with_channels
 from analogsim.operators.product import MatrixProduct
 from analogsim.operators.protocol import Operator
 from analogsim.operators.stack import Stack
 
 
-def for_numbers(operator: Operator | Stack, x: jax.Array, kernel: jax.Array, path: str) -> Operator | Stack:
+def for_numbers(
+    operator: Operator | Stack, x: jax.Array, kernel: jax.Array, path: str, hardware: Any
+) -> Operator | Stack:
     """The operator itself for real numbers; for complex ones, the same product on a real matrix.
 
     Raises:
-      InputError: for a complex convolution, or complex matrices along batch axes.
+      InputError: for complex matrices along batch axes, and rows of a complex table.
     """
-    if not (jnp.iscomplexobj(x) or jnp.iscomplexobj(kernel)) or isinstance(operator, ComplexProduct):
+    done = isinstance(operator, (ComplexProduct, ComplexConvolution, ComplexGroupedConvolution))
+    if done or not (jnp.iscomplexobj(x) or jnp.iscomplexobj(kernel)):
         return operator
+    if isinstance(operator, (Convolution, GroupedConvolution)):
+        has_complex_kernel = jnp.iscomplexobj(kernel)
+        real = with_channels(operator, 2, hardware) if has_complex_kernel else operator
+        kind = ComplexConvolution if isinstance(operator, Convolution) else ComplexGroupedConvolution
+        return kind(operator, real, has_complex_kernel)
     if not isinstance(operator, MatrixProduct):
         raise InputError(
             f"layer {path}: dtype {kernel.dtype}: a {type(operator).__name__} must be real on analog hardware"
@@ -76,3 +86,83 @@ class ComplexProduct:
 
     def digital(self, x, kernel, precision):
         return self.of.digital(x, kernel, precision)
+
+
+@dataclasses.dataclass(frozen=True)
+class ComplexConvolution:
+    """A convolution of complex numbers on real tiles.
+
+    With a complex kernel, images of twice as many channels, (Re x, Im x) in each group, are convolved with the kernel
+    [[Re K, Im K], [-Im K, Re K]] along its channels and features. Complex images of a real kernel are two images.
+    """
+
+    of: Any
+    real: Any
+    complex_kernel: bool
+
+    @property
+    def _groups(self) -> int:
+        return sum(self.of.members) if isinstance(self.of, GroupedConvolution) else 1
+
+    @property
+    def tile_rows(self):
+        return self.real.tile_rows
+
+    def rows_in_use(self):
+        return self.real.rows_in_use()
+
+    def inputs(self, x):
+        if not self.complex_kernel:
+            return self.real.inputs(jnp.concatenate([x.real, x.imag]))
+        of_groups = x.reshape(*x.shape[:-1], self._groups, -1)
+        both = jnp.concatenate([of_groups.real, of_groups.imag], axis=-1)
+        return self.real.inputs(both.reshape(*x.shape[:-1], -1))
+
+    def matrix(self, kernel):
+        if not self.complex_kernel:
+            return self.real.matrix(kernel)
+        of_groups = jnp.moveaxis(kernel.reshape(*kernel.shape[:-1], self._groups, -1), -2, 0)
+        both = jnp.moveaxis(real_matrix(of_groups), 0, -2)  # [*window, 2 channels, groups, 2 features]
+        return self.real.matrix(both.reshape(*both.shape[:-2], -1))
+
+    def parts(self, x, r, unfold=False):
+        return self.real.parts(x, r, unfold)
+
+    def product(self, part, tile, precision):
+        return self.real.product(part, tile, precision)
+
+    def outputs(self, y):
+        y = self.real.outputs(y)
+        y = y.astype(jnp.promote_types(y.dtype, jnp.float32))  # there is no complex number of half precision
+        if not self.complex_kernel:
+            return jax.lax.complex(*jnp.split(y, 2))
+        real, imaginary = jnp.split(y.reshape(*y.shape[:-1], self._groups, -1), 2, axis=-1)
+        return jax.lax.complex(real, imaginary).reshape(*y.shape[:-1], -1)
+
+    def example_axes(self, x):
+        return self.real.example_axes(x)
+
+    def vectors(self, x):
+        return self.real.vectors(x)
+
+    def digital(self, x, kernel, precision):
+        return self.of.digital(x, kernel, precision)
+
+
+@dataclasses.dataclass(frozen=True)
+class ComplexGroupedConvolution(ComplexConvolution):
+    """The same for a convolution in groups, a stack."""
+
+    @property
+    def one(self):
+        return self.real.one
+
+    @property
+    def members(self):
+        return self.real.members
+
+    def member(self, groups):
+        return self.real.member(groups)
+
+    def held(self, groups, x, matrix):
+        return self.real.held(groups, x, matrix)

@@ -235,6 +235,21 @@ def convolution(
     return GroupedConvolution(dataclasses.replace(one, block=_block(one, hardware)), held, channels, features // groups)
 
 
+def with_channels(of: Convolution | GroupedConvolution, times: int, hardware: Any) -> Convolution | GroupedConvolution:
+    """The same convolution of so many times the channels and features, on its tiles."""
+    if isinstance(of, GroupedConvolution):
+        whole = dataclasses.replace(of.one, channels=times * of.channels)
+        shape = (*whole.window, whole.channels, times * of.features * sum(of.members))
+    else:
+        whole = dataclasses.replace(of, channels=times * of.channels)
+        shape = (*whole.window, whole.channels, 1)
+    groups = sum(of.members) if isinstance(of, GroupedConvolution) else 1
+    return convolution(
+        shape, whole.strides, whole.padding, whole.input_dilation, whole.kernel_dilation, whole.dimension_numbers,
+        groups, hardware,
+    )  # fmt: skip
+
+
 def _block(of: Convolution, hardware: Any) -> int | None:
     """Channels for each tile along the inputs, as even as can be; None where not even one fits."""
     fit = hardware.rows // math.prod(of.window)
