@@ -235,7 +235,7 @@ def convolution(
     return GroupedConvolution(dataclasses.replace(one, block=_block(one, hardware)), held, channels, features // groups)
 
 
-def with_channels(of: Convolution | GroupedConvolution, times: int, hardware: Any) -> Convolution | GroupedConvolution:
+def with_channels(of: Convolution | GroupedConvolution, times: int, hardware: Any) -> Operator | Stack:
     """The same convolution of so many times the channels and features, on its tiles."""
     if isinstance(of, GroupedConvolution):
         whole = dataclasses.replace(of.one, channels=times * of.channels)
