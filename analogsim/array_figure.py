@@ -10,6 +10,7 @@ from analogsim import plot
 from analogsim.chip import Chip
 from analogsim.devices.errors import InputError, brief, nearest
 from analogsim.devices.units import show_time
+from analogsim.extrapolation import extrapolates
 from analogsim.models import leaves_of
 from analogsim.tiles import Programmed, Reading
 
@@ -46,7 +47,8 @@ def draw(held: Any, layer: str | None, show: str, array: int, ax: "Axes | None")
 
 
 def _age(reading: Reading) -> str:
-    return show_time(float(reading.time_s))
+    time_s = float(reading.time_s)
+    return show_time(time_s) + (" (extrapolated)" if extrapolates(reading.hardware, time_s) else "")
 
 
 def _reading(held: Any, layer: Any) -> Reading | None:

@@ -18,6 +18,7 @@ from analogsim.devices.equality import ByValue
 from analogsim.devices.errors import InputError, nearest
 from analogsim.devices.random import check_key, is_key, key_shape
 from analogsim.devices.units import seconds, show_time
+from analogsim.extrapolation import extrapolates, remedy
 from analogsim.inputs import inputs_of, no_arrays
 from analogsim.models import bind, leaves_of, map_programmed, program_jit, program_many_jit, programmed_leaves
 
@@ -71,9 +72,11 @@ class Chip(ByValue):
         names = dict.fromkeys(repr(one.hardware.name) for _, one in held)
         numbers = sum(one.n_in * one.n_out * math.prod(one.scale.shape[:-4]) for _, one in held)
         count = sum(math.prod(one.scale.shape[:-2]) for _, one in held)
+        late = any(extrapolates(_one_hardware(one), self.time_s) for _, one in held)
         return (
             f"Chip({len(held)} {'layer' if len(held) == 1 else 'layers'}, {numbers:,} weights on {count:,} "
-            f"{'tile' if count == 1 else 'tiles'} of {', '.join(names)}, {tiles.age_in_words(self.time_s)})"
+            f"{'tile' if count == 1 else 'tiles'} of {', '.join(names)}, {tiles.age_in_words(self.time_s)}"
+            f"{', extrapolated' if late else ''})"
         )
 
     @property
@@ -236,7 +239,7 @@ def check_has_data(time_s: Any, path: str, hardware: Any) -> None:
     if np.any(np.asarray(time_s) > limit):
         raise InputError(
             f"time = {np.max(time_s):g}: layer {path} is on '{hardware.name}', whose model has data "
-            f"only from 0 to {limit:g} (unit: s after programming)"
+            f"only from 0 to {limit:g} (unit: s after programming){remedy(hardware.store)}"
         )
 
 

@@ -253,11 +253,12 @@ def devices(
     as_json: Annotated[bool, typer.Option("--json", help="Print data sheets as JSON, for scripts.")] = False,
     out: Annotated[Path, typer.Option(help="Folder for the figure of one device.")] = Path("out"),
     csv: Annotated[Path | None, typer.Option(help="Table of the device 'measured'.")] = None,
+    extrapolate: Annotated[bool, typer.Option("--extrapolate", help="Draw it beyond its measured ages too.")] = False,
 ) -> None:
     """List the memory cells, or show one: data sheet, fields, and a figure of its errors and retention."""
     from analogsim import device_report
 
-    device_report.run(name, as_json, out, csv)
+    device_report.run(name, as_json, out, csv, extrapolate)
 
 
 def main() -> None:

@@ -74,6 +74,8 @@ def retention(cell: Any, key: jax.Array) -> Retention:
     end = _end(cell)
     time_s = np.geomspace(min(1.0, end), end, 61 if end > 1 else 1)
     time_s[-1] = end  # not a rounding beyond the data
+    measured_s = _measured_until(cell)
+    time_s = time_s if measured_s is None else np.union1d(time_s, measured_s)
     target, state = _written(cell, key)
     target, state = target[_SHOWN], jax.tree.map(lambda rows: rows[_SHOWN], state)
     held = _life(cell, state, jnp.asarray(time_s, jnp.float32))
@@ -102,6 +104,12 @@ def _end(cell: Any) -> float:
     return TEN_YEARS_S if cell.time_limit_s is None else min(cell.time_limit_s, TEN_YEARS_S)
 
 
+def _measured_until(cell: Any) -> float | None:
+    """The last measured age of a cell that is read later; None where nothing is extrapolated."""
+    after_s = getattr(cell, "extrapolated_after_s", None)
+    return None if after_s is None or after_s >= TEN_YEARS_S else float(after_s)
+
+
 def draw(cell: Any, title: str, key: jax.Array) -> "Axes":
     """The three panels of one cell; returns the first one's axes (``.figure`` is the whole)."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -113,8 +121,8 @@ def draw(cell: Any, title: str, key: jax.Array) -> "Axes":
         left, middle, right = figure.subplots(1, 3)
         figure.suptitle(title, x=0.008, ha="left", fontsize=13, fontweight="bold")
         draw_programming(programming(cell, key), left)
-        draw_retention(retention(cell, key), cell.time_limit_s, middle)
-        draw_read_noise(read_noise(cell, key), right)
+        draw_retention(retention(cell, key), cell.time_limit_s, middle, _measured_until(cell))
+        draw_read_noise(read_noise(cell, key), right, _measured_until(cell))
     return left
 
 
@@ -136,8 +144,13 @@ def draw_programming(data: Programming, ax: "Axes") -> None:
     ax.legend(fontsize=9, loc="upper left", ncols=2)
 
 
-def draw_retention(data: Retention, time_limit_s: float | None, ax: "Axes") -> None:
-    """Median and 5-95 % band of every level over logarithmic time; grey where there are no data."""
+def draw_retention(
+    data: Retention, time_limit_s: float | None, ax: "Axes", measured_until_s: float | None = None
+) -> None:
+    """Median and 5-95 % band of every level over logarithmic time; grey where there are no data.
+
+    Beyond ``measured_until_s``, from which on what the cell holds is extrapolated, lines are dashed and bands paler.
+    """
     ax.set_title("(b) conductance after programming")
     g, unit = _scale(data.target)
     for i in reversed(range(len(data.target))):
@@ -147,8 +160,10 @@ def draw_retention(data: Retention, time_limit_s: float | None, ax: "Axes") -> N
             ax.errorbar(data.time_s, data.median[i] * g, reach, color=colour, fmt="o", markersize=4, capsize=3)
         else:
             ax.plot(data.time_s[[0, -1]], [data.target[i] * g] * 2, ":", color=colour, linewidth=1.2)
-            ax.fill_between(data.time_s, data.low[i] * g, data.high[i] * g, color=colour, alpha=0.18, linewidth=0)
-            ax.plot(data.time_s, data.median[i] * g, color=colour, linewidth=1.6)
+            for part, dash, shade in _parts(data.time_s, measured_until_s):
+                low, high = data.low[i, part] * g, data.high[i, part] * g
+                ax.fill_between(data.time_s[part], low, high, color=colour, alpha=shade, linewidth=0)
+                ax.plot(data.time_s[part], data.median[i, part] * g, dash, color=colour, linewidth=1.6)
     ax.set_xscale("log")
     ax.set_xlim(0.5, 2 * TEN_YEARS_S)
     ax.set_ylim(bottom=0)
@@ -159,6 +174,8 @@ def draw_retention(data: Retention, time_limit_s: float | None, ax: "Axes") -> N
         middle = np.sqrt(time_limit_s * 2 * TEN_YEARS_S)
         box = dict(facecolor="#efefef", edgecolor="none", pad=3)
         ax.text(middle, 0.5, words, transform=ax.get_xaxis_transform(), ha="center", va="center", fontsize=9, bbox=box)
+    if measured_until_s is not None:
+        _mark_extrapolated(measured_until_s, ax)
     ax.set_xticks(list(_TICKS.values()), list(_TICKS))
     ax.xaxis.minorticks_off()
     ax.tick_params(axis="x", labelsize=9)
@@ -166,8 +183,25 @@ def draw_retention(data: Retention, time_limit_s: float | None, ax: "Axes") -> N
     ax.set(xlabel=f"time ({marks}: 5 to 95 % of cells)", ylabel=f"conductance ({unit})")
 
 
-def draw_read_noise(data: ReadNoise | None, ax: "Axes") -> None:
-    """Spread from read to read over the conductance."""
+def _parts(time_s: np.ndarray, measured_until_s: float | None) -> list[tuple[slice, str, float]]:
+    """Places, dash and shade of a line as measured and as extrapolated, which share the last place with data."""
+    if measured_until_s is None:
+        return [(slice(None), "-", 0.18)]
+    end = int(np.searchsorted(time_s, measured_until_s * (1 + 1e-9)))  # places up to the last measured age
+    return [(slice(0, end), "-", 0.18), (slice(end - 1, None), "--", 0.07)]
+
+
+def _mark_extrapolated(measured_until_s: float, ax: "Axes") -> None:
+    """A line at the last measured age, and words beyond it."""
+    ax.axvline(measured_until_s, color="#555555", linewidth=0.9)
+    words = f"extrapolated\nafter {show_time(measured_until_s)}"
+    middle = np.sqrt(measured_until_s * 2 * TEN_YEARS_S)
+    ax.text(middle, 0.98, words, transform=ax.get_xaxis_transform(), ha="center", va="top", fontsize=9, color="#555555")
+    ax.set_ylim(top=1.12 * ax.get_ylim()[1])
+
+
+def draw_read_noise(data: ReadNoise | None, ax: "Axes", measured_until_s: float | None = None) -> None:
+    """Spread from read to read over the conductance; dashed where it is of an extrapolated age."""
     ax.set_title("(c) read noise")
     if data is None:
         _say(ax, "This model has no read noise:\nevery read of a cell gives the same.")
@@ -180,8 +214,9 @@ def draw_read_noise(data: ReadNoise | None, ax: "Axes") -> None:
     for i, time_s in enumerate(data.time_s[:1] if same else data.time_s):
         order = np.argsort(data.conductance[i])
         label = f"after {show_time(time_s)}" + (f" to {show_time(data.time_s[1])}" if same else "")
-        ax.plot(data.conductance[i][order] * g, data.sigma[i][order] * s, "-o", color=plot.COLOURS[i], markersize=3.5,
-                label=label)  # fmt: skip
+        late = measured_until_s is not None and data.time_s[1 if same else i] > measured_until_s
+        ax.plot(data.conductance[i][order] * g, data.sigma[i][order] * s, "--o" if late and not same else "-o",
+                color=plot.COLOURS[i], markersize=3.5, label=label + " (extrapolated)" * late)  # fmt: skip
     ax.set(xlabel=f"conductance ({unit_g})", ylabel=f"spread of a read ({unit_s})")
     ax.set_xlim(left=0)
     ax.set_ylim(0, 1.18 * s * data.sigma.max())

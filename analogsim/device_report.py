@@ -14,6 +14,7 @@ from analogsim.devices.crossbar.datasheet import CELLS, DataSheet, Datum, datash
 from analogsim.devices.crossbar.measured import MeasuredCell
 from analogsim.devices.errors import InputError, nearest_of
 from analogsim.devices.units import show, show_time
+from analogsim.extrapolation import MARK
 
 if TYPE_CHECKING:
     import rich.console
@@ -55,6 +56,18 @@ def build(name: str, csv: Path | None = None) -> Any:
     return CELLS[name]()
 
 
+def extrapolated(cell: Any, name: str) -> Any:
+    """A cell that may be read later than it was measured.
+
+    Raises:
+      InputError: for a cell whose model has no end, or no trend to go on along.
+    """
+    if not hasattr(cell, "extrapolate"):
+        why = "is a law without an end" if cell.time_limit_s is None else "has no trend over time to go on along"
+        raise InputError(f"--extrapolate: device {name!r} {why}; leave it out")
+    return cell.replace(extrapolate=True)
+
+
 def _no_table(csv: Path | None) -> None:
     if csv is not None:
         raise InputError(f"--csv {csv}: only the device 'measured' reads a table")
@@ -93,6 +106,7 @@ def details(name: str, cell: Any) -> list["rich.table.Table"]:
     for key, title in _QUANTITIES.items():
         datum = getattr(sheet, key)
         value = "a law without an end" if key == "validity" and datum is None else words(datum)
+        value += f" {MARK}" * (key == "validity" and getattr(cell, "extrapolated_after_s", None) is not None)
         page.add_row(title, value, escape(_origin(datum)))
     page.add_section()
     for title, text in (("after programming", sheet.retention), ("modelled", ", ".join(sheet.modelled)),
@@ -100,6 +114,8 @@ def details(name: str, cell: Any) -> list["rich.table.Table"]:
         page.add_row(title, "", escape(text))
     page.columns[2].no_wrap = False
     page.caption = "* recalled, assumed or an order of magnitude: not checked.   –: no source gives a figure."
+    if getattr(cell, "extrapolated_after_s", None) is not None:
+        page.caption += f"\n{MARK} read later all the same: extrapolated along the trend of the last decade."
 
     references: dict[str, int] = {}
     fields = _table("Fields", field="left", value="right", meaning="left", source="right")
@@ -188,23 +204,27 @@ def _plain(item: Any) -> Any:
     return None if isinstance(item, float) and math.isinf(item) else item
 
 
-def run(name: str | None, as_json: bool, out: Path, csv: Path | None) -> None:
+def run(name: str | None, as_json: bool, out: Path, csv: Path | None, extrapolate: bool = False) -> None:
     """What the command does: all devices or one, for people or for scripts."""
     if name is None:
         _no_table(csv)
+    if extrapolate and (name is None or as_json):
+        raise InputError("--extrapolate: is for the figure of one device; leave it out")
     if as_json:
         print(json_text(name, csv))
     elif name is None:
         _console().print(table())
     else:
-        show_one(name, out, csv)
+        show_one(name, out, csv, extrapolate)
 
 
-def show_one(name: str, out: Path, csv: Path | None = None) -> None:
+def show_one(name: str, out: Path, csv: Path | None = None, extrapolate: bool = False) -> None:
     """Print one cell's data sheet and fields, and write its diagrams to ``out``."""
     from analogsim import device_figure
 
     cell = build(name, csv)
+    if extrapolate:
+        cell = extrapolated(cell, name)
     folder = report.output_folder(out)
     console = _console()
     for part in details(name, cell):

@@ -21,6 +21,7 @@ from analogsim.chip import check_compensation, check_finite, check_has_data, che
 from analogsim.devices.errors import InputError
 from analogsim.devices.random import check_one_key, stream
 from analogsim.devices.units import show_time
+from analogsim.extrapolation import marked
 from analogsim.inputs import Inputs, inputs_of
 from analogsim.lines import first_not_finite
 from analogsim.metrics import accuracy, check_inputs, check_labels, check_metric, check_scores, guarded, on_numpy
@@ -83,7 +84,8 @@ def evaluate(
     Returns:
       A dataset with ``score`` over (compensation, chip, time) and the exact model's ``digital`` score. Noise of reads
       follows from the chip and the time: it is drawn anew at every time, whichever others are asked for, and is the
-      same across compensations.
+      same across compensations. Where a store goes on beyond its data (``store.cell.extrapolate``), the coordinate
+      ``extrapolated`` says at which times it does, and the attribute of that name why.
 
     Raises:
       InputError: for what cannot be measured: no example, inputs that are not finite, labels that do not fit, a metric
@@ -116,7 +118,7 @@ def evaluate(
         scores.append(block)
         if on_progress is not None:
             on_progress(wanted)
-    return _dataset(np.concatenate(scores), digital, times_s, names)
+    return marked(_dataset(np.concatenate(scores), digital, times_s, names), [held for _, held in layers])
 
 
 class Work(NamedTuple):

@@ -12,6 +12,7 @@ from analogsim.devices.errors import InputError
 from analogsim.devices.literature import Source
 from analogsim.devices.papers import cited
 from analogsim.drift_compensation import ESTIMATORS
+from analogsim.extrapolation import remedy
 from analogsim.fresh_chip import FreshChip
 from analogsim.prices import Prices
 from analogsim.range_rules import DynamicRange, LearnedRange, RangeRule
@@ -122,7 +123,7 @@ class Hardware(Description):
         if limit is not None and isinstance(latest, float) and latest > limit:
             raise InputError(
                 f"Hardware.training: reads {latest:g} s after programming: must be at most {limit:g}, the last time "
-                f"that the store's model has data for (unit: s)"
+                f"that the store's model has data for (unit: s){remedy(self.store)}"
             )
 
         own_s = getattr(self.store, "read_time_s", None)
@@ -139,6 +140,11 @@ class Hardware(Description):
                 f"Hardware.prices.cell_write_j = {self.prices.cell_write_j}: must be None for "
                 f"{type(self.store).__name__}, whose own description says what a write takes (unit: J)"
             )
+
+    @property
+    def extrapolated_after_s(self) -> Any:
+        """From which time on numbers of this hardware are extrapolated, seconds after programming; None: never."""
+        return getattr(self.store, "extrapolated_after_s", None)
 
     @property
     def cell_write_j(self) -> Any:

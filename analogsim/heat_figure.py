@@ -7,6 +7,7 @@ import numpy as np
 from analogsim import plot, sweep_figure
 from analogsim import results_data as results
 from analogsim.devices.errors import InputError, brief, nearest
+from analogsim.extrapolation import MARK
 
 if TYPE_CHECKING:
     import xarray
@@ -38,6 +39,8 @@ def draw(
     _colour_bar(ax, image, words, results.STATISTICS[statistic])
     if cells.size <= _MOST_NUMBERS:
         _numbers(ax, cells / factor, image, share and float(np.nanmax(np.abs(cells), initial=0)) >= 10)
+    late = [[results.is_extrapolated(data, {x: int(i), y: int(j)}) for i in columns] for j in rows]
+    _mark(ax, np.array(late, bool))
     _label(ax, data, x, columns, "x")
     _label(ax, data, y, rows, "y")
     sweep_figure.describe(ax, data, metric)
@@ -100,6 +103,16 @@ def _cells(ax: "Axes", cells: np.ndarray) -> Any:
     edge: dict[str, Any] = {"edgecolors": "white", "linewidth": 0.8} if cells.size <= 400 else {}
     places = [np.arange(n + 1) - 0.5 for n in reversed(cells.shape)]
     return ax.pcolormesh(*places, np.ma.masked_invalid(cells), cmap="viridis", **edge)
+
+
+def _mark(ax: "Axes", late: np.ndarray) -> None:
+    """A mark in the corner of every cell that is extrapolated."""
+    from matplotlib.patheffects import withStroke
+
+    outline, size = withStroke(linewidth=1.2, foreground="black"), 8 if late.size <= 400 else 4
+    for row, column in np.argwhere(late):
+        corner: dict[str, Any] = {"ha": "right", "va": "top", "color": "white", "fontsize": size, "path_effects": [outline]}
+        ax.text(column + 0.46, row + 0.44, MARK, **corner)
 
 
 def _colour_bar(ax: "Axes", image: Any, words: str, statistic: str) -> None:

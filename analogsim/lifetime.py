@@ -7,6 +7,9 @@ the networks are a plain and a hardware-aware one.
 import json
 from typing import Any
 
+from analogsim import results_data
+from analogsim.extrapolation import EXTRAPOLATED, MARK
+
 #: The networks that are compared.
 NETWORKS = ("plain", "hardware-aware")
 
@@ -46,10 +49,11 @@ def verdict(results: Any, fast: bool, examples: str) -> str:
         figures.append((network, first, points(first - digital), digital, bare))
     (aware, with_, gap, digital, bare), second = figures[0], figures[1]
     when = {"1 year": "A year"}.get(labels[index], labels[index])
+    late = " This age is extrapolated, not measured." * results_data.is_extrapolated(results, {"time": index})
     return (
         f"{when} after programming, the {aware} network on {with_name} is right on {with_:.2f} % of the {examples}, "
         f"{gap} its exact {digital:.2f} %{bare}. The {second[0]} network is right on {second[1]:.2f} %, {second[2]} "
-        f"its exact {second[3]:.2f} %{second[4].replace(' it is', ',')}. All are means over {n} chips."
+        f"its exact {second[3]:.2f} %{second[4].replace(' it is', ',')}. All are means over {n} chips.{late}"
     )
 
 
@@ -60,7 +64,9 @@ def table_rows(results: Any) -> list[list[str]]:
         for compensation in map(str, results.compensation.values):
             cells = [mean_and_spread(results, network, compensation, i) for i in range(results.sizes["time"])]
             exact = f"{digital_accuracy(results, network):.2f}"
-            rows.append([network, compensation, exact, *(f"{mean:.2f} ± {std:.2f}" for mean, std in cells)])
+            marks = [f" {MARK}" * results_data.is_extrapolated(results, {"time": i}) for i in range(len(cells))]
+            texts = [f"{mean:.2f} ± {std:.2f}{mark}" for (mean, std), mark in zip(cells, marks, strict=True)]
+            rows.append([network, compensation, exact, *texts])
     return rows
 
 
@@ -72,6 +78,7 @@ def as_text_of_json(results: Any, page: Any) -> str:
             "compensation": str(compensation),
             "time_s": float(time_s),
             "exact": digital_accuracy(results, network),
+            **({EXTRAPOLATED: late} if (late := results_data.is_extrapolated(results, {"time": i})) else {}),
             **dict(zip(("mean", "std"), mean_and_spread(results, network, str(compensation), i), strict=True)),
         }
         for network in NETWORKS
@@ -99,4 +106,5 @@ def lifetime_table(results: Any, fast: bool, examples: str) -> Any:
         table.add_column(network.replace("-", "-\n") + "\n" + drift[compensation], justify="right", no_wrap=True)
     for i, name in enumerate(["exact digital", *map(str, results.time_label.values)]):
         table.add_row(name, *(line[2 + i] for line in lines))
+    table.caption = results_data.extrapolation(results) or None
     return table

@@ -15,6 +15,7 @@ import numpy as np
 
 from analogsim.devices.errors import InputError, brief, nearest
 from analogsim.devices.units import PREFIXES, show, show_time
+from analogsim.extrapolation import EXTRAPOLATED, MARK
 
 if TYPE_CHECKING:
     import xarray
@@ -111,8 +112,35 @@ def number(value: float, digits: int = 4) -> str:
     return f"{value:.0f}" if value == round(value) and abs(value) < 1e6 else f"{value:.{digits}g}"
 
 
+def is_extrapolated(data: "xarray.Dataset", indices: Mapping[str, int], everywhere: bool = False) -> bool:
+    """Whether some of the numbers (all, if ``everywhere``) at these places are beyond the last measured age."""
+    if EXTRAPOLATED not in data.coords:
+        return False
+    late = data[EXTRAPOLATED]
+    at = late.isel({axis: i for axis, i in indices.items() if axis in late.dims}).values.astype(bool)
+    return bool(at.all() if everywhere else at.any())
+
+
+def extrapolation(data: "xarray.Dataset") -> str:
+    """What the mark stands for, in a sentence; empty where nothing is extrapolated."""
+    if not is_extrapolated(data, {}):
+        return ""
+    why = str(data.attrs.get(EXTRAPOLATED) or "the trend of the last measured decade continued")
+    return f"{MARK} Extrapolated, not measured: {why}."
+
+
 def value_label(data: "xarray.Dataset", axis: str, index: int, digits: int = 4) -> str:
-    """A value of an axis as it is read: ``"1 day"``, ``"20 µS"``, ``"0.5"``, ``"global"``."""
+    """A value of an axis as it is read: ``"1 day"``, ``"20 µS"``, ``"0.5"``, ``"global"``.
+
+    One whose numbers all are extrapolated is marked.
+    """
+    plain = _plain_label(data, axis, index, digits)
+    over = data.coords[EXTRAPOLATED].dims if EXTRAPOLATED in data.coords else ()
+    late = axis in over and is_extrapolated(data, {axis: index}, everywhere=True)
+    return f"{plain} {MARK}" if late else plain
+
+
+def _plain_label(data: "xarray.Dataset", axis: str, index: int, digits: int) -> str:
     value = data[axis].values[index]
     if not is_numeric(data, axis):
         return " ".join(str(value).split())

@@ -13,13 +13,14 @@ from analogsim import results_figures as figures
 from analogsim import results_words as words
 from analogsim.devices.errors import InputError, brief
 from analogsim.devices.units import show
+from analogsim.extrapolation import EXTRAPOLATED
 
 if TYPE_CHECKING:
     import xarray
 
 _MOST_METRICS = 4
 _VERSIONS = ("analogsim", "jax", "numpy", "python", "backend", "key")
-_KNOWN = (*_VERSIONS, "title", "evaluate", "hardware", "hardware_json", "sources", "inputs", "complete")
+_KNOWN = (*_VERSIONS, EXTRAPOLATED, "title", "evaluate", "hardware", "hardware_json", "sources", "inputs", "complete")
 
 
 def write(path_or_dataset: Any, out: Any = None) -> Path:
@@ -75,7 +76,9 @@ def _scores(data: "xarray.Dataset") -> list[tuple[str, str]]:
     """Verdict, axes, figures and tables of every metric."""
     first = results.chosen_metric(data)
     metrics = [first, *(m for m in results.metrics(data) if m != first)][:_MOST_METRICS]
-    sections = [("In short", report.bullets([line for m in metrics for line in words.verdict(data, m)]))]
+    sections = [
+        ("In short", report.bullets(list(dict.fromkeys(line for m in metrics for line in words.verdict(data, m)))))
+    ]
     varied = results_tables.axes_table(data, first)
     if varied:
         sections.append(("What was varied", varied))

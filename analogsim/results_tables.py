@@ -8,6 +8,7 @@ from analogsim import report
 from analogsim import results_data as results
 from analogsim import results_words as words
 from analogsim.devices.units import show
+from analogsim.extrapolation import MARK
 
 if TYPE_CHECKING:
     import xarray
@@ -53,7 +54,11 @@ def points_table(data: "xarray.Dataset", metric: str, most: int = MOST_ROWS) -> 
         row = [results.value_label(data, axis, i) for axis, i in indices.items()] or ["all"]
         row += [_companion(data, name, metric, indices) for name in beside]
         held = values[tuple(indices.values())]
-        row += _cells(held if times else held[None], how, bool(spread_columns))
+        cells = _cells(held if times else held[None], how, bool(spread_columns))
+        late = [results.is_extrapolated(data, {**indices, **at}) for at in _times(data, times)]
+        if spread_columns:
+            late *= len(cells)
+        row += [f"{cell} {MARK}" if beyond else cell for cell, beyond in zip(cells, late, strict=True)]
         if partial:
             row.append(f"{int(np.max(np.sum(np.isfinite(held), axis=-1)))}")
         rows.append(row)
@@ -72,7 +77,13 @@ def _caption(data: "xarray.Dataset", metric: str, how: words.Amounts) -> str:
     name = results.metric_words(data, metric) + (f" in {how.unit}" if how.unit else "")
     what = f"mean ± standard deviation over {words.count(n, 'chip')}" if n > 1 else "of one chip"
     fixed = [results.point_label(data, a, 0) for a in results.axes(data, metric, single=True) if data.sizes[a] == 1]
-    return f"{name}: {what}" + (f"; {', '.join(fixed)}" if fixed else "")
+    late = f". {results.extrapolation(data)}" if results.extrapolation(data) else ""
+    return f"{name}: {what}" + (f"; {', '.join(fixed)}" if fixed else "") + late
+
+
+def _times(data: "xarray.Dataset", columns: bool) -> list[dict[str, int]]:
+    """The times that have columns of their own, or none in particular."""
+    return [{"time": i} for i in range(data.sizes["time"])] if columns else [{}]
 
 
 def _companions(data: "xarray.Dataset", metric: str, rows_over: list[str]) -> list[str]:

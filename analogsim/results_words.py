@@ -6,6 +6,7 @@ import numpy as np
 
 from analogsim import results_data as results
 from analogsim.devices.units import TIMES_S
+from analogsim.extrapolation import MARK
 
 if TYPE_CHECKING:
     import xarray
@@ -73,7 +74,8 @@ def verdict(data: "xarray.Dataset", metric: str) -> list[str]:
         lines.append(f"{missing[0].upper()}{missing[1:]}.")
     if not np.any(np.isfinite(data[metric].values)):
         return lines or ["Nothing is computed yet."]
-    return [*lines, *_ends(data, metric), *_ageing(data, metric)]
+    lines += [*_ends(data, metric), *_ageing(data, metric)]
+    return [*lines, results.extrapolation(data)] if results.extrapolation(data) else lines
 
 
 def _reference_time(data: "xarray.Dataset", metric: str) -> int | None:
@@ -101,8 +103,9 @@ def _ends(data: "xarray.Dataset", metric: str) -> list[str]:
     n = ("up to " if results.gaps(data, metric) else "") + count(chips(data, metric), "chip")
 
     def said(index: tuple) -> str:
-        place = results.point_labels(data, dict(zip(over, map(int, index), strict=True)))
-        return how.with_unit(how.pair(means[index], spread[index])) + (f" ({place})" if place else "")
+        indices = dict(zip(over, map(int, index), strict=True))
+        place, mark = results.point_labels(data, indices), f" {MARK}" * results.is_extrapolated(now, indices)
+        return how.with_unit(how.pair(means[index], spread[index])) + mark + (f" ({place})" if place else "")
 
     if not over:
         lines = [_sentence(f"{when}{words}: {said(())}, mean and standard deviation over {n}.")]
@@ -161,11 +164,14 @@ def _ageing(data: "xarray.Dataset", metric: str) -> list[str]:
     change = np.where(whole, means[..., -1] - means[..., 0], 0.0)
     first, last = (results.value_label(data, "time", int(order[i])) for i in (0, -1))
     before, after = (how.with_unit(how.mean(float(means[..., i][whole].mean()))) for i in (0, -1))
+    after += f" {MARK}" * results.is_extrapolated(data, {"time": int(order[-1])})
     start = f"From {first} to {last} after programming the mean"
     if not over:
         return [f"{start} goes from {before} to {after}."]
     most = np.unravel_index(np.argmax(np.abs(change)), change.shape)
     place = results.point_labels(data, dict(zip(over, map(int, most), strict=True)))
     direction = "up" if change[most] > 0 else "down"
+    indices = dict(zip([*over, "time"], [*map(int, most), int(order[-1])], strict=True))
+    mark = f" {MARK}" * results.is_extrapolated(data, indices)
     return [f"{start} over all points goes from {before} to {after}; most at {place}, {direction} by "
-            f"{how.distance(float(change[most]))}."]  # fmt: skip
+            f"{how.distance(float(change[most]))}{mark}."]  # fmt: skip

@@ -32,6 +32,7 @@ from analogsim.devices.errors import InputError, brief
 from analogsim.devices.random import stream
 from analogsim.devices.units import seconds, show, show_time
 from analogsim.energy.tile_work import PRICED
+from analogsim.extrapolation import MARK, MEANING, extrapolates
 from analogsim.hardware import Hardware
 from analogsim.linen import AnalogDense
 from analogsim.models import bind
@@ -80,6 +81,8 @@ class StorageRow(NamedTuple):
       product_j: energy of one product with all of them, without converters.
       destructive_read: whether reading ends what is stored.
       use: what it is good for.
+      extrapolated: whether ``bits``, ``most_bits``, ``reads``, ``copies`` are of a time beyond the last measured one.
+      lifetime_extrapolated: whether ``lifetime_s`` is such a time.
     """
 
     name: str
@@ -97,6 +100,8 @@ class StorageRow(NamedTuple):
     product_j: float
     destructive_read: bool
     use: str
+    extrapolated: bool = False
+    lifetime_extrapolated: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -250,6 +255,8 @@ def _row(hardware: Hardware, weights: int, time_s: float, wanted: float, key: ja
         product_j=product_j,
         destructive_read=destructive,
         use=_USES.get(type(store).__name__, ""),
+        extrapolated=extrapolates(hardware, time_s),
+        lifetime_extrapolated=extrapolates(hardware, lifetime_s),
     )
 
 
@@ -362,10 +369,12 @@ def _words(row: StorageRow) -> list[str]:
 
     lifetime = f"> {show_time(row.lifetime_s)}" if row.lasts else show_time(row.lifetime_s)
     reads = "never" if math.isinf(row.reads) else many(row.reads)
+    late = f" {MARK}" * row.extrapolated
+    lifetime += f" {MARK}" * row.lifetime_extrapolated
     return [
         many(row.cells),
-        "no data" if row.bits is None else f"{row.bits:.1f}",
-        "no data" if row.bits is None else reads,
+        "no data" if row.bits is None else f"{row.bits:.1f}{late}",
+        "no data" if row.bits is None else f"{reads}{late}",
         "yes" if row.destructive_read else "no",
         lifetime,
         show(row.hold_w, "W", 2) if row.hold_w else "none",
@@ -382,6 +391,8 @@ def _caption(found: StorageComparison) -> str:
         "hold: heaters, light, refrigerators, not the leakage of circuits.   a product: one with all weights, without",
         "converters and without what holds the weights meanwhile.",
     ]
+    if any(row.extrapolated or row.lifetime_extrapolated for row in found.rows):
+        lines.append(f"{MEANING}, along the trend of the last decade.")
     for row in found.rows:
         if row.destructive_read:
             copies = (

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
-from analogsim import interrupts
+from analogsim import interrupts, results_data
 from analogsim.devices.errors import InputError
-from analogsim.devices.units import show, show_time
+from analogsim.devices.units import show
+from analogsim.extrapolation import EXTRAPOLATED, MARK
 from analogsim.sweeps import over_chips, sweep
 from analogsim.sweeps.results import ResultsFile
 from analogsim.toml_text import TomlFile
@@ -93,7 +94,7 @@ def table(data: "xarray.Dataset") -> Any:
     for name in rows:
         words = str(name) if len(str(name)) < 12 else str(name).rpartition(".")[2].replace("_", " ")
         made.add_column(plain(words), justify="right")
-    times = [show_time(float(t)) for t in values.time.values] if "time" in values.dims else [str(metric)]
+    times = _columns(values, str(metric))
     for label in times:
         made.add_column(label, justify="right", no_wrap=True)
     if "energy_j" in data:
@@ -103,13 +104,28 @@ def table(data: "xarray.Dataset") -> Any:
         point = points.isel(point=i)
         labels = [_label(point[name].item(), str(data[name].attrs.get("units", ""))) for name in rows]
         energy = [show(_energy(data, point, rows), "J", 3)] if "energy_j" in data else []
-        made.add_row(*map(plain, labels), *_cells(point, shares), *energy)
+        made.add_row(*map(plain, labels), *_marked(_cells(point, shares), point), *energy)
     digital = data.get("digital")
     notes = [] if digital is None else [f"the exact model: {_number(float(digital), shares)}"]
     if points.sizes["point"] > _MOST_ROWS:
         notes.append(f"{points.sizes['point'] - _MOST_ROWS} more rows are in the file")
+    notes += [text for text in (results_data.extrapolation(data),) if text]
     made.caption = "\n".join(notes) or None
     return made
+
+
+def _columns(values: Any, metric: str) -> list[str]:
+    """Times, or the metric where there is none."""
+    times = range(values.sizes["time"]) if "time" in values.dims else []
+    return [results_data.value_label(values, "time", i) for i in times] or [metric]
+
+
+def _marked(cells: list[str], point: Any) -> list[str]:
+    """Every number of one row that is extrapolated has the mark."""
+    late = point.coords.get(EXTRAPOLATED)
+    if late is None:
+        return cells
+    return [f"{c} {MARK}" if x else c for c, x in zip(cells, late.values.reshape(-1), strict=True)]
 
 
 def _cells(point: Any, shares: bool) -> list[str]:

@@ -7,6 +7,7 @@ import numpy as np
 from analogsim import axis_scales, plot
 from analogsim import results_data as results
 from analogsim.devices.errors import InputError, brief, nearest
+from analogsim.extrapolation import EXTRAPOLATED, MEANING
 
 if TYPE_CHECKING:
     import xarray
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 _DASHES: tuple[Any, ...] = ("-", "--", "-.", (0, (6, 1, 1, 1, 1, 1)))
 _MOST_COLOURS, _MOST_DASHES = 20, len(_DASHES)
 _GREY = "#555555"
+#: What is extrapolated is paler, with hollow marks.
+_BEYOND: dict[str, Any] = {"alpha": 0.45, "markerfacecolor": "white"}
 
 
 class _Drawing(NamedTuple):
@@ -49,7 +52,7 @@ def draw(data: Any, x: str | None, metric: str | None, ax: "Axes | None", percen
     _label(
         ax, drawing, np.concatenate([np.ravel(part) for part in shown]), percent, 1.25 * plot.width(ax) - beside - 0.8
     )
-    describe(ax, data, metric)
+    describe(ax, data, metric, meaning=False)  # the legend explains the marks
     return ax
 
 
@@ -125,15 +128,37 @@ def _dash(drawing: _Drawing, index: int) -> Any:
 def _lines(ax: "Axes", drawing: _Drawing) -> np.ndarray:
     """Means as lines; of lines of one colour only the solid one has a band, since more could not be told apart."""
     drawn = []
-    for _, name, colour, dash, values in _series(drawing):
+    for indices, name, colour, dash, values in _series(drawing):
         middle = results.over_chips(values)
-        if dash == "-" and _chips(drawing) > 1:
-            low, high = results.over_chips(values, "low"), results.over_chips(values, "high")
-            ax.fill_between(drawing.places, low, high, color=colour, alpha=0.13, linewidth=0)
-            drawn += [low, high]
-        ax.plot(drawing.places, middle, linestyle=dash, color=colour, marker="o", markersize=4, label=name)
-        drawn.append(middle)
+        band = dash == "-" and _chips(drawing) > 1
+        low, high = (results.over_chips(values, end) for end in ("low", "high")) if band else (middle, middle)
+        for part, how in _parts(drawing, indices):
+            at = drawing.places[part]
+            if band:
+                shade = 0.13 * how.get("alpha", 1.0)
+                ax.fill_between(at, low[part], high[part], color=colour, alpha=shade, linewidth=0)
+            ax.plot(at, middle[part], linestyle=dash, color=colour, marker="o", markersize=4, label=name, **how)
+        drawn += [low, high, middle] if band else [middle]
     return np.array(drawn)
+
+
+def _late(drawing: _Drawing, indices: dict[str, int]) -> np.ndarray:
+    """Which places of a line are extrapolated."""
+    everywhere = drawing.x != "time"
+    late = [results.is_extrapolated(drawing.data, {**indices, drawing.x: int(i)}, everywhere) for i in drawing.order]
+    return np.array(late, bool)
+
+
+def _parts(drawing: _Drawing, indices: dict[str, int]) -> list[tuple[np.ndarray, dict[str, Any]]]:
+    """A line as measured and, paler and with hollow marks, as extrapolated: places of both, and how they are drawn."""
+    late = _late(drawing, indices)
+    parts: list[tuple[np.ndarray, dict[str, Any]]] = [(np.flatnonzero(~late), {})]
+    if late.any():
+        first = int(np.argmax(late))
+        joined = first > 0 and bool(late[first:].all())  # from the last measured place on, which has its own mark
+        beyond = np.arange(first - 1, len(late)) if joined else np.flatnonzero(late)
+        parts.append((beyond, _BEYOND | {"markevery": slice(int(joined), None)}))
+    return [(places, how) for places, how in parts if places.size]
 
 
 def _points(ax: "Axes", drawing: _Drawing) -> np.ndarray:
@@ -147,7 +172,11 @@ def _points(ax: "Axes", drawing: _Drawing) -> np.ndarray:
         marker = markers[list(indices.values())[1]] if len(indices) > 1 else "o"
         if _chips(drawing) > 1:
             ax.vlines(places, low, high, color=colour, linewidth=2, alpha=0.6)
-        ax.plot(places, middle, linestyle="none", marker=marker, markersize=7, color=colour, label=name)
+        late = _late(drawing, indices)
+        ax.plot(places[~late], middle[~late], linestyle="none", marker=marker, markersize=7, color=colour, label=name)
+        if late.any():
+            ax.plot(places[late], middle[late], linestyle="none", marker=marker, markersize=7, color=colour,
+                    markerfacecolor="white")  # fmt: skip
         drawn += [middle, low, high]
     return np.array(drawn)
 
@@ -227,6 +256,9 @@ def _legend(ax: "Axes", drawing: _Drawing, has_band: bool, has_digital: bool) ->
             else:
                 how = {"color": _GREY, "linestyle": "none", "marker": "os^D"[index]}
             handles.append(Line2D([], [], markersize=4 if numeric else 6, label=name, **how))
+    if results.is_extrapolated(data, {}):
+        how = {"linestyle": "-" if numeric else "none", "marker": "o", "markersize": 4 if numeric else 6}
+        handles.append(Line2D([], [], color=_GREY, label=MEANING, **_BEYOND, **how))
     if has_digital:
         handles.append(Line2D([], [], color=_GREY, linestyle=":", linewidth=1.4, label="exact digital"))
     if has_band:
@@ -247,13 +279,15 @@ def _named(data: "xarray.Dataset", axis: str) -> list[int]:
     return sorted({round(i) for i in np.linspace(0, n - 1, 6)})
 
 
-def describe(ax: "Axes", data: "xarray.Dataset", metric: str) -> None:
-    """Above the axes: which one value the other axes have, and what is not computed yet."""
+def describe(ax: "Axes", data: "xarray.Dataset", metric: str, meaning: bool = True) -> None:
+    """Above the axes: which one value the other axes have, the ``meaning`` of marks, and what is not computed yet."""
     fixed = [a for a in results.axes(data, metric, single=True) if data.sizes[a] == 1]
     words = [results.point_label(data, axis, 0) for axis in fixed]
     for name, value in data[metric].coords.items():
-        if not value.dims and name not in (*results.POOLED, "time_label"):
+        if not value.dims and name not in (*results.POOLED, "time_label", EXTRAPOLATED):
             words.append(results.point_label(data.expand_dims(str(name)), str(name), 0))
+    if meaning and results.is_extrapolated(data, {}):
+        words.append(MEANING)
     missing = results.gaps(data, metric)
     narrow = plot.width(ax) < plot.NARROW
     if words and not ax.get_title(loc="left"):

@@ -22,6 +22,7 @@ from analogsim.devices.errors import InputError, brief
 from analogsim.devices.random import normal, stream
 from analogsim.devices.units import show_time
 from analogsim.drift_compensation import factors, noisy_readout, readout, written_codes
+from analogsim.extrapolation import extrapolates
 from analogsim.straight_through import clip, scale_of, straight_through
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ class Reading(ByValue):
     full_scale: Any = None
 
     def __repr__(self) -> str:
-        return f"Reading({_size(self, self.mean.shape[:-2])}, {age_in_words(self.time_s)})"
+        return f"Reading({_size(self, self.mean.shape[:-2])}, {age_in_words(self.time_s)}{_late(self)})"
 
     def check_single(self, path: str, matrices: int | None) -> None:
         """Refuse the readings of several chips at once, where those of one layer are to be multiplied with.
@@ -297,6 +298,10 @@ def _size(held: "Reading | Programmed", shape: tuple[int, ...]) -> str:
     several = f"{' x '.join(map(str, stack))} of " if stack else ""
     name = getattr(held.hardware, "name", None)
     return f"{several}{held.n_in} x {held.n_out} on {r} x {c} tiles of {name!r}"
+
+
+def _late(reading: Reading) -> str:
+    return ", extrapolated" if extrapolates(reading.hardware, reading.time_s) else ""
 
 
 def age_in_words(time_s: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 
 import analogsim
-from analogsim import files, netcdf, plot, report, save
+from analogsim import files, netcdf, plot, report, results_data, save
 from analogsim.checkpoint.folder import check_free
 from analogsim.citation import cite
 from analogsim.devices.description import describe
@@ -88,7 +88,9 @@ def _sections(outcome: Outcome, fast: bool, text: str) -> list[tuple[str, str]]:
         f"Lines: means over {n} sampled chips of each network. Dotted: the exact networks.",
         phone=(3.6, 5.2),
     )
-    table = report.table(header, table_rows(results), "Accuracy in %, mean ± standard deviation over chips", (0, 1))
+    late = results_data.extrapolation(results)
+    caption = "Accuracy in %, mean ± standard deviation over chips" + (f". {late}" if late else "")
+    table = report.table(header, table_rows(results), caption, (0, 1))
     sections = [
         ("In short", report.paragraph(verdict(results, fast, "test examples"))),
         ("Accuracy after programming", figure + table),

@@ -75,7 +75,9 @@ class WeightStore(Protocol):
     circuits around them decide (``Prices.read_time_s``). One whose reading ends what is stored, so that every read
     takes a copy prepared anew, says so by ``destructive_read = True``. One whose reads fluctuate so slowly that all
     steps of one product meet the same cells (inputs driven slice by slice) says so by ``outlasts_steps = True``; for
-    the others every step is a read of its own.
+    the others every step is a read of its own. One whose model goes on beyond its data, because a user asked for it,
+    says from which time on by ``extrapolated_after_s``, seconds after programming; absent or None where nothing is
+    extrapolated.
     """
 
     #: Largest time after programming for which the model has data, in seconds; None without a limit.

@@ -98,7 +98,8 @@ class Sensitivity:
         return found
 
     def _left_out(self, left: list[Effect]) -> list[str]:
-        notes = []
+        late = self.data.attrs.get("extrapolated")
+        notes = [f"extrapolated, not measured: {late}"] if late else []
         if left:
             notes.append(f"{len(left)} more, each of at most {abs(left[0].mean):.2g}")
         for words, names in ((self.data.attrs["absent"], "absent (None)"), (self.data.attrs["unknown"], "no slope")):
@@ -138,7 +139,7 @@ class Move(NamedTuple):
 
 def dataset(
     chosen: Choice, losses: Any, slopes: Any, smooth: list[str], unknown: list[str], moves: list[Move],
-    differences: np.ndarray, time_s: float,
+    differences: np.ndarray, time_s: float, extrapolated: str = "",
 ) -> "xarray.Dataset":  # fmt: skip
     """Losses ``[chip]``, slopes ``{path: {name: [chip]}}`` and differences ``[move, chip]`` with their labels."""
     import xarray
@@ -177,6 +178,7 @@ def dataset(
         attrs={
             "time": show_time(time_s), "time_s": time_s,
             "absent": ", ".join(chosen.absent), "unknown": ", ".join(unknown),
+            **({"extrapolated": extrapolated} if extrapolated else {}),
         },
     )  # fmt: skip
 

@@ -29,6 +29,7 @@ from analogsim.altering import altered
 from analogsim.chip import check_compensation, check_finite, check_solved, check_time, read
 from analogsim.devices.errors import InputError
 from analogsim.devices.random import check_one_key, stream
+from analogsim.extrapolation import extrapolates, in_words, remedy
 from analogsim.inputs import inputs_of, map_examples
 from analogsim.metrics import check_inputs, check_labels
 from analogsim.models import bind, program_jit
@@ -112,7 +113,8 @@ def sensitivity(
     smooth, unknown = _with_slopes(smooth, slopes, chosen)
     moves = _moves([n for n in chosen.names if n not in (*smooth, *unknown)], chosen)
     differences = _differences(bound, data, setting, moves, chosen)
-    return Sensitivity(dataset(chosen, losses, slopes, smooth, unknown, moves, differences, float(time_s)))
+    late = in_words(held for held in hardware.values() if extrapolates(held, float(time_s)))
+    return Sensitivity(dataset(chosen, losses, slopes, smooth, unknown, moves, differences, float(time_s), late))
 
 
 class _Setting(NamedTuple):
@@ -244,7 +246,7 @@ def _seconds(time: Any, hardware: dict[str, Any]) -> float:
         if limit is not None and time_s > limit:
             raise InputError(
                 f"time = {time_s:g}: layer {path} is on '{held.name}', whose model has data only from 0 to {limit:g} "
-                f"(unit: s after programming)"
+                f"(unit: s after programming){remedy(held.store)}"
             )
     return time_s
 

@@ -18,7 +18,8 @@ import numpy as np
 
 from analogsim import files, netcdf
 from analogsim.devices.errors import InputError
-from analogsim.sweeps.axes import CHIP, HARDWARE, TIME
+from analogsim.extrapolation import EXTRAPOLATED, coordinate, extrapolated_times, in_words
+from analogsim.sweeps.axes import CHIP, HARDWARE, TIME, changed
 from analogsim.sweeps.block import Job
 from analogsim.sweeps.evaluations import OfFunction
 from analogsim.sweeps.identity import WORDS, software
@@ -45,7 +46,7 @@ class NotWritten(InputError):
 
 
 #: What a dataset has beside metrics and axes.
-_OWN_NAMES = {CHIP, TIME, "time_label", "done", "energy_j", "statistic"}
+_OWN_NAMES = {CHIP, TIME, "time_label", "done", "energy_j", "statistic", EXTRAPOLATED}
 
 
 class Progress:
@@ -103,7 +104,27 @@ def frame(job: Job, hashes: Mapping[str, str], title: str) -> "xarray.Dataset":
     variables |= _by_point(job)
     attrs = {"title": title, "evaluate": job.evaluation.about(), **software(), "python": platform.python_version()}
     attrs |= {"key": f"{job.key_kind} {' '.join(map(str, np.ravel(job.key_data)))}", "inputs": json.dumps(dict(hashes))}
-    return xarray.Dataset(variables, _coordinates(job.plan), attrs | _about_hardware(job))
+    coordinates, beyond = _beyond_data(job)
+    return xarray.Dataset(variables, _coordinates(job.plan) | coordinates, attrs | _about_hardware(job) | beyond)
+
+
+def _beyond_data(job: Job) -> tuple[dict[str, Any], dict[str, str]]:
+    """The coordinate and the attribute of numbers that are extrapolated; empty where none is."""
+    plan = job.plan
+    if plan.times_s is None:
+        return {}, {}
+    held = [
+        [changed(target, plan.structure(i)) for target in job.evaluation.targets(job.hardware)]
+        for i in range(plan.n_structures)
+    ]
+    late = np.stack([extrapolated_times(one, plan.times_s) for one in held])
+    if not late.any():
+        return {}, {}
+    over = np.broadcast_to(late[:, None, None], (plan.n_structures, plan.n_points, 1, late.shape[1]))
+    dims, ordered = plan.in_order_of_axes(over)
+    chip = dims.index(CHIP)
+    found = coordinate(dims[:chip], np.take(ordered, 0, chip))
+    return {EXTRAPOLATED: found}, {EXTRAPOLATED: in_words(target for one in held for target in one)}
 
 
 def _by_point(job: Job) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import numpy as np
 from analogsim.devices.errors import InputError, brief
 from analogsim.devices.random import check_one_key
 from analogsim.evaluation import check_count
+from analogsim.extrapolation import remedy
 from analogsim.hardware import Hardware
 from analogsim.sweeps import results
 from analogsim.sweeps.axes import CHIP, HARDWARE, TIME, axes_of, changed, check_points
@@ -271,7 +272,7 @@ def _check_times(plan: Plan, evaluation: Any, hardware: Any) -> None:
             if limit is not None and np.float32(latest) > np.float32(limit):
                 raise InputError(
                     f"over: time = {latest:g}: the model of '{changed(target, change).name}' has data only from 0 to "
-                    f"{limit:g} (unit: s after programming)"
+                    f"{limit:g} (unit: s after programming){remedy(changed(target, change).store)}"
                 )
 
 

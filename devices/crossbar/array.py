@@ -150,6 +150,11 @@ class Crossbar(Description):
         """Last time for which the cell's model has data, seconds after programming."""
         return self.cell.time_limit_s
 
+    @property
+    def extrapolated_after_s(self) -> float | None:
+        """From which time on the cell's model goes on beyond its data, seconds after programming; None: never."""
+        return getattr(self.cell, "extrapolated_after_s", None)
+
     def program(self, key: jax.Array | None, weights: jax.Array, onto: ArrayState | None = None) -> ArrayState:
         """Make an array and write normalised weights ``[n_in, n_out]``, or write one that exists again."""
         if key is None:

@@ -38,6 +38,8 @@ class Cell(Protocol):
     # A cell of which less may be used than it has (``g_max`` within its window) also knows ``largest``, what it
     # conducts at most (S): stuck at that, and pulsed up to that. Nothing of it may depend on how much is used.
 
+    # A cell that can be read later than it was measured says from when on: ``extrapolated_after_s`` (``beyond``).
+
     # A cell may also know ``moments(target, time_s, read_noise)``: the mean (S) and variance (S^2) of its conductance
     # over cells and reads in closed form, which hardware-aware training draws from (``expected``).
 

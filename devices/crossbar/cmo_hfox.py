@@ -8,7 +8,7 @@ Conductances in uS, times in seconds after programming. Each cell keeps one Gaus
 
 Before 1 s, at time zero too, the relaxation of 1 s is used, as there are no earlier data. The noise is zero where its
 logarithms are not positive (g <= 1 uS, t <= t_read). A cell that relaxes out of its window is not held back at its
-edge, only at zero.
+edge, only at zero. After 10 years reading is refused, unless ``extrapolate`` lets the three laws go on as they are.
 
 Sources: D. F. Falcone et al., arXiv 2502.04524 (2025), which evaluates the relaxation up to 10 years; read noise:
 D. Lombardo et al., Device Research Conference 2024. The fits' constants as published in aihwkit; the window is given as
@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from analogsim.devices.crossbar.beyond import Extrapolates, extrapolation
 from analogsim.devices.crossbar.cell import non_negative
 from analogsim.devices.crossbar.one_over_f import logarithm, reading_time, slow_share
 from analogsim.devices.description import Description, field, static
@@ -40,7 +41,7 @@ class CMOState(NamedTuple):
     deviate: jax.Array  #: of the relaxation, standard Gaussian, dimensionless
 
 
-class CMOReRAM(Description):
+class CMOReRAM(Extrapolates, Description):
     """A filamentary CMO/HfOx cell; see the module for the equations.
 
     Example:
@@ -80,9 +81,10 @@ class CMOReRAM(Description):
     )
     read_time_s: Any = field(default=1e-6, unit="s", gt=0, le=1, doc="duration of one read", source=_LOMBARDO)
     reading_s: Any = reading_time()
+    extrapolate: bool = extrapolation()
 
     write_error = "programming_noise"
-    time_limit_s = 315576000.0  # 10 years
+    measured_until_s = 315576000.0  # 10 years, until which the source evaluates its fit
     outlasts_steps = True
     largest = 88.2e-6  # S
 

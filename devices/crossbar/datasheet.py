@@ -110,9 +110,15 @@ def datasheet(cell: Any) -> DataSheet:
         conductance=Datum((low, high), "S", source, recalled=any(word in source for word in ("recalled", "assumed"))),
         on_off=Datum(ratio, "", "ends of the range in use", note="" if low > 0 else "the lowest conductance is 0"),
         levels=_levels(cell),
-        validity=None if cell.time_limit_s is None else Datum(float(cell.time_limit_s), "s", "last time with data"),
+        validity=_validity(cell),
         **facts,
     )
+
+
+def _validity(cell: Any) -> Datum | None:
+    """The last time with data, whether or not the cell is read later."""
+    until_s = getattr(cell, "measured_until_s", cell.time_limit_s)
+    return None if until_s is None else Datum(float(until_s), "s", "last time with data")
 
 
 def _field_source(cell: Any, name: str) -> str:

@@ -5,9 +5,10 @@ Each cell keeps one Gaussian deviate xi for life and deviates from its target by
     g(t) = max(g_T + sigma(g_T, t) xi, 0)
 
 sigma is interpolated linearly in the conductance and linearly in log t between the measured times. Before the first
-measured time its first value holds; after the last one there are no data and reading is refused. The conductances of
-the table are the window: the smallest is g_min, the largest g_max. A shift of the mean and read-to-read noise are not
-part of the table and not modelled.
+measured time its first value holds; after the last one there are no data and reading is refused, unless
+``extrapolate`` lets sigma at each conductance go on along the table's last decade (``beyond``); one time alone has no
+trend to go on along. The conductances of the table are the window: the smallest is g_min, the largest g_max. A shift of
+the mean and read-to-read noise are not part of the table and not modelled.
 
 A table has one row for every conductance at every time. As CSV, where units may be written out:
 
@@ -27,6 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from analogsim.devices.crossbar import tables
+from analogsim.devices.crossbar.beyond import Extrapolates, continued, extrapolation
 from analogsim.devices.crossbar.fits import weights_between
 from analogsim.devices.description import Description, field
 from analogsim.devices.errors import InputError
@@ -41,7 +43,7 @@ class MeasuredState(NamedTuple):
     deviate: jax.Array  #: standard Gaussian, dimensionless
 
 
-class MeasuredCell(Description):
+class MeasuredCell(Extrapolates, Description):
     """A cell whose spread was measured; build it with ``from_rows`` or ``from_csv``.
 
     Example:
@@ -56,6 +58,7 @@ class MeasuredCell(Description):
     time_s: Any = field(unit="s", gt=0, le=1e12, doc="times of the table after programming, ascending, shape [n_t]")
     sigma: Any = field(unit="S", ge=0, le=1, doc="spread from cell to cell, shape [n_t, n_g]")
     programming_noise: Any = field(default=1.0, ge=0, le=100, doc="multiplies the measured spread at every time")
+    extrapolate: bool = extrapolation()
 
     @classmethod
     def from_rows(cls, rows: Iterable[tuple[Any, Any, Any]], **changes: Any) -> "MeasuredCell":
@@ -81,6 +84,10 @@ class MeasuredCell(Description):
         wanted = (np.shape(self.time_s)[0], np.shape(self.conductance)[0])
         if np.shape(self.sigma) != wanted:
             raise InputError(f"MeasuredCell.sigma has shape {np.shape(self.sigma)}: must be [n_t, n_g] = {wanted}")
+        if self.extrapolate and np.shape(self.time_s)[0] == 1:
+            raise InputError(
+                "MeasuredCell.extrapolate = True: must be False for a table of one time, which shows no trend"
+            )
 
     @property
     def g_min(self) -> Any:
@@ -93,9 +100,10 @@ class MeasuredCell(Description):
         return self.conductance[-1]
 
     @property
-    def time_limit_s(self) -> float | None:
-        """Last time of the table; None while it is traced."""
-        return None if isinstance(self.time_s, jax.core.Tracer) else float(self.time_s[-1])
+    def measured_until_s(self) -> float | None:
+        """Last time of the table (of a stack of cells, of any); None while it is traced."""
+        known = isinstance(self.time_s, (np.ndarray, jax.Array)) and not isinstance(self.time_s, jax.core.Tracer)
+        return float(np.max(np.asarray(self.time_s)[..., -1])) if known else None
 
     def program(self, key: jax.Array, target: jax.Array) -> MeasuredState:
         """Write to ``target`` (S, any shape)."""
@@ -113,6 +121,13 @@ class MeasuredCell(Description):
 
     def spread(self, target: jax.Array, time_s: Any) -> jax.Array:
         """sigma(g, t) in siemens for targets in siemens; outside of the table its nearest values hold."""
+        if not self.extrapolate:
+            return self._measured(target, time_s)
+        first, *_, last = jnp.asarray(self.time_s, target.dtype)
+        return continued(lambda t: self._measured(target, t), jnp.asarray(time_s, target.dtype), first, last)
+
+    def _measured(self, target: jax.Array, time_s: Any) -> jax.Array:
+        """The same until the last measured time, and what it is then from there on."""
         dtype = target.dtype
         times = jnp.asarray(self.time_s, dtype)
         at = jnp.log(jnp.maximum(jnp.asarray(time_s, dtype), times[0]))

@@ -5,7 +5,8 @@ With x = g / 40 uS, each cell keeps one Gaussian deviate xi for life and deviate
     g(t) = max(g_T + sigma(x, t) xi, 0)         sigma(x, t) = sum_k c_k(t) x^k     (k = 0..4)
 
 The coefficients were measured 1 s, 1 day and 2 days after programming. Between these times sigma is interpolated
-linearly in log t; before 1 s the value at 1 s is used; after 2 days there is no data and reading is refused.
+linearly in log t; before 1 s the value at 1 s is used; after 2 days there is no data and reading is refused, unless
+``extrapolate`` lets sigma at each conductance go on along its last decade, 4.8 hours to 2 days (``beyond``).
 
 Source: W. Wan et al., Nature 608, 504 (2022), doi 10.1038/s41586-022-04992-8 (extended data, as polynomials).
 Read-to-read fluctuation is not part of the published fit and is therefore not modelled.
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from analogsim.devices.crossbar.beyond import Extrapolates, continued, extrapolation
 from analogsim.devices.crossbar.cell import non_negative
 from analogsim.devices.crossbar.fits import polynomial
 from analogsim.devices.description import Description, field
@@ -36,7 +38,7 @@ class ReRAMState(NamedTuple):
     deviate: jax.Array  #: standard Gaussian, dimensionless
 
 
-class ReRAM(Description):
+class ReRAM(Extrapolates, Description):
     """A filamentary HfOx cell with relaxation; see the module for the equation.
 
     Example:
@@ -59,8 +61,9 @@ class ReRAM(Description):
     sigma_2days: Any = field(default=(0.782e-6, 20.274e-6, -43.507e-6, 37.062e-6, -11.934e-6),
         unit="S", ge=-1e-3, le=1e-3, doc="spread after 2 days", source=_WAN,
     )  # fmt: skip
+    extrapolate: bool = extrapolation()
 
-    time_limit_s = _TIMES_S[-1]
+    measured_until_s = _TIMES_S[-1]
     largest = _REFERENCE_G_MAX
 
     def model_sources(self) -> tuple[Source, ...]:
@@ -82,6 +85,13 @@ class ReRAM(Description):
 
     def spread(self, target: jax.Array, time_s: Any) -> jax.Array:
         """sigma(g, t) in siemens for targets in siemens."""
+        if not self.extrapolate:
+            return self._measured(target, time_s)
+        time = jnp.asarray(time_s, target.dtype)
+        return continued(lambda t: self._measured(target, t), time, _TIMES_S[0], _TIMES_S[-1])
+
+    def _measured(self, target: jax.Array, time_s: Any) -> jax.Array:
+        """The same until the last measured time, and what it is then from there on."""
         x = target / _REFERENCE_G_MAX
         fits = (self.sigma_1s, self.sigma_1day, self.sigma_2days)
         measured = jnp.stack([jnp.maximum(polynomial(c, x), 0.0) for c in fits])

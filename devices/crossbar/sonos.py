@@ -6,7 +6,9 @@ The paper gives currents at 0.1 V; here I = 0.1 V g. Each cell keeps one Gaussia
     read noise                   sigma_R = A_R (1 - exp(-I/B_R))             the same at every time
 
 A and B were measured after 0, 1, .. 5 days. Between these they are interpolated linearly in time; after 5 days there
-are no data and reading is refused. The spread is fitted up to 3.2 uA at programming, retention up to 1.8 uA (18 uS).
+are no data and reading is refused, unless ``extrapolate`` lets sigma at each conductance go on along its last decade in
+log time, 12 hours to 5 days (``beyond``). The spread is fitted up to 3.2 uA at programming, retention up to 1.8 uA,
+that is 18 uS.
 The paper gives the spread at each time, not how one cell moves: one deviate for life means that cells keep their order.
 It gives no spectrum of the read noise either: reads are taken as independent (white), so that the mean of many comes
 out more exact than that of cells with 1/f noise.
@@ -24,6 +26,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from analogsim.devices.crossbar.beyond import Extrapolates, continued, extrapolation
 from analogsim.devices.crossbar.cell import non_negative
 from analogsim.devices.crossbar.fits import weights_between
 from analogsim.devices.description import Description, field
@@ -43,7 +46,7 @@ class SONOSState(NamedTuple):
     deviate: jax.Array  #: standard Gaussian, dimensionless
 
 
-class SONOS(Description):
+class SONOS(Extrapolates, Description):
     """A charge-trap transistor in subthreshold; see the module for the equations. 1 nA at 0.1 V is 10 nS.
 
     Example:
@@ -69,7 +72,9 @@ class SONOS(Description):
         default=(12.58037e-8, 2.1536557e-6), unit="S", gt=0, le=1e-3, doc="A, B of the read noise", source=_AGRAWAL
     )
 
-    time_limit_s = _DAYS_S[-1]
+    extrapolate: bool = extrapolation()
+
+    measured_until_s = _DAYS_S[-1]
 
     def model_sources(self) -> tuple[Source, ...]:
         return (cited("agrawal2022", "xiao2022sonos"),)
@@ -94,6 +99,13 @@ class SONOS(Description):
 
     def spread_at(self, target: jax.Array, time_s: Any) -> jax.Array:
         """Spread from cell to cell (S) of cells written to ``target`` (S)."""
+        if not self.extrapolate:
+            return self._measured(target, time_s)
+        time = jnp.asarray(time_s, target.dtype)
+        return continued(lambda t: self._measured(target, t), time, _DAYS_S[0], _DAYS_S[-1])
+
+    def _measured(self, target: jax.Array, time_s: Any) -> jax.Array:
+        """The same until the last measured time, and what it is then from there on."""
         share = weights_between(jnp.asarray(time_s, target.dtype), jnp.asarray(_DAYS_S, target.dtype))
         amplitude = sum(share[day] * value for day, value in enumerate(self.spread))
         scale = sum(share[day] * value for day, value in enumerate(self.spread_scale))

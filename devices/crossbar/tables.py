@@ -36,7 +36,7 @@ def read_csv(path: str | os.PathLike) -> list[tuple[str, tuple]]:
     return [(where, tuple(row[i] for i in order)) for where, row in lines[1:]]
 
 
-def grid(rows: list[tuple[str, tuple]], table: str) -> dict[str, np.ndarray]:
+def grid(rows: list[tuple[str, tuple]], table: str) -> dict[str, Any]:
     """Rows as axes and a matrix; refuses bad values, repetitions and gaps."""
     found: dict[tuple[float, float], float] = {}
     for where, row in rows:
