@@ -371,7 +371,9 @@ def _grouped(uses: tuple[Use, ...]) -> list[str]:
 
 
 def _values(uses: list[Use]) -> list[str]:
-    return [f"{use.path} = {use.value}" + (f": {use.source}" if use.source else "") for use in uses]
+    """A line a use; of equations, which have no value, the source alone."""
+    named = [use.path + (f" = {use.value}" if use.value else "") for use in uses]
+    return [name + (f": {use.source}" if use.source else "") for name, use in zip(named, uses, strict=True)]
 
 
 def _section(heading: str, lines: list[str]) -> list[str]:

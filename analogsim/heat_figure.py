@@ -111,7 +111,13 @@ def _mark(ax: "Axes", late: np.ndarray) -> None:
 
     outline, size = withStroke(linewidth=1.2, foreground="black"), 8 if late.size <= 400 else 4
     for row, column in np.argwhere(late):
-        corner: dict[str, Any] = {"ha": "right", "va": "top", "color": "white", "fontsize": size, "path_effects": [outline]}
+        corner: dict[str, Any] = {
+            "ha": "right",
+            "va": "top",
+            "color": "white",
+            "fontsize": size,
+            "path_effects": [outline],
+        }
         ax.text(column + 0.46, row + 0.44, MARK, **corner)
 
 

@@ -295,7 +295,8 @@ def test_describe_gives_whole_numbers_whole():
 
 
 def test_every_default_of_the_physics_has_a_source():
-    multipliers = {"programming_noise", "drift", "read_noise"}  # of what is published: one, by definition
+    # Multipliers of what is published are one, by definition; extrapolating is off, and has no physics of its own.
+    multipliers = {"programming_noise", "drift", "read_noise", "extrapolate"}
     for kind in (PCM, ReRAM):
         for f in dataclasses.fields(kind):
             assert f.metadata["source"] or f.name in multipliers, f"{kind.__name__}.{f.name}"

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from analogsim import InputError, device_figure, device_report, evaluate, plot, preset, program, report, sweep
+from analogsim import InputError, cite, device_figure, device_report, evaluate, plot, preset, program, report, sweep
 from analogsim import results_data as results
 from analogsim.devices import SONOS, Crossbar, MeasuredCell, ReRAM
 from analogsim.extrapolation import EXTRAPOLATED, MARK
@@ -183,6 +183,11 @@ def test_the_data_sheet_says_until_when_there_are_data():
         device_report.extrapolated(device_report.build("milo"), "milo")
     with pytest.raises(InputError, match="--extrapolate: is for the figure of one device"):
         device_report.run(None, False, None, None, True)
+
+
+def test_a_citation_says_that_no_paper_stands_behind_it():
+    assert "store.cell.equations: assumed: the trend of the last decade goes on" in cite(LATE).text
+    assert "last decade" not in cite(preset("reram")).text
 
 
 def test_a_stack_of_measured_chips_can_be_printed():

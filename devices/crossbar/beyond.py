@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from analogsim.devices.description import static
+from analogsim.devices.literature import Source
 
 
 def extrapolation() -> Any:
@@ -46,6 +47,10 @@ class Extrapolates:
     def extrapolated_after_s(self) -> Any:
         """From which time on what is read is extrapolated, seconds after programming; None where nothing is."""
         return self.measured_until_s if self.extrapolate else None
+
+    def model_sources(self) -> tuple[Source, ...]:
+        """What stands behind ages that nobody measured, where they are read; nothing where they are refused."""
+        return (Source(note="assumed: the trend of the last decade goes on"),) if self.extrapolate else ()
 
 
 def continued(spread: Callable[[Any], jax.Array], time_s: jax.Array, first_s: Any, last_s: Any) -> jax.Array:

@@ -89,7 +89,7 @@ class CMOReRAM(Extrapolates, Description):
     largest = 88.2e-6  # S
 
     def model_sources(self) -> tuple[Source, ...]:
-        return (cited("falcone2025", "lombardo2024"),)
+        return (cited("falcone2025", "lombardo2024"), *super().model_sources())
 
     def program(self, key: jax.Array, target: jax.Array) -> CMOState:
         """Write to ``target`` (S, any shape)."""

@@ -67,7 +67,7 @@ class ReRAM(Extrapolates, Description):
     largest = _REFERENCE_G_MAX
 
     def model_sources(self) -> tuple[Source, ...]:
-        return (cited("wan2022"),)
+        return (cited("wan2022"), *super().model_sources())
 
     def program(self, key: jax.Array, target: jax.Array) -> ReRAMState:
         """Write to ``target`` (S, any shape)."""

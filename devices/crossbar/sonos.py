@@ -77,7 +77,7 @@ class SONOS(Extrapolates, Description):
     measured_until_s = _DAYS_S[-1]
 
     def model_sources(self) -> tuple[Source, ...]:
-        return (cited("agrawal2022", "xiao2022sonos"),)
+        return (cited("agrawal2022", "xiao2022sonos"), *super().model_sources())
 
     def program(self, key: jax.Array, target: jax.Array) -> SONOSState:
         """Write to ``target`` (S, any shape)."""
