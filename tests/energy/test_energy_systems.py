@@ -94,7 +94,9 @@ def test_energy_falls_with_the_batch(gpu, layers):
         pytest.skip("16.8 MB of weights do not fit its 8 MB")
     bills = [digital.bill(gpu, shapes(*layers), b) for b in (1, 2, 7, 64, 512, 4096)]
     for small, large in itertools.pairwise(bills):
-        assert large.energy_low_j <= small.energy_low_j * (1 + 1e-12)
+        # Low counts no time: a batch that is cut into fewer pieces, to launch less often, moves more for it.
+        assert large.energy_low_j <= small.energy_low_j * (1.05 if gpu.launch_s else 1 + 1e-12)
+        assert large.latency_s / large.batch <= small.latency_s / small.batch * (1 + 1e-12)
         assert large.energy_typical_j <= small.energy_typical_j * (1 + 1e-12)
         assert large.energy_high_j <= small.energy_high_j * (1 + 1e-12)
     assert all(b.energy_low_j <= b.energy_typical_j <= b.energy_high_j for b in bills)
