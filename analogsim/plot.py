@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from analogsim.devices.errors import InputError, brief
+from analogsim.extrapolation import EXTRAPOLATED, MEANING
 
 if TYPE_CHECKING:
     import xarray
@@ -297,7 +298,8 @@ def sensitivity(found: Any, ax: "Axes | None" = None, rows: int = 10) -> "Axes":
     ax.locator_params(axis="x", nbins=5)
     n = found.data.sizes["chip"]
     spread = f", with standard errors over {n} chips" if n > 1 else ""
-    ax.set_xlabel(f"change of the loss of {float(found.data.loss.mean()):.3g}{spread}", fontsize=9)
+    late = f"\n{MEANING}" if found.data.attrs.get(EXTRAPOLATED) else ""
+    ax.set_xlabel(f"change of the loss of {float(found.data.loss.mean()):.3g}{spread}{late}", fontsize=9)
     ax.tick_params(axis="x", labelsize=9)
     return ax
 

@@ -6,11 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import xarray
 
 from analogsim import InputError, cite, device_figure, device_report, evaluate, plot, preset, program, report, sweep
 from analogsim import results_data as results
 from analogsim.devices import SONOS, Crossbar, MeasuredCell, ReRAM
-from analogsim.extrapolation import EXTRAPOLATED, MARK
+from analogsim.devices.units import seconds
+from analogsim.extrapolation import EXTRAPOLATED, MARK, extrapolates, in_words
+from analogsim.hardware_file import load_hardware, to_toml
 from analogsim.lifetime import lifetime_table, table_rows, verdict
 from analogsim.linen import AnalogDense
 from analogsim.storage import storage
@@ -18,6 +21,7 @@ from analogsim.sweep_command import table
 from analogsim.sweeps import over_chips
 from analogsim.sweeps.results import load_results
 from analogsim.tables import as_text
+from analogsim.training.effects import Sensitivity
 
 LATE = preset("reram", **{"store.cell.extrapolate": True})
 TIMES = ("1 s", "2 days", "1 year")
@@ -183,6 +187,30 @@ def test_the_data_sheet_says_until_when_there_are_data():
         device_report.extrapolated(device_report.build("milo"), "milo")
     with pytest.raises(InputError, match="--extrapolate: is for the figure of one device"):
         device_report.run(None, False, None, None, True)
+
+
+@pytest.mark.parametrize("time", ["2 days", "1 year"])
+def test_sensitivities_of_late_chips_say_so(time):
+    # Tables and figures need no more than what a sensitivity holds, so none is computed.
+    values = {"slope": (("chip", "layer", "parameter"), [[[1.0]]]), "value": (("layer", "parameter"), [[2.0]]),
+              "effect": (("chip", "step", "parameter"), [[[0.1], [-0.1]]]), "loss": ("chip", [1.0])}  # fmt: skip
+    coords = {"step": ["more", "less"], "parameter": ["adc.noise"], "layer": ["a"], "method": ("parameter", ["slope"]),
+              "unit": ("parameter", [""]), "change": (("step", "parameter"), [["+10 %"], ["-10 %"]])}  # fmt: skip
+    late = in_words([LATE]) if extrapolates(LATE, seconds(time)) else ""
+    attrs = {"time": time, "absent": "", "unknown": "", **({EXTRAPOLATED: late} if late else {})}
+    found = Sensitivity(xarray.Dataset(values, coords, attrs))
+    assert ("extrapolated, not measured: 'reram'" in str(found)) == (time == "1 year")
+    assert (MARK in plot.sensitivity(found).get_xlabel()) == (time == "1 year")
+
+
+def test_files_and_sweeps_take_the_choice(tmp_path):
+    path = tmp_path / "late.toml"
+    path.write_text(to_toml(LATE))
+    assert load_hardware(path).extrapolated_after_s == 172800.0
+    over = {"store.cell.extrapolate": [False, True], "time": ("1 s", "2 days")}
+    found = sweep(spread_of, preset("reram"), over=over, chips=1, key=jax.random.key(2), progress=False).score.values
+    np.testing.assert_array_equal(found[0], found[1])  # the same chips until the last measured age
+    assert np.ptp(found) > 0
 
 
 def test_a_citation_says_that_no_paper_stands_behind_it():

@@ -5,9 +5,10 @@ A spread that was measured until t_last is continued as
     sigma(t) = max(sigma(t_last) + [sigma(t_last) - sigma(t_0)] log10(t/t_last) / log10(t_last/t_0), 0)
 
 with t_0 = t_last/10, at which the cell's own interpolation gives sigma; where the table begins later, t_0 is its first
-time. Until t_last nothing changes. What goes on is sigma at the conductance of each cell, not the coefficients of its
-polynomial: these nearly cancel each other, and each continued alone would soon not. The slope is that of a decade and
-not of the last interval, whose ends lie so close that the error of the measurement may decide its sign.
+time. Until t_last nothing changes. What goes on is sigma at the conductance of each cell, which is what was measured.
+For a polynomial that is the same as if its coefficients went on, because sigma is linear in them; for constants within
+an exponential (SONOS) it is not, and they may run away where sigma does not. The slope is that of a decade and not of
+the last interval, whose ends lie so close that the error of the measurement may decide its sign.
 
 This is a guess about times that nobody measured, so whatever is computed with it says so: ``extrapolated_after_s``.
 """
