@@ -95,6 +95,10 @@ def static(
     return dataclasses.field(default=default, metadata=meta)
 
 
+#: The scope of checks of traced numbers: arithmetic that no machine does (``energy.workload`` leaves it out).
+CHECKS = "description checks"
+
+
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field, static))
 class Description(ByValue):
     """Base of every description; see the module's docstring. Subclasses become frozen keyword-only dataclasses.
@@ -126,10 +130,11 @@ class Description(ByValue):
         _register(data, fields)
 
     def __post_init__(self) -> None:
-        for f in dataclasses.fields(self):  # type: ignore[arg-type]
-            value = check_value(getattr(self, f.name), f"{type(self).__name__}.{f.name}", f.metadata)
-            object.__setattr__(self, f.name, value)
-        self.check()
+        with jax.named_scope(CHECKS):
+            for f in dataclasses.fields(self):  # type: ignore[arg-type]
+                value = check_value(getattr(self, f.name), f"{type(self).__name__}.{f.name}", f.metadata)
+                object.__setattr__(self, f.name, value)
+            self.check()
 
     def check(self) -> None:
         """Rules that join several fields; nothing by default."""
@@ -161,11 +166,12 @@ class Description(ByValue):
         for name in direct.keys() - fields.keys():
             raise InputError(f"{type(self).__name__} has no field '{name}'; {nearest(name, names)}")
         made = object.__new__(type(self))
-        for name, f in fields.items():
-            where = f"{type(self).__name__}.{name}"
-            value = check_value(direct[name], where, f.metadata) if name in direct else kept[name]
-            object.__setattr__(made, name, value)
-        made.check()
+        with jax.named_scope(CHECKS):
+            for name, f in fields.items():
+                where = f"{type(self).__name__}.{name}"
+                value = check_value(direct[name], where, f.metadata) if name in direct else kept[name]
+                object.__setattr__(made, name, value)
+            made.check()
         return made
 
     def demand(self, name: str, holds: Any, message: str) -> None:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from analogsim.devices.description import CHECKS
 from analogsim.devices.errors import InputError
 from analogsim.energy.operations import ConvolutionShape, Operation, Operations, Product
 from analogsim.energy.primitives import BY_OPERAND, BY_RESULT, CALLS, COST, MOVES
@@ -234,7 +235,7 @@ class _Walk:
 
     def count(self, eqn: Any, inputs: list[_Origin], times: int, scope: str) -> None:
         name, sizes = eqn.primitive.name, [math.prod(v.aval.shape) for v in eqn.outvars]
-        if name in MOVES or times == 0:
+        if name in MOVES or times == 0 or CHECKS in scope:
             return
         if name in ("dot_general", "conv_general_dilated"):
             shape = _product(eqn, inputs) if name == "dot_general" else _convolution(eqn)
