@@ -12,7 +12,7 @@ shared, but then the weights lie in a digital memory while they are used.
 What it finds: of 98.0 %, 256 shots leave 97.3 and 100,000 leave 97.8, whether every image or all of them have a read.
 Within a point of digital are 64 shots (2 J an inference) for the last layer alone, 256 (50 J) with signs kept
 classically, 256 (120 J), 1,024 for ordinary qubits (460 J), 4,096 with 64 inputs a register (2.8 kJ); digital 8-bit
-weights take 10 nJ. Nearly all of it is the refrigerator's. No number of shots lifts what damping does: stored for 10 us
+weights take 16 nJ. Nearly all of it is the refrigerator's. No number of shots lifts what damping does: stored for 10 us
 the weights give 87 %, for 30 us 48 %; with signs kept classically 96 and 92 %, since a sign bit that falls turns a
 weight round. Training for 10 us gives 96 % then, and 95.5 % at once. Two to three minutes on two cores.
 """
