@@ -22,7 +22,15 @@ import jax.numpy as jnp
 from jax import lax
 
 from analogsim.converters.ranges import check_middle
-from analogsim.converters.uniform import AUTOMATIC, RASCH, as_float, check_lines, clip
+from analogsim.converters.uniform import (
+    RASCH,
+    as_float,
+    check_lines,
+    clip,
+    middle_field,
+    noise_field,
+    range_field,
+)
 from analogsim.devices.description import Description, field, static
 from analogsim.devices.errors import InputError
 from analogsim.devices.random import normal, stream
@@ -33,18 +41,9 @@ class Circuit(Description):
     """Base of the circuit models; a subclass says how it is built (``_build``) and how it searches (``_search``)."""
 
     bits: int = static(default=8, ge=2, le=14, integer=True, doc="bits, sign included", source=RASCH)
-    range: Any = field(
-        default=None, gt=0, le=1e6, optional=True,
-        doc="full-scale output, in fully driven cells; None: as calibrated, else as the weights of a tile ask for",
-        source=AUTOMATIC,
-    )  # fmt: skip
-    middle: Any = field(
-        default=None, ge=-1e6, le=1e6, optional=True,
-        doc="of the range, which ends at middle - range and middle + range, in fully driven cells; None for 0",
-    )  # fmt: skip
-    noise: Any = field(
-        default=None, ge=0, le=1e6, optional=True, doc="input-referred noise, in fully driven cells; None for none"
-    )
+    range: Any = range_field()
+    middle: Any = middle_field()
+    noise: Any = noise_field()
     capacitor_mismatch: Any = field(
         default=None, ge=0, le=0.25, optional=True, doc="relative spread of a unit capacitor; None for none"
     )

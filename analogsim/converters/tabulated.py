@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from analogsim.converters.uniform import AUTOMATIC, as_float, check_lines
+from analogsim.converters.uniform import as_float, check_lines, noise_field, range_field
 from analogsim.devices.description import Description, field
 from analogsim.devices.errors import InputError
 from analogsim.devices.literature import Source
@@ -60,14 +60,8 @@ class TabulatedADC(Description):
 
     thresholds: Any = field(ge=-1, le=1, doc="from one code to the next, as shares of the range, ascending, [n - 1]")
     levels: Any = field(ge=-1, le=1, doc="what the codes stand for, as shares of the range, ascending, shape [n]")
-    range: Any = field(
-        default=None, gt=0, le=1e6, optional=True,
-        doc="full-scale output, in fully driven cells; None: as calibrated, else as the weights of a tile ask for",
-        source=AUTOMATIC,
-    )  # fmt: skip
-    noise: Any = field(
-        default=None, ge=0, le=1e6, optional=True, doc="input-referred noise, in fully driven cells; None for none"
-    )
+    range: Any = range_field()
+    noise: Any = noise_field()
 
     @classmethod
     def fit(cls, values: Any, *, bits: int, range: Any = None, **fields: Any) -> "TabulatedADC":

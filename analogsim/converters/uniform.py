@@ -32,6 +32,30 @@ AUTOMATIC = Source(note="derived: 3.5 standard deviations of a line for evenly s
 _STYLES = ("mid-tread", "mid-rise")
 
 
+def range_field() -> Any:
+    """The field of every converter's range."""
+    return field(
+        default=None, gt=0, le=1e6, optional=True,
+        doc="full-scale output, in fully driven cells; None: as calibrated, else as the weights of a tile ask for",
+        source=AUTOMATIC,
+    )  # fmt: skip
+
+
+def middle_field() -> Any:
+    """The field of the middle of a range with two ends."""
+    return field(
+        default=None, ge=-1e6, le=1e6, optional=True,
+        doc="of the range, which ends at middle - range and middle + range, in fully driven cells; None for 0",
+    )  # fmt: skip
+
+
+def noise_field() -> Any:
+    """The field of every converter's noise."""
+    return field(
+        default=None, ge=0, le=1e6, optional=True, doc="input-referred noise, in fully driven cells; None for none"
+    )
+
+
 class LineErrors(NamedTuple):
     """The errors of one tile's uniform converters; None where the converter has none.
 
@@ -68,18 +92,9 @@ class ADC(Description):
     """
 
     bits: Any = field(default=8, ge=2, le=24, integer=True, doc="bits, sign included", source=RASCH)
-    range: Any = field(
-        default=None, gt=0, le=1e6, optional=True,
-        doc="full-scale output, in fully driven cells; None: as calibrated, else as the weights of a tile ask for",
-        source=AUTOMATIC,
-    )  # fmt: skip
-    middle: Any = field(
-        default=None, ge=-1e6, le=1e6, optional=True,
-        doc="of the range, which ends at middle - range and middle + range, in fully driven cells; None for 0",
-    )  # fmt: skip
-    noise: Any = field(
-        default=None, ge=0, le=1e6, optional=True, doc="input-referred noise, in fully driven cells; None for none"
-    )
+    range: Any = range_field()
+    middle: Any = middle_field()
+    noise: Any = noise_field()
     style: str = static(
         default="mid-tread", choices=_STYLES, doc="mid-tread: 2^b - 1 codes, zero is one; mid-rise: 2^b codes"
     )
