@@ -33,15 +33,13 @@ from analogsim.straight_through import straight_through
 class DAC(Description):
     """Input converter: drives the rows with quantised, clipped inputs. Its range is the layer's input range.
 
-    Codes become amplitudes, all in one step.
+    Codes become amplitudes, all in one step. Noise is new for every vector, and for every window of a convolution.
     """
 
     bits: Any = field(default=8, ge=2, le=24, integer=True, doc="bits, sign included", source=cited("rasch2023"))
     noise: Any = field(
-        default=None, ge=0, le=10, optional=True,
-        doc="of what drives a row, relative to a full code; new for every vector, for every window of a convolution; "
-        "None for none",
-    )  # fmt: skip
+        default=None, ge=0, le=10, optional=True, doc="of what drives a row, relative to a full code; None for none"
+    )
 
     @property
     def reads(self) -> int:
