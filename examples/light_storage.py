@@ -38,7 +38,7 @@ def main() -> None:
     for name, loop in (("without gain", light), ("with gain", kept)):
         held = loop.program(None, jnp.ones((1, 1)))
         for time_s in (0.0, 1e-5, 1e-4, 1e-3):
-            mean, variance, _ = loop.read(held, time_s)
+            mean, variance, *_ = loop.read(held, time_s)
             words = f"{float(mean[0, 0]):.3f} ± {float(variance[0, 0]) ** 0.5:.3f}"
             print(f"a weight of 1 in a loop of fibre {name:13} after {show_time(time_s):>8}: {words}")
 
