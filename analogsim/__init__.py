@@ -21,60 +21,60 @@ Physics                analogsim.devices
 """
 
 import importlib
-import importlib.metadata
 import pathlib
 
 # devices/ and training/ are installed inside this package. A checkout whose file system has no links finds them here.
 if not (pathlib.Path(__file__).parent / "devices").is_dir():
     __path__.append(str(pathlib.Path(__file__).parent.parent))
 
-from analogsim import starting as starting  # isort: skip  # first: it takes care of Ctrl-C while the rest loads
-from analogsim import saving as saving  # on import Flax learns to save chips and calibrated variables
-from analogsim.altering import altered as altered
-from analogsim.calibration import calibrate as calibrate
-from analogsim.checkpoint import restore as restore
-from analogsim.checkpoint import save as save
-from analogsim.chip import Chip as Chip
-from analogsim.chip import program as program
-from analogsim.citation import cite as cite
+from analogsim.base import starting as starting  # isort: skip  # first: it takes care of Ctrl-C while the rest loads
+from analogsim.base.call_inputs import Inputs as Inputs
+from analogsim.base.call_inputs import Shared as Shared
+from analogsim.base.errors import InputError as InputError
+from analogsim.base.version import __version__ as __version__
+from analogsim.chips import (
+    serialization as serialization,  # on import Flax learns to save chips and calibrated variables
+)
+from analogsim.chips.calibration import calibrate as calibrate
+from analogsim.chips.checkpoint import restore as restore
+from analogsim.chips.checkpoint import save as save
+from analogsim.chips.chip import Chip as Chip
+from analogsim.chips.chip import program as program
+from analogsim.chips.evaluation import evaluate as evaluate
+from analogsim.chips.fitted_adc import fit_adc as fit_adc
+from analogsim.chips.range_report import range_report as range_report
 from analogsim.converters import ADC as ADC
 from analogsim.converters import DAC as DAC
-from analogsim.devices.errors import InputError as InputError
-from analogsim.evaluation import evaluate as evaluate
-from analogsim.fitted_adc import fit_adc as fit_adc
-from analogsim.fresh_chip import FreshChip as FreshChip
-from analogsim.hardware import Hardware as Hardware
-from analogsim.inputs import Inputs as Inputs
-from analogsim.inputs import Shared as Shared
-from analogsim.models import observe as observe
-from analogsim.modes import digital as digital
-from analogsim.presets import preset as preset
-from analogsim.presets import presets as presets
-from analogsim.prices import Prices as Prices
-from analogsim.range_rules import DynamicRange as DynamicRange
-from analogsim.range_rules import LearnedRange as LearnedRange
-from analogsim.range_rules import TrackedRange as TrackedRange
-from analogsim.ranges import range_report as range_report
+from analogsim.converters.range_rules import DynamicRange as DynamicRange
+from analogsim.converters.range_rules import LearnedRange as LearnedRange
+from analogsim.converters.range_rules import TrackedRange as TrackedRange
+from analogsim.hardware.citation import cite as cite
+from analogsim.hardware.fresh_chip import FreshChip as FreshChip
+from analogsim.hardware.hardware import Hardware as Hardware
+from analogsim.hardware.override import altered as altered
+from analogsim.hardware.presets import preset as preset
+from analogsim.hardware.presets import presets as presets
+from analogsim.hardware.prices import Prices as Prices
+from analogsim.layers.modes import digital as digital
+from analogsim.models.bound import observe as observe
 
-_LAZY = ("codecs", "devices", "energy", "linen", "nnx", "plot", "report", "storage", "sweeps", "training")
-#: What loads more than most users of the package need (NNX beside Linen), by the module that it is in.
+_LAZY = (
+    "base", "chips", "cli", "codecs", "converters", "devices", "energy", "factors", "hardware", "layers", "linen",
+    "models", "nnx", "plot", "report", "signal_path", "storage", "sweeps", "training",
+)  # fmt: skip
+#: What loads more than most users of the package need (NNX beside Linen), by the room that it is in.
 _ELSEWHERE = {
-    "convert": "conversion",
-    "to_digital": "conversion",
-    "summary": "model_summary",
+    "convert": "models.convert",
+    "to_digital": "models.convert",
+    "summary": "models.summary",
     "sweep": "sweeps",
     "ChipScores": "sweeps",
     "over_chips": "sweeps",
-    "products_on_tiles": "products",
-    "to_toml": "hardware_file",
-    "from_toml": "hardware_file",
-    "load_hardware": "hardware_file",
+    "products_on_tiles": "chips.matrix",
+    "to_toml": "hardware.file",
+    "from_toml": "hardware.file",
+    "load_hardware": "hardware.file",
 }
-
-try:
-    __version__ = importlib.metadata.version("analogsim-jax")
-except importlib.metadata.PackageNotFoundError:  # a checkout that is not installed
-    __version__ = "0+unknown"
 
 
 def __getattr__(name: str):

@@ -1,5 +1,5 @@
 """``python -m analogsim``."""
 
-from analogsim.cli import main
+from analogsim.cli.app import main
 
 main()

@@ -26,17 +26,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from analogsim.chip import read
+from analogsim.base.errors import InputError, brief
+from analogsim.base.extrapolation import MARK, MEANING, extrapolates
+from analogsim.base.random import stream
+from analogsim.base.units import seconds, show, show_time
+from analogsim.chips.chip import read
 from analogsim.devices.digital import DigitalMemory
-from analogsim.devices.errors import InputError, brief
-from analogsim.devices.random import stream
-from analogsim.devices.units import seconds, show, show_time
-from analogsim.energy.tile_work import PRICED
-from analogsim.extrapolation import MARK, MEANING, extrapolates
-from analogsim.hardware import Hardware
+from analogsim.energy.chip.tile_work import PRICED
+from analogsim.hardware.hardware import Hardware
+from analogsim.hardware.presets import preset, presets
 from analogsim.linen import AnalogDense
-from analogsim.models import bind
-from analogsim.presets import preset, presets
+from analogsim.models.bound import bind
 
 if TYPE_CHECKING:
     import rich.table
@@ -127,7 +127,7 @@ class StorageComparison:
 
     def table(self) -> "rich.table.Table":
         """A row a store."""
-        from analogsim.tables import many, simple_table
+        from analogsim.base.tables import many, simple_table
 
         when = show_time(self.time_s) if self.time_s else "no time"
         made = simple_table(f"{many(self.weights)} weights, read {when} after programming")
@@ -144,7 +144,7 @@ class StorageComparison:
         return made
 
     def __str__(self) -> str:
-        from analogsim.tables import as_text
+        from analogsim.base.tables import as_text
 
         return as_text(self.table())
 
@@ -365,7 +365,7 @@ def _finite(value: Any) -> Any:
 
 
 def _words(row: StorageRow) -> list[str]:
-    from analogsim.tables import many
+    from analogsim.base.tables import many
 
     lifetime = f"> {show_time(row.lifetime_s)}" if row.lasts else show_time(row.lifetime_s)
     reads = "never" if math.isinf(row.reads) else many(row.reads)

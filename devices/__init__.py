@@ -12,6 +12,15 @@ units        "25 uS" and "1 day" at the border, SI inside
 random       named noise streams
 """
 
+from analogsim.base.description import Description as Description
+from analogsim.base.description import describe as describe
+from analogsim.base.description import field as field
+from analogsim.base.description import sources as sources
+from analogsim.base.description import static as static
+from analogsim.base.errors import InputError as InputError
+from analogsim.base.literature import Paper as Paper
+from analogsim.base.literature import Source as Source
+from analogsim.base.papers import cited as cited
 from analogsim.devices.crossbar import CELLS as CELLS
 from analogsim.devices.crossbar import ECRAM as ECRAM
 from analogsim.devices.crossbar import PCM as PCM
@@ -34,16 +43,7 @@ from analogsim.devices.crossbar import ReRAM as ReRAM
 from analogsim.devices.crossbar import Wires as Wires
 from analogsim.devices.crossbar import WriteVerify as WriteVerify
 from analogsim.devices.crossbar.datasheet import datasheet as datasheet
-from analogsim.devices.description import Description as Description
-from analogsim.devices.description import describe as describe
-from analogsim.devices.description import field as field
-from analogsim.devices.description import sources as sources
-from analogsim.devices.description import static as static
 from analogsim.devices.digital import DigitalMemory as DigitalMemory
-from analogsim.devices.errors import InputError as InputError
-from analogsim.devices.literature import Paper as Paper
-from analogsim.devices.literature import Source as Source
-from analogsim.devices.papers import cited as cited
 from analogsim.devices.photonic import AtomicMemory as AtomicMemory
 from analogsim.devices.photonic import Cavity as Cavity
 from analogsim.devices.photonic import DelayLine as DelayLine

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from analogsim.devices.description import Description, field
-from analogsim.devices.dtypes import wide
+from analogsim.base.description import Description, field
+from analogsim.base.dtypes import wide
 from analogsim.devices.protocol import Action, LineMap, Moments, OneLineAnOutput
 
 

@@ -4,8 +4,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from analogsim import files, report, sweeps
-from analogsim.quickstart import load_digits as load_digits
+from analogsim import report, sweeps
+from analogsim.base import files
+from analogsim.cli.quickstart import load_digits as load_digits
 
 
 def arguments(description: str | None) -> argparse.Namespace:
@@ -14,7 +15,7 @@ def arguments(description: str | None) -> argparse.Namespace:
     parser.add_argument("--fast", action="store_true", help="smoke run, whose numbers mean nothing")
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the figure")
     options = parser.parse_args()
-    options.out = report.output_folder(options.out)
+    options.out = files.output_folder(options.out)
     return options
 
 

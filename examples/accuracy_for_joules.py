@@ -22,10 +22,10 @@ import optax
 from _shared import arguments, load_digits, save
 
 from analogsim import convert, evaluate, plot, preset
-from analogsim.devices.units import show
+from analogsim.base.tables import as_text, simple_table
+from analogsim.base.units import show
 from analogsim.energy import inference_j
-from analogsim.tables import as_text, simple_table
-from analogsim.training.networks import MLP
+from analogsim.training.recipes.networks import MLP
 
 WEIGHTS = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0)  # of the energy in the loss, per nanojoule
 CELLS = ("cells", "word lines")

@@ -13,9 +13,9 @@ import jax.numpy as jnp
 from _shared import arguments, load_digits, save
 
 from analogsim import ADC, Hardware, calibrate, digital, evaluate, plot
+from analogsim.cli.quickstart import FAST, MLP, Settings, train
 from analogsim.converters import BitSerialDAC, RampADC
 from analogsim.devices import BitSlices, Crossbar, Differential, GenericCell, Offset
-from analogsim.quickstart import FAST, MLP, Settings, train
 
 CELL = GenericCell(error="proportional", programming_sigma=0.02)
 DRIVEN = BitSerialDAC(bits=8, accumulation="analog")

@@ -27,10 +27,10 @@ import numpy as np
 from _shared import arguments, save
 
 from analogsim import plot, preset, products_on_tiles
+from analogsim.base.tables import as_text, simple_table
 from analogsim.devices import DenseAssociativeMemory
 from analogsim.devices.quantum import associative
-from analogsim.tables import as_text, simple_table
-from analogsim.training import datasets
+from analogsim.training.recipes import datasets
 
 SIDE, QUERIES, SHOWN = 28, 200, 1000
 COUNTS = (10, 30, 100, 300, 1000, 3000)

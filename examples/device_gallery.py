@@ -13,8 +13,8 @@ import jax
 from _shared import arguments, save
 
 from analogsim import plot
-from analogsim.device_figure import Retention, draw_retention, retention
 from analogsim.devices import CELLS, datasheet
+from analogsim.plot.cells import Retention, draw_retention, retention
 
 NAMES = ("pcm", "hermes", "hermes-one-pair", "cmo", "reram", "sonos")
 

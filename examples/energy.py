@@ -15,7 +15,7 @@ from _shared import arguments, save
 
 from analogsim import convert, preset
 from analogsim.energy import Deployment, carbon, compare, lifecycle
-from analogsim.training.large_networks import ResNet50
+from analogsim.training.recipes.large_networks import ResNet50
 
 SYSTEMS = ("H100", "H100:int8", "TPU v4", "Jetson Orin", "Xeon", "Eyeriss", "photonic mesh", "Loihi", "brain")
 

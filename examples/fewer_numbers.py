@@ -25,11 +25,11 @@ import optax
 from _shared import arguments, load_digits, save
 
 from analogsim import calibrate, convert, evaluate, plot, preset, summary
+from analogsim.base.tables import as_text, many, simple_table
+from analogsim.base.units import show
 from analogsim.codecs import LowRank, TensorTrain, compress
-from analogsim.devices.units import show
 from analogsim.energy import compare
-from analogsim.tables import as_text, many, simple_table
-from analogsim.training.networks import MLP, Transformer
+from analogsim.training.recipes.networks import MLP, Transformer
 
 SHARES = (0.05, 0.1, 0.2, 0.4)
 CODECS = {

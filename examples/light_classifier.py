@@ -16,8 +16,8 @@ import numpy as np
 from _shared import arguments, load_digits, save
 
 from analogsim import plot, preset
+from analogsim.cli.quickstart import FAST, MLP, Settings, train
 from analogsim.devices.photonic.light import photon_j
-from analogsim.quickstart import FAST, MLP, Settings, train
 
 MESH = preset("mzi-mesh")
 PERFECT = {

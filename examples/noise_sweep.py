@@ -14,7 +14,7 @@ import optax
 from _shared import arguments, load_digits, save
 
 from analogsim import ChipScores, over_chips, plot, preset, sweep
-from analogsim.quickstart import FAST, MLP, Settings, train
+from analogsim.cli.quickstart import FAST, MLP, Settings, train
 
 PCM = preset("pcm")
 

@@ -24,11 +24,11 @@ import xarray
 from _shared import arguments, load_digits, save
 
 from analogsim import ChipScores, convert, energy, evaluate, plot, preset, sweep
+from analogsim.base.tables import as_text, many, simple_table
+from analogsim.base.units import show, show_time
+from analogsim.cli.quickstart import FAST, MLP, Settings, train
 from analogsim.devices import AmplitudeRegister
-from analogsim.devices.units import show, show_time
-from analogsim.quickstart import FAST, MLP, Settings, train
 from analogsim.storage import storage
-from analogsim.tables import as_text, many, simple_table
 from analogsim.training import fine_tune
 
 HARDWARE = preset("quantum-register")  # 8 inputs a register and a qubit for their signs

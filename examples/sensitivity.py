@@ -12,7 +12,7 @@ import jax
 from _shared import arguments, load_digits, save
 
 from analogsim import calibrate, plot, preset
-from analogsim.quickstart import FAST, MLP, Settings, train
+from analogsim.cli.quickstart import FAST, MLP, Settings, train
 from analogsim.training import sensitivity
 
 FLAWS = ("store.cell.", "adc.noise")  # numbers that are zero on a perfect chip; bits and ranges are choices

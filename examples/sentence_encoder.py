@@ -35,8 +35,8 @@ from _shared import arguments, save
 from scipy.stats import spearmanr
 
 from analogsim import calibrate, convert, plot, preset, program
-from analogsim.devices.units import seconds
-from analogsim.evaluation import LIFETIME
+from analogsim.base.units import seconds
+from analogsim.chips.evaluation import LIFETIME
 
 LENGTH = 20  # tokens a sentence is padded to; longer ones are left out
 MODULES = (  # of the standard library, whose docstrings are the sentences

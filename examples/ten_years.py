@@ -14,10 +14,10 @@ import jax
 from _shared import arguments, load_results, save
 
 from analogsim import plot
-from analogsim.lifetime import verdict
 from analogsim.sweeps import save_results
-from analogsim.training.recipe import load_recipe
-from analogsim.training.run_recipe import run_recipe, smoke
+from analogsim.training.recipes.lifetime import verdict
+from analogsim.training.recipes.recipe import load_recipe
+from analogsim.training.recipes.run import run_recipe, smoke
 
 NAMES = ("mlp", "lenet", "gru", "transformer")
 

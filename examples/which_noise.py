@@ -17,10 +17,11 @@ import numpy as np
 from _shared import arguments, save
 
 from analogsim import ADC, DAC, Hardware, altered, calibrate, convert, plot
-from analogsim.training import AdditiveNoise, datasets
-from analogsim.training.networks import network
-from analogsim.training.recipe import load_recipe
-from analogsim.training.run_recipe import digital_network
+from analogsim.training import AdditiveNoise
+from analogsim.training.recipes import datasets
+from analogsim.training.recipes.networks import network
+from analogsim.training.recipes.recipe import load_recipe
+from analogsim.training.recipes.run import digital_network
 
 NAMES = ("mlp", "lenet", "gru", "transformer")
 PLACES = {"weights": "o-", "inputs": "s--", "outputs": "^:"}

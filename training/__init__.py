@@ -29,12 +29,21 @@ Pieces of a user's own Optax loop
     quantise              a converter's staircase with a straight-through gradient
 """
 
+from analogsim.base.straight_through import straight_through as straight_through
 from analogsim.converters import quantise as quantise
-from analogsim.fresh_chip import FreshChip as FreshChip
-from analogsim.range_rules import DynamicRange as DynamicRange
-from analogsim.range_rules import LearnedRange as LearnedRange
-from analogsim.range_rules import TrackedRange as TrackedRange
-from analogsim.straight_through import straight_through as straight_through
+from analogsim.converters.range_rules import DynamicRange as DynamicRange
+from analogsim.converters.range_rules import LearnedRange as LearnedRange
+from analogsim.converters.range_rules import TrackedRange as TrackedRange
+from analogsim.hardware.fresh_chip import FreshChip as FreshChip
+from analogsim.hardware.weight_modifiers import AdditiveNoise as AdditiveNoise
+from analogsim.hardware.weight_modifiers import DeviceNoise as DeviceNoise
+from analogsim.hardware.weight_modifiers import Discretise as Discretise
+from analogsim.hardware.weight_modifiers import DropConnect as DropConnect
+from analogsim.hardware.weight_modifiers import MultiplicativeNoise as MultiplicativeNoise
+from analogsim.hardware.weight_modifiers import ProgrammingNoise as ProgrammingNoise
+from analogsim.hardware.weight_modifiers import ReadNoise as ReadNoise
+from analogsim.hardware.weight_modifiers import Several as Several
+from analogsim.hardware.weight_modifiers import StuckCells as StuckCells
 from analogsim.training.batch_norm import reestimate_batch_norm as reestimate_batch_norm
 from analogsim.training.clipping import clip_weights as clip_weights
 from analogsim.training.clipping import learned_clip as learned_clip
@@ -43,15 +52,6 @@ from analogsim.training.fine_tune import FineTuned as FineTuned
 from analogsim.training.fine_tune import fine_tune as fine_tune
 from analogsim.training.losses import cross_entropy as cross_entropy
 from analogsim.training.losses import distillation as distillation
-from analogsim.training.modifiers import AdditiveNoise as AdditiveNoise
-from analogsim.training.modifiers import DeviceNoise as DeviceNoise
-from analogsim.training.modifiers import Discretise as Discretise
-from analogsim.training.modifiers import DropConnect as DropConnect
-from analogsim.training.modifiers import MultiplicativeNoise as MultiplicativeNoise
-from analogsim.training.modifiers import ProgrammingNoise as ProgrammingNoise
-from analogsim.training.modifiers import ReadNoise as ReadNoise
-from analogsim.training.modifiers import Several as Several
-from analogsim.training.modifiers import StuckCells as StuckCells
 from analogsim.training.noise import modified_weights as modified_weights
 from analogsim.training.noise import weight_noise as weight_noise
 from analogsim.training.output_scales import fold_output_scales as fold_output_scales

@@ -20,12 +20,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from analogsim import modes
-from analogsim.chip import Chip
-from analogsim.devices.errors import InputError
-from analogsim.devices.random import check_one_key
-from analogsim.inputs import count_examples, inputs_of, map_examples
-from analogsim.metrics import check_inputs
+from analogsim.base.call_inputs import count_examples, inputs_of, map_examples
+from analogsim.base.errors import InputError
+from analogsim.base.random import check_one_key
+from analogsim.chips.chip import Chip
+from analogsim.chips.metrics import check_inputs
+from analogsim.layers import modes
 
 
 def reestimate_batch_norm(

@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from analogsim.devices.errors import InputError
+from analogsim.base.errors import InputError
 from analogsim.training.selection import check_number, is_kernel, map_selected
 
 _LEAST = 1e-6  # of a learned limit, relative to where it began

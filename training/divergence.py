@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from analogsim.devices.errors import InputError
-from analogsim.lines import first_not_finite
-from analogsim.models import observe
+from analogsim.base.errors import InputError
+from analogsim.chips.adc_inputs import first_not_finite
+from analogsim.models.bound import observe
 from analogsim.training.fitting import LinenFit, path_names
 from analogsim.training.step import Carry, TrainingStep
 

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from analogsim.devices.description import pretty
-from analogsim.devices.units import show_time
+from analogsim.base.description import pretty
+from analogsim.base.units import show_time
 from analogsim.training.hardware_numbers import Choice
 
 if typing.TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Sensitivity:
 
     def table(self, rows: int = _SHOWN) -> Any:
         """The largest effects as a rich table."""
-        from analogsim.tables import simple_table
+        from analogsim.base.tables import simple_table
 
         n, loss = self.data.sizes["chip"], float(self.data.loss.mean())
         chips = f"{n} chips" if n > 1 else "1 chip"
@@ -117,7 +117,7 @@ class Sensitivity:
         return low if low == high else f"{low} to {high}"
 
     def __str__(self) -> str:
-        from analogsim.tables import as_text
+        from analogsim.base.tables import as_text
 
         return as_text(self.table())
 

@@ -21,12 +21,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from analogsim.devices.equality import ByValue
-from analogsim.devices.errors import InputError
-from analogsim.devices.random import check_one_key, stream
-from analogsim.inputs import count_examples, inputs_of, map_examples
-from analogsim.metrics import check_inputs, check_labels
-from analogsim.ranges import RangeReport, range_report
+from analogsim.base.call_inputs import count_examples, inputs_of, map_examples
+from analogsim.base.equality import ByValue
+from analogsim.base.errors import InputError
+from analogsim.base.random import check_one_key, stream
+from analogsim.chips.metrics import check_inputs, check_labels
+from analogsim.chips.range_report import RangeReport, range_report
 from analogsim.training.divergence import explain
 from analogsim.training.fitting import LinenFit
 from analogsim.training.losses import Loss, check_classes_of, cross_entropy

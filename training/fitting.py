@@ -12,14 +12,14 @@ from typing import Any, NamedTuple, Protocol
 
 import jax
 
-from analogsim import modes
-from analogsim.altering import altered
-from analogsim.devices.errors import InputError
-from analogsim.devices.random import stream
-from analogsim.hardware import Hardware
-from analogsim.inputs import as_inputs
-from analogsim.models import bind, merged
-from analogsim.range_rules import LearnedRange, TrackedRange
+from analogsim.base.call_inputs import as_inputs
+from analogsim.base.errors import InputError
+from analogsim.base.random import stream
+from analogsim.converters.range_rules import LearnedRange, TrackedRange
+from analogsim.hardware.hardware import Hardware
+from analogsim.hardware.override import altered
+from analogsim.layers import modes
+from analogsim.models.bound import bind, merged
 
 
 class Fit(Protocol):

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import jax
 
-from analogsim.devices.description import Description
-from analogsim.devices.errors import InputError, nearest
+from analogsim.base.description import Description
+from analogsim.base.errors import InputError, nearest
 
 #: Fields of ``Hardware`` that no programmed chip's output depends on.
 _ELSEWHERE = ("prices", "training", "training_strength", "input_range", "output_range")

@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from analogsim.devices.errors import InputError
-from analogsim.metrics import check_classes
+from analogsim.base.errors import InputError
+from analogsim.chips.metrics import check_classes
 from analogsim.training.selection import check_number
 
 #: ``loss(outputs, labels) -> number``.

@@ -14,11 +14,11 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from analogsim.devices.errors import InputError
-from analogsim.devices.random import check_one_key
-from analogsim.straight_through import scale_of
-from analogsim.training.modified import WeightModifier
-from analogsim.training.modifiers import AdditiveNoise, DeviceNoise
+from analogsim.base.errors import InputError
+from analogsim.base.random import check_one_key
+from analogsim.base.straight_through import scale_of
+from analogsim.hardware.weight_modifier import WeightModifier
+from analogsim.hardware.weight_modifiers import AdditiveNoise, DeviceNoise
 from analogsim.training.selection import check_number, is_kernel, map_selected
 
 

@@ -21,9 +21,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from analogsim.devices.errors import InputError
-from analogsim.inputs import inputs_of, no_arrays
-from analogsim.models import BoundLinen, Sample, bind, merged, observe
+from analogsim.base.call_inputs import inputs_of, no_arrays
+from analogsim.base.errors import InputError
+from analogsim.models.bound import BoundLinen, Sample, bind, merged, observe
 from analogsim.training.selection import check_number
 
 _SCALED = "scale"

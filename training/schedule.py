@@ -3,7 +3,7 @@
 from contextlib import AbstractContextManager
 from typing import Any
 
-from analogsim.altering import altered
+from analogsim.hardware.override import altered
 from analogsim.training.selection import check_number
 
 

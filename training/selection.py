@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from analogsim.devices.errors import InputError, brief
+from analogsim.base.errors import InputError, brief
 
 
 def is_kernel(path: tuple, leaf: Any) -> bool:

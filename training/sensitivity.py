@@ -25,15 +25,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from analogsim.altering import altered
-from analogsim.chip import check_compensation, check_finite, check_solved, check_time, read
-from analogsim.devices.errors import InputError
-from analogsim.devices.random import check_one_key, stream
-from analogsim.extrapolation import extrapolates, in_words, remedy
-from analogsim.inputs import inputs_of, map_examples
-from analogsim.metrics import check_inputs, check_labels
-from analogsim.models import bind, program_jit
-from analogsim.outputs import check_outputs, run_examples
+from analogsim.base.call_inputs import inputs_of, map_examples
+from analogsim.base.errors import InputError
+from analogsim.base.extrapolation import extrapolates, in_words, remedy
+from analogsim.base.random import check_one_key, stream
+from analogsim.chips.chip import check_compensation, check_finite, check_solved, check_time, read
+from analogsim.chips.metrics import check_inputs, check_labels
+from analogsim.chips.outputs import check_outputs, run_examples
+from analogsim.hardware.override import altered
+from analogsim.models.bound import bind, program_jit
 from analogsim.training.effects import SHARE, STEPS, Move, Sensitivity, dataset
 from analogsim.training.fitting import hardware_of
 from analogsim.training.hardware_numbers import OWN_RANGE, RANGES, Choice, choose, shifted

@@ -23,9 +23,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from analogsim.devices.errors import InputError
-from analogsim.devices.random import check_one_key, stream
-from analogsim.inputs import apart, as_inputs, count_examples, map_examples, no_arrays
+from analogsim.base.call_inputs import apart, as_inputs, count_examples, map_examples, no_arrays
+from analogsim.base.errors import InputError
+from analogsim.base.random import check_one_key, stream
 from analogsim.training.fitting import Fit, fit_of, learned_labels, tracks
 from analogsim.training.losses import Loss, cross_entropy, distillation
 from analogsim.training.schedule import strength

@@ -22,17 +22,17 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from analogsim.altering import altered
-from analogsim.calibration import calibrate
-from analogsim.devices.equality import ByValue
-from analogsim.devices.errors import InputError
-from analogsim.devices.random import check_one_key, stream
-from analogsim.devices.units import seconds
-from analogsim.fresh_chip import FreshChip
-from analogsim.inputs import count_examples, inputs_of, map_examples
-from analogsim.metrics import check_inputs, check_labels
-from analogsim.models import merged
-from analogsim.range_rules import LearnedRange
+from analogsim.base.call_inputs import count_examples, inputs_of, map_examples
+from analogsim.base.equality import ByValue
+from analogsim.base.errors import InputError
+from analogsim.base.random import check_one_key, stream
+from analogsim.base.units import seconds
+from analogsim.chips.calibration import calibrate
+from analogsim.chips.metrics import check_inputs, check_labels
+from analogsim.converters.range_rules import LearnedRange
+from analogsim.hardware.fresh_chip import FreshChip
+from analogsim.hardware.override import altered
+from analogsim.models.bound import merged
 from analogsim.training.fitting import Fit, LinenFit, fit_of
 from analogsim.training.held_ranges import range_kind
 from analogsim.training.losses import Loss, cross_entropy
@@ -63,7 +63,7 @@ class Tuned(ByValue):
 
     def table(self) -> Any:
         """Every range before and after, as a rich table."""
-        from analogsim.tables import simple_table
+        from analogsim.base.tables import simple_table
 
         found = simple_table(f"Loss on sampled chips: {self.before:.4g} before, {self.after:.4g} after tuning")
         for column in ("layer", "range"):
@@ -75,7 +75,7 @@ class Tuned(ByValue):
         return found
 
     def __str__(self) -> str:
-        from analogsim.tables import as_text
+        from analogsim.base.tables import as_text
 
         return as_text(self.table())
 

@@ -10,23 +10,23 @@ Every core is stored on tiles of its own and multiplies by the one signal path t
 cells than their matrix and are read more often, so that there are fewer cells and more conversions.
 """
 
-from analogsim.codecs.codec import Codec as Codec
-from analogsim.codecs.codec import LowRank as LowRank
-from analogsim.codecs.codec import TensorTrain as TensorTrain
-from analogsim.codecs.contraction import apply as apply
-from analogsim.codecs.contraction import contract as contract
-from analogsim.codecs.contraction import macs as macs
-from analogsim.codecs.layout import Layout as Layout
-from analogsim.codecs.layout import balanced_modes as balanced_modes
-from analogsim.codecs.models import Compressed as Compressed
-from analogsim.codecs.models import compress as compress
-from analogsim.codecs.models import factored_layers as factored_layers
-from analogsim.codecs.models import round_model as round_model
-from analogsim.codecs.propagation import Propagated as Propagated
-from analogsim.codecs.propagation import propagated as propagated
-from analogsim.codecs.record import Compression as Compression
-from analogsim.codecs.trains import balanced as balanced
-from analogsim.codecs.trains import decode as decode
-from analogsim.codecs.trains import initial as initial
-from analogsim.codecs.trains import left_orthogonal as left_orthogonal
-from analogsim.codecs.trains import rounded as rounded
+from analogsim.factors.codec import Codec as Codec
+from analogsim.factors.codec import LowRank as LowRank
+from analogsim.factors.codec import TensorTrain as TensorTrain
+from analogsim.factors.contraction import apply as apply
+from analogsim.factors.contraction import contract as contract
+from analogsim.factors.contraction import macs as macs
+from analogsim.factors.layout import Layout as Layout
+from analogsim.factors.layout import balanced_modes as balanced_modes
+from analogsim.factors.propagation import Propagated as Propagated
+from analogsim.factors.propagation import propagated as propagated
+from analogsim.factors.record import Compression as Compression
+from analogsim.factors.trains import balanced as balanced
+from analogsim.factors.trains import decode as decode
+from analogsim.factors.trains import initial as initial
+from analogsim.factors.trains import left_orthogonal as left_orthogonal
+from analogsim.factors.trains import rounded as rounded
+from analogsim.models.compress import Compressed as Compressed
+from analogsim.models.compress import compress as compress
+from analogsim.models.compress import factored_layers as factored_layers
+from analogsim.models.compress import round_model as round_model

@@ -21,6 +21,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from analogsim.base.description import Description, field, static
+from analogsim.base.errors import InputError
+from analogsim.base.random import normal, stream
+from analogsim.base.straight_through import straight_through
 from analogsim.converters.ranges import check_middle
 from analogsim.converters.uniform import (
     RASCH,
@@ -31,10 +35,6 @@ from analogsim.converters.uniform import (
     noise_field,
     range_field,
 )
-from analogsim.devices.description import Description, field, static
-from analogsim.devices.errors import InputError
-from analogsim.devices.random import normal, stream
-from analogsim.straight_through import straight_through
 
 
 class Circuit(Description):

@@ -16,8 +16,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from analogsim.base.description import field, static
 from analogsim.converters.circuit import Circuit, converters_of, of_lines
-from analogsim.devices.description import field, static
 
 
 class Stages(NamedTuple):

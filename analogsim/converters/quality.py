@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from analogsim.base import units
+from analogsim.base.errors import InputError
 from analogsim.converters.protocol import Converter
-from analogsim.devices import units
-from analogsim.devices.errors import InputError
 
 
 class Transfer(NamedTuple):

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from analogsim.base.description import static
 from analogsim.converters.capacitor_dac import all_codes, capacitor_dac, level, units
 from analogsim.converters.circuit import Circuit
-from analogsim.devices.description import static
 
 
 class Ramp(NamedTuple):

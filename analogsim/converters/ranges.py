@@ -19,7 +19,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from analogsim.devices.errors import InputError
+from analogsim.base.errors import InputError
 
 
 def maximum_range(rows: int) -> float:

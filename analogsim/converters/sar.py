@@ -15,9 +15,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from analogsim.base.description import static
 from analogsim.converters.capacitor_dac import CapacitorDAC, capacitor_dac, level, units
 from analogsim.converters.circuit import Circuit, converters_of, of_lines
-from analogsim.devices.description import static
 
 
 class Register(NamedTuple):

@@ -23,12 +23,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from analogsim.base.description import Description, field
+from analogsim.base.errors import InputError
+from analogsim.base.literature import Source
+from analogsim.base.papers import cited
+from analogsim.base.straight_through import clip, straight_through
 from analogsim.converters.uniform import as_float, check_lines, noise_field, range_field
-from analogsim.devices.description import Description, field
-from analogsim.devices.errors import InputError
-from analogsim.devices.literature import Source
-from analogsim.devices.papers import cited
-from analogsim.straight_through import clip, straight_through
 
 _MOST_BITS = 12
 _MOST_STEPS = 5000  # of the iteration

@@ -17,14 +17,14 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from analogsim.base.description import Description, field, static
+from analogsim.base.errors import InputError
+from analogsim.base.literature import Source
+from analogsim.base.papers import cited
+from analogsim.base.random import normal, stream
+from analogsim.base.straight_through import clip, straight_through
 from analogsim.converters.ranges import check_middle
-from analogsim.devices.description import Description, field, static
 from analogsim.devices.digital import full_scale_code
-from analogsim.devices.errors import InputError
-from analogsim.devices.literature import Source
-from analogsim.devices.papers import cited
-from analogsim.devices.random import normal, stream
-from analogsim.straight_through import clip, straight_through
 
 RASCH = cited("rasch2023")
 #: Of a range that is None (``analogsim.converters.ranges.full_scale_of``).

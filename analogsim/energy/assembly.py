@@ -11,8 +11,8 @@ import dataclasses
 import math
 from collections.abc import Iterator
 
-from analogsim.devices.errors import InputError
-from analogsim.devices.literature import Source
+from analogsim.base.errors import InputError
+from analogsim.base.literature import Source
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -15,14 +15,16 @@ its lines' lows and highs. The joules of a bill are its lines and nothing else, 
 
 import dataclasses
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
-from analogsim.devices.errors import InputError
-from analogsim.devices.literature import Source
+from analogsim.base.errors import InputError
+from analogsim.base.literature import Source
+from analogsim.base.units import show
 from analogsim.energy.omissions import Omission
+from analogsim.hardware.citation import Use
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,6 +60,11 @@ class Line:
     def source(self) -> str:
         """Where the price comes from, as text."""
         return "; ".join(map(str, self.sources))
+
+    def cited(self, source: Source) -> Use:
+        """The price as ``analogsim.cite`` lists it under one of its sources."""
+        price = show(float(self.each_j), "J") + (f"/{self.unit}" if self.unit else "")
+        return Use("", f"{self.component} ({self.action})", price, source)
 
     @property
     def energy_j(self) -> Any:
@@ -105,6 +112,11 @@ class Bill:
     bound: str = ""
     omits: tuple[Omission, ...] = ()
     per: str = "MAC"
+
+    def cited_values(self) -> Iterator[tuple[str, list[Use]]]:
+        """The system's name and the prices of its lines with their sources, for ``analogsim.cite``."""
+        uses = (line.cited(source) for line in self.lines for source in line.sources)
+        yield self.system, list(dict.fromkeys(uses))  # layers share their prices
 
     @property
     def energy_typical_j(self) -> float:

@@ -20,9 +20,9 @@ import re
 import unicodedata
 from typing import Any
 
-from analogsim.devices.errors import InputError, nearest
-from analogsim.devices.literature import Source
-from analogsim.devices.papers import cited
+from analogsim.base.errors import InputError, nearest
+from analogsim.base.literature import Source
+from analogsim.base.papers import cited
 
 J_PER_KWH = 3.6e6
 

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analogsim.devices.errors import InputError, brief
-from analogsim.energy import analog, tables
-from analogsim.energy.analog import Arrays
+from analogsim.base.errors import InputError, brief
+from analogsim.base.tables import many
+from analogsim.energy import tables
 from analogsim.energy.bill import Bill, DoesNotFit
-from analogsim.energy.deployment import Deployment
-from analogsim.energy.layer_work import Workload, count
+from analogsim.energy.chip import analog
+from analogsim.energy.chip.analog import Arrays
+from analogsim.energy.chip.deployment import Deployment
+from analogsim.energy.machines.systems import Named, chosen
 from analogsim.energy.ratios import Ratio, ratios
-from analogsim.energy.systems import Named, chosen
-from analogsim.tables import many
+from analogsim.energy.work.layer_work import Workload, count
 
 if TYPE_CHECKING:
     from pathlib import Path

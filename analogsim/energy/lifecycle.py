@@ -15,12 +15,12 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
-from analogsim.devices.errors import InputError, brief
-from analogsim.devices.units import show
+from analogsim.base.errors import InputError, brief
+from analogsim.base.tables import as_text, many, plain, share, simple_table
+from analogsim.base.units import show
 from analogsim.energy import carbon
 from analogsim.energy.bill import Bill
 from analogsim.energy.carbon import J_PER_KWH, Embodied, Grid
-from analogsim.tables import as_text, many, plain, share, simple_table
 
 if TYPE_CHECKING:
     import rich.table

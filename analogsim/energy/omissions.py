@@ -6,8 +6,8 @@ priced at nothing without a word: each bill carries an ``Omission`` for it, with
 
 import dataclasses
 
-from analogsim.energy.operations import Operation, Operations
-from analogsim.tables import many
+from analogsim.base.tables import many
+from analogsim.energy.work.operations import Operation, Operations
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

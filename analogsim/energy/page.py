@@ -3,13 +3,14 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import analogsim
-from analogsim import files, plot, report
-from analogsim.devices.units import show
+from analogsim import plot, report
+from analogsim.base import files
+from analogsim.base.tables import share
+from analogsim.base.units import show
+from analogsim.base.version import __version__
 from analogsim.energy import tables as tables_of
 from analogsim.energy import waiting
 from analogsim.energy.bill import across_layers
-from analogsim.tables import share
 
 if TYPE_CHECKING:
     from analogsim.energy.comparison import Comparison
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
 def write(comparison: "Comparison", path: str | Path) -> Path:
     """One self-contained page about a comparison; the folder is made if it does not exist."""
     target = Path(path)
-    folder = report.output_folder(target.parent)
+    folder = files.output_folder(target.parent)
     title = f"Energy of one inference: {comparison.hardware.system}"
-    lead = f"{comparison.macs:,.0f} multiply-accumulates; made with analogsim {analogsim.__version__}"
+    lead = f"{comparison.macs:,.0f} multiply-accumulates; made with analogsim {__version__}"
     return files.write(folder / target.name, report.page(title, lead, sections(comparison)))
 
 

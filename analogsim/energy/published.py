@@ -1,23 +1,24 @@
 """Published analog and photonic machines, as models that can be checked; see ``validation``.
 
 Every number that a machine's authors give comes from ``data/validation_reference_points.csv``, with its source and how
-it is known; ours comes from the formulae here and in ``analogsim.prices``.
+it is known; ours comes from the formulae here and in ``analogsim.hardware.prices``.
 """
 
 from typing import Any
 
-from analogsim.devices.papers import cited
+from analogsim.base.papers import cited
 from analogsim.energy.assembly import Assembly, Part
 from analogsim.energy.validation import Check, point, points
-from analogsim.prices import Prices
+from analogsim.hardware.prices import Prices
 
-_ADC = "analogsim.prices:adc_capacitance_f"
-_REST = "analogsim.prices:overhead_j"
+_ADC = "analogsim.hardware.prices:adc_capacitance_f"
+_REST = "analogsim.hardware.prices:overhead_j"
 #: Every price of a component that enters ``components_j``.
 _COMPONENTS = (
-    _ADC, "analogsim.prices:adc_capacitance_4b_f", "analogsim.prices:dac_capacitance_f",
-    "analogsim.prices:line_capacitance_f", "analogsim.prices:buffer_j_per_byte", "analogsim.prices:network_j_per_bit",
-    "analogsim.prices:accumulate_j",
+    _ADC, "analogsim.hardware.prices:adc_capacitance_4b_f", "analogsim.hardware.prices:dac_capacitance_f",
+    "analogsim.hardware.prices:line_capacitance_f", "analogsim.hardware.prices:buffer_j_per_byte",
+    "analogsim.hardware.prices:network_j_per_bit",
+    "analogsim.hardware.prices:accumulate_j",
 )  # fmt: skip
 
 _ISAAC = cited("shafiee2016", note="table of the tile", recalled=True)

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from analogsim.energy import brain, eyeriss, neuromorphic
-from analogsim.energy.digital import devices
-from analogsim.energy.number_formats import mac_j
+from analogsim.energy.machines import brain, eyeriss, neuromorphic
+from analogsim.energy.machines.digital import devices
+from analogsim.energy.machines.number_formats import mac_j
+from analogsim.energy.machines.row_stationary import accesses
 from analogsim.energy.published import check
-from analogsim.energy.row_stationary import accesses
 from analogsim.energy.training_runs import training_runs
 from analogsim.energy.validation import Check, point
 
@@ -56,7 +56,7 @@ def eyeriss_checks() -> list[Check]:
                 "uncalibrated",
                 tolerance=1.1,
                 name=f"buffer traffic, {layer}",
-                rests_on=("analogsim.energy.row_stationary:accesses.buffer",),
+                rests_on=("analogsim.energy.machines.row_stationary:accesses.buffer",),
             )
         )
         energy_j = eyeriss.UNIT_J * groups * moved.chip
@@ -68,7 +68,7 @@ def eyeriss_checks() -> list[Check]:
                 "uncalibrated",
                 tolerance=1.5,
                 name=f"power, {layer} (e1 fits all five together)",
-                rests_on=("analogsim.energy.eyeriss:UNIT_J",),
+                rests_on=("analogsim.energy.machines.eyeriss:UNIT_J",),
                 theirs=watts_m,
             )
         )
@@ -81,7 +81,7 @@ def eyeriss_checks() -> list[Check]:
             "uncalibrated",
             tolerance=1.5,
             name="DRAM words a MAC (the chip compresses, we do not)",
-            rests_on=("analogsim.energy.row_stationary:accesses.dram",),
+            rests_on=("analogsim.energy.machines.row_stationary:accesses.dram",),
         )
     )
     frame_mj = point(name, chip, "power_alexnet_conv") / point(name, chip, "frame_rate_alexnet_conv")
@@ -110,7 +110,10 @@ def tpu_checks() -> list[Check]:
         peak = device.peak_op_per_s["int8"]
         bound = min(peak, 2 * per_byte * device.byte_per_s) / 1e12
         key = ("TPU v1", f"{app}, {per_byte} MAC per weight byte", "throughput")
-        rests_on = ("analogsim.energy.digital:TPU v1.byte_per_s", "analogsim.energy.digital:TPU v1.peak_op_per_s")
+        rests_on = (
+            "analogsim.energy.machines.digital:TPU v1.byte_per_s",
+            "analogsim.energy.machines.digital:TPU v1.peak_op_per_s",
+        )
         found.append(check(key, bound, "bound", name=f"roofline over throughput, {app}", rests_on=rests_on))
     return found
 
@@ -205,7 +208,7 @@ def spiking_checks() -> list[Check]:
 
 
 def _chip(name: str, *fields: str) -> tuple[str, ...]:
-    return tuple(f"analogsim.energy.neuromorphic:{name}.{field}" for field in fields)
+    return tuple(f"analogsim.energy.machines.neuromorphic:{name}.{field}" for field in fields)
 
 
 def training_checks() -> list[Check]:

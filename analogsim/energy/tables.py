@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from analogsim.devices.units import show
+from analogsim.base.tables import as_text, many, plain, share, simple_table
+from analogsim.base.units import show
 from analogsim.energy import waiting
 from analogsim.energy.bill import Bill, Line, across_layers
 from analogsim.energy.ratios import Ratio
-from analogsim.tables import as_text, many, plain, share, simple_table
 
 if TYPE_CHECKING:
     import rich.table

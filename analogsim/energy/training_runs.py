@@ -15,7 +15,7 @@ import dataclasses
 import functools
 import importlib.resources
 
-from analogsim.devices.errors import InputError
+from analogsim.base.errors import InputError
 from analogsim.energy.carbon import J_PER_KWH
 
 

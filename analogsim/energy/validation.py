@@ -25,8 +25,8 @@ import functools
 import importlib.resources
 from typing import TYPE_CHECKING, Any
 
-from analogsim.devices.errors import InputError
-from analogsim.tables import as_text, plain, simple_table
+from analogsim.base.errors import InputError
+from analogsim.base.tables import as_text, plain, simple_table
 
 if TYPE_CHECKING:
     import rich.table

@@ -6,7 +6,7 @@ pages say so in words, with what the largest batch of the comparison makes of it
 
 from collections.abc import Iterable
 
-from analogsim.devices.units import show
+from analogsim.base.units import show
 from analogsim.energy.bill import Bill
 
 MOST = 0.5  #: share of the typical energy from which on it is said

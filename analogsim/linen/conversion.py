@@ -18,11 +18,13 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.core.scope import LazyRng
 
-from analogsim import modes
-from analogsim.codecs.codec import Codec
-from analogsim.devices.errors import InputError
-from analogsim.hardware import Hardware
-from analogsim.linen import factored, hookless, in_force
+from analogsim.base.errors import InputError
+from analogsim.factors.codec import Codec
+from analogsim.hardware.hardware import Hardware
+from analogsim.hardware.rules import ROOT, Candidate, Matches, Rules, attending, cannot
+from analogsim.layers import modes
+from analogsim.linen import conversion_scope as in_force
+from analogsim.linen import factored, hookless
 from analogsim.linen.einsum import ParameterProduct, deciding
 from analogsim.linen.factored import Core, Encoding
 from analogsim.linen.hooks import (
@@ -32,8 +34,7 @@ from analogsim.linen.hooks import (
     dot_general_hook,
     layer_path,
 )
-from analogsim.operators import einsum as einsum_operator
-from analogsim.selection import ROOT, Candidate, Matches, Rules, attending, cannot
+from analogsim.signal_path.operators import einsum as einsum_operator
 
 #: Layers that hold a matrix, and the name of the parameter that is one.
 MATRIX_LAYERS: dict[type, str] = {
@@ -165,7 +166,7 @@ class Converted(nn.Module):
         doubtful = {path for matches in decided for path in matches.doubtful}
         if not doubtful or (known := self._fingerprint(variables["params"], args, method, kwargs)) in _found_clean:
             return
-        from analogsim.tour import tour
+        from analogsim.layers.inventory import tour
 
         def run(params, *args):
             return self.apply({**variables, "params": params}, *args, method=method, rngs=rngs, **kwargs)

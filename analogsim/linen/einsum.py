@@ -13,11 +13,12 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.linen.module import _context
 
-from analogsim.devices.errors import InputError
-from analogsim.hardware import Hardware
+from analogsim.base.errors import InputError
+from analogsim.hardware.hardware import Hardware
+from analogsim.hardware.rules import ROOT
 from analogsim.linen.hooks import AnalogEinsum, layer_path
-from analogsim.operators import einsum as einsum_operator
-from analogsim.selection import ROOT
+from analogsim.signal_path.operators import einsum as einsum_operator
+from analogsim.signal_path.operators.product import explicit
 
 #: What decides about a product in a model that is being converted: (product, path, shape, obstacle) -> hardware.
 deciding: contextvars.ContextVar[Callable[..., Hardware | None] | None] = contextvars.ContextVar(
@@ -99,18 +100,6 @@ def analog_einsum(
     scope: Any = module.scope.push(name, reuse=True).push("analog", reuse=True)
     x, kernel = nn.dtypes.promote_dtype(x, kernel)
     return AnalogEinsum(hardware, parent=scope)(equation, x, kernel, precision)
-
-
-def explicit(equation: str) -> str:
-    """The equation with its output: by default the letters that occur once, in alphabetical order."""
-    equation = equation.replace(" ", "")
-    if equation.count(",") != 1:
-        raise InputError(f"einsum {equation!r}: must have two operands, the input and the parameter")
-    if "->" in equation:
-        return equation
-    used = equation.replace(",", "").replace("...", "")
-    rest = "".join(sorted(letter for letter in set(used) if used.count(letter) == 1))
-    return f"{equation}->{'...' if '...' in equation else ''}{rest}"
 
 
 def _name_of(module: Any, kernel: Any) -> str:

@@ -13,15 +13,15 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from analogsim import modes
-from analogsim.codecs.codec import Codec, DoesNotFit, LowRank, TensorTrain
-from analogsim.codecs.contraction import check_contraction, contract
-from analogsim.codecs.layout import Layout
-from analogsim.codecs.trains import check_rank, check_variance, core_std, decode
-from analogsim.devices.errors import InputError
-from analogsim.hardware import Hardware
+from analogsim.base.errors import InputError
+from analogsim.factors.codec import Codec, DoesNotFit, LowRank, TensorTrain
+from analogsim.factors.contraction import check_contraction, contract
+from analogsim.factors.layout import Layout
+from analogsim.factors.trains import check_rank, check_variance, core_std, decode
+from analogsim.hardware.hardware import Hardware
+from analogsim.layers import modes
+from analogsim.linen.conversion_scope import is_converting
 from analogsim.linen.hooks import AnalogDotGeneral, dot_general_hook, layer_path
-from analogsim.linen.in_force import is_converting
 
 
 class Core(nn.DenseGeneral):

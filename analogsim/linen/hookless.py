@@ -13,10 +13,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.linen.linear import canonicalize_padding
 
-from analogsim.hardware import Hardware
+from analogsim.hardware.hardware import Hardware
 from analogsim.linen.hooks import AnalogConvGeneralDilated, AnalogEinsum, AnalogTake
-from analogsim.operators.convolution import dimension_numbers, transposed
-from analogsim.operators.product import letters
+from analogsim.signal_path.operators.convolution import dimension_numbers, per_dimension, transposed
+from analogsim.signal_path.operators.product import letters
 
 
 def _hook(kind: Any, layer: nn.Module, hardware: Hardware, *below: str) -> Any:
@@ -69,8 +69,8 @@ def conv_transpose(layer: nn.ConvTranspose, hardware: Hardware, inputs: jax.Arra
 
     y = transposed(
         x, kernel, convolve,
-        strides=each(layer.strides, n), padding=canonicalize_padding(layer.padding, n),
-        kernel_dilation=each(layer.kernel_dilation, n), transpose_kernel=layer.transpose_kernel,
+        strides=per_dimension(layer.strides, n), padding=canonicalize_padding(layer.padding, n),
+        kernel_dilation=per_dimension(layer.kernel_dilation, n), transpose_kernel=layer.transpose_kernel,
     )  # fmt: skip
     y = y if bias is None else y + bias
     return y.reshape(*batch, *y.shape[1:])
@@ -85,7 +85,8 @@ def conv_local(layer: nn.ConvLocal, hardware: Hardware, inputs: jax.Array) -> ja
 
     def patches(x: jax.Array) -> jax.Array:
         return jax.lax.conv_general_dilated_patches(
-            x, window, each(layer.strides, n), padding, each(layer.input_dilation, n), each(layer.kernel_dilation, n),
+            x, window, per_dimension(layer.strides, n), padding, per_dimension(layer.input_dilation, n),
+            per_dimension(layer.kernel_dilation, n),
             dimension_numbers=dimension_numbers(x.ndim), precision=jax.lax.Precision.HIGHEST,
         )  # fmt: skip
 
@@ -107,7 +108,7 @@ def conv_local(layer: nn.ConvLocal, hardware: Hardware, inputs: jax.Array) -> ja
 def padded(x: jax.Array, padding: Any, window: tuple[int, ...], dilation: Any) -> tuple[jax.Array, Any]:
     """The input padded by Flax's own rules, and what padding is left to ``lax``."""
     found = canonicalize_padding(padding, len(window))
-    reach = [(w - 1) * d + 1 for w, d in zip(window, each(dilation, len(window)), strict=True)]
+    reach = [(w - 1) * d + 1 for w, d in zip(window, per_dimension(dilation, len(window)), strict=True)]
     if found in ("CIRCULAR", "REFLECT"):
         pads = [(0, 0), *(((k - 1) // 2, k // 2) for k in reach), (0, 0)]
         return jnp.pad(x, pads, mode="wrap" if found == "CIRCULAR" else "reflect"), "VALID"
@@ -135,10 +136,3 @@ def lstm(layer: nn.OptimizedLSTMCell, carry: Any, inputs: jax.Array) -> Any:
     options = {name: getattr(layer, name) for name in ("gate_fn", "activation_fn", "dtype", "param_dtype")}
     scope: Any = layer.scope
     return nn.LSTMCell(layer.features, **options, parent=scope)(carry, inputs)
-
-
-def each(value: Any, n: int) -> tuple[int, ...]:
-    """One number a dimension, from one for all or None for 1."""
-    if value is None or isinstance(value, int):
-        return (value or 1,) * n
-    return tuple(value)

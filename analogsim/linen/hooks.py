@@ -1,7 +1,7 @@
 """What fills the matmul hooks of Linen layers: modules that hold no parameters, only a layer's chip and ranges.
 
 A hook is the child ``analog`` of its layer; its variables are ``analog/<layer>/analog/array`` (the chip) and
-``ranges/<layer>/analog/input`` and ``output``. What its layer computes in each mode is ``analogsim.layer``.
+``ranges/<layer>/analog/input`` and ``output``. What its layer computes in each mode is ``analogsim.layers.layer``.
 """
 
 import functools
@@ -12,14 +12,15 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.core.scope import LazyRng
 
-from analogsim import layer, modes, tiles
-from analogsim.altering import in_force
-from analogsim.devices.errors import InputError
-from analogsim.hardware import Hardware
+from analogsim.base.errors import InputError
+from analogsim.hardware.hardware import Hardware
+from analogsim.hardware.override import in_force
+from analogsim.layers import layer, modes
+from analogsim.layers.options import caster
 from analogsim.linen.lifting import RECIPE
-from analogsim.operators import LookUp, convolution, dot_general, einsum, for_numbers
-from analogsim.options import caster
-from analogsim.signal_path import Ranges
+from analogsim.signal_path import tiles
+from analogsim.signal_path.operators import LookUp, convolution, dot_general, einsum, for_numbers
+from analogsim.signal_path.path import Ranges
 
 
 def dot_general_hook(hardware: Hardware) -> Any:

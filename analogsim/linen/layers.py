@@ -4,8 +4,8 @@ from typing import Any
 
 from flax import linen as nn
 
-from analogsim.devices.errors import InputError
-from analogsim.hardware import Hardware
+from analogsim.base.errors import InputError
+from analogsim.hardware.hardware import Hardware
 from analogsim.linen.hooks import conv_hook, dot_general_hook
 
 

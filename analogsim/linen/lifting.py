@@ -27,7 +27,7 @@ from flax import linen as nn
 from flax.core import lift
 from flax.core.scope import in_filter, subtract_filters, union_filters
 
-from analogsim import modes
+from analogsim.layers import modes
 
 COLLECTIONS = ("analog", "ranges")
 

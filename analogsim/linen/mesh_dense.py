@@ -1,12 +1,12 @@
-"""A Linen layer whose parameters are the phases of an interferometer mesh; see ``analogsim.phase_layer``."""
+"""A Linen layer whose parameters are the phases of an interferometer mesh; see ``analogsim.layers.phase_layer``."""
 
 from typing import Any
 
 import jax
 from flax import linen as nn
 
-from analogsim import phase_layer
 from analogsim.devices.photonic.mzi_mesh import MZIMesh
+from analogsim.layers import phase_layer
 
 
 class MeshDense(nn.Module):
@@ -18,7 +18,7 @@ class MeshDense(nn.Module):
     Attributes:
       features: outputs.
       mesh: what the layer consists of; one pair of meshes, as large as the layer.
-      detection: ``"coherent"``, ``"intensity"`` or ``"differential"``; see ``analogsim.phase_layer``.
+      detection: ``"coherent"``, ``"intensity"`` or ``"differential"``; see ``analogsim.layers.phase_layer``.
       use_bias: whether a digital bias is added.
       time: after the phases were set, at which the layer is read: seconds, or text such as ``"1 day"``.
 

@@ -9,13 +9,14 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from analogsim import layer, tiles
-from analogsim.chip import Chip, check_key
-from analogsim.devices.errors import InputError
-from analogsim.devices.random import stream
+from analogsim.base.errors import InputError
+from analogsim.base.random import stream
+from analogsim.chips.chip import Chip, check_key
+from analogsim.layers import layer
 from analogsim.nnx.hooks import AnalogOp, Programmed, Range
 from analogsim.nnx.matrices import multiplied
-from analogsim.operators import for_numbers
+from analogsim.signal_path import tiles
+from analogsim.signal_path.operators import for_numbers
 
 
 def analog_ops(model: nnx.Module) -> dict[str, tuple[nnx.Module, AnalogOp]]:

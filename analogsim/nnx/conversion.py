@@ -8,11 +8,23 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 
-from analogsim.codecs.codec import Codec
-from analogsim.codecs.models import compress
-from analogsim.devices.errors import InputError
-from analogsim.hardware import Hardware
-from analogsim.inputs import as_inputs
+from analogsim.base.call_inputs import as_inputs
+from analogsim.base.errors import InputError
+from analogsim.factors.codec import Codec
+from analogsim.hardware.hardware import Hardware
+from analogsim.hardware.rules import (
+    ROOT,
+    Candidate,
+    Matches,
+    Rules,
+    Selector,
+    attending,
+    cannot,
+    holder,
+    name_of,
+    selects,
+)
+from analogsim.models.compress import compress
 from analogsim.nnx.chips import stack_axes
 from analogsim.nnx.factored import Core, why_dense
 from analogsim.nnx.hookless import TWINS, AnalogConvTranspose, AnalogEmbed, original, twin
@@ -24,18 +36,6 @@ from analogsim.nnx.hooks import (
     AnalogOp,
     AnalogTake,
     attach,
-)
-from analogsim.selection import (
-    ROOT,
-    Candidate,
-    Matches,
-    Rules,
-    Selector,
-    attending,
-    cannot,
-    holder,
-    name_of,
-    selects,
 )
 
 #: Layers that hold a matrix, and the name of the parameter that is one.
@@ -214,7 +214,7 @@ def _refuse_strays(model: nnx.Module, doubtful: set[str], x: Any) -> None:
             stacklevel=4,
         )
         return
-    from analogsim.nnx.listing import tour_of
+    from analogsim.nnx.inventory import tour_of
 
     for stray in tour_of(model, as_inputs(x)).strays:
         if stray.path in doubtful:

@@ -5,8 +5,8 @@ from typing import Any
 import jax.numpy as jnp
 from flax import nnx
 
-from analogsim.devices.errors import InputError
-from analogsim.linen.einsum import explicit
+from analogsim.base.errors import InputError
+from analogsim.signal_path.operators.product import explicit
 
 
 def parameter_einsum(equation: str, parameter: nnx.Param, **options: Any) -> nnx.Einsum:

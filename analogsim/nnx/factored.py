@@ -12,16 +12,16 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from analogsim import modes
-from analogsim.codecs.codec import Codec, LowRank, TensorTrain
-from analogsim.codecs.contraction import check_contraction, contract
-from analogsim.codecs.layout import Layout
-from analogsim.codecs.trains import check_variance, core_std, decode
-from analogsim.devices.errors import InputError
-from analogsim.hardware import Hardware
+from analogsim.base.errors import InputError
+from analogsim.factors.codec import Codec, LowRank, TensorTrain
+from analogsim.factors.contraction import check_contraction, contract
+from analogsim.factors.layout import Layout
+from analogsim.factors.trains import check_variance, core_std, decode
+from analogsim.hardware.hardware import Hardware
+from analogsim.layers import modes
+from analogsim.layers.options import caster
 from analogsim.nnx.hooks import RANGES, AnalogOp, attach, check_rngs
 from analogsim.nnx.layers import own_stream
-from analogsim.options import caster
 
 _zeros = nnx.initializers.zeros_init()
 

@@ -10,10 +10,9 @@ import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn.linear import canonicalize_padding
 
-from analogsim.linen.hookless import each
+from analogsim.layers.options import caster
 from analogsim.nnx.hooks import AnalogAttend, AnalogConvGeneralDilated, AnalogOp, AnalogTake
-from analogsim.operators.convolution import dimension_numbers, transposed
-from analogsim.options import caster
+from analogsim.signal_path.operators.convolution import dimension_numbers, per_dimension, transposed
 
 
 class AnalogConvTranspose(nnx.ConvTranspose):
@@ -37,8 +36,8 @@ class AnalogConvTranspose(nnx.ConvTranspose):
 
         y = transposed(
             x, kernel, convolve,
-            strides=each(self.strides, n), padding=canonicalize_padding(self.padding, n),
-            kernel_dilation=each(self.kernel_dilation, n), transpose_kernel=self.transpose_kernel,
+            strides=per_dimension(self.strides, n), padding=canonicalize_padding(self.padding, n),
+            kernel_dilation=per_dimension(self.kernel_dilation, n), transpose_kernel=self.transpose_kernel,
         )  # fmt: skip
         y = y if bias is None else y + bias
         return y.reshape(*batch, *y.shape[1:])

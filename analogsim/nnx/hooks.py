@@ -1,7 +1,7 @@
 """What fills the matmul hooks of NNX layers: modules that hold a layer's chip, ranges and noise, no parameters.
 
 A hook knows two things of its layer: how an input meets the kernel when the layer is called, and, without an input,
-which matrix the kernel is when a chip is programmed. What it computes in each mode is ``analogsim.layer``.
+which matrix the kernel is when a chip is programmed. What it computes in each mode is ``analogsim.layers.layer``.
 """
 
 from typing import Any
@@ -10,15 +10,15 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from analogsim import layer, modes
-from analogsim.altering import in_force
-from analogsim.devices.errors import InputError, nearest
-from analogsim.hardware import Hardware
-from analogsim.operators import LookUp, convolution, dot_general, einsum
-from analogsim.operators.convolution import towards_features
-from analogsim.options import caster
-from analogsim.range_rules import TrackedRange
-from analogsim.signal_path import Ranges
+from analogsim.base.errors import InputError, nearest
+from analogsim.converters.range_rules import TrackedRange
+from analogsim.hardware.hardware import Hardware
+from analogsim.hardware.override import in_force
+from analogsim.layers import layer, modes
+from analogsim.layers.options import caster
+from analogsim.signal_path.operators import LookUp, convolution, dot_general, einsum
+from analogsim.signal_path.operators.convolution import towards_features
+from analogsim.signal_path.path import Ranges
 
 MODES = ("train", "chip", "digital")
 

@@ -5,8 +5,8 @@ from typing import Any
 import jax
 from flax import nnx
 
-from analogsim.devices.random import stream
-from analogsim.hardware import Hardware
+from analogsim.base.random import stream
+from analogsim.hardware.hardware import Hardware
 from analogsim.nnx.hooks import attach, check_rngs
 
 

@@ -16,12 +16,12 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from analogsim import modes
-from analogsim.devices.errors import InputError
+from analogsim.base.errors import InputError
+from analogsim.hardware.rules import attending, holder
+from analogsim.layers import modes
 from analogsim.nnx.factored import Core
 from analogsim.nnx.hookless import TWINS
 from analogsim.nnx.hooks import HOOKS, Kept, written
-from analogsim.selection import attending, holder
 
 
 def multiplied(

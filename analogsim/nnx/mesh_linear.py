@@ -1,4 +1,4 @@
-"""An NNX layer whose parameters are the phases of an interferometer mesh; see ``analogsim.phase_layer``."""
+"""An NNX layer whose parameters are the phases of an interferometer mesh; see ``analogsim.layers.phase_layer``."""
 
 from typing import Any
 
@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from analogsim import phase_layer
 from analogsim.devices.photonic.mzi_mesh import MZIMesh
+from analogsim.layers import phase_layer
 
 
 class Fabric(nnx.Variable):
@@ -23,7 +23,7 @@ class MeshLinear(nnx.Module):
     Args:
       in_features, out_features: sizes.
       mesh: what the layer consists of; one pair of meshes, as large as the layer.
-      detection: ``"coherent"``, ``"intensity"`` or ``"differential"``; see ``analogsim.phase_layer``.
+      detection: ``"coherent"``, ``"intensity"`` or ``"differential"``; see ``analogsim.layers.phase_layer``.
       use_bias: whether a digital bias is added.
       time: after the phases were set, at which the layer is read: seconds, or text such as ``"1 day"``.
       rngs: of parameters, fabrication and noise.

@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from analogsim.devices.errors import InputError
-from analogsim.devices.random import stream
+from analogsim.base.errors import InputError
+from analogsim.base.random import stream
 from analogsim.nnx.hooks import AnalogOp
 
 

@@ -11,7 +11,7 @@ run          sweep
 statistics   mean and spread over chips
 """
 
-from analogsim.netcdf import save_results as save_results
+from analogsim.base.netcdf import save_results as save_results
 from analogsim.sweeps.evaluations import ChipScores as ChipScores
 from analogsim.sweeps.results import NotWritten as NotWritten
 from analogsim.sweeps.results import SweepStopped as SweepStopped

@@ -21,11 +21,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from analogsim.devices.description import Description, check_value
-from analogsim.devices.errors import InputError, brief, nearest
-from analogsim.devices.units import seconds, show, show_time
-from analogsim.hardware import Hardware
-from analogsim.presets import preset
+from analogsim.base.description import Description, check_value
+from analogsim.base.errors import InputError, brief, nearest
+from analogsim.base.units import seconds, show, show_time
+from analogsim.hardware.hardware import Hardware
+from analogsim.hardware.presets import preset
 
 #: Names that are no fields of the hardware.
 TIME, HARDWARE, CHIP = "time", "hardware", "chip"

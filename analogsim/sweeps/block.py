@@ -14,7 +14,7 @@ import numpy as np
 from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 
-from analogsim.devices.errors import InputError
+from analogsim.base.errors import InputError
 from analogsim.sweeps.evaluations import Evaluation, Prepared
 from analogsim.sweeps.plan import Plan
 

@@ -17,17 +17,17 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from analogsim.altering import altered, hardware_of
-from analogsim.chip import check_finite
-from analogsim.devices.errors import InputError, brief
-from analogsim.devices.random import stream
-from analogsim.devices.units import seconds
-from analogsim.evaluation import Work, checked_work, chip_key, chip_outputs, score_chip, score_digital
-from analogsim.hardware import Hardware
-from analogsim.inputs import Inputs, count_examples, inputs_of, map_examples
-from analogsim.metrics import accuracy, check_metric, on_numpy
-from analogsim.models import program_jit, programmed_leaves
-from analogsim.selection import checked_rules
+from analogsim.base.call_inputs import Inputs, count_examples, inputs_of, map_examples
+from analogsim.base.errors import InputError, brief
+from analogsim.base.random import stream
+from analogsim.base.units import seconds
+from analogsim.chips.chip import check_finite
+from analogsim.chips.evaluation import Work, checked_work, chip_key, chip_outputs, score_chip, score_digital
+from analogsim.chips.metrics import accuracy, check_metric, on_numpy
+from analogsim.hardware.hardware import Hardware
+from analogsim.hardware.override import altered, hardware_of
+from analogsim.hardware.rules import checked_rules
+from analogsim.models.bound import program_jit, programmed_leaves
 from analogsim.sweeps.axes import changed
 
 _PRICED_EXAMPLES = 64
@@ -177,7 +177,7 @@ class ChipScores:
         """The model on the hardware of one structure and its variables, calibrated where asked for."""
         model, variables = self.model, self.variables
         if hardware is not None:
-            from analogsim.conversion import convert
+            from analogsim.models.convert import convert
 
             rules = [
                 (selector, target and changed(target, change)) for selector, target in checked_rules(hardware, None)
@@ -186,7 +186,7 @@ class ChipScores:
         if self.calibrate is not None:
             from flax import nnx
 
-            from analogsim.calibration import calibrate
+            from analogsim.chips.calibration import calibrate
 
             if isinstance(model, nnx.Module):
                 model = nnx.clone(model)  # its ranges are set in place

@@ -17,9 +17,9 @@ from typing import Any
 import jax
 import numpy as np
 
-import analogsim
-from analogsim.devices.errors import InputError
-from analogsim.devices.random import is_key
+from analogsim.base.errors import InputError
+from analogsim.base.random import is_key
+from analogsim.base.version import __version__
 from analogsim.sweeps.block import Job
 
 #: The parts of a sweep's identity, in the words of messages.
@@ -70,7 +70,7 @@ def identity(job: Job) -> dict[str, str]:
 def software() -> dict[str, str]:
     """Versions and the kind of device: numbers may differ in their last digits between them."""
     return {
-        "analogsim": analogsim.__version__,
+        "analogsim": __version__,
         "jax": jax.__version__,
         "numpy": np.__version__,
         "backend": jax.default_backend(),

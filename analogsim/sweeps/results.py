@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analogsim import files, netcdf
-from analogsim.devices.errors import InputError
-from analogsim.extrapolation import EXTRAPOLATED, coordinate, extrapolated_times, in_words
+from analogsim.base import files, netcdf
+from analogsim.base.errors import InputError
+from analogsim.base.extrapolation import EXTRAPOLATED, coordinate, extrapolated_times, in_words
 from analogsim.sweeps.axes import CHIP, HARDWARE, TIME, changed
 from analogsim.sweeps.block import Job
 from analogsim.sweeps.evaluations import OfFunction
@@ -170,9 +170,9 @@ def _coordinates(plan: Plan) -> dict[str, Any]:
 
 def _about_hardware(job: Job) -> dict[str, str]:
     """What the sweep starts from, for people and for programs, with its sources."""
-    from analogsim.checkpoint.description import described
-    from analogsim.citation import cite
-    from analogsim.devices.description import describe
+    from analogsim.base.description import describe
+    from analogsim.chips.checkpoint.description import described
+    from analogsim.hardware.citation import cite
 
     whole = [change[HARDWARE] for axis in job.plan.axes for change in axis.changes if HARDWARE in change]
     targets = list({repr(h): h for h in (*whole, *job.evaluation.targets(job.hardware))}.values())

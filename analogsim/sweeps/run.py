@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from analogsim.devices.errors import InputError, brief
-from analogsim.devices.random import check_one_key
-from analogsim.evaluation import check_count
-from analogsim.extrapolation import remedy
-from analogsim.hardware import Hardware
+from analogsim.base.errors import InputError, brief
+from analogsim.base.extrapolation import remedy
+from analogsim.base.random import check_one_key
+from analogsim.chips.evaluation import check_count
+from analogsim.hardware.hardware import Hardware
 from analogsim.sweeps import results
 from analogsim.sweeps.axes import CHIP, HARDWARE, TIME, axes_of, changed, check_points
 from analogsim.sweeps.block import Job
@@ -235,7 +235,7 @@ def _check_arguments(key: Any, chips: Any, at_once: Any, devices: Any) -> None:
 
 def _first(values: Any, hardware: Any) -> Any:
     """Where the hardware itself is swept, the first stands for the others while axes are checked."""
-    from analogsim.presets import preset
+    from analogsim.hardware.presets import preset
 
     if hardware is not None:
         raise InputError("hardware: is swept by over['hardware']; give sweep one of both")
@@ -249,7 +249,7 @@ def _first(values: Any, hardware: Any) -> Any:
 
 def _swept_hardware(over: Any) -> list[Any]:
     """Every hardware of an axis of such, whose fields other axes may set."""
-    from analogsim.presets import preset
+    from analogsim.hardware.presets import preset
 
     values = over.get(HARDWARE, ()) if isinstance(over, Mapping) else ()
     points = list(values.values()) if isinstance(values, Mapping) else list(values)

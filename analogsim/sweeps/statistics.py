@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from analogsim.devices.errors import InputError, brief
+from analogsim.base.errors import InputError, brief
 from analogsim.sweeps.axes import CHIP
 
 if TYPE_CHECKING:

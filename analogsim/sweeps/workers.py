@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from analogsim.devices.errors import InputError, brief
+from analogsim.base.errors import InputError, brief
 from analogsim.sweeps.block import Job, Runner
 from analogsim.sweeps.plan import Block
 

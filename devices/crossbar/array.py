@@ -14,6 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from analogsim.base.description import Description, field, static
+from analogsim.base.dtypes import wide
+from analogsim.base.errors import InputError
+from analogsim.base.random import stream
 from analogsim.devices.crossbar.cell import largest
 from analogsim.devices.crossbar.expected import Expected, expected
 from analogsim.devices.crossbar.faults import Fabric, Faults
@@ -21,11 +25,7 @@ from analogsim.devices.crossbar.mapping import Differential
 from analogsim.devices.crossbar.pcm import PCM
 from analogsim.devices.crossbar.wires import Wires, effective_moments, interleave, separate
 from analogsim.devices.crossbar.write_verify import WriteVerify, Written
-from analogsim.devices.description import Description, field, static
-from analogsim.devices.dtypes import wide
-from analogsim.devices.errors import InputError
 from analogsim.devices.protocol import Action, LineMap, Moments
-from analogsim.devices.random import stream
 
 
 def _one_by_one(function: Any, cells: Any) -> Any:

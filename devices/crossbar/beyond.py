@@ -19,8 +19,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from analogsim.devices.description import static
-from analogsim.devices.literature import Source
+from analogsim.base.description import static
+from analogsim.base.literature import Source
 
 
 def extrapolation() -> Any:

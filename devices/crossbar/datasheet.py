@@ -15,6 +15,7 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from analogsim.base.papers import cited
 from analogsim.devices.crossbar.cmo_hfox import CMOReRAM
 from analogsim.devices.crossbar.ecram import ECRAM
 from analogsim.devices.crossbar.fefet import FeFET
@@ -26,7 +27,6 @@ from analogsim.devices.crossbar.milo import MiloReRAM
 from analogsim.devices.crossbar.pcm import PCM
 from analogsim.devices.crossbar.reram import ReRAM
 from analogsim.devices.crossbar.sonos import SONOS
-from analogsim.devices.papers import cited
 
 #: Every technology by a short name; a second published fit is a name of its own. ``CELLS[name](**changes)`` builds one.
 CELLS: dict[str, Callable[..., Any]] = {

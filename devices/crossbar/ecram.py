@@ -32,11 +32,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from analogsim.devices.description import Description, field, static
-from analogsim.devices.errors import InputError
-from analogsim.devices.papers import cited
+from analogsim.base.description import Description, field, static
+from analogsim.base.errors import InputError
+from analogsim.base.papers import cited
+from analogsim.base.random import normal, stream
 from analogsim.devices.protocol import Moments
-from analogsim.devices.random import normal, stream
 
 _FITS = cited("tang2018", "kim2019", "rasch2021", note="lithium, metal oxide; fits as in aihwkit")
 _WINDOW = cited("chen2023ecram", note="W/YSZ/WOx cells, Fig. 2; the fits give none")

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.stats import norm
 
-from analogsim.devices.errors import InputError
+from analogsim.base.errors import InputError
 
 _POINTS = 257
 _NODES = np.linspace(-4.5, 4.5, 37)

@@ -23,12 +23,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from analogsim.devices.description import Description, field, static
-from analogsim.devices.errors import InputError
-from analogsim.devices.literature import Source
-from analogsim.devices.papers import cited
+from analogsim.base.description import Description, field, static
+from analogsim.base.errors import InputError
+from analogsim.base.literature import Source
+from analogsim.base.papers import cited
+from analogsim.base.random import bits, normal, stream
 from analogsim.devices.protocol import Moments
-from analogsim.devices.random import bits, normal, stream
 
 #: What the codes of a fabric mean.
 HEALTHY, STUCK_ON, STUCK_OFF, STUCK_AT = 0, 1, 2, 3

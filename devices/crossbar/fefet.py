@@ -23,11 +23,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from analogsim.devices.description import Description, field
-from analogsim.devices.errors import InputError
-from analogsim.devices.papers import cited
+from analogsim.base.description import Description, field
+from analogsim.base.errors import InputError
+from analogsim.base.papers import cited
+from analogsim.base.random import normal, stream
 from analogsim.devices.protocol import Moments
-from analogsim.devices.random import normal, stream
 
 _JERRY = cited("jerry2017", note="abstract")
 _TABLE = cited("chenyu2019", note="benchmark table", recalled=True)

@@ -23,10 +23,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from analogsim.devices.description import Description, field
-from analogsim.devices.papers import cited
+from analogsim.base.description import Description, field
+from analogsim.base.papers import cited
+from analogsim.base.random import stream
 from analogsim.devices.protocol import Moments
-from analogsim.devices.random import stream
 
 _GUO = cited("guo2016", note="abstract")
 _WINDOW = cited("merrikh2014", note="three decades: abstract; 1 uA at 0.1 V is assumed", recalled=True)

@@ -23,14 +23,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from analogsim.base.description import Description, field
+from analogsim.base.literature import Source
+from analogsim.base.papers import cited
+from analogsim.base.random import normal, stream
 from analogsim.devices.crossbar.cell import non_negative
 from analogsim.devices.crossbar.fits import polynomial
 from analogsim.devices.crossbar.one_over_f import logarithm, reading_time, slow_share
-from analogsim.devices.description import Description, field
-from analogsim.devices.literature import Source
-from analogsim.devices.papers import cited
 from analogsim.devices.protocol import Moments
-from analogsim.devices.random import normal, stream
 
 _HERMES = cited("legallo2023", "rasch2021", note="fit as in aihwkit")
 _FLOOR = 1e-7  # smallest x whose logarithm is taken: a cell in full RESET

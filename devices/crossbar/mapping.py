@@ -22,9 +22,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from analogsim.base.description import Description, field, static
+from analogsim.base.papers import cited
 from analogsim.devices.crossbar.slices import BitSlices, Copies, Planes
-from analogsim.devices.description import Description, field, static
-from analogsim.devices.papers import cited
 from analogsim.devices.protocol import LineMap, Moments
 
 

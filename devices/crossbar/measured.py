@@ -27,13 +27,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from analogsim.base.description import Description, field
+from analogsim.base.errors import InputError
+from analogsim.base.random import normal, stream
 from analogsim.devices.crossbar import tables
 from analogsim.devices.crossbar.beyond import Extrapolates, continued, extrapolation
 from analogsim.devices.crossbar.fits import weights_between
-from analogsim.devices.description import Description, field
-from analogsim.devices.errors import InputError
 from analogsim.devices.protocol import Moments
-from analogsim.devices.random import normal, stream
 
 
 class MeasuredState(NamedTuple):

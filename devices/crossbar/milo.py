@@ -19,12 +19,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from analogsim.base.description import Description, field
+from analogsim.base.literature import Source
+from analogsim.base.papers import cited
+from analogsim.base.random import normal, stream
 from analogsim.devices.crossbar.fits import polynomial
-from analogsim.devices.description import Description, field
-from analogsim.devices.literature import Source
-from analogsim.devices.papers import cited
 from analogsim.devices.protocol import Moments
-from analogsim.devices.random import normal, stream
 
 _MILO = cited("milo2021", "crosssim", note="Fig. 4, fit as in CrossSim")
 # Published in powers of log10(G/S), whose terms cancel to a thousandth of themselves: float32 would lose its digits.

@@ -27,12 +27,12 @@ import jax.numpy as jnp
 from jax import lax
 from jax.tree_util import Partial
 
+from analogsim.base.description import check_value
+from analogsim.base.errors import InputError
 from analogsim.devices.crossbar import line_solver
 from analogsim.devices.crossbar import wires as linear
 from analogsim.devices.crossbar.line_solver import Line
 from analogsim.devices.crossbar.wires import Solution, Wires
-from analogsim.devices.description import check_value
-from analogsim.devices.errors import InputError
 
 #: To which share of themselves Newton's steps are solved, and to which share they are halved.
 _STEP_TOLERANCE = 1e-3

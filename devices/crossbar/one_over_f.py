@@ -33,8 +33,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from analogsim.devices.description import field
-from analogsim.devices.literature import Source
+from analogsim.base.description import field
+from analogsim.base.literature import Source
 
 #: Frequency below which the mean over a time keeps 1/f noise, times that time.
 CUT = float(np.exp(1.5 - np.euler_gamma) / (2 * np.pi))

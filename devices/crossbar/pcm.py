@@ -19,15 +19,15 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from analogsim.base.description import Description, field
+from analogsim.base.errors import InputError
+from analogsim.base.literature import Source
+from analogsim.base.papers import cited
+from analogsim.base.random import normal, stream
 from analogsim.devices.crossbar.cell import non_negative
 from analogsim.devices.crossbar.expected import mean_decay, over_writing
 from analogsim.devices.crossbar.one_over_f import logarithm, reading_time, slow_share
-from analogsim.devices.description import Description, field
-from analogsim.devices.errors import InputError
-from analogsim.devices.literature import Source
-from analogsim.devices.papers import cited
 from analogsim.devices.protocol import Moments
-from analogsim.devices.random import normal, stream
 
 _JOSHI = cited("joshi2020", "rasch2021", note="constants as in aihwkit")
 _NANDAKUMAR = cited("nandakumar2019", "rasch2021", note="constants as in aihwkit")

@@ -17,14 +17,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from analogsim.base.description import Description, field
+from analogsim.base.literature import Source
+from analogsim.base.papers import cited
+from analogsim.base.random import normal, stream
 from analogsim.devices.crossbar.beyond import Extrapolates, continued, extrapolation
 from analogsim.devices.crossbar.cell import non_negative
 from analogsim.devices.crossbar.fits import polynomial
-from analogsim.devices.description import Description, field
-from analogsim.devices.literature import Source
-from analogsim.devices.papers import cited
 from analogsim.devices.protocol import Moments
-from analogsim.devices.random import normal, stream
 
 _WAN = cited("wan2022", "rasch2021", note="polynomials as in aihwkit")
 _REFERENCE_G_MAX = 40e-6  # S, what the published polynomial's x is normalised to

@@ -26,14 +26,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from analogsim.base.description import Description, field
+from analogsim.base.literature import Source
+from analogsim.base.papers import cited
+from analogsim.base.random import normal, stream
 from analogsim.devices.crossbar.beyond import Extrapolates, continued, extrapolation
 from analogsim.devices.crossbar.cell import non_negative
 from analogsim.devices.crossbar.fits import weights_between
-from analogsim.devices.description import Description, field
-from analogsim.devices.literature import Source
-from analogsim.devices.papers import cited
 from analogsim.devices.protocol import Moments
-from analogsim.devices.random import normal, stream
 
 _AGRAWAL = cited("agrawal2022", "crosssim", note="fit as in CrossSim")
 _DAYS_S = tuple(86400.0 * day for day in range(6))

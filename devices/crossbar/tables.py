@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from analogsim.devices.description import check_value
-from analogsim.devices.errors import InputError
+from analogsim.base.description import check_value
+from analogsim.base.errors import InputError
 
 #: Columns of a table: unit and allowed range.
 COLUMNS: dict[str, dict[str, Any]] = {

@@ -23,11 +23,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from analogsim.base.description import Description, field, static
+from analogsim.base.errors import InputError
+from analogsim.base.literature import Source
+from analogsim.base.papers import cited
 from analogsim.devices.crossbar import line_solver
-from analogsim.devices.description import Description, field, static
-from analogsim.devices.errors import InputError
-from analogsim.devices.literature import Source
-from analogsim.devices.papers import cited
 from analogsim.devices.protocol import Moments
 
 

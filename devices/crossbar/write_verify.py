@@ -23,12 +23,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from analogsim.devices.description import Description, field
-from analogsim.devices.errors import InputError
-from analogsim.devices.literature import Source
-from analogsim.devices.papers import cited
+from analogsim.base.description import Description, field
+from analogsim.base.errors import InputError
+from analogsim.base.literature import Source
+from analogsim.base.papers import cited
+from analogsim.base.random import normal, stream
 from analogsim.devices.protocol import Action
-from analogsim.devices.random import normal, stream
 
 _WAN = cited("wan2022", recalled=True)
 _FITTED = cited(

@@ -28,14 +28,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from analogsim.devices.description import Description, field
-from analogsim.devices.dtypes import inexact
-from analogsim.devices.errors import InputError
-from analogsim.devices.literature import Source
-from analogsim.devices.papers import cited
+from analogsim.base.description import Description, field
+from analogsim.base.dtypes import inexact
+from analogsim.base.errors import InputError
+from analogsim.base.literature import Source
+from analogsim.base.papers import cited
+from analogsim.base.random import normal
+from analogsim.base.units import effective_bits, sndr_db
 from analogsim.devices.photonic.light import BOLTZMANN, C_BAND, CHARGE, WAVELENGTH_M, photon_j
-from analogsim.devices.random import normal
-from analogsim.devices.units import effective_bits, sndr_db
 
 _SIMPHONY = Source(note="typical of the device library of SimPhony (ScopeX)", recalled=True)
 

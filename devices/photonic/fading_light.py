@@ -21,15 +21,15 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from analogsim.devices.description import Description, field, static
-from analogsim.devices.dtypes import wide
-from analogsim.devices.errors import InputError
-from analogsim.devices.literature import Source
+from analogsim.base.description import Description, field, static
+from analogsim.base.dtypes import wide
+from analogsim.base.errors import InputError
+from analogsim.base.literature import Source
+from analogsim.base.random import normal, stream
 from analogsim.devices.photonic.detection import counts
 from analogsim.devices.photonic.light import photon_j
 from analogsim.devices.photonic.volatile import RecirculatingLoop
 from analogsim.devices.protocol import Action, Moments, OneLineAnOutput
-from analogsim.devices.random import normal, stream
 
 _ASSUMED = Source(note="assumed")
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from analogsim.devices.errors import InputError
+from analogsim.base.errors import InputError
 
 UNIVERSAL = ("rectangular", "triangular")
 TOPOLOGIES = (*UNIVERSAL, "butterfly")

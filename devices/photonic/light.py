@@ -8,7 +8,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from analogsim.devices.literature import Source
+from analogsim.base.literature import Source
 
 PLANCK = 6.62607015e-34  # J s, exact (SI 2019)
 LIGHT = 299792458.0  # m/s, exact

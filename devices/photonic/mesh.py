@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from analogsim.devices.errors import InputError
+from analogsim.base.errors import InputError
 from analogsim.devices.photonic.interferometer import Transfer, theta_for, transfer
 from analogsim.devices.photonic.layouts import UNIVERSAL, Layout, layout
 from analogsim.devices.photonic.light import field_ratio

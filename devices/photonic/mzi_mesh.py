@@ -34,11 +34,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from analogsim.devices.description import Description, field, static
-from analogsim.devices.dtypes import wide
-from analogsim.devices.errors import InputError
-from analogsim.devices.literature import Source
-from analogsim.devices.papers import cited
+from analogsim.base.description import Description, field, static
+from analogsim.base.dtypes import wide
+from analogsim.base.errors import InputError
+from analogsim.base.literature import Source
+from analogsim.base.papers import cited
+from analogsim.base.random import normal, stream
 from analogsim.devices.photonic.detection import Homodyne
 from analogsim.devices.photonic.interferometer import theta_for, transfer
 from analogsim.devices.photonic.layouts import TOPOLOGIES, layout
@@ -47,7 +48,6 @@ from analogsim.devices.photonic.mesh import Couplers, Phases, decompose, rebuild
 from analogsim.devices.photonic.phase_noise import noise_variance, squared_products
 from analogsim.devices.photonic.phase_shifter import PhaseShifter
 from analogsim.devices.protocol import Action, Moments, OneLineAnOutput
-from analogsim.devices.random import normal, stream
 
 _ASSUMED = Source(note="assumed")
 _IDEAL = Source(note="none by default")

@@ -24,12 +24,12 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from analogsim.devices.description import Description, field, static
-from analogsim.devices.errors import InputError
-from analogsim.devices.literature import Source
-from analogsim.devices.papers import cited
+from analogsim.base.description import Description, field, static
+from analogsim.base.errors import InputError
+from analogsim.base.literature import Source
+from analogsim.base.papers import cited
+from analogsim.base.random import normal, stream
 from analogsim.devices.photonic.light import C_BAND, WAVELENGTH_M
-from analogsim.devices.random import normal, stream
 
 _GST = cited("gemo2020", note="Ge2Sb2Te5 at 1550 nm; labs differ widely, give your own", recalled=True)
 _ASSUMED = Source(note="assumed")

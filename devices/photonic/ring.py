@@ -22,9 +22,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from analogsim.devices.description import Description, field
-from analogsim.devices.literature import Source
-from analogsim.devices.papers import cited
+from analogsim.base.description import Description, field
+from analogsim.base.literature import Source
+from analogsim.base.papers import cited
 from analogsim.devices.photonic.light import C_BAND, WAVELENGTH_M
 
 _TURN = 6.283185307179586

@@ -30,16 +30,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from analogsim.devices.description import Description, field, static
-from analogsim.devices.dtypes import wide
-from analogsim.devices.errors import InputError
-from analogsim.devices.literature import Source
-from analogsim.devices.papers import cited
+from analogsim.base.description import Description, field, static
+from analogsim.base.dtypes import wide
+from analogsim.base.errors import InputError
+from analogsim.base.literature import Source
+from analogsim.base.papers import cited
+from analogsim.base.random import normal, stream
 from analogsim.devices.photonic.detection import Photodiode
 from analogsim.devices.photonic.light import CHARGE
 from analogsim.devices.photonic.ring import Ports, Ring, around_own, cascade
 from analogsim.devices.protocol import Action, Moments, OneLineAnOutput
-from analogsim.devices.random import normal, stream
 
 #: Bits of precision that were shown, by the kind of lock.
 LOCK_BITS = {"dither": 9.0, "pid": 11.3}

@@ -27,16 +27,16 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from analogsim.devices.description import Description, field, static
-from analogsim.devices.dtypes import wide
-from analogsim.devices.errors import InputError
-from analogsim.devices.literature import Source
-from analogsim.devices.papers import cited
+from analogsim.base.description import Description, field, static
+from analogsim.base.dtypes import wide
+from analogsim.base.errors import InputError
+from analogsim.base.literature import Source
+from analogsim.base.papers import cited
+from analogsim.base.random import normal, stream
 from analogsim.devices.photonic.detection import Photodiode
 from analogsim.devices.photonic.light import CHARGE, power_ratio
 from analogsim.devices.photonic.phase_change import FilmState, OpticalPCM
 from analogsim.devices.protocol import Action, Moments, OneLineAnOutput
-from analogsim.devices.random import normal, stream
 
 _ASSUMED = Source(note="assumed")
 

@@ -21,9 +21,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from analogsim.devices.description import Description, field, static
-from analogsim.devices.literature import Source
-from analogsim.devices.papers import cited
+from analogsim.base.description import Description, field, static
+from analogsim.base.literature import Source
+from analogsim.base.papers import cited
 from analogsim.devices.photonic.light import C_BAND, LIGHT, WAVELENGTH_M, photon_j, power_ratio
 
 _FIBRE = Source(note="standard single-mode fibre", recalled=True)

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from analogsim.devices.errors import InputError
+from analogsim.base.errors import InputError
 
 BOLTZMANN = 1.380649e-23  # J/K
 FRIDGE_W = 25e3  # D-Wave 2X, the whole machine

@@ -30,16 +30,16 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from analogsim.devices.description import Description, field, static
-from analogsim.devices.dtypes import wide
-from analogsim.devices.errors import InputError
-from analogsim.devices.literature import Source
+from analogsim.base.description import Description, field, static
+from analogsim.base.dtypes import wide
+from analogsim.base.errors import InputError
+from analogsim.base.literature import Source
+from analogsim.base.random import stream
 from analogsim.devices.protocol import Action, Moments, OneLineAnOutput
 from analogsim.devices.quantum.accounting import StorageReport, storage_report
 from analogsim.devices.quantum.channels import check_time
 from analogsim.devices.quantum.register import AmplitudeRegister, encoded, moduli, qubits_for
 from analogsim.devices.quantum.shot_noise import MOST_SHOTS, counts, root_moments
-from analogsim.devices.random import stream
 
 _ASSUMED = Source(note="assumed")
 _ANGLE_BYTES = 2.0  # of a rotation that preparation sets, 16 bits: 2^n - 1 of them a copy

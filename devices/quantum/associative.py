@@ -27,9 +27,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from analogsim.devices.errors import InputError
+from analogsim.base.errors import InputError
+from analogsim.base.random import normal, stream
 from analogsim.devices.quantum.register import moduli
-from analogsim.devices.random import normal, stream
 
 Product = Callable[..., jax.Array]
 

@@ -27,12 +27,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from analogsim.devices.description import Description, field
-from analogsim.devices.errors import InputError
-from analogsim.devices.literature import Source
-from analogsim.devices.papers import cited
-from analogsim.devices.random import check_one_key, stream
-from analogsim.devices.units import show
+from analogsim.base.description import Description, field
+from analogsim.base.errors import InputError
+from analogsim.base.literature import Source
+from analogsim.base.papers import cited
+from analogsim.base.random import check_one_key, stream
+from analogsim.base.units import show
 
 #: Most qubits of a density matrix: 4^10 complex numbers are 8 MB, each step makes a few copies.
 MOST_QUBITS = 10

@@ -23,9 +23,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import ndtr
 
-from analogsim.devices.description import Description, field, static
-from analogsim.devices.literature import Source
-from analogsim.devices.papers import cited
+from analogsim.base.description import Description, field, static
+from analogsim.base.literature import Source
+from analogsim.base.papers import cited
 from analogsim.devices.quantum.accounting import entropy_bits
 from analogsim.devices.quantum.channels import check_time
 

@@ -22,10 +22,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from analogsim.devices.description import Description, field
-from analogsim.devices.errors import InputError
-from analogsim.devices.literature import Source
-from analogsim.devices.papers import cited
+from analogsim.base.description import Description, field
+from analogsim.base.errors import InputError
+from analogsim.base.literature import Source
+from analogsim.base.papers import cited
 from analogsim.devices.quantum.channels import Qubit, check_time, density_after, on_every_bit, probabilities_after
 from analogsim.devices.quantum.shot_noise import counts
 

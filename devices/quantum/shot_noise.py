@@ -25,9 +25,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from analogsim.devices.errors import InputError
+from analogsim.base.errors import InputError
+from analogsim.base.random import normal
 from analogsim.devices.quantum.channels import qubits_of
-from analogsim.devices.random import normal
 
 #: Most shots: float32 counts exactly up to here.
 MOST_SHOTS = 2**24

@@ -8,7 +8,7 @@ import pytest
 
 from analogsim import convert, preset
 from analogsim.energy import compare
-from analogsim.training.large_networks import AlexNet, ResNet50
+from analogsim.training.recipes.large_networks import AlexNet, ResNet50
 
 pytestmark = pytest.mark.benchmark
 

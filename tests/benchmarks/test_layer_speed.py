@@ -11,9 +11,9 @@ import jax
 import pytest
 
 from analogsim import convert, preset, program
-from analogsim.operators.convolution import convolution, dimension_numbers
-from analogsim.signal_path import multiply
-from analogsim.tiles import program as write
+from analogsim.signal_path.operators.convolution import convolution, dimension_numbers
+from analogsim.signal_path.path import multiply
+from analogsim.signal_path.tiles import program as write
 from tests.benchmarks.test_speed import interleaved_ms, report
 
 pytestmark = pytest.mark.benchmark

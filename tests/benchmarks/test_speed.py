@@ -14,8 +14,8 @@ import optax
 import pytest
 
 from analogsim import calibrate, evaluate, preset, program
+from analogsim.cli.quickstart import MLP as DigitsMLP
 from analogsim.linen import AnalogDense
-from analogsim.quickstart import MLP as DigitsMLP
 from analogsim.training import weight_noise
 
 pytestmark = pytest.mark.benchmark

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from analogsim import ChipScores, altered, calibrate, convert, preset, program, sweep
-from analogsim.training.networks import MLP
+from analogsim.training.recipes.networks import MLP
 
 pytestmark = pytest.mark.benchmark
 

@@ -13,7 +13,7 @@ import analogsim
 from analogsim import ADC, DAC, Hardware, InputError, convert, energy, preset
 from analogsim.codecs import LowRank, TensorTrain, compress, decode, factored_layers
 from analogsim.devices import Crossbar, GenericCell
-from analogsim.models import programmed_leaves
+from analogsim.models.bound import programmed_leaves
 from analogsim.training import AdditiveNoise, fine_tune
 
 IDEAL, PCM = preset("ideal"), preset("pcm")

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from analogsim.codecs import TensorTrain, apply, decode
-from analogsim.codecs.trains import interleaved
+from analogsim.factors.trains import interleaved
 
 MODES = (4, 3, 2), (2, 3, 4)
 

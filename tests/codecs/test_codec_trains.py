@@ -17,7 +17,7 @@ from analogsim.codecs import (
     macs,
     rounded,
 )
-from analogsim.codecs.trains import interleaved, train_of
+from analogsim.factors.trains import interleaved, train_of
 
 #: One program for each shape, not one for each operation.
 apply = jax.jit(codecs.apply, static_argnums=2)

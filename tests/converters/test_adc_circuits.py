@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from adc_kinds import convert, fabricate
 from circuits_numpy import pipeline, plain_levels, ramp, sar, split_levels, value
-from sampling import assert_moments
 
+from analogsim.base.random import normal, stream
 from analogsim.converters import SARADC, CyclicADC, PipelineADC, RampADC
 from analogsim.converters.capacitor_dac import all_codes, capacitor_dac
-from analogsim.devices.random import normal, stream
+from tests.support.sampling import assert_moments
 
 LINES, GROUP, BOUND = 5, 2, 3.0
 X = np.random.default_rng(5).uniform(-1.05, 1.05, (600, LINES)).astype(np.float32)

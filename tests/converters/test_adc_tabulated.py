@@ -10,8 +10,8 @@ from scipy import stats
 from analogsim import ADC, DAC, Hardware, InputError, calibrate, fit_adc, program
 from analogsim.converters import TabulatedADC, lloyd_max
 from analogsim.converters.quality import linearity, transfer_curve
-from analogsim.energy import adc_price
-from analogsim.hardware_file import from_toml, to_toml
+from analogsim.energy.chip import adc_price
+from analogsim.hardware.file import from_toml, to_toml
 from analogsim.linen import AnalogDense
 
 #: A Gaussian by 400,000 of its quantiles: every cell's mean and error are exact to about 1e-5.

@@ -6,10 +6,10 @@ import jax
 import numpy as np
 import pytest
 from adc_kinds import convert, fabricate
-from sampling import assert_moments
 
 from analogsim import ADC, InputError
 from analogsim.converters import quantise
+from tests.support.sampling import assert_moments
 
 mid_rise = jax.jit(lambda x, bits, bound: quantise(x, bits, bound, style="mid-rise"))
 

@@ -7,15 +7,15 @@ import pytest
 from flax import nnx
 
 from analogsim import ADC, DAC, Hardware, InputError, calibrate
+from analogsim.chips.range_report import range_report
 from analogsim.converters import SARADC, CyclicADC, PipelineADC, RampADC
+from analogsim.converters.range_rules import TrackedRange
 from analogsim.devices import BitSlices, Crossbar, Differential, GenericCell, Offset
 from analogsim.linen import AnalogDense
 from analogsim.nnx import AnalogLinear
-from analogsim.operators import LookUp, MatrixProduct
-from analogsim.range_rules import TrackedRange
-from analogsim.ranges import range_report
-from analogsim.signal_path import Ranges, look_up, multiply
-from analogsim.tiles import program
+from analogsim.signal_path.operators import LookUp, MatrixProduct
+from analogsim.signal_path.path import Ranges, look_up, multiply
+from analogsim.signal_path.tiles import program
 
 KEY = jax.random.key(0)
 RNG = np.random.default_rng(3)

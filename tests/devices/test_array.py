@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from analogsim import Hardware, InputError, preset, program, tiles
+from analogsim import Hardware, InputError, preset, program
 from analogsim.devices import (
     PCM,
     SONOS,
@@ -25,9 +25,10 @@ from analogsim.devices import (
 )
 from analogsim.linen import AnalogDense
 from analogsim.nnx import AnalogLinear
-from analogsim.operators import MatrixProduct
-from analogsim.signal_path import multiply
-from tests import cells
+from analogsim.signal_path import tiles
+from analogsim.signal_path.operators import MatrixProduct
+from analogsim.signal_path.path import multiply
+from tests.support import cells
 
 QUIET = GenericCell(g_min=5e-6)
 #: Weights of most arrays here, one column: enough to be counted, and one shape to compile.

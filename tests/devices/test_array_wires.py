@@ -8,13 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from analogsim import Hardware, InputError, program, tiles
+from analogsim import Hardware, InputError, program
 from analogsim.converters import BitSerialDAC, PulseWidthDAC
 from analogsim.devices import BitSlices, Crossbar, Differential, GenericCell, MiloReRAM, Offset, Wires
 from analogsim.linen import AnalogDense
-from analogsim.operators import MatrixProduct
-from analogsim.signal_path import multiply
-from tests.cells import stored
+from analogsim.signal_path import tiles
+from analogsim.signal_path.operators import MatrixProduct
+from analogsim.signal_path.path import multiply
+from tests.support.cells import stored
 
 CELL = GenericCell(g_min=2e-6, g_max=100e-6)
 WIRES = Wires(word_line_ohm=3.0, bit_line_ohm=5.0)

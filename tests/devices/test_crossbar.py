@@ -15,10 +15,10 @@ from scipy import stats
 
 from analogsim import Hardware
 from analogsim.devices import PCM, Crossbar, Differential, InputError, ReRAM
-from analogsim.operators import MatrixProduct
-from analogsim.signal_path import multiply
-from analogsim.tiles import Reading
-from tests.cells import N, program, read, stored
+from analogsim.signal_path.operators import MatrixProduct
+from analogsim.signal_path.path import multiply
+from analogsim.signal_path.tiles import Reading
+from tests.support.cells import N, program, read, stored
 
 ROWS, COLUMNS, READS = 64, 4, 20_000
 DAY_S = 86400.0

@@ -19,7 +19,7 @@ from analogsim.devices import (
     datasheet,
 )
 from analogsim.devices.crossbar.datasheet import Datum
-from tests.cells import N, equal, program, read
+from tests.support.cells import N, equal, program, read
 
 NAMES = [name for name in CELLS if name != "measured"]
 TABLE = [(0.0, 0.1e-6, 1.0), (20e-6, 0.5e-6, 1.0), (0.0, 0.2e-6, 3600.0), (20e-6, 0.9e-6, 3600.0)]

@@ -10,7 +10,7 @@ from scipy import stats
 
 from analogsim.devices import PCM, InputError, Moments
 from analogsim.devices.crossbar.faults import HEALTHY, STUCK_AT, STUCK_OFF, STUCK_ON, Fabric, Faults
-from tests.sampling import assert_moments
+from tests.support.sampling import assert_moments
 
 CHIPS, SHAPE = 2000, (2, 32, 16)
 CELLS = math.prod(SHAPE)

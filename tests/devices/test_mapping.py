@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from analogsim.devices import PCM, Crossbar, Differential, InputError, Moments
-from tests.cells import stored
+from tests.support.cells import stored
 
 conductances = jax.jit(lambda mapping, weights, g_min, g_max: mapping.conductances(weights, g_min, g_max))
 lines = jax.jit(lambda mapping, cells, g_min, g_max: mapping.lines(cells, g_min, g_max))

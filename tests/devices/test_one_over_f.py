@@ -25,7 +25,7 @@ from analogsim.devices import (
     Wires,
 )
 from analogsim.devices.crossbar.one_over_f import slow_share
-from tests.cells import WEIGHTS, stored
+from tests.support.cells import WEIGHTS, stored
 
 READ_S, READING_S = 250e-9, 1e-3
 AGES_S = {"at once": 20.0, "a day": 86420.0, "a year": 31557620.0}  # 20 s of drift reference before time zero

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from analogsim.devices import BitSlices, Copies, Crossbar, Differential, GenericCell, InputError, Moments, Offset
-from tests.cells import stored
+from tests.support.cells import stored
 
 WINDOW = (2e-6, 22e-6)
 SLICES = {

@@ -15,8 +15,8 @@ from scipy import stats
 
 from analogsim.devices import InputError
 from analogsim.devices.crossbar.write_verify import WriteVerify, Written
-from tests.cells import N, over
-from tests.sampling import assert_moments
+from tests.support.cells import N, over
+from tests.support.sampling import assert_moments
 
 US = 1e-6
 EXACT = dict(pulse_noise=0.0, pulse_noise_floor=0.0)

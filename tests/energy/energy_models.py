@@ -9,14 +9,14 @@ from flax import linen as nn
 
 from analogsim.energy import compare
 from analogsim.energy.bill import Line
-from analogsim.energy.layer_work import LayerWork, Workload
-from analogsim.energy.operations import Operation, Operations, Product
-from analogsim.hardware import Hardware
-from analogsim.layer import LayerUse
+from analogsim.energy.work.layer_work import LayerWork, Workload
+from analogsim.energy.work.operations import Operation, Operations, Product
+from analogsim.hardware.hardware import Hardware
+from analogsim.hardware.presets import preset
+from analogsim.layers.layer import LayerUse
 from analogsim.linen import AnalogDense
-from analogsim.operators import MatrixProduct
-from analogsim.presets import preset
-from analogsim.signal_path import UNCALIBRATED
+from analogsim.signal_path.operators import MatrixProduct
+from analogsim.signal_path.path import UNCALIBRATED
 
 
 class MLP(nn.Module):

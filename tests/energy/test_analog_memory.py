@@ -9,10 +9,12 @@ import pytest
 from flax import linen as nn
 
 from analogsim import convert, preset
-from analogsim.energy import analog_memory, compare, digital_unit, photonic
-from analogsim.energy.number_formats import DRAM
+from analogsim.energy import compare
+from analogsim.energy.chip import analog_memory, digital_unit
+from analogsim.energy.machines import photonic
+from analogsim.energy.machines.number_formats import DRAM
+from analogsim.hardware.prices import Prices
 from analogsim.linen import AnalogDense
-from analogsim.prices import Prices
 from tests.energy.energy_models import line, mlp, of_ones, shapes
 from tests.energy.test_traffic import CONTEXT, LAYERS, TOKENS, WIDTH, gpt2
 

@@ -8,17 +8,19 @@ from flax import linen as nn
 from flax import nnx
 
 from analogsim import nnx as analog_nnx
+from analogsim.base.errors import InputError
 from analogsim.converters import ADC, DAC, BitSerialDAC
 from analogsim.devices import PCM, BitSlices, Crossbar, DigitalMemory, Offset
 from analogsim.devices.crossbar.mapping import Differential
-from analogsim.devices.errors import InputError
 from analogsim.devices.protocol import Action
-from analogsim.energy import adc_price, analog_lines, compare, layer_work
-from analogsim.energy.tile_work import read_shares, tile_work
-from analogsim.hardware import Hardware
+from analogsim.energy import compare
+from analogsim.energy.chip import adc_price, analog_lines
+from analogsim.energy.chip.tile_work import read_shares, tile_work
+from analogsim.energy.work import layer_work
+from analogsim.hardware.hardware import Hardware
+from analogsim.hardware.presets import preset
+from analogsim.hardware.prices import Prices
 from analogsim.linen import AnalogConv, AnalogDense
-from analogsim.presets import preset
-from analogsim.prices import Prices
 from tests.energy.energy_models import dense, line, mlp
 
 
@@ -205,7 +207,7 @@ def test_a_convolution_s_padding_drives_no_row(rows):
 def test_large_samples_are_summed_in_parts(monkeypatch):
     use = _small_convolution(4, np.random.default_rng(3).normal(size=(5, 3, 3, 1)).astype(np.float32))
     whole = read_shares(use)
-    monkeypatch.setattr("analogsim.energy.tile_work._NUMBERS_AT_ONCE", 2 * 9 * 9)
+    monkeypatch.setattr("analogsim.energy.chip.tile_work._NUMBERS_AT_ONCE", 2 * 9 * 9)
     assert read_shares(use) == pytest.approx(whole, rel=1e-6)
 
 

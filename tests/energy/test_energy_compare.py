@@ -7,11 +7,11 @@ import pytest
 import rich.console
 from flax import linen as nn
 
-from analogsim import energy_figure
-from analogsim.devices.errors import InputError
+from analogsim.base.errors import InputError
 from analogsim.energy import SYSTEMS, compare, waiting
+from analogsim.hardware.presets import preset
 from analogsim.linen import AnalogDense
-from analogsim.presets import preset
+from analogsim.plot import energy_bars as energy_figure
 from tests.energy.energy_models import MLP, mlp
 
 

@@ -14,10 +14,12 @@ from flax import nnx
 from analogsim import convert, summary
 from analogsim.converters import ADC, DAC, BitSerialDAC
 from analogsim.devices import PCM, Crossbar, Differential, Offset
-from analogsim.energy import compare, digital, eyeriss, layer_work
-from analogsim.energy.number_formats import FORMATS
-from analogsim.hardware import Hardware
-from analogsim.presets import preset
+from analogsim.energy import compare
+from analogsim.energy.machines import digital, eyeriss
+from analogsim.energy.machines.number_formats import FORMATS
+from analogsim.energy.work import layer_work
+from analogsim.hardware.hardware import Hardware
+from analogsim.hardware.presets import preset
 from tests.energy.energy_models import line, of_ones
 
 KEY = jax.random.key(40)

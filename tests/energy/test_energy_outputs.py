@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from analogsim import InputError, plot
-from analogsim.cli import app
+from analogsim.cli.app import app
 from analogsim.energy import compare, on
 from tests.energy.energy_models import mlp
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from analogsim.energy import adc, adc_price
-from analogsim.prices import Prices
+from analogsim.energy.chip import adc, adc_price
+from analogsim.hardware.prices import Prices
 
 
 def test_adc_of_eight_bits_costs_two_picojoules():

@@ -6,13 +6,14 @@ import itertools
 import numpy as np
 import pytest
 
-from analogsim.devices.errors import InputError
-from analogsim.energy import brain, digital, eyeriss, layer_work
-from analogsim.energy.compression import STORAGE
-from analogsim.energy.number_formats import FORMATS
-from analogsim.energy.operations import Operations
-from analogsim.energy.row_stationary import accesses
-from analogsim.energy.systems import chosen
+from analogsim.base.errors import InputError
+from analogsim.energy.machines import brain, digital, eyeriss
+from analogsim.energy.machines.compression import STORAGE
+from analogsim.energy.machines.number_formats import FORMATS
+from analogsim.energy.machines.row_stationary import accesses
+from analogsim.energy.machines.systems import chosen
+from analogsim.energy.work import layer_work
+from analogsim.energy.work.operations import Operations
 from tests.energy.energy_models import mlp, shapes
 
 H100 = digital.devices()["H100"]

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analogsim.devices.errors import InputError
-from analogsim.energy import number_formats
-from analogsim.energy.number_formats import DRAM, FORMATS, extrapolated, mac_j, sram_j_per_byte
+from analogsim.base.errors import InputError
+from analogsim.energy.machines import number_formats
+from analogsim.energy.machines.number_formats import DRAM, FORMATS, extrapolated, mac_j, sram_j_per_byte
 
 KB, MB = 2**10, 2**20
 

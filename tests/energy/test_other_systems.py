@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from analogsim import InputError, preset
-from analogsim.energy import Deployment, compare, neuromorphic, photonic
+from analogsim.energy import Deployment, compare
+from analogsim.energy.machines import neuromorphic, photonic
 from analogsim.linen import AnalogDense
 from tests.energy.energy_models import mlp, shapes
 

@@ -8,11 +8,12 @@ import jax.numpy as jnp
 import pytest
 
 from analogsim import InputError, preset
-from analogsim.devices.literature import Source
-from analogsim.energy import FORMATS, SYSTEMS, DoesNotFit, Line, compare, digital, photonic
+from analogsim.base.literature import Source
+from analogsim.energy import FORMATS, SYSTEMS, DoesNotFit, Line, compare
 from analogsim.energy.bill import settle
 from analogsim.energy.carbon import embodied
-from analogsim.energy.number_formats import DRAM
+from analogsim.energy.machines import digital, photonic
+from analogsim.energy.machines.number_formats import DRAM
 from analogsim.linen import AnalogDense
 from tests.energy.energy_models import shapes
 

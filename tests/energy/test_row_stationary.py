@@ -7,10 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from analogsim.energy import eyeriss
-from analogsim.energy.layer_work import count
-from analogsim.energy.operations import Operation, Operations, Product
-from analogsim.energy.row_stationary import (
+from analogsim.energy.machines import eyeriss
+from analogsim.energy.machines.row_stationary import (
     BUFFER_WORDS,
     COLUMNS,
     FILTER_SPAD,
@@ -22,8 +20,10 @@ from analogsim.energy.row_stationary import (
     best,
     planes,
 )
-from analogsim.energy.tracing import workload
-from analogsim.training.large_networks import AlexNet
+from analogsim.energy.work.layer_work import count
+from analogsim.energy.work.operations import Operation, Operations, Product
+from analogsim.energy.work.tracing import workload
+from analogsim.training.recipes.large_networks import AlexNet
 from tests.energy.energy_models import mlp, shapes
 
 #: Chen et al. 2017, AlexNet, batch of four, by layer (recalled; the sums agree with the published totals): megabytes

@@ -5,8 +5,8 @@ import warnings
 
 import pytest
 
-from analogsim.devices.errors import InputError
-from analogsim.energy import scaling
+from analogsim.base.errors import InputError
+from analogsim.energy.machines import scaling
 
 
 def test_45_to_7_nm_at_the_same_voltage():

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from jax import lax
 
-from analogsim.energy import devices, digital, workload
-from analogsim.energy.layer_work import Workload
-from analogsim.energy.primitives import BY_OPERAND, BY_RESULT, COST
-from analogsim.training.large_networks import ResNet50
+from analogsim.energy import devices, workload
+from analogsim.energy.machines import digital
+from analogsim.energy.work.layer_work import Workload
+from analogsim.energy.work.primitives import BY_OPERAND, BY_RESULT, COST
+from analogsim.training.recipes.large_networks import ResNet50
 from tests.energy.energy_models import shapes
 
 F32 = jnp.float32

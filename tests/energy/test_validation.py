@@ -12,13 +12,15 @@ import pytest
 from typer.testing import CliRunner
 
 from analogsim import InputError
-from analogsim.cli import app
-from analogsim.devices.literature import Source
-from analogsim.energy import adc, neuromorphic, published, published_digital, row_stationary, validation
+from analogsim.base.literature import Source
+from analogsim.cli.app import app
+from analogsim.energy import published, published_digital, validation
 from analogsim.energy.assembly import Assembly, Part
+from analogsim.energy.chip import adc
+from analogsim.energy.machines import neuromorphic, row_stationary
 from analogsim.energy.published import components_j, isaac, isaac_op_per_s
 from analogsim.energy.validation import KINDS, Check
-from analogsim.prices import Prices
+from analogsim.hardware.prices import Prices
 
 CHECKS = validation.validation()
 TESTS = [c for c in CHECKS if c.counts]
@@ -43,14 +45,14 @@ def disturb(patch, names, factor):
     prices = {}
     for module, _, name in (each.partition(":") for each in names):
         holder, _, field = name.partition(".")
-        if module == "analogsim.prices":
+        if module == "analogsim.hardware.prices":
             prices[name] = factor * getattr(Prices(), name)
-        elif module == "analogsim.energy.neuromorphic":
+        elif module == "analogsim.energy.machines.neuromorphic":
             chip = neuromorphic.CHIPS[holder]
             patch.setitem(
                 neuromorphic.CHIPS, holder, dataclasses.replace(chip, **{field: factor * getattr(chip, field)})
             )
-        elif module == "analogsim.energy.digital":
+        elif module == "analogsim.energy.machines.digital":
             devices = published_digital.devices()
             value = getattr(devices[holder], field)
             scaled = {k: factor * v for k, v in value.items()} if hasattr(value, "items") else factor * value

@@ -11,8 +11,8 @@ from jax import lax
 import analogsim
 from analogsim import InputError, convert, preset
 from analogsim.energy import workload
-from analogsim.energy.layer_work import count
-from analogsim.training.large_networks import AlexNet, ResNet50
+from analogsim.energy.work.layer_work import count
+from analogsim.training.recipes.large_networks import AlexNet, ResNet50
 from tests.energy.energy_models import of_ones
 
 W, X = jnp.ones((6, 4)), jnp.ones((3, 6))

@@ -12,9 +12,9 @@ import pytest
 
 from analogsim import Hardware, InputError, preset
 from analogsim.devices import CELLS, SONOS, CMOReRAM, Crossbar, MeasuredCell, ReRAM
-from tests.cells import program, read, stored
 from tests.reference.test_reram import SIGMA
-from tests.sampling import assert_moments, censored
+from tests.support.cells import program, read, stored
+from tests.support.sampling import assert_moments, censored
 
 DAY_S, YEAR_S = 86400.0, 31557600.0
 RERAM, SONOS_ON = ReRAM(extrapolate=True), SONOS(extrapolate=True)

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 from analogsim.devices import CMOReRAM, Crossbar, InputError
-from tests.cells import WEIGHTS, N, equal, program, read, read_sampled, stored
-from tests.sampling import assert_moments, censored
+from tests.support.cells import WEIGHTS, N, equal, program, read, read_sampled, stored
+from tests.support.sampling import assert_moments, censored
 
 #: (acceptance, target): programming spread in uS, by hand.
 PROGRAMMING = {

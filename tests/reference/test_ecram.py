@@ -14,8 +14,8 @@ import pytest
 from scipy import stats
 
 from analogsim.devices import ECRAM, Crossbar, InputError
-from tests.cells import N, equal, over, program, stored
-from tests.sampling import assert_moments, censored
+from tests.support.cells import N, equal, over, program, stored
+from tests.support.sampling import assert_moments, censored
 
 OXIDE = ECRAM.metal_oxide()
 #: (cell, direction, conductance in uS): step in nS by hand, 7500 nS times s times the slope's factor.

@@ -13,8 +13,8 @@ import pytest
 from scipy import optimize
 
 from analogsim.devices import Crossbar, FeFET, InputError
-from tests.cells import N, equal, over, program, stored
-from tests.sampling import assert_moments, censored
+from tests.support.cells import N, equal, over, program, stored
+from tests.support.sampling import assert_moments, censored
 
 ON, OFF = 1788.90877, 39.7535281  # nS: 1e9/559e3, and that over 45
 SIGMA = 8.7457762  # nS: 0.005 of the window, 1749.15524 nS

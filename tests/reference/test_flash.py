@@ -8,8 +8,8 @@ import pytest
 from scipy import stats
 
 from analogsim.devices import Crossbar, InputError, NORFlash
-from tests.cells import N, equal, over, program, read, stored
-from tests.sampling import assert_moments
+from tests.support.cells import N, equal, over, program, read, stored
+from tests.support.sampling import assert_moments
 
 programming_error = jax.jit(lambda cell, target: cell.programming_error(target))
 

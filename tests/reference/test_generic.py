@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from analogsim.devices import Crossbar, GenericCell, InputError
-from tests.cells import WEIGHTS, N, equal, over, program, read, read_sampled, stored
-from tests.sampling import assert_moments, censored, of_gaussian
+from tests.support.cells import WEIGHTS, N, equal, over, program, read, read_sampled, stored
+from tests.support.sampling import assert_moments, censored, of_gaussian
 
 #: (law, target in uS): spread in uS for s = 0.04 and g_max = 25 uS.
 SPREAD = {

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from analogsim.devices import Crossbar, HermesPCM, InputError, describe, sources
-from tests.cells import WEIGHTS, equal, over, program, read, read_sampled, stored
-from tests.sampling import assert_moments, censored, of_gaussian
+from tests.support.cells import WEIGHTS, equal, over, program, read, read_sampled, stored
+from tests.support.sampling import assert_moments, censored, of_gaussian
 
 G = {2: 20.7, 1: 10.35}
 T0 = {2: 300.0, 1: 200.0}

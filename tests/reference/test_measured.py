@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from analogsim.devices import Crossbar, InputError, MeasuredCell
-from tests.cells import WEIGHTS, equal, program, read, stored
-from tests.sampling import assert_moments, censored
+from tests.support.cells import WEIGHTS, equal, program, read, stored
+from tests.support.sampling import assert_moments, censored
 
 #: Conductance (uS), spread (uS), time (s), in no order.
 ROWS = [(25, 1.2, 3600), (0, 0.1, 1), (10, 0.9, 1), (25, 0.6, 1), (0, 0.4, 3600), (10, 1.5, 3600), (25, 2.0, 86400),

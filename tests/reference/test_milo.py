@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from analogsim.devices import Crossbar, InputError, MiloReRAM
-from tests.cells import N, equal, program, read_sampled, stored
-from tests.sampling import assert_moments, censored
+from tests.support.cells import N, equal, program, read_sampled, stored
+from tests.support.sampling import assert_moments, censored
 
 #: Spread in uS by hand; 4.327 and 2.733 at the ends are stated beside the published fit.
 SPREAD = {50.0: 4.326971, 62.5: 4.2131335, 76.2: 4.0883676, 93.9: 3.9271737, 110.0: 3.780551, 225.0: 2.733246}

@@ -12,7 +12,7 @@ from analogsim.devices import InputError, MiloReRAM
 from analogsim.devices.crossbar import nonlinear_wires
 from analogsim.devices.crossbar.nonlinear_wires import sinh_law, solve_nonlinear
 from analogsim.devices.crossbar.wires import solve
-from tests.circuits import KINDS, close, lines, nodal, nodal_newton, wide
+from tests.support.circuits import KINDS, close, lines, nodal, nodal_newton, wide
 
 LINES = lines(300.0, 200.0)  # they take half of the voltage
 LINES_KINDS = KINDS | {"right, top": LINES.replace(driven_from="right", read_at="top", source_ohm=20.0)}

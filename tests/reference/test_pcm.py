@@ -19,8 +19,8 @@ from scipy import stats
 
 from analogsim import InputError
 from analogsim.devices import PCM
-from tests.cells import N, equal, over, program, read, read_sampled
-from tests.sampling import assert_alike, assert_moments, censored, of_gaussian
+from tests.support.cells import N, equal, over, program, read, read_sampled
+from tests.support.sampling import assert_alike, assert_moments, censored, of_gaussian
 
 #: Target (uS) and published programming spread (uS): 0.26348 + 1.9650 (G/25) - 1.1731 (G/25)^2 by hand.
 PROGRAMMING = {0.25: 0.28301269, 5: 0.609556, 10: 0.861784, 15: 1.020164, 20: 1.084696, 25: 1.05538}

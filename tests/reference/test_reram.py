@@ -13,8 +13,8 @@ import pytest
 from scipy import stats
 
 from analogsim.devices import Crossbar, InputError, ReRAM
-from tests.cells import N, equal, program, read, read_sampled, stored
-from tests.sampling import assert_moments, censored
+from tests.support.cells import N, equal, program, read, read_sampled, stored
+from tests.support.sampling import assert_moments, censored
 
 TIMES_S = {"1 s": 1.0, "1 day": 86400.0, "2 days": 172800.0}
 COEFFICIENTS = {

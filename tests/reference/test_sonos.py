@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from analogsim.devices import SONOS, Crossbar, InputError
-from tests.cells import WEIGHTS, equal, program, read, read_sampled, stored
-from tests.sampling import assert_moments, censored
+from tests.support.cells import WEIGHTS, equal, program, read, read_sampled, stored
+from tests.support.sampling import assert_moments, censored
 
 DAY_S = 86400.0
 A = (19.88665, 25.59102, 28.72753, 31.04318, 33.76214, 34.57909)

@@ -11,7 +11,7 @@ import pytest
 from analogsim.devices import InputError
 from analogsim.devices.crossbar import line_solver
 from analogsim.devices.crossbar.wires import Wires, approximate_conductance, effective_conductance, solve
-from tests.circuits import EQUAL, KINDS, close, lines, nodal, random_array, random_voltages, wide
+from tests.support.circuits import EQUAL, KINDS, close, lines, nodal, random_array, random_voltages, wide
 
 FILES = sorted((pathlib.Path(__file__).parent / "ir_drop").glob("*.npz"))
 # Takes many steps.

@@ -17,7 +17,7 @@ from analogsim.devices.crossbar.wires import (
     separate,
     solve,
 )
-from tests.circuits import close, lines, nodal, random_array, random_voltages, wide
+from tests.support.circuits import close, lines, nodal, random_array, random_voltages, wide
 
 SIDES = list(itertools.product(("left", "right"), ("bottom", "top")))
 BASE = Wires(word_line_ohm=20.0, bit_line_ohm=7.0, source_ohm=2.0, terminal_ohm=50.0)  # no two resistances alike

@@ -21,7 +21,7 @@ from analogsim.devices.crossbar.wires import (
     separate,
     solve,
 )
-from tests.circuits import close, lines, nodal, random_array, random_voltages, wide
+from tests.support.circuits import close, lines, nodal, random_array, random_voltages, wide
 
 STRONG = Wires(word_line_ohm=60.0, bit_line_ohm=40.0, source_ohm=5.0, terminal_ohm=100.0)
 

@@ -27,7 +27,7 @@ from analogsim import (
 from analogsim.devices import PCM, Crossbar, DigitalMemory, ReRAM
 from analogsim.linen import AnalogDense
 from analogsim.sweeps import SweepStopped, load_results
-from tests.models import drawn
+from tests.support.models import drawn
 
 CELLS = Hardware(store=Crossbar(cell=ReRAM()), rows=5, adc=ADC(bits=24, range=20.0, noise=0.1))
 X = np.random.default_rng(1).normal(size=(12, 8)).astype(np.float32)

@@ -13,7 +13,7 @@ import analogsim.nnx
 from analogsim import ADC, DAC, Hardware, InputError, program
 from analogsim.devices import Crossbar, GenericCell
 from analogsim.training import reestimate_batch_norm
-from tests.models import PlainMLP
+from tests.support.models import PlainMLP
 
 X = np.float32(2) + np.asarray(jax.random.normal(jax.random.key(0), (50, 8)))
 #: Cells that err and drift in few operations, without converters.

@@ -13,7 +13,7 @@ from flax import nnx
 import analogsim
 import analogsim.nnx
 from analogsim import InputError, LearnedRange, TrackedRange, calibrate, preset
-from analogsim.devices.random import stream
+from analogsim.base.random import stream
 from analogsim.linen import AnalogDense
 from analogsim.training import (
     AdditiveNoise,
@@ -24,7 +24,7 @@ from analogsim.training import (
     fine_tune,
     with_output_scales,
 )
-from tests.models import MLP, PlainMLP
+from tests.support.models import MLP, PlainMLP
 
 X = np.asarray(jax.random.normal(jax.random.key(0), (48, 8)))
 LABELS = np.argmax(X[:, :3], axis=-1).astype(np.int32)

@@ -13,7 +13,7 @@ import analogsim
 from analogsim import InputError, LearnedRange, TrackedRange, calibrate, preset
 from analogsim.linen import AnalogDense
 from analogsim.training import AdditiveNoise, fine_tune, make_step
-from tests.models import PlainMLP
+from tests.support.models import PlainMLP
 
 X = np.asarray(jax.random.normal(jax.random.key(0), (16, 8)))
 LABELS = np.arange(16, dtype=np.int32) % 3

@@ -27,7 +27,7 @@ from analogsim.training import (
     modified_weights,
     strength,
 )
-from tests.sampling import assert_moments, censored
+from tests.support.sampling import assert_moments, censored
 
 W = np.array([[0.8, -0.3], [-0.2, 0.6], [0.05, 0.0]], np.float32)
 EYE = np.eye(3, dtype=np.float32)

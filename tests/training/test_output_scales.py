@@ -14,7 +14,7 @@ from analogsim import DAC, Hardware, InputError, calibrate, preset, program
 from analogsim.devices import DigitalMemory
 from analogsim.linen import AnalogDense
 from analogsim.training import AdditiveNoise, fold_output_scales, remap, with_output_scales
-from tests.models import MLP, PlainMLP
+from tests.support.models import MLP, PlainMLP
 
 X = np.asarray(jax.random.normal(jax.random.key(0), (5, 8)))
 IDEAL = preset("ideal")

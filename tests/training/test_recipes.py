@@ -13,10 +13,11 @@ import xarray
 
 import analogsim
 from analogsim import InputError, LearnedRange, preset
-from analogsim.cli import app
-from analogsim.training import DeviceNoise, datasets, networks
-from analogsim.training.recipe import load_recipe, parse_recipe, recipes
-from analogsim.training.run_recipe import run_recipe, smoke
+from analogsim.cli.app import app
+from analogsim.training import DeviceNoise
+from analogsim.training.recipes import datasets, networks
+from analogsim.training.recipes.recipe import load_recipe, parse_recipe, recipes
+from analogsim.training.recipes.run import run_recipe, smoke
 
 SMALL = """
 title = "Digits"
@@ -141,7 +142,7 @@ def test_the_hardware_of_a_recipe_is_that_of_a_hardware_file():
 def test_unknown_recipes_and_own_factories(path, tmp_path):
     with pytest.raises(InputError, match=r"recipe 'lent': must be a TOML file, or one of .*did you mean 'lenet'"):
         load_recipe("lent")
-    own = SMALL.replace('name = "mlp"', 'name = "analogsim.training.networks:MLP"')
+    own = SMALL.replace('name = "mlp"', 'name = "analogsim.training.recipes.networks:MLP"')
     assert parse_recipe(tomllib.loads(own), "own").model.factory()(3) == networks.MLP(3)
     broken = parse_recipe(tomllib.loads(SMALL.replace('"mlp"', '"no_such_module:Net"')), "own")
     with pytest.raises(InputError, match=r"Model.name = 'no_such_module:Net': cannot be imported"):

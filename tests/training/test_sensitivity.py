@@ -12,14 +12,14 @@ from flax import nnx
 import analogsim
 import analogsim.nnx
 from analogsim import ADC, DAC, Hardware, InputError, altered, calibrate, plot, preset, program
+from analogsim.base.random import stream
+from analogsim.base.tables import as_text
+from analogsim.chips.outputs import run_examples
 from analogsim.devices import Copies, Crossbar, Differential, Faults, GenericCell, WriteVerify
-from analogsim.devices.random import stream
 from analogsim.linen import AnalogDense
-from analogsim.outputs import run_examples
-from analogsim.tables import as_text
 from analogsim.training import cross_entropy, sensitivity
 from analogsim.training.hardware_numbers import numbers_of
-from tests.models import MLP
+from tests.support.models import MLP
 
 X = jax.random.normal(jax.random.key(0), (64, 8))
 LABELS = jnp.arange(64) % 3

@@ -13,7 +13,7 @@ import analogsim
 import analogsim.nnx
 from analogsim import LearnedRange, calibrate, preset
 from analogsim.training import AdditiveNoise, DeviceNoise, Discretise, clip_weights, strength
-from tests.models import CNN, PlainMLP
+from tests.support.models import CNN, PlainMLP
 
 X = np.asarray(jax.random.normal(jax.random.key(0), (16, 8)))
 LABELS = np.arange(16, dtype=np.int32) % 3

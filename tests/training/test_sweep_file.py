@@ -9,11 +9,11 @@ import pytest
 from typer.testing import CliRunner
 
 from analogsim import InputError, preset
-from analogsim.cli import app
+from analogsim.base.toml_text import TomlFile
+from analogsim.cli.app import app
 from analogsim.devices import PCM, ReRAM
 from analogsim.sweeps import load_results
-from analogsim.toml_text import TomlFile
-from analogsim.training.sweep_file import EXAMPLE, load_sweep, parse_sweep
+from analogsim.training.recipes.sweep_file import EXAMPLE, load_sweep, parse_sweep
 
 HEAD = '[data]\nname = "digits"\n[model]\nname = "mlp"\n'
 

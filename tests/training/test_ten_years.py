@@ -6,10 +6,10 @@ import jax
 import pytest
 
 from analogsim import InputError
-from analogsim.lifetime import digital_accuracy, mean_and_spread
-from analogsim.training import datasets
-from analogsim.training.recipe import load_recipe
-from analogsim.training.run_recipe import run_recipe
+from analogsim.training.recipes import datasets
+from analogsim.training.recipes.lifetime import digital_accuracy, mean_and_spread
+from analogsim.training.recipes.recipe import load_recipe
+from analogsim.training.recipes.run import run_recipe
 
 pytestmark = pytest.mark.slow
 

@@ -13,7 +13,7 @@ from analogsim import ADC, DAC, Hardware, InputError, calibrate
 from analogsim.devices import BitSlices, Crossbar, Differential, DigitalMemory, GenericCell, Offset
 from analogsim.linen import AnalogDense
 from analogsim.training import tune
-from tests.models import MLP
+from tests.support.models import MLP
 
 X = np.asarray(jax.random.normal(jax.random.key(0), (96, 8)))
 #: Cells that are random in few operations: every step of tuning programs a chip of them.
@@ -115,7 +115,7 @@ def test_the_slope_of_a_weight_range_passes_slices(mapping, widths):
 
 
 def test_a_layers_lines_keep_the_ratios_of_their_ranges():
-    # Digital logic adds slices by shifting: their ranges may differ by powers of two only (``analogsim.calibration``).
+    # Digital logic adds slices by shifting: their ranges may differ by powers of two only (``chips.calibration``).
     mapping = Differential(slices=BitSlices(widths=(3, 3)))
     store = Crossbar(cell=GenericCell(programming_sigma=0.02), mapping=mapping)
     model = AnalogDense(6, hardware=Hardware(store=store, dac=DAC(bits=5), adc=ADC(bits=4)))

@@ -9,7 +9,7 @@ from scipy import stats
 from analogsim.devices import InputError
 from analogsim.devices.photonic.fading_light import FadingLight
 from analogsim.devices.photonic.volatile import AtomicMemory, Cavity, DelayLine, RecirculatingLoop
-from tests.sampling import assert_moments
+from tests.support.sampling import assert_moments
 
 LINE = DelayLine()
 HALF_S = float(LINE.lifetime_s * np.log(2))

@@ -7,7 +7,7 @@ import pytest
 
 from analogsim.devices import InputError
 from analogsim.devices.photonic.phase_change import FILMS, OpticalPCM
-from tests.sampling import assert_moments, censored
+from tests.support.sampling import assert_moments, censored
 
 EXACT = dict(programming_error=0.0)
 DEPTH = 4 * np.pi * 0.05 * 4e-6 / 1.55e-6  # -ln T for k = 1, by the default film

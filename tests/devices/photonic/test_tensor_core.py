@@ -9,7 +9,7 @@ from analogsim.devices import InputError
 from analogsim.devices.photonic.detection import Photodiode
 from analogsim.devices.photonic.phase_change import FILMS, OpticalPCM
 from analogsim.devices.photonic.tensor_core import CoreState, PhotonicTensorCore, crossbar_loss_db
-from tests.sampling import assert_moments
+from tests.support.sampling import assert_moments
 
 EXACT = OpticalPCM(levels=None, programming_error=0.0)
 Q, K_B = 1.602176634e-19, 1.380649e-23

@@ -1,0 +1,34 @@
+"""Ctrl-C while the command line still loads, which takes seconds: one line instead of a traceback.
+
+Only where this process is the command ``analogsim``. What runs later is ``cli.interrupts``' matter.
+"""
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+
+def is_command() -> bool:
+    """Whether this process, or the one that spawned it, is ``analogsim`` or ``python -m analogsim``."""
+    program = sys.argv[0] if sys.argv else ""
+    if program == "-m":
+        return sys.orig_argv[sys.orig_argv.index("-m") + 1 :][:1] == ["analogsim"]
+    return Path(program).stem == "analogsim" or program == str(Path(__file__).parents[1] / "__main__.py")
+
+
+def _stopped(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        os.write(2, b"analogsim: stopped before it began\n")
+        os._exit(130)
+    sys.__excepthook__(kind, error, trace)
+
+
+if is_command():
+    if multiprocessing.parent_process() is None:
+        sys.excepthook = _stopped
+    elif threading.current_thread() is threading.main_thread():  # a worker: the command answers
+        signal.signal(signal.SIGINT, signal.SIG_IGN)

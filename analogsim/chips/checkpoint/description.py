@@ -1,0 +1,118 @@
+"""Hardware in the JSON file: nested dictionaries of class names and field values, written and compared, never executed.
+
+Numbers are exact: Python's ``repr`` of a float is read back to the same float. Arrays are nested lists, compared by
+value, whatever their dtype. Infinity and NaN, which JSON lacks, are texts.
+"""
+
+import dataclasses
+import math
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from analogsim.base.errors import InputError
+
+_ABSENT = object()
+
+
+class Difference(NamedTuple):
+    """A field whose saved value is not this one's: ``field = saved`` beside ``field = found``."""
+
+    field: str
+    saved: str
+    found: str
+
+
+def described(item: Any) -> Any:
+    """A description, a number, an array or a text as what JSON can hold."""
+    if isinstance(item, jax.core.Tracer):
+        raise InputError(
+            "the model's hardware is traced; save and restore run outside of jax.jit, jax.vmap and jax.grad"
+        )
+    if item is None or isinstance(item, (bool, str)):
+        return item
+    if isinstance(item, (int, float)):
+        plain = int(item) if isinstance(item, int) else float(item)
+        return plain if math.isfinite(plain) else repr(plain)
+    if isinstance(item, complex):
+        return [described(item.real), described(item.imag)]
+    if isinstance(item, (jax.Array, np.ndarray, np.generic)):
+        return described(_numbers(np.asarray(item)))
+    names = _field_names(item)
+    if names is not None:
+        return {"class": type(item).__name__, **{name: described(getattr(item, name)) for name in names}}
+    if isinstance(item, dict):
+        return {str(name): described(value) for name, value in item.items()}
+    if isinstance(item, (tuple, list)):
+        return [described(value) for value in item]
+    text = repr(item)
+    return getattr(item, "__qualname__", type(item).__name__ if " at 0x" in text else text)
+
+
+def _numbers(array: np.ndarray) -> Any:
+    wide = array if array.dtype.kind in "biu" else array.astype(complex if array.dtype.kind == "c" else float)
+    return wide.tolist()
+
+
+def _field_names(item: Any) -> list[str] | None:
+    if dataclasses.is_dataclass(item) and not isinstance(item, type):
+        return [f.name for f in dataclasses.fields(item)]
+    return list(item._fields) if isinstance(item, tuple) and hasattr(item, "_fields") else None
+
+
+def differences(saved: Any, item: Any, where: str = "") -> list[Difference]:
+    """Where a saved description is not that of ``item``.
+
+    The hardware's ``name`` is a label and may differ. A field that the saved description lacks, because it is newer,
+    counts as its default.
+    """
+    names = _field_names(item)
+    if names is None:
+        return _of_values(saved, described(item), where)
+    if not isinstance(saved, dict) or saved.get("class") != type(item).__name__:
+        return [Difference(where or "class", show(saved), type(item).__name__)]
+    found = []
+    for name in names:
+        inner = f"{where}.{name}" if where else name
+        if inner == "name":
+            continue
+        value = getattr(item, name)
+        before = saved[name] if name in saved else _default(item, name)
+        if before is _ABSENT:
+            found.append(Difference(inner, "nothing", show(described(value))))
+        else:
+            found += differences(before, value, inner)
+    for name in saved.keys() - {*names, "class"}:
+        found.append(Difference(f"{where}.{name}" if where else name, show(saved[name]), "no such field"))
+    return found
+
+
+def _default(item: Any, name: str) -> Any:
+    f = {f.name: f for f in dataclasses.fields(item)}[name] if dataclasses.is_dataclass(item) else None
+    if f is not None and f.default is not dataclasses.MISSING:
+        return described(f.default)
+    if f is not None and f.default_factory is not dataclasses.MISSING:
+        return described(f.default_factory())
+    return _ABSENT
+
+
+def _of_values(saved: Any, found: Any, where: str) -> list[Difference]:
+    """The first difference of two plain values."""
+    if saved == found:
+        return []
+    if isinstance(saved, list) and isinstance(found, list) and len(saved) == len(found):
+        index = next(i for i, (a, b) in enumerate(zip(saved, found, strict=True)) if a != b)
+        return _of_values(saved[index], found[index], f"{where}[{index}]")
+    texts = show(saved), show(found)
+    return [Difference(where, *(texts if texts[0] != texts[1] else (repr(saved), repr(found))))]
+
+
+def show(value: Any) -> str:
+    """A described value, for people."""
+    if isinstance(value, dict):
+        return str(value.get("class", "a dictionary"))
+    if isinstance(value, list):
+        text = ", ".join(map(show, value))
+        return f"[{text}]" if len(text) < 60 else f"{len(value)} values"
+    return f"{value:.6g}" if isinstance(value, float) else repr(value)

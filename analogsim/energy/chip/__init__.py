@@ -1,0 +1,1 @@
+"""What analog hardware costs: arrays, converters, buffers, time, area."""

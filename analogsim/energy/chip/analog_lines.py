@@ -1,0 +1,166 @@
+"""What one example's pass through analog layers is charged for: counts from the tiling times ``Prices``.
+
+For a layer of n_in inputs and n_out outputs on R x C tiles (R share its inputs, C its outputs), one vector costs
+
+    cells            what the store says it does (``WeightStore.cost``): siemens x V^2 t for a crossbar
+    word lines       C_line V^2 for every cell of a driven row, times the mean squared input; light has none
+    hold             what keeps the weights of light where they are: its power in all tiles, as long as any is read
+    DAC              n_in C conversions: every column of tiles drives all inputs
+    sample and hold  n_out R, before every conversion
+    ADC              n_out R conversions: every tile converts its own partial sums
+    shift-add        n_out (R - 1) and more for slices: every conversion beyond the first of an output
+    digital          n_out R times scale and accumulate
+    buffer           n_in numbers read, n_out written, each as wide as its converter and at least a byte
+    network          the same bits over one hop
+    leakage          of the buffer and of the logic behind every ADC, for as long as the layer is read
+    rest of the chip n_out R times what a measured chip takes beyond these components
+
+A store that only does digital actions (multiply-accumulate, weight fetch) has no lines, and its converters are
+roundings of numbers, not circuits: it is charged neither. What no analog layer does is charged to a digital unit beside
+the arrays (``digital_unit``), what passes larger buffers and the memory outside to ``analog_memory``. Columns and rows
+without weights are switched off and cost nothing. All of it may be differentiated.
+"""
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from analogsim.base.literature import Source, as_source
+from analogsim.energy.bill import Line
+from analogsim.energy.chip import adc_price
+from analogsim.energy.chip.tile_work import PRICED, TileWork
+from analogsim.energy.work.layer_work import LayerWork
+from analogsim.hardware.prices import Prices
+
+_FOUR_PHASE_OVERHEAD_J = 192e-12  # see ``analog``
+
+
+STORES_OWN = (Source(note="what the store's description says of its phases, rings or light"),)
+_SAMPLING = Source(note="thermal noise as large as the rounding: 12 k T 4^b at 300 K")
+
+
+def lines(layer: LayerWork, per_vector: TileWork) -> list[Line]:
+    """Everything that one example's passes through one layer are charged for."""
+    hardware, prices = layer.use.hardware, layer.use.hardware.prices
+    c, vectors = layer.use.grid[1], layer.passes * layer.vectors
+    looks_up = layer.use.is_look_up
+    n_in = 1 if looks_up else per_vector.rows // c
+    inputs, outputs = vectors * n_in, layer.passes * layer.output_words
+    is_analog, dac, converter = per_vector.is_analog, hardware.dac, hardware.adc
+    converted = vectors * per_vector.lines * (1 if dac is None else dac.conversions)
+    found = []
+
+    def charge(component: str, action: str, count: Any, unit: str, each_j: Any, *fields: str, **band: Any) -> None:
+        found.append(Line(component=component, action=action, count=count, unit=unit, each_j=each_j,
+                          **({"sources": sources(prices, *fields), "layer": layer.use.path} | band)))  # fmt: skip
+
+    for name, quantity in per_vector.quantities.items():
+        priced = PRICED[name]
+        if priced.held:
+            continue  # by time, not by vectors: ``hold_lines``
+        charge(priced.component, priced.action, vectors * quantity, priced.unit, priced.price_j(prices), *priced.fields)
+    if per_vector.is_electric:
+        each_j = prices.line_capacitance_f * prices.read_voltage_v**2
+        swings = vectors * per_vector.driven_cells
+        charge("word lines", "full swing", swings, "", each_j, "line_capacitance_f", "read_voltage_v")
+    if is_analog and dac is not None and not looks_up:  # a row's own switch drives it fully
+        each_j = prices.dac_energy_j(getattr(dac, "slice_bits", dac.bits))
+        charge("DAC", "convert", inputs * c * dac.reads, "", each_j, "dac_capacitance_f", "supply_v")
+    if is_analog and converter is not None:
+        _charge_conversions(charge, prices, converter.bits, converted)
+        if converted > outputs:
+            charge("shift-add", "add", converted - outputs, "", prices.shift_add_j, "shift_add_j")
+    if dac is not None or converter is not None:  # without either, nothing has a scale
+        charge("digital", "scale, add", converted, "", prices.accumulate_j, "accumulate_j")
+    moved = inputs * (4.0 if looks_up else _width_bytes(dac)) + outputs * _width_bytes(converter)
+    charge("buffer", "read, write", moved, "B", prices.buffer_j_per_byte, "buffer_j_per_byte")
+    if is_analog and converter is not None:
+        charge("network", "one hop", 8 * moved, "bit", prices.network_j_per_bit, "network_j_per_bit")
+        kept = n_in * (4.0 if looks_up else _width_bytes(dac)) + outputs / vectors * _width_bytes(converter)
+        on_s = read_s(layer)
+        charge("leakage", "buffer", on_s * kept, "B s", prices.buffer_leakage_w_per_byte, "buffer_leakage_w_per_byte")
+        adders = per_vector.lines / prices.lines_per_adc
+        charge("leakage", "logic of an ADC", on_s * adders, "s", prices.adder_leakage_w, "adder_leakage_w")
+    return found
+
+
+def hold_lines(done: Iterable[tuple[LayerWork, TileWork]], on_s: Any) -> list[Line]:
+    """What holds the weights of all layers while tiles are read for ``on_s`` seconds an example."""
+    done = list(done)
+    return [
+        Line(component=PRICED[name].component, action=PRICED[name].action, count=layer.matrices * quantity * on_s,
+             unit=f"{PRICED[name].unit} s", each_j=PRICED[name].price_j(layer.use.hardware.prices),
+             layer=layer.use.path, sources=sources(layer.use.hardware.prices, *PRICED[name].fields) or STORES_OWN)
+        for layer, work in done
+        for name, quantity in work.quantities.items()
+        if PRICED[name].held and layer.new_weights
+    ]  # fmt: skip
+
+
+def _charge_conversions(charge: Any, prices: Prices, bits: Any, converted: Any) -> None:
+    """Sample and hold, ADC, and the rest of a measured chip, for every conversion."""
+    charge("sample-and-hold", "charge", converted, "", prices.sample_hold_j(bits), sources=(_SAMPLING,))
+    low_j, each_j, high_j = adc_price.band_j(prices, bits)
+    behind = (*sources(prices, *adc_price.fields(prices)), *adc_price.sources(prices))
+    charge("ADC", "convert", converted, "", each_j, each_low_j=low_j, each_high_j=high_j, sources=behind,
+           at_end=adc_price.at_end(prices, bits))  # fmt: skip
+    rest_j = prices.overhead_j
+    # The hardware's own figure has no range.
+    known = isinstance(rest_j, (int, float)) and rest_j != Prices().overhead_j
+    band = {} if known else dict(each_low_j=0.0, each_high_j=_FOUR_PHASE_OVERHEAD_J)
+    charge("rest of the chip", "all else", converted, "", rest_j, "overhead_j", **band)
+
+
+def read_s(layer: LayerWork) -> Any:
+    """Seconds of a layer's reads in an example, one after the other.
+
+    An ADC of its own converts a line while it is read, so that the slower of both sets the time; lines that share an
+    ADC are held after the read and wait for each other.
+    """
+    hardware, prices = layer.use.hardware, layer.use.hardware.prices
+    each_s = hardware.read_time_s
+    if hardware.adc is not None and prices.lines_per_adc > 1:
+        each_s = each_s + prices.lines_per_adc / prices.sample_rate_hz
+    elif hardware.adc is not None:
+        each_s = _longer(each_s, 1 / prices.sample_rate_hz)
+    return layer.passes * layer.vectors * (1 if hardware.dac is None else hardware.dac.reads) * each_s
+
+
+def _longer(a: Any, b: Any) -> Any:
+    return jnp.maximum(a, b) if isinstance(a, jax.Array) or isinstance(b, jax.Array) else max(a, b)
+
+
+def total_j(some: Iterable[Line]) -> Any:
+    """Joules of lines, typical; traced where a price is."""
+    return sum(line.energy_j for line in some)
+
+
+def sources(prices: Prices, *names: str) -> tuple[Source, ...]:
+    """Where these prices come from: their source, or that the hardware sets another value."""
+    known = {f.name: f for f in dataclasses.fields(prices)}
+    found: dict[Source, None] = {}
+    for name in names:
+        value = getattr(prices, name)
+        is_default = isinstance(value, (int, float)) and value == known[name].default
+        if is_default:
+            behind = as_source(known[name].metadata["source"]) or Source(note=f"no source: Prices.{name}")
+        else:
+            behind = Source(note=f"set by this hardware: Prices.{name}")
+        found[behind] = None
+    return tuple(found)
+
+
+def byte_widths(hardware: Any) -> tuple[Any, Any]:
+    """Bytes of an input and of an output of a layer: as wide as its converters."""
+    return _width_bytes(hardware.dac), _width_bytes(hardware.adc)
+
+
+def _width_bytes(converter: Any) -> Any:
+    """Bytes of one number beside a converter: its bits, at least one byte; four without a converter (float32)."""
+    if converter is None:
+        return 4.0
+    wide = converter.bits / 8
+    return jnp.maximum(wide, 1.0) if isinstance(wide, jax.Array) else max(wide, 1.0)

@@ -1,0 +1,141 @@
+"""How long an inference takes on the analog hardware: step by step, as on digital machines (``timing``).
+
+    T = dispatch + batch * sum over steps of ( max(reads, memory) + digital )
+
+    reads      of the step's analog layers, side by side where each has tiles of its own (gates, queries and keys, the
+               branches of a block); the vectors of a layer one after another on its tiles, and so its passes
+    memory     bytes to and from the outside memory / ``Prices.memory_byte_per_s``, while tiles are read
+    digital    multiply-accumulates, additions and multiplications of the digital unit / ``Prices.digital_op_per_s``:
+               attention, layers kept digital or on a digital memory, activation functions, norms; tiles wait for it
+
+Examples of a batch follow each other. Dispatch is once a batch, ``Prices.dispatch_s``. What waits draws power: weights
+that must be held (phases, rings, qubits) and buffers that keep the maps.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from analogsim.energy.bill import Line
+from analogsim.energy.chip.analog_lines import STORES_OWN, read_s, sources
+from analogsim.energy.chip.tile_work import PRICED, TileWork
+from analogsim.energy.work.layer_work import LayerWork
+from analogsim.energy.work.operations import Operation, Operations
+from analogsim.energy.work.traffic import Plan
+from analogsim.hardware.prices import Prices
+
+
+@dataclasses.dataclass(frozen=True)
+class AnalogTime:
+    """Seconds of one example; traced where a read's duration is.
+
+    Attributes:
+      reads_s: in which tiles are read.
+      memory_s: in which they wait for the memory outside.
+      digital_s: in which they wait for the digital unit.
+    """
+
+    reads_s: Any
+    memory_s: Any
+    digital_s: Any
+
+    @property
+    def seconds(self) -> Any:
+        """Seconds of one example, dispatch apart."""
+        return self.reads_s + self.waiting_s
+
+    @property
+    def waiting_s(self) -> Any:
+        """Seconds in which no tile is read."""
+        return self.memory_s + self.digital_s
+
+    def bound(self, dispatch_s: float, batch: int) -> str:
+        """What most of a batch's time is spent on."""
+        spent = {
+            "reads": batch * float(self.reads_s), "memory": batch * float(self.memory_s),
+            "digital unit": batch * float(self.digital_s), "dispatch": float(dispatch_s),
+        }  # fmt: skip
+        return max(spent, key=lambda name: spent[name])
+
+
+def example_time(
+    done: Sequence[tuple[LayerWork, TileWork]], operations: Operations, moved: Plan, prices: Prices
+) -> AnalogTime:
+    """The time of one example."""
+    of_layer: dict[str, Any] = {}
+    for layer, work in done:
+        if work.is_analog and layer.use.is_first:  # the others of a group work beside it
+            of_layer[layer.use.path] = of_layer.get(layer.use.path, 0.0) + read_s(layer)
+    shares = _shares(operations, of_layer)
+    reads: dict[Any, dict[str, Any]] = {}
+    digital: dict[Any, float] = {}
+    memory: dict[Any, float] = {}
+    of_each, after = iter(moved.moved), 0
+    for op in operations.all:
+        after += op.kind != "elementwise"
+        step = (op.loop, after if op.step is None else op.step)
+        if op.kind != "elementwise":
+            bytes_ = next(of_each)
+            memory[step] = memory.get(step, 0.0) + bytes_.maps + (0.0 if moved.stays else bytes_.weights)
+        if op.layer in of_layer:
+            if op.kind != "elementwise":
+                here = reads.setdefault(step, {})
+                here[op.layer] = here.get(op.layer, 0.0) + of_layer[op.layer] * _weight(op) / shares[op.layer]
+        else:
+            other = op.total_additions + op.total_multiplications if op.results else 0
+            digital[step] = digital.get(step, 0.0) + (op.total_macs + other) / operations.examples
+    total = AnalogTime(0.0, 0.0, 0.0)
+    for step in dict.fromkeys((*reads, *memory, *digital)):
+        reads_s: Any = 0.0
+        for own in reads.get(step, {}).values():
+            reads_s = _larger(reads_s, own)
+        transfer_s = memory.get(step, 0.0) / prices.memory_byte_per_s
+        total = AnalogTime(
+            total.reads_s + reads_s,
+            total.memory_s + _larger(transfer_s - reads_s, 0.0),
+            total.digital_s + digital.get(step, 0.0) / prices.digital_op_per_s,
+        )
+    return total
+
+
+def waiting_lines(
+    done: Sequence[tuple[LayerWork, TileWork]], time: AnalogTime, moved: Plan, prices: Prices, batch: int
+) -> list[Line]:
+    """What is drawn, an example, while no tile is read: by weights that are held, and by buffers that keep maps."""
+    waits_s = time.waiting_s + prices.dispatch_s / batch
+    lines = [
+        Line(component=PRICED[name].component, action=f"{PRICED[name].action}, waiting",
+             count=layer.matrices * quantity * waits_s, unit=f"{PRICED[name].unit} s",
+             each_j=PRICED[name].price_j(layer.use.hardware.prices), layer=layer.use.path, waits=True,
+             sources=sources(layer.use.hardware.prices, *PRICED[name].fields) or STORES_OWN)
+        for layer, work in done
+        for name, quantity in work.quantities.items()
+        if PRICED[name].held and layer.new_weights
+    ]  # fmt: skip
+    if any(work.is_analog and layer.use.hardware.adc is not None for layer, work in done):
+        lines.append(
+            Line(component="leakage", action="buffers, waiting", count=moved.largest * time.waiting_s, unit="B s",
+                 each_j=prices.buffer_leakage_w_per_byte, waits=True,
+                 sources=sources(prices, "buffer_leakage_w_per_byte"))
+        )  # fmt: skip
+    return lines
+
+
+def _weight(op: Operation) -> float:
+    """How much of a layer's reads an operation stands for."""
+    return op.repeats * op.output_words
+
+
+def _shares(operations: Operations, of_layer: dict[str, Any]) -> dict[str, float]:
+    found = dict.fromkeys(of_layer, 0.0)
+    for op in operations.all:
+        if op.layer in found and op.kind != "elementwise":
+            found[op.layer] += _weight(op)
+    return found
+
+
+def _larger(a: Any, b: Any) -> Any:
+    return jnp.maximum(a, b) if isinstance(a, jax.Array) or isinstance(b, jax.Array) else max(a, b)

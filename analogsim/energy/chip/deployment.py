@@ -1,0 +1,94 @@
+"""What the life of a chip adds to an inference: writing its weights, calibrating its drift away, writing them again.
+
+    e = (W (1 + rewrites) + C calibrations) / N
+
+with W the energy of writing every cell once, C of one calibrating readout, and N inferences in the whole life.
+"""
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING, Any
+
+from analogsim.base.errors import InputError
+from analogsim.base.literature import Source
+from analogsim.base.units import parse
+from analogsim.energy.bill import Line
+
+if TYPE_CHECKING:
+    from analogsim.energy.chip.analog import Arrays
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Deployment:
+    """How a chip is used.
+
+    Attributes:
+      inferences: in its whole life.
+      life_s: how long it is, seconds or text (``"3 years"``).
+      recalibrate_every_s: time between readouts for drift compensation; None: once, when it is put to use.
+      rewrite_every_s: time between writing all weights anew; None: never.
+      write_j: joules of writing all cells once, where it is known better than ``Prices.cell_write_j`` says, for example
+        from the pulses that a chip's closed loop took (``chip.writing``); None: cells times that price.
+
+    Example:
+      >>> Deployment(inferences=1e9, life_s="3 years", recalibrate_every_s="1 day").calibrations
+      1096
+    """
+
+    inferences: float
+    life_s: Any = "3 years"
+    recalibrate_every_s: Any = None
+    rewrite_every_s: Any = None
+    write_j: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("life_s", "recalibrate_every_s", "rewrite_every_s"):
+            value = getattr(self, name)
+            if isinstance(value, str):
+                value = parse(value, "s", f"Deployment.{name}")
+                object.__setattr__(self, name, value)
+            if value is not None and not (_is_number(value) and value > 0):
+                raise InputError(f"Deployment.{name} = {value!r}: must be greater than 0 (unit: s)")
+        if self.write_j is not None and not (_is_number(self.write_j) and self.write_j >= 0):
+            raise InputError(f"Deployment.write_j = {self.write_j!r}: must be at least 0 (unit: J)")
+        if not (_is_number(self.inferences) and self.inferences >= 1):
+            raise InputError(f"Deployment.inferences = {self.inferences!r}: must be at least 1")
+
+    @property
+    def calibrations(self) -> int:
+        """Readouts for drift compensation, the first one included."""
+        return 1 + self._times(self.recalibrate_every_s)
+
+    @property
+    def writes(self) -> int:
+        """How often the weights are written, the first time included."""
+        return 1 + self._times(self.rewrite_every_s)
+
+    def _times(self, every_s: float | None) -> int:
+        return 0 if every_s is None else math.floor(self.life_s / every_s)
+
+    def lines(self, arrays: "Arrays | None") -> list[Line]:
+        """What one inference bears of it.
+
+        Raises:
+          InputError: where the energy of writing a cell is not known.
+        """
+        if arrays is None:
+            return []
+        each_j = arrays.write_energy_j if self.write_j is None else self.write_j
+        if each_j is None:
+            raise InputError("Prices.cell_write_j = None: a deployment needs the energy of writing one cell (unit: J)")
+        here = Source(note=f"set by the deployment: {self.inferences:.3g} inferences")
+        write = Source(note="Prices.cell_write_j for every cell" if self.write_j is None else "Deployment.write_j")
+        read = Source(note="Arrays.calibration_energy_j")
+        made = [Line(component="writing", action="all cells", count=self.writes / self.inferences, unit="",
+                     each_j=each_j, sources=(write, here))]  # fmt: skip
+        if arrays.calibration_energy_j:
+            share = self.calibrations / self.inferences
+            made.append(Line(component="drift calibration", action="readout", count=share, unit="",
+                             each_j=arrays.calibration_energy_j, sources=(read, here)))  # fmt: skip
+        return made
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

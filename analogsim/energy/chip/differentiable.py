@@ -1,0 +1,85 @@
+"""Joules as a number that may be differentiated: a term of a training loss.
+
+    def loss(params, x, labels, key):
+        logits = model.apply({"params": params}, x, rngs={"analog": key})
+        return cross_entropy(logits, labels) + 1e8 * energy.inference_j(model, {"params": params}, x)
+
+What an inference takes on analog hardware goes down with smaller weights beside each column's largest, with smaller
+inputs beside their range, and with the hardware's own continuous numbers (``analogsim.altered``): voltage, read time,
+range, conductance window, prices; of bits, the joules have a slope and the accuracy none. Counts that follow from
+shapes (conversions, tiles) are constants.
+"""
+
+from typing import Any
+
+import jax
+
+from analogsim.base.call_inputs import count_examples, inputs_of
+from analogsim.base.errors import InputError
+from analogsim.energy.chip.analog_lines import hold_lines, lines
+from analogsim.energy.chip.analog_memory import memory_lines, plan_of
+from analogsim.energy.chip.analog_time import example_time, waiting_lines
+from analogsim.energy.chip.digital_unit import rest_lines
+from analogsim.energy.chip.tile_work import tile_work
+from analogsim.energy.work.layer_work import layers_of, trace
+from analogsim.layers import modes
+from analogsim.models.bound import BoundLinen, bind
+
+
+def inference_j(model: Any, variables: Any, x: Any, *, components: tuple[str, ...] | None = None, **options: Any):
+    """Typical joules of one inference on the model's analog hardware, averaged over a batch; may be traced.
+
+    Args:
+      model, variables: a Linen model with analog layers and its variables, or an NNX model and None.
+      x: inputs ``[n, ...]``.
+      components: names of components to sum (``("cells", "word lines")``), as the components table has them; None for
+        all, what no analog layer does included.
+      **options: keyword arguments of the Linen model's call.
+
+    Returns:
+      A number in joules.
+
+    Raises:
+      InputError: where layers run inside a loop or ``remat`` of the model, or a component is not known.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from analogsim import preset
+      >>> from analogsim.linen import AnalogDense
+      >>> layer, x = AnalogDense(3, hardware=preset("reram")), jnp.ones((2, 8))
+      >>> variables = layer.init(jax.random.key(0), x)
+      >>> slope = jax.grad(lambda v: inference_j(layer, v, x, components=("cells",)))(variables)
+      >>> slope["params"]["kernel"].shape
+      (8, 3)
+    """
+    x, options = inputs_of(x, options)
+    examples = count_examples(x)
+    shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), (variables, x))
+    mode = modes.Collecting()
+    bound = bind(model, variables, options=options)
+    with modes.enter(mode):
+        if isinstance(bound, BoundLinen):
+            bound._apply(bound.variables, x)
+        else:
+            bound.exact(x)
+    operations, _ = trace(
+        model, shapes[0] if isinstance(bound, BoundLinen) else variables, shapes[1], examples, None, options
+    )
+    found = layers_of(mode.uses, operations, examples)
+    if any(layer.passes > 1 for layer in found):
+        looped = next(layer.use.path for layer in found if layer.passes > 1)
+        raise InputError(f"layer {looped}: runs in a loop of the model: its energy has no slope; use energy.compare")
+    done = [(layer, tile_work(layer.use)) for layer in found]
+    every = [line for layer, work in done for line in lines(layer, work)]
+    prices = found[0].use.hardware.prices
+    moved = plan_of(done, operations, prices)
+    time = example_time(done, operations, moved, prices)
+    every += hold_lines(done, time.reads_s) + rest_lines(operations, prices) + memory_lines(moved, operations, prices)
+    every += waiting_lines(done, time, moved, prices, 1)
+    if components is not None:
+        known = dict.fromkeys(line.component for line in every)
+        for name in components:
+            if name not in known:
+                raise InputError(f"components: unknown component {name!r}; this model has: {', '.join(known)}")
+        every = [line for line in every if line.component in components]
+    return sum(line.energy_j for line in every)

@@ -1,0 +1,46 @@
+"""The digital unit beside the arrays: what no analog layer does, an example.
+
+multiply-accumulates    products of two activations (attention), layers kept digital
+other results           activation functions, normalisation, sums
+weights                 of layers kept digital, from a memory of 1 MB, once for every run
+operands                inputs and outputs of these products, from a buffer that holds them
+"""
+
+from analogsim.energy.bill import Line
+from analogsim.energy.chip.analog_lines import sources
+from analogsim.energy.chip.analog_memory import sized_line
+from analogsim.energy.work.operations import Operations
+from analogsim.energy.work.primitives import COST_SOURCE
+from analogsim.hardware.prices import Prices
+
+
+def rest_lines(operations: Operations, prices: Prices) -> list[Line]:
+    """Lines of the digital unit."""
+    n = operations.examples
+    macs = results = additions = multiplications = weights = 0.0
+    moved: list[tuple[float, float]] = []
+    for op in operations.outside_layers:
+        each = op.repeats / n  # what runs once a call is shared by its examples
+        macs, results = macs + each * op.macs, results + each * op.results
+        if op.results:
+            additions += op.total_additions / n
+            multiplications += op.total_multiplications / n
+        if op.kind != "elementwise":
+            weights += each * op.weight_words * 4.0
+            held = (op.input_words + op.output_words) * 4.0
+            moved.append((each * held, held / n if op.per_example else held))
+    result_j = prices.arithmetic_j
+    behind = sources(prices, "arithmetic_j")
+    if multiplications:
+        result_j = (additions * prices.arithmetic_j + multiplications * prices.mac_j) / results
+        behind = (*sources(prices, "arithmetic_j", "mac_j"), COST_SOURCE)
+    rows = (
+        ("MAC", macs, "", prices.mac_j, sources(prices, "mac_j")),
+        ("other result", results, "", result_j, behind),
+        ("weights", weights, "B", prices.weight_fetch_j_per_byte, sources(prices, "weight_fetch_j_per_byte")),
+    )
+    lines = [
+        Line(component="digital unit", action=action, count=amount, unit=unit, each_j=each_j, sources=behind)
+        for action, amount, unit, each_j, behind in rows if amount
+    ]  # fmt: skip
+    return lines + sized_line("digital unit", "operands", moved, prices)

@@ -1,0 +1,264 @@
+"""What the tiles of one layer do for one vector: the store's own actions, and the rows that are driven.
+
+The store is asked tile by tile of the true grid, with the weights it would be given (normalised, no padding) and what
+the rows of that tile spend on the sample as a share of full reads: the mean squared voltage <x^2>, or what the input
+converter makes of it (``analogsim.converters.dac``), with x / input range, clipped to 1, and the range that was
+calibrated or else each example's largest value. Within a tile inputs and weights are taken as independent.
+
+Where only shapes are known, inputs are taken as uniform over the range, <x^2> = 1/3, and weights as normal with four
+standard deviations to the largest; a bit-serial or pulse-width converter makes of such inputs what it does. Everything
+here may be traced: ``jax.grad`` of an account with respect to weights, inputs or hardware passes through.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from analogsim.base.errors import InputError, nearest
+from analogsim.converters.dac import energy
+from analogsim.devices.protocol import Action
+from analogsim.hardware.prices import Prices
+from analogsim.layers.layer import LayerUse
+from analogsim.signal_path import tiles
+from analogsim.signal_path.operators import partial_sums, rows_in_use
+
+_NUMBERS_AT_ONCE = 2**24
+_ASSUMED_WEIGHTS = 0.25  # standard deviation, in units of the largest
+_normalise = jax.jit(tiles.normalise, static_argnames="tile_rows")
+
+
+@dataclasses.dataclass(frozen=True)
+class PricedAction:
+    """What a store's action costs.
+
+    Attributes:
+      component, action: how a table calls it.
+      unit: what the price is per; the store must count in it.
+      price_j: joules of one unit.
+      fields: the prices that enter, for their sources.
+      read_time: whether it takes the time of a read, side by side in all tiles: an analog read.
+      per_cell: whether its quantity is a sum over weights; else it is of a product, whatever the weights.
+      held: whether it is a power, taken for as long as the inference lasts.
+    """
+
+    component: str
+    action: str
+    unit: str
+    price_j: Callable[[Prices], Any]
+    fields: tuple[str, ...]
+    read_time: bool = False
+    per_cell: bool = True
+    held: bool = False
+
+
+#: Every action that has a price. A store with another one is refused, never billed at zero.
+PRICED = {
+    "cell read": PricedAction(
+        "cells", "read", "S", lambda p: p.read_voltage_v**2 * p.read_time_s, ("read_voltage_v", "read_time_s"), True
+    ),
+    "mac": PricedAction("arithmetic", "multiply, add", "MAC", lambda p: p.mac_j, ("mac_j",)),
+    "weight fetch": PricedAction(
+        "weight memory", "fetch", "B", lambda p: p.weight_fetch_j_per_byte, ("weight_fetch_j_per_byte",)
+    ),
+    "laser": PricedAction(
+        "laser", "light", "J", lambda p: 1 / p.laser_efficiency, ("laser_efficiency",), True, per_cell=False
+    ),
+    "modulator": PricedAction(
+        "modulator", "symbol", "symbol", lambda p: p.modulator_j, ("modulator_j",), per_cell=False
+    ),
+    "receiver": PricedAction("receiver", "sample", "sample", lambda p: p.receiver_j, ("receiver_j",), per_cell=False),
+    "qubit gate": PricedAction("qubits", "gate", "gate", lambda p: p.qubit_gate_j, ("qubit_gate_j",), per_cell=False),
+    "qubit read": PricedAction(
+        "qubits", "read", "read", lambda p: p.qubit_read_j, ("qubit_read_j",), True, per_cell=False
+    ),
+    "qubit": PricedAction(
+        "refrigerator",
+        "power",
+        "qubit",
+        lambda p: p.refrigerator_w / p.refrigerator_qubits,
+        ("refrigerator_w", "refrigerator_qubits"),
+        per_cell=False,
+        held=True,
+    ),
+    "hold": PricedAction("hold", "power", "W", lambda p: 1.0, (), per_cell=False, held=True),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class TileWork:
+    """What all tiles of one layer do for one vector.
+
+    Attributes:
+      quantities: amount of every action, by name.
+      driven_cells: cells times the mean squared input of their row.
+      cells: physical cells.
+      lines: readout lines, each converted.
+      tiles: how many tiles.
+      all_rows: amount of every action if each row is driven at full voltage once, one after the other.
+      rows: rows of all tiles.
+      row_lines: rows times lines of their tile, summed over tiles: conversions if every row is read alone.
+    """
+
+    quantities: dict[str, Any]
+    driven_cells: float
+    cells: int
+    lines: int
+    tiles: int
+    all_rows: dict[str, Any]
+    rows: int
+    row_lines: int
+
+    @property
+    def is_analog(self) -> bool:
+        """Whether something is read in place, so that converters are circuits."""
+        return any(PRICED[name].read_time for name in self.quantities)
+
+    @property
+    def is_electric(self) -> bool:
+        """Whether rows are word lines, which are charged."""
+        return "cell read" in self.quantities
+
+
+def tile_work(use: LayerUse) -> TileWork:
+    """Ask the store, tile by tile of the true grid, what one vector costs it."""
+    store, (n_in, n_out) = use.hardware.store, use.weights.shape
+    r, c = use.grid
+    normalised = _normalised(use)
+    quantities: dict[str, Any] = {}
+    all_rows: dict[str, Any] = {}
+    driven: Any = 0.0
+    cells, lines, rows, row_lines = 0, 0, 0, 0
+    in_use = rows_in_use(use.operator, n_in, r)
+    places = sum(map(len, in_use)) * n_out
+    filled = (use.n_weights or places) / places  # no digital machine multiplies with zeros between blocks
+    for number, (own, share) in enumerate(zip(in_use, read_shares(use), strict=True)):
+        for left, right in tiles.spans(n_out, c):
+            if normalised is None:
+                asked = _assumed_cost(store, share, (len(own), right - left))
+            else:
+                part = jnp.asarray(normalised[number][own, left:right])
+                asked = list(zip(store.cost(part, share), store.cost(part, 1.0), strict=True))
+            for action, fully in asked:
+                _check_priced(action, store)
+                priced = PRICED[action.name]
+                digital = priced.per_cell and not priced.read_time
+                quantity = action.quantity * filled if digital else action.quantity
+                quantities[action.name] = quantities.get(action.name, 0.0) + quantity
+                if not priced.held:  # a product for each row, one after the other
+                    every = fully.quantity if priced.per_cell else fully.quantity * len(own)
+                    all_rows[action.name] = all_rows.get(action.name, 0.0) + every
+            here, read_by = store.cells(len(own), right - left), store.n_lines(right - left)
+            driven, cells, lines = driven + here * share, cells + here, lines + read_by
+            rows, row_lines = rows + len(own), row_lines + len(own) * read_by
+    if use.is_look_up and all(PRICED[name].per_cell for name in quantities):
+        quantities, driven, lines = _of_rows(use, normalised)
+    elif use.is_look_up:  # one row of tiles makes a product, all are held
+        quantities = {name: q if PRICED[name].held else q / r for name, q in quantities.items()}
+        lines //= r
+    return TileWork(quantities, driven, cells, lines, r * c, all_rows, rows, row_lines)
+
+
+def _normalised(use: LayerUse) -> Any:
+    """The matrix as its tiles hold it, ``[R, rows, n_out]``; None where only shapes are known."""
+    if isinstance(use.weights, jax.ShapeDtypeStruct):
+        return None
+    held = use.weights.astype(jnp.promote_types(use.weights.dtype, jnp.float32))
+    tiled = _normalise(held, use.hardware, use.operator.tile_rows)[0]
+    tiled = tiled if _traced(tiled) else np.asarray(tiled)
+    r, c, rows, columns = tiled.shape
+    return tiled.transpose(0, 2, 1, 3).reshape(r, rows, c * columns)
+
+
+_SAMPLE = 64
+
+
+def _assumed_cost(store: Any, share: Any, shape: tuple[int, int]) -> list[tuple[Action, Action]]:
+    """What a tile of assumed weights costs, at its rows' share and fully driven: that of a sample, cell by cell."""
+    few = store.cost(_assumed(1, 1), share)
+    sample = (_SAMPLE, _SAMPLE) if all(a.name in PRICED and PRICED[a.name].per_cell for a in few) else shape
+    part, times = _assumed(*sample), store.cells(*shape) / store.cells(*sample)
+    return [
+        (a._replace(quantity=times * a.quantity), b._replace(quantity=times * b.quantity))
+        for a, b in zip(store.cost(part, share), store.cost(part, 1.0), strict=True)
+    ]
+
+
+@functools.cache
+def _assumed(n_in: int, n_out: int) -> jax.Array:
+    """A matrix of normal weights; every call has the same."""
+    drawn = np.random.default_rng(0).normal(scale=_ASSUMED_WEIGHTS, size=(n_in, n_out))
+    with jax.ensure_compile_time_eval():
+        return jnp.asarray(np.clip(drawn, -1, 1), jnp.float32)
+
+
+def _traced(*arrays: Any) -> bool:
+    return any(isinstance(array, jax.core.Tracer) for array in arrays)
+
+
+def _of_rows(use: LayerUse, normalised: Any) -> tuple[dict[str, Any], Any, int]:
+    """Actions, driven cells and converted lines of one look-up: one row of the tiles that hold it, at full voltage."""
+    store, (_, n_out) = use.hardware.store, use.weights.shape
+    share = energy(use.hardware.dac, jnp.ones(()))  # more than one read where bits are driven one by one
+    if normalised is None:
+        taken = _assumed(1, n_out)
+    else:
+        tile, row = (a.ravel() for a in use.operator.places(use.x, normalised.shape[1]))
+        taken = jnp.asarray(normalised)[tile, row]
+    quantities: dict[str, Any] = {}
+    driven, lines = 0.0, 0
+    for left, right in tiles.spans(n_out, use.grid[1]):
+        for action in store.cost(jnp.asarray(taken[:, left:right]), share):
+            if action.name != "mac":  # a digital memory is read, nothing is multiplied
+                quantities[action.name] = quantities.get(action.name, 0.0) + action.quantity / len(taken)
+        driven, lines = driven + share * store.cells(1, right - left), lines + store.n_lines(right - left)
+    return quantities, driven, lines
+
+
+def read_shares(use: LayerUse) -> list[Any]:
+    """What the rows of every tile along the inputs spend a vector, in full reads, averaged over the whole sample.
+
+    One product of the shares with a column of ones sums exactly what reaches the rows, padding and strides of a
+    convolution included.
+    """
+    n_in, _ = use.weights.shape
+    r, _ = use.grid
+    if use.is_look_up:
+        return [0.0] * r  # counted row by row
+    if isinstance(use.x, jax.ShapeDtypeStruct):
+        uniform = jnp.linspace(-1.0, 1.0, 2049)
+        return [float(energy(use.hardware.dac, uniform).mean())] * r
+    x = use.x.astype(jnp.promote_types(use.x.dtype, jnp.float32))
+    if use.ranges.input is None:
+        largest = jnp.max(jnp.abs(x), axis=use.operator.example_axes(x), keepdims=True)
+        bound = jnp.where(largest > 0, largest, 1)
+    else:
+        bound = jnp.asarray(use.ranges.input, x.dtype)
+    shares = energy(use.hardware.dac, jnp.clip(x / bound, -1, 1))
+    ones = jnp.ones((r, 1, -(-n_in // r), 1), x.dtype)
+    # A convolution whose window exceeds a tile unfolds its patches: a few examples at a time keep that small.
+    at_once = max(1, _NUMBERS_AT_ONCE * len(x) // (use.vectors * n_in))
+    sums: list[Any] = [0.0] * r
+    for start in range(0, len(x), at_once):
+        products = partial_sums(use.operator, shares[start : start + at_once], ones, lax.Precision.HIGHEST)
+        sums = [total + _sum(product) for total, product in zip(sums, products, strict=True)]
+    in_use = rows_in_use(use.operator, n_in, r)
+    return [total / use.vectors / len(own) for total, own in zip(sums, in_use, strict=True)]
+
+
+def _sum(product: jax.Array) -> Any:
+    return product.sum() if _traced(product) else float(np.asarray(product, np.float64).sum())
+
+
+def _check_priced(action: Action, store: Any) -> None:
+    where = f"{type(store).__name__}: action '{action.name}'"
+    if action.name not in PRICED:
+        raise InputError(f"{where} has no price; {nearest(action.name, PRICED)}")
+    unit = PRICED[action.name].unit
+    if action.unit != unit:
+        raise InputError(f"{where} is counted in '{action.unit}': its price is per '{unit}'")

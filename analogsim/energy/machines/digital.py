@@ -1,0 +1,368 @@
+"""Digital machines with memories: the roofline of time and the roofline of energy, for a whole batch.
+
+    T = dispatch + sum over dependent steps of max(FLOP / (0.6 P), bytes / (0.8 B), launches * 3 us or latency)
+    E = share * TDP * T + MAC * e_mac + adds * e_add + multiplies * e_mul + on-chip bytes * e_sram + bytes * e_dram
+
+Model: Choi, Bedard, Fowler and Vuduc, IPDPS 2013, doi 10.1109/IPDPS.2013.77. What passes the outside memory is the
+least that half of the on-chip memory allows (``traffic``; the other half holds what streams by): weights once a batch
+or once a piece of it, maps not at all or both ways, what enters and leaves the model, key-value caches included, once.
+Every operand of a product comes from on-chip memory and is used 128 times there. Other arithmetic is fused into the
+products it follows: joules, but no traffic; functions cost the additions and multiplications of their programs. Time is
+summed up step by step (``timing``): no machine is done sooner than its dispatch, its launches or the fill of its array.
+
+Low is switching energy alone, with weights that fit on the chip left there from the last batch: no machine that is
+switched on achieves it. Typical adds idle power, where it is known, or 0.2 TDP (idle and leakage, 0.15 to 0.3 of TDP)
+for as long as it runs. High is the memory's interface, TDP for as long as something is computed or moved, and 0.3 TDP
+while nothing is: a machine that waits for launches switches little and draws no TDP. What is drawn while it waits is a
+line of its own.
+"""
+
+import csv
+import dataclasses
+import functools
+import importlib.resources
+import math
+from types import MappingProxyType
+from typing import Any
+
+from analogsim.base.errors import InputError, brief, nearest_of
+from analogsim.base.literature import Source
+from analogsim.base.papers import cited
+from analogsim.energy.bill import Bill, DoesNotFit, Line, settle
+from analogsim.energy.machines.compression import Storage
+from analogsim.energy.machines.number_formats import (
+    DRAM,
+    FORMATS,
+    SRAM_SOURCE,
+    NumberFormat,
+    add_j,
+    extrapolated,
+    mac_j,
+    multiply_j,
+    sram_j_per_byte,
+)
+from analogsim.energy.machines.timing import MEMORY_EFFICIENCY, Timing, timing
+from analogsim.energy.work.layer_work import Workload
+from analogsim.energy.work.operations import Operation
+from analogsim.energy.work.primitives import COST_SOURCE
+from analogsim.energy.work.traffic import Moved, needs, plan
+
+LAUNCH_S = 3e-6
+DISPATCH_S = 5e-6  #: from the host's call to the first instruction of a machine behind PCIe
+STATIC_SHARE, STATIC_SHARE_HIGH = 0.2, 0.3  #: of TDP, while nothing switches
+USES_ON_CHIP = 128  #: of an operand that was read from on-chip memory
+_UNPUBLISHED_NM = 14.0
+_BANK_BYTES = 2**20  # on-chip memories are banks of a megabyte
+
+_TIME = (
+    cited("choi2013"),
+    Source(note="efficiencies 0.6 and 0.8, launch 3 µs, static 0.2 TDP; the vendor's peaks and TDP", recalled=True),
+    Source(note="dispatch, latencies, sizes and clocks of arrays, rates of other arithmetic", recalled=True),
+)
+_REUSE = Source(note="assumption: tiles of 128 x 128, each operand used 128 times")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Device:
+    """One machine. Peaks are dense, without the marketing factor of two for structured sparsity.
+
+    Attributes:
+      name: short name.
+      node_nm: of its process.
+      peak_op_per_s: operations a second (two a multiply-accumulate) by the number format they are quoted for.
+      number_format: what it computes in unless told otherwise.
+      memory: key of ``DRAM``; None where weights must fit on the chip.
+      byte_per_s: bandwidth of that memory; infinite without one.
+      tdp_w: thermal design power.
+      idle_w: measured or published idle power; None where not known.
+      on_chip_bytes: of its largest on-chip memory; 0 where not known.
+      launch_s: time of one kernel launch; 0 for a machine that runs a compiled program by itself.
+      dispatch_s: from the host's call to the first instruction, once a batch.
+      fill_s: until a product's first result is there: of a systolic array, (rows + columns) / clock.
+      latency_s: of its memory.
+      vector_op_per_s: additions or multiplications a second outside of products.
+      assumed: what of these had to be assumed, for the bill's note.
+    """
+
+    name: str
+    node_nm: float
+    peak_op_per_s: MappingProxyType
+    number_format: str
+    memory: str | None
+    byte_per_s: float
+    tdp_w: float
+    idle_w: float | None
+    on_chip_bytes: float
+    launch_s: float
+    dispatch_s: float = DISPATCH_S
+    fill_s: float = 0.0
+    latency_s: float = 0.0
+    vector_op_per_s: float = math.inf
+    assumed: str = ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Pace:
+    """What bounds short programs, recalled where no table has it; see ``Device``."""
+
+    launch_s: float = 0.0
+    dispatch_s: float = DISPATCH_S
+    fill_s: float = 0.0
+    vector_op_per_s: float | None = None  # None: half of the peak in fp32, which counts two operations a cycle
+
+
+_GPU = _Pace(launch_s=LAUNCH_S)
+
+# Short name, row of the table, number format, pace. Arrays: 256 x 256 at 700 MHz (TPU v1), 128 x 128 at 1.05 GHz (v4),
+# 64 x 64 at 480 MHz (Edge TPU, not published: what its 4 TOP/s ask for). Other arithmetic: 256 results a cycle (v1);
+# two cores of 128 x 8 lanes with two units (v4); as many as the array has columns (Edge TPU, assumed). A processor's
+# threads meet after every product, 2 us (assumed); a call of its own program takes 1 us.
+_KNOWN = (
+    ("A100", "NVIDIA A100 SXM4 80GB", "bf16", _GPU),
+    ("H100", "NVIDIA H100 SXM5", "bf16", _GPU),
+    ("H200", "NVIDIA H200 SXM", "bf16", _GPU),
+    ("TPU v1", "Google TPU v1", "int8", _Pace(fill_s=512 / 700e6, vector_op_per_s=256 * 700e6)),
+    ("TPU v4", "Google TPU v4", "bf16", _Pace(fill_s=256 / 1.05e9, vector_op_per_s=2 * 128 * 8 * 2 * 1.05e9)),
+    ("Jetson Orin", "NVIDIA Jetson AGX Orin 64GB", "int8", _GPU),
+    ("Edge TPU", "Google Edge TPU (Coral)", "int8",
+     _Pace(dispatch_s=100e-6, fill_s=128 / 480e6, vector_op_per_s=64 * 480e6)),
+    ("Xeon", "Intel Xeon Platinum 8380", "fp32", _Pace(launch_s=2e-6, dispatch_s=1e-6)),
+)  # fmt: skip
+_LATENCY_S = {"HBM": 0.5e-6, "LPDDR": 0.2e-6, "DDR": 0.1e-6}  # by what a memory's name begins with
+_MEMORIES = {"on-chip": None, "DDR4-3200 x8": "DDR4"}
+
+
+@functools.cache
+def devices() -> dict[str, Device]:
+    """The machines by short name: vendors' specifications, read second-hand."""
+    table = importlib.resources.files("analogsim.energy") / "data" / "digital_baselines.csv"
+    with table.open(encoding="utf-8") as file:
+        rows = {row["name"]: row for row in csv.DictReader(file)}
+    return {short: _device(short, rows[name], number, pace) for short, name, number, pace in _KNOWN}
+
+
+def _device(short: str, row: dict[str, str], number_format: str, pace: _Pace) -> Device:
+    peaks = {
+        peak: 1e12 * float(row[column])
+        for peak, column in (
+            ("fp32", "peak_fp32_tflops"), ("bf16", "peak_bf16_tflops"), ("fp8", "peak_fp8_tflops"),
+            ("int8", "peak_int8_tops"), ("int4", "peak_int4_tops"),
+        )
+        if row[column]
+    }  # fmt: skip
+    on_chip = row["onchip_sram_mb"].split()
+    memory = _MEMORIES.get(row["mem_type"], row["mem_type"])
+    vector = peaks["fp32"] / 2 if pace.vector_op_per_s is None else pace.vector_op_per_s
+    return Device(
+        name=short,
+        node_nm=float(row["node_nm"] or _UNPUBLISHED_NM),
+        peak_op_per_s=MappingProxyType(peaks),
+        number_format=number_format,
+        memory=memory,
+        byte_per_s=1e9 * float(row["mem_gb_per_s"]) if row["mem_gb_per_s"] else math.inf,
+        tdp_w=float(row["tdp_w"]),
+        idle_w=float(row["idle_w"]) if row["idle_w"] else None,
+        on_chip_bytes=1e6 * float(on_chip[0]) if on_chip else 0.0,
+        launch_s=pace.launch_s,
+        dispatch_s=pace.dispatch_s,
+        fill_s=pace.fill_s,
+        latency_s=next((t for kind, t in _LATENCY_S.items() if (memory or "").startswith(kind)), 0.0),
+        vector_op_per_s=vector,
+        assumed="" if row["node_nm"] else f"process not published, {_UNPUBLISHED_NM:g} nm assumed",
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Traffic:
+    """Bytes of a whole batch.
+
+    Attributes:
+      weights: read from memory.
+      maps: inputs and outputs through memory.
+      kept: inputs and outputs that stay on the chip.
+      on_chip: operands read from on-chip memory and results written to it.
+      stays: of the weights, what may be on the chip still from the batch before.
+      moved: the same operation by operation.
+    """
+
+    weights: float
+    maps: float
+    kept: float
+    on_chip: float
+    stays: float = 0.0
+    moved: tuple[Moved, ...] = ()
+
+    @property
+    def memory(self) -> float:
+        """Bytes between memory and chip."""
+        return self.weights + self.maps
+
+
+def macs(work: Workload, batch: int) -> float:
+    """Multiply-accumulates of a batch; what depends on no example is computed once."""
+    return sum(_times(op, work, batch) * op.macs for op in work.operations.all)
+
+
+def results(work: Workload, batch: int) -> float:
+    """Numbers that other arithmetic computes in a batch."""
+    return sum(_times(op, work, batch) * op.results for op in work.operations.all)
+
+
+def traffic(device: Device, number: NumberFormat, work: Workload, batch: int, shrink: float = 1.0) -> Traffic:
+    """Bytes of a batch, weights divided by ``shrink``: the least that the on-chip memory allows.
+
+    A piece of a batch has a floor of time (a launch, the fill of an array), in which the memory could move bytes; on
+    those machines the least is of both (``traffic.plan``).
+    """
+    byte = number.bits / 8
+    asked = needs(work.operations, lambda op: byte / shrink, lambda op: (byte, byte))
+    floor_s = device.launch_s or device.fill_s
+    piece_bytes = floor_s * MEMORY_EFFICIENCY * device.byte_per_s if math.isfinite(device.byte_per_s) else 0.0
+    found = plan(asked, batch, device.on_chip_bytes / 2, piece_bytes)
+    operands = 2 * macs(work, batch) * byte / USES_ON_CHIP
+    return Traffic(
+        weights=found.weights,
+        maps=found.maps,
+        kept=max(found.touched - found.maps, 0.0),
+        on_chip=operands + found.touched,
+        stays=found.weights if found.stays else 0.0,
+        moved=found.moved,
+    )
+
+
+def time_s(device: Device, number: NumberFormat, work: Workload, batch: int, moved: Traffic) -> tuple[float, str]:
+    """Seconds for a whole batch, and what most of them are spent on."""
+    found = timing(device, device.peak_op_per_s[number.peak], work, batch, moved.moved)
+    return found.seconds, found.bound
+
+
+def bill(
+    device: Device,
+    work: Workload,
+    batch: int,
+    number_format: NumberFormat | str | None = None,
+    weights: Storage | None = None,
+    name: str | None = None,
+) -> Bill:
+    """What one inference of a batch costs on this machine.
+
+    Args:
+      device: one of ``devices()``, or your own.
+      work: what the model computes.
+      batch: examples computed together.
+      number_format: of all numbers; None for the machine's own.
+      weights: how weights are stored in memory (``energy.compression``); None for all of them.
+      name: what the bill calls the system.
+
+    Raises:
+      InputError: where the machine has no such arithmetic.
+      DoesNotFit: where the weights do not fit a chip without memory.
+    """
+    number = format_of(device, number_format)
+    shrink = 1.0 if weights is None else _shrink(work, weights, number)
+    moved = traffic(device, number, work, batch, shrink)
+    needed = moved.weights + moved.maps / batch
+    if device.memory is None and needed > device.on_chip_bytes:
+        raise DoesNotFit(
+            f"{device.name}: {needed / 1e6:.3g} MB of weights and maps do not fit its "
+            f"{device.on_chip_bytes / 1e6:g} MB on the chip, and what streaming them costs is not known"
+        )
+    found = timing(device, device.peak_op_per_s[number.peak], work, batch, moved.moved)
+    switching = _switching(device, number, work, batch, moved)
+    lines = [*switching, *_static(device, switching, batch, found)]
+    notes = [number.name, "low: switching energy alone, high: full TDP while it computes, 0.3 TDP while it waits"]
+    if weights is not None:
+        notes.append(f"weights stored as {type(weights).__name__}, {shrink:.3g} times smaller")
+    if device.assumed:
+        notes.append(device.assumed)
+    beyond = extrapolated(device.node_nm)
+    return Bill(
+        system=name or device.name,
+        batch=batch,
+        lines=settle(lines),
+        latency_s=found.seconds,
+        note="; ".join([*notes, *([f"arithmetic {beyond}"] if beyond else [])]),
+        bound=found.bound,
+        excludes="the host processor, copies to and from it; at the low end also registers and instructions",
+    )
+
+
+def _switching(device: Device, number: NumberFormat, work: Workload, batch: int, moved: Traffic) -> list[Line]:
+    node = device.node_nm
+    sram_j = sram_j_per_byte(_BANK_BYTES, node)
+    lines = [
+        _line("arithmetic", "MAC", macs(work, batch) / batch, "", mac_j(number, node), number.source),
+        *_other(work, batch, node),
+        _line("on-chip memory", "read, write", moved.on_chip / batch, "B", sram_j, SRAM_SOURCE, _REUSE),
+    ]  # fmt: skip
+    if device.memory is not None and moved.memory:
+        dram = DRAM[device.memory]
+        low_j = 8 * dram.low_j_per_bit * (moved.memory - moved.stays) / moved.memory
+        is_end = low_j < 8 * dram.typical_j_per_bit == 8 * dram.high_j_per_bit
+        lines.append(
+            _line("memory", "transfer", moved.memory / batch, "B", 8 * dram.typical_j_per_bit, dram.source,
+                  each_low_j=low_j, each_high_j=8 * dram.high_j_per_bit,
+                  at_end="one figure is known; low: weights stay on the chip" if is_end else "")
+        )  # fmt: skip
+    return [line for line in lines if line.count]
+
+
+def _other(work: Workload, batch: int, node: float) -> list[Line]:
+    """Other arithmetic in fp32, at the mean price of a result."""
+    count = results(work, batch)
+    if not count:
+        return []
+    run = lambda op: _times(op, work, batch) / op.repeats  # noqa: E731
+    additions = sum(run(op) * op.total_additions for op in work.operations.all if op.results)
+    multiplications = sum(run(op) * op.total_multiplications for op in work.operations.all)
+    each_j = (additions * add_j(node) + multiplications * multiply_j(node)) / count
+    return [_line("arithmetic", "other result", count / batch, "", each_j, FORMATS["fp32"].source, COST_SOURCE)]
+
+
+def _static(device: Device, switching: list[Line], batch: int, found: Timing) -> list[Line]:
+    static_w = STATIC_SHARE * device.tdp_w if device.idle_w is None else device.idle_w
+    idle_w = max(static_w, STATIC_SHARE_HIGH * device.tdp_w)
+    spent_w = sum(line.energy_high_j for line in switching) * batch / found.busy_s if found.busy_s else 0.0
+    high_w = max(device.tdp_w - spent_w, static_w)  # with the lines above: TDP for as long as it computes
+    waiting_s = max(found.seconds - found.busy_s, 0.0)
+    static = _line("board", "static power", found.busy_s / batch, "s", static_w, *_TIME, each_low_j=0.0,
+                   each_high_j=high_w,
+                   at_end="" if high_w > static_w else "what switches draws all that TDP leaves")  # fmt: skip
+    waiting = _line("board", "static power, waiting", waiting_s / batch, "s", static_w, *_TIME, each_low_j=0.0,
+                    each_high_j=idle_w, waits=True,
+                    at_end="" if idle_w > static_w else "idle power as measured, above 0.3 TDP")  # fmt: skip
+    return [line for line in (static, waiting) if line.count]
+
+
+def _line(component: str, action: str, count: float, unit: str, each_j: float, *sources: Source, **band: Any) -> Line:
+    return Line(component=component, action=action, count=count, unit=unit, each_j=each_j, sources=sources, **band)
+
+
+def format_of(device: Device, number_format: NumberFormat | str | None) -> NumberFormat:
+    """A number format by name, or the machine's own.
+
+    Raises:
+      InputError: where the machine has no such arithmetic.
+    """
+    chosen = device.number_format if number_format is None else number_format
+    if not isinstance(chosen, NumberFormat):
+        if chosen not in FORMATS:
+            raise InputError(f"number_format = {brief(chosen)}: {nearest_of(str(chosen), FORMATS)}")
+        chosen = FORMATS[chosen]
+    if chosen.peak not in device.peak_op_per_s:
+        known = ", ".join(device.peak_op_per_s)
+        raise InputError(f"{device.name}: has no {chosen.peak} arithmetic (for {chosen.name}); its peaks: {known}")
+    return chosen
+
+
+def _shrink(work: Workload, storage: Storage, number: NumberFormat) -> float:
+    """How many times smaller the weights are as they are stored."""
+    if not work.kernels:
+        raise InputError("weights: how far they shrink follows from their zeros, but only shapes are known here")
+    dense = sum(array.size for array in work.kernels) * number.bits
+    return dense / sum(storage.bits(array, number.bits) for array in work.kernels)
+
+
+def _times(op: Operation, work: Workload, batch: int) -> float:
+    """How often an operation's counts arise in a batch of this size."""
+    return op.repeats * batch / work.operations.examples if op.per_example else op.repeats

@@ -1,0 +1,267 @@
+"""Spiking chips: what the same network costs in spikes, synaptic events, neuron updates and static power.
+
+    E = events e_event + updates e_update + spikes e_route + P_static t_step steps chips
+
+One multiply-accumulate is one synaptic event for every spike of its input, and every output is a neuron that is updated
+every step. The code is chosen here: from one spike an input in a single step (low) to a rate code of 16 steps with a
+spike in half of them (high); typical is the geometric mean of these ends, 4 steps with 2.8 spikes. A spiking network
+that was trained as one may need far fewer events; this prices the same network.
+
+A published figure per event is of one of two kinds, and a bill mixes them never:
+
+    marginal   what one more event adds; neurons, messages and static power come on top
+    all-in     power of the whole chip over its events at one stated rate: holds all of these already
+
+TrueNorth's 26 pJ is all-in at 20 Hz and 128 synapses a neuron. Its measured sweep, 68 mW at 11.58 Hz and 94 mW at
+95.93 Hz, is a line of 2.30 pJ an event above 64.4 mW, which is what a bill takes; all-in at 95.93 Hz would be 335 mW
+(P. Merolla et al., Science 345, 668 (2014); F. Akopyan et al., IEEE TCAD 34, 1537 (2015)). Loihi's figures are those
+of a simulation before silicon (M. Davies et al., IEEE Micro 38, 82 (2018), table 2): at least 23.6 pJ a synaptic
+event, 81 pJ a neuron that has input and 52 pJ one that has none, 1.7 pJ a spike in its tile and 3 or 4 pJ a hop. The
+3.5 of the same table that KerasSpiking adds to 23.6 is the time of an event in nanoseconds. ``published`` lists these
+and further figures with their kind; what only publishes ratios of whole runs has no price (``UNPRICED``).
+"""
+
+import csv
+import dataclasses
+import functools
+import importlib.resources
+import math
+
+from analogsim.base.errors import InputError
+from analogsim.base.literature import Source
+from analogsim.base.papers import cited
+from analogsim.energy import omissions
+from analogsim.energy.bill import Bill, Line, settle
+from analogsim.energy.work.layer_work import Workload
+from analogsim.energy.work.operations import Operation
+
+Triple = tuple[float, float, float]
+
+STEPS: Triple = (1.0, 4.0, 16.0)  #: of the code: low, typical (geometric mean), high
+SPIKES: Triple = (1.0, math.sqrt(8.0), 8.0)  #: of an input in them
+
+KINDS = ("marginal", "all-in")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SpikingChip:
+    """What the events of a chip cost.
+
+    Attributes:
+      name: of the chip.
+      kind: ``"marginal"`` or ``"all-in"``, of ``event_j``.
+      event_j: one spike that arrives at a synapse.
+      update_j: one neuron for one step in which it has input.
+      idle_update_j: one neuron for a step without; None where it costs the same.
+      tile_j: one spike inside of its tile.
+      hop_j: one spike one tile further, east or west, north or south.
+      mesh: tiles east to west, north to south.
+      static_w: of one whole chip, events or not; None where it is not known.
+      neurons: that one chip holds, with ``static_w``.
+      step_s: time of a step, with ``static_w``.
+      leaves_out: what is not known of it and therefore not counted.
+      sources: where all of this comes from.
+
+    Raises:
+      InputError: for an unknown kind, a negative number, static power without the chip's size and step, or anything
+        beside the events of an all-in figure, which holds it already.
+
+    Example:
+      >>> SpikingChip(name="mine", kind="marginal", event_j=5e-12, leaves_out="static power", sources=()).kind
+      'marginal'
+    """
+
+    name: str
+    kind: str
+    event_j: float
+    update_j: float = 0.0
+    idle_update_j: float | None = None
+    tile_j: float = 0.0
+    hop_j: tuple[float, float] = (0.0, 0.0)
+    mesh: tuple[int, int] = (1, 1)
+    static_w: float | None = None
+    neurons: int | None = None
+    step_s: float | None = None
+    leaves_out: str = ""
+    sources: tuple[Source, ...]
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise InputError(f"SpikingChip.kind = {self.kind!r}: must be one of {', '.join(KINDS)}")
+        for name in ("event_j", "update_j", "idle_update_j", "tile_j", "static_w", "neurons", "step_s"):
+            value = getattr(self, name)
+            unit = {"_j": "J", "_w": "W", "_s": "s"}.get(name[-2:])
+            if value is not None and not (math.isfinite(value) and value >= 0):
+                raise InputError(f"SpikingChip.{name} = {value!r}: must be at least 0{f' (unit: {unit})' * bool(unit)}")
+        for name in ("update_j", "idle_update_j", "tile_j", "hop_j", "static_w"):
+            value = getattr(self, name)
+            if self.kind == "all-in" and value not in (None, 0.0, (0.0, 0.0)):
+                raise InputError(f"SpikingChip.{name} = {value!r}: is part of event_j, which is all-in, already")
+        if self.static_w is not None and not (self.neurons and self.step_s):
+            raise InputError(f"SpikingChip.static_w = {self.static_w!r}: needs neurons and step_s, both above 0")
+
+    @property
+    def route_j(self) -> Triple:
+        """One spike to its target: in its own tile, to one placed at random, across the whole mesh."""
+        ways = [(n * n - 1) / (3 * n) for n in self.mesh]  # mean distance of two of n places
+        typical_j, high_j = (
+            self.tile_j + sum(each_j * hops for each_j, hops in zip(self.hop_j, way, strict=True))
+            for way in (ways, [n - 1 for n in self.mesh])
+        )
+        return self.tile_j, typical_j, high_j
+
+
+#: Neurons times synapses of the measured sweep, and its ends (hertz, watts).
+TRUENORTH_SYNAPSES = 2**20 * 128
+TRUENORTH_SWEEP = ((11.58, 68e-3), (95.93, 94e-3))
+
+
+def _line_through(sweep: tuple[tuple[float, float], tuple[float, float]]) -> tuple[float, float]:
+    """Joules an event and watts without any, from power at two rates."""
+    (low_hz, low_w), (high_hz, high_w) = sweep
+    event_j = (high_w - low_w) / (TRUENORTH_SYNAPSES * (high_hz - low_hz))
+    return event_j, low_w - TRUENORTH_SYNAPSES * low_hz * event_j
+
+
+#: Published costs.
+CHIPS = {
+    "Loihi": SpikingChip(
+        name="Loihi", kind="marginal", event_j=23.6e-12, update_j=81e-12, idle_update_j=52e-12, tile_j=1.7e-12,
+        hop_j=(3e-12, 4e-12), mesh=(8, 4), static_w=0.104, neurons=128 * 1024, step_s=1e-3,
+        sources=(
+            cited("davies2018", note="table 2, simulated before silicon: 23.6 pJ an event (at least), 81 and 52 pJ a "
+                  "neuron with and without input, 1.7 pJ a tile, 3 and 4 pJ a hop"),
+            cited("frady2020", note="derived: static power 104 mW a chip", recalled=True),
+            Source(note="assumption: steps of 1 ms, real time"),
+        ),
+    ),
+    "TrueNorth": SpikingChip(
+        name="TrueNorth", kind="marginal", event_j=_line_through(TRUENORTH_SWEEP)[0],
+        static_w=_line_through(TRUENORTH_SWEEP)[1], neurons=2**20, step_s=1e-3,
+        sources=(
+            cited("merolla2014", "akopyan2015", note="line through the measured power at 11.58 and 95.93 Hz, 0.8 V: "
+                  "2.30 pJ an event, its messages included, and 64.4 mW, neuron updates included"),
+        ),
+    ),
+    "SpiNNaker": SpikingChip(
+        name="SpiNNaker", kind="marginal", event_j=13.3e-9, update_j=26e-9, leaves_out="static power",
+        sources=(cited("hoppner2019", note="through the table of KerasSpiking"),),
+    ),
+    "SpiNNaker2": SpikingChip(
+        name="SpiNNaker2", kind="marginal", event_j=0.45e-9, update_j=2.19e-9, leaves_out="static power",
+        sources=(cited("hoppner2019", note="prototype, through the table of KerasSpiking"),),
+    ),
+}  # fmt: skip
+
+#: Machines that have no price an event, and why.
+UNPRICED = {
+    "Loihi 2": "no energy of an event is published, only ratios of whole runs",
+    "BrainScaleS-2": "only whole inferences are published (2.4 uJ on its own network), no energy of an event",
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EventFigure:
+    """One published figure.
+
+    Attributes:
+      chip, quantity: what it is of.
+      value, unit: as published.
+      kind: ``"marginal"``, ``"all-in"``, ``"static"``, or ``"not stated"``, with which nothing may be priced.
+      condition: where it holds.
+      source: where it comes from.
+    """
+
+    chip: str
+    quantity: str
+    value: float
+    unit: str
+    kind: str
+    condition: str
+    source: str
+
+
+@functools.cache
+def published() -> tuple[EventFigure, ...]:
+    """Published figures of spiking chips, each with its kind.
+
+    Example:
+      >>> [f.kind for f in published() if f.chip == "TrueNorth" and f.quantity == "synaptic event"]
+      ['all-in', 'marginal']
+    """
+    table = importlib.resources.files("analogsim.energy") / "data" / "spiking_event_costs.csv"
+    with table.open(encoding="utf-8") as file:
+        return tuple(
+            EventFigure(**(row | {"value": float(row["value"])}))  # type: ignore[arg-type]
+            for row in csv.DictReader(file)
+        )
+
+
+_STATIC = "static power, waiting for steps"  # of 1 ms, in which microseconds of events happen
+
+
+def bill(chip: SpikingChip, work: Workload, batch: int) -> Bill:
+    """The band for this network on a spiking chip."""
+    n, products = work.operations.examples, _held(work)
+    synapses = sum(op.total_macs for op in products) / n
+    neurons = sum(op.repeats * op.output_words for op in products) / n
+    spikes = sum(op.repeats * op.input_words for op in products) / n
+    events = _times(SPIKES, (chip.event_j,) * 3)
+    rows: list[tuple[str, str, float, str, Triple]] = [("synapses", "event", synapses, "", events)]
+    if chip.update_j:
+        rows.append(("neurons", "update", neurons, "", _updates(chip, work)))
+    if chip.tile_j or any(chip.hop_j):
+        rows.append(("messages", "spike", spikes, "", _times(SPIKES, chip.route_j)))
+    if chip.static_w is not None and chip.neurons and chip.step_s:
+        share = neurons / chip.neurons
+        chips = (share, math.sqrt(share * math.ceil(share)), float(math.ceil(share)))
+        rows.append(("chip", _STATIC, chip.step_s, "s", _times(STEPS, _times(chips, (chip.static_w,) * 3))))
+    lines = [
+        Line(component=component, action=action, count=count, unit=unit, each_low_j=each[0], each_j=each[1],
+             each_high_j=each[2], sources=chip.sources, waits=action == _STATIC)
+        for component, action, count, unit, each in rows
+    ]  # fmt: skip
+    shared = chip.static_w is not None
+    low, high = (", its share of a full chip's static power", ", whole chips") if shared else ("", "")
+    return Bill(
+        system=chip.name,
+        batch=batch,
+        lines=settle(lines),
+        latency_s=None,
+        note=f"{chip.kind} costs; low: each input spikes once, one step{low}; high: rate code, {SPIKES[2]:g} spikes in "
+        f"{STEPS[2]:g} steps{high}; typical: geometric mean",
+        excludes="; ".join(filter(None, (chip.leaves_out, _OTHERS))),
+        omits=(
+            *omissions.activation_products(work.operations),
+            *omissions.look_ups(work.operations),
+            *omissions.other_results(work.operations),
+        ),
+        per=f"{SPIKES[1]:.2g} synaptic events",
+    )
+
+
+_OTHERS = "input and output; a spike sent to several cores at once; limits on fan-in and weights; its time"
+
+
+def _held(work: Workload) -> list[Operation]:
+    """Products with weights, which synapses hold."""
+    return [op for op in work.operations.products if omissions.holds_weights(op)]
+
+
+def _updates(chip: SpikingChip, work: Workload) -> Triple:
+    """Mean joules of a neuron for the whole code; a step is idle where none of its inputs spikes."""
+    idle_j = chip.update_j if chip.idle_update_j is None else chip.idle_update_j
+    ends = []
+    for steps, spikes in zip(STEPS, SPIKES, strict=True):
+        total_j = count = 0.0
+        for op in _held(work):
+            outputs = op.repeats * op.output_words
+            active = 1.0 - (1.0 - spikes / steps) ** (op.shape.n_in if op.shape is not None else 1)
+            total_j += outputs * steps * (idle_j + active * (chip.update_j - idle_j))
+            count += outputs
+        ends.append(total_j / count if count else 0.0)
+    return ends[0], ends[1], ends[2]
+
+
+def _times(a: Triple, b: Triple) -> Triple:
+    return a[0] * b[0], a[1] * b[1], a[2] * b[2]

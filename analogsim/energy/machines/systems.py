@@ -1,0 +1,126 @@
+"""The machines that hardware can be compared with, by name.
+
+compare(model, variables, x, systems=("H100", "H100:int8", on("A100", weights=RunLength()), "Eyeriss", "brain"))
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from analogsim.base.errors import InputError, brief, nearest
+from analogsim.energy.bill import Bill
+from analogsim.energy.machines import brain, digital, eyeriss, neuromorphic, photonic
+from analogsim.energy.machines.compression import STORAGE, Storage
+from analogsim.energy.machines.number_formats import NumberFormat
+from analogsim.energy.work.layer_work import Workload
+
+
+@dataclasses.dataclass(frozen=True)
+class System:
+    """A machine with a name and an account.
+
+    Attributes:
+      name: how tables call it.
+      bill: ``bill(work, batch)``.
+    """
+
+    name: str
+    bill: Callable[[Workload, int], Bill]
+
+
+#: Machines by name.
+SYSTEMS: dict[str, System] = {
+    **{name: System(name, functools.partial(digital.bill, device)) for name, device in digital.devices().items()},
+    "Eyeriss": System("Eyeriss", eyeriss.bill),
+    "photonic mesh": System("photonic mesh", functools.partial(photonic.bill, photonic.Mesh())),
+    **{name: System(name, functools.partial(neuromorphic.bill, chip)) for name, chip in neuromorphic.CHIPS.items()},
+    "brain": System("brain", functools.partial(brain.bill, brain.Brain())),
+    "brain vesicles": System("brain vesicles", brain.vesicles),
+}
+
+
+def on(
+    device: str | digital.Device,
+    *,
+    number_format: str | NumberFormat | None = None,
+    weights: str | Storage | None = None,
+    name: str | None = None,
+) -> System:
+    """A digital machine that computes in another number format, or stores its weights compressed.
+
+    Args:
+      device: name of a machine with a roofline (``energy.devices()``), or a ``Device`` of your own.
+      number_format: of all numbers, a name in ``energy.FORMATS`` or one of your own; None for the machine's own.
+      weights: how weights are stored in memory, a name in ``energy.STORAGE`` or one of these; None for all of them.
+      name: how tables call it; None for one made of these.
+
+    Raises:
+      InputError: for a machine, format or storage that is not known.
+
+    Example:
+      >>> on("H100", number_format="int8", weights="bitmask").name
+      'H100 int8 bitmask'
+    """
+    if isinstance(device, str):
+        if device not in digital.devices():
+            raise InputError(f"device: unknown machine {device!r}; {nearest(device, digital.devices())}")
+        device = digital.devices()[device]
+    if isinstance(weights, str):
+        if weights not in STORAGE:
+            raise InputError(f"weights: unknown storage {weights!r}; {nearest(weights, STORAGE)}")
+        weights = STORAGE[weights]
+    chosen_format = None if number_format is None else digital.format_of(device, number_format)
+    words = [device.name, "" if chosen_format is None else chosen_format.name, _storage_name(weights)]
+    label = name or " ".join(word for word in words if word)
+    return System(
+        label,
+        functools.partial(digital.bill, device, number_format=chosen_format, weights=weights, name=label),
+    )  # fmt: skip
+
+
+Named = str | System | brain.Brain | neuromorphic.SpikingChip
+
+
+def chosen(systems: Named | Iterable[Named]) -> list[System]:
+    """Systems from names, from brains and spiking chips of one's own, each once.
+
+    Raises:
+      InputError: for an unknown name, or two systems of one name.
+    """
+    if isinstance(systems, Named):
+        systems = [systems]
+    if not isinstance(systems, Iterable):
+        raise InputError(f"systems = {brief(systems)}: must be names, for example ('H100', 'brain')")
+    found: dict[str, System] = {}
+    for each in systems:
+        system = _system(each)
+        if not isinstance(each, str) and system.name in found:
+            raise InputError(f"systems: two of them are called '{system.name}'; name one otherwise")
+        found[system.name] = system
+    return list(found.values())
+
+
+def _system(each: Any) -> System:
+    if isinstance(each, System):
+        return each
+    if isinstance(each, brain.Brain):
+        return System(each.name, functools.partial(brain.bill, each))
+    if isinstance(each, neuromorphic.SpikingChip):
+        return System(each.name, functools.partial(neuromorphic.bill, each))
+    return _named(str(each))
+
+
+def _named(text: str) -> System:
+    if text in SYSTEMS:
+        return SYSTEMS[text]
+    name, *formats = text.split(":")
+    if name in digital.devices() and 1 <= len(formats) <= 2:
+        return on(name, number_format=formats[0] or None, weights=formats[1] if len(formats) == 2 else None)
+    if text in neuromorphic.UNPRICED:
+        raise InputError(f"systems: {text!r} cannot be priced: {neuromorphic.UNPRICED[text]}")
+    raise InputError(f"systems: unknown system {text!r}; {nearest(text, SYSTEMS)}")
+
+
+def _storage_name(storage: Any) -> str:
+    return next((name for name, known in STORAGE.items() if known == storage), "" if storage is None else "compressed")

@@ -1,0 +1,1 @@
+"""What a program does: operations, bytes, passes through analog layers; no joules."""

@@ -1,0 +1,273 @@
+"""What a computation asks of any machine: its operations, counted exactly from the traced function.
+
+A matrix product of m x k with k x n does m k n multiply-accumulates; a convolution as many as its outputs times its
+window (zeros of the padding count as in the published figures, zeros between spread inputs do not). Everything else
+that computes is counted by its results. Copies, transposes and broadcasts are no arithmetic and carry none.
+
+Each operation knows which of its operands are weights, which depend on the examples, and how often it runs, so that a
+machine's model can tell what is fetched once a batch from what every example brings.
+"""
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING
+
+from analogsim.base.tables import as_text, many, plain, simple_table
+from analogsim.base.units import show
+
+if TYPE_CHECKING:
+    import rich.table
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Product:
+    """Shape of a matrix product: ``count`` times ``[vectors, n_in] x [n_in, n_out]``."""
+
+    count: int
+    vectors: int
+    n_in: int
+    n_out: int
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates."""
+        return self.count * self.vectors * self.n_in * self.n_out
+
+    def __str__(self) -> str:
+        many_times = f"{self.count} of " if self.count > 1 else ""
+        return f"{many_times}{self.vectors} x {self.n_in} by {self.n_in} x {self.n_out}"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ConvolutionShape:
+    """Shape of a convolution, any number of spatial axes.
+
+    Attributes:
+      images: how many.
+      groups: of channels; ``channels`` and ``filters`` are those of one group.
+      channels, filters: in and out.
+      pixels: of an image as it is stored, without padding.
+      size: of an image, padding included and inputs spread, for each spatial axis.
+      window, stride: for each spatial axis; the window as far as it reaches (dilation included).
+      taps: elements of the window, for each axis.
+      outputs: positions, for each axis.
+      meetings: pairs of a position and a tap that are multiplied; fewer than all of them where inputs are spread.
+    """
+
+    images: int
+    groups: int
+    channels: int
+    filters: int
+    pixels: int
+    size: tuple[int, ...]
+    window: tuple[int, ...]
+    stride: tuple[int, ...]
+    taps: tuple[int, ...]
+    outputs: tuple[int, ...]
+    meetings: int
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates."""
+        return self.images * self.groups * self.channels * self.filters * self.meetings
+
+    @property
+    def n_in(self) -> int:
+        """Inputs of its matrix, in one group."""
+        return self.channels * math.prod(self.taps)
+
+    @property
+    def n_out(self) -> int:
+        """Outputs of its matrix, in one group."""
+        return self.filters
+
+    @property
+    def vectors(self) -> int:
+        """Vectors that go through the matrix of a group: positions of all images."""
+        return self.images * math.prod(self.outputs)
+
+    @property
+    def count(self) -> int:
+        """Matrices: groups."""
+        return self.groups
+
+    def __str__(self) -> str:
+        by = lambda sizes: " x ".join(map(str, sizes))  # noqa: E731
+        grouped = f", {self.groups} groups" if self.groups > 1 else ""
+        return f"{by(self.taps)} x {self.channels} to {self.filters}, {by(self.outputs)} positions{grouped}"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Operation:
+    """One operation of a computation, for everything it computes in one run.
+
+    Attributes:
+      kind: ``"product"``, ``"convolution"``, ``"look-up"`` (rows of a table), ``"elementwise"``.
+      primitive: what JAX calls it.
+      scope: where in the model, as named scopes say (Flax Linen names every module).
+      layer: path of the analog layer that does it on analog hardware; ``""`` where none does.
+      shape: of a product or convolution, each time it runs; None else.
+      macs: multiply-accumulates, each time.
+      results: numbers computed by other arithmetic, each time.
+      multiplications: that these results take, each time; functions as ``primitives.COST`` counts them.
+      additions: that these results take, each time; None: one a result.
+      weight_words, input_words, output_words: numbers it reads and writes, each time.
+      new_weight_words: weights that no operation before it has read, in all its runs.
+      new_input_words: of its inputs, what comes from outside of the computation (an argument that is no weight, also
+        after arithmetic element by element; a state that it updates) and that no operation before has read, in all its
+        runs.
+      distinct_weight_words: weights of all its runs, each once, read before or not; None: those that are new.
+      weight_leaves: which of the computation's weights it reads, by number.
+      weight_bits, input_bits, output_bits: width of one number.
+      repeats: how often it runs in one run of the computation.
+      per_example: whether it depends on the examples; else it runs once a batch.
+      loop: the loops that it stands in, outermost first, by number.
+      step: after how many dependent products it can run, a loop's body taken once; operations of the same loop and step
+        need nothing of each other. None: after the operation before it.
+    """
+
+    kind: str
+    primitive: str
+    scope: str
+    layer: str = ""
+    shape: Product | ConvolutionShape | None = None
+    macs: int = 0
+    results: int = 0
+    multiplications: int = 0
+    additions: int | None = None
+    weight_words: int = 0
+    input_words: int = 0
+    output_words: int = 0
+    new_weight_words: int = 0
+    new_input_words: int = 0
+    distinct_weight_words: int | None = None
+    weight_leaves: frozenset[int] = frozenset()
+    weight_bits: int = 32
+    input_bits: int = 32
+    output_bits: int = 32
+    repeats: int = 1
+    per_example: bool = True
+    loop: tuple[int, ...] = ()
+    step: int | None = None
+
+    @property
+    def is_product(self) -> bool:
+        """Whether it multiplies matrices, in whatever shape."""
+        return self.shape is not None
+
+    @property
+    def total_macs(self) -> int:
+        """Multiply-accumulates of all its runs."""
+        return self.repeats * self.macs
+
+    @property
+    def total_results(self) -> int:
+        """Numbers computed by other arithmetic in all its runs."""
+        return self.repeats * self.results
+
+    @property
+    def total_additions(self) -> int:
+        """Additions of other arithmetic in all its runs."""
+        return self.repeats * (self.results if self.additions is None else self.additions)
+
+    @property
+    def total_multiplications(self) -> int:
+        """Multiplications of other arithmetic in all its runs."""
+        return self.repeats * self.multiplications
+
+    @property
+    def total_bytes(self) -> float:
+        """Bytes read and written in all its runs, each operand once a run and each weight once in all."""
+        moved = self.input_words * self.input_bits + self.output_words * self.output_bits
+        return (self.repeats * moved + self.new_weight_words * self.weight_bits) / 8
+
+    @property
+    def weight_reuse(self) -> float:
+        """Multiply-accumulates for each weight read; infinite for a product of two activations."""
+        return self.total_macs / self.new_weight_words if self.new_weight_words else math.inf
+
+
+@dataclasses.dataclass(frozen=True)
+class Operations:
+    """Every operation of one run of a computation, in order.
+
+    Attributes:
+      all: the operations.
+      examples: how many examples one run serves.
+      parameters: numbers in the arguments that are weights.
+      uncounted: primitives whose arithmetic is not known, with how often each runs.
+    """
+
+    all: tuple[Operation, ...]
+    examples: int = 1
+    parameters: int = 0
+    uncounted: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def products(self) -> tuple[Operation, ...]:
+        """Matrix products and convolutions."""
+        return tuple(op for op in self.all if op.is_product)
+
+    @property
+    def outside_layers(self) -> tuple[Operation, ...]:
+        """What no analog layer does."""
+        return tuple(op for op in self.all if not op.layer)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one run."""
+        return sum(op.total_macs for op in self.all)
+
+    @property
+    def results(self) -> int:
+        """Numbers that other arithmetic computes in one run."""
+        return sum(op.total_results for op in self.all)
+
+    @property
+    def flop(self) -> int:
+        """Floating-point operations of one run: two a multiply-accumulate, one another result."""
+        return 2 * self.macs + self.results
+
+    @property
+    def weights(self) -> int:
+        """Weights that products and look-ups read in one run, each once."""
+        return sum(op.new_weight_words for op in self.all)
+
+    @property
+    def total_bytes(self) -> float:
+        """Bytes that products and look-ups move in one run, if nothing stays on the chip between two of them."""
+        return sum(op.total_bytes for op in self.all if op.kind != "elementwise")
+
+    @property
+    def intensity(self) -> float:
+        """Floating-point operations for each byte."""
+        return self.flop / self.total_bytes if self.total_bytes else math.inf
+
+    def table(self) -> "rich.table.Table":
+        """One row a product, convolution or look-up; equal neighbours are one row."""
+        table = simple_table(
+            f"One run for {self.examples} example{'s' if self.examples != 1 else ''}: {many(self.macs)} MAC, "
+            f"{many(self.results)} other results, {show(self.total_bytes, 'B')} moved, {self.intensity:.3g} FLOP/B"
+        )
+        for name, justify in (("operation", "left"), ("where", "left"), ("shape", "left"), ("runs", "right"),
+                              ("MAC", "right"), ("weights", "right"), ("in", "right"), ("out", "right"),
+                              ("MAC/weight", "right")):  # fmt: skip
+            table.add_column(name, justify=justify, no_wrap=name not in ("where", "shape"))  # type: ignore[arg-type]
+        for op in self.all:
+            if op.kind == "elementwise":
+                continue
+            reuse = f"{op.weight_reuse:.3g}" if math.isfinite(op.weight_reuse) else ""
+            weights = f"{many(op.new_weight_words)} x {op.weight_bits} b" if op.new_weight_words else "none new"
+            where = plain(op.layer or op.scope)
+            table.add_row(op.kind, where, "" if op.shape is None else str(op.shape), str(op.repeats),
+                          many(op.total_macs), weights, many(op.repeats * op.input_words),
+                          many(op.repeats * op.output_words), reuse)  # fmt: skip
+        notes = ["Other arithmetic (activation functions, normalisation, sums) is counted by its results."]
+        if self.uncounted:
+            listed = ", ".join(f"{name} ({times})" for name, times in self.uncounted)
+            notes.append(f"Not counted, since what they cost is not known: {listed}.")
+        table.caption = "\n".join(notes)
+        return table
+
+    def __str__(self) -> str:
+        return as_text(self.table(), width=150)

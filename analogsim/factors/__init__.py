@@ -1,0 +1,26 @@
+"""A matrix as the product of cores: tensor trains and low rank. ``analogsim.codecs`` is its public face.
+
+codec         Codec, TensorTrain, LowRank: which cores, of which rank
+layout        how the axes of a matrix are cut into modes
+trains        decomposition, rounding, decoding
+contraction   products of an input with cores, without the matrix
+propagation   how errors of cores reach the output
+record        what a compression saved
+"""
+
+from analogsim.factors.codec import Codec as Codec
+from analogsim.factors.codec import LowRank as LowRank
+from analogsim.factors.codec import TensorTrain as TensorTrain
+from analogsim.factors.contraction import apply as apply
+from analogsim.factors.contraction import contract as contract
+from analogsim.factors.contraction import macs as macs
+from analogsim.factors.layout import Layout as Layout
+from analogsim.factors.layout import balanced_modes as balanced_modes
+from analogsim.factors.propagation import Propagated as Propagated
+from analogsim.factors.propagation import propagated as propagated
+from analogsim.factors.record import Compression as Compression
+from analogsim.factors.trains import balanced as balanced
+from analogsim.factors.trains import decode as decode
+from analogsim.factors.trains import initial as initial
+from analogsim.factors.trains import left_orthogonal as left_orthogonal
+from analogsim.factors.trains import rounded as rounded

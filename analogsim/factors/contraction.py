@@ -1,0 +1,95 @@
+"""A product with a matrix that is held as cores, without writing the matrix out.
+
+The input's digits are taken up one after another. Before core k an input has become
+``[n_1 ... n_(k-1), m_(k+1) ... m_d, r_(k-1), m_k]``: the core, as a matrix ``[r_(k-1) m_k, n_k r_k]``, multiplies that
+many vectors, and turns a digit of the input into one of the output. One input vector takes
+
+    sum_k (prod_{l<k} n_l) (prod_{l>k} m_l) r_(k-1) m_k n_k r_k
+
+multiply-accumulates (Novikov et al. 2015, section 4), which can be more than the n_in n_out of the matrix although the
+cores hold fewer numbers: hence ``contraction="auto"``.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+
+from analogsim.base.errors import InputError
+from analogsim.factors.layout import Layout
+from analogsim.factors.trains import decode
+
+CONTRACTIONS = ("auto", "factored", "dense")
+
+
+def contract(x: jax.Array, layout: Layout, multiply: Callable[[int, jax.Array], jax.Array]) -> jax.Array:
+    """``[..., n_in]`` to ``[..., n_out]``, core after core.
+
+    ``multiply(k, t)`` is the product with core k, whatever holds it: ``[..., r_(k-1), m_k]`` to ``[..., n_k, r_k]``.
+    """
+    lead = x.shape[:-1]
+    t = x.reshape(*lead, 1, 1, layout.n_in)  # [..., digits of the output, rank, digits of the input]
+    for k, (left, m, n, right) in enumerate(layout.shapes):
+        done, ahead = t.shape[-3], t.shape[-1] // m
+        t = t.reshape(*lead, done, left, m, ahead)
+        t = multiply(k, jnp.moveaxis(t, -1, -3))  # [..., done, ahead, n, right]
+        t = jnp.moveaxis(t, -3, -1).reshape(*lead, done * n, right, ahead)
+    return t.reshape(*lead, layout.n_out)
+
+
+def apply(x: jax.Array, factors: Sequence[jax.Array], contraction: str = "auto", precision=None) -> jax.Array:
+    """``x`` times the matrix that cores stand for.
+
+    Args:
+      x: ``[..., n_in]``.
+      factors: cores, of ``TensorTrain`` or ``LowRank``.
+      contraction: ``"factored"`` never writes the matrix out; ``"dense"`` always does; ``"auto"`` does what takes fewer
+        multiply-accumulates for the vectors in ``x``, the writing out counted once.
+      precision: of the products, as for ``lax.dot_general``.
+
+    Returns:
+      ``[..., n_out]``; differentiable in ``x`` and the cores.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from analogsim.codecs import TensorTrain, apply
+      >>> w = jax.random.normal(jax.random.key(0), (16, 6))
+      >>> factors, record = TensorTrain(rank=4, cores=2).compress(w)
+      >>> apply(jnp.ones((3, 16)), factors).shape
+      (3, 6)
+    """
+    check_contraction(contraction)
+    layout = Layout.of(factors)
+    if x.ndim < 1 or x.shape[-1] != layout.n_in:
+        raise InputError(f"x: shape {x.shape}: the cores take {layout.n_in} inputs along the last axis ({layout})")
+    if contraction == "dense" or (contraction == "auto" and not layout.by_cores(math.prod(x.shape[:-1]))):
+        return jnp.matmul(x, decode(factors), precision=precision)
+
+    def multiply(k: int, t: jax.Array) -> jax.Array:
+        dims = (((t.ndim - 2, t.ndim - 1), (0, 1)), ((), ()))
+        return jax.lax.dot_general(t, factors[k], dims, precision=precision)
+
+    x, *factors = _of_one_type(x, *factors)
+    return contract(x, layout, multiply)
+
+
+def macs(factors: Sequence[jax.Array] | Layout) -> int:
+    """Multiply-accumulates of one input vector through the cores.
+
+    Example:
+      >>> macs(Layout((4, 8, 8, 4), (4, 8, 8, 4), (2, 2, 2)))
+      81920
+    """
+    return (factors if isinstance(factors, Layout) else Layout.of(factors)).macs
+
+
+def check_contraction(contraction: str) -> None:
+    """Refuse an unknown way."""
+    if contraction not in CONTRACTIONS:
+        raise InputError(f"contraction = {contraction!r}: must be one of {', '.join(CONTRACTIONS)}")
+
+
+def _of_one_type(*arrays: jax.Array) -> list[jax.Array]:
+    dtype = jnp.result_type(*arrays)
+    return [array.astype(dtype) for array in arrays]

@@ -1,0 +1,375 @@
+"""Which papers a description rests on, and how each of its numbers is known.
+
+    found = cite(preset("pcm"))
+    print(found)               # every paper with the fields that rest on it; what is recalled, set by you, chosen
+    found.bibtex               # the same papers for LaTeX
+    found.recalled             # what is still to be checked against its paper
+
+A paper stands behind a value, not behind a field: a field that holds another value than the published one (the default,
+another set that the class calls published, or what a preset of the hardware's name sets) is listed as set by the user.
+"""
+
+import dataclasses
+import functools
+import textwrap
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from analogsim.base.description import Description, pretty
+from analogsim.base.errors import InputError
+from analogsim.base.literature import Paper, Source, as_source
+from analogsim.hardware.hardware import Hardware
+from analogsim.hardware.presets import preset, preset_sources, presets
+
+_MISSING: Any = dataclasses.MISSING
+_WIDTH = 110
+
+
+@dataclasses.dataclass(frozen=True)
+class Use:
+    """One value of a description, and what stands behind it.
+
+    Attributes:
+      where: the description that holds it, dotted (``"store.cell"``); ``""`` for the one that was asked about.
+      name: its field, or ``"equations"`` for what the description computes.
+      value: with its unit, as text; ``""`` for equations.
+      source: what stands behind it; None if it was set by the user, or chosen without a source.
+      by_user: whether it differs from what was published.
+    """
+
+    where: str
+    name: str
+    value: str
+    source: Source | None
+    by_user: bool = False
+
+    @property
+    def path(self) -> str:
+        """Dotted name, as ``Description.replace`` takes it."""
+        return f"{self.where}.{self.name}" if self.where else self.name
+
+
+class Citation(NamedTuple):
+    """A paper and what rests on it."""
+
+    paper: Paper
+    uses: tuple[Use, ...]
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Dotted names of the fields that rest on the paper."""
+        return tuple(use.path for use in self.uses)
+
+
+class Recalled(NamedTuple):
+    """A number that was taken from memory of its source."""
+
+    path: str
+    value: str
+    source: Source
+
+
+@dataclasses.dataclass(frozen=True)
+class Citations:
+    """What ``cite`` found: iterates over the papers as ``Citation`` (paper, uses), in the order of the fields.
+
+    Attributes:
+      subject: what was asked about.
+      uses: every value, with what stands behind it.
+    """
+
+    subject: str
+    uses: tuple[Use, ...]
+
+    def __iter__(self) -> Iterator[Citation]:
+        behind: dict[Paper, list[Use]] = {}
+        for use in self.uses:
+            for paper in use.source.papers if use.source else ():
+                behind.setdefault(paper, []).append(use)
+        return (Citation(paper, tuple(uses)) for paper, uses in behind.items())
+
+    @property
+    def papers(self) -> tuple[Paper, ...]:
+        """Every paper once."""
+        return tuple(citation.paper for citation in self)
+
+    @property
+    def recalled(self) -> list[Recalled]:
+        """Numbers that were recalled and are still to be checked: (path, value with unit, source)."""
+        return [Recalled(u.path, u.value, u.source) for u in self.uses if u.source and u.source.recalled]
+
+    @property
+    def set_by_user(self) -> list[Use]:
+        """Values that differ from the published ones, which no paper stands behind."""
+        return [use for use in self.uses if use.by_user]
+
+    @property
+    def without_paper(self) -> list[Use]:
+        """Values whose source is a derivation or an assumption, in words."""
+        return [use for use in self.uses if use.source and not use.source.papers and not use.source.recalled]
+
+    @property
+    def chosen(self) -> list[Use]:
+        """Defaults without a source: choices such as the size of a tile."""
+        return [use for use in self.uses if not use.source and not use.by_user]
+
+    @property
+    def bibtex(self) -> str:
+        """Every paper once, as BibTeX in ASCII."""
+        keys: dict[str, Paper] = {}
+        for paper in self.papers:
+            key, count = paper.key, 1
+            while key in keys:  # two papers of one key: a user's own beside one of ours
+                count += 1
+                key = f"{paper.key}-{count}"
+            keys[key] = dataclasses.replace(paper, key=key)
+        return "\n\n".join(paper.bibtex for paper in keys.values())
+
+    @property
+    def text(self) -> str:
+        """The papers with the fields that rest on them, then how every other value is known."""
+        count = len(self.papers)
+        blocks = [f"{self.subject} rests on {count or 'no'} paper{'' if count == 1 else 's'}."]
+        for number, citation in enumerate(self, 1):
+            lines = _wrap(citation.paper.reference, f"[{number}] ", "    ")
+            blocks.append("\n".join([lines, *_grouped(citation.uses)]))
+        recalled = [f"{path} = {value}: {source}" for path, value, source in self.recalled]
+        blocks += _section("Recalled, still to be checked against the source:", recalled)
+        blocks += _section("Set by the user, no paper stands behind it:", _values(self.set_by_user))
+        blocks += _section("Derived or assumed, without a paper:", _values(self.without_paper))
+        blocks += _section("Chosen here, without a source:", _values(self.chosen))
+        return "\n\n".join(blocks)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain lists and texts, for JSON."""
+
+        def plain(use: Use) -> dict[str, str]:
+            entry = {"field": use.path, "value": use.value}
+            return entry | ({"source": str(use.source)} if use.source else {})
+
+        papers = [
+            {
+                "key": c.paper.key,
+                "reference": c.paper.reference,
+                "doi": c.paper.doi,
+                "arxiv": c.paper.arxiv,
+                "url": c.paper.url,
+                "details_recalled": c.paper.details_recalled,
+                "fields": list(c.fields),
+            }
+            for c in self
+        ]
+        return {
+            "subject": self.subject,
+            "papers": papers,
+            "recalled": [{"field": p, "value": v, "source": str(s)} for p, v, s in self.recalled],
+            "set_by_user": [plain(use) for use in self.set_by_user],
+            "without_paper": [plain(use) for use in self.without_paper],
+            "chosen": [plain(use) for use in self.chosen],
+        }
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def cite(item: Any) -> Citations:
+    """The papers that a description rests on, and which of its numbers are recalled, set by the user or chosen.
+
+    Args:
+      item: hardware, a cell, a store, prices or any other description; or what holds some: a chip, a converted or an
+        NNX model, an energy comparison, a list.
+
+    Raises:
+      InputError: if there is no description in it.
+
+    Example:
+      >>> from analogsim.devices import PCM
+      >>> found = cite(PCM(g_max="20 uS"))
+      >>> [paper.key for paper in found.papers]
+      ['nandakumar2019', 'joshi2020', 'rasch2021']
+      >>> [(use.path, use.value) for use in found.set_by_user]
+      [('g_max', '20 µS')]
+    """
+    found: dict[tuple[Use, ...], str] = {}
+    for label, values in _parts(item, {}):
+        found.setdefault(tuple(values), label)
+    if not found:
+        raise InputError(f"cite: {_what(item)}; pass hardware (preset('pcm')), a cell (PCM()) or a programmed chip")
+    if len(found) == 1:
+        ((uses, label),) = found.items()
+        return Citations(label, uses)
+    names: list[str] = []
+    joined: dict[Use, None] = {}
+    for uses, label in found.items():
+        name = label if label not in names else f"{label} ({sum(n.startswith(label) for n in names) + 1})"
+        names.append(name)
+        joined |= {dataclasses.replace(u, where=f"{name}.{u.where}" if u.where else name): None for u in uses}
+    return Citations(", ".join(names), tuple(joined))
+
+
+def _what(item: Any) -> str:
+    if isinstance(item, str):
+        return f"{item!r} is a text"
+    if isinstance(item, type):
+        return f"{item.__name__} is a class, not a description"
+    return f"no description in {type(item).__name__}"
+
+
+def _parts(item: Any, seen: dict[int, Any]) -> Iterator[tuple[str, list[Use]]]:
+    """Everything in ``item`` that has sources: a label and its values."""
+    if isinstance(item, type) or id(item) in seen:
+        return
+    seen[id(item)] = item  # kept alive, so that no other object takes its id
+    if isinstance(item, Description):
+        yield getattr(item, "name", "") or type(item).__name__, _uses(item, "", _known(item))
+        return
+    if hasattr(item, "cited_values"):  # it knows itself, as an energy breakdown does
+        yield from item.cited_values()
+        return
+    leaves = jax.tree.leaves(item, is_leaf=lambda node: isinstance(node, Description) or hasattr(node, "cited_values"))
+    if len(leaves) != 1 or leaves[0] is not item:  # a container: a chip, an NNX model, a list
+        inner: Any = leaves
+    elif isinstance(item, functools.partial):  # how a Linen layer holds its hook
+        inner = [item.args, item.keywords]
+    else:
+        inner = (
+            [getattr(item, f.name, None) for f in dataclasses.fields(item)] if dataclasses.is_dataclass(item) else []
+        )
+    for part in inner:
+        yield from _parts(part, seen)
+
+
+class _Published(NamedTuple):
+    """A set of values that sources stand behind: those of the fields, except where ``sources`` names another."""
+
+    values: Any
+    sources: dict[str, Source]
+
+    def inside(self, name: str, value: Any) -> "list[_Published]":
+        """What it says about the description ``value`` in one of its fields."""
+        inner = getattr(self.values, name)
+        if type(inner) is not type(value):
+            return []
+        prefix = name + "."
+        return [_Published(inner, {k.removeprefix(prefix): s for k, s in self.sources.items() if k.startswith(prefix)})]
+
+
+def _known(item: Any) -> list[_Published]:
+    """The published sets of values of one description."""
+    found = []
+    if isinstance(item, Hardware) and item.name in presets():
+        found.append(_Published(preset(item.name), preset_sources(item.name)))
+    if isinstance(item, Description):
+        found += [_Published(values, {}) for values in item.published()]
+    return found
+
+
+def _uses(item: Any, where: str, known: list[_Published]) -> list[Use]:
+    """Every value of a description and of those inside it, compared with the published set that it is closest to."""
+    best = max(known, key=lambda one: _matches(item, one.values), default=None)
+    behind = item.model_sources() if isinstance(item, Description) else ()
+    equations = [Use(where, "equations", "", source) for source in behind]
+    found: list[Use] = []
+    has_parts = False
+    for f in dataclasses.fields(item):
+        value = getattr(item, f.name)
+        if dataclasses.is_dataclass(value):
+            has_parts = True
+            inner = (best.inside(f.name, value) if best else []) + _known(value)
+            found += _uses(value, f"{where}.{f.name}" if where else f.name, inner)
+        else:
+            published = _default(f) if best is None else getattr(best.values, f.name)
+            use = _use(f, where, value, published, None if best is None else best.sources.get(f.name))
+            found += [] if use is None else [use]
+    return found + equations if has_parts else equations + found  # what joins the parts comes after them
+
+
+def _use(f: dataclasses.Field, where: str, value: Any, published: Any, special: Source | None) -> Use | None:
+    """What stands behind one value; None for what is no quantity.
+
+    These are labels, schemes without a source (what they compute is among the equations), effects that are absent by
+    default, and multipliers that are 1.
+    """
+    meta, source = f.metadata, as_source(f.metadata.get("source"))
+    is_published, is_scheme = _same(value, published), meta.get("choices") is not None
+    if (meta.get("text") or is_scheme) and not source:
+        return None
+    if value is None and (is_published or published is _MISSING):
+        return None
+    if is_published or is_scheme:
+        source = special if is_published and special else source
+        is_multiplier = not (source or meta.get("unit") or meta.get("is_static")) and _same(published, 1.0)
+        return None if is_multiplier else Use(where, f.name, _shown(value, meta.get("unit", "")), source)
+    return Use(where, f.name, _shown(value, meta.get("unit", "")), None, by_user=True)
+
+
+def _matches(item: Any, other: Any) -> int:
+    """How many values two descriptions share."""
+    if not dataclasses.is_dataclass(item):
+        return int(_same(item, other))
+    if type(item) is not type(other):
+        return 0
+    return sum(_matches(getattr(item, f.name), getattr(other, f.name)) for f in dataclasses.fields(item))
+
+
+def _same(value: Any, published: Any) -> bool:
+    """Whether a value is the published one, in its own precision; every one of a stack. A traced value is not known."""
+    if isinstance(value, tuple) and isinstance(published, tuple):
+        return len(value) == len(published) and all(map(_same, value, published))
+    if published is _MISSING or isinstance(value, jax.core.Tracer):
+        return False
+    if isinstance(value, (jax.Array, np.ndarray)) and isinstance(published, (int, float, np.ndarray, jax.Array)):
+        held = np.asarray(value)
+        wanted = np.asarray(published).astype(held.dtype)
+        return bool(wanted.ndim == 0 or wanted.shape == held.shape) and bool(np.all(held == wanted))
+    try:
+        return bool(value == published)
+    except Exception:  # no common ground for a comparison: not the published value
+        return False
+
+
+def _shown(value: Any, unit: str) -> str:
+    if isinstance(value, tuple):
+        return "(" + ", ".join(_shown(v, unit) for v in value) + ")"
+    if isinstance(value, jax.core.Tracer):
+        return "traced"
+    if isinstance(value, (jax.Array, np.ndarray)):
+        different = np.unique(np.asarray(value))
+        return pretty(different.item(), unit) if different.size == 1 else f"array of shape {np.shape(value)}"
+    return pretty(value, unit)
+
+
+def _default(f: dataclasses.Field) -> Any:
+    return f.default_factory() if callable(f.default_factory) else f.default
+
+
+def _grouped(uses: tuple[Use, ...]) -> list[str]:
+    """The fields that rest on one paper, a line a description and note."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for use in uses:
+        groups.setdefault((use.where, use.source.note if use.source else ""), []).append(use.name)
+    lines = []
+    for (where, note), names in groups.items():
+        text = (f"{where}: " if where else "") + ", ".join(dict.fromkeys(names)) + (f"  ({note})" if note else "")
+        lines.append(_wrap(text, "    ", "      "))
+    return lines
+
+
+def _values(uses: list[Use]) -> list[str]:
+    """A line a use; of equations, which have no value, the source alone."""
+    named = [use.path + (f" = {use.value}" if use.value else "") for use in uses]
+    return [name + (f": {use.source}" if use.source else "") for name, use in zip(named, uses, strict=True)]
+
+
+def _section(heading: str, lines: list[str]) -> list[str]:
+    lines = [_wrap(line, "    ", "      ") for line in dict.fromkeys(lines)]
+    return ["\n".join([heading, *lines])] if lines else []
+
+
+def _wrap(text: str, first: str, rest: str) -> str:
+    return textwrap.fill(
+        text, _WIDTH, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
+    )

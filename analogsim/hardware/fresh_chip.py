@@ -1,0 +1,96 @@
+"""The default of hardware-aware training: every call computes on a freshly fabricated, programmed and aged chip.
+
+Nothing is approximated: cells are written one by one with all that their technology does, and read as a chip is. The
+time of the read may be drawn at random, uniform in its logarithm, so that a network meets its whole life in training.
+With a strength s, what a line carries is g_ideal + s (g - g_ideal), and the variance of its reads is s^2 that of the
+cells. Cheaper stand-ins are in ``analogsim.training``.
+"""
+
+import dataclasses
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+
+from analogsim.base.description import Description, field
+from analogsim.base.errors import InputError
+from analogsim.base.random import stream
+from analogsim.signal_path import tiles
+from analogsim.signal_path.tiles import Reading
+
+
+class TrainingReads(Protocol):
+    """What a layer's tiles hold in one call of hardware-aware training. A frozen pytree."""
+
+    def reading(
+        self, hardware: Any, weights: jax.Array, key: jax.Array | None, tile_rows: int | None, weight_range: Any
+    ) -> Reading:
+        """The tiles of a matrix ``[n_in, n_out]``, or of each of a stack ``[S, n_in, n_out]``.
+
+        Args:
+          hardware: what the layer runs on; ``hardware.training_strength`` scales every deviation from the ideal.
+          weights: the layer's matrix. No gradient passes: see ``Reading.trained_by``.
+          key: what is drawn follows from it; None only where nothing is random.
+          tile_rows: as of ``tiles.program``.
+          weight_range: as of ``tiles.program``.
+        """
+        ...
+
+
+class FreshChip(Description):
+    """A chip of its own for every call, read once.
+
+    Example:
+      >>> from analogsim import preset
+      >>> hardware = preset("pcm", training=FreshChip(time_s="1 s", until_s="1 year"))
+      >>> hardware.training
+      FreshChip(until_s=31557600.0)
+    """
+
+    time_s: Any = field(default=1.0, unit="s", ge=0, le=1e12, doc="read so long after programming")
+    until_s: Any = field(
+        default=None, unit="s", gt=0, le=1e12, optional=True,
+        doc="None reads at time_s; else at a random time between the two, uniform in its logarithm",
+    )  # fmt: skip
+
+    def check(self) -> None:
+        start, end = self.time_s, self.until_s
+        if isinstance(end, float) and isinstance(start, float) and not 0 < start < end:
+            raise InputError(
+                f"{type(self).__name__}.time_s = {start:g}: must be greater than 0 and less than until_s = {end:g} for "
+                f"a random time, uniform in its logarithm (unit: s)"
+            )
+
+    @property
+    def latest_s(self) -> Any:
+        """The last time that is read at."""
+        return self.time_s if self.until_s is None else self.until_s
+
+    def when(self, key: jax.Array | None) -> Any:
+        """Seconds after programming of one call."""
+        if self.until_s is None:
+            return self.time_s
+        if key is None:
+            raise InputError("key = None: a random time after programming is drawn and needs a key")
+        first, last = (jnp.log(jnp.asarray(t, jnp.float32)) for t in (self.time_s, self.until_s))
+        return jnp.exp(first + (last - first) * jax.random.uniform(stream(key, "time of training")))
+
+    def reading(
+        self, hardware: Any, weights: jax.Array, key: jax.Array | None, tile_rows: int | None, weight_range: Any
+    ) -> Reading:
+        """See ``TrainingReads``. Every layer draws its own time; one for all is set with ``altered``."""
+        programmed = tiles.program_all(hardware, weights, key, None, tile_rows, weight_range)
+        # Each of a stack has brought its own copy of the one hardware.
+        read = dataclasses.replace(tiles.read_all(programmed, self.when(key)), hardware=hardware)
+        strength = hardware.training_strength
+        if isinstance(strength, float) and strength == 1.0:
+            return read
+        ideal = tiles.ideal_lines(hardware, weights, tile_rows, weight_range)
+        if read.gain is not None:
+            ideal = ideal / read.gain
+        variance = None if read.variance is None else read.variance * jnp.asarray(strength, read.mean.dtype) ** 2
+        return dataclasses.replace(
+            read,
+            mean=ideal + jnp.asarray(strength, read.mean.dtype) * (read.mean - ideal),
+            variance=variance,
+        )

@@ -1,0 +1,179 @@
+"""One immutable description of the machine a layer runs on: store, tile size, converters, energy parameters.
+
+Hardware is what a user passes to a layer. It is a pytree: every physical number in it may be swept or differentiated.
+"""
+
+from typing import Any
+
+from analogsim.base.description import Description, describe, field, static
+from analogsim.base.errors import InputError
+from analogsim.base.extrapolation import remedy
+from analogsim.base.literature import Source
+from analogsim.base.papers import cited
+from analogsim.converters import DAC
+from analogsim.converters.range_rules import DynamicRange, LearnedRange, RangeRule
+from analogsim.devices.digital import DigitalMemory
+from analogsim.hardware.fresh_chip import FreshChip
+from analogsim.hardware.prices import Prices
+from analogsim.signal_path.drift_compensation import ESTIMATORS
+
+
+class Hardware(Description):
+    """Analog hardware for a layer.
+
+    Example:
+      >>> hw = Hardware(store=DigitalMemory(bits=8), dac=DAC(bits=8))
+      >>> hw.replace(**{"dac.bits": 6}).dac.bits
+      6
+    """
+
+    name: str = static(default="custom", label=True, doc="for tables and messages")
+    store: Any = field(
+        factory=DigitalMemory,
+        methods=("program", "read", "noise", "combine", "spread", "cost", "cells", "time_limit_s"),
+        doc="what physically holds the weights",
+    )
+    rows: int = static(default=512, ge=1, le=65536, integer=True, doc="inputs of one tile")
+    columns: int = static(default=512, ge=1, le=65536, integer=True, doc="outputs of one tile")
+    dac: DAC | None = field(default=None, optional=True, kind=DAC, doc="input converter; None drives exact values")
+    adc: Any = field(
+        default=None,
+        optional=True,
+        methods=("fabricate", "convert", "bits", "range", "noise"),
+        doc="output converter; None reads exactly",
+    )
+    scaling: str = static(
+        default="column",
+        choices=("column", "tile"),
+        doc="one digital scale a column of a tile, or one for the whole tile",
+    )
+    groups: str = static(
+        default="shared",
+        choices=("shared", "apart"),
+        doc="matrices of grouped convolutions and batch axes: along the diagonal of shared tiles, or on tiles each",
+    )
+    drift_compensation: str = static(
+        default="none",
+        choices=("none", "global", "column"),
+        doc="a digital factor restores the readout of a tile (global) or of every line (column)",
+    )
+    drift_estimator: str = static(
+        default="projection",
+        choices=ESTIMATORS,
+        doc="readout that drift compensation restores: along the weights that were written, or the mean absolute one, "
+        "as published, which zero weights bias",
+    )
+    calibration_reads: Any = field(
+        default=None,
+        ge=1,
+        le=1e9,
+        optional=True,
+        doc="reads of each row that a factor of drift compensation is taken from, with their noise; None: without",
+    )
+    sampling: str = static(
+        default="outputs",
+        choices=("outputs", "cells"),
+        doc="read noise is drawn once an output, with exact mean and variance, or (slow) once a cell and input vector",
+    )
+    bound_management: str = static(
+        default="none",
+        choices=("none", "iterative"),
+        doc="iterative: an example that overflows an ADC is read again with twice the input range, up to 10 times",
+    )
+    training: Any = field(
+        factory=FreshChip,
+        methods=("reading",),
+        doc="what hardware-aware training computes on: FreshChip, or a modifier of analogsim.training",
+    )
+    training_strength: Any = field(
+        default=1.0,
+        ge=0,
+        le=100,
+        doc="multiplies what training does to weights, and the noise of converters while training: for schedules",
+    )
+    input_range: Any = field(
+        default=None,
+        optional=True,
+        kind=RangeRule,
+        doc="LearnedRange, TrackedRange or DynamicRange; None: as calibrated, else every example's own",
+    )
+    output_range: Any = field(
+        default=None,
+        optional=True,
+        kind=RangeRule,
+        doc="LearnedRange(rule='slope') or TrackedRange; None: as calibrated, else that of the ADC",
+    )
+    prices: Prices = field(factory=Prices, kind=Prices, doc="energy of every action")
+
+    def model_sources(self) -> tuple[Source, ...]:
+        found = []
+        if self.drift_compensation != "none":
+            found.append(cited("legallo2018", note=f"{self.drift_compensation} drift compensation"))
+        if self.bound_management != "none":
+            found.append(cited("gokmen2017", note="bound management"))
+        return tuple(found)
+
+    def check(self) -> None:
+        if self.bound_management != "none" and self.adc is None:
+            raise InputError(
+                f"Hardware.bound_management = {self.bound_management!r}: must be 'none' where no ADC overflows"
+            )
+        self._check_ranges()
+        limit, latest = self.store.time_limit_s, getattr(self.training, "latest_s", None)
+        if limit is not None and isinstance(latest, float) and latest > limit:
+            raise InputError(
+                f"Hardware.training: reads {latest:g} s after programming: must be at most {limit:g}, the last time "
+                f"that the store's model has data for (unit: s){remedy(self.store)}"
+            )
+
+        own_s = getattr(self.store, "read_time_s", None)
+        asked_s = self.prices.read_time_s
+        own = "rate of its own; set store.rate_hz" if hasattr(self.store, "rate_hz") else "time of its own; set that"
+        if own_s is not None and isinstance(asked_s, float) and asked_s != Prices().read_time_s:
+            raise InputError(
+                f"Hardware.prices.read_time_s = {asked_s:g}: has no effect on {type(self.store).__name__}, which has a "
+                f"{own} instead (unit: s)"
+            )
+
+        if hasattr(self.store, "cell_write_j") and self.prices.cell_write_j is not None:
+            raise InputError(
+                f"Hardware.prices.cell_write_j = {self.prices.cell_write_j}: must be None for "
+                f"{type(self.store).__name__}, whose own description says what a write takes (unit: J)"
+            )
+
+    @property
+    def extrapolated_after_s(self) -> Any:
+        """From which time on numbers of this hardware are extrapolated, seconds after programming; None: never."""
+        return getattr(self.store, "extrapolated_after_s", None)
+
+    @property
+    def cell_write_j(self) -> Any:
+        """Joules of writing and verifying one cell: the store's own, where it has one; None where it is not known."""
+        return getattr(self.store, "cell_write_j", self.prices.cell_write_j)
+
+    @property
+    def read_time_s(self) -> Any:
+        """Seconds of one read of a tile: the store's own, where it has one."""
+        own_s = getattr(self.store, "read_time_s", None)
+        return self.prices.read_time_s if own_s is None else own_s
+
+    def _check_ranges(self) -> None:
+        rule = self.output_range
+        if self.dac is None and self.adc is None and self.input_range is not None:
+            raise InputError("Hardware.input_range: must be None without converters, where nothing has a range")
+        if rule is not None and self.adc is None:
+            raise InputError("Hardware.output_range: must be None without an ADC, where no output has a range")
+        if isinstance(rule, DynamicRange) or (isinstance(rule, LearnedRange) and rule.rule == "published"):
+            raise InputError(
+                f"Hardware.output_range = {rule!r}: must be LearnedRange(rule='slope'), TrackedRange() or None; the "
+                f"published rule and a range for every example are for inputs"
+            )
+        if rule is not None and getattr(self.adc, "middle", None) is not None:
+            raise InputError("Hardware.output_range: must be None for an ADC with a middle, whose range is its own")
+        if self.bound_management != "none" and isinstance(self.input_range, LearnedRange):
+            raise InputError(
+                "Hardware.input_range: must not be learned with bound_management, which doubles it where outputs clip"
+            )
+
+    def __str__(self) -> str:
+        return describe(self)

@@ -1,0 +1,81 @@
+"""The classes that a hardware file may name: everything that the package exports to put into ``Hardware``.
+
+A plain dictionary, made once from what ``devices``, ``converters`` and this room export. A file chooses among its
+classes by their names; no name in a file is ever imported.
+"""
+
+import dataclasses
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from analogsim import converters, devices
+from analogsim.base.description import Description
+from analogsim.base.errors import InputError, brief
+from analogsim.converters import range_rules
+from analogsim.devices.crossbar.hermes import Branches
+from analogsim.hardware import fresh_chip, prices, weight_modifiers
+
+
+def _exported(*modules: Any) -> dict[str, type[Description]]:
+    return {
+        name: thing
+        for module in modules
+        for name, thing in sorted(vars(module).items())
+        if isinstance(thing, type) and issubclass(thing, Description) and thing is not Description
+    }
+
+
+#: Every class by its name.
+KINDS: dict[str, type[Description]] = {
+    **_exported(devices, converters, range_rules, fresh_chip, prices, weight_modifiers),
+    "Branches": Branches,  # part of HermesPCM
+}
+
+
+def with_kinds(kinds: Mapping[str, type[Description]] | None) -> dict[str, type[Description]]:
+    """The known classes and a user's own.
+
+    Raises:
+      InputError: for what is no description, or for a name that is taken.
+    """
+    if kinds is not None and not isinstance(kinds, Mapping):
+        raise InputError(f"kinds = {brief(kinds)}: must be a dictionary of classes by name, {{'MyCell': MyCell}}")
+    for name, kind in (kinds or {}).items():
+        if not (isinstance(kind, type) and issubclass(kind, Description)):
+            raise InputError(
+                f"kinds[{name!r}] = {brief(kind)}: must be a class made from analogsim.devices.Description"
+            )
+        if KINDS.get(name, kind) is not kind:
+            raise InputError(f"kinds[{name!r}]: is the name of a class of analogsim; give yours another one")
+        if any(f.name == "kind" for f in dataclasses.fields(kind)):  # type: ignore[arg-type]
+            raise InputError(f"kinds[{name!r}]: has a field 'kind', the word by which a file names the class")
+    return KINDS | dict(kinds or {})
+
+
+def fitting(rule: Mapping[str, Any], kinds: Mapping[str, type[Description]]) -> list[str]:
+    """The names of the classes that may stand in a field with that rule (``dataclasses.Field.metadata``), sorted.
+
+    Example:
+      >>> fitting({"kind": range_rules.RangeRule}, KINDS)
+      ['DynamicRange', 'LearnedRange', 'TrackedRange']
+    """
+    if rule.get("kind"):
+        allowed = typing.get_args(rule["kind"]) or (rule["kind"],)
+        return sorted(name for name, kind in kinds.items() if issubclass(kind, tuple(allowed)))
+    asked = rule.get("methods") or ()
+    return sorted(name for name, kind in kinds.items() if all(_has(kind, method) for method in asked))
+
+
+def takes_description(rule: Mapping[str, Any]) -> bool:
+    """Whether the field holds a description, not a value."""
+    return bool(rule.get("kind") or rule.get("methods"))
+
+
+def takes_none(rule: Mapping[str, Any]) -> bool:
+    """Whether the field may hold None: an effect that is absent."""
+    return bool(rule.get("optional")) or None in (rule.get("choices") or ())
+
+
+def _has(kind: type[Description], name: str) -> bool:
+    return hasattr(kind, name) or any(f.name == name for f in dataclasses.fields(kind))  # type: ignore[arg-type]

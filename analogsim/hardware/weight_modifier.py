@@ -1,0 +1,107 @@
+"""How a weight modifier gets into a layer: tiles that hold the modified weights, read in place of a fresh chip's."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from analogsim.base.description import Description, static
+from analogsim.base.errors import InputError
+from analogsim.base.random import normal, stream
+from analogsim.devices.protocol import Moments
+from analogsim.signal_path import tiles
+
+_TINY = 1e-20
+
+
+class WeightModifier(Description):
+    """Base of the modifiers: ``preset("pcm", training=AdditiveNoise(std=0.05))``. See ``weight_modifiers``.
+
+    One of ``changed`` and ``moments`` suffices where nothing else is special: Gaussian noise follows from its moments,
+    and what cannot be drawn for every example needs none.
+    """
+
+    draw: str = static(
+        default="step",
+        choices=("step", "example"),
+        doc="random numbers once a call for all of a batch, or anew for every input vector, at the output",
+    )
+
+    def moments(self, weights: jax.Array, scale: jax.Array, strength: Any) -> Moments:
+        """Mean and variance of every weight over draws.
+
+        Args:
+          weights: in [-1, 1], ``[R, C, rows, columns]``.
+          scale: what the outputs are multiplied with again, ``[R, C, 1, columns or 1]``.
+          strength: multiplies the deviations.
+        """
+        raise NotImplementedError
+
+    def changed(self, key: jax.Array | None, weights: jax.Array, scale: jax.Array, strength: Any) -> jax.Array:
+        """One draw of every weight; Gaussian with ``moments`` unless a modifier says otherwise."""
+        return self.drawn(key, self.moments(weights, scale, strength), "step").mean
+
+    def weights(self, key: jax.Array | None, weights: jax.Array, scale: jax.Array, strength: Any) -> Moments:
+        """The weights of one call: drawn, or to be drawn for every example (with a variance)."""
+        if self.draw == "example":
+            return self.moments(weights, scale, strength)
+        return Moments(self.changed(key, weights, scale, strength))
+
+    def drawn(self, key: jax.Array | None, held: Moments, draw: str | None = None) -> Moments:
+        """Gaussian draws of these moments, or the moments for draws at the output."""
+        if (draw or self.draw) == "example" or held.variance is None:
+            return held
+        if key is None:
+            raise InputError("key = None: weights are changed at random, pass a key (jax.random.key(0))")
+        xi = normal(stream(key, "weights"), held.mean.shape, held.mean.dtype)
+        # The floor is invisible and keeps the slope with respect to a noise level finite where there is no noise.
+        return Moments(held.mean + jnp.sqrt(jnp.maximum(held.variance, _TINY)) * xi)
+
+    def lines(
+        self, hardware: Any, tiled: jax.Array, scale: jax.Array, key: jax.Array | None
+    ) -> tuple[Moments, jax.Array | None]:
+        """What the lines carry ``[R, C, rows, n_lines]``, and the factor of drift compensation."""
+        changed = self.weights(key, tiled, scale, hardware.training_strength)
+        store = hardware.store
+        ideal = tiles.lines_of(hardware, tiled)
+        # Linear in the change, so that weights beyond the window and constant currents come out right.
+        mean = ideal + jax.vmap(jax.vmap(store.spread))(changed.mean - tiled)
+        if changed.variance is not None and mean.shape != tiled.shape:
+            raise InputError(
+                f"{type(self).__name__}.draw = 'example': must be 'step' for a store that reads a weight by several "
+                f"lines, {type(store).__name__}"
+            )
+        return Moments(mean, changed.variance), None
+
+    def reading(
+        self, hardware: Any, weights: jax.Array, key: jax.Array | None, tile_rows: int | None, weight_range: Any
+    ) -> tiles.Reading:
+        """See ``analogsim.hardware.fresh_chip.TrainingReads``."""
+        if weights.ndim > 2:
+            keys = None if key is None else jax.random.split(key, len(weights))
+            one = functools.partial(self.reading, hardware, tile_rows=tile_rows, weight_range=weight_range)
+            return jax.vmap(one)(weights, keys)
+        if self.draw == "example" and hardware.sampling == "cells":
+            raise InputError(
+                f"{type(self).__name__}.draw = 'example': must be 'step' with sampling = 'cells', which samples cells "
+                f"that a modifier does not have; or train on FreshChip()"
+            )
+        wide = weights.astype(jnp.promote_types(weights.dtype, jnp.float32))
+        tiled, scale = tiles.normalise(wide, hardware, tile_rows, weight_range)
+        held, gain = self.lines(hardware, tiled, scale, key)
+        return tiles.Reading(
+            hardware=hardware,
+            state=None,
+            mean=held.mean,
+            variance=held.variance,
+            curvature=None,
+            converters=tiles.fabricated(hardware, key, held.mean.shape),
+            gain=gain,
+            scale=scale,
+            time_s=0.0,
+            n_in=weights.shape[0],
+            n_out=weights.shape[1],
+            outlasts_steps=True,  # weights drawn for an example are the same in all steps of its product
+            full_scale=tiles.automatic_range(hardware, tiled),
+        )

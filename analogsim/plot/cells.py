@@ -1,0 +1,245 @@
+"""One memory cell as a device paper shows it: programming error, retention over ten years, read noise.
+
+Everything is sampled from cells, as a network would meet them, with one key; the closed curve of the programming error
+(the cell's ``programming_error``) is drawn over the samples where the cell has one.
+"""
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from analogsim.base.units import TIMES_S, show_time
+from analogsim.plot import axes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+TEN_YEARS_S = 10 * TIMES_S["year"]
+#: Cells without retention data hold their state for this long at most; see ``milo.py``.
+NO_RETENTION_S = 1.0
+_TICKS = {"1 s": 1.0, "1 min": 60.0, "1 h": 3600.0, "1 day": 86400.0, "1 mo": TIMES_S["month"], "1 yr": TIMES_S["year"],
+          "10 yr": TEN_YEARS_S}  # fmt: skip
+_LEVELS, _CELLS = 33, 2000
+_SHOWN = np.array([4, 11, 18, 25, 32])  # of the levels, over time
+
+_program = jax.jit(lambda cell, key, target: cell.program(key, target))
+_read = jax.jit(lambda cell, state, time_s: cell.read(state, time_s))
+_life = jax.jit(lambda cell, state, times: jax.lax.map(lambda t: cell.read(state, t).mean, times))
+
+
+class Programming(NamedTuple):
+    """Error right after programming, S."""
+
+    target: np.ndarray  #: of the sampled cells, S
+    error: np.ndarray  #: their rms deviation from it, S
+    curve_target: np.ndarray  #: of the closed curve, S
+    curve: np.ndarray | None  #: its rms deviation, S; None if the cell has no closed curve
+
+
+class Retention(NamedTuple):
+    """Conductance of programmed levels, quantiles over cells."""
+
+    time_s: np.ndarray  #: ``[n_times]``
+    target: np.ndarray  #: ``[n_levels]``, S
+    low: np.ndarray  #: 5 % of cells lie below, ``[n_levels, n_times]``, S
+    median: np.ndarray
+    high: np.ndarray  #: 95 % of cells lie below
+
+
+class ReadNoise(NamedTuple):
+    """Spread from read to read, medians over cells."""
+
+    time_s: tuple[float, ...]
+    conductance: np.ndarray  #: ``[n_times, n_levels]``, S
+    sigma: np.ndarray  #: ``[n_times, n_levels]``, S
+
+
+def programming(cell: Any, key: jax.Array) -> Programming:
+    """Rms deviation of freshly written cells from their targets, over the window, without read noise."""
+    if "read_noise" in _field_names(cell):
+        cell = cell.replace(read_noise=0.0)
+    target, state = _written(cell, key)
+    error = np.sqrt(np.mean((np.asarray(_read(cell, state, 0.0).mean, np.float64) - target[:, None]) ** 2, axis=1))
+    # Without the ends of the window, where what is written may be cut off and no closed form holds.
+    curve_target = np.linspace(float(cell.g_min), float(cell.g_max), 803, dtype=np.float32)[1:-1]
+    closed = getattr(cell, "programming_error", None)
+    return Programming(target, error, curve_target, None if closed is None else np.asarray(closed(curve_target)))
+
+
+def retention(cell: Any, key: jax.Array) -> Retention:
+    """Conductance of five levels from 1 s to ten years, or to the last time with data: the same cells at every time."""
+    end = _end(cell)
+    time_s = np.geomspace(min(1.0, end), end, 61 if end > 1 else 1)
+    time_s[-1] = end  # not a rounding beyond the data
+    measured_s = _measured_until(cell)
+    time_s = time_s if measured_s is None else np.union1d(time_s, measured_s)
+    target, state = _written(cell, key)
+    target, state = target[_SHOWN], jax.tree.map(lambda rows: rows[_SHOWN], state)
+    held = _life(cell, state, jnp.asarray(time_s, jnp.float32))
+    quantiles = np.quantile(np.asarray(held, np.float64), [0.05, 0.5, 0.95], axis=2)
+    return Retention(time_s, target, *np.swapaxes(quantiles, 1, 2))
+
+
+def read_noise(cell: Any, key: jax.Array) -> ReadNoise | None:
+    """Spread from read to read over the window, 1 s after programming and at the end; None if reading is noiseless."""
+    _, state = _written(cell, key)
+    times = (min(1.0, _end(cell)), _end(cell))
+    reads = [_read(cell, state, t) for t in times]
+    if reads[0].variance is None or not any(np.any(np.asarray(r.variance) > 0) for r in reads):
+        return None
+    conductance = np.median([np.asarray(r.mean) for r in reads], axis=2)
+    return ReadNoise(times, conductance, np.median([np.sqrt(np.asarray(r.variance)) for r in reads], axis=2))
+
+
+def _written(cell: Any, key: jax.Array) -> tuple[np.ndarray, Any]:
+    """One set of cells for every panel: targets over the window, ``[levels]``, and the state, ``[levels, cells]``."""
+    target = np.linspace(float(cell.g_min), float(cell.g_max), _LEVELS, dtype=np.float32)
+    return target, _program(cell, key, jnp.tile(target[:, None], _CELLS))
+
+
+def _end(cell: Any) -> float:
+    return TEN_YEARS_S if cell.time_limit_s is None else min(cell.time_limit_s, TEN_YEARS_S)
+
+
+def _measured_until(cell: Any) -> float | None:
+    """The last measured age of a cell that is read later; None where nothing is extrapolated."""
+    after_s = getattr(cell, "extrapolated_after_s", None)
+    return None if after_s is None or after_s >= TEN_YEARS_S else float(after_s)
+
+
+def draw(cell: Any, title: str, key: jax.Array) -> "Axes":
+    """The three panels of one cell; returns the first one's axes (``.figure`` is the whole)."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with axes.style():
+        figure = Figure(figsize=(13.2, 4.3), layout="constrained")
+        FigureCanvasAgg(figure)
+        left, middle, right = figure.subplots(1, 3)
+        figure.suptitle(title, x=0.008, ha="left", fontsize=13, fontweight="bold")
+        draw_programming(programming(cell, key), left)
+        draw_retention(retention(cell, key), cell.time_limit_s, middle, _measured_until(cell))
+        draw_read_noise(read_noise(cell, key), right, _measured_until(cell))
+    return left
+
+
+def draw_programming(data: Programming, ax: "Axes") -> None:
+    """Rms programming error over the target."""
+    ax.set_title("(a) programming error")
+    if not data.error.any() and (data.curve is None or not data.curve.any()):
+        _say(ax, "Every cell meets its target exactly:\nthis model has no programming error.")
+        return
+    g, unit_g = _scale(data.target)
+    e, unit_e = _scale(data.error if data.curve is None else np.concatenate([data.error, data.curve]))
+    if data.curve is not None:
+        ax.plot(
+            data.curve_target * g, data.curve * e, color="#555555", linewidth=1.3, label="closed form, without cut-off"
+        )
+    ax.plot(data.target * g, data.error * e, "o", color=axes.COLOURS[0], markersize=4.5, label="sampled cells")
+    ax.set(xlabel=f"target conductance ({unit_g})", ylabel=f"rms error ({unit_e})")
+    ax.set_ylim(0, 1.18 * e * max(data.error.max(), 0 if data.curve is None else data.curve.max()))
+    ax.legend(fontsize=9, loc="upper left", ncols=2)
+
+
+def draw_retention(
+    data: Retention, time_limit_s: float | None, ax: "Axes", measured_until_s: float | None = None
+) -> None:
+    """Median and 5-95 % band of every level over logarithmic time; grey where there are no data.
+
+    Beyond ``measured_until_s``, from which on what the cell holds is extrapolated, lines are dashed and bands paler.
+    """
+    ax.set_title("(b) conductance after programming")
+    g, unit = _scale(data.target)
+    for i in reversed(range(len(data.target))):
+        colour = axes.COLOURS[i % len(axes.COLOURS)]
+        if len(data.time_s) == 1:
+            reach = [[(data.median[i, 0] - data.low[i, 0]) * g], [(data.high[i, 0] - data.median[i, 0]) * g]]
+            ax.errorbar(data.time_s, data.median[i] * g, reach, color=colour, fmt="o", markersize=4, capsize=3)
+        else:
+            ax.plot(data.time_s[[0, -1]], [data.target[i] * g] * 2, ":", color=colour, linewidth=1.2)
+            for part, dash, shade in _parts(data.time_s, measured_until_s):
+                low, high = data.low[i, part] * g, data.high[i, part] * g
+                ax.fill_between(data.time_s[part], low, high, color=colour, alpha=shade, linewidth=0)
+                ax.plot(data.time_s[part], data.median[i, part] * g, dash, color=colour, linewidth=1.6)
+    ax.set_xscale("log")
+    ax.set_xlim(0.5, 2 * TEN_YEARS_S)
+    ax.set_ylim(bottom=0)
+    if time_limit_s is not None and time_limit_s < TEN_YEARS_S:
+        ax.axvspan(time_limit_s * (1.25 if len(data.time_s) == 1 else 1), 2 * TEN_YEARS_S, color="#efefef", zorder=0.5)
+        words = "no retention data:" if time_limit_s <= NO_RETENTION_S else "no data:"
+        words += f"\nreading after {show_time(time_limit_s)}\nis refused"
+        middle = np.sqrt(time_limit_s * 2 * TEN_YEARS_S)
+        box = dict(facecolor="#efefef", edgecolor="none", pad=3)
+        ax.text(middle, 0.5, words, transform=ax.get_xaxis_transform(), ha="center", va="center", fontsize=9, bbox=box)
+    if measured_until_s is not None:
+        _mark_extrapolated(measured_until_s, ax)
+    ax.set_xticks(list(_TICKS.values()), list(_TICKS))
+    ax.xaxis.minorticks_off()
+    ax.tick_params(axis="x", labelsize=9)
+    marks = "bar" if len(data.time_s) == 1 else "dotted: target, band"
+    ax.set(xlabel=f"time ({marks}: 5 to 95 % of cells)", ylabel=f"conductance ({unit})")
+
+
+def _parts(time_s: np.ndarray, measured_until_s: float | None) -> list[tuple[slice, str, float]]:
+    """Places, dash and shade of a line as measured and as extrapolated, which share the last place with data."""
+    if measured_until_s is None:
+        return [(slice(None), "-", 0.18)]
+    end = int(np.searchsorted(time_s, measured_until_s * (1 + 1e-9)))  # places up to the last measured age
+    return [(slice(0, end), "-", 0.18), (slice(end - 1, None), "--", 0.07)]
+
+
+def _mark_extrapolated(measured_until_s: float, ax: "Axes") -> None:
+    """A line at the last measured age, and words beyond it."""
+    ax.axvline(measured_until_s, color="#555555", linewidth=0.9)
+    words = f"extrapolated\nafter {show_time(measured_until_s)}"
+    middle = np.sqrt(measured_until_s * 2 * TEN_YEARS_S)
+    ax.text(middle, 0.98, words, transform=ax.get_xaxis_transform(), ha="center", va="top", fontsize=9, color="#555555")
+    ax.set_ylim(top=1.12 * ax.get_ylim()[1])
+
+
+def draw_read_noise(data: ReadNoise | None, ax: "Axes", measured_until_s: float | None = None) -> None:
+    """Spread from read to read over the conductance; dashed where it is of an extrapolated age."""
+    ax.set_title("(c) read noise")
+    if data is None:
+        _say(ax, "This model has no read noise:\nevery read of a cell gives the same.")
+        return
+    g, unit_g = _scale(data.conductance)
+    s, unit_s = _scale(data.sigma)
+    same = np.allclose(data.sigma[0], data.sigma[1], rtol=0.02) and np.allclose(
+        data.conductance[0], data.conductance[1], rtol=0.02
+    )
+    for i, time_s in enumerate(data.time_s[:1] if same else data.time_s):
+        order = np.argsort(data.conductance[i])
+        label = f"after {show_time(time_s)}" + (f" to {show_time(data.time_s[1])}" if same else "")
+        late = measured_until_s is not None and data.time_s[1 if same else i] > measured_until_s
+        ax.plot(data.conductance[i][order] * g, data.sigma[i][order] * s, "--o" if late and not same else "-o",
+                color=axes.COLOURS[i], markersize=3.5, label=label + " (extrapolated)" * late)  # fmt: skip
+    ax.set(xlabel=f"conductance ({unit_g})", ylabel=f"spread of a read ({unit_s})")
+    ax.set_xlim(left=0)
+    ax.set_ylim(0, 1.18 * s * data.sigma.max())
+    ax.legend(fontsize=9, loc="upper left", ncols=2)
+
+
+def _say(ax: "Axes", words: str) -> None:
+    """A panel that has nothing to draw says so."""
+    ax.set(xticks=[], yticks=[], facecolor="#f6f6f6")
+    ax.grid(visible=False)
+    for side in ("left", "bottom"):
+        ax.spines[side].set_visible(False)
+    ax.text(0.5, 0.5, words, transform=ax.transAxes, ha="center", va="center", color="#555555")
+
+
+def _scale(values: Any) -> tuple[float, str]:
+    """The factor and unit in which siemens of this size are read best."""
+    largest = float(np.max(np.abs(values)))
+    for factor, unit in ((1.0, "S"), (1e3, "mS"), (1e6, "µS"), (1e9, "nS"), (1e12, "pS")):
+        if largest * factor >= 1 or unit == "pS":
+            break
+    return factor, unit
+
+
+def _field_names(cell: Any) -> list[str]:
+    return [f.name for f in dataclasses.fields(cell)] if dataclasses.is_dataclass(cell) else []

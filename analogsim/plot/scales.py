@@ -1,0 +1,123 @@
+"""Scales and ticks of an axis that shows physical values: linear, logarithmic, or logarithmic with a zero."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from analogsim.base.units import TIMES_S, show, show_time
+from analogsim.plot.dataset import number, prefixed
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+#: From this ratio of the largest to the smallest value on an axis is logarithmic.
+DECADES = 30.0
+_FEW = 10  # values that are ticks themselves
+_CALENDAR = (1e-6, 1e-3, 1.0, 60.0, 3600.0, 86400.0, TIMES_S["month"], TIMES_S["year"], 10 * TIMES_S["year"])
+
+
+def kind(values: Any) -> str:
+    """``"log"`` where positive values span decades or grow by one factor, ``"symlog"`` with zero, else ``"linear"``."""
+    finite = np.unique(np.asarray(values, float)[np.isfinite(np.asarray(values, float))])
+    sizes = np.unique(np.abs(finite[finite != 0]))
+    if len(sizes) < 2:
+        return "linear"
+    wide = sizes[-1] / sizes[0] >= DECADES
+    if finite[0] > 0:
+        steps = np.diff(np.log(finite))
+        geometric = len(finite) > 3 and np.ptp(steps) < 0.3 * steps.mean() and sizes[-1] / sizes[0] >= 8
+        return "log" if wide or geometric else "linear"
+    return "symlog" if wide else "linear"
+
+
+def set_values(ax: "Axes", values: np.ndarray, unit: str, words: str, which: Literal["x", "y"] = "x") -> None:
+    """Scale, ticks and label of an axis for values in an SI unit; times are marked as people name them.
+
+    Args:
+      ax: whose axis.
+      values: all that are drawn along it; what is not finite is passed over.
+      unit: the SI unit of the values, without a prefix; empty for pure numbers.
+      words: what they are.
+      which: the axis.
+    """
+    values = np.unique(values[np.isfinite(values)])
+    if not len(values):
+        getattr(ax, f"set_{which}label")(_with_unit(words, unit))
+        return
+    scale = kind(values)
+    times = unit == "s" and values[0] >= 0
+    if scale == "symlog":
+        _set_symlog(ax, values, which)
+    elif scale == "log":
+        getattr(ax, f"set_{which}scale")("log")
+    if times:
+        _set_ticks(ax, _times(values, scale), show_time, which)
+    elif scale == "linear":
+        unit = _linear(ax, values, unit, which)
+    elif unit:
+        _set_ticks(ax, _spread(values, scale), lambda value: show(value, unit, 3), which)
+    else:
+        _set_ticks(ax, _spread(values, scale), number, which)
+    named = times or (scale != "linear" and unit)  # every tick has its own unit
+    getattr(ax, f"set_{which}label")(words if named else _with_unit(words, unit))
+
+
+def _with_unit(words: str, unit: str) -> str:
+    return f"{words} ({unit})" if unit else words
+
+
+def _linear(ax: "Axes", values: np.ndarray, unit: str, which: str) -> str:
+    """Ticks in the prefixed unit, which is returned; few whole numbers are the ticks."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    axis = getattr(ax, f"{which}axis")
+    if which == "x" and np.all(values == np.round(values)) and len(values) <= _FEW and np.ptp(values) <= 40:
+        axis.set_ticks(values)
+    else:
+        axis.set_major_locator(MaxNLocator(6))
+    factor, written = prefixed(values, unit)
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / factor:.6g}"))
+    return written
+
+
+def _set_symlog(ax: "Axes", values: np.ndarray, which: str) -> None:
+    """Logarithmic but for a linear piece about zero, which is as wide as two thirds of a decade."""
+    smallest = float(np.min(np.abs(values[values != 0])))
+    getattr(ax, f"set_{which}scale")("symlog", linthresh=smallest, linscale=0.67)
+    if values[0] >= 0:
+        getattr(ax, f"set_{which}lim")(-0.25 * smallest, float(values[-1]) * 1.3)
+        if which == "x":  # here the axis is broken
+            ax.text(smallest / 2, 0, "//", transform=ax.get_xaxis_transform(), ha="center", va="center", fontsize=10,
+                    bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5}, zorder=5)  # fmt: skip
+
+
+def _spread(values: np.ndarray, scale: str) -> np.ndarray:
+    """The values themselves where they are few and stand apart, else decades."""
+    ends = np.log10(np.abs(values[values != 0]))
+    span = np.ptp(ends) + (0.67 if scale == "symlog" else 0)
+    if len(values) <= _FEW and np.all(np.diff(np.sort(ends)) > span / 16):
+        return values
+    low, high = np.floor(ends.min()), np.ceil(ends.max())
+    decades = 10.0 ** np.arange(low, high + 0.5, max(1, (high - low) // 7))
+    negative = -decades[::-1] if values[0] < 0 else np.empty(0)
+    zero = np.zeros(1) if scale == "symlog" else np.empty(0)
+    return np.concatenate([negative, zero, decades])
+
+
+def _times(values: np.ndarray, scale: str) -> np.ndarray:
+    """The times themselves where they are few, else round ones between them."""
+    if len(values) <= _FEW:
+        return values
+    if scale == "linear":
+        return np.linspace(values[0], values[-1], 5)
+    low = values[values > 0][0]
+    inside = [t for t in _CALENDAR if low * 0.99 <= t <= values[-1] * 1.01]
+    ticks = inside if len(inside) > 1 else list(np.geomspace(low, values[-1], 4))
+    return np.array([0.0, *ticks] if values[0] == 0 else ticks)
+
+
+def _set_ticks(ax: "Axes", places: Sequence[float] | np.ndarray, words: Callable[[float], str], which: str) -> None:
+    ticks = [float(place) for place in places]
+    getattr(ax, f"set_{which}ticks")(ticks, [words(tick) for tick in ticks])
+    getattr(ax, f"{which}axis").minorticks_off()

@@ -1,0 +1,41 @@
+"""The ranking of a sensitivity analysis as bars."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from analogsim.base.errors import InputError, brief
+from analogsim.base.extrapolation import EXTRAPOLATED, MEANING
+from analogsim.plot.axes import COLOURS, axes_or_new
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def sensitivity(found: Any, ax: "Axes | None" = None, rows: int = 10) -> "Axes":
+    """What a little more or less of every number does to the loss, the largest effects on top, with standard errors.
+
+    Args:
+      found: from ``analogsim.training.sensitivity(...)``.
+      ax: where to draw.
+      rows: how many changes.
+    """
+    if not hasattr(found, "ranking"):
+        raise InputError(f"found = {brief(found)}: must be what analogsim.training.sensitivity returns")
+    ranking = found.ranking[:rows][::-1]
+    ax = axes_or_new(ax, 7.2, 0.9 + 0.36 * len(ranking))
+    means = [mean for _, _, mean, _ in ranking]
+    errors = [error if np.isfinite(error) else 0.0 for *_, error in ranking]
+    colours = [COLOURS[1] if mean > 0 else COLOURS[0] for mean in means]
+    places = range(len(ranking))
+    ax.barh(places, means, xerr=errors, color=colours, height=0.62, error_kw={"ecolor": "#333333", "capsize": 3})
+    ax.axvline(0, color="#333333", linewidth=0.8)
+    ax.set_yticks(places, [f"{name}, {change}" for name, change, _, _ in ranking], fontsize=9)
+    ax.grid(axis="y", visible=False)
+    ax.locator_params(axis="x", nbins=5)
+    n = found.data.sizes["chip"]
+    spread = f", with standard errors over {n} chips" if n > 1 else ""
+    late = f"\n{MEANING}" if found.data.attrs.get(EXTRAPOLATED) else ""
+    ax.set_xlabel(f"change of the loss of {float(found.data.loss.mean()):.3g}{spread}{late}", fontsize=9)
+    ax.tick_params(axis="x", labelsize=9)
+    return ax

@@ -1,0 +1,101 @@
+"""Drift compensation: a digital factor that restores what a tile, or a line, gave right after programming.
+
+Every row of a tile is driven alone at full voltage and all lines are converted: the calibrating reads measure the
+cells' weights W(t), digital logic reduces them to one number a line, and compares it with the one after programming.
+With T the weights that were written, to 8 bits, the factor is
+
+    projection       sum T W(0) / sum T W(t)          least squares along T: restores the weights' share of the output
+    mean absolute    sum |W(0)| / sum |W(t)|          as published
+
+over the rows of a line ("column"), or the tile ("global", where lines of slices count with their significance). Errors
+of writing are independent of T and leave the projection where it is. Cells that hold zero carry nothing but errors,
+which drift faster than weights; the mean absolute readout counts them, and overshoots where there are many.
+
+The projection's own spread, with n calibrating reads of each row whose noise has the variance V a cell, is
+sqrt(sum T^2 V / n) / sum T W(t). The tile keeps T, a byte a line and row, beside its cells.
+
+Sources: M. Le Gallo et al., IEEE Trans. Electron Devices 65, 4304 (2018), doi 10.1109/TED.2018.2865352 (mean absolute
+readout); the projection is derived here.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from analogsim.base.random import normal
+
+if TYPE_CHECKING:
+    from analogsim.hardware.hardware import Hardware
+
+ESTIMATORS = ("projection", "mean absolute")
+
+_FULL_SCALE = 127.0  # of the 8-bit codes of what was written
+
+
+def written_codes(hardware: "Hardware", lines: jax.Array) -> jax.Array | None:
+    """T ``[R, C, rows, n_lines]``, int8, of perfectly written lines; None where the estimator does without."""
+    if hardware.drift_estimator != "projection":
+        return None
+    return jnp.clip(jnp.round(lines * _FULL_SCALE), -_FULL_SCALE, _FULL_SCALE).astype(jnp.int8)
+
+
+def readout(hardware: "Hardware", codes: jax.Array | None, mean: jax.Array) -> jax.Array:
+    """What calibrating reads without noise give of every line, ``[R, C, 1, n_lines]``."""
+    if codes is None:
+        return jnp.mean(jnp.abs(mean), axis=-2, keepdims=True)
+    return jnp.mean(codes.astype(mean.dtype) * mean, axis=-2, keepdims=True) / _FULL_SCALE
+
+
+def noisy_readout(
+    hardware: "Hardware", codes: jax.Array | None, state: Any, mean: jax.Array, variance: Any, key: jax.Array
+) -> jax.Array:
+    """The same with the noise of ``hardware.calibration_reads`` reads of every row.
+
+    Read noise, detection and the converters' noise average; a line's rounding is left out, as noise dithers it.
+    """
+    noise = jnp.zeros_like(mean) if variance is None else variance
+    adc, store = hardware.adc, hardware.store
+    if adc is not None and adc.noise is not None:
+        noise = noise + jnp.asarray(adc.noise, mean.dtype) ** 2
+    alone = jnp.eye(mean.shape[-2], dtype=mean.dtype)
+    detected = jax.vmap(jax.vmap(lambda s, m: store.noise(alone, m, s)))(state, mean)
+    if detected is not None:
+        noise = noise + detected**2
+    noise = noise / jnp.asarray(hardware.calibration_reads, mean.dtype)
+    if codes is None:
+        return readout(hardware, None, mean + _root(noise) * normal(key, mean.shape, mean.dtype))
+    weights = codes.astype(mean.dtype) / _FULL_SCALE
+    total = jnp.sum(weights**2 * noise, axis=-2, keepdims=True)  # exact, without a number a cell
+    xi = normal(key, total.shape, total.dtype)
+    return readout(hardware, codes, mean) + _root(total) * xi / mean.shape[-2]
+
+
+def factors(hardware: "Hardware", choice: str, before: jax.Array, now: jax.Array, columns: int) -> jax.Array | None:
+    """What lines are multiplied with, ``[R, C, 1, n_lines or 1]``, from readouts ``[R, C, 1, n_lines]``.
+
+    ``choice`` is "none", "global" or "column"; ``columns`` are the outputs of a tile.
+    """
+    if choice == "none":
+        return None
+    if choice == "global":
+        shares = _significance(hardware, columns) if hardware.drift_estimator == "projection" else 1.0
+        before, now = (jnp.mean(a * shares, axis=-1, keepdims=True) for a in (before, now))
+    known = (before > 0) & (now > 0)  # nothing to restore in a line of zeros
+    return jnp.where(known, before / jnp.where(known, now, 1.0), 1.0)
+
+
+def _significance(hardware: "Hardware", columns: int) -> Any:
+    """The share of each line in the squared output: of slices the square of what they count."""
+    line_map = getattr(hardware.store, "line_map", None)
+    if line_map is None:
+        return 1.0
+    found = line_map(columns)
+    counts = np.asarray(found.factor, float)[np.asarray(found.slice)]
+    return np.float32((counts / counts.max()) ** 2)
+
+
+def _root(values: jax.Array) -> jax.Array:
+    """A root whose slope is finite at zero."""
+    return jnp.where(values > 0, jnp.sqrt(jnp.where(values > 0, values, 1.0)), 0.0)

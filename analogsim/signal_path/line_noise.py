@@ -1,0 +1,87 @@
+"""Noise of the cells on its way to the lines: of one read, of all steps of a product, and of sampled cells.
+
+A code x that is driven in steps, x = sum_s f_s x_s, meets cells that fluctuate in one of two ways:
+
+    anew in every step       Var y = sum_s f_s^2 sum_i x_si^2 V_i        white noise
+    alike in all steps       Var y = sum_i x_i^2 V_i                     1/f noise: most of it is slower than a product
+
+What is slower still, the same in all products of one reading, is part of the mean (``Programmed.read``).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from analogsim.base.random import normal, stream
+from analogsim.signal_path.driving import Drive
+
+TINY = 1e-20  # least variance: its root is invisible, and the slope of sqrt stays finite where nothing is driven
+
+
+def lasting_noise(
+    variance: Callable[[jax.Array], jax.Array], pieces: jax.Array, factors: jax.Array, code: jax.Array, key: jax.Array
+) -> jax.Array:
+    """Noise of every step ``[steps, ..., C, n_lines]``, of cells that stay as they are through all of a product.
+
+    The variance of each step, sum_i x_si^2 V_i, and that of the sum of all steps, sum_i x_i^2 V_i, are exact. Between
+    the steps one correlation stands for all pairs of them: the digits of an input have one sign, so it is in [0, 1].
+
+    Args:
+      variance: of the lines, from the squares that drive the rows.
+      pieces: what drives the rows in each step, ``[steps, ...]``.
+      factors: what each step counts, ``[steps]``.
+      code: their sum.
+      key: what is drawn follows from it.
+    """
+    each = jnp.maximum(jax.vmap(lambda piece: variance(piece**2))(pieces), TINY)
+    apart = jnp.tensordot(factors**2, each, 1)
+    spare = jnp.tensordot(factors, jnp.sqrt(each), 1) ** 2 - apart  # what full correlation would add
+    share = (variance(code**2) - apart) / jnp.where(spare > 0, spare, 1.0)
+    alike = lax.stop_gradient(jnp.clip(share, 0.0, 1.0))
+    common = normal(stream(key, "all steps"), apart.shape, apart.dtype)
+    own = normal(stream(key, "single steps"), each.shape, each.dtype)
+    return jnp.sqrt(each) * (jnp.sqrt(alike) * common + jnp.sqrt(1 - alike) * own)
+
+
+def sampled(store: Any, time_s: Any, held: Any, drive: Drive, key: jax.Array, precision: Any) -> jax.Array:
+    """The product with cells drawn anew for every read of an input vector ``[..., rows]``: slow, exact in shape.
+
+    Args:
+      store: what holds the weights.
+      time_s: seconds after programming.
+      held: state, mean, variance and curvature of C tiles that share their rows.
+      drive: of the rows.
+      key: what is drawn follows from it, and from the number of the vector.
+      precision: of the product.
+
+    Returns:
+      ``[..., C, n_lines]``.
+    """
+    # What multiplies the mean and the orders beyond it, [vectors, reads, orders, rows].
+    each = [jnp.stack([a.reshape(-1, a.shape[-1]) for a in orders], axis=1) for orders in drive.shares]
+    vectors = jnp.stack(each, axis=1)
+    base = jax.vmap(lambda s: store.read(s, time_s))(held.state)
+    # A sampled read holds all fluctuations of a cell. Those that last for this reading are in its mean already.
+    spread = jnp.sqrt(held.variance / jnp.where(base.variance > 0, base.variance, 1.0))[:, None]
+    usual, now = (_orders(a.mean, a.curvature) for a in (base, held))
+
+    def one(numbered: tuple) -> jax.Array:
+        index, x = numbered
+        keys = jax.random.split(jax.random.fold_in(key, index), held.mean.shape[0])
+        reads = jax.vmap(lambda k, s: store.read(s, time_s, k))(keys, held.state)
+        orders = now + spread * (_orders(reads.mean, reads.curvature) - usual)
+        return jnp.einsum("oi,coij->cj", x, orders.astype(x.dtype), precision=precision)
+
+    flat = vectors.reshape(-1, *vectors.shape[2:])
+    y = lax.map(one, (jnp.arange(len(flat)), flat))
+    y = jnp.sum(y.reshape(*vectors.shape[:2], *y.shape[1:]), axis=1)
+    return y.reshape(*drive.code.shape[:-1], *y.shape[1:])
+
+
+def _orders(mean: jax.Array, curvature: jax.Array | None) -> jax.Array:
+    """The matrices of all orders of the current of tiles, ``[C, orders, rows, n_lines]``."""
+    first = mean[:, None]
+    return first if curvature is None else jnp.concatenate([first, curvature], axis=1)

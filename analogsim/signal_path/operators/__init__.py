@@ -1,0 +1,25 @@
+"""How a layer's inputs meet its weight matrix: one file a kind, one interface (``protocol``).
+
+    product        matrix products: Dense, DenseGeneral, einsum equations
+    convolution    convolutions, transposed ones too, in as many dimensions as Flax has
+    stack          several matrices with inputs of their own: grouped and depthwise convolution, batch axes
+    look_up        stored rows: embeddings
+    complex_numbers    products of complex numbers on real tiles
+
+Each turns the layer's kernel into one matrix ``[n_in, n_out]`` (a stack: ``[S, n_in, n_out]``), so that every layer is
+programmed, read, calibrated and billed alike.
+"""
+
+from analogsim.signal_path.operators.complex_numbers import for_numbers as for_numbers
+from analogsim.signal_path.operators.complex_numbers import real_matrix as real_matrix
+from analogsim.signal_path.operators.convolution import Convolution as Convolution
+from analogsim.signal_path.operators.convolution import convolution as convolution
+from analogsim.signal_path.operators.convolution import transposed as transposed
+from analogsim.signal_path.operators.lookup import LookUp as LookUp
+from analogsim.signal_path.operators.operator import Operator as Operator
+from analogsim.signal_path.operators.operator import partial_sums as partial_sums
+from analogsim.signal_path.operators.operator import rows_in_use as rows_in_use
+from analogsim.signal_path.operators.product import MatrixProduct as MatrixProduct
+from analogsim.signal_path.operators.product import dot_general as dot_general
+from analogsim.signal_path.operators.product import einsum as einsum
+from analogsim.signal_path.operators.stack import Stack as Stack

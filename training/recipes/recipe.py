@@ -1,0 +1,285 @@
+"""A recipe: what is trained on which data for which hardware, and how it is measured, in one small TOML file.
+
+    title = "LeNet on phase-change memory"
+
+    [data]
+    name = "mnist-5k"                      # one of analogsim.training.recipes.datasets
+
+    [model]
+    name = "lenet"                         # one of analogsim.training.recipes.networks, or "package.module:Factory"
+
+    [hardware]                             # as in a hardware file, analogsim.load_hardware
+    preset = "pcm"
+    "adc.bits" = 8
+
+    [digital]                              # the network that hardware-aware training starts from
+    epochs = 10
+    learning_rate = 2e-3
+
+    [aware]
+    epochs = 5
+    training = { kind = "DeviceNoise", time_s = "1 s", until_s = "1 year" }
+    input_range = "learned"
+
+    [evaluate]
+    chips = 25
+
+What a section leaves out has its default; without a section [hardware] that is the preset pcm. An unknown name is
+refused with the nearest known one, and the file's line.
+"""
+
+import dataclasses
+import importlib
+import pathlib
+from typing import Any
+
+from analogsim.base.description import Description, static
+from analogsim.base.errors import InputError, nearest
+from analogsim.base.toml_text import TomlFile, toml_header, toml_section, toml_value
+from analogsim.base.units import seconds
+from analogsim.chips.evaluation import LIFETIME
+from analogsim.converters.range_rules import DynamicRange, LearnedRange, TrackedRange
+from analogsim.hardware import weight_modifiers as modifiers
+from analogsim.hardware.file import hardware_from
+from analogsim.hardware.fresh_chip import FreshChip
+from analogsim.hardware.hardware import Hardware
+from analogsim.hardware.presets import preset
+from analogsim.hardware.toml_reader import Reader, blamed, grow
+from analogsim.training.recipes.datasets import DATASETS
+from analogsim.training.recipes.networks import NETWORKS
+
+_FOLDER = pathlib.Path(__file__).parent
+
+#: What ``training = { kind = ... }`` may be.
+KINDS: dict[str, Any] = {
+    kind.__name__: kind
+    for kind in (
+        FreshChip, modifiers.DeviceNoise, modifiers.ProgrammingNoise, modifiers.AdditiveNoise,
+        modifiers.MultiplicativeNoise, modifiers.ReadNoise, modifiers.Discretise, modifiers.DropConnect,
+        modifiers.StuckCells,
+    )
+}  # fmt: skip
+
+_RANGES: dict[str, Any] = {
+    "calibrated": lambda: None,
+    "learned": LearnedRange,
+    "tracked": TrackedRange,
+    "dynamic": DynamicRange,
+}
+
+
+class Data(Description):
+    """Section ``[data]``."""
+
+    name: str = static(doc="one of analogsim.training.recipes.datasets")
+
+    def check(self) -> None:
+        _known(self.name, DATASETS, "Data.name")
+
+
+class Model(Description):
+    """Section ``[model]``."""
+
+    name: str = static(
+        doc="one of analogsim.training.recipes.networks, or 'package.module:Factory', called with the classes"
+    )
+    checkpoint: str = static(default="", doc="folder of analogsim.save with pretrained variables; '' trains them")
+
+    def check(self) -> None:
+        if ":" not in self.name:
+            _known(self.name, NETWORKS, "Model.name")
+
+    def factory(self) -> Any:
+        """A function from the number of classes to a plain Linen model."""
+        if ":" not in self.name:
+            return NETWORKS[self.name]
+        module, _, name = self.name.partition(":")
+        try:
+            return getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError) as error:
+            raise InputError(f"Model.name = {self.name!r}: cannot be imported ({error})") from None
+
+
+class Digital(Description):
+    """Section ``[digital]``: training of the plain network."""
+
+    epochs: int = static(default=10, ge=1, le=10_000, integer=True, doc="passes over the data")
+    batch_size: int = static(default=64, ge=1, le=1_000_000, integer=True, doc="examples of a step")
+    learning_rate: float = static(default=1e-3, ge=1e-8, le=10, doc="of Adam, with a cosine schedule to 0")
+
+
+class Aware(Description):
+    """Section ``[aware]``: hardware-aware fine-tuning; see ``analogsim.training.fine_tune``."""
+
+    epochs: int = static(default=5, ge=1, le=10_000, integer=True, doc="passes over the data")
+    batch_size: int = static(default=64, ge=1, le=1_000_000, integer=True, doc="examples of a step")
+    learning_rate: float = static(default=1e-3, ge=1e-8, le=10, doc="of Adam, with a cosine schedule to 0")
+    training: Any = static(default=(("kind", "FreshChip"),), doc="kind, and its fields: what every step computes on")
+    input_range: str = static(default="calibrated", choices=tuple(_RANGES), doc="ranges of inputs while training")
+    output_range: str = static(default="calibrated", choices=("calibrated", "learned", "tracked"), doc="of outputs")
+    distil: float = static(default=0.5, ge=0, le=1, doc="weight of the digital network as a teacher")
+    temperature: float = static(default=2.0, ge=0.01, le=100, doc="of the distillation")
+    ramp: float = static(default=0.3, ge=0, le=1, doc="share of the steps over which deviations grow")
+    clip_sigmas: float = static(default=2.5, ge=0, le=100, doc="weights are kept within so many deviations; 0: free")
+    micro_batches: int = static(
+        default=1, ge=1, le=10_000, integer=True, doc="pieces of a batch with chips of their own"
+    )
+
+    def check(self) -> None:
+        if isinstance(self.training, dict):
+            object.__setattr__(self, "training", tuple(self.training.items()))
+        if not isinstance(self.training, tuple):
+            raise InputError(
+                f"Aware.training = {self.training!r}: must be a table with a kind, one of {', '.join(KINDS)}"
+            )
+        self.modifier()
+
+    def modifier(self) -> Any:
+        """What every step computes on."""
+        fields = dict(self.training)
+        kind = fields.pop("kind", None)
+        if kind not in KINDS:
+            raise InputError(
+                f"Aware.training.kind = {kind!r}: must be one of {', '.join(KINDS)}; {nearest(str(kind), KINDS)}"
+            )
+        return KINDS[kind](**fields)
+
+    def on(self, hardware: Hardware) -> Hardware:
+        """The hardware as it is trained on."""
+        ranges = {"input_range": _RANGES[self.input_range]()}
+        ranges["output_range"] = (
+            LearnedRange(rule="slope") if self.output_range == "learned" else _RANGES[self.output_range]()
+        )
+        return hardware.replace(training=self.modifier(), **ranges)
+
+
+class Evaluate(Description):
+    """Section ``[evaluate]``: accuracy over a life."""
+
+    chips: int = static(default=25, ge=1, le=1_000_000, integer=True, doc="sampled for each network")
+    times: tuple[str, ...] = static(default=LIFETIME, doc="after programming")
+    compensation: tuple[str, ...] = static(default=("none", "global"), doc="drift compensations")
+    examples: int = static(default=1000, ge=1, le=10_000_000, integer=True, doc="test examples at most")
+    calibration: str = static(
+        default="percentile", choices=("percentile", "max", "error"), doc="how converter ranges are chosen"
+    )
+
+    def check(self) -> None:
+        for name in ("times", "compensation"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        for time in self.times:
+            seconds(time, "Evaluate.times")
+        for choice in self.compensation:
+            if choice not in ("none", "global", "column"):
+                raise InputError(f"Evaluate.compensation = {choice!r}: must be one of none, global, column")
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """A whole recipe; ``hardware`` is what it describes, ``hardware_fields`` how it was written."""
+
+    title: str
+    data: Data
+    model: Model
+    hardware: Hardware
+    hardware_fields: dict[str, Any]
+    digital: Digital
+    aware: Aware
+    evaluate: Evaluate
+
+    def shortened(self, epochs: int) -> "Recipe":
+        """The same with fewer passes over the data."""
+        digital, aware = self.digital.replace(epochs=epochs), self.aware.replace(epochs=epochs)
+        return dataclasses.replace(self, digital=digital, aware=aware)
+
+    def to_toml(self) -> str:
+        """The recipe as a file that ``load_recipe`` reads back; every field is written, also those left out before."""
+        parts = [f"title = {toml_value(self.title)}"]
+        parts += [_section(name, getattr(self, name)) for name in ("data", "model")]
+        parts.append(toml_section(["hardware"], self.hardware_fields))
+        parts += [_section(name, getattr(self, name)) for name in ("digital", "aware", "evaluate")]
+        return "\n\n".join(parts) + "\n"
+
+
+#: The sections of a recipe that are descriptions.
+SECTIONS: dict[str, Any] = {"data": Data, "model": Model, "digital": Digital, "aware": Aware, "evaluate": Evaluate}
+
+
+def recipes() -> dict[str, str]:
+    """The recipes that come with the package, each with its title.
+
+    Example:
+      >>> recipes()["lenet"]
+      'LeNet on phase-change memory, MNIST digits'
+    """
+    return {path.stem: TomlFile.read(path).content["title"] for path in sorted(_FOLDER.glob("*.toml"))}
+
+
+def load_recipe(name: str | pathlib.Path) -> Recipe:
+    """A recipe by the name of one that comes with the package, or from a TOML file.
+
+    Raises:
+      InputError: for a file that is not there or not TOML, an unknown section or field, or a value out of range.
+
+    Example:
+      >>> load_recipe("lenet").model.name
+      'lenet'
+    """
+    path = pathlib.Path(name)
+    if path.suffix != ".toml" and (_FOLDER / f"{name}.toml").is_file():
+        path = _FOLDER / f"{name}.toml"
+    if not path.is_file():
+        known = [p.stem for p in sorted(_FOLDER.glob("*.toml"))]
+        raise InputError(
+            f"recipe {str(name)!r}: must be a TOML file, or one of {', '.join(known)}; {nearest(str(name), known)}"
+        )
+    return _recipe(TomlFile.read(path, f"recipe {name}"), str(name))
+
+
+def parse_recipe(content: dict[str, Any], where: str) -> Recipe:
+    """A recipe from nested dictionaries; ``where`` is named in messages."""
+    return _recipe(TomlFile(f"recipe {where}", "", content), where)
+
+
+def _recipe(file: TomlFile, name: str) -> Recipe:
+    content = file.content
+    known = ("title", "hardware", *SECTIONS)
+    for section in content:
+        if section not in known:
+            hint = nearest(section, known)
+            raise file.error((section,), f"has a section '{section}', which no recipe has; {hint}")
+    for section in ("data", "model"):
+        if section not in content:
+            raise file.error((), f"needs a section [{section}]")
+    made = {section: section_of(file, section, kind) for section, kind in SECTIONS.items()}
+    hardware = hardware_from(file, ("hardware",)) if "hardware" in content else preset("pcm")
+    try:
+        made["aware"].on(hardware)  # refuses what does not go together
+    except InputError as error:
+        aware = grow(file, content.get("aware", {}), ("aware",))
+        raise file.error(blamed(aware, "Hardware", str(error)), error) from None
+    fields = dict(content.get("hardware", {"preset": "pcm"}))
+    return Recipe(str(content.get("title", name)), hardware=hardware, hardware_fields=fields, **made)
+
+
+def section_of(file: TomlFile, section: str, kind: Any) -> Any:
+    """A section as a description; a mistake is named with the line of its field."""
+    node, reader = grow(file, file.content.get(section, {}), (section,)), Reader(file, KINDS)
+    if not isinstance(node.value, dict):
+        raise file.error(node.path, f"[{section}] must be a table of fields")
+    training = node.value.get("training") if kind is Aware else None
+    if training is not None and isinstance(training.value, dict):
+        reader.described(training, "Aware.training", {})  # only for the lines of its mistakes
+    return reader.made(node, kind, file.content.get(section, {}))
+
+
+def _known(name: str, known: Any, where: str) -> None:
+    if name not in known:
+        raise InputError(f"{where} = {name!r}: must be one of {', '.join(known)}; {nearest(str(name), known)}")
+
+
+def _section(name: str, section: Any) -> str:
+    """A section with every field; what a modifier is made from stands on one line."""
+    fields = {f.name: getattr(section, f.name) for f in dataclasses.fields(section)}
+    lines = [f"{key} = {toml_value(dict(v) if key == 'training' else v)}" for key, v in fields.items()]
+    return "\n".join([toml_header([name]), *lines])

@@ -1,0 +1,266 @@
+"""A sweep in one small TOML file: a network, the hardware it runs on, and what of it is varied.
+
+    title = "Bits and ageing of a small network"
+
+    [data]
+    name = "digits"                        # one of analogsim.training.recipes.datasets
+
+    [model]                                # as in a recipe: one of the networks, or "package.module:Factory"
+    name = "mlp"
+
+    [digital]                              # how it is trained, unless the model has a checkpoint
+    epochs = 10
+
+    [hardware]                             # as in a hardware file
+    preset = "pcm"
+
+    [over]                                 # dotted fields, "time", "hardware"; see analogsim.sweep
+    "adc.bits" = [4, 6, 8]
+    time = ["1 s", "1 day", "1 year"]
+    drift_compensation = ["none", "global"]
+
+    [sweep]
+    chips = 25
+
+``"dac.bits, adc.bits" = [[4, 4], [8, 8]]`` changes fields together; ``"none"`` stands for None where a field allows it,
+and a table with a kind for a part: ``"store.cell" = [{ kind = "PCM" }, { kind = "ReRAM" }]``. With a section
+``[aware]``, as in a recipe, the network is also trained for its hardware, before it is swept.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from analogsim.base.description import Description, static
+from analogsim.base.errors import InputError, nearest
+from analogsim.base.toml_text import TomlFile
+from analogsim.chips.checkpoint import restore, save
+from analogsim.hardware.file import hardware_from
+from analogsim.hardware.hardware import Hardware
+from analogsim.hardware.kinds import KINDS, takes_description, takes_none
+from analogsim.hardware.presets import preset, presets
+from analogsim.hardware.toml_reader import Node, Reader, grow
+from analogsim.sweeps import ChipScores
+from analogsim.sweeps.axes import HARDWARE, TIME, axes_of, check_points, rules_of
+from analogsim.sweeps.identity import fingerprint, software
+from analogsim.training.recipes.datasets import load
+from analogsim.training.recipes.recipe import SECTIONS, Recipe, section_of
+from analogsim.training.recipes.run import aware_network, digital_network
+
+_CALIBRATED = 512  # examples of the training data
+
+#: A file to start from.
+EXAMPLE = """\
+title = "Bits, programming noise and ageing of a small network on phase-change memory"
+
+[data]
+name = "digits"
+
+[model]
+name = "mlp"
+
+[digital]
+epochs = 10
+
+[hardware]
+preset = "pcm"
+
+[over]
+"adc.bits" = [4, 6, 8]
+"store.cell.programming_noise" = [0.0, 1.0, 2.0]
+time = ["1 s", "1 day", "1 year"]
+
+[sweep]
+chips = 10
+examples = 200
+energy = true
+key = 0
+"""
+
+
+class Sweep(Description):
+    """Section ``[sweep]``."""
+
+    chips: int = static(default=25, ge=1, le=1_000_000, integer=True, doc="sampled at every point")
+    examples: int = static(default=1000, ge=1, le=10_000_000, integer=True, doc="test examples at most")
+    energy: bool = static(default=False, choices=(False, True), doc="also price an inference at every point")
+    key: int = static(default=0, ge=0, le=2**31 - 1, integer=True, doc="everything random follows from it")
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepFile:
+    """A whole file.
+
+    Attributes:
+      recipe: the network: its data, model, training and hardware.
+      aware: whether it is trained for its hardware.
+      over: what is varied, as ``analogsim.sweep`` takes it.
+      settings: section ``[sweep]``.
+    """
+
+    recipe: Recipe
+    aware: bool
+    over: dict[Any, Any]
+    settings: Sweep
+
+    @property
+    def hardware(self) -> Hardware | None:
+        """What is swept; None where the hardware itself is."""
+        return None if HARDWARE in self.over else self.recipe.hardware
+
+    def scores(self, folder: pathlib.Path | None, tell: Callable[[str], Any] = lambda text: None) -> ChipScores:
+        """The trained network, to be swept.
+
+        Args:
+          folder: where networks are kept, so that a sweep that goes on finds the one that it began with, whatever
+            machine trained it; None trains it every time.
+          tell: called with what is being done, if that takes a while.
+        """
+        recipe, settings = self.recipe, self.settings
+        data = load(recipe.data.name)
+        plain = recipe.model.factory()(data.classes)
+        trained_for = (recipe.aware, recipe.hardware) if self.aware else None
+        made_by = fingerprint((recipe.data, recipe.model, recipe.digital, trained_for, settings.key, software()))
+        kept = None if folder is None or recipe.model.checkpoint else folder / f"network-{made_by[:8]}"
+        if kept is not None and kept.is_dir():
+            variables = restore(kept, plain).variables
+        else:
+            tell("training the network")
+            variables = self._trained(data, plain)
+            if kept is not None:
+                save(kept, plain, variables, x=data.x[:1])
+        x, labels = (part[: settings.examples] for part in (data.x_test, data.labels_test))
+        return ChipScores(plain, variables, x, labels, calibrate=data.x[:_CALIBRATED], energy=settings.energy)
+
+    def _trained(self, data: Any, plain: Any) -> Any:
+        key = jax.random.key(self.settings.key)
+        digital = digital_network(self.recipe, data, key=key)
+        if not self.aware:
+            return digital
+        tuned = aware_network(self.recipe, plain, digital, data, key=key)
+        return {name: value for name, value in tuned.variables.items() if name != "ranges"}
+
+
+def load_sweep(path: str | pathlib.Path) -> SweepFile:
+    """A sweep from a TOML file.
+
+    Raises:
+      InputError: with the file's line, for what is no TOML, an unknown section or field, or a value out of range.
+    """
+    return parse_sweep(TomlFile.read(path))
+
+
+def parse_sweep(file: TomlFile) -> SweepFile:
+    """A sweep from a file that was read."""
+    known = {"title": None, "hardware": None, "over": None, "sweep": Sweep, **SECTIONS}
+    del known["evaluate"]
+    for name in file.content:
+        if name not in known:
+            raise file.error((name,), f"has a section '{name}', which no sweep has; {nearest(name, known)}")
+    for name in ("data", "model", "over"):
+        if name not in file.content:
+            raise file.error((), f"needs a section [{name}]")
+    title = file.content.get("title", "")
+    if not isinstance(title, str):
+        raise file.error(("title",), "title: must be a text")
+    made = {name: section_of(file, name, kind) for name, kind in {**SECTIONS, "sweep": Sweep}.items() if name in known}
+    hardware = hardware_from(file, ("hardware",)) if "hardware" in file.content else preset("pcm")
+    evaluate = SECTIONS["evaluate"]()
+    recipe = Recipe(title, made["data"], made["model"], hardware, {}, made["digital"], made["aware"], evaluate)
+    if HARDWARE in file.content["over"] and "hardware" in file.content and "aware" not in file.content:
+        raise file.error(("hardware",), "hardware: is swept in [over]; leave the section [hardware] out")
+    return SweepFile(recipe, "aware" in file.content, _over(file, hardware), made["sweep"])
+
+
+def _over(file: TomlFile, hardware: Hardware) -> dict[Any, Any]:
+    """The axes, each tried on the hardware so that a mistake has its line."""
+    content = file.content["over"]
+    if not isinstance(content, dict):
+        raise file.error(("over",), "over: must be a table of names and values")
+    over: dict[Any, Any] = {}
+    if not content:
+        raise file.error(("over",), "over: has no axis")
+    targets = _targets(content, hardware)
+    for name, values, path in _named(content, "", ("over",)):
+        place = path
+        key = tuple(part.strip() for part in name.split(",")) if "," in name else name
+        try:
+            parsed = _values(file, key, values, path, targets)
+            if isinstance(parsed, list):
+                for i, value in enumerate(parsed):
+                    place = (*path, i)
+                    axes_of({key: [value]}, targets)
+            place = path
+            axes_of({key: parsed}, targets)
+        except InputError as error:
+            text = str(error)
+            raise error if text.startswith(file.name) else file.error(place, error) from None
+        over[key] = parsed
+    try:
+        check_points(axes_of(over, targets), [hardware])
+    except InputError as error:
+        raise file.error(("over",), error) from None
+    return over
+
+
+def _targets(content: dict, hardware: Hardware) -> list[Hardware]:
+    """Whose fields may be set: the presets of an axis of hardware, else the file's."""
+    named = content.get(HARDWARE, [])
+    found = [preset(name) for name in named if isinstance(name, str) and name in presets()] if named else []
+    return [*found, hardware]
+
+
+def _named(table: dict, above: str, path: tuple) -> list[tuple[str, Any, tuple]]:
+    """Axes by name: ``adc.bits = [...]`` is a table in a table to TOML."""
+    found: list[tuple[str, Any, tuple]] = []
+    for name, value in table.items():
+        inner = f"{above}{name}"
+        if value == {}:
+            raise InputError(f"over: {inner}: has no value")
+        if isinstance(value, dict) and not _is_labelled(value):
+            found += _named(value, f"{inner}.", (*path, name))
+        else:
+            found.append((inner, value, (*path, name)))
+    return found
+
+
+def _is_labelled(table: dict) -> bool:
+    """Whether a table gives values by their labels: none of them is a list or a table without a kind."""
+    return bool(table) and all(
+        not isinstance(v, list) and (not isinstance(v, dict) or "kind" in v) for v in table.values()
+    )
+
+
+def _values(file: TomlFile, name: Any, values: Any, path: tuple, targets: list[Hardware]) -> Any:
+    """Values of an axis as ``analogsim.sweep`` takes them: None for "none", descriptions for tables."""
+    if not isinstance(values, list | dict):
+        raise file.error(path, f"over: {name} = {values!r}: must be a list of values")
+    if name in (TIME, HARDWARE):
+        return values
+    names = name if isinstance(name, tuple) else (name,)
+    rules = [rules_of(n, targets) for n in names]
+    reader = Reader(file, KINDS)
+
+    def one(raw: Any, place: tuple, rule: Any, field: str) -> Any:
+        if raw == "none" and takes_none(rule):
+            return None
+        if isinstance(raw, dict) and takes_description(rule):
+            node: Node = grow(file, raw, place)
+            return reader.described(node, field, rule)
+        return raw
+
+    def point(raw: Any, place: tuple) -> Any:
+        if len(names) == 1:
+            return one(raw, place, rules[0], names[0])
+        if not isinstance(raw, list) or len(raw) != len(names):
+            raise file.error(place, f"over: {', '.join(names)}: every value must be a list of {len(names)}")
+        return tuple(one(raw[i], (*place, i), rules[i], names[i]) for i in range(len(names)))
+
+    if isinstance(values, dict) and isinstance(values.get("kind"), str):
+        raise file.error(path, f"over: {', '.join(names)}: must be a list of values, [{{ kind = ... }}]")
+    if isinstance(values, dict):
+        return {label: point(raw, (*path, label)) for label, raw in values.items()}
+    return [point(raw, (*path, i)) for i, raw in enumerate(values)]
