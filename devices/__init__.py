@@ -7,7 +7,7 @@ photonic     light: interferometer meshes, ring banks, phase-change tensor cores
 quantum      qubits: registers whose amplitudes are weights; multi-level cells; associative memories
 digital      digital memory, exact or rounded
 description  frozen, validated descriptions that are JAX pytrees
-literature   Paper and Source: what stands behind a number; papers: those of the project
+literature   Paper and Source: what stands behind a number; papers.bib: the papers of the project
 units        "25 uS" and "1 day" at the border, SI inside
 random       named noise streams
 """
@@ -20,7 +20,8 @@ from analogsim.base.description import static as static
 from analogsim.base.errors import InputError as InputError
 from analogsim.base.literature import Paper as Paper
 from analogsim.base.literature import Source as Source
-from analogsim.base.papers import cited as cited
+from analogsim.base.literature import cited as cited
+from analogsim.base.literature import papers_from as papers_from
 from analogsim.devices.crossbar import CELLS as CELLS
 from analogsim.devices.crossbar import ECRAM as ECRAM
 from analogsim.devices.crossbar import PCM as PCM

@@ -6,7 +6,7 @@ description      frozen, validated descriptions that are JAX pytrees: Descriptio
 equality, dtypes  comparison by value; which dtype computes what
 units            "25 uS" and "1 day" at the border, SI inside
 random           named noise streams, keys
-literature, papers   Paper and Source: what stands behind a number; cited, the project's papers
+literature       Paper, Source: what stands behind a number; cited, papers_from; papers.bib, the project's papers
 straight_through  rounding and clipping whose gradients pass
 call_inputs      what a model is called with: arrays, tuples, pytrees, Inputs, Shared
 blocks           with blocks that change what is traced inside them
@@ -25,5 +25,6 @@ from analogsim.base.description import static as static
 from analogsim.base.errors import InputError as InputError
 from analogsim.base.literature import Paper as Paper
 from analogsim.base.literature import Source as Source
-from analogsim.base.papers import cited as cited
+from analogsim.base.literature import cited as cited
+from analogsim.base.literature import papers_from as papers_from
 from analogsim.base.version import __version__ as __version__

@@ -64,7 +64,7 @@ def field(
       methods, kind: for a nested description, what it must be able to do, or its class (or a union of classes).
       doc: one line that says what it is.
       counts: when it counts, where it does not change every result: ``"with locking = 'open'"``. Shown after ``doc``.
-      source: where the default value comes from: ``papers.cited("joshi2020")``, or a text.
+      source: where the default value comes from: ``cited("joshi2020")``, or a string.
     """
     meta: dict[str, Any] = dict(is_static=False, unit=unit, gt=gt, ge=ge, lt=lt, le=le, integer=integer)
     length = len(default) if isinstance(default, tuple) else None
@@ -126,7 +126,7 @@ class Description(ByValue):
             plain_init(self, **values)
 
         data.__init__ = checked_init
-        cls.__doc__ = f"{(cls.__doc__ or '').rstrip()}\n\n    Fields:\n" + "\n".join(map(_field_help, fields)) + "\n"
+        cls.__doc__ = typing.cast("str", _Docstring((cls.__doc__ or "").rstrip()))
         _register(data, fields)
 
     def __post_init__(self) -> None:
@@ -202,6 +202,16 @@ class Description(ByValue):
 
 def _required(f: dataclasses.Field) -> bool:
     return f.default is _MISSING and f.default_factory is _MISSING
+
+
+class _Docstring:
+    """A class's docstring with its fields, composed when it is read, as their sources name papers of a file."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __get__(self, instance: Any, owner: Any) -> str:
+        return f"{self.text}\n\n    Fields:\n" + "\n".join(map(_field_help, dataclasses.fields(owner))) + "\n"
 
 
 def _field_help(f: dataclasses.Field) -> str:

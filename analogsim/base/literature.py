@@ -1,33 +1,29 @@
 """What the numbers of a description rest on: papers, and how each figure is known.
 
-A ``Paper`` is one publication, as a short text for a table, a full reference, and BibTeX. A ``Source`` stands behind a
-field (``field(source=...)``): the papers, a note, and whether the figure was recalled instead of read. The project's
-papers stand in ``papers``, where ``cited`` names them by their keys. A cell of your own may bring its own:
+A ``Paper`` is one publication, as a short string for a table, a full reference, and BibTeX. A ``Source`` stands behind
+a field (``field(source=...)``): the papers, a note, and whether the figure was recalled instead of read. The project's
+papers are the entries of ``papers.bib``, which ``cited`` names by their keys. The file is read when the first of them
+is needed: that takes a tenth of a second and a library, and ``import analogsim`` needs neither. A cell of your own may
+bring its own papers, written in Python or read from your BibTeX file:
 
     ours = Paper(key="doe2026", authors=("Doe, Jane",), title="A cell", venue="J. Cells", year=2026, doi="10.1/2")
+    ours = papers_from("ours.bib")["doe2026"]
     g_max: Any = field(default=30e-6, unit="S", gt=0, doc="largest conductance", source=Source((ours,)))
 """
 
+import codecs
 import dataclasses
+import functools
+import os
+import pathlib
 import re
 import unicodedata
+from collections.abc import Mapping
 from typing import Any
 
-from analogsim.base.errors import InputError
+from analogsim.base.errors import InputError, nearest
 
-_ACCENTS = {"\u0300": "`", "\u0301": "'", "\u0302": "^", "\u0303": "~", "\u0308": '"', "\u030c": "v", "\u0327": "c"}
-_LATEX = {
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": "",
-    "}": "",
-    "–": "--",
-    "’": "'",
-    "ø": r"{\o}",
-}
+_RECALLED = "bibliographic details recalled"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -83,7 +79,7 @@ class Paper:
     @property
     def reference(self) -> str:
         """The whole reference, with its title; says so where its details are recalled."""
-        recalled = " (bibliographic details recalled)" if self.details_recalled else ""
+        recalled = f" ({_RECALLED})" if self.details_recalled else ""
         return f'{self._names(surnames=False)}, "{self.title}", {self._place(full=True)}{recalled}'
 
     @property
@@ -101,6 +97,7 @@ class Paper:
             "author": " and ".join(authors),
             "title": "{" + _latex(self.title) + "}",
             "journal" if kind == "article" else "booktitle": _latex(self.proceedings or self.venue),
+            "shortbooktitle": _latex(self.venue) if self.proceedings else "",
             "volume": self.volume,
             "pages": self.pages.replace("-", "--"),
             "year": "" if self.year is None else str(self.year),
@@ -108,7 +105,7 @@ class Paper:
             "eprint": self.arxiv,
             "archiveprefix": "arXiv" if self.arxiv else "",
             "url": self.url,
-            "note": "bibliographic details recalled" if self.details_recalled else "",
+            "note": _RECALLED if self.details_recalled else "",
         }
         lines = "".join(f",\n  {name} = {{{value}}}" for name, value in entry.items() if value)
         return f"@{kind}{{{self.key}{lines}\n}}"
@@ -137,7 +134,8 @@ class Source:
     """What stands behind one number.
 
     Attributes:
-      papers: where it was published; empty for a figure derived or chosen here, which the note then explains.
+      references: the papers where it was published, or the keys of some in ``papers.bib``; empty for a figure derived
+        or chosen here, which the note then explains. A key is looked up when ``papers`` is asked for.
       note: how it follows from the papers, or under which conditions it holds.
       recalled: whether the figure was recalled and is still to be checked against the paper.
 
@@ -146,25 +144,122 @@ class Source:
       'from three silicon ADCs (recalled)'
     """
 
-    papers: tuple[Paper, ...] = ()
+    references: tuple[Paper | str, ...] = ()
     note: str = ""
     recalled: bool = False
 
     def __post_init__(self) -> None:
-        if not isinstance(self.papers, tuple) or not all(isinstance(paper, Paper) for paper in self.papers):
+        if not isinstance(self.references, tuple) or not all(isinstance(r, (Paper, str)) for r in self.references):
             raise InputError(
-                f"Source.papers = {self.papers!r}: must be a tuple of Paper; known ones: papers.cited(key)"
+                f"Source.references = {self.references!r}: must be a tuple of Paper or of keys in papers.bib"
             )
-        if not (self.papers or self.note):
+        if not (self.references or self.note):
             raise InputError("Source(): needs a paper or a note")
+
+    @property
+    def papers(self) -> tuple[Paper, ...]:
+        """The papers.
+
+        Raises:
+          InputError: for a key that is not in ``papers.bib``.
+        """
+        return tuple(_paper(reference) if isinstance(reference, str) else reference for reference in self.references)
 
     def __str__(self) -> str:
         text = "; ".join([paper.short for paper in self.papers] + ([self.note] if self.note else []))
         return f"{text} (recalled)" if self.recalled and "recalled" not in self.note else text
 
 
+def cited(*keys: str, note: str = "", recalled: bool = False) -> Source:
+    """A source by the keys of its papers.
+
+    Args:
+      *keys: of entries in ``papers.bib``.
+      note: how the figure follows from them.
+      recalled: whether it was recalled and is still to be checked against the paper.
+
+    Example:
+      >>> str(cited("jouppi2021", note="fp32, 7 nm", recalled=True))
+      'Jouppi et al., ISCA 2021, doi 10.1109/ISCA52012.2021.00010; fp32, 7 nm (recalled)'
+    """
+    return Source(keys, note, recalled)
+
+
+@functools.cache
+def papers() -> Mapping[str, Paper]:
+    """The papers that the project's numbers rest on, by key: ``papers.bib``, read once."""
+    return papers_from(pathlib.Path(__file__).with_name("papers.bib"))
+
+
+def papers_from(path: str | os.PathLike[str]) -> dict[str, Paper]:
+    """Read the papers of a BibTeX file, by key.
+
+    LaTeX becomes plain characters (``M{\\o}lmer`` is Mølmer). The short name of a conference is its ``shortbooktitle``
+    where the entry has that field, else its ``booktitle``; a ``note`` with "bibliographic details recalled" sets
+    ``details_recalled``. Fields that ``Paper`` does not have, such as an abstract, are not read.
+
+    Args:
+      path: the file, in UTF-8.
+
+    Raises:
+      InputError: if the file cannot be read or is no BibTeX, or an entry lacks what a ``Paper`` needs.
+
+    Example:
+      >>> import tempfile
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     path = pathlib.Path(folder) / "ours.bib"
+      ...     _ = path.write_text(r"@misc{doe2026, author={Zo{\\"e} Doe}, title={A cell}, year=2026, doi={10.1/2}}")
+      ...     papers_from(path)["doe2026"].short
+      'Doe, A cell (2026), doi 10.1/2'
+    """
+    from pybtex.database.input.bibtex import Parser
+    from pybtex.exceptions import PybtexError
+
+    try:
+        entries = Parser(encoding="utf-8").parse_file(os.fspath(path)).entries
+        return {key: _paper_of(key, entry) for key, entry in entries.items()}
+    except (PybtexError, UnicodeDecodeError, InputError) as error:
+        raise InputError(f"{os.fspath(path)}: {error}") from error
+
+
+def _paper_of(key: str, entry: Any) -> Paper:
+    """One entry of a BibTeX file, as pybtex has parsed it."""
+    from pybtex.richtext import Text
+
+    def plain(*names: str) -> str:
+        """The first of these fields that the entry has, without LaTeX."""
+        return next((str(Text.from_latex(entry.fields[name])) for name in names if name in entry.fields), "")
+
+    authors = [str(Text.from_latex(str(person))) for person in entry.persons.get("author", ())]
+    year = entry.fields.get("year", "")
+    if year and not year.isdecimal():
+        raise InputError(f"{key}: year = {year!r}: must be an integer")
+    is_arxiv = plain("archiveprefix", "eprinttype").lower() == "arxiv"
+    return Paper(
+        key=key,
+        authors=tuple(name for name in authors if name != "others"),
+        title=plain("title"),
+        year=int(year) if year else None,
+        venue=plain("shortbooktitle", "booktitle", "journal", "journaltitle", "publisher"),
+        proceedings=plain("booktitle"),
+        volume=plain("volume"),
+        pages=plain("pages").replace("–", "-"),
+        doi=entry.fields.get("doi", ""),
+        arxiv=entry.fields.get("eprint", "") if is_arxiv else "",
+        url=entry.fields.get("url", ""),
+        more_authors="others" in authors,
+        details_recalled=_RECALLED in plain("note"),
+    )
+
+
+def _paper(key: str) -> Paper:
+    if key not in papers():
+        raise InputError(f"unknown paper {key!r}; {nearest(key, papers())}")
+    return papers()[key]
+
+
 def as_source(source: Any) -> Source | None:
-    """A field's source in one form: a text becomes a note, recalled if it says so; nothing becomes None."""
+    """A field's source in one form: a string becomes a note, recalled if it says so; nothing becomes None."""
     if isinstance(source, Source) or not source:
         return source or None
     return Source(note=str(source), recalled="recalled" in str(source))
@@ -180,13 +275,17 @@ def _spoken(name: str, surname: bool) -> str:
 
 
 def _latex(text: str) -> str:
-    """ASCII for BibTeX: accents and special characters as LaTeX writes them."""
-    out = ""
-    for character in unicodedata.normalize("NFC", text):
-        parts = unicodedata.normalize("NFD", character)
-        if len(parts) == 2 and parts[1] in _ACCENTS:
-            letter, accent = parts[0], _ACCENTS[parts[1]]
-            out += f"{{\\{accent}{{{letter}}}}}" if accent.isalpha() else f"{{\\{accent}{letter}}}"
-        else:
-            out += _LATEX.get(character, character)
-    return out
+    """ASCII for BibTeX: special characters and accents as LaTeX writes them; what LaTeX has no command for stays.
+
+    A letter with an accent stands in braces: BibTeX takes it for one letter only so.
+    """
+    import latexcodec  # noqa: F401 (registers its codecs)
+
+    encode: Any = codecs.encode  # these codecs turn strings into strings
+
+    def ascii_of(character: re.Match[str]) -> str:
+        latex = encode(character[0], "ulatex+ascii", "keep")
+        return f"{{{latex}}}" if latex.startswith("\\") else latex
+
+    plain = re.sub("[{}]", "", unicodedata.normalize("NFC", text)).replace("$", r"\$")  # which it takes for mathematics
+    return re.sub(r"[^\x00-\x7f]", ascii_of, encode(plain, "ulatex+utf8", "keep"))

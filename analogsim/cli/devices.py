@@ -130,7 +130,7 @@ def details(name: str, cell: Any) -> list["rich.table.Table"]:
 def _origin(datum: Datum | None) -> str:
     if datum is None:
         return ""
-    return f"{datum.note}: {datum.source}" if datum.note else datum.source
+    return f"{datum.note}: {datum.source}" if datum.note else str(datum.source)
 
 
 def _fields(item: Any, prefix: str, references: dict[str, int]) -> Iterator[tuple[str, str, str, str]]:
@@ -197,7 +197,7 @@ def json_text(name: str | None = None, csv: Path | None = None) -> str:
 
 def _plain(item: Any) -> Any:
     if isinstance(item, Datum):
-        return _plain(item._asdict())
+        return _plain(item._asdict() | {"source": str(item.source)})
     if isinstance(item, dict):
         return {name: _plain(value) for name, value in item.items()}
     if isinstance(item, tuple):

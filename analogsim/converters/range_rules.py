@@ -24,8 +24,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from analogsim.base.description import Description, field, static
-from analogsim.base.literature import Source
-from analogsim.base.papers import cited
+from analogsim.base.literature import Source, cited
 from analogsim.base.straight_through import clip
 
 _RASCH = cited("rasch2023")

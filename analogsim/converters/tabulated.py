@@ -25,8 +25,7 @@ from jax import lax
 
 from analogsim.base.description import Description, field
 from analogsim.base.errors import InputError
-from analogsim.base.literature import Source
-from analogsim.base.papers import cited
+from analogsim.base.literature import Source, cited
 from analogsim.base.straight_through import clip, straight_through
 from analogsim.converters.uniform import as_float, check_lines, noise_field, range_field
 

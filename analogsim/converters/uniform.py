@@ -19,8 +19,7 @@ from jax import lax
 
 from analogsim.base.description import Description, field, static
 from analogsim.base.errors import InputError
-from analogsim.base.literature import Source
-from analogsim.base.papers import cited
+from analogsim.base.literature import Source, cited
 from analogsim.base.random import normal, stream
 from analogsim.base.straight_through import clip, straight_through
 from analogsim.converters.ranges import check_middle

@@ -21,8 +21,7 @@ import unicodedata
 from typing import Any
 
 from analogsim.base.errors import InputError, nearest
-from analogsim.base.literature import Source
-from analogsim.base.papers import cited
+from analogsim.base.literature import Source, cited
 
 J_PER_KWH = 3.6e6
 

@@ -6,7 +6,7 @@ it is known; ours comes from the formulae here and in ``analogsim.hardware.price
 
 from typing import Any
 
-from analogsim.base.papers import cited
+from analogsim.base.literature import cited
 from analogsim.energy.assembly import Assembly, Part
 from analogsim.energy.validation import Check, point, points
 from analogsim.hardware.prices import Prices

@@ -8,8 +8,7 @@ from typing import Any
 from analogsim.base.description import Description, describe, field, static
 from analogsim.base.errors import InputError
 from analogsim.base.extrapolation import remedy
-from analogsim.base.literature import Source
-from analogsim.base.papers import cited
+from analogsim.base.literature import Source, cited
 from analogsim.converters import DAC
 from analogsim.converters.range_rules import DynamicRange, LearnedRange, RangeRule
 from analogsim.devices.digital import DigitalMemory

@@ -3,8 +3,7 @@
 from typing import Any
 
 from analogsim.base.errors import InputError, brief, nearest_of
-from analogsim.base.literature import Source
-from analogsim.base.papers import cited
+from analogsim.base.literature import Source, cited
 from analogsim.converters import ADC, DAC
 from analogsim.devices import (
     PCM,

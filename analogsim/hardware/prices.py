@@ -26,8 +26,7 @@ Each figure carries its source; "recalled" marks one taken from memory of the pu
 from typing import Any
 
 from analogsim.base.description import Description, field, static
-from analogsim.base.literature import Source
-from analogsim.base.papers import cited
+from analogsim.base.literature import Source, cited
 
 _ZIGZAG = cited("houshmand2023", note="ZigZag-IMC fit to 28 nm chips")
 _28NM = cited("horowitz2014", "jouppi2021", note="45 and 7 nm, a power law between them at 28 nm", recalled=True)

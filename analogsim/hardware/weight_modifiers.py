@@ -31,7 +31,7 @@ import jax.numpy as jnp
 
 from analogsim.base.description import field, static
 from analogsim.base.errors import InputError
-from analogsim.base.papers import cited
+from analogsim.base.literature import cited
 from analogsim.base.random import stream
 from analogsim.devices.digital import full_scale_code
 from analogsim.devices.protocol import Moments

@@ -15,7 +15,7 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from analogsim.base.papers import cited
+from analogsim.base.literature import Source, as_source, cited
 from analogsim.devices.crossbar.cmo_hfox import CMOReRAM
 from analogsim.devices.crossbar.ecram import ECRAM
 from analogsim.devices.crossbar.fefet import FeFET
@@ -46,16 +46,16 @@ CELLS: dict[str, Callable[..., Any]] = {
     "measured": MeasuredCell,
 }
 
-_NVSIM = str(cited("dong2012", note="90 nm: SET 150 uA, RESET 300 uA, at 21 kohm; energies derived"))
-_PCM_CLASS = "order of magnitude for phase-change memory, 10 to 30 pulses a write (recalled)"
-_RERAM_CLASS = "order of magnitude for resistive RAM (recalled)"
-_FLASH_CLASS = "order of magnitude for flash, 10 to 100 pulses a write (recalled)"
-_ECRAM_CLASS = str(cited("fuller2019", note="and similar", recalled=True))
-_WAN = str(cited("wan2022"))
-_TANG = str(cited("tang2018", note="abstract"))
-_KIM = str(cited("kim2019", note="abstract"))
-_JERRY = str(cited("jerry2017", note="abstract"))
-_GUO = str(cited("guo2016", note="abstract"))
+_NVSIM = cited("dong2012", note="90 nm: SET 150 uA, RESET 300 uA, at 21 kohm; energies derived")
+_PCM_CLASS = Source(note="order of magnitude for phase-change memory, 10 to 30 pulses a write", recalled=True)
+_RERAM_CLASS = Source(note="order of magnitude for resistive RAM", recalled=True)
+_FLASH_CLASS = Source(note="order of magnitude for flash, 10 to 100 pulses a write", recalled=True)
+_ECRAM_CLASS = cited("fuller2019", note="and similar", recalled=True)
+_WAN = cited("wan2022")
+_TANG = cited("tang2018", note="abstract")
+_SHORTEST = cited("tang2018", "kim2019", note="abstracts")
+_JERRY = cited("jerry2017", note="abstract")
+_GUO = cited("guo2016", note="abstract")
 
 
 class Datum(NamedTuple):
@@ -63,7 +63,7 @@ class Datum(NamedTuple):
 
     value: float | tuple[float, float]  #: one number, or both ends of a range
     unit: str  #: SI; empty for a pure number
-    source: str  #: where it comes from
+    source: Source  #: where it comes from
     recalled: bool = False  #: from memory of a publication, assumed or an order of magnitude: not checked
     relation: str = ""  #: "<" or ">" where the value is a bound
     note: str = ""  #: what it is of, where that is not plain
@@ -105,10 +105,14 @@ def datasheet(cell: Any) -> DataSheet:
         return DataSheet(**facts)
     low, high = float(cell.g_min), float(cell.g_max)
     ratio = high / low if low > 0 else math.inf
-    source = _field_source(cell, "g_max") or "this cell's description"
+    source = _field_source(cell, "g_max")
     return DataSheet(
-        conductance=Datum((low, high), "S", source, recalled=any(word in source for word in ("recalled", "assumed"))),
-        on_off=Datum(ratio, "", "ends of the range in use", note="" if low > 0 else "the lowest conductance is 0"),
+        conductance=Datum(
+            (low, high), "S", source, recalled=any(word in str(source) for word in ("recalled", "assumed"))
+        ),
+        on_off=Datum(
+            ratio, "", Source(note="ends of the range in use"), note="" if low > 0 else "the lowest conductance is 0"
+        ),
         levels=_levels(cell),
         validity=_validity(cell),
         **facts,
@@ -118,12 +122,13 @@ def datasheet(cell: Any) -> DataSheet:
 def _validity(cell: Any) -> Datum | None:
     """The last time with data, whether or not the cell is read later."""
     until_s = getattr(cell, "measured_until_s", cell.time_limit_s)
-    return None if until_s is None else Datum(float(until_s), "s", "last time with data")
+    return None if until_s is None else Datum(float(until_s), "s", Source(note="last time with data"))
 
 
-def _field_source(cell: Any, name: str) -> str:
-    found = [str(f.metadata.get("source", "")) for f in dataclasses.fields(cell) if f.name == name]
-    return found[0] if found else ""
+def _field_source(cell: Any, name: str) -> Source:
+    """What stands behind a field, if the cell has that field and it says so."""
+    behind = next((f.metadata.get("source") for f in dataclasses.fields(cell) if f.name == name), None)
+    return as_source(behind) or Source(note="this cell's description")
 
 
 def _levels(cell: Any) -> Datum | None:
@@ -159,8 +164,8 @@ _FACTS: dict[type, dict[str, Any]] = {
     ReRAM: dict(
         technology="resistive RAM, HfOx filament, 130 nm NeuRRAM chip",
         short="HfOx ReRAM, 130 nm",
-        pulse_energy=Datum(61e-12, "J", f"derived, 1 us at 1.75 V and 20 uS: {_WAN}"),
-        write_energy=Datum(0.5e-9, "J", f"derived, 8.52 pulses of 1 us at 1.75 V and 20 uS: {_WAN}"),
+        pulse_energy=Datum(61e-12, "J", cited("wan2022", note="derived, 1 us at 1.75 V and 20 uS")),
+        write_energy=Datum(0.5e-9, "J", cited("wan2022", note="derived, 8.52 pulses of 1 us at 1.75 V and 20 uS")),
         pulse_width=Datum(1e-6, "s", _WAN),
         endurance=Datum((1e5, 1e9), "", _RERAM_CLASS, recalled=True),
         retention="relaxation measured after 1 s, 1 day and 2 days",
@@ -206,7 +211,7 @@ _FACTS: dict[type, dict[str, Any]] = {
         short="electrochemical",
         pulse_energy=Datum(1e-15, "J", _TANG, note="projected for lithium cells of 100 nm x 100 nm"),
         write_energy=Datum(1e-9, "J", _ECRAM_CLASS, recalled=True, relation="<"),
-        pulse_width=Datum((5e-9, 10e-9), "s", f"{_TANG}; {_KIM}", note="shortest shown: lithium, metal oxide"),
+        pulse_width=Datum((5e-9, 10e-9), "s", _SHORTEST, note="shortest shown: lithium, metal oxide"),
         endurance=Datum(1e8, "", _ECRAM_CLASS, recalled=True, relation=">"),
         retention="not given by the fits: the state right after programming, for 1 s",
         modelled=("steps and their slope", "rounding to a step", "noise and spread of the last steps"),

@@ -34,7 +34,7 @@ import jax.numpy as jnp
 
 from analogsim.base.description import Description, field, static
 from analogsim.base.errors import InputError
-from analogsim.base.papers import cited
+from analogsim.base.literature import cited
 from analogsim.base.random import normal, stream
 from analogsim.devices.protocol import Moments
 

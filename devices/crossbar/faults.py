@@ -25,8 +25,7 @@ import numpy as np
 
 from analogsim.base.description import Description, field, static
 from analogsim.base.errors import InputError
-from analogsim.base.literature import Source
-from analogsim.base.papers import cited
+from analogsim.base.literature import Source, cited
 from analogsim.base.random import bits, normal, stream
 from analogsim.devices.protocol import Moments
 

@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 
 from analogsim.base.description import Description, field
-from analogsim.base.papers import cited
+from analogsim.base.literature import cited
 from analogsim.base.random import stream
 from analogsim.devices.protocol import Moments
 

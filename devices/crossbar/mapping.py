@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from analogsim.base.description import Description, field, static
-from analogsim.base.papers import cited
+from analogsim.base.literature import cited
 from analogsim.devices.crossbar.slices import BitSlices, Copies, Planes
 from analogsim.devices.protocol import LineMap, Moments
 

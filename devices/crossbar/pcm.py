@@ -21,8 +21,7 @@ import jax.numpy as jnp
 
 from analogsim.base.description import Description, field
 from analogsim.base.errors import InputError
-from analogsim.base.literature import Source
-from analogsim.base.papers import cited
+from analogsim.base.literature import Source, cited
 from analogsim.base.random import normal, stream
 from analogsim.devices.crossbar.cell import non_negative
 from analogsim.devices.crossbar.expected import mean_decay, over_writing

@@ -18,8 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from analogsim.base.description import Description, field
-from analogsim.base.literature import Source
-from analogsim.base.papers import cited
+from analogsim.base.literature import Source, cited
 from analogsim.base.random import normal, stream
 from analogsim.devices.crossbar.beyond import Extrapolates, continued, extrapolation
 from analogsim.devices.crossbar.cell import non_negative

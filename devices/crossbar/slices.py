@@ -27,8 +27,7 @@ import numpy as np
 
 from analogsim.base.description import Description, field, static
 from analogsim.base.errors import InputError
-from analogsim.base.literature import Source
-from analogsim.base.papers import cited
+from analogsim.base.literature import Source, cited
 
 
 class Planes(NamedTuple):

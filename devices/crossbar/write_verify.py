@@ -25,8 +25,7 @@ from jax import lax
 
 from analogsim.base.description import Description, field
 from analogsim.base.errors import InputError
-from analogsim.base.literature import Source
-from analogsim.base.papers import cited
+from analogsim.base.literature import Source, cited
 from analogsim.base.random import normal, stream
 from analogsim.devices.protocol import Action
 

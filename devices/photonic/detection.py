@@ -31,8 +31,7 @@ import jax.numpy as jnp
 from analogsim.base.description import Description, field
 from analogsim.base.dtypes import inexact
 from analogsim.base.errors import InputError
-from analogsim.base.literature import Source
-from analogsim.base.papers import cited
+from analogsim.base.literature import Source, cited
 from analogsim.base.random import normal
 from analogsim.base.units import effective_bits, sndr_db
 from analogsim.devices.photonic.light import BOLTZMANN, C_BAND, CHARGE, WAVELENGTH_M, photon_j

@@ -8,8 +8,7 @@ share of the machine that cools it. Nothing here includes lasers, converters, or
 
 from typing import NamedTuple
 
-from analogsim.base.literature import Source
-from analogsim.base.papers import cited
+from analogsim.base.literature import Source, cited
 from analogsim.devices.photonic.light import photon_j
 from analogsim.devices.photonic.phase_change import OpticalPCM
 from analogsim.devices.photonic.phase_shifter import PhaseShifter

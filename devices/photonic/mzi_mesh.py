@@ -37,8 +37,7 @@ from jax import lax
 from analogsim.base.description import Description, field, static
 from analogsim.base.dtypes import wide
 from analogsim.base.errors import InputError
-from analogsim.base.literature import Source
-from analogsim.base.papers import cited
+from analogsim.base.literature import Source, cited
 from analogsim.base.random import normal, stream
 from analogsim.devices.photonic.detection import Homodyne
 from analogsim.devices.photonic.interferometer import theta_for, transfer

@@ -20,8 +20,7 @@ from jax import lax
 
 from analogsim.base.description import Description, field, static
 from analogsim.base.errors import InputError
-from analogsim.base.literature import Source
-from analogsim.base.papers import cited
+from analogsim.base.literature import Source, cited
 
 _REACH = 3  # steps of the grid that crosstalk is followed for
 _TURN = 2 * np.pi

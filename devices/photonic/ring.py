@@ -23,8 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from analogsim.base.description import Description, field
-from analogsim.base.literature import Source
-from analogsim.base.papers import cited
+from analogsim.base.literature import Source, cited
 from analogsim.devices.photonic.light import C_BAND, WAVELENGTH_M
 
 _TURN = 6.283185307179586

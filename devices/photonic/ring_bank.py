@@ -33,8 +33,7 @@ from jax import lax
 from analogsim.base.description import Description, field, static
 from analogsim.base.dtypes import wide
 from analogsim.base.errors import InputError
-from analogsim.base.literature import Source
-from analogsim.base.papers import cited
+from analogsim.base.literature import Source, cited
 from analogsim.base.random import normal, stream
 from analogsim.devices.photonic.detection import Photodiode
 from analogsim.devices.photonic.light import CHARGE

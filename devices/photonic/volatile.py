@@ -22,8 +22,7 @@ import jax
 import jax.numpy as jnp
 
 from analogsim.base.description import Description, field, static
-from analogsim.base.literature import Source
-from analogsim.base.papers import cited
+from analogsim.base.literature import Source, cited
 from analogsim.devices.photonic.light import C_BAND, LIGHT, WAVELENGTH_M, photon_j, power_ratio
 
 _FIBRE = Source(note="standard single-mode fibre", recalled=True)

@@ -29,8 +29,7 @@ from jax import lax
 
 from analogsim.base.description import Description, field
 from analogsim.base.errors import InputError
-from analogsim.base.literature import Source
-from analogsim.base.papers import cited
+from analogsim.base.literature import Source, cited
 from analogsim.base.random import check_one_key, stream
 from analogsim.base.units import show
 

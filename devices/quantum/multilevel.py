@@ -24,8 +24,7 @@ import numpy as np
 from jax.scipy.special import ndtr
 
 from analogsim.base.description import Description, field, static
-from analogsim.base.literature import Source
-from analogsim.base.papers import cited
+from analogsim.base.literature import Source, cited
 from analogsim.devices.quantum.accounting import entropy_bits
 from analogsim.devices.quantum.channels import check_time
 

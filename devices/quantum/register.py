@@ -24,8 +24,7 @@ from jax import lax
 
 from analogsim.base.description import Description, field
 from analogsim.base.errors import InputError
-from analogsim.base.literature import Source
-from analogsim.base.papers import cited
+from analogsim.base.literature import Source, cited
 from analogsim.devices.quantum.channels import Qubit, check_time, density_after, on_every_bit, probabilities_after
 from analogsim.devices.quantum.shot_noise import counts
 

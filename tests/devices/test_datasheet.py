@@ -39,7 +39,7 @@ def test_every_cell_has_a_sheet_of_sourced_figures(name):
             assert datum.source
             ends = datum.value if isinstance(datum.value, tuple) else (datum.value,)
             assert list(ends) == sorted(ends)
-            assert datum.recalled == any(word in datum.source for word in ("recalled", "assumed"))
+            assert datum.recalled == any(word in str(datum.source) for word in ("recalled", "assumed"))
 
 
 def test_what_follows_from_the_cell_follows_it():

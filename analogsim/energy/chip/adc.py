@@ -21,7 +21,7 @@ import warnings
 from typing import Any
 
 from analogsim.base.errors import InputError
-from analogsim.base.papers import cited
+from analogsim.base.literature import cited
 from analogsim.base.units import sndr_db
 
 SOURCE = cited("murmann2025", note="range: own fit to its floor and to its SAR median at 28 nm")

@@ -20,8 +20,7 @@ import math
 from typing import Any
 
 from analogsim.base.errors import InputError
-from analogsim.base.literature import Source
-from analogsim.base.papers import cited
+from analogsim.base.literature import Source, cited
 from analogsim.energy import omissions
 from analogsim.energy.bill import Bill, Line, settle
 from analogsim.energy.work.layer_work import Workload

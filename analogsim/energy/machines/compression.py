@@ -24,8 +24,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from analogsim.base.errors import InputError, brief
-from analogsim.base.literature import Source
-from analogsim.base.papers import cited
+from analogsim.base.literature import Source, cited
 
 #: What each format's layout rests on; bitmask, CSR, CSC and COO are common knowledge.
 SOURCES: dict[str, Source] = {

@@ -26,8 +26,7 @@ from types import MappingProxyType
 from typing import Any
 
 from analogsim.base.errors import InputError, brief, nearest_of
-from analogsim.base.literature import Source
-from analogsim.base.papers import cited
+from analogsim.base.literature import Source, cited
 from analogsim.energy.bill import Bill, DoesNotFit, Line, settle
 from analogsim.energy.machines.compression import Storage
 from analogsim.energy.machines.number_formats import (

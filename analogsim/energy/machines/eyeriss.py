@@ -19,7 +19,7 @@ the elements in use.
 
 import dataclasses
 
-from analogsim.base.papers import cited
+from analogsim.base.literature import cited
 from analogsim.energy.bill import Bill, Line, settle
 from analogsim.energy.machines import row_stationary
 from analogsim.energy.machines.number_formats import DRAM

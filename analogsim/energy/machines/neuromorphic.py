@@ -28,8 +28,7 @@ import importlib.resources
 import math
 
 from analogsim.base.errors import InputError
-from analogsim.base.literature import Source
-from analogsim.base.papers import cited
+from analogsim.base.literature import Source, cited
 from analogsim.energy import omissions
 from analogsim.energy.bill import Bill, Line, settle
 from analogsim.energy.work.layer_work import Workload

@@ -25,8 +25,7 @@ import math
 import numpy as np
 
 from analogsim.base.errors import InputError, nearest_of
-from analogsim.base.literature import Source
-from analogsim.base.papers import cited
+from analogsim.base.literature import Source, cited
 from analogsim.energy.machines import scaling
 
 #: Columns of a digital device's peak rates.

@@ -16,8 +16,7 @@ and aggressive sets, A. Shiflett et al., ISCA 2021, doi 10.1109/ISCA52012.2021.0
 import dataclasses
 
 from analogsim.base.errors import InputError
-from analogsim.base.literature import Source
-from analogsim.base.papers import cited
+from analogsim.base.literature import Source, cited
 from analogsim.devices.photonic.light import photon_j
 from analogsim.energy import omissions
 from analogsim.energy.bill import Bill, Line, settle

@@ -16,7 +16,7 @@ import importlib.resources
 import warnings
 
 from analogsim.base.errors import InputError
-from analogsim.base.papers import cited
+from analogsim.base.literature import cited
 
 SOURCE = cited("stillmaker2017")
 
