@@ -163,7 +163,9 @@ class Source:
         Raises:
           InputError: for a key that is not in ``papers.bib``.
         """
-        return tuple(_paper(reference) if isinstance(reference, str) else reference for reference in self.references)
+        return tuple(
+            _paper_by_key(reference) if isinstance(reference, str) else reference for reference in self.references
+        )
 
     def __str__(self) -> str:
         text = "; ".join([paper.short for paper in self.papers] + ([self.note] if self.note else []))
@@ -217,12 +219,12 @@ def papers_from(path: str | os.PathLike[str]) -> dict[str, Paper]:
 
     try:
         entries = Parser(encoding="utf-8").parse_file(os.fspath(path)).entries
-        return {key: _paper_of(key, entry) for key, entry in entries.items()}
+        return {key: _paper_from_entry(key, entry) for key, entry in entries.items()}
     except (PybtexError, UnicodeDecodeError, InputError) as error:
         raise InputError(f"{os.fspath(path)}: {error}") from error
 
 
-def _paper_of(key: str, entry: Any) -> Paper:
+def _paper_from_entry(key: str, entry: Any) -> Paper:
     """One entry of a BibTeX file, as pybtex has parsed it."""
     from pybtex.richtext import Text
 
@@ -252,7 +254,7 @@ def _paper_of(key: str, entry: Any) -> Paper:
     )
 
 
-def _paper(key: str) -> Paper:
+def _paper_by_key(key: str) -> Paper:
     if key not in papers():
         raise InputError(f"unknown paper {key!r}; {nearest(key, papers())}")
     return papers()[key]
