@@ -216,7 +216,7 @@ def write_report(path: Path, results: Any, bill: Any, hardware: Hardware, settin
                 "Energy of one inference on analog hardware, GPU, Eyeriss and the brain",
                 size=(10.4, 3.6),
             )
-            + energy_page.tables(bill),
+            + energy_page.tables(bill.bills, bill.work, bill.unfit),
         ),
         ("Hardware", report.preformatted(describe(hardware)) + report.preformatted(cite(hardware).text)),
         ("What is and is not modelled", _scope(settings)),

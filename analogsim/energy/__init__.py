@@ -31,8 +31,8 @@ from analogsim.energy.lifecycle import lifecycle as lifecycle
 from analogsim.energy.machines import photonic as photonic
 from analogsim.energy.machines.brain import Brain as Brain
 from analogsim.energy.machines.compression import STORAGE as STORAGE
-from analogsim.energy.machines.digital import Device as Device
-from analogsim.energy.machines.digital import devices as devices
+from analogsim.energy.machines.digital_devices import Device as Device
+from analogsim.energy.machines.digital_devices import devices as devices
 from analogsim.energy.machines.neuromorphic import SpikingChip as SpikingChip
 from analogsim.energy.machines.number_formats import FORMATS as FORMATS
 from analogsim.energy.machines.systems import SYSTEMS as SYSTEMS

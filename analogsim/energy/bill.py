@@ -82,6 +82,15 @@ class Line:
         return self.count * (self.each_j if self.each_high_j is None else self.each_high_j)
 
 
+@dataclasses.dataclass(frozen=True)
+class Unfit:
+    """A system that cannot hold the model at a batch size, and why."""
+
+    system: str
+    batch: int
+    reason: str
+
+
 class DoesNotFit(InputError):
     """A machine that cannot hold a model, so that there is no bill; a comparison says so in its row."""
 
@@ -148,6 +157,11 @@ class Bill:
     def includes(self) -> str:
         """What is counted, from the lines themselves."""
         return ", ".join(dict.fromkeys(f"{line.component} ({line.action})" for line in self.lines))
+
+
+def one_per_system(bills: Iterable[Bill]) -> tuple[Bill, ...]:
+    """The bill of every system at its last batch size, for what is said of the system itself."""
+    return tuple({bill.system: bill for bill in bills}.values())
 
 
 def settle(lines: Iterable[Line]) -> tuple[Line, ...]:

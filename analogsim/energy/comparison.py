@@ -1,18 +1,17 @@
 """One model, several machines: the bills side by side."""
 
 import dataclasses
-import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from analogsim.base.errors import InputError, brief
-from analogsim.base.tables import many
-from analogsim.energy import tables
-from analogsim.energy.bill import Bill, DoesNotFit
+from analogsim.base.tables import as_text
+from analogsim.energy import coverage, export, tables
+from analogsim.energy.bill import Bill, DoesNotFit, Unfit
 from analogsim.energy.chip import analog
-from analogsim.energy.chip.analog import Arrays
+from analogsim.energy.chip.arrays import Arrays
 from analogsim.energy.chip.deployment import Deployment
 from analogsim.energy.machines.systems import Named, chosen
 from analogsim.energy.ratios import Ratio, ratios
@@ -25,15 +24,6 @@ if TYPE_CHECKING:
     import rich.table
     import xarray
     from matplotlib.axes import Axes
-
-
-@dataclasses.dataclass(frozen=True)
-class Unfit:
-    """A system that cannot hold the model at a batch size, and why."""
-
-    system: str
-    batch: int
-    reason: str
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -85,67 +75,29 @@ class Comparison:
 
     @property
     def includes(self) -> str:
-        """What each system's bill counts, a line a system."""
-        return "\n".join(f"{bill.system} counts {bill.includes}." for bill in self.one_a_system())
+        """What each system's bill counts, one line per system."""
+        return coverage.includes(self.bills)
 
     @property
     def excludes(self) -> str:
-        """What the model computes and who counts all of it, and what each system's bill leaves out, a line each."""
-        operations, bills = self.work.operations, list(self.one_a_system())
-        whole = [bill.system for bill in bills if not bill.omits]
-        counts = "counts" if len(whole) == 1 else "count"
-        unknown = ", ".join(name for name, _ in operations.uncounted)
-        common = (
-            f"The model computes {many(self.work.analog_macs)} of {many(self.macs)} MAC in analog layers, "
-            f"{many(operations.results / operations.examples)} results of other arithmetic. "
-            f"{', '.join(whole)} {counts} all of it. Left out everywhere: cooling and losses of the power supply"
-            f"{f'; arithmetic of {unknown}, which is not known' if unknown else ''}."
-        )
-        lines = [f"{b.system} leaves out {'; '.join([*map(str, b.omits), b.excludes])}." for b in bills]
-        return "\n".join([common, *lines])
-
-    def one_a_system(self) -> Iterable[Bill]:
-        """The first bill of every system."""
-        return {bill.system: bill for bill in self.bills}.values()
+        """What the model computes and who counts all of it, then what each system's bill leaves out, one line each."""
+        return coverage.excludes(self.bills, self.work)
 
     def table(self) -> "rich.table.Table":
         """Every system and batch size: joules an inference from low to high, and the time of the batch."""
-        return tables.systems(self)
+        return tables.systems(self.bills, self.work, self.unfit)
 
     def components_table(self) -> "rich.table.Table":
         """Where the joules of the hardware go, every price with its source."""
-        return tables.components(self)
+        return tables.components(self.bills, self.arrays, self.work)
 
     def layers_table(self) -> "rich.table.Table":
         """The joules of the hardware layer by layer, with tiles and reads."""
-        return tables.layers(self)
+        return tables.layers(self.hardware, self.work)
 
     def to_dataset(self) -> "xarray.Dataset":
         """The table as arrays over (system, batch): joules low, typical and high; seconds. NaN: not known, no fit."""
-        import xarray
-
-        found = {(bill.system, bill.batch): bill for bill in self.bills}
-
-        def array(value: Callable[[Bill], float], long_name: str, units: str) -> tuple:
-            values = [[value(found[s, b]) if (s, b) in found else math.nan for b in self.batches] for s in self.systems]
-            return ("system", "batch"), np.array(values, np.float64), {"long_name": long_name, "units": units}
-
-        return xarray.Dataset(
-            {
-                "energy_low_j": array(lambda b: b.energy_low_j, "energy of an inference, low", "J"),
-                "energy_typical_j": array(lambda b: b.energy_typical_j, "energy of an inference, typical", "J"),
-                "energy_high_j": array(lambda b: b.energy_high_j, "energy of an inference, high", "J"),
-                "waiting_share": array(lambda b: b.waiting_share, "share of the typical energy that waits", "1"),
-                "latency_s": array(
-                    lambda b: math.nan if b.latency_s is None else b.latency_s, "from batch to last result", "s"
-                ),
-            },
-            coords={
-                "system": list(self.systems),
-                "batch": ("batch", list(self.batches), {"long_name": "examples computed together", "units": "1"}),
-            },
-            attrs={"macs": self.macs, "includes": self.includes, "excludes": self.excludes},
-        )
+        return export.as_dataset(self.bills, self.work, self.unfit)
 
     def to_dataframe(self) -> "pandas.DataFrame":
         """Every line of every bill, one row each, with the source of its price."""
@@ -155,15 +107,13 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain numbers and texts, for JSON or YAML: two of them can be compared line by line."""
-        from analogsim.energy import export
-
-        return export.as_dict(self)
+        return export.as_dict(self.bills, self.arrays, self.work, self.unfit)
 
     def to_html(self, path: "str | Path") -> "Path":
         """Write one self-contained page: figures, tables, sources."""
         from analogsim.energy import page
 
-        return page.write(self, path)
+        return page.write(path, self.bills, self.work, self.unfit)
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
         """A bar for every system, from low to high on a logarithmic axis (``analogsim.plot.energy``)."""
@@ -178,7 +128,7 @@ class Comparison:
         return plot.energy_batch(self, ax)
 
     def __str__(self) -> str:
-        return tables.text(self)
+        return as_text(self.table(), self.components_table())
 
 
 def compare(

@@ -29,11 +29,11 @@ Triple = tuple[float, float, float]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Part:
-    """Joules of one part of a life, before the data centre's overhead.
+class LifePhase:
+    """Joules of one phase of a life, before the data centre's overhead.
 
     Attributes:
-      name: of the part.
+      name: of the phase.
       times: how often.
       each_j: joules each, low, typical and high.
       note: where the figure comes from.
@@ -61,7 +61,7 @@ class Lifecycle:
       embodied: what the machines' making counts for it; None where it was not given.
     """
 
-    parts: tuple[Part, ...]
+    parts: tuple[LifePhase, ...]
     pue: float
     grid: Grid
     embodied: Embodied | None
@@ -194,7 +194,7 @@ def lifecycle(
         ("calibration", calibrations, calibration_j, "calibration_j", "given"),
         ("inference", inferences, each, "inference", note),
     )
-    parts = [Part(name=n, times=t, each_j=_triple(j, field), note=text) for n, t, j, field, text in rows]
+    parts = [LifePhase(name=n, times=t, each_j=_triple(j, field), note=text) for n, t, j, field, text in rows]
     kept = tuple(part for part in parts if part.total_j[2] or part.name == "inference")
     return Lifecycle(parts=kept, pue=carbon.pue(pue), grid=carbon.grid(country), embodied=embodied)
 

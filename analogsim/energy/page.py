@@ -1,5 +1,7 @@
 """A comparison as HTML: a section for any report, and a page of its own."""
 
+import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,55 +10,57 @@ from analogsim.base import files
 from analogsim.base.tables import share
 from analogsim.base.units import show
 from analogsim.base.version import __version__
+from analogsim.energy import coverage, export, waiting
 from analogsim.energy import tables as tables_of
-from analogsim.energy import waiting
-from analogsim.energy.bill import across_layers
+from analogsim.energy.bill import Bill, Unfit, across_layers, one_per_system
+from analogsim.energy.work.layer_work import Workload
 
 if TYPE_CHECKING:
-    from analogsim.energy.comparison import Comparison
+    import xarray
 
 
-def write(comparison: "Comparison", path: str | Path) -> Path:
+def write(path: str | Path, bills: Sequence[Bill], work: Workload, unfit: Sequence[Unfit]) -> Path:
     """One self-contained page about a comparison; the folder is made if it does not exist."""
     target = Path(path)
     folder = files.output_folder(target.parent)
-    title = f"Energy of one inference: {comparison.hardware.system}"
-    lead = f"{comparison.macs:,.0f} multiply-accumulates; made with analogsim {__version__}"
-    return files.write(folder / target.name, report.page(title, lead, sections(comparison)))
+    title = f"Energy of one inference: {bills[0].system}"
+    lead = f"{work.macs:,.0f} multiply-accumulates; made with analogsim {__version__}"
+    return files.write(folder / target.name, report.page(title, lead, sections(bills, work, unfit)))
 
 
-def sections(comparison: "Comparison") -> list[tuple[str, str]]:
+def sections(bills: Sequence[Bill], work: Workload, unfit: Sequence[Unfit]) -> list[tuple[str, str]]:
     """Headings and HTML, as ``report.page`` takes them."""
-    found = [("Systems side by side", figure(comparison) + systems_table(comparison))]
-    if comparison.to_dataset().sizes["batch"] > 1:
+    data = export.as_dataset(bills, work, unfit)
+    found = [("Systems side by side", figure(bills, data) + systems_table(bills, unfit))]
+    if data.sizes["batch"] > 1:
         curve = report.figure(
-            comparison.plot_batch, "Energy of one inference over the batch size",
+            functools.partial(plot.energy_batch, data), "Energy of one inference over the batch size",
             "Lines: typical. Bands: low to high.", phone=(3.6, 4.6),
         )  # fmt: skip
         found.append(("Over the batch", curve))
-    return [*found, ("Where the energy goes", components_table(comparison)), ("Left out", left_out(comparison))]
+    return [*found, ("Where the energy goes", components_table(bills[0])), ("Left out", left_out(bills, work))]
 
 
-def tables(comparison: "Comparison") -> str:
+def tables(bills: Sequence[Bill], work: Workload, unfit: Sequence[Unfit]) -> str:
     """Systems, components and what they leave out, for a section of another report."""
-    return systems_table(comparison) + components_table(comparison) + (
-        report.paragraph("What the account leaves out:", note=True) + left_out(comparison)
+    return systems_table(bills, unfit) + components_table(bills[0]) + (
+        report.paragraph("What the account leaves out:", note=True) + left_out(bills, work)
     )  # fmt: skip
 
 
-def figure(comparison: "Comparison") -> str:
+def figure(bills: Sequence[Bill], data: "xarray.Dataset") -> str:
     """The bars of all systems."""
-    bars = len({(b.system, b.energy_typical_j) for b in comparison.bills})
+    bars = len({(b.system, b.energy_typical_j) for b in bills})
     height = 1.2 + 0.36 * bars
     return report.figure(
-        lambda ax: plot.energy(comparison, ax),
+        lambda ax: plot.energy(data, ax),
         "Energy of one inference on each system, from low to high; labels say where most of it waits",
         size=(10.4, height), phone=(3.6, height + 0.6),
     )  # fmt: skip
 
 
-def systems_table(comparison: "Comparison") -> str:
-    """One row a system and batch size."""
+def systems_table(bills: Sequence[Bill], unfit: Sequence[Unfit]) -> str:
+    """One row per system and batch size."""
     rows = [
         [
             b.system,
@@ -67,18 +71,18 @@ def systems_table(comparison: "Comparison") -> str:
             "" if b.power_w is None else show(b.power_w, "W"),
             "; ".join(filter(None, (b.bound, waiting.mark(b)))),
         ]
-        for b in comparison.bills
+        for b in bills
     ]
     rows += [
         [name, batch, reason, "", "", "", ""]
-        for name, reasons in tables_of.does_not_fit(comparison).items()
+        for name, reasons in tables_of.does_not_fit(unfit, bills).items()
         for batch, reason in reasons
     ]
     header = ["system", "batch", "energy an inference", "typical", "batch done in", "power", "bound by"]
-    spans = [f"{b.system}: {b.note}." for b in comparison.one_a_system()]
+    spans = [f"{b.system}: {b.note}." for b in one_per_system(bills)]
     lists = (
-        ("What mostly waits, and so says more of its batch than of the network:", waiting.sentences(comparison.bills)),
-        ("Beside the hardware, one inference over one inference:", list(map(str, tables_of.shown_ratios(comparison)))),
+        ("What mostly waits, and so says more of its batch than of the network:", waiting.sentences(bills)),
+        ("Beside the hardware, one inference over one inference:", list(map(str, tables_of.shown_ratios(bills)))),
         ("What the ranges span:", spans),
     )
     return report.table(header, rows, "Energy of one inference, low to high", (0, 6)) + "".join(
@@ -86,10 +90,10 @@ def systems_table(comparison: "Comparison") -> str:
     )
 
 
-def components_table(comparison: "Comparison") -> str:
+def components_table(bill: Bill) -> str:
     """Where the joules of the hardware go, with numbered sources."""
-    total = comparison.hardware.energy_typical_j
-    found = sorted(across_layers(comparison.hardware.lines), key=lambda line: -line.energy_j)
+    total = bill.energy_typical_j
+    found = sorted(across_layers(bill.lines), key=lambda line: -line.energy_j)
     numbers = {s: i + 1 for i, s in enumerate(dict.fromkeys(str(s) for line in found for s in line.sources))}
     rows = [
         [
@@ -112,6 +116,6 @@ def components_table(comparison: "Comparison") -> str:
     )
 
 
-def left_out(comparison: "Comparison") -> str:
+def left_out(bills: Sequence[Bill], work: Workload) -> str:
     """What no bill counts, as a list."""
-    return report.bullets(comparison.excludes.splitlines())
+    return report.bullets(coverage.excludes(bills, work).splitlines())

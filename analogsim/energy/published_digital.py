@@ -3,7 +3,7 @@
 from typing import Any
 
 from analogsim.energy.machines import brain, eyeriss, neuromorphic
-from analogsim.energy.machines.digital import devices
+from analogsim.energy.machines.digital_devices import devices
 from analogsim.energy.machines.number_formats import mac_j
 from analogsim.energy.machines.row_stationary import accesses
 from analogsim.energy.published import check
@@ -111,8 +111,8 @@ def tpu_checks() -> list[Check]:
         bound = min(peak, 2 * per_byte * device.byte_per_s) / 1e12
         key = ("TPU v1", f"{app}, {per_byte} MAC per weight byte", "throughput")
         rests_on = (
-            "analogsim.energy.machines.digital:TPU v1.byte_per_s",
-            "analogsim.energy.machines.digital:TPU v1.peak_op_per_s",
+            "analogsim.energy.machines.digital_devices:TPU v1.byte_per_s",
+            "analogsim.energy.machines.digital_devices:TPU v1.peak_op_per_s",
         )
         found.append(check(key, bound, "bound", name=f"roofline over throughput, {app}", rests_on=rests_on))
     return found

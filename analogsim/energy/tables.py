@@ -1,27 +1,28 @@
-"""The comparison as tables for a terminal. Ranges stay ranges, and every table ends with what it leaves out."""
+"""Bills as tables for a terminal. Ranges stay ranges, and every table ends with what it leaves out."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from analogsim.base.tables import as_text, many, plain, share, simple_table
+from analogsim.base.tables import many, plain, share, simple_table
 from analogsim.base.units import show
-from analogsim.energy import waiting
-from analogsim.energy.bill import Bill, Line, across_layers
-from analogsim.energy.ratios import Ratio
+from analogsim.energy import coverage, waiting
+from analogsim.energy.bill import Bill, Line, Unfit, across_layers, one_per_system
+from analogsim.energy.chip.arrays import Arrays
+from analogsim.energy.ratios import Ratio, ratios
+from analogsim.energy.work.layer_work import LayerWork, Workload
 
 if TYPE_CHECKING:
     import rich.table
 
-    from analogsim.energy.comparison import Comparison
 
-
-def systems(comparison: "Comparison") -> "rich.table.Table":
+def systems(bills: Sequence[Bill], work: Workload, unfit: Sequence[Unfit]) -> "rich.table.Table":
     """One row a system and batch size; below, what each range spans and what each bill counts and leaves out."""
-    table = simple_table(f"Energy of one inference ({many(comparison.macs)} MAC)")
+    table = simple_table(f"Energy of one inference ({many(work.macs)} MAC)")
     for name in ("system", "batch", "low", "typical", "high", "time", "power", "bound by"):
         words = name in ("system", "bound by")
         table.add_column(name, justify="left" if words else "right", no_wrap=not words)
-    for first in comparison.one_a_system():
-        own = [bill for bill in comparison.bills if bill.system == first.system]
+    for first in one_per_system(bills):
+        own = [bill for bill in bills if bill.system == first.system]
         if table.row_count:
             table.add_section()
         same = all(_energies(bill) == _energies(first) for bill in own)  # in any batch: one row
@@ -37,30 +38,32 @@ def systems(comparison: "Comparison") -> "rich.table.Table":
                 "" if bill.power_w is None else show(bill.power_w, "W"),
                 "; ".join(filter(None, (bill.bound, waiting.mark(bill)))),
             )
-    for name, reasons in does_not_fit(comparison).items():
+    for name, reasons in does_not_fit(unfit, bills).items():
         table.add_section()
         for batch, reason in reasons:
             table.add_row(plain(name), batch, "", "", "", "", "", plain(reason))
     times = "Time is that of a whole batch, of one inference where the batch is any; none where it is not known."
-    spans = "\n".join(f"{bill.system}: {bill.note}." for bill in comparison.one_a_system())
-    waits = "\n".join(waiting.sentences(comparison.bills))
-    beside = "\n".join(f"{ratio}." for ratio in shown_ratios(comparison))
-    parts = (times, waits, beside, spans, comparison.includes, comparison.excludes)
+    spans = "\n".join(f"{bill.system}: {bill.note}." for bill in one_per_system(bills))
+    waits = "\n".join(waiting.sentences(bills))
+    beside = "\n".join(f"{ratio}." for ratio in shown_ratios(bills))
+    parts = (times, waits, beside, spans, coverage.includes(bills), coverage.excludes(bills, work))
     table.caption = plain("\n\n".join(part for part in parts if part))
     return table
 
 
-def shown_ratios(comparison: "Comparison") -> list[Ratio]:
+def shown_ratios(bills: Sequence[Bill]) -> list[Ratio]:
     """Ratios to the hardware's joules at the largest batch, where waiting is shared by most examples."""
-    return [ratio for ratio in comparison.ratios if ratio.batch == max(comparison.batches)]
+    largest = max(bill.batch for bill in bills)
+    return [ratio for ratio in ratios(bills) if ratio.batch == largest]
 
 
-def does_not_fit(comparison: "Comparison") -> dict[str, list[tuple[str, str]]]:
+def does_not_fit(unfit: Sequence[Unfit], bills: Sequence[Bill]) -> dict[str, list[tuple[str, str]]]:
     """Batch and reason of every system that cannot hold the model; one row where it is so at any batch."""
+    batches = {bill.batch for bill in bills}
     found: dict[str, list[tuple[str, str]]] = {}
-    for name in dict.fromkeys(each.system for each in comparison.unfit):
-        own = [each for each in comparison.unfit if each.system == name]
-        alike = len(own) == len(comparison.batches) > 1 and len({each.reason for each in own}) == 1
+    for name in dict.fromkeys(each.system for each in unfit):
+        own = [each for each in unfit if each.system == name]
+        alike = len(own) == len(batches) > 1 and len({each.reason for each in own}) == 1
         found[name] = [("any" if alike else str(each.batch), f"does not fit: {each.reason}")
                        for each in (own[:1] if alike else own)]  # fmt: skip
     return found
@@ -70,9 +73,9 @@ def _energies(bill: Bill) -> tuple[float, float, float]:
     return bill.energy_low_j, bill.energy_typical_j, bill.energy_high_j
 
 
-def components(comparison: "Comparison") -> "rich.table.Table":
-    """The hardware's bill line by line, all layers together, dearest first."""
-    bill = comparison.hardware
+def components(bills: Sequence[Bill], arrays: Arrays | None, work: Workload) -> "rich.table.Table":
+    """The hardware's bill, which is the first, line by line, all layers together, dearest first."""
+    bill = bills[0]
     total_j = bill.energy_typical_j
     table = simple_table(f"Where the energy of one inference goes: {plain(bill.system)}, typical")
     for name, justify in (("component", "left"), ("action", "left"), ("count", "right"), ("each", "right"),
@@ -91,18 +94,17 @@ def components(comparison: "Comparison") -> "rich.table.Table":
         )
     table.add_section()
     table.add_row("sum", "", "", "", show(total_j, "J"), share(total_j, total_j), _range(bill))
-    table.caption = plain("\n".join([_arrays(comparison), *comparison.excludes.splitlines()[:2]]).strip())
+    table.caption = plain("\n".join([_arrays(arrays, bill), *coverage.excludes(bills, work).splitlines()[:2]]).strip())
     return table
 
 
-def layers(comparison: "Comparison") -> "rich.table.Table":
-    """One row a layer of the hardware: its work, its joules, and what takes most of them."""
-    bill = comparison.hardware
+def layers(bill: Bill, work: Workload) -> "rich.table.Table":
+    """One row per layer of the hardware: its work, its joules, and what takes most of them."""
     table = simple_table(f"Energy of one inference by layer: {plain(bill.system)}, typical")
     for name in ("layer", "matrix", "vectors", "MAC", "total", "share", "each MAC", "most in"):
         table.add_column(name, justify="left" if name in ("layer", "most in") else "right", no_wrap=name != "layer")
-    passes: dict[str, list] = {}
-    for layer in comparison.work.layers:
+    passes: dict[str, list[LayerWork]] = {}
+    for layer in work.layers:
         passes.setdefault(layer.use.path, []).append(layer)
     for path in dict.fromkeys([*passes, *(line.layer for line in bill.lines)]):
         own = [line for line in bill.lines if line.layer == path]
@@ -123,25 +125,19 @@ def layers(comparison: "Comparison") -> "rich.table.Table":
     return table
 
 
-def text(comparison: "Comparison") -> str:
-    """Both tables as plain text."""
-    return as_text(systems(comparison), components(comparison))
-
-
 def _range(bill: Bill) -> str:
     if bill.energy_low_j == bill.energy_high_j:
         return "no range is known"
     return f"range {show(bill.energy_low_j, 'J')} to {show(bill.energy_high_j, 'J')}"
 
 
-def _arrays(comparison: "Comparison") -> str:
-    arrays = comparison.arrays
+def _arrays(arrays: Arrays | None, bill: Bill) -> str:
     if arrays is None:
         return ""
     write = "not known (Prices.cell_write_j)" if arrays.write_energy_j is None else show(arrays.write_energy_j, "J")
     readout = arrays.calibration_energy_j
     calibrated = f"; one readout for drift compensation: {show(readout, 'J')}" if readout else ""
-    apart = "" if any(line.component == "writing" for line in comparison.hardware.lines) else "Not in the sum: "
+    apart = "" if any(line.component == "writing" for line in bill.lines) else "Not in the sum: "
     return (
         f"{arrays.tiles} tiles, {100 * arrays.used_share:.2g} % of their places used, {many(arrays.cells)} cells, "
         f"{arrays.area_m2 * 1e6:.3g} mm² of blocks in use. "

@@ -23,10 +23,11 @@ not of one chip; the rest of the chip is therefore what a measured one takes bey
 Each figure carries its source; "recalled" marks one taken from memory of the publication and still to be checked.
 """
 
+import dataclasses
 from typing import Any
 
 from analogsim.base.description import Description, field, static
-from analogsim.base.literature import Source, cited
+from analogsim.base.literature import Source, as_source, cited
 
 _ZIGZAG = cited("houshmand2023", note="ZigZag-IMC fit to 28 nm chips")
 _28NM = cited("horowitz2014", "jouppi2021", note="45 and 7 nm, a power law between them at 28 nm", recalled=True)
@@ -211,6 +212,19 @@ class Prices(Description):
 
     def model_sources(self) -> tuple[Source, ...]:
         return (cited("houshmand2023", note="converter energies"),)
+
+    def sources(self, *names: str) -> tuple[Source, ...]:
+        """Where these prices come from: each one's source, or that this hardware sets another value."""
+        fields = {f.name: f for f in dataclasses.fields(self)}
+        found: dict[Source, None] = {}
+        for name in names:
+            value = getattr(self, name)
+            if isinstance(value, (int, float)) and value == fields[name].default:
+                source = as_source(fields[name].metadata["source"]) or Source(note=f"no source: Prices.{name}")
+            else:
+                source = Source(note=f"set by this hardware: Prices.{name}")
+            found[source] = None
+        return tuple(found)
 
     def dac_energy_j(self, bits: Any) -> Any:
         """One digital-to-analog conversion, joules."""

@@ -120,7 +120,7 @@ def an_energy_page(path):
     from analogsim.energy import page
 
     with mock.patch.object(page, "sections", return_value=[("Systems", "<p>one</p>")]):
-        page.write(types.SimpleNamespace(hardware=types.SimpleNamespace(system="pcm"), macs=1), path)
+        page.write(path, [types.SimpleNamespace(system="pcm")], types.SimpleNamespace(macs=1), ())
 
 
 def a_devices_figure(path):

@@ -268,8 +268,8 @@ def test_the_bill_is_differentiable_in_the_prices():
 
 def test_changed_prices_do_not_carry_the_default_s_citation():
     prices = Prices(mac_j=1e-12)
-    assert [str(s) for s in analog_lines.sources(prices, "mac_j")] == ["set by this hardware: Prices.mac_j"]
-    (published,) = analog_lines.sources(Prices(), "mac_j")
+    assert [str(s) for s in prices.sources("mac_j")] == ["set by this hardware: Prices.mac_j"]
+    (published,) = Prices().sources("mac_j")
     assert [paper.doi for paper in published.papers] == ["10.1109/ISSCC.2014.6757323", "10.1109/ISCA52012.2021.00010"]
 
 

@@ -14,7 +14,7 @@ from flax import nnx
 from analogsim import convert, summary
 from analogsim.converters import ADC, DAC, BitSerialDAC
 from analogsim.devices import PCM, Crossbar, Differential, Offset
-from analogsim.energy import compare
+from analogsim.energy import compare, devices
 from analogsim.energy.machines import digital, eyeriss
 from analogsim.energy.machines.number_formats import FORMATS
 from analogsim.energy.work import layer_work
@@ -242,7 +242,7 @@ def test_a_digital_table_is_fetched_row_by_row():
 def test_other_machines_fetch_the_rows_not_the_table(batch):
     # An example asks for two numbers, fetches 2 x 5 weights and writes 2 x 5 outputs: 22 words, in any batch.
     work = layer_work.count(convert(TABLE, crossbar()), VARIABLES, IDS)
-    moved = digital.traffic(digital.devices()["H100"], FORMATS["bf16"], work, batch)
+    moved = digital.traffic(devices()["H100"], FORMATS["bf16"], work, batch)
     assert (moved.weights, moved.memory) == (batch * 2 * 10, batch * 2 * 22)
     lines = {entry.action: entry.count for entry in eyeriss.bill(work, batch).lines if entry.component != "buffer"}
     assert (lines["MAC"], lines["hop"]) == (0, 0)

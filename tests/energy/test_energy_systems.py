@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from analogsim.base.errors import InputError
+from analogsim.energy import devices
 from analogsim.energy.machines import brain, digital, eyeriss
 from analogsim.energy.machines.compression import STORAGE
 from analogsim.energy.machines.number_formats import FORMATS
@@ -16,7 +17,7 @@ from analogsim.energy.work import layer_work
 from analogsim.energy.work.operations import Operations
 from tests.energy.energy_models import mlp, shapes
 
-H100 = digital.devices()["H100"]
+H100 = devices()["H100"]
 
 #: AlexNet's convolutions: inputs and outputs of the matrix, positions, words of the image. Two have groups.
 ALEXNET = (
@@ -88,7 +89,7 @@ def test_h100_large_layer_is_bound_by_memory_then_by_arithmetic():
     assert many.bound == "arithmetic"
 
 
-@pytest.mark.parametrize("gpu", digital.devices().values(), ids=digital.devices())
+@pytest.mark.parametrize("gpu", devices().values(), ids=devices())
 @pytest.mark.parametrize("layers", [((64, 10, 1, 64),), ((4096, 4096, 1, 4096),), ALEXNET])
 def test_energy_falls_with_the_batch(gpu, layers):
     if gpu.memory is None and layers[0][0] == 4096:
@@ -124,14 +125,14 @@ def test_maps_that_do_not_fit_pass_the_memory():
 
 def test_an_arithmetic_the_machine_lacks_is_refused(digits):
     with pytest.raises(InputError, match=r"TPU v1: has no bf16 arithmetic .for bf16.; its peaks: int8"):
-        digital.bill(digital.devices()["TPU v1"], digits, 1, "bf16")
+        digital.bill(devices()["TPU v1"], digits, 1, "bf16")
     with pytest.raises(InputError, match=r"number_format = 'fp9': did you mean 'fp8'\?"):
         digital.bill(H100, digits, 1, "fp9")
 
 
 def test_weights_that_do_not_fit_a_chip_without_memory_are_refused():
     with pytest.raises(InputError, match=r"Edge TPU: 16.8 MB of weights and maps do not fit its 8 MB"):
-        digital.bill(digital.devices()["Edge TPU"], shapes((4096, 4096, 1, 4096)), 1)
+        digital.bill(devices()["Edge TPU"], shapes((4096, 4096, 1, 4096)), 1)
 
 
 def test_smaller_numbers_take_fewer_bytes_and_joules():

@@ -9,7 +9,7 @@ import pytest
 
 from analogsim import InputError, preset
 from analogsim.base.literature import Source
-from analogsim.energy import FORMATS, SYSTEMS, DoesNotFit, Line, compare
+from analogsim.energy import FORMATS, SYSTEMS, DoesNotFit, Line, compare, devices
 from analogsim.energy.bill import settle
 from analogsim.energy.carbon import embodied
 from analogsim.energy.machines import digital, photonic
@@ -97,7 +97,7 @@ def test_pairs_and_triples_of_data_rise():
 
 
 def test_power_of_the_board_is_tdp_at_most():
-    device, (work, batch) = digital.devices()["H100"], WORK["small"]
+    device, (work, batch) = devices()["H100"], WORK["small"]
     bill = digital.bill(device, work, batch)
     assert bill.energy_high_j * batch <= device.tdp_w * bill.latency_s * (1 + 1e-9)
     assert set(FORMATS) >= {device.number_format}

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from jax import lax
 
-from analogsim.energy import workload
+from analogsim.energy import devices, workload
 from analogsim.energy.machines import digital
 from analogsim.energy.machines.number_formats import FORMATS
 from analogsim.energy.work.layer_work import Workload
 from analogsim.energy.work.traffic import Need, needs, plan
 
-H100 = digital.devices()["H100"]
+H100 = devices()["H100"]
 F32 = jnp.float32
 
 

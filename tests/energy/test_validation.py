@@ -52,7 +52,7 @@ def disturb(patch, names, factor):
             patch.setitem(
                 neuromorphic.CHIPS, holder, dataclasses.replace(chip, **{field: factor * getattr(chip, field)})
             )
-        elif module == "analogsim.energy.machines.digital":
+        elif module == "analogsim.energy.machines.digital_devices":
             devices = published_digital.devices()
             value = getattr(devices[holder], field)
             scaled = {k: factor * v for k, v in value.items()} if hasattr(value, "items") else factor * value

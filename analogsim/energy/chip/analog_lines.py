@@ -21,14 +21,13 @@ the arrays (``digital_unit``), what passes larger buffers and the memory outside
 without weights are switched off and cost nothing. All of it may be differentiated.
 """
 
-import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from analogsim.base.literature import Source, as_source
+from analogsim.base.literature import Source
 from analogsim.energy.bill import Line
 from analogsim.energy.chip import adc_price
 from analogsim.energy.chip.tile_work import PRICED, TileWork
@@ -55,7 +54,7 @@ def lines(layer: LayerWork, per_vector: TileWork) -> list[Line]:
 
     def charge(component: str, action: str, count: Any, unit: str, each_j: Any, *fields: str, **band: Any) -> None:
         found.append(Line(component=component, action=action, count=count, unit=unit, each_j=each_j,
-                          **({"sources": sources(prices, *fields), "layer": layer.use.path} | band)))  # fmt: skip
+                          **({"sources": prices.sources(*fields), "layer": layer.use.path} | band)))  # fmt: skip
 
     for name, quantity in per_vector.quantities.items():
         priced = PRICED[name]
@@ -93,7 +92,7 @@ def hold_lines(done: Iterable[tuple[LayerWork, TileWork]], on_s: Any) -> list[Li
     return [
         Line(component=PRICED[name].component, action=PRICED[name].action, count=layer.matrices * quantity * on_s,
              unit=f"{PRICED[name].unit} s", each_j=PRICED[name].price_j(layer.use.hardware.prices),
-             layer=layer.use.path, sources=sources(layer.use.hardware.prices, *PRICED[name].fields) or STORES_OWN)
+             layer=layer.use.path, sources=layer.use.hardware.prices.sources(*PRICED[name].fields) or STORES_OWN)
         for layer, work in done
         for name, quantity in work.quantities.items()
         if PRICED[name].held and layer.new_weights
@@ -104,7 +103,7 @@ def _charge_conversions(charge: Any, prices: Prices, bits: Any, converted: Any) 
     """Sample and hold, ADC, and the rest of a measured chip, for every conversion."""
     charge("sample-and-hold", "charge", converted, "", prices.sample_hold_j(bits), sources=(_SAMPLING,))
     low_j, each_j, high_j = adc_price.band_j(prices, bits)
-    behind = (*sources(prices, *adc_price.fields(prices)), *adc_price.sources(prices))
+    behind = (*prices.sources(*adc_price.fields(prices)), *adc_price.sources(prices))
     charge("ADC", "convert", converted, "", each_j, each_low_j=low_j, each_high_j=high_j, sources=behind,
            at_end=adc_price.at_end(prices, bits))  # fmt: skip
     rest_j = prices.overhead_j
@@ -125,32 +124,18 @@ def read_s(layer: LayerWork) -> Any:
     if hardware.adc is not None and prices.lines_per_adc > 1:
         each_s = each_s + prices.lines_per_adc / prices.sample_rate_hz
     elif hardware.adc is not None:
-        each_s = _longer(each_s, 1 / prices.sample_rate_hz)
+        each_s = larger(each_s, 1 / prices.sample_rate_hz)
     return layer.passes * layer.vectors * (1 if hardware.dac is None else hardware.dac.reads) * each_s
 
 
-def _longer(a: Any, b: Any) -> Any:
+def larger(a: Any, b: Any) -> Any:
+    """The larger of two numbers, either of which may be traced."""
     return jnp.maximum(a, b) if isinstance(a, jax.Array) or isinstance(b, jax.Array) else max(a, b)
 
 
 def total_j(some: Iterable[Line]) -> Any:
     """Joules of lines, typical; traced where a price is."""
     return sum(line.energy_j for line in some)
-
-
-def sources(prices: Prices, *names: str) -> tuple[Source, ...]:
-    """Where these prices come from: their source, or that the hardware sets another value."""
-    known = {f.name: f for f in dataclasses.fields(prices)}
-    found: dict[Source, None] = {}
-    for name in names:
-        value = getattr(prices, name)
-        is_default = isinstance(value, (int, float)) and value == known[name].default
-        if is_default:
-            behind = as_source(known[name].metadata["source"]) or Source(note=f"no source: Prices.{name}")
-        else:
-            behind = Source(note=f"set by this hardware: Prices.{name}")
-        found[behind] = None
-    return tuple(found)
 
 
 def byte_widths(hardware: Any) -> tuple[Any, Any]:
@@ -160,7 +145,4 @@ def byte_widths(hardware: Any) -> tuple[Any, Any]:
 
 def _width_bytes(converter: Any) -> Any:
     """Bytes of one number beside a converter: its bits, at least one byte; four without a converter (float32)."""
-    if converter is None:
-        return 4.0
-    wide = converter.bits / 8
-    return jnp.maximum(wide, 1.0) if isinstance(wide, jax.Array) else max(wide, 1.0)
+    return 4.0 if converter is None else larger(converter.bits / 8, 1.0)

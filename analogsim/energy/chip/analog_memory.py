@@ -20,7 +20,7 @@ import jax
 import numpy as np
 
 from analogsim.energy.bill import Line
-from analogsim.energy.chip.analog_lines import byte_widths, sources
+from analogsim.energy.chip.analog_lines import byte_widths
 from analogsim.energy.chip.tile_work import TileWork
 from analogsim.energy.work.layer_work import LayerWork
 from analogsim.energy.work.operations import Operation, Operations
@@ -62,7 +62,7 @@ def memory_lines(found: Plan, operations: Operations, prices: Prices) -> list[Li
     outside = found.maps + (0.0 if found.stays else found.weights)
     lines = [
         Line(component="memory", action="transfer", count=outside, unit="B", each_j=prices.memory_j_per_byte,
-             sources=sources(prices, "memory_j_per_byte"))
+             sources=prices.sources("memory_j_per_byte"))
     ]  # fmt: skip
     large = [
         (moved.touched, moved.touched / op.repeats)
@@ -81,7 +81,7 @@ def sized_line(component: str, action: str, moved: Sequence[tuple[float, float]]
     only_small = all(size <= SMALL_BYTES for _, size in moved)
     fields = ("buffer_j_per_byte",) if only_small else ("buffer_j_per_byte", "weight_fetch_j_per_byte")
     return [Line(component=component, action=action, count=count, unit="B", each_j=each_j,
-                 sources=sources(prices, *fields))]  # fmt: skip
+                 sources=prices.sources(*fields))]  # fmt: skip
 
 
 def buffer_j_per_byte(prices: Prices, size_bytes: float) -> Any:

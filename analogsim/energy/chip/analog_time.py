@@ -16,11 +16,8 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-
 from analogsim.energy.bill import Line
-from analogsim.energy.chip.analog_lines import STORES_OWN, read_s, sources
+from analogsim.energy.chip.analog_lines import STORES_OWN, larger, read_s
 from analogsim.energy.chip.tile_work import PRICED, TileWork
 from analogsim.energy.work.layer_work import LayerWork
 from analogsim.energy.work.operations import Operation, Operations
@@ -91,11 +88,11 @@ def example_time(
     for step in dict.fromkeys((*reads, *memory, *digital)):
         reads_s: Any = 0.0
         for own in reads.get(step, {}).values():
-            reads_s = _larger(reads_s, own)
+            reads_s = larger(reads_s, own)
         transfer_s = memory.get(step, 0.0) / prices.memory_byte_per_s
         total = AnalogTime(
             total.reads_s + reads_s,
-            total.memory_s + _larger(transfer_s - reads_s, 0.0),
+            total.memory_s + larger(transfer_s - reads_s, 0.0),
             total.digital_s + digital.get(step, 0.0) / prices.digital_op_per_s,
         )
     return total
@@ -110,7 +107,7 @@ def waiting_lines(
         Line(component=PRICED[name].component, action=f"{PRICED[name].action}, waiting",
              count=layer.matrices * quantity * waits_s, unit=f"{PRICED[name].unit} s",
              each_j=PRICED[name].price_j(layer.use.hardware.prices), layer=layer.use.path, waits=True,
-             sources=sources(layer.use.hardware.prices, *PRICED[name].fields) or STORES_OWN)
+             sources=layer.use.hardware.prices.sources(*PRICED[name].fields) or STORES_OWN)
         for layer, work in done
         for name, quantity in work.quantities.items()
         if PRICED[name].held and layer.new_weights
@@ -119,7 +116,7 @@ def waiting_lines(
         lines.append(
             Line(component="leakage", action="buffers, waiting", count=moved.largest * time.waiting_s, unit="B s",
                  each_j=prices.buffer_leakage_w_per_byte, waits=True,
-                 sources=sources(prices, "buffer_leakage_w_per_byte"))
+                 sources=prices.sources("buffer_leakage_w_per_byte"))
         )  # fmt: skip
     return lines
 
@@ -135,7 +132,3 @@ def _shares(operations: Operations, of_layer: dict[str, Any]) -> dict[str, float
         if op.layer in found and op.kind != "elementwise":
             found[op.layer] += _weight(op)
     return found
-
-
-def _larger(a: Any, b: Any) -> Any:
-    return jnp.maximum(a, b) if isinstance(a, jax.Array) or isinstance(b, jax.Array) else max(a, b)

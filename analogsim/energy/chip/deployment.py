@@ -7,15 +7,13 @@ with W the energy of writing every cell once, C of one calibrating readout, and 
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from analogsim.base.errors import InputError
 from analogsim.base.literature import Source
 from analogsim.base.units import parse
 from analogsim.energy.bill import Line
-
-if TYPE_CHECKING:
-    from analogsim.energy.chip.analog import Arrays
+from analogsim.energy.chip.arrays import Arrays
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,7 +65,7 @@ class Deployment:
     def _times(self, every_s: float | None) -> int:
         return 0 if every_s is None else math.floor(self.life_s / every_s)
 
-    def lines(self, arrays: "Arrays | None") -> list[Line]:
+    def lines(self, arrays: Arrays | None) -> list[Line]:
         """What one inference bears of it.
 
         Raises:

@@ -7,7 +7,6 @@ operands                inputs and outputs of these products, from a buffer that
 """
 
 from analogsim.energy.bill import Line
-from analogsim.energy.chip.analog_lines import sources
 from analogsim.energy.chip.analog_memory import sized_line
 from analogsim.energy.work.operations import Operations
 from analogsim.energy.work.primitives import COST_SOURCE
@@ -30,14 +29,14 @@ def rest_lines(operations: Operations, prices: Prices) -> list[Line]:
             held = (op.input_words + op.output_words) * 4.0
             moved.append((each * held, held / n if op.per_example else held))
     result_j = prices.arithmetic_j
-    behind = sources(prices, "arithmetic_j")
+    behind = prices.sources("arithmetic_j")
     if multiplications:
         result_j = (additions * prices.arithmetic_j + multiplications * prices.mac_j) / results
-        behind = (*sources(prices, "arithmetic_j", "mac_j"), COST_SOURCE)
+        behind = (*prices.sources("arithmetic_j", "mac_j"), COST_SOURCE)
     rows = (
-        ("MAC", macs, "", prices.mac_j, sources(prices, "mac_j")),
+        ("MAC", macs, "", prices.mac_j, prices.sources("mac_j")),
         ("other result", results, "", result_j, behind),
-        ("weights", weights, "B", prices.weight_fetch_j_per_byte, sources(prices, "weight_fetch_j_per_byte")),
+        ("weights", weights, "B", prices.weight_fetch_j_per_byte, prices.sources("weight_fetch_j_per_byte")),
     )
     lines = [
         Line(component="digital unit", action=action, count=amount, unit=unit, each_j=each_j, sources=behind)

@@ -12,6 +12,7 @@ from analogsim.base.errors import InputError, brief, nearest
 from analogsim.energy.bill import Bill
 from analogsim.energy.machines import brain, digital, eyeriss, neuromorphic, photonic
 from analogsim.energy.machines.compression import STORAGE, Storage
+from analogsim.energy.machines.digital_devices import Device, devices
 from analogsim.energy.machines.number_formats import NumberFormat
 from analogsim.energy.work.layer_work import Workload
 
@@ -31,7 +32,7 @@ class System:
 
 #: Machines by name.
 SYSTEMS: dict[str, System] = {
-    **{name: System(name, functools.partial(digital.bill, device)) for name, device in digital.devices().items()},
+    **{name: System(name, functools.partial(digital.bill, device)) for name, device in devices().items()},
     "Eyeriss": System("Eyeriss", eyeriss.bill),
     "photonic mesh": System("photonic mesh", functools.partial(photonic.bill, photonic.Mesh())),
     **{name: System(name, functools.partial(neuromorphic.bill, chip)) for name, chip in neuromorphic.CHIPS.items()},
@@ -41,7 +42,7 @@ SYSTEMS: dict[str, System] = {
 
 
 def on(
-    device: str | digital.Device,
+    device: str | Device,
     *,
     number_format: str | NumberFormat | None = None,
     weights: str | Storage | None = None,
@@ -63,9 +64,9 @@ def on(
       'H100 int8 bitmask'
     """
     if isinstance(device, str):
-        if device not in digital.devices():
-            raise InputError(f"device: unknown machine {device!r}; {nearest(device, digital.devices())}")
-        device = digital.devices()[device]
+        if device not in devices():
+            raise InputError(f"device: unknown machine {device!r}; {nearest(device, devices())}")
+        device = devices()[device]
     if isinstance(weights, str):
         if weights not in STORAGE:
             raise InputError(f"weights: unknown storage {weights!r}; {nearest(weights, STORAGE)}")
@@ -115,7 +116,7 @@ def _named(text: str) -> System:
     if text in SYSTEMS:
         return SYSTEMS[text]
     name, *formats = text.split(":")
-    if name in digital.devices() and 1 <= len(formats) <= 2:
+    if name in devices() and 1 <= len(formats) <= 2:
         return on(name, number_format=formats[0] or None, weights=formats[1] if len(formats) == 2 else None)
     if text in neuromorphic.UNPRICED:
         raise InputError(f"systems: {text!r} cannot be priced: {neuromorphic.UNPRICED[text]}")

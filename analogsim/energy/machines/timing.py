@@ -21,15 +21,12 @@ the first instruction.
 """
 
 import dataclasses
-from typing import TYPE_CHECKING
 
+from analogsim.energy.machines.digital_devices import Device
+from analogsim.energy.work.layer_work import Workload
 from analogsim.energy.work.operations import Operation
 from analogsim.energy.work.primitives import ALONG_AN_AXIS
 from analogsim.energy.work.traffic import Moved
-
-if TYPE_CHECKING:
-    from analogsim.energy.machines.digital import Device
-    from analogsim.energy.work.layer_work import Workload
 
 COMPUTE_EFFICIENCY = 0.6
 MEMORY_EFFICIENCY = 0.8
@@ -96,7 +93,7 @@ class _Step:
         return self.runs * self.pieces * (self.products + own)
 
 
-def timing(device: "Device", peak_op_per_s: float, work: "Workload", batch: int, moved: tuple[Moved, ...]) -> Timing:
+def timing(device: Device, peak_op_per_s: float, work: Workload, batch: int, moved: tuple[Moved, ...]) -> Timing:
     """The time of a batch on a machine."""
     steps: dict[tuple[tuple[int, ...], int], _Step] = {}
     of_each = iter(moved)
@@ -121,7 +118,7 @@ def timing(device: "Device", peak_op_per_s: float, work: "Workload", batch: int,
     return Timing(sum(bounds.values()), busy_s, bounds)
 
 
-def _fill_s(device: "Device", step: _Step) -> float:
+def _fill_s(device: Device, step: _Step) -> float:
     """Latency of the array and of the memory, in all runs."""
     if not step.products:
         return 0.0

@@ -1,0 +1,28 @@
+"""What the bills of a comparison count and leave out, as sentences for tables and pages."""
+
+from collections.abc import Iterable
+
+from analogsim.base.tables import many
+from analogsim.energy.bill import Bill, one_per_system
+from analogsim.energy.work.layer_work import Workload
+
+
+def includes(bills: Iterable[Bill]) -> str:
+    """What each system's bill counts, one line per system."""
+    return "\n".join(f"{bill.system} counts {bill.includes}." for bill in one_per_system(bills))
+
+
+def excludes(bills: Iterable[Bill], work: Workload) -> str:
+    """What the model computes and who counts all of it, then what each system's bill leaves out, one line each."""
+    operations, systems = work.operations, one_per_system(bills)
+    complete = [bill.system for bill in systems if not bill.omits]
+    counts = "counts" if len(complete) == 1 else "count"
+    unknown = ", ".join(name for name, _ in operations.uncounted)
+    common = (
+        f"The model computes {many(work.analog_macs)} of {many(work.macs)} MAC in analog layers, "
+        f"{many(operations.results / operations.examples)} results of other arithmetic. "
+        f"{', '.join(complete)} {counts} all of it. Left out everywhere: cooling and losses of the power supply"
+        f"{f'; arithmetic of {unknown}, which is not known' if unknown else ''}."
+    )
+    lines = [f"{b.system} leaves out {'; '.join([*map(str, b.omits), b.excludes])}." for b in systems]
+    return "\n".join([common, *lines])
