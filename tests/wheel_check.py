@@ -26,6 +26,7 @@ from analogsim.training.recipes.recipe import recipes  # noqa: E402
 
 assert analogsim.energy.devices()["H100"].tdp_w == 700, "the wheel has no tables of machines"
 assert "@article{joshi2020," in analogsim.cite(analogsim.preset("pcm")).bibtex, "the wheel has no papers"
+assert analogsim.energy.validation.markdown(), "the wheel has no published points"
 assert "lenet" in recipes(), "the wheel has no recipes"
 
 layer = analogsim.linen.AnalogDense(3, hardware=analogsim.preset("pcm"))

@@ -14,12 +14,13 @@ from typer.testing import CliRunner
 from analogsim import InputError
 from analogsim.base.literature import Source
 from analogsim.cli.app import app
-from analogsim.energy import published, published_digital, validation
-from analogsim.energy.assembly import Assembly, Part
+from analogsim.energy import validation
 from analogsim.energy.chip import adc
 from analogsim.energy.machines import neuromorphic, row_stationary
-from analogsim.energy.published import components_j, isaac, isaac_op_per_s
-from analogsim.energy.validation import KINDS, Check
+from analogsim.energy.training_runs import training_runs
+from analogsim.energy.validation import KINDS, Check, account, analog_machines, digital_machines
+from analogsim.energy.validation.analog_machines import components_j, isaac, isaac_op_per_s
+from analogsim.energy.validation.assembly import Assembly, MachinePart
 from analogsim.hardware.prices import Prices
 
 CHECKS = validation.validation()
@@ -53,17 +54,17 @@ def disturb(patch, names, factor):
                 neuromorphic.CHIPS, holder, dataclasses.replace(chip, **{field: factor * getattr(chip, field)})
             )
         elif module == "analogsim.energy.machines.digital_devices":
-            devices = published_digital.devices()
+            devices = digital_machines.devices()
             value = getattr(devices[holder], field)
             scaled = {k: factor * v for k, v in value.items()} if hasattr(value, "items") else factor * value
             others = devices | {holder: dataclasses.replace(devices[holder], **{field: scaled})}
-            patch.setattr(published_digital, "devices", lambda others=others: others)
+            patch.setattr(digital_machines, "devices", lambda others=others: others)
         elif holder == "accesses":
-            patch.setattr(published_digital, "accesses", functools.partial(scaled_accesses, field, factor))
+            patch.setattr(digital_machines, "accesses", functools.partial(scaled_accesses, field, factor))
         else:
             patch.setattr(f"{module}.{name}", factor * operator.attrgetter(name)(importlib.import_module(module)))
     if prices:
-        patch.setattr(published, "Prices", lambda **given: Prices(**(prices | given)))
+        patch.setattr(analog_machines, "Prices", lambda **given: Prices(**(prices | given)))
 
 
 def scaled_accesses(field, factor, *args):
@@ -161,6 +162,36 @@ def test_documentation_the_readme_has_this_table():
     assert validation.markdown() in readme
 
 
+def test_rows_use_every_model_and_every_training_run():
+    rows = (pathlib.Path(validation.__file__).parent / "data" / "checks.toml").read_text(encoding="utf-8")
+    assert {name for name in account.MODELS if f'model = "{name}"' not in rows} == set()
+    assert {name for name in training_runs() if f'run = "{name}"' not in rows} == set()
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (dict(point="no such | tile_power"), KeyError, "no such"),
+        (dict(ours={"model": "isaac"}), KeyError, "isaac"),
+        (dict(rests_on="adcs"), KeyError, "adcs"),
+        (dict(tolerances=1.0), TypeError, "unexpected keyword argument 'tolerances'"),
+    ],
+)
+def test_a_mistaken_row_is_no_check(change, error, message):
+    data = {"tolerance": {"roll-up": 0.005}, "constants": {"adc": []}}
+    row = dict(machine="ISAAC", point="168 tiles, 12 IMAs per tile | tile_power", kind="roll-up", ours=330.0)
+    assert account._check(row, data).holds
+    with pytest.raises(error, match=message):
+        account._check(row | change, data)
+
+
+def test_a_quantity_is_a_product_over_others():
+    terms = {"times": [2, {"times": [9.0], "over": [4, 3]}, ["0.8V 1b x 8b | energy_per_mac", 1]], "over": [[1, 1.5]]}
+    machine = "Colonnade 65nm digital CIM"
+    assert account.quantity(terms, machine) == pytest.approx(2 * 0.75 * 1.1443 / 2.5, rel=1e-15)
+    assert account.quantity("PUMA | 1 GHz 16b | efficiency", machine) == 0.837
+
+
 def test_command_line():
     text = CliRunner().invoke(app, ["energy", "--validate"]).output
     assert "ISAAC" in text
@@ -195,7 +226,7 @@ def test_components_of_a_product_by_hand():
 
 
 def part(name, power_w=1.0, area_m2=2.0, count=1):
-    return Part(name=name, count=count, power_w=power_w, area_m2=area_m2, source=NOTE)
+    return MachinePart(name=name, count=count, power_w=power_w, area_m2=area_m2, source=NOTE)
 
 
 def test_fan_outs_multiply():
@@ -222,7 +253,7 @@ def test_the_order_of_parts_changes_nothing():
     [
         (lambda: Assembly(name="x", parts=(part("a", None),)).power_w, "its power is not known, and unknown is not"),
         (lambda: part("a", -1.0), "power_w = -1.0 must be finite and not negative"),
-        (lambda: part("a", count=0), "count = 0 must be a whole number"),
+        (lambda: part("a", count=0), "count = 0 must be an integer"),
         (lambda: Assembly(name="x", parts=()), "parts is empty"),
         (lambda: Assembly(name="x", parts=(part("a"), part("a"))), "parts named a are there twice"),
         (lambda: Assembly(name="x", parts=(part("a"),)).part("b"), "has no part 'b'"),

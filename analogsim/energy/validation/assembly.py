@@ -16,7 +16,7 @@ from analogsim.base.literature import Source
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Part:
+class MachinePart:
     """One kind of device.
 
     Attributes:
@@ -27,7 +27,7 @@ class Part:
       source: where the figures come from.
 
     Raises:
-      InputError: where the count is no positive whole number, or a figure is negative or not finite.
+      InputError: where the count is no positive integer, or a figure is negative or not finite.
     """
 
     name: str
@@ -37,11 +37,11 @@ class Part:
     source: Source
 
     def __post_init__(self) -> None:
-        _count("Part", self.name, self.count)
+        _count("MachinePart", self.name, self.count)
         for field, value, unit in (("power_w", self.power_w, "W"), ("area_m2", self.area_m2, "m2")):
             if value is not None and not (math.isfinite(value) and value >= 0):
                 raise InputError(
-                    f"Part {self.name}: {field} = {value!r} must be finite and not negative (unit: {unit})"
+                    f"MachinePart {self.name}: {field} = {value!r} must be finite and not negative (unit: {unit})"
                 )
 
 
@@ -55,24 +55,24 @@ class Assembly:
       count: how many of it its holder has.
 
     Raises:
-      InputError: where the count is no positive whole number, it holds nothing, or two parts have one name.
+      InputError: where the count is no positive integer, it holds nothing, or two parts have one name.
 
     Example:
       >>> note = Source(note="an example")
-      >>> core = Assembly(name="core", count=4, parts=(Part(name="ADC", count=8, power_w=2e-3, source=note),))
-      >>> Assembly(name="chip", parts=(core, Part(name="clock", power_w=1e-3, source=note))).power_w
+      >>> core = Assembly(name="core", count=4, parts=(MachinePart(name="ADC", count=8, power_w=2e-3, source=note),))
+      >>> Assembly(name="chip", parts=(core, MachinePart(name="clock", power_w=1e-3, source=note))).power_w
       0.065
     """
 
     name: str
-    parts: "tuple[Part | Assembly, ...]"
+    parts: "tuple[MachinePart | Assembly, ...]"
     count: int = 1
 
     def __post_init__(self) -> None:
         _count("Assembly", self.name, self.count)
         names = [part.name for part in self.parts]
         if not names:
-            raise InputError(f"Assembly {self.name}: parts is empty; it needs at least one Part or Assembly")
+            raise InputError(f"Assembly {self.name}: parts is empty; it needs at least one MachinePart or Assembly")
         if len(set(names)) < len(names):
             twice = sorted({name for name in names if names.count(name) > 1})
             raise InputError(f"Assembly {self.name}: parts named {', '.join(twice)} are there twice; join their counts")
@@ -95,7 +95,7 @@ class Assembly:
         """
         return math.fsum(self._contributions("area_m2"))
 
-    def part(self, name: str) -> "Part | Assembly":
+    def part(self, name: str) -> "MachinePart | Assembly":
         """The part of this name that it holds itself.
 
         Raises:
@@ -106,17 +106,17 @@ class Assembly:
                 return part
         raise InputError(f"Assembly {self.name}: has no part {name!r}; it has {', '.join(p.name for p in self.parts)}")
 
-    def flat(self) -> "tuple[Row, ...]":
+    def flat(self) -> "tuple[PartTotal, ...]":
         """Every part of one, with the counts of all its holders multiplied: rows for a table."""
         return tuple(self._rows(self.name, 1))
 
-    def _rows(self, path: str, fan_out: int) -> "Iterator[Row]":
+    def _rows(self, path: str, fan_out: int) -> "Iterator[PartTotal]":
         for part in self.parts:
             here, count = f"{path} / {part.name}", fan_out * part.count
             if isinstance(part, Assembly):
                 yield from part._rows(here, count)
             else:
-                yield Row(path=here, name=part.name, count=count, power_w=_times(count, part.power_w),
+                yield PartTotal(path=here, name=part.name, count=count, power_w=_times(count, part.power_w),
                           area_m2=_times(count, part.area_m2), source=part.source)  # fmt: skip
 
     def _contributions(self, field: str) -> Iterator[float]:
@@ -124,12 +124,14 @@ class Assembly:
             value = getattr(row, field)
             if value is None:
                 what = field.partition("_")[0]
-                raise InputError(f"{row.path}: its {what} is not known, and unknown is not zero; give Part.{field}")
+                raise InputError(
+                    f"{row.path}: its {what} is not known, and unknown is not zero; give MachinePart.{field}"
+                )
             yield value
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Row:
+class PartTotal:
     """All pieces of one part in an assembly.
 
     Attributes:
@@ -155,4 +157,4 @@ def _times(count: int, each: float | None) -> float | None:
 
 def _count(kind: str, name: str, count: int) -> None:
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise InputError(f"{kind} {name}: count = {count!r} must be a whole number from 1 on")
+        raise InputError(f"{kind} {name}: count = {count!r} must be an integer and at least 1")
