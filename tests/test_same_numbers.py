@@ -25,9 +25,12 @@ from flax import nnx
 
 EXPECTED = pathlib.Path(__file__).parent / "data" / "same_numbers.json"
 
-#: Relative to a result's largest number of the same array. float32 rounds to 6e-8, and XLA contracts, fuses and
-#: approximates differently for every instruction set and level of optimisation, which conditioning magnifies.
+#: Relative to an array's largest number. float32 rounds to 6e-8, and XLA fuses, contracts and approximates differently
+#: for every instruction set and level of optimisation: results move by up to 1.6e-6 between -O0, -O2 and AVX2. One code
+#: of a converter of 20 bits, which rounding may move, is 2e-6 of its range.
 TOLERANCE = 2e-5
+#: A bank's variance is of what its locks leave, small differences of large numbers: it moves by 2.7e-5.
+LARGER_TOLERANCES = {"ring_bank": 2e-4}
 #: What is counted, drawn or summed without XLA's arithmetic.
 EXACT = ("descriptions", "draws_of_a_sweep")
 
@@ -319,7 +322,7 @@ def assert_same(name, found, recorded):
         if name in EXACT:
             assert found[part] == values, where
         else:
-            bound = TOLERANCE * np.max(np.abs(values))
+            bound = LARGER_TOLERANCES.get(name, TOLERANCE) * np.max(np.abs(values))
             np.testing.assert_allclose(found[part], values, rtol=0, atol=bound, err_msg=where)
 
 
