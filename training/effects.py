@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from analogsim.base.description import pretty
+from analogsim.base.field_rules import Rule
 from analogsim.base.units import show_time
-from analogsim.training.hardware_numbers import Choice
+from analogsim.training.hardware_numbers import Choice, Number
 
 if typing.TYPE_CHECKING:
     import xarray
@@ -172,7 +173,7 @@ def dataset(
             "step": list(STEPS),
             "parameter": names,
             "method": ("parameter", ["slope" if name in smooth else "difference" for name in names]),
-            "unit": ("parameter", [_rules(chosen, name).get("unit", "") for name in names]),
+            "unit": ("parameter", [_number(chosen, name).rule.unit for name in names]),
             "change": (("step", "parameter"), [[_words(chosen, name, s) for name in names] for s in STEPS]),
         },
         attrs={
@@ -183,13 +184,14 @@ def dataset(
     )  # fmt: skip
 
 
-def _rules(chosen: Choice, name: str) -> Any:
-    return next((found[name].rules for found in chosen.layers.values() if name in found), {})
+def _number(chosen: Choice, name: str) -> Number:
+    """The first layer's number of this name; of a calibrated range one without a rule."""
+    return next((found[name] for found in chosen.layers.values() if name in found), Number(None, Rule()))
 
 
 def _words(chosen: Choice, name: str, step: str) -> str:
     """A change in words."""
-    if not _rules(chosen, name).get("integer"):
+    if not _number(chosen, name).is_integer:
         return f"10 % {step}"
     fewer = "more" if step == "more" else "fewer"
     return f"one bit {fewer}" if name.rpartition(".")[2] == "bits" else f"one {fewer}"

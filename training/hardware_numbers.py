@@ -11,9 +11,12 @@ import numbers
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
+from analogsim.base import field_rules
 from analogsim.base.description import Description
 from analogsim.base.errors import InputError, nearest
+from analogsim.base.field_rules import Rule, rule_of
 
 #: Fields of ``Hardware`` that no programmed chip's output depends on.
 _ELSEWHERE = ("prices", "training", "training_strength", "input_range", "output_range")
@@ -26,20 +29,19 @@ OWN_RANGE = "adc.range"
 
 
 class Number(NamedTuple):
-    """One number: its value (None where the effect is absent), and the rules of its field (unit, bounds)."""
+    """One number: its value (None where the effect is absent), and the rule of its field (unit, bounds)."""
 
     value: Any
-    rules: Any
+    rule: Rule
 
     @property
-    def is_whole(self) -> bool:
-        """Whether only whole numbers are allowed."""
-        return bool(self.rules.get("integer"))
+    def is_integer(self) -> bool:
+        """Whether only integers are allowed."""
+        return isinstance(self.rule, field_rules.Number) and self.rule.integer
 
     def allows(self, value: float) -> bool:
         """Whether the field takes this value."""
-        bounds = (("gt", value.__gt__), ("ge", value.__ge__), ("lt", value.__lt__), ("le", value.__le__))
-        return all(self.rules.get(name) is None or within(float(self.rules[name])) for name, within in bounds)
+        return not isinstance(self.rule, field_rules.Number) or bool(self.rule.admits(np.float64(value)))
 
 
 class Choice(NamedTuple):
@@ -74,12 +76,12 @@ def numbers_of(item: Description, above: str = "") -> dict[str, Number]:
         value, name = getattr(item, f.name), f"{above}{f.name}"
         if isinstance(value, Description):
             found |= numbers_of(value, f"{name}.")
-        elif f.metadata.get("is_static"):
+        elif rule_of(f).is_static:
             continue
         elif isinstance(value, tuple):
-            found |= {f"{name}[{i}]": Number(v, f.metadata) for i, v in enumerate(value) if _is_number(v)}
+            found |= {f"{name}[{i}]": Number(v, rule_of(f)) for i, v in enumerate(value) if _is_number(v)}
         elif value is None or _is_number(value):
-            found[name] = Number(value, f.metadata)
+            found[name] = Number(value, rule_of(f))
     return found
 
 

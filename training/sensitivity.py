@@ -127,7 +127,7 @@ class _Setting(NamedTuple):
 
 def _is_stepped(name: str, chosen: Choice) -> bool:
     """Whether it is known beforehand that a number acts through a staircase."""
-    whole = any(found[name].is_whole for found in chosen.layers.values() if name in found)
+    whole = any(found[name].is_integer for found in chosen.layers.values() if name in found)
     return whole or name in chosen.ranges or name == OWN_RANGE
 
 
@@ -186,7 +186,7 @@ def _moves(names: list[str], chosen: Choice) -> list[Move]:
         own = {path: numbers[name] for path, numbers in chosen.layers.items() if name in numbers}
         for step, sign in zip(STEPS, (1, -1), strict=True):
             amounts = {
-                path: float(sign) if number.is_whole else sign * SHARE * float(number.value)
+                path: float(sign) if number.is_integer else sign * SHARE * float(number.value)
                 for path, number in own.items()
             }
             if all(number.allows(float(number.value) + amounts[path]) for path, number in own.items()):
@@ -209,7 +209,7 @@ def _differences(bound: Any, data: tuple, setting: _Setting, moves: list[Move], 
         kind: jnp.array([m.factor if m.name == name else 1.0 for m in (still, *moves)])
         for kind, name in RANGES.items() if name in names
     }  # fmt: skip
-    whole = tuple(n for n in names if any(found[n].is_whole for found in chosen.layers.values() if n in found))
+    whole = tuple(n for n in names if any(found[n].is_integer for found in chosen.layers.values() if n in found))
     found = np.asarray(_varied(bound, *data, shifts, factors, setting, whole), np.float64)
     return (found[:, 1:] - found[:, :1]).T
 

@@ -1,8 +1,9 @@
 """What every room stands on: errors, units, validated descriptions, random streams, papers, tables, files.
 
 starting         Ctrl-C while the package loads
-errors           InputError: one sentence about one field
+errors           InputError: one sentence, and the field that it is about
 description      frozen, validated descriptions that are JAX pytrees: Description, field, static
+field_rules      what a field of a description may hold: numbers in a range, choices, strings, other descriptions
 equality, dtypes  comparison by value; which dtype computes what
 units            "25 uS" and "1 day" at the border, SI inside
 random           named noise streams, keys

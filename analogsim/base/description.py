@@ -15,30 +15,31 @@ unless a class says otherwise.
 
     Wire(resistance="3 ohm")          # strings are read in the field's unit
     Wire(resistence=3)                # InputError: Wire has no field 'resistence'; did you mean 'resistance'?
-    Wire(resistance=-1)               # InputError: Wire.resistance = -1.0: must be at least 0 (unit: ohm)
+    Wire(resistance=-1)               # InputError: Wire.resistance = -1: must be at least 0 (unit: ohm)
 """
 
 import dataclasses
+import functools
 import numbers
 import typing
-from typing import Any, Self, dataclass_transform
+from collections.abc import Iterable, Sequence
+from typing import Any, NoReturn, Self, dataclass_transform
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from analogsim.base.equality import ByValue, equal, in_short
-from analogsim.base.errors import InputError, brief, nearest
+from analogsim.base.errors import InputError, nearest, within
+from analogsim.base.field_rules import MISSING, Choice, Nested, Number, Rule, Text, default_of, is_required, rule_of
 from analogsim.base.literature import Source
-from analogsim.base.units import parse, show, show_time
-
-_MISSING: Any = dataclasses.MISSING
+from analogsim.base.units import show, show_time
 
 
 def field(
     *,
-    default: Any = _MISSING,
-    factory: Any = _MISSING,
+    default: Any = MISSING,
+    factory: Any = MISSING,
     unit: str = "",
     gt: float | None = None,
     ge: float | None = None,
@@ -59,23 +60,30 @@ def field(
       factory: a function that makes the default, for nested descriptions.
       unit: SI unit, shown in messages and read from strings.
       gt, ge, lt, le: allowed range (exclusive or inclusive).
-      integer: whether only whole numbers are allowed.
+      integer: whether only integers are allowed.
       optional: whether None (the effect is absent) is allowed.
       methods, kind: for a nested description, what it must be able to do, or its class (or a union of classes).
       doc: one line that says what it is.
       counts: when it counts, where it does not change every result: ``"with locking = 'open'"``. Shown after ``doc``.
       source: where the default value comes from: ``cited("joshi2020")``, or a string.
     """
-    meta: dict[str, Any] = dict(is_static=False, unit=unit, gt=gt, ge=ge, lt=lt, le=le, integer=integer)
-    length = len(default) if isinstance(default, tuple) else None
-    meta |= dict(optional=optional, methods=methods, kind=kind, length=length, choices=None, source=source)
-    meta |= dict(doc=f"{doc}; counts {counts}" if counts else doc, counts=counts)
-    return dataclasses.field(default=default, default_factory=factory, metadata=meta)
+    rule: Rule
+    shown: Any = dict(unit=unit, optional=optional, counts=counts, source=source)
+    shown["doc"] = f"{doc}; counts {counts}" if counts else doc
+    if kind or methods:
+        rule = Nested(kind=kind, methods=methods, **shown)
+    elif integer or any(end is not None for end in (gt, ge, lt, le)):
+        length = len(default) if isinstance(default, tuple) else None
+        is_table = default is MISSING and factory is MISSING
+        rule = Number(gt=gt, ge=ge, lt=lt, le=le, integer=integer, length=length, is_table=is_table, **shown)
+    else:
+        rule = Rule(**shown)
+    return dataclasses.field(default=default, default_factory=factory, metadata={"rule": rule})
 
 
 def static(
     *,
-    default: Any = _MISSING,
+    default: Any = MISSING,
     choices: tuple | None = None,
     ge: float | None = None,
     le: float | None = None,
@@ -90,9 +98,17 @@ def static(
     alone is of one structure (``structure_difference``). It still is part of the pytree, so that a compiled program
     gives back the label that came in; another label therefore compiles once more.
     """
-    meta: dict[str, Any] = dict(is_static=True, unit="", gt=None, ge=ge, lt=None, le=le, integer=integer)
-    meta |= dict(optional=False, choices=choices, text=isinstance(default, str), label=label, doc=doc, source=source)
-    return dataclasses.field(default=default, metadata=meta)
+    rule: Rule
+    shown: Any = dict(is_static=True, label=label, doc=doc, source=source)
+    if choices is not None:
+        rule = Choice(choices=choices, **shown)
+    elif isinstance(default, str):
+        rule = Text(**shown)
+    elif integer or ge is not None or le is not None:
+        rule = Number(ge=ge, le=le, integer=integer, **shown)
+    else:
+        rule = Rule(**shown)
+    return dataclasses.field(default=default, metadata={"rule": rule})
 
 
 #: The scope of checks of traced numbers: arithmetic that no machine does (``energy.workload`` leaves it out).
@@ -111,16 +127,17 @@ class Description(ByValue):
     def __init_subclass__(cls) -> None:
         data: Any = dataclasses.dataclass(frozen=True, kw_only=True, repr=False, eq=False)(cls)
         fields = dataclasses.fields(data)
-        names = {f.name for f in fields}
+        names = [f.name for f in fields]
         plain_init = data.__init__
 
         def checked_init(self, *unnamed, **values):
             if unnamed:
                 example = f"{cls.__name__}({fields[0].name}=...)" if fields else f"{cls.__name__}()"
-                raise InputError(f"{cls.__name__} takes its fields by name, {example}, not {brief(unnamed[0])} alone")
-            for name in values.keys() - names:
-                raise InputError(f"{cls.__name__} has no field '{name}'; {nearest(name, names)}")
-            missing = [f.name for f in fields if _required(f) and f.name not in values]
+                raise InputError(
+                    f"{cls.__name__} takes keyword arguments only, e.g. {example}; got {len(unnamed)} positional"
+                )
+            _check_names(cls, values, names)
+            missing = [f.name for f in fields if is_required(f) and f.name not in values]
             if missing:
                 raise InputError(f"{cls.__name__} needs a value for '{missing[0]}'")
             plain_init(self, **values)
@@ -132,8 +149,7 @@ class Description(ByValue):
     def __post_init__(self) -> None:
         with jax.named_scope(CHECKS):
             for f in dataclasses.fields(self):  # type: ignore[arg-type]
-                value = check_value(getattr(self, f.name), f"{type(self).__name__}.{f.name}", f.metadata)
-                object.__setattr__(self, f.name, value)
+                object.__setattr__(self, f.name, _checked(type(self), f, getattr(self, f.name)))
             self.check()
 
     def check(self) -> None:
@@ -152,39 +168,55 @@ class Description(ByValue):
         fields = {f.name: f for f in dataclasses.fields(self)}  # type: ignore[arg-type]
         names = list(fields)
         for head, inner in nested.items():
-            if head not in names:
-                raise InputError(f"{type(self).__name__} has no field '{head}'; {nearest(head, names)}")
+            _check_names(type(self), [head], names)
             base = direct.get(head, getattr(self, head))
             if not isinstance(base, Description):
                 asked = next(iter(inner))
-                raise InputError(f"{type(self).__name__}.{head} = {base!r} has no fields of its own (asked: {asked})")
-            direct[head] = base.replace(**inner)
+                raise InputError(
+                    f"{type(self).__name__}.{head} = {base!r} has no fields of its own (asked: {asked})", (head,)
+                )
+            with within(head):
+                direct[head] = base.replace(**inner)
         kept = {name: getattr(self, name) for name in names if name not in direct}
         if not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(kept)):
             return type(self)(**kept | direct)
         # What is traced was checked when it came in: no second check in the compiled program.
-        for name in direct.keys() - fields.keys():
-            raise InputError(f"{type(self).__name__} has no field '{name}'; {nearest(name, names)}")
+        _check_names(type(self), direct, names)
         made = object.__new__(type(self))
         with jax.named_scope(CHECKS):
             for name, f in fields.items():
-                where = f"{type(self).__name__}.{name}"
-                value = check_value(direct[name], where, f.metadata) if name in direct else kept[name]
+                value = _checked(type(self), f, direct[name]) if name in direct else kept[name]
                 object.__setattr__(made, name, value)
             made.check()
         return made
 
-    def demand(self, name: str, holds: Any, message: str) -> None:
-        """For ``check``: refuse with this message unless ``holds``; the field is NaN wherever a traced one does not."""
+    def demand(self, name: str, holds: Any, rule: str) -> None:
+        """For ``check``: ``refuse`` unless ``holds``; the field is NaN wherever a traced ``holds`` does not."""
         if isinstance(holds, jax.core.Tracer):
             object.__setattr__(self, name, jnp.where(holds, getattr(self, name), jnp.nan))
         elif not np.all(holds):
-            raise InputError(message)
+            self.refuse(name, rule)
+
+    def refuse(self, name: str, rule: str) -> NoReturn:
+        """For ``check``: raise an error about a field.
+
+        Args:
+          name: of the field, a dotted one within a description that this one holds.
+          rule: what its value must be, as the message goes on: ``"must be less than g_max = 2.5e-05 (unit: S)"``.
+
+        Raises:
+          InputError: always, with the field, its value and the rule.
+        """
+        *above, last = name.split(".")
+        owner = functools.reduce(getattr, above, self)
+        value = getattr(owner, last)
+        given = f"{value:.6g}" if isinstance(value, float) else in_short(value)
+        raise InputError(f"{type(owner).__name__}.{last} = {given}: {rule}", (*above, last))
 
     @classmethod
     def published(cls) -> tuple[Self, ...]:
         """What the fields' sources stand behind: the defaults, and a class's other published sets of values."""
-        return () if any(map(_required, dataclasses.fields(cls))) else (cls(),)  # type: ignore[arg-type]
+        return () if any(map(is_required, dataclasses.fields(cls))) else (cls(),)  # type: ignore[arg-type]
 
     def model_sources(self) -> tuple[Source, ...]:
         """Where the equations come from, beyond the sources of the fields; nothing by default."""
@@ -195,13 +227,20 @@ class Description(ByValue):
         parts = []
         for f in dataclasses.fields(self):  # type: ignore[arg-type]
             value = getattr(self, f.name)
-            if _required(f) or not _same(value, _default(f)):
+            if is_required(f) or not _same(value, default_of(f)):
                 parts.append(f"{f.name}={value!r}" if isinstance(value, Description) else f"{f.name}={in_short(value)}")
         return f"{type(self).__name__}({', '.join(parts)})"
 
 
-def _required(f: dataclasses.Field) -> bool:
-    return f.default is _MISSING and f.default_factory is _MISSING
+def _checked(cls: type, f: dataclasses.Field, value: Any) -> Any:
+    with within(f.name):
+        return rule_of(f).check(value, f"{cls.__name__}.{f.name}")
+
+
+def _check_names(cls: type, given: Iterable[str], names: Sequence[str]) -> None:
+    for name in given:
+        if name not in names:
+            raise InputError(f"{cls.__name__} has no field {name!r}; {nearest(name, names)}", (name,))
 
 
 class _Docstring:
@@ -216,19 +255,14 @@ class _Docstring:
 
 def _field_help(f: dataclasses.Field) -> str:
     """One field for ``help()``: name, default, unit, meaning, source."""
-    default = "" if _required(f) else f" = {_default(f)!r}"
-    unit = f" {f.metadata['unit']}" if f.metadata.get("unit") else ""
-    source = f" [{f.metadata['source']}]" if f.metadata.get("source") else ""
-    return f"      {f.name}{default}{unit}: {f.metadata.get('doc', '')}{source}"
-
-
-def _default(f: dataclasses.Field) -> Any:
-    return f.default_factory() if callable(f.default_factory) else f.default
+    rule, default = rule_of(f), "" if is_required(f) else f" = {default_of(f)!r}"
+    unit, source = (f" {rule.unit}" if rule.unit else ""), (f" [{rule.source}]" if rule.source else "")
+    return f"      {f.name}{default}{unit}: {rule.doc}{source}"
 
 
 def _register(cls: type, fields: tuple) -> None:
-    leaves = tuple(f.name for f in fields if not f.metadata["is_static"])
-    statics = tuple(f.name for f in fields if f.metadata["is_static"])
+    leaves = tuple(f.name for f in fields if not rule_of(f).is_static)
+    statics = tuple(f.name for f in fields if rule_of(f).is_static)
 
     def flatten_with_keys(self):
         children = [(jax.tree_util.GetAttrKey(n), getattr(self, n)) for n in leaves]
@@ -247,102 +281,6 @@ def _register(cls: type, fields: tuple) -> None:
     jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
 
 
-def check_value(value: Any, where: str, rule: Any) -> Any:
-    """``value`` in canonical form, or an InputError that names the field, the value, the range and the unit."""
-    if rule.get("choices") is not None:
-        for choice in rule["choices"]:
-            if _is_choice(value, choice):
-                return choice
-        allowed = ", ".join(map(repr, rule["choices"]))
-        one_of = "one of " if len(rule["choices"]) > 1 else ""
-        raise InputError(f"{where} = {brief(value)}: must be {one_of}{allowed}")
-    if value is None and rule.get("optional"):
-        return None
-    if rule.get("kind"):
-        if not isinstance(value, rule["kind"]):
-            kinds = " or ".join(kind.__name__ for kind in typing.get_args(rule["kind"]) or (rule["kind"],))
-            raise InputError(f"{where} = {value!r}: must be of kind {kinds}{_or_none(rule)}")
-        return value
-    if rule.get("methods"):
-        if not all(hasattr(value, m) for m in rule["methods"]) or isinstance(value, type):
-            raise InputError(
-                f"{where} = {value!r}: must be a description that has {', '.join(rule['methods'])}{_or_none(rule)}"
-            )
-        return value
-    if rule.get("text"):
-        if not isinstance(value, str):
-            raise InputError(f"{where} = {value!r}: must be a text")
-        return value
-    if not _is_ranged(rule):
-        return value
-    if isinstance(value, str):
-        value = parse(value, rule.get("unit", ""), where)
-    if rule.get("length") is not None:
-        if not isinstance(value, (tuple, list)) or len(value) != rule["length"]:
-            raise InputError(f"{where} = {value!r}: must be {rule['length']} numbers{_unit(rule)}")
-        return tuple(check_value(v, where, {**rule, "length": None}) for v in value)
-    if rule.get("is_static") and not isinstance(value, numbers.Real):  # an array could not choose a program
-        raise InputError(f"{where} = {value!r}: must be one number, {_range(rule)}")
-    if isinstance(value, jax.core.Tracer):  # its value is not known yet
-        return _nan_outside(value, where, rule)
-    concrete = _concrete(value, where, rule)
-    bad = concrete[~_allowed(concrete, rule)]
-    if bad.size:
-        raise InputError(f"{where} = {bad.flat[0]:.6g}: must be {_range(rule)}{_unit(rule)}")
-    if isinstance(value, numbers.Real):  # one type a field, so that equal values share a compilation
-        return int(float(value)) if rule.get("integer") else float(value)
-    return value
-
-
-def _is_choice(value: Any, choice: Any) -> bool:
-    """Whether this is the choice, of the same kind: True is no number, and 1.0 no number of something."""
-    for kind in ((bool, np.bool_), (str,), numbers.Integral, numbers.Real):
-        if isinstance(choice, kind):
-            return isinstance(value, kind) and isinstance(value, bool) == isinstance(choice, bool) and value == choice
-    return value is choice
-
-
-def _nan_outside(value: jax.Array, where: str, rule: Any) -> jax.Array:
-    """A traced number as it is, or NaN where it is none that the field takes."""
-    if value.dtype == bool or not jnp.issubdtype(value.dtype, jnp.number) or jnp.iscomplexobj(value):
-        raise InputError(f"{where}: a traced {value.dtype}: must be a number, {_range(rule)}{_unit(rule)}")
-    return jnp.where(_allowed(value, rule, jnp), value, jnp.nan)
-
-
-def _concrete(value: Any, where: str, rule: Any) -> np.ndarray:
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (numbers.Real, np.ndarray, jax.Array)):
-        kind = "" if rule.get("integer") else "a number, "
-        raise InputError(f"{where} = {value!r}: must be {kind}{_range(rule)}{_unit(rule)}{_or_none(rule)}")
-    return np.atleast_1d(np.asarray(value, dtype=np.float64))
-
-
-def _allowed(v: Any, rule: Any, xp: Any = np) -> Any:
-    """Where numbers are those that a field takes; its limits are rounded as the numbers are."""
-    ok = xp.isfinite(v)
-    for bound, compare in (("gt", xp.greater), ("ge", xp.greater_equal), ("lt", xp.less), ("le", xp.less_equal)):
-        if rule.get(bound) is not None:
-            ok &= compare(v, xp.asarray(rule[bound], v.dtype))
-    return ok & (v == xp.round(v)) if rule.get("integer") else ok
-
-
-def _range(rule: Any) -> str:
-    words = [
-        f"{word} {rule[bound]:g}"
-        for bound, word in (("gt", "greater than"), ("ge", "at least"), ("lt", "less than"), ("le", "at most"))
-        if rule.get(bound) is not None
-    ]
-    whole = ["a whole number"] if rule.get("integer") else ["finite"] if not words else []
-    return " and ".join(whole + words)
-
-
-def _or_none(rule: Any) -> str:
-    return ", or None" if rule.get("optional") else ""
-
-
-def _unit(rule: Any) -> str:
-    return f" (unit: {rule['unit']})" if rule.get("unit") else ""
-
-
 def structure_difference(a: Any, b: Any, ignoring: tuple[str, ...] = ()) -> tuple[str, Any, Any] | None:
     """The first field in which two descriptions differ as structure: its dotted name and both values.
 
@@ -356,9 +294,9 @@ def structure_difference(a: Any, b: Any, ignoring: tuple[str, ...] = ()) -> tupl
         return None if same else ("", a, b)
     for f in dataclasses.fields(a):  # type: ignore[arg-type]
         v, w = getattr(a, f.name), getattr(b, f.name)
-        if f.name in ignoring or f.metadata.get("label"):
+        if f.name in ignoring or rule_of(f).label:
             continue
-        if f.metadata["is_static"]:
+        if rule_of(f).is_static:
             if not equal(v, w):
                 return f.name, v, w
         elif inner := structure_difference(v, w):
@@ -384,14 +322,12 @@ def describe(item: Any, indent: int = 0) -> str:
     pad = "  " * indent
     lines = [f"{pad}{type(item).__name__}"] if indent == 0 else []
     for f in dataclasses.fields(item):
-        value, doc = getattr(item, f.name), f.metadata.get("doc", "")
+        value, rule = getattr(item, f.name), rule_of(f)
         if dataclasses.is_dataclass(value):
             lines.append(f"{pad}  {f.name}: {type(value).__name__}")
             lines.append(describe(value, indent + 1))
         else:
-            lines.append(
-                f"{pad}  {f.name} = {pretty(value, f.metadata.get('unit', ''))}" + (f"   {doc}" if doc else "")
-            )
+            lines.append(f"{pad}  {f.name} = {pretty(value, rule.unit)}" + (f"   {rule.doc}" if rule.doc else ""))
     return "\n".join(line for line in lines if line)
 
 
@@ -415,26 +351,18 @@ def check_numbers(item: Any, where: str) -> None:
     Raises:
       InputError: for the first such field. A NaN stands for a traced number that was refused in a compiled program.
     """
+    hint = " (nan stands for a traced number that is not allowed)"
     for f in dataclasses.fields(item):
-        value, rule = getattr(item, f.name), f.metadata
+        value, rule = getattr(item, f.name), rule_of(f)
         if isinstance(value, Description):
-            check_numbers(value, where)
-        elif not rule["is_static"] and rule.get("kind") is None and rule.get("choices") is None and _is_ranged(rule):
+            with within(f.name):
+                check_numbers(value, where)
+        elif isinstance(rule, Number) and not rule.is_static:
             for number in value if isinstance(value, tuple) else (value,):
-                if not isinstance(number, (jax.Array, np.ndarray)) or isinstance(number, jax.core.Tracer):
-                    continue  # a Python number was checked
-                array = np.atleast_1d(np.asarray(number))
-                bad = array[~_allowed(array, rule)]
-                if bad.size:
-                    hint = " (nan stands for a traced number that is not allowed)" if np.isnan(bad.flat[0]) else ""
-                    raise InputError(
-                        f"{where}{type(item).__name__}.{f.name} = {bad.flat[0]:.6g}: must be {_range(rule)}"
-                        f"{_unit(rule)}{hint}"
-                    )
-
-
-def _is_ranged(rule: Any) -> bool:
-    return any(rule.get(b) is not None for b in ("gt", "ge", "lt", "le")) or bool(rule.get("integer"))
+                # A Python number was checked.
+                if isinstance(number, (jax.Array, np.ndarray)) and not isinstance(number, jax.core.Tracer):
+                    with within(f.name):
+                        rule.check_numbers(np.asarray(number), f"{where}{type(item).__name__}.{f.name}", hint)
 
 
 def check_one_value(item: Any) -> None:
@@ -447,7 +375,7 @@ def check_one_value(item: Any) -> None:
         value = getattr(item, f.name)
         if isinstance(value, Description):
             check_one_value(value)
-        elif not f.metadata["is_static"] and (isinstance(f.default, (int, float, tuple)) or _one_number_or_none(f)):
+        elif not rule_of(f).is_static and (isinstance(f.default, (int, float, tuple)) or _one_number_or_none(f)):
             shapes = [np.shape(v) for v in (value if isinstance(value, tuple) else (value,)) if hasattr(v, "shape")]
             if any(shapes):
                 raise InputError(
@@ -457,7 +385,7 @@ def check_one_value(item: Any) -> None:
 
 
 def _one_number_or_none(f: dataclasses.Field) -> bool:
-    return f.default is None and any(f.metadata.get(bound) is not None for bound in ("gt", "ge", "lt", "le"))
+    return f.default is None and isinstance(rule_of(f), Number)
 
 
 def sources(item: Any) -> list[str]:
@@ -470,6 +398,6 @@ def sources(item: Any) -> list[str]:
         value = getattr(item, f.name)
         if dataclasses.is_dataclass(value):
             found |= dict.fromkeys(sources(value))
-        elif f.metadata.get("source"):
-            found[str(f.metadata["source"])] = None
+        elif source := rule_of(f).source:
+            found[str(source)] = None
     return list(found)

@@ -1,7 +1,8 @@
-"""The one exception for bad input, shared by the whole project."""
+"""The one exception for bad input, shared by the whole project, and the words of its messages."""
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 
@@ -9,7 +10,56 @@ class InputError(ValueError):
     """Something the caller gave is wrong; the message is one sentence that says what and what is allowed.
 
     The command line prints the message alone, without a traceback.
+
+    Args:
+      message: the sentence.
+      field: where the value stands in the outermost description that was built, by names and indices:
+        ``("store", "cell", "g_max")``; () where the message speaks of no field. Readers of files turn it into a line.
     """
+
+    def __init__(self, message: str, field: tuple[str | int, ...] = ()) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+@contextlib.contextmanager
+def within(*field: str | int) -> Iterator[None]:
+    """Put the name of the enclosing field before the field of an error that is raised inside.
+
+    Example:
+      >>> try:
+      ...     with within("store", "cell"):
+      ...         raise InputError("PCM.g_max = -1: must be greater than 0", ("g_max",))
+      ... except InputError as error:
+      ...     print(error.field)
+      ('store', 'cell', 'g_max')
+    """
+    try:
+        yield
+    except InputError as error:
+        error.field = (*field, *error.field)
+        raise
+
+
+def range_text(
+    noun: str,
+    *,
+    gt: float | None = None,
+    ge: float | None = None,
+    lt: float | None = None,
+    le: float | None = None,
+) -> str:
+    """A range in words.
+
+    Example:
+      >>> range_text("an integer", ge=2, le=24), range_text("an integer", ge=1), range_text("", gt=0, le=0.5)
+      ('an integer between 2 and 24', 'an integer of at least 1', 'greater than 0 and at most 0.5')
+    """
+    ends = (("greater than", gt), ("at least", ge), ("less than", lt), ("at most", le))
+    words = " and ".join(f"{word} {end:g}" for word, end in ends if end is not None)
+    if noun == "an integer" and ge is not None and le is not None:
+        words = f"between {ge:g} and {le:g}"
+    return f"{noun}{' of' * words.startswith('at')} {words}".strip() if noun and words else noun or words or "finite"
 
 
 def brief(value: Any) -> str:

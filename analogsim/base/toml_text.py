@@ -1,18 +1,19 @@
 """TOML as the project's files use it: read with messages that name file and line, and written from plain values.
 
     file = TomlFile.read("my.toml")                     # or TomlFile.parse(text, "my.toml")
-    file.content["rows"]                                # nested dictionaries, lists, numbers and texts
+    file.content["rows"]                                # nested dictionaries, lists, numbers and strings
     raise file.error(("rows",), "must be even")         # my.toml, line 3: must be even
 
-Nothing is evaluated: ``tomllib`` reads, and what it gives are numbers, texts, lists, dictionaries and dates.
+Nothing is evaluated: ``tomllib`` reads, and what it gives are numbers, strings, lists, dictionaries and dates.
 """
 
+import contextlib
 import dataclasses
 import os
 import pathlib
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from analogsim.base.errors import InputError, brief
@@ -86,11 +87,19 @@ class TomlFile:
             line = line_of(self.text, place)
         text = str(message)
         text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
-        return InputError(f"{self.name}: {text}" if line is None else f"{self.name}, line {line}: {text}")
+        return InputError(f"{self.name}: {text}" if line is None else f"{self.name}, line {line}: {text}", tuple(path))
+
+    @contextlib.contextmanager
+    def at(self, path: Sequence[str | int]) -> Iterator[None]:
+        """Name the file and the line of ``path`` in an InputError that is raised inside."""
+        try:
+            yield
+        except InputError as error:
+            raise self.error(path, error) from None
 
 
 def toml_value(item: Any) -> str:
-    """A number, a text, a list or a dictionary of these on one line; floats are read back to the same float.
+    """A number, a string, a list or a dictionary of these on one line; floats are read back to the same float.
 
     Raises:
       InputError: for anything else, which a TOML file cannot hold.
@@ -112,7 +121,7 @@ def toml_value(item: Any) -> str:
         return f"{{ {inner} }}" if inner else "{}"
     if isinstance(item, (list, tuple)):
         return f"[{', '.join(map(toml_value, item))}]"
-    raise InputError(f"{brief(item)}: a TOML file holds numbers, texts, lists and tables")
+    raise InputError(f"{brief(item)}: a TOML file holds numbers, strings, lists and tables")
 
 
 def toml_key(name: str) -> str:

@@ -13,6 +13,7 @@ from analogsim import report
 from analogsim.base import files
 from analogsim.base.errors import InputError, nearest_of
 from analogsim.base.extrapolation import MARK
+from analogsim.base.field_rules import rule_of
 from analogsim.base.units import show, show_time
 from analogsim.devices.crossbar.datasheet import CELLS, DataSheet, Datum, datasheet
 from analogsim.devices.crossbar.measured import MeasuredCell
@@ -136,13 +137,13 @@ def _origin(datum: Datum | None) -> str:
 def _fields(item: Any, prefix: str, references: dict[str, int]) -> Iterator[tuple[str, str, str, str]]:
     """Name, value with unit, meaning and number of the source of every field, nested ones by dotted name."""
     for f in dataclasses.fields(item):
-        value, unit = getattr(item, f.name), f.metadata.get("unit", "")
+        value, rule = getattr(item, f.name), rule_of(f)
         if dataclasses.is_dataclass(value):
             yield from _fields(value, f"{prefix}{f.name}.", references)
             continue
-        source = str(f.metadata.get("source") or "")
+        source = str(rule.source)
         number = f"[{references.setdefault(source, len(references) + 1)}]" if source else ""
-        yield prefix + f.name, _value(value, unit), f.metadata.get("doc", ""), number
+        yield prefix + f.name, _value(value, rule.unit), rule.doc, number
 
 
 def _value(value: Any, unit: str) -> str:

@@ -24,7 +24,6 @@ import jax.numpy as jnp
 from jax import lax
 
 from analogsim.base.description import Description, field, static
-from analogsim.base.errors import InputError
 from analogsim.base.literature import Source, cited
 from analogsim.base.straight_through import straight_through
 
@@ -103,10 +102,7 @@ class BitSerialDAC(DAC):
 
     def check(self) -> None:
         if self.slice_bits > self.bits - 1:
-            raise InputError(
-                f"BitSerialDAC.slice_bits = {self.slice_bits}: must be at most bits - 1 = {self.bits - 1}, the "
-                f"magnitude bits (unit: bits)"
-            )
+            self.refuse("slice_bits", f"must be at most bits - 1 = {self.bits - 1}, the magnitude bits (unit: bits)")
 
     def model_sources(self) -> tuple[Source, ...]:
         """Where slices of the input, and adding them as charge, come from."""

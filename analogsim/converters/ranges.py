@@ -102,15 +102,16 @@ def whole_steps(adc: Any, middle: Any, half: Any) -> jax.Array:
 
 def check_middle(adc: Any) -> None:
     """Refuse a middle without a range, or one that leaves zero out of it."""
-    kind, middle, half = type(adc).__name__, adc.middle, adc.range
+    middle, half = adc.middle, adc.range
     if middle is None:
         return
     if half is None:
-        raise InputError(f"{kind}.middle: must be None without a range of its own: the automatic one is about zero")
+        adc.refuse("middle", "must be None without a range of its own: the automatic one is about zero")
     if isinstance(middle, float) and isinstance(half, float) and abs(middle) > half:
-        raise InputError(
-            f"{kind}.middle = {middle:g}: must be at most range = {half:g} from zero, so that the range holds zero: no "
-            f"input must give no output (unit: fully driven cells)"
+        adc.refuse(
+            "middle",
+            f"must be at most range = {half:g} from zero, so that the range holds zero: no input must give no output "
+            f"(unit: fully driven cells)",
         )
 
 

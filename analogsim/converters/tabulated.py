@@ -84,12 +84,13 @@ class TabulatedADC(Description):
         if len(shapes[1]) != 1 or shapes[1][0] < 2 or shapes[0] != (shapes[1][0] - 1,):
             raise InputError(
                 f"TabulatedADC.levels of shape {shapes[1]}, thresholds of shape {shapes[0]}: must be vectors of n and "
-                f"n - 1 values, n at least 2"
+                f"n - 1 values, n at least 2",
+                ("levels",),
             )
         for name in ("thresholds", "levels"):
             values = getattr(self, name)  # equal ones are codes that nothing takes
             if not isinstance(values, jax.core.Tracer) and np.any(np.diff(np.asarray(values)) < 0):
-                raise InputError(f"TabulatedADC.{name} = {values!r}: must be ascending")
+                self.refuse(name, "must be ascending")
 
     def model_sources(self) -> tuple[Source, ...]:
         """Where the table that fits values best comes from."""

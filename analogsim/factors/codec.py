@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from analogsim.base.description import Description, static
-from analogsim.base.errors import InputError, brief
+from analogsim.base.errors import InputError, brief, within
 from analogsim.base.literature import Source
 from analogsim.factors.layout import MOST_CORES, Layout, balanced_modes
 from analogsim.factors.record import Compression
@@ -56,12 +56,14 @@ class Codec(Description):
             raise InputError(f"{name} takes exactly one of {', '.join(_TARGETS)}, not {found}")
         value = getattr(self, given[0])
         if given[0] == "rel_error":
-            check_error(value, f"{name}.rel_error")
+            with within("rel_error"):
+                check_error(value, f"{name}.rel_error")
         elif given[0] == "max_share":
             if isinstance(value, bool) or not isinstance(value, (int, float, np.floating)) or not 0 < value <= 1:
-                raise InputError(f"{name}.max_share = {value!r}: must be greater than 0 and at most 1")
+                self.refuse("max_share", "must be greater than 0 and at most 1")
         else:
-            check_rank(value, f"{name}.{given[0]}")
+            with within(given[0]):
+                check_rank(value, f"{name}.{given[0]}")
 
     def modes(self, n_in: int, n_out: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Digits of the inputs and outputs of a matrix of this size."""

@@ -20,11 +20,11 @@ import numpy as np
 
 from analogsim.base.description import Description, pretty
 from analogsim.base.errors import InputError
+from analogsim.base.field_rules import MISSING, Choice, Text, default_of, rule_of
 from analogsim.base.literature import Paper, Source, as_source
 from analogsim.hardware.hardware import Hardware
 from analogsim.hardware.presets import preset, preset_sources, presets
 
-_MISSING: Any = dataclasses.MISSING
 _WIDTH = 110
 
 
@@ -281,7 +281,7 @@ def _uses(item: Any, where: str, known: list[_Published]) -> list[Use]:
             inner = (best.inside(f.name, value) if best else []) + _known(value)
             found += _uses(value, f"{where}.{f.name}" if where else f.name, inner)
         else:
-            published = _default(f) if best is None else getattr(best.values, f.name)
+            published = default_of(f) if best is None else getattr(best.values, f.name)
             use = _use(f, where, value, published, None if best is None else best.sources.get(f.name))
             found += [] if use is None else [use]
     return found + equations if has_parts else equations + found  # what joins the parts comes after them
@@ -293,17 +293,17 @@ def _use(f: dataclasses.Field, where: str, value: Any, published: Any, special: 
     These are labels, schemes without a source (what they compute is among the equations), effects that are absent by
     default, and multipliers that are 1.
     """
-    meta, source = f.metadata, as_source(f.metadata.get("source"))
-    is_published, is_scheme = _same(value, published), meta.get("choices") is not None
-    if (meta.get("text") or is_scheme) and not source:
+    rule, source = rule_of(f), as_source(rule_of(f).source)
+    is_published, is_scheme = _same(value, published), isinstance(rule, Choice)
+    if (isinstance(rule, Text) or is_scheme) and not source:
         return None
-    if value is None and (is_published or published is _MISSING):
+    if value is None and (is_published or published is MISSING):
         return None
     if is_published or is_scheme:
         source = special if is_published and special else source
-        is_multiplier = not (source or meta.get("unit") or meta.get("is_static")) and _same(published, 1.0)
-        return None if is_multiplier else Use(where, f.name, _shown(value, meta.get("unit", "")), source)
-    return Use(where, f.name, _shown(value, meta.get("unit", "")), None, by_user=True)
+        is_multiplier = not (source or rule.unit or rule.is_static) and _same(published, 1.0)
+        return None if is_multiplier else Use(where, f.name, _shown(value, rule.unit), source)
+    return Use(where, f.name, _shown(value, rule.unit), None, by_user=True)
 
 
 def _matches(item: Any, other: Any) -> int:
@@ -319,7 +319,7 @@ def _same(value: Any, published: Any) -> bool:
     """Whether a value is the published one, in its own precision; every one of a stack. A traced value is not known."""
     if isinstance(value, tuple) and isinstance(published, tuple):
         return len(value) == len(published) and all(map(_same, value, published))
-    if published is _MISSING or isinstance(value, jax.core.Tracer):
+    if published is MISSING or isinstance(value, jax.core.Tracer):
         return False
     if isinstance(value, (jax.Array, np.ndarray)) and isinstance(published, (int, float, np.ndarray, jax.Array)):
         held = np.asarray(value)
@@ -340,10 +340,6 @@ def _shown(value: Any, unit: str) -> str:
         different = np.unique(np.asarray(value))
         return pretty(different.item(), unit) if different.size == 1 else f"array of shape {np.shape(value)}"
     return pretty(value, unit)
-
-
-def _default(f: dataclasses.Field) -> Any:
-    return f.default_factory() if callable(f.default_factory) else f.default
 
 
 def _grouped(uses: tuple[Use, ...]) -> list[str]:

@@ -90,7 +90,7 @@ def from_toml(text: str, *, name: str = "hardware", kinds: Kinds | None = None) 
       analogsim.base.errors.InputError: hardware, line 3: Crossbar has no field 'cel'; did you mean 'cell'?
     """
     if not isinstance(text, str):
-        raise InputError(f"from_toml reads a text, not {brief(text)}; a file is read by load_hardware")
+        raise InputError(f"from_toml reads a string, not {brief(text)}; a file is read by load_hardware")
     return hardware_from(TomlFile.parse(text, name), kinds=kinds)
 
 
@@ -125,10 +125,8 @@ def hardware_from(file: TomlFile, path: Path = (), *, kinds: Kinds | None = None
         raise file.error(node.value["kind"].path, "kind: must be 'Hardware' here, or left out")
     if "preset" in fields:
         named = fields.pop("preset")
-        try:
+        with file.at(named.path):
             base = preset(named.value)
-        except InputError as error:
-            raise file.error(named.path, error) from None
     reader = Reader(file, with_kinds(kinds))
     if base is None and not fields:
         raise file.error(path, 'says nothing about the hardware; must have a field or a preset: preset = "pcm"')

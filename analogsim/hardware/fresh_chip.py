@@ -56,9 +56,10 @@ class FreshChip(Description):
     def check(self) -> None:
         start, end = self.time_s, self.until_s
         if isinstance(end, float) and isinstance(start, float) and not 0 < start < end:
-            raise InputError(
-                f"{type(self).__name__}.time_s = {start:g}: must be greater than 0 and less than until_s = {end:g} for "
-                f"a random time, uniform in its logarithm (unit: s)"
+            self.refuse(
+                "time_s",
+                f"must be greater than 0 and less than until_s = {end:g} for a random time, uniform in its logarithm "
+                f"(unit: s)",
             )
 
     @property

@@ -6,7 +6,6 @@ Hardware is what a user passes to a layer. It is a pytree: every physical number
 from typing import Any
 
 from analogsim.base.description import Description, describe, field, static
-from analogsim.base.errors import InputError
 from analogsim.base.extrapolation import remedy
 from analogsim.base.literature import Source, cited
 from analogsim.converters import DAC
@@ -114,30 +113,29 @@ class Hardware(Description):
 
     def check(self) -> None:
         if self.bound_management != "none" and self.adc is None:
-            raise InputError(
-                f"Hardware.bound_management = {self.bound_management!r}: must be 'none' where no ADC overflows"
-            )
+            self.refuse("bound_management", "must be 'none' where no ADC overflows")
         self._check_ranges()
         limit, latest = self.store.time_limit_s, getattr(self.training, "latest_s", None)
         if limit is not None and isinstance(latest, float) and latest > limit:
-            raise InputError(
-                f"Hardware.training: reads {latest:g} s after programming: must be at most {limit:g}, the last time "
-                f"that the store's model has data for (unit: s){remedy(self.store)}"
+            self.refuse(
+                "training",
+                f"reads {latest:g} s after programming: must be at most {limit:g}, the last time that the store's "
+                f"model has data for (unit: s){remedy(self.store)}",
             )
 
         own_s = getattr(self.store, "read_time_s", None)
         asked_s = self.prices.read_time_s
         own = "rate of its own; set store.rate_hz" if hasattr(self.store, "rate_hz") else "time of its own; set that"
         if own_s is not None and isinstance(asked_s, float) and asked_s != Prices().read_time_s:
-            raise InputError(
-                f"Hardware.prices.read_time_s = {asked_s:g}: has no effect on {type(self.store).__name__}, which has a "
-                f"{own} instead (unit: s)"
+            self.refuse(
+                "prices.read_time_s",
+                f"has no effect on {type(self.store).__name__}, which has a {own} instead (unit: s)",
             )
 
         if hasattr(self.store, "cell_write_j") and self.prices.cell_write_j is not None:
-            raise InputError(
-                f"Hardware.prices.cell_write_j = {self.prices.cell_write_j}: must be None for "
-                f"{type(self.store).__name__}, whose own description says what a write takes (unit: J)"
+            self.refuse(
+                "prices.cell_write_j",
+                f"must be None for {type(self.store).__name__}, whose description says what a write takes (unit: J)",
             )
 
     @property
@@ -159,20 +157,19 @@ class Hardware(Description):
     def _check_ranges(self) -> None:
         rule = self.output_range
         if self.dac is None and self.adc is None and self.input_range is not None:
-            raise InputError("Hardware.input_range: must be None without converters, where nothing has a range")
+            self.refuse("input_range", "must be None without converters, where nothing has a range")
         if rule is not None and self.adc is None:
-            raise InputError("Hardware.output_range: must be None without an ADC, where no output has a range")
+            self.refuse("output_range", "must be None without an ADC, where no output has a range")
         if isinstance(rule, DynamicRange) or (isinstance(rule, LearnedRange) and rule.rule == "published"):
-            raise InputError(
-                f"Hardware.output_range = {rule!r}: must be LearnedRange(rule='slope'), TrackedRange() or None; the "
-                f"published rule and a range for every example are for inputs"
+            self.refuse(
+                "output_range",
+                "must be LearnedRange(rule='slope'), TrackedRange() or None; the published rule and a range for every "
+                "example are for inputs",
             )
         if rule is not None and getattr(self.adc, "middle", None) is not None:
-            raise InputError("Hardware.output_range: must be None for an ADC with a middle, whose range is its own")
+            self.refuse("output_range", "must be None for an ADC with a middle, whose range is its own")
         if self.bound_management != "none" and isinstance(self.input_range, LearnedRange):
-            raise InputError(
-                "Hardware.input_range: must not be learned with bound_management, which doubles it where outputs clip"
-            )
+            self.refuse("input_range", "must not be learned with bound_management, which doubles it where outputs clip")
 
     def __str__(self) -> str:
         return describe(self)

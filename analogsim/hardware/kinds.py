@@ -5,13 +5,13 @@ classes by their names; no name in a file is ever imported.
 """
 
 import dataclasses
-import typing
 from collections.abc import Mapping
 from typing import Any
 
 from analogsim import converters, devices
 from analogsim.base.description import Description
 from analogsim.base.errors import InputError, brief
+from analogsim.base.field_rules import Nested, Rule
 from analogsim.converters import range_rules
 from analogsim.devices.crossbar.hermes import Branches
 from analogsim.hardware import fresh_chip, prices, weight_modifiers
@@ -53,28 +53,18 @@ def with_kinds(kinds: Mapping[str, type[Description]] | None) -> dict[str, type[
     return KINDS | dict(kinds or {})
 
 
-def fitting(rule: Mapping[str, Any], kinds: Mapping[str, type[Description]]) -> list[str]:
-    """The names of the classes that may stand in a field with that rule (``dataclasses.Field.metadata``), sorted.
+def fitting(rule: Rule, kinds: Mapping[str, type[Description]]) -> list[str]:
+    """The names of the classes that may stand in a field with that rule, sorted; all of them in one for any value.
 
     Example:
-      >>> fitting({"kind": range_rules.RangeRule}, KINDS)
+      >>> fitting(Nested(kind=range_rules.RangeRule), KINDS)
       ['DynamicRange', 'LearnedRange', 'TrackedRange']
     """
-    if rule.get("kind"):
-        allowed = typing.get_args(rule["kind"]) or (rule["kind"],)
-        return sorted(name for name, kind in kinds.items() if issubclass(kind, tuple(allowed)))
-    asked = rule.get("methods") or ()
-    return sorted(name for name, kind in kinds.items() if all(_has(kind, method) for method in asked))
-
-
-def takes_description(rule: Mapping[str, Any]) -> bool:
-    """Whether the field holds a description, not a value."""
-    return bool(rule.get("kind") or rule.get("methods"))
-
-
-def takes_none(rule: Mapping[str, Any]) -> bool:
-    """Whether the field may hold None: an effect that is absent."""
-    return bool(rule.get("optional")) or None in (rule.get("choices") or ())
+    if not isinstance(rule, Nested):
+        return sorted(kinds)
+    if rule.kinds:
+        return sorted(name for name, kind in kinds.items() if issubclass(kind, rule.kinds))
+    return sorted(name for name, kind in kinds.items() if all(_has(kind, method) for method in rule.methods))
 
 
 def _has(kind: type[Description], name: str) -> bool:

@@ -27,6 +27,7 @@ import dataclasses
 from typing import Any
 
 from analogsim.base.description import Description, field, static
+from analogsim.base.field_rules import rule_of
 from analogsim.base.literature import Source, as_source, cited
 
 _ZIGZAG = cited("houshmand2023", note="ZigZag-IMC fit to 28 nm chips")
@@ -220,7 +221,7 @@ class Prices(Description):
         for name in names:
             value = getattr(self, name)
             if isinstance(value, (int, float)) and value == fields[name].default:
-                source = as_source(fields[name].metadata["source"]) or Source(note=f"no source: Prices.{name}")
+                source = as_source(rule_of(fields[name]).source) or Source(note=f"no source: Prices.{name}")
             else:
                 source = Source(note=f"set by this hardware: Prices.{name}")
             found[source] = None

@@ -14,9 +14,10 @@ import numpy as np
 
 from analogsim.base.description import Description
 from analogsim.base.errors import InputError, brief
+from analogsim.base.field_rules import Choice, Nested, default_of, is_required, rule_of
 from analogsim.base.toml_text import toml_header, toml_key, toml_value
 from analogsim.base.units import parse, show, show_time
-from analogsim.hardware.kinds import fitting, takes_description, takes_none
+from analogsim.hardware.kinds import fitting
 
 _WIDTH = 118
 _COLUMN = 44  # up to which the comments of a table are lined up
@@ -63,7 +64,7 @@ class Writer:
         for values, f, several in inner:
             for value in values:
                 below = (*path, f.name)
-                comment = _comment(f.metadata.get("doc", ""))
+                comment = _comment(rule_of(f).doc)
                 yield from self.tables(
                     value, below, _commented(toml_header(below, several), comment), self._kind(item, f, value)
                 )
@@ -76,16 +77,16 @@ class Writer:
                 f"{type(item).__name__}.{f.name} = {brief(value)}: is of a class that no hardware file knows; give "
                 f"kinds={{{name!r}: {name}}} here and to load_hardware"
             )
-        others = [k for k in fitting(f.metadata, self.kinds) if k != name] if takes_description(f.metadata) else []
+        others = [k for k in fitting(rule_of(f), self.kinds) if k != name] if isinstance(rule_of(f), Nested) else []
         return _commented(f"kind = {toml_value(name)}", f"or {', '.join(others)}" if others else "")
 
     def _row(self, item: Description, f: dataclasses.Field, value: Any) -> tuple[str, str]:
         """``key = value`` and its comment."""
-        where, rule = f"{type(item).__name__}.{f.name}", f.metadata
-        unit, doc = rule.get("unit", ""), rule.get("doc", "")
-        if value is None and takes_none(rule):
+        where, rule = f"{type(item).__name__}.{f.name}", rule_of(f)
+        unit, doc = rule.unit, rule.doc
+        if value is None and rule.takes_none:
             written = '"none"'
-            kinds = fitting(rule, self.kinds) if takes_description(rule) else []
+            kinds = fitting(rule, self.kinds) if isinstance(rule, Nested) else []
             unit = "" if kinds else unit
             doc = f"{doc} (a table with kind {', '.join(kinds)})" if kinds else doc
         else:
@@ -93,18 +94,16 @@ class Writer:
             written = (_quantity(plain, unit) if unit and isinstance(plain, (int, float)) else None) or ""
             unit = "" if written else unit
             written = written or toml_value(plain)
-            if plain == "none" and takes_none(rule):
+            if plain == "none" and rule.takes_none:
                 raise InputError(f"{where} = 'none': is the word that stands for None in a hardware file")
-        choices = [toml_value(c) for c in rule.get("choices") or () if c is not None]
+        choices = [toml_value(c) for c in (rule.choices if isinstance(rule, Choice) else ()) if c is not None]
         told = f"{' or '.join(choices)}; {doc}" if len(choices) > 1 else doc
         return f"{toml_key(f.name)} = {written}", _comment(f"{unit}: {told}" if unit else told)
 
 
 def is_default(value: Any, f: dataclasses.Field) -> bool:
     """Whether a field holds its default, to the last bit and of the same type."""
-    if callable(f.default_factory):
-        return _identical(value, f.default_factory())
-    return f.default is not dataclasses.MISSING and _identical(value, f.default)
+    return _identical(value, default_of(f))
 
 
 def _identical(a: Any, b: Any) -> bool:
@@ -121,7 +120,7 @@ def _plain(value: Any, where: str, f: dataclasses.Field) -> Any:
         raise InputError(f"{where}: is traced; a file is written outside of jax.jit, jax.vmap and jax.grad")
     if isinstance(value, (jax.Array, np.ndarray, np.generic)):
         array = np.asarray(value)
-        if array.ndim and f.default is not dataclasses.MISSING:
+        if array.ndim and not is_required(f):
             raise InputError(f"{where}: is an array of shape {array.shape}; a file describes one hardware, not a sweep")
         if array.dtype.kind not in "biuSUO":
             array = array.astype(complex if array.dtype.kind == "c" else np.float64)

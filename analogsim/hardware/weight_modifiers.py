@@ -116,7 +116,7 @@ class StuckCells(WeightModifier):
 
     def check(self) -> None:
         if isinstance(self.off, float) and isinstance(self.on, float) and self.off + self.on > 1:
-            raise InputError(f"StuckCells.off + on = {self.off + self.on:g}: must be at most 1")
+            raise InputError(f"StuckCells.off + on = {self.off + self.on:g}: must be at most 1", ("off",))
 
     def changed(self, key: jax.Array | None, weights: jax.Array, scale: jax.Array, strength: Any) -> jax.Array:
         off, on = _share(self.off * strength), _share(self.on * strength)
@@ -199,15 +199,16 @@ class Several(WeightModifier):
 
     def check(self) -> None:
         if not isinstance(self.of, tuple) or len(self.of) < 2:
-            raise InputError(f"Several.of = {self.of!r}: must be a tuple of two or more modifiers")
+            self.refuse("of", "must be a tuple of two or more modifiers")
         for i, modifier in enumerate(self.of):
             if not isinstance(modifier, WeightModifier) or isinstance(modifier, (DeviceNoise, Several)):
                 raise InputError(
                     f"Several.of[{i}] = {modifier!r}: must be one of AdditiveNoise, MultiplicativeNoise, ReadNoise, "
-                    f"Discretise, DropConnect, StuckCells"
+                    f"Discretise, DropConnect, StuckCells",
+                    ("of", i),
                 )
             if modifier.draw == "example" and i < len(self.of) - 1:
-                raise InputError(f"Several.of[{i}] = {modifier!r}: only the last may draw for every example")
+                raise InputError(f"Several.of[{i}] = {modifier!r}: only the last may draw for every example", ("of", i))
 
     def changed(self, key: jax.Array | None, weights: jax.Array, scale: jax.Array, strength: Any) -> jax.Array:
         for i, modifier in enumerate(self.of):

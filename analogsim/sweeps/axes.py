@@ -21,8 +21,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from analogsim.base.description import Description, check_value
+from analogsim.base.description import Description
 from analogsim.base.errors import InputError, brief, nearest
+from analogsim.base.field_rules import Nested, Rule, rule_of
 from analogsim.base.units import seconds, show, show_time
 from analogsim.hardware.hardware import Hardware
 from analogsim.hardware.presets import preset
@@ -112,17 +113,17 @@ def _axis(name: Any, values: Any, targets: Sequence[Hardware], structural: bool)
     if not all(isinstance(n, str) and n for n in names):
         raise InputError(f"over: {brief(name)}: must be the dotted name of a field, or a tuple of such names")
     changes = [dict(zip(names, _together(title, names, point), strict=True)) for point in points]
-    fields = {n: rules_of(n, targets) for n in names}
+    rules = {n: rule_at(n, targets) for n in names}
     checked = [_checked(change, targets, title) for change in changes]
-    leaf = not structural and all(_is_leaf(fields[n], change[n]) for change in checked for n in names)
+    leaf = not structural and all(_is_leaf(rules[n], change[n]) for change in checked for n in names)
     if not labels:
-        labels = [_label(names, change, fields) for change in checked]
+        labels = [_label(names, change, rules) for change in checked]
     _check_distinct(title, labels)
     if leaf:
         for n in names:
             _check_precision(title, [change[n] for change in checked], alone=len(names) == 1)
-    unit = fields[names[0]].get("unit", "") if len(names) == 1 and not isinstance(labels[0], str) else ""
-    about = fields[names[0]].get("doc", "") if len(names) == 1 else "changed together"
+    unit = rules[names[0]].unit if len(names) == 1 and not isinstance(labels[0], str) else ""
+    about = rules[names[0]].doc if len(names) == 1 else "changed together"
     return Axis(title, "leaf" if leaf else "structure", tuple(labels), tuple(checked), unit, about)
 
 
@@ -169,12 +170,12 @@ def _check_distinct(title: str, labels: Sequence) -> None:
             raise InputError(f"over: {title}: {shown} is given more than once")
 
 
-def rules_of(name: str, targets: Sequence[Hardware]) -> Any:
-    """Rules of a field by its dotted name, from the first hardware that has it."""
+def rule_at(name: str, targets: Sequence[Hardware]) -> Rule:
+    """The rule of a field by its dotted name, from the first hardware that has it."""
     problem: InputError | None = None
     for target in targets:
         try:
-            return _rules(target, name)
+            return _rule(target, name)
         except InputError as error:
             problem = problem or error
     if problem is None:
@@ -182,17 +183,17 @@ def rules_of(name: str, targets: Sequence[Hardware]) -> Any:
     raise InputError(f"over: {problem}")
 
 
-def _rules(item: Any, name: str) -> Any:
+def _rule(item: Any, name: str) -> Rule:
     head, _, rest = name.partition(".")
     fields = {f.name: f for f in dataclasses.fields(item)}
     if head not in fields:
         raise InputError(f"{type(item).__name__} has no field '{head}'; {nearest(head, fields)}")
     if not rest:
-        return fields[head].metadata
+        return rule_of(fields[head])
     inner = getattr(item, head)
     if not isinstance(inner, Description):
         raise InputError(f"{type(item).__name__}.{head} = {inner!r} has no fields of its own (asked: {rest})")
-    return _rules(inner, rest)
+    return _rule(inner, rest)
 
 
 def has_field(item: Hardware, name: str) -> bool:
@@ -203,7 +204,7 @@ def has_field(item: Hardware, name: str) -> bool:
       (True, False)
     """
     try:
-        _rules(item, name)
+        _rule(item, name)
     except InputError:
         return False
     return True
@@ -225,9 +226,8 @@ def _checked(change: dict[str, Any], targets: Sequence[Hardware], title: str) ->
         for part in name.split(".")[:-1]:
             owner = getattr(owner, part)
         try:
-            checked[name] = check_value(
-                value, f"{type(owner).__name__}.{name.rpartition('.')[2]}", rules_of(name, targets)
-            )
+            where = f"{type(owner).__name__}.{name.rpartition('.')[2]}"
+            checked[name] = rule_at(name, targets).check(value, where)
         except InputError as error:
             raise InputError(f"over: {title}: {error}") from None
     return checked
@@ -282,17 +282,17 @@ def _check_precision(title: str, values: list, alone: bool) -> None:
         raise InputError(f"over: {title}: two values are one in single precision; name the field in structural=")
 
 
-def _is_leaf(rules: Any, value: Any) -> bool:
+def _is_leaf(rule: Rule, value: Any) -> bool:
     number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    return number and not rules.get("is_static") and not rules.get("kind") and not rules.get("methods")
+    return number and not rule.is_static and not isinstance(rule, Nested)
 
 
-def _label(names: tuple, change: dict[str, Any], fields: Any) -> Any:
+def _label(names: tuple, change: dict[str, Any], rules: dict[str, Rule]) -> Any:
     """A number where one number is set; else a text."""
     value = change[names[0]]
     if len(names) == 1 and isinstance(value, numbers.Real) and not isinstance(value, bool):
         return value
-    return ", ".join(_text(change[n], fields[n].get("unit", "")) for n in names)
+    return ", ".join(_text(change[n], rules[n].unit) for n in names)
 
 
 def _text(value: Any, unit: str) -> str:

@@ -107,37 +107,36 @@ class Crossbar(Description):
                 cell = self.cell.replace(g_max=jnp.where(low < high, high, jnp.nan))
                 object.__setattr__(self, "cell", cell)
         elif np.any(np.asarray(low) >= high):
-            raise InputError(f"{type(self.cell).__name__}.g_min = {low}: must be less than g_max = {high} (unit: S)")
+            self.refuse("cell.g_min", f"must be less than g_max = {high} (unit: S)")
 
     def _check_write_verify(self) -> None:
         name = getattr(self.cell, "write_error", None)
         if name is None:
-            raise InputError(
-                f"Crossbar.write_verify: {type(self.cell).__name__} cannot be written in a loop, because its published "
-                f"spread after writing cannot be told from what follows; it must be None"
+            self.refuse(
+                "write_verify",
+                f"must be None for {type(self.cell).__name__}, which cannot be written in a loop: its published spread "
+                f"after writing cannot be told from what follows",
             )
         value, default = getattr(self.cell, name), getattr(type(self.cell), name)
         if isinstance(value, float) and value not in (0.0, default):
-            raise InputError(
-                f"{type(self.cell).__name__}.{name} = {value:g}: has no effect with write_verify, whose window is the "
-                f"error of writing; must be left at {default:g}"
+            self.refuse(
+                f"cell.{name}",
+                f"has no effect with write_verify, whose window is the error of writing; must be left at {default:g}",
             )
 
     def _check_wires(self) -> None:
         if self.polarities == "interleaved" and not isinstance(self.mapping, Differential):
-            raise InputError(
-                f"Crossbar.polarities = 'interleaved': must be 'separate' for {type(self.mapping).__name__}, a mapping "
-                f"without pairs"
-            )
+            self.refuse("polarities", f"must be 'separate' for {type(self.mapping).__name__}, a mapping without pairs")
         if self.polarities == "interleaved" and self.wires is None:
-            raise InputError(
-                "Crossbar.polarities = 'interleaved': must be 'separate' without wires, whose resistance is all that "
-                "the order of the columns changes"
+            self.refuse(
+                "polarities",
+                "must be 'separate' without wires, whose resistance is all that the order of the columns changes",
             )
         if self.wires is not None and hasattr(self.cell, "current_coefficients"):
-            raise InputError(
-                f"Crossbar.wires: must be None for {type(self.cell).__name__}, whose current is not proportional to "
-                f"the voltage: no one matrix stands for such an array (crossbar.nonlinear_wires solves it alone)"
+            self.refuse(
+                "wires",
+                f"must be None for {type(self.cell).__name__}, whose current is not proportional to the voltage: no "
+                f"one matrix stands for such an array (crossbar.nonlinear_wires solves it alone)",
             )
 
     @property

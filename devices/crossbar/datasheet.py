@@ -15,6 +15,7 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from analogsim.base.field_rules import rule_of
 from analogsim.base.literature import Source, as_source, cited
 from analogsim.devices.crossbar.cmo_hfox import CMOReRAM
 from analogsim.devices.crossbar.ecram import ECRAM
@@ -127,7 +128,7 @@ def _validity(cell: Any) -> Datum | None:
 
 def _field_source(cell: Any, name: str) -> Source:
     """What stands behind a field, if the cell has that field and it says so."""
-    behind = next((f.metadata.get("source") for f in dataclasses.fields(cell) if f.name == name), None)
+    behind = next((rule_of(f).source for f in dataclasses.fields(cell) if f.name == name), None)
     return as_source(behind) or Source(note="this cell's description")
 
 

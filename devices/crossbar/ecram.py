@@ -33,7 +33,6 @@ import jax
 import jax.numpy as jnp
 
 from analogsim.base.description import Description, field, static
-from analogsim.base.errors import InputError
 from analogsim.base.literature import cited
 from analogsim.base.random import normal, stream
 from analogsim.devices.protocol import Moments
@@ -105,12 +104,12 @@ class ECRAM(Description):
         low, high = self.window
         if all(isinstance(v, float) for v in (self.g_min, self.g_max, low, high)):
             if low >= high:
-                raise InputError(f"ECRAM.window = {self.window}: must begin with its smaller end (unit: S)")
+                self.refuse("window", "must begin with its smaller end (unit: S)")
             for name, value in (("g_min", self.g_min), ("g_max", self.g_max)):
                 if not low <= value <= high:
-                    raise InputError(f"ECRAM.{name} = {value:g}: must be within window = {self.window} (unit: S)")
+                    self.refuse(name, f"must be within window = {self.window} (unit: S)")
         if all(isinstance(b, float) for b in self.bounds) and not self.bounds[0] < 0 < self.bounds[1]:
-            raise InputError(f"ECRAM.bounds = {self.bounds}: must be one below and one above 0")
+            self.refuse("bounds", "must be one below and one above 0")
 
     def step_at(self, g: jax.Array) -> jax.Array:
         """Mean change of conductance (S) by the last pulse of a write that ends at ``g`` (S)."""

@@ -82,7 +82,7 @@ class Faults(Description):
             return
         total = float(np.max(sum(np.asarray(rate, np.float64) for rate in rates)))
         if total > 1 + 1e-6:  # shares given in float32 may add up to a little more than one
-            raise InputError(f"Faults.stuck_on + stuck_off + stuck_at = {total:.6g}: must be at most 1")
+            raise InputError(f"Faults.stuck_on + stuck_off + stuck_at = {total:.6g}: must be at most 1", ("stuck_on",))
 
     def model_sources(self) -> tuple[Source, ...]:
         """Where the ways to be stuck come from."""

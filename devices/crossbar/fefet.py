@@ -24,7 +24,6 @@ import jax
 import jax.numpy as jnp
 
 from analogsim.base.description import Description, field
-from analogsim.base.errors import InputError
 from analogsim.base.literature import cited
 from analogsim.base.random import normal, stream
 from analogsim.devices.protocol import Moments
@@ -75,10 +74,10 @@ class FeFET(Description):
         low, high = self.window
         if all(isinstance(v, float) for v in (self.g_min, self.g_max, low, high)):
             if low >= high:
-                raise InputError(f"FeFET.window = {self.window}: must begin with its smaller end (unit: S)")
+                self.refuse("window", "must begin with its smaller end (unit: S)")
             for name, value in (("g_min", self.g_min), ("g_max", self.g_max)):
                 if not low <= value <= high:
-                    raise InputError(f"FeFET.{name} = {value:g}: must be within window = {self.window} (unit: S)")
+                    self.refuse(name, f"must be within window = {self.window} (unit: S)")
 
     def nearest(self, target: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Number and conductance (S) of the level nearest to every target (S)."""

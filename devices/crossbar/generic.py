@@ -25,7 +25,6 @@ import jax
 import jax.numpy as jnp
 
 from analogsim.base.description import Description, field, static
-from analogsim.base.errors import InputError
 from analogsim.base.literature import Source, cited
 from analogsim.base.random import normal, stream
 from analogsim.devices.crossbar.cell import non_negative
@@ -91,11 +90,11 @@ class GenericCell(Description):
 
     def check(self) -> None:
         if self.error == "inverse" and isinstance(self.g_min, float) and self.g_min == 0:
-            raise InputError("GenericCell.g_min = 0: must be greater than 0 if error = 'inverse' (unit: S)")
+            self.refuse("g_min", "must be greater than 0 if error = 'inverse' (unit: S)")
         if self.error == "proportional" and self.sigma_conductance is not None:
-            raise InputError(
-                f"GenericCell.sigma_conductance = {self.sigma_conductance!r}: must be None if error = 'proportional', "
-                f"where the spread is a share of the conductance itself"
+            self.refuse(
+                "sigma_conductance",
+                "must be None if error = 'proportional', where the spread is a fraction of the conductance itself",
             )
 
     def model_sources(self) -> tuple[Source, ...]:

@@ -142,8 +142,8 @@ class HermesPCM(Description):
         self.demand(
             "g_max",
             self.g_max <= self.fit_g_max,
-            f"HermesPCM.g_max = {self.g_max}: must be at most fit_g_max = {self.fit_g_max}, the largest conductance "
-            f"that the fit has data for (unit: S)",
+            f"must be at most fit_g_max = {self.fit_g_max}, the largest conductance that the fit has data for "
+            f"(unit: S)",
         )
 
     def program(self, key: jax.Array, target: jax.Array) -> HermesState:

@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from analogsim.base.description import Description, field, static
+from analogsim.base.errors import within
 from analogsim.base.literature import cited
 from analogsim.devices.crossbar.slices import BitSlices, Copies, Planes
 from analogsim.devices.protocol import LineMap, Moments
@@ -196,7 +197,8 @@ class Offset(Description):
 
     def check(self) -> None:
         if isinstance(self.slices, BitSlices):
-            self.slices.offset(jnp.zeros((1, 1)))  # refuses too few bits
+            with within("slices"):
+                self.slices.offset(jnp.zeros((1, 1)))  # refuses too few bits
 
     def conductances(self, weights: jax.Array, g_min: Any, g_max: Any) -> jax.Array:
         """Targets in siemens, ``[planes, n_in, columns]``; the unit column, if any, is the last one."""

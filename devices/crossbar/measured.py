@@ -78,16 +78,15 @@ class MeasuredCell(Extrapolates, Description):
         for name, size in (("conductance", 2), ("time_s", 1)):
             axis = getattr(self, name)
             if np.ndim(axis) != 1 or np.shape(axis)[0] < size:
-                raise InputError(f"MeasuredCell.{name}: must be a vector of {size} or more values, not {axis!r}")
+                self.refuse(name, f"must be a vector of {size} or more values")
             if not isinstance(axis, jax.core.Tracer) and np.any(np.diff(np.asarray(axis)) <= 0):
-                raise InputError(f"MeasuredCell.{name} = {axis!r}: must be ascending")
+                self.refuse(name, "must be ascending")
         wanted = (np.shape(self.time_s)[0], np.shape(self.conductance)[0])
         if np.shape(self.sigma) != wanted:
-            raise InputError(f"MeasuredCell.sigma has shape {np.shape(self.sigma)}: must be [n_t, n_g] = {wanted}")
+            shape = np.shape(self.sigma)
+            raise InputError(f"MeasuredCell.sigma has shape {shape}: must be [n_t, n_g] = {wanted}", ("sigma",))
         if self.extrapolate and np.shape(self.time_s)[0] == 1:
-            raise InputError(
-                "MeasuredCell.extrapolate = True: must be False for a table of one time, which shows no trend"
-            )
+            self.refuse("extrapolate", "must be False for a table of one time, which shows no trend")
 
     @property
     def g_min(self) -> Any:

@@ -27,8 +27,8 @@ import jax.numpy as jnp
 from jax import lax
 from jax.tree_util import Partial
 
-from analogsim.base.description import check_value
 from analogsim.base.errors import InputError
+from analogsim.base.field_rules import Number
 from analogsim.devices.crossbar import line_solver
 from analogsim.devices.crossbar import wires as linear
 from analogsim.devices.crossbar.line_solver import Line
@@ -48,7 +48,7 @@ def sinh_law(scale_v: Any) -> Law:
       >>> float(sinh_law(0.25)(1e-4, 0.0))
       0.0
     """
-    check_value(scale_v, "scale_v", {"gt": 0.0, "unit": "V"})
+    Number(gt=0.0, unit="V").check(scale_v, "scale_v")
     return Partial(_sinh, scale_v)
 
 

@@ -20,7 +20,6 @@ import jax
 import jax.numpy as jnp
 
 from analogsim.base.description import Description, field
-from analogsim.base.errors import InputError
 from analogsim.base.literature import Source, cited
 from analogsim.base.random import normal, stream
 from analogsim.devices.crossbar.cell import non_negative
@@ -136,12 +135,12 @@ class PCM(Description):
         for name in ("drift_mean_range", "drift_spread_range"):
             low, high = getattr(self, name)
             if isinstance(low, float) and isinstance(high, float) and low > high:
-                raise InputError(f"PCM.{name} = {(low, high)}: must begin with its smaller end")
+                self.refuse(name, "must begin with its smaller end")
         self.demand(
             "g_max",
             self.g_max <= self.fit_g_max,
-            f"PCM.g_max = {self.g_max}: must be at most fit_g_max = {self.fit_g_max}, the largest conductance that "
-            f"the fit has data for; PCM.rescaled(g_max) is a cell scaled to another window (unit: S)",
+            f"must be at most fit_g_max = {self.fit_g_max}, the largest conductance that the fit has data for; "
+            f"PCM.rescaled(g_max) is a cell scaled to another window (unit: S)",
         )
 
     def model_sources(self) -> tuple[Source, ...]:

@@ -26,7 +26,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from analogsim.base.description import Description, field, static
-from analogsim.base.errors import InputError
 from analogsim.base.literature import Source, cited
 
 
@@ -67,10 +66,7 @@ class BitSlices(Description):
         widths = self.widths
         good = isinstance(widths, tuple) and all(type(w) is int and 1 <= w <= 16 for w in widths)
         if not good or not 1 <= sum(widths) <= 23:
-            raise InputError(
-                f"BitSlices.widths = {widths!r}: must be a tuple of whole numbers from 1 to 16 that sum to at most 23 "
-                f"(unit: bits)"
-            )
+            self.refuse("widths", "must be a tuple of integers between 1 and 16 that sum to at most 23 (unit: bits)")
 
     def model_sources(self) -> tuple[Source, ...]:
         """Where slicing comes from."""
@@ -94,7 +90,7 @@ class BitSlices(Description):
     def offset(self, weights: jax.Array) -> Planes:
         """Planes for single cells, which cannot hold a sign."""
         if self.bits < 2:
-            raise InputError("BitSlices.widths = (1,): an offset mapping needs at least 2 bits in all (unit: bits)")
+            self.refuse("widths", "an offset mapping needs at least 2 bits in all (unit: bits)")
         half = 2 ** (self.bits - 1)
         return self._planes(weights, self._digits(jnp.round(weights * (half - 1)) + half), half - 1, half)
 
@@ -148,7 +144,7 @@ class Copies(Description):
         if not isinstance(values, tuple) or not values or not all(
             isinstance(v, (int, float, jax.Array)) and 0 < float(v) < float("inf") for v in numbers
         ):  # fmt: skip
-            raise InputError(f"Copies.significance = {values!r}: must be a tuple of numbers greater than 0")
+            self.refuse("significance", "must be a tuple of numbers greater than 0")
 
     def model_sources(self) -> tuple[Source, ...]:
         """Where significance factors come from."""

@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from analogsim.base.description import check_value
 from analogsim.base.errors import InputError
+from analogsim.base.field_rules import Number
 
 #: Columns of a table: unit and allowed range.
-COLUMNS: dict[str, dict[str, Any]] = {
-    "conductance_s": dict(unit="S", ge=0, le=1),
-    "sigma_s": dict(unit="S", ge=0, le=1),
-    "time_s": dict(unit="s", gt=0, le=1e12),
+COLUMNS = {
+    "conductance_s": Number(unit="S", ge=0, le=1),
+    "sigma_s": Number(unit="S", ge=0, le=1),
+    "time_s": Number(unit="s", gt=0, le=1e12),
 }
 
 
@@ -43,7 +43,7 @@ def grid(rows: list[tuple[str, tuple]], table: str) -> dict[str, Any]:
         if len(row) != len(COLUMNS):
             raise InputError(f"{where}: has {len(row)} values, must have {len(COLUMNS)} ({', '.join(COLUMNS)})")
         values = zip(row, COLUMNS.items(), strict=True)
-        checked = (float(check_value(v, f"{where}, column {name}", rule)) for v, (name, rule) in values)
+        checked = (float(rule.check(v, f"{where}, column {name}")) for v, (name, rule) in values)
         # To nine digits, so that 25 * 1e-6 and 2.5e-5, which differ in the last bit, are one place of the grid.
         g, sigma, t = (float(f"{v:.9g}") for v in checked)
         if (t, g) in found:

@@ -71,9 +71,9 @@ class FadingLight(OneLineAnOutput, Description):
     def check(self) -> None:
         rate, bandwidth = self.rate_hz, self.medium.bandwidth_hz
         if isinstance(rate, float) and isinstance(bandwidth, float) and rate > bandwidth:
-            raise InputError(
-                f"FadingLight.rate_hz = {rate:g}: must be at most {bandwidth:g}, the bandwidth of the "
-                f"{type(self.medium).__name__} (unit: Hz)"
+            self.refuse(
+                "rate_hz",
+                f"must be at most {bandwidth:g}, the bandwidth of the {type(self.medium).__name__} (unit: Hz)",
             )
 
     destructive_read = True  # what is counted is gone

@@ -25,7 +25,6 @@ import jax.numpy as jnp
 from jax import lax
 
 from analogsim.base.description import Description, field, static
-from analogsim.base.errors import InputError
 from analogsim.base.literature import Source, cited
 from analogsim.base.random import normal, stream
 from analogsim.devices.photonic.light import C_BAND, WAVELENGTH_M
@@ -104,17 +103,18 @@ class OpticalPCM(Description):
     def check(self) -> None:
         low, high = self.k_amorphous, self.k_crystalline
         if isinstance(low, float) and isinstance(high, float) and low > high:
-            raise InputError(f"OpticalPCM.k_amorphous = {low:g}: must be at most k_crystalline = {high:g}")
+            self.refuse("k_amorphous", f"must be at most k_crystalline = {high:g}")
         depth = (low, high, self.confinement, self.length_m, self.wavelength_m, self.level_ratio, self.levels)
         if self.spacing == "log" and self.levels is None:
-            raise InputError("OpticalPCM.spacing = 'log': has no effect without levels; must be 'uniform' for None")
+            self.refuse("spacing", "has no effect without levels; must be 'uniform' for None")
         if self.spacing == "log" and all(isinstance(v, (int, float)) for v in depth):
             span = 4 * math.pi * self.confinement * self.length_m / self.wavelength_m * (high - low)
             most = 1 + math.floor(span / -math.log(self.level_ratio) + 1e-9)
             if self.levels > most:
-                raise InputError(
-                    f"OpticalPCM.levels = {self.levels}: the film's transmission spans {most} "
-                    f"level{'s' * (most > 1)} of a ratio of {self.level_ratio:g}: must be at most that many"
+                self.refuse(
+                    "levels",
+                    f"the film's transmission spans {most} level{'s' * (most > 1)} of a ratio of "
+                    f"{self.level_ratio:g}: must be at most that many",
                 )
 
     @property

@@ -19,7 +19,6 @@ import numpy as np
 from jax import lax
 
 from analogsim.base.description import Description, field, static
-from analogsim.base.errors import InputError
 from analogsim.base.literature import Source, cited
 
 _REACH = 3  # steps of the grid that crosstalk is followed for
@@ -92,9 +91,9 @@ class PhaseShifter(Description):
         if self.coding == "voltage" and isinstance(v_pi, float) and isinstance(v_max, float):
             reach = (v_max / v_pi) ** 2
             if reach < 2:
-                raise InputError(
-                    f"PhaseShifter.v_max = {v_max:g}: reaches a phase of {reach:.2g} pi: must be at least "
-                    f"{v_pi * 2**0.5:g} for a full turn (unit: V)"
+                self.refuse(
+                    "v_max",
+                    f"reaches a phase of {reach:.2g} pi: must be at least {v_pi * 2**0.5:g} for a full turn (unit: V)",
                 )
 
     @property

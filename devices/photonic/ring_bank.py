@@ -143,19 +143,21 @@ class RingBank(OneLineAnOutput, Description):
 
     def check(self) -> None:
         if self.locking == "open" and self.lock_bits is not None:
-            raise InputError(f"RingBank.lock_bits = {self.lock_bits}: must be None for rings without a lock")
+            self.refuse("lock_bits", "must be None for rings without a lock")
         if not all(isinstance(number, float) for number in (self.spacing_m, *jax.tree.leaves(self.ring))):
             return  # a sweep or a tracer: what follows is asked of single values
         if self.channels > self.most_channels:
-            raise InputError(
-                f"RingBank.channels = {self.channels}: must be at most {self.most_channels}, the free spectral range "
-                f"of {self.ring.fsr_m:.3g} m over the spacing of {self.spacing_m:g} m; smaller rings have a larger one"
+            self.refuse(
+                "channels",
+                f"must be at most {self.most_channels}, the free spectral range of {self.ring.fsr_m:.3g} m over the "
+                f"spacing of {self.spacing_m:g} m; smaller rings have a larger one",
             )
         lowest, highest = self.reach()
         if lowest >= 0 or highest <= 0:
-            raise InputError(
-                f"RingBank.spacing_m = {self.spacing_m:g}: half of it reaches weights {lowest:.3g} to {highest:.3g}: "
-                f"must be both signs; a wider spacing than the linewidth of {self.ring.fwhm_m:.3g} m is needed"
+            self.refuse(
+                "spacing_m",
+                f"half of it reaches weights {lowest:.3g} to {highest:.3g}: must be both signs; a wider spacing than "
+                f"the linewidth of {self.ring.fwhm_m:.3g} m is needed",
             )
 
     @property

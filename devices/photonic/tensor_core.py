@@ -102,9 +102,10 @@ class PhotonicTensorCore(OneLineAnOutput, Description):
             absorption = 4 * math.pi * film.confinement * film.length_m / film.wavelength_m
             span = absorption * (film.k_crystalline - film.k_amorphous)
             if span < 0.01:
-                raise InputError(
-                    f"PhotonicTensorCore.film: absorbs {span:.2g} nepers more when crystalline: must be at least 0.01 "
-                    f"to hold a weight as transmission (films such as Sb2Se3 shift phases)"
+                self.refuse(
+                    "film",
+                    f"absorbs {span:.2g} nepers more when crystalline: must be at least 0.01 to hold a weight as "
+                    f"transmission (films such as Sb2Se3 shift phases)",
                 )
 
     @property

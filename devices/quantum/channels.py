@@ -80,7 +80,8 @@ class Qubit(Description):
             asked, most = show(t2[over][0], "s"), show(2 * t1[over][0], "s")
             raise InputError(
                 f"Qubit.t2_s = {asked}: must be at most {most}, twice t1_s: damping alone takes the coherence away at "
-                f"1/(2 T1) (unit: s)"
+                f"1/(2 T1) (unit: s)",
+                ("t2_s",),
             )
 
     @property

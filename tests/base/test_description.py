@@ -11,6 +11,7 @@ import pytest
 
 from analogsim import ADC, DAC, FreshChip, Hardware, InputError, Prices, devices, preset, presets
 from analogsim.base.description import check_one_value
+from analogsim.base.field_rules import rule_of
 from analogsim.devices import (
     PCM,
     Crossbar,
@@ -59,9 +60,11 @@ def test_a_preset_is_one_name_and_no_name_is_listed_twice():
 
 
 def test_fields_without_their_name_are_refused():
-    with pytest.raises(InputError, match=r"Hardware takes its fields by name, Hardware\(name=\.\.\.\), not 3"):
+    with pytest.raises(
+        InputError, match=r"Hardware takes keyword arguments only, e\.g\. Hardware\(name=\.\.\.\); got 1"
+    ):
         Hardware(3)
-    with pytest.raises(InputError, match=r"Wire takes its fields by name, Wire\(resistance=\.\.\.\)"):
+    with pytest.raises(InputError, match=r"Wire takes keyword arguments only, e\.g\. Wire\(resistance=\.\.\.\)"):
         Wire(2.0, length=3)
 
 
@@ -132,8 +135,8 @@ def test_a_missing_value_is_named():
         (dict(noise=1.0), r"Wire.noise = 1: must be at least 0 and less than 1"),
         (dict(taps=(1.0, 9.0)), r"Wire.taps = 9: must be at least -5 and at most 5 \(unit: V\)"),
         (dict(taps=(1.0, "2 A")), r"Wire.taps = '2 A': unknown unit 'A', expected V"),
-        (dict(length=0), r"Wire.length = 0: must be a whole number and at least 1 and at most 64"),
-        (dict(length=2.5), r"Wire.length = 2.5: must be a whole number"),
+        (dict(length=0), r"Wire.length = 0: must be an integer between 1 and 64"),
+        (dict(length=2.5), r"Wire.length = 2.5: must be an integer"),
         (dict(side="up"), r"Wire.side = 'up': must be one of 'left', 'right'"),
     ],
 )
@@ -145,21 +148,21 @@ def test_what_is_out_of_range_is_refused_with_field_value_range_and_unit(bad, me
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: Hardware(rows=0), r"Hardware.rows = 0: must be a whole number and at least 1"),
+        (lambda: Hardware(rows=0), r"Hardware.rows = 0: must be an integer between 1"),
         (lambda: FreshChip(time_s="-1 day"), r"FreshChip.time_s = -86400: must be at least 0"),
         (lambda: FreshChip(time_s="1 uS"), r"FreshChip.time_s = '1 uS': unknown unit 'uS', expected s"),
         (lambda: Hardware(drift_compensation=True), r"Hardware.drift_compensation = True: must be one of 'none'"),
-        (lambda: Hardware(store=PCM()), r"Hardware.store = PCM\(\): must be a description that has program, read"),
-        (lambda: Hardware(dac=8), r"Hardware.dac = 8: must be of kind DAC, or None"),
+        (lambda: Hardware(store=PCM()), r"Hardware.store = PCM\(\): must be a description with program, read"),
+        (lambda: Hardware(dac=8), r"Hardware.dac = 8: must be a DAC or None"),
         (
             lambda: Hardware(adc=DAC()),
-            r"Hardware.adc = DAC\(\): must be a description that has fabricate, .*, or None",
+            r"Hardware.adc = DAC\(\): must be a description with fabricate, .*, or None",
         ),
-        (lambda: Hardware(name=3), r"Hardware.name = 3: must be a text"),
+        (lambda: Hardware(name=3), r"Hardware.name = 3: must be a string"),
         (lambda: preset("pcm", **{"adc.noise": -0.04}), r"ADC.noise = -0.04: must be at least 0"),
         (
             lambda: preset("reram", **{"training.time_s": "3 days"}),
-            r"Hardware.training: reads 259200 s after programming: must be at most 172800, the last time .*unit: s",
+            r"Hardware.training = FreshChip\(.*\): reads 259200 s .*: must be at most 172800, the last time .*unit: s",
         ),
     ],
 )
@@ -189,14 +192,14 @@ def test_half_a_store_is_refused():
     class Half:
         program = read = noise = cost = None  # what the protocol asks for, but not how long or with how many cells
 
-    with pytest.raises(InputError, match=r"Hardware\.store = .*: must be a description that has .*time_limit_s"):
+    with pytest.raises(InputError, match=r"Hardware\.store = .*: must be a description with .*time_limit_s"):
         Hardware(store=Half())
 
 
 def test_the_message_names_the_kind_of_number_once():
     with pytest.raises(InputError) as caught:
         DAC(bits=None)
-    assert str(caught.value) == "DAC.bits = None: must be a whole number and at least 2 and at most 24"
+    assert str(caught.value) == "DAC.bits = None: must be an integer between 2 and 24"
 
 
 @pytest.mark.parametrize(
@@ -234,7 +237,7 @@ def test_descriptions_are_frozen_and_keyword_only():
         wire.resistance = 3.0
     with pytest.raises(dataclasses.FrozenInstanceError):
         del wire.noise
-    with pytest.raises(InputError, match="by name"):
+    with pytest.raises(InputError, match="keyword arguments only"):
         Wire(3.0)
 
 
@@ -275,9 +278,9 @@ def test_describe_names_every_field_with_its_meaning(kind):
     text = describe(kind())
     for f in dataclasses.fields(kind):
         assert f.name in text
-        assert f.metadata["doc"], f"{kind.__name__}.{f.name} has no doc"
+        assert rule_of(f).doc, f"{kind.__name__}.{f.name} has no doc"
         if not dataclasses.is_dataclass(getattr(kind(), f.name)):
-            assert f.metadata["doc"] in text
+            assert rule_of(f).doc in text
 
 
 def test_describe_gives_values_with_their_units():
@@ -299,7 +302,7 @@ def test_every_default_of_the_physics_has_a_source():
     multipliers = {"programming_noise", "drift", "read_noise", "extrapolate"}
     for kind in (PCM, ReRAM):
         for f in dataclasses.fields(kind):
-            assert f.metadata["source"] or f.name in multipliers, f"{kind.__name__}.{f.name}"
+            assert rule_of(f).source or f.name in multipliers, f"{kind.__name__}.{f.name}"
 
 
 # --- pytrees ---------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from analogsim import ADC, DAC, Hardware, InputError, preset, presets
+from analogsim.base.field_rules import rule_of
 from analogsim.converters import SARADC, CyclicADC, PipelineADC, PulseWidthDAC, RampADC
 from analogsim.devices import (
     CELLS,
@@ -86,7 +87,7 @@ def numbers(item: Description, prefix: str = ""):
         value = getattr(item, f.name)
         if isinstance(value, Description):
             yield from numbers(value, f"{prefix}{f.name}.")
-        elif not f.metadata["is_static"] and value is not None:
+        elif not rule_of(f).is_static and value is not None:
             several = value if isinstance(value, tuple) else (value,)
             for i, one in enumerate(several):
                 yield prefix + f.name, i if isinstance(value, tuple) else None, f, one
@@ -94,11 +95,11 @@ def numbers(item: Description, prefix: str = ""):
 
 def others(f: dataclasses.Field, value):
     """Two other numbers that the field takes, a smaller and a larger one where it has both."""
-    ends = lowest_and_highest(f.metadata)
+    ends = lowest_and_highest(rule_of(f))
     low, high = ends.get("lowest", -np.inf), ends.get("highest", np.inf)
     if np.ndim(value):
         return [value * 0.8, value * 1.25]
-    if f.metadata["integer"]:
+    if rule_of(f).integer:
         return [v for v in (value // 2, value + 1, value - 1) if low <= v <= high][:2]
     tried = [value * 0.8, value * 1.25, value + 0.01] if value else [0.01, 1e-7]
     return [v for v in tried if low <= v <= high][:2]
@@ -130,14 +131,14 @@ def dead(item: Description, effects, prefix: str = "", skip: str = "\0") -> list
         both = (2 * number + 1, 2 * number + 2)
         if any(not np.array_equal(a[0], a[i], equal_nan=True) for a in map(np.asarray, out) for i in both):
             continue
-        if not f.metadata["counts"] and not refused_beside_others(item, name, index, f, value):
+        if not rule_of(f).counts and not refused_beside_others(item, name, index, f, value):
             silent.append(f"{prefix}{name}{'' if index is None else f'[{index}]'}")
     return silent
 
 
 def refused_beside_others(item, name, index, f, value) -> bool:
     """Whether a rule of several fields refuses another number, that the field's own limits allow."""
-    ends = lowest_and_highest(f.metadata)
+    ends = lowest_and_highest(rule_of(f))
     for tried in (value * 1e-3, value * 1e3, value * 1e-6):
         if ends.get("lowest", -np.inf) <= tried <= ends.get("highest", np.inf):
             try:
@@ -246,7 +247,7 @@ def usual_bill(number):
 def test_every_price_counts():
     silent = []
     for f in dataclasses.fields(Prices):
-        if f.metadata["is_static"]:
+        if rule_of(f).is_static:
             continue
         for number, hardware in enumerate(BILLS):
             value = getattr(hardware.prices, f.name)
@@ -259,7 +260,7 @@ def test_every_price_counts():
             if found != usual_bill(number):
                 break
         else:
-            if not f.metadata["counts"]:
+            if not rule_of(f).counts:
                 silent.append(f.name)
     assert silent == []
 

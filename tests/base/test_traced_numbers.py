@@ -11,12 +11,13 @@ from jax.extend.core import jaxprs_in_params
 
 from analogsim import ADC, Hardware, InputError, evaluate, preset, program
 from analogsim.base.description import check_numbers
+from analogsim.base.field_rules import rule_of
 from analogsim.devices import CELLS, PCM, Crossbar, DigitalMemory, HermesPCM
 from analogsim.linen import AnalogDense
 from tests.base.test_every_description import fields, lowest_and_highest, numbers_outside
 from tests.support.descriptions import every_description, example
 
-KINDS = [kind for kind in every_description() if any(not f.metadata["is_static"] for f in fields(kind, "number"))]
+KINDS = [kind for kind in every_description() if any(not rule_of(f).is_static for f in fields(kind, "number"))]
 TINY = np.finfo(np.float32).tiny
 N = 12  # numbers of a field, so that every field is traced in one shape
 
@@ -31,8 +32,8 @@ def layer(hardware):
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_a_traced_number_is_itself_within_the_limits_and_nan_outside(kind):
     for f in fields(kind, "number"):
-        rule = f.metadata
-        if rule["is_static"] or isinstance(getattr(example(kind), f.name), np.ndarray):
+        rule = rule_of(f)
+        if rule.is_static or isinstance(getattr(example(kind), f.name), np.ndarray):
             continue
         good = np.float32(list(lowest_and_highest(rule).values()))
         # XLA takes numbers below the smallest normal one for zero.
@@ -45,7 +46,7 @@ def test_a_traced_number_is_itself_within_the_limits_and_nan_outside(kind):
             # The middle of a range is one of a range of the converter's own.
             whole = example(kind, range=4.0) if f.name == "middle" else example(kind)
             usual = getattr(whole, f.name)
-            several = f.metadata.get("length")
+            several = rule_of(f).length
             made = whole.replace(**{f.name: (*usual[:-1], number) if several else number})
             return getattr(made, f.name)[-1] if several else getattr(made, f.name)
 
@@ -57,7 +58,7 @@ def test_a_traced_number_is_itself_within_the_limits_and_nan_outside(kind):
 
 def test_what_is_no_number_is_refused_while_tracing():
     for wrong in (True, 1j):
-        with pytest.raises(InputError, match=r"ADC.noise: a traced (bool|complex64): must be a number, at least 0"):
+        with pytest.raises(InputError, match=r"ADC.noise: a traced (bool|complex64): must be a number of at least 0"):
             jax.eval_shape(lambda noise: ADC(noise=noise), wrong)
 
 
@@ -71,7 +72,7 @@ def made(changes):
     ("changes", "words"),
     [
         ({"adc.noise": -0.04}, r"layer .*: ADC.noise = nan: must be at least 0 and at most .*nan stands for a traced"),
-        ({"adc.bits": 6.5}, r"ADC.bits = nan: must be a whole number and at least 2 and at most 24 \(nan stands for"),
+        ({"adc.bits": 6.5}, r"ADC.bits = nan: must be an integer between 2 and 24 \(nan stands for"),
         ({"store.cell.g_min": 26e-6}, r"PCM.g_max = nan: must be greater than 0"),  # not below g_max
         ({"store.cell.g_max": 26e-6}, r"PCM.g_max = nan: must be greater than 0"),  # beyond the fit
         ({"store.cell.read_noise_fit": (0.01, -0.5, 0.2)}, r"PCM.read_noise_fit = nan: must be at least 0"),
@@ -109,9 +110,9 @@ def test_limits_that_float32_does_not_hold_are_within_their_range():
 
 
 def test_rules_of_several_fields_hold_for_arrays():
-    with pytest.raises(InputError, match=r"g_min = \[.*\]: must be less than g_max = 2.5e-05"):
+    with pytest.raises(InputError, match=r"g_min = array\(\[.*\]\): must be less than g_max = 2.5e-05"):
         Crossbar(cell=PCM(g_min=np.array([1e-6, 25e-6])))
-    with pytest.raises(InputError, match=r"HermesPCM.g_max = \[.*\]: must be at most fit_g_max"):
+    with pytest.raises(InputError, match=r"HermesPCM.g_max = array\(\[.*\]\): must be at most fit_g_max"):
         HermesPCM(g_max=np.array([1e-6, 25e-6]))
 
 

@@ -15,6 +15,7 @@ from flax import nnx
 
 import analogsim
 from analogsim import Hardware, InputError, Prices, cite, preset, presets
+from analogsim.base.field_rules import Choice, default_of, rule_of
 from analogsim.base.literature import papers
 from analogsim.cli.app import app
 from analogsim.devices import (
@@ -81,12 +82,6 @@ UNSOURCED = {
 MULTIPLIERS = {"programming_noise", "relaxation", "drift", "read_noise"}  # of what is published: 1 leaves it so
 
 
-def _default(f):
-    if f.default_factory is not dataclasses.MISSING:
-        return f.default_factory()
-    return None if f.default is dataclasses.MISSING else f.default
-
-
 def _is_number(value):
     return isinstance(value, (int, float)) or (isinstance(value, tuple) and all(map(_is_number, value)))
 
@@ -121,11 +116,11 @@ def test_all_kinds_of_description_are_seen():
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_every_default_number_has_a_source(kind):
     for f in dataclasses.fields(kind):
-        where, default, source = f"{kind.__name__}.{f.name}", _default(f), f.metadata["source"]
+        where, default, source = f"{kind.__name__}.{f.name}", default_of(f), rule_of(f).source
         assert source == "" or isinstance(source, Source), f"{where}: a source of the project is a Source"
         assert str(source) or source == "", where  # with its papers, whose keys are in papers.bib
         is_multiplier = f.name in MULTIPLIERS and default == 1.0
-        if _is_number(default) and f.metadata.get("choices") is None and where not in UNSOURCED and not is_multiplier:
+        if _is_number(default) and not isinstance(rule_of(f), Choice) and where not in UNSOURCED and not is_multiplier:
             assert source, where
 
 

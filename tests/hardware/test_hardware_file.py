@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from analogsim import DAC, FreshChip, Hardware, InputError, LearnedRange, Prices, devices, preset, presets
+from analogsim.base.field_rules import Choice, Nested, rule_of
 from analogsim.converters import SARADC, BitSerialDAC, CyclicADC, PipelineADC, PulseWidthDAC, RampADC
 from analogsim.converters.range_rules import DynamicRange, TrackedRange
 from analogsim.devices import (
@@ -28,7 +29,7 @@ from analogsim.devices import (
 )  # fmt: skip
 from analogsim.hardware import weight_modifiers as modifiers
 from analogsim.hardware.file import from_toml, to_toml
-from analogsim.hardware.kinds import KINDS, fitting, takes_description, takes_none
+from analogsim.hardware.kinds import KINDS, fitting
 from analogsim.hardware.toml_writer import is_default
 from tests.support.descriptions import MEASURED, every_description, example
 
@@ -103,10 +104,10 @@ ALONE = {"FockQudit", "MultiLevelCell", "LowRank", "TensorTrain"}
 def rules():
     """The rules of all fields that take descriptions, by the fields' names."""
     return {
-        f.name: f.metadata
+        f.name: rule_of(f)
         for kind in (Hardware, *KINDS.values())
         for f in dataclasses.fields(kind)
-        if takes_description(f.metadata)
+        if isinstance(rule_of(f), Nested)
     }
 
 
@@ -132,17 +133,17 @@ def varied(draw, item, depth=0):
     """A description with some numbers changed at random, or itself where its own checks refuse them."""
     changes = {}
     for f in dataclasses.fields(item):
-        rule, value = f.metadata, getattr(item, f.name)
+        rule, value = rule_of(f), getattr(item, f.name)
         if isinstance(value, Description):
             changes[f.name] = varied(draw, value, depth + 1)
-        elif rule.get("choices"):
-            changes[f.name] = draw(st.sampled_from(rule["choices"]))
+        elif isinstance(rule, Choice):
+            changes[f.name] = draw(st.sampled_from(rule.choices))
         elif isinstance(value, float) and draw(st.booleans()):
-            low = max(rule.get("ge") if rule.get("ge") is not None else rule.get("gt") or 0.0, value / 4)
+            low = max(rule.ge if rule.ge is not None else rule.gt or 0.0, value / 4)
             changes[f.name] = draw(
                 st.floats(low, max(low, value)) | st.integers(1, 999).map(lambda n, v=value: v * n / 1000)
             )
-        elif takes_none(rule) and not takes_description(rule) and draw(st.booleans()):
+        elif rule.takes_none and not isinstance(rule, Nested) and draw(st.booleans()):
             changes[f.name] = None
     try:
         return item.replace(**changes)
@@ -191,7 +192,7 @@ def test_what_is_the_default_is_left_out():
     full = to_toml(Hardware(), all_fields=True)
     for f in dataclasses.fields(Prices):
         assert f"\n{f.name} = " in full
-        assert " ".join(f.metadata["doc"].split()) in full.replace("\n# ", " ")
+        assert " ".join(rule_of(f).doc.split()) in full.replace("\n# ", " ")
 
 
 def test_other_types_of_numbers_become_plain_ones():

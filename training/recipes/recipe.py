@@ -34,7 +34,7 @@ import pathlib
 from typing import Any
 
 from analogsim.base.description import Description, static
-from analogsim.base.errors import InputError, nearest
+from analogsim.base.errors import InputError, nearest, nearest_of, within
 from analogsim.base.toml_text import TomlFile, toml_header, toml_section, toml_value
 from analogsim.base.units import seconds
 from analogsim.chips.evaluation import LIFETIME
@@ -44,7 +44,7 @@ from analogsim.hardware.file import hardware_from
 from analogsim.hardware.fresh_chip import FreshChip
 from analogsim.hardware.hardware import Hardware
 from analogsim.hardware.presets import preset
-from analogsim.hardware.toml_reader import Reader, blamed, grow
+from analogsim.hardware.toml_reader import Reader, grow
 from analogsim.training.recipes.datasets import DATASETS
 from analogsim.training.recipes.networks import NETWORKS
 
@@ -74,7 +74,7 @@ class Data(Description):
     name: str = static(doc="one of analogsim.training.recipes.datasets")
 
     def check(self) -> None:
-        _known(self.name, DATASETS, "Data.name")
+        _check_known(self, self.name, DATASETS)
 
 
 class Model(Description):
@@ -87,7 +87,7 @@ class Model(Description):
 
     def check(self) -> None:
         if ":" not in self.name:
-            _known(self.name, NETWORKS, "Model.name")
+            _check_known(self, self.name, NETWORKS)
 
     def factory(self) -> Any:
         """A function from the number of classes to a plain Linen model."""
@@ -129,19 +129,16 @@ class Aware(Description):
         if isinstance(self.training, dict):
             object.__setattr__(self, "training", tuple(self.training.items()))
         if not isinstance(self.training, tuple):
-            raise InputError(
-                f"Aware.training = {self.training!r}: must be a table with a kind, one of {', '.join(KINDS)}"
-            )
-        self.modifier()
+            self.refuse("training", f"must be a table with a kind, one of {', '.join(KINDS)}")
+        with within("training"):
+            self.modifier()
 
     def modifier(self) -> Any:
         """What every step computes on."""
         fields = dict(self.training)
         kind = fields.pop("kind", None)
         if kind not in KINDS:
-            raise InputError(
-                f"Aware.training.kind = {kind!r}: must be one of {', '.join(KINDS)}; {nearest(str(kind), KINDS)}"
-            )
+            raise InputError(f"Aware.training.kind: unknown class {kind!r}; {nearest_of(str(kind), KINDS)}", ("kind",))
         return KINDS[kind](**fields)
 
     def on(self, hardware: Hardware) -> Hardware:
@@ -167,11 +164,11 @@ class Evaluate(Description):
     def check(self) -> None:
         for name in ("times", "compensation"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        for time in self.times:
-            seconds(time, "Evaluate.times")
-        for choice in self.compensation:
-            if choice not in ("none", "global", "column"):
-                raise InputError(f"Evaluate.compensation = {choice!r}: must be one of none, global, column")
+        for i, time in enumerate(self.times):
+            with within("times", i):
+                seconds(time, "Evaluate.times")
+        if not set(self.compensation) <= {"none", "global", "column"}:
+            self.refuse("compensation", "must hold none, global or column")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -257,7 +254,7 @@ def _recipe(file: TomlFile, name: str) -> Recipe:
         made["aware"].on(hardware)  # refuses what does not go together
     except InputError as error:
         aware = grow(file, content.get("aware", {}), ("aware",))
-        raise file.error(blamed(aware, "Hardware", str(error)), error) from None
+        raise file.error(aware.at(error.field), error) from None
     fields = dict(content.get("hardware", {"preset": "pcm"}))
     return Recipe(str(content.get("title", name)), hardware=hardware, hardware_fields=fields, **made)
 
@@ -267,15 +264,12 @@ def section_of(file: TomlFile, section: str, kind: Any) -> Any:
     node, reader = grow(file, file.content.get(section, {}), (section,)), Reader(file, KINDS)
     if not isinstance(node.value, dict):
         raise file.error(node.path, f"[{section}] must be a table of fields")
-    training = node.value.get("training") if kind is Aware else None
-    if training is not None and isinstance(training.value, dict):
-        reader.described(training, "Aware.training", {})  # only for the lines of its mistakes
-    return reader.made(node, kind, file.content.get(section, {}))
+    return reader.made(node, kind, node.plain)
 
 
-def _known(name: str, known: Any, where: str) -> None:
+def _check_known(section: Description, name: Any, known: Any) -> None:
     if name not in known:
-        raise InputError(f"{where} = {name!r}: must be one of {', '.join(known)}; {nearest(str(name), known)}")
+        section.refuse("name", f"must be one of {', '.join(known)}; {nearest(str(name), known)}")
 
 
 def _section(name: str, section: Any) -> str:

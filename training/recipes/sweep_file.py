@@ -35,16 +35,17 @@ from typing import Any
 import jax
 
 from analogsim.base.description import Description, static
-from analogsim.base.errors import InputError, nearest
+from analogsim.base.errors import nearest
+from analogsim.base.field_rules import Nested, Rule
 from analogsim.base.toml_text import TomlFile
 from analogsim.chips.checkpoint import restore, save
 from analogsim.hardware.file import hardware_from
 from analogsim.hardware.hardware import Hardware
-from analogsim.hardware.kinds import KINDS, takes_description, takes_none
+from analogsim.hardware.kinds import KINDS
 from analogsim.hardware.presets import preset, presets
-from analogsim.hardware.toml_reader import Node, Reader, grow
+from analogsim.hardware.toml_reader import Reader, grow
 from analogsim.sweeps import ChipScores
-from analogsim.sweeps.axes import HARDWARE, TIME, axes_of, check_points, rules_of
+from analogsim.sweeps.axes import HARDWARE, TIME, axes_of, check_points, rule_at
 from analogsim.sweeps.identity import fingerprint, software
 from analogsim.training.recipes.datasets import load
 from analogsim.training.recipes.recipe import SECTIONS, Recipe, section_of
@@ -165,7 +166,7 @@ def parse_sweep(file: TomlFile) -> SweepFile:
             raise file.error((), f"needs a section [{name}]")
     title = file.content.get("title", "")
     if not isinstance(title, str):
-        raise file.error(("title",), "title: must be a text")
+        raise file.error(("title",), "title: must be a string")
     made = {name: section_of(file, name, kind) for name, kind in {**SECTIONS, "sweep": Sweep}.items() if name in known}
     hardware = hardware_from(file, ("hardware",)) if "hardware" in file.content else preset("pcm")
     evaluate = SECTIONS["evaluate"]()
@@ -184,25 +185,16 @@ def _over(file: TomlFile, hardware: Hardware) -> dict[Any, Any]:
     if not content:
         raise file.error(("over",), "over: has no axis")
     targets = _targets(content, hardware)
-    for name, values, path in _named(content, "", ("over",)):
-        place = path
+    for name, values, path in _named(file, content, "", ("over",)):
         key = tuple(part.strip() for part in name.split(",")) if "," in name else name
-        try:
-            parsed = _values(file, key, values, path, targets)
-            if isinstance(parsed, list):
-                for i, value in enumerate(parsed):
-                    place = (*path, i)
-                    axes_of({key: [value]}, targets)
-            place = path
-            axes_of({key: parsed}, targets)
-        except InputError as error:
-            text = str(error)
-            raise error if text.startswith(file.name) else file.error(place, error) from None
-        over[key] = parsed
-    try:
+        over[key] = _values(file, key, values, path, targets)
+        for i, value in enumerate(over[key]) if isinstance(over[key], list) else ():
+            with file.at((*path, i)):
+                axes_of({key: [value]}, targets)
+        with file.at(path):
+            axes_of({key: over[key]}, targets)
+    with file.at(("over",)):
         check_points(axes_of(over, targets), [hardware])
-    except InputError as error:
-        raise file.error(("over",), error) from None
     return over
 
 
@@ -213,15 +205,15 @@ def _targets(content: dict, hardware: Hardware) -> list[Hardware]:
     return [*found, hardware]
 
 
-def _named(table: dict, above: str, path: tuple) -> list[tuple[str, Any, tuple]]:
+def _named(file: TomlFile, table: dict, above: str, path: tuple) -> list[tuple[str, Any, tuple]]:
     """Axes by name: ``adc.bits = [...]`` is a table in a table to TOML."""
     found: list[tuple[str, Any, tuple]] = []
     for name, value in table.items():
         inner = f"{above}{name}"
         if value == {}:
-            raise InputError(f"over: {inner}: has no value")
+            raise file.error((*path, name), f"over: {inner}: has no value")
         if isinstance(value, dict) and not _is_labelled(value):
-            found += _named(value, f"{inner}.", (*path, name))
+            found += _named(file, value, f"{inner}.", (*path, name))
         else:
             found.append((inner, value, (*path, name)))
     return found
@@ -241,15 +233,15 @@ def _values(file: TomlFile, name: Any, values: Any, path: tuple, targets: list[H
     if name in (TIME, HARDWARE):
         return values
     names = name if isinstance(name, tuple) else (name,)
-    rules = [rules_of(n, targets) for n in names]
+    with file.at(path):
+        rules = [rule_at(n, targets) for n in names]
     reader = Reader(file, KINDS)
 
-    def one(raw: Any, place: tuple, rule: Any, field: str) -> Any:
-        if raw == "none" and takes_none(rule):
+    def one(raw: Any, place: tuple, rule: Rule, field: str) -> Any:
+        if raw == "none" and rule.takes_none:
             return None
-        if isinstance(raw, dict) and takes_description(rule):
-            node: Node = grow(file, raw, place)
-            return reader.described(node, field, rule)
+        if isinstance(raw, dict) and isinstance(rule, Nested):
+            return reader.described(grow(file, raw, place), field, rule)
         return raw
 
     def point(raw: Any, place: tuple) -> Any:

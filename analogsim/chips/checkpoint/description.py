@@ -12,8 +12,7 @@ import jax
 import numpy as np
 
 from analogsim.base.errors import InputError
-
-_ABSENT = object()
+from analogsim.base.field_rules import MISSING, default_of
 
 
 class Difference(NamedTuple):
@@ -79,7 +78,7 @@ def differences(saved: Any, item: Any, where: str = "") -> list[Difference]:
             continue
         value = getattr(item, name)
         before = saved[name] if name in saved else _default(item, name)
-        if before is _ABSENT:
+        if before is MISSING:
             found.append(Difference(inner, "nothing", show(described(value))))
         else:
             found += differences(before, value, inner)
@@ -89,12 +88,10 @@ def differences(saved: Any, item: Any, where: str = "") -> list[Difference]:
 
 
 def _default(item: Any, name: str) -> Any:
-    f = {f.name: f for f in dataclasses.fields(item)}[name] if dataclasses.is_dataclass(item) else None
-    if f is not None and f.default is not dataclasses.MISSING:
-        return described(f.default)
-    if f is not None and f.default_factory is not dataclasses.MISSING:
-        return described(f.default_factory())
-    return _ABSENT
+    """The described default of a field; MISSING where it has none, or the item is no dataclass."""
+    fields = {f.name: f for f in dataclasses.fields(item)} if dataclasses.is_dataclass(item) else {}
+    default = default_of(fields[name]) if name in fields else MISSING
+    return default if default is MISSING else described(default)
 
 
 def _of_values(saved: Any, found: Any, where: str) -> list[Difference]:
