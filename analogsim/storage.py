@@ -26,8 +26,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from analogsim.base.checks import check_integer, check_number
 from analogsim.base.errors import InputError, brief
 from analogsim.base.extrapolation import MARK, MEANING, extrapolates
+from analogsim.base.field_rules import Number
 from analogsim.base.random import stream
 from analogsim.base.units import seconds, show, show_time
 from analogsim.chips.chip import read
@@ -177,23 +179,16 @@ def storage(
       >>> round(int8.bits, 1), int8.reads, pcm.lasts
       (8.0, 1.0, False)
     """
-    if (
-        isinstance(weights, bool)
-        or not isinstance(weights, (int, float))
-        or not (weights >= 1 and weights == int(weights))
-    ):
-        raise InputError(f"weights = {weights!r}: must be a whole number and at least 1")
-    if isinstance(key, bool) or not isinstance(key, int) or not 0 <= key < 2**31:
-        raise InputError(f"key = {key!r}: must be a whole number from 0 to {2**31 - 1}, from which the chips follow")
-    if isinstance(bits, bool) or not isinstance(bits, (int, float)) or not 0 < bits <= _MOST_BITS:
-        raise InputError(f"bits = {bits!r}: must be greater than 0 and at most {_MOST_BITS:g}")
+    weights = Number(integer=True, ge=1).check(weights, "weights")  # 1e6 is one, too
+    check_integer(key, "key", ge=0, le=2**31 - 1)
+    check_number(bits, "bits", gt=0, le=_MOST_BITS)
     time_s = float(seconds(time, "time"))  # type: ignore[arg-type]
     chosen = [name for name in presets() if name != "ideal"] if stores is None else stores
     if isinstance(chosen, str) or not chosen:
         raise InputError(f"stores = {stores!r}: must be a sequence of names of presets, or of Hardware")
     found = [_hardware(store) for store in chosen]
-    rows = _rows(found, progress or (lambda done, total: None), int(weights), time_s, float(bits), jax.random.key(key))
-    return StorageComparison(rows, int(weights), float(bits), time_s)
+    rows = _rows(found, progress or (lambda done, total: None), weights, time_s, float(bits), jax.random.key(key))
+    return StorageComparison(rows, weights, float(bits), time_s)
 
 
 def _rows(found: list[Hardware], progress: Callable[[int, int], Any], *how: Any) -> tuple[StorageRow, ...]:

@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 
 from analogsim.base.call_inputs import count_examples, inputs_of, map_examples
+from analogsim.base.checks import check_integer
 from analogsim.base.errors import InputError
 from analogsim.base.random import check_one_key
 from analogsim.chips.chip import Chip
@@ -67,8 +68,7 @@ def reestimate_batch_norm(
 
     x, options = inputs_of(x, options)
     check_inputs(x)
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise InputError(f"batch_size = {batch_size!r}: must be a whole number and at least 1")
+    check_integer(batch_size, "batch_size")
     if key is not None:
         check_one_key(key)
     if isinstance(model, nnx.Module):

@@ -22,8 +22,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from analogsim.base.checks import check_number
 from analogsim.base.errors import InputError
-from analogsim.training.selection import check_number, is_kernel, map_selected
+from analogsim.training.selection import is_kernel, map_selected
 
 _LEAST = 1e-6  # of a learned limit, relative to where it began
 
@@ -100,7 +101,7 @@ def learned_clip(
     """
     _check_limit("learned_clip", initial, sigmas, per)
     for name, value in (("learning_rate", learning_rate), ("decay", decay)):
-        check_number(value, name, "at least 0", allowed=lambda v: v >= 0)
+        check_number(value, name, ge=0)
 
     def first(params: Any) -> LearnedClipState:
         limits, beyond = {}, {}
@@ -148,6 +149,6 @@ def _check_limit(where: str, limit: Any, sigmas: Any, per: Any) -> None:
         raise InputError(f"{where}: give either {first} or sigmas, not both and not none")
     for name, value in ((first, limit), ("sigmas", sigmas)):
         if value is not None:
-            check_number(value, name, "greater than 0", allowed=lambda v: v > 0)
+            check_number(value, name, gt=0)
     if per not in ("kernel", "column"):
         raise InputError(f"{where}: per = {per!r}: must be one of 'kernel', 'column'")

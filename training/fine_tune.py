@@ -22,15 +22,15 @@ import numpy as np
 import optax
 
 from analogsim.base.call_inputs import count_examples, inputs_of, map_examples
+from analogsim.base.checks import check_fraction, check_integer
 from analogsim.base.equality import ByValue
 from analogsim.base.errors import InputError
 from analogsim.base.random import check_one_key, stream
-from analogsim.chips.metrics import check_inputs, check_labels
+from analogsim.chips.metrics import check_data
 from analogsim.chips.range_report import RangeReport, range_report
 from analogsim.training.divergence import explain
 from analogsim.training.fitting import LinenFit
 from analogsim.training.losses import Loss, check_classes_of, cross_entropy
-from analogsim.training.selection import check_number
 from analogsim.training.step import Carry, TrainingStep, make_step
 
 _CHECKED = 256  # examples whose clipping is looked at before and after
@@ -122,7 +122,7 @@ def fine_tune(
     check_one_key(key)
     _check_functions(loss=loss, teacher=teacher, on_epoch=on_epoch)
     x, options = inputs_of(x, options)
-    x, labels = _checked_data(x, labels)
+    labels = check_data(x, labels)
     n = len(labels)
     _check_settings(n, epochs, batch_size, micro_batches, ramp, distil)
     steps = n // batch_size
@@ -211,10 +211,6 @@ def _teacher_outputs(step: TrainingStep, teacher: Any, x: Any, batch_size: int) 
     return jnp.concatenate([part[start - s :] for part, s, start in zip(parts, starts, range(0, n, size), strict=True)])
 
 
-def _checked_data(x: Any, labels: Any) -> tuple[Any, jax.Array]:
-    return x, check_labels(labels, check_inputs(x))
-
-
 _FUNCTIONS = {
     "loss": "loss(outputs, labels) that gives a number",
     "teacher": "teacher(x) that gives logits, or None",
@@ -230,14 +226,13 @@ def _check_functions(**given: Any) -> None:
 
 def _check_settings(n: int, epochs: Any, batch_size: Any, micro_batches: Any, ramp: Any, distil: Any) -> None:
     for name, value in (("epochs", epochs), ("batch_size", batch_size), ("micro_batches", micro_batches)):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-            raise InputError(f"{name} = {value!r}: must be a whole number and at least 1")
+        check_integer(value, name)
     if batch_size > n:
         raise InputError(f"batch_size = {batch_size}: must be at most {n}, the examples in x")
     if batch_size % micro_batches:
         raise InputError(f"micro_batches = {micro_batches}: must divide batch_size = {batch_size}")
     for name, value in (("ramp", ramp), ("distil", distil)):
-        check_number(value, name, "at least 0 and at most 1", allowed=lambda v: (v >= 0) & (v <= 1))
+        check_fraction(value, name)
 
 
 def _warn(step: TrainingStep, carry: Carry, x: Any, options: dict[str, Any], model: Any) -> RangeReport | None:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import jax
 
 from analogsim.base.call_inputs import as_inputs
+from analogsim.base.checks import NO_ANALOG_LAYER
 from analogsim.base.errors import InputError
 from analogsim.base.random import stream
 from analogsim.converters.range_rules import LearnedRange, TrackedRange
@@ -70,7 +71,7 @@ def hardware_of(model: Any, variables: Any, x: Any, options: dict[str, Any]) -> 
 
 def _some(found: dict[str, Hardware]) -> dict[str, Hardware]:
     if not found:
-        raise InputError("the model has no analog layer: build it with AnalogDense, or convert(model, hardware)")
+        raise InputError(NO_ANALOG_LAYER)
     return found
 
 

@@ -15,9 +15,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from analogsim.base.checks import check_fraction, check_number
 from analogsim.base.errors import InputError
 from analogsim.chips.metrics import check_classes
-from analogsim.training.selection import check_number
 
 #: ``loss(outputs, labels) -> number``.
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
@@ -62,8 +62,8 @@ def distillation(
       >>> float(distillation(same, jnp.array([1]), same, weight=1.0))
       0.0
     """
-    check_number(weight, "weight", "at least 0 and at most 1", allowed=lambda v: (v >= 0) & (v <= 1))
-    check_number(temperature, "temperature", "greater than 0", allowed=lambda v: v > 0)
+    check_fraction(weight, "weight")
+    check_number(temperature, "temperature", gt=0)
     wanted = jax.nn.log_softmax(jax.lax.stop_gradient(teacher).astype(jnp.float32) / temperature)
     said = jax.nn.log_softmax(outputs.astype(jnp.float32) / temperature)
     divergence = jnp.sum(jnp.exp(wanted) * (wanted - said), axis=-1).mean()

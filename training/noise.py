@@ -14,12 +14,13 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from analogsim.base.checks import check_number
 from analogsim.base.errors import InputError
 from analogsim.base.random import check_one_key
 from analogsim.base.straight_through import scale_of
 from analogsim.hardware.weight_modifier import WeightModifier
 from analogsim.hardware.weight_modifiers import AdditiveNoise, DeviceNoise
-from analogsim.training.selection import check_number, is_kernel, map_selected
+from analogsim.training.selection import is_kernel, map_selected
 
 
 def modified_weights(
@@ -44,7 +45,7 @@ def modified_weights(
       (True, False)
     """
     check_one_key(key)
-    check_number(strength, "strength", "at least 0", allowed=lambda v: v >= 0)
+    check_number(strength, "strength", ge=0)
     if not isinstance(modifier, WeightModifier) or isinstance(modifier, DeviceNoise) or modifier.draw != "step":
         raise InputError(
             f"modifier = {modifier!r}: must be a modifier of weights that draws by step, for example "
@@ -74,5 +75,5 @@ def weight_noise(key: jax.Array, params: Any, std: Any, *, relative_to: str = "c
       >>> bool((weight_noise(jax.random.key(0), params, 0.05)["kernel"] == 1).any())
       False
     """
-    check_number(std, "std", "at least 0 (relative to the largest weight)", allowed=lambda v: v >= 0)
+    check_number(std, "std", ge=0)
     return modified_weights(key, params, AdditiveNoise(std=std, relative_to=relative_to), where=where)

@@ -22,9 +22,9 @@ import jax.numpy as jnp
 import optax
 
 from analogsim.base.call_inputs import inputs_of, no_arrays
+from analogsim.base.checks import check_number
 from analogsim.base.errors import InputError
 from analogsim.models.bound import BoundLinen, Sample, bind, merged, observe
-from analogsim.training.selection import check_number
 
 _SCALED = "scale"
 
@@ -131,7 +131,7 @@ def remap(limit: float = 1.0) -> optax.GradientTransformationExtraArgs:
       >>> new["params"]["d"]["kernel"].tolist(), new["ranges"]["d"]["analog"]["scale"].tolist()
       ([[0.5], [-1.0]], [4.0])
     """
-    check_number(limit, "limit", "greater than 0", allowed=lambda v: v > 0)
+    check_number(limit, "limit", gt=0)
 
     def update(updates: Any, state: Any, params: Any = None, **_: Any) -> tuple[Any, Any]:
         if params is None:

@@ -3,8 +3,8 @@
 from contextlib import AbstractContextManager
 from typing import Any
 
+from analogsim.base.checks import check_number
 from analogsim.hardware.override import altered
-from analogsim.training.selection import check_number
 
 
 def strength(level: Any) -> AbstractContextManager[None]:
@@ -29,5 +29,5 @@ def strength(level: Any) -> AbstractContextManager[None]:
       >>> output(0).shape, output(50).shape      # one compilation
       ((2, 3), (2, 3))
     """
-    check_number(level, "level", "at least 0", allowed=lambda v: v >= 0)
+    check_number(level, "level", ge=0)
     return altered(lambda path, hardware: hardware.replace(training_strength=level))

@@ -26,11 +26,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from analogsim.base.call_inputs import inputs_of, map_examples
+from analogsim.base.checks import check_integer
 from analogsim.base.errors import InputError
-from analogsim.base.extrapolation import extrapolates, in_words, remedy
-from analogsim.base.random import check_one_key, stream
+from analogsim.base.extrapolation import extrapolates, in_words
+from analogsim.base.random import check_one_key, chip_key, read_key
 from analogsim.chips.chip import check_compensation, check_finite, check_solved, check_time, read
-from analogsim.chips.metrics import check_inputs, check_labels
+from analogsim.chips.metrics import check_data
 from analogsim.chips.outputs import check_outputs, run_examples
 from analogsim.hardware.override import altered
 from analogsim.models.bound import bind, program_jit
@@ -96,7 +97,7 @@ def sensitivity(
     check_compensation(compensation)
     _check_settings(method, chips=chips, batch_size=batch_size)
     x, options = inputs_of(x, options)
-    labels = check_labels(labels, check_inputs(x))
+    labels = check_data(x, labels)
     hardware = hardware_of(model, variables, map_examples(lambda a: a[:1], x), options)
     bound = bind(model, variables, x, options)
     check_outputs(bound.digital, x)
@@ -131,10 +132,6 @@ def _is_stepped(name: str, chosen: Choice) -> bool:
     return whole or name in chosen.ranges or name == OWN_RANGE
 
 
-def _chip_key(key: jax.Array, index: Any) -> jax.Array:
-    return jax.random.fold_in(stream(key, "chips"), index)
-
-
 def _zeros(chosen: Choice, names: list[str]) -> dict[str, dict[str, jax.Array]]:
     return {path: {n: jnp.zeros(()) for n in names if n in found} for path, found in chosen.layers.items()}
 
@@ -146,9 +143,9 @@ def _loss_of(bound: Any, key: Any, index: Any, time_s: Any, x: Any, labels: Any,
         return shifted(hardware, shifts.get(path, {}))
 
     with altered(change):
-        cells = bound.program(_chip_key(key, index))
+        cells = bound.program(chip_key(key, index))
         readings = read(cells, time_s, setting.compensation, True)
-        noise = jax.random.fold_in(stream(key, "reads"), index)
+        noise = read_key(key, index)
         outputs = run_examples(lambda a, k: bound.run(readings, a, k), x, noise, setting.batch_size)
     value = setting.loss(outputs, labels)
     if jnp.shape(value) != ():
@@ -234,26 +231,20 @@ def _check_settings(method: Any, **counts: Any) -> None:
     if method not in _METHODS:
         raise InputError(f"method = {method!r}: must be 'slope' or 'difference'")
     for name, value in counts.items():
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-            raise InputError(f"{name} = {value!r}: must be a whole number and at least 1")
+        check_integer(value, name)
 
 
 def _seconds(time: Any, hardware: dict[str, Any]) -> float:
     """Seconds after programming, for which every store must have data."""
     time_s = float(check_time(time, {}))
-    for path, held in hardware.items():
-        limit = held.store.time_limit_s
-        if limit is not None and time_s > limit:
-            raise InputError(
-                f"time = {time_s:g}: layer {path} is on '{held.name}', whose model has data only from 0 to {limit:g} "
-                f"(unit: s after programming){remedy(held.store)}"
-            )
+    for path, item in hardware.items():
+        item.check_time(time_s, f"layer {path}: time")
     return time_s
 
 
 def _explain(bound: Any, key: jax.Array, time_s: Any, losses: jax.Array) -> None:
     """Say why a loss is not finite: what is programmed, what is read, else the loss itself."""
-    cells = program_jit(bound, _chip_key(key, 0))
+    cells = program_jit(bound, chip_key(key, 0))
     check_finite(cells)
     check_solved(read(cells, time_s, None, True))
     bad = int(jnp.sum(~jnp.isfinite(losses)))

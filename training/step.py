@@ -20,16 +20,15 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from analogsim.base.call_inputs import apart, as_inputs, count_examples, map_examples, no_arrays
+from analogsim.base.checks import check_fraction, check_integer, check_number
 from analogsim.base.errors import InputError
 from analogsim.base.random import check_one_key, stream
 from analogsim.training.fitting import Fit, fit_of, learned_labels, tracks
 from analogsim.training.losses import Loss, cross_entropy, distillation
 from analogsim.training.schedule import strength
-from analogsim.training.selection import check_number
 
 
 class Carry(NamedTuple):
@@ -187,11 +186,10 @@ def make_step(
       >>> step.finished(carry)["params"]["kernel"].shape
       (4, 3)
     """
-    check_number(range_learning_rate, "range_learning_rate", "at least 0", allowed=lambda v: v >= 0)
-    check_number(distil, "distil", "at least 0 and at most 1", allowed=lambda v: (v >= 0) & (v <= 1))
-    check_number(temperature, "temperature", "greater than 0", allowed=lambda v: v > 0)
-    if isinstance(micro_batches, bool) or not isinstance(micro_batches, (int, np.integer)) or micro_batches < 1:
-        raise InputError(f"micro_batches = {micro_batches!r}: must be a whole number and at least 1")
+    check_number(range_learning_rate, "range_learning_rate", ge=0)
+    check_fraction(distil, "distil")
+    check_number(temperature, "temperature", gt=0)
+    check_integer(micro_batches, "micro_batches")
     options, more = no_arrays(options), no_arrays(training_options)
     x = as_inputs(x)
     fit = fit_of(model, variables, _first(x, 2), options if training_options is None else more, options)

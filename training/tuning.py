@@ -23,6 +23,7 @@ import numpy as np
 import optax
 
 from analogsim.base.call_inputs import count_examples, inputs_of, map_examples
+from analogsim.base.checks import check_integer, check_number
 from analogsim.base.equality import ByValue
 from analogsim.base.errors import InputError
 from analogsim.base.random import check_one_key, stream
@@ -36,7 +37,6 @@ from analogsim.models.bound import merged
 from analogsim.training.fitting import Fit, LinenFit, fit_of
 from analogsim.training.held_ranges import range_kind
 from analogsim.training.losses import Loss, cross_entropy
-from analogsim.training.selection import check_number
 
 #: Where a layer's own path ends in Linen's collections and NNX's states.
 _HOOKS = ("analog", "dot_general", "conv_general_dilated", "einsum_op", "analog_op", "attend_op")
@@ -281,6 +281,5 @@ def _check(what: Any, steps: Any, batch_size: Any, chips: Any, learning_rate: An
     if not isinstance(what, tuple) or not what or any(kind not in _KINDS for kind in what):
         raise InputError(f"what = {what!r}: must be a tuple of one or more of 'input', 'output', 'weight'")
     for name, value in (("steps", steps), ("batch_size", batch_size), ("chips", chips)):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-            raise InputError(f"{name} = {value!r}: must be a whole number and at least 1")
-    check_number(learning_rate, "learning_rate", "greater than 0", allowed=lambda v: v > 0)
+        check_integer(value, name)
+    check_number(learning_rate, "learning_rate", gt=0)

@@ -4,9 +4,10 @@ starting         Ctrl-C while the package loads
 errors           InputError: one sentence, and the field that it is about
 description      frozen, validated descriptions that are JAX pytrees: Description, field, static
 field_rules      what a field of a description may hold: numbers in a range, choices, strings, other descriptions
+checks           arguments of functions: integers, numbers in a range
 equality, dtypes  comparison by value; which dtype computes what
 units            "25 uS" and "1 day" at the border, SI inside
-random           named noise streams, keys
+random           named noise streams, keys of chips and of their reads
 literature       Paper, Source: what stands behind a number; cited, papers_from; papers.bib, the project's papers
 straight_through  rounding and clipping whose gradients pass
 call_inputs      what a model is called with: arrays, tuples, pytrees, Inputs, Shared

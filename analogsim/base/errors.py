@@ -56,10 +56,14 @@ def range_text(
       ('an integer between 2 and 24', 'an integer of at least 1', 'greater than 0 and at most 0.5')
     """
     ends = (("greater than", gt), ("at least", ge), ("less than", lt), ("at most", le))
-    words = " and ".join(f"{word} {end:g}" for word, end in ends if end is not None)
+    words = " and ".join(f"{word} {_shown(end)}" for word, end in ends if end is not None)
     if noun == "an integer" and ge is not None and le is not None:
-        words = f"between {ge:g} and {le:g}"
+        words = f"between {_shown(ge)} and {_shown(le)}"
     return f"{noun}{' of' * words.startswith('at')} {words}".strip() if noun and words else noun or words or "finite"
+
+
+def _shown(end: float) -> str:
+    return str(end) if isinstance(end, int) else f"{end:g}"
 
 
 def brief(value: Any) -> str:

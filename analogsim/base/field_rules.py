@@ -174,11 +174,11 @@ class Number(Rule):
         if isinstance(value, str):
             value = parse(value, self.unit, where)
         if self.is_static and not isinstance(value, numbers.Real):  # an array could not choose a program
-            raise self.refusal(where, brief(value), self._one_number)
+            raise self.refusal(where, brief(value), self.one_number)
         if isinstance(value, jax.core.Tracer):  # its value is not known yet
             return self._nan_outside(value, where)
-        if isinstance(value, (bool, np.bool_)) or not isinstance(value, (numbers.Real, np.ndarray, jax.Array)):
-            raise self.refusal(where, brief(value), self._one_number + ", or None" * self.optional)
+        if not _is_real(value):
+            raise self.refusal(where, brief(value), self.one_number + ", or None" * self.optional)
         self.check_numbers(np.asarray(value, np.float64), where)
         if isinstance(value, numbers.Real):  # one type per field, so that equal values share a compilation
             return int(float(value)) if self.integer else float(value)
@@ -194,8 +194,8 @@ class Number(Rule):
 
     def _nan_outside(self, value: jax.Array, where: str) -> jax.Array:
         """A traced number as it is, or NaN where it is none that the field takes."""
-        if value.dtype == bool or not jnp.issubdtype(value.dtype, jnp.number) or jnp.iscomplexobj(value):
-            raise InputError(f"{where}: a traced {value.dtype}: must be {self._one_number}")
+        if not _is_real(value):
+            raise InputError(f"{where}: a traced {value.dtype}: must be {self.one_number}")
         return jnp.where(self.admits(value, jnp), value, jnp.nan)
 
     def admits(self, v: Any, xp: Any = np) -> Any:
@@ -213,7 +213,8 @@ class Number(Rule):
         return range_text("an integer" if self.integer else "", gt=self.gt, ge=self.ge, lt=self.lt, le=self.le)
 
     @property
-    def _one_number(self) -> str:
+    def one_number(self) -> str:
+        """The same for what is no number at all: ``"a number of at least 0"``."""
         return range_text("an integer" if self.integer else "a number", gt=self.gt, ge=self.ge, lt=self.lt, le=self.le)
 
 
@@ -237,6 +238,13 @@ def is_required(f: dataclasses.Field) -> bool:
 
 def _article(noun: str) -> str:
     return "an" if noun[0] in "AEIOU" else "a"
+
+
+def _is_real(value: Any) -> bool:
+    """Whether this is a real number or an array of such: no truth value, nothing complex."""
+    if isinstance(value, (np.ndarray, jax.Array)):
+        return jnp.issubdtype(value.dtype, jnp.integer) or jnp.issubdtype(value.dtype, jnp.floating)
+    return isinstance(value, numbers.Real) and not isinstance(value, (bool, np.bool_))
 
 
 def _is_choice(value: Any, choice: Any) -> bool:

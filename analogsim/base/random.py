@@ -53,6 +53,19 @@ def key_shape(key: jax.Array) -> tuple[int, ...]:
     return key.shape if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key.shape[:-1]
 
 
+def chip_key(key: jax.Array, index: Any) -> jax.Array:
+    """The key from which chip number ``index`` of an evaluation, a sweep or a sensitivity follows.
+
+    One function for all of them: a chip that one of them names is the same chip in the others.
+    """
+    return jax.random.fold_in(stream(key, "chips"), index)
+
+
+def read_key(key: jax.Array, index: Any) -> jax.Array:
+    """The key of the read noise of chip number ``index``, beside its ``chip_key``."""
+    return jax.random.fold_in(stream(key, "reads"), index)
+
+
 def stream(key: jax.Array, name: str) -> jax.Array:
     """The key of one named noise source, for example ``stream(key, "read noise")``."""
     return jax.random.fold_in(key, zlib.crc32(name.encode()) & 0x7FFFFFFF)

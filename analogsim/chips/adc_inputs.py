@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from analogsim.base.call_inputs import Inputs, apart, as_inputs, input_name, inputs_of, map_examples
+from analogsim.base.checks import check_integer
 from analogsim.base.errors import InputError
 from analogsim.devices.protocol import LineMap
 from analogsim.layers.layer import LayerUse
@@ -34,10 +35,8 @@ class Passes:
     """
 
     def __init__(self, model: Any, variables: Any, x: Any, batch_size: Any, options: dict[str, Any], places: bool):
-        if batch_size is not None and (
-            isinstance(batch_size, bool) or not isinstance(batch_size, numbers.Integral) or batch_size < 1
-        ):
-            raise InputError(f"batch_size = {batch_size!r}: must be a whole number and at least 1")
+        if batch_size is not None:
+            check_integer(batch_size, "batch_size")
         self._observe = lambda batch: observe(model, variables, batch, places=places, **options)
         args, _ = apart(x)
         n = args[0].shape[0] if args and args[0].ndim else 1

@@ -13,10 +13,11 @@ import jax
 import numpy as np
 
 from analogsim.base.call_inputs import inputs_of, no_arrays
+from analogsim.base.checks import NO_ANALOG_LAYER
 from analogsim.base.description import check_numbers
 from analogsim.base.equality import ByValue
 from analogsim.base.errors import InputError, nearest
-from analogsim.base.extrapolation import extrapolates, remedy
+from analogsim.base.extrapolation import extrapolates
 from analogsim.base.random import check_key, is_key, key_shape
 from analogsim.base.units import seconds, show_time
 from analogsim.models.bound import bind, leaves_of, map_programmed, program_jit, program_many_jit, programmed_leaves
@@ -175,7 +176,7 @@ def program(
         bound, key, None if onto is None else onto.cells
     )
     if not programmed_leaves(cells):
-        raise InputError("the model has no analog layer: build it with AnalogDense, or convert(model, hardware)")
+        raise InputError(NO_ANALOG_LAYER)
     check_finite(cells)
     digital = getattr(bound, "variables", None)
     readings = read(cells, 0.0, None, True)
@@ -218,7 +219,7 @@ def check_time(time: Any, cells: Any) -> Any:
             f"(unit: s after programming)"
         )
     for path, programmed in programmed_leaves(cells):
-        check_has_data(time_s, path, _one_hardware(programmed))
+        _one_hardware(programmed).check_time(time_s, f"layer {path}: time")
     return time_s
 
 
@@ -229,18 +230,6 @@ def check_age(time_s: Any, cells: Any, where: str) -> None:
     ages = np.ravel(np.asarray(seconds(time_s, where)))
     if ages.size:
         check_time(float(ages.max()), cells)
-
-
-def check_has_data(time_s: Any, path: str, hardware: Any) -> None:
-    """Refuse a time that is later than the model of a layer's store has data for."""
-    limit = hardware.store.time_limit_s
-    if limit is None or isinstance(time_s, jax.core.Tracer) or isinstance(limit, jax.core.Tracer):
-        return
-    if np.any(np.asarray(time_s) > limit):
-        raise InputError(
-            f"time = {np.max(time_s):g}: layer {path} is on '{hardware.name}', whose model has data "
-            f"only from 0 to {limit:g} (unit: s after programming){remedy(hardware.store)}"
-        )
 
 
 def _one_hardware(programmed: tiles.Programmed) -> Any:

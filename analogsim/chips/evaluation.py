@@ -17,13 +17,21 @@ import numpy as np
 from jax import lax
 
 from analogsim.base.call_inputs import Inputs, inputs_of
+from analogsim.base.checks import NO_ANALOG_LAYER, check_integer
 from analogsim.base.errors import InputError
 from analogsim.base.extrapolation import marked
-from analogsim.base.random import check_one_key, stream
+from analogsim.base.random import check_one_key, chip_key, read_key
 from analogsim.base.units import show_time
 from analogsim.chips.adc_inputs import first_not_finite
-from analogsim.chips.chip import check_compensation, check_finite, check_has_data, check_time, read
-from analogsim.chips.metrics import accuracy, check_inputs, check_labels, check_metric, check_scores, guarded, on_numpy
+from analogsim.chips.chip import check_compensation, check_finite, check_time, read
+from analogsim.chips.metrics import (
+    accuracy,
+    check_data,
+    check_metric,
+    check_scores,
+    guarded,
+    on_numpy,
+)
 from analogsim.chips.outputs import check_outputs, holds_nan, run_examples
 from analogsim.hardware.override import hardware_of
 from analogsim.models.bound import bind, program_jit
@@ -96,12 +104,12 @@ def evaluate(
     choices = _compensations(compensation)
     if on_progress is not None and not callable(on_progress):
         raise InputError(f"on_progress = {on_progress!r}: must be a function on_progress(chips), or None")
-    check_count("chips", chips)
+    check_integer(chips, "chips")
     at_once = _at_once(chips_at_once, on_host)
     work = checked_work(model, variables, x, labels, options, batch_size, batched, on_host)
     layers = hardware_of(work.bound)
     if not layers:
-        raise InputError("the model has no analog layer: build it with AnalogDense, or convert(model, hardware)")
+        raise InputError(NO_ANALOG_LAYER)
     times_s = checked_times(times, layers)
     names = _compensation_names(choices, layers[0][1].drift_compensation)
     check_metric(metric, work.output_shapes(), work.labels, on_host)
@@ -155,7 +163,7 @@ def checked_work(
     if not isinstance(on_host, bool):
         raise InputError(f"on_host = {on_host!r}: must be True or False")
     x, options = inputs_of(x, options)
-    labels = check_labels(labels, check_inputs(x), on_host)
+    labels = check_data(x, labels, on_host)
     return Work(bind(model, variables, x, options), x, labels, size, on_host)
 
 
@@ -169,17 +177,16 @@ def examples_together(batch_size: Any, batched: Any) -> int | None:
         return None
     if batch_size is None:
         return 512
-    check_count("batch_size", batch_size)
-    return int(batch_size)
+    return check_integer(batch_size, "batch_size")
 
 
 def _at_once(chips_at_once: Any, on_host: bool) -> int:
     if chips_at_once is None:
         return 1 if on_host or jax.default_backend() == "cpu" else 8
-    check_count("chips_at_once", chips_at_once)
+    at_once = check_integer(chips_at_once, "chips_at_once")
     if on_host is True:
         raise InputError(f"chips_at_once = {chips_at_once}: has no effect with on_host=True, which goes chip by chip")
-    return int(chips_at_once)
+    return at_once
 
 
 def _compiled(work, key, start, step, wanted, times_s, choices, metric, at_once) -> np.ndarray:
@@ -228,7 +235,7 @@ def checked_times(times: Any, layers: Iterable[tuple[str, Any]]) -> np.ndarray:
     if counts.max() > 1:
         raise InputError(f"times = {times!r}: {show_time(float(values[counts.argmax()]))} is given more than once")
     for path, hardware in layers:
-        check_has_data(times_s.max(), path, hardware)
+        hardware.check_time(times_s.max(), f"layer {path}: time")
     return times_s
 
 
@@ -253,15 +260,6 @@ def _compensation_names(choices: list[str | None], own: str) -> list[str]:
         hint = f" (None is this hardware's own, '{own}')" if None in choices else ""
         raise InputError(f"compensation = {tuple(choices)!r}: '{twice}' is given more than once{hint}")
     return names
-
-
-def check_count(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise InputError(f"{name} = {value!r}: must be a whole number and at least 1")
-
-
-def chip_key(key: jax.Array, index: Any) -> jax.Array:
-    return jax.random.fold_in(stream(key, "chips"), index)
 
 
 @functools.partial(jax.jit, static_argnums=(6, 7, 8, 9))
@@ -306,7 +304,7 @@ def chip_outputs(
     bound: Any, cells: Any, key: jax.Array, chip_index: Any, time_s: Any, x: Any, choice: str | None, size: int | None
 ) -> Any:
     """What the model returns for all of ``x`` on one chip, at one time."""
-    reads = jax.random.fold_in(stream(key, "reads"), chip_index)
+    reads = read_key(key, chip_index)
     # By the time itself, not its place in the list: a day is the same day beside other times.
     noise = jax.random.fold_in(reads, lax.bitcast_convert_type(time_s, jnp.uint32))
     readings = read(cells, time_s, choice, True)

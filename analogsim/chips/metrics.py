@@ -68,13 +68,18 @@ def check_labels(labels: Any, n: int, on_host: bool = False) -> Any:
     return labels
 
 
+def check_data(x: Any, labels: Any, on_host: bool = False) -> Any:
+    """The labels, as ``check_labels`` gives them, of inputs that ``check_inputs`` takes."""
+    return check_labels(labels, check_inputs(x), on_host)
+
+
 def check_classes(labels: Any, classes: int) -> None:
     """Refuse labels for accuracy that are no number of a class."""
     found = np.asarray(labels)
     odd = np.argwhere(~((found >= 0) & (found < classes) & (found == np.floor(found.astype(np.float64)))))
     if odd.size:
         at = [int(i) for i in odd[0]]
-        raise InputError(f"labels: {found[tuple(at)]} at {at}: must be a whole number from 0 to {classes - 1}, a class")
+        raise InputError(f"labels: {found[tuple(at)]} at {at}: must be an integer between 0 and {classes - 1}, a class")
 
 
 def check_inputs(x: Any, name: str = "x") -> int:

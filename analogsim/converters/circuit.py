@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from analogsim.base.checks import check_integer
 from analogsim.base.description import Description, field, static
 from analogsim.base.errors import InputError
 from analogsim.base.random import normal, stream
@@ -29,7 +30,6 @@ from analogsim.converters.ranges import check_middle
 from analogsim.converters.uniform import (
     RASCH,
     as_float,
-    check_lines,
     clip,
     middle_field,
     noise_field,
@@ -69,7 +69,7 @@ class Circuit(Description):
 
     def fabricate(self, key: jax.Array | None, lines: int) -> Any:
         """Draw the capacitors and comparators of one tile; see ``Converter.fabricate``."""
-        check_lines(lines)
+        check_integer(lines, "lines")
         if not self._random:
             return None
         if key is None:

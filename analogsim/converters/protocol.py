@@ -50,7 +50,7 @@ class Converter(Protocol):
           The state, a pytree; None if nothing is random.
 
         Raises:
-          InputError: if a key is needed and None, or ``lines`` is no whole number of at least 1.
+          InputError: if a key is needed and None, or ``lines`` is no integer of at least 1.
         """
         ...
 

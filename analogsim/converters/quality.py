@@ -12,13 +12,13 @@ curve, which has no memory, so a ramp and a sine differ only in how long they dw
 """
 
 import math
-import numbers
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from analogsim.base import units
+from analogsim.base.checks import check_integer
 from analogsim.base.errors import InputError
 from analogsim.converters.protocol import Converter
 
@@ -67,7 +67,7 @@ def transfer_curve(converter: Converter, state: Any = None, *, points: int = 32)
       >>> transfer_curve(ADC(bits=2, style="mid-rise"), points=1).outputs[:, 0].tolist()
       [-0.75, -0.25, 0.25, 0.75]
     """
-    n = _points(points) * round(2 / float(converter.lsb))
+    n = check_integer(points, "points") * round(2 / float(converter.lsb))
     inputs = (2 * jnp.arange(n) + (1 - n)) / n
     return Transfer(inputs, _convert(converter, inputs, state))
 
@@ -123,7 +123,7 @@ def effective_bits(converter: Converter, state: Any = None, *, signal: str = "si
     """
     if signal not in ("sine", "ramp"):
         raise InputError(f"signal = {signal!r}: must be one of 'sine', 'ramp'")
-    n = _points(points) * round(2 / float(converter.lsb))
+    n = check_integer(points, "points") * round(2 / float(converter.lsb))
     x = (2 * jnp.arange(n) + (1 - n)) / n
     if signal == "sine":  # half a period, which passes every value once: the other half repeats it
         x = jnp.sin(math.pi / 2 * x)
@@ -137,9 +137,3 @@ def effective_bits(converter: Converter, state: Any = None, *, signal: str = "si
 
 def _convert(converter: Converter, inputs: jax.Array, state: Any) -> jax.Array:
     return converter.convert(inputs[:, None], 1.0, state)
-
-
-def _points(points: int) -> int:
-    if isinstance(points, bool) or not isinstance(points, numbers.Integral) or points < 1:
-        raise InputError(f"points = {points!r}: must be a whole number and at least 1")
-    return int(points)

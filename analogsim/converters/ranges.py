@@ -13,12 +13,12 @@ with w = 2^(b_w-1) - 1 and x = 2^(b_x-1) - 1 steps from zero to full scale. Rang
 """
 
 import math
-import numbers
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from analogsim.base.checks import check_integer
 from analogsim.base.errors import InputError
 
 
@@ -29,7 +29,7 @@ def maximum_range(rows: int) -> float:
       >>> maximum_range(512)
       512.0
     """
-    return float(_at_least(1, "rows", rows))
+    return float(check_integer(rows, "rows"))
 
 
 def granular_range(bits: int, weight_bits: int, input_bits: int) -> float:
@@ -39,7 +39,7 @@ def granular_range(bits: int, weight_bits: int, input_bits: int) -> float:
       >>> granular_range(8, weight_bits=2, input_bits=2)
       127.0
     """
-    steps = [2 ** (_at_least(2, name, b) - 1) - 1 for name, b in
+    steps = [2 ** (check_integer(b, name, ge=2) - 1) - 1 for name, b in
              (("bits", bits), ("weight_bits", weight_bits), ("input_bits", input_bits))]  # fmt: skip
     return steps[0] / (steps[1] * steps[2])
 
@@ -51,7 +51,7 @@ def power_of_two_range(needed: float, rows: int) -> float:
       >>> power_of_two_range(20.0, rows=512)
       32.0
     """
-    if not 0 < needed <= _at_least(1, "rows", rows):
+    if not 0 < needed <= check_integer(rows, "rows"):
         raise InputError(f"needed = {needed!r}: must be greater than 0 and at most rows = {rows}")
     return rows / 2 ** math.floor(math.log2(rows / needed))
 
@@ -63,8 +63,8 @@ def full_precision_bits(weight_bits: int, input_bits: int, rows: int) -> int:
       >>> full_precision_bits(weight_bits=2, input_bits=1, rows=128)
       9
     """
-    w, x = _at_least(1, "weight_bits", weight_bits), _at_least(1, "input_bits", input_bits)
-    return w + x + math.ceil(math.log2(_at_least(1, "rows", rows))) - (w == 1 or x == 1)
+    w, x = check_integer(weight_bits, "weight_bits"), check_integer(input_bits, "input_bits")
+    return w + x + math.ceil(math.log2(check_integer(rows, "rows"))) - (w == 1 or x == 1)
 
 
 def full_scale_of(lines: jax.Array) -> jax.Array:
@@ -113,9 +113,3 @@ def check_middle(adc: Any) -> None:
             f"must be at most range = {half:g} from zero, so that the range holds zero: no input must give no output "
             f"(unit: fully driven cells)",
         )
-
-
-def _at_least(least: int, name: str, value: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
-        raise InputError(f"{name} = {value!r}: must be a whole number and at least {least}")
-    return int(value)

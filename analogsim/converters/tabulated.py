@@ -15,7 +15,6 @@ which ``lloyd_max`` iterates. For n codes and a smooth density p the error falls
 """
 
 import math
-import numbers
 from typing import Any, NamedTuple
 
 import jax
@@ -23,11 +22,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from analogsim.base.checks import check_integer
 from analogsim.base.description import Description, field
 from analogsim.base.errors import InputError
 from analogsim.base.literature import Source, cited
 from analogsim.base.straight_through import clip, straight_through
-from analogsim.converters.uniform import as_float, check_lines, noise_field, range_field
+from analogsim.converters.uniform import as_float, noise_field, range_field
 
 _MOST_BITS = 12
 _MOST_STEPS = 5000  # of the iteration
@@ -113,7 +113,7 @@ class TabulatedADC(Description):
 
     def fabricate(self, key: jax.Array | None, lines: int) -> None:
         """Nothing is random; see ``Converter.fabricate``."""
-        check_lines(lines)
+        check_integer(lines, "lines")
 
     def convert(self, y: jax.Array, bound: Any, state: Any) -> jax.Array:
         """Convert the outputs of one tile, ``[..., lines]``; see ``Converter.convert``."""
@@ -142,8 +142,7 @@ def lloyd_max(values: Any, bits: int) -> Table:
       >>> lloyd_max(np.linspace(-1, 1, 100_000), bits=2).levels.round(2).tolist()
       [-0.75, -0.25, 0.25, 0.75]
     """
-    if isinstance(bits, bool) or not isinstance(bits, numbers.Integral) or not 1 <= bits <= _MOST_BITS:
-        raise InputError(f"bits = {bits!r}: must be a whole number, at least 1 and at most {_MOST_BITS}")
+    check_integer(bits, "bits", le=_MOST_BITS)
     found = np.sort(np.asarray(values, np.float64).ravel())
     if not found.size or not np.isfinite(found).all() or found[0] == found[-1]:
         raise InputError("values: must be finite numbers, two of them different")

@@ -10,13 +10,13 @@ backward pass is straight-through: slope 1 inside the range and 0 outside; the r
 was clipped. Gain and offset errors replace the clipped x by (1 + gain error) x + offset error * step.
 """
 
-import numbers
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+from analogsim.base.checks import check_integer
 from analogsim.base.description import Description, field, static
 from analogsim.base.errors import InputError
 from analogsim.base.literature import Source, cited
@@ -119,7 +119,7 @@ class ADC(Description):
 
     def fabricate(self, key: jax.Array | None, lines: int) -> LineErrors | None:
         """Draw the gain and offset of every line; see ``Converter.fabricate``."""
-        check_lines(lines)
+        check_integer(lines, "lines")
         if not self._random:
             return None
         if key is None:
@@ -194,9 +194,3 @@ def as_float(y: Any) -> jax.Array:
     """``y`` in float32, or as it is where it is wider."""
     y = jnp.asarray(y)
     return y.astype(jnp.promote_types(y.dtype, jnp.float32))
-
-
-def check_lines(lines: int) -> None:
-    """Refuse a number of readout lines that no tile has."""
-    if isinstance(lines, bool) or not isinstance(lines, numbers.Integral) or lines < 1:
-        raise InputError(f"lines = {lines!r}: must be a whole number and at least 1")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from analogsim.base.checks import check_integer
 from analogsim.base.errors import InputError, brief
 from analogsim.base.tables import as_text
 from analogsim.energy import coverage, export, tables
@@ -158,7 +159,7 @@ def compare(
       **call_options: keyword arguments of the Linen model's call, for example ``train=False``.
 
     Raises:
-      InputError: for an unknown system, a batch that is no positive whole number, or an action without a price.
+      InputError: for an unknown system, a batch that is no positive integer, or an action without a price.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -190,8 +191,7 @@ def compare(
 def _batches(batch: Any) -> list[int]:
     values = [batch] if np.ndim(batch) == 0 else list(batch)
     for value in values:
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-            raise InputError(f"batch = {value!r}: must be a whole number and at least 1")
+        check_integer(value, "batch")
     if not values:
         raise InputError("batch = (): must hold at least one batch size")
     return list(dict.fromkeys(int(value) for value in values))

@@ -25,12 +25,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from analogsim.base.checks import check_integer
 from analogsim.base.description import Description, static
 from analogsim.base.errors import InputError, brief, within
 from analogsim.base.literature import Source
 from analogsim.factors.layout import MOST_CORES, Layout, balanced_modes
 from analogsim.factors.record import Compression
-from analogsim.factors.trains import check_error, check_rank, initial, interleaved, kept, rounding_noise, train_of
+from analogsim.factors.trains import check_error, initial, interleaved, kept, rounding_noise, train_of
 
 
 class DoesNotFit(InputError):
@@ -63,7 +64,7 @@ class Codec(Description):
                 self.refuse("max_share", "must be greater than 0 and at most 1")
         else:
             with within(given[0]):
-                check_rank(value, f"{name}.{given[0]}")
+                check_integer(value, f"{name}.{given[0]}")
 
     def modes(self, n_in: int, n_out: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Digits of the inputs and outputs of a matrix of this size."""
@@ -219,8 +220,8 @@ class TensorTrain(Codec):
             for name in ("modes_in", "modes_out"):
                 value = getattr(self, name)
                 if not isinstance(value, (tuple, list)) or not value:
-                    raise InputError(f"TensorTrain.{name} = {value!r}: must be whole numbers, for example (4, 8, 8)")
-                digits = tuple(check_rank(mode, f"TensorTrain.{name}") for mode in value)
+                    raise InputError(f"TensorTrain.{name} = {value!r}: must be integers, for example (4, 8, 8)")
+                digits = tuple(check_integer(mode, f"TensorTrain.{name}") for mode in value)
                 object.__setattr__(self, name, digits)
             if len(self.modes_in) != len(self.modes_out):
                 raise InputError(
@@ -228,8 +229,8 @@ class TensorTrain(Codec):
                     f"one of each for a core"
                 )
             object.__setattr__(self, "cores", len(self.modes_in))
-        elif check_rank(self.cores, "TensorTrain.cores") < 2 or self.cores > MOST_CORES:
-            raise InputError(f"TensorTrain.cores = {self.cores}: must be at least 2 and at most {MOST_CORES}")
+        else:
+            check_integer(self.cores, "TensorTrain.cores", ge=2, le=MOST_CORES)
 
     def modes(self, n_in: int, n_out: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
         if self.modes_in is None:

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from analogsim.base.checks import check_integer
 from analogsim.base.errors import InputError
 from analogsim.factors.layout import Layout
 
@@ -108,7 +109,7 @@ def rounded(
     if (rel_error is None) == (rank is None):
         raise InputError("rounded: give one of rel_error and rank")
     if rank is not None:
-        check_rank(rank, "rank")
+        check_integer(rank, "rank")
     if rel_error is not None:
         check_error(rel_error, "rel_error")
     traced = any(isinstance(core, jax.core.Tracer) for core in cores)
@@ -241,13 +242,6 @@ def check_variance(value: Any, where: str) -> Any:
     if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not 0 <= value < math.inf:
         raise InputError(f"{where} = {value!r}: must be a finite number and at least 0")
     return value
-
-
-def check_rank(value: Any, where: str) -> int:
-    """A rank: a whole number, at least 1."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise InputError(f"{where} = {value!r}: must be a whole number and at least 1")
-    return int(value)
 
 
 def check_error(value: Any, where: str) -> float:

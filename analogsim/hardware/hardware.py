@@ -5,7 +5,11 @@ Hardware is what a user passes to a layer. It is a pytree: every physical number
 
 from typing import Any
 
+import jax
+import numpy as np
+
 from analogsim.base.description import Description, describe, field, static
+from analogsim.base.errors import InputError, within
 from analogsim.base.extrapolation import remedy
 from analogsim.base.literature import Source, cited
 from analogsim.converters import DAC
@@ -115,14 +119,10 @@ class Hardware(Description):
         if self.bound_management != "none" and self.adc is None:
             self.refuse("bound_management", "must be 'none' where no ADC overflows")
         self._check_ranges()
-        limit, latest = self.store.time_limit_s, getattr(self.training, "latest_s", None)
-        if limit is not None and isinstance(latest, float) and latest > limit:
-            self.refuse(
-                "training",
-                f"reads {latest:g} s after programming: must be at most {limit:g}, the last time that the store's "
-                f"model has data for (unit: s){remedy(self.store)}",
-            )
-
+        latest = getattr(self.training, "latest_s", None)
+        if isinstance(latest, float):
+            with within("training"):
+                self.check_time(latest, "Hardware.training: latest_s")
         own_s = getattr(self.store, "read_time_s", None)
         asked_s = self.prices.read_time_s
         own = "rate of its own; set store.rate_hz" if hasattr(self.store, "rate_hz") else "time of its own; set that"
@@ -136,6 +136,25 @@ class Hardware(Description):
             self.refuse(
                 "prices.cell_write_j",
                 f"must be None for {type(self.store).__name__}, whose description says what a write takes (unit: J)",
+            )
+
+    def check_time(self, time_s: Any, where: str) -> None:
+        """Refuse a time that the store's model has no data for; what is traced passes.
+
+        Args:
+          time_s: seconds after programming, a number or an array. As in reads, float32 decides.
+          where: what the message calls the time, ``"layer Dense_0: time"``.
+
+        Raises:
+          InputError: for a time after the store's ``time_limit_s``, with the remedy.
+        """
+        limit = self.store.time_limit_s
+        if limit is None or isinstance(time_s, jax.core.Tracer) or isinstance(limit, jax.core.Tracer):
+            return
+        if np.float32(np.max(time_s)) > np.float32(limit):
+            raise InputError(
+                f"{where} = {np.max(time_s):g}: the model of '{self.name}' has data only from 0 to {limit:g} (unit: s "
+                f"after programming){remedy(self.store)}"
             )
 
     @property

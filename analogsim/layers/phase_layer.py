@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from analogsim.base.checks import check_integer
 from analogsim.base.dtypes import inexact
 from analogsim.base.errors import InputError
 from analogsim.base.random import normal, stream
@@ -44,8 +45,7 @@ def checked_time(mesh: Any, features: Any, detection: Any, time: Any, where: str
     """Seconds of ``time``, a number or text such as ``"1 day"``; refuses what no such layer can be made of."""
     if not isinstance(mesh, MZIMesh):
         raise InputError(f"{where}: mesh = {mesh!r}: must be an MZIMesh")
-    if isinstance(features, bool) or not isinstance(features, int) or features < 1:
-        raise InputError(f"{where}: features = {features!r}: must be a whole number and at least 1")
+    check_integer(features, f"{where}: features")
     if detection not in DETECTIONS:
         raise InputError(f"{where}: detection = {detection!r}: must be one of {', '.join(DETECTIONS)}")
     return seconds(time, f"{where}: time")

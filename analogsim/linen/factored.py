@@ -13,11 +13,12 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from analogsim.base.checks import check_integer
 from analogsim.base.errors import InputError
 from analogsim.factors.codec import Codec, DoesNotFit, LowRank, TensorTrain
 from analogsim.factors.contraction import check_contraction, contract
 from analogsim.factors.layout import Layout
-from analogsim.factors.trains import check_rank, check_variance, core_std, decode
+from analogsim.factors.trains import check_variance, core_std, decode
 from analogsim.hardware.hardware import Hardware
 from analogsim.layers import modes
 from analogsim.linen.conversion_scope import is_converting
@@ -90,7 +91,7 @@ class FactoredDense(nn.Module):
         if self.hardware is not None and not isinstance(self.hardware, Hardware):
             raise InputError(f"{name}: hardware = {self.hardware!r}: must be a Hardware such as preset('pcm'), or None")
         check_contraction(self.contraction)
-        check_rank(self.features, f"{name}.features")
+        check_integer(self.features, f"{name}.features")
         if self.variance is not None:
             check_variance(self.variance, f"{name}.variance")
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from analogsim.base.call_inputs import Fixed, as_inputs, inputs_of
 from analogsim.base.call_inputs import Sample as Sample
+from analogsim.base.checks import NO_ANALOG_LAYER
 from analogsim.base.equality import ByValue
 from analogsim.base.errors import InputError, brief
 from analogsim.base.random import check_one_key
@@ -230,7 +231,7 @@ def observe(model: Any, variables: Any, x: Any, *, places: bool = False, **optio
     bound = bind(model, variables, options=options)
     uses = (_placed(bound, x) if places else bound).observed(x)
     if not uses:
-        raise InputError("the model has no analog layer: build it with AnalogDense, or convert(model, hardware)")
+        raise InputError(NO_ANALOG_LAYER)
     return uses
 
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from analogsim.base.checks import check_integer
 from analogsim.base.errors import InputError, brief, nearest
 from analogsim.base.extrapolation import extrapolates
 from analogsim.base.units import show_time
@@ -51,8 +52,7 @@ def array(
     """
     if show not in _SHOWS:
         raise InputError(f"show = {brief(show)}: must be 'weights' or 'conductance'")
-    if isinstance(array, bool) or not isinstance(array, (int, np.integer)):
-        raise InputError(f"array = {brief(array)}: must be a whole number from 0")
+    check_integer(array, "array", ge=0)
     reading = _reading(held, layer)
     grid: tuple[int, ...] = (1, 1)
     if reading is None:
@@ -67,8 +67,7 @@ def array(
             matrix = np.asarray(_weights(reading))
         else:
             arrays = np.asarray(_conductances(reading)) * 1e6
-            if not 0 <= array < len(arrays):
-                raise InputError(f"array = {array}: must be a whole number from 0 to {len(arrays) - 1}")
+            check_integer(array, "array", ge=0, le=len(arrays) - 1)
             matrix, title = arrays[array], f"array {array + 1} of {len(arrays)}, {title}"
     return _draw(matrix, grid, title, show, ax)
 

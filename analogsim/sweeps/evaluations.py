@@ -19,10 +19,10 @@ from jax import lax
 
 from analogsim.base.call_inputs import Inputs, count_examples, inputs_of, map_examples
 from analogsim.base.errors import InputError, brief
-from analogsim.base.random import stream
+from analogsim.base.random import chip_key
 from analogsim.base.units import seconds
 from analogsim.chips.chip import check_finite
-from analogsim.chips.evaluation import Work, checked_work, chip_key, chip_outputs, score_chip, score_digital
+from analogsim.chips.evaluation import Work, checked_work, chip_outputs, score_chip, score_digital
 from analogsim.chips.metrics import accuracy, check_metric, on_numpy
 from analogsim.hardware.hardware import Hardware
 from analogsim.hardware.override import altered, hardware_of
@@ -209,7 +209,7 @@ class ChipScores:
         with altered(lambda path, own: changed(own, change)):
             first = program_jit(work.bound, chip_key(key, 0))
         if not programmed_leaves(first):
-            raise InputError("the model has no analog layer: give sweep a hardware to convert it to")
+            raise InputError("the model has no analog layer: pass hardware= so that sweep can convert the model")
         check_finite(first)
         self._check_metrics(work)
         if self.on_host:
@@ -318,7 +318,7 @@ class OfFunction:
         def measure(operands: Any, values: Any, key: Any, chip: Any, times_s: Any) -> dict[str, Any]:
             del operands
             point = changed(structure, values)
-            own = jax.random.fold_in(stream(key, "chips"), chip)
+            own = chip_key(key, chip)
             if times_s is None:
                 return self._numbers(self.function(point, own))
             if self.compiled:

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from analogsim.base.checks import check_integer
 from analogsim.base.errors import InputError, brief
-from analogsim.base.extrapolation import remedy
 from analogsim.base.random import check_one_key
-from analogsim.chips.evaluation import check_count
 from analogsim.hardware.hardware import Hardware
 from analogsim.sweeps import results
 from analogsim.sweeps.axes import CHIP, HARDWARE, TIME, axes_of, changed, check_points
@@ -224,9 +223,9 @@ class _Work:
 
 def _check_arguments(key: Any, chips: Any, at_once: Any, devices: Any) -> None:
     check_one_key(key, remedy="the chips' keys follow from it; give chips=n for n chips")
-    check_count("chips", chips)
+    check_integer(chips, "chips")
     if at_once is not None:
-        check_count("at_once", at_once)
+        check_integer(at_once, "at_once")
     if devices is not None and not (
         isinstance(devices, Sequence) and devices and all(isinstance(device, jax.Device) for device in devices)
     ):
@@ -267,13 +266,8 @@ def _check_times(plan: Plan, evaluation: Any, hardware: Any) -> None:
     for index in range(plan.n_structures if plan.times_s is not None else 0):
         change = plan.structure(index)
         for target in evaluation.targets(hardware):
-            limit = changed(target, change).store.time_limit_s
             latest = max(max(axis.labels) for axis in plan.axes if axis.name == TIME)
-            if limit is not None and np.float32(latest) > np.float32(limit):
-                raise InputError(
-                    f"over: time = {latest:g}: the model of '{changed(target, change).name}' has data only from 0 to "
-                    f"{limit:g} (unit: s after programming){remedy(changed(target, change).store)}"
-                )
+            changed(target, change).check_time(latest, "over: time")
 
 
 @contextlib.contextmanager

@@ -150,9 +150,7 @@ class Faults(Description):
 def _checked(shape: Any) -> tuple[int, int, int]:
     sizes = tuple(shape) if isinstance(shape, (tuple, list)) else ()
     if len(sizes) != 3 or any(not isinstance(n, (int, np.integer)) or n < 1 for n in sizes):
-        raise InputError(
-            f"shape = {shape!r}: must be three whole numbers of at least 1, (cells_per_weight, n_in, n_lines)"
-        )
+        raise InputError(f"shape = {shape!r}: must be three integers of at least 1, (cells_per_weight, n_in, n_lines)")
     return sizes
 
 

@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from analogsim.base.checks import check_integer
 from analogsim.base.description import Description, field, static
 from analogsim.base.errors import InputError
 from analogsim.base.literature import Source, cited
@@ -370,8 +371,7 @@ def checked(wires: Wires, g: Any, tolerance: float | None, max_iterations: int) 
         ohm = getattr(wires, name)
         if jnp.ndim(0.0 if ohm is None else ohm):
             raise InputError(f"Wires.{name} has shape {jnp.shape(ohm)}: must be one number (unit: ohm); use jax.vmap")
-    if isinstance(max_iterations, bool) or not isinstance(max_iterations, int) or max_iterations < 1:
-        raise InputError(f"max_iterations = {max_iterations!r}: must be a whole number and at least 1")
+    check_integer(max_iterations, "max_iterations")
     g = jnp.asarray(g)
     if g.ndim < 2 or 0 in g.shape[-2:]:
         raise InputError(f"g has shape {g.shape}: must be [..., n_in, n_out] with at least one cell (unit: S)")

@@ -26,6 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from analogsim.base.errors import InputError
+from analogsim.base.field_rules import Number
 from analogsim.base.random import normal
 from analogsim.devices.quantum.channels import qubits_of
 
@@ -38,11 +39,8 @@ _TERMS = 56  # of the sums: the chance of more counts, with 16 expected, is 1e-1
 
 def check_shots(shots: Any) -> None:
     """Refuse a number of shots that no read-out can have, where it is known."""
-    if isinstance(shots, jax.core.Tracer):
-        return
-    values = np.asarray(shots, np.float64)
-    if not np.all((values >= 1) & (values <= MOST_SHOTS) & (values == np.round(values))):
-        raise InputError(f"shots = {shots!r}: must be a whole number, at least 1 and at most {MOST_SHOTS}")
+    if not isinstance(shots, jax.core.Tracer):
+        Number(integer=True, ge=1, le=MOST_SHOTS).check(shots, "shots")
 
 
 def shots_for(n_values: int, error: float) -> float:

@@ -23,6 +23,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from analogsim.base.checks import check_fraction, check_integer
 from analogsim.base.errors import InputError, brief
 from analogsim.base.literature import Source, cited
 
@@ -186,8 +187,7 @@ class RunLength:
 
     def __post_init__(self) -> None:
         for name, value, most in (("run_bits", self.run_bits, 32), ("pairs_per_word", self.pairs_per_word, 1024)):
-            if not (isinstance(value, int) and 1 <= value <= most):
-                raise InputError(f"RunLength.{name} = {value!r}: must be a whole number from 1 to {most}")
+            check_integer(value, f"RunLength.{name}", le=most)
 
     def pairs(self, array: Any) -> int:
         """How many pairs ``array`` takes, its elements in C order."""
@@ -304,15 +304,14 @@ def _value_bits(value_bits: float) -> float:
 
 
 def _density(density: float) -> float:
-    if not (isinstance(density, int | float) and 0 <= density <= 1):
-        raise InputError(f"density = {density!r}: must be a share between 0 and 1")
+    check_fraction(density, "density")
     return density
 
 
 def _shape(n: int | tuple[int, ...]) -> tuple[int, ...]:
     shape = n if isinstance(n, tuple) else (n,)
     if not (shape and all(isinstance(length, int | np.integer) and length >= 1 for length in shape)):
-        raise InputError(f"n = {n!r}: must be a number of elements or a shape, of whole numbers from 1")
+        raise InputError(f"n = {n!r}: must be a number of elements or a shape, of integers of at least 1")
     return tuple(int(length) for length in shape)
 
 

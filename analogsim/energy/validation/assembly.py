@@ -11,6 +11,7 @@ import dataclasses
 import math
 from collections.abc import Iterator
 
+from analogsim.base.checks import check_integer
 from analogsim.base.errors import InputError
 from analogsim.base.literature import Source
 
@@ -37,7 +38,7 @@ class MachinePart:
     source: Source
 
     def __post_init__(self) -> None:
-        _count("MachinePart", self.name, self.count)
+        check_integer(self.count, f"MachinePart {self.name}: count")
         for field, value, unit in (("power_w", self.power_w, "W"), ("area_m2", self.area_m2, "m2")):
             if value is not None and not (math.isfinite(value) and value >= 0):
                 raise InputError(
@@ -69,7 +70,7 @@ class Assembly:
     count: int = 1
 
     def __post_init__(self) -> None:
-        _count("Assembly", self.name, self.count)
+        check_integer(self.count, f"Assembly {self.name}: count")
         names = [part.name for part in self.parts]
         if not names:
             raise InputError(f"Assembly {self.name}: parts is empty; it needs at least one MachinePart or Assembly")
@@ -153,8 +154,3 @@ class PartTotal:
 
 def _times(count: int, each: float | None) -> float | None:
     return None if each is None else count * each
-
-
-def _count(kind: str, name: str, count: int) -> None:
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise InputError(f"{kind} {name}: count = {count!r} must be an integer and at least 1")

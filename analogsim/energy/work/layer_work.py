@@ -17,6 +17,7 @@ import jax
 import numpy as np
 
 from analogsim.base.call_inputs import apart, count_examples, inputs_of
+from analogsim.base.checks import NO_ANALOG_LAYER
 from analogsim.base.errors import InputError
 from analogsim.chips.metrics import check_inputs
 from analogsim.energy.work.operations import Operation, Operations
@@ -165,7 +166,7 @@ def _observed(uses: list[LayerUse], examples: int) -> tuple[list[LayerWork], int
 def layers_of(uses: list[LayerUse], operations: Operations, examples: int) -> list[LayerWork]:
     """Layers from uses noted while tracing. How often a loop repeats one is told by the operations of its scope."""
     if not uses:
-        raise InputError("the model has no analog layer: build it with AnalogDense, or convert(model, hardware)")
+        raise InputError(NO_ANALOG_LAYER)
     sizes = {(use.path, use.member): use.n_weights or math.prod(use.weights.shape) for use in uses}
     whole = {path: sum(size for (other, _), size in sizes.items() if other == path) for path, _ in sizes}
     layers: list[LayerWork] = []

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from analogsim.base.checks import check_integer
 from analogsim.base.description import CHECKS
 from analogsim.base.errors import InputError
 from analogsim.energy.work.operations import ConvolutionShape, Operation, Operations, Product
@@ -80,8 +81,7 @@ def workload(
     for number in chosen:
         if not 0 <= number < len(args):
             raise InputError(f"weights = {number}: must be the number of an argument, 0 to {len(args) - 1}")
-    if isinstance(examples, bool) or not isinstance(examples, (int, np.integer)) or examples < 1:
-        raise InputError(f"examples = {examples!r}: must be a whole number and at least 1")
+    check_integer(examples, "examples")
     closed = jax.make_jaxpr(lambda *a: function(*a, **options))(*args)
     walk = _Walk(while_loops)
     origins = []
@@ -206,7 +206,7 @@ class _Walk:
         if self.while_loops is None:
             raise InputError(
                 "while_loops = None: the function has a while loop, whose number of runs is not in the program; "
-                "say how often it runs (a whole number), or use fori_loop or scan with fixed bounds"
+                "say how often it runs (an integer), or use fori_loop or scan with fixed bounds"
             )
         inputs = self.in_loop(inputs)
         n_cond, n_body = params["cond_nconsts"], params["body_nconsts"]

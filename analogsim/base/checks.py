@@ -1,0 +1,66 @@
+"""Checks of arguments that all rooms share: each refuses with the argument's name, its value and what is allowed."""
+
+import numbers
+from typing import Any
+
+import jax
+
+from analogsim.base.errors import InputError, brief, range_text
+from analogsim.base.field_rules import Number
+
+#: What a function for models with analog layers says of one without.
+NO_ANALOG_LAYER = "the model has no analog layer: build it with AnalogDense, or convert(model, hardware)"
+
+
+def check_integer(value: Any, name: str, ge: int = 1, le: int | None = None) -> int:
+    """Return an integer of Python or NumPy as ``int``.
+
+    Args:
+      value: what was given; neither a bool nor a float, not even 2.0.
+      name: of the argument, for the message.
+      ge, le: smallest and largest allowed value.
+
+    Raises:
+      InputError: for what is no integer, or out of range.
+
+    Example:
+      >>> check_integer(0, "chips")
+      Traceback (most recent call last):
+      analogsim.base.errors.InputError: chips = 0: must be an integer of at least 1
+    """
+    fits = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not fits or value < ge or (le is not None and value > le):
+        raise InputError(f"{name} = {brief(value)}: must be {range_text('an integer', ge=ge, le=le)}")
+    return int(value)
+
+
+def check_number(
+    value: Any,
+    name: str,
+    *,
+    gt: float | None = None,
+    ge: float | None = None,
+    lt: float | None = None,
+    le: float | None = None,
+) -> None:
+    """Refuse what is no finite real number, or array of such numbers, in a range; tracers pass.
+
+    Args:
+      value: what was given.
+      name: of the argument, for the message.
+      gt, ge, lt, le: allowed range (exclusive or inclusive).
+
+    Raises:
+      InputError: for another type, or the first number out of range.
+    """
+    if isinstance(value, jax.core.Tracer):
+        return
+    rule = Number(gt=gt, ge=ge, lt=lt, le=le)
+    if isinstance(value, str):
+        raise rule.refusal(name, brief(value), rule.one_number)
+    rule.check(value, name)
+
+
+def check_fraction(value: Any, name: str) -> None:
+    """Refuse what is no number between 0 and 1, as ``check_number`` does."""
+    check_number(value, name, ge=0, le=1)
