@@ -144,7 +144,7 @@ class Citations:
         return "\n\n".join(blocks)
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain lists and texts, for JSON."""
+        """The same as plain lists and strings, for JSON."""
 
         def plain(use: Use) -> dict[str, str]:
             entry = {"field": use.path, "value": use.value}
@@ -212,7 +212,7 @@ def cite(item: Any) -> Citations:
 
 def _what(item: Any) -> str:
     if isinstance(item, str):
-        return f"{item!r} is a text"
+        return f"{item!r} is a string"
     if isinstance(item, type):
         return f"{item.__name__} is a class, not a description"
     return f"no description in {type(item).__name__}"

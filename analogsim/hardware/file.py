@@ -9,7 +9,7 @@
 
     [store.cell]
     kind = "PCM"
-    g_max = "20 uS"                    # a text with a unit, or a number in SI units
+    g_max = "20 uS"                    # a string with a unit, or a number in SI units
 
     [prices]                           # without a kind: changes to the prices that are there
     read_time_s = "100 ns"
@@ -36,8 +36,8 @@ Kinds = Mapping[str, type[Description]]
 
 _OPENING = """\
 # Hardware for analogsim.load_hardware and for the command line (analogsim show FILE.toml). Numbers are in SI units; a
-# text may carry a unit ("25 uS", "1 day"). "none" stands for None, an effect that is absent. kind names the class that
-# a table describes.
+# string may carry a unit ("25 uS", "1 day"). "none" stands for None, an effect that is absent. kind names the class
+# that a table describes.
 """
 
 

@@ -2,7 +2,7 @@
 
 A rule is a pair (selector, hardware); hardware None keeps the layer digital. A selector is
 
-    a text         a regular expression that the layer's whole path matches, ``"encoder/.*"``
+    a string       a regular expression that the layer's whole path matches, ``"encoder/.*"``
     a type         ``nn.Conv``; a type of module that holds layers, such as attention, stands for all layers inside
     types          a tuple of such types
     a function     of a ``Candidate``, for anything else: ``lambda layer: layer.shape[0] < 64``

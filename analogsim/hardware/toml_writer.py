@@ -1,6 +1,6 @@
 """Descriptions as tables of a TOML file that ``description_reading`` reads back to the same numbers.
 
-Every field has its meaning as a comment. A number with a unit is a text with the prefix that reads best (``"25 uS"``)
+Every field has its meaning as a comment. A number with a unit is a string with the prefix that reads best (``"25 uS"``)
 where that text is exactly the number, and the number itself in SI units where it is not.
 """
 
@@ -39,7 +39,7 @@ class Writer:
     all_fields: bool
 
     def tables(self, item: Description, path: tuple[str, ...] = (), heading: str = "", kind: str = "") -> Iterator[str]:
-        """The table of a description and those of the descriptions within it, each as a text without an empty line.
+        """The table of a description and those of the descriptions within it, each as a string without an empty line.
 
         Args:
           item: what is written.
@@ -115,7 +115,7 @@ def _identical(a: Any, b: Any) -> bool:
 
 
 def _plain(value: Any, where: str, f: dataclasses.Field) -> Any:
-    """Numbers, texts and lists of them; complex numbers as tables."""
+    """Numbers, strings and lists of them; complex numbers as tables."""
     if isinstance(value, jax.core.Tracer):
         raise InputError(f"{where}: is traced; a file is written outside of jax.jit, jax.vmap and jax.grad")
     if isinstance(value, (jax.Array, np.ndarray, np.generic)):
@@ -131,7 +131,7 @@ def _plain(value: Any, where: str, f: dataclasses.Field) -> Any:
         return [_plain(item, where, f) for item in value]
     if isinstance(value, (bool, int, float, str)):
         return value
-    raise InputError(f"{where} = {brief(value)}: cannot be written to a file, which holds numbers, texts and lists")
+    raise InputError(f"{where} = {brief(value)}: cannot be written to a file, which holds numbers, strings and lists")
 
 
 def _quantity(value: float, unit: str) -> str | None:
@@ -172,5 +172,5 @@ def _commented(row: str, comment: str) -> str:
 
 
 def _comment(text: str) -> str:
-    """A text as TOML allows it behind a #: on one line, without control characters."""
+    """A comment as TOML allows it behind a #: on one line, without control characters."""
     return "".join(c for c in " ".join(text.split()) if c.isprintable())

@@ -334,7 +334,7 @@ class OfFunction:
             raise InputError("evaluate: returned no number")
         for name, score in scores.items():
             if not isinstance(name, str) or "/" in name:
-                raise InputError(f"evaluate: returned a number by the name {name!r}: must be a text without '/'")
+                raise InputError(f"evaluate: returned a number by the name {name!r}: must be a string without '/'")
             if score is None or isinstance(score, str):
                 raise InputError(f"evaluate: {name}: returned {brief(score)}: must be a number")
             if np.shape(score) != ():

@@ -162,7 +162,7 @@ def test_what_is_out_of_range_is_refused_with_field_value_range_and_unit(bad, me
         (lambda: preset("pcm", **{"adc.noise": -0.04}), r"ADC.noise = -0.04: must be at least 0"),
         (
             lambda: preset("reram", **{"training.time_s": "3 days"}),
-            r"Hardware.training = FreshChip\(.*\): reads 259200 s .*: must be at most 172800, the last time .*unit: s",
+            r"Hardware.training: latest_s = 259200: the model of .* has data only from 0 to 172800 \(unit: s",
         ),
     ],
 )

@@ -44,7 +44,7 @@ def forbidden(monkeypatch):
         (dict(times=["1 s", 1.0]), "1 s is given more than once"),
         (
             dict(times=["1 s", "1 year"]),
-            r"time = 3\.15576e\+07: layer .* is on 'reram', whose model has data only from 0",
+            r"layer .*: time = 3\.15576e\+07: the model of 'reram' has data only from 0",
         ),
         (dict(times=[-1]), "time = -1: must be finite and at least 0"),
         (dict(compensation=("none", None)), "'none' is given more than once"),
@@ -146,7 +146,7 @@ def test_a_recipe_is_refused_before_a_network_is_trained(forbidden, monkeypatch)
     late = dataclasses.replace(recipe, hardware=preset("reram"))
     large = dataclasses.replace(recipe, aware=recipe.aware.replace(batch_size=10**6))
     for one, message in (
-        (late, "is on 'reram', whose model has data only from 0"),
+        (late, "the model of 'reram' has data only from 0"),
         (large, r"\[aware\] batch_size = 1000000: must be at most"),
     ):
         with pytest.raises(InputError, match=message):

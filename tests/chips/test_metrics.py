@@ -52,10 +52,10 @@ def at(array, index, value):
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (at(LABELS, 4, 99), r"labels: 99.0 at \[4\]: must be a whole number from 0 to 2, a class"),
-        (np.where(LABELS == 2, 3, LABELS), r"labels: 3 at \[2\]: must be a whole number from 0 to 2"),
-        (LABELS - 1, r"labels: -1 at \[0\]: must be a whole number"),
-        (at(LABELS, 7, 0.5), r"labels: 0.5 at \[7\]: must be a whole number"),
+        (at(LABELS, 4, 99), r"labels: 99.0 at \[4\]: must be an integer between 0 and 2, a class"),
+        (np.where(LABELS == 2, 3, LABELS), r"labels: 3 at \[2\]: must be an integer between 0 and 2"),
+        (LABELS - 1, r"labels: -1 at \[0\]: must be an integer"),
+        (at(LABELS, 7, 0.5), r"labels: 0.5 at \[7\]: must be an integer"),
         (at(LABELS, 7, np.nan), r"labels: nan at \[7\]: must be finite"),
         (np.array(["cat"] * N), "labels = ndarray: must be an array of numbers"),
         (5, r"labels: shape \(\) does not match 12 examples"),

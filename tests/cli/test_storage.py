@@ -182,14 +182,14 @@ def test_the_command_writes_json():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (dict(weights=0), "weights = 0: must be a whole number and at least 1"),
+        (dict(weights=0), "weights = 0: must be an integer of at least 1"),
         (dict(weights=1.5), "weights = 1.5"),
         (dict(bits=0), "bits = 0: must be greater than 0 and at most 24"),
         (dict(time=-1), "must be finite and at least 0"),
         (dict(stores=["pmc"]), "did you mean 'pcm'"),
         (dict(stores=[3]), "stores: 3: must be the name of a preset"),
         (dict(stores=[]), "stores = []"),
-        (dict(key="a"), "key = 'a': must be a whole number"),
+        (dict(key="a"), "key = 'a': must be an integer"),
     ],
     ids=str,
 )

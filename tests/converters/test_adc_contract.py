@@ -158,13 +158,13 @@ def test_a_key_and_a_state_are_asked_for_where_they_matter(name):
 @pytest.mark.parametrize("lines", [0, -1, 2.0, "4", None, True])
 @pytest.mark.parametrize("adc", [ADC(), RampADC(), PipelineADC(comparator_offset=0.01)])
 def test_impossible_numbers_of_lines_are_refused(adc, lines):
-    with pytest.raises(InputError, match=r"lines = .*: must be a whole number and at least 1"):
+    with pytest.raises(InputError, match=r"lines = .*: must be an integer of at least 1"):
         adc.fabricate(jax.random.key(0), lines)
 
 
 def test_circuits_have_at_most_14_bits():
     for kind in (RampADC, SARADC, PipelineADC, CyclicADC):
-        with pytest.raises(InputError, match=rf"{kind.__name__}\.bits = 15: must be a whole number .* at most 14"):
+        with pytest.raises(InputError, match=rf"{kind.__name__}\.bits = 15: must be an integer between .* and 14"):
             kind(bits=15)
 
 

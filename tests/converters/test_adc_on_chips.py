@@ -114,5 +114,5 @@ def test_evaluate_samples_converters_too():
 
 
 def test_what_is_no_converter_is_refused():
-    with pytest.raises(InputError, match=r"Hardware.adc = 8: must be a description that has fabricate, convert"):
+    with pytest.raises(InputError, match=r"Hardware.adc = 8: must be a description with fabricate, convert"):
         Hardware(adc=8)

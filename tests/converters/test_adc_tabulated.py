@@ -96,7 +96,7 @@ def test_fitted_to_values_it_is_relative_to_the_largest():
         (lambda: TABLE.replace(levels=np.float32([0, 1])), r"levels of shape \(2,\), thresholds of shape \(3,\)"),
         (lambda: TABLE.replace(thresholds=np.float32([0.5, 0, 0.6])), r"thresholds = .*: must be ascending"),
         (lambda: TABLE.replace(levels=np.float32([-1, 0, 0.5, 3])), r"TabulatedADC.levels = 3: must be at least -1"),
-        (lambda: lloyd_max(GAUSSIAN[:10], 0), r"bits = 0: must be a whole number, at least 1"),
+        (lambda: lloyd_max(GAUSSIAN[:10], 0), r"bits = 0: must be an integer between 1"),
         (lambda: lloyd_max([1.0, 1.0], 2), r"values: must be finite numbers, two of them different"),
         (lambda: TabulatedADC.fit([0.0], bits=2), r"values: must be finite numbers, not all of them zero"),
         (lambda: fit_adc(*BARE, np.ones((3, 2), np.float32), bits=2), r"the model has no layer with an ADC"),

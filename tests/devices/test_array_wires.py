@@ -169,7 +169,7 @@ def test_lines_that_cannot_be_solved_are_refused():
 
 
 def test_what_wires_cannot_be_joined_with_is_refused():
-    with pytest.raises(InputError, match=r"Crossbar.wires: must be None for MiloReRAM"):
+    with pytest.raises(InputError, match=r"Crossbar.wires = .*: must be None for MiloReRAM"):
         Crossbar(cell=MiloReRAM(), wires=WIRES)
     with pytest.raises(InputError, match=r"polarities = 'interleaved': must be 'separate' for Offset"):
         Crossbar(mapping=Offset(), polarities="interleaved")

@@ -124,7 +124,7 @@ def test_programming_needs_a_key():
 
 def test_a_store_is_no_cell():
     # It can be programmed and read, but has no window of conductances to map weights to.
-    with pytest.raises(InputError, match=r"Crossbar.cell = Crossbar\(\): must be a description that has "):
+    with pytest.raises(InputError, match=r"Crossbar.cell = Crossbar\(\): must be a description with "):
         Crossbar(cell=Crossbar())
 
 

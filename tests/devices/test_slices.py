@@ -188,9 +188,9 @@ def test_writing_errors_of_equal_copies_average(key):
 
 BAD = [
     (lambda: BitSlices(widths=()), "BitSlices.widths = "),
-    (lambda: BitSlices(widths=(0, 4)), "whole numbers from 1 to 16 that sum to at most 23"),
+    (lambda: BitSlices(widths=(0, 4)), "integers between 1 and 16 that sum to at most 23"),
     (lambda: BitSlices(widths=[4, 4]), "must be a tuple"),
-    (lambda: BitSlices(widths=(2.0,)), "whole numbers"),
+    (lambda: BitSlices(widths=(2.0,)), "integers"),
     (lambda: BitSlices(widths=(16, 16)), "sum to at most 23"),
     (lambda: Offset(slices=BitSlices(widths=(1,))), "at least 2 bits"),
     (lambda: Copies(significance=()), "Copies.significance = "),

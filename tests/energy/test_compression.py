@@ -316,7 +316,7 @@ def test_a_sparser_array_never_takes_more(name):
         (lambda s: s.bits(np.array(["a"] * 4), 8), "must be an array of numbers"),
         (lambda s: s.bits(np.zeros(4), 0), r"value_bits = 0: must be above 0 and at most 64 \(unit: bit\)"),
         (lambda s: s.bits(np.zeros(4), float("nan")), "value_bits = nan"),
-        (lambda s: s.expected_bits(4, 1.5, 8), "density = 1.5: must be a share between 0 and 1"),
+        (lambda s: s.expected_bits(4, 1.5, 8), "density = 1.5: must be at least 0 and at most 1"),
         (lambda s: s.expected_bits(0, 0.5, 8), "n = 0: must be a number of elements or a shape"),
         (lambda s: s.expected_bits((4, 2.5), 0.5, 8), r"n = \(4, 2.5\)"),
     ],
@@ -332,7 +332,7 @@ def test_bad_input(name, call, message):
         (lambda: TwoFour().bits(np.zeros((6, 4)), 8), r"the shape \(6, 4\) has 6 along axis -2; .* multiple of 4"),
         (lambda: TwoFour(axis=2).bits(np.zeros((4, 4)), 8), "TwoFour.axis = 2: must be an axis of the array"),
         (lambda: TwoFour().expected_bits(8, 0.6, 8), "density = 0.6: a 2:4 array has a density of at most 0.5"),
-        (lambda: RunLength(run_bits=0), "RunLength.run_bits = 0: must be a whole number from 1 to 32"),
+        (lambda: RunLength(run_bits=0), "RunLength.run_bits = 0: must be an integer between 1 and 32"),
         (lambda: RunLength(pairs_per_word=2.5), "RunLength.pairs_per_word = 2.5"),
     ],
 )

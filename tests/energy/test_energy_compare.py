@@ -227,7 +227,7 @@ def test_layers_on_different_hardware():
 
 @pytest.mark.parametrize("batch", [0, -1, 1.5, True, "8", (1, 0), None])
 def test_a_batch_is_a_positive_whole_number(digits, batch):
-    with pytest.raises(InputError, match=r"batch = .*: must be a whole number and at least 1"):
+    with pytest.raises(InputError, match=r"batch = .*: must be an integer of at least 1"):
         compare(*digits, batch=batch)
 
 

@@ -253,7 +253,7 @@ def test_the_order_of_parts_changes_nothing():
     [
         (lambda: Assembly(name="x", parts=(part("a", None),)).power_w, "its power is not known, and unknown is not"),
         (lambda: part("a", -1.0), "power_w = -1.0 must be finite and not negative"),
-        (lambda: part("a", count=0), "count = 0 must be an integer"),
+        (lambda: part("a", count=0), "count = 0: must be an integer of at least 1"),
         (lambda: Assembly(name="x", parts=()), "parts is empty"),
         (lambda: Assembly(name="x", parts=(part("a"), part("a"))), "parts named a are there twice"),
         (lambda: Assembly(name="x", parts=(part("a"),)).part("b"), "has no part 'b'"),

@@ -194,7 +194,7 @@ def test_widths_of_numbers():
     ("options", "message"),
     [
         (dict(weights=2), "weights = 2: must be the number of an argument, 0 to 1"),
-        (dict(examples=0), "examples = 0: must be a whole number and at least 1"),
+        (dict(examples=0), "examples = 0: must be an integer of at least 1"),
     ],
 )
 def test_bad_arguments(options, message):

@@ -357,7 +357,7 @@ def test_several_descriptions_are_told_apart():
 @pytest.mark.parametrize(
     ("item", "message"),
     [
-        ("pcm", r"cite: 'pcm' is a text; pass hardware \(preset\('pcm'\)\)"),
+        ("pcm", r"cite: 'pcm' is a string; pass hardware \(preset\('pcm'\)\)"),
         (PCM, "cite: PCM is a class, not a description; pass"),
         (3, "cite: no description in int; pass"),
         (None, "cite: no description in NoneType; pass"),

@@ -324,7 +324,7 @@ KERNEL = {"params": {"kernel": np.ones((4, 3), np.float32), "bias": np.zeros(3, 
         (X, {"margin": float("nan")}, "margin = nan: must be finite"),
         (X, {"method": "percentil"}, "did you mean 'percentile'"),
         (X, {"method": ["max"]}, "method = "),
-        (X, {"batch_size": 0}, "batch_size = 0: must be a whole number"),
+        (X, {"batch_size": 0}, "batch_size = 0: must be an integer"),
     ],
 )
 def test_calibration_refuses_what_means_nothing(x, how, message):

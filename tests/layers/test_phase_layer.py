@@ -168,7 +168,7 @@ def test_bad_input():
         MeshDense(4, mesh=3).init(STREAMS, x)
     with pytest.raises(InputError, match="detection = 'square': must be one of coherent, intensity, differential"):
         MeshDense(4, mesh=MZIMesh(), detection="square").init(STREAMS, x)
-    with pytest.raises(InputError, match="features = 0: must be a whole number and at least 1"):
+    with pytest.raises(InputError, match="features = 0: must be an integer of at least 1"):
         MeshLinear(4, 0, mesh=MZIMesh(), rngs=nnx.Rngs(0))
     with pytest.raises(InputError, match="MeshDense: time"):
         MeshDense(4, mesh=MZIMesh(), time=-1.0).init(STREAMS, x)

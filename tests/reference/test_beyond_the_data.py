@@ -164,7 +164,7 @@ def test_hardware_trains_on_later_ages_only_where_they_are_asked_for():
     assert Hardware().extrapolated_after_s is None
     assert preset("pcm").extrapolated_after_s is None
     words = "store.cell.extrapolate=True goes on along the last decade"
-    with pytest.raises(InputError, match=rf"Hardware.training: reads 3.15576e\+07 s .*{words}"):
+    with pytest.raises(InputError, match=rf"Hardware.training: latest_s = 3.15576e\+07: .*{words}"):
         preset("reram", **{"training.time_s": "1 year"})
     with pytest.raises(InputError, match=r"last time that the store's model has data for \(unit: s\)$"):
         preset("reram", **{"store.cell": CELLS["milo"](), "training.time_s": "1 year"})

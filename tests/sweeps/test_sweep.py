@@ -300,7 +300,7 @@ BAD_ARGUMENTS = [
     (dict(evaluate=lambda h, k: jnp.ones(2)), "must be one number"),
     (dict(evaluate=lambda h, k: {}), "returned no number"),
     (dict(evaluate=lambda h, k: 1j), "must be a real number"),
-    (dict(chips=0), "chips = 0: must be a whole number and at least 1"),
+    (dict(chips=0), "chips = 0: must be an integer of at least 1"),
     (dict(at_once=0), "at_once = 0"),
     (dict(at_once=2, compiled=False), "at_once = 2: has no effect"),
     (dict(key=3), "key"),

@@ -127,8 +127,8 @@ def test_first_limits_and_many_steps_of_one():
     ("call", "message"),
     [
         (lambda: learned_clip(), r"learned_clip: give either initial or sigmas"),
-        (lambda: learned_clip(-1.0), r"initial = -1.0: must be a number, greater than 0"),
-        (lambda: learned_clip(1.0, decay=-1), r"decay = -1: must be a number, at least 0"),
+        (lambda: learned_clip(-1.0), r"initial = -1: must be greater than 0"),
+        (lambda: learned_clip(1.0, decay=-1), r"decay = -1: must be at least 0"),
         (lambda: learned_clip(1.0, per="row"), r"learned_clip: per = 'row': must be one of 'kernel', 'column'"),
         (lambda: clip_weights(1.0, per="row"), r"clip_weights: per = 'row': must be one of"),
         (lambda: learned_clip(1.0).init({"bias": jnp.ones(2)}), r"no parameter is chosen"),

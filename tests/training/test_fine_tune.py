@@ -229,12 +229,12 @@ def test_a_range_that_clips_everything_is_warned_of(variables):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"epochs": 0}, r"epochs = 0: must be a whole number and at least 1"),
+        ({"epochs": 0}, r"epochs = 0: must be an integer of at least 1"),
         ({"batch_size": 100}, r"batch_size = 100: must be at most 48"),
         ({"micro_batches": 5}, r"micro_batches = 5: must divide batch_size = 16"),
-        ({"ramp": 2.0}, r"ramp = 2.0: must be a number, at least 0 and at most 1"),
-        ({"distil": -1.0}, r"distil = -1.0: must be a number, at least 0 and at most 1"),
-        ({"temperature": 0.0}, r"temperature = 0.0: must be a number, greater than 0"),
+        ({"ramp": 2.0}, r"ramp = 2: must be at least 0 and at most 1"),
+        ({"distil": -1.0}, r"distil = -1: must be at least 0 and at most 1"),
+        ({"temperature": 0.0}, r"temperature = 0: must be greater than 0"),
         ({"teacher": 3}, r"teacher = 3: must be a function teacher\(x\)"),
         ({"labels": LABELS[:5]}, r"labels: shape \(5,\) does not match 48 examples"),
         (

@@ -131,9 +131,9 @@ def test_bad_input(noisy):
     thirds = make_step(model, variables, X, optimizer=sgd, micro_batches=3)
     with pytest.raises(InputError, match=r"micro_batches = 3: must divide the 16 examples of a batch"):
         jax.eval_shape(thirds, thirds.first, X, LABELS, KEY)
-    with pytest.raises(InputError, match=r"micro_batches = 0: must be a whole number and at least 1"):
+    with pytest.raises(InputError, match=r"micro_batches = 0: must be an integer of at least 1"):
         make_step(model, variables, X, optimizer=sgd, micro_batches=0)
-    with pytest.raises(InputError, match=r"distil = 2: must be a number, at least 0 and at most 1"):
+    with pytest.raises(InputError, match=r"distil = 2: must be at least 0 and at most 1"):
         make_step(model, variables, X, optimizer=sgd, distil=2)
     tracked = analogsim.convert(PlainMLP(), NOISY.replace(input_range=TrackedRange()))
     with pytest.raises(InputError, match=r"key: tracked ranges need one for their first values"):

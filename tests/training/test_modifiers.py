@@ -327,7 +327,7 @@ def test_modified_weights_of_any_model():
             lambda: Several(of=(AdditiveNoise(std=0.1, draw="example"), Discretise(bits=4))),
             r"Several.of\[0\] = .*: only the last may draw for every example",
         ),
-        (lambda: preset("reram", training=DeviceNoise(time_s="3 days")), r"Hardware.training: reads 259200 s"),
+        (lambda: preset("reram", training=DeviceNoise(time_s="3 days")), r"Hardware.training: latest_s = 259200:"),
         (lambda: seen(DeviceNoise(), n=1, store=Crossbar(cell=SONOS())), r"SONOS: the mean and variance .* FreshChip"),
         (
             lambda: seen(DeviceNoise(), n=1, store=Crossbar(cell=PCM(), faults=Faults(stuck_off=0.1))),
@@ -352,14 +352,14 @@ def test_modified_weights_of_any_model():
             lambda: layer(AdditiveNoise(std=0.1)).apply({"params": {"kernel": W}}, EYE),
             r"runs on 'custom' hardware and needs a random key",
         ),
-        (lambda: strength(-1.0), r"level = -1.0: must be a number, at least 0"),
+        (lambda: strength(-1.0), r"level = -1: must be at least 0"),
         (
             lambda: modified_weights(jax.random.key(0), {"kernel": W}, DeviceNoise()),
             r"modifier = DeviceNoise\(\): must be a modifier of weights that draws by step",
         ),
         (
             lambda: modified_weights(jax.random.key(0), {"kernel": W}, AdditiveNoise(std=0.1), strength=-1),
-            r"strength = -1: must be a number, at least 0",
+            r"strength = -1: must be at least 0",
         ),
     ],
 )  # fmt: skip

@@ -176,7 +176,7 @@ def test_a_weight_range_has_a_slope():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: remap(0), r"limit = 0: must be a number, greater than 0"),
+        (lambda: remap(0), r"limit = 0: must be greater than 0"),
         (lambda: remap().update({}, None), r"remap needs the parameters"),
         (lambda: remap().update({}, None, {"params": {}}), r"must hold the collections 'params' and 'ranges'"),
         (lambda: fold_output_scales({"params": {}, "ranges": {}}), r"no layer has a learned scale"),

@@ -373,7 +373,7 @@ def test_the_table_and_the_figure(found):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"chips": 0}, r"chips = 0: must be a whole number and at least 1"),
+        ({"chips": 0}, r"chips = 0: must be an integer of at least 1"),
         ({"parameters": "adc.noise"}, r"parameters = 'adc.noise': must be names or patterns"),
         ({"parameters": ("adc.nose",)}, r"'adc.nose' is no number of the hardware; did you mean 'adc.noise'"),
         ({"parameters": ("adc.gain_error",)}, r"'adc.gain_error' is None in every layer"),
@@ -382,7 +382,7 @@ def test_the_table_and_the_figure(found):
         ({"loss": lambda y, labels: jnp.log(-jnp.mean(y**2))}, r"loss: is not a finite number on 1 of the 1 sampled"),
         ({"loss": lambda y, labels: y[:, 0]}, r"loss: returns shape \(64,\): must be one number"),
         ({"method": "slopes"}, r"method = 'slopes': must be 'slope' or 'difference'"),
-        ({"batch_size": 0}, r"batch_size = 0: must be a whole number and at least 1"),
+        ({"batch_size": 0}, r"batch_size = 0: must be an integer of at least 1"),
         ({"compensation": "all"}, r"compensation = 'all': must be one of"),
         ({"model": AnalogDense(3, hardware=None)}, r"the model has no analog layer"),
     ],

@@ -178,8 +178,8 @@ def test_the_table(tuned):
     [
         ({"what": "input"}, r"what = 'input': must be a tuple of one or more of 'input', 'output', 'weight'"),
         ({"what": ("scale",)}, r"what = \('scale',\): must be a tuple"),
-        ({"steps": 0}, r"steps = 0: must be a whole number and at least 1"),
-        ({"learning_rate": 0.0}, r"learning_rate = 0.0: must be a number, greater than 0"),
+        ({"steps": 0}, r"steps = 0: must be an integer of at least 1"),
+        ({"learning_rate": 0.0}, r"learning_rate = 0: must be greater than 0"),
         ({"labels": np.zeros(3, int)}, r"labels: shape \(3,\) does not match 96 examples"),
         ({"time": "-1 s"}, r"time = "),
     ],

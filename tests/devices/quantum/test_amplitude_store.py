@@ -185,7 +185,7 @@ def test_the_report_says_what_it_is():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        (dict(shots=0), "shots = 0: must be a whole number and at least 64"),
+        (dict(shots=0), "shots = 0: must be an integer between 64"),
     ],
 )
 def test_impossible_stores_are_refused(fields, message):

@@ -112,7 +112,7 @@ def test_capacity():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: FockQudit(levels=129), "at most 128"),
+        (lambda: FockQudit(levels=129), "between 2 and 128"),
         (lambda: FockQudit().bits(-1.0), "time_s = -1.0: must be at least 0"),
     ],
 )

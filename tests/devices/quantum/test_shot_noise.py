@@ -88,7 +88,7 @@ def test_shots_for_an_error():
 @pytest.mark.parametrize("shots", [0, -3, 1.5, float("nan"), MOST_SHOTS + 1])
 def test_impossible_shots_are_refused(shots):
     for call in (lambda: counts(jax.random.key(0), np.ones(2) / 2, shots), lambda: modulus_error(4, shots)):
-        with pytest.raises(InputError, match=r"shots = .*: must be a whole number, at least 1 and at most 16777216"):
+        with pytest.raises(InputError, match=r"shots = .*: must be an integer between 1 and 16777216"):
             call()
 
 
