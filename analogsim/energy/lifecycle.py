@@ -47,7 +47,7 @@ class LifePhase:
     @property
     def total_j(self) -> Triple:
         """Joules in all."""
-        return tuple(self.times * each for each in self.each_j)  # type: ignore[return-value]
+        return tuple(self.times * joules for joules in self.each_j)  # type: ignore[return-value]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -81,8 +81,8 @@ class Lifecycle:
     def break_even(self) -> float:
         """Inferences from which on they take more than everything else; infinite where one takes nothing."""
         others = math.fsum(part.total_j[1] for part in self.parts[:-1])
-        each = self.parts[-1].each_j[1]
-        return others / each if each else math.inf
+        inference_j = self.parts[-1].each_j[1]
+        return others / inference_j if inference_j else math.inf
 
     @property
     def operational_kg(self) -> Triple:
@@ -94,19 +94,19 @@ class Lifecycle:
         """Carbon of running and of what was made for it, kg."""
         if self.embodied is None:
             return self.operational_kg
-        made = (self.embodied.low_kg, self.embodied.typical_kg, self.embodied.high_kg)
-        return tuple(a + b for a, b in zip(self.operational_kg, made, strict=True))  # type: ignore[return-value]
+        embodied_kg = (self.embodied.low_kg, self.embodied.typical_kg, self.embodied.high_kg)
+        return tuple(a + b for a, b in zip(self.operational_kg, embodied_kg, strict=True))  # type: ignore[return-value]
 
     def table(self) -> "rich.table.Table":
-        """A row a part, and what they come to in kilowatt-hours and kilograms."""
+        """One row per phase, and what they come to in kilowatt-hours and kilograms."""
         table = simple_table("Energy and carbon of a life")
         for name in ("part", "times", "each", "low", "typical", "high", "share", "source"):
             table.add_column(name, justify="left" if name in ("part", "source") else "right")
-        whole = self.energy_j[1] / self.pue
+        machines_j = self.energy_j[1] / self.pue
         for part in self.parts:
             low, typical, high = (show(e, "J") for e in part.total_j)
             table.add_row(plain(part.name), many(part.times) if part.times >= 1 else f"{part.times:.3g}",
-                          show(part.each_j[1], "J"), low, typical, high, share(part.total_j[1], whole),
+                          show(part.each_j[1], "J"), low, typical, high, share(part.total_j[1], machines_j),
                           plain(part.note))  # fmt: skip
         table.add_section()
         table.add_row(f"all, times a PUE of {self.pue:g}", "", "", *(show(e, "J") for e in self.energy_j), "", "")
@@ -117,9 +117,9 @@ class Lifecycle:
         kg = [f"{k:.3g} kg" for k in self.operational_kg]
         table.add_row("carbon of running", "", "", *kg, "", plain(place))
         if self.embodied is not None:
-            made = (self.embodied.low_kg, self.embodied.typical_kg, self.embodied.high_kg)
-            known = "; ".join(map(str, self.embodied.sources)) + "; known to a factor of ten"
-            table.add_row("carbon of making", "", "", *(f"{k:.3g} kg" for k in made), "", plain(known))
+            embodied_kg = (self.embodied.low_kg, self.embodied.typical_kg, self.embodied.high_kg)
+            behind = "; ".join(map(str, self.embodied.sources)) + "; known to a factor of ten"
+            table.add_row("carbon of making", "", "", *(f"{k:.3g} kg" for k in embodied_kg), "", plain(behind))
             table.add_row("carbon in all", "", "", *(f"{k:.3g} kg" for k in self.total_kg), "", "")
         turn = "" if math.isinf(self.break_even) else (
             f" From {many(self.break_even)} inferences on they take more than all the rest.")  # fmt: skip
@@ -183,16 +183,16 @@ def lifecycle(
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not (math.isfinite(value) and value >= 0):
             raise InputError(f"{name} = {value!r}: must be a number and at least 0")
     if isinstance(inference, Bill):
-        each: Any = (inference.energy_low_j, inference.energy_typical_j, inference.energy_high_j)
+        inference_j: Any = (inference.energy_low_j, inference.energy_typical_j, inference.energy_high_j)
         note = f"{inference.system}, batch {inference.batch}: {inference.note}"
     else:
-        each, note = inference, "given"
+        inference_j, note = inference, "given"
     rows = (
         ("search", 1, search_j, "search_j", "given"),
         ("training", 1 + retrainings, training_j, "training_j", "given"),
         ("writing", writes, write_j, "write_j", "given"),
         ("calibration", calibrations, calibration_j, "calibration_j", "given"),
-        ("inference", inferences, each, "inference", note),
+        ("inference", inferences, inference_j, "inference", note),
     )
     parts = [LifePhase(name=n, times=t, each_j=_triple(j, field), note=text) for n, t, j, field, text in rows]
     kept = tuple(part for part in parts if part.total_j[2] or part.name == "inference")

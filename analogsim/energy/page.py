@@ -31,14 +31,14 @@ def write(path: str | Path, bills: Sequence[Bill], work: Workload, unfit: Sequen
 def sections(bills: Sequence[Bill], work: Workload, unfit: Sequence[Unfit]) -> list[tuple[str, str]]:
     """Headings and HTML, as ``report.page`` takes them."""
     data = export.as_dataset(bills, work, unfit)
-    found = [("Systems side by side", figure(bills, data) + systems_table(bills, unfit))]
+    parts = [("Systems side by side", figure(bills, data) + systems_table(bills, unfit))]
     if data.sizes["batch"] > 1:
         curve = report.figure(
             functools.partial(plot.energy_batch, data), "Energy of one inference over the batch size",
             "Lines: typical. Bands: low to high.", phone=(3.6, 4.6),
         )  # fmt: skip
-        found.append(("Over the batch", curve))
-    return [*found, ("Where the energy goes", components_table(bills[0])), ("Left out", left_out(bills, work))]
+        parts.append(("Over the batch", curve))
+    return [*parts, ("Where the energy goes", components_table(bills[0])), ("Left out", left_out(bills, work))]
 
 
 def tables(bills: Sequence[Bill], work: Workload, unfit: Sequence[Unfit]) -> str:
@@ -93,8 +93,8 @@ def systems_table(bills: Sequence[Bill], unfit: Sequence[Unfit]) -> str:
 def components_table(bill: Bill) -> str:
     """Where the joules of the hardware go, with numbered sources."""
     total = bill.energy_typical_j
-    found = sorted(across_layers(bill.lines), key=lambda line: -line.energy_j)
-    numbers = {s: i + 1 for i, s in enumerate(dict.fromkeys(str(s) for line in found for s in line.sources))}
+    lines = sorted(across_layers(bill.lines), key=lambda line: -line.energy_j)
+    numbers = {s: i + 1 for i, s in enumerate(dict.fromkeys(str(s) for line in lines for s in line.sources))}
     rows = [
         [
             line.component,
@@ -105,7 +105,7 @@ def components_table(bill: Bill) -> str:
             share(line.energy_j, total),
             ", ".join(str(numbers[str(s)]) for s in line.sources),
         ]
-        for line in found
+        for line in lines
     ]
     header = ["component", "action", "count", "each", "an inference", "share", "sources"]
     caption = f"Where the {show(total, 'J')} of the hardware go, typical prices"

@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 
 
 def systems(bills: Sequence[Bill], work: Workload, unfit: Sequence[Unfit]) -> "rich.table.Table":
-    """One row a system and batch size; below, what each range spans and what each bill counts and leaves out."""
+    """One row per system and batch size; below, what each range spans and what each bill counts and leaves out."""
     table = simple_table(f"Energy of one inference ({many(work.macs)} MAC)")
     for name in ("system", "batch", "low", "typical", "high", "time", "power", "bound by"):
         words = name in ("system", "bound by")
         table.add_column(name, justify="left" if words else "right", no_wrap=not words)
     for first in one_per_system(bills):
-        own = [bill for bill in bills if bill.system == first.system]
+        of_system = [bill for bill in bills if bill.system == first.system]
         if table.row_count:
             table.add_section()
-        same = all(_energies(bill) == _energies(first) for bill in own)  # in any batch: one row
-        for bill in own[:1] if same else own:
-            alone = same and len(own) > 1
+        same = all(_energies(bill) == _energies(first) for bill in of_system)  # in any batch: one row
+        for bill in of_system[:1] if same else of_system:
+            alone = same and len(of_system) > 1
             table.add_row(
-                plain(bill.system) if bill is own[0] else "",
+                plain(bill.system) if bill is of_system[0] else "",
                 "any" if alone else str(bill.batch),
                 show(bill.energy_low_j, "J"),
                 show(bill.energy_typical_j, "J"),
@@ -60,13 +60,13 @@ def shown_ratios(bills: Sequence[Bill]) -> list[Ratio]:
 def does_not_fit(unfit: Sequence[Unfit], bills: Sequence[Bill]) -> dict[str, list[tuple[str, str]]]:
     """Batch and reason of every system that cannot hold the model; one row where it is so at any batch."""
     batches = {bill.batch for bill in bills}
-    found: dict[str, list[tuple[str, str]]] = {}
-    for name in dict.fromkeys(each.system for each in unfit):
-        own = [each for each in unfit if each.system == name]
-        alike = len(own) == len(batches) > 1 and len({each.reason for each in own}) == 1
-        found[name] = [("any" if alike else str(each.batch), f"does not fit: {each.reason}")
-                       for each in (own[:1] if alike else own)]  # fmt: skip
-    return found
+    rows: dict[str, list[tuple[str, str]]] = {}
+    for name in dict.fromkeys(entry.system for entry in unfit):
+        of_system = [entry for entry in unfit if entry.system == name]
+        alike = len(of_system) == len(batches) > 1 and len({entry.reason for entry in of_system}) == 1
+        rows[name] = [("any" if alike else str(entry.batch), f"does not fit: {entry.reason}")
+                      for entry in (of_system[:1] if alike else of_system)]  # fmt: skip
+    return rows
 
 
 def _energies(bill: Bill) -> tuple[float, float, float]:
@@ -82,12 +82,12 @@ def components(bills: Sequence[Bill], arrays: Arrays | None, work: Workload) -> 
                           ("total", "right"), ("share", "right"), ("source of the price", "left")):  # fmt: skip
         table.add_column(name, justify=justify, no_wrap=not name.startswith("source"))  # type: ignore[arg-type]
     for line in sorted(across_layers(bill.lines), key=lambda entry: -entry.energy_j):
-        count, each = _count(line), show(line.each_j, "J") + (f"/{line.unit}" if line.unit else "")
+        count, price = _count(line), show(line.each_j, "J") + (f"/{line.unit}" if line.unit else "")
         table.add_row(
             line.component,
             line.action,
             count,
-            each,
+            price,
             show(line.energy_j, "J"),
             share(line.energy_j, total_j),
             line.source,
@@ -107,11 +107,11 @@ def layers(bill: Bill, work: Workload) -> "rich.table.Table":
     for layer in work.layers:
         passes.setdefault(layer.use.path, []).append(layer)
     for path in dict.fromkeys([*passes, *(line.layer for line in bill.lines)]):
-        own = [line for line in bill.lines if line.layer == path]
-        energy_j = sum(line.energy_j for line in own)
+        of_layer = [line for line in bill.lines if line.layer == path]
+        energy_j = sum(line.energy_j for line in of_layer)
         macs = sum(layer.passes * layer.macs for layer in passes.get(path, []))
         first = passes[path][0] if path in passes else None
-        most = max(own, key=lambda line: line.energy_j).component if own else ""
+        most = max(of_layer, key=lambda line: line.energy_j).component if of_layer else ""
         table.add_row(
             plain(path) or "(the rest of the model)",
             "" if first is None else " x ".join(map(str, first.use.weights.shape)),

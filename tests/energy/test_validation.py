@@ -152,7 +152,7 @@ def test_documentation_every_system_has_rows_with_their_source():
     }
     assert wanted <= {c.system for c in CHECKS}
     assert {c.kind for c in CHECKS} == set(KINDS)
-    assert all(c.source and c.known for c in CHECKS)
+    assert all(c.source and c.how_known for c in CHECKS)
     assert all(c.is_recalled for c in CHECKS if c.system in ("TPU v1", "Horowitz, 45 nm"))
 
 
@@ -267,7 +267,7 @@ def test_the_order_of_parts_changes_nothing():
                 kind="guess",
                 tolerance=1,
                 calibrated_on="",
-                known="",
+                how_known="",
                 source="",
                 scope="peak",
             ),

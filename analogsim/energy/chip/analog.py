@@ -37,22 +37,22 @@ def bills(
     Weights stay where they are, so that an inference costs the same in any batch, but for what must be held while the
     batch is dispatched. How long it takes: ``analog_time``.
     """
-    done = [(layer, tile_work(layer.use)) for layer in work.layers]
+    layers = [(layer, tile_work(layer.use)) for layer in work.layers]
     prices = work.layers[0].use.hardware.prices
-    every = [line for layer, per_vector in done for line in lines(layer, per_vector)]
-    moved = plan_of(done, work.operations, prices)
-    settle(every)  # refuses what is no number before anything else meets it
-    time = example_time(done, work.operations, moved, prices)
-    every += hold_lines(done, time.reads_s) + rest_lines(work.operations, prices)
-    every += memory_lines(moved, work.operations, prices)
-    found = settle(every)
-    arrays = arrays_of(done)
+    unsettled = [line for layer, per_vector in layers for line in lines(layer, per_vector)]
+    moved = plan_of(layers, work.operations, prices)
+    settle(unsettled)  # refuses what is no number before anything else meets it
+    time = example_time(layers, work.operations, moved, prices)
+    unsettled += hold_lines(layers, time.reads_s) + rest_lines(work.operations, prices)
+    unsettled += memory_lines(moved, work.operations, prices)
+    charged = settle(unsettled)
+    arrays = arrays_of(layers)
     if deployment is not None:
-        found += settle(deployment.lines(arrays))
-    converts = any(line.component == "ADC" for line in found)
-    has_rest = any(line.component == "rest of the chip" and line.each_j > 0 for line in found)
-    repeats = any(layer.use.hardware.bound_management != "none" for layer, _ in done)
-    kinds = dict.fromkeys(per_vector.is_analog for _, per_vector in done)
+        charged += settle(deployment.lines(arrays))
+    converts = any(line.component == "ADC" for line in charged)
+    has_rest = any(line.component == "rest of the chip" and line.each_j > 0 for line in charged)
+    repeats = any(layer.use.hardware.bound_management != "none" for layer, _ in layers)
+    kinds = dict.fromkeys(per_vector.is_analog for _, per_vector in layers)
     left_out = [_ANALOG_EXCLUDES if is_analog else _DIGITAL_EXCLUDES for is_analog in kinds]
     if repeats:
         left_out.append("reads that bound management repeats")
@@ -73,14 +73,14 @@ def bills(
         note=note,
         excludes="; ".join(left_out),
     )
-    made = [
+    per_batch = [
         Bill(
             batch=b,
-            lines=(*found, *settle(waiting_lines(done, time, moved, prices, b))),
+            lines=(*charged, *settle(waiting_lines(layers, time, moved, prices, b))),
             latency_s=float(prices.dispatch_s + b * time.seconds),
             bound=time.bound(prices.dispatch_s, b),
             **common,
         )
         for b in batches
     ]
-    return made, arrays
+    return per_batch, arrays

@@ -41,14 +41,15 @@ def arrays_of(layers: Iterable[tuple[LayerWork, TileWork]]) -> Arrays | None:
     if not stored:
         return None
     places = sum(n.matrices * w.tiles * n.use.hardware.rows * n.use.hardware.columns for n, w in stored)
-    each_write_j = [layer.use.hardware.cell_write_j for layer, _ in stored]
+    cell_write_j = [layer.use.hardware.cell_write_j for layer, _ in stored]
     cells = [layer.matrices * work.cells for layer, work in stored]
-    known = all(each is not None for each in each_write_j)
     return Arrays(
         tiles=sum(layer.matrices * work.tiles for layer, work in stored),
         cells=sum(cells),
         used_share=sum(layer.matrices * layer.new_weights for layer, _ in stored) / places,
-        write_energy_j=sum(n * float(e) for n, e in zip(cells, each_write_j, strict=True)) if known else None,
+        write_energy_j=sum(n * float(e) for n, e in zip(cells, cell_write_j, strict=True))
+        if None not in cell_write_j
+        else None,
         calibration_energy_j=sum(layer.matrices * calibration_j(layer, work) for layer, work in stored),
         parts=parts(stored),
     )

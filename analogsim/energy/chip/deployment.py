@@ -79,13 +79,13 @@ class Deployment:
         here = Source(note=f"set by the deployment: {self.inferences:.3g} inferences")
         write = Source(note="Prices.cell_write_j for every cell" if self.write_j is None else "Deployment.write_j")
         read = Source(note="Arrays.calibration_energy_j")
-        made = [Line(component="writing", action="all cells", count=self.writes / self.inferences, unit="",
+        lines = [Line(component="writing", action="all cells", count=self.writes / self.inferences, unit="",
                      each_j=each_j, sources=(write, here))]  # fmt: skip
         if arrays.calibration_energy_j:
             share = self.calibrations / self.inferences
-            made.append(Line(component="drift calibration", action="readout", count=share, unit="",
+            lines.append(Line(component="drift calibration", action="readout", count=share, unit="",
                              each_j=arrays.calibration_energy_j, sources=(read, here)))  # fmt: skip
-        return made
+        return lines
 
 
 def _is_number(value: Any) -> bool:

@@ -19,15 +19,15 @@ def rest_lines(operations: Operations, prices: Prices) -> list[Line]:
     macs = results = additions = multiplications = weights = 0.0
     moved: list[tuple[float, float]] = []
     for op in operations.outside_layers:
-        each = op.repeats / n  # what runs once a call is shared by its examples
-        macs, results = macs + each * op.macs, results + each * op.results
+        per_example = op.repeats / n  # what runs once a call is shared by its examples
+        macs, results = macs + per_example * op.macs, results + per_example * op.results
         if op.results:
             additions += op.total_additions / n
             multiplications += op.total_multiplications / n
         if op.kind != "elementwise":
-            weights += each * op.weight_words * 4.0
-            held = (op.input_words + op.output_words) * 4.0
-            moved.append((each * held, held / n if op.per_example else held))
+            weights += per_example * op.weight_words * 4.0
+            operand_bytes = (op.input_words + op.output_words) * 4.0
+            moved.append((per_example * operand_bytes, operand_bytes / n if op.per_example else operand_bytes))
     result_j = prices.arithmetic_j
     behind = prices.sources("arithmetic_j")
     if multiplications:

@@ -101,22 +101,22 @@ def traffic(device: Device, number: NumberFormat, work: Workload, batch: int, sh
     asked = needs(work.operations, lambda op: byte / shrink, lambda op: (byte, byte))
     floor_s = device.launch_s or device.fill_s
     piece_bytes = floor_s * MEMORY_EFFICIENCY * device.byte_per_s if math.isfinite(device.byte_per_s) else 0.0
-    found = plan(asked, batch, device.on_chip_bytes / 2, piece_bytes)
+    least = plan(asked, batch, device.on_chip_bytes / 2, piece_bytes)
     operands = 2 * macs(work, batch) * byte / USES_ON_CHIP
     return Traffic(
-        weights=found.weights,
-        maps=found.maps,
-        kept=max(found.touched - found.maps, 0.0),
-        on_chip=operands + found.touched,
-        stays=found.weights if found.stays else 0.0,
-        moved=found.moved,
+        weights=least.weights,
+        maps=least.maps,
+        kept=max(least.touched - least.maps, 0.0),
+        on_chip=operands + least.touched,
+        stays=least.weights if least.stays else 0.0,
+        moved=least.moved,
     )
 
 
 def time_s(device: Device, number: NumberFormat, work: Workload, batch: int, moved: Traffic) -> tuple[float, str]:
     """Seconds for a whole batch, and what most of them are spent on."""
-    found = timing(device, device.peak_op_per_s[number.peak], work, batch, moved.moved)
-    return found.seconds, found.bound
+    time = timing(device, device.peak_op_per_s[number.peak], work, batch, moved.moved)
+    return time.seconds, time.bound
 
 
 def bill(
@@ -150,9 +150,9 @@ def bill(
             f"{device.name}: {needed / 1e6:.3g} MB of weights and maps do not fit its "
             f"{device.on_chip_bytes / 1e6:g} MB on the chip, and what streaming them costs is not known"
         )
-    found = timing(device, device.peak_op_per_s[number.peak], work, batch, moved.moved)
+    time = timing(device, device.peak_op_per_s[number.peak], work, batch, moved.moved)
     switching = _switching(device, number, work, batch, moved)
-    lines = [*switching, *_static(device, switching, batch, found)]
+    lines = [*switching, *_static(device, switching, batch, time)]
     notes = [number.name, "low: switching energy alone, high: full TDP while it computes, 0.3 TDP while it waits"]
     if weights is not None:
         notes.append(f"weights stored as {type(weights).__name__}, {shrink:.3g} times smaller")
@@ -163,9 +163,9 @@ def bill(
         system=name or device.name,
         batch=batch,
         lines=settle(lines),
-        latency_s=found.seconds,
+        latency_s=time.seconds,
         note="; ".join([*notes, *([f"arithmetic {beyond}"] if beyond else [])]),
-        bound=found.bound,
+        bound=time.bound,
         excludes="the host processor, copies to and from it; at the low end also registers and instructions",
     )
 
@@ -202,13 +202,13 @@ def _other(work: Workload, batch: int, node: float) -> list[Line]:
     return [_line("arithmetic", "other result", count / batch, "", each_j, FORMATS["fp32"].source, COST_SOURCE)]
 
 
-def _static(device: Device, switching: list[Line], batch: int, found: Timing) -> list[Line]:
+def _static(device: Device, switching: list[Line], batch: int, time: Timing) -> list[Line]:
     static_w = STATIC_SHARE * device.tdp_w if device.idle_w is None else device.idle_w
     idle_w = max(static_w, STATIC_SHARE_HIGH * device.tdp_w)
-    spent_w = sum(line.energy_high_j for line in switching) * batch / found.busy_s if found.busy_s else 0.0
+    spent_w = sum(line.energy_high_j for line in switching) * batch / time.busy_s if time.busy_s else 0.0
     high_w = max(device.tdp_w - spent_w, static_w)  # with the lines above: TDP for as long as it computes
-    waiting_s = max(found.seconds - found.busy_s, 0.0)
-    static = _line("board", "static power", found.busy_s / batch, "s", static_w, *_TIME, each_low_j=0.0,
+    waiting_s = max(time.seconds - time.busy_s, 0.0)
+    static = _line("board", "static power", time.busy_s / batch, "s", static_w, *_TIME, each_low_j=0.0,
                    each_high_j=high_w,
                    at_end="" if high_w > static_w else "what switches draws all that TDP leaves")  # fmt: skip
     waiting = _line("board", "static power, waiting", waiting_s / batch, "s", static_w, *_TIME, each_low_j=0.0,
@@ -233,8 +233,8 @@ def format_of(device: Device, number_format: NumberFormat | str | None) -> Numbe
             raise InputError(f"number_format = {brief(chosen)}: {nearest_of(str(chosen), FORMATS)}")
         chosen = FORMATS[chosen]
     if chosen.peak not in device.peak_op_per_s:
-        known = ", ".join(device.peak_op_per_s)
-        raise InputError(f"{device.name}: has no {chosen.peak} arithmetic (for {chosen.name}); its peaks: {known}")
+        peaks = ", ".join(device.peak_op_per_s)
+        raise InputError(f"{device.name}: has no {chosen.peak} arithmetic (for {chosen.name}); its peaks: {peaks}")
     return chosen
 
 

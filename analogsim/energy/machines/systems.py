@@ -93,23 +93,23 @@ def chosen(systems: Named | Iterable[Named]) -> list[System]:
         systems = [systems]
     if not isinstance(systems, Iterable):
         raise InputError(f"systems = {brief(systems)}: must be names, for example ('H100', 'brain')")
-    found: dict[str, System] = {}
-    for each in systems:
-        system = _system(each)
-        if not isinstance(each, str) and system.name in found:
+    by_name: dict[str, System] = {}
+    for named in systems:
+        system = _system(named)
+        if not isinstance(named, str) and system.name in by_name:
             raise InputError(f"systems: two of them are called '{system.name}'; name one otherwise")
-        found[system.name] = system
-    return list(found.values())
+        by_name[system.name] = system
+    return list(by_name.values())
 
 
-def _system(each: Any) -> System:
-    if isinstance(each, System):
-        return each
-    if isinstance(each, brain.Brain):
-        return System(each.name, functools.partial(brain.bill, each))
-    if isinstance(each, neuromorphic.SpikingChip):
-        return System(each.name, functools.partial(neuromorphic.bill, each))
-    return _named(str(each))
+def _system(named: Any) -> System:
+    if isinstance(named, System):
+        return named
+    if isinstance(named, brain.Brain):
+        return System(named.name, functools.partial(brain.bill, named))
+    if isinstance(named, neuromorphic.SpikingChip):
+        return System(named.name, functools.partial(neuromorphic.bill, named))
+    return _named(str(named))
 
 
 def _named(text: str) -> System:
@@ -124,4 +124,4 @@ def _named(text: str) -> System:
 
 
 def _storage_name(storage: Any) -> str:
-    return next((name for name, known in STORAGE.items() if known == storage), "" if storage is None else "compressed")
+    return next((name for name, entry in STORAGE.items() if entry == storage), "" if storage is None else "compressed")

@@ -58,30 +58,30 @@ def _published(row: dict[str, Any], machine: str) -> dict[str, Any]:
             "quantity": f"{entry['quantity'].replace('_', ' ')}, {entry['condition']}",
             "theirs": float(entry["value"]),
             "unit": entry["unit"],
-            "known": entry["how_known"],
+            "how_known": entry["how_known"],
             "source": entry["source"],
             "scope": entry["scope"],
         }
     if "figure" in row:
         chip, what, place = row["figure"]
         figure = [f for f in neuromorphic.published() if (f.chip, f.quantity) == (chip, what)][place]
-        known = "recalled" if "recalled" in figure.source else "read second-hand"
+        how_known = "recalled" if "recalled" in figure.source else "read second-hand"
         return {
             "quantity": f"{chip}, {what}",
             "theirs": figure.value,
             "unit": figure.unit,
-            "known": known,
+            "how_known": how_known,
             "source": figure.source,
             "scope": figure.kind,
         }
     if "run" in row:
         run = training_runs()[row["run"]]
-        known = "recalled" if run.is_recalled else "read"
+        how_known = "recalled" if run.is_recalled else "read"
         return {
             "quantity": run.name,
             "theirs": run.reported_mwh,
             "unit": "MWh",
-            "known": known,
+            "how_known": how_known,
             "source": run.source,
             "scope": "all-in",
         }

@@ -27,7 +27,7 @@ class Check:
       tolerance: largest relative deviation of an identity, a roll-up or a calibrated point; the largest factor of an
         uncalibrated one or of a whole over its part; a bound has none.
       calibrated_on: what the model was fitted to; ``""`` for nothing.
-      known: how theirs is known.
+      how_known: how theirs is known: measured, derived, read off a figure, recalled.
       source: the publication.
       scope: what theirs counts, one of ``SCOPES``: figures of different scope are never added up.
       rests_on: the constants of the account that enter ours and that theirs can contradict, ``"module:name"``; empty
@@ -42,15 +42,15 @@ class Check:
     kind: str
     tolerance: float
     calibrated_on: str
-    known: str
+    how_known: str
     source: str
     scope: str
     rests_on: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name, known in (("kind", KINDS), ("scope", SCOPES)):
-            if getattr(self, name) not in known:
-                raise InputError(f"Check.{name} = {getattr(self, name)!r}: must be one of {', '.join(known)}")
+        for name, allowed in (("kind", KINDS), ("scope", SCOPES)):
+            if getattr(self, name) not in allowed:
+                raise InputError(f"Check.{name} = {getattr(self, name)!r}: must be one of {', '.join(allowed)}")
         if self.rests_on and self.kind in ("identity", "roll-up"):
             raise InputError(f"Check.rests_on = {self.rests_on!r}: must be empty, as a row of kind {self.kind} is "
                              f"arithmetic on published numbers")  # fmt: skip
@@ -68,7 +68,7 @@ class Check:
     @property
     def is_recalled(self) -> bool:
         """Whether theirs was written from memory and is still to be checked."""
-        return "recalled" in self.known
+        return "recalled" in self.how_known
 
     @property
     def holds(self) -> bool:

@@ -14,9 +14,9 @@ OUTPUT_EXPONENT = 1.0
 WORD_LINE_FJ = 7.56  #: per operation and input cycle of NeuRRAM: one constant for all of its settings
 
 
-def over_supply(known: float, from_v: float, to_v: float) -> float:
+def over_supply(at_point: float, from_v: float, to_v: float) -> float:
     """An energy at another supply; with the supplies exchanged, an efficiency."""
-    return known * (to_v / from_v) ** SUPPLY_EXPONENT
+    return at_point * (to_v / from_v) ** SUPPLY_EXPONENT
 
 
 def over_output(low: float, high: float, mean: float, largest: float) -> float:
@@ -29,9 +29,9 @@ def on_a_line(low: float, high: float, at: float, start: float, length: float) -
     return low + (high - low) * (at - start) / length
 
 
-def per_device(known: float, fitted: float, asked: float) -> float:
-    """A power with another device: as many of them as ``known`` says of devices with the figure ``fitted``."""
-    return known / fitted * asked
+def per_device(at_point: float, fitted: float, asked: float) -> float:
+    """A power with another device: as many of them as ``at_point`` says of devices with the figure ``fitted``."""
+    return at_point / fitted * asked
 
 
 def word_lines_fj(cycles: int) -> float:

@@ -11,22 +11,22 @@ if TYPE_CHECKING:
 
 
 def table() -> "rich.table.Table":
-    """One row a check: those that can contradict the account, then bookkeeping."""
-    found = simple_table("The account beside published machines")
+    """One row per check: those that can contradict the account, then bookkeeping."""
+    rows = simple_table("The account beside published machines")
     for name in ("system", "quantity", "ours", "theirs", "ratio", "kind"):
         right = name in ("ours", "theirs", "ratio")
         width = 12 if name == "kind" else None
-        found.add_column(name, justify="right" if right else "left", no_wrap=right, min_width=width)
+        rows.add_column(name, justify="right" if right else "left", no_wrap=right, min_width=width)
     last = ""
-    every = sorted(validation(), key=lambda check: not check.counts)  # stable
-    for check, before in zip(every, [None, *every[:-1]], strict=True):
+    checks = sorted(validation(), key=lambda check: not check.counts)  # stable
+    for check, before in zip(checks, [None, *checks[:-1]], strict=True):
         if before and (check.system != last or check.counts != before.counts):
-            found.add_section()
+            rows.add_section()
         if not check.counts and (before is None or before.counts):
-            found.add_row("BOOKKEEPING", "what cannot contradict the account")
-            found.add_section()
+            rows.add_row("BOOKKEEPING", "what cannot contradict the account")
+            rows.add_section()
             last = ""
-        found.add_row(
+        rows.add_row(
             "" if check.system == last else plain(check.system),
             plain(check.quantity + (", recalled" if check.is_recalled else "")),
             f"{check.ours:.4g}",
@@ -39,33 +39,32 @@ def table() -> "rich.table.Table":
             ),
         )
         last = check.system
-    found.caption = _summary()
-    return found
+    rows.caption = _summary()
+    return rows
 
 
 def _summary() -> str:
-    every = validation()
+    checks = validation()
     parts = []
     for kind in KINDS:
-        own = [c for c in every if c.kind == kind and c.counts]
-        far = max((max(c.ratio, 1 / c.ratio) for c in own if c.kind != "bound"), default=1.0)
+        of_kind = [c for c in checks if c.kind == kind and c.counts]
+        far = max((max(c.ratio, 1 / c.ratio) for c in of_kind if c.kind != "bound"), default=1.0)
         tail = "" if kind == "bound" else f", farthest a factor of {far:.3g}"
-        if own:
-            parts.append(f"{kind}: {sum(c.holds for c in own)} of {len(own)} hold{tail}")
-    counted = sum(c.counts for c in every)
-    recalled = sum(c.is_recalled for c in every)
+        if of_kind:
+            parts.append(f"{kind}: {sum(c.holds for c in of_kind)} of {len(of_kind)} hold{tail}")
+    counted = sum(c.counts for c in checks)
+    recalled = sum(c.is_recalled for c in checks)
     return (
         f"{counted} rows can contradict the account (above BOOKKEEPING). {'; '.join(parts)}. "
-        f"The other {len(every) - counted} are bookkeeping. "
+        f"The other {len(checks) - counted} are bookkeeping. "
         f"Of the published numbers {recalled} are recalled and still to be checked."
     )
 
 
 def markdown() -> str:
-    """Tables for a README, one row a system and kind with the range of ratios: what counts, then bookkeeping."""
-    every = validation()
-    counted = [check for check in every if check.counts]
-    others = [check for check in every if not check.counts]
+    """Tables for a README, one row per system and kind with the range of ratios: what counts, then bookkeeping."""
+    counted = [check for check in validation() if check.counts]
+    others = [check for check in validation() if not check.counts]
     return (
         f"{_rows_of(counted)}\n\nBookkeeping, {len(others)} points that cannot contradict the account: arithmetic on "
         f"published numbers, points that fitted a constant by themselves, bands built from the price they would test."
@@ -78,12 +77,12 @@ def _rows_of(checks: list[Check]) -> str:
     for check in checks:
         groups.setdefault((check.system, check.kind), []).append(check)
     lines = ["| system | what | kind | ours / theirs | calibrated on |", "| --- | --- | --- | --- | --- |"]
-    for (system, kind), own in groups.items():
-        what = own[0].quantity if len(own) == 1 else f"{len(own)} points: {_common(own)}"
-        low, high = min(c.ratio for c in own), max(c.ratio for c in own)
+    for (system, kind), group in groups.items():
+        what = group[0].quantity if len(group) == 1 else f"{len(group)} points: {_common(group)}"
+        low, high = min(c.ratio for c in group), max(c.ratio for c in group)
         ratio = f"{low:.3g}" if f"{low:.3g}" == f"{high:.3g}" else f"{low:.3g} to {high:.3g}"
-        marks = " (recalled)" if any(c.is_recalled for c in own) else ""
-        fitted = "; ".join(dict.fromkeys(c.calibrated_on for c in own if c.calibrated_on)) or "nothing"
+        marks = " (recalled)" if any(c.is_recalled for c in group) else ""
+        fitted = "; ".join(dict.fromkeys(c.calibrated_on for c in group if c.calibrated_on)) or "nothing"
         lines.append(f"| {system} | {what}{marks} | {kind} | {ratio} | {fitted} |")
     return "\n".join(lines)
 
