@@ -231,7 +231,7 @@ def _row(hardware: Hardware, weights: int, time_s: float, wanted: float, key: ja
     missing = power[at] / (4**wanted - 1) - stays[at]
     reads = float(max(1, math.ceil(new[at] / missing - 1e-9))) if missing > 0 and has_data else math.inf
     lifetime_s, lasts = _lifetime(times, one, min(float(one[0]), wanted))
-    destructive = bool(getattr(store, "destructive_read", False))
+    destructive = store.destructive_read
     cells, hold_w, product_j, write_j = _costs(hardware, weights)
     copies, least = _copies(store, hardware, weights, wanted, reads, cells) if destructive else (0.0, 0.0)
     return StorageRow(
@@ -350,7 +350,7 @@ def _write_j(hardware: Hardware, weights: int, cells: int, spent: dict[str, floa
         return float(prices.weight_fetch_j_per_byte) * weights * float(store.bits or 32) / 8
     if "qubit gate" in spent:  # of as many copies as a read takes
         return spent["qubit gate"] / float(store.shots)
-    if getattr(store, "destructive_read", False):  # the light that a product uses up
+    if store.destructive_read:  # the light that a product uses up
         return spent.get("laser", 0.0) + spent.get("modulator", 0.0)
     return None
 

@@ -61,6 +61,7 @@ from analogsim.devices.photonic import RingBank as RingBank
 from analogsim.devices.protocol import Action as Action
 from analogsim.devices.protocol import Moments as Moments
 from analogsim.devices.protocol import OneLineAnOutput as OneLineAnOutput
+from analogsim.devices.protocol import StoreTags as StoreTags
 from analogsim.devices.protocol import WeightStore as WeightStore
 from analogsim.devices.quantum import AmplitudeRegister as AmplitudeRegister
 from analogsim.devices.quantum import AmplitudeStore as AmplitudeStore

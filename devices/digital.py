@@ -35,7 +35,7 @@ class DigitalMemory(OneLineAnOutput, Description):
         default=None, ge=2, le=24, integer=True, optional=True, doc="bits a weight, sign included; None is exact"
     )
 
-    time_limit_s = None
+    draws_at_program = draws_at_read = False
 
     def program(self, key: jax.Array | None, weights: jax.Array, onto: Any = None) -> jax.Array:
         """Round and store ``[n_in, n_out]``; no randomness, the key may be None."""

@@ -71,17 +71,33 @@ class Action(NamedTuple):
 class WeightStore(Protocol):
     """A frozen pytree of physical numbers that can hold one matrix. All methods are pure and traceable.
 
-    A store whose product takes a time of its own says so by a property ``read_time_s``, seconds; for the others the
-    circuits around them decide (``Prices.read_time_s``). One whose reading ends what is stored, so that every read
-    takes a copy prepared anew, says so by ``destructive_read = True``. One whose reads fluctuate so slowly that all
-    steps of one product meet the same cells (inputs driven slice by slice) says so by ``outlasts_steps = True``; for
-    the others every step is a read of its own. One whose model goes on beyond its data, because a user asked for it,
-    says from which time on by ``extrapolated_after_s``, seconds after programming; absent or None where nothing is
-    extrapolated.
+    What can be said of a store without running it are tags: attributes or properties. ``StoreTags`` has the values of
+    a plain store; derive from it, or from ``OneLineAnOutput``, and state only what differs. Those that are truth values
+    choose which program is compiled, so they are never traced.
     """
 
+    #: Whether ``program`` draws random numbers, so that it needs a key.
+    draws_at_program: bool
+    #: Whether reads may vary; where False, ``read`` gives no variance.
+    draws_at_read: bool
+    #: Whether detection adds noise at the output; where False, ``noise`` gives None.
+    detects_noise: bool
+    #: Whether reading ends what is stored, so that every read takes a copy prepared anew.
+    destructive_read: bool
+    #: Whether reads fluctuate so slowly that all steps of one product (inputs driven slice by slice) meet the same
+    #: cells; where False, every step is a read of its own.
+    outlasts_steps: bool
+    #: Whether ``read`` solves a network of resistive lines, which may fail: it then gives NaN.
+    has_wires: bool
     #: Largest time after programming for which the model has data, in seconds; None without a limit.
-    time_limit_s: float | None
+    time_limit_s: Any
+    #: From which time after programming on the model goes on beyond its data, because a user asked for it, in seconds;
+    #: None where nothing is extrapolated.
+    extrapolated_after_s: Any
+    #: Time of one product, in seconds; None where the circuits around the store decide (``Prices.read_time_s``).
+    read_time_s: Any
+    #: Energy of writing and verifying one cell, in joules; None where ``Prices.cell_write_j`` says it.
+    cell_write_j: Any
 
     def program(self, key: jax.Array | None, weights: jax.Array, onto: Any = None) -> Any:
         """Fabricate and write one array, or write one again.
@@ -138,14 +154,11 @@ class WeightStore(Protocol):
         ...
 
     def ideal_lines(self, weights: jax.Array) -> jax.Array:
-        """Lines ``[n_in, n_lines]`` of a perfectly written store, constant parts included: what the ADCs must cover.
-
-        May be left out where it is ``spread``.
-        """
+        """Lines ``[n_in, n_lines]`` of a perfectly written store, constant parts included: what the ADCs must cover."""
         ...
 
     def line_map(self, n_out: int) -> LineMap:
-        """How the lines of a tile are grouped. May be left out where all lines are alike and none is constant."""
+        """How the lines of a tile are grouped."""
         ...
 
     def cost(self, weights: jax.Array, read_share: Any) -> tuple[Action, ...]:
@@ -163,7 +176,23 @@ class WeightStore(Protocol):
         ...
 
 
-class OneLineAnOutput:
+class StoreTags:
+    """The tags of a plain store (see ``WeightStore``), whose programming and reads are random."""
+
+    # Any: a store overrides them by attributes or by properties.
+    draws_at_program: Any = True
+    draws_at_read: Any = True
+    detects_noise: Any = False
+    destructive_read: Any = False
+    outlasts_steps: Any = False
+    has_wires: Any = False
+    time_limit_s: Any = None
+    extrapolated_after_s: Any = None
+    read_time_s: Any = None
+    cell_write_j: Any = None
+
+
+class OneLineAnOutput(StoreTags):
     """What a store is that reads every output by one line of its own: nothing to combine."""
 
     needs_drive = False

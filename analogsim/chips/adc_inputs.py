@@ -150,13 +150,7 @@ def readout(hardware: Any, n_in: int, n_out: int) -> Readout:
     """How the lines of a layer of this size are grouped."""
     _, c = tiles.grid(n_in, n_out, hardware)
     columns, store = -(-n_out // c), hardware.store
-    if hasattr(store, "line_map"):
-        found = store.line_map(columns)
-    else:  # lines that are all alike; which output one serves shows in where its gradient enters
-        serves = np.asarray(jax.vmap(lambda w: store.spread(w[None])[0])(jnp.eye(columns)))  # [columns, n_lines]
-        lines = serves.shape[1]
-        outputs = np.where(np.any(serves != 0, axis=0), np.argmax(serves != 0, axis=0), -1)
-        found = LineMap(np.zeros(lines, int), outputs, np.ones(1), None)
+    found = store.line_map(columns)
     held = np.clip(n_out - columns * np.arange(c), 0, columns)[:, None]  # outputs of each tile
     in_use = (found.output < held) & (held > 0)
     used = [np.flatnonzero(in_use & (found.slice == s)) for s in range(len(found.factor))]
@@ -227,8 +221,7 @@ def smallest_input_step(dac: Any) -> float | None:
 
 def largest_lines(hardware: Any, rows: int, found: Readout) -> np.ndarray:
     """The most that a line of each slice can carry: every one of its cells conducts and is driven fully."""
-    lines = getattr(hardware.store, "ideal_lines", hardware.store.spread)
     columns = int(found.map.output.max()) + 1
     both = jnp.stack([jnp.ones(columns), -jnp.ones(columns)])
-    most = np.max(np.abs(np.asarray(lines(both))), axis=0)
+    most = np.max(np.abs(np.asarray(hardware.store.ideal_lines(both))), axis=0)
     return rows * np.array([most[found.map.slice == s].max() for s in range(len(found.map.factor))])

@@ -253,7 +253,7 @@ def check_hardware(cells: Any) -> None:
 def check_solved(readings: Any) -> None:
     """Refuse readings that a store could not compute: a network of resistive lines that was not solved is NaN."""
     for path, reading in leaves_of(tiles.Reading, readings):
-        if getattr(reading.hardware.store, "wires", None) is None or isinstance(reading.mean, jax.core.Tracer):
+        if not reading.hardware.store.has_wires or isinstance(reading.mean, jax.core.Tracer):
             continue
         if not np.all(np.isfinite(np.asarray(reading.mean))):
             raise InputError(

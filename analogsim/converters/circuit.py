@@ -70,7 +70,7 @@ class Circuit(Description):
     def fabricate(self, key: jax.Array | None, lines: int) -> Any:
         """Draw the capacitors and comparators of one tile; see ``Converter.fabricate``."""
         check_integer(lines, "lines")
-        if not self._random:
+        if not self.draws_at_fabrication:
             return None
         if key is None:
             raise InputError(f"key = None: {type(self).__name__} has mismatch or offsets and needs a random key")
@@ -80,7 +80,7 @@ class Circuit(Description):
     def convert(self, y: jax.Array, bound: Any, state: Any) -> jax.Array:
         """Convert the outputs of one tile, ``[..., lines]``; see ``Converter.convert``."""
         if state is None:
-            if self._random:
+            if self.draws_at_fabrication:
                 raise InputError(f"state = None: {type(self).__name__} has mismatch or offsets, which fabricate draws")
             state = self._build(None, 1)
         y = as_float(y)
@@ -92,7 +92,8 @@ class Circuit(Description):
         return straight_through(intended + moved, actual)
 
     @property
-    def _random(self) -> bool:
+    def draws_at_fabrication(self) -> bool:
+        """Whether converters differ from tile to tile."""
         return self.capacitor_mismatch is not None or self.comparator_offset is not None
 
     def _build(self, key: jax.Array | None, lines: int) -> Any:

@@ -30,6 +30,11 @@ class Converter(Protocol):
         ...
 
     @property
+    def draws_at_fabrication(self) -> bool:
+        """Whether ``fabricate`` draws random numbers, so that it needs a key."""
+        ...
+
+    @property
     def codes(self) -> Any:
         """How many different outputs there are."""
         ...

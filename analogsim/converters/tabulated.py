@@ -96,6 +96,8 @@ class TabulatedADC(Description):
         """Where the table that fits values best comes from."""
         return (cited("lloyd1982", "max1960", note="tables fitted to values"),)
 
+    draws_at_fabrication = False
+
     @property
     def codes(self) -> int:
         """How many different outputs there are."""

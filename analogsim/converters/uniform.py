@@ -120,7 +120,7 @@ class ADC(Description):
     def fabricate(self, key: jax.Array | None, lines: int) -> LineErrors | None:
         """Draw the gain and offset of every line; see ``Converter.fabricate``."""
         check_integer(lines, "lines")
-        if not self._random:
+        if not self.draws_at_fabrication:
             return None
         if key is None:
             raise InputError("key = None: ADC has gain or offset errors and needs a random key")
@@ -137,7 +137,7 @@ class ADC(Description):
         """
         y = as_float(y)
         if state is None:
-            if self._random:
+            if self.draws_at_fabrication:
                 raise InputError("state = None: ADC has gain or offset errors, which fabricate draws")
             return quantise(y, self.bits, bound, style=self.style)
         intended = clip(y, bound)
@@ -151,7 +151,8 @@ class ADC(Description):
         return straight_through(jnp.broadcast_to(intended, actual.shape), actual)
 
     @property
-    def _random(self) -> bool:
+    def draws_at_fabrication(self) -> bool:
+        """Whether converters differ from tile to tile."""
         return self.gain_error is not None or self.offset_error is not None
 
 

@@ -36,6 +36,10 @@ class TrainingReads(Protocol):
         """
         ...
 
+    def draws(self, hardware: Any) -> bool:
+        """Whether ``reading`` draws random numbers, or leaves them to be drawn at the output: it then needs a key."""
+        ...
+
 
 class FreshChip(Description):
     """A chip of its own for every call, read once.
@@ -75,6 +79,13 @@ class FreshChip(Description):
             raise InputError("key = None: a random time after programming is drawn and needs a key")
         first, last = (jnp.log(jnp.asarray(t, jnp.float32)) for t in (self.time_s, self.until_s))
         return jnp.exp(first + (last - first) * jax.random.uniform(stream(key, "time of training")))
+
+    def draws(self, hardware: Any) -> bool:
+        """See ``TrainingReads``."""
+        store = hardware.store
+        converters = hardware.adc is not None and hardware.adc.draws_at_fabrication
+        calibrates = hardware.calibration_reads is not None
+        return store.draws_at_program or store.draws_at_read or converters or calibrates or self.until_s is not None
 
     def reading(
         self, hardware: Any, weights: jax.Array, key: jax.Array | None, tile_rows: int | None, weight_range: Any

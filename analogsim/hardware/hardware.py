@@ -32,7 +32,7 @@ class Hardware(Description):
     name: str = static(default="custom", label=True, doc="for tables and messages")
     store: Any = field(
         factory=DigitalMemory,
-        methods=("program", "read", "noise", "combine", "spread", "cost", "cells", "time_limit_s"),
+        methods=("program", "read", "noise", "combine", "spread", "cost", "cells", "time_limit_s", "draws_at_program"),
         doc="what physically holds the weights",
     )
     rows: int = static(default=512, ge=1, le=65536, integer=True, doc="inputs of one tile")
@@ -41,7 +41,7 @@ class Hardware(Description):
     adc: Any = field(
         default=None,
         optional=True,
-        methods=("fabricate", "convert", "bits", "range", "noise"),
+        methods=("fabricate", "convert", "bits", "range", "noise", "draws_at_fabrication"),
         doc="output converter; None reads exactly",
     )
     scaling: str = static(
@@ -84,7 +84,7 @@ class Hardware(Description):
     )
     training: Any = field(
         factory=FreshChip,
-        methods=("reading",),
+        methods=("reading", "draws"),
         doc="what hardware-aware training computes on: FreshChip, or a modifier of analogsim.training",
     )
     training_strength: Any = field(
@@ -123,7 +123,7 @@ class Hardware(Description):
         if isinstance(latest, float):
             with within("training"):
                 self.check_time(latest, "Hardware.training: latest_s")
-        own_s = getattr(self.store, "read_time_s", None)
+        own_s = self.store.read_time_s
         asked_s = self.prices.read_time_s
         own = "rate of its own; set store.rate_hz" if hasattr(self.store, "rate_hz") else "time of its own; set that"
         if own_s is not None and isinstance(asked_s, float) and asked_s != Prices().read_time_s:
@@ -132,7 +132,7 @@ class Hardware(Description):
                 f"has no effect on {type(self.store).__name__}, which has a {own} instead (unit: s)",
             )
 
-        if hasattr(self.store, "cell_write_j") and self.prices.cell_write_j is not None:
+        if self.store.cell_write_j is not None and self.prices.cell_write_j is not None:
             self.refuse(
                 "prices.cell_write_j",
                 f"must be None for {type(self.store).__name__}, whose description says what a write takes (unit: J)",
@@ -160,17 +160,18 @@ class Hardware(Description):
     @property
     def extrapolated_after_s(self) -> Any:
         """From which time on numbers of this hardware are extrapolated, seconds after programming; None: never."""
-        return getattr(self.store, "extrapolated_after_s", None)
+        return self.store.extrapolated_after_s
 
     @property
     def cell_write_j(self) -> Any:
         """Joules of writing and verifying one cell: the store's own, where it has one; None where it is not known."""
-        return getattr(self.store, "cell_write_j", self.prices.cell_write_j)
+        own_j = self.store.cell_write_j
+        return self.prices.cell_write_j if own_j is None else own_j
 
     @property
     def read_time_s(self) -> Any:
         """Seconds of one read of a tile: the store's own, where it has one."""
-        own_s = getattr(self.store, "read_time_s", None)
+        own_s = self.store.read_time_s
         return self.prices.read_time_s if own_s is None else own_s
 
     def _check_ranges(self) -> None:

@@ -28,6 +28,11 @@ class WeightModifier(Description):
         doc="random numbers once a call for all of a batch, or anew for every input vector, at the output",
     )
 
+    @property
+    def is_random(self) -> bool:
+        """Whether the change of the weights is drawn."""
+        return True
+
     def moments(self, weights: jax.Array, scale: jax.Array, strength: Any) -> Moments:
         """Mean and variance of every weight over draws.
 
@@ -74,6 +79,10 @@ class WeightModifier(Description):
             )
         return Moments(mean, changed.variance), None
 
+    def draws(self, hardware: Any) -> bool:
+        """See ``analogsim.hardware.fresh_chip.TrainingReads``."""
+        return self.is_random or (hardware.adc is not None and hardware.adc.draws_at_fabrication)
+
     def reading(
         self, hardware: Any, weights: jax.Array, key: jax.Array | None, tile_rows: int | None, weight_range: Any
     ) -> tiles.Reading:
@@ -86,6 +95,11 @@ class WeightModifier(Description):
             raise InputError(
                 f"{type(self).__name__}.draw = 'example': must be 'step' with sampling = 'cells', which samples cells "
                 f"that a modifier does not have; or train on FreshChip()"
+            )
+        if hardware.store.detects_noise:
+            raise InputError(
+                f"Hardware.training = {type(self).__name__}: must be FreshChip() for a {type(hardware.store).__name__} "
+                f"with a detector, whose noise depends on what was programmed; or set store.detector to None"
             )
         wide = weights.astype(jnp.promote_types(weights.dtype, jnp.float32))
         tiled, scale = tiles.normalise(wide, hardware, tile_rows, weight_range)

@@ -88,6 +88,8 @@ class Discretise(WeightModifier):
     bits: Any = field(ge=2, le=24, integer=True, doc="bits, sign included: 2^bits - 1 levels")
     draw: str = static(default="step", choices=("step",), doc="nothing is drawn")
 
+    is_random = False
+
     def changed(self, key: jax.Array | None, weights: jax.Array, scale: jax.Array, strength: Any) -> jax.Array:
         levels = full_scale_code(self.bits, weights.dtype)
         return weights + jnp.asarray(strength, weights.dtype) * (jnp.round(weights * levels) / levels - weights)
@@ -196,6 +198,11 @@ class Several(WeightModifier):
 
     of: tuple[Any, ...] = field(doc="modifiers of single weights, in order")
     draw: str = static(default="step", choices=("step",), doc="each as it says itself")
+
+    @property
+    def is_random(self) -> bool:
+        """Whether any of them is."""
+        return any(modifier.is_random for modifier in self.of)
 
     def check(self) -> None:
         if not isinstance(self.of, tuple) or len(self.of) < 2:

@@ -10,7 +10,7 @@ The learned digital scale of the outputs belongs to the network: it is applied i
 
 import dataclasses
 import functools
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -23,8 +23,8 @@ from analogsim.hardware.hardware import Hardware
 from analogsim.hardware.override import unaltered
 from analogsim.layers import modes
 from analogsim.signal_path import tiles
-from analogsim.signal_path.operators import LookUp, Operator, Stack, for_numbers
-from analogsim.signal_path.path import Ranges, is_random, line_products, look_up, multiply
+from analogsim.signal_path.operators import LookUp, Operator, Stack
+from analogsim.signal_path.path import Ranges, draws_around, is_random, line_products, look_up, multiply
 from analogsim.signal_path.tiles import Reading
 
 #: The scope of what an analog layer computes digitally, for whoever reads the traced program.
@@ -79,37 +79,105 @@ class LayerUse(NamedTuple):
         return tiles.grid(n_in, n_out, self.hardware, self.operator.tile_rows)
 
 
-def uses(
-    path: str, hardware: Hardware, operator: Any, x: jax.Array, kernel: jax.Array, ranges: Ranges, place: Any
-) -> list[LayerUse]:
-    """What passes through the matrices of a layer: one use, or one for each member of a stack."""
-    inputs, weights = operator.inputs(x), operator.matrix(kernel)
-    if weights.ndim == 2:
-        return [LayerUse(path, hardware, operator, inputs, weights, ranges, place, 0, _real_size(kernel))]
-    each = _real_size(kernel) // sum(operator.members)
-    found = []
-    for s, groups in enumerate(operator.members):
-        x_held, w_held = operator.held(groups, inputs[s], weights[s])
-        one = operator.member(groups)
-        found.append(LayerUse(path, hardware, one, x_held, w_held, ranges, place, s, groups * each))
-    return found
+class LayerState(Protocol):
+    """Where a front end keeps what belongs to one layer beyond its parameters: a Linen scope, an NNX hook."""
+
+    #: Added to the message that a random key is missing.
+    key_hint: str
+
+    def reading(self) -> Reading | None:
+        """The programmed chip's tiles; None to train on a fresh chip."""
+        ...
+
+    def keys(self) -> tuple[jax.Array | None, jax.Array | None]:
+        """This call's randomness, and what a fresh chip is fabricated from; None where no key was given."""
+        ...
+
+    @property
+    def tracks_ranges(self) -> bool:
+        """Whether ranges that follow the values (``TrackedRange``) can be kept."""
+        ...
+
+    def keep_ranges(self, ranges: dict[str, jax.Array]) -> None:
+        """Keep these fields of ``Ranges``."""
+        ...
+
+    def keep(self, kernel: jax.Array) -> bool:
+        """Keep the kernel that reached the layer, where there is a place for it; whether there is."""
+        ...
+
+    def write(self, call: "LayerCall", again: bool) -> None:
+        """Write the call's kernel onto fresh tiles, or ``again`` onto those that are there."""
+        ...
+
+    def mark_place(self) -> None:
+        """Leave a mark where the layer's ranges belong."""
+        ...
 
 
-def outline(
-    path: str, hardware: Hardware, operator: Any, x: jax.Array, kernel: jax.Array, ranges: Ranges
-) -> list[LayerUse]:
-    """The same by shapes alone: ``x`` and ``weights`` of every use are ``jax.ShapeDtypeStruct``."""
-    shape = lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype)  # noqa: E731
-    inputs, weights = jax.eval_shape(lambda a, k: (operator.inputs(a), operator.matrix(k)), shape(x), shape(kernel))
-    if weights.ndim == 2:
-        return [LayerUse(path, hardware, operator, inputs, weights, ranges, None, 0, _real_size(kernel))]
-    each, found = _real_size(kernel) // sum(operator.members), []
-    for s, groups in enumerate(operator.members):
-        held = functools.partial(operator.held, groups)
-        x_held, w_held = jax.eval_shape(lambda a, w, s=s, held=held: held(a[s], w[s]), inputs, weights)
-        one = operator.member(groups)
-        found.append(LayerUse(path, hardware, one, x_held, w_held, ranges, None, s, groups * each))
-    return found
+class LayerCall(NamedTuple):
+    """One call of an analog layer.
+
+    Attributes:
+      path: the layer's path in the model, for messages.
+      hardware: what it runs on.
+      operator: how its inputs meet its kernel: an ``Operator``, a ``Stack`` of several, or a ``LookUp``.
+      x, kernel: as the Flax layer passes them.
+      ranges: its calibrated ranges.
+      state: where its chip, keys and ranges are kept.
+      place: as of ``LayerUse``.
+      precision: of the exact product, and of the products of the signal path.
+    """
+
+    path: str
+    hardware: Hardware
+    operator: Any
+    x: jax.Array
+    kernel: jax.Array
+    ranges: Ranges
+    state: Any
+    place: Any = None
+    precision: Any = None
+
+    def on_device(self) -> "LayerCall":
+        """The same call with arrays of jax for those of NumPy."""
+        x, kernel, ranges, place = jax.tree.map(jnp.asarray, (self.x, self.kernel, self.ranges, self.place))
+        return self._replace(x=x, kernel=kernel, ranges=ranges, place=place)
+
+    def digital(self) -> jax.Array:
+        """The exact output."""
+        with jax.named_scope(LAYER_SCOPE.format(self.path)):  # the energy account tells layers from the rest by it
+            y = self.operator.digital(self.x, self.kernel, self.precision)
+        return self.scaled(y)
+
+    def scaled(self, y: jax.Array) -> jax.Array:
+        """An output times the layer's learned scale of every column."""
+        scale, operator = self.ranges.scale, self.operator
+        if scale is None:
+            return y
+        *lead, n_out = jnp.shape(scale)  # [S, n_out] for a stack
+        inputs = self.x.ndim if isinstance(operator, LookUp) else jax.eval_shape(operator.inputs, self.x).ndim - 1
+        factor = operator.outputs(jnp.reshape(scale, (*lead, *(1,) * (inputs - len(lead)), n_out)))
+        return y * factor.astype(y.dtype)
+
+    def uses(self, by_shape: bool = False) -> list[LayerUse]:
+        """What passes through the layer's matrices: one use, or one for each member of a stack.
+
+        Args:
+          by_shape: give ``x`` and ``weights`` of every use as ``jax.ShapeDtypeStruct``, and no ``place``.
+        """
+        operator, place = self.operator, None if by_shape else self.place
+        compute = jax.eval_shape if by_shape else lambda function, *arrays: function(*arrays)
+        inputs, weights = compute(lambda x, k: (operator.inputs(x), operator.matrix(k)), self.x, self.kernel)
+        size = _real_size(self.kernel)
+        if weights.ndim == 2:
+            return [LayerUse(self.path, self.hardware, operator, inputs, weights, self.ranges, place, 0, size)]
+        uses, per_group = [], size // sum(operator.members)
+        for s, groups in enumerate(operator.members):
+            x, w = compute(lambda x, w, s=s, groups=groups: operator.held(groups, x[s], w[s]), inputs, weights)
+            n, member = groups * per_group, operator.member(groups)
+            uses.append(LayerUse(self.path, self.hardware, member, x, w, self.ranges, place, s, n))
+        return uses
 
 
 def _real_size(kernel: jax.Array) -> int:
@@ -125,55 +193,23 @@ def write(
         return tiles.program_all(hardware, operator.matrix(kernel), key, onto, operator.tile_rows, ranges.weight)
 
 
-def forward(
-    hardware: Hardware,
-    operator: Operator | Stack,
-    x: jax.Array,
-    kernel: jax.Array,
-    *,
-    path: str,
-    reading: Reading | None,
-    ranges: Ranges,
-    key: jax.Array | None,
-    chip_key: jax.Array | None = None,
-    precision: Any = None,
-    exact: bool = False,
-    place: Any = None,
-    key_hint: str = "",
-) -> jax.Array:
-    """The layer's output.
-
-    Args:
-      hardware: what the layer runs on.
-      operator: how its inputs meet its kernel.
-      x, kernel: as the Flax layer passes them.
-      path: for messages.
-      reading: the programmed chip's tiles, or None to train on a fresh chip.
-      ranges: calibrated ranges.
-      key: this call's randomness, or None.
-      chip_key: what a fresh chip is fabricated from; None for ``key``.
-      precision: matmul precision.
-      exact: compute digitally whatever else is given.
-      place: for ``LayerUse``.
-      key_hint: added to the message that a key is missing.
-    """
-    operator = for_numbers(operator, x, kernel, path, hardware)
+def forward(call: LayerCall, exact: bool = False) -> jax.Array:
+    """The layer's output: of the mode in force, else exact if asked for, else on hardware."""
     mode = modes.current()
-    if isinstance(mode, modes.Listing):
-        return mode.note(path, hardware, operator, x, kernel)
-    if isinstance(mode, modes.Observing):
-        mode.note(functools.partial(uses, path, hardware, operator), x, kernel, ranges, place)
-    if isinstance(mode, modes.Collecting):
-        mode.uses += uses(path, hardware, operator, x, kernel, ranges, place)
-    elif isinstance(mode, modes.Outlining):
-        mode.uses += outline(path, hardware, operator, x, kernel, ranges)
-    if exact or isinstance(mode, (modes.Digital, modes.Observing)):
-        with jax.named_scope(LAYER_SCOPE.format(path)):  # the energy account tells layers from the rest by it
-            y = operator.digital(x, kernel, precision)
-        return _scaled(operator, x, y, ranges, path)
-    weights = operator.matrix(kernel)
+    if mode is not None:
+        return mode.apply(call)
+    return call.digital() if exact else _analog(call)
+
+
+def _analog(call: LayerCall) -> jax.Array:
+    """The output of the programmed chip, or of a fresh one."""
+    hardware, operator, path = call.hardware, call.operator, call.path
+    reading, (key, chip_key) = call.state.reading(), call.state.keys()
+    weights, inputs = operator.matrix(call.kernel), operator.inputs(call.x)
     if reading is None:
-        reading = _fresh(hardware, operator, weights, key if chip_key is None else chip_key, ranges, path, key_hint)
+        if call.state.tracks_ranges:
+            call = call._replace(ranges=_tracked(call, inputs, weights))
+        reading = _fresh(call, weights, key if chip_key is None else chip_key)
     else:
         _check_chip(reading, hardware, weights, path)
         # The cells are the chip's, the converters the layer's: one chip may be read with other converters, unless its
@@ -182,40 +218,36 @@ def forward(
             adc = reading.hardware.adc
             hardware = hardware.replace(adc=adc if weights.ndim == 2 else jax.tree.map(lambda a: a[0], adc))
         reading = dataclasses.replace(reading, hardware=hardware)
-        if key is None and is_random(_first(reading)):
+        if key is None and is_random(reading):
             raise InputError(
                 f"layer {path}: reading this chip draws noise and needs a random key; pass rngs={{'analog': key}}, "
-                f"or read its expected values with chip.at(time, read_noise=False) and an ADC without noise{key_hint}"
+                f"or read its expected values with chip.at(time, read_noise=False) and an ADC without noise"
+                f"{call.state.key_hint}"
             )
-    _check_learned(hardware, operator, ranges, path)
+    _check_has_ranges(call)
     with unaltered():
-        y = operator.outputs(_run(operator, reading, weights, operator.inputs(x), key, ranges, precision))
-    return _scaled(operator, x, y, ranges, path)
+        y = operator.outputs(_run(call, reading, weights, inputs, key))
+    return call.scaled(y)
 
 
-def trains(reading: Any, exact: bool = False) -> bool:
-    """Whether a call with this reading, or None, is one of hardware-aware training."""
-    return reading is None and not exact and modes.current() is None
-
-
-def tracked(
-    hardware: Hardware, operator: Operator | Stack, x: jax.Array, kernel: jax.Array, ranges: Ranges, path: str
-) -> Ranges:
-    """The ranges of this training step, where they follow the values (``TrackedRange``); as given elsewhere."""
-    weights = operator.matrix(kernel)
-    inputs = lax.stop_gradient(operator.inputs(x))
+def _tracked(call: LayerCall, inputs: jax.Array, weights: jax.Array) -> Ranges:
+    """The ranges of this training step; those that follow the values (``TrackedRange``) are kept, too."""
+    hardware, operator, old = call.hardware, call.operator, call.ranges
+    inputs, new = lax.stop_gradient(inputs), {}
     rule = hardware.input_range
     if isinstance(rule, TrackedRange) and not isinstance(operator, LookUp):
-        ranges = ranges._replace(input=_followed(ranges.input, quantile_of(inputs, rule.quantile), rule))
+        new["input"] = _followed(old.input, quantile_of(inputs, rule.quantile), rule)
     rule = hardware.output_range
     if isinstance(rule, TrackedRange):
+        where = f"layer {call.path}: TrackedRange of outputs"
         if isinstance(operator, LookUp):
-            raise InputError(f"layer {path}: TrackedRange of outputs: a look-up drives one row; calibrate its range")
+            raise InputError(f"{where}: a look-up drives one row; calibrate its range")
         if len(hardware.store.line_map(1).factor) > 1:
-            raise InputError(f"layer {path}: TrackedRange of outputs: slices of weights need a range each; calibrate")
-        lines = _ideal_products(hardware, operator, inputs, lax.stop_gradient(weights), ranges)
-        ranges = ranges._replace(output=_followed(ranges.output, quantile_of(lines, rule.quantile), rule))
-    return ranges
+            raise InputError(f"{where}: slices of weights need a range each; calibrate")
+        lines = _ideal_products(hardware, operator, inputs, lax.stop_gradient(weights), old._replace(**new))
+        new["output"] = _followed(old.output, quantile_of(lines, rule.quantile), rule)
+    call.state.keep_ranges(new)
+    return old._replace(**new)
 
 
 _SEEN = 32  # examples of a batch that an output's range follows: a product of all costs as much as the first
@@ -239,37 +271,29 @@ def _followed(old: Any, new: jax.Array, rule: TrackedRange) -> jax.Array:
     return new if old is None else rule.momentum * jnp.max(old) + (1 - rule.momentum) * new
 
 
-def _check_learned(hardware: Hardware, operator: Any, ranges: Ranges, path: str) -> None:
-    for name, rule, found in (
-        ("input", hardware.input_range, ranges.input if not isinstance(operator, LookUp) else 0),
-        ("output", hardware.output_range, ranges.output),
+def _check_has_ranges(call: LayerCall) -> None:
+    """Refuse ranges that are learned or tracked and have no value to start from."""
+    has_input = isinstance(call.operator, LookUp) or call.ranges.input is not None
+    for name, rule, has_value in (
+        ("input", call.hardware.input_range, has_input),
+        ("output", call.hardware.output_range, call.ranges.output is not None),
     ):
-        if isinstance(rule, LearnedRange) and found is None:
+        if isinstance(rule, LearnedRange) and not has_value:
             raise InputError(
-                f"layer {path}: its {name} range is learned and has no value to start from; calibrate the model first, "
-                f"and pass the collection 'ranges' on"
+                f"layer {call.path}: its {name} range is learned and has no value to start from; calibrate the model "
+                f"first, and pass the collection 'ranges' on"
             )
-        if isinstance(rule, TrackedRange) and found is None:
+        if isinstance(rule, TrackedRange) and not has_value:
             raise InputError(
-                f"layer {path}: its {name} range is tracked and has no value yet; train with mutable=['ranges'] first"
+                f"layer {call.path}: its {name} range is tracked and has no value yet; train with mutable=['ranges'] "
+                f"first"
             )
 
 
-def _scaled(operator: Any, x: jax.Array, y: jax.Array, ranges: Ranges, path: str) -> jax.Array:
-    """The output times the layer's learned scale of every column."""
-    if ranges.scale is None:
-        return y
-    *lead, n_out = jnp.shape(ranges.scale)  # [S, n_out] for a stack
-    free = (x.ndim if isinstance(operator, LookUp) else jax.eval_shape(operator.inputs, x).ndim - 1) - len(lead)
-    factor = operator.outputs(jnp.reshape(ranges.scale, (*lead, *(1,) * free, n_out)))
-    return y * factor.astype(y.dtype)
-
-
-def _run(
-    operator: Any, reading: Reading, weights: jax.Array, inputs: jax.Array, key: Any, ranges: Ranges, precision: Any
-):
+def _run(call: LayerCall, reading: Reading, weights: jax.Array, inputs: jax.Array, key: Any) -> jax.Array:
     """The signal path, once for each matrix of the layer."""
-    ranges = Ranges(ranges.input, ranges.output, middle=ranges.middle)  # the rest is not the signal path's
+    operator, precision = call.operator, call.precision
+    ranges = call.ranges._replace(weight=None, scale=None)  # those are not the signal path's
     if isinstance(operator, LookUp):
         trained = reading.trained_by(weights)
         return look_up(trained, inputs, operator, key=key, dtype=weights.dtype, ranges=ranges, precision=precision)
@@ -285,27 +309,19 @@ def _run(
     return jax.vmap(member, in_axes=(over, 0, 0, 0))(reading, weights, inputs, keys)
 
 
-def _first(reading: Reading) -> Reading:
-    """One matrix of a stack, as shapes; a single one as it is."""
-    if reading.mean.ndim == 4:
-        return reading
-    held = (reading.state, reading.mean, reading.variance)
-    state, mean, variance = jax.eval_shape(lambda h: jax.tree.map(lambda a: a[0], h), held)
-    return dataclasses.replace(reading, state=state, mean=mean, variance=variance)
-
-
-def _fresh(
-    hardware: Hardware, operator: Any, weights: jax.Array, key: jax.Array | None, ranges: Ranges, path: str, hint: str
-) -> Reading:
+def _fresh(call: LayerCall, weights: jax.Array, key: jax.Array | None) -> Reading:
+    hardware = call.hardware
     if key is None and needs_key(hardware):
         raise InputError(
-            f"layer {path} runs on '{hardware.name}' hardware and needs a random key: pass rngs={{'analog': key}} for "
-            f"hardware-aware training, chip.variables for a programmed chip, or use 'with analogsim.digital():'{hint}"
+            f"layer {call.path} runs on '{hardware.name}' hardware and needs a random key: pass "
+            f"rngs={{'analog': key}} for hardware-aware training, chip.variables for a programmed chip, or use "
+            f"'with analogsim.digital():'{call.state.key_hint}"
         )
     fabrication = None if key is None else stream(key, "chip")
     with unaltered():
-        held = lax.stop_gradient(weights)
-        reading = hardware.training.reading(hardware, held, fabrication, operator.tile_rows, ranges.weight)
+        matrix = lax.stop_gradient(weights)
+        tile_rows, weight_range = call.operator.tile_rows, call.ranges.weight
+        reading = hardware.training.reading(hardware, matrix, fabrication, tile_rows, weight_range)
     return dataclasses.replace(reading, hardware=_quieter(hardware))
 
 
@@ -323,12 +339,8 @@ def _quieter(hardware: Hardware) -> Hardware:
 
 
 def needs_key(hardware: Hardware) -> bool:
-    """Whether training on this hardware draws random numbers, found by trying on one weight."""
-    try:
-        one = jax.eval_shape(lambda: hardware.training.reading(hardware, jnp.ones((1, 1)), None, None, None))
-    except InputError:  # it refuses to do without a key
-        return True
-    return is_random(one)
+    """Whether training on this hardware draws random numbers."""
+    return hardware.training.draws(hardware) or draws_around(hardware)
 
 
 def _check_chip(reading: Reading, hardware: Hardware, weights: jax.Array, path: str) -> None:

@@ -6,7 +6,8 @@ compilation-cache key, so a function that was compiled in one mode is compiled a
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+import dataclasses
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -15,27 +16,34 @@ import jax.numpy as jnp
 from analogsim.base.blocks import Block, Scope
 
 
-class Digital:
+class Mode:
+    """What an analog layer does instead of its product on hardware. Equal modes share compiled programs.
+
+    Modes that collect something are equal to themselves alone: never a cached trace.
+    """
+
+    #: Whether layers write their own variables, so that loops of the model run their body once.
+    writes = False
+
+    def apply(self, call: Any) -> jax.Array:
+        """The output of one call of a layer, ``analogsim.layers.layer.LayerCall``."""
+        return call.digital()
+
+
+@dataclasses.dataclass(frozen=True)
+class Digital(Mode):
     """Analog layers compute exactly, as the plain layers they are."""
 
-    def __eq__(self, other):
-        return isinstance(other, Digital)
 
-    def __hash__(self):
-        return hash(Digital)
-
-
-class Outlining(Digital):
-    """Analog layers compute exactly and note their shapes while a function of the model is traced; see ``outline``."""
+class Outlining(Mode):
+    """Analog layers compute exactly and note their shapes while a function of the model is traced."""
 
     def __init__(self):
         self.uses: list[Any] = []
 
-    def __eq__(self, other):
-        return self is other
-
-    def __hash__(self):
-        return id(self)
+    def apply(self, call: Any) -> jax.Array:
+        self.uses += call.uses(by_shape=True)
+        return call.digital()
 
 
 class Collecting(Outlining):
@@ -44,8 +52,12 @@ class Collecting(Outlining):
     Only where the layers are called directly: what a loop or ``remat`` traces does not outlive it.
     """
 
+    def apply(self, call: Any) -> jax.Array:
+        self.uses += call.uses()
+        return call.digital()
 
-class Keeping(Digital):
+
+class Keeping(Mode):
     """Analog layers compute exactly, and NNX layers keep the kernels that reach them; see ``nnx.matrices``.
 
     ``kept`` are the paths of those that were called.
@@ -54,60 +66,64 @@ class Keeping(Digital):
     def __init__(self):
         self.kept: set[str] = set()
 
-    def __eq__(self, other):
-        return self is other
+    def apply(self, call: Any) -> jax.Array:
+        if call.state.keep(call.kernel):
+            self.kept.add(call.path)
+        return call.digital()
 
-    def __hash__(self):
-        return id(self)
 
-
-class Programming:
+@dataclasses.dataclass(frozen=True)
+class Programming(Mode):
     """Analog layers write their kernels onto tiles and leave them in the model's state.
 
     Fresh tiles, or, ``again``, the ones that the state holds already.
     """
 
-    def __init__(self, again: bool = False):
-        self.again = again
+    again: bool = False
+    writes = True
 
-    def __eq__(self, other):
-        return isinstance(other, Programming) and self.again == other.again
-
-    def __hash__(self):
-        return hash((Programming, self.again))
+    def apply(self, call: Any) -> jax.Array:
+        call.state.write(call, self.again)
+        return call.digital()
 
 
-class Placing:
+@dataclasses.dataclass(frozen=True)
+class Placing(Mode):
     """Analog layers leave a mark where their calibrated ranges belong in the model's variables."""
 
-    def __eq__(self, other):
-        return isinstance(other, Placing)
+    writes = True
 
-    def __hash__(self):
-        return hash(Placing)
+    def apply(self, call: Any) -> jax.Array:
+        call.state.mark_place()
+        return call.digital()
 
 
-class Observing:
-    """Analog layers compute exactly and note what passes. Every observation is its own mode: never a cached trace.
+class Observing(Mode):
+    """Analog layers compute exactly and note what passes.
 
     Where values are not known yet (``nn.remat``, ``jax.vmap``, a loop), a callback notes them when they are.
     """
 
     def __init__(self):
-        self._notes: list[tuple[Callable[..., list[Any]], tuple]] = []
+        self._calls: list[Any] = []
 
-    def note(self, uses: Callable[..., list[Any]], *values: Any) -> None:
-        """Note ``uses(*values)``, arrays or None; at once, or when the values are computed."""
-        if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values)):
-            jax.debug.callback(lambda *known: self._notes.append((uses, known)), *values)
+    def apply(self, call: Any) -> jax.Array:
+        arrays = {name: getattr(call, name) for name in ("x", "kernel", "ranges", "place")}
+
+        def note(values: dict[str, Any]) -> None:
+            self._calls.append(call._replace(**values, state=None))
+
+        if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(arrays)):
+            jax.debug.callback(note, arrays)
         else:
-            self._notes.append((uses, values))
+            note(arrays)
+        return call.digital()
 
     @property
     def uses(self) -> list[Any]:
         """Everything that was noted, in order."""
         jax.effects_barrier()
-        return [use for uses, values in self._notes for use in uses(*jax.tree.map(jnp.asarray, values))]
+        return [use for call in self._calls for use in call.on_device().uses()]
 
 
 class Listed(NamedTuple):
@@ -127,8 +143,8 @@ class Listed(NamedTuple):
     matrices: tuple[int, ...]
 
 
-class Listing:
-    """Analog layers note themselves and give zeros without touching their kernels: a tour of the model by shapes.
+class Listing(Mode):
+    """Analog layers note themselves and give zeros without touching their kernels: an inventory by shapes.
 
     What products with parameters are left are those that no analog layer does. ``digital`` has the layers that stay
     digital: their class, the shape of their kernel and why; ``kinds`` the classes of all by path.
@@ -145,13 +161,14 @@ class Listing:
         self.digital[path] = (kind, shape, why)
         self.order[path] = None
 
-    def note(self, path: str, hardware: Any, operator: Any, x: Any, kernel: Any) -> Any:
-        """Note a layer, and give zeros like its output that depend on its input."""
+    def apply(self, call: Any) -> jax.Array:
+        """Note the layer, and give zeros like its output that depend on its input."""
+        operator, kernel = call.operator, call.kernel
         matrices = jax.eval_shape(operator.matrix, kernel).shape
-        self.layers.append(Listed(path, hardware, operator, kernel.shape, matrices))
-        self.order[path] = None
-        y = jax.eval_shape(lambda a, k: operator.digital(a, k, None), x, kernel)
-        return jnp.zeros(y.shape, y.dtype) + 0 * jnp.sum(x).astype(y.dtype)
+        self.layers.append(Listed(call.path, call.hardware, operator, kernel.shape, matrices))
+        self.order[call.path] = None
+        y = jax.eval_shape(lambda a, k: operator.digital(a, k, None), call.x, kernel)
+        return jnp.zeros(y.shape, y.dtype) + 0 * jnp.sum(call.x).astype(y.dtype)
 
 
 _mode = Scope(jax.make_user_context(None), lambda modes: modes[-1])

@@ -15,7 +15,7 @@ from flax.core.scope import LazyRng
 from analogsim.base.errors import InputError
 from analogsim.hardware.hardware import Hardware
 from analogsim.hardware.override import in_force
-from analogsim.layers import layer, modes
+from analogsim.layers import layer
 from analogsim.layers.options import caster
 from analogsim.linen.lifting import RECIPE
 from analogsim.signal_path import tiles
@@ -129,47 +129,67 @@ def _path(hook: nn.Module) -> str:
 
 
 def _run(module: Any, hardware: Hardware, operator: Any, x: jax.Array, kernel: jax.Array, precision: Any) -> jax.Array:
-    operator = for_numbers(operator, x, kernel, _path(module), hardware)
+    path = _path(module)
+    operator = for_numbers(operator, x, kernel, path, hardware)
     if module.is_initializing():
         return operator.digital(x, kernel, precision)
-    mode = modes.current()
-    if isinstance(mode, modes.Placing):
-        _check_passed_on(module, "ranges")
-        module.put_variable("ranges", "place", jnp.zeros(()))
-        return operator.digital(x, kernel, precision)
-    if isinstance(mode, modes.Programming):
+    place = module.get_variable("ranges", "place")
+    state = _State(module)
+    return layer.forward(layer.LayerCall(path, hardware, operator, x, kernel, _ranges(module), state, place, precision))
+
+
+class _State:
+    """A layer's chip, keys and ranges in the scope of its hook: a ``layer.LayerState``."""
+
+    def __init__(self, module: Any):
+        self._module = module
+
+    @property
+    def key_hint(self) -> str:
+        return _NOT_SPLIT if _is_lifted(self._module) else ""
+
+    def reading(self) -> tiles.Reading | None:
+        reading = self._module.get_variable("analog", "array")
+        if isinstance(reading, tiles.Programmed):
+            raise InputError(
+                f"layer {_path(self._module)}: these variables hold programmed cells, not a reading; pass "
+                f"chip.variables"
+            )
+        return reading
+
+    def keys(self) -> tuple[jax.Array | None, jax.Array | None]:
+        module = self._module
+        return module.make_rng("analog") if module.has_rng("analog") else None, _chip_key(module)
+
+    @property
+    def tracks_ranges(self) -> bool:
+        return self._module.is_mutable_collection("ranges")
+
+    def keep_ranges(self, ranges: dict[str, jax.Array]) -> None:
+        for name, value in ranges.items():
+            self._module.put_variable("ranges", name, value)
+
+    def keep(self, kernel: jax.Array) -> bool:
+        return False
+
+    def write(self, call: layer.LayerCall, again: bool) -> None:
+        module = self._module
         _check_passed_on(module, "analog")
-        name = "rewritten" if mode.again else "array"
-        if not module.has_variable("analog", name):  # a module called twice is one array
-            key = _chip_key(module)
-            if key is None and _is_lifted(module) and layer.needs_key(hardware):
-                raise InputError(f"layer {_path(module)} needs a random key to be programmed{_NOT_SPLIT}")
-            onto = module.get_variable("analog", "array") if mode.again else None
-            if mode.again and onto is None:
-                raise InputError(f"onto: the chip has no layer {_path(module)}; write a chip of this model again")
-            module.put_variable("analog", name, layer.write(hardware, operator, kernel, key, onto, _ranges(module)))
-        return layer.forward(
-            hardware, operator, x, kernel,
-            path=_path(module), reading=None, ranges=_ranges(module), key=None, precision=precision, exact=True,
-        )  # fmt: skip
-    reading = module.get_variable("analog", "array") if module.has_variable("analog", "array") else None
-    if isinstance(reading, tiles.Programmed):
-        raise InputError(
-            f"layer {_path(module)}: these variables hold programmed cells, not a reading; pass chip.variables"
-        )
-    ranges = _ranges(module)
-    if layer.trains(reading) and module.is_mutable_collection("ranges"):
-        followed = layer.tracked(hardware, operator, x, kernel, ranges, _path(module))
-        for name in ("input", "output"):
-            if getattr(followed, name) is not getattr(ranges, name):
-                module.put_variable("ranges", name, getattr(followed, name))
-        ranges = followed
-    return layer.forward(
-        hardware, operator, x, kernel,
-        path=_path(module), reading=reading, ranges=ranges, precision=precision,
-        chip_key=_chip_key(module), key=module.make_rng("analog") if module.has_rng("analog") else None,
-        place=module.get_variable("ranges", "place"), key_hint=_NOT_SPLIT if _is_lifted(module) else "",
-    )  # fmt: skip
+        name = "rewritten" if again else "array"
+        if module.has_variable("analog", name):  # a module called twice is one array
+            return
+        key = _chip_key(module)
+        if key is None and _is_lifted(module) and layer.needs_key(call.hardware):
+            raise InputError(f"layer {call.path} needs a random key to be programmed{_NOT_SPLIT}")
+        onto = module.get_variable("analog", "array") if again else None
+        if again and onto is None:
+            raise InputError(f"onto: the chip has no layer {call.path}; write a chip of this model again")
+        cells = layer.write(call.hardware, call.operator, call.kernel, key, onto, call.ranges)
+        module.put_variable("analog", name, cells)
+
+    def mark_place(self) -> None:
+        _check_passed_on(self._module, "ranges")
+        self._module.put_variable("ranges", "place", jnp.zeros(()))
 
 
 _NOT_SPLIT = f"; it runs inside a transformation (nn.scan, nn.vmap) that does not pass the key on; {RECIPE}"

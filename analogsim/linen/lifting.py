@@ -123,7 +123,8 @@ def _add_chip(scopes: Any) -> None:
 
 
 def _is_writing() -> bool:
-    return isinstance(modes.current(), (modes.Programming, modes.Placing))
+    mode = modes.current()
+    return mode is not None and mode.writes
 
 
 def _looped(function: Callable[..., Any]) -> Callable[..., Any]:

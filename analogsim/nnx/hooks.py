@@ -11,12 +11,11 @@ import jax.numpy as jnp
 from flax import nnx
 
 from analogsim.base.errors import InputError, nearest
-from analogsim.converters.range_rules import TrackedRange
 from analogsim.hardware.hardware import Hardware
 from analogsim.hardware.override import in_force
-from analogsim.layers import layer, modes
+from analogsim.layers import layer
 from analogsim.layers.options import caster
-from analogsim.signal_path.operators import LookUp, convolution, dot_general, einsum
+from analogsim.signal_path.operators import LookUp, convolution, dot_general, einsum, for_numbers
 from analogsim.signal_path.operators.convolution import towards_features
 from analogsim.signal_path.path import Ranges
 
@@ -115,40 +114,44 @@ class AnalogOp(nnx.Module):
         self.mode = self.mode if mode is None else _check_mode(mode)
 
     def _run(self, operator: Any, x: jax.Array, kernel: jax.Array, precision: Any) -> jax.Array:
-        exact = self.mode == "digital"
-        reading = None
-        mode = modes.current()
-        if isinstance(mode, modes.Keeping) and self.kept is not None:
-            mode.kept.add(self.path)
-            self.kept.set_value(kernel.astype(self.kept.get_value().dtype))
-        if self.mode == "chip" and not isinstance(mode, modes.Keeping):
-            if self.array is None:
-                raise InputError(f"layer {self.path}: mode 'chip' without a chip; load one with on_chip(model, chip)")
-            reading = self.array.get_value()
-        hardware, ranges = self.runs_on, self.ranges
-        draws = not exact and not isinstance(mode, (modes.Digital, modes.Observing, modes.Listing))
-        if draws and self.stream is None and self.mode == "train" and layer.needs_key(hardware):
-            raise InputError(f"layer {self.path} has no noise stream: build or convert it with rngs=nnx.Rngs(0)")
-        key = self.stream() if draws and self.stream is not None else None
-        if layer.trains(reading, exact):
-            ranges = self._follow(hardware, layer.tracked(hardware, operator, x, kernel, ranges, self.path))
-        return layer.forward(
-            hardware, operator, x, kernel,
-            path=self.path, reading=reading, ranges=ranges, key=key, precision=precision, exact=exact,
-            place=None if self.place is None else self.place.get_value(),
-        )  # fmt: skip
+        hardware, place = self.runs_on, None if self.place is None else self.place.get_value()
+        operator = for_numbers(operator, x, kernel, self.path, hardware)
+        call = layer.LayerCall(self.path, hardware, operator, x, kernel, self.ranges, self, place, precision)
+        return layer.forward(call, exact=self.mode == "digital")
 
-    def _follow(self, hardware: Hardware, ranges: Ranges) -> Ranges:
+    # What a call of the layer asks of its state: see ``layer.LayerState``.
+    key_hint = ""
+    tracks_ranges = True
+
+    def reading(self) -> Any:
+        """The loaded chip's tiles; None in training."""
+        if self.mode != "chip":
+            return None
+        if self.array is None:
+            raise InputError(f"layer {self.path}: mode 'chip' without a chip; load one with on_chip(model, chip)")
+        return self.array.get_value()
+
+    def keys(self) -> tuple[jax.Array | None, None]:
+        """The next key of the noise stream, of which a fresh chip is fabricated, too."""
+        if self.stream is None and self.mode == "train" and layer.needs_key(self.runs_on):
+            raise InputError(f"layer {self.path} has no noise stream: build or convert it with rngs=nnx.Rngs(0)")
+        return None if self.stream is None else self.stream(), None
+
+    def keep_ranges(self, ranges: dict[str, jax.Array]) -> None:
         """Keep ranges that follow the values."""
-        for name, rule in (("input", hardware.input_range), ("output", hardware.output_range)):
-            held, value = getattr(self, RANGES[name]), getattr(ranges, name)
-            if not isinstance(rule, TrackedRange) or value is None:
-                continue
-            if held is None:
+        for name, value in ranges.items():
+            variable = getattr(self, RANGES[name])
+            if variable is None:
                 self.set_range(name, value)
             else:
-                held.set_value(value)
-        return ranges
+                variable.set_value(value)
+
+    def keep(self, kernel: jax.Array) -> bool:
+        """Keep the kernel that reached the layer, where ``nnx.matrices`` has made a place for it."""
+        if self.kept is None:
+            return False
+        self.kept.set_value(kernel.astype(self.kept.get_value().dtype))
+        return True
 
     def layout(self, module: Any, kernel_shape: tuple[int, ...]) -> tuple[Any, str]:
         """How inputs will meet the module's kernel of this shape, and the name of that parameter."""

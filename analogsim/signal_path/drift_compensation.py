@@ -88,11 +88,8 @@ def factors(hardware: "Hardware", choice: str, before: jax.Array, now: jax.Array
 
 def _significance(hardware: "Hardware", columns: int) -> Any:
     """The share of each line in the squared output: of slices the square of what they count."""
-    line_map = getattr(hardware.store, "line_map", None)
-    if line_map is None:
-        return 1.0
-    found = line_map(columns)
-    counts = np.asarray(found.factor, float)[np.asarray(found.slice)]
+    lines = hardware.store.line_map(columns)
+    counts = np.asarray(lines.factor, float)[np.asarray(lines.slice)]
     return np.float32((counts / counts.max()) ** 2)
 
 

@@ -62,23 +62,14 @@ UNCALIBRATED = Ranges()
 
 
 def is_random(reading: Reading) -> bool:
-    """Whether a product with this reading draws random numbers (so that a key is needed)."""
-    adc = reading.hardware.adc
-    converter = adc is not None and adc.noise is not None
-    return reading.variance is not None or converter or drives_noisily(reading.hardware) or adds_noise(reading)
+    """Whether a product with this reading draws random numbers, so that a key is needed."""
+    return reading.variance is not None or draws_around(reading.hardware)
 
 
-def adds_noise(reading: Reading) -> bool:
-    """Whether the store's detection adds noise at the output."""
-    first = jax.eval_shape(lambda held: jax.tree.map(lambda a: a[0], held), (reading.state, reading.mean))
-    return _detects(reading.hardware.store, *first)
-
-
-def _detects(store: Any, state: Any, mean: Any) -> bool:
-    """Whether detection adds noise, for tiles ``[C, ...]``; found from shapes, without computing anything."""
-    _, rows, lines = mean.shape
-    x, y = jnp.zeros((1, rows), mean.dtype), jnp.zeros((1, lines), mean.dtype)
-    return jax.eval_shape(lambda s: store.noise(x, y, jax.tree.map(lambda a: a[0], s)), state) is not None
+def draws_around(hardware: Any) -> bool:
+    """Whether converters or detection add noise to every product, whatever the cells do."""
+    converted = hardware.adc is not None and hardware.adc.noise is not None
+    return converted or drives_noisily(hardware) or hardware.store.detects_noise
 
 
 @functools.partial(jax.jit, static_argnames=("operator", "precision"))
@@ -125,7 +116,7 @@ def multiply(
     _check_output_range(reading, ranges)
     r = reading.mean.shape[0]
     noisy = drives_noisily(hardware)
-    cut = functools.partial(operator.parts, r=r, unfold=by_cell or noisy or adds_noise(reading))
+    cut = functools.partial(operator.parts, r=r, unfold=by_cell or noisy or hardware.store.detects_noise)
     held = _Tiles(
         reading.mean, reading.variance, reading.curvature, reading.converters,
         reading.gain, reading.scale, reading.state, jnp.arange(r),
@@ -194,7 +185,7 @@ def look_up(
     path = _Path(hardware, Vectors(), precision, limits, reading.time_s, noise, outlasts_steps=reading.outlasts_steps)
     flat = numbers.reshape(-1)
     tile, row = operator.places(flat, reading.mean.shape[-2])
-    whole_tiles = adds_noise(reading) or (hardware.sampling == "cells" and reading.variance is not None)
+    whole_tiles = hardware.store.detects_noise or (hardware.sampling == "cells" and reading.variance is not None)
     y = (_from_tiles if whole_tiles else _from_rows)(path, reading, tile, row)
     y = y.reshape(len(flat), y.shape[-2] * y.shape[-1])[:, : reading.n_out]
     y = jnp.where(operator.known(flat)[:, None], y, jnp.nan)
@@ -238,8 +229,7 @@ def _limits(reading: Reading, ranges: Ranges) -> _Limits:
 
 def fullest_line(store: Any) -> jax.Array:
     """The most that a line carries when one row is driven fully."""
-    lines = getattr(store, "ideal_lines", store.spread)
-    return jnp.max(jnp.abs(lines(jnp.array([[1.0], [-1.0]]))))
+    return jnp.max(jnp.abs(store.ideal_lines(jnp.array([[1.0], [-1.0]]))))
 
 
 def _from_rows(path: "_Path", reading: Reading, tile: jax.Array, row: jax.Array) -> jax.Array:
@@ -417,7 +407,7 @@ class _Path(NamedTuple):
             terms.append(self.variance_of(held)(drive.squares))
         if adc is not None and adc.noise is not None:
             terms.append(jnp.asarray(adc.noise, y.dtype) ** 2)
-        if _detects(store, held.state, held.mean):
+        if store.detects_noise:
             terms.append(jax.vmap(store.noise, in_axes=(None, -2, 0), out_axes=-2)(drive.code, y, held.state) ** 2)
         return functools.reduce(jnp.add, terms) if terms else None
 

@@ -89,7 +89,7 @@ def ideal_lines(
 
 def lines_of(hardware: "Hardware", tiled: jax.Array) -> jax.Array:
     """Lines ``[R, C, rows, n_lines]`` of tiles ``[R, C, rows, columns]`` that hold their weights perfectly."""
-    return _over_tiles(getattr(hardware.store, "ideal_lines", hardware.store.spread))(tiled)
+    return _over_tiles(hardware.store.ideal_lines)(tiled)
 
 
 #: What no fabricated and written array depends on, beside the name.
@@ -257,7 +257,7 @@ class Programmed(ByValue):
             time_s=time_s,
             n_in=self.n_in,
             n_out=self.n_out,
-            outlasts_steps=getattr(self.hardware.store, "outlasts_steps", False),
+            outlasts_steps=self.hardware.store.outlasts_steps,
             full_scale=self.full_scale,
         )
 

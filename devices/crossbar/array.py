@@ -25,7 +25,7 @@ from analogsim.devices.crossbar.mapping import Differential
 from analogsim.devices.crossbar.pcm import PCM
 from analogsim.devices.crossbar.wires import Wires, effective_moments, interleave, separate
 from analogsim.devices.crossbar.write_verify import WriteVerify, Written
-from analogsim.devices.protocol import Action, LineMap, Moments
+from analogsim.devices.protocol import Action, LineMap, Moments, StoreTags
 
 
 def _one_by_one(function: Any, cells: Any) -> Any:
@@ -58,7 +58,7 @@ class ArrayState(NamedTuple):
     accepted: jax.Array | None = None
 
 
-class Crossbar(Description):
+class Crossbar(StoreTags, Description):
     """An array of memory cells.
 
     Cells are written with the spread that was published for them (most of them were written and verified), or, with
@@ -138,6 +138,11 @@ class Crossbar(Description):
                 f"must be None for {type(self.cell).__name__}, whose current is not proportional to the voltage: no "
                 f"one matrix stands for such an array (crossbar.nonlinear_wires solves it alone)",
             )
+
+    @property
+    def has_wires(self) -> bool:
+        """Whether the lines have a resistance."""
+        return self.wires is not None
 
     @property
     def outlasts_steps(self) -> bool:

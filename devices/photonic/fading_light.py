@@ -76,6 +76,7 @@ class FadingLight(OneLineAnOutput, Description):
                 f"must be at most {bandwidth:g}, the bandwidth of the {type(self.medium).__name__} (unit: Hz)",
             )
 
+    draws_at_program = False  # nothing is random before it is counted
     destructive_read = True  # what is counted is gone
 
     @property

@@ -141,7 +141,15 @@ class MZIMesh(OneLineAnOutput, Description):
     )  # fmt: skip
     rate_hz: Any = field(default=5e9, unit="Hz", gt=0, le=1e12, doc="vectors a second", source=_ASSUMED)
 
-    time_limit_s = None
+    @property
+    def draws_at_read(self) -> bool:
+        """Whether phases fluctuate from read to read."""
+        return self.shifter.noise_rad is not None
+
+    @property
+    def detects_noise(self) -> bool:
+        """Whether the detector is noisy, or perfect (None)."""
+        return self.detector is not None
 
     def model_sources(self) -> tuple[Source, ...]:
         return (cited("miller2013", "shen2017", note="singular value decomposition on meshes"),)

@@ -136,7 +136,20 @@ class RingBank(OneLineAnOutput, Description):
         source=cited("shiflett2021", note="moderate"),
     )  # fmt: skip
 
-    time_limit_s = None
+    @property
+    def draws_at_program(self) -> bool:
+        """Whether rings meet a random ambient; a lock makes up for it."""
+        return self.locking == "open"
+
+    @property
+    def draws_at_read(self) -> bool:
+        """Whether a lock leaves something from read to read."""
+        return self.locking != "open"
+
+    @property
+    def detects_noise(self) -> bool:
+        """Whether the detector is noisy, or perfect (None)."""
+        return self.detector is not None
 
     def model_sources(self) -> tuple[Source, ...]:
         return (cited("tait2017", note="weight banks"), cited("bogaerts2012", note="transfer of a ring"))

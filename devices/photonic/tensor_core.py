@@ -89,7 +89,15 @@ class PhotonicTensorCore(OneLineAnOutput, Description):
         source=cited("feldmann2021", note="below the 14 GHz that were shown for modulation and detection"),
     )  # fmt: skip
 
-    time_limit_s = None
+    @property
+    def draws_at_read(self) -> bool:
+        """Whether cells fluctuate from read to read."""
+        return self.read_noise is not None
+
+    @property
+    def detects_noise(self) -> bool:
+        """Whether the detector is noisy, or perfect (None)."""
+        return self.detector is not None
 
     def model_sources(self) -> tuple[Source, ...]:
         return (cited("feldmann2021", note="photonic tensor core"),)

@@ -86,7 +86,7 @@ class AmplitudeStore(OneLineAnOutput, Description):
         source=_ASSUMED,
     )  # fmt: skip
 
-    time_limit_s = None
+    draws_at_program = False
     destructive_read = True
 
     @property

@@ -43,7 +43,11 @@ class Trembling(OneLineAnOutput, Description):
     tremble: float = field(default=0.0, ge=0, le=10, doc="spread of a weight from read to read")
     hiss: float | None = field(default=None, ge=0, le=10, optional=True, doc="spread of what detection adds")
 
-    time_limit_s = None
+    draws_at_program = False
+
+    @property
+    def detects_noise(self):
+        return self.hiss is not None
 
     def program(self, key, weights):
         return weights

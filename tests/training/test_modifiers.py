@@ -11,7 +11,18 @@ from flax import nnx
 
 import analogsim.nnx
 from analogsim import ADC, DAC, Hardware, InputError, preset
-from analogsim.devices import PCM, SONOS, BitSlices, Crossbar, Differential, Faults, GenericCell, Offset, ReRAM
+from analogsim.devices import (
+    PCM,
+    SONOS,
+    BitSlices,
+    Crossbar,
+    Differential,
+    Faults,
+    GenericCell,
+    MZIMesh,
+    Offset,
+    ReRAM,
+)
 from analogsim.linen import AnalogDense
 from analogsim.training import (
     AdditiveNoise,
@@ -351,6 +362,10 @@ def test_modified_weights_of_any_model():
         (
             lambda: layer(AdditiveNoise(std=0.1)).apply({"params": {"kernel": W}}, EYE),
             r"runs on 'custom' hardware and needs a random key",
+        ),
+        (
+            lambda: seen(AdditiveNoise(std=0.1), n=1, store=MZIMesh()),
+            r"Hardware.training = AdditiveNoise: must be FreshChip\(\) for a MZIMesh with a detector",
         ),
         (lambda: strength(-1.0), r"level = -1: must be at least 0"),
         (
