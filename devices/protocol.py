@@ -11,11 +11,17 @@ The matrix that reaches a store is normalised: its entries lie in [-1, 1], becau
 was divided out before (``signal_path.tiles``). What is random once (fabrication, writing) is drawn in ``program``, what
 is random at every read is described by the variance of ``read`` and by ``noise``. Time enters only as a number.
 """
+# ruff: noqa: F722  (jaxtyping writes shapes as strings)
 
-from typing import Any, NamedTuple, Protocol
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
+
+if TYPE_CHECKING:
+    from jaxtyping import Array, Float
 
 
 class Moments(NamedTuple):
@@ -31,10 +37,10 @@ class Moments(NamedTuple):
         read to read. None for 0.
     """
 
-    mean: jax.Array
-    variance: jax.Array | None = None
-    curvature: jax.Array | None = None
-    slow: jax.Array | None = None
+    mean: Float[Array, "n_in n_lines"]
+    variance: Float[Array, "n_in n_lines"] | None = None
+    curvature: Float[Array, "2 n_in n_lines"] | None = None
+    slow: Float[Array, ""] | None = None
 
 
 class LineMap(NamedTuple):
@@ -99,7 +105,7 @@ class WeightStore(Protocol):
     #: Energy of writing and verifying one cell, in joules; None where ``Prices.cell_write_j`` says it.
     cell_write_j: Any
 
-    def program(self, key: jax.Array | None, weights: jax.Array, onto: Any = None) -> Any:
+    def program(self, key: jax.Array | None, weights: Float[Array, "n_in n_out"], onto: Any = None) -> Any:
         """Fabricate and write one array, or write one again.
 
         Args:
@@ -121,7 +127,9 @@ class WeightStore(Protocol):
         """
         ...
 
-    def noise(self, x: jax.Array, y: jax.Array, state: Any) -> jax.Array | None:
+    def noise(
+        self, x: Float[Array, "*batch n_in"], y: Float[Array, "*batch n_lines"], state: Any
+    ) -> Float[Array, "*batch n_lines"] | None:
         """Standard deviation of what detection adds at the output, shape of ``y``; None for nothing.
 
         Args:
@@ -136,7 +144,9 @@ class WeightStore(Protocol):
         """Whether ``combine`` needs the sum of the inputs."""
         ...
 
-    def combine(self, y: jax.Array, drive: jax.Array | None) -> jax.Array:
+    def combine(
+        self, y: Float[Array, "*batch n_lines"], drive: Float[Array, "*batch 1"] | None
+    ) -> Float[Array, "*batch n_out"]:
         """Outputs ``[..., n_out]`` from converted lines; linear.
 
         Args:
@@ -145,7 +155,7 @@ class WeightStore(Protocol):
         """
         ...
 
-    def spread(self, weights: jax.Array) -> jax.Array:
+    def spread(self, weights: Float[Array, "n_in n_out"]) -> Float[Array, "n_in n_lines"]:
         """Lines ``[n_in, n_lines]`` that combine to ``weights`` ``[n_in, n_out]``: where gradients enter; linear."""
         ...
 
@@ -153,7 +163,7 @@ class WeightStore(Protocol):
         """How many lines read a tile of ``n_out`` outputs."""
         ...
 
-    def ideal_lines(self, weights: jax.Array) -> jax.Array:
+    def ideal_lines(self, weights: Float[Array, "n_in n_out"]) -> Float[Array, "n_in n_lines"]:
         """Lines ``[n_in, n_lines]`` of a perfectly written store, constant parts included: what the ADCs must cover."""
         ...
 
@@ -161,7 +171,7 @@ class WeightStore(Protocol):
         """How the lines of a tile are grouped."""
         ...
 
-    def cost(self, weights: jax.Array, read_share: Any) -> tuple[Action, ...]:
+    def cost(self, weights: Float[Array, "n_in n_out"], read_share: Any) -> tuple[Action, ...]:
         """What one matrix-vector product does, to be priced elsewhere.
 
         Args:
@@ -197,12 +207,14 @@ class OneLineAnOutput(StoreTags):
 
     needs_drive = False
 
-    def combine(self, y: jax.Array, drive: jax.Array | None) -> jax.Array:
+    def combine(
+        self, y: Float[Array, "*batch n_lines"], drive: Float[Array, "*batch 1"] | None
+    ) -> Float[Array, "*batch n_out"]:
         """The lines are the outputs."""
         del drive
         return y
 
-    def spread(self, weights: jax.Array) -> jax.Array:
+    def spread(self, weights: Float[Array, "n_in n_out"]) -> Float[Array, "n_in n_lines"]:
         """The weights are the lines."""
         return weights
 
@@ -210,7 +222,7 @@ class OneLineAnOutput(StoreTags):
         """As many as outputs."""
         return n_out
 
-    def ideal_lines(self, weights: jax.Array) -> jax.Array:
+    def ideal_lines(self, weights: Float[Array, "n_in n_out"]) -> Float[Array, "n_in n_lines"]:
         """The weights are the lines."""
         return weights
 

@@ -20,8 +20,10 @@ from analogsim.base.errors import InputError
 from analogsim.devices.protocol import LineMap
 from analogsim.layers.layer import LayerUse
 from analogsim.models.bound import observe
-from analogsim.signal_path import tiles
-from analogsim.signal_path.path import Ranges, line_products
+from analogsim.signal_path import programmed
+from analogsim.signal_path.path import line_products
+from analogsim.signal_path.ranges import Ranges
+from analogsim.signal_path.tiling import grid
 
 _BATCH = 2**20  # numbers that enter the model together
 _AT_ONCE = 2**22  # numbers computed together
@@ -148,7 +150,7 @@ class Readout(NamedTuple):
 
 def readout(hardware: Any, n_in: int, n_out: int) -> Readout:
     """How the lines of a layer of this size are grouped."""
-    _, c = tiles.grid(n_in, n_out, hardware)
+    _, c = grid(n_in, n_out, hardware)
     columns, store = -(-n_out // c), hardware.store
     found = store.line_map(columns)
     held = np.clip(n_out - columns * np.arange(c), 0, columns)[:, None]  # outputs of each tile
@@ -197,8 +199,8 @@ def _rows_of_table(use: LayerUse) -> Iterator[np.ndarray]:
             yield float(step[0]) * lines
 
 
-#: ``tiles.ideal_lines``, compiled.
-ideal_lines = jax.jit(tiles.ideal_lines, static_argnames="tile_rows")
+#: ``programmed.ideal_lines``, compiled.
+ideal_lines = jax.jit(programmed.ideal_lines, static_argnames="tile_rows")
 
 
 #: What converters are fabricated with, and differ in from line to line.

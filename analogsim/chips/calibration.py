@@ -45,7 +45,7 @@ from analogsim.chips.adc_inputs import (
 )
 from analogsim.converters import TabulatedADC, quantise
 from analogsim.models.bound import BoundLinen, Sample, bind, merged
-from analogsim.signal_path.path import Ranges
+from analogsim.signal_path.ranges import Ranges
 
 METHODS = ("percentile", "max", "error", "granular", "full")
 

@@ -21,7 +21,8 @@ from analogsim.base.extrapolation import extrapolates
 from analogsim.base.random import check_key, is_key, key_shape
 from analogsim.base.units import seconds, show_time
 from analogsim.models.bound import bind, leaves_of, map_programmed, program_jit, program_many_jit, programmed_leaves
-from analogsim.signal_path import tiles
+from analogsim.signal_path.programmed import ChipArray, Programmed
+from analogsim.signal_path.reading import age_in_words
 
 COMPENSATIONS = ("none", "global", "column")
 
@@ -76,7 +77,7 @@ class Chip(ByValue):
         late = any(extrapolates(_one_hardware(one), self.time_s) for _, one in held)
         return (
             f"Chip({len(held)} {'layer' if len(held) == 1 else 'layers'}, {numbers:,} weights on {count:,} "
-            f"{'tile' if count == 1 else 'tiles'} of {', '.join(names)}, {tiles.age_in_words(self.time_s)}"
+            f"{'tile' if count == 1 else 'tiles'} of {', '.join(names)}, {age_in_words(self.time_s)}"
             f"{', extrapolated' if late else ''})"
         )
 
@@ -104,7 +105,8 @@ class Chip(ByValue):
             if getattr(state, "pulses", None) is None:
                 continue
             pulses, accepted = (np.asarray(a, np.float64) for a in (state.pulses, state.accepted))
-            price_j = programmed.hardware.prices.write_pulse_j
+            hardware: Any = programmed.hardware  # all of it, of which the signal path names only a part
+            price_j = hardware.prices.write_pulse_j
             energy_j = None if price_j is None else _priced(pulses, np.asarray(price_j, np.float64))
             done = float(accepted.mean())
             found.append(LayerWriting(path, pulses.size, int(pulses.sum()), float(pulses.mean()), done, energy_j))
@@ -188,7 +190,7 @@ def program(
 def read(cells: Any, time_s: Any, compensation: str | None, read_noise: bool) -> Any:
     """Readings of a tree of programmed tiles; stacks of chips or of scanned layers keep their leading axes."""
 
-    return map_programmed(lambda held: tiles.read_all(held, time_s, compensation, read_noise), cells)
+    return map_programmed(lambda one: ChipArray.read(one, time_s, compensation, read_noise), cells)
 
 
 def _check_program_keys(variables: Any, key: Any) -> None:
@@ -232,7 +234,7 @@ def check_age(time_s: Any, cells: Any, where: str) -> None:
         check_time(float(ages.max()), cells)
 
 
-def _one_hardware(programmed: tiles.Programmed) -> Any:
+def _one_hardware(programmed: Programmed) -> Any:
     """The hardware of one matrix: each of a stack has brought its own copy of the one hardware."""
     first = (0,) * (programmed.scale.ndim - 4)
     return jax.tree.map(lambda a: a[first], programmed.hardware) if first else programmed.hardware
@@ -252,10 +254,11 @@ def check_hardware(cells: Any) -> None:
 
 def check_solved(readings: Any) -> None:
     """Refuse readings that a store could not compute: a network of resistive lines that was not solved is NaN."""
-    for path, reading in leaves_of(tiles.Reading, readings):
-        if not reading.hardware.store.has_wires or isinstance(reading.mean, jax.core.Tracer):
+    for path, array in leaves_of(ChipArray, readings):
+        mean = array.reading.mean
+        if not array.hardware.store.has_wires or isinstance(mean, jax.core.Tracer):
             continue
-        if not np.all(np.isfinite(np.asarray(reading.mean))):
+        if not np.all(np.isfinite(np.asarray(mean))):
             raise InputError(
                 f"layer {path}: the network of its resistive lines was not solved to its tolerance: the resistance of "
                 f"the lines is too far above that of the cells; lower Wires' resistances, or the rows and columns"

@@ -22,9 +22,12 @@ from analogsim.chips.calibration import calibrate
 from analogsim.chips.chip import check_compensation, check_finite, check_solved, check_time
 from analogsim.hardware.hardware import Hardware
 from analogsim.linen import AnalogDense
-from analogsim.signal_path import tiles
+from analogsim.signal_path import programmed
 from analogsim.signal_path.operators.stack import Vectors
-from analogsim.signal_path.path import Ranges, is_random, multiply
+from analogsim.signal_path.path import multiply
+from analogsim.signal_path.programmed import ChipArray, Programmed
+from analogsim.signal_path.ranges import Ranges
+from analogsim.signal_path.tile_row import is_random
 
 _CALIBRATED = 512  # unit vectors at most, from which the ranges of the transposed product are taken
 
@@ -36,31 +39,31 @@ class TileProduct(ByValue):
 
     Attributes:
       cells: the matrix as it was written, fixed for life.
-      reading: what its tiles hold at one age.
+      array: what its tiles hold at one age.
       ranges: of the converters.
     """
 
-    cells: tiles.Programmed
-    reading: tiles.Reading
+    cells: Programmed
+    array: ChipArray
     ranges: Ranges
 
     def __call__(self, x: jax.Array, key: jax.Array | None = None) -> jax.Array:
-        if key is None and is_random(self.reading):
+        if key is None and is_random(self.array.hardware, self.array.reading):
             raise InputError(
                 "key = None: these arrays draw noise whenever they are read; give the product a random key, of a "
                 "memory by retrieve(query, key=...)"
             )
         if jnp.ndim(x) < 1 or jnp.shape(x)[-1] != self.cells.n_in:
             raise InputError(f"x of shape {jnp.shape(x)}: must be [..., {self.cells.n_in}]")
-        return multiply(self.reading, jnp.asarray(x), Vectors(), key=key, ranges=self.ranges)
+        return multiply(self.array.hardware, self.array.reading, jnp.asarray(x), Vectors(), key=key, ranges=self.ranges)
 
     def at(self, time: Any, compensation: str | None = None) -> "TileProduct":
         """The same array at another age; arguments as of ``Chip.at``."""
         time_s = check_time(time, self.cells)
         check_compensation(compensation)
-        reading = self.cells.read(time_s, compensation)
-        check_solved(reading)
-        return dataclasses.replace(self, reading=reading)
+        array = ChipArray.read(self.cells, time_s, compensation)
+        check_solved(array)
+        return dataclasses.replace(self, array=array)
 
 
 class TileProducts(NamedTuple):
@@ -128,8 +131,8 @@ def _programmed(kernel: jax.Array, hardware: Hardware, key: jax.Array, sample: j
     layer = AnalogDense(kernel.shape[1], use_bias=False, hardware=hardware)
     found = calibrate(layer, {"params": {"kernel": kernel}}, sample)["ranges"]["analog"]
     # Not the layer's own programming: there the hardware's numbers are part of what is compiled.
-    cells = tiles.program(hardware, kernel, key)
+    cells = programmed.program(hardware, kernel, key)
     check_finite(cells)
-    reading = cells.read(0.0)
-    check_solved(reading)
-    return TileProduct(cells, reading, Ranges(found["input"], found["output"], middle=found.get("middle")))
+    array = ChipArray.read(cells, 0.0)
+    check_solved(array)
+    return TileProduct(cells, array, Ranges(found["input"], found["output"], middle=found.get("middle")))

@@ -30,7 +30,7 @@ from analogsim.chips.adc_inputs import (
 )
 from analogsim.converters.ranges import full_scale_of, whole_steps
 from analogsim.models.bound import BoundLinen, bind
-from analogsim.signal_path.path import fullest_line
+from analogsim.signal_path.ranges import fullest_line
 
 
 @dataclasses.dataclass(frozen=True)

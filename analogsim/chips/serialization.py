@@ -15,19 +15,20 @@ from flax import serialization
 from analogsim.base.errors import InputError
 from analogsim.chips.chip import Chip, check_age
 from analogsim.models.bound import Sample
-from analogsim.signal_path.tiles import Programmed, Reading
+from analogsim.signal_path.programmed import ChipArray, Programmed
+from analogsim.signal_path.reading import Reading
 
 
 def to_state(item: Any) -> dict[str, Any]:
     """The arrays and numbers of a pytree by name; its structure is not written."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(item)
-    return {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
+    return {_name(path): leaf for path, leaf in leaves}
 
 
 def from_state(target: Any, state: dict[str, Any]) -> Any:
     """``target`` with the arrays of ``state``, which was written from a pytree of the same structure and shapes."""
     leaves, structure = jax.tree_util.tree_flatten_with_path(target)
-    names = [jax.tree_util.keystr(path) for path, _ in leaves]
+    names = [_name(path) for path, _ in leaves]
     where = type(target).__name__
     if set(names) != set(state):
         odd = sorted(set(names) ^ set(state))[0]
@@ -43,5 +44,13 @@ def from_state(target: Any, state: dict[str, Any]) -> Any:
     return restored
 
 
-for _kind in (Sample, Programmed, Reading, Chip):
+def _name(path: tuple) -> str:
+    """The name of a leaf. The arrays of a ``ChipArray``'s reading are named as its own, as in files written earlier."""
+    return jax.tree_util.keystr(tuple(part for part in path if part != _READING))
+
+
+_READING = jax.tree_util.GetAttrKey("reading")
+
+
+for _kind in (Sample, Programmed, Reading, ChipArray, Chip):
     serialization.register_serialization_state(_kind, to_state, from_state)

@@ -15,8 +15,8 @@ import jax.numpy as jnp
 from analogsim.base.description import Description, field
 from analogsim.base.errors import InputError
 from analogsim.base.random import stream
-from analogsim.signal_path import tiles
-from analogsim.signal_path.tiles import Reading
+from analogsim.signal_path.programmed import ideal_lines, program_all, read_all
+from analogsim.signal_path.reading import Reading
 
 
 class TrainingReads(Protocol):
@@ -31,8 +31,8 @@ class TrainingReads(Protocol):
           hardware: what the layer runs on; ``hardware.training_strength`` scales every deviation from the ideal.
           weights: the layer's matrix. No gradient passes: see ``Reading.trained_by``.
           key: what is drawn follows from it; None only where nothing is random.
-          tile_rows: as of ``tiles.program``.
-          weight_range: as of ``tiles.program``.
+          tile_rows: as of ``programmed.program``.
+          weight_range: as of ``programmed.program``.
         """
         ...
 
@@ -91,13 +91,12 @@ class FreshChip(Description):
         self, hardware: Any, weights: jax.Array, key: jax.Array | None, tile_rows: int | None, weight_range: Any
     ) -> Reading:
         """See ``TrainingReads``. Every layer draws its own time; one for all is set with ``altered``."""
-        programmed = tiles.program_all(hardware, weights, key, None, tile_rows, weight_range)
-        # Each of a stack has brought its own copy of the one hardware.
-        read = dataclasses.replace(tiles.read_all(programmed, self.when(key)), hardware=hardware)
+        programmed = program_all(hardware, weights, key, None, tile_rows, weight_range)
+        read = read_all(programmed, self.when(key))
         strength = hardware.training_strength
         if isinstance(strength, float) and strength == 1.0:
             return read
-        ideal = tiles.ideal_lines(hardware, weights, tile_rows, weight_range)
+        ideal = ideal_lines(hardware, weights, tile_rows, weight_range)
         if read.gain is not None:
             ideal = ideal / read.gain
         variance = None if read.variance is None else read.variance * jnp.asarray(strength, read.mean.dtype) ** 2

@@ -10,7 +10,9 @@ from analogsim.base.description import Description, static
 from analogsim.base.errors import InputError
 from analogsim.base.random import normal, stream
 from analogsim.devices.protocol import Moments
-from analogsim.signal_path import tiles
+from analogsim.signal_path.programmed import automatic_range, fabricated, lines_of
+from analogsim.signal_path.reading import Reading
+from analogsim.signal_path.tiling import normalise
 
 _TINY = 1e-20
 
@@ -69,7 +71,7 @@ class WeightModifier(Description):
         """What the lines carry ``[R, C, rows, n_lines]``, and the factor of drift compensation."""
         changed = self.weights(key, tiled, scale, hardware.training_strength)
         store = hardware.store
-        ideal = tiles.lines_of(hardware, tiled)
+        ideal = lines_of(hardware, tiled)
         # Linear in the change, so that weights beyond the window and constant currents come out right.
         mean = ideal + jax.vmap(jax.vmap(store.spread))(changed.mean - tiled)
         if changed.variance is not None and mean.shape != tiled.shape:
@@ -85,7 +87,7 @@ class WeightModifier(Description):
 
     def reading(
         self, hardware: Any, weights: jax.Array, key: jax.Array | None, tile_rows: int | None, weight_range: Any
-    ) -> tiles.Reading:
+    ) -> Reading:
         """See ``analogsim.hardware.fresh_chip.TrainingReads``."""
         if weights.ndim > 2:
             keys = None if key is None else jax.random.split(key, len(weights))
@@ -102,20 +104,19 @@ class WeightModifier(Description):
                 f"with a detector, whose noise depends on what was programmed; or set store.detector to None"
             )
         wide = weights.astype(jnp.promote_types(weights.dtype, jnp.float32))
-        tiled, scale = tiles.normalise(wide, hardware, tile_rows, weight_range)
+        tiled, scale = normalise(wide, hardware, tile_rows, weight_range)
         held, gain = self.lines(hardware, tiled, scale, key)
-        return tiles.Reading(
-            hardware=hardware,
+        return Reading(
             state=None,
             mean=held.mean,
             variance=held.variance,
             curvature=None,
-            converters=tiles.fabricated(hardware, key, held.mean.shape),
+            converters=fabricated(hardware, key, held.mean.shape),
             gain=gain,
             scale=scale,
             time_s=0.0,
             n_in=weights.shape[0],
             n_out=weights.shape[1],
             outlasts_steps=True,  # weights drawn for an example are the same in all steps of its product
-            full_scale=tiles.automatic_range(hardware, tiled),
+            full_scale=automatic_range(hardware, tiled),
         )

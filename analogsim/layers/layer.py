@@ -8,7 +8,6 @@ training     what ``Hardware.training`` gives, by default a fresh chip a call; g
 The learned digital scale of the outputs belongs to the network: it is applied in every mode.
 """
 
-import dataclasses
 import functools
 from typing import Any, NamedTuple, Protocol
 
@@ -22,10 +21,14 @@ from analogsim.converters.range_rules import LearnedRange, TrackedRange, quantil
 from analogsim.hardware.hardware import Hardware
 from analogsim.hardware.override import unaltered
 from analogsim.layers import modes
-from analogsim.signal_path import tiles
+from analogsim.signal_path import tiling
+from analogsim.signal_path.lookup import look_up
 from analogsim.signal_path.operators import LookUp, Operator, Stack
-from analogsim.signal_path.path import Ranges, draws_around, is_random, line_products, look_up, multiply
-from analogsim.signal_path.tiles import Reading
+from analogsim.signal_path.path import line_products, multiply
+from analogsim.signal_path.programmed import ChipArray, Programmed, ideal_lines, program_all
+from analogsim.signal_path.ranges import Ranges
+from analogsim.signal_path.reading import Reading, other_structure
+from analogsim.signal_path.tile_row import draws_around, is_random
 
 #: The scope of what an analog layer computes digitally, for whoever reads the traced program.
 LAYER_SCOPE = "analog<{}>"
@@ -76,7 +79,7 @@ class LayerUse(NamedTuple):
     def grid(self) -> tuple[int, int]:
         """How many tiles hold the matrix, (along the inputs, along the outputs)."""
         n_in, n_out = self.weights.shape
-        return tiles.grid(n_in, n_out, self.hardware, self.operator.tile_rows)
+        return tiling.grid(n_in, n_out, self.hardware, self.operator.tile_rows)
 
 
 class LayerState(Protocol):
@@ -85,8 +88,8 @@ class LayerState(Protocol):
     #: Added to the message that a random key is missing.
     key_hint: str
 
-    def reading(self) -> Reading | None:
-        """The programmed chip's tiles; None to train on a fresh chip."""
+    def chip_array(self) -> ChipArray | None:
+        """What a programmed chip gives the layer; None to train on a fresh chip."""
         ...
 
     def keys(self) -> tuple[jax.Array | None, jax.Array | None]:
@@ -187,10 +190,10 @@ def _real_size(kernel: jax.Array) -> int:
 
 def write(
     hardware: Hardware, operator: Operator | Stack, kernel: jax.Array, key: Any, onto: Any, ranges: Ranges
-) -> tiles.Programmed:
+) -> Programmed:
     """A layer's kernel on fresh tiles, or on these again."""
     with unaltered():
-        return tiles.program_all(hardware, operator.matrix(kernel), key, onto, operator.tile_rows, ranges.weight)
+        return program_all(hardware, operator.matrix(kernel), key, onto, operator.tile_rows, ranges.weight)
 
 
 def forward(call: LayerCall, exact: bool = False) -> jax.Array:
@@ -204,21 +207,22 @@ def forward(call: LayerCall, exact: bool = False) -> jax.Array:
 def _analog(call: LayerCall) -> jax.Array:
     """The output of the programmed chip, or of a fresh one."""
     hardware, operator, path = call.hardware, call.operator, call.path
-    reading, (key, chip_key) = call.state.reading(), call.state.keys()
+    array, (key, chip_key) = call.state.chip_array(), call.state.keys()
     weights, inputs = operator.matrix(call.kernel), operator.inputs(call.x)
-    if reading is None:
+    if array is None:
         if call.state.tracks_ranges:
             call = call._replace(ranges=_tracked(call, inputs, weights))
         reading = _fresh(call, weights, key if chip_key is None else chip_key)
+        hardware = _quieter(hardware)
     else:
-        _check_chip(reading, hardware, weights, path)
+        _check_chip(array, hardware, weights, path)
+        reading = array.reading
         # The cells are the chip's, the converters the layer's: one chip may be read with other converters, unless its
         # own were fabricated with errors, which belong to the description that they were drawn from.
         if reading.converters is not None:
-            adc = reading.hardware.adc
+            adc = array.hardware.adc
             hardware = hardware.replace(adc=adc if weights.ndim == 2 else jax.tree.map(lambda a: a[0], adc))
-        reading = dataclasses.replace(reading, hardware=hardware)
-        if key is None and is_random(reading):
+        if key is None and is_random(hardware, reading):
             raise InputError(
                 f"layer {path}: reading this chip draws noise and needs a random key; pass rngs={{'analog': key}}, "
                 f"or read its expected values with chip.at(time, read_noise=False) and an ADC without noise"
@@ -226,7 +230,7 @@ def _analog(call: LayerCall) -> jax.Array:
             )
     _check_has_ranges(call)
     with unaltered():
-        y = operator.outputs(_run(call, reading, weights, inputs, key))
+        y = operator.outputs(_run(call._replace(hardware=hardware), reading, weights, inputs, key))
     return call.scaled(y)
 
 
@@ -257,7 +261,7 @@ def _ideal_products(hardware: Hardware, operator: Any, inputs: jax.Array, weight
     """What perfectly written lines carry for the first examples of a batch."""
 
     def of_one(x: jax.Array, w: jax.Array, one: Any) -> jax.Array:
-        held = tiles.ideal_lines(hardware, w, one.tile_rows, ranges.weight)
+        held = ideal_lines(hardware, w, one.tile_rows, ranges.weight)
         return line_products(hardware, x[:_SEEN] if x.ndim > 1 else x, held, ranges.input, one)
 
     if weights.ndim == 2:
@@ -292,21 +296,20 @@ def _check_has_ranges(call: LayerCall) -> None:
 
 def _run(call: LayerCall, reading: Reading, weights: jax.Array, inputs: jax.Array, key: Any) -> jax.Array:
     """The signal path, once for each matrix of the layer."""
-    operator, precision = call.operator, call.precision
-    ranges = call.ranges._replace(weight=None, scale=None)  # those are not the signal path's
-    if isinstance(operator, LookUp):
-        trained = reading.trained_by(weights)
-        return look_up(trained, inputs, operator, key=key, dtype=weights.dtype, ranges=ranges, precision=precision)
+    hardware, operator = call.hardware, call.operator
+    # The range of the weights and the digital scale are not the signal path's.
+    how: dict[str, Any] = dict(ranges=call.ranges._replace(weight=None, scale=None), precision=call.precision)
+
+    def product(matrix: jax.Array, reading: Reading, x: jax.Array, key: Any, operator: Any = operator) -> jax.Array:
+        trained = reading.trained_by(matrix, hardware.store)
+        if isinstance(operator, LookUp):
+            return look_up(hardware, trained, x, operator, key=key, dtype=matrix.dtype, **how)
+        return multiply(hardware, trained, x, operator, key=key, **how)
+
     if weights.ndim == 2:
-        return multiply(reading.trained_by(weights), inputs, operator, key=key, ranges=ranges, precision=precision)
-
-    def member(held: Reading, w: jax.Array, x: jax.Array, own_key: Any) -> jax.Array:
-        return multiply(held.trained_by(w), x, operator.one, key=own_key, ranges=ranges, precision=precision)
-
-    # The hardware is one for all members; a sweep maps over it outside of here.
-    over = dataclasses.replace(jax.tree.map(lambda a: 0, reading), hardware=None)
+        return product(weights, reading, inputs, key)
     keys = None if key is None else jax.random.split(key, len(weights))
-    return jax.vmap(member, in_axes=(over, 0, 0, 0))(reading, weights, inputs, keys)
+    return jax.vmap(functools.partial(product, operator=operator.one))(weights, reading, inputs, keys)
 
 
 def _fresh(call: LayerCall, weights: jax.Array, key: jax.Array | None) -> Reading:
@@ -321,8 +324,7 @@ def _fresh(call: LayerCall, weights: jax.Array, key: jax.Array | None) -> Readin
     with unaltered():
         matrix = lax.stop_gradient(weights)
         tile_rows, weight_range = call.operator.tile_rows, call.ranges.weight
-        reading = hardware.training.reading(hardware, matrix, fabrication, tile_rows, weight_range)
-    return dataclasses.replace(reading, hardware=_quieter(hardware))
+        return hardware.training.reading(hardware, matrix, fabrication, tile_rows, weight_range)
 
 
 def _quieter(hardware: Hardware) -> Hardware:
@@ -343,7 +345,8 @@ def needs_key(hardware: Hardware) -> bool:
     return hardware.training.draws(hardware) or draws_around(hardware)
 
 
-def _check_chip(reading: Reading, hardware: Hardware, weights: jax.Array, path: str) -> None:
+def _check_chip(array: ChipArray, hardware: Hardware, weights: jax.Array, path: str) -> None:
+    reading = array.reading
     reading.check_single(path, None if weights.ndim == 2 else len(weights))
     n_in, n_out = weights.shape[-2:]
     if (reading.n_in, reading.n_out) != (n_in, n_out):
@@ -351,8 +354,8 @@ def _check_chip(reading: Reading, hardware: Hardware, weights: jax.Array, path: 
             f"layer {path}: the chip holds a {reading.n_in} x {reading.n_out} matrix, the model's is "
             f"{n_in} x {n_out}; program a chip for this model"
         )
-    if difference := tiles.other_structure(reading.hardware, hardware):
+    if difference := other_structure(array.hardware, hardware):
         raise InputError(
-            f"layer {path}: the chip was programmed for hardware '{reading.hardware.name}', the layer is on "
+            f"layer {path}: the chip was programmed for hardware '{array.hardware.name}', the layer is on "
             f"'{hardware.name}' {difference}; program a chip for this hardware"
         )

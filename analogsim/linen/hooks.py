@@ -18,9 +18,9 @@ from analogsim.hardware.override import in_force
 from analogsim.layers import layer
 from analogsim.layers.options import caster
 from analogsim.linen.lifting import RECIPE
-from analogsim.signal_path import tiles
 from analogsim.signal_path.operators import LookUp, convolution, dot_general, einsum, for_numbers
-from analogsim.signal_path.path import Ranges
+from analogsim.signal_path.programmed import ChipArray, Programmed
+from analogsim.signal_path.ranges import Ranges
 
 
 def dot_general_hook(hardware: Hardware) -> Any:
@@ -148,14 +148,14 @@ class _State:
     def key_hint(self) -> str:
         return _NOT_SPLIT if _is_lifted(self._module) else ""
 
-    def reading(self) -> tiles.Reading | None:
-        reading = self._module.get_variable("analog", "array")
-        if isinstance(reading, tiles.Programmed):
+    def chip_array(self) -> ChipArray | None:
+        array = self._module.get_variable("analog", "array")
+        if isinstance(array, Programmed):
             raise InputError(
                 f"layer {_path(self._module)}: these variables hold programmed cells, not a reading; pass "
                 f"chip.variables"
             )
-        return reading
+        return array
 
     def keys(self) -> tuple[jax.Array | None, jax.Array | None]:
         module = self._module

@@ -22,7 +22,7 @@ from analogsim.base.errors import InputError, brief
 from analogsim.base.random import check_one_key
 from analogsim.layers import modes
 from analogsim.layers.layer import LayerUse
-from analogsim.signal_path import tiles
+from analogsim.signal_path.programmed import Programmed
 
 #: Keyword arguments of a model's call that hold no array, static.
 Options = tuple[tuple[str, Fixed], ...]
@@ -310,9 +310,9 @@ program_jit = jax.jit(lambda bound, key, onto=None: bound.program(key, onto))
 program_many_jit = jax.jit(lambda bound, keys, onto=None: jax.vmap(bound.program)(keys, onto))
 
 
-def programmed_leaves(tree: Any) -> list[tuple[str, tiles.Programmed]]:
+def programmed_leaves(tree: Any) -> list[tuple[str, Programmed]]:
     """Every programmed array in a tree, with the path of its layer."""
-    return leaves_of(tiles.Programmed, tree)
+    return leaves_of(Programmed, tree)
 
 
 def leaves_of(kind: type, tree: Any) -> list[tuple[str, Any]]:
@@ -327,4 +327,4 @@ def _layer_path(path: tuple) -> str:
     return "/".join(names[:-2] if names[-2:] == ["analog", "array"] else names) or "(the model itself)"
 
 
-map_programmed = functools.partial(jax.tree.map, is_leaf=lambda n: isinstance(n, tiles.Programmed))
+map_programmed = functools.partial(jax.tree.map, is_leaf=lambda n: isinstance(n, Programmed))

@@ -17,8 +17,8 @@ from analogsim.base.tables import as_text, many, plain, share, simple_table
 from analogsim.hardware.hardware import Hardware
 from analogsim.hardware.rules import ROOT, holder
 from analogsim.layers import modes
-from analogsim.signal_path import tiles
 from analogsim.signal_path.operators import rows_in_use
+from analogsim.signal_path.tiling import grid, spans
 
 if TYPE_CHECKING:
     import rich.table
@@ -272,10 +272,10 @@ def _row(listed: modes.Listed, kind: str, copies: int) -> LayerSummary:
     arrays = cells = lines = 0
     for one, filled in members:  # the last of a stack may hold fewer groups
         used_in, used_out = round(filled * n_in), round(filled * n_out)
-        r, c = tiles.grid(used_in, used_out, hardware, one.tile_rows)
+        r, c = grid(used_in, used_out, hardware, one.tile_rows)
         arrays += r * c
         for rows in rows_in_use(one, used_in, r):
-            for left, right in tiles.spans(used_out, c):
+            for left, right in spans(used_out, c):
                 cells += hardware.store.cells(len(rows), right - left)
                 lines += hardware.store.n_lines(right - left)
     used = math.prod(listed.kernel) / (arrays * hardware.rows * hardware.columns)

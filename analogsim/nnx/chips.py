@@ -15,8 +15,9 @@ from analogsim.chips.chip import Chip, check_key
 from analogsim.layers import layer
 from analogsim.nnx.hooks import AnalogOp, Programmed, Range
 from analogsim.nnx.matrices import multiplied
-from analogsim.signal_path import tiles
+from analogsim.signal_path import programmed
 from analogsim.signal_path.operators import for_numbers
+from analogsim.signal_path.programmed import ChipArray
 
 
 def analog_ops(model: nnx.Module) -> dict[str, tuple[nnx.Module, AnalogOp]]:
@@ -67,9 +68,9 @@ def _own_shape(module: Any) -> tuple[int, ...]:
 def program(
     model: nnx.Module,
     key: jax.Array,
-    onto: dict[str, tiles.Programmed] | None = None,
+    onto: dict[str, programmed.Programmed] | None = None,
     run: Callable[[nnx.Module], Any] | None = None,
-) -> dict[str, tiles.Programmed]:
+) -> dict[str, programmed.Programmed]:
     """Every analog layer's kernel written onto fresh tiles, or onto these again, by the layer's path.
 
     Args:
@@ -96,12 +97,14 @@ def program(
     return cells
 
 
-def _write(op: AnalogOp, path: str, operator: Any, kernel: jax.Array, key: jax.Array, onto: Any) -> tiles.Programmed:
+def _write(
+    op: AnalogOp, path: str, operator: Any, kernel: jax.Array, key: jax.Array, onto: Any
+) -> programmed.Programmed:
     operator = for_numbers(operator, kernel, kernel, path, op.runs_on)
     return layer.write(op.runs_on, operator, kernel, key, onto, op.ranges)
 
 
-def load(model: nnx.Module, readings: dict[str, tiles.Reading], key: jax.Array | None = None) -> None:
+def load(model: nnx.Module, readings: dict[str, ChipArray], key: jax.Array | None = None) -> None:
     """Put readings into the model's hooks, in place, and run them from now on; ``key`` restarts their noise streams."""
     ops = analog_ops(model)
     if readings.keys() != ops.keys():

@@ -17,7 +17,8 @@ from analogsim.layers import layer
 from analogsim.layers.options import caster
 from analogsim.signal_path.operators import LookUp, convolution, dot_general, einsum, for_numbers
 from analogsim.signal_path.operators.convolution import towards_features
-from analogsim.signal_path.path import Ranges
+from analogsim.signal_path.programmed import ChipArray
+from analogsim.signal_path.ranges import Ranges
 
 MODES = ("train", "chip", "digital")
 
@@ -123,8 +124,8 @@ class AnalogOp(nnx.Module):
     key_hint = ""
     tracks_ranges = True
 
-    def reading(self) -> Any:
-        """The loaded chip's tiles; None in training."""
+    def chip_array(self) -> ChipArray | None:
+        """What the loaded chip gives the layer; None in training."""
         if self.mode != "chip":
             return None
         if self.array is None:

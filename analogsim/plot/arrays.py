@@ -13,7 +13,7 @@ from analogsim.base.units import show_time
 from analogsim.chips.chip import Chip
 from analogsim.models.bound import leaves_of
 from analogsim.plot import axes
-from analogsim.signal_path.tiles import Programmed, Reading
+from analogsim.signal_path.programmed import ChipArray, Programmed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,8 +27,8 @@ def array(
     """A map of what the arrays of one layer hold: inputs from top to bottom, outputs from left to right.
 
     Args:
-      held: a matrix ``[n_in, n_out]``; a ``Chip``, at its age; or one programmed matrix, ``tiles.Programmed`` (drawn
-        right after programming) or ``tiles.Reading``.
+      held: a matrix ``[n_in, n_out]``; a ``Chip``, at its age; or one programmed matrix, ``Programmed`` (drawn right
+        after programming) or ``ChipArray``.
       layer: path of the layer of a chip, as ``analogsim.summary`` lists it; not needed where it has one.
       show: ``"weights"``, the means over reads of what the tiles and their digital scales stand for; or
         ``"conductance"``, the cells of one array of every tile in microsiemens.
@@ -53,34 +53,35 @@ def array(
     if show not in _SHOWS:
         raise InputError(f"show = {brief(show)}: must be 'weights' or 'conductance'")
     check_integer(array, "array", ge=0)
-    reading = _reading(held, layer)
+    chip_array = _chip_array(held, layer)
     grid: tuple[int, ...] = (1, 1)
-    if reading is None:
+    if chip_array is None:
         if show == "conductance":
             raise InputError("show = 'conductance': a matrix has none; give a chip or a programmed matrix")
         matrix, title = _matrix(held), ""
     else:
+        reading = chip_array.reading
         grid = reading.mean.shape[:2]
-        age = "right after programming" if not float(reading.time_s) else f"{_age(reading)} after programming"
+        age = "right after programming" if not float(reading.time_s) else f"{_age(chip_array)} after programming"
         title = f"{grid[0]} x {grid[1]} tiles, {age}" if max(grid) > 1 else f"one tile, {age}"
         if show == "weights":
-            matrix = np.asarray(_weights(reading))
+            matrix = np.asarray(_weights(chip_array))
         else:
-            arrays = np.asarray(_conductances(reading)) * 1e6
+            arrays = np.asarray(_conductances(chip_array)) * 1e6
             check_integer(array, "array", ge=0, le=len(arrays) - 1)
             matrix, title = arrays[array], f"array {array + 1} of {len(arrays)}, {title}"
     return _draw(matrix, grid, title, show, ax)
 
 
-def _age(reading: Reading) -> str:
-    time_s = float(reading.time_s)
-    return show_time(time_s) + (" (extrapolated)" if extrapolates(reading.hardware, time_s) else "")
+def _age(chip_array: ChipArray) -> str:
+    time_s = float(chip_array.reading.time_s)
+    return show_time(time_s) + (" (extrapolated)" if extrapolates(chip_array.hardware, time_s) else "")
 
 
-def _reading(held: Any, layer: Any) -> Reading | None:
+def _chip_array(held: Any, layer: Any) -> ChipArray | None:
     """What one matrix holds at its time; None for a matrix of numbers."""
     if isinstance(held, Chip):
-        found = dict(leaves_of(Reading, held.readings))
+        found = dict(leaves_of(ChipArray, held.readings))
         if layer is None and len(found) > 1:
             raise InputError(f"layer = None: the chip has {len(found)} layers; give one of {', '.join(found)}")
         name = next(iter(found)) if layer is None else layer
@@ -91,10 +92,10 @@ def _reading(held: Any, layer: Any) -> Reading | None:
         raise InputError(f"layer = {brief(layer)}: must be None, since only a chip has layers")
     if isinstance(held, Programmed):
         _check_one(held.scale)
-        held = held.read(0.0, None, False)
-    if not isinstance(held, Reading):
+        held = ChipArray.read(held, 0.0, None, False)
+    if not isinstance(held, ChipArray):
         return None
-    _check_one(held.scale)
+    _check_one(held.reading.scale)
     return held
 
 
@@ -118,9 +119,9 @@ def _matrix(held: Any) -> np.ndarray:
     return matrix
 
 
-def _weights(reading: Reading) -> jax.Array:
+def _weights(array: ChipArray) -> jax.Array:
     """The matrix ``[n_in, n_out]`` that the tiles multiply with, without converters: what each input alone gives."""
-    store = reading.hardware.store
+    reading, store = array.reading, array.hardware.store
 
     def outputs(lines: jax.Array, gain: jax.Array) -> jax.Array:
         return store.combine(lines * gain, jnp.ones((lines.shape[0], 1), lines.dtype))
@@ -130,9 +131,10 @@ def _weights(reading: Reading) -> jax.Array:
     return _joined(held * reading.scale)[: reading.n_in, : reading.n_out]
 
 
-def _conductances(reading: Reading) -> jax.Array:
+def _conductances(array: ChipArray) -> jax.Array:
     """Siemens of the cells, means over reads, ``[arrays, inputs, columns]``: the tiles joined in their places."""
-    store, states = reading.hardware.store, reading.state
+    reading, store = array.reading, array.hardware.store
+    states = reading.state
     cell, faults = getattr(store, "cell", None), getattr(store, "faults", None)
     cells = getattr(states, "cells", None)
     if cell is None or cells is None:
@@ -172,7 +174,7 @@ def _draw(matrix: np.ndarray, grid: tuple[int, ...], title: str, show: str, ax: 
         how = {"cmap": "viridis", "vmin": 0.0}
     image = ax.imshow(matrix, aspect="auto", extent=(0, columns, rows, 0), interpolation="auto", **how)
     line = "black" if weights else "white"
-    # As ``tiles.cut``: even parts, of which only the last may be shorter.
+    # As ``programmed.cut``: even parts, of which only the last may be shorter.
     for i in range(1, grid[0]):
         ax.axhline(i * -(-rows // grid[0]), color=line, linewidth=1.2)
     for i in range(1, grid[1]):

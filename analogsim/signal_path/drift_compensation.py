@@ -17,6 +17,9 @@ sqrt(sum T^2 V / n) / sum T W(t). The tile keeps T, a byte a line and row, besid
 Sources: M. Le Gallo et al., IEEE Trans. Electron Devices 65, 4304 (2018), doi 10.1109/TED.2018.2865352 (mean absolute
 readout); the projection is derived here.
 """
+# ruff: noqa: F722  (jaxtyping writes shapes as strings)
+
+from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
@@ -25,23 +28,29 @@ import jax.numpy as jnp
 import numpy as np
 
 from analogsim.base.random import normal
+from analogsim.signal_path.hardware_spec import TileHardware
 
 if TYPE_CHECKING:
-    from analogsim.hardware.hardware import Hardware
+    from jaxtyping import Array, Float, Int8
+
+    Lines = Float[Array, "R C rows n_lines"]
+    Codes = Int8[Array, "R C rows n_lines"]
+    Readout = Float[Array, "R C 1 n_lines"]
+
 
 ESTIMATORS = ("projection", "mean absolute")
 
 _FULL_SCALE = 127.0  # of the 8-bit codes of what was written
 
 
-def written_codes(hardware: "Hardware", lines: jax.Array) -> jax.Array | None:
+def written_codes(hardware: TileHardware, lines: Lines) -> Codes | None:
     """T ``[R, C, rows, n_lines]``, int8, of perfectly written lines; None where the estimator does without."""
     if hardware.drift_estimator != "projection":
         return None
     return jnp.clip(jnp.round(lines * _FULL_SCALE), -_FULL_SCALE, _FULL_SCALE).astype(jnp.int8)
 
 
-def readout(hardware: "Hardware", codes: jax.Array | None, mean: jax.Array) -> jax.Array:
+def readout(hardware: TileHardware, codes: Codes | None, mean: Lines) -> Readout:
     """What calibrating reads without noise give of every line, ``[R, C, 1, n_lines]``."""
     if codes is None:
         return jnp.mean(jnp.abs(mean), axis=-2, keepdims=True)
@@ -49,8 +58,8 @@ def readout(hardware: "Hardware", codes: jax.Array | None, mean: jax.Array) -> j
 
 
 def noisy_readout(
-    hardware: "Hardware", codes: jax.Array | None, state: Any, mean: jax.Array, variance: Any, key: jax.Array
-) -> jax.Array:
+    hardware: TileHardware, codes: Codes | None, state: Any, mean: Lines, variance: Lines | None, key: jax.Array
+) -> Readout:
     """The same with the noise of ``hardware.calibration_reads`` reads of every row.
 
     Read noise, detection and the converters' noise average; a line's rounding is left out, as noise dithers it.
@@ -72,7 +81,9 @@ def noisy_readout(
     return readout(hardware, codes, mean) + _root(total) * xi / mean.shape[-2]
 
 
-def factors(hardware: "Hardware", choice: str, before: jax.Array, now: jax.Array, columns: int) -> jax.Array | None:
+def factors(
+    hardware: TileHardware, choice: str, before: Readout, now: Readout, columns: int
+) -> Float[Array, "R C 1 _"] | None:
     """What lines are multiplied with, ``[R, C, 1, n_lines or 1]``, from readouts ``[R, C, 1, n_lines]``.
 
     ``choice`` is "none", "global" or "column"; ``columns`` are the outputs of a tile.
@@ -86,7 +97,7 @@ def factors(hardware: "Hardware", choice: str, before: jax.Array, now: jax.Array
     return jnp.where(known, before / jnp.where(known, now, 1.0), 1.0)
 
 
-def _significance(hardware: "Hardware", columns: int) -> Any:
+def _significance(hardware: TileHardware, columns: int) -> Any:
     """The share of each line in the squared output: of slices the square of what they count."""
     lines = hardware.store.line_map(columns)
     counts = np.asarray(lines.factor, float)[np.asarray(lines.slice)]

@@ -20,6 +20,7 @@ from jax import lax
 from analogsim.base.random import normal, stream
 from analogsim.base.straight_through import scale_of, straight_through
 from analogsim.converters import DAC, quantise
+from analogsim.signal_path.hardware_spec import TileHardware
 from analogsim.signal_path.operators import Operator, rows_in_use
 
 
@@ -51,7 +52,7 @@ class Drive(NamedTuple):
         return cls(code, dac.squares(code), powers, dac.shares(code, non_linear))
 
 
-def input_range(hardware: Any, x: jax.Array, operator: Operator, calibrated: Any) -> jax.Array | None:
+def input_range(hardware: TileHardware, x: jax.Array, operator: Operator, calibrated: Any) -> jax.Array | None:
     """What a full input code stands for, in the units of ``x``; None where nothing has a full scale.
 
     A ``calibrated`` range is taken, else (None) each example's largest value.
@@ -66,7 +67,7 @@ def input_range(hardware: Any, x: jax.Array, operator: Operator, calibrated: Any
     return scale_of(jnp.max(jnp.abs(lax.stop_gradient(x)), axis=operator.example_axes(x), keepdims=True))
 
 
-def encode(hardware: Any, x: jax.Array, bound: jax.Array | None, clips: bool = True) -> jax.Array:
+def encode(hardware: TileHardware, x: jax.Array, bound: jax.Array | None, clips: bool = True) -> jax.Array:
     """The codes in [-1, 1] that drive the rows, for inputs with the range ``bound``.
 
     ``clips`` is False for a range that is the example's own. Its largest input is as large as the range but for
@@ -79,7 +80,7 @@ def encode(hardware: Any, x: jax.Array, bound: jax.Array | None, clips: bool = T
     return codes if clips else straight_through(code, lax.stop_gradient(codes))
 
 
-def drives_noisily(hardware: Any) -> bool:
+def drives_noisily(hardware: TileHardware) -> bool:
     """Whether what drives the rows is random."""
     return hardware.dac is not None and hardware.dac.noise is not None
 

@@ -7,9 +7,12 @@ A code x that is driven in steps, x = sum_s f_s x_s, meets cells that fluctuate 
 
 What is slower still, the same in all products of one reading, is part of the mean (``Programmed.read``).
 """
+# ruff: noqa: F722  (jaxtyping writes shapes as strings)
+
+from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -18,12 +21,23 @@ from jax import lax
 from analogsim.base.random import normal, stream
 from analogsim.signal_path.driving import Drive
 
+if TYPE_CHECKING:
+    from jaxtyping import Array, Float
+
+    Codes = Float[Array, "*batch rows"]
+    Lines = Float[Array, "*batch C n_lines"]
+
+
 TINY = 1e-20  # least variance: its root is invisible, and the slope of sqrt stays finite where nothing is driven
 
 
 def lasting_noise(
-    variance: Callable[[jax.Array], jax.Array], pieces: jax.Array, factors: jax.Array, code: jax.Array, key: jax.Array
-) -> jax.Array:
+    variance: Callable[[Codes], Lines],
+    pieces: Float[Array, "steps *batch rows"],
+    factors: Float[Array, " steps"],
+    code: Codes,
+    key: jax.Array,
+) -> Float[Array, "steps *batch C n_lines"]:
     """Noise of every step ``[steps, ..., C, n_lines]``, of cells that stay as they are through all of a product.
 
     The variance of each step, sum_i x_si^2 V_i, and that of the sum of all steps, sum_i x_i^2 V_i, are exact. Between
@@ -36,23 +50,23 @@ def lasting_noise(
       code: their sum.
       key: what is drawn follows from it.
     """
-    each = jnp.maximum(jax.vmap(lambda piece: variance(piece**2))(pieces), TINY)
-    apart = jnp.tensordot(factors**2, each, 1)
-    spare = jnp.tensordot(factors, jnp.sqrt(each), 1) ** 2 - apart  # what full correlation would add
+    variances = jnp.maximum(jax.vmap(lambda piece: variance(piece**2))(pieces), TINY)
+    apart = jnp.tensordot(factors**2, variances, 1)
+    spare = jnp.tensordot(factors, jnp.sqrt(variances), 1) ** 2 - apart  # what full correlation would add
     share = (variance(code**2) - apart) / jnp.where(spare > 0, spare, 1.0)
     alike = lax.stop_gradient(jnp.clip(share, 0.0, 1.0))
     common = normal(stream(key, "all steps"), apart.shape, apart.dtype)
-    own = normal(stream(key, "single steps"), each.shape, each.dtype)
-    return jnp.sqrt(each) * (jnp.sqrt(alike) * common + jnp.sqrt(1 - alike) * own)
+    separate = normal(stream(key, "single steps"), variances.shape, variances.dtype)
+    return jnp.sqrt(variances) * (jnp.sqrt(alike) * common + jnp.sqrt(1 - alike) * separate)
 
 
-def sampled(store: Any, time_s: Any, held: Any, drive: Drive, key: jax.Array, precision: Any) -> jax.Array:
+def sampled(store: Any, time_s: Any, tiles: Any, drive: Drive, key: jax.Array, precision: Any) -> Lines:
     """The product with cells drawn anew for every read of an input vector ``[..., rows]``: slow, exact in shape.
 
     Args:
       store: what holds the weights.
       time_s: seconds after programming.
-      held: state, mean, variance and curvature of C tiles that share their rows.
+      tiles: state, mean, variance and curvature of C tiles that share their rows.
       drive: of the rows.
       key: what is drawn follows from it, and from the number of the vector.
       precision: of the product.
@@ -61,17 +75,17 @@ def sampled(store: Any, time_s: Any, held: Any, drive: Drive, key: jax.Array, pr
       ``[..., C, n_lines]``.
     """
     # What multiplies the mean and the orders beyond it, [vectors, reads, orders, rows].
-    each = [jnp.stack([a.reshape(-1, a.shape[-1]) for a in orders], axis=1) for orders in drive.shares]
-    vectors = jnp.stack(each, axis=1)
-    base = jax.vmap(lambda s: store.read(s, time_s))(held.state)
+    reads = [jnp.stack([a.reshape(-1, a.shape[-1]) for a in orders], axis=1) for orders in drive.shares]
+    vectors = jnp.stack(reads, axis=1)
+    base = jax.vmap(lambda s: store.read(s, time_s))(tiles.state)
     # A sampled read holds all fluctuations of a cell. Those that last for this reading are in its mean already.
-    spread = jnp.sqrt(held.variance / jnp.where(base.variance > 0, base.variance, 1.0))[:, None]
-    usual, now = (_orders(a.mean, a.curvature) for a in (base, held))
+    spread = jnp.sqrt(tiles.variance / jnp.where(base.variance > 0, base.variance, 1.0))[:, None]
+    usual, now = (_orders(a.mean, a.curvature) for a in (base, tiles))
 
     def one(numbered: tuple) -> jax.Array:
         index, x = numbered
-        keys = jax.random.split(jax.random.fold_in(key, index), held.mean.shape[0])
-        reads = jax.vmap(lambda k, s: store.read(s, time_s, k))(keys, held.state)
+        keys = jax.random.split(jax.random.fold_in(key, index), tiles.mean.shape[0])
+        reads = jax.vmap(lambda k, s: store.read(s, time_s, k))(keys, tiles.state)
         orders = now + spread * (_orders(reads.mean, reads.curvature) - usual)
         return jnp.einsum("oi,coij->cj", x, orders.astype(x.dtype), precision=precision)
 
@@ -81,7 +95,9 @@ def sampled(store: Any, time_s: Any, held: Any, drive: Drive, key: jax.Array, pr
     return y.reshape(*drive.code.shape[:-1], *y.shape[1:])
 
 
-def _orders(mean: jax.Array, curvature: jax.Array | None) -> jax.Array:
+def _orders(
+    mean: Float[Array, "C rows n_lines"], curvature: Float[Array, "C 2 rows n_lines"] | None
+) -> Float[Array, "C orders rows n_lines"]:
     """The matrices of all orders of the current of tiles, ``[C, orders, rows, n_lines]``."""
     first = mean[:, None]
     return first if curvature is None else jnp.concatenate([first, curvature], axis=1)

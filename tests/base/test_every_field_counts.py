@@ -38,8 +38,9 @@ from analogsim.energy import compare
 from analogsim.hardware.prices import Prices
 from analogsim.linen import AnalogDense
 from analogsim.signal_path.operators.stack import Vectors
-from analogsim.signal_path.path import Ranges, multiply
-from analogsim.signal_path.tiles import program
+from analogsim.signal_path.path import multiply
+from analogsim.signal_path.programmed import program
+from analogsim.signal_path.ranges import Ranges
 from tests.base.test_every_description import lowest_and_highest
 from tests.support.descriptions import MEASURED
 
@@ -207,7 +208,7 @@ def test_every_number_of_a_cell_counts(name):
 def of_converters(hardware):
     key = jax.random.key(3)
     reading = program(hardware, 0.2 * WEIGHTS, key).read(0.0)
-    return multiply(reading, X, Vectors(), key=key, ranges=Ranges())
+    return multiply(hardware, reading, X, Vectors(), key=key, ranges=Ranges())
 
 
 @pytest.mark.parametrize("name", CONVERTERS)

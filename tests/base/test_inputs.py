@@ -13,7 +13,7 @@ from analogsim.devices import BitSlices, Crossbar, Differential, DigitalMemory, 
 from analogsim.linen import AnalogDense
 from analogsim.signal_path.operators import MatrixProduct
 from analogsim.signal_path.path import multiply
-from analogsim.signal_path.tiles import program
+from analogsim.signal_path.programmed import program
 from analogsim.training import strength
 from tests.support.sampling import assert_moments
 
@@ -35,7 +35,7 @@ def run(hardware):
 @jax.jit
 def product(hardware, weights, inputs, key):
     reading = program(hardware, weights, key).read(0.0, read_noise=False)
-    return multiply(reading, inputs, OPERATOR, key=None)
+    return multiply(hardware, reading, inputs, OPERATOR, key=None)
 
 
 # --- slices -----------------------------------------------------------------------------------------------------------
@@ -145,8 +145,9 @@ def test_read_noise_of_a_code_by_hand(dac, squares):
 
     @jax.jit
     def outputs(dac, weights, x, key, read_key):
-        reading = program(Hardware(store=Crossbar(cell=NOISY), dac=dac), weights, key).read(0.0)
-        return jax.vmap(lambda k: multiply(reading, x, operator, key=k)[0, 0])(jax.random.split(read_key, n))
+        hardware = Hardware(store=Crossbar(cell=NOISY), dac=dac)
+        reading = program(hardware, weights, key).read(0.0)
+        return jax.vmap(lambda k: multiply(hardware, reading, x, operator, key=k)[0, 0])(jax.random.split(read_key, n))
 
     y = np.asarray(outputs(dac, weights, x, jax.random.key(0), jax.random.key(1)), np.float64)
     # g_max 25 and g_min 5 uS, 2 % of each: in units of the window of 20 uS.
@@ -168,8 +169,8 @@ def test_gradients_pass_the_slices_whole(accumulation):
     x[:, 1:] *= np.float32(0.9)
 
     def loss(w, x):
-        reading = program(hardware, w, None).read(0.0).trained_by(w)
-        return jnp.sum(multiply(reading, x, OPERATOR, key=None) @ head)
+        reading = program(hardware, w, None).read(0.0).trained_by(w, hardware.store)
+        return jnp.sum(multiply(hardware, reading, x, OPERATOR, key=None) @ head)
 
     of_w, of_x = jax.jit(jax.grad(loss, (0, 1)))(weights, x)
     np.testing.assert_allclose(of_w, np.outer(x.sum(0), head), atol=0.03)

@@ -28,8 +28,9 @@ def test_a_chip_is_one_line():
     assert repr(chip.at("1 day")).endswith("'mine', at 1 day)")
     held = chip.cells["analog"]["array"]
     assert repr(held) == "Programmed(40 x 30 on 3 x 2 tiles of 'mine')"
-    reading = chip.readings["analog"]["array"]
-    assert repr(reading) == "Reading(40 x 30 on 3 x 2 tiles of 'mine', at 0 s)"
+    array = chip.readings["analog"]["array"]
+    assert repr(array) == "ChipArray(40 x 30 on 3 x 2 tiles of 'mine', at 0 s)"
+    assert repr(array.reading) == "Reading(40 x 30 on 3 x 2 tiles, at 0 s)"
     stack = program(MODEL, VARIABLES, jax.random.split(jax.random.key(0), 5), X)
     assert repr(stack) == "Chip(1 layer, 6,000 weights on 30 tiles of 'mine', at 0 s)"
     assert repr(stack.cells["analog"]["array"]) == "Programmed(5 of 40 x 30 on 3 x 2 tiles of 'mine')"

@@ -10,7 +10,7 @@ from analogsim.devices import PCM, BitSlices, Crossbar, Differential, Wires, Wri
 from analogsim.devices.crossbar.wires import effective_conductance, solve
 from analogsim.signal_path.operators import MatrixProduct
 from analogsim.signal_path.path import multiply
-from analogsim.signal_path.tiles import program
+from analogsim.signal_path.programmed import program
 from tests.benchmarks.test_speed import interleaved_ms, report
 
 pytestmark = pytest.mark.benchmark
@@ -22,7 +22,7 @@ def product(hardware, read_noise=True, n=1024, batch=128):
     weights = jax.random.normal(jax.random.key(1), (n, n))
     operator = MatrixProduct((1,), (0,), 2, weights.shape)
     reading = program(hardware, weights, jax.random.key(2)).read(86400.0, read_noise=read_noise)
-    run = jax.jit(lambda r, x, key: multiply(r, x, operator, key=key))
+    run = jax.jit(lambda r, x, key: multiply(hardware, r, x, operator, key=key))
     return lambda: run(reading, x, jax.random.key(3))
 
 

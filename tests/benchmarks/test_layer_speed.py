@@ -13,7 +13,7 @@ import pytest
 from analogsim import convert, preset, program
 from analogsim.signal_path.operators.convolution import convolution, dimension_numbers
 from analogsim.signal_path.path import multiply
-from analogsim.signal_path.tiles import program as write
+from analogsim.signal_path.programmed import program as write
 from tests.benchmarks.test_speed import interleaved_ms, report
 
 pytestmark = pytest.mark.benchmark
@@ -42,7 +42,7 @@ def test_a_convolution_over_tiles():
 
     def run(of):
         held = write(NOISELESS, of.matrix(kernel), KEY, tile_rows=of.tile_rows).read(0.0)
-        call = jax.jit(lambda r, x: multiply(r, x, of, key=KEY))
+        call = jax.jit(lambda r, x: multiply(NOISELESS, r, x, of, key=KEY))
         memory = call.lower(held, x).compile().memory_analysis().temp_size_in_bytes
         print(f"\n  {memory / 2**20:.0f} MiB of temporaries", end="")
         return lambda: call(held, x)

@@ -11,10 +11,12 @@ from analogsim.converters import PipelineADC
 from analogsim.converters.ranges import full_scale_of
 from analogsim.devices import BitSlices, Crossbar, Differential, GenericCell, Offset
 from analogsim.linen import AnalogDense
+from analogsim.signal_path.lookup import look_up
 from analogsim.signal_path.operators import LookUp, MatrixProduct
-from analogsim.signal_path.path import Ranges, look_up, multiply
-from analogsim.signal_path.tiles import ideal_lines
-from analogsim.signal_path.tiles import program as program_tiles
+from analogsim.signal_path.path import multiply
+from analogsim.signal_path.programmed import ideal_lines
+from analogsim.signal_path.programmed import program as program_tiles
+from analogsim.signal_path.ranges import Ranges
 from analogsim.training import AdditiveNoise
 
 KEY = jax.random.key(0)
@@ -96,7 +98,7 @@ LINES = jax.jit(ideal_lines)
 def run(hardware, kernel, x, ranges=Ranges(), time_s=0.0):  # noqa: B008
     operator = MatrixProduct((1,), (0,), 2, kernel.shape)
     held = program_tiles(hardware, kernel, KEY).read(time_s)
-    return multiply(held, x, operator, key=KEY, ranges=ranges), held.full_scale
+    return multiply(hardware, held, x, operator, key=KEY, ranges=ranges), held.full_scale
 
 
 RNG = np.random.default_rng(5)
@@ -139,7 +141,7 @@ def test_a_table_is_read_at_the_range_of_one_cell():
     @jax.jit
     def read(hardware):
         held = program_tiles(hardware, KERNEL, KEY).read(0.0)
-        return look_up(held, np.arange(24), LookUp(24), key=KEY, dtype=jnp.float32)
+        return look_up(hardware, held, np.arange(24), LookUp(24), key=KEY, dtype=jnp.float32)
 
     hardware = Hardware(adc=ADC(bits=8), store=Crossbar(cell=GenericCell(), mapping=Offset()))
     # One cell of an offset carries at most 1, and counts twice.
@@ -154,7 +156,7 @@ def test_training_report_and_chips_agree():
     expected = by_hand(np.asarray(LINES(hardware, KERNEL)))
     layer = AnalogDense(6, use_bias=False, hardware=hardware)
     chip = program(layer, kernel, KEY, X)
-    assert float(chip.readings["analog"]["array"].full_scale) == pytest.approx(expected, rel=1e-6)
+    assert float(chip.readings["analog"]["array"].reading.full_scale) == pytest.approx(expected, rel=1e-6)
     assert range_report(layer, kernel, X)[0].output_range == pytest.approx((expected,), rel=1e-6)
     modified = AdditiveNoise(std=0.1).reading(hardware, jnp.asarray(KERNEL), KEY, None, None)
     assert float(modified.full_scale) == pytest.approx(expected, rel=1e-6)

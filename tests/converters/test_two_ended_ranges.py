@@ -13,9 +13,11 @@ from analogsim.converters.range_rules import TrackedRange
 from analogsim.devices import BitSlices, Crossbar, Differential, GenericCell, Offset
 from analogsim.linen import AnalogDense
 from analogsim.nnx import AnalogLinear
+from analogsim.signal_path.lookup import look_up
 from analogsim.signal_path.operators import LookUp, MatrixProduct
-from analogsim.signal_path.path import Ranges, look_up, multiply
-from analogsim.signal_path.tiles import program
+from analogsim.signal_path.path import multiply
+from analogsim.signal_path.programmed import program
+from analogsim.signal_path.ranges import Ranges
 
 KEY = jax.random.key(0)
 RNG = np.random.default_rng(3)
@@ -27,9 +29,10 @@ OFFSET = Hardware(store=Crossbar(cell=GenericCell(), mapping=Offset()), dac=DAC(
 @jax.jit
 def converted(adc, values, ranges=Ranges(1.0)):  # noqa: B008
     """Values as a single cell of weight 1 makes them of inputs, converted."""
-    held = program(Hardware(adc=adc), jnp.ones((1, 1)), KEY).read(0.0)
+    hardware = Hardware(adc=adc)
+    held = program(hardware, jnp.ones((1, 1)), KEY).read(0.0)
     operator = MatrixProduct((1,), (0,), 2, (1, 1))
-    return multiply(held, values[:, None], operator, key=KEY, ranges=ranges)[:, 0]
+    return multiply(hardware, held, values[:, None], operator, key=KEY, ranges=ranges)[:, 0]
 
 
 VALUES = np.float32([-9.0, -0.4, 0.0, 0.3, 1.3, 2.6, 3.4])
@@ -78,7 +81,7 @@ def test_what_is_within_the_ends_does_not_overflow():
     @jax.jit
     def run(hardware, x):
         operator = MatrixProduct((1,), (0,), 2, (3, 1))
-        return multiply(program(hardware, jnp.ones((3, 1)), KEY).read(0.0), x, operator, key=KEY)
+        return multiply(hardware, program(hardware, jnp.ones((3, 1)), KEY).read(0.0), x, operator, key=KEY)
 
     step = 3 / 254
     assert float(run(hardware, np.float32([[1.0, 1.0, 0.6]]))[0, 0]) == pytest.approx(2.6, abs=step)
@@ -172,7 +175,7 @@ def test_a_table_of_positive_lines():
     @jax.jit
     def read(ranges):
         held = program(hardware, KERNEL, KEY).read(0.0)
-        return look_up(held, np.arange(64), LookUp(64), key=KEY, dtype=jnp.float32, ranges=ranges)
+        return look_up(hardware, held, np.arange(64), LookUp(64), key=KEY, dtype=jnp.float32, ranges=ranges)
 
     # A cell carries from 0 to 1 and counts twice: 63 codes over twice the scale of a column.
     y = np.asarray(read(Ranges(output=0.5, middle=0.5)))

@@ -25,7 +25,7 @@ from analogsim.devices import (
 )
 from analogsim.linen import AnalogDense
 from analogsim.nnx import AnalogLinear
-from analogsim.signal_path import tiles
+from analogsim.signal_path import programmed
 from analogsim.signal_path.operators import MatrixProduct
 from analogsim.signal_path.path import multiply
 from tests.support import cells
@@ -235,9 +235,9 @@ OPERATOR = MatrixProduct((1,), (0,), 2, (ROWS, 1))
 @jax.jit
 def reads(hardware, weights, x, time_s):
     """One output, read many times."""
-    reading = tiles.program(hardware, weights, jax.random.key(0)).read(time_s)
+    reading = programmed.program(hardware, weights, jax.random.key(0)).read(time_s)
     keys = jax.random.split(jax.random.key(1), READS)
-    return jax.lax.map(lambda key: multiply(reading, x, OPERATOR, key=key)[0, 0], keys, batch_size=2000)
+    return jax.lax.map(lambda key: multiply(hardware, reading, x, OPERATOR, key=key)[0, 0], keys, batch_size=2000)
 
 
 def outputs(sampling, weights, x, cell, time_s=0.0):

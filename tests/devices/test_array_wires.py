@@ -1,6 +1,5 @@
 """Arrays behind resistive lines, in stores and in layers; the network itself is held to its references elsewhere."""
 
-import dataclasses
 import functools
 
 import jax
@@ -12,7 +11,7 @@ from analogsim import Hardware, InputError, program
 from analogsim.converters import BitSerialDAC, PulseWidthDAC
 from analogsim.devices import BitSlices, Crossbar, Differential, GenericCell, MiloReRAM, Offset, Wires
 from analogsim.linen import AnalogDense
-from analogsim.signal_path import tiles
+from analogsim.signal_path import programmed
 from analogsim.signal_path.operators import MatrixProduct
 from analogsim.signal_path.path import multiply
 from tests.support.cells import stored
@@ -31,8 +30,8 @@ def lines(store, weights=WEIGHTS):
 
 
 @functools.partial(jax.jit, static_argnames="operator")
-def multiplied(reading, x, operator):
-    return multiply(reading, x, operator, key=None)
+def multiplied(hardware, reading, x, operator):
+    return multiply(hardware, reading, x, operator, key=None)
 
 
 def dense_currents(g, word, bit):
@@ -114,10 +113,9 @@ def test_layers_multiply_with_what_the_lines_leave():
     plus, minus = (dense_currents(g, 3.0, 5.0) for g in targets())
     expected = x.astype(np.float64) @ (plus - minus) / 98e-6
     np.testing.assert_allclose(jax.jit(model.apply)(chip.variables, x), expected, rtol=1e-4, atol=2e-5)
-    reading = chip.readings["analog"]["array"]  # the same tiles, fed in other ways
+    reading = chip.readings["analog"]["array"].reading  # the same tiles, fed in other ways
     for dac in (PulseWidthDAC(bits=8), BitSerialDAC(bits=8)):
-        other = dataclasses.replace(reading, hardware=hardware.replace(dac=dac))
-        y = multiplied(other, x, OPERATOR)
+        y = multiplied(hardware.replace(dac=dac), reading, x, OPERATOR)
         np.testing.assert_allclose(y, expected, rtol=1e-4, atol=2e-5, err_msg=str(dac))
 
 
@@ -184,9 +182,9 @@ def test_what_wires_cannot_be_joined_with_is_refused():
 def bending():
     """A column of two pairs, 62.5 beside 50 uS and 50 beside 50, read at 0.5 V."""
     cell = MiloReRAM(g_min=50e-6, g_max=62.5e-6, read_voltage_v=0.5, programming_noise=0.0)
-    hardware = Hardware(store=Crossbar(cell=cell), scaling="tile")
     weights = np.array([[1.0], [0.0]], np.float32)
-    return jax.jit(lambda: tiles.program(hardware, weights, jax.random.key(0)).read(0.0))()
+    hardware = Hardware(store=Crossbar(cell=cell), scaling="tile")
+    return hardware, jax.jit(lambda: programmed.program(hardware, weights, jax.random.key(0)).read(0.0))()
 
 
 @pytest.mark.parametrize(
@@ -198,10 +196,10 @@ def bending():
     ],
 )
 def test_the_current_law_reaches_the_output(dac, expected):
-    reading = bending()
-    reading = dataclasses.replace(reading, hardware=reading.hardware.replace(dac=dac))
+    hardware, reading = bending()
     x = np.array([[1.0, 0.0], [0.5, 1.0], [-0.5, -1.0]] if dac is None else [[1.0, 0.0], [1.0, -1.0]], np.float32)
-    y = np.asarray(multiplied(reading, x, MatrixProduct((1,), (0,), 2, (2, 1))), np.float64)[:, 0]
+    outputs = multiplied(hardware.replace(dac=dac), reading, x, MatrixProduct((1,), (0,), 2, (2, 1)))
+    y = np.asarray(outputs, np.float64)[:, 0]
 
     def law(g):
         level = np.log10(g)  # of siemens, as published

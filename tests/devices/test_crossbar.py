@@ -17,7 +17,7 @@ from analogsim import Hardware
 from analogsim.devices import PCM, Crossbar, Differential, InputError, ReRAM
 from analogsim.signal_path.operators import MatrixProduct
 from analogsim.signal_path.path import multiply
-from analogsim.signal_path.tiles import Reading
+from analogsim.signal_path.reading import Reading
 from tests.support.cells import N, program, read, stored
 
 ROWS, COLUMNS, READS = 64, 4, 20_000
@@ -41,12 +41,12 @@ def case():
 
     moments = read(store, state, DAY_S)
     reading = Reading(
-        hardware=Hardware(store=store), state=state, mean=np.asarray(moments.mean)[None, None],
+        state=state, mean=np.asarray(moments.mean)[None, None],
         variance=np.asarray(moments.variance)[None, None], curvature=None, converters=None, gain=None,
         scale=np.ones((1, 1, 1, COLUMNS), np.float32), time_s=DAY_S, n_in=ROWS, n_out=COLUMNS,
     )  # fmt: skip
     every_cell = jax.jit(functools.partial(jax.lax.map, sample, batch_size=1000))(keys)
-    output_space = jax.jit(jax.vmap(lambda k: multiply(reading, x, OPERATOR, key=k)))(keys)
+    output_space = jax.jit(jax.vmap(lambda k: multiply(Hardware(store=store), reading, x, OPERATOR, key=k)))(keys)
     return moments, x[0], np.asarray(every_cell, np.float64), np.asarray(output_space, np.float64)
 
 

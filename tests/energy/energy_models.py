@@ -16,7 +16,7 @@ from analogsim.hardware.presets import preset
 from analogsim.layers.layer import LayerUse
 from analogsim.linen import AnalogDense
 from analogsim.signal_path.operators import MatrixProduct
-from analogsim.signal_path.path import UNCALIBRATED
+from analogsim.signal_path.ranges import UNCALIBRATED
 
 
 class MLP(nn.Module):

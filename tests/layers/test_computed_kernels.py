@@ -16,7 +16,7 @@ from flax import nnx
 import analogsim
 from analogsim import InputError, convert, preset, program
 from analogsim.models.bound import leaves_of
-from analogsim.signal_path.tiles import Reading
+from analogsim.signal_path.programmed import ChipArray
 from tests.layers.test_every_layer import assert_close, image, randomised, with_slopes
 
 KEY = jax.random.key(0)
@@ -100,7 +100,7 @@ def test_linen_layers_write_what_they_multiply_with(name):
         return exact, trained, analog.apply(chip.variables, x), chip.readings
 
     exact, trained, programmed, readings = everything(x)
-    assert len(leaves_of(Reading, readings)) == (5 if kind is nn.Dense else 3)
+    assert len(leaves_of(ChipArray, readings)) == (5 if kind is nn.Dense else 3)
     assert_close(trained, exact)
     assert_close(programmed, exact[0])
 

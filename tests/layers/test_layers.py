@@ -282,7 +282,7 @@ def test_stacked_nnx_layers():
 
     chip = program(model, key=jax.random.key(1))
     assert {p.scale.shape for _, p in programmed_leaves(chip.cells)} == {(3, 1, 1, 1, 4)}
-    held = np.asarray(chip.at(0.0, compensation="none").readings["layers"].mean)[:, 0, 0]
+    held = np.asarray(chip.at(0.0, compensation="none").readings["layers"].reading.mean)[:, 0, 0]
     scale = np.abs(kernels).max(1, keepdims=True)
     assert np.abs(held - kernels / scale).max() < 0.4  # each layer holds its own kernel
     y, again = (run(on_chip(model, chip, key=jax.random.key(2)), X) for _ in range(2))

@@ -16,7 +16,7 @@ import pytest
 from analogsim import InputError, calibrate, convert, preset, program
 from analogsim.devices import Crossbar, GenericCell
 from analogsim.models.bound import leaves_of
-from analogsim.signal_path.tiles import Reading
+from analogsim.signal_path.programmed import ChipArray
 
 WIDTH, STEPS = 5, 3
 X = np.random.default_rng(0).normal(size=(4, STEPS, WIDTH)).astype(np.float32)
@@ -142,7 +142,7 @@ def test_every_transformation_passes_chips_on(name):
 
     v, drawn, exact, on_chip, trained, slopes, readings = everything(X)
     jax.tree.map(np.testing.assert_array_equal, v, drawn)
-    assert {path: r.mean.shape[:-4] for path, r in leaves_of(Reading, readings)} == arrays
+    assert {path: a.reading.mean.shape[:-4] for path, a in leaves_of(ChipArray, readings)} == arrays
     np.testing.assert_allclose(on_chip, exact, atol=1e-5)
     assert np.abs(trained - exact).max() > 1e-3  # on a fresh chip
     if name != "while":
@@ -164,7 +164,7 @@ def test_every_transformation_passes_ranges_on(name):
 
 def held(readings, path):
     """The matrix that a layer's cells hold, or each of a stack: weights in units of the kernel."""
-    reading = dict(leaves_of(Reading, readings))[path]
+    reading = dict(leaves_of(ChipArray, readings))[path].reading
     return np.asarray(reading.mean * reading.scale)[..., 0, 0, :, :]
 
 

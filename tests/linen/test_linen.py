@@ -12,7 +12,7 @@ import analogsim
 from analogsim import InputError, Prices, preset, program
 from analogsim.base.random import stream
 from analogsim.linen import AnalogConv, AnalogDense
-from analogsim.signal_path.tiles import Reading
+from analogsim.signal_path.reading import Reading
 from tests.support.models import MLP, PlainMLP, SmallCNN
 
 PCM = preset("pcm")

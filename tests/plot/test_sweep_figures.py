@@ -291,7 +291,7 @@ def chip():
 
 def test_weights_are_what_one_input_after_the_other_gives(chip):
     shown = plot.array(chip).images[0].get_array()
-    reading = chip.readings["analog"]["array"]
+    reading = chip.readings["analog"]["array"].reading
     gain = np.asarray(reading.gain)
     expected = np.asarray(reading.mean) * gain * np.asarray(reading.scale)  # a line an output: differential pairs
     expected = np.block([[tile for tile in row] for row in expected])[:20, :10]
@@ -300,7 +300,8 @@ def test_weights_are_what_one_input_after_the_other_gives(chip):
 
 def test_conductances_of_a_pair_differ_by_the_weight(chip):
     plus, minus = (plot.array(chip, show="conductance", array=i).images[0].get_array() for i in (0, 1))
-    reading = chip.at("1 day", read_noise=False).readings["analog"]["array"]  # cells as expected, without fluctuations
+    expected = chip.at("1 day", read_noise=False)  # without fluctuations
+    reading = expected.readings["analog"]["array"].reading
     lines = np.block([[tile for tile in row] for row in np.asarray(reading.mean)])[:20, :10]
     np.testing.assert_allclose(plus - minus, 25 * lines, atol=1e-4)  # g_max is 25 µS
     assert plus.min() >= 0

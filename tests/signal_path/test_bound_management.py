@@ -10,7 +10,7 @@ from analogsim.converters import BitSerialDAC
 from analogsim.linen import AnalogConv, AnalogDense
 from analogsim.signal_path.operators import MatrixProduct
 from analogsim.signal_path.path import multiply
-from analogsim.signal_path.tiles import program
+from analogsim.signal_path.programmed import program
 
 #: Eight weights of one: a full input drives a line to 8, twice the range of 3.9 and a little more.
 ONES = np.ones((8, 1), np.float32)
@@ -21,7 +21,7 @@ MANAGED = PLAIN.replace(bound_management="iterative")
 
 @jax.jit
 def run(hardware, x):
-    return multiply(program(hardware, ONES, None).read(0.0), x, OPERATOR, key=None)
+    return multiply(hardware, program(hardware, ONES, None).read(0.0), x, OPERATOR, key=None)
 
 
 def test_an_overflowing_example_is_read_with_a_wider_range():

@@ -11,7 +11,7 @@ from scipy import stats
 
 from analogsim import ADC, Hardware, InputError
 from analogsim.devices import PCM, BitSlices, Crossbar, Differential, GenericCell, Offset
-from analogsim.signal_path import tiles
+from analogsim.signal_path import programmed
 from tests.support.sampling import assert_moments
 
 YEAR_S = 31557600.0
@@ -41,7 +41,7 @@ def pcm(estimator="projection", compensation="global", **parts):
 @functools.partial(jax.jit, static_argnames="time_s")
 def written_and_read(hardware, weights, key, time_s=YEAR_S):
     """Codes, what lines hold at once and later ``[rows, n_lines]``, and the factor; without the noise of reads."""
-    held = tiles.program(hardware, weights, key)
+    held = programmed.program(hardware, weights, key)
     later = held.read(time_s, None, False)
     return held.codes, held.read(0.0, "none", False).mean[0, 0], later.mean[0, 0], later.gain[0, 0, 0]
 
@@ -140,7 +140,7 @@ def gains(hardware, keys, times_s, compensation="global"):
     """``[chip, time, lines or 1]``."""
 
     def chip(key):
-        held = tiles.program(hardware, W, key)
+        held = programmed.program(hardware, W, key)
         return jax.vmap(lambda t: held.read(t, compensation).gain[0, 0, 0])(times_s)
 
     return jax.vmap(chip)(keys)
@@ -199,8 +199,8 @@ def test_what_fluctuates_slowly_stays_however_many_reads_are_averaged():
 
 def test_calibrating_reads_follow_from_the_chip_and_the_time():
     hardware, key = still(calibration_reads=1.0), jax.random.key(4)
-    held = tiles.program(hardware, W, key)
+    held = programmed.program(hardware, W, key)
     first, again, later = (float(held.read(t, "global").gain[0, 0, 0, 0]) for t in (60.0, 60.0, 61.0))
     assert first == again != later
     with pytest.raises(InputError, match="calibrating reads draw noise"):
-        tiles.program(Hardware(calibration_reads=1.0), W, None)
+        programmed.program(Hardware(calibration_reads=1.0), W, None)

@@ -12,8 +12,9 @@ from analogsim.devices import Crossbar, Differential, GenericCell, Offset
 from analogsim.linen import AnalogConv
 from analogsim.signal_path.driving import drive_noise
 from analogsim.signal_path.operators import MatrixProduct
-from analogsim.signal_path.path import Ranges, multiply
-from analogsim.signal_path.tiles import program
+from analogsim.signal_path.path import multiply
+from analogsim.signal_path.programmed import program
+from analogsim.signal_path.ranges import Ranges
 
 SIGMA = 0.01
 NOISY = DAC(bits=8, noise=SIGMA)
@@ -27,7 +28,7 @@ FOUR = 4 / np.sqrt(2 * READS)
 def run(hardware, kernel, x, key):
     operator = MatrixProduct((1,), (0,), 2, kernel.shape)
     held = program(hardware, kernel, jax.random.key(0)).read(0.0)
-    return multiply(held, x, operator, key=key, ranges=Ranges(1.0))
+    return multiply(hardware, held, x, operator, key=key, ranges=Ranges(1.0))
 
 
 # --- what digital logic knows ----------------------------------------------------------------------------------------

@@ -9,9 +9,11 @@ from analogsim import ADC, DAC, Hardware
 from analogsim.base.straight_through import scale_of
 from analogsim.devices import PCM, Crossbar, MZIMesh, Offset
 from analogsim.layers import phase_layer
+from analogsim.signal_path.lookup import look_up
 from analogsim.signal_path.operators import LookUp, MatrixProduct
-from analogsim.signal_path.path import Ranges, look_up, multiply
-from analogsim.signal_path.tiles import program
+from analogsim.signal_path.path import multiply
+from analogsim.signal_path.programmed import program
+from analogsim.signal_path.ranges import Ranges
 from analogsim.training import AdditiveNoise, modified_weights
 
 KEY = jax.random.key(3)
@@ -28,7 +30,7 @@ UNHEARD = 200 * 2.0**-40
 def run(hardware, kernel, x, key, ranges=Ranges()):  # noqa: B008
     operator = MatrixProduct((1,), (0,), 2, kernel.shape)
     reading = program(hardware, kernel, key).read(0.0)
-    return multiply(reading.trained_by(kernel), x, operator, key=key, ranges=ranges)
+    return multiply(hardware, reading.trained_by(kernel, hardware.store), x, operator, key=key, ranges=ranges)
 
 
 @jax.jit
@@ -38,7 +40,7 @@ def slopes(hardware, written, kernel, x, cotangent, key):
     def loss(kernel, x):
         operator = MatrixProduct((1,), (0,), 2, kernel.shape)
         reading = program(hardware, written, key).read(0.0)
-        return jnp.sum(cotangent * multiply(reading.trained_by(kernel), x, operator, key=key))
+        return jnp.sum(cotangent * multiply(hardware, reading.trained_by(kernel, hardware.store), x, operator, key=key))
 
     return jax.grad(loss, argnums=(0, 1))(kernel, x)
 
@@ -84,9 +86,8 @@ def test_an_empty_column_of_a_tile_with_one_scale_has_the_tiles_noise():
 def test_a_table_with_an_empty_column():
     hardware = Hardware(adc=ADC(bits=8, range=10.0, noise=0.04))
     numbers = np.arange(16)
-    y = jax.jit(lambda table: look_up(
-        program(hardware, table, None).read(0.0), numbers, LookUp(16), key=KEY, dtype=jnp.float32
-    ))(KERNEL)  # fmt: skip
+    reading = jax.jit(program)(hardware, KERNEL, None).read(0.0)
+    y = look_up(hardware, reading, numbers, LookUp(16), key=KEY, dtype=jnp.float32)
     assert np.abs(np.asarray(y)[:, 2]).max() < UNHEARD
 
 

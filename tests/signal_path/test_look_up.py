@@ -25,9 +25,11 @@ from analogsim.devices import (
     Offset,
     ReRAM,
 )
+from analogsim.signal_path.lookup import look_up
 from analogsim.signal_path.operators import LookUp, MatrixProduct
-from analogsim.signal_path.path import Ranges, look_up, multiply
-from analogsim.signal_path.tiles import program
+from analogsim.signal_path.path import multiply
+from analogsim.signal_path.programmed import program
+from analogsim.signal_path.ranges import Ranges
 from tests.signal_path.test_signal_path import Trembling
 from tests.support.sampling import assert_moments, censored
 
@@ -50,7 +52,7 @@ def read(hardware, ids, table=TABLE, key=KEY, ranges=Ranges(), time_s=0.0):  # n
 @jax.jit
 def written_and_read(hardware, ids, table, key, read_key, ranges, time_s):
     reading = held(hardware, table, key).read(time_s)
-    return look_up(reading, ids, LookUp(len(table)), key=read_key, dtype=table.dtype, ranges=ranges)
+    return look_up(hardware, reading, ids, LookUp(len(table)), key=read_key, dtype=table.dtype, ranges=ranges)
 
 
 def scales(table=TABLE):
@@ -166,8 +168,8 @@ def test_a_row_is_the_product_with_a_vector_that_is_one_there(hardware):
     @jax.jit
     def both(hardware, table, ids, x, key):
         reading, ranges = held(hardware, table, key).read(0.5, read_noise=False), Ranges(1.0, 1.5)
-        product = multiply(reading, x, MatrixProduct((2,), (0,), 3, table.shape), key=key, ranges=ranges)
-        return look_up(reading, ids, LookUp(10), key=key, dtype=table.dtype, ranges=ranges), product
+        product = multiply(hardware, reading, x, MatrixProduct((2,), (0,), 3, table.shape), key=key, ranges=ranges)
+        return look_up(hardware, reading, ids, LookUp(10), key=key, dtype=table.dtype, ranges=ranges), product
 
     x = np.eye(10, dtype=np.float32)[IDS % 10]
     found, expected = map(np.asarray, both(hardware.replace(adc=hardware.adc or ADC(bits=20)), TABLE, IDS, x, KEY))
@@ -187,8 +189,9 @@ def many_reads():
     @jax.jit
     def written_and_read(table, ids, key, read_key):
         cell = PCM(reading_s=1e6)  # a reading of many days: all noise is drawn for every read
-        written = held(Hardware(store=Crossbar(cell=cell), **TILES), table, key)
-        y = look_up(written.read(86400.0), ids, LookUp(10), key=read_key, dtype=table.dtype)
+        hardware = Hardware(store=Crossbar(cell=cell), **TILES)
+        written = held(hardware, table, key)
+        y = look_up(hardware, written.read(86400.0), ids, LookUp(10), key=read_key, dtype=table.dtype)
         return written.state.cells, y
 
     cells, y = written_and_read(TABLE, np.full((N, 2), 6), KEY, jax.random.key(32))
@@ -274,9 +277,11 @@ def test_a_row_drifts_and_is_compensated():
 
     @jax.jit
     def rows(table, ids, key):
-        written = held(Hardware(store=Crossbar(cell=cell), **TILES), table, key)
+        hardware = Hardware(store=Crossbar(cell=cell), **TILES)
+        written = held(hardware, table, key)
         readings = {name: written.read(year, name, False) for name in ("none", "global", "column")}
-        return {name: look_up(r, ids, LookUp(10), key=None, dtype=table.dtype) for name, r in readings.items()}
+        read = functools.partial(look_up, hardware, numbers=ids, operator=LookUp(10), key=None, dtype=table.dtype)
+        return {name: read(reading) for name, reading in readings.items()}
 
     for compensation, found in rows(TABLE, IDS, KEY).items():
         left = ((year + 20) / 20) ** -0.05 if compensation == "none" else 1.0
@@ -295,8 +300,8 @@ def test_gradients_count_the_rows(hardware):
     c = np.arange(1, 36, dtype=np.float32).reshape(7, 5)
 
     def loss(table):
-        reading = held(hardware, table).read(3600.0).trained_by(table)
-        y = look_up(reading, ids, LookUp(10), key=KEY, dtype=table.dtype, ranges=Ranges(1.0, 10.0))
+        reading = held(hardware, table).read(3600.0).trained_by(table, hardware.store)
+        y = look_up(hardware, reading, ids, LookUp(10), key=KEY, dtype=table.dtype, ranges=Ranges(1.0, 10.0))
         return jnp.nansum(y * c)
 
     expected = np.zeros((10, 5))

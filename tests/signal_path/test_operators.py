@@ -20,8 +20,10 @@ from analogsim.devices import Crossbar, Differential, GenericCell
 from analogsim.signal_path.operators import convolution, einsum, partial_sums
 from analogsim.signal_path.operators.product import letters
 from analogsim.signal_path.operators.stack import block_diagonal, bundle, members
-from analogsim.signal_path.path import Ranges, multiply
-from analogsim.signal_path.tiles import normalise, program
+from analogsim.signal_path.path import multiply
+from analogsim.signal_path.programmed import program
+from analogsim.signal_path.ranges import Ranges
+from analogsim.signal_path.tiling import normalise
 from tests.signal_path.test_signal_path import Trembling
 
 KEY = jax.random.key(60)
@@ -288,7 +290,7 @@ def test_patches_are_only_cut_out_where_they_must_be(rows, store, sampling, unfo
 def run(operator, target, x, kernel, ranges):
     """A convolution on hardware with ranges."""
     reading = program(target, operator.matrix(kernel), None, None, operator.tile_rows).read(0.0)
-    return operator.outputs(multiply(reading, operator.inputs(x), operator, key=None, ranges=ranges))
+    return operator.outputs(multiply(target, reading, operator.inputs(x), operator, key=None, ranges=ranges))
 
 
 @pytest.mark.parametrize("name", ["1-D", "2-D", "2-D spread", "window of one"])

@@ -4,7 +4,6 @@ Cells with sigma = r g sqrt(L), L = ln((t + 20 s + 250 ns)/500 ns), written exac
 ln(0.4004795 (t + 20 s)/1 ms)/L of the variance is slow. Samples are held to four standard errors.
 """
 
-import dataclasses
 import functools
 import math
 
@@ -16,7 +15,7 @@ import pytest
 from analogsim import Hardware
 from analogsim.converters import BitSerialDAC, PulseWidthDAC
 from analogsim.devices import Crossbar, GenericCell
-from analogsim.signal_path import tiles
+from analogsim.signal_path import programmed
 from analogsim.signal_path.line_noise import lasting_noise
 from analogsim.signal_path.operators import MatrixProduct
 from analogsim.signal_path.path import multiply
@@ -42,7 +41,7 @@ def means(hardware, keys, times_s):
     """What chips hold, ``[chip, time, rows]``."""
 
     def chip(key):
-        cells = tiles.program(hardware, W, key)
+        cells = programmed.program(hardware, W, key)
         return jax.vmap(lambda t: cells.read(t).mean[0, 0, :, 0])(times_s)
 
     return jax.vmap(chip)(keys)
@@ -53,8 +52,8 @@ def outputs(hardware, keys, reads):
     """Products with one input, ``[chip, read]``."""
 
     def chip(key):
-        reading = tiles.program(hardware, W, key).read(TIME_S)
-        return jax.vmap(lambda k: multiply(reading, X, OPERATOR, key=k)[0, 0])(jax.random.split(key, reads))
+        reading = programmed.program(hardware, W, key).read(TIME_S)
+        return jax.vmap(lambda k: multiply(hardware, reading, X, OPERATOR, key=k)[0, 0])(jax.random.split(key, reads))
 
     return jax.vmap(chip)(keys)
 
@@ -65,12 +64,12 @@ def read_means():
 
 
 def test_a_reading_holds_the_slow_part_and_leaves_the_rest():
-    reading = tiles.program(hardware(), W, jax.random.key(0)).read(TIME_S)
+    reading = programmed.program(hardware(), W, jax.random.key(0)).read(TIME_S)
     variance = (NOISE * W[:, 0]) ** 2 * TOTAL
     np.testing.assert_allclose(reading.variance[0, 0, :, 0], variance * (1 - SLOW), rtol=1e-4)
     for row in range(ROWS):
         assert_moments(read_means()[:, 0, row], W[row, 0], math.sqrt(variance[row] * SLOW))
-    quiet = tiles.program(hardware(), W, jax.random.key(0)).read(TIME_S, None, False)
+    quiet = programmed.program(hardware(), W, jax.random.key(0)).read(TIME_S, None, False)
     np.testing.assert_allclose(quiet.mean[0, 0], W, rtol=1e-6)
     assert quiet.variance is None
 
@@ -87,10 +86,10 @@ def test_a_reading_follows_from_the_chip_and_the_time_alone():
     keys = jax.random.split(jax.random.key(1), CHIPS)[:2]
     other = np.asarray(means(hardware(), keys, jnp.array([60.0, TIME_S])))
     np.testing.assert_array_equal(other[:, ::-1], read_means()[:2])
-    cells = tiles.program(hardware(), W, keys[0])
+    cells = programmed.program(hardware(), W, keys[0])
     np.testing.assert_array_equal(cells.read(TIME_S).mean, cells.read(jnp.float32(TIME_S)).mean)
     np.testing.assert_array_equal(cells.read(0).mean, cells.read(-0.0).mean)
-    again = tiles.program(hardware(), W, keys[1], cells)  # written again, they fluctuate anew
+    again = programmed.program(hardware(), W, keys[1], cells)  # written again, they fluctuate anew
     assert np.all(np.asarray(again.fluctuation) != np.asarray(cells.fluctuation))
 
 
@@ -158,7 +157,7 @@ def test_noise_that_outlasts_steps_has_the_variance_of_each_step_and_of_their_su
 def test_without_noise_slopes_are_finite():
     def total(noise):
         cell = GenericCell(read_noise=noise, spectrum="1/f")
-        return jnp.sum(tiles.program(Hardware(store=Crossbar(cell=cell)), W, jax.random.key(0)).read(TIME_S).mean)
+        return jnp.sum(programmed.program(Hardware(store=Crossbar(cell=cell)), W, jax.random.key(0)).read(TIME_S).mean)
 
     assert math.isfinite(float(jax.jit(jax.grad(total))(0.0)))
 
@@ -171,7 +170,7 @@ def test_the_strength_of_training_scales_sampled_cells_too():
     @jax.jit
     def product(key):
         reading = half.training.reading(half, weights, key, None, None)
-        return multiply(dataclasses.replace(reading, hardware=half), X, OPERATOR, key=key)[0, 0]
+        return multiply(half, reading, X, OPERATOR, key=key)[0, 0]
 
     y = np.asarray(jax.vmap(product)(jax.random.split(jax.random.key(5), CHIPS)), np.float64)
     total = math.log((1 + 20) / 500e-9)  # read after a second

@@ -28,8 +28,10 @@ from analogsim.layers.layer import needs_key
 from analogsim.linen import AnalogConv
 from analogsim.signal_path.driving import encode
 from analogsim.signal_path.operators import Convolution, MatrixProduct
-from analogsim.signal_path.path import Ranges, is_random, multiply
-from analogsim.signal_path.tiles import program
+from analogsim.signal_path.path import multiply
+from analogsim.signal_path.programmed import program
+from analogsim.signal_path.ranges import Ranges
+from analogsim.signal_path.tile_row import is_random
 
 DAY_S = 86400.0
 
@@ -72,7 +74,7 @@ def run(hardware, weights, x, key=None, time_s=0.0, ranges=Ranges()):  # noqa: B
     """One product on freshly programmed tiles."""
     operator = MatrixProduct((x.ndim - 1,), (0,), x.ndim, weights.shape)
     reading = program(hardware, weights, key).read(time_s)
-    return multiply(reading.trained_by(weights), x, operator, key=key, ranges=ranges)
+    return multiply(hardware, reading.trained_by(weights, hardware.store), x, operator, key=key, ranges=ranges)
 
 
 def draw(*shape, seed=20):
@@ -127,10 +129,12 @@ def test_any_axes_may_be_contracted():
 
     @jax.jit
     def products(x, kernel):
-        reading = program(Hardware(), operator.matrix(kernel), None).read(0.0)
+        hardware = Hardware()
+        reading = program(hardware, operator.matrix(kernel), None).read(0.0)
         inputs = operator.inputs(x)
         assert operator.vectors(inputs) == 2
-        return operator.outputs(multiply(reading, inputs, operator, key=None)), operator.digital(x, kernel, None)
+        y = operator.outputs(multiply(hardware, reading, inputs, operator, key=None))
+        return y, operator.digital(x, kernel, None)
 
     for y in products(x, kernel):
         np.testing.assert_allclose(y, np.einsum("bij,jiop->bop", x, kernel), atol=1e-5)
@@ -208,8 +212,9 @@ def test_gradients_reach_the_weights(data):
     operator = MatrixProduct((1,), (0,), 2, weights.shape)
 
     def loss(w):
-        reading = program(preset("pcm", rows=4), w, jax.random.key(3)).read(DAY_S)
-        y = multiply(reading.trained_by(w), x, operator, key=jax.random.key(4), ranges=Ranges(10.0, 100.0))
+        hardware = preset("pcm", rows=4)
+        reading = program(hardware, w, jax.random.key(3)).read(DAY_S).trained_by(w, hardware.store)
+        y = multiply(hardware, reading, x, operator, key=jax.random.key(4), ranges=Ranges(10.0, 100.0))
         return y.sum()
 
     # Straight through: the slope is the input as the DAC drove it, steps of 10/127.
@@ -295,12 +300,12 @@ def test_noise_that_is_drawn_needs_a_key(data, key):
     assert needs_key(preset("pcm"))
     assert not needs_key(quiet)
     assert not needs_key(preset("int8"))
-    assert is_random(program(noisy, weights, None).read(0.0))
+    assert is_random(noisy, program(noisy, weights, None).read(0.0))
     with pytest.raises(InputError, match="has read or converter noise and needs a random key"):
         run(noisy, weights, x)
     # ReRAM is random when it is programmed, not when it is read.
-    reram = program(preset("reram", **{"adc.noise": None}), weights, key)
-    assert not is_random(reram.read(0.0))
+    reram = preset("reram", **{"adc.noise": None})
+    assert not is_random(reram, program(reram, weights, key).read(0.0))
 
 
 # --- dtypes ----------------------------------------------------------------------------------------------------------
@@ -489,7 +494,7 @@ def convolution(case, n_out=4):
 @functools.partial(jax.jit, static_argnames="operator")
 def convolve(hardware, operator, x, kernel, key=None):
     reading = program(hardware, operator.matrix(kernel), key).read(0.0)
-    return operator.outputs(multiply(reading, operator.inputs(x), operator, key=key))
+    return operator.outputs(multiply(hardware, reading, operator.inputs(x), operator, key=key))
 
 
 @pytest.mark.parametrize("case", CONVOLUTIONS)

@@ -16,15 +16,20 @@ from analogsim.chips.checkpoint.leaves import Entry, named, signature, under
 from analogsim.chips.checkpoint.outline import Layer, assembled, entries_of
 from analogsim.chips.chip import COMPENSATIONS, Chip, check_age, read
 from analogsim.models.bound import leaves_of
-from analogsim.signal_path import tiles
+from analogsim.signal_path.programmed import ChipArray, Programmed
+from analogsim.signal_path.reading import Reading
 
 PARTS = ("cells", "readings")
-_KINDS = (tiles.Programmed, tiles.Reading)
+_KINDS = (Programmed, ChipArray)
 
 
 def bare(tree: Any) -> Any:
     """Cells or readings without their hardware."""
-    return jax.tree.map(lambda node: dataclasses.replace(node, hardware=None), tree, is_leaf=_is_node)
+    return jax.tree.map(
+        lambda node: node.reading if isinstance(node, ChipArray) else dataclasses.replace(node, hardware=None),
+        tree,
+        is_leaf=_is_node,
+    )
 
 
 def _is_node(node: Any) -> bool:
@@ -33,9 +38,7 @@ def _is_node(node: Any) -> bool:
 
 def stack_of(chip: Chip, cells: Any) -> tuple[int, ...]:
     """Leading axes of a stack of chips; ``cells`` are those of one, as shapes."""
-    for (_, held), (_, one) in zip(
-        leaves_of(tiles.Programmed, chip.cells), leaves_of(tiles.Programmed, cells), strict=False
-    ):
+    for (_, held), (_, one) in zip(leaves_of(Programmed, chip.cells), leaves_of(Programmed, cells), strict=False):
         return tuple(held.scale.shape[: held.scale.ndim - len(one.scale.shape)])
     return ()
 
@@ -75,8 +78,8 @@ def chip_differences(saved: dict[str, Entry], like: Any) -> list[str]:
 
 def check_chip(chip: Chip, like: Any, layers: dict[str, Layer]) -> None:
     """Refuse a chip that was not programmed for this model; ``like`` are the model's own cells as shapes."""
-    for kind, tree in ((tiles.Programmed, chip.cells), (tiles.Reading, chip.readings)):
-        nodes, expected = dict(leaves_of(kind, tree)), dict(leaves_of(tiles.Programmed, like))
+    for kind, tree in ((Programmed, chip.cells), (ChipArray, chip.readings)):
+        nodes, expected = dict(leaves_of(kind, tree)), dict(leaves_of(Programmed, like))
         for path in [*nodes, *expected]:
             if path not in expected or path not in nodes:
                 places = ("the chip", "the model") if path in nodes else ("the model", "the chip")
@@ -115,15 +118,21 @@ def _rebuilt(leaves: dict[str, Any], like: Any, layers: dict[str, Layer]) -> Any
     """Cells or readings from their leaves by name, on the model's hardware."""
     empty = bare(like)
     filled = jax.tree.unflatten(jax.tree.structure(empty), [leaves[name] for name in named(empty)])
-    nodes, structure = jax.tree.flatten(filled, is_leaf=_is_node)
+    nodes, structure = jax.tree.flatten(filled, is_leaf=lambda n: isinstance(n, (Programmed, Reading)))
     likes = [(path, node) for kind in _KINDS for path, node in leaves_of(kind, like) if isinstance(node, kind)]
     return jax.tree.unflatten(
         structure,
         [
-            dataclasses.replace(node, hardware=_hardware_like(layers[path].hardware, one.hardware))
+            _on(_hardware_like(layers[path].hardware, one.hardware), node)
             for node, (path, one) in zip(nodes, likes, strict=True)
         ],
     )
+
+
+def _on(hardware: Any, node: Any) -> Any:
+    if isinstance(node, Reading):
+        return ChipArray(hardware, node)
+    return dataclasses.replace(node, hardware=hardware)
 
 
 def _hardware_like(hardware: Any, like: Any) -> Any:

@@ -24,7 +24,7 @@ from analogsim.chips.checkpoint.outline import (
     sample_for,
 )
 from analogsim.models.bound import Sample, bind
-from analogsim.signal_path.path import Ranges
+from analogsim.signal_path.ranges import Ranges
 
 _ROOT = "(the model itself)"
 

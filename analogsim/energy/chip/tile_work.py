@@ -25,12 +25,12 @@ from analogsim.converters.dac import energy
 from analogsim.devices.protocol import Action
 from analogsim.hardware.prices import Prices
 from analogsim.layers.layer import LayerUse
-from analogsim.signal_path import tiles
 from analogsim.signal_path.operators import partial_sums, rows_in_use
+from analogsim.signal_path.tiling import normalise, spans
 
 _NUMBERS_AT_ONCE = 2**24
 _ASSUMED_WEIGHTS = 0.25  # standard deviation, in units of the largest
-_normalise = jax.jit(tiles.normalise, static_argnames="tile_rows")
+_normalise = jax.jit(normalise, static_argnames="tile_rows")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,7 +138,7 @@ def tile_work(use: LayerUse) -> TileWork:
     places = sum(map(len, in_use)) * n_out
     filled = (use.n_weights or places) / places  # no digital machine multiplies with zeros between blocks
     for number, (own, share) in enumerate(zip(in_use, read_shares(use), strict=True)):
-        for left, right in tiles.spans(n_out, c):
+        for left, right in spans(n_out, c):
             if normalised is None:
                 asked = _assumed_cost(store, share, (len(own), right - left))
             else:
@@ -212,7 +212,7 @@ def _of_rows(use: LayerUse, normalised: Any) -> tuple[dict[str, Any], Any, int]:
         taken = jnp.asarray(normalised)[tile, row]
     quantities: dict[str, Any] = {}
     driven, lines = 0.0, 0
-    for left, right in tiles.spans(n_out, use.grid[1]):
+    for left, right in spans(n_out, use.grid[1]):
         for action in store.cost(jnp.asarray(taken[:, left:right]), share):
             if action.name != "mac":  # a digital memory is read, nothing is multiplied
                 quantities[action.name] = quantities.get(action.name, 0.0) + action.quantity / len(taken)

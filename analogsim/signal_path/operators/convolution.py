@@ -21,7 +21,7 @@ from jax import lax
 
 from analogsim.signal_path.operators.operator import Operator, matmul
 from analogsim.signal_path.operators.stack import Stack, block_diagonal, bundle, members
-from analogsim.signal_path.tiles import cut_inputs
+from analogsim.signal_path.tiling import cut_inputs
 
 
 @dataclasses.dataclass(frozen=True)

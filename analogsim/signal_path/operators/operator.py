@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from analogsim.signal_path.tiles import spans
+from analogsim.signal_path.tiling import spans
 
 
 class Operator(Protocol):

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from analogsim.signal_path.operators.operator import Operator, matmul
-from analogsim.signal_path.tiles import cut_inputs
+from analogsim.signal_path.tiling import cut_inputs
 
 
 class Stack(Protocol):

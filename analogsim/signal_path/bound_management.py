@@ -1,0 +1,50 @@
+"""Bound management: an example that overflows an ADC is read again with twice the input range."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from analogsim.base.random import stream
+from analogsim.signal_path.driving import drive_noise, drives_noisily, encode
+from analogsim.signal_path.tile_row import RowProduct, TileRow
+
+_MOST_DOUBLINGS = 10  # of an input range: a factor of about 1000
+
+
+def managed_range(product: RowProduct, x: jax.Array, bound: Any, cut: Any, tiles: TileRow, n_in: int) -> jax.Array:
+    """Bound management: the input range of every example, doubled until none of its lines overflows an ADC.
+
+    Each trial is a read of its own; the read that counts is one more. Every example has its own range, so that one
+    which overflows does not cost another its resolution. T. Gokmen et al., Front. Neurosci. 11, 538 (2017),
+    doi 10.3389/fnins.2017.00538.
+    """
+    hardware, limits, x, tiles = lax.stop_gradient((product.hardware, product.limits, x, tiles))
+    product = product._replace(hardware=hardware, limits=limits)
+    axes = product.operator.example_axes(x)
+    start = jnp.broadcast_to(bound, jnp.max(x, axis=axes, keepdims=True, initial=0.0).shape)
+
+    def overflows(number: jax.Array, bound: jax.Array) -> jax.Array:
+        trial = product
+        if product.key is not None:
+            trial = product._replace(key=jax.random.fold_in(stream(product.key, "bound management"), number))
+        parts = cut(encode(product.hardware, x, bound))
+        if drives_noisily(hardware):
+            parts = parts + drive_noise(hardware.dac, product.operator, n_in, parts, trial.key)
+        rows = [jax.tree.map(lambda a, i=i: a[i], (parts, tiles)) for i in range(parts.shape[0])]
+        over = functools.reduce(jnp.logical_or, [jnp.any(trial.overflows(*row), axis=(-2, -1)) for row in rows])
+        of_example = jnp.any(over, axis=tuple(range(x.ndim - len(axes), over.ndim)))
+        return of_example.reshape(bound.shape)
+
+    def again(state: tuple) -> tuple:
+        number, bound, over = state
+        bound = jnp.where(over, 2 * bound, bound)
+        return number + 1, bound, over & overflows(number + 1, bound)
+
+    def unfinished(state: tuple) -> jax.Array:
+        return (state[0] < _MOST_DOUBLINGS) & jnp.any(state[2])
+
+    first = jnp.zeros((), jnp.int32)
+    return lax.while_loop(unfinished, again, (first, start, overflows(first, start)))[1]

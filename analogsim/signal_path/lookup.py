@@ -1,0 +1,108 @@
+"""Rows of a stored table through the hardware: each drives one word line of the tiles that hold it."""
+# ruff: noqa: F722  (jaxtyping writes shapes as strings)
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from analogsim.base.errors import InputError
+from analogsim.signal_path.driving import drives_noisily
+from analogsim.signal_path.hardware_spec import TileHardware
+from analogsim.signal_path.operators import LookUp
+from analogsim.signal_path.operators.stack import Vectors
+from analogsim.signal_path.ranges import UNCALIBRATED, Limits, Ranges, fullest_line
+from analogsim.signal_path.reading import Reading
+from analogsim.signal_path.tile_row import RowProduct, TileRow
+
+if TYPE_CHECKING:
+    from jaxtyping import Array, Float, Int
+
+
+@functools.partial(jax.jit, static_argnames=("operator", "dtype", "precision"))
+def look_up(
+    hardware: TileHardware,
+    reading: Reading,
+    numbers: Int[Array, "*batch"],
+    operator: LookUp,
+    *,
+    key: jax.Array | None,
+    dtype: Any,
+    ranges: Ranges = UNCALIBRATED,
+    precision: Any = None,
+) -> Float[Array, "*batch n_out"]:
+    """Read rows of a stored table: each drives one word line of the tiles that hold it, at full scale.
+
+    Args:
+      hardware: as of ``multiply``.
+      reading: what the tiles of the table ``[n_rows, n_out]`` hold.
+      numbers: which rows, ``[...]``.
+      operator: the table's.
+      key, precision: as of ``multiply``.
+      dtype: of the result.
+      ranges: calibrated ranges. Without, the ADCs are set for the one cell that a line has at most: conducting and
+        driven fully, with the constant part of its current where that is converted, too; or for the range that they
+        have, where that is less.
+
+    Returns:
+      ``[..., n_out]``; NaN for a number that is none of the table's.
+    """
+    product = RowProduct.of(hardware, reading, Vectors(), key, ranges, precision)
+    if hardware.bound_management != "none":
+        raise InputError(
+            f"bound_management = {hardware.bound_management!r}: widens input ranges, of which a look-up has none; "
+            f"put the table on hardware without it"
+        )
+    if drives_noisily(hardware):
+        raise InputError(
+            "DAC.noise: must be None for a look-up, whose one row is driven fully; put the table on hardware without it"
+        )
+    if ranges.output is None and hardware.adc is not None and hardware.adc.middle is None:
+        fullest, adc_range = fullest_line(hardware.store), hardware.adc.range
+        product = product._replace(limits=Limits(fullest if adc_range is None else jnp.minimum(adc_range, fullest)))
+    flat = numbers.reshape(-1)
+    tile, row = operator.places(flat, reading.mean.shape[-2])
+    whole_tiles = hardware.store.detects_noise or (hardware.sampling == "cells" and reading.variance is not None)
+    y = (_from_tiles if whole_tiles else _from_rows)(product, reading, tile, row)
+    y = y.reshape(len(flat), y.shape[-2] * y.shape[-1])[:, : reading.n_out]
+    y = jnp.where(operator.known(flat)[:, None], y, jnp.nan)
+    return y.reshape(*numbers.shape, reading.n_out).astype(dtype)
+
+
+def _from_rows(
+    product: RowProduct, reading: Reading, tile: Int[Array, " n"], row: Int[Array, " n"]
+) -> Float[Array, "n C columns"]:
+    """Outputs ``[n, C, columns]`` of rows, each taken as a tile of a single row."""
+
+    def taken(a: Any, *between: slice) -> Any:
+        return None if a is None else jnp.expand_dims(a[(tile, slice(None), *between, row)], 2 + len(between))
+
+    def of_tile(tree: Any) -> Any:
+        return jax.tree.map(lambda a: a[tile], tree)
+
+    single_rows = TileRow(
+        mean=taken(reading.mean), variance=taken(reading.variance), curvature=taken(reading.curvature, slice(None)),
+        converters=of_tile(reading.converters), gain=of_tile(reading.gain), scale=of_tile(reading.scale),
+        state=jax.tree.map(lambda a: a[0], reading.state), row=jnp.arange(len(tile)),
+    )  # fmt: skip
+    alike: Any = TileRow(0, 0, 0, 0, 0, 0, None, 0)  # type: ignore[arg-type]  # the tiles' state matters to nothing here
+    driven = jnp.ones(1, reading.mean.dtype)
+    return jax.vmap(lambda h: product.outputs(driven, None, h), in_axes=(alike,))(single_rows)
+
+
+def _from_tiles(
+    product: RowProduct, reading: Reading, tile: Int[Array, " n"], row: Int[Array, " n"]
+) -> Float[Array, "n C columns"]:
+    """The same with whole tiles, for what is drawn for every cell or depends on all rows: slow."""
+    all_rows, width = TileRow.of(reading), reading.mean.shape[-2]
+
+    def one(numbered: tuple) -> jax.Array:
+        index, t, i = numbered
+        tiles = jax.tree.map(lambda a: a[t], all_rows)._replace(row=index)
+        return product.outputs(jax.nn.one_hot(i, width, dtype=reading.mean.dtype), None, tiles)
+
+    return lax.map(one, (jnp.arange(len(tile)), tile, row))

@@ -1,0 +1,75 @@
+"""The ranges of a layer's converters: as calibrated, as the converter says, or as the written weights ask for."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from analogsim.base.errors import InputError
+from analogsim.converters.ranges import full_scale_of, whole_steps
+from analogsim.signal_path.reading import Reading
+
+
+class Ranges(NamedTuple):
+    """A layer's calibrated ranges; None where not calibrated.
+
+    Attributes:
+      input: largest input that the DAC passes, in the units of x. None: each example's own largest value.
+      output: largest output that the ADC passes, in fully driven cells: one number, or one a readout line
+        ``[n_lines]``. None: the ADC's own range, else ``converters.ranges.full_scale_of`` what the tiles hold.
+      weight: weight that takes all of a cell's window, relative to the largest of its column (or tile); those beyond it
+        are clipped when they are programmed. None: 1.
+      scale: digital factor of every output ``[n_out]``, or of every member of a stack ``[S, n_out]``; a part of the
+        network, with which it computes digitally, too. None: 1.
+      middle: what the ADC's range is about, like ``output``, which is then half its width. None: 0.
+    """
+
+    input: Any = None
+    output: Any = None
+    weight: Any = None
+    scale: Any = None
+    middle: Any = None
+
+
+#: A layer without calibrated ranges.
+UNCALIBRATED = Ranges()
+
+
+def _check_output_range(reading: Reading, ranges: Ranges) -> None:
+    n_lines = reading.mean.shape[-1]
+    for name, value in (("range", ranges.output), ("middle of the range", ranges.middle)):
+        given = () if value is None else jnp.shape(value)
+        if given not in ((), (n_lines,)):
+            raise InputError(
+                f"output {name} of shape {given}: must be one number, or one for each of the tiles' {n_lines} "
+                f"readout lines; calibrate again for this hardware"
+            )
+
+
+class Limits(NamedTuple):
+    """The range of the ADCs, middle +- half, in fully driven cells; a middle of None is 0."""
+
+    half: Any
+    middle: Any = None
+
+    def about(self, y: jax.Array, adc: Any) -> tuple[jax.Array, Any]:
+        """``y`` from the middle of the range on, and that middle, or None where it is 0."""
+        if self.middle is None:
+            return y, None
+        middle = whole_steps(adc, self.middle, self.half).astype(y.dtype)
+        return y - middle, middle
+
+
+def limits_of(adc: Any, reading: Reading, ranges: Ranges) -> Limits:
+    """The range of the ADCs: as calibrated, else their own, else what the written weights ask for."""
+    _check_output_range(reading, ranges)
+    if ranges.output is not None or adc is None:
+        return Limits(ranges.output, ranges.middle)
+    if adc.range is not None:
+        return Limits(adc.range, getattr(adc, "middle", None))
+    return Limits(full_scale_of(reading.mean) if reading.full_scale is None else reading.full_scale)
+
+
+def fullest_line(store: Any) -> jax.Array:
+    """The most that a line carries when one row is driven fully."""
+    return jnp.max(jnp.abs(store.ideal_lines(jnp.array([[1.0], [-1.0]]))))

@@ -1,0 +1,242 @@
+"""One product on one row of tiles, which share their inputs: from codes to scaled outputs."""
+# ruff: noqa: F722  (jaxtyping writes shapes as strings)
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from analogsim.base.description import check_one_value
+from analogsim.base.errors import InputError
+from analogsim.base.random import normal, stream
+from analogsim.base.straight_through import straight_through
+from analogsim.converters.range_rules import LearnedRange, widened_by_outputs, with_slope
+from analogsim.signal_path.driving import Drive, drives_noisily
+from analogsim.signal_path.hardware_spec import TileHardware
+from analogsim.signal_path.line_noise import TINY, lasting_noise, sampled
+from analogsim.signal_path.operators import Operator
+from analogsim.signal_path.ranges import Limits, Ranges, limits_of
+from analogsim.signal_path.reading import Reading
+
+if TYPE_CHECKING:
+    from jaxtyping import Array, Bool, Float, Int
+
+    Codes = Float[Array, "*batch rows"]
+    Lines = Float[Array, "*batch C n_lines"]
+
+
+_UNROLLED = 8  # tiles along the inputs that are written out one by one
+
+
+def is_random(hardware: TileHardware, reading: Reading) -> bool:
+    """Whether a product with this reading draws random numbers, so that a key is needed."""
+    return reading.variance is not None or draws_around(hardware)
+
+
+def draws_around(hardware: TileHardware) -> bool:
+    """Whether converters or detection add noise to every product, whatever the cells do."""
+    converted = hardware.adc is not None and hardware.adc.noise is not None
+    return converted or drives_noisily(hardware) or hardware.store.detects_noise
+
+
+class TileRow(NamedTuple):
+    """The C tiles of one row, which share their inputs, as in ``Reading``; or all rows, with a leading axis R."""
+
+    mean: Float[Array, "C rows n_lines"]
+    variance: Float[Array, "C rows n_lines"] | None
+    curvature: Float[Array, "C 2 rows n_lines"] | None
+    converters: Any
+    gain: Float[Array, "C 1 _"] | None
+    scale: Float[Array, "C 1 _"]
+    state: Any
+    row: Int[Array, ""]
+
+    @classmethod
+    def of(cls, reading: Reading) -> TileRow:
+        """All R rows of tiles."""
+        return cls(
+            reading.mean, reading.variance, reading.curvature, reading.converters,
+            reading.gain, reading.scale, reading.state, jnp.arange(reading.mean.shape[0]),
+        )  # fmt: skip
+
+
+class RowProduct(NamedTuple):
+    """One product, tile by tile: what all tiles have in common, and what happens on a row of them."""
+
+    hardware: TileHardware
+    operator: Operator
+    precision: Any
+    limits: Limits
+    time_s: Any
+    key: jax.Array | None
+    widened: jax.Array | None = None  # an input range that outputs which clip widen, while it is learned
+    rows: int = 1  # of tiles
+    outlasts_steps: bool = False  # as of the reading
+
+    @classmethod
+    def of(
+        cls,
+        hardware: TileHardware,
+        reading: Reading,
+        operator: Operator,
+        key: jax.Array | None,
+        ranges: Ranges,
+        precision: Any,
+    ) -> RowProduct:
+        """The products with a reading; arguments as of ``path.multiply``.
+
+        Raises:
+          InputError: where something is random and there is no key, or a range fits no line.
+        """
+        check_one_value(hardware)
+        if key is None and is_random(hardware, reading):
+            raise InputError(
+                f"key = None: hardware '{hardware.name}' has read or converter noise and needs a random key"
+            )
+        return cls(
+            hardware,
+            operator,
+            lax.Precision.HIGHEST if precision is None else precision,
+            limits_of(hardware.adc, reading, ranges),
+            reading.time_s,
+            None if key is None else stream(key, "output noise"),
+            outlasts_steps=reading.outlasts_steps,
+        )
+
+    def outputs(self, part: Codes, driven: Codes | None, tiles: TileRow) -> Float[Array, "*batch C columns"]:
+        """Scaled outputs ``[..., C, columns]`` for codes, and what they drive the rows with if that is not the same."""
+        dac, store = self.hardware.dac, self.hardware.store
+        key = None if self.key is None else jax.random.fold_in(self.key, tiles.row)
+        if dac is None or dac.conversions == 1:
+            rows = self.drive(dac, part if driven is None else driven, tiles)
+            y = self.converted(self.lines(rows, tiles, key), tiles)
+        else:
+            y = self.step_by_step(part, tiles, key)
+        if tiles.gain is not None:
+            y = y * tiles.gain[:, 0, :].astype(y.dtype)
+        drive = None
+        if store.needs_drive:  # a product with a column of ones; digital logic knows the codes, not their noise
+            drive = self.operator.product(part, jnp.ones((1, tiles.mean.shape[-2], 1), part.dtype), self.precision)
+        return store.combine(y, drive) * tiles.scale[:, 0, :].astype(y.dtype)
+
+    def step_by_step(self, part: Codes, tiles: TileRow, key: jax.Array | None) -> Lines:
+        """Lines of an input that is driven and converted slice by slice, added up digitally."""
+        lines, factors = self.lines_of_steps(part, tiles, key)
+        return jnp.tensordot(factors, jax.vmap(lambda y: self.converted(y, tiles))(lines), 1)
+
+    def lines_of_steps(
+        self, part: Codes, tiles: TileRow, key: jax.Array | None
+    ) -> tuple[Float[Array, "steps *batch C n_lines"], Float[Array, " steps"]]:
+        """What the lines carry in every step of an input, ``[steps, ..., C, n_lines]``, and what a step counts."""
+        parts, counts = self.hardware.dac.steps(part)
+        pieces, factors = jnp.stack(parts), jnp.asarray(counts, part.dtype)
+        noise, cells = None, None
+        if self.outlasts_steps and key is not None and tiles.variance is not None:
+            if self.hardware.sampling == "cells":
+                cells = stream(key, "cells")
+            else:
+                noise = lasting_noise(self.variance_of(tiles), pieces, factors, part, key)
+                tiles = tiles._replace(variance=None)
+
+        def one(piece: jax.Array, step: jax.Array, noise: jax.Array | None) -> jax.Array:
+            step_key = None if key is None else jax.random.fold_in(key, step)
+            y = self.lines(self.drive(None, piece, tiles), tiles, step_key, cells)
+            return y if noise is None else y + noise
+
+        return jax.vmap(one)(pieces, jnp.arange(len(parts)), noise), factors
+
+    def drive(self, dac: Any, code: Codes, tiles: TileRow) -> Drive:
+        """One conversion's drive of the rows by a code; by amplitudes without a DAC."""
+        return Drive.of(dac, code, tiles.curvature is not None, self.outlasts_steps)
+
+    def variance_of(self, tiles: TileRow) -> Callable[[Codes], Lines]:
+        """The lines' variance from read to read, as a function of the squares that drive the rows."""
+        assert tiles.variance is not None
+        variance = tiles.variance
+        # The noise does not steer the inputs: no gradient through them, and no transposed product of squares.
+        return lambda squares: self.operator.product(
+            lax.stop_gradient(squares), variance.astype(squares.dtype), self.precision
+        )
+
+    def converted(self, y: Lines, tiles: TileRow) -> Lines:
+        """What the converters give for what the lines carry, ``[..., C, n_lines]``."""
+        adc = self.hardware.adc
+        if adc is None:
+            return y
+        full_scale = jnp.asarray(self.limits.half, y.dtype)
+        y, middle = self.limits.about(y, adc)
+        if self.widened is not None:
+            y = widened_by_outputs(y, self.widened, full_scale, jnp.asarray(1 / self.rows, y.dtype))
+        learned = isinstance(self.hardware.output_range, LearnedRange)
+        limit = lax.stop_gradient(full_scale) if learned else full_scale
+        if tiles.converters is None:
+            converted = adc.convert(y, limit, None)
+        else:
+            converted = jax.vmap(adc.convert, in_axes=(-2, None, 0), out_axes=-2)(y, limit, tiles.converters)
+        if learned:
+            converted = with_slope(y, converted, full_scale)
+        return converted if middle is None else converted + middle
+
+    def overflows(self, part: Codes, tiles: TileRow) -> Bool[Array, "*batch C n_lines"]:
+        """Whether a line leaves the ADCs' range in any step, as an array like the lines."""
+        dac = self.hardware.dac
+        key = None if self.key is None else jax.random.fold_in(self.key, tiles.row)
+        if dac is None or dac.conversions == 1:
+            return self.is_beyond(self.lines(self.drive(dac, part, tiles), tiles, key))
+        lines, _ = self.lines_of_steps(part, tiles, key)
+        return jnp.any(self.is_beyond(lines), axis=0)
+
+    def is_beyond(self, y: Lines) -> Bool[Array, "*batch C n_lines"]:
+        """Whether each line is outside of the ADCs' range."""
+        return jnp.abs(self.limits.about(y, self.hardware.adc)[0]) > self.limits.half
+
+    def lines(self, drive: Drive, tiles: TileRow, key: jax.Array | None, cells: jax.Array | None = None) -> Lines:
+        """What the lines carry for one drive of the rows, noise included, ``[..., C, n_lines]``.
+
+        ``cells`` is what sampled cells are drawn from, where several steps meet the same; None to draw them anew.
+        """
+        hardware = self.hardware
+        y = self.operator.product(drive.code, tiles.mean.astype(drive.code.dtype), self.precision)
+        if tiles.curvature is not None:
+            for power, matrix in zip(drive.powers, jnp.moveaxis(tiles.curvature, 1, 0), strict=True):
+                y = y + self.operator.product(power, matrix.astype(power.dtype), self.precision)
+        if key is not None:
+            if hardware.sampling == "cells" and tiles.variance is not None:
+                cells = stream(key, "cells") if cells is None else cells
+                y = straight_through(y, sampled(hardware.store, self.time_s, tiles, drive, cells, self.precision))
+                total = self.noise_variance(drive, y, tiles._replace(variance=None))
+            else:
+                total = self.noise_variance(drive, y, tiles)
+            if total is not None:
+                y = y + jnp.sqrt(jnp.maximum(total, TINY)) * normal(key, y.shape, y.dtype)
+        return y
+
+    def noise_variance(self, drive: Drive, y: Lines, tiles: TileRow) -> Lines | None:
+        """Variance of the lines: of reading, sum_i x_i^2 Var(w_ij), of detection and of the converter; None without."""
+        store, adc = self.hardware.store, self.hardware.adc
+        terms = []
+        if tiles.variance is not None:
+            terms.append(self.variance_of(tiles)(drive.squares))
+        if adc is not None and adc.noise is not None:
+            terms.append(jnp.asarray(adc.noise, y.dtype) ** 2)
+        if store.detects_noise:
+            terms.append(jax.vmap(store.noise, in_axes=(None, -2, 0), out_axes=-2)(drive.code, y, tiles.state) ** 2)
+        return functools.reduce(jnp.add, terms) if terms else None
+
+
+def sum_over_tiles(tile: Any, each: tuple, r: int) -> jax.Array:
+    """Digital accumulation of the partial sums: written out for a few tiles, a loop for many (bounded compile time)."""
+    # Unstacked, not indexed: the transpose of an index is a sum over arrays of the full size, one for every tile.
+    leaves, structure = jax.tree.flatten(each)
+    rows = zip(*(jnp.unstack(a[: min(r, _UNROLLED)]) for a in leaves), strict=True)
+    parts = [tile(*jax.tree.unflatten(structure, row)) for row in rows]
+    y = functools.reduce(jnp.add, parts)
+    if r <= _UNROLLED:
+        return y
+    rest = jax.tree.map(lambda a: a[_UNROLLED:], each)
+    return lax.scan(lambda total, some: (total + tile(*some), None), y, rest)[0]
