@@ -8,8 +8,8 @@ weight is cut into slices or its sign is subtracted after conversion. ``combine`
 converters.
 
 The matrix that reaches a store is normalised: its entries lie in [-1, 1], because the digital scale of every column
-was divided out before (``signal_path.tiles``). What is random once (fabrication, writing) is drawn in ``program``, what
-is random at every read is described by the variance of ``read`` and by ``noise``. Time enters only as a number.
+was divided out before (``signal_path.tiling``). What is random once (fabrication, writing) is drawn in ``program``;
+what is random at every read is described by the variance of ``read`` and by ``noise``. Time enters only as a number.
 """
 # ruff: noqa: F722  (jaxtyping writes shapes as strings)
 

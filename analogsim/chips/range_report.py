@@ -175,7 +175,7 @@ def range_in_force(use: Any) -> tuple[Any, Any]:
     hardware = use.hardware
     if use.ranges.output is not None:
         return use.ranges.output, use.ranges.middle
-    own, middle = hardware.adc.range, getattr(hardware.adc, "middle", None)
+    own, middle = hardware.adc.range, hardware.adc.middle
     if use.is_look_up and middle is None:
         fullest = float(fullest_line(hardware.store))
         return fullest if own is None else min(float(own), fullest), None

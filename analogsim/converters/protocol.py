@@ -25,6 +25,11 @@ class Converter(Protocol):
         ...
 
     @property
+    def middle(self) -> Any:
+        """What the range is about, in fully driven cells; None for 0."""
+        ...
+
+    @property
     def noise(self) -> Any:
         """Input-referred noise in fully driven cells, or None; applied by the signal path."""
         ...

@@ -97,6 +97,7 @@ class TabulatedADC(Description):
         return (cited("lloyd1982", "max1960", note="tables fitted to values"),)
 
     draws_at_fabrication = False
+    middle = None
 
     @property
     def codes(self) -> int:

@@ -32,7 +32,19 @@ class Hardware(Description):
     name: str = static(default="custom", label=True, doc="for tables and messages")
     store: Any = field(
         factory=DigitalMemory,
-        methods=("program", "read", "noise", "combine", "spread", "cost", "cells", "time_limit_s", "draws_at_program"),
+        methods=(
+            "program",
+            "read",
+            "noise",
+            "combine",
+            "spread",
+            "cost",
+            "cells",
+            "time_limit_s",
+            "draws_at_program",
+            "detects_noise",
+            "detects_noise",
+        ),
         doc="what physically holds the weights",
     )
     rows: int = static(default=512, ge=1, le=65536, integer=True, doc="inputs of one tile")
@@ -41,7 +53,7 @@ class Hardware(Description):
     adc: Any = field(
         default=None,
         optional=True,
-        methods=("fabricate", "convert", "bits", "range", "noise", "draws_at_fabrication"),
+        methods=("fabricate", "convert", "bits", "range", "middle", "noise", "draws_at_fabrication"),
         doc="output converter; None reads exactly",
     )
     scaling: str = static(
@@ -186,7 +198,7 @@ class Hardware(Description):
                 "must be LearnedRange(rule='slope'), TrackedRange() or None; the published rule and a range for every "
                 "example are for inputs",
             )
-        if rule is not None and getattr(self.adc, "middle", None) is not None:
+        if rule is not None and self.adc.middle is not None:
             self.refuse("output_range", "must be None for an ADC with a middle, whose range is its own")
         if self.bound_management != "none" and isinstance(self.input_range, LearnedRange):
             self.refuse("input_range", "must not be learned with bound_management, which doubles it where outputs clip")

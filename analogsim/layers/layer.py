@@ -261,8 +261,8 @@ def _ideal_products(hardware: Hardware, operator: Any, inputs: jax.Array, weight
     """What perfectly written lines carry for the first examples of a batch."""
 
     def of_one(x: jax.Array, w: jax.Array, one: Any) -> jax.Array:
-        held = ideal_lines(hardware, w, one.tile_rows, ranges.weight)
-        return line_products(hardware, x[:_SEEN] if x.ndim > 1 else x, held, ranges.input, one)
+        lines = ideal_lines(hardware, w, one.tile_rows, ranges.weight)
+        return line_products(hardware, x[:_SEEN] if x.ndim > 1 else x, lines, ranges.input, one)
 
     if weights.ndim == 2:
         return of_one(inputs, weights, operator)

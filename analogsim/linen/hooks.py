@@ -81,8 +81,8 @@ class AnalogEinsum(nn.Module):
     def _check_layout(self, equation: str, operator: Any) -> None:
         """One array serves equations that take its rows and columns alike."""
         scope: Any = self.scope
-        held = vars(scope.root).setdefault("analog_layouts", {})
-        first, layout = held.setdefault(_path(self), (equation, operator.layout))
+        layouts = vars(scope.root).setdefault("analog_layouts", {})
+        first, layout = layouts.setdefault(_path(self), (equation, operator.layout))
         if layout != operator.layout:
             raise InputError(
                 f"layer {_path(self)}: einsum {equation!r}: its array is laid out for {first!r}; give the product a "

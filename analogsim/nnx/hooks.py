@@ -99,8 +99,8 @@ class AnalogOp(nnx.Module):
     @property
     def ranges(self) -> Ranges:
         """The layer's ranges and scale."""
-        held = {name: getattr(self, attribute) for name, attribute in RANGES.items()}
-        return Ranges(**{name: None if value is None else value.get_value() for name, value in held.items()})
+        variables = {name: getattr(self, attribute) for name, attribute in RANGES.items()}
+        return Ranges(**{name: None if value is None else value.get_value() for name, value in variables.items()})
 
     def set_range(self, name: str, value: Any) -> None:
         """Set one field of the ranges; None takes it away."""
@@ -184,13 +184,12 @@ class AnalogEinsum(AnalogOp):
     def __call__(self, equation, x, kernel, precision=None, **options):
         cast = caster(options, self.path)
         operator, x = einsum(equation, x, kernel.shape, self.runs_on, self.path)
-        if self.equation not in (None, equation):
-            own = self.by_equation(self.equation, kernel.shape)
-            if operator.layout != own.layout:
-                raise InputError(
-                    f"layer {self.path}: einsum {equation!r}: the array of this layer is laid out for "
-                    f"{self.equation!r}; use a layer for each"
-                )
+        first = self.equation
+        if first not in (None, equation) and operator.layout != self.by_equation(first, kernel.shape).layout:
+            raise InputError(
+                f"layer {self.path}: einsum {equation!r}: the array of this layer is laid out for {first!r}; use a "
+                f"layer for each"
+            )
         return cast(self._run(operator, x, kernel, precision))
 
     def layout(self, module, kernel_shape):

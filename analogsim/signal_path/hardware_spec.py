@@ -32,6 +32,11 @@ class TileHardware(Protocol):
         ...
 
     @property
+    def groups(self) -> str:
+        """Matrices of grouped convolutions and batch axes lie on ``"shared"`` tiles, or on tiles ``"apart"``."""
+        ...
+
+    @property
     def dac(self) -> Any:
         """Input converter, a ``converters.DAC``; None drives exact values."""
         ...

@@ -66,7 +66,7 @@ def limits_of(adc: Any, reading: Reading, ranges: Ranges) -> Limits:
     if ranges.output is not None or adc is None:
         return Limits(ranges.output, ranges.middle)
     if adc.range is not None:
-        return Limits(adc.range, getattr(adc, "middle", None))
+        return Limits(adc.range, adc.middle)
     return Limits(full_scale_of(reading.mean) if reading.full_scale is None else reading.full_scale)
 
 

@@ -13,6 +13,9 @@ from analogsim.converters.quality import linearity, transfer_curve
 from analogsim.energy.chip import adc_price
 from analogsim.hardware.file import from_toml, to_toml
 from analogsim.linen import AnalogDense
+from analogsim.signal_path.lookup import look_up
+from analogsim.signal_path.operators import LookUp
+from analogsim.signal_path.programmed import program as tiles_of
 
 #: A Gaussian by 400,000 of its quantiles: every cell's mean and error are exact to about 1e-5.
 GAUSSIAN = stats.norm.ppf((np.arange(400_000) + 0.5) / 400_000)
@@ -144,3 +147,15 @@ def test_it_goes_where_converters_go():
     assert len(np.unique(np.round(y[0] / np.abs(KERNEL).max(0) / np.abs(X[0]).max(), 4))) <= 4
     assert transfer_curve(TABLE).outputs.shape[1] == 1
     assert linearity(TABLE).dnl.shape == (2, 1)
+
+
+def test_rows_of_a_stored_table_are_converted():
+    """Its levels are those of one fully driven cell: 1 becomes 0.75, 0.4 becomes 0.2."""
+    hardware, table = Hardware(adc=TABLE), np.float32([[1.0, 0.4], [-0.4, -1.0]])
+
+    @jax.jit
+    def rows(table):
+        reading = tiles_of(hardware, table, None).read(0.0)
+        return look_up(hardware, reading, np.arange(2), LookUp(2), key=None, dtype=table.dtype)
+
+    np.testing.assert_allclose(rows(table), [[0.75, 0.2], [-0.2, -0.75]], rtol=1e-6)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from analogsim.base.errors import InputError
+from analogsim.signal_path.hardware_spec import TileHardware
 from analogsim.signal_path.operators.convolution import Convolution, GroupedConvolution, with_channels
 from analogsim.signal_path.operators.operator import Operator
 from analogsim.signal_path.operators.product import MatrixProduct
@@ -15,7 +16,7 @@ from analogsim.signal_path.operators.stack import Stack
 
 
 def for_numbers(
-    operator: Operator | Stack, x: jax.Array, kernel: jax.Array, path: str, hardware: Any
+    operator: Operator | Stack, x: jax.Array, kernel: jax.Array, path: str, hardware: TileHardware
 ) -> Operator | Stack:
     """The operator itself for real numbers; for complex ones, the same product on a real matrix.
 

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from analogsim.signal_path.hardware_spec import TileHardware
 from analogsim.signal_path.operators.operator import Operator, matmul
 from analogsim.signal_path.operators.stack import Stack, block_diagonal, bundle, members
 from analogsim.signal_path.tiling import cut_inputs
@@ -215,7 +216,7 @@ def convolution(
     kernel_dilation: Any,
     dimension_numbers: Any,
     groups: int,
-    hardware: Any,
+    hardware: TileHardware,
 ) -> Operator | Stack:
     """The operator of a call to ``lax.conv_general_dilated`` with channels last."""
     *window, channels, features = kernel_shape
@@ -235,7 +236,7 @@ def convolution(
     return GroupedConvolution(dataclasses.replace(one, block=_block(one, hardware)), held, channels, features // groups)
 
 
-def with_channels(of: Convolution | GroupedConvolution, times: int, hardware: Any) -> Operator | Stack:
+def with_channels(of: Convolution | GroupedConvolution, times: int, hardware: TileHardware) -> Operator | Stack:
     """The same convolution of so many times the channels and features, on its tiles."""
     if isinstance(of, GroupedConvolution):
         whole = dataclasses.replace(of.one, channels=times * of.channels)
@@ -250,7 +251,7 @@ def with_channels(of: Convolution | GroupedConvolution, times: int, hardware: An
     )  # fmt: skip
 
 
-def _block(of: Convolution, hardware: Any) -> int | None:
+def _block(of: Convolution, hardware: TileHardware) -> int | None:
     """Channels for each tile along the inputs, as even as can be; None where not even one fits."""
     fit = hardware.rows // math.prod(of.window)
     return None if fit == 0 else -(-of.channels // -(-of.channels // fit))

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from analogsim.base.errors import InputError
+from analogsim.signal_path.hardware_spec import TileHardware
 from analogsim.signal_path.operators.operator import Operator, matmul
 from analogsim.signal_path.operators.stack import BatchedProduct
 from analogsim.signal_path.tiling import cut_inputs
@@ -88,7 +89,7 @@ def _ordered(y: jax.Array, order: tuple[int, ...] | None) -> jax.Array:
 
 
 def dot_general(
-    dimension_numbers: Any, x_ndim: int, kernel_shape: tuple[int, ...], hardware: Any, order: Any = None
+    dimension_numbers: Any, x_ndim: int, kernel_shape: tuple[int, ...], hardware: TileHardware, order: Any = None
 ) -> Operator | BatchedProduct:
     """The operator of a call to ``lax.dot_general(x, kernel, dimension_numbers)``."""
     (x_contract, kernel_contract), (x_batch, kernel_batch) = dimension_numbers
@@ -101,7 +102,9 @@ def dot_general(
     return BatchedProduct.on(hardware, **plain, x_batch=tuple(x_batch), kernel_batch=tuple(kernel_batch))
 
 
-def einsum(equation: str, x: jax.Array, kernel_shape: tuple[int, ...], hardware: Any, path: str) -> tuple[Any, Any]:
+def einsum(
+    equation: str, x: jax.Array, kernel_shape: tuple[int, ...], hardware: TileHardware, path: str
+) -> tuple[Any, Any]:
     """The operator of ``jnp.einsum(equation, x, kernel)``, and ``x`` summed over the axes that it alone has.
 
     Args:

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from analogsim.signal_path.hardware_spec import TileHardware
 from analogsim.signal_path.operators.operator import Operator, matmul
 from analogsim.signal_path.tiling import cut_inputs
 
@@ -65,7 +66,7 @@ class Stack(Protocol):
         ...
 
 
-def members(groups: int, n_in: int, n_out: int, hardware: Any) -> tuple[int, ...]:
+def members(groups: int, n_in: int, n_out: int, hardware: TileHardware) -> tuple[int, ...]:
     """How many groups each member of the stack holds, as even as can be.
 
     128 matrices of 9 x 1 on tiles of 512 rows, of which 56 would fit, are ``(43, 43, 42)``.
@@ -147,7 +148,7 @@ class BatchedProduct:
         return self.kernel_batch, self.kernel_contract
 
     @classmethod
-    def on(cls, hardware: Any, **fields: Any) -> "BatchedProduct":
+    def on(cls, hardware: TileHardware, **fields: Any) -> "BatchedProduct":
         """The operator with as many matrices on a tile as the hardware takes."""
         made = cls(**fields)
         groups, n_in, n_out = (math.prod(made._kernel_sizes(axes)) for axes in made._kernel_axes)
