@@ -32,19 +32,7 @@ class Hardware(Description):
     name: str = static(default="custom", label=True, doc="for tables and messages")
     store: Any = field(
         factory=DigitalMemory,
-        methods=(
-            "program",
-            "read",
-            "noise",
-            "combine",
-            "spread",
-            "cost",
-            "cells",
-            "time_limit_s",
-            "draws_at_program",
-            "detects_noise",
-            "detects_noise",
-        ),
+        methods=("program", "read", "noise", "combine", "spread", "cost", "cells", "time_limit_s", "detects_noise"),
         doc="what physically holds the weights",
     )
     rows: int = static(default=512, ge=1, le=65536, integer=True, doc="inputs of one tile")
