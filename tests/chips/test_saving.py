@@ -78,6 +78,12 @@ def test_bytes_of_a_chip_come_back_and_age_alike(x, chips):
     assert found.time_s == 86400.0
 
 
+def test_names_in_bytes_are_those_of_files_written_earlier(chips):
+    names = serialization.to_state_dict(chips[0])
+    of_array = {name.rpartition("['array']")[2] for name in names if name.startswith(".readings['Dense_0']")}
+    assert {".mean", ".scale", ".time_s", ".hardware.store.cell.g_max"} < of_array
+
+
 def test_bytes_of_another_chip_are_refused(variables, chips):
     data = serialization.to_bytes(chips[0])
     found = serialization.from_bytes(blank(MODEL, variables), data)
