@@ -90,32 +90,25 @@ class LayerState(Protocol):
 
     def chip_array(self) -> ChipArray | None:
         """What a programmed chip gives the layer; None to train on a fresh chip."""
-        ...
 
     def keys(self) -> tuple[jax.Array | None, jax.Array | None]:
         """This call's randomness, and what a fresh chip is fabricated from; None where no key was given."""
-        ...
 
     @property
     def tracks_ranges(self) -> bool:
         """Whether ranges that follow the values (``TrackedRange``) can be kept."""
-        ...
 
     def keep_ranges(self, ranges: dict[str, jax.Array]) -> None:
         """Keep these fields of ``Ranges``."""
-        ...
 
     def keep(self, kernel: jax.Array) -> bool:
         """Keep the kernel that reached the layer, where there is a place for it; whether there is."""
-        ...
 
     def write(self, call: "LayerCall", again: bool) -> None:
         """Write the call's kernel onto fresh tiles, or ``again`` onto those that are there."""
-        ...
 
     def mark_place(self) -> None:
         """Leave a mark where the layer's ranges belong."""
-        ...
 
 
 class LayerCall(NamedTuple):

@@ -4,84 +4,56 @@ from typing import Any, Protocol
 
 
 class TileHardware(Protocol):
-    """Tiles of a store with their converters: the part of a hardware description that carries a product."""
+    """Tiles of a store with their converters: the part of a hardware description that carries a product.
+
+    Attributes:
+      name: for messages.
+      store: what holds the weights, a ``devices.WeightStore``.
+      rows: most inputs of one tile.
+      columns: most outputs of one tile.
+      scaling: one digital scale per ``"column"`` of a tile, or per ``"tile"``.
+      groups: matrices of grouped convolutions and batch axes lie on ``"shared"`` tiles, or on tiles ``"apart"``.
+      dac: input converter, a ``converters.DAC``; None drives exact values.
+      adc: output converter, a ``converters.Converter``; None reads exactly.
+      input_range: a ``converters.range_rules.RangeRule``; None: as calibrated, else every example's own.
+      output_range: likewise of outputs.
+      bound_management: ``"iterative"`` widens the input range of an example that overflows an ADC; or ``"none"``.
+      sampling: read noise is drawn per output of the product (``"outputs"``), or per cell and read (``"cells"``).
+      drift_compensation: ``"none"``, ``"global"`` or ``"column"``.
+      drift_estimator: one of ``drift_compensation.ESTIMATORS``.
+      calibration_reads: reads of each row that a factor of drift compensation is taken from; None: without noise.
+      extrapolated_after_s: from which time after programming on the store has no data, seconds; None for never.
+    """
 
     @property
-    def name(self) -> str:
-        """For messages."""
-        ...
-
+    def name(self) -> str: ...
     @property
-    def store(self) -> Any:
-        """What holds the weights, a ``devices.WeightStore``."""
-        ...
-
+    def store(self) -> Any: ...
     @property
-    def rows(self) -> int:
-        """Most inputs of one tile."""
-        ...
-
+    def rows(self) -> int: ...
     @property
-    def columns(self) -> int:
-        """Most outputs of one tile."""
-        ...
-
+    def columns(self) -> int: ...
     @property
-    def scaling(self) -> str:
-        """One digital scale per ``"column"`` of a tile, or per ``"tile"``."""
-        ...
-
+    def scaling(self) -> str: ...
     @property
-    def groups(self) -> str:
-        """Matrices of grouped convolutions and batch axes lie on ``"shared"`` tiles, or on tiles ``"apart"``."""
-        ...
-
+    def groups(self) -> str: ...
     @property
-    def dac(self) -> Any:
-        """Input converter, a ``converters.DAC``; None drives exact values."""
-        ...
-
+    def dac(self) -> Any: ...
     @property
-    def adc(self) -> Any:
-        """Output converter, a ``converters.Converter``; None reads exactly."""
-        ...
-
+    def adc(self) -> Any: ...
     @property
-    def input_range(self) -> Any:
-        """A ``converters.range_rules.RangeRule``; None: as calibrated, else every example's own."""
-        ...
-
+    def input_range(self) -> Any: ...
     @property
-    def output_range(self) -> Any:
-        """Likewise of outputs."""
-        ...
-
+    def output_range(self) -> Any: ...
     @property
-    def bound_management(self) -> str:
-        """``"iterative"`` widens the input range of an example that overflows an ADC; or ``"none"``."""
-        ...
-
+    def bound_management(self) -> str: ...
     @property
-    def sampling(self) -> str:
-        """Read noise is drawn per output of the product (``"outputs"``), or per cell and read (``"cells"``)."""
-        ...
-
+    def sampling(self) -> str: ...
     @property
-    def drift_compensation(self) -> str:
-        """``"none"``, ``"global"`` or ``"column"``."""
-        ...
-
+    def drift_compensation(self) -> str: ...
     @property
-    def drift_estimator(self) -> str:
-        """One of ``drift_compensation.ESTIMATORS``."""
-        ...
-
+    def drift_estimator(self) -> str: ...
     @property
-    def calibration_reads(self) -> Any:
-        """Reads of each row that a factor of drift compensation is taken from; None for reads without noise."""
-        ...
-
+    def calibration_reads(self) -> Any: ...
     @property
-    def extrapolated_after_s(self) -> Any:
-        """From which time after programming on the store is read beyond its data, seconds; None for never."""
-        ...
+    def extrapolated_after_s(self) -> Any: ...
