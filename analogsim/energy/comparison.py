@@ -32,7 +32,7 @@ class Comparison:
     """Bills of one workload: the hardware's first, then the other systems', every one at each batch size.
 
     Attributes:
-      bills: one a system and batch size, in this order.
+      bills: one per system and batch size, in this order.
       arrays: the hardware's tiles and cells, with their area; None where it is digital.
       work: what the model computes, operation by operation, the same for every system.
       unfit: the systems that cannot hold the model, which have no bill.
@@ -45,7 +45,7 @@ class Comparison:
 
     @property
     def macs(self) -> float:
-        """Multiply-accumulates an inference, in analog layers and elsewhere."""
+        """Multiply-accumulates per inference, in analog layers and elsewhere."""
         return self.work.macs
 
     @property
@@ -85,7 +85,7 @@ class Comparison:
         return coverage.excludes(self.bills, self.work)
 
     def table(self) -> "rich.table.Table":
-        """Every system and batch size: joules an inference from low to high, and the time of the batch."""
+        """Every system and batch size: joules per inference from low to high, and the time of the batch."""
         return tables.systems(self.bills, self.work, self.unfit)
 
     def components_table(self) -> "rich.table.Table":
@@ -107,7 +107,7 @@ class Comparison:
         return pandas.DataFrame(self.to_dict()["lines"])
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain numbers and texts, for JSON or YAML: two of them can be compared line by line."""
+        """Everything as plain numbers and strings, for JSON or YAML: two of them can be compared line by line."""
         return export.as_dict(self.bills, self.arrays, self.work, self.unfit)
 
     def to_html(self, path: "str | Path") -> "Path":
@@ -123,7 +123,7 @@ class Comparison:
         return plot.energy(self, ax)
 
     def plot_batch(self, ax: "Axes | None" = None) -> "Axes":
-        """Energy of an inference over the batch size, a curve and band a system (``analogsim.plot.energy_batch``)."""
+        """Energy of an inference over the batch size, a curve and band per system (``analogsim.plot.energy_batch``)."""
         from analogsim import plot
 
         return plot.energy_batch(self, ax)

@@ -1,7 +1,7 @@
 """The whole life of a model: searching, training, writing, calibrating, and every inference.
 
     E = PUE (E_search + (1 + retrainings) E_train + writes W + calibrations C + N e_inference)
-    carbon = E CI + embodied share of the machines
+    carbon = E CI + embodied carbon of the machines, in proportion
 
     life = lifecycle(comparison.hardware, inferences=1e9, training_j=2e6, country="Germany")
     print(life)
@@ -127,7 +127,7 @@ class Lifecycle:
         return table
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain numbers and texts."""
+        """Everything as plain numbers and strings."""
         return {
             "parts": [{"name": p.name, "times": p.times, "each_j": p.each_j, "total_j": p.total_j, "note": p.note}
                       for p in self.parts],

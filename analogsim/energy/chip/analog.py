@@ -2,7 +2,7 @@
 
 A sum of components is no chip. IBM's 64-core PCM chip (M. Le Gallo et al., Nat. Electron. 6, 680 (2023), doi
 10.1038/s41928-023-01010-1: 9.76 and 2.48 TOPS/W) takes 13.4 nJ for a 256 x 256 product of 8 bits read in one phase and
-52.9 nJ in four, of which the components explain about 3.6 nJ. What is left a conversion, (13.4 - 3.6)/256 = 38 pJ and
+52.9 nJ in four, of which the components explain about 3.6 nJ. What is left per conversion, (13.4 - 3.6)/256 = 38 pJ and
 (52.9 - 3.6)/256 = 192 pJ, is the typical and the high price of the rest of the chip; low is zero, components alone.
 Low and high also replace the ADC's price by the floor and the median of published ones (``adc_price``). A measured
 core has no memory outside: what passes that is a line of its own (``analog_memory``), as on every machine's bill.

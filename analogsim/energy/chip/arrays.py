@@ -16,7 +16,7 @@ class Arrays:
     Attributes:
       tiles: how many.
       cells: physical cells in use.
-      used_share: weights held, as a share of the places on those tiles.
+      used_share: weights stored, as a fraction of the places on those tiles.
       write_energy_j: writing every cell once; None where ``Prices.cell_write_j`` is not known.
       calibration_energy_j: one readout for drift compensation, every row read alone once; 0 where none compensates.
       parts: what the tiles consist of, with areas.

@@ -1,7 +1,7 @@
 """What the tiles consist of: how many of each part, and its area. Parts that hold or serve no weight are switched off.
 
-    a tile of R rows and C readout lines in use has R C cells, R drivers, C / (lines an ADC) converters with a
-    sample-and-hold and an adder each, a buffer for its inputs and outputs, and a share of the network
+    a tile of R rows and C readout lines in use has R C cells, R drivers, C / (lines per ADC) converters with a
+    sample-and-hold and an adder each, a buffer for its inputs and outputs, and a part of the network
 
 The areas are ``Prices``' and their sources theirs. They are of blocks, side by side: no routing, no gaps.
 """

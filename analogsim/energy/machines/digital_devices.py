@@ -23,7 +23,7 @@ class Device:
     Attributes:
       name: short name.
       node_nm: of its process.
-      peak_op_per_s: operations a second (two a multiply-accumulate) by the number format they are quoted for.
+      peak_op_per_s: operations per second (two per multiply-accumulate) by the number format they are quoted for.
       number_format: what it computes in unless told otherwise.
       memory: key of ``DRAM``; None where weights must fit on the chip.
       byte_per_s: bandwidth of that memory; infinite without one.
@@ -31,10 +31,10 @@ class Device:
       idle_w: measured or published idle power; None where not known.
       on_chip_bytes: of its largest on-chip memory; 0 where not known.
       launch_s: time of one kernel launch; 0 for a machine that runs a compiled program by itself.
-      dispatch_s: from the host's call to the first instruction, once a batch.
+      dispatch_s: from the host's call to the first instruction, once per batch.
       fill_s: until a product's first result is there: of a systolic array, (rows + columns) / clock.
       latency_s: of its memory.
-      vector_op_per_s: additions or multiplications a second outside of products.
+      vector_op_per_s: additions or multiplications per second outside of products.
       assumed: what of these had to be assumed, for the bill's note.
     """
 

@@ -8,7 +8,7 @@
                   the latency of the memory where inputs or outputs pass it
 
 Operations of one step need nothing of each other (``Operation.step``): queries, keys and values, an LSTM's gates, the
-branches of a block. They are one launch, as libraries join them. So many launches a step are assumed on a GPU:
+branches of a block. They are one launch, as libraries join them. So many launches per step are assumed on a GPU:
 
     products        one; bias, rectifier, residual sum and other arithmetic by adds and products is fused into it
     functions,      one more for all arithmetic up to the next product, if it has a function (exp, tanh, GELU's erf, a
@@ -16,7 +16,7 @@ branches of a block. They are one launch, as libraries join them. So many launch
     recurrence      but none for the functions of a loop that uses the same weights every time (an LSTM's gates), which
                     libraries fuse into the step
 
-A batch that is worked through in pieces launches for each of them. Dispatch is once a batch: from the host's call to
+A batch that is worked through in pieces launches for each of them. Dispatch is once per batch: from the host's call to
 the first instruction.
 """
 

@@ -32,7 +32,15 @@ _OF_NO_CHECK = ("machine", "point", "figure", "run")
 
 @functools.cache
 def validation() -> tuple[Check, ...]:
-    """All checks, system by system."""
+    """Compute all checks, system by system.
+
+    Returns:
+      One check per row of ``data/checks.toml``; computed once.
+
+    Example:
+      >>> next(check for check in validation() if check.system == "ISAAC").holds
+      True
+    """
     file = importlib.resources.files("analogsim.energy.validation") / "data" / "checks.toml"
     data = tomllib.loads(file.read_text(encoding="utf-8"))
     return tuple(_check(group | row, data) for group in data["group"] for row in group["rows"])

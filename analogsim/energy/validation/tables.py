@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def table() -> "rich.table.Table":
-    """One row per check: those that can contradict the account, then bookkeeping."""
+    """One row per check: those that can contradict the account, then bookkeeping; the caption counts how many hold."""
     rows = simple_table("The account beside published machines")
     for name in ("system", "quantity", "ours", "theirs", "ratio", "kind"):
         right = name in ("ours", "theirs", "ratio")
