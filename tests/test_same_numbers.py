@@ -213,7 +213,7 @@ def chip_saved_and_aged(key):
         save(pathlib.Path(folder) / "chip", model, variables, chip)
         chip = restore(pathlib.Path(folder) / "chip", model).chip
     run = jax.jit(model.apply)
-    return {time: run(chip.at(time).variables, X, rngs={"analog": key}) for time in ("1 s", "1 year")}
+    return {time: run(chip.at(time).variables, X, rngs={"analog": key}) for time in ("1 day", "1 year")}
 
 
 @result
@@ -229,8 +229,8 @@ def ranges(key):
 def evaluation(key):
     from analogsim import evaluate
 
-    model, variables = on_hardware()
-    scores = evaluate(model, variables, X, LABELS, key=key, chips=3, times=("1 min", "1 year"), metric=score)
+    model, variables = layer_on_hardware()
+    scores = evaluate(model, variables, X, LABELS, key=key, chips=3, times=("1 year",), metric=score)
     return {"score": scores.score.values, "exact": scores.digital.values}
 
 
@@ -270,7 +270,7 @@ def energy_and_carbon(key):
 
     model, variables = on_hardware()
     x = X + np.asarray(jax.random.uniform(key, (12, 8)))
-    comparison = energy.compare(model, variables, x, systems=("Eyeriss", "H100"), batch=(1,))
+    comparison = energy.compare(model, variables, x, systems=("Eyeriss", "brain"), batch=(1,))
     embodied = energy.carbon.embodied(comparison.arrays.area_m2, "28nm")
     life = energy.lifecycle(comparison.hardware, inferences=1e14, country="DE", embodied=embodied)
     return {
