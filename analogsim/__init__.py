@@ -1,6 +1,6 @@
 """analogsim: emulate analog computers for neural networks in JAX.
 
-Describe hardware      preset, presets, Hardware, DAC, ADC, Prices, altered (changed for one block of code)
+Describe hardware      preset, presets, Hardware, DAC, ADC, EnergyTable, override_hardware (inside a block)
 Keep it in a file      load_hardware, to_toml, from_toml
 Convert a model        convert, summary, to_digital
 Compress it            analogsim.codecs (tensor trains, low rank), convert(..., codec=)
@@ -8,11 +8,11 @@ Build a model          analogsim.linen.AnalogDense / AnalogConv, analogsim.nnx.A
 Prepare it             calibrate, range_report, fit_adc (converters), analogsim.training (hardware-aware training)
 Train on it            FreshChip, LearnedRange, TrackedRange, DynamicRange: fields of Hardware
 Sample chips           program, Chip
-Multiply               products_on_tiles (a matrix and its transpose, as associative memories need them)
+Multiply               program_matrix (a matrix and its transpose, as associative memories need them)
 Save                   save, restore (a model, its calibration and its chips, through Orbax)
 Measure                evaluate (hundreds of ageing chips), digital (the exact baseline)
 Give inputs            an array, a tuple of several, any pytree; Inputs (by keyword), Shared (what has no examples)
-Sweep                  sweep, ChipScores, over_chips (hardware x chips x ages, resumable, on one machine or many)
+Sweep                  sweep, ChipScores, chip_statistics (hardware x chips x ages, resumable, on one machine or many)
 Price                  analogsim.energy.compare (joules beside GPU, Eyeriss and brain)
 Compare stores         analogsim.storage.storage (bits a read gives, for how long, at what power)
 Cite                   cite (the papers behind any of these, as text and BibTeX)
@@ -49,12 +49,12 @@ from analogsim.converters.range_rules import DynamicRange as DynamicRange
 from analogsim.converters.range_rules import LearnedRange as LearnedRange
 from analogsim.converters.range_rules import TrackedRange as TrackedRange
 from analogsim.hardware.citation import cite as cite
+from analogsim.hardware.energy_table import EnergyTable as EnergyTable
 from analogsim.hardware.fresh_chip import FreshChip as FreshChip
 from analogsim.hardware.hardware import Hardware as Hardware
-from analogsim.hardware.override import altered as altered
+from analogsim.hardware.override import override_hardware as override_hardware
 from analogsim.hardware.presets import preset as preset
 from analogsim.hardware.presets import presets as presets
-from analogsim.hardware.prices import Prices as Prices
 from analogsim.layers.modes import digital as digital
 from analogsim.models.bound import observe as observe
 
@@ -69,8 +69,8 @@ _ELSEWHERE = {
     "summary": "models.summary",
     "sweep": "sweeps",
     "ChipScores": "sweeps",
-    "over_chips": "sweeps",
-    "products_on_tiles": "chips.matrix",
+    "chip_statistics": "sweeps",
+    "program_matrix": "chips.matrix",
     "to_toml": "hardware.file",
     "from_toml": "hardware.file",
     "load_hardware": "hardware.file",

@@ -69,21 +69,21 @@ class StorageRow(NamedTuple):
       cells: physical cells (or qubits) for all weights.
       bits: that one read of a weight gives at the time asked for; None where the model has no data so late.
       bits_at_first: right after programming.
-      most_bits: with any number of reads, at that time.
+      max_bits: with any number of reads, at that time.
       reads: reads to average for the wanted bits; infinite where they are never reached.
       copies: states (pulses, registers) that reading destroys, prepared anew for these reads of all weights; 0 where
         reading leaves what is stored.
-      least_copies: Holevo's bound on them, for registers; 0 for others.
+      min_copies: Holevo's bound on them, for registers; 0 for others.
       lifetime_s: until a read gives one bit fewer than is wanted, or than at first where that was less; 0 where it
         never told anything; ``lasts`` says that it is longer than the model has data for, or than ten years.
-      lasts: see there.
+      outlasts_data: see there.
       hold_w: power that holds all weights.
       write_j: energy of writing all of them once, for a state that reading destroys of preparing one copy; None where
         nobody says, or where holding them is what writes them.
       product_j: energy of one product with all of them, without converters.
       destructive_read: whether reading ends what is stored.
       use: what it is good for.
-      extrapolated: whether ``bits``, ``most_bits``, ``reads``, ``copies`` are of a time beyond the last measured one.
+      extrapolated: whether ``bits``, ``max_bits``, ``reads``, ``copies`` are of a time beyond the last measured one.
       lifetime_extrapolated: whether ``lifetime_s`` is such a time.
     """
 
@@ -91,12 +91,12 @@ class StorageRow(NamedTuple):
     cells: int
     bits: float | None
     bits_at_first: float
-    most_bits: float | None
+    max_bits: float | None
     reads: float
     copies: float
-    least_copies: float
+    min_copies: float
     lifetime_s: float
-    lasts: bool
+    outlasts_data: bool
     hold_w: float
     write_j: float | None
     product_j: float
@@ -113,19 +113,19 @@ class StorageComparison:
     Attributes:
       rows: one a store.
       weights: how many are held.
-      wanted_bits: that ``reads`` is for.
+      required_bits: that ``reads`` is for.
       time_s: seconds after programming at which weights are read.
     """
 
     rows: tuple[StorageRow, ...]
     weights: int
-    wanted_bits: float
+    required_bits: float
     time_s: float
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: what is infinite or not known is None."""
         rows = [{name: _finite(value) for name, value in row._asdict().items()} for row in self.rows]
-        return {"weights": self.weights, "wanted_bits": self.wanted_bits, "time_s": self.time_s, "stores": rows}
+        return {"weights": self.weights, "required_bits": self.required_bits, "time_s": self.time_s, "stores": rows}
 
     def table(self) -> "rich.table.Table":
         """A row a store."""
@@ -134,7 +134,7 @@ class StorageComparison:
         when = show_time(self.time_s) if self.time_s else "no time"
         made = simple_table(f"{many(self.weights)} weights, read {when} after programming")
         made.add_column("store", no_wrap=True)
-        reads = f"reads for\n{self.wanted_bits:g} bits"
+        reads = f"reads for\n{self.required_bits:g} bits"
         for column in (
             "cells", "bits a\nread", reads, "a read\nends it", "a bit\nshort\nafter", "hold", "write", "a\nproduct"
         ):  # fmt: skip
@@ -176,7 +176,7 @@ def storage(
     Example:
       >>> found = storage(stores=["int8", "pcm"], time="1 month")
       >>> int8, pcm = found.rows
-      >>> round(int8.bits, 1), int8.reads, pcm.lasts
+      >>> round(int8.bits, 1), int8.reads, pcm.outlasts_data
       (8.0, 1.0, False)
     """
     weights = Number(integer=True, ge=1).check(weights, "weights")  # 1e6 is one, too
@@ -220,31 +220,31 @@ def _hardware(store: Any) -> Hardware:
     return found
 
 
-def _row(hardware: Hardware, weights: int, time_s: float, wanted: float, key: jax.Array) -> StorageRow:
+def _row(hardware: Hardware, weights: int, time_s: float, required_bits: float, key: jax.Array) -> StorageRow:
     store, limit_s = hardware.store, hardware.store.time_limit_s
     times = _times(time_s, limit_s)
-    found = _errors(*_bound(hardware), jnp.asarray(times, jnp.float32), key)
-    power, stays, new = (np.asarray(a, np.float64) for a in found)
-    one = _bits(power, stays + new)
+    errors = _errors(*_bound(hardware), jnp.asarray(times, jnp.float32), key)
+    power, stays, new = (np.asarray(a, np.float64) for a in errors)
+    bits_of_one_read = _bits(power, stays + new)
     has_data = limit_s is None or time_s <= float(limit_s)
     at = int(np.searchsorted(times, time_s)) if has_data else 0
-    missing = power[at] / (4**wanted - 1) - stays[at]
+    missing = power[at] / (4**required_bits - 1) - stays[at]
     reads = float(max(1, math.ceil(new[at] / missing - 1e-9))) if missing > 0 and has_data else math.inf
-    lifetime_s, lasts = _lifetime(times, one, min(float(one[0]), wanted))
+    lifetime_s, lasts = _lifetime(times, bits_of_one_read, min(float(bits_of_one_read[0]), required_bits))
     destructive = store.destructive_read
     cells, hold_w, product_j, write_j = _costs(hardware, weights)
-    copies, least = _copies(store, hardware, weights, wanted, reads, cells) if destructive else (0.0, 0.0)
+    copies, min_copies = _copies(store, hardware, weights, required_bits, reads, cells) if destructive else (0.0, 0.0)
     return StorageRow(
         name=hardware.name,
         cells=cells,
-        bits=float(one[at]) if has_data else None,
-        bits_at_first=float(one[0]),
-        most_bits=float(_bits(power[at], stays[at])) if has_data else None,
+        bits=float(bits_of_one_read[at]) if has_data else None,
+        bits_at_first=float(bits_of_one_read[0]),
+        max_bits=float(_bits(power[at], stays[at])) if has_data else None,
         reads=reads,
         copies=copies,
-        least_copies=least,
+        min_copies=min_copies,
         lifetime_s=lifetime_s,
-        lasts=lasts,
+        outlasts_data=lasts,
         hold_w=hold_w,
         write_j=write_j,
         product_j=product_j,
@@ -327,15 +327,15 @@ def _copies(
 
 def _costs(hardware: Hardware, weights: int) -> tuple[int, float, float, float | None]:
     """Cells, power that holds, joules of one product and of writing, for all weights on tiles as full as can be."""
-    store, prices = hardware.store, hardware.prices
+    store, energy_table = hardware.store, hardware.energy_table
     rows = min(hardware.rows, 512, weights)
     columns = min(hardware.columns, 512, math.ceil(weights / rows))
     tile = jax.random.uniform(jax.random.key(2), (rows, columns), minval=-1.0, maxval=1.0)
     share = weights / (rows * columns)
-    cells = math.ceil(store.cells(rows, columns) * share)
+    cells = math.ceil(store.n_cells(rows, columns) * share)
     spent = {}
     for action in store.cost(tile, 1 / 3):
-        spent[action.name] = float(action.quantity) * float(PRICED[action.name].price_j(prices)) * share
+        spent[action.name] = float(action.quantity) * float(PRICED[action.name].price_j(energy_table)) * share
     hold_w = sum(each for name, each in spent.items() if PRICED[name].held)
     product_j = sum(each for name, each in spent.items() if not PRICED[name].held)
     return cells, hold_w, product_j, _write_j(hardware, weights, cells, spent)
@@ -343,11 +343,11 @@ def _costs(hardware: Hardware, weights: int) -> tuple[int, float, float, float |
 
 def _write_j(hardware: Hardware, weights: int, cells: int, spent: dict[str, float]) -> float | None:
     """Joules of writing once: of cells at their price, of memory as of fetching, of states that are prepared."""
-    store, prices = hardware.store, hardware.prices
+    store, energy_table = hardware.store, hardware.energy_table
     if hardware.cell_write_j is not None:
         return float(hardware.cell_write_j) * cells
     if isinstance(store, DigitalMemory):
-        return float(prices.weight_fetch_j_per_byte) * weights * float(store.bits or 32) / 8
+        return float(energy_table.weight_fetch_j_per_byte) * weights * float(store.bits or 32) / 8
     if "qubit gate" in spent:  # of as many copies as a read takes
         return spent["qubit gate"] / float(store.shots)
     if store.destructive_read:  # the light that a product uses up
@@ -362,7 +362,7 @@ def _finite(value: Any) -> Any:
 def _words(row: StorageRow) -> list[str]:
     from analogsim.base.tables import many
 
-    lifetime = f"> {show_time(row.lifetime_s)}" if row.lasts else show_time(row.lifetime_s)
+    lifetime = f"> {show_time(row.lifetime_s)}" if row.outlasts_data else show_time(row.lifetime_s)
     reads = "never" if math.isinf(row.reads) else many(row.reads)
     late = f" {MARK}" * row.extrapolated
     lifetime += f" {MARK}" * row.lifetime_extrapolated
@@ -382,7 +382,7 @@ def _caption(found: StorageComparison) -> str:
     lines = [
         "bits a read: log2(1 + SNR)/2 of weights uniform in [-1, 1], what all have in common scaled away.",
         "never: what writing, drift or decay left is too large, however often it is read.   –: nobody says.",
-        f"a bit short: of the {found.wanted_bits:g} wanted, or of what a read gave at first where that was less.",
+        f"a bit short: of the {found.required_bits:g} wanted, or of what a read gave at first where that was less.",
         "hold: heaters, light, refrigerators, not the leakage of circuits.   a product: one with all weights, without",
         "converters and without what holds the weights meanwhile.",
     ]
@@ -394,8 +394,8 @@ def _caption(found: StorageComparison) -> str:
                 "" if math.isinf(row.reads) or not row.copies else f": {row.copies:.2g} states sent for these reads"
             )
             least = (
-                f"{'; by' if copies else ': by'} Holevo's bound never fewer than {row.least_copies:.2g}"
-                if row.least_copies
+                f"{'; by' if copies else ': by'} Holevo's bound never fewer than {row.min_copies:.2g}"
+                if row.min_copies
                 else ""
             )
             if copies or least:

@@ -28,7 +28,6 @@ from analogsim.devices.crossbar import PCM as PCM
 from analogsim.devices.crossbar import SONOS as SONOS
 from analogsim.devices.crossbar import BitSlices as BitSlices
 from analogsim.devices.crossbar import CMOReRAM as CMOReRAM
-from analogsim.devices.crossbar import Copies as Copies
 from analogsim.devices.crossbar import Crossbar as Crossbar
 from analogsim.devices.crossbar import DataSheet as DataSheet
 from analogsim.devices.crossbar import Differential as Differential
@@ -38,6 +37,7 @@ from analogsim.devices.crossbar import GenericCell as GenericCell
 from analogsim.devices.crossbar import HermesPCM as HermesPCM
 from analogsim.devices.crossbar import MeasuredCell as MeasuredCell
 from analogsim.devices.crossbar import MiloReRAM as MiloReRAM
+from analogsim.devices.crossbar import MultiCell as MultiCell
 from analogsim.devices.crossbar import NORFlash as NORFlash
 from analogsim.devices.crossbar import Offset as Offset
 from analogsim.devices.crossbar import ReRAM as ReRAM
@@ -60,7 +60,7 @@ from analogsim.devices.photonic import Ring as Ring
 from analogsim.devices.photonic import RingBank as RingBank
 from analogsim.devices.protocol import Action as Action
 from analogsim.devices.protocol import Moments as Moments
-from analogsim.devices.protocol import OneLineAnOutput as OneLineAnOutput
+from analogsim.devices.protocol import OneColumnPerOutput as OneColumnPerOutput
 from analogsim.devices.protocol import StoreTags as StoreTags
 from analogsim.devices.protocol import WeightStore as WeightStore
 from analogsim.devices.quantum import AmplitudeRegister as AmplitudeRegister

@@ -13,7 +13,7 @@ from jax import lax
 
 from analogsim.base.description import Description, field
 from analogsim.base.dtypes import wide
-from analogsim.devices.protocol import Action, LineMap, Moments, OneLineAnOutput
+from analogsim.devices.protocol import Action, ColumnMap, Moments, OneColumnPerOutput
 
 
 def full_scale_code(bits: Any, dtype: Any) -> jax.Array:
@@ -21,7 +21,7 @@ def full_scale_code(bits: Any, dtype: Any) -> jax.Array:
     return jnp.ldexp(jnp.ones((), dtype), jnp.asarray(bits).astype(jnp.int32) - 1) - 1
 
 
-class DigitalMemory(OneLineAnOutput, Description):
+class DigitalMemory(OneColumnPerOutput, Description):
     """Weights in SRAM. ``bits=None`` keeps them exactly (the ideal reference).
 
     Example:
@@ -37,9 +37,9 @@ class DigitalMemory(OneLineAnOutput, Description):
 
     draws_at_program = draws_at_read = False
 
-    def program(self, key: jax.Array | None, weights: jax.Array, onto: Any = None) -> jax.Array:
+    def program(self, key: jax.Array | None, weights: jax.Array, reprogram: Any = None) -> jax.Array:
         """Round and store ``[n_in, n_out]``; no randomness, the key may be None."""
-        del key, onto
+        del key, reprogram
         weights = wide(weights)
         if self.bits is None:
             return weights
@@ -52,25 +52,27 @@ class DigitalMemory(OneLineAnOutput, Description):
         del time_s, key
         return Moments(state)
 
-    def ideal_lines(self, weights: jax.Array) -> jax.Array:
+    def ideal_columns(self, weights: jax.Array) -> jax.Array:
         """The rounded weights."""
         return self.program(None, weights)
 
-    def line_map(self, n_out: int) -> LineMap:
+    def column_map(self, n_out: int) -> ColumnMap:
         """One slice, whose step is a weight's level."""
         known = self.bits is not None and not isinstance(self.bits, jax.core.Tracer)
-        return super().line_map(n_out)._replace(step=np.array([1 / (2 ** (int(self.bits) - 1) - 1)]) if known else None)
+        return (
+            super().column_map(n_out)._replace(step=np.array([1 / (2 ** (int(self.bits) - 1) - 1)]) if known else None)
+        )
 
     def noise(self, x: jax.Array, y: jax.Array, state: Any) -> None:
         """Digital arithmetic adds none."""
         return None
 
-    def cost(self, weights: jax.Array, read_share: Any) -> tuple[Action, ...]:
+    def cost(self, weights: jax.Array, read_fraction: Any) -> tuple[Action, ...]:
         """One multiply-accumulate a weight, and the weight fetched from SRAM once a vector."""
-        del read_share
+        del read_fraction
         word_bytes = 4.0 if self.bits is None else self.bits / 8
         return (Action("mac", weights.size, "MAC"), Action("weight fetch", weights.size * word_bytes, "B"))
 
-    def cells(self, n_in: int, n_out: int) -> int:
+    def n_cells(self, n_in: int, n_out: int) -> int:
         """Words of memory."""
         return n_in * n_out

@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 from _shared import arguments, save
 
-from analogsim import plot, preset, products_on_tiles
+from analogsim import plot, preset, program_matrix
 from analogsim.base.tables import as_text, simple_table
 from analogsim.devices import DenseAssociativeMemory
 from analogsim.devices.quantum import associative
@@ -64,7 +64,7 @@ def erased(images: jax.Array, background: float = 0.0) -> jax.Array:
 
 def on_chips(patterns, queries, name, bits, ages, key):
     """The two products on freshly programmed tiles, at every age."""
-    held = products_on_tiles(patterns, preset(name, **{"adc.bits": bits}), key=key, inputs=queries)
+    held = program_matrix(patterns, preset(name, **{"adc.bits": bits}), key=key, inputs=queries)
     return {age: held.at(age) for age in ages}
 
 
@@ -214,7 +214,7 @@ def converter_noise(images, n_patterns):
     patterns, queries = vectors(images[:n_patterns]), vectors(erased(images[: min(n_patterns, QUERIES)]))
     errors = []
     for hardware in (preset("pcm"), preset("pcm", **{"adc.noise": None})):
-        held = products_on_tiles(patterns, hardware, key=jax.random.key(1), inputs=queries).at("1 s")
+        held = program_matrix(patterns, hardware, key=jax.random.key(1), inputs=queries).at("1 s")
         errors.append(scored(answers(patterns, queries, held, jax.random.key(3)), patterns)[1])
     return errors
 

@@ -35,7 +35,7 @@ def main() -> None:
     print(f"wrote {found.to_html(options.out / 'energy.html')}")
 
     years, images = 3, 3 * 365 * 86400  # an image a second
-    life = Deployment(inferences=images, life_s=f"{years} years", recalibrate_every_s="1 day")
+    life = Deployment(inferences=images, lifetime_s=f"{years} years", recalibrate_every_s="1 day")
     used = compare(model, variables, image, systems=(), batch=1, deployment=life)
     made = carbon.embodied(used.arrays.area_m2, "28nm")
     # 90 epochs of 1.28 million images, forward and backward, on one H100 at 60 % of its peak and full power.

@@ -33,9 +33,9 @@ from analogsim.training.recipes.networks import MLP, Transformer
 
 SHARES = (0.05, 0.1, 0.2, 0.4)
 CODECS = {
-    "train of 2 cores": lambda share: TensorTrain(cores=2, max_share=share),
-    "train of 3 cores": lambda share: TensorTrain(cores=3, max_share=share),
-    "low rank": lambda share: LowRank(max_share=share),
+    "train of 2 cores": lambda share: TensorTrain(cores=2, max_fraction=share),
+    "train of 3 cores": lambda share: TensorTrain(cores=3, max_fraction=share),
+    "low rank": lambda share: LowRank(max_fraction=share),
 }
 
 
@@ -108,8 +108,8 @@ def on_hardware(tuned: dict, dense: tuple, data, options) -> None:
     n = 20 if options.fast else len(x_test)
     for name, (model, variables) in forms.items():
         analog = calibrate_on(convert(model, preset("pcm")), variables, x[:200])
-        bill = compare(analog[0], analog[1], x_test[:50], systems=("H100",)).hardware
-        lines = [line for line in bill.lines if line.layer.startswith("Dense_1")]
+        breakdown = compare(analog[0], analog[1], x_test[:50], systems=("H100",)).hardware
+        lines = [line for line in breakdown.lines if line.layer.startswith("Dense_1")]
         rows = [row for row in summary(analog[0], variables, x[:1]) if row.path.startswith("Dense_1")]
         scores = evaluate(*analog, x_test[:n], y_test[:n], key=jax.random.key(2), times=("1 day",),
                           chips=2 if options.fast else 20).score  # fmt: skip

@@ -24,14 +24,14 @@ def main() -> None:
     store = MZIMesh()
     state = store.program(jax.random.key(1), weights)
     off = jnp.linalg.norm(store.read(state, 0.0).mean - weights) / jnp.linalg.norm(weights)
-    print(f"{n} x {n} weights in {store.cells(n, n)} interferometers: {100 * float(off):.1f} % off, ", end="")
+    print(f"{n} x {n} weights in {store.n_cells(n, n)} interferometers: {100 * float(off):.1f} % off, ", end="")
     print(f"held by {show(float(store.shifter.hold_w(state.commands)), 'W')}, {store.path_loss_db(n, n):.1f} dB lost")
     save(plot.mesh(store, state), options.out / "mesh.png")
 
     for row in hold_costs():
         power = "an apparatus" if row.hold_w is None else show(row.hold_w, "W")
         print(f"{row.medium:38} {power:>12}   stays {show_time(row.lifetime_s)}")
-    save(plot.hold(), options.out / "hold_costs.png")
+    save(plot.hold_power(), options.out / "hold_costs.png")
 
     light = FadingLight(medium=RecirculatingLoop(amplified=False))
     kept = light.replace(**{"medium.amplified": True})

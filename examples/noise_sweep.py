@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 from _shared import arguments, load_digits, save
 
-from analogsim import ChipScores, over_chips, plot, preset, sweep
+from analogsim import ChipScores, chip_statistics, plot, preset, sweep
 from analogsim.cli.quickstart import FAST, MLP, Settings, train
 
 PCM = preset("pcm")
@@ -45,7 +45,7 @@ def main() -> None:
         path=options.out / ("noise_sweep_fast.nc" if options.fast else "noise_sweep.nc"),
         title="Programming noise of phase-change memory",
     )
-    accuracy = 100 * over_chips(data).score
+    accuracy = 100 * chip_statistics(data).score
     for level in levels:
         row = accuracy.sel({"store.cell.programming_noise": level})
         words = (f"{float(age.sel(statistic='mean')):.2f} ± {float(age.sel(statistic='std')):.2f} %" for age in

@@ -70,7 +70,7 @@ def tuned(variables, x, labels):
     return fine_tune(late, variables, x, labels, key=jax.random.key(2)).variables
 
 
-def bill(rules, variables, x, shots=None):
+def breakdown(rules, variables, x, shots=None):
     """Joules and seconds of one inference, with so many shots."""
     if shots is not None and isinstance(rules, list):
         rules = [(path, own and own.replace(**{"store.shots": shots})) for path, own in rules]
@@ -98,12 +98,12 @@ def costs_table(data, shared, variables, x):
     table, hardware = simple_table(f"{name}, read at once"), LINES[name]
     for title in ("shots", "accuracy (%)", "one read (%)", "an inference", "time", "of int8's", "of Holevo's copies"):
         table.add_column(title, justify="right")
-    int8 = bill(preset("int8"), variables, x).hardware.energy_typical_j
+    int8 = breakdown(preset("int8"), variables, x).hardware.energy_typical_j
     least = hardware.store.report(hardware.rows, bits=8).copies_for_full_readout
     for shots in data["store.shots"].values.astype(int):
         own = data.score.sel({"hardware": name, "store.shots": shots, "time": 0.0})
         one = shared.sel({"store.shots": shots})
-        found = bill(hardware, variables, x, int(shots)).hardware
+        found = breakdown(hardware, variables, x, int(shots)).hardware
         scores = [f"{100 * s.mean().item():.2f} ± {100 * s.std().item():.2f}" for s in (own, one)]
         price = [show(found.energy_typical_j, "J", 2), show(found.latency_s, "s", 2)]
         table.add_row(
@@ -116,8 +116,8 @@ def conclude(data, networks, x):
     """In words: the shots and the time at which each line is within a point of the digital network, and the price."""
     digital = data.digital.item()
     means = data.score.mean("chip")
-    int8 = bill(preset("int8"), networks[0], x)
-    own, gpu = (show(found.energy_typical_j, "J", 2) for found in int8.bills)
+    int8 = breakdown(preset("int8"), networks[0], x)
+    own, gpu = (show(found.energy_typical_j, "J", 2) for found in int8.breakdowns)
     print(f"int8: {own} an inference; on an H100 {gpu}")
     for name in data.hardware.values:
         at_once = means.sel({"hardware": name, "time": 0.0})
@@ -126,7 +126,7 @@ def conclude(data, networks, x):
         kept = [float(t) for t in data.time.values if late.sel(time=t) >= digital - 0.01]
         words = f"never ({100 * at_once.max().item():.1f} % at best)"
         if enough:
-            found = bill(LINES[name], networks[name == TRAINED], x, enough[0]).hardware
+            found = breakdown(LINES[name], networks[name == TRAINED], x, enough[0]).hardware
             dearer = found.energy_typical_j / int8.hardware.energy_typical_j
             words = f"from {enough[0]:,} shots on, {show(found.energy_typical_j, 'J', 2)} ({dearer:.0e} times int8's)"
             words += f" and {show(found.latency_s, 's', 2)}"
@@ -156,7 +156,7 @@ def draw(data, variables, x):
     shots.set_xticks(data["store.shots"].values, [f"{s:,}" for s in data["store.shots"].values], fontsize=8)
     shots.minorticks_off()
     name = data.hardware.values[0]
-    joules = bill(LINES[name], variables, x, TYPICAL).hardware.energy_typical_j / TYPICAL
+    joules = breakdown(LINES[name], variables, x, TYPICAL).hardware.energy_typical_j / TYPICAL
     top = shots.secondary_xaxis("top", functions=(lambda s: joules * s, lambda e: e / joules))
     top.set_xlabel(f"energy of one inference, {name}", fontsize=10)
     top.xaxis.set_major_formatter(lambda value, _: show(value, "J"))

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from _shared import arguments, save
 
-from analogsim import ADC, DAC, Hardware, altered, calibrate, convert, plot
+from analogsim import ADC, DAC, Hardware, calibrate, convert, override_hardware, plot
 from analogsim.training import AdditiveNoise
 from analogsim.training.recipes import datasets
 from analogsim.training.recipes.networks import network
@@ -44,7 +44,7 @@ def accuracies(model, variables, x, labels, place: str, sizes, draws: int) -> li
 
     @jax.jit
     def one(size, key):
-        with altered(functools.partial(noisy, size)):
+        with override_hardware(functools.partial(noisy, size)):
             outputs = model.apply(variables, x, rngs={"analog": key})
         return (jnp.argmax(outputs, -1) == labels).mean()
 

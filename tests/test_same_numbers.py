@@ -163,11 +163,11 @@ def tensor_train(key):
 
 
 @result
-def products_on_tiles(key):
-    from analogsim import preset, products_on_tiles
+def program_matrix(key):
+    from analogsim import preset, program_matrix
 
     hardware = preset("reram", **{"adc.bits": 20, "dac.bits": 20}, rows=4, columns=4)
-    pair = products_on_tiles(grid(6, 8), hardware, key=key, inputs=X).at("1 day")
+    pair = program_matrix(grid(6, 8), hardware, key=key, inputs=X).at("1 day")
     return {"forward": pair.forward(X, key=key)}
 
 
@@ -274,7 +274,7 @@ def energy_and_carbon(key):
     embodied = energy.carbon.embodied(comparison.arrays.area_m2, "28nm")
     life = energy.lifecycle(comparison.hardware, inferences=1e14, country="DE", embodied=embodied)
     return {
-        "joules": [(b.energy_low_j, b.energy_typical_j, b.energy_high_j) for b in comparison.bills],
+        "joules": [(b.energy_low_j, b.energy_typical_j, b.energy_high_j) for b in comparison.breakdowns],
         "life": life.energy_j,
         "embodied": numbers(embodied)[:3],
     }

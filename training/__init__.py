@@ -7,7 +7,7 @@ What weights become, ``preset("pcm", training=...)``
     FreshChip             a freshly programmed, aged chip every call: exact, the default
     DeviceNoise           the same errors by their mean and variance: one random number a weight
     ProgrammingNoise      the error of writing alone
-    AdditiveNoise, MultiplicativeNoise, ReadNoise, Discretise, DropConnect, StuckCells, Several
+    AdditiveNoise, MultiplicativeNoise, ReadNoise, Discretise, DropConnect, StuckCells, Chain
 How converter ranges behave, ``preset("pcm", input_range=..., output_range=...)``
     LearnedRange, TrackedRange, DynamicRange
 All at once
@@ -36,13 +36,13 @@ from analogsim.converters.range_rules import LearnedRange as LearnedRange
 from analogsim.converters.range_rules import TrackedRange as TrackedRange
 from analogsim.hardware.fresh_chip import FreshChip as FreshChip
 from analogsim.hardware.weight_modifiers import AdditiveNoise as AdditiveNoise
+from analogsim.hardware.weight_modifiers import Chain as Chain
 from analogsim.hardware.weight_modifiers import DeviceNoise as DeviceNoise
 from analogsim.hardware.weight_modifiers import Discretise as Discretise
 from analogsim.hardware.weight_modifiers import DropConnect as DropConnect
 from analogsim.hardware.weight_modifiers import MultiplicativeNoise as MultiplicativeNoise
 from analogsim.hardware.weight_modifiers import ProgrammingNoise as ProgrammingNoise
 from analogsim.hardware.weight_modifiers import ReadNoise as ReadNoise
-from analogsim.hardware.weight_modifiers import Several as Several
 from analogsim.hardware.weight_modifiers import StuckCells as StuckCells
 from analogsim.training.batch_norm import reestimate_batch_norm as reestimate_batch_norm
 from analogsim.training.clipping import clip_weights as clip_weights
@@ -55,9 +55,9 @@ from analogsim.training.losses import distillation as distillation
 from analogsim.training.noise import modified_weights as modified_weights
 from analogsim.training.noise import weight_noise as weight_noise
 from analogsim.training.output_scales import fold_output_scales as fold_output_scales
-from analogsim.training.output_scales import remap as remap
+from analogsim.training.output_scales import remap_weights as remap_weights
 from analogsim.training.output_scales import with_output_scales as with_output_scales
-from analogsim.training.schedule import strength as strength
+from analogsim.training.schedule import scaled_noise as scaled_noise
 from analogsim.training.selection import is_kernel as is_kernel
 from analogsim.training.sensitivity import sensitivity as sensitivity
 from analogsim.training.step import make_step as make_step

@@ -81,26 +81,26 @@ def reestimate_batch_norm(
 def _of_linen(model: Any, variables: Any, x: Any, chip: Any, key: Any, batch_size: int, options: dict[str, Any]) -> Any:
     if chip is not None and not isinstance(chip, Chip):
         raise InputError(f"chip = {chip!r}: must be a chip from analogsim.program(model, variables, key), or None")
-    own = variables if chip is None else chip.variables
-    if not jax.tree.leaves(own.get("batch_stats", {})):
+    source_variables = variables if chip is None else chip.variables
+    if not jax.tree.leaves(source_variables.get("batch_stats", {})):
         raise InputError("variables: hold no 'batch_stats', there is no batch normalisation to estimate anew")
 
     @jax.jit
     def run(stats: Any, batch: Any, batch_key: Any) -> Any:
         rngs = None if batch_key is None else {"analog": batch_key}
-        mode: Any = modes.Digital() if chip is None else modes.current()
+        mode: Any = modes.DigitalMode() if chip is None else modes.current()
         with modes.enter(mode):
-            how = dict(rngs=rngs, mutable=["batch_stats"], **options)
-            _, new = batch.call(model.apply, {**own, "batch_stats": stats}, **how)
+            call_options = dict(rngs=rngs, mutable=["batch_stats"], **options)
+            _, new = batch.call(model.apply, {**source_variables, "batch_stats": stats}, **call_options)
         return new["batch_stats"]
 
     def statistics(stats: Any, batch: Any, number: int) -> Any:
         return run(stats, batch, None if key is None else jax.random.fold_in(key, number))
 
-    found = _estimated(statistics, own["batch_stats"], x, batch_size)
+    statistics_new = _estimated(statistics, source_variables["batch_stats"], x, batch_size)
     if chip is None:
-        return {**variables, "batch_stats": found}
-    return dataclasses.replace(chip, digital={**chip.digital, "batch_stats": found})
+        return {**variables, "batch_stats": statistics_new}
+    return dataclasses.replace(chip, digital={**chip.digital, "batch_stats": statistics_new})
 
 
 def _of_nnx(model: Any, x: Any, batch_size: int, options: dict[str, Any]) -> Any:
@@ -114,16 +114,16 @@ def _of_nnx(model: Any, x: Any, batch_size: int, options: dict[str, Any]) -> Any
     for norm in norms:
         norm.use_running_average = False
     graph, *states = nnx.split(copy, nnx.BatchStat, ...)
-    stats, rest = states
+    stats, other_state = states
 
     @jax.jit
     def run(stats: Any, batch: Any) -> Any:
-        own = nnx.merge(graph, stats, rest, copy=True)
-        batch.call(own, **options)
-        return nnx.state(own, nnx.BatchStat)
+        model_copy = nnx.merge(graph, stats, other_state, copy=True)
+        batch.call(model_copy, **options)
+        return nnx.state(model_copy, nnx.BatchStat)
 
-    found = _estimated(lambda s, batch, _: run(s, batch), stats, x, batch_size)
-    copy = nnx.merge(graph, found, rest)
+    estimated = _estimated(lambda s, batch, _: run(s, batch), stats, x, batch_size)
+    copy = nnx.merge(graph, estimated, other_state)
     restored = (module for _, module in nnx.iter_modules(copy) if isinstance(module, nnx.BatchNorm))
     for norm, average in zip(restored, before, strict=True):
         norm.use_running_average = average

@@ -16,7 +16,7 @@ from analogsim.base.errors import InputError
 from analogsim.chips.adc_inputs import first_not_finite
 from analogsim.models.bound import observe
 from analogsim.training.fitting import LinenFit, path_names
-from analogsim.training.step import Carry, TrainingStep
+from analogsim.training.step import TrainingStep, TrainState
 
 _ADVICE = "lower the learning rate, clip gradients (optax.clip_by_global_norm), or look at the data"
 
@@ -24,8 +24,8 @@ _ADVICE = "lower the learning rate, clip gradients (optax.clip_by_global_norm), 
 def explain(
     step: TrainingStep,
     model: Any,
-    carry: Carry,
-    one: Callable[[Carry, int], Carry],
+    carry: TrainState,
+    one: Callable[[TrainState, int], TrainState],
     losses: np.ndarray,
     batch: Callable[[int], Any],
     numbers: tuple[int, int],
@@ -64,9 +64,9 @@ def explain(
     )
 
 
-def _broken(step: TrainingStep, carry: Carry) -> list[str]:
+def _broken(step: TrainingStep, carry: TrainState) -> list[str]:
     """Layers with parameters, ranges or other state that are not finite, in the order of use."""
-    kept = {"tree": carry.tree, "state": carry.state}
+    kept = {"tree": carry.params, "state": carry.model_state}
     leaves = [(path_names(path)[2:], leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(kept)]
     odd = [names for names, leaf in leaves if not _finite(leaf)]
     analog = [path for path in step.fit.hardware if any(_inside(names, path) for names in odd)]
@@ -79,9 +79,9 @@ def _inside(names: list[str], path: str) -> bool:
     return names[: len(own)] == own
 
 
-def _overflowing(step: TrainingStep, model: Any, carry: Carry, x: Any, options: dict[str, Any]) -> str | None:
+def _overflowing(step: TrainingStep, model: Any, carry: TrainState, x: Any, options: dict[str, Any]) -> str | None:
     """The first input or output of an analog layer that is not finite in the exact network."""
-    done = step.finished(carry)
+    done = step.unbind(carry)
     linen = isinstance(step.fit, LinenFit)
     return first_not_finite(observe(model if linen else done, done if linen else None, x, **options))
 

@@ -9,7 +9,7 @@ import numpy as np
 from analogsim.base.description import pretty
 from analogsim.base.field_rules import Rule
 from analogsim.base.units import show_time
-from analogsim.training.hardware_numbers import Choice, Number
+from analogsim.training.hardware_numbers import HardwareNumber, SelectedNumbers
 
 if typing.TYPE_CHECKING:
     import xarray
@@ -30,7 +30,7 @@ class Effect(NamedTuple):
     error: float  #: standard error of the mean; NaN for a single chip
 
 
-class Slope(NamedTuple):
+class HardwareGradient(NamedTuple):
     """The slope of the loss in one number of one layer."""
 
     layer: str
@@ -60,7 +60,7 @@ class Sensitivity:
         found = []
         for name in self.data.parameter.values:
             own = self.data.sel(parameter=name)
-            for step in ("more",) if own.method == "slope" else ("more", "less"):
+            for step in ("more",) if own.method == "gradient" else ("more", "less"):
                 effect = own.effect.sel(step=step)
                 mean, error = _statistics(effect.values)
                 if np.isfinite(mean):
@@ -68,7 +68,7 @@ class Sensitivity:
         return sorted(found, key=lambda effect: -abs(effect.mean))
 
     @property
-    def slopes(self) -> list[Slope]:
+    def gradients(self) -> list[HardwareGradient]:
         """Slopes of every layer, in the order of their effects, the largest first."""
         found = []
         for layer in self.data.layer.values:
@@ -77,7 +77,7 @@ class Sensitivity:
                 mean, error = _statistics(own.slope.values)
                 if np.isfinite(mean):
                     effect = SHARE * float(own.value) * mean
-                    found.append(Slope(str(layer), str(name), str(own.unit.values), mean, error, effect))
+                    found.append(HardwareGradient(str(layer), str(name), str(own.unit.values), mean, error, effect))
         return sorted(found, key=lambda slope: -abs(slope.effect))
 
     def table(self, rows: int = _SHOWN) -> Any:
@@ -110,11 +110,13 @@ class Sensitivity:
 
     def _value(self, name: str) -> str:
         """The number in all layers that have it, as a range where they differ."""
-        own = self.data.sel(parameter=name)
-        known = own.value.values[np.isfinite(own.value.values)]
-        if not known.size:
+        of_parameter = self.data.sel(parameter=name)
+        finite_values = of_parameter.value.values[np.isfinite(of_parameter.value.values)]
+        if not finite_values.size:
             return "calibrated"
-        low, high = (pretty(float(v), str(own.unit.values)) for v in (known.min(), known.max()))
+        low, high = (
+            pretty(float(v), str(of_parameter.unit.values)) for v in (finite_values.min(), finite_values.max())
+        )
         return low if low == high else f"{low} to {high}"
 
     def __str__(self) -> str:
@@ -129,7 +131,7 @@ def _statistics(values: np.ndarray) -> tuple[float, float]:
     return float(values.mean()), float(error)
 
 
-class Move(NamedTuple):
+class Perturbation(NamedTuple):
     """One step of one number in all layers: by how much in each, ``{path: amount}``, or the factor of its ranges."""
 
     name: str
@@ -139,30 +141,37 @@ class Move(NamedTuple):
 
 
 def dataset(
-    chosen: Choice, losses: Any, slopes: Any, smooth: list[str], unknown: list[str], moves: list[Move],
-    differences: np.ndarray, time_s: float, extrapolated: str = "",
-) -> "xarray.Dataset":  # fmt: skip
+    chosen: SelectedNumbers,
+    losses: Any,
+    gradients: Any,
+    smooth: list[str],
+    unknown: list[str],
+    moves: list[Perturbation],
+    differences: np.ndarray,
+    time_s: float,
+    extrapolated: str = "",
+) -> "xarray.Dataset":
     """Losses ``[chip]``, slopes ``{path: {name: [chip]}}`` and differences ``[move, chip]`` with their labels."""
     import xarray
 
     layers, names = list(chosen.layers), [name for name in chosen.names if name not in unknown]
     n = len(losses)
-    slope, value = np.full((n, len(layers), len(names)), np.nan), np.full((len(layers), len(names)), np.nan)
+    gradient, value = np.full((n, len(layers), len(names)), np.nan), np.full((len(layers), len(names)), np.nan)
     effect = np.full((n, len(STEPS), len(names)), np.nan)
     for i, layer in enumerate(layers):
         for j, name in enumerate(names):
             if name in chosen.layers[layer]:
                 value[i, j] = float(chosen.layers[layer][name].value)
                 if name in smooth:
-                    slope[:, i, j] = slopes[layer][name]
+                    gradient[:, i, j] = gradients[layer][name]
     for j in (names.index(name) for name in smooth):
-        total = SHARE * np.nansum(slope[:, :, j] * value[:, j], axis=1)
+        total = SHARE * np.nansum(gradient[:, :, j] * value[:, j], axis=1)
         effect[:, 0, j], effect[:, 1, j] = total, -total
     for move, found in zip(moves, differences, strict=True):
         effect[:, STEPS.index(move.step), names.index(move.name)] = found
     return xarray.Dataset(
         {
-            "slope": (("chip", "layer", "parameter"), slope),
+            "gradient": (("chip", "layer", "parameter"), gradient),
             "effect": (("chip", "step", "parameter"), effect),
             "value": (("layer", "parameter"), value),
             "loss": ("chip", np.asarray(losses, np.float64)),
@@ -172,7 +181,7 @@ def dataset(
             "layer": layers,
             "step": list(STEPS),
             "parameter": names,
-            "method": ("parameter", ["slope" if name in smooth else "difference" for name in names]),
+            "method": ("parameter", ["gradient" if name in smooth else "difference" for name in names]),
             "unit": ("parameter", [_number(chosen, name).rule.unit for name in names]),
             "change": (("step", "parameter"), [[_words(chosen, name, s) for name in names] for s in STEPS]),
         },
@@ -184,12 +193,12 @@ def dataset(
     )  # fmt: skip
 
 
-def _number(chosen: Choice, name: str) -> Number:
+def _number(chosen: SelectedNumbers, name: str) -> HardwareNumber:
     """The first layer's number of this name; of a calibrated range one without a rule."""
-    return next((found[name] for found in chosen.layers.values() if name in found), Number(None, Rule()))
+    return next((found[name] for found in chosen.layers.values() if name in found), HardwareNumber(None, Rule()))
 
 
-def _words(chosen: Choice, name: str, step: str) -> str:
+def _words(chosen: SelectedNumbers, name: str, step: str) -> str:
     """A change in words."""
     if not _number(chosen, name).is_integer:
         return f"10 % {step}"

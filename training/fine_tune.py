@@ -31,7 +31,7 @@ from analogsim.chips.range_report import RangeReport, range_report
 from analogsim.training.divergence import explain
 from analogsim.training.fitting import LinenFit
 from analogsim.training.losses import Loss, check_classes_of, cross_entropy
-from analogsim.training.step import Carry, TrainingStep, make_step
+from analogsim.training.step import TrainingStep, TrainState, make_step
 
 _CHECKED = 256  # examples whose clipping is looked at before and after
 
@@ -46,7 +46,7 @@ class FineTuned(ByValue):
       loss: mean over the steps of each epoch, ``[epochs]``.
       accuracy: share of right classes while training, on the hardware as it was drawn, ``[epochs]``; NaN where labels
         are not one class number for each output.
-      strength: at the end of each epoch, ``[epochs]``.
+      noise_scale: at the end of each epoch, ``[epochs]``.
       clipping_before, clipping: what the ranges do to the first examples, before and after; None where nothing is
         calibrated.
     """
@@ -55,7 +55,7 @@ class FineTuned(ByValue):
     model: Any
     loss: np.ndarray
     accuracy: np.ndarray
-    strength: np.ndarray
+    noise_scale: np.ndarray
     clipping_before: RangeReport | None
     clipping: RangeReport | None
 
@@ -95,7 +95,7 @@ def fine_tune(
       temperature: of the distillation.
       teacher: ``teacher(x) -> logits`` of all examples of a batch; None for the exact network that it starts from.
       loss: ``loss(outputs, labels) -> number`` of the task; cross entropy by default.
-      ramp: share of the steps over which the hardware's deviations grow from none to all (``strength``).
+      ramp: share of the steps over which the hardware's deviations grow from none to all (``noise_scale``).
       micro_batches: pieces that every batch is cut into, each on hardware of its own; their gradients are averaged.
       training_options: keyword arguments of a Linen model's call while it is trained, for example ``{"train": True}``;
         None for ``options``.
@@ -133,30 +133,34 @@ def fine_tune(
         micro_batches=micro_batches, key=key, training_options=training_options, **options,
     )  # fmt: skip
     few = _some(x, batch_size)
-    check_classes_of(loss, jax.eval_shape(step.fit.digital, step.first.tree, step.first.state, few), _some(labels, n))
-    taught = _teacher_outputs(step, teacher, x, batch_size) if distil else None
-    run, one = _epoch_of(step, (x, labels, taught), steps, batch_size, ramp * epochs * steps)
-    before = _warn(step, step.first, x, options, model)
+    check_classes_of(
+        loss,
+        jax.eval_shape(step.fit.digital, step.initial_state.params, step.initial_state.model_state, few),
+        _some(labels, n),
+    )
+    teacher_logits = _teacher_outputs(step, teacher, x, batch_size) if distil else None
+    run, single_step = _epoch_of(step, (x, labels, teacher_logits), steps, batch_size, ramp * epochs * steps)
+    before = _warn(step, step.initial_state, x, options, model)
 
-    carry, history = step.first, []
+    carry, history = step.initial_state, []
     for epoch in range(epochs):
-        own, start = jax.random.fold_in(key, epoch), carry
-        order = _order(own, n, steps * batch_size)
-        carry, found = run(carry, own, order, epoch * steps)
-        losses = np.asarray(found.loss)
+        epoch_key, start = jax.random.fold_in(key, epoch), carry
+        order = _order(epoch_key, n, steps * batch_size)
+        carry, metrics = run(carry, epoch_key, order, epoch * steps)
+        losses = np.asarray(metrics.loss)
         if not np.all(np.isfinite(losses)):
             batch = lambda i, order=order: map_examples(lambda a: a[order[i * batch_size :][:batch_size]], x)  # noqa: E731
-            again = lambda c, i, own=own, order=order, e=epoch: one(c, own, order, e * steps, i)[0]  # noqa: E731
+            again = lambda c, i, k=epoch_key, order=order, e=epoch: single_step(c, k, order, e * steps, i)[0]  # noqa: E731
             explain(step, model, start, again, losses, batch, (epoch, epoch * steps), options)
-        level = min(1.0, (epoch + 1) / (ramp * epochs)) if ramp else 1.0
-        history.append((float(losses.mean()), float(np.mean(found.accuracy)), level))
+        noise_scale = min(1.0, (epoch + 1) / (ramp * epochs)) if ramp else 1.0
+        history.append((float(losses.mean()), float(np.mean(metrics.accuracy)), noise_scale))
         if on_epoch is not None:
             on_epoch(epoch, history[-1][0])
     clipping = _warn(step, carry, x, options, model)
-    done, linen = step.finished(carry), isinstance(step.fit, LinenFit)
+    trained, linen = step.unbind(carry), isinstance(step.fit, LinenFit)
     losses, accuracies, levels = (np.array(column) for column in zip(*history, strict=True))
     return FineTuned(
-        done if linen else None, model if linen else done, losses, accuracies, levels, before, clipping
+        trained if linen else None, model if linen else trained, losses, accuracies, levels, before, clipping
     )  # fmt: skip
 
 
@@ -175,10 +179,10 @@ def _epoch_of(
 
     def one(carry, key, order, first, i, data):
         indices = jax.lax.dynamic_slice_in_dim(order, i * batch_size, batch_size)
-        x, labels, taught = map_examples(lambda a: a[indices], data)
+        x, labels, teacher_logits = map_examples(lambda a: a[indices], data)
         number = first + i
-        level = jnp.minimum(1.0, (number + 1) / ramp_steps) if ramp_steps else 1.0
-        return step(carry, x, labels, jax.random.fold_in(key, number), level, taught)
+        noise_scale = jnp.minimum(1.0, (number + 1) / ramp_steps) if ramp_steps else 1.0
+        return step(carry, x, labels, jax.random.fold_in(key, number), noise_scale, teacher_logits)
 
     def scanned(carry, key, order, first, data):
         return jax.lax.scan(lambda c, i: one(c, key, order, first, i, data), carry, jnp.arange(steps))
@@ -203,7 +207,7 @@ def _steps_alone() -> bool:
 
 def _teacher_outputs(step: TrainingStep, teacher: Any, x: Any, batch_size: int) -> jax.Array:
     """What the teacher says to every example, once."""
-    said = step.teach if teacher is None else lambda batch: teacher(batch.given)
+    said = step.teacher_logits if teacher is None else lambda batch: teacher(batch.given)
     n = count_examples(x)
     size = min(n, max(batch_size, 256))
     starts = [min(i, n - size) for i in range(0, n, size)]  # batches of one size: one compilation
@@ -235,11 +239,11 @@ def _check_settings(n: int, epochs: Any, batch_size: Any, micro_batches: Any, ra
         check_fraction(value, name)
 
 
-def _warn(step: TrainingStep, carry: Carry, x: Any, options: dict[str, Any], model: Any) -> RangeReport | None:
+def _warn(step: TrainingStep, carry: TrainState, x: Any, options: dict[str, Any], model: Any) -> RangeReport | None:
     """Say which layers clip nearly everything."""
-    if not jax.tree.leaves({**carry.tree, **carry.state}.get("ranges")):
+    if not jax.tree.leaves({**carry.params, **carry.model_state}.get("ranges")):
         return None
-    done = step.finished(carry)
+    done = step.unbind(carry)
     whole, variables = (model, done) if isinstance(step.fit, LinenFit) else (done, None)
     report = range_report(whole, variables, _some(x, _CHECKED), **options)
     for sentence in report.clipping():

@@ -18,7 +18,7 @@ from analogsim.base.errors import InputError
 from analogsim.base.random import stream
 from analogsim.converters.range_rules import LearnedRange, TrackedRange
 from analogsim.hardware.hardware import Hardware
-from analogsim.hardware.override import altered
+from analogsim.hardware.override import override_hardware
 from analogsim.layers import modes
 from analogsim.models.bound import bind, merged
 
@@ -35,15 +35,15 @@ class Fit(Protocol):
         """The tree to be trained, and the model's other state."""
         ...
 
-    def call(self, tree: Any, state: Any, x: Any, key: jax.Array) -> tuple[jax.Array, Any]:
+    def call(self, params: Any, state: Any, x: Any, key: jax.Array) -> tuple[jax.Array, Any]:
         """Outputs on hardware drawn from the key, and the state after."""
         ...
 
-    def digital(self, tree: Any, state: Any, x: Any) -> jax.Array:
+    def digital(self, params: Any, state: Any, x: Any) -> jax.Array:
         """Exact outputs."""
         ...
 
-    def finished(self, tree: Any, state: Any) -> Any:
+    def unbind(self, params: Any, state: Any) -> Any:
         """The trained variables, or the trained copy of an NNX model."""
         ...
 
@@ -64,7 +64,7 @@ def hardware_of(model: Any, variables: Any, x: Any, options: dict[str, Any]) -> 
         return hardware
 
     bound = bind(model, variables, options=options)
-    with altered(note):
+    with override_hardware(note):
         jax.eval_shape(bound.digital, x)
     return _some(found)
 
@@ -111,26 +111,26 @@ class LinenFit(NamedTuple):
             raise InputError("variables: hold no ranges, and the hardware learns them; calibrate the model first")
         moves = learns(self.hardware) or _has_scales(self.variables.get("ranges", {}))
         names = ("params", "ranges") if moves else ("params",)
-        tree = {name: self.variables[name] for name in names}
-        return tree, {name: value for name, value in self.variables.items() if name not in (*names, "analog")}
+        params = {name: self.variables[name] for name in names}
+        return params, {name: value for name, value in self.variables.items() if name not in (*names, "analog")}
 
-    def call(self, tree, state, x, key):
+    def call(self, params, state, x, key):
         changing = [name for name in state if name != "ranges" or tracks(self.hardware)]
         if tracks(self.hardware) and "ranges" not in changing:
             changing.append("ranges")
         rngs = {"analog": stream(key, "analog"), "dropout": stream(key, "dropout")}
         apply = self.model.apply
-        outputs, new = as_inputs(x).call(apply, {**state, **tree}, rngs=rngs, mutable=changing, **self.options)
+        outputs, new = as_inputs(x).call(apply, {**state, **params}, rngs=rngs, mutable=changing, **self.options)
         # The sample of shapes beside the ranges is no array, and ranges that learn belong to the tree.
-        kept = {name: merged(state.get(name, {}), value) for name, value in new.items() if name not in tree}
+        kept = {name: merged(state.get(name, {}), value) for name, value in new.items() if name not in params}
         return outputs, {**state, **kept}
 
-    def digital(self, tree, state, x):
+    def digital(self, params, state, x):
         with modes.digital():
-            return as_inputs(x).call(self.model.apply, {**state, **tree}, **self.exact_options)
+            return as_inputs(x).call(self.model.apply, {**state, **params}, **self.exact_options)
 
-    def finished(self, tree, state):
-        return {**state, **tree}
+    def unbind(self, params, state):
+        return {**state, **params}
 
 
 class NnxFit(NamedTuple):
@@ -151,12 +151,12 @@ class NnxFit(NamedTuple):
         """The model in parts."""
         from flax import nnx
 
-        from analogsim.nnx import Range
+        from analogsim.nnx import RangeVariable
 
         copy = nnx.clone(model)
         if tracks(hardware):  # a range that follows values has a place after the first of them
             as_inputs(x).call(copy, **options)
-        graph, *states = nnx.split(copy, nnx.Param, Range, ...)
+        graph, *states = nnx.split(copy, nnx.Param, RangeVariable, ...)
         params, ranges, rest = states
         return cls(graph, params, ranges, rest, options, exact_options, hardware)
 
@@ -165,32 +165,32 @@ class NnxFit(NamedTuple):
             return {"params": self.params}, {"ranges": self.ranges, "rest": self.rest}
         return {"params": self.params, "ranges": self.ranges}, {"rest": self.rest}
 
-    def _model(self, tree, state):
+    def _model(self, params, state):
         from flax import nnx
 
-        both = {**state, **tree}
+        both = {**state, **params}
         return nnx.merge(self.graph, both["params"], both["ranges"], both["rest"], copy=True)
 
-    def call(self, tree, state, x, key):
+    def call(self, params, state, x, key):
         from flax import nnx
 
-        from analogsim.nnx import Range
+        from analogsim.nnx import RangeVariable
         from analogsim.nnx.chips import reseed
 
-        model = self._model(tree, state)
+        model = self._model(params, state)
         reseed(model, key)
         outputs = as_inputs(x).call(model, **self.options)
-        _, *states = nnx.split(model, nnx.Param, Range, ...)
+        _, *states = nnx.split(model, nnx.Param, RangeVariable, ...)
         new = dict(zip(("params", "ranges", "rest"), states, strict=True))
         return outputs, {name: new[name] for name in state}
 
-    def digital(self, tree, state, x):
-        model = self._model(tree, state)
+    def digital(self, params, state, x):
+        model = self._model(params, state)
         with modes.digital():
             return as_inputs(x).call(model, **self.exact_options)
 
-    def finished(self, tree, state):
-        return self._model(tree, state)
+    def unbind(self, params, state):
+        return self._model(params, state)
 
 
 def fit_of(model: Any, variables: Any, x: Any, options: dict[str, Any], exact_options: dict[str, Any]) -> Fit:
@@ -203,7 +203,7 @@ def fit_of(model: Any, variables: Any, x: Any, options: dict[str, Any], exact_op
     return LinenFit(model, variables, options, exact_options, hardware)
 
 
-def learned_labels(tree: Any, hardware: dict[str, Hardware]) -> Any:
+def learned_labels(params: Any, hardware: dict[str, Hardware]) -> Any:
     """``"params"``, ``"ranges"`` or ``"frozen"`` for every leaf of a tree that is trained."""
 
     def label(path: tuple, leaf: Any) -> str:
@@ -219,7 +219,7 @@ def learned_labels(tree: Any, hardware: dict[str, Hardware]) -> Any:
         learned = rule is not None and owner is not None and isinstance(getattr(owner, rule), LearnedRange)
         return "ranges" if learned else "frozen"
 
-    return jax.tree_util.tree_map_with_path(label, tree)
+    return jax.tree_util.tree_map_with_path(label, params)
 
 
 def _owner(names: list[str], hardware: dict[str, Hardware]) -> Hardware | None:

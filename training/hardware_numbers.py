@@ -19,7 +19,7 @@ from analogsim.base.errors import InputError, nearest
 from analogsim.base.field_rules import Rule, rule_of
 
 #: Fields of ``Hardware`` that no programmed chip's output depends on.
-_ELSEWHERE = ("prices", "training", "training_strength", "input_range", "output_range")
+_ELSEWHERE = ("energy_table", "training", "training_noise_scale", "input_range", "output_range")
 
 #: Calibrated ranges, named beside the hardware's own numbers.
 RANGES = {"input": "ranges.input", "output": "ranges.output", "weight": "ranges.weight"}
@@ -28,7 +28,7 @@ RANGES = {"input": "ranges.input", "output": "ranges.output", "weight": "ranges.
 OWN_RANGE = "adc.range"
 
 
-class Number(NamedTuple):
+class HardwareNumber(NamedTuple):
     """One number: its value (None where the effect is absent), and the rule of its field (unit, bounds)."""
 
     value: Any
@@ -44,16 +44,16 @@ class Number(NamedTuple):
         return not isinstance(self.rule, field_rules.Number) or bool(self.rule.admits(np.float64(value)))
 
 
-class Choice(NamedTuple):
+class SelectedNumbers(NamedTuple):
     """What is asked for.
 
     Attributes:
-      layers: ``{path: {name: Number}}``, without those that are absent; a layer has only its own.
+      layers: ``{path: {name: HardwareNumber}}``, without those that are absent; a layer has only its own.
       ranges: names of calibrated ranges.
       absent: names that were asked for and are None in every layer.
     """
 
-    layers: dict[str, dict[str, Number]]
+    layers: dict[str, dict[str, HardwareNumber]]
     ranges: list[str]
     absent: list[str]
 
@@ -63,7 +63,7 @@ class Choice(NamedTuple):
         return [*dict.fromkeys(name for found in self.layers.values() for name in found), *self.ranges]
 
 
-def numbers_of(item: Description, above: str = "") -> dict[str, Number]:
+def numbers_of(item: Description, above: str = "") -> dict[str, HardwareNumber]:
     """The numbers of a description by dotted name, tuples by index.
 
     Example:
@@ -71,7 +71,7 @@ def numbers_of(item: Description, above: str = "") -> dict[str, Number]:
       >>> sorted(numbers_of(ReRAM()))[:4]
       ['g_max', 'g_min', 'programming_noise', 'sigma_1day[0]']
     """
-    found: dict[str, Number] = {}
+    found: dict[str, HardwareNumber] = {}
     for f in dataclasses.fields(item):  # type: ignore[arg-type]
         value, name = getattr(item, f.name), f"{above}{f.name}"
         if isinstance(value, Description):
@@ -79,9 +79,9 @@ def numbers_of(item: Description, above: str = "") -> dict[str, Number]:
         elif rule_of(f).is_static:
             continue
         elif isinstance(value, tuple):
-            found |= {f"{name}[{i}]": Number(v, rule_of(f)) for i, v in enumerate(value) if _is_number(v)}
+            found |= {f"{name}[{i}]": HardwareNumber(v, rule_of(f)) for i, v in enumerate(value) if _is_number(v)}
         elif value is None or _is_number(value):
-            found[name] = Number(value, rule_of(f))
+            found[name] = HardwareNumber(value, rule_of(f))
     return found
 
 
@@ -105,7 +105,7 @@ def shifted(hardware: Any, shifts: dict[str, Any]) -> Any:
     return hardware.replace(**changes)
 
 
-def choose(hardware: dict[str, Any], parameters: Any, ranges: list[str]) -> Choice:
+def choose(hardware: dict[str, Any], parameters: Any, ranges: list[str]) -> SelectedNumbers:
     """The numbers that are asked for.
 
     Args:
@@ -114,19 +114,19 @@ def choose(hardware: dict[str, Any], parameters: Any, ranges: list[str]) -> Choi
       ranges: names of the calibrated ranges that the model has.
     """
     every = {path: _of_layer(h) for path, h in hardware.items()}
-    names = dict.fromkeys(name for found in every.values() for name in found) | dict.fromkeys(ranges)
+    names = dict.fromkeys(name for layer_numbers in every.values() for name in layer_numbers) | dict.fromkeys(ranges)
     values = {name: [f[name].value for f in every.values() if name in f] for name in names}
     absent = {name for name in names if name not in ranges and all(v is None for v in values[name])}
-    wanted = _wanted(parameters, list(names), absent, "ranges.output" in ranges)
+    selected = _wanted(parameters, list(names), absent, "ranges.output" in ranges)
     layers = {
-        path: {name: n for name, n in found.items() if name in wanted and n.value is not None}
-        for path, found in every.items()
+        path: {name: n for name, n in layer_numbers.items() if name in selected and n.value is not None}
+        for path, layer_numbers in every.items()
     }
-    named = [] if parameters is None or parameters == "all" else sorted(wanted & absent)
-    return Choice(layers, [name for name in ranges if name in wanted], named)
+    named = [] if parameters is None or parameters == "all" else sorted(selected & absent)
+    return SelectedNumbers(layers, [name for name in ranges if name in selected], named)
 
 
-def _of_layer(hardware: Any) -> dict[str, Number]:
+def _of_layer(hardware: Any) -> dict[str, HardwareNumber]:
     return {name: n for name, n in numbers_of(hardware).items() if name.split(".")[0] not in _ELSEWHERE}
 
 
@@ -140,23 +140,23 @@ def _wanted(parameters: Any, names: list[str], absent: set[str], calibrated: boo
         raise InputError(
             f"parameters = {parameters!r}: must be names or patterns, for example ('adc.noise',), or 'all'"
         )
-    wanted: set[str] = set()
+    selected: set[str] = set()
     for pattern in parameters:
         # Brackets are those of a coefficient here, not a set of characters.
-        found = {name for name in names if fnmatch.fnmatchcase(name.replace("[", "("), pattern.replace("[", "("))}
-        if not found:
+        matching = {name for name in names if fnmatch.fnmatchcase(name.replace("[", "("), pattern.replace("[", "("))}
+        if not matching:
             raise InputError(f"parameters: {pattern!r} is no number of the hardware; {nearest(pattern, sorted(names))}")
-        if found == idle:
+        if matching == idle:
             raise InputError(
                 f"parameters: {pattern!r}: calibrated ranges stand in its place in this model; ask for 'ranges.output'"
             )
-        wanted |= found - idle
-    if not wanted or wanted <= absent:
+        selected |= matching - idle
+    if not selected or selected <= absent:
         raise InputError(
-            f"parameters: {', '.join(map(repr, sorted(wanted)))} is None in every layer, the effect is absent; give it "
-            f"a value"
+            f"parameters: {', '.join(map(repr, sorted(selected)))} is None in every layer, the effect is absent; "
+            f"give it a value"
         )
-    return wanted
+    return selected
 
 
 def _is_number(value: Any) -> bool:

@@ -46,7 +46,7 @@ def split_ranges(bound: Any) -> tuple[Any, Any]:
         return held, lambda new: dataclasses.replace(bound, variables={**bound.variables, "ranges": new})
     from flax import nnx
 
-    from analogsim.nnx import Range
+    from analogsim.nnx import RangeVariable
 
-    held, rest = nnx.split_state(bound.state, Range, ...)
+    held, rest = nnx.split_state(bound.state, RangeVariable, ...)
     return held, lambda new: dataclasses.replace(bound, state=nnx.merge_state(new, rest))

@@ -24,7 +24,7 @@ from analogsim.training.selection import is_kernel, map_selected
 
 
 def modified_weights(
-    key: jax.Array, params: Any, modifier: WeightModifier, *, strength: Any = 1.0, where: Any = is_kernel
+    key: jax.Array, params: Any, modifier: WeightModifier, *, noise_scale: Any = 1.0, where: Any = is_kernel
 ) -> Any:
     """Parameters whose kernels are changed by a modifier, for use inside a loss function.
 
@@ -32,7 +32,7 @@ def modified_weights(
       key: fresh every step, or every micro-batch; one for each example under ``jax.vmap``.
       params: a tree of parameters; kernels are ``[..., n_out]``.
       modifier: one that draws by step and needs no device, such as ``AdditiveNoise`` or ``DropConnect``.
-      strength: multiplies the change; a number or traced (a schedule).
+      noise_scale: multiplies the change; a number or traced (a schedule).
       where: ``where(path, leaf) -> bool`` chooses the leaves; by default those named ``kernel``.
 
     Returns:
@@ -45,7 +45,7 @@ def modified_weights(
       (True, False)
     """
     check_one_key(key)
-    check_number(strength, "strength", ge=0)
+    check_number(noise_scale, "noise_scale", ge=0)
     if not isinstance(modifier, WeightModifier) or isinstance(modifier, DeviceNoise) or modifier.draw != "step":
         raise InputError(
             f"modifier = {modifier!r}: must be a modifier of weights that draws by step, for example "
@@ -56,7 +56,7 @@ def modified_weights(
         tile = lax.stop_gradient(leaf).reshape(1, 1, -1, leaf.shape[-1])
         largest = jnp.max(jnp.abs(tile), axis=-2, keepdims=True)
         scale = scale_of(largest)
-        held = modifier.weights(jax.random.fold_in(key, index), tile / scale, scale, strength)
+        held = modifier.weights(jax.random.fold_in(key, index), tile / scale, scale, noise_scale)
         return leaf + ((held.mean - tile / scale) * scale).reshape(leaf.shape).astype(leaf.dtype)
 
     return map_selected(change, params, where)

@@ -6,10 +6,10 @@ moving cells. The scales are a part of the network, in the collection ``ranges``
 
     variables = with_output_scales(model, variables, x)                 # ones: nothing changes yet
     tree = {"params": variables["params"], "ranges": variables["ranges"]}
-    tx = optax.chain(optax.adam(1e-3), remap())                         # trained together, columns kept at 1
+    tx = optax.chain(optax.adam(1e-3), remap_weights())                         # trained together, columns kept at 1
     variables = fold_output_scales(variables)                           # back to a plain network: W_ij s_j
 
-``remap`` is the channel-wise symmetric mapping of Rasch et al. (Nat. Commun. 14, 5282 (2023), doi
+``remap_weights`` is the channel-wise symmetric mapping of Rasch et al. (Nat. Commun. 14, 5282 (2023), doi
 10.1038/s41467-023-40770-4): after every step the largest weight of each column is one, and s has the rest, so that
 noise relative to the window and clipping at a fixed value mean the same for every column.
 """
@@ -110,7 +110,7 @@ def _columns(op: Any, module: Any) -> tuple[int, ...]:
     return (*stack, n_out)
 
 
-def remap(limit: float = 1.0) -> optax.GradientTransformationExtraArgs:
+def remap_weights(limit: float = 1.0) -> optax.GradientTransformationExtraArgs:
     """Keep the largest weight of every column at ``limit``; the learned scale of the output takes what that changes.
 
     Last in an ``optax.chain``, on a tree ``{"params": ..., "ranges": ...}`` in which layers have scales
@@ -125,7 +125,7 @@ def remap(limit: float = 1.0) -> optax.GradientTransformationExtraArgs:
     Example:
       >>> tree = {"params": {"d": {"kernel": jnp.array([[2.0], [-4.0]])}},
       ...         "ranges": {"d": {"analog": {"scale": jnp.array([1.0])}}}}
-      >>> tx = optax.chain(optax.sgd(0.0), remap())
+      >>> tx = optax.chain(optax.sgd(0.0), remap_weights())
       >>> updates, _ = tx.update(jax.tree.map(jnp.zeros_like, tree), tx.init(tree), tree)
       >>> new = optax.apply_updates(tree, updates)
       >>> new["params"]["d"]["kernel"].tolist(), new["ranges"]["d"]["analog"]["scale"].tolist()

@@ -4,17 +4,17 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from analogsim.base.checks import check_number
-from analogsim.hardware.override import altered
+from analogsim.hardware.override import override_hardware
 
 
-def strength(level: Any) -> AbstractContextManager[None]:
-    """Inside this block, hardware-aware training deviates from ideal hardware ``level`` times as far.
+def scaled_noise(noise_scale: Any) -> AbstractContextManager[None]:
+    """Inside this block, hardware-aware training deviates from ideal hardware ``noise_scale`` times as far.
 
     It scales what ``Hardware.training`` does to weights, and the noise of the converters; their steps stay. The level
     may be traced: enter the block inside the function that is compiled.
 
     Args:
-      level: at least 0; 0 trains on ideal cells, 1 on the hardware as described.
+      noise_scale: at least 0; 0 trains on ideal cells, 1 on the hardware as described.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax
@@ -24,10 +24,10 @@ def strength(level: Any) -> AbstractContextManager[None]:
       >>> variables, ramp = layer.init(jax.random.key(0), x), optax.linear_schedule(0.0, 1.0, 100)
       >>> @jax.jit
       ... def output(step):
-      ...     with strength(ramp(step)):
+      ...     with scaled_noise(ramp(step)):
       ...         return layer.apply(variables, x, rngs={"analog": jax.random.key(step)})
       >>> output(0).shape, output(50).shape      # one compilation
       ((2, 3), (2, 3))
     """
-    check_number(level, "level", ge=0)
-    return altered(lambda path, hardware: hardware.replace(training_strength=level))
+    check_number(noise_scale, "level", ge=0)
+    return override_hardware(lambda path, hardware: hardware.replace(training_noise_scale=noise_scale))

@@ -33,15 +33,15 @@ from analogsim.base.random import check_one_key, chip_key, read_key
 from analogsim.chips.chip import check_compensation, check_finite, check_solved, check_time, read
 from analogsim.chips.metrics import check_data
 from analogsim.chips.outputs import check_outputs, run_examples
-from analogsim.hardware.override import altered
+from analogsim.hardware.override import override_hardware
 from analogsim.models.bound import bind, program_jit
-from analogsim.training.effects import SHARE, STEPS, Move, Sensitivity, dataset
+from analogsim.training.effects import SHARE, STEPS, Perturbation, Sensitivity, dataset
 from analogsim.training.fitting import hardware_of
-from analogsim.training.hardware_numbers import OWN_RANGE, RANGES, Choice, choose, shifted
+from analogsim.training.hardware_numbers import OWN_RANGE, RANGES, SelectedNumbers, choose, shifted
 from analogsim.training.held_ranges import ranges_of, with_ranges
 from analogsim.training.losses import Loss, check_classes_of, cross_entropy
 
-_METHODS = ("slope", "difference")
+_METHODS = ("gradient", "difference")
 
 
 def sensitivity(
@@ -56,7 +56,7 @@ def sensitivity(
     compensation: str | None = None,
     loss: Loss = cross_entropy,
     parameters: typing.Sequence[str] | str | None = None,
-    method: str = "slope",
+    method: str = "gradient",
     batch_size: int = 512,
     **options: Any,
 ) -> Sensitivity:
@@ -73,7 +73,7 @@ def sensitivity(
       loss: ``loss(outputs, labels) -> number``.
       parameters: names or patterns, ``("store.cell.*", "adc.noise")``; None for all but the single coefficients of
         fits (``store.cell.drift_mean[0]``), ``"all"`` for those, too.
-      method: ``"slope"`` where there is one; ``"difference"`` changes every number by 10 %, which assumes nothing
+      method: ``"gradient"`` where there is one; ``"difference"`` changes every number by 10 %, which assumes nothing
         about staircases and costs two evaluations a number.
       batch_size: examples computed together.
       **options: keyword arguments of the model's call, for example ``train=False``; those that hold arrays are inputs.
@@ -107,15 +107,15 @@ def sensitivity(
 
     setting = _Setting(compensation, loss, batch_size)
     data = (key, jnp.arange(chips), time_s, x, labels)
-    smooth = [n for n in chosen.names if method == "slope" and not _is_stepped(n, chosen)]
-    losses, slopes = _slopes(bound, *data, _zeros(chosen, smooth), setting)
+    smooth = [n for n in chosen.names if method == "gradient" and not _is_stepped(n, chosen)]
+    losses, gradients = _gradients(bound, *data, _zeros(chosen, smooth), setting)
     if not bool(jnp.all(jnp.isfinite(losses))):
         _explain(bound, key, time_s, losses)
-    smooth, unknown = _with_slopes(smooth, slopes, chosen)
+    smooth, unknown = _with_gradients(smooth, gradients, chosen)
     moves = _moves([n for n in chosen.names if n not in (*smooth, *unknown)], chosen)
     differences = _differences(bound, data, setting, moves, chosen)
     late = in_words(held for held in hardware.values() if extrapolates(held, float(time_s)))
-    return Sensitivity(dataset(chosen, losses, slopes, smooth, unknown, moves, differences, float(time_s), late))
+    return Sensitivity(dataset(chosen, losses, gradients, smooth, unknown, moves, differences, float(time_s), late))
 
 
 class _Setting(NamedTuple):
@@ -126,13 +126,13 @@ class _Setting(NamedTuple):
     batch_size: int
 
 
-def _is_stepped(name: str, chosen: Choice) -> bool:
+def _is_stepped(name: str, chosen: SelectedNumbers) -> bool:
     """Whether it is known beforehand that a number acts through a staircase."""
     whole = any(found[name].is_integer for found in chosen.layers.values() if name in found)
     return whole or name in chosen.ranges or name == OWN_RANGE
 
 
-def _zeros(chosen: Choice, names: list[str]) -> dict[str, dict[str, jax.Array]]:
+def _zeros(chosen: SelectedNumbers, names: list[str]) -> dict[str, dict[str, jax.Array]]:
     return {path: {n: jnp.zeros(()) for n in names if n in found} for path, found in chosen.layers.items()}
 
 
@@ -142,7 +142,7 @@ def _loss_of(bound: Any, key: Any, index: Any, time_s: Any, x: Any, labels: Any,
     def change(path: str, hardware: Any) -> Any:
         return shifted(hardware, shifts.get(path, {}))
 
-    with altered(change):
+    with override_hardware(change):
         cells = bound.program(chip_key(key, index))
         readings = read(cells, time_s, setting.compensation, True)
         noise = read_key(key, index)
@@ -154,7 +154,7 @@ def _loss_of(bound: Any, key: Any, index: Any, time_s: Any, x: Any, labels: Any,
 
 
 @functools.partial(jax.jit, static_argnames="setting")
-def _slopes(bound, key, indices, time_s, x, labels, zeros, setting):
+def _gradients(bound, key, indices, time_s, x, labels, zeros, setting):
     """Losses ``[chip]`` and their slopes ``{path: {name: [chip]}}``."""
 
     def one(index):
@@ -164,11 +164,11 @@ def _slopes(bound, key, indices, time_s, x, labels, zeros, setting):
     return jax.lax.map(one, indices)
 
 
-def _with_slopes(smooth: list[str], slopes: Any, chosen: Choice) -> tuple[list[str], list[str]]:
+def _with_gradients(smooth: list[str], gradients: Any, chosen: SelectedNumbers) -> tuple[list[str], list[str]]:
     """Names that have a slope; names of zeros that have none, of which 10 % more is nothing."""
     having, unknown = [], []
     for name in smooth:
-        found = np.stack([np.asarray(own[name]) for own in slopes.values() if name in own])
+        found = np.stack([np.asarray(own[name]) for own in gradients.values() if name in own])
         if np.all(np.isfinite(found)) and np.any(found != 0):
             having.append(name)
         elif all(float(own[name].value) == 0 for own in chosen.layers.values() if name in own):
@@ -176,7 +176,7 @@ def _with_slopes(smooth: list[str], slopes: Any, chosen: Choice) -> tuple[list[s
     return having, unknown
 
 
-def _moves(names: list[str], chosen: Choice) -> list[Move]:
+def _moves(names: list[str], chosen: SelectedNumbers) -> list[Perturbation]:
     """Every number up and down, where its field allows it in all layers."""
     found = []
     for name in names:
@@ -187,28 +187,32 @@ def _moves(names: list[str], chosen: Choice) -> list[Move]:
                 for path, number in own.items()
             }
             if all(number.allows(float(number.value) + amounts[path]) for path, number in own.items()):
-                found.append(Move(name, step, amounts, 1 + sign * SHARE))
+                found.append(Perturbation(name, step, amounts, 1 + sign * SHARE))
     return found
 
 
-def _differences(bound: Any, data: tuple, setting: _Setting, moves: list[Move], chosen: Choice) -> np.ndarray:
+def _differences(
+    bound: Any, data: tuple, setting: _Setting, moves: list[Perturbation], chosen: SelectedNumbers
+) -> np.ndarray:
     """Changes of the loss ``[move, chip]``."""
     if not moves:
         return np.zeros((0, len(data[1])))
     names = list(dict.fromkeys(move.name for move in moves))
-    still = Move("", "", {}, 1.0)  # the same compiled function, so that what is equal cancels
+    still = Perturbation("", "", {}, 1.0)  # the same compiled function, so that what is equal cancels
     shifts = {
         path: {n: jnp.array([m.amounts[path] if m.name == n else 0.0 for m in (still, *moves)])
-               for n in names if n in found}
-        for path, found in chosen.layers.items()
+               for n in names if n in numbers}
+        for path, numbers in chosen.layers.items()
     }  # fmt: skip
     factors = {
         kind: jnp.array([m.factor if m.name == name else 1.0 for m in (still, *moves)])
         for kind, name in RANGES.items() if name in names
     }  # fmt: skip
-    whole = tuple(n for n in names if any(found[n].is_integer for found in chosen.layers.values() if n in found))
-    found = np.asarray(_varied(bound, *data, shifts, factors, setting, whole), np.float64)
-    return (found[:, 1:] - found[:, :1]).T
+    integer_names = tuple(
+        n for n in names if any(numbers[n].is_integer for numbers in chosen.layers.values() if n in numbers)
+    )
+    numbers = np.asarray(_varied(bound, *data, shifts, factors, setting, integer_names), np.float64)
+    return (numbers[:, 1:] - numbers[:, :1]).T
 
 
 @functools.partial(jax.jit, static_argnames=("setting", "whole"))

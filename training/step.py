@@ -1,11 +1,12 @@
 """One step of hardware-aware training as a plain function, for a loop of one's own; ``fine_tune`` is made of it.
 
     step = make_step(model, variables, x[:64], optimizer=optax.adam(1e-3), distil=0.5)
-    carry, update = step.first, jax.jit(step)
+    carry, update = step.initial_state, jax.jit(step)
     for number in range(1000):
         batch, key = ..., jax.random.fold_in(root, number)
-        carry, found = update(carry, x, labels, key, ramp(number), step.teach(x))     # found.loss, found.accuracy
-    variables = step.finished(carry)
+        carry, found = update(carry, x, labels, key, ramp(number), step.teacher_logits(x))     # found.loss,
+    found.accuracy
+    variables = step.unbind(carry)
 
 It is pure, and reads nothing but its arguments: ``jax.lax.scan`` makes an epoch of it, ``jax.vmap`` over keys trains on
 several draws of the hardware, arrays sharded over the examples make it data-parallel. ``step.loss`` alone goes into
@@ -28,24 +29,24 @@ from analogsim.base.errors import InputError
 from analogsim.base.random import check_one_key, stream
 from analogsim.training.fitting import Fit, fit_of, learned_labels, tracks
 from analogsim.training.losses import Loss, cross_entropy, distillation
-from analogsim.training.schedule import strength
+from analogsim.training.schedule import scaled_noise
 
 
-class Carry(NamedTuple):
+class TrainState(NamedTuple):
     """What one step hands to the next.
 
     Attributes:
-      tree: ``{"params": ...}``, and ``"ranges"`` where the hardware learns them: what the optimiser moves.
-      state: the model's other collections, batch statistics and tracked ranges among them.
-      memory: of the optimiser.
+      params: ``{"params": ...}``, and ``"ranges"`` where the hardware learns them: what the optimiser moves.
+      model_state: the model's other collections, batch statistics and tracked ranges among them.
+      opt_state: of the optimiser.
     """
 
-    tree: Any
-    state: Any
-    memory: Any
+    params: Any
+    model_state: Any
+    opt_state: Any
 
 
-class Found(NamedTuple):
+class StepMetrics(NamedTuple):
     """What a step found before it moved: mean loss, and the share of its examples whose class was right.
 
     The accuracy is NaN where labels are not one class number for each output.
@@ -60,12 +61,12 @@ class TrainingStep:
     """A step; see ``make_step``.
 
     Attributes:
-      first: the carry to begin with.
+      initial_state: the carry to begin with.
       fit: the model as training sees it.
     """
 
     fit: Fit
-    first: Carry
+    initial_state: TrainState
     optimizer: optax.GradientTransformation
     objective: Loss
     distil: float
@@ -73,78 +74,87 @@ class TrainingStep:
     micro_batches: int
 
     def loss(
-        self, tree: Any, state: Any, x: Any, labels: Any, key: jax.Array, level: Any = 1.0, taught: Any = None
+        self,
+        params: Any,
+        state: Any,
+        x: Any,
+        labels: Any,
+        key: jax.Array,
+        noise_scale: Any = 1.0,
+        teacher_logits: Any = None,
     ) -> tuple[jax.Array, tuple[Any, jax.Array]]:
         """``(loss, (state, accuracy))`` on hardware drawn from the key; for ``jax.value_and_grad(..., has_aux=True)``.
 
         Args:
-          tree, state: as in a ``Carry``.
+          params, state: as in a ``TrainState``.
           x, labels: ``[n, ...]`` each; ``x`` as of ``analogsim.Inputs``, of the same form in every step.
           key: a random key.
-          level: how far the hardware deviates from an ideal one (``strength``); may be traced.
-          taught: logits of the teacher, ``[n, classes]``; needed where ``distil`` is not 0.
+          noise_scale: how far the hardware deviates from an ideal one (``noise_scale``); may be traced.
+          teacher_logits: logits of the teacher, ``[n, classes]``; needed where ``distil`` is not 0.
         """
-        with strength(level):
-            outputs, state = self.fit.call(tree, state, x, key)
+        with scaled_noise(noise_scale):
+            outputs, state = self.fit.call(params, state, x, key)
         accuracy = _accuracy(outputs, labels)
         if not self.distil:
             return self.objective(outputs, labels), (state, accuracy)
-        if taught is None:
-            raise InputError("taught: with distil, a step needs the teacher's logits, for example step.teach(x)")
+        if teacher_logits is None:
+            raise InputError(
+                "teacher_logits: with distil, a step needs the teacher's logits, for example step.teacher_logits(x)"
+            )
         value = distillation(
-            outputs, labels, taught, weight=self.distil, temperature=self.temperature, loss=self.objective
+            outputs, labels, teacher_logits, weight=self.distil, temperature=self.temperature, loss=self.objective
         )
         return value, (state, accuracy)
 
     def __call__(
-        self, carry: Carry, x: Any, labels: Any, key: jax.Array, level: Any = 1.0, taught: Any = None
-    ) -> tuple[Carry, Found]:
+        self, carry: TrainState, x: Any, labels: Any, key: jax.Array, noise_scale: Any = 1.0, teacher_logits: Any = None
+    ) -> tuple[TrainState, StepMetrics]:
         """The carry after one step, and what it found; arguments as of ``loss``."""
-        batch = (x, labels, taught)
+        batch = (x, labels, teacher_logits)
         if self.micro_batches == 1:
-            found, state, slope = self._slope(carry.tree, carry.state, batch, key, level)
+            found, state, gradient = self._gradient(carry.params, carry.model_state, batch, key, noise_scale)
         else:
-            found, state, slope = self._accumulated(carry.tree, carry.state, batch, key, level)
-        updates, memory = self.optimizer.update(slope, carry.memory, carry.tree)
-        return Carry(optax.apply_updates(carry.tree, updates), state, memory), found
+            found, state, gradient = self._accumulated(carry.params, carry.model_state, batch, key, noise_scale)
+        updates, opt_state = self.optimizer.update(gradient, carry.opt_state, carry.params)
+        return TrainState(optax.apply_updates(carry.params, updates), state, opt_state), found
 
-    def teach(self, x: Any) -> jax.Array:
+    def teacher_logits(self, x: Any) -> jax.Array:
         """Logits of the exact network that training starts from, ``[n, classes]``: the teacher."""
-        return self._exact(self.first.tree, self.first.state, x)
+        return self._exact(self.initial_state.params, self.initial_state.model_state, x)
 
-    def finished(self, carry: Carry) -> Any:
+    def unbind(self, carry: TrainState) -> Any:
         """A Linen model's variables, or the trained copy of an NNX model."""
-        return self.fit.finished(carry.tree, carry.state)
+        return self.fit.unbind(carry.params, carry.model_state)
 
     @functools.cached_property
     def _exact(self) -> Any:
         return jax.jit(self.fit.digital)
 
-    def _slope(self, tree, state, batch, key, level):
-        x, labels, taught = batch
-        both = jax.value_and_grad(self.loss, has_aux=True)(tree, state, x, labels, key, level, taught)
-        (value, (state, accuracy)), slope = both
-        return Found(value, accuracy), state, slope
+    def _gradient(self, params, state, batch, key, noise_scale):
+        x, labels, teacher_logits = batch
+        both = jax.value_and_grad(self.loss, has_aux=True)(params, state, x, labels, key, noise_scale, teacher_logits)
+        (value, (state, accuracy)), gradient = both
+        return StepMetrics(value, accuracy), state, gradient
 
-    def _accumulated(self, tree, state, batch, key, level):
+    def _accumulated(self, params, state, batch, key, noise_scale):
         m = self.micro_batches
-        x, *others = batch
+        x, *other_leaves = batch
         n = count_examples(as_inputs(x))
         if n % m:
             raise InputError(f"micro_batches = {m}: must divide the {n} examples of a batch")
         arrays, together = apart(as_inputs(x))  # what the examples share is not cut
-        cut = jax.tree.map(lambda a: a.reshape(m, n // m, *a.shape[1:]), (arrays, *others))
+        cut = jax.tree.map(lambda a: a.reshape(m, n // m, *a.shape[1:]), (arrays, *other_leaves))
 
         def one(carry, numbered):
             state, total = carry
-            number, (own, *rest) = numbered
-            part = (together(own), *rest)
-            found, state, slope = self._slope(tree, state, part, jax.random.fold_in(key, number), level)
-            return (state, jax.tree.map(lambda t, s: t + s / m, total, slope)), found
+            number, (examples, *other_parts) = numbered
+            part = (together(examples), *other_parts)
+            metrics, state, gradient = self._gradient(params, state, part, jax.random.fold_in(key, number), noise_scale)
+            return (state, jax.tree.map(lambda t, s: t + s / m, total, gradient)), metrics
 
-        zero = jax.tree.map(jnp.zeros_like, tree)
-        (state, slope), found = jax.lax.scan(one, (state, zero), (jnp.arange(m), cut))
-        return jax.tree.map(jnp.mean, found), state, slope
+        zero = jax.tree.map(jnp.zeros_like, params)
+        (state, gradient), metrics = jax.lax.scan(one, (state, zero), (jnp.arange(m), cut))
+        return jax.tree.map(jnp.mean, metrics), state, gradient
 
 
 def make_step(
@@ -182,8 +192,8 @@ def make_step(
       >>> from analogsim.linen import AnalogDense
       >>> layer, x = AnalogDense(3, hardware=preset("pcm")), jax.random.normal(jax.random.key(0), (16, 4))
       >>> step = make_step(layer, layer.init(jax.random.key(1), x), x, optimizer=optax.sgd(0.1))
-      >>> carry, found = jax.jit(step)(step.first, x, jnp.zeros(16, int), jax.random.key(2))
-      >>> step.finished(carry)["params"]["kernel"].shape
+      >>> carry, found = jax.jit(step)(step.initial_state, x, jnp.zeros(16, int), jax.random.key(2))
+      >>> step.unbind(carry)["params"]["kernel"].shape
       (4, 3)
     """
     check_number(range_learning_rate, "range_learning_rate", ge=0)
@@ -193,27 +203,29 @@ def make_step(
     options, more = no_arrays(options), no_arrays(training_options)
     x = as_inputs(x)
     fit = fit_of(model, variables, _first(x, 2), options if training_options is None else more, options)
-    tree, state = fit.start()
+    params, state = fit.start()
     if tracks(fit.hardware):
         if key is None:
             raise InputError("key: tracked ranges need one for their first values")
         check_one_key(key)
-        _, state = jax.jit(fit.call)(tree, state, x, stream(key, "first ranges"))
-    tx = _with_ranges(optimizer, range_learning_rate, fit, tree)
-    return TrainingStep(fit, Carry(tree, state, tx.init(tree)), tx, loss, distil, temperature, int(micro_batches))
+        _, state = jax.jit(fit.call)(params, state, x, stream(key, "first ranges"))
+    tx = _with_ranges(optimizer, range_learning_rate, fit, params)
+    return TrainingStep(
+        fit, TrainState(params, state, tx.init(params)), tx, loss, distil, temperature, int(micro_batches)
+    )
 
 
 def _first(x: Any, n: int) -> Any:
     return map_examples(lambda a: a[:n], x)
 
 
-def _with_ranges(of_params: Any, range_learning_rate: Any, fit: Fit, tree: Any) -> optax.GradientTransformation:
-    if "ranges" not in tree:
+def _with_ranges(of_params: Any, range_learning_rate: Any, fit: Fit, params: Any) -> optax.GradientTransformation:
+    if "ranges" not in params:
         return of_params
     # Adam's step times the range itself: as fast for a range of 0.01 as for one of 10, and never through zero.
     of_ranges = optax.chain(optax.scale_by_adam(), _times_value(), optax.scale(-range_learning_rate))
     rules = {"params": of_params, "ranges": of_ranges, "frozen": optax.set_to_zero()}
-    return optax.partition(rules, learned_labels(tree, fit.hardware))
+    return optax.partition(rules, learned_labels(params, fit.hardware))
 
 
 def _times_value() -> optax.GradientTransformation:

@@ -5,7 +5,7 @@ chips with errors: a range may clip a little more to gain resolution, and a laye
 write all others with larger conductances (a weight range below 1). Every range r = r_0 e^theta is moved along the slope
 of a loss, on a freshly fabricated chip a step,
 
-    theta <- Adam(d loss/d theta)           straight through the converters' staircases (``range_rules``, "slope")
+    theta <- Adam(d loss/d theta)           straight through the converters' staircases (``range_rules``, "gradient")
 
 with the loss of the task, or, without labels, the squared distance from the exact network's outputs in units of their
 variance. A layer has one theta for each kind of range: where it has a range for every line, because weights are cut
@@ -32,7 +32,7 @@ from analogsim.chips.calibration import calibrate
 from analogsim.chips.metrics import check_inputs, check_labels
 from analogsim.converters.range_rules import LearnedRange
 from analogsim.hardware.fresh_chip import FreshChip
-from analogsim.hardware.override import altered
+from analogsim.hardware.override import override_hardware
 from analogsim.models.bound import merged
 from analogsim.training.fitting import Fit, LinenFit, fit_of
 from analogsim.training.held_ranges import range_kind
@@ -128,7 +128,7 @@ def tune(
     n = check_inputs(x)
     time_s: Any = seconds(time, "time")
     on = functools.partial(_tunable, FreshChip(time_s=time_s))
-    with altered(on):
+    with override_hardware(on):
         model, variables = _started(model, variables, x, what, options)
         fit = fit_of(model, variables, map_examples(lambda a: a[:2], x), options, options)
         tree, state = fit.start()
@@ -138,22 +138,22 @@ def tune(
         best, before, after = _descended(
             fit, tree, state, x, targets, objective, key, what, steps, learning_rate, min(batch_size, n), chips
         )
-    done = fit.finished(best, state)
+    tuned = fit.unbind(best, state)
     linen = isinstance(fit, LinenFit)
     rows = tuple(
         (layer, kind, float(old), float(new))
         for (layer, kind, old), (_, _, new) in zip(_rows(tree, what), _rows(best, what), strict=True)
     )
-    return Tuned(done if linen else None, model if linen else done, before, after, rows)
+    return Tuned(tuned if linen else None, model if linen else tuned, before, after, rows)
 
 
 def _tunable(training: FreshChip, path: str, hardware: Any) -> Any:
     """The layer's hardware with ranges that have slopes."""
-    learned = LearnedRange(rule="slope")
+    learned = LearnedRange(rule="gradient")
     converts = hardware.dac is not None or hardware.adc is not None
     return hardware.replace(
         training=training,
-        training_strength=1.0,
+        training_noise_scale=1.0,
         input_range=learned if converts else None,
         output_range=None if hardware.adc is None else learned,
     )
@@ -229,13 +229,13 @@ def _scaled(theta: jax.Array, leaf: Any) -> jax.Array:
 
 
 def _descended(
-    fit: Fit, tree: Any, state: Any, x: Any, targets: Any, objective: Any, key: jax.Array, what: tuple[str, ...],
+    fit: Fit, tree: Any, state: Any, x: Any, targets: Any, objective: Any, key: jax.Array, kinds: tuple[str, ...],
     steps: int, learning_rate: Any, batch_size: int, chips: int,
 ) -> tuple[Any, float, float]:  # fmt: skip
     """The best tree of ranges, and the validated loss before and with it."""
-    moves = jax.tree_util.tree_map_with_path(lambda path, _: range_kind(path) in what, tree["ranges"])
+    moves = jax.tree_util.tree_map_with_path(lambda path, _: range_kind(path) in kinds, tree["ranges"])
     if not any(jax.tree.leaves(moves)):
-        raise InputError(f"what = {what!r}: the model has no such range")
+        raise InputError(f"kinds = {kinds!r}: the model has no such range")
     tx = optax.partition({True: optax.adam(learning_rate), False: optax.set_to_zero()}, moves)
     n = count_examples(x)
 
@@ -255,15 +255,15 @@ def _descended(
     def some(carry: Any, first: Any, last: Any, x: Any, targets: Any) -> Any:
         def step(number, carry):
             theta, memory = carry
-            own = jax.random.fold_in(stream(key, "steps"), number)
-            chosen = jax.random.choice(stream(own, "examples"), n, (batch_size,), replace=False)
-            slope = jax.grad(loss)(theta, *map_examples(lambda a: a[chosen], (x, targets)), stream(own, "chip"))
+            step_key = jax.random.fold_in(stream(key, "steps"), number)
+            chosen = jax.random.choice(stream(step_key, "examples"), n, (batch_size,), replace=False)
+            slope = jax.grad(loss)(theta, *map_examples(lambda a: a[chosen], (x, targets)), stream(step_key, "chip"))
             updates, memory = tx.update(slope, memory, theta)
             return optax.apply_updates(theta, updates), memory
 
         return jax.lax.fori_loop(first, last, step, carry)
 
-    theta = _no_change(tree["ranges"], what)
+    theta = _no_change(tree["ranges"], kinds)
     before = after = float(validated(theta, x, targets))
     if not np.isfinite(before):
         raise InputError("loss: is not a finite number on the sampled chips; look at the data, weights and ranges")
@@ -271,9 +271,9 @@ def _descended(
     ends = [steps * (i + 1) // _STRETCHES for i in range(_STRETCHES)]
     for first, last in zip([0, *ends], ends, strict=False):
         carry = some(carry, jnp.asarray(first), jnp.asarray(last), x, targets)
-        found = float(validated(carry[0], x, targets))
-        if found < after:
-            best, after = carry[0], found
+        validated_loss = float(validated(carry[0], x, targets))
+        if validated_loss < after:
+            best, after = carry[0], validated_loss
     return whole(best), before, after
 
 

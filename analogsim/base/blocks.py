@@ -1,4 +1,4 @@
-"""``with`` blocks that change how the analog layers of a model compute: ``digital`` and ``altered``.
+"""``with`` blocks that change how the analog layers of a model compute: ``digital`` and ``override_hardware``.
 
 A block is in force in the thread that entered it, from there until it is left, for all that is traced or computed
 directly meanwhile. It is a part of the key of jax's compilation caches (``jax.make_user_context``). That decides what
@@ -64,8 +64,8 @@ class Scope:
         opened.is_closed = True
         if opened.thread != threading.get_ident():
             raise InputError(
-                "a block (digital, altered) is left in another thread than it was entered in, by a generator perhaps "
-                "that went on elsewhere: enter and leave it in one thread"
+                "a block (digital, override_hardware) is left in another thread than it was entered in, perhaps by a "
+                "generator that went on elsewhere: enter and leave it in one thread"
             )
         self._set(self._open())
 

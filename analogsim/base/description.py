@@ -160,9 +160,9 @@ class Description(ByValue):
         nested: dict[str, dict[str, Any]] = {}
         direct: dict[str, Any] = {}
         for name, value in changes.items():
-            head, _, rest = name.partition(".")
-            if rest:
-                nested.setdefault(head, {})[rest] = value
+            head, _, inner_name = name.partition(".")
+            if inner_name:
+                nested.setdefault(head, {})[inner_name] = value
             else:
                 direct[head] = value
         fields = {f.name: f for f in dataclasses.fields(self)}  # type: ignore[arg-type]
@@ -171,24 +171,24 @@ class Description(ByValue):
             _check_names(type(self), [head], names)
             base = direct.get(head, getattr(self, head))
             if not isinstance(base, Description):
-                asked = next(iter(inner))
+                first_name = next(iter(inner))
                 raise InputError(
-                    f"{type(self).__name__}.{head} = {base!r} has no fields of its own (asked: {asked})", (head,)
+                    f"{type(self).__name__}.{head} = {base!r} has no fields of its own (asked: {first_name})", (head,)
                 )
             with within(head):
                 direct[head] = base.replace(**inner)
-        kept = {name: getattr(self, name) for name in names if name not in direct}
-        if not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(kept)):
-            return type(self)(**kept | direct)
+        unchanged = {name: getattr(self, name) for name in names if name not in direct}
+        if not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(unchanged)):
+            return type(self)(**unchanged | direct)
         # What is traced was checked when it came in: no second check in the compiled program.
         _check_names(type(self), direct, names)
-        made = object.__new__(type(self))
+        copy = object.__new__(type(self))
         with jax.named_scope(CHECKS):
             for name, f in fields.items():
-                value = _checked(type(self), f, direct[name]) if name in direct else kept[name]
-                object.__setattr__(made, name, value)
-            made.check()
-        return made
+                value = _checked(type(self), f, direct[name]) if name in direct else unchanged[name]
+                object.__setattr__(copy, name, value)
+            copy.check()
+        return copy
 
     def demand(self, name: str, holds: Any, rule: str) -> None:
         """For ``check``: ``refuse`` unless ``holds``; the field is NaN wherever a traced ``holds`` does not."""

@@ -43,7 +43,7 @@ def replace(path: str | os.PathLike, content: bytes | str) -> Path:
         if not stat.S_ISREG(target.stat().st_mode):
             target.write_bytes(raw)
             return path
-    with beside(target) as neighbour:
+    with temporary_sibling(target) as neighbour:
         with neighbour.open("xb") as file:
             file.write(raw)
             file.flush()
@@ -82,7 +82,7 @@ def write(path: str | os.PathLike, content: bytes | str, what: str = "") -> Path
 
 
 @contextlib.contextmanager
-def beside(target: Path, ending: str = "tmp") -> Iterator[Path]:
+def temporary_sibling(target: Path, ending: str = "tmp") -> Iterator[Path]:
     """A free name in the folder of ``target``; whatever is left under it at the end is removed."""
     with temporary(target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.{ending}")) as neighbour:
         yield neighbour
@@ -140,7 +140,7 @@ def output_folder(path: str | Path) -> Path:
     folder = Path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with beside(folder / "write-test") as probe:
+        with temporary_sibling(folder / "write-test") as probe:
             probe.touch()
     except OSError as error:
         raise InputError(f"--out {folder}: cannot write there ({error.strerror or error})") from None

@@ -25,7 +25,7 @@ def straight_through(intended: jax.Array, actual: jax.Array) -> jax.Array:
 
 
 @straight_through.defjvp
-def _slopes(primals, tangents):
+def _jvp(primals, tangents):
     return primals[1], tangents[0] + tangents[1]
 
 

@@ -176,14 +176,14 @@ def _shown(name: str) -> str:
 def _syntax(message: str, text: str, name: str) -> str:
     """tomllib's message in the order of ours: file, line, what is wrong."""
     place = _PLACE.search(message)
-    found = message[: place.start()] if place else message
-    declared = re.fullmatch(r"Cannot declare \((.*?),?\) twice", found)
+    reason = message[: place.start()] if place else message
+    declared = re.fullmatch(r"Cannot declare \((.*?),?\) twice", reason)
     if declared:
         keys = re.findall(r"'((?:[^'\\]|\\.)*)'", declared[1])
-        found = f"{toml_header(keys)} is declared twice" if keys else found
-    elif found == "Cannot overwrite a value":
-        found = "a key is given twice"
+        reason = f"{toml_header(keys)} is declared twice" if keys else reason
+    elif reason == "Cannot overwrite a value":
+        reason = "a key is given twice"
     line, column = (
         (int(place[1]), f", column {place[2]}") if place and place[1] else (text.rstrip().count("\n") + 1, "")
     )
-    return f"{name}, line {line}: is no valid TOML ({found}{column})"
+    return f"{name}, line {line}: is no valid TOML ({reason}{column})"

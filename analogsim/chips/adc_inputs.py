@@ -17,11 +17,11 @@ import numpy as np
 from analogsim.base.call_inputs import Inputs, apart, as_inputs, input_name, inputs_of, map_examples
 from analogsim.base.checks import check_integer
 from analogsim.base.errors import InputError
-from analogsim.devices.protocol import LineMap
+from analogsim.devices.protocol import ColumnMap
 from analogsim.layers.layer import LayerUse
 from analogsim.models.bound import observe
 from analogsim.signal_path import programmed
-from analogsim.signal_path.path import line_products
+from analogsim.signal_path.path import column_products
 from analogsim.signal_path.ranges import Ranges
 from analogsim.signal_path.tiling import grid
 
@@ -30,7 +30,7 @@ _AT_ONCE = 2**22  # numbers computed together
 _KEPT = 2**21  # numbers kept of one distribution; more are thinned out at random
 
 
-class Passes:
+class ForwardPasses:
     """A sample carried through a model, as often as asked: all at once, or in batches where it is large.
 
     Every round yields each layer's uses, with ``place`` telling the entries of a stack of layers apart.
@@ -101,13 +101,13 @@ def first_not_finite(uses: Iterable[LayerUse]) -> str | None:
         for values, what in ((use.x, "input"), (use.weights, "kernel")):
             if jnp.issubdtype(values.dtype, jnp.inexact) and not bool(jnp.all(jnp.isfinite(values))):
                 return f"layer {use.path}: its {what}"
-        fits = use.x.shape[-1:] == use.weights.shape[:1]  # a look-up has no product
+        fits = use.x.shape[-1:] == use.weights.shape[:1]  # a lookup has no product
         if fits and not bool(jnp.all(jnp.isfinite(use.x @ use.weights))):
             return f"layer {use.path}: its output"
     return None
 
 
-class Seen:
+class MagnitudeSample:
     """The distribution of absolute values: the largest one, and all of them or, of very many, a random share."""
 
     def __init__(self) -> None:
@@ -134,73 +134,73 @@ class Seen:
         return np.concatenate(self._parts) if self._parts else np.zeros(1)
 
 
-class Readout(NamedTuple):
+class ColumnReadout(NamedTuple):
     """The lines of a layer's tiles.
 
     Attributes:
       map: how the lines of one tile are grouped.
-      used: for every slice, its lines among all ``C n_lines`` lines of a row of tiles, without unused columns.
-      n_lines: lines of one tile.
+      used: for every slice, its lines among all ``C n_columns`` lines of a row of tiles, without unused columns.
+      n_columns: lines of one tile.
     """
 
-    map: LineMap
+    map: ColumnMap
     used: list[np.ndarray]
-    n_lines: int
+    n_columns: int
 
 
-def readout(hardware: Any, n_in: int, n_out: int) -> Readout:
+def readout(hardware: Any, n_in: int, n_out: int) -> ColumnReadout:
     """How the lines of a layer of this size are grouped."""
     _, c = grid(n_in, n_out, hardware)
     columns, store = -(-n_out // c), hardware.store
-    found = store.line_map(columns)
-    held = np.clip(n_out - columns * np.arange(c), 0, columns)[:, None]  # outputs of each tile
-    in_use = (found.output < held) & (held > 0)
-    used = [np.flatnonzero(in_use & (found.slice == s)) for s in range(len(found.factor))]
-    return Readout(found, used, len(found.slice))
+    column_map = store.column_map(columns)
+    outputs_per_tile = np.clip(n_out - columns * np.arange(c), 0, columns)[:, None]  # outputs of each tile
+    in_use = (column_map.output < outputs_per_tile) & (outputs_per_tile > 0)
+    used = [np.flatnonzero(in_use & (column_map.slice == s)) for s in range(len(column_map.factor))]
+    return ColumnReadout(column_map, used, len(column_map.slice))
 
 
 def input_values(use: LayerUse) -> jax.Array:
-    """The layer's inputs in the width that the signal path computes in; a look-up drives word lines fully."""
-    if use.is_look_up:
+    """The layer's inputs in the width that the signal path computes in; a lookup drives word lines fully."""
+    if use.is_lookup:
         return jnp.ones(1)
     return use.x.astype(jnp.promote_types(use.x.dtype, jnp.float32))
 
 
 def line_values(use: LayerUse, ranges: Ranges) -> Iterator[np.ndarray]:
-    """What the ADCs see, a few examples at a time: ``[conversions, C n_lines]``."""
-    if use.is_look_up:
+    """What the ADCs see, a few examples at a time: ``[conversions, C n_columns]``."""
+    if use.is_lookup:
         yield from _rows_of_table(use)
         return
     x, operator, hardware = input_values(use), use.operator, use.hardware
     if operator.example_axes(x) == (-1,):
         x = x.reshape(-1, x.shape[-1])
-    held = ideal_lines(hardware, use.weights, tile_rows=operator.tile_rows, weight_range=use.ranges.weight)
+    held = ideal_columns(hardware, use.weights, tile_rows=operator.tile_rows, weight_range=use.ranges.weight)
     r, c, _, lines = held.shape
     steps = 1 if hardware.dac is None else hardware.dac.conversions
     per_example = use.vectors / len(x) * max(use.weights.shape[0], r * steps * c * lines)
     at_once = max(1, int(_AT_ONCE / per_example))
     for start in range(0, len(x), at_once):
-        y = line_products(hardware, x[start : start + at_once], held, ranges.input, operator)
+        y = column_products(hardware, x[start : start + at_once], held, ranges.input, operator)
         yield np.asarray(y).reshape(-1, c * lines)
 
 
 def _rows_of_table(use: LayerUse) -> Iterator[np.ndarray]:
-    """What the lines carry for the rows of a table that are looked up, ``[conversions, C n_lines]``."""
-    held = np.asarray(ideal_lines(use.hardware, use.weights, weight_range=use.ranges.weight))
-    tile, row = (np.asarray(a).ravel() for a in use.operator.places(use.x, held.shape[2]))
+    """What the lines carry for the rows of a table that are looked up, ``[conversions, C n_columns]``."""
+    table_columns = np.asarray(ideal_columns(use.hardware, use.weights, weight_range=use.ranges.weight))
+    tile, row = (np.asarray(a).ravel() for a in use.operator.places(use.x, table_columns.shape[2]))
     dac: Any = use.hardware.dac
     full = jnp.ones(1)
     steps = [full] if dac is None or dac.conversions == 1 else dac.steps(full)[0]
-    at_once = max(1, _AT_ONCE // (held.shape[1] * held.shape[3]))
+    at_once = max(1, _AT_ONCE // (table_columns.shape[1] * table_columns.shape[3]))
     for start in range(0, len(tile), at_once):
-        some = slice(start, start + at_once)
-        lines = held[tile[some], :, row[some]].reshape(len(tile[some]), -1)
+        batch = slice(start, start + at_once)
+        lines = table_columns[tile[batch], :, row[batch]].reshape(len(tile[batch]), -1)
         for step in steps:
             yield float(step[0]) * lines
 
 
-#: ``programmed.ideal_lines``, compiled.
-ideal_lines = jax.jit(programmed.ideal_lines, static_argnames="tile_rows")
+#: ``programmed.ideal_columns``, compiled.
+ideal_columns = jax.jit(programmed.ideal_columns, static_argnames="tile_rows")
 
 
 #: What converters are fabricated with, and differ in from line to line.
@@ -221,9 +221,9 @@ def smallest_input_step(dac: Any) -> float | None:
     return 1 / (2**bits - 1)
 
 
-def largest_lines(hardware: Any, rows: int, found: Readout) -> np.ndarray:
+def largest_lines(hardware: Any, rows: int, found: ColumnReadout) -> np.ndarray:
     """The most that a line of each slice can carry: every one of its cells conducts and is driven fully."""
     columns = int(found.map.output.max()) + 1
     both = jnp.stack([jnp.ones(columns), -jnp.ones(columns)])
-    most = np.max(np.abs(np.asarray(hardware.store.ideal_lines(both))), axis=0)
+    most = np.max(np.abs(np.asarray(hardware.store.ideal_columns(both))), axis=0)
     return rows * np.array([most[found.map.slice == s].max() for s in range(len(found.map.factor))])

@@ -31,9 +31,9 @@ from jax.tree_util import Partial
 
 from analogsim.base.errors import InputError, nearest
 from analogsim.chips.adc_inputs import (
-    Passes,
-    Readout,
-    Seen,
+    ColumnReadout,
+    ForwardPasses,
+    MagnitudeSample,
     check_finite,
     checked_sample,
     input_values,
@@ -102,7 +102,7 @@ def calibrate(
     rule = _Rule(method, quantile, margin, symmetric)
     x, options = checked_sample(x, options)
     bound = bind(model, variables, options=options)
-    passes = Passes(model, variables, x, batch_size, options, places=True)
+    passes = ForwardPasses(model, variables, x, batch_size, options, places=True)
     layers: dict[Any, _Layer] = {}
     for use in passes:
         check_finite(use.x, f"layer {use.path}: its input")
@@ -166,11 +166,13 @@ class _Layer:
         self.path, self.hardware, self.rule = use.path, use.hardware, rule
         n_in, n_out = use.weights.shape
         self.n_out = n_out
-        self.rows = 1 if use.is_look_up else -(-n_in // use.grid[0])  # driven at once
-        self.readout: Readout = readout(use.hardware, n_in, n_out)
-        self.inputs = Seen()
-        self.lines = [Seen() for _ in self.readout.used]  # magnitudes; of ranges with two ends, those above zero
-        self.below = [Seen() for _ in self.readout.used]
+        self.rows = 1 if use.is_lookup else -(-n_in // use.grid[0])  # driven at once
+        self.readout: ColumnReadout = readout(use.hardware, n_in, n_out)
+        self.inputs = MagnitudeSample()
+        self.lines = [
+            MagnitudeSample() for _ in self.readout.used
+        ]  # magnitudes; of ranges with two ends, those above zero
+        self.below = [MagnitudeSample() for _ in self.readout.used]
         self.input_range: float | None = None
 
     def lines_used(self, use: Any) -> list[np.ndarray]:
@@ -179,7 +181,7 @@ class _Layer:
         return (self.readout if same else readout(use.hardware, *use.weights.shape)).used
 
     def output_range(self) -> dict[str, jax.Array | None]:
-        """One number, or one a line ``[n_lines]`` for sliced weights; in fully driven cells."""
+        """One number, or one a line ``[n_columns]`` for sliced weights; in fully driven cells."""
         half, middle = self.rule.output_ranges(self)
         return {"output": self._by_line(half), "middle": None if middle is None else self._by_line(middle)}
 
@@ -206,7 +208,7 @@ class _Rule:
         self.margin = (1.1 if method in ("percentile", "max") else 1.0) if margin is None else float(margin)
         self.needs_lines = method in ("percentile", "max", "error")
 
-    def measured(self, seen: Seen, convert: Callable[[Any, Any], Any] | None) -> float:
+    def measured(self, seen: MagnitudeSample, convert: Callable[[Any, Any], Any] | None) -> float:
         """The range for a distribution, without margin; 0 for one of zeros. ``convert`` is None without a converter."""
         if self.method == "max":
             return seen.largest
@@ -214,7 +216,7 @@ class _Rule:
             return least_error(seen.values, convert)
         return float(np.quantile(seen.values, self.quantile))
 
-    def input_range(self, seen: Seen, hardware: Any) -> float:
+    def input_range(self, seen: MagnitudeSample, hardware: Any) -> float:
         """Largest input, in its own units; 1 for a layer that saw only zeros."""
         dac = hardware.dac
         return self.measured(seen, None if dac is None else Partial(_rounded, dac)) or 1.0
@@ -226,7 +228,7 @@ class _Rule:
         """
         share = (1 + self.quantile) / 2
 
-        def end(seen: Seen) -> float:
+        def end(seen: MagnitudeSample) -> float:
             return seen.largest if self.method == "max" else float(np.quantile(seen.values, share))
 
         high, low = (self.margin * np.array([end(seen) for seen in side]) for side in (layer.lines, layer.below))
@@ -333,15 +335,15 @@ def _placed(places: Any, layers: dict[Any, _Layer], path: str = "") -> Any:
     return {name: _placed(inner, layers, f"{path}/{name}" if path else name) for name, inner in places.items()}
 
 
-def _stacked(each: list[Any], shape: tuple[int, ...], path: str) -> dict[str, jax.Array]:
-    if None in each:
+def _stacked(layers: list[Any], shape: tuple[int, ...], path: str) -> dict[str, jax.Array]:
+    if None in layers:
         raise InputError(f"layer {path}: nothing of x reaches it; calibrate with inputs that make use of every layer")
-    inputs = jnp.asarray([layer.input_range for layer in each], jnp.float32).reshape(shape)
-    found = [layer.output_range() for layer in each]
+    inputs = jnp.asarray([layer.input_range for layer in layers], jnp.float32).reshape(shape)
+    output_ranges = [layer.output_range() for layer in layers]
     stacked: dict[str, Any] = {"input": inputs}
-    for name in found[0]:
-        if found[0][name] is not None:
-            values = jnp.stack([one[name] for one in found])
+    for name in output_ranges[0]:
+        if output_ranges[0][name] is not None:
+            values = jnp.stack([one[name] for one in output_ranges])
             stacked[name] = values.reshape(*shape, *values.shape[1:])
     return stacked
 

@@ -21,7 +21,7 @@ from analogsim.base.extrapolation import extrapolates
 from analogsim.base.random import check_key, is_key, key_shape
 from analogsim.base.units import seconds, show_time
 from analogsim.models.bound import bind, leaves_of, map_programmed, program_jit, program_many_jit, programmed_leaves
-from analogsim.signal_path.programmed import ChipArray, Programmed
+from analogsim.signal_path.programmed import ChipArray, ProgrammedTiles
 from analogsim.signal_path.reading import age_in_words
 
 COMPENSATIONS = ("none", "global", "column")
@@ -29,7 +29,7 @@ COMPENSATIONS = ("none", "global", "column")
 _LATEST_S = 1e12  # later than any model of drift can be meant: 30,000 years
 
 
-class LayerWriting(NamedTuple):
+class LayerWriteStatistics(NamedTuple):
     """What writing one layer's cells in a closed loop took (``Crossbar.write_verify``), over all chips of a stack.
 
     Attributes:
@@ -38,7 +38,7 @@ class LayerWriting(NamedTuple):
       pulses: write pulses in all; every one is followed by a verifying read, and one read precedes the first.
       mean_pulses: a cell.
       accepted: share of cells that ended within the window; stuck cells rarely do.
-      energy_j: of the pulses; None where ``Prices.write_pulse_j`` is not known.
+      energy_j: of the pulses; None where ``EnergyTable.write_pulse_j`` is not known.
     """
 
     path: str
@@ -68,15 +68,17 @@ class Chip(ByValue):
 
     def __repr__(self) -> str:
         """Its size, hardware and age; of a stack how many chips."""
-        held = programmed_leaves(self.cells)
-        if not held or not all(isinstance(getattr(one, "scale", None), (jax.Array, np.ndarray)) for _, one in held):
+        programmed = programmed_leaves(self.cells)
+        if not programmed or not all(
+            isinstance(getattr(matrix, "scale", None), (jax.Array, np.ndarray)) for _, matrix in programmed
+        ):
             return super().__repr__()  # axes of a map, or placeholders
-        names = dict.fromkeys(repr(one.hardware.name) for _, one in held)
-        numbers = sum(one.n_in * one.n_out * math.prod(one.scale.shape[:-4]) for _, one in held)
-        count = sum(math.prod(one.scale.shape[:-2]) for _, one in held)
-        late = any(extrapolates(_one_hardware(one), self.time_s) for _, one in held)
+        names = dict.fromkeys(repr(matrix.hardware.name) for _, matrix in programmed)
+        numbers = sum(matrix.n_in * matrix.n_out * math.prod(matrix.scale.shape[:-4]) for _, matrix in programmed)
+        count = sum(math.prod(matrix.scale.shape[:-2]) for _, matrix in programmed)
+        late = any(extrapolates(_one_hardware(matrix), self.time_s) for _, matrix in programmed)
         return (
-            f"Chip({len(held)} {'layer' if len(held) == 1 else 'layers'}, {numbers:,} weights on {count:,} "
+            f"Chip({len(programmed)} {'layer' if len(programmed) == 1 else 'layers'}, {numbers:,} weights on {count:,} "
             f"{'tile' if count == 1 else 'tiles'} of {', '.join(names)}, {age_in_words(self.time_s)}"
             f"{', extrapolated' if late else ''})"
         )
@@ -97,7 +99,7 @@ class Chip(ByValue):
         return Chip(cells=0, readings=0, digital=None, time_s=None)
 
     @property
-    def writing(self) -> tuple["LayerWriting", ...]:
+    def write_statistics(self) -> tuple["LayerWriteStatistics", ...]:
         """What writing took in every layer whose cells were written in a closed loop, in the model's order."""
         found = []
         for path, programmed in programmed_leaves(self.cells):
@@ -106,10 +108,12 @@ class Chip(ByValue):
                 continue
             pulses, accepted = (np.asarray(a, np.float64) for a in (state.pulses, state.accepted))
             hardware: Any = programmed.hardware  # all of it, of which the signal path names only a part
-            price_j = hardware.prices.write_pulse_j
+            price_j = hardware.energy_table.write_pulse_j
             energy_j = None if price_j is None else _priced(pulses, np.asarray(price_j, np.float64))
             done = float(accepted.mean())
-            found.append(LayerWriting(path, pulses.size, int(pulses.sum()), float(pulses.mean()), done, energy_j))
+            found.append(
+                LayerWriteStatistics(path, pulses.size, int(pulses.sum()), float(pulses.mean()), done, energy_j)
+            )
         return tuple(found)
 
     def at(self, time: Any, compensation: str | None = None, read_noise: bool = True) -> "Chip":
@@ -137,7 +141,7 @@ class Chip(ByValue):
 
 
 def program(
-    model: Any, variables: Any = None, key: Any = None, x: Any = None, *, onto: Chip | None = None, **options: Any
+    model: Any, variables: Any = None, key: Any = None, x: Any = None, *, reprogram: Chip | None = None, **options: Any
 ) -> Chip:
     """Fabricate a chip for a model and write its weights: sampled once, then read at any time.
 
@@ -151,8 +155,8 @@ def program(
         layers hold, or, with ``x``, with those that they multiply with: layers that compute theirs
         (``nnx.WeightNorm``, ``nnx.SpectralNorm``, subclasses with code of their own) ask for it, and a module that puts
         another kernel into a plain layer in the call needs it.
-      onto: a chip of this model that is written again: its stuck cells and the scales of its cells stay, everything
-        that writing draws is drawn anew, and its age begins at zero. With a stack of chips, as many keys.
+      reprogram: a chip of this model that is written again: its stuck cells and the scales of its cells stay,
+        everything that writing draws is drawn anew, and its age begins at zero. With a stack of chips, as many keys.
       **options: keyword arguments of the Linen model's call, for example ``train=False``; those that hold arrays are
         inputs.
 
@@ -169,13 +173,13 @@ def program(
       (2, 3)
     """
     _check_program_keys(variables, key)
-    if onto is not None and not isinstance(onto, Chip):
-        raise InputError(f"onto = {type(onto).__name__}: must be a chip of this model, or None")
+    if reprogram is not None and not isinstance(reprogram, Chip):
+        raise InputError(f"reprogram = {type(reprogram).__name__}: must be a chip of this model, or None")
     if x is not None:
         x, options = inputs_of(x, options)
     bound = bind(model, variables, x, no_arrays(options))
     cells = (program_jit if key_shape(key) == () else program_many_jit)(
-        bound, key, None if onto is None else onto.cells
+        bound, key, None if reprogram is None else reprogram.cells
     )
     if not programmed_leaves(cells):
         raise InputError(NO_ANALOG_LAYER)
@@ -234,7 +238,7 @@ def check_age(time_s: Any, cells: Any, where: str) -> None:
         check_time(float(ages.max()), cells)
 
 
-def _one_hardware(programmed: Programmed) -> Any:
+def _one_hardware(programmed: ProgrammedTiles) -> Any:
     """The hardware of one matrix: each of a stack has brought its own copy of the one hardware."""
     first = (0,) * (programmed.scale.ndim - 4)
     return jax.tree.map(lambda a: a[first], programmed.hardware) if first else programmed.hardware

@@ -57,7 +57,7 @@ def evaluate(
     batch_size: int | None = None,
     batched: bool = False,
     on_host: bool = False,
-    chips_at_once: int | None = None,
+    chip_batch_size: int | None = None,
     on_progress: Callable[[int], Any] | None = None,
     **options: Any,
 ) -> "xarray.Dataset":
@@ -84,7 +84,7 @@ def evaluate(
       batched: give the model all of ``x`` in one call, for what depends on its batch (statistics of the batch,
         contrastive losses, outputs without examples). Its noise then follows from ``x`` as a whole, and an example's
         from its place in it and from how many there are.
-      chips_at_once: chips computed together; by default one on a CPU, where it is fastest, and eight elsewhere.
+      chip_batch_size: chips computed together; by default one on a CPU, where it is fastest, and eight elsewhere.
       on_progress: called with the number of chips just finished.
       **options: keyword arguments of the model's call, for example ``train=False``; those that hold arrays are inputs.
         ``rngs={"dropout": key}`` keeps a model random that is so on purpose: every example, chip and time draws anew.
@@ -105,7 +105,7 @@ def evaluate(
     if on_progress is not None and not callable(on_progress):
         raise InputError(f"on_progress = {on_progress!r}: must be a function on_progress(chips), or None")
     check_integer(chips, "chips")
-    at_once = _at_once(chips_at_once, on_host)
+    at_once = _at_once(chip_batch_size, on_host)
     work = checked_work(model, variables, x, labels, options, batch_size, batched, on_host)
     layers = hardware_of(work.bound)
     if not layers:
@@ -129,7 +129,7 @@ def evaluate(
     return marked(_dataset(np.concatenate(scores), digital, times_s, names), [held for _, held in layers])
 
 
-class Work(NamedTuple):
+class EvaluationJob(NamedTuple):
     """What is scored.
 
     Attributes:
@@ -157,14 +157,14 @@ class Work(NamedTuple):
 
 def checked_work(
     model: Any, variables: Any, x: Any, labels: Any, options: Any, batch_size: Any, batched: Any, on_host: Any
-) -> Work:
+) -> EvaluationJob:
     """What is scored, arguments as of ``evaluate``; refuses what cannot be."""
     size = examples_together(batch_size, batched)
     if not isinstance(on_host, bool):
         raise InputError(f"on_host = {on_host!r}: must be True or False")
     x, options = inputs_of(x, options)
     labels = check_data(x, labels, on_host)
-    return Work(bind(model, variables, x, options), x, labels, size, on_host)
+    return EvaluationJob(bind(model, variables, x, options), x, labels, size, on_host)
 
 
 def examples_together(batch_size: Any, batched: Any) -> int | None:
@@ -180,12 +180,14 @@ def examples_together(batch_size: Any, batched: Any) -> int | None:
     return check_integer(batch_size, "batch_size")
 
 
-def _at_once(chips_at_once: Any, on_host: bool) -> int:
-    if chips_at_once is None:
+def _at_once(chip_batch_size: Any, on_host: bool) -> int:
+    if chip_batch_size is None:
         return 1 if on_host or jax.default_backend() == "cpu" else 8
-    at_once = check_integer(chips_at_once, "chips_at_once")
+    at_once = check_integer(chip_batch_size, "chip_batch_size")
     if on_host is True:
-        raise InputError(f"chips_at_once = {chips_at_once}: has no effect with on_host=True, which goes chip by chip")
+        raise InputError(
+            f"chip_batch_size = {chip_batch_size}: has no effect with on_host=True, which goes chip by chip"
+        )
     return at_once
 
 
@@ -311,7 +313,7 @@ def chip_outputs(
     return run_examples(lambda a, k: bound.run(readings, a, k), x, noise, size)
 
 
-def score_digital(work: Work, metric: Callable[[Any, Any], Any]) -> float:
+def score_digital(work: EvaluationJob, metric: Callable[[Any, Any], Any]) -> float:
     """The exact model's score.
 
     Raises:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from analogsim.base.errors import InputError
-from analogsim.chips.adc_inputs import Passes, checked_sample, line_values
+from analogsim.chips.adc_inputs import ForwardPasses, checked_sample, line_values
 from analogsim.chips.range_report import range_in_force
 from analogsim.converters.tabulated import TabulatedADC
 
@@ -41,7 +41,7 @@ def fit_adc(
     rng = np.random.default_rng(0)  # thins out the same way every time
     parts: dict[str, list[np.ndarray]] = {}
     x, options = checked_sample(x, options)
-    for use in Passes(model, variables, x, batch_size, options, places=False):
+    for use in ForwardPasses(model, variables, x, batch_size, options, places=False):
         if use.hardware.adc is None:
             continue
         half, middle = (np.asarray(0.0 if a is None else a, np.float64) for a in range_in_force(use))

@@ -25,7 +25,7 @@ from analogsim.linen import AnalogDense
 from analogsim.signal_path import programmed
 from analogsim.signal_path.operators.stack import Vectors
 from analogsim.signal_path.path import multiply
-from analogsim.signal_path.programmed import ChipArray, Programmed
+from analogsim.signal_path.programmed import ChipArray, ProgrammedTiles
 from analogsim.signal_path.ranges import Ranges
 from analogsim.signal_path.tile_row import is_random
 
@@ -34,7 +34,7 @@ _CALIBRATED = 512  # unit vectors at most, from which the ranges of the transpos
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class TileProduct(ByValue):
+class ProgrammedMatrix(ByValue):
     """A product with one programmed matrix: called with ``[..., n_in]`` and the key of this call's noise. A pytree.
 
     Attributes:
@@ -43,7 +43,7 @@ class TileProduct(ByValue):
       ranges: of the converters.
     """
 
-    cells: Programmed
+    cells: ProgrammedTiles
     array: ChipArray
     ranges: Ranges
 
@@ -57,7 +57,7 @@ class TileProduct(ByValue):
             raise InputError(f"x of shape {jnp.shape(x)}: must be [..., {self.cells.n_in}]")
         return multiply(self.array.hardware, self.array.reading, jnp.asarray(x), Vectors(), key=key, ranges=self.ranges)
 
-    def at(self, time: Any, compensation: str | None = None) -> "TileProduct":
+    def at(self, time: Any, compensation: str | None = None) -> "ProgrammedMatrix":
         """The same array at another age; arguments as of ``Chip.at``."""
         time_s = check_time(time, self.cells)
         check_compensation(compensation)
@@ -66,7 +66,7 @@ class TileProduct(ByValue):
         return dataclasses.replace(self, array=array)
 
 
-class TileProducts(NamedTuple):
+class ProgrammedPair(NamedTuple):
     """A matrix and its transpose on two arrays: the pair ``products=`` of ``DenseAssociativeMemory``.
 
     Attributes:
@@ -74,17 +74,17 @@ class TileProducts(NamedTuple):
       transposed: X^T a.
     """
 
-    forward: TileProduct
-    transposed: TileProduct
+    forward: ProgrammedMatrix
+    transposed: ProgrammedMatrix
 
-    def at(self, time: Any, compensation: str | None = None) -> "TileProducts":
+    def at(self, time: Any, compensation: str | None = None) -> "ProgrammedPair":
         """The same arrays at another age; arguments as of ``Chip.at``."""
-        return TileProducts(*(product.at(time, compensation) for product in self))
+        return ProgrammedPair(*(product.at(time, compensation) for product in self))
 
 
-def products_on_tiles(
+def program_matrix(
     matrix: jax.Array, hardware: Hardware, *, key: jax.Array, inputs: jax.Array, weights: jax.Array | None = None
-) -> TileProducts:
+) -> ProgrammedPair:
     """Program a matrix and its transpose, each on an array of its own, with converter ranges from data.
 
     Args:
@@ -106,7 +106,7 @@ def products_on_tiles(
       >>> from analogsim.devices import DenseAssociativeMemory
       >>> patterns = jax.random.normal(jax.random.key(0), (50, 64)) / 8
       >>> noisy = patterns + 0.05 * jax.random.normal(jax.random.key(1), (50, 64))
-      >>> held = products_on_tiles(patterns, preset("pcm"), key=jax.random.key(2), inputs=noisy)
+      >>> held = program_matrix(patterns, preset("pcm"), key=jax.random.key(2), inputs=noisy)
       >>> memory = DenseAssociativeMemory(patterns, products=held.at("1 day"))
       >>> bool(jnp.all(memory.nearest(noisy, key=jax.random.key(3)) == jnp.arange(50)))
       True
@@ -121,13 +121,13 @@ def products_on_tiles(
     for name, sample, width in (("inputs", inputs, n_columns), ("weights", weights, n_rows)):
         if jnp.ndim(sample) != 2 or jnp.shape(sample)[1] != width:
             raise InputError(f"{name} of shape {jnp.shape(sample)}: must be [n, {width}] for a matrix {matrix.shape}")
-    return TileProducts(
+    return ProgrammedPair(
         _programmed(matrix.T, hardware, stream(key, "forward"), inputs),
         _programmed(matrix, hardware, stream(key, "transposed"), weights),
     )
 
 
-def _programmed(kernel: jax.Array, hardware: Hardware, key: jax.Array, sample: jax.Array) -> TileProduct:
+def _programmed(kernel: jax.Array, hardware: Hardware, key: jax.Array, sample: jax.Array) -> ProgrammedMatrix:
     layer = AnalogDense(kernel.shape[1], use_bias=False, hardware=hardware)
     found = calibrate(layer, {"params": {"kernel": kernel}}, sample)["ranges"]["analog"]
     # Not the layer's own programming: there the hardware's numbers are part of what is compiled.
@@ -135,4 +135,4 @@ def _programmed(kernel: jax.Array, hardware: Hardware, key: jax.Array, sample: j
     check_finite(cells)
     array = ChipArray.read(cells, 0.0)
     check_solved(array)
-    return TileProduct(cells, array, Ranges(found["input"], found["output"], middle=found.get("middle")))
+    return ProgrammedMatrix(cells, array, Ranges(found["input"], found["output"], middle=found.get("middle")))

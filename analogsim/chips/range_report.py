@@ -19,10 +19,10 @@ import numpy as np
 from analogsim.base.errors import InputError
 from analogsim.base.units import effective_bits
 from analogsim.chips.adc_inputs import (
-    Passes,
-    Readout,
+    ColumnReadout,
+    ForwardPasses,
     checked_sample,
-    ideal_lines,
+    ideal_columns,
     input_values,
     line_values,
     nominal,
@@ -30,7 +30,7 @@ from analogsim.chips.adc_inputs import (
 )
 from analogsim.converters.ranges import full_scale_of, whole_steps
 from analogsim.models.bound import BoundLinen, bind
-from analogsim.signal_path.ranges import fullest_line
+from analogsim.signal_path.ranges import largest_column_sum
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,7 +139,7 @@ def range_report(model: Any, variables: Any, x: Any, *, batch_size: int | None =
     x, options = checked_sample(x, options)
     name, places = _namer(model, variables, x, options)
     layers: dict[str, _Tally] = {}
-    for use in Passes(model, variables, x, batch_size, options, places=places):
+    for use in ForwardPasses(model, variables, x, batch_size, options, places=places):
         row = name(use)
         if row not in layers:
             layers[row] = _Tally(use)
@@ -176,12 +176,12 @@ def range_in_force(use: Any) -> tuple[Any, Any]:
     if use.ranges.output is not None:
         return use.ranges.output, use.ranges.middle
     own, middle = hardware.adc.range, hardware.adc.middle
-    if use.is_look_up and middle is None:
-        fullest = float(fullest_line(hardware.store))
+    if use.is_lookup and middle is None:
+        fullest = float(largest_column_sum(hardware.store))
         return fullest if own is None else min(float(own), fullest), None
     if own is not None:
         return own, middle
-    lines = ideal_lines(hardware, use.weights, tile_rows=use.operator.tile_rows, weight_range=use.ranges.weight)
+    lines = ideal_columns(hardware, use.weights, tile_rows=use.operator.tile_rows, weight_range=use.ranges.weight)
     return float(full_scale_of(lines)), None
 
 
@@ -189,17 +189,17 @@ class _Tally:
     """Sums over what a layer's converters saw."""
 
     def __init__(self, use: Any):
-        self.readout: Readout = readout(use.hardware, *use.weights.shape)
+        self.readout: ColumnReadout = readout(use.hardware, *use.weights.shape)
         self.adc = None if use.hardware.adc is None else nominal(use.hardware.adc)
         slices = len(self.readout.used) if self.adc is not None else 0
         self.bound = None if use.ranges.input is None else float(use.ranges.input)
         self.inputs, self.inputs_clipped = 0, 0
         self.count, self.clipped, self.signal, self.error = np.zeros((4, slices))
         limit, middle = (np.inf, None) if self.adc is None else range_in_force(use)
-        self.limit = np.broadcast_to(np.asarray(limit, float), (self.readout.n_lines,))
+        self.limit = np.broadcast_to(np.asarray(limit, float), (self.readout.n_columns,))
         self.is_about_zero = middle is None
         moved = 0.0 if middle is None else whole_steps(self.adc, np.asarray(middle), np.asarray(limit))
-        self.middle = np.broadcast_to(np.asarray(moved, float), (self.readout.n_lines,))
+        self.middle = np.broadcast_to(np.asarray(moved, float), (self.readout.n_columns,))
         self.n_out = use.weights.shape[1]
 
     def add(self, use: Any) -> None:
@@ -213,7 +213,7 @@ class _Tally:
         found, limits, middles = self._lines_of(use)
         for values in line_values(use, use.ranges):
             limit, middle = (
-                np.tile(a, values.shape[1] // found.n_lines).astype(values.dtype) for a in (limits, middles)
+                np.tile(a, values.shape[1] // found.n_columns).astype(values.dtype) for a in (limits, middles)
             )
             y = values - middle
             error = np.asarray(self.adc.convert(jnp.asarray(y), jnp.asarray(limit), None), np.float64) - y
@@ -223,7 +223,7 @@ class _Tally:
                 self.signal[s] += np.sum(values[:, lines].astype(np.float64) ** 2)
                 self.error[s] += np.sum(error[:, lines] ** 2)
 
-    def _lines_of(self, use: Any) -> tuple[Readout, np.ndarray, np.ndarray]:
+    def _lines_of(self, use: Any) -> tuple[ColumnReadout, np.ndarray, np.ndarray]:
         """The lines of a use, their ranges and the middles of these.
 
         The last matrix of a stack may have fewer outputs than the others.

@@ -15,7 +15,7 @@ from flax import serialization
 from analogsim.base.errors import InputError
 from analogsim.chips.chip import Chip, check_age
 from analogsim.models.bound import Sample
-from analogsim.signal_path.programmed import ChipArray, Programmed
+from analogsim.signal_path.programmed import ChipArray, ProgrammedTiles
 from analogsim.signal_path.reading import Reading
 
 
@@ -52,5 +52,5 @@ def _name(path: tuple) -> str:
 _READING = jax.tree_util.GetAttrKey("reading")
 
 
-for _kind in (Sample, Programmed, Reading, ChipArray, Chip):
+for _kind in (Sample, ProgrammedTiles, Reading, ChipArray, Chip):
     serialization.register_serialization_state(_kind, to_state, from_state)

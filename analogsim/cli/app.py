@@ -50,7 +50,7 @@ def _fits(key: int | None) -> int | None:
     if key is not None and not -(2**63) <= key < 2**63:
         from analogsim.base.errors import InputError
 
-        raise InputError(f"--key {key}: must be at least {-(2**63)} and at most {2**63 - 1}")
+        raise InputError(f"--seed {key}: must be at least {-(2**63)} and at most {2**63 - 1}")
     return key
 
 

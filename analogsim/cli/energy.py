@@ -25,7 +25,7 @@ from analogsim.training.recipes import large_networks, networks
 
 
 @dataclasses.dataclass(frozen=True)
-class Known:
+class StandardNetwork:
     """A network of the literature: how to build it, the shape of one example, and what it is."""
 
     build: Callable[[], nn.Module]
@@ -34,12 +34,16 @@ class Known:
 
 
 NETWORKS = {
-    "mlp": Known(lambda: networks.MLP(10), (28, 28, 1), "784-256-128-10"),
-    "lenet": Known(lambda: networks.LeNet(10), (28, 28, 1), "two convolutions, two dense layers, 28 x 28 images"),
-    "gru": Known(lambda: networks.GRU(9), (25, 12), "64 gated recurrent units over 25 steps"),
-    "transformer": Known(lambda: networks.Transformer(9), (25, 12), "two blocks of 64 features over 25 steps"),
-    "alexnet": Known(large_networks.AlexNet, (227, 227, 3), "five convolutions, three dense layers"),
-    "resnet50": Known(large_networks.ResNet50, (224, 224, 3), "50 layers, 224 x 224 images"),
+    "mlp": StandardNetwork(lambda: networks.MLP(10), (28, 28, 1), "784-256-128-10"),
+    "lenet": StandardNetwork(
+        lambda: networks.LeNet(10), (28, 28, 1), "two convolutions, two dense layers, 28 x 28 images"
+    ),
+    "gru": StandardNetwork(lambda: networks.GRU(9), (25, 12), "64 gated recurrent units over 25 steps"),
+    "transformer": StandardNetwork(
+        lambda: networks.Transformer(9), (25, 12), "two blocks of 64 features over 25 steps"
+    ),
+    "alexnet": StandardNetwork(large_networks.AlexNet, (227, 227, 3), "five convolutions, three dense layers"),
+    "resnet50": StandardNetwork(large_networks.ResNet50, (224, 224, 3), "50 layers, 224 x 224 images"),
 }
 
 
@@ -51,7 +55,7 @@ def run(
     deployment = None
     if inferences is not None:
         life = f"{years} years"
-        deployment = Deployment(inferences=inferences, life_s=life, recalibrate_every_s=recalibrate)
+        deployment = Deployment(inferences=inferences, lifetime_s=life, recalibrate_every_s=recalibrate)
     elif recalibrate is not None:
         raise InputError("--recalibrate: needs --inferences, among which its energy is shared")
     folder = None if out is None else output_folder(out)

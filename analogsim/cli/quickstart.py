@@ -132,11 +132,11 @@ def run(
     hardware = preset("pcm", **{"training.time_s": "1 month"})
     data = load_digits()
     results, variables = _measure(hardware, settings, data, key, console)
-    bill = analogsim.energy.compare(MLP(hardware), variables, data[2][: settings.test_images])
+    breakdown = analogsim.energy.compare(MLP(hardware), variables, data[2][: settings.test_images])
 
-    prices = bill.table()
-    prices.caption = None  # what each bill counts and leaves out stands in the report
-    console.print(lifetime_table(results, fast, "digits"), prices)
+    energy_table = breakdown.table()
+    energy_table.caption = None  # what each bill counts and leaves out stands in the report
+    console.print(lifetime_table(results, fast, "digits"), energy_table)
     console.print(verdict(results, fast, "test digits"))
     results.attrs |= {
         "key": key,
@@ -145,7 +145,7 @@ def run(
         "analogsim": analogsim.__version__,
     }
     files.write(folder / "results.nc", netcdf.content(results), "--out ")
-    page = write_report(folder / "report.html", results, bill, hardware, settings, fast)
+    page = write_report(folder / "report.html", results, breakdown, hardware, settings, fast)
     if as_json:
         print(as_text_of_json(results, page))
     console.print(f"Wrote {page} and {folder / 'results.nc'} in {time.perf_counter() - started:.0f} s")
@@ -190,7 +190,7 @@ def _measure(hardware, settings, data, key, console):
     return xarray.concat(per_seed, "seed"), variables
 
 
-def write_report(path: Path, results: Any, bill: Any, hardware: Hardware, settings: Settings, fast: bool) -> Path:
+def write_report(path: Path, results: Any, breakdown: Any, hardware: Hardware, settings: Settings, fast: bool) -> Path:
     """The HTML page: verdict, figures, tables, hardware, what is and is not modelled."""
     from analogsim import plot
 
@@ -212,11 +212,11 @@ def write_report(path: Path, results: Any, bill: Any, hardware: Hardware, settin
         (
             "Energy of one inference",
             report.figure(
-                functools.partial(plot.energy, bill),
+                functools.partial(plot.energy, breakdown),
                 "Energy of one inference on analog hardware, GPU, Eyeriss and the brain",
                 size=(10.4, 3.6),
             )
-            + energy_page.tables(bill.bills, bill.work, bill.unfit),
+            + energy_page.tables(breakdown.breakdowns, breakdown.work, breakdown.unsupported),
         ),
         ("Hardware", report.preformatted(describe(hardware)) + report.preformatted(cite(hardware).text)),
         ("What is and is not modelled", _scope(settings)),

@@ -15,7 +15,7 @@ from analogsim.base.toml_text import TomlFile
 from analogsim.base.units import show
 from analogsim.cli import interrupts
 from analogsim.plot import dataset as results_data
-from analogsim.sweeps import over_chips, sweep
+from analogsim.sweeps import chip_statistics, sweep
 from analogsim.sweeps.results import ResultsFile
 from analogsim.training.recipes.sweep_file import EXAMPLE, load_sweep, parse_sweep
 
@@ -50,20 +50,27 @@ def run(
     from rich.console import Console
 
     console = Console(stderr=as_json)
-    found = parse_sweep(TomlFile.parse(EXAMPLE, "the example")) if file is None else load_sweep(file)
-    settings = found.settings.replace(**{n: v for n, v in (("chips", chips), ("key", key)) if v is not None})
-    found = type(found)(found.recipe, found.aware, found.over, settings)
-    if found.recipe.title and not as_json:
-        console.print(found.recipe.title, style="bold", markup=False)
+    sweep_file = parse_sweep(TomlFile.parse(EXAMPLE, "the example")) if file is None else load_sweep(file)
+    settings = sweep_file.settings.replace(**{n: v for n, v in (("chips", chips), ("key", key)) if v is not None})
+    sweep_file = type(sweep_file)(sweep_file.recipe, sweep_file.aware, sweep_file.over, settings)
+    if sweep_file.recipe.title and not as_json:
+        console.print(sweep_file.recipe.title, style="bold", markup=False)
     ResultsFile(out).check(resume)  # before a network is trained
     with _executor(workers, dask) as executor:
-        scores = found.scores(out.with_suffix(".networks"), lambda text: console.print(f"{text} ..."))
+        scores = sweep_file.scores(out.with_suffix(".networks"), lambda text: console.print(f"{text} ..."))
         data = sweep(
-            scores, found.hardware, over=found.over, chips=settings.chips, key=jax.random.key(settings.key), path=out,
-            resume=resume, executor=executor, title=found.recipe.title,
-        )  # fmt: skip
+            scores,
+            sweep_file.hardware,
+            over=sweep_file.over,
+            chips=settings.chips,
+            key=jax.random.key(settings.key),
+            path=out,
+            resume=resume,
+            executor=executor,
+            title=sweep_file.recipe.title,
+        )
     if as_json:
-        statistics = _for_json(over_chips(data).to_dict(encoding=False))
+        statistics = _for_json(chip_statistics(data).to_dict(encoding=False))
         print(json.dumps({"path": str(out), "statistics": statistics}, default=str, allow_nan=False))
         return out
     console.print(table(data))
@@ -84,7 +91,7 @@ def table(data: "xarray.Dataset") -> Any:
     """Mean and spread over chips, a row a point, ages side by side."""
     from analogsim.base.tables import plain, simple_table
 
-    statistics = over_chips(data)
+    statistics = chip_statistics(data)
     metric = next(name for name in statistics.data_vars if "statistic" in statistics[name].dims)
     values = statistics[metric]
     rows = [d for d in values.dims if d not in ("statistic", "time")]

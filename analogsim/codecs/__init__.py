@@ -4,7 +4,7 @@ A matrix     ``TensorTrain`` and ``LowRank``: ``compress``, ``encode``, ``initia
 A model      ``compress(model, variables, x, codec)``, or ``analogsim.convert(model, hardware, codec=codec)``
 Layers       ``linen.TensorTrainDense``, ``linen.LowRankDense``, ``nnx.TensorTrainLinear``, ``nnx.LowRankLinear``
 Training     ``rounded`` and ``round_model`` (lower ranks), ``left_orthogonal``, ``balanced``
-Errors       ``propagated``: from relative errors of cores to that of the matrix
+Errors       ``propagate_errors``: from relative errors of cores to that of the matrix
 
 Every core is stored on tiles of its own and multiplies by the one signal path that all layers share. Cores take fewer
 cells than their matrix and are read more often, so that there are fewer cells and more conversions.
@@ -16,10 +16,10 @@ from analogsim.factors.codec import TensorTrain as TensorTrain
 from analogsim.factors.contraction import apply as apply
 from analogsim.factors.contraction import contract as contract
 from analogsim.factors.contraction import macs as macs
-from analogsim.factors.layout import Layout as Layout
+from analogsim.factors.layout import CoreLayout as CoreLayout
 from analogsim.factors.layout import balanced_modes as balanced_modes
 from analogsim.factors.propagation import Propagated as Propagated
-from analogsim.factors.propagation import propagated as propagated
+from analogsim.factors.propagation import propagate_errors as propagate_errors
 from analogsim.factors.record import Compression as Compression
 from analogsim.factors.trains import balanced as balanced
 from analogsim.factors.trains import decode as decode

@@ -23,7 +23,7 @@ from analogsim.base.errors import InputError
 from analogsim.converters.protocol import Converter
 
 
-class Transfer(NamedTuple):
+class TransferCurve(NamedTuple):
     """What a converter answers to a ramp; in units of the range.
 
     Attributes:
@@ -54,7 +54,7 @@ class Errors(NamedTuple):
     largest: jax.Array
 
 
-def transfer_curve(converter: Converter, state: Any = None, *, points: int = 32) -> Transfer:
+def transfer_curve(converter: Converter, state: Any = None, *, points: int = 32) -> TransferCurve:
     """Convert a ramp over the whole range.
 
     Args:
@@ -69,7 +69,7 @@ def transfer_curve(converter: Converter, state: Any = None, *, points: int = 32)
     """
     n = check_integer(points, "points") * round(2 / float(converter.lsb))
     inputs = (2 * jnp.arange(n) + (1 - n)) / n
-    return Transfer(inputs, _convert(converter, inputs, state))
+    return TransferCurve(inputs, _convert(converter, inputs, state))
 
 
 def linearity(converter: Converter, state: Any = None, *, points: int = 64) -> Linearity:

@@ -119,7 +119,7 @@ def _widened_bwd(held: tuple, d: jax.Array) -> tuple[jax.Array, ...]:
 widened_by_outputs.defvjp(_widened_fwd, _widened_bwd)
 
 
-def with_slope(y: jax.Array, converted: jax.Array, bound: jax.Array) -> jax.Array:
+def with_gradient(y: jax.Array, converted: jax.Array, bound: jax.Array) -> jax.Array:
     """``converted``, with the slope that a converter has with respect to its range while its codes are held.
 
     Doubling y and the range doubles what comes out, so that d out/d r = (out - y d out/d y)/r, where d out/d y is 1

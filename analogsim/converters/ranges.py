@@ -68,7 +68,7 @@ def full_precision_bits(weight_bits: int, input_bits: int, rows: int) -> int:
 
 
 def full_scale_of(lines: jax.Array) -> jax.Array:
-    """What ADCs without a range of their own are set for, from ideal lines ``[..., rows, n_lines]``: one number.
+    """What ADCs without a range of their own are set for, from ideal lines ``[..., rows, n_columns]``: one number.
 
     A line l whose rows are driven with independent codes of the variance s^2 about the mean m carries
     m sum l +- s |l|, |l| being its Euclidean norm. Nothing is known of the codes before calibration but that they lie

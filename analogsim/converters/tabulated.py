@@ -146,21 +146,21 @@ def lloyd_max(values: Any, bits: int) -> Table:
       [-0.75, -0.25, 0.25, 0.75]
     """
     check_integer(bits, "bits", le=_MOST_BITS)
-    found = np.sort(np.asarray(values, np.float64).ravel())
-    if not found.size or not np.isfinite(found).all() or found[0] == found[-1]:
+    sorted_values = np.sort(np.asarray(values, np.float64).ravel())
+    if not sorted_values.size or not np.isfinite(sorted_values).all() or sorted_values[0] == sorted_values[-1]:
         raise InputError("values: must be finite numbers, two of them different")
-    sums = np.concatenate([[0.0], np.cumsum(found)])
-    levels = _matched(found, 2**bits)
-    settled = _SETTLED * np.abs(found).max()
+    sums = np.concatenate([[0.0], np.cumsum(sorted_values)])
+    levels = _matched(sorted_values, 2**bits)
+    settled = _SETTLED * np.abs(sorted_values).max()
     for _ in range(_MOST_STEPS):
-        edges = np.concatenate([[0], np.searchsorted(found, _halfway(levels)), [found.size]])
+        edges = np.concatenate([[0], np.searchsorted(sorted_values, _halfway(levels)), [sorted_values.size]])
         counts = np.diff(edges)
         new = np.where(counts > 0, np.diff(sums[edges]) / np.maximum(counts, 1), levels)  # an empty cell stays
         moved, levels = np.max(np.abs(new - levels)), np.maximum.accumulate(new)
         if moved <= settled:
             break
     thresholds = _halfway(levels)
-    error = np.mean((levels[np.searchsorted(thresholds, found, side="right")] - found) ** 2)
+    error = np.mean((levels[np.searchsorted(thresholds, sorted_values, side="right")] - sorted_values) ** 2)
     return Table(thresholds, levels, float(error))
 
 

@@ -9,7 +9,8 @@
 Every system is asked for the same work: all that the model computes, counted from the traced function (``workload``,
 for any JAX function); what a machine has no way to compute is left out of its bill, which says how much that is. Low
 and high are the ends of what sources report, or a physical bound; typical is a measured value, or the middle of the two
-(``bill``). A figure of which more than half is spent waiting says so (``waiting``), and a ratio says what stands for a
+(``breakdown``). A figure of which more than half is spent waiting says so (``waiting``), and a ratio says what stands
+for a
 multiply-accumulate on either side (``ratios``). The model of each machine stands in its own file, with its equations
 and citations: ``analog_lines`` and ``analog`` (the hardware), ``digital`` (GPUs, TPUs, edge chips, a server's
 processor), ``eyeriss`` and ``row_stationary``, ``photonic``, ``neuromorphic``, ``brain``; ``number_formats``,
@@ -19,9 +20,9 @@ processor), ``eyeriss`` and ``row_stationary``, ``photonic``, ``neuromorphic``, 
 
 from analogsim.energy import carbon as carbon
 from analogsim.energy import validation as validation
-from analogsim.energy.bill import Bill as Bill
-from analogsim.energy.bill import DoesNotFit as DoesNotFit
-from analogsim.energy.bill import Line as Line
+from analogsim.energy.breakdown import EnergyBreakdown as EnergyBreakdown
+from analogsim.energy.breakdown import EnergyItem as EnergyItem
+from analogsim.energy.breakdown import ModelDoesNotFit as ModelDoesNotFit
 from analogsim.energy.chip.deployment import Deployment as Deployment
 from analogsim.energy.chip.differentiable import inference_j as inference_j
 from analogsim.energy.comparison import Comparison as Comparison
@@ -37,6 +38,6 @@ from analogsim.energy.machines.neuromorphic import SpikingChip as SpikingChip
 from analogsim.energy.machines.number_formats import FORMATS as FORMATS
 from analogsim.energy.machines.systems import SYSTEMS as SYSTEMS
 from analogsim.energy.machines.systems import System as System
-from analogsim.energy.machines.systems import on as on
+from analogsim.energy.machines.systems import digital_system as digital_system
 from analogsim.energy.work.operations import Operations as Operations
 from analogsim.energy.work.tracing import workload as workload

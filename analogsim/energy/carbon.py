@@ -39,7 +39,7 @@ _H100_LEAN_DIE_KG, _H100_MODULE_KG = 15.0, 164.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Grid:
+class ElectricityGrid:
     """Electricity of a place.
 
     Attributes:
@@ -63,21 +63,24 @@ EU = (
 
 
 @functools.cache
-def _grids() -> dict[str, Grid]:
+def _grids() -> dict[str, ElectricityGrid]:
     """Every country by its codes and names, as ``_plain`` writes them; the European Union; the world."""
     rows = {row["iso3"]: row for row in _rows("grid_carbon_intensity_by_country.csv")}
-    found = {}
+    by_name = {}
     for row in rows.values():
-        made = Grid(name=row["country"], year=int(row["year"]), kg_per_kwh=float(row["gco2e_per_kwh"]) / 1000,
-                    source=_OWID)  # fmt: skip
+        grid_row = ElectricityGrid(
+            name=row["country"], year=int(row["year"]), kg_per_kwh=float(row["gco2e_per_kwh"]) / 1000, source=_OWID
+        )
         for name in (row["iso2"], row["iso3"], row["country"], *filter(None, row["also"].split(";"))):
-            found[_plain(name)] = made
+            by_name[_plain(name)] = grid_row
     weights = [float(rows[code]["generation_twh"]) for code in EU]
-    mean = sum(w * found[_plain(code)].kg_per_kwh for w, code in zip(weights, EU, strict=True)) / sum(weights)
-    union = Grid(name="European Union", year=2023, kg_per_kwh=mean, source=_EU)
-    world = Grid(name="world", year=2023, kg_per_kwh=0.481, source=cited("gupta2022", note="its table of 2023"))
-    found |= {_plain(name): union for name in ("EU", "EU27", "EU-27", "European Union")}
-    return found | {_plain(name): world for name in ("world", "global", "WLD")}
+    mean = sum(w * by_name[_plain(code)].kg_per_kwh for w, code in zip(weights, EU, strict=True)) / sum(weights)
+    union = ElectricityGrid(name="European Union", year=2023, kg_per_kwh=mean, source=_EU)
+    world = ElectricityGrid(
+        name="world", year=2023, kg_per_kwh=0.481, source=cited("gupta2022", note="its table of 2023")
+    )
+    by_name |= {_plain(name): union for name in ("EU", "EU27", "EU-27", "European Union")}
+    return by_name | {_plain(name): world for name in ("world", "global", "WLD")}
 
 
 def _plain(name: str) -> str:
@@ -92,7 +95,7 @@ def _rows(file: str) -> list[dict[str, str]]:
         return list(csv.DictReader(table))
 
 
-def grid(place: "str | float | Grid") -> Grid:
+def grid(place: "str | float | ElectricityGrid") -> ElectricityGrid:
     """Electricity of a place, carbon dioxide equivalent a kilowatt-hour that is generated there.
 
     Args:
@@ -109,12 +112,14 @@ def grid(place: "str | float | Grid") -> Grid:
       >>> round(grid("EU").kg_per_kwh, 3)
       0.244
     """
-    if isinstance(place, Grid):
+    if isinstance(place, ElectricityGrid):
         return place
     if isinstance(place, (int, float)) and not isinstance(place, bool):
         if not 0 <= place <= 2:
             raise InputError(f"grid = {place!r}: must be at least 0 and at most 2 (unit: kg/kWh)")
-        return Grid(name=f"{place:g} kg/kWh", year=None, kg_per_kwh=float(place), source=Source(note="given"))
+        return ElectricityGrid(
+            name=f"{place:g} kg/kWh", year=None, kg_per_kwh=float(place), source=Source(note="given")
+        )
     found = _grids().get(_plain(place)) if isinstance(place, str) else None
     if found is None:
         raise InputError(f"grid = {place!r}: is no country of the table; {_hint(str(place))}")
@@ -141,7 +146,9 @@ def pue(value: str | float) -> float:
     return float(value)
 
 
-def operational_kg(energy_j: float, place: "str | float | Grid" = "world", usage: str | float = "hyperscale") -> float:
+def operational_kg(
+    energy_j: float, place: "str | float | ElectricityGrid" = "world", usage: str | float = "hyperscale"
+) -> float:
     """Carbon dioxide equivalent of running machines, kg: PUE E CI.
 
     Args:

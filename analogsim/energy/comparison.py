@@ -10,9 +10,9 @@ from analogsim.base.checks import check_integer
 from analogsim.base.errors import InputError, brief
 from analogsim.base.tables import as_text
 from analogsim.energy import coverage, export, tables
-from analogsim.energy.bill import Bill, DoesNotFit, Unfit
+from analogsim.energy.breakdown import EnergyBreakdown, ModelDoesNotFit, UnsupportedSystem
 from analogsim.energy.chip import analog
-from analogsim.energy.chip.arrays import Arrays
+from analogsim.energy.chip.arrays import AnalogArrays
 from analogsim.energy.chip.deployment import Deployment
 from analogsim.energy.machines.systems import Named, chosen
 from analogsim.energy.ratios import Ratio, ratios
@@ -32,16 +32,16 @@ class Comparison:
     """Bills of one workload: the hardware's first, then the other systems', every one at each batch size.
 
     Attributes:
-      bills: one per system and batch size, in this order.
+      breakdowns: one per system and batch size, in this order.
       arrays: the hardware's tiles and cells, with their area; None where it is digital.
       work: what the model computes, operation by operation, the same for every system.
-      unfit: the systems that cannot hold the model, which have no bill.
+      unsupported: the systems that cannot hold the model, which have no bill.
     """
 
-    bills: tuple[Bill, ...]
-    arrays: Arrays | None
+    breakdowns: tuple[EnergyBreakdown, ...]
+    arrays: AnalogArrays | None
     work: Workload
-    unfit: tuple[Unfit, ...] = ()
+    unsupported: tuple[UnsupportedSystem, ...] = ()
 
     @property
     def macs(self) -> float:
@@ -56,41 +56,41 @@ class Comparison:
     @property
     def systems(self) -> tuple[str, ...]:
         """Names of the systems, the hardware first, those that the model does not fit last."""
-        names = [bill.system for bill in self.bills] + [each.system for each in self.unfit]
+        names = [breakdown.system for breakdown in self.breakdowns] + [each.system for each in self.unsupported]
         return tuple(dict.fromkeys(names))
 
     @property
     def batches(self) -> tuple[int, ...]:
         """Batch sizes, as they were asked for."""
-        return tuple(dict.fromkeys(bill.batch for bill in self.bills))
+        return tuple(dict.fromkeys(breakdown.batch for breakdown in self.breakdowns))
 
     @property
     def ratios(self) -> tuple[Ratio, ...]:
         """Joules of every other system over the hardware's at the same batch, each with what it compares."""
-        return ratios(self.bills)
+        return ratios(self.breakdowns)
 
     @property
-    def hardware(self) -> Bill:
+    def hardware(self) -> EnergyBreakdown:
         """The hardware's own bill. It is the same at every batch size but for the latency."""
-        return self.bills[0]
+        return self.breakdowns[0]
 
     @property
     def includes(self) -> str:
         """What each system's bill counts, one line per system."""
-        return coverage.includes(self.bills)
+        return coverage.includes(self.breakdowns)
 
     @property
     def excludes(self) -> str:
         """What the model computes and who counts all of it, then what each system's bill leaves out, one line each."""
-        return coverage.excludes(self.bills, self.work)
+        return coverage.excludes(self.breakdowns, self.work)
 
     def table(self) -> "rich.table.Table":
         """Every system and batch size: joules per inference from low to high, and the time of the batch."""
-        return tables.systems(self.bills, self.work, self.unfit)
+        return tables.systems(self.breakdowns, self.work, self.unsupported)
 
     def components_table(self) -> "rich.table.Table":
         """Where the joules of the hardware go, every price with its source."""
-        return tables.components(self.bills, self.arrays, self.work)
+        return tables.components(self.breakdowns, self.arrays, self.work)
 
     def layers_table(self) -> "rich.table.Table":
         """The joules of the hardware layer by layer, with tiles and reads."""
@@ -98,7 +98,7 @@ class Comparison:
 
     def to_dataset(self) -> "xarray.Dataset":
         """The table as arrays over (system, batch): joules low, typical and high; seconds. NaN: not known, no fit."""
-        return export.as_dataset(self.bills, self.work, self.unfit)
+        return export.as_dataset(self.breakdowns, self.work, self.unsupported)
 
     def to_dataframe(self) -> "pandas.DataFrame":
         """Every line of every bill, one row each, with the source of its price."""
@@ -108,13 +108,13 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain numbers and strings, for JSON or YAML: two of them can be compared line by line."""
-        return export.as_dict(self.bills, self.arrays, self.work, self.unfit)
+        return export.as_dict(self.breakdowns, self.arrays, self.work, self.unsupported)
 
     def to_html(self, path: "str | Path") -> "Path":
         """Write one self-contained page: figures, tables, sources."""
         from analogsim.energy import page
 
-        return page.write(path, self.bills, self.work, self.unfit)
+        return page.write(path, self.breakdowns, self.work, self.unsupported)
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
         """A bar for every system, from low to high on a logarithmic axis (``analogsim.plot.energy``)."""
@@ -150,8 +150,8 @@ def compare(
       x_sample: representative inputs, ``[n, ...]``: their values set how hard the rows are driven. With a
         ``jax.ShapeDtypeStruct`` nothing is run: inputs and weights are assumed, and a large model takes seconds.
       systems: names in ``energy.SYSTEMS`` to compare with, a number format after a colon (``"H100:int8"``), systems
-        made with ``energy.on``, an ``energy.Brain`` or ``energy.SpikingChip`` of your own. One that cannot hold the
-        model is a row that says so.
+        made with ``energy.digital_system``, an ``energy.Brain`` or ``energy.SpikingChip`` of your own. One that cannot
+        hold the model is a row that says so.
       batch: examples that are computed together, one number or several.
       deployment: how the analog chip is used, to share writing and drift calibration among its inferences; without it
         they are reported apart.
@@ -170,22 +170,24 @@ def compare(
       >>> c.systems, c.macs
       (('pcm', 'H100', 'Eyeriss', 'brain'), 640)
     """
-    others = chosen(systems)
+    other_systems = chosen(systems)
     batches = _batches(batch)
     if deployment is not None and not isinstance(deployment, Deployment):
         raise InputError(f"deployment = {brief(deployment)}: must be an energy.Deployment, or None")
     work = count(model, variables, x_sample, while_loops, **call_options)
-    own, arrays = analog.bills(work, batches, deployment)
-    if own[0].system in [system.name for system in others]:
-        raise InputError(f"systems: '{own[0].system}' is also the hardware's own name; name the hardware otherwise")
-    found, unfit = list(own), []
-    for system in others:
+    hardware_breakdowns, arrays = analog.breakdowns(work, batches, deployment)
+    if hardware_breakdowns[0].system in [system.name for system in other_systems]:
+        raise InputError(
+            f"systems: '{hardware_breakdowns[0].system}' is also the hardware's own name; name the hardware otherwise"
+        )
+    all_breakdowns, unsupported = list(hardware_breakdowns), []
+    for system in other_systems:
         for size in batches:
             try:
-                found.append(system.bill(work, size))
-            except DoesNotFit as error:
-                unfit.append(Unfit(system.name, size, str(error).partition(": ")[2]))
-    return Comparison(tuple(found), arrays, work, tuple(unfit))
+                all_breakdowns.append(system.breakdown(work, size))
+            except ModelDoesNotFit as error:
+                unsupported.append(UnsupportedSystem(system.name, size, str(error).partition(": ")[2]))
+    return Comparison(tuple(all_breakdowns), arrays, work, tuple(unsupported))
 
 
 def _batches(batch: Any) -> list[int]:

@@ -3,19 +3,19 @@
 from collections.abc import Iterable
 
 from analogsim.base.tables import many
-from analogsim.energy.bill import Bill, one_per_system
+from analogsim.energy.breakdown import EnergyBreakdown, one_per_system
 from analogsim.energy.work.layer_work import Workload
 
 
-def includes(bills: Iterable[Bill]) -> str:
+def includes(breakdowns: Iterable[EnergyBreakdown]) -> str:
     """What each system's bill counts, one line per system."""
-    return "\n".join(f"{bill.system} counts {bill.includes}." for bill in one_per_system(bills))
+    return "\n".join(f"{breakdown.system} counts {breakdown.includes}." for breakdown in one_per_system(breakdowns))
 
 
-def excludes(bills: Iterable[Bill], work: Workload) -> str:
+def excludes(breakdowns: Iterable[EnergyBreakdown], work: Workload) -> str:
     """What the model computes and who counts all of it, then what each system's bill leaves out, one line each."""
-    operations, systems = work.operations, one_per_system(bills)
-    complete = [bill.system for bill in systems if not bill.omits]
+    operations, systems = work.operations, one_per_system(breakdowns)
+    complete = [breakdown.system for breakdown in systems if not breakdown.omits]
     counts = "counts" if len(complete) == 1 else "count"
     unknown = ", ".join(name for name, _ in operations.uncounted)
     common = (

@@ -19,8 +19,8 @@ from analogsim.base.errors import InputError, brief
 from analogsim.base.tables import as_text, many, plain, share, simple_table
 from analogsim.base.units import show
 from analogsim.energy import carbon
-from analogsim.energy.bill import Bill
-from analogsim.energy.carbon import J_PER_KWH, Embodied, Grid
+from analogsim.energy.breakdown import EnergyBreakdown
+from analogsim.energy.carbon import J_PER_KWH, ElectricityGrid, Embodied
 
 if TYPE_CHECKING:
     import rich.table
@@ -35,19 +35,19 @@ class LifePhase:
     Attributes:
       name: of the phase.
       times: how often.
-      each_j: joules each, low, typical and high.
+      unit_energy_j: joules each, low, typical and high.
       note: where the figure comes from.
     """
 
     name: str
     times: float
-    each_j: Triple
+    unit_energy_j: Triple
     note: str
 
     @property
     def total_j(self) -> Triple:
         """Joules in all."""
-        return tuple(self.times * joules for joules in self.each_j)  # type: ignore[return-value]
+        return tuple(self.times * joules for joules in self.unit_energy_j)  # type: ignore[return-value]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,7 @@ class Lifecycle:
 
     parts: tuple[LifePhase, ...]
     pue: float
-    grid: Grid
+    grid: ElectricityGrid
     embodied: Embodied | None
 
     @property
@@ -72,7 +72,7 @@ class Lifecycle:
         return tuple(self.pue * math.fsum(part.total_j[i] for part in self.parts) for i in range(3))  # type: ignore[return-value]
 
     @property
-    def inference_share(self) -> float:
+    def inference_fraction(self) -> float:
         """Share of inference in the typical energy."""
         total = self.energy_j[1]
         return self.pue * self.parts[-1].total_j[1] / total if total else math.nan
@@ -81,7 +81,7 @@ class Lifecycle:
     def break_even(self) -> float:
         """Inferences from which on they take more than everything else; infinite where one takes nothing."""
         others = math.fsum(part.total_j[1] for part in self.parts[:-1])
-        inference_j = self.parts[-1].each_j[1]
+        inference_j = self.parts[-1].unit_energy_j[1]
         return others / inference_j if inference_j else math.inf
 
     @property
@@ -106,7 +106,7 @@ class Lifecycle:
         for part in self.parts:
             low, typical, high = (show(e, "J") for e in part.total_j)
             table.add_row(plain(part.name), many(part.times) if part.times >= 1 else f"{part.times:.3g}",
-                          show(part.each_j[1], "J"), low, typical, high, share(part.total_j[1], machines_j),
+                          show(part.unit_energy_j[1], "J"), low, typical, high, share(part.total_j[1], machines_j),
                           plain(part.note))  # fmt: skip
         table.add_section()
         table.add_row(f"all, times a PUE of {self.pue:g}", "", "", *(show(e, "J") for e in self.energy_j), "", "")
@@ -123,25 +123,38 @@ class Lifecycle:
             table.add_row("carbon in all", "", "", *(f"{k:.3g} kg" for k in self.total_kg), "", "")
         turn = "" if math.isinf(self.break_even) else (
             f" From {many(self.break_even)} inferences on they take more than all the rest.")  # fmt: skip
-        table.caption = f"Inference is {share(self.inference_share, 1.0)} of the typical energy.{turn}"
+        table.caption = f"Inference is {share(self.inference_fraction, 1.0)} of the typical energy.{turn}"
         return table
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain numbers and strings."""
         return {
-            "parts": [{"name": p.name, "times": p.times, "each_j": p.each_j, "total_j": p.total_j, "note": p.note}
-                      for p in self.parts],
-            "pue": self.pue, "grid": self.grid.name, "kg_per_kwh": self.grid.kg_per_kwh, "energy_j": self.energy_j,
-            "inference_share": self.inference_share, "break_even": self.break_even,
-            "operational_kg": self.operational_kg, "total_kg": self.total_kg,
-        }  # fmt: skip
+            "parts": [
+                {
+                    "name": p.name,
+                    "times": p.times,
+                    "unit_energy_j": p.unit_energy_j,
+                    "total_j": p.total_j,
+                    "note": p.note,
+                }
+                for p in self.parts
+            ],
+            "pue": self.pue,
+            "grid": self.grid.name,
+            "kg_per_kwh": self.grid.kg_per_kwh,
+            "energy_j": self.energy_j,
+            "inference_fraction": self.inference_fraction,
+            "break_even": self.break_even,
+            "operational_kg": self.operational_kg,
+            "total_kg": self.total_kg,
+        }
 
     def __str__(self) -> str:
         return as_text(self.table())
 
 
 def lifecycle(
-    inference: "Bill | float | Triple",
+    inference: "EnergyBreakdown | float | Triple",
     *,
     inferences: float,
     training_j: float | Triple = 0.0,
@@ -151,7 +164,7 @@ def lifecycle(
     writes: float = 1,
     calibration_j: float | Triple = 0.0,
     calibrations: float = 0,
-    country: str | float | Grid = "world",
+    country: str | float | ElectricityGrid = "world",
     pue: str | float = "hyperscale",
     embodied: Embodied | None = None,
 ) -> Lifecycle:
@@ -182,7 +195,7 @@ def lifecycle(
                         ("calibrations", calibrations)):  # fmt: skip
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not (math.isfinite(value) and value >= 0):
             raise InputError(f"{name} = {value!r}: must be a number and at least 0")
-    if isinstance(inference, Bill):
+    if isinstance(inference, EnergyBreakdown):
         inference_j: Any = (inference.energy_low_j, inference.energy_typical_j, inference.energy_high_j)
         note = f"{inference.system}, batch {inference.batch}: {inference.note}"
     else:
@@ -194,7 +207,7 @@ def lifecycle(
         ("calibration", calibrations, calibration_j, "calibration_j", "given"),
         ("inference", inferences, inference_j, "inference", note),
     )
-    parts = [LifePhase(name=n, times=t, each_j=_triple(j, field), note=text) for n, t, j, field, text in rows]
+    parts = [LifePhase(name=n, times=t, unit_energy_j=_triple(j, field), note=text) for n, t, j, field, text in rows]
     kept = tuple(part for part in parts if part.total_j[2] or part.name == "inference")
     return Lifecycle(parts=kept, pue=carbon.pue(pue), grid=carbon.grid(country), embodied=embodied)
 

@@ -47,10 +47,10 @@ def other_results(operations: Operations) -> tuple[Omission, ...]:
     return _found("arithmetic other than products", results, results, operations.examples, "results")
 
 
-def look_ups(operations: Operations) -> tuple[Omission, ...]:
+def lookups(operations: Operations) -> tuple[Omission, ...]:
     """Rows of tables, such as embeddings."""
-    words = sum(op.repeats * op.output_words for op in operations.all if op.kind == "look-up")
-    return _found("rows of look-up tables", words, words, operations.examples, "numbers")
+    words = sum(op.repeats * op.output_words for op in operations.all if op.kind == "lookup")
+    return _found("rows of lookup tables", words, words, operations.examples, "numbers")
 
 
 def _found(what: str, count: float, of: float, examples: int, unit: str) -> tuple[Omission, ...]:

@@ -12,45 +12,53 @@ from analogsim.base.units import show
 from analogsim.base.version import __version__
 from analogsim.energy import coverage, export, waiting
 from analogsim.energy import tables as tables_of
-from analogsim.energy.bill import Bill, Unfit, across_layers, one_per_system
+from analogsim.energy.breakdown import EnergyBreakdown, UnsupportedSystem, across_layers, one_per_system
 from analogsim.energy.work.layer_work import Workload
 
 if TYPE_CHECKING:
     import xarray
 
 
-def write(path: str | Path, bills: Sequence[Bill], work: Workload, unfit: Sequence[Unfit]) -> Path:
+def write(
+    path: str | Path, breakdowns: Sequence[EnergyBreakdown], work: Workload, unsupported: Sequence[UnsupportedSystem]
+) -> Path:
     """One self-contained page about a comparison; the folder is made if it does not exist."""
     target = Path(path)
     folder = files.output_folder(target.parent)
-    title = f"Energy of one inference: {bills[0].system}"
+    title = f"Energy of one inference: {breakdowns[0].system}"
     lead = f"{work.macs:,.0f} multiply-accumulates; made with analogsim {__version__}"
-    return files.write(folder / target.name, report.page(title, lead, sections(bills, work, unfit)))
+    return files.write(folder / target.name, report.page(title, lead, sections(breakdowns, work, unsupported)))
 
 
-def sections(bills: Sequence[Bill], work: Workload, unfit: Sequence[Unfit]) -> list[tuple[str, str]]:
+def sections(
+    breakdowns: Sequence[EnergyBreakdown], work: Workload, unsupported: Sequence[UnsupportedSystem]
+) -> list[tuple[str, str]]:
     """Headings and HTML, as ``report.page`` takes them."""
-    data = export.as_dataset(bills, work, unfit)
-    parts = [("Systems side by side", figure(bills, data) + systems_table(bills, unfit))]
+    data = export.as_dataset(breakdowns, work, unsupported)
+    parts = [("Systems side by side", figure(breakdowns, data) + systems_table(breakdowns, unsupported))]
     if data.sizes["batch"] > 1:
         curve = report.figure(
             functools.partial(plot.energy_batch, data), "Energy of one inference over the batch size",
             "Lines: typical. Bands: low to high.", phone=(3.6, 4.6),
         )  # fmt: skip
         parts.append(("Over the batch", curve))
-    return [*parts, ("Where the energy goes", components_table(bills[0])), ("Left out", left_out(bills, work))]
+    return [
+        *parts,
+        ("Where the energy goes", components_table(breakdowns[0])),
+        ("Left out", left_out(breakdowns, work)),
+    ]
 
 
-def tables(bills: Sequence[Bill], work: Workload, unfit: Sequence[Unfit]) -> str:
+def tables(breakdowns: Sequence[EnergyBreakdown], work: Workload, unsupported: Sequence[UnsupportedSystem]) -> str:
     """Systems, components and what they leave out, for a section of another report."""
-    return systems_table(bills, unfit) + components_table(bills[0]) + (
-        report.paragraph("What the account leaves out:", note=True) + left_out(bills, work)
+    return systems_table(breakdowns, unsupported) + components_table(breakdowns[0]) + (
+        report.paragraph("What the account leaves out:", note=True) + left_out(breakdowns, work)
     )  # fmt: skip
 
 
-def figure(bills: Sequence[Bill], data: "xarray.Dataset") -> str:
+def figure(breakdowns: Sequence[EnergyBreakdown], data: "xarray.Dataset") -> str:
     """The bars of all systems."""
-    bars = len({(b.system, b.energy_typical_j) for b in bills})
+    bars = len({(b.system, b.energy_typical_j) for b in breakdowns})
     height = 1.2 + 0.36 * bars
     return report.figure(
         lambda ax: plot.energy(data, ax),
@@ -59,7 +67,7 @@ def figure(bills: Sequence[Bill], data: "xarray.Dataset") -> str:
     )  # fmt: skip
 
 
-def systems_table(bills: Sequence[Bill], unfit: Sequence[Unfit]) -> str:
+def systems_table(breakdowns: Sequence[EnergyBreakdown], unsupported: Sequence[UnsupportedSystem]) -> str:
     """One row per system and batch size."""
     rows = [
         [
@@ -71,18 +79,18 @@ def systems_table(bills: Sequence[Bill], unfit: Sequence[Unfit]) -> str:
             "" if b.power_w is None else show(b.power_w, "W"),
             "; ".join(filter(None, (b.bound, waiting.mark(b)))),
         ]
-        for b in bills
+        for b in breakdowns
     ]
     rows += [
         [name, batch, reason, "", "", "", ""]
-        for name, reasons in tables_of.does_not_fit(unfit, bills).items()
+        for name, reasons in tables_of.does_not_fit(unsupported, breakdowns).items()
         for batch, reason in reasons
     ]
     header = ["system", "batch", "energy an inference", "typical", "batch done in", "power", "bound by"]
-    spans = [f"{b.system}: {b.note}." for b in one_per_system(bills)]
+    spans = [f"{b.system}: {b.note}." for b in one_per_system(breakdowns)]
     lists = (
-        ("What mostly waits, and so says more of its batch than of the network:", waiting.sentences(bills)),
-        ("Beside the hardware, one inference over one inference:", list(map(str, tables_of.shown_ratios(bills)))),
+        ("What mostly waits, and so says more of its batch than of the network:", waiting.sentences(breakdowns)),
+        ("Beside the hardware, one inference over one inference:", list(map(str, tables_of.shown_ratios(breakdowns)))),
         ("What the ranges span:", spans),
     )
     return report.table(header, rows, "Energy of one inference, low to high", (0, 6)) + "".join(
@@ -90,17 +98,17 @@ def systems_table(bills: Sequence[Bill], unfit: Sequence[Unfit]) -> str:
     )
 
 
-def components_table(bill: Bill) -> str:
+def components_table(breakdown: EnergyBreakdown) -> str:
     """Where the joules of the hardware go, with numbered sources."""
-    total = bill.energy_typical_j
-    lines = sorted(across_layers(bill.lines), key=lambda line: -line.energy_j)
+    total = breakdown.energy_typical_j
+    lines = sorted(across_layers(breakdown.lines), key=lambda line: -line.energy_j)
     numbers = {s: i + 1 for i, s in enumerate(dict.fromkeys(str(s) for line in lines for s in line.sources))}
     rows = [
         [
             line.component,
             line.action,
             f"{line.count:.4g} {line.unit}".strip(),
-            show(line.each_j, f"J/{line.unit}" if line.unit else "J"),
+            show(line.unit_energy_j, f"J/{line.unit}" if line.unit else "J"),
             show(line.energy_j, "J"),
             share(line.energy_j, total),
             ", ".join(str(numbers[str(s)]) for s in line.sources),
@@ -116,6 +124,6 @@ def components_table(bill: Bill) -> str:
     )
 
 
-def left_out(bills: Sequence[Bill], work: Workload) -> str:
+def left_out(breakdowns: Sequence[EnergyBreakdown], work: Workload) -> str:
     """What no bill counts, as a list."""
-    return report.bullets(coverage.excludes(bills, work).splitlines())
+    return report.bullets(coverage.excludes(breakdowns, work).splitlines())

@@ -9,7 +9,7 @@ arriving spike or a released vesicle in a brain, several synaptic events on a sp
 import dataclasses
 from collections.abc import Iterable
 
-from analogsim.energy.bill import Bill
+from analogsim.energy.breakdown import EnergyBreakdown
 from analogsim.energy.waiting import MOST, percent
 
 
@@ -18,30 +18,32 @@ class Ratio:
     """One system beside the hardware.
 
     Attributes:
-      system, beside: names of both.
+      system, baseline: names of both.
       batch: examples computed together, on both.
       low, typical, high: joules an inference over joules an inference.
       per: what stands for a multiply-accumulate on the system.
-      waiting_share: of the system's typical joules.
-      is_partial: whether the system's bill leaves out part of the model (``Bill.omits``), which the other counts.
+      idle_fraction: of the system's typical joules.
+      is_partial: whether the system's bill leaves out part of the model (``EnergyBreakdown.omits``), which the other
+        counts.
     """
 
     system: str
-    beside: str
+    baseline: str
     batch: int
     low: float
     typical: float
     high: float
     per: str
-    waiting_share: float
+    idle_fraction: float
     is_partial: bool
 
     def __str__(self) -> str:
         per = "per MAC" if self.per == "MAC" else f"{self.per} in place of a MAC"
-        waits = f"; {percent(self.waiting_share)} of its joules wait" if self.waiting_share > MOST else ""
+        waits = f"; {percent(self.idle_fraction)} of its joules wait" if self.idle_fraction > MOST else ""
         return (
-            f"{self.system}, batch {self.batch}: {_number(self.typical)} times the joules of {self.beside} at the same "
-            f"batch, typical over typical ({_number(self.low)} to {_number(self.high)} over both ranges), {per}{waits}"
+            f"{self.system}, batch {self.batch}: {_number(self.typical)} times the joules of {self.baseline} at the "
+            f"same batch, typical over typical ({_number(self.low)} to {_number(self.high)} over both ranges), {per}"
+            f"{waits}"
             f"{'; it leaves out part of the model' if self.is_partial else ''}"
         )
 
@@ -50,22 +52,22 @@ def _number(ratio: float) -> str:
     return f"{float(f'{ratio:.3g}'):,.0f}" if ratio >= 1000 else f"{ratio:.3g}"
 
 
-def ratios(bills: Iterable[Bill]) -> tuple[Ratio, ...]:
+def ratios(breakdowns: Iterable[EnergyBreakdown]) -> tuple[Ratio, ...]:
     """Every other system over the first one's bill of the same batch."""
-    bills = list(bills)
-    own = {bill.batch: bill for bill in bills if bill.system == bills[0].system}
+    breakdowns = list(breakdowns)
+    own = {breakdown.batch: breakdown for breakdown in breakdowns if breakdown.system == breakdowns[0].system}
     return tuple(
         Ratio(
-            system=bill.system,
-            beside=bills[0].system,
-            batch=bill.batch,
-            low=bill.energy_low_j / own[bill.batch].energy_high_j,
-            typical=bill.energy_typical_j / own[bill.batch].energy_typical_j,
-            high=bill.energy_high_j / own[bill.batch].energy_low_j,
-            per=bill.per,
-            waiting_share=bill.waiting_share,
-            is_partial=bool(bill.omits),
+            system=breakdown.system,
+            baseline=breakdowns[0].system,
+            batch=breakdown.batch,
+            low=breakdown.energy_low_j / own[breakdown.batch].energy_high_j,
+            typical=breakdown.energy_typical_j / own[breakdown.batch].energy_typical_j,
+            high=breakdown.energy_high_j / own[breakdown.batch].energy_low_j,
+            per=breakdown.per,
+            idle_fraction=breakdown.idle_fraction,
+            is_partial=bool(breakdown.omits),
         )
-        for bill in bills
-        if bill.system != bills[0].system
+        for breakdown in breakdowns
+        if breakdown.system != breakdowns[0].system
     )

@@ -7,7 +7,7 @@ pages say so in words, with what the largest batch of the comparison makes of it
 from collections.abc import Iterable
 
 from analogsim.base.units import show
-from analogsim.energy.bill import Bill
+from analogsim.energy.breakdown import EnergyBreakdown
 
 MOST = 0.5  #: share of the typical energy from which on it is said
 
@@ -26,32 +26,32 @@ def percent(share: float) -> str:
     return f"{100 * share:.4g} %" if share >= 0.99 else f"{100 * share:.3g} %"
 
 
-def mark(bill: Bill) -> str:
+def mark(breakdown: EnergyBreakdown) -> str:
     """A few words for a cell or label; ``""`` where most of the energy does not wait."""
-    return f"{percent(bill.waiting_share)} waits" if bill.waiting_share > MOST else ""
+    return f"{percent(breakdown.idle_fraction)} waits" if breakdown.idle_fraction > MOST else ""
 
 
-def sentences(bills: Iterable[Bill]) -> list[str]:
+def sentences(breakdowns: Iterable[EnergyBreakdown]) -> list[str]:
     """One a system that mostly waits at its smallest such batch, and what it takes at the largest batch."""
-    found: dict[str, list[Bill]] = {}
-    for bill in bills:
-        found.setdefault(bill.system, []).append(bill)
-    said = []
-    for system, own in found.items():
-        waiting = [bill for bill in own if bill.waiting_share > MOST]
+    idle_by_system: dict[str, list[EnergyBreakdown]] = {}
+    for breakdown in breakdowns:
+        idle_by_system.setdefault(breakdown.system, []).append(breakdown)
+    lines = []
+    for system, breakdowns_of_system in idle_by_system.items():
+        waiting = [breakdown for breakdown in breakdowns_of_system if breakdown.idle_fraction > MOST]
         if not waiting:
             continue
-        first, last = waiting[0], max(own, key=lambda bill: bill.batch)
+        first, last = waiting[0], max(breakdowns_of_system, key=lambda breakdown: breakdown.batch)
         bound = f"{_BOUND[first.bound]}: " if first.bound in _BOUND else ""
-        alike = len({(bill.energy_typical_j, bill.waiting_share) for bill in own}) == 1
-        batch = "in any batch" if alike and len(own) > 1 else f"at batch {first.batch}"
+        alike = len({(breakdown.energy_typical_j, breakdown.idle_fraction) for breakdown in breakdowns_of_system}) == 1
+        batch = "in any batch" if alike and len(breakdowns_of_system) > 1 else f"at batch {first.batch}"
         bound = f" is {bound}" if bound else ": "
-        text = f"{system} {batch}{bound}{percent(first.waiting_share)} of its {_energy(first)} waits"
+        text = f"{system} {batch}{bound}{percent(first.idle_fraction)} of its {_energy(first)} waits"
         if last.batch != first.batch and not alike:
-            text += f"; at batch {last.batch} it takes {_energy(last)}, of which {percent(last.waiting_share)} waits"
-        said.append(f"{text}.")
-    return said
+            text += f"; at batch {last.batch} it takes {_energy(last)}, of which {percent(last.idle_fraction)} waits"
+        lines.append(f"{text}.")
+    return lines
 
 
-def _energy(bill: Bill) -> str:
-    return show(bill.energy_typical_j, "J")
+def _energy(breakdown: EnergyBreakdown) -> str:
+    return show(breakdown.energy_typical_j, "J")

@@ -14,10 +14,10 @@ from analogsim.factors.codec import TensorTrain as TensorTrain
 from analogsim.factors.contraction import apply as apply
 from analogsim.factors.contraction import contract as contract
 from analogsim.factors.contraction import macs as macs
-from analogsim.factors.layout import Layout as Layout
+from analogsim.factors.layout import CoreLayout as CoreLayout
 from analogsim.factors.layout import balanced_modes as balanced_modes
 from analogsim.factors.propagation import Propagated as Propagated
-from analogsim.factors.propagation import propagated as propagated
+from analogsim.factors.propagation import propagate_errors as propagate_errors
 from analogsim.factors.record import Compression as Compression
 from analogsim.factors.trains import balanced as balanced
 from analogsim.factors.trains import decode as decode

@@ -5,7 +5,7 @@
     rel_error     ||W - W'||_F / ||W||_F at most this; ranks follow from the numbers
     rank          every rank at most this
     max_params    a small error by ranks of at most so many numbers
-    max_share     the same, as a share of n_in n_out
+    max_fraction     the same, as a share of n_in n_out
 
 Ranks for a budget come from the singular values of each cut of the matrix: the least eps is sought for which ranks that
 lose eps ||W||_F / sqrt(d - 1) at a cut fit the budget, by bisection; what is left of it then raises single ranks, one
@@ -29,16 +29,16 @@ from analogsim.base.checks import check_integer
 from analogsim.base.description import Description, static
 from analogsim.base.errors import InputError, brief, within
 from analogsim.base.literature import Source
-from analogsim.factors.layout import MOST_CORES, Layout, balanced_modes
+from analogsim.factors.layout import MOST_CORES, CoreLayout, balanced_modes
 from analogsim.factors.record import Compression
 from analogsim.factors.trains import check_error, initial, interleaved, kept, rounding_noise, train_of
 
 
-class DoesNotFit(InputError):
+class CodecDoesNotFit(InputError):
     """A codec that cannot hold a matrix of this size: its modes are of another, or its budget is below rank 1."""
 
 
-_TARGETS = ("rel_error", "rank", "max_params", "max_share")
+_TARGETS = ("rel_error", "rank", "max_params", "max_fraction")
 
 
 class Codec(Description):
@@ -47,30 +47,30 @@ class Codec(Description):
     rel_error: Any = static(default=None, doc="largest relative error, Frobenius norm")
     rank: Any = static(default=None, doc="largest rank")
     max_params: Any = static(default=None, doc="most numbers that a matrix may take")
-    max_share: Any = static(default=None, doc="the same as a share of the matrix's own")
+    max_fraction: Any = static(default=None, doc="the same as a share of the matrix's own")
 
     def check(self) -> None:
         name = type(self).__name__
-        given = [target for target in _TARGETS if getattr(self, target) is not None]
-        if len(given) != 1:
-            found = "none" if not given else " and ".join(given)
-            raise InputError(f"{name} takes exactly one of {', '.join(_TARGETS)}, not {found}")
-        value = getattr(self, given[0])
-        if given[0] == "rel_error":
+        targets_set = [target for target in _TARGETS if getattr(self, target) is not None]
+        if len(targets_set) != 1:
+            shown = "none" if not targets_set else " and ".join(targets_set)
+            raise InputError(f"{name} takes exactly one of {', '.join(_TARGETS)}, not {shown}")
+        value = getattr(self, targets_set[0])
+        if targets_set[0] == "rel_error":
             with within("rel_error"):
                 check_error(value, f"{name}.rel_error")
-        elif given[0] == "max_share":
+        elif targets_set[0] == "max_fraction":
             if isinstance(value, bool) or not isinstance(value, (int, float, np.floating)) or not 0 < value <= 1:
-                self.refuse("max_share", "must be greater than 0 and at most 1")
+                self.refuse("max_fraction", "must be greater than 0 and at most 1")
         else:
-            with within(given[0]):
-                check_integer(value, f"{name}.{given[0]}")
+            with within(targets_set[0]):
+                check_integer(value, f"{name}.{targets_set[0]}")
 
     def modes(self, n_in: int, n_out: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Digits of the inputs and outputs of a matrix of this size."""
         raise NotImplementedError
 
-    def layout(self, n_in: int, n_out: int) -> Layout:
+    def layout(self, n_in: int, n_out: int) -> CoreLayout:
         """Modes and ranks by the size alone, as for a matrix that is trained from scratch.
 
         Of a budget, all cuts get the largest rank that fits for all of them, or what the modes allow.
@@ -84,7 +84,7 @@ class Codec(Description):
                 f"here only its size is known; give rank, max_params or max_share"
             )
         modes_in, modes_out = self.modes(n_in, n_out)
-        layout = Layout(modes_in, modes_out, (1,) * (len(modes_in) - 1))
+        layout = CoreLayout(modes_in, modes_out, (1,) * (len(modes_in) - 1))
         if self.rank is not None:
             return layout.with_rank(self.rank)
         budget = self._budget(layout)
@@ -143,11 +143,11 @@ class Codec(Description):
         """Random cores for training from scratch; see ``codecs.initial``."""
         return initial(key, self.layout(n_in, n_out), variance, dtype)
 
-    def _budget(self, layout: Layout) -> int:
-        budget = self.max_params if self.max_params is not None else math.floor(self.max_share * layout.dense)
+    def _budget(self, layout: CoreLayout) -> int:
+        budget = self.max_params if self.max_params is not None else math.floor(self.max_fraction * layout.dense)
         least = layout.with_rank(1).params
         if budget < least:
-            raise DoesNotFit(
+            raise CodecDoesNotFit(
                 f"{type(self).__name__}: a budget of {budget} numbers for a {layout.n_in} x {layout.n_out} matrix: at "
                 f"rank 1 its cores ({layout.with_rank(1)}) take {least} already"
             )
@@ -167,7 +167,7 @@ class Codec(Description):
     def _ranks_in_budget(
         self, w: np.ndarray, modes_in: tuple[int, ...], modes_out: tuple[int, ...], noise: float
     ) -> tuple[int, ...]:
-        layout = Layout(modes_in, modes_out, (1,) * (len(modes_in) - 1))
+        layout = CoreLayout(modes_in, modes_out, (1,) * (len(modes_in) - 1))
         budget, size, cuts = self._budget(layout), float(np.linalg.norm(w)), max(len(modes_in) - 1, 1)
         tensor = interleaved(w, modes_in, modes_out)
         spectra = [
@@ -175,9 +175,9 @@ class Codec(Description):
             for k in range(1, len(modes_in))
         ]
 
-        def at(eps: float) -> Layout:
+        def at(eps: float) -> CoreLayout:
             ranks = [kept(s, eps * size / math.sqrt(cuts), noise=noise) for s in spectra]
-            return Layout(modes_in, modes_out, tuple(ranks))
+            return CoreLayout(modes_in, modes_out, tuple(ranks))
 
         if at(0.0).params <= budget:
             return at(0.0).ranks
@@ -200,7 +200,7 @@ class TensorTrain(Codec):
     Example:
       >>> import jax
       >>> w = jax.random.normal(jax.random.key(0), (64, 64)) / 8
-      >>> factors, record = TensorTrain(cores=3, max_share=0.25).compress(w)
+      >>> factors, record = TensorTrain(cores=3, max_fraction=0.25).compress(w)
       >>> record.layout.modes_in, record.params <= 1024
       ((4, 4, 4), True)
     """
@@ -238,7 +238,7 @@ class TensorTrain(Codec):
         for name, size in (("modes_in", n_in), ("modes_out", n_out)):
             product = math.prod(getattr(self, name))
             if product != size:
-                raise DoesNotFit(
+                raise CodecDoesNotFit(
                     f"TensorTrain.{name} = {getattr(self, name)}: multiplies to {product}, the matrix has {size} "
                     f"{'inputs' if name == 'modes_in' else 'outputs'}"
                 )
@@ -262,10 +262,10 @@ class LowRank(Codec):
         return (n_in, 1), (1, n_out)
 
 
-def _raised(layout: Layout, spectra: list[np.ndarray], most: tuple[int, ...], budget: int) -> Layout:
+def _raised(layout: CoreLayout, spectra: list[np.ndarray], most: tuple[int, ...], budget: int) -> CoreLayout:
     """Single ranks raised while the budget allows, each time by the most squared error for a number."""
     while True:
-        best: tuple[float, Layout] | None = None
+        best: tuple[float, CoreLayout] | None = None
         for k, rank in enumerate(layout.ranks):
             if rank >= most[k]:
                 continue
@@ -298,7 +298,7 @@ def _encoded(
 
 
 @_encoded.defjvp
-def _no_slope(*_: Any) -> Any:
+def _no_gradient(*_: Any) -> Any:
     raise InputError(
         "codec: cores that are computed from a kernel inside the model have no useful derivative; train the cores "
         "themselves: codecs.compress(model, variables, x, codec) makes them the model's parameters"

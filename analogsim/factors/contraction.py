@@ -17,13 +17,13 @@ import jax
 import jax.numpy as jnp
 
 from analogsim.base.errors import InputError
-from analogsim.factors.layout import Layout
+from analogsim.factors.layout import CoreLayout
 from analogsim.factors.trains import decode
 
 CONTRACTIONS = ("auto", "factored", "dense")
 
 
-def contract(x: jax.Array, layout: Layout, multiply: Callable[[int, jax.Array], jax.Array]) -> jax.Array:
+def contract(x: jax.Array, layout: CoreLayout, multiply: Callable[[int, jax.Array], jax.Array]) -> jax.Array:
     """``[..., n_in]`` to ``[..., n_out]``, core after core.
 
     ``multiply(k, t)`` is the product with core k, whatever holds it: ``[..., r_(k-1), m_k]`` to ``[..., n_k, r_k]``.
@@ -60,7 +60,7 @@ def apply(x: jax.Array, factors: Sequence[jax.Array], contraction: str = "auto",
       (3, 6)
     """
     check_contraction(contraction)
-    layout = Layout.of(factors)
+    layout = CoreLayout.of(factors)
     if x.ndim < 1 or x.shape[-1] != layout.n_in:
         raise InputError(f"x: shape {x.shape}: the cores take {layout.n_in} inputs along the last axis ({layout})")
     if contraction == "dense" or (contraction == "auto" and not layout.by_cores(math.prod(x.shape[:-1]))):
@@ -74,14 +74,14 @@ def apply(x: jax.Array, factors: Sequence[jax.Array], contraction: str = "auto",
     return contract(x, layout, multiply)
 
 
-def macs(factors: Sequence[jax.Array] | Layout) -> int:
+def macs(factors: Sequence[jax.Array] | CoreLayout) -> int:
     """Multiply-accumulates of one input vector through the cores.
 
     Example:
-      >>> macs(Layout((4, 8, 8, 4), (4, 8, 8, 4), (2, 2, 2)))
+      >>> macs(CoreLayout((4, 8, 8, 4), (4, 8, 8, 4), (2, 2, 2)))
       81920
     """
-    return (factors if isinstance(factors, Layout) else Layout.of(factors)).macs
+    return (factors if isinstance(factors, CoreLayout) else CoreLayout.of(factors)).macs
 
 
 def check_contraction(contraction: str) -> None:

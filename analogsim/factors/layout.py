@@ -25,7 +25,7 @@ MOST_CORES = 8
 
 
 @dataclasses.dataclass(frozen=True)
-class Layout:
+class CoreLayout:
     """Modes and ranks of a train.
 
     Attributes:
@@ -34,7 +34,7 @@ class Layout:
       ranks: between neighbouring cores, one fewer than there are cores.
 
     Example:
-      >>> train = Layout((4, 8, 8, 4), (4, 8, 8, 4), (8, 8, 8))
+      >>> train = CoreLayout((4, 8, 8, 4), (4, 8, 8, 4), (8, 8, 8))
       >>> train.params, round(train.macs / train.dense, 2)     # fewer numbers, and yet more arithmetic than 1024 x 1024
       (8448, 1.06)
     """
@@ -44,7 +44,7 @@ class Layout:
     ranks: tuple[int, ...]
 
     @classmethod
-    def of(cls, cores: Sequence[Any]) -> "Layout":
+    def of(cls, cores: Sequence[Any]) -> "CoreLayout":
         """The layout of cores as they are.
 
         Raises:
@@ -108,7 +108,7 @@ class Layout:
         ahead = [math.prod(self.modes_in[:k]) * math.prod(self.modes_out[:k]) for k in range(self.cores)]
         return sum(a * math.prod(shape) for a, shape in zip(ahead[1:], self.shapes[1:], strict=True))
 
-    def with_rank(self, rank: int) -> "Layout":
+    def with_rank(self, rank: int) -> "CoreLayout":
         """The same modes, all ranks as large as ``rank`` and the modes allow."""
         return dataclasses.replace(self, ranks=tuple(min(rank, most) for most in self.full_ranks))
 

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from analogsim.base.errors import InputError
-from analogsim.factors.layout import Layout
+from analogsim.factors.layout import CoreLayout
 from analogsim.factors.trains import grams
 
 
@@ -36,7 +36,7 @@ class Propagated(NamedTuple):
     bound: jax.Array
 
 
-def propagated(cores: Sequence[jax.Array], core_errors: Any) -> Propagated:
+def propagate_errors(cores: Sequence[jax.Array], core_errors: Any) -> Propagated:
     """The relative error of the matrix from relative errors of its cores, to first order.
 
     Args:
@@ -45,12 +45,12 @@ def propagated(cores: Sequence[jax.Array], core_errors: Any) -> Propagated:
 
     Example:
       >>> import jax
-      >>> from analogsim.codecs import Layout, initial
-      >>> cores = initial(jax.random.key(0), Layout((4, 4), (4, 4), (3,)))
-      >>> round(float(propagated(cores, 0.01).relative), 3)      # two cores of 1 % each
+      >>> from analogsim.codecs import CoreLayout, initial
+      >>> cores = initial(jax.random.key(0), CoreLayout((4, 4), (4, 4), (3,)))
+      >>> round(float(propagate_errors(cores, 0.01).relative), 3)      # two cores of 1 % each
       0.014
     """
-    layout = Layout.of(cores)
+    layout = CoreLayout.of(cores)
     errors = jnp.asarray(core_errors, jnp.float32)
     if errors.shape not in ((), (layout.cores,)):
         raise InputError(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from analogsim.base.tables import as_text, many, plain, simple_table
-from analogsim.factors.layout import Layout
+from analogsim.factors.layout import CoreLayout
 
 if TYPE_CHECKING:
     import rich.table
@@ -22,20 +22,20 @@ class Compression:
       rel_error: ||W - W'||_F / ||W||_F of the cores as they are, rounding to their type included.
     """
 
-    layout: Layout
+    layout: CoreLayout
     rel_error: float
 
     @classmethod
     def of(cls, w: np.ndarray, factors: Any) -> "Compression":
         """The record of these cores for this matrix."""
-        layout = Layout.of(factors)
-        whole = np.asarray(factors[0], np.float64)
+        layout = CoreLayout.of(factors)
+        decoded = np.asarray(factors[0], np.float64)
         for core in factors[1:]:
-            whole = np.tensordot(whole, np.asarray(core, np.float64), axes=1)
+            decoded = np.tensordot(decoded, np.asarray(core, np.float64), axes=1)
         d, size = layout.cores, float(np.linalg.norm(w))
         order = [0, *(1 + 2 * k for k in range(d)), *(2 + 2 * k for k in range(d)), 2 * d + 1]
-        lost = float(np.linalg.norm(whole.transpose(order).reshape(w.shape) - w))
-        return cls(layout, lost / size if size else lost)
+        error_norm = float(np.linalg.norm(decoded.transpose(order).reshape(w.shape) - w))
+        return cls(layout, error_norm / size if size else error_norm)
 
     @property
     def ranks(self) -> tuple[int, ...]:
@@ -76,15 +76,22 @@ def compressions_table(title: str, rows: Iterable[tuple[str, Compression]]) -> "
     for name, right in (("layer", 0), ("modes, ranks", 0), ("error", 1), ("numbers", 1), ("dense", 1), ("ratio", 1),
                         ("MACs", 1), ("of dense", 1)):  # fmt: skip
         table.add_column(name, justify="right" if right else "left", overflow="fold")
-    known = tuple(rows)
-    for path, one in known:
+    compressions = tuple(rows)
+    for path, compression in compressions:
         table.add_row(
-            plain(path), str(one.layout), f"{one.rel_error:.3g}", many(one.params), many(one.layout.dense),
-            f"{one.ratio:.2f}", many(one.macs), f"{one.macs / one.macs_dense:.2f}",
-        )  # fmt: skip
-    if len(known) > 1:
+            plain(path),
+            str(compression.layout),
+            f"{compression.rel_error:.3g}",
+            many(compression.params),
+            many(compression.layout.dense),
+            f"{compression.ratio:.2f}",
+            many(compression.macs),
+            f"{compression.macs / compression.macs_dense:.2f}",
+        )
+    if len(compressions) > 1:
         params, dense, macs = (
-            sum(getattr(one.layout, name) for _, one in known) for name in ("params", "dense", "macs")
+            sum(getattr(compression.layout, name) for _, compression in compressions)
+            for name in ("params", "dense", "macs")
         )
         table.add_section()
         table.add_row(

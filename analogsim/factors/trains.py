@@ -17,7 +17,7 @@ import numpy as np
 
 from analogsim.base.checks import check_integer
 from analogsim.base.errors import InputError
-from analogsim.factors.layout import Layout
+from analogsim.factors.layout import CoreLayout
 
 Choose = Callable[[int, Any], int]
 
@@ -72,7 +72,7 @@ def decode(factors: Sequence[jax.Array]) -> jax.Array:
       >>> decode((jnp.ones((1, 2, 3, 4)), jnp.ones((4, 2, 1, 1)))).shape
       (4, 3)
     """
-    layout = Layout.of(factors)
+    layout = CoreLayout.of(factors)
     whole = factors[0]
     for core in factors[1:]:
         whole = jnp.tensordot(whole, core, axes=1)  # [1, m_1, n_1, ..., m_k, n_k, r_k]
@@ -105,7 +105,7 @@ def rounded(
       >>> [core.shape for core in rounded(twice, rel_error=1e-6)]
       [(1, 2, 3, 1), (1, 4, 1, 1)]
     """
-    layout = Layout.of(cores)
+    layout = CoreLayout.of(cores)
     if (rel_error is None) == (rank is None):
         raise InputError("rounded: give one of rel_error and rank")
     if rank is not None:
@@ -160,7 +160,7 @@ def left_orthogonal(cores: Sequence[jax.Array]) -> tuple[jax.Array, ...]:
     A step of an optimiser leaves any gauge behind; this puts it right without a change of ranks (where a rank exceeds
     what its modes allow, it falls to that). Differentiable, and fit for ``jax.jit``.
     """
-    Layout.of(cores)
+    CoreLayout.of(cores)
     found = _orthogonal(_wide(cores), jnp)
     return tuple(core.astype(old.dtype) for core, old in zip(found, cores, strict=True))
 
@@ -174,12 +174,12 @@ def balanced(cores: Sequence[jax.Array]) -> tuple[jax.Array, ...]:
     """
     wide = _wide([jax.lax.stop_gradient(core) for core in cores])
     logs = jnp.log2(jnp.stack([jnp.sqrt(jnp.mean(jnp.square(core))) for core in wide]))
-    wanted = jnp.mean(logs) - logs
-    wanted = jnp.where(jnp.all(jnp.isfinite(wanted)), wanted, 0.0)
-    whole = jnp.floor(wanted)  # largest remainders are rounded up, so that the exponents add up to 0
-    order = jnp.argsort(jnp.argsort(whole - wanted))
-    exponents = whole + (order < -jnp.sum(whole))
-    factors = jnp.ldexp(jnp.ones(len(wide), wanted.dtype), exponents.astype(jnp.int32))
+    log_factors = jnp.mean(logs) - logs
+    log_factors = jnp.where(jnp.all(jnp.isfinite(log_factors)), log_factors, 0.0)
+    floor_exponents = jnp.floor(log_factors)  # largest remainders are rounded up, so that the exponents add up to 0
+    order = jnp.argsort(jnp.argsort(floor_exponents - log_factors))
+    exponents = floor_exponents + (order < -jnp.sum(floor_exponents))
+    factors = jnp.ldexp(jnp.ones(len(wide), log_factors.dtype), exponents.astype(jnp.int32))
     return tuple((core * factor).astype(core.dtype) for core, factor in zip(cores, factors, strict=True))
 
 
@@ -196,7 +196,7 @@ def grams(cores: Sequence[Any], xp: Any = jnp) -> list[Any]:
     return found
 
 
-def initial(key: jax.Array, layout: Layout, variance: float | None = None, dtype: Any = jnp.float32) -> tuple:
+def initial(key: jax.Array, layout: CoreLayout, variance: float | None = None, dtype: Any = jnp.float32) -> tuple:
     """Random cores whose matrix has entries of the given variance and mean 0.
 
     An entry is a sum over prod_k r_k products of d independent numbers, so that a standard deviation of
@@ -211,7 +211,7 @@ def initial(key: jax.Array, layout: Layout, variance: float | None = None, dtype
 
     Example:
       >>> import jax
-      >>> [core.shape for core in initial(jax.random.key(0), Layout((4, 4), (2, 3), (5,)))]
+      >>> [core.shape for core in initial(jax.random.key(0), CoreLayout((4, 4), (2, 3), (5,)))]
       [(1, 4, 2, 5), (5, 4, 3, 1)]
     """
     std = core_std(layout, 1 / layout.n_in if variance is None else check_variance(variance, "variance"))
@@ -219,7 +219,7 @@ def initial(key: jax.Array, layout: Layout, variance: float | None = None, dtype
     return tuple(std * jax.random.normal(own, shape, dtype) for own, shape in zip(keys, layout.shapes, strict=True))
 
 
-def core_std(layout: Layout, variance: float) -> float:
+def core_std(layout: CoreLayout, variance: float) -> float:
     """Standard deviation of the numbers in cores whose matrix is to have this variance."""
     return (variance / math.prod(layout.ranks)) ** (1 / (2 * layout.cores))
 

@@ -11,6 +11,6 @@ file            hardware as TOML (kinds, toml_reader, toml_writer)
 citation        cite: the papers behind a description
 """
 
+from analogsim.hardware.energy_table import EnergyTable as EnergyTable
 from analogsim.hardware.fresh_chip import FreshChip as FreshChip
 from analogsim.hardware.hardware import Hardware as Hardware
-from analogsim.hardware.prices import Prices as Prices

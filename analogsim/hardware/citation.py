@@ -267,24 +267,24 @@ def _known(item: Any) -> list[_Published]:
     return found
 
 
-def _uses(item: Any, where: str, known: list[_Published]) -> list[Use]:
+def _uses(item: Any, where: str, published_sets: list[_Published]) -> list[Use]:
     """Every value of a description and of those inside it, compared with the published set that it is closest to."""
-    best = max(known, key=lambda one: _matches(item, one.values), default=None)
+    best = max(published_sets, key=lambda published_set: _matches(item, published_set.values), default=None)
     behind = item.model_sources() if isinstance(item, Description) else ()
     equations = [Use(where, "equations", "", source) for source in behind]
-    found: list[Use] = []
+    cited_values: list[Use] = []
     has_parts = False
     for f in dataclasses.fields(item):
         value = getattr(item, f.name)
         if dataclasses.is_dataclass(value):
             has_parts = True
             inner = (best.inside(f.name, value) if best else []) + _known(value)
-            found += _uses(value, f"{where}.{f.name}" if where else f.name, inner)
+            cited_values += _uses(value, f"{where}.{f.name}" if where else f.name, inner)
         else:
             published = default_of(f) if best is None else getattr(best.values, f.name)
             use = _use(f, where, value, published, None if best is None else best.sources.get(f.name))
-            found += [] if use is None else [use]
-    return found + equations if has_parts else equations + found  # what joins the parts comes after them
+            cited_values += [] if use is None else [use]
+    return cited_values + equations if has_parts else equations + cited_values  # what joins the parts comes after them
 
 
 def _use(f: dataclasses.Field, where: str, value: Any, published: Any, special: Source | None) -> Use | None:
@@ -322,9 +322,11 @@ def _same(value: Any, published: Any) -> bool:
     if published is MISSING or isinstance(value, jax.core.Tracer):
         return False
     if isinstance(value, (jax.Array, np.ndarray)) and isinstance(published, (int, float, np.ndarray, jax.Array)):
-        held = np.asarray(value)
-        wanted = np.asarray(published).astype(held.dtype)
-        return bool(wanted.ndim == 0 or wanted.shape == held.shape) and bool(np.all(held == wanted))
+        array = np.asarray(value)
+        published_array = np.asarray(published).astype(array.dtype)
+        return bool(published_array.ndim == 0 or published_array.shape == array.shape) and bool(
+            np.all(array == published_array)
+        )
     try:
         return bool(value == published)
     except Exception:  # no common ground for a comparison: not the published value

@@ -11,7 +11,7 @@
     kind = "PCM"
     g_max = "20 uS"                    # a string with a unit, or a number in SI units
 
-    [prices]                           # without a kind: changes to the prices that are there
+    [energy_table]                     # without a kind: changes to the prices that are there
     read_time_s = "100 ns"
 
 ``"none"`` stands for None, an effect that is absent. ``analogsim show pcm --toml > my.toml`` writes a whole file to

@@ -15,11 +15,11 @@ import jax.numpy as jnp
 from analogsim.base.description import Description, field
 from analogsim.base.errors import InputError
 from analogsim.base.random import stream
-from analogsim.signal_path.programmed import ideal_lines, program_all, read_all
+from analogsim.signal_path.programmed import ideal_columns, program_all, read_all
 from analogsim.signal_path.reading import Reading
 
 
-class TrainingReads(Protocol):
+class TrainingForward(Protocol):
     """What a layer's tiles hold in one call of hardware-aware training. A frozen pytree."""
 
     def reading(
@@ -28,7 +28,7 @@ class TrainingReads(Protocol):
         """The tiles of a matrix ``[n_in, n_out]``, or of each of a stack ``[S, n_in, n_out]``.
 
         Args:
-          hardware: what the layer runs on; ``hardware.training_strength`` scales every deviation from the ideal.
+          hardware: what the layer runs on; ``hardware.training_noise_scale`` scales every deviation from the ideal.
           weights: the layer's matrix. No gradient passes: see ``Reading.trained_by``.
           key: what is drawn follows from it; None only where nothing is random.
           tile_rows: as of ``programmed.program``.
@@ -81,7 +81,7 @@ class FreshChip(Description):
         return jnp.exp(first + (last - first) * jax.random.uniform(stream(key, "time of training")))
 
     def draws(self, hardware: Any) -> bool:
-        """See ``TrainingReads``."""
+        """See ``TrainingForward``."""
         store = hardware.store
         converters = hardware.adc is not None and hardware.adc.draws_at_fabrication
         calibrates = hardware.calibration_reads is not None
@@ -90,18 +90,18 @@ class FreshChip(Description):
     def reading(
         self, hardware: Any, weights: jax.Array, key: jax.Array | None, tile_rows: int | None, weight_range: Any
     ) -> Reading:
-        """See ``TrainingReads``. Every layer draws its own time; one for all is set with ``altered``."""
+        """See ``TrainingForward``. Every layer draws its own time; one for all is set with ``override_hardware``."""
         programmed = program_all(hardware, weights, key, None, tile_rows, weight_range)
         read = read_all(programmed, self.when(key))
-        strength = hardware.training_strength
-        if isinstance(strength, float) and strength == 1.0:
+        noise_scale = hardware.training_noise_scale
+        if isinstance(noise_scale, float) and noise_scale == 1.0:
             return read
-        ideal = ideal_lines(hardware, weights, tile_rows, weight_range)
+        ideal = ideal_columns(hardware, weights, tile_rows, weight_range)
         if read.gain is not None:
             ideal = ideal / read.gain
-        variance = None if read.variance is None else read.variance * jnp.asarray(strength, read.mean.dtype) ** 2
+        variance = None if read.variance is None else read.variance * jnp.asarray(noise_scale, read.mean.dtype) ** 2
         return dataclasses.replace(
             read,
-            mean=ideal + jnp.asarray(strength, read.mean.dtype) * (read.mean - ideal),
+            mean=ideal + jnp.asarray(noise_scale, read.mean.dtype) * (read.mean - ideal),
             variance=variance,
         )

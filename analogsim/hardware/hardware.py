@@ -15,8 +15,8 @@ from analogsim.base.literature import Source, cited
 from analogsim.converters import DAC
 from analogsim.converters.range_rules import DynamicRange, LearnedRange, RangeRule
 from analogsim.devices.digital import DigitalMemory
+from analogsim.hardware.energy_table import EnergyTable
 from analogsim.hardware.fresh_chip import FreshChip
-from analogsim.hardware.prices import Prices
 from analogsim.signal_path.drift_compensation import ESTIMATORS
 
 
@@ -32,7 +32,17 @@ class Hardware(Description):
     name: str = static(default="custom", label=True, doc="for tables and messages")
     store: Any = field(
         factory=DigitalMemory,
-        methods=("program", "read", "noise", "combine", "spread", "cost", "cells", "time_limit_s", "detects_noise"),
+        methods=(
+            "program",
+            "read",
+            "noise",
+            "combine",
+            "to_columns",
+            "cost",
+            "n_cells",
+            "time_limit_s",
+            "detects_noise",
+        ),
         doc="what physically holds the weights",
     )
     rows: int = static(default=512, ge=1, le=65536, integer=True, doc="inputs of one tile")
@@ -87,7 +97,7 @@ class Hardware(Description):
         methods=("reading", "draws"),
         doc="what hardware-aware training computes on: FreshChip, or a modifier of analogsim.training",
     )
-    training_strength: Any = field(
+    training_noise_scale: Any = field(
         default=1.0,
         ge=0,
         le=100,
@@ -105,7 +115,7 @@ class Hardware(Description):
         kind=RangeRule,
         doc="LearnedRange(rule='slope') or TrackedRange; None: as calibrated, else that of the ADC",
     )
-    prices: Prices = field(factory=Prices, kind=Prices, doc="energy of every action")
+    energy_table: EnergyTable = field(factory=EnergyTable, kind=EnergyTable, doc="energy of every action")
 
     def model_sources(self) -> tuple[Source, ...]:
         found = []
@@ -124,17 +134,17 @@ class Hardware(Description):
             with within("training"):
                 self.check_time(latest, "Hardware.training: latest_s")
         own_s = self.store.read_time_s
-        asked_s = self.prices.read_time_s
+        asked_s = self.energy_table.read_time_s
         own = "rate of its own; set store.rate_hz" if hasattr(self.store, "rate_hz") else "time of its own; set that"
-        if own_s is not None and isinstance(asked_s, float) and asked_s != Prices().read_time_s:
+        if own_s is not None and isinstance(asked_s, float) and asked_s != EnergyTable().read_time_s:
             self.refuse(
-                "prices.read_time_s",
+                "energy_table.read_time_s",
                 f"has no effect on {type(self.store).__name__}, which has a {own} instead (unit: s)",
             )
 
-        if self.store.cell_write_j is not None and self.prices.cell_write_j is not None:
+        if self.store.cell_write_j is not None and self.energy_table.cell_write_j is not None:
             self.refuse(
-                "prices.cell_write_j",
+                "energy_table.cell_write_j",
                 f"must be None for {type(self.store).__name__}, whose description says what a write takes (unit: J)",
             )
 
@@ -166,13 +176,13 @@ class Hardware(Description):
     def cell_write_j(self) -> Any:
         """Joules of writing and verifying one cell: the store's own, where it has one; None where it is not known."""
         own_j = self.store.cell_write_j
-        return self.prices.cell_write_j if own_j is None else own_j
+        return self.energy_table.cell_write_j if own_j is None else own_j
 
     @property
     def read_time_s(self) -> Any:
         """Seconds of one read of a tile: the store's own, where it has one."""
         own_s = self.store.read_time_s
-        return self.prices.read_time_s if own_s is None else own_s
+        return self.energy_table.read_time_s if own_s is None else own_s
 
     def _check_ranges(self) -> None:
         rule = self.output_range

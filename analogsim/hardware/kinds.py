@@ -14,7 +14,7 @@ from analogsim.base.errors import InputError, brief
 from analogsim.base.field_rules import Nested, Rule
 from analogsim.converters import range_rules
 from analogsim.devices.crossbar.hermes import Branches
-from analogsim.hardware import fresh_chip, prices, weight_modifiers
+from analogsim.hardware import energy_table, fresh_chip, weight_modifiers
 
 
 def _exported(*modules: Any) -> dict[str, type[Description]]:
@@ -28,7 +28,7 @@ def _exported(*modules: Any) -> dict[str, type[Description]]:
 
 #: Every class by its name.
 KINDS: dict[str, type[Description]] = {
-    **_exported(devices, converters, range_rules, fresh_chip, prices, weight_modifiers),
+    **_exported(devices, converters, range_rules, fresh_chip, energy_table, weight_modifiers),
     "Branches": Branches,  # part of HermesPCM
 }
 

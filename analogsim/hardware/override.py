@@ -16,7 +16,7 @@ from analogsim.base.errors import InputError
 from analogsim.hardware.hardware import Hardware
 
 
-class _Change:
+class _Override:
     """A change. Every one is its own: a compiled function is never reused under another."""
 
     def __init__(self, change: Callable[[str, Hardware], Hardware] | None):
@@ -29,10 +29,10 @@ class _Change:
         return after
 
 
-_FORGET = _Change(None)
+_FORGET = _Override(None)
 
 
-def _joined(changes: list[_Change]) -> tuple[_Change, ...] | None:
+def _joined(changes: list[_Override]) -> tuple[_Override, ...] | None:
     """Those since the last that forgets; None for none, as where there is no block at all."""
     forgotten = max((i + 1 for i, change in enumerate(changes) if change is _FORGET), default=0)
     return tuple(changes[forgotten:]) or None
@@ -42,7 +42,7 @@ def _joined(changes: list[_Change]) -> tuple[_Change, ...] | None:
 _changes = Scope(jax.make_user_context(None), _joined)
 
 
-def altered(change: Callable[[str, Hardware], Hardware]) -> contextlib.AbstractContextManager[None]:
+def override_hardware(change: Callable[[str, Hardware], Hardware]) -> contextlib.AbstractContextManager[None]:
     """Inside this block, every analog layer runs on ``change(path, hardware)`` in the place of its own hardware.
 
     Enter it inside of the function that is compiled: a function compiled outside is compiled again for every block.
@@ -64,17 +64,17 @@ def altered(change: Callable[[str, Hardware], Hardware]) -> contextlib.AbstractC
       >>> variables = layer.init(jax.random.key(0), x)
       >>> @jax.jit
       ... def output(noise):
-      ...     with altered(lambda path, hardware: hardware.replace(**{"adc.noise": noise})):
+      ...     with override_hardware(lambda path, hardware: hardware.replace(**{"adc.noise": noise})):
       ...         return layer.apply(variables, x, rngs={"analog": jax.random.key(1)})
       >>> output(0.0).shape, output(0.5).shape      # one compilation
       ((2, 3), (2, 3))
     """
     if not callable(change):
         raise InputError(f"change = {change!r}: must be a function change(path, hardware) that gives a Hardware")
-    return Block(_changes, lambda: _Change(change), "altered(...)")
+    return Block(_changes, lambda: _Override(change), "override_hardware(...)")
 
 
-def in_force(hardware: Hardware, path: str) -> Hardware:
+def effective_hardware(hardware: Hardware, path: str) -> Hardware:
     """What a layer runs on here and now."""
     for change in _changes.value or ():
         hardware = change(path, hardware)
@@ -95,13 +95,13 @@ def hardware_of(bound: Any) -> list[tuple[str, Hardware]]:
         found.append((path, hardware))
         return hardware
 
-    with altered(note):
+    with override_hardware(note):
         jax.eval_shape(lambda b: b.program(jax.random.key(0)), bound)
     return found
 
 
 @contextlib.contextmanager
-def unaltered() -> Iterator[None]:
+def without_overrides() -> Iterator[None]:
     """A context in which the change is forgotten, for compiled parts that were handed their hardware already."""
     opened = _changes.enter(_FORGET)
     try:

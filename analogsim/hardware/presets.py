@@ -18,9 +18,9 @@ from analogsim.devices import (
     ReRAM,
     RingBank,
 )
+from analogsim.hardware.energy_table import EnergyTable
 from analogsim.hardware.fresh_chip import FreshChip
 from analogsim.hardware.hardware import Hardware
-from analogsim.hardware.prices import Prices
 
 _PRESETS = {
     "ideal": (
@@ -36,7 +36,7 @@ _PRESETS = {
             columns=65536,
             groups="apart",
             dac=DAC(bits=8),
-            prices=Prices(
+            energy_table=EnergyTable(
                 mac_j=0.10e-12,
                 accumulate_j=0.72e-12,
                 arithmetic_j=0.38e-12,
@@ -55,7 +55,7 @@ _PRESETS = {
             dac=DAC(bits=8),
             adc=ADC(bits=8, noise=0.04),
             drift_compensation="global",
-            prices=Prices(read_time_s=250e-9, cell_write_j=1.5e-9, write_pulse_j=74e-12),
+            energy_table=EnergyTable(read_time_s=250e-9, cell_write_j=1.5e-9, write_pulse_j=74e-12),
         ),
     ),
     # 256 x 256 arrays and a 0.5 V read as on the NeuRRAM chip; the write energy is the one derived for its cells.
@@ -68,7 +68,7 @@ _PRESETS = {
             columns=256,
             dac=DAC(bits=8),
             adc=ADC(bits=8, noise=0.04),
-            prices=Prices(read_voltage_v=0.5, cell_write_j=0.5e-9, write_pulse_j=61e-12),
+            energy_table=EnergyTable(read_voltage_v=0.5, cell_write_j=0.5e-9, write_pulse_j=61e-12),
         ),
     ),
     # Detectors, lasers and their drivers are charged one by one; no chip is known whose rest could be added.
@@ -81,7 +81,7 @@ _PRESETS = {
             columns=32,
             dac=DAC(bits=8),
             adc=ADC(bits=8, range=6.0),
-            prices=Prices(overhead_j=0.0, sample_rate_hz=5e9, cell_area_m2=7.2e-9),
+            energy_table=EnergyTable(overhead_j=0.0, sample_rate_hz=5e9, cell_area_m2=7.2e-9),
         ),
     ),
     "ring-bank": (
@@ -93,7 +93,7 @@ _PRESETS = {
             columns=16,
             dac=DAC(bits=8),
             adc=ADC(bits=8, range=4.0),
-            prices=Prices(overhead_j=0.0, sample_rate_hz=5e9, cell_area_m2=1e-9),
+            energy_table=EnergyTable(overhead_j=0.0, sample_rate_hz=5e9, cell_area_m2=1e-9),
         ),
     ),
     "photonic-pcm": (
@@ -105,7 +105,7 @@ _PRESETS = {
             columns=8,
             dac=DAC(bits=8),
             adc=ADC(bits=8, range=4.0),
-            prices=Prices(overhead_j=0.0, sample_rate_hz=10e9, cell_area_m2=1e-9),
+            energy_table=EnergyTable(overhead_j=0.0, sample_rate_hz=10e9, cell_area_m2=1e-9),
         ),
     ),
     "fading-light": (
@@ -119,7 +119,7 @@ _PRESETS = {
             adc=ADC(bits=8, range=8.0),
             drift_compensation="global",
             training=FreshChip(time_s=1e-6),
-            prices=Prices(overhead_j=0.0, sample_rate_hz=1e9, cell_area_m2=1e-9),
+            energy_table=EnergyTable(overhead_j=0.0, sample_rate_hz=1e9, cell_area_m2=1e-9),
         ),
     ),
     # The best that could be hoped for: small tiles, since gates grow with 2^n; a digital product behind the counters.
@@ -134,7 +134,7 @@ _PRESETS = {
             rows=8,
             columns=8,
             training=FreshChip(time_s=1e-6),
-            prices=Prices(overhead_j=0.0, cell_area_m2=1e-6),
+            energy_table=EnergyTable(overhead_j=0.0, cell_area_m2=1e-6),
         ),
     ),
 }
@@ -152,8 +152,8 @@ _LIGHT: dict[str, Source] = {
     "dac.bits": _MESH,
     "adc.bits": _MESH,
     "adc.range": _MESH,
-    "prices.overhead_j": Source(note="none: light, drivers and receivers are charged one by one"),
-    "prices.sample_rate_hz": _MESH,
+    "energy_table.overhead_j": Source(note="none: light, drivers and receivers are charged one by one"),
+    "energy_table.sample_rate_hz": _MESH,
 }
 
 #: Where the values come from that a preset sets, by dotted name. They stand in for the sources of the defaults.
@@ -162,13 +162,17 @@ _SOURCES: dict[str, dict[str, Source]] = {
     "int8": {
         "store.bits": _BY_NAME,
         "dac.bits": _BY_NAME,
-        "prices.mac_j": cited("jouppi2021", note="int8 multiply 0.07 pJ + int32 add 0.03 pJ, 7 nm", recalled=True),
-        "prices.accumulate_j": cited(
+        "energy_table.mac_j": cited(
+            "jouppi2021", note="int8 multiply 0.07 pJ + int32 add 0.03 pJ, 7 nm", recalled=True
+        ),
+        "energy_table.accumulate_j": cited(
             "jouppi2021", note="fp16 multiply 0.34 pJ + fp32 add 0.38 pJ, 7 nm", recalled=True
         ),
-        "prices.arithmetic_j": cited("jouppi2021", note="fp32 add, 7 nm", recalled=True),
-        "prices.buffer_j_per_byte": cited("jouppi2021", note="8 kB, 7.5 pJ for 64 bits, 7 nm", recalled=True),
-        "prices.weight_fetch_j_per_byte": cited("jouppi2021", note="1 MB, 14 pJ for 64 bits, 7 nm", recalled=True),
+        "energy_table.arithmetic_j": cited("jouppi2021", note="fp32 add, 7 nm", recalled=True),
+        "energy_table.buffer_j_per_byte": cited("jouppi2021", note="8 kB, 7.5 pJ for 64 bits, 7 nm", recalled=True),
+        "energy_table.weight_fetch_j_per_byte": cited(
+            "jouppi2021", note="1 MB, 14 pJ for 64 bits, 7 nm", recalled=True
+        ),
     },
     "pcm": {
         "rows": _RASCH,
@@ -176,9 +180,9 @@ _SOURCES: dict[str, dict[str, Source]] = {
         "dac.bits": _RASCH,
         "adc.bits": _RASCH,
         "adc.noise": _RASCH,
-        "prices.read_time_s": cited("nandakumar2019", note="the read of the noise model"),
-        "prices.cell_write_j": cited("dong2012", note="10 to 30 pulses of 71 to 76 pJ, NVSim's values for 90 nm"),
-        "prices.write_pulse_j": cited("dong2012", note="71 pJ (SET) to 76 pJ (RESET), NVSim's values for 90 nm"),
+        "energy_table.read_time_s": cited("nandakumar2019", note="the read of the noise model"),
+        "energy_table.cell_write_j": cited("dong2012", note="10 to 30 pulses of 71 to 76 pJ, NVSim's values for 90 nm"),
+        "energy_table.write_pulse_j": cited("dong2012", note="71 pJ (SET) to 76 pJ (RESET), NVSim's values for 90 nm"),
     },
     "reram": {
         "rows": _WAN,
@@ -186,27 +190,29 @@ _SOURCES: dict[str, dict[str, Source]] = {
         "dac.bits": _RASCH,
         "adc.bits": _RASCH,
         "adc.noise": _RASCH,
-        "prices.read_voltage_v": _WAN,
-        "prices.cell_write_j": cited("wan2022", note="derived: 8.5 pulses of 1 µs, 1.75 V at 20 µS"),
-        "prices.write_pulse_j": cited("wan2022", note="derived: 1 µs, 1.75 V at 20 µS"),
+        "energy_table.read_voltage_v": _WAN,
+        "energy_table.cell_write_j": cited("wan2022", note="derived: 8.5 pulses of 1 µs, 1.75 V at 20 µS"),
+        "energy_table.write_pulse_j": cited("wan2022", note="derived: 1 µs, 1.75 V at 20 µS"),
     },
     "mzi-mesh": {
         **_LIGHT,
-        "prices.cell_area_m2": Source(note="assumed: 120 um x 60 um, a heater of 61.6 um in each of two stages"),
+        "energy_table.cell_area_m2": Source(note="assumed: 120 um x 60 um, a heater of 61.6 um in each of two stages"),
     },
     "ring-bank": {
         **_LIGHT,
         "store.laser_w": _MESH,
-        "prices.cell_area_m2": Source(note="assumed: 30 um x 30 um, a ring of 10 um and its heater"),
+        "energy_table.cell_area_m2": Source(note="assumed: 30 um x 30 um, a ring of 10 um and its heater"),
     },
     "photonic-pcm": {
         **_LIGHT,
         "store.laser_w": _MESH,
-        "prices.cell_area_m2": Source(note="assumed: 30 um x 30 um, a crossing and two couplers"),
+        "energy_table.cell_area_m2": Source(note="assumed: 30 um x 30 um, a crossing and two couplers"),
     },
     "fading-light": {
         **_LIGHT,
-        "prices.cell_area_m2": Source(note="assumed: a pulse's share of the driving circuits; the fibre is no chip"),
+        "energy_table.cell_area_m2": Source(
+            note="assumed: a pulse's share of the driving circuits; the fibre is no chip"
+        ),
     },
     "quantum-register": {
         "rows": _REGISTER,
@@ -215,8 +221,8 @@ _SOURCES: dict[str, dict[str, Source]] = {
         "store.register.qubit.depolarising": _HOPED,
         "store.register.two_qubit_error": _HOPED,
         "store.register.readout_error": _HOPED,
-        "prices.overhead_j": Source(note="none: the refrigerator is charged, with all it needs"),
-        "prices.cell_area_m2": Source(note="assumed: 1 mm x 1 mm, a transmon and its resonator"),
+        "energy_table.overhead_j": Source(note="none: the refrigerator is charged, with all it needs"),
+        "energy_table.cell_area_m2": Source(note="assumed: 1 mm x 1 mm, a transmon and its resonator"),
     },
 }
 

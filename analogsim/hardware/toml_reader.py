@@ -133,7 +133,7 @@ class Reader:
           rule: of the field that it stands in.
           base: what stands there without the file; None for nothing.
         """
-        rest = {name: child for name, child in node.value.items() if name != "kind"}
+        fields = {name: child for name, child in node.value.items() if name != "kind"}
         fit = fitting(rule, self.kinds)
         named = node.value.get("kind")
         if named is not None:
@@ -141,13 +141,15 @@ class Reader:
                 shown = _shown(str(named.plain))
                 wrong = f"class {shown!r} does not fit here" if shown in self.kinds else f"unknown class {shown!r}"
                 raise self.file.error(named.path, f"{where}.kind: {wrong}; {nearest_of(shown, fit)}")
-            return self.table(Node(rest, node.path), self.kinds[named.value])
+            return self.table(Node(fields, node.path), self.kinds[named.value])
         if isinstance(base, Description):
-            return self.table(Node(rest, node.path), type(base), base)
+            return self.table(Node(fields, node.path), type(base), base)
         if isinstance(rule, Nested) and len(rule.kinds) == 1:
-            return self.table(Node(rest, node.path), rule.kinds[0])
-        asked = f"needs a kind, one of {', '.join(fit)}" if isinstance(rule, Nested) else "is a table without a kind"
-        raise self.file.error(node.path, f"{where}: {asked}")
+            return self.table(Node(fields, node.path), rule.kinds[0])
+        requirement = (
+            f"needs a kind, one of {', '.join(fit)}" if isinstance(rule, Nested) else "is a table without a kind"
+        )
+        raise self.file.error(node.path, f"{where}: {requirement}")
 
     def _plain(self, node: Node, where: str) -> Any:
         """What a field without rules holds: values as they are, tuples, complex numbers, descriptions by their kind."""

@@ -10,7 +10,7 @@ from analogsim.base.description import Description, static
 from analogsim.base.errors import InputError
 from analogsim.base.random import normal, stream
 from analogsim.devices.protocol import Moments
-from analogsim.signal_path.programmed import automatic_range, fabricated, lines_of
+from analogsim.signal_path.programmed import automatic_range, columns_of_tiles, fabricated
 from analogsim.signal_path.reading import Reading
 from analogsim.signal_path.tiling import normalise
 
@@ -35,25 +35,25 @@ class WeightModifier(Description):
         """Whether the change of the weights is drawn."""
         return True
 
-    def moments(self, weights: jax.Array, scale: jax.Array, strength: Any) -> Moments:
+    def moments(self, weights: jax.Array, scale: jax.Array, noise_scale: Any) -> Moments:
         """Mean and variance of every weight over draws.
 
         Args:
           weights: in [-1, 1], ``[R, C, rows, columns]``.
           scale: what the outputs are multiplied with again, ``[R, C, 1, columns or 1]``.
-          strength: multiplies the deviations.
+          noise_scale: multiplies the deviations.
         """
         raise NotImplementedError
 
-    def changed(self, key: jax.Array | None, weights: jax.Array, scale: jax.Array, strength: Any) -> jax.Array:
+    def changed(self, key: jax.Array | None, weights: jax.Array, scale: jax.Array, noise_scale: Any) -> jax.Array:
         """One draw of every weight; Gaussian with ``moments`` unless a modifier says otherwise."""
-        return self.drawn(key, self.moments(weights, scale, strength), "step").mean
+        return self.drawn(key, self.moments(weights, scale, noise_scale), "step").mean
 
-    def weights(self, key: jax.Array | None, weights: jax.Array, scale: jax.Array, strength: Any) -> Moments:
+    def weights(self, key: jax.Array | None, weights: jax.Array, scale: jax.Array, noise_scale: Any) -> Moments:
         """The weights of one call: drawn, or to be drawn for every example (with a variance)."""
         if self.draw == "example":
-            return self.moments(weights, scale, strength)
-        return Moments(self.changed(key, weights, scale, strength))
+            return self.moments(weights, scale, noise_scale)
+        return Moments(self.changed(key, weights, scale, noise_scale))
 
     def drawn(self, key: jax.Array | None, held: Moments, draw: str | None = None) -> Moments:
         """Gaussian draws of these moments, or the moments for draws at the output."""
@@ -68,12 +68,12 @@ class WeightModifier(Description):
     def lines(
         self, hardware: Any, tiled: jax.Array, scale: jax.Array, key: jax.Array | None
     ) -> tuple[Moments, jax.Array | None]:
-        """What the lines carry ``[R, C, rows, n_lines]``, and the factor of drift compensation."""
-        changed = self.weights(key, tiled, scale, hardware.training_strength)
+        """What the lines carry ``[R, C, rows, n_columns]``, and the factor of drift compensation."""
+        changed = self.weights(key, tiled, scale, hardware.training_noise_scale)
         store = hardware.store
-        ideal = lines_of(hardware, tiled)
+        ideal = columns_of_tiles(hardware, tiled)
         # Linear in the change, so that weights beyond the window and constant currents come out right.
-        mean = ideal + jax.vmap(jax.vmap(store.spread))(changed.mean - tiled)
+        mean = ideal + jax.vmap(jax.vmap(store.to_columns))(changed.mean - tiled)
         if changed.variance is not None and mean.shape != tiled.shape:
             raise InputError(
                 f"{type(self).__name__}.draw = 'example': must be 'step' for a store that reads a weight by several "
@@ -82,13 +82,13 @@ class WeightModifier(Description):
         return Moments(mean, changed.variance), None
 
     def draws(self, hardware: Any) -> bool:
-        """See ``analogsim.hardware.fresh_chip.TrainingReads``."""
+        """See ``analogsim.hardware.fresh_chip.TrainingForward``."""
         return self.is_random or (hardware.adc is not None and hardware.adc.draws_at_fabrication)
 
     def reading(
         self, hardware: Any, weights: jax.Array, key: jax.Array | None, tile_rows: int | None, weight_range: Any
     ) -> Reading:
-        """See ``analogsim.hardware.fresh_chip.TrainingReads``."""
+        """See ``analogsim.hardware.fresh_chip.TrainingForward``."""
         if weights.ndim > 2:
             keys = None if key is None else jax.random.split(key, len(weights))
             one = functools.partial(self.reading, hardware, tile_rows=tile_rows, weight_range=weight_range)
@@ -117,6 +117,6 @@ class WeightModifier(Description):
             time_s=0.0,
             n_in=weights.shape[0],
             n_out=weights.shape[1],
-            outlasts_steps=True,  # weights drawn for an example are the same in all steps of its product
+            noise_persists=True,  # weights drawn for an example are the same in all steps of its product
             full_scale=automatic_range(hardware, tiled),
         )

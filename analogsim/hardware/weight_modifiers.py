@@ -55,8 +55,8 @@ class AdditiveNoise(WeightModifier):
         default="column", choices=("column", "layer"), doc="the window of the column's cells, or the layer's largest"
     )
 
-    def moments(self, weights: jax.Array, scale: jax.Array, strength: Any) -> Moments:
-        std = self.std * strength
+    def moments(self, weights: jax.Array, scale: jax.Array, noise_scale: Any) -> Moments:
+        std = self.std * noise_scale
         if self.relative_to == "layer":
             # Of a column that is next to empty it is huge; the bound keeps its square finite.
             std = std * jnp.minimum(jnp.max(scale) / scale, 2.0**50)
@@ -68,8 +68,8 @@ class MultiplicativeNoise(WeightModifier):
 
     std: Any = field(ge=0, le=10, doc="relative to each weight")
 
-    def moments(self, weights: jax.Array, scale: jax.Array, strength: Any) -> Moments:
-        return Moments(weights, (jnp.asarray(self.std * strength, weights.dtype) * weights) ** 2)
+    def moments(self, weights: jax.Array, scale: jax.Array, noise_scale: Any) -> Moments:
+        return Moments(weights, (jnp.asarray(self.std * noise_scale, weights.dtype) * weights) ** 2)
 
 
 class ReadNoise(WeightModifier):
@@ -78,8 +78,8 @@ class ReadNoise(WeightModifier):
     std: Any = field(default=0.0175, ge=0, le=10, doc="of a weight that takes the whole window", source=_RASCH)
     draw: str = static(default="example", choices=("example",), doc="anew for every input vector")
 
-    def moments(self, weights: jax.Array, scale: jax.Array, strength: Any) -> Moments:
-        return Moments(weights, jnp.asarray(self.std * strength, weights.dtype) ** 2 * jnp.abs(weights))
+    def moments(self, weights: jax.Array, scale: jax.Array, noise_scale: Any) -> Moments:
+        return Moments(weights, jnp.asarray(self.std * noise_scale, weights.dtype) ** 2 * jnp.abs(weights))
 
 
 class Discretise(WeightModifier):
@@ -90,9 +90,9 @@ class Discretise(WeightModifier):
 
     is_random = False
 
-    def changed(self, key: jax.Array | None, weights: jax.Array, scale: jax.Array, strength: Any) -> jax.Array:
+    def changed(self, key: jax.Array | None, weights: jax.Array, scale: jax.Array, noise_scale: Any) -> jax.Array:
         levels = full_scale_code(self.bits, weights.dtype)
-        return weights + jnp.asarray(strength, weights.dtype) * (jnp.round(weights * levels) / levels - weights)
+        return weights + jnp.asarray(noise_scale, weights.dtype) * (jnp.round(weights * levels) / levels - weights)
 
 
 class DropConnect(WeightModifier):
@@ -100,13 +100,13 @@ class DropConnect(WeightModifier):
 
     probability: Any = field(ge=0, lt=1, doc="share of the weights that are dropped", source=cited("wan2013"))
 
-    def changed(self, key: jax.Array | None, weights: jax.Array, scale: jax.Array, strength: Any) -> jax.Array:
-        p = _share(self.probability * strength)
+    def changed(self, key: jax.Array | None, weights: jax.Array, scale: jax.Array, noise_scale: Any) -> jax.Array:
+        p = _share(self.probability * noise_scale)
         kept = jax.random.uniform(_known(key), weights.shape) >= p
         return jnp.where(kept, weights / (1 - p), 0.0).astype(weights.dtype)
 
-    def moments(self, weights: jax.Array, scale: jax.Array, strength: Any) -> Moments:
-        p = _share(self.probability * strength)
+    def moments(self, weights: jax.Array, scale: jax.Array, noise_scale: Any) -> Moments:
+        p = _share(self.probability * noise_scale)
         return Moments(weights, (p / (1 - p) * weights**2).astype(weights.dtype))
 
 
@@ -120,14 +120,14 @@ class StuckCells(WeightModifier):
         if isinstance(self.off, float) and isinstance(self.on, float) and self.off + self.on > 1:
             raise InputError(f"StuckCells.off + on = {self.off + self.on:g}: must be at most 1", ("off",))
 
-    def changed(self, key: jax.Array | None, weights: jax.Array, scale: jax.Array, strength: Any) -> jax.Array:
-        off, on = _share(self.off * strength), _share(self.on * strength)
+    def changed(self, key: jax.Array | None, weights: jax.Array, scale: jax.Array, noise_scale: Any) -> jax.Array:
+        off, on = _share(self.off * noise_scale), _share(self.on * noise_scale)
         u = jax.random.uniform(_known(key), weights.shape)
         end = jnp.where(u < off + on / 2, 1.0, -1.0)
         return jnp.where(u < off, 0.0, jnp.where(u < off + on, end, weights)).astype(weights.dtype)
 
-    def moments(self, weights: jax.Array, scale: jax.Array, strength: Any) -> Moments:
-        off, on = _share(self.off * strength), _share(self.on * strength)
+    def moments(self, weights: jax.Array, scale: jax.Array, noise_scale: Any) -> Moments:
+        off, on = _share(self.off * noise_scale), _share(self.on * noise_scale)
         healthy = 1 - off - on
         mean = healthy * weights
         return Moments(mean, healthy * weights**2 + on - mean**2)
@@ -171,15 +171,15 @@ class DeviceNoise(WeightModifier):
                 f"FreshChip()"
             )
         when = FreshChip(time_s=self.time_s, until_s=self.until_s).when(key)
-        found = expected(tiled, when, self.read_noise == "on")
-        before, now = found.before, found.now
+        moments = expected(tiled, when, self.read_noise == "on")
+        before, now = moments.before, moments.now
         if hardware.drift_estimator == "projection":
-            before, now = tiled * found.written, tiled * found.mean
+            before, now = tiled * moments.written, tiled * moments.mean
         gain = _compensation(hardware, before, now)
         ideal = tiled if gain is None else tiled / gain
-        strength = jnp.asarray(hardware.training_strength, tiled.dtype)
-        mean = ideal + strength * (found.mean - ideal)
-        return self.drawn(key, Moments(mean, strength**2 * found.variance)), gain
+        noise_scale = jnp.asarray(hardware.training_noise_scale, tiled.dtype)
+        mean = ideal + noise_scale * (moments.mean - ideal)
+        return self.drawn(key, Moments(mean, noise_scale**2 * moments.variance)), gain
 
 
 class ProgrammingNoise(DeviceNoise):
@@ -190,44 +190,50 @@ class ProgrammingNoise(DeviceNoise):
     read_noise: str = static(default="off", choices=("off",), doc="writing only")
 
 
-class Several(WeightModifier):
-    """One modifier after the other, for example ``Several(of=(Discretise(bits=5), AdditiveNoise(std=0.05)))``.
+class Chain(WeightModifier):
+    """One modifier after the other, for example ``Chain(modifiers=(Discretise(bits=5), AdditiveNoise(std=0.05)))``.
 
     Only the last may draw for every example.
     """
 
-    of: tuple[Any, ...] = field(doc="modifiers of single weights, in order")
+    modifiers: tuple[Any, ...] = field(doc="modifiers of single weights, in order")
     draw: str = static(default="step", choices=("step",), doc="each as it says itself")
 
     @property
     def is_random(self) -> bool:
         """Whether any of them is."""
-        return any(modifier.is_random for modifier in self.of)
+        return any(modifier.is_random for modifier in self.modifiers)
 
     def check(self) -> None:
-        if not isinstance(self.of, tuple) or len(self.of) < 2:
+        if not isinstance(self.modifiers, tuple) or len(self.modifiers) < 2:
             self.refuse("of", "must be a tuple of two or more modifiers")
-        for i, modifier in enumerate(self.of):
-            if not isinstance(modifier, WeightModifier) or isinstance(modifier, (DeviceNoise, Several)):
+        for i, modifier in enumerate(self.modifiers):
+            if not isinstance(modifier, WeightModifier) or isinstance(modifier, (DeviceNoise, Chain)):
                 raise InputError(
-                    f"Several.of[{i}] = {modifier!r}: must be one of AdditiveNoise, MultiplicativeNoise, ReadNoise, "
-                    f"Discretise, DropConnect, StuckCells",
-                    ("of", i),
+                    f"Chain.modifiers[{i}] = {modifier!r}: must be one of AdditiveNoise, MultiplicativeNoise, "
+                    f"ReadNoise, Discretise, DropConnect, StuckCells",
+                    ("modifiers", i),
                 )
-            if modifier.draw == "example" and i < len(self.of) - 1:
-                raise InputError(f"Several.of[{i}] = {modifier!r}: only the last may draw for every example", ("of", i))
+            if modifier.draw == "example" and i < len(self.modifiers) - 1:
+                raise InputError(
+                    f"Chain.modifiers[{i}] = {modifier!r}: only the last may draw for every example", ("modifiers", i)
+                )
 
-    def changed(self, key: jax.Array | None, weights: jax.Array, scale: jax.Array, strength: Any) -> jax.Array:
-        for i, modifier in enumerate(self.of):
-            weights = modifier.changed(None if key is None else stream(key, f"modifier {i}"), weights, scale, strength)
+    def changed(self, key: jax.Array | None, weights: jax.Array, scale: jax.Array, noise_scale: Any) -> jax.Array:
+        for i, modifier in enumerate(self.modifiers):
+            weights = modifier.changed(
+                None if key is None else stream(key, f"modifier {i}"), weights, scale, noise_scale
+            )
         return weights
 
-    def weights(self, key: jax.Array | None, weights: jax.Array, scale: jax.Array, strength: Any) -> Moments:
-        *first, last = self.of
+    def weights(self, key: jax.Array | None, weights: jax.Array, scale: jax.Array, noise_scale: Any) -> Moments:
+        *first, last = self.modifiers
         for i, modifier in enumerate(first):
-            weights = modifier.changed(None if key is None else stream(key, f"modifier {i}"), weights, scale, strength)
+            weights = modifier.changed(
+                None if key is None else stream(key, f"modifier {i}"), weights, scale, noise_scale
+            )
         own = None if key is None else stream(key, f"modifier {len(first)}")
-        return last.weights(own, weights, scale, strength)
+        return last.weights(own, weights, scale, noise_scale)
 
 
 def _compensation(hardware: Any, before: jax.Array, now: jax.Array) -> jax.Array | None:

@@ -4,5 +4,5 @@ layer            one call of an analog layer: read or program its tiles, multipl
 modes            digital, programming, observing: what a layer is asked for
 inventory        a model's layers and the products outside them, by abstract evaluation
 weight_products  products with weights in a traced program
-phase_layer      layers whose parameters are the phases of an interferometer mesh
+mesh_layer      layers whose parameters are the phases of an interferometer mesh
 """

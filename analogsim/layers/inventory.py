@@ -1,8 +1,8 @@
 """A tour of a model by shapes: its analog layers, its digital ones, and products that no layer does.
 
 Nothing is computed. The model is traced with its analog layers doing no more than noting themselves
-(``modes.Listing``); the products with parameters that are left in the trace are those of digital layers, which the tour
-knows too, and strays.
+(``modes.InventoryMode``); the products with parameters that are left in the trace are those of digital layers, which
+the tour knows too, and strays.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from analogsim.layers import modes
 from analogsim.layers.weight_products import WeightProduct, weight_products
 
 
-class Tour(NamedTuple):
+class Inventory(NamedTuple):
     """What a model is made of.
 
     Attributes:
@@ -24,14 +24,14 @@ class Tour(NamedTuple):
       strays: products with parameters outside of any layer.
     """
 
-    layers: list[modes.Listed]
+    layers: list[modes.ListedLayer]
     digital: dict[str, tuple[str, tuple[int, ...], str]]
     order: list[str]
     kinds: dict[str, str]
     strays: list[WeightProduct]
 
 
-def tour(run: Callable[..., Any], parameters: Any, args: tuple, known: Any = ()) -> Tour:
+def inventory(run: Callable[..., Any], parameters: Any, args: tuple, known: Any = ()) -> Inventory:
     """The tour of ``run(parameters, *args)``.
 
     Args:
@@ -40,9 +40,9 @@ def tour(run: Callable[..., Any], parameters: Any, args: tuple, known: Any = ())
       args: its inputs.
       known: paths of layers, beyond those that note themselves, whose products are no strays.
     """
-    listing = modes.Listing()
+    listing = modes.InventoryMode()
     with modes.enter(listing):
         products = weight_products(run, parameters, *args)
     held = {*known, *listing.digital, *map(holder, listing.digital)}
     strays = [p for p in products if p.path not in held and (p.path.rpartition("/")[0] or ROOT) not in held]
-    return Tour(listing.layers, listing.digital, list(listing.order), listing.kinds, strays)
+    return Inventory(listing.layers, listing.digital, list(listing.order), listing.kinds, strays)

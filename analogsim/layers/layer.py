@@ -19,13 +19,13 @@ from analogsim.base.errors import InputError
 from analogsim.base.random import stream
 from analogsim.converters.range_rules import LearnedRange, TrackedRange, quantile_of
 from analogsim.hardware.hardware import Hardware
-from analogsim.hardware.override import unaltered
+from analogsim.hardware.override import without_overrides
 from analogsim.layers import modes
 from analogsim.signal_path import tiling
-from analogsim.signal_path.lookup import look_up
-from analogsim.signal_path.operators import LookUp, Operator, Stack
-from analogsim.signal_path.path import line_products, multiply
-from analogsim.signal_path.programmed import ChipArray, Programmed, ideal_lines, program_all
+from analogsim.signal_path.lookup import lookup
+from analogsim.signal_path.operators import Lookup, Operator, Stack
+from analogsim.signal_path.path import column_products, multiply
+from analogsim.signal_path.programmed import ChipArray, ProgrammedTiles, ideal_columns, program_all
 from analogsim.signal_path.ranges import Ranges
 from analogsim.signal_path.reading import Reading, other_structure
 from analogsim.signal_path.tile_row import draws_around, is_random
@@ -40,7 +40,7 @@ class LayerUse(NamedTuple):
     Attributes:
       path: the layer's path in the model, ``"Dense_0"`` or ``"encoder/Dense_1"``.
       hardware: what it runs on.
-      operator: how its inputs meet the matrix, an ``Operator`` or a ``LookUp``.
+      operator: how its inputs meet the matrix, an ``Operator`` or a ``Lookup``.
       x: its input, in the operator's layout.
       weights: its matrix, ``[n_in, n_out]``.
       ranges: its calibrated ranges.
@@ -66,9 +66,9 @@ class LayerUse(NamedTuple):
         return self.operator.vectors(self.x)
 
     @property
-    def is_look_up(self) -> bool:
+    def is_lookup(self) -> bool:
         """Whether rows of a table are read, instead of products computed."""
-        return isinstance(self.operator, LookUp)
+        return isinstance(self.operator, Lookup)
 
     @property
     def is_first(self) -> bool:
@@ -117,7 +117,7 @@ class LayerCall(NamedTuple):
     Attributes:
       path: the layer's path in the model, for messages.
       hardware: what it runs on.
-      operator: how its inputs meet its kernel: an ``Operator``, a ``Stack`` of several, or a ``LookUp``.
+      operator: how its inputs meet its kernel: an ``Operator``, a ``Stack`` of several, or a ``Lookup``.
       x, kernel: as the Flax layer passes them.
       ranges: its calibrated ranges.
       state: where its chip, keys and ranges are kept.
@@ -152,7 +152,7 @@ class LayerCall(NamedTuple):
         if scale is None:
             return y
         *lead, n_out = jnp.shape(scale)  # [S, n_out] for a stack
-        inputs = self.x.ndim if isinstance(operator, LookUp) else jax.eval_shape(operator.inputs, self.x).ndim - 1
+        inputs = self.x.ndim if isinstance(operator, Lookup) else jax.eval_shape(operator.inputs, self.x).ndim - 1
         factor = operator.outputs(jnp.reshape(scale, (*lead, *(1,) * (inputs - len(lead)), n_out)))
         return y * factor.astype(y.dtype)
 
@@ -182,11 +182,11 @@ def _real_size(kernel: jax.Array) -> int:
 
 
 def write(
-    hardware: Hardware, operator: Operator | Stack, kernel: jax.Array, key: Any, onto: Any, ranges: Ranges
-) -> Programmed:
+    hardware: Hardware, operator: Operator | Stack, kernel: jax.Array, key: Any, reprogram: Any, ranges: Ranges
+) -> ProgrammedTiles:
     """A layer's kernel on fresh tiles, or on these again."""
-    with unaltered():
-        return program_all(hardware, operator.matrix(kernel), key, onto, operator.tile_rows, ranges.weight)
+    with without_overrides():
+        return program_all(hardware, operator.matrix(kernel), key, reprogram, operator.tile_rows, ranges.weight)
 
 
 def forward(call: LayerCall, exact: bool = False) -> jax.Array:
@@ -222,7 +222,7 @@ def _analog(call: LayerCall) -> jax.Array:
                 f"{call.state.key_hint}"
             )
     _check_has_ranges(call)
-    with unaltered():
+    with without_overrides():
         y = operator.outputs(_run(call._replace(hardware=hardware), reading, weights, inputs, key))
     return call.scaled(y)
 
@@ -232,14 +232,14 @@ def _tracked(call: LayerCall, inputs: jax.Array, weights: jax.Array) -> Ranges:
     hardware, operator, old = call.hardware, call.operator, call.ranges
     inputs, new = lax.stop_gradient(inputs), {}
     rule = hardware.input_range
-    if isinstance(rule, TrackedRange) and not isinstance(operator, LookUp):
+    if isinstance(rule, TrackedRange) and not isinstance(operator, Lookup):
         new["input"] = _followed(old.input, quantile_of(inputs, rule.quantile), rule)
     rule = hardware.output_range
     if isinstance(rule, TrackedRange):
         where = f"layer {call.path}: TrackedRange of outputs"
-        if isinstance(operator, LookUp):
-            raise InputError(f"{where}: a look-up drives one row; calibrate its range")
-        if len(hardware.store.line_map(1).factor) > 1:
+        if isinstance(operator, Lookup):
+            raise InputError(f"{where}: a lookup drives one row; calibrate its range")
+        if len(hardware.store.column_map(1).factor) > 1:
             raise InputError(f"{where}: slices of weights need a range each; calibrate")
         lines = _ideal_products(hardware, operator, inputs, lax.stop_gradient(weights), old._replace(**new))
         new["output"] = _followed(old.output, quantile_of(lines, rule.quantile), rule)
@@ -254,8 +254,8 @@ def _ideal_products(hardware: Hardware, operator: Any, inputs: jax.Array, weight
     """What perfectly written lines carry for the first examples of a batch."""
 
     def of_one(x: jax.Array, w: jax.Array, one: Any) -> jax.Array:
-        lines = ideal_lines(hardware, w, one.tile_rows, ranges.weight)
-        return line_products(hardware, x[:_SEEN] if x.ndim > 1 else x, lines, ranges.input, one)
+        lines = ideal_columns(hardware, w, one.tile_rows, ranges.weight)
+        return column_products(hardware, x[:_SEEN] if x.ndim > 1 else x, lines, ranges.input, one)
 
     if weights.ndim == 2:
         return of_one(inputs, weights, operator)
@@ -270,7 +270,7 @@ def _followed(old: Any, new: jax.Array, rule: TrackedRange) -> jax.Array:
 
 def _check_has_ranges(call: LayerCall) -> None:
     """Refuse ranges that are learned or tracked and have no value to start from."""
-    has_input = isinstance(call.operator, LookUp) or call.ranges.input is not None
+    has_input = isinstance(call.operator, Lookup) or call.ranges.input is not None
     for name, rule, has_value in (
         ("input", call.hardware.input_range, has_input),
         ("output", call.hardware.output_range, call.ranges.output is not None),
@@ -295,8 +295,8 @@ def _run(call: LayerCall, reading: Reading, weights: jax.Array, inputs: jax.Arra
 
     def product(matrix: jax.Array, reading: Reading, x: jax.Array, key: Any, operator: Any = operator) -> jax.Array:
         trained = reading.trained_by(matrix, hardware.store)
-        if isinstance(operator, LookUp):
-            return look_up(hardware, trained, x, operator, key=key, dtype=matrix.dtype, **how)
+        if isinstance(operator, Lookup):
+            return lookup(hardware, trained, x, operator, key=key, dtype=matrix.dtype, **how)
         return multiply(hardware, trained, x, operator, key=key, **how)
 
     if weights.ndim == 2:
@@ -314,7 +314,7 @@ def _fresh(call: LayerCall, weights: jax.Array, key: jax.Array | None) -> Readin
             f"'with analogsim.digital():'{call.state.key_hint}"
         )
     fabrication = None if key is None else stream(key, "chip")
-    with unaltered():
+    with without_overrides():
         matrix = lax.stop_gradient(weights)
         tile_rows, weight_range = call.operator.tile_rows, call.ranges.weight
         return hardware.training.reading(hardware, matrix, fabrication, tile_rows, weight_range)
@@ -322,11 +322,11 @@ def _fresh(call: LayerCall, weights: jax.Array, key: jax.Array | None) -> Readin
 
 def _quieter(hardware: Hardware) -> Hardware:
     """With the converter noise of a strength of training other than 1."""
-    strength = hardware.training_strength
-    if isinstance(strength, float) and strength == 1.0:
+    noise_scale = hardware.training_noise_scale
+    if isinstance(noise_scale, float) and noise_scale == 1.0:
         return hardware
     noisy: dict[str, Any] = {
-        name: converter.replace(noise=converter.noise * strength)
+        name: converter.replace(noise=converter.noise * noise_scale)
         for name, converter in (("dac", hardware.dac), ("adc", hardware.adc))
         if converter is not None and converter.noise is not None
     }

@@ -31,11 +31,11 @@ class Mode:
 
 
 @dataclasses.dataclass(frozen=True)
-class Digital(Mode):
+class DigitalMode(Mode):
     """Analog layers compute exactly, as the plain layers they are."""
 
 
-class Outlining(Mode):
+class OutliningMode(Mode):
     """Analog layers compute exactly and note their shapes while a function of the model is traced."""
 
     def __init__(self):
@@ -46,7 +46,7 @@ class Outlining(Mode):
         return call.digital()
 
 
-class Collecting(Outlining):
+class CollectingMode(OutliningMode):
     """The same with arrays: what passes through layers while a function of the model runs or is traced.
 
     Only where the layers are called directly: what a loop or ``remat`` traces does not outlive it.
@@ -57,7 +57,7 @@ class Collecting(Outlining):
         return call.digital()
 
 
-class Keeping(Mode):
+class KernelCapture(Mode):
     """Analog layers compute exactly, and NNX layers keep the kernels that reach them; see ``nnx.matrices``.
 
     ``kept`` are the paths of those that were called.
@@ -73,7 +73,7 @@ class Keeping(Mode):
 
 
 @dataclasses.dataclass(frozen=True)
-class Programming(Mode):
+class ProgrammingMode(Mode):
     """Analog layers write their kernels onto tiles and leave them in the model's state.
 
     Fresh tiles, or, ``again``, the ones that the state holds already.
@@ -88,7 +88,7 @@ class Programming(Mode):
 
 
 @dataclasses.dataclass(frozen=True)
-class Placing(Mode):
+class PlacingMode(Mode):
     """Analog layers leave a mark where their calibrated ranges belong in the model's variables."""
 
     writes = True
@@ -98,7 +98,7 @@ class Placing(Mode):
         return call.digital()
 
 
-class Observing(Mode):
+class ObservingMode(Mode):
     """Analog layers compute exactly and note what passes.
 
     Where values are not known yet (``nn.remat``, ``jax.vmap``, a loop), a callback notes them when they are.
@@ -126,7 +126,7 @@ class Observing(Mode):
         return [use for call in self._calls for use in call.on_device().uses()]
 
 
-class Listed(NamedTuple):
+class ListedLayer(NamedTuple):
     """One analog layer of a model, by shapes.
 
     Attributes:
@@ -143,7 +143,7 @@ class Listed(NamedTuple):
     matrices: tuple[int, ...]
 
 
-class Listing(Mode):
+class InventoryMode(Mode):
     """Analog layers note themselves and give zeros without touching their kernels: an inventory by shapes.
 
     What products with parameters are left are those that no analog layer does. ``digital`` has the layers that stay
@@ -151,7 +151,7 @@ class Listing(Mode):
     """
 
     def __init__(self):
-        self.layers: list[Listed] = []
+        self.layers: list[ListedLayer] = []
         self.digital: dict[str, tuple[str, tuple[int, ...], str]] = {}
         self.order: dict[str, None] = {}
         self.kinds: dict[str, str] = {}
@@ -165,7 +165,7 @@ class Listing(Mode):
         """Note the layer, and give zeros like its output that depend on its input."""
         operator, kernel = call.operator, call.kernel
         matrices = jax.eval_shape(operator.matrix, kernel).shape
-        self.layers.append(Listed(call.path, call.hardware, operator, kernel.shape, matrices))
+        self.layers.append(ListedLayer(call.path, call.hardware, operator, kernel.shape, matrices))
         self.order[call.path] = None
         y = jax.eval_shape(lambda a, k: operator.digital(a, k, None), call.x, kernel)
         return jnp.zeros(y.shape, y.dtype) + 0 * jnp.sum(call.x).astype(y.dtype)
@@ -211,4 +211,4 @@ def digital() -> contextlib.AbstractContextManager[None]:
       ...     layer.apply(variables, jnp.ones((1, 4))).shape
       (1, 3)
     """
-    return Block(_mode, Digital, "digital()")
+    return Block(_mode, DigitalMode, "digital()")

@@ -164,7 +164,7 @@ def _products_in(jaxpr: Jaxpr) -> list[str]:
     return names
 
 
-def _settle(step: Callable[[list[_Origin]], list[_Origin]], carry: list[_Origin]) -> list[_Origin]:
+def _fixed_point(step: Callable[[list[_Origin]], list[_Origin]], carry: list[_Origin]) -> list[_Origin]:
     """What a loop's carry derives from after any number of steps. Origins only grow, so this ends."""
     while (grown := _join_each(carry, step(carry))) != carry:
         carry = grown
@@ -176,7 +176,7 @@ def _scan(eqn: JaxprEqn, inputs: list[_Origin], found: _Found) -> list[_Origin]:
     b = a + eqn.params["num_carry"]
     constants, carry, slices = inputs[:a], inputs[a:b], inputs[b:]
     # Products count with the settled carry: a learned initial state is data from the second step on.
-    carry = _settle(lambda c: _walk(body, constants + c + slices, {})[: b - a], carry)
+    carry = _fixed_point(lambda c: _walk(body, constants + c + slices, {})[: b - a], carry)
     return _walk(body, constants + carry + slices, found)
 
 
@@ -184,7 +184,7 @@ def _while(eqn: JaxprEqn, inputs: list[_Origin], found: _Found) -> list[_Origin]
     condition, body = eqn.params["cond_jaxpr"].jaxpr, eqn.params["body_jaxpr"].jaxpr
     a = eqn.params["cond_nconsts"]
     b = a + eqn.params["body_nconsts"]
-    carry = _settle(lambda c: _walk(body, inputs[a:b] + c, {}), inputs[b:])
+    carry = _fixed_point(lambda c: _walk(body, inputs[a:b] + c, {}), inputs[b:])
     go_on = _walk(condition, inputs[:a] + carry, found)
     _walk(body, inputs[a:b] + carry, found)
     return [_join([*go_on, c]) for c in carry]  # the number of steps decides about the results, too

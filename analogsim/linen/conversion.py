@@ -112,7 +112,7 @@ class Converted(nn.Module):
             result = super().apply(variables, *args, method=_by_name(self.model, method), rngs=rngs, **kwargs)
         finally:
             _decided.reset(token)
-        if self.strict and not isinstance(modes.current(), modes.Listing):
+        if self.strict and not isinstance(modes.current(), modes.InventoryMode):
             self._refuse_strays(decided, variables, args, method, rngs, kwargs)
         return result
 
@@ -166,12 +166,12 @@ class Converted(nn.Module):
         doubtful = {path for matches in decided for path in matches.doubtful}
         if not doubtful or (known := self._fingerprint(variables["params"], args, method, kwargs)) in _found_clean:
             return
-        from analogsim.layers.inventory import tour
+        from analogsim.layers.inventory import inventory
 
         def run(params, *args):
             return self.apply({**variables, "params": params}, *args, method=method, rngs=rngs, **kwargs)
 
-        for stray in tour(run, variables["params"], args).strays:
+        for stray in inventory(run, variables["params"], args).strays:
             if stray.path in doubtful:
                 raise cannot(Candidate(stray.path, None, stray.shape), STRAY)
         if known is not None:
@@ -245,7 +245,7 @@ def _carry_out(conversion: Conversion, call, args, kwargs, layer: Any, method: s
     if conversion.encoding.layers and (layout := conversion.encoding.of(_layer_path(layer, attends))) is not None:
         return factored.encoded(layer, *args, layout=layout, contraction=conversion.encoding.contraction, **kwargs)
     mode = modes.current()
-    if isinstance(mode, modes.Listing):
+    if isinstance(mode, modes.InventoryMode):
         mode.kinds[_layer_path(layer, attends)] = type(layer).__name__
     known = layer.is_initializing() or layer.has_variable("params", _matrix_name(layer))
     if _is_analog(layer) or not known:  # Flax says best which parameter is missing
@@ -281,7 +281,7 @@ def _decide(
     obstacle = "" if hardware is None else _obstacle(layer, hardware, attends, candidate, args, kwargs)
     if obstacle and strict:
         raise cannot(candidate, obstacle)
-    if isinstance(modes.current(), modes.Listing) and (hardware is None or obstacle):
+    if isinstance(modes.current(), modes.InventoryMode) and (hardware is None or obstacle):
         modes.current().leave(path, candidate.kind, candidate.shape, obstacle or why)
     return path, None if obstacle else hardware
 
@@ -297,7 +297,7 @@ def _decide_about_product(
     if found and strict:
         raise cannot(candidate, found)
     mode = modes.current()
-    if isinstance(mode, modes.Listing):
+    if isinstance(mode, modes.InventoryMode):
         mode.kinds[path] = candidate.kind
         if hardware is None or found:
             mode.leave(path, candidate.kind, shape, found or why)
@@ -345,12 +345,12 @@ def _matrix_name(layer: nn.Module) -> str:
 
 def _within(module: nn.Module) -> tuple[nn.Module, ...]:
     """The modules of the model that hold this one, the innermost first."""
-    found: list[nn.Module] = []
+    modules: list[nn.Module] = []
     above = _holder(module)
-    while above is not None and not any(above is one for one in found):
-        found.append(above)
+    while above is not None and not any(above is holder for holder in modules):
+        modules.append(above)
         above = _holder(above)
-    return tuple(one for one in found if not isinstance(one, Converted))
+    return tuple(holder for holder in modules if not isinstance(holder, Converted))
 
 
 def _holder(module: nn.Module) -> nn.Module | None:
@@ -375,7 +375,7 @@ def _obstacle(
     if applied and isinstance(layer, tuple(_HOOKLESS)):
         return "it is applied by itself, with parameters of the call; multiply with analogsim.linen.analog_einsum"
     if isinstance(layer, nn.Embed) and not attends and hardware.bound_management != "none":
-        return f"bound_management = {hardware.bound_management!r} widens input ranges, of which a look-up has none"
+        return f"bound_management = {hardware.bound_management!r} widens input ranges, of which a lookup has none"
     for kind in _HOOKLESS:
         if isinstance(layer, kind) and _own_code(layer, kind, "attend" if attends else "__call__"):
             return f"it is of a subclass of {kind.__name__} that computes by code of its own"

@@ -15,9 +15,9 @@ from flax import linen as nn
 
 from analogsim.base.checks import check_integer
 from analogsim.base.errors import InputError
-from analogsim.factors.codec import Codec, DoesNotFit, LowRank, TensorTrain
+from analogsim.factors.codec import Codec, CodecDoesNotFit, LowRank, TensorTrain
 from analogsim.factors.contraction import check_contraction, contract
-from analogsim.factors.layout import Layout
+from analogsim.factors.layout import CoreLayout
 from analogsim.factors.trains import check_variance, core_std, decode
 from analogsim.hardware.hardware import Hardware
 from analogsim.layers import modes
@@ -29,7 +29,7 @@ class Core(nn.DenseGeneral):
     """One core of a layer: the matrix ``[r_(k-1) m_k, n_k r_k]``."""
 
 
-def core_options(layout: Layout, k: int, variance: float) -> dict[str, Any]:
+def core_options(layout: CoreLayout, k: int, variance: float) -> dict[str, Any]:
     """What makes a DenseGeneral core k, drawn so that the whole matrix has entries of this variance."""
     _, _, n, right = layout.shapes[k]
     draw = nn.initializers.normal(core_std(layout, variance))
@@ -46,7 +46,7 @@ class FactoredDense(nn.Module):
 
     Attributes:
       features: outputs.
-      codec: modes, and ranks by ``rank``, ``max_params`` or ``max_share``.
+      codec: modes, and ranks by ``rank``, ``max_params`` or ``max_fraction``.
       hardware: what every core is stored on, on tiles of its own; None is digital, until ``convert`` says otherwise.
       use_bias, dtype, param_dtype, precision, bias_init: as of ``nn.Dense``.
       variance: of the initial matrix's entries; None for 1 / n_in.
@@ -132,15 +132,15 @@ class Encoding:
       contraction: of layers that stay digital, as of ``FactoredDense``.
     """
 
-    layers: tuple[tuple[str, Layout], ...] = ()
+    layers: tuple[tuple[str, CoreLayout], ...] = ()
     contraction: str = "auto"
 
-    def of(self, path: str) -> Layout | None:
+    def of(self, path: str) -> CoreLayout | None:
         """The layout of one layer; None where it is dense."""
         return dict(self.layers).get(path)
 
 
-def encoded(layer: Any, inputs: jax.Array, *, layout: Layout, contraction: str) -> jax.Array:
+def encoded(layer: Any, inputs: jax.Array, *, layout: CoreLayout, contraction: str) -> jax.Array:
     """The call of a ``nn.Dense`` or ``nn.DenseGeneral`` whose kernel the variables hold as cores.
 
     ``inputs`` is named as in these layers, whose callers may name it.
@@ -174,7 +174,7 @@ def is_worth_it(layer: Any, codec: Codec, within: tuple[Any, ...] = ()) -> bool:
         return False
     try:
         layout = codec.layout(*kernel_matrix(layer).shape)
-    except DoesNotFit:
+    except CodecDoesNotFit:
         return False
     return layout.params < layout.dense
 
@@ -218,11 +218,11 @@ def encoding(layer: Any, hardware: Hardware, codec: Codec, inputs: jax.Array) ->
 
     def multiply(k: int, t: jax.Array) -> jax.Array:
         scope = layer.scope.push(f"core_{k}", reuse=True).push("analog", reuse=True)
-        if isinstance(modes.current(), modes.Listing):
+        if isinstance(modes.current(), modes.InventoryMode):
             modes.current().kinds["/".join(filter(None, (*layer.scope.path, f"core_{k}")))] = Core.__name__
         return AnalogDotGeneral(hardware, parent=scope)(t, cores[k], dims, layer.precision)
 
-    return finished(layer, contract(flat, Layout.of(cores), multiply), features)
+    return finished(layer, contract(flat, CoreLayout.of(cores), multiply), features)
 
 
 def flattened(layer: Any, x: jax.Array) -> tuple[jax.Array, tuple[int, ...]]:
@@ -249,7 +249,7 @@ def with_bias(y: jax.Array, bias: Any, dtype: Any) -> jax.Array:
     return y + bias
 
 
-def held_layout(layer: nn.Module, wanted: tuple[tuple[int, ...], tuple[int, ...]]) -> Layout | None:
+def held_layout(layer: nn.Module, wanted: tuple[tuple[int, ...], tuple[int, ...]]) -> CoreLayout | None:
     """The layout of the cores that a layer's variables hold; None where there are none yet.
 
     Raises:
@@ -258,7 +258,7 @@ def held_layout(layer: nn.Module, wanted: tuple[tuple[int, ...], tuple[int, ...]
     cores = held_cores(layer)
     if not cores:
         return None
-    layout = Layout.of(cores)
+    layout = CoreLayout.of(cores)
     if (layout.modes_in, layout.modes_out) != tuple(map(tuple, wanted)):
         raise InputError(
             f"layer {layer_path(layer)}: its cores are {layout}, and the layer's modes are "
@@ -276,7 +276,7 @@ def held_cores(layer: Any) -> list[jax.Array]:
     return found
 
 
-def writes_out(layer: nn.Module, layout: Layout, x: jax.Array, contraction: str) -> bool:
+def writes_out(layer: nn.Module, layout: CoreLayout, x: jax.Array, contraction: str) -> bool:
     """Whether the layer multiplies with the matrix itself, which only a digital layer may."""
     if layer.is_initializing() or is_converting() or modes.current() is not None or contraction == "factored":
         return False

@@ -14,12 +14,12 @@ from flax.core.scope import LazyRng
 
 from analogsim.base.errors import InputError
 from analogsim.hardware.hardware import Hardware
-from analogsim.hardware.override import in_force
+from analogsim.hardware.override import effective_hardware
 from analogsim.layers import layer
 from analogsim.layers.options import caster
 from analogsim.linen.lifting import RECIPE
-from analogsim.signal_path.operators import LookUp, convolution, dot_general, einsum, for_numbers
-from analogsim.signal_path.programmed import ChipArray, Programmed
+from analogsim.signal_path.operators import Lookup, convolution, dot_general, einsum, for_numbers
+from analogsim.signal_path.programmed import ChipArray, ProgrammedTiles
 from analogsim.signal_path.ranges import Ranges
 
 
@@ -41,7 +41,7 @@ class AnalogDotGeneral(nn.Module):
     @nn.compact
     def __call__(self, x, kernel, dimension_numbers, precision=None, **options):
         cast = caster(options, _path(self))
-        hardware = in_force(self.hardware, _path(self))
+        hardware = effective_hardware(self.hardware, _path(self))
         operator = dot_general(dimension_numbers, x.ndim, kernel.shape, hardware)
         return cast(_run(self, hardware, operator, x, kernel, precision))
 
@@ -57,7 +57,7 @@ class AnalogConvGeneralDilated(nn.Module):
         dimension_numbers=None, feature_group_count=1, precision=None, **options,
     ):  # fmt: skip
         cast = caster(options, _path(self))
-        hardware = in_force(self.hardware, _path(self))
+        hardware = effective_hardware(self.hardware, _path(self))
         operator = convolution(
             kernel.shape, strides, padding, lhs_dilation, rhs_dilation, dimension_numbers, feature_group_count,
             hardware,
@@ -73,7 +73,7 @@ class AnalogEinsum(nn.Module):
     @nn.compact
     def __call__(self, equation, x, kernel, precision=None, **options):
         cast = caster(options, _path(self))
-        hardware = in_force(self.hardware, _path(self))
+        hardware = effective_hardware(self.hardware, _path(self))
         operator, x = einsum(equation, x, kernel.shape, hardware, _path(self))
         self._check_layout(equation, operator)
         return cast(_run(self, hardware, operator, x, kernel, precision))
@@ -97,8 +97,8 @@ class AnalogTake(nn.Module):
 
     @nn.compact
     def __call__(self, table, numbers):
-        hardware = in_force(self.hardware, _path(self))
-        return _run(self, hardware, LookUp(table.shape[0]), numbers, table, None)
+        hardware = effective_hardware(self.hardware, _path(self))
+        return _run(self, hardware, Lookup(table.shape[0]), numbers, table, None)
 
 
 def layer_path(module: nn.Module) -> str:
@@ -150,7 +150,7 @@ class _State:
 
     def chip_array(self) -> ChipArray | None:
         array = self._module.get_variable("analog", "array")
-        if isinstance(array, Programmed):
+        if isinstance(array, ProgrammedTiles):
             raise InputError(
                 f"layer {_path(self._module)}: these variables hold programmed cells, not a reading; pass "
                 f"chip.variables"
@@ -181,10 +181,10 @@ class _State:
         key = _chip_key(module)
         if key is None and _is_lifted(module) and layer.needs_key(call.hardware):
             raise InputError(f"layer {call.path} needs a random key to be programmed{_NOT_SPLIT}")
-        onto = module.get_variable("analog", "array") if again else None
-        if again and onto is None:
-            raise InputError(f"onto: the chip has no layer {call.path}; write a chip of this model again")
-        cells = layer.write(call.hardware, call.operator, call.kernel, key, onto, call.ranges)
+        reprogram = module.get_variable("analog", "array") if again else None
+        if again and reprogram is None:
+            raise InputError(f"reprogram: the chip has no layer {call.path}; write a chip of this model again")
+        cells = layer.write(call.hardware, call.operator, call.kernel, key, reprogram, call.ranges)
         module.put_variable("analog", name, cells)
 
     def mark_place(self) -> None:

@@ -142,9 +142,9 @@ def _branched(function: Callable[..., Any], names: tuple[str, ...]) -> Callable[
     def branch(*args: Any, **kwargs: Any) -> Any:
         if not _is_writing():
             return function(*args, **kwargs)
-        given = signature.bind(*args, **kwargs).arguments
-        branches = [given[name] for name in names] if len(names) > 1 else list(given[names[0]])
-        results = [one(given["scope"], *given.get("operands", ())) for one in branches]
+        arguments = signature.bind(*args, **kwargs).arguments
+        branches = [arguments[name] for name in names] if len(names) > 1 else list(arguments[names[0]])
+        results = [run_branch(arguments["scope"], *arguments.get("operands", ())) for run_branch in branches]
         return results[0]
 
     return branch

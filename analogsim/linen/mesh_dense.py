@@ -1,4 +1,4 @@
-"""A Linen layer whose parameters are the phases of an interferometer mesh; see ``analogsim.layers.phase_layer``."""
+"""A Linen layer whose parameters are the phases of an interferometer mesh; see ``analogsim.layers.mesh_layer``."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import jax
 from flax import linen as nn
 
 from analogsim.devices.photonic.mzi_mesh import MZIMesh
-from analogsim.layers import phase_layer
+from analogsim.layers import mesh_layer
 
 
 class MeshDense(nn.Module):
@@ -18,7 +18,7 @@ class MeshDense(nn.Module):
     Attributes:
       features: outputs.
       mesh: what the layer consists of; one pair of meshes, as large as the layer.
-      detection: ``"coherent"``, ``"intensity"`` or ``"differential"``; see ``analogsim.layers.phase_layer``.
+      detection: ``"coherent"``, ``"intensity"`` or ``"differential"``; see ``analogsim.layers.mesh_layer``.
       use_bias: whether a digital bias is added.
       time: after the phases were set, at which the layer is read: seconds, or text such as ``"1 day"``.
 
@@ -39,14 +39,14 @@ class MeshDense(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        time_s = phase_layer.checked_time(self.mesh, self.features, self.detection, self.time, "MeshDense")
-        n_in, n_out = x.shape[-1], phase_layer.n_outputs(self.features, self.detection)
-        phases = self.param("phases", lambda key: phase_layer.start(self.mesh, key, n_in, n_out).phases)
-        gain = self.param("gain", lambda key: phase_layer.start(self.mesh, key, n_in, n_out).gain)
+        time_s = mesh_layer.checked_time(self.mesh, self.features, self.detection, self.time, "MeshDense")
+        n_in, n_out = x.shape[-1], mesh_layer.n_outputs(self.features, self.detection)
+        phases = self.param("phases", lambda key: mesh_layer.start(self.mesh, key, n_in, n_out).phases)
+        gain = self.param("gain", lambda key: mesh_layer.start(self.mesh, key, n_in, n_out).gain)
         fabric = self.variable("fabric", "mesh", lambda: self.mesh.fabricate(self.make_rng("chip"), n_in, n_out))
         key = self.make_rng("analog") if self.has_rng("analog") else None
-        trained = phase_layer.Trained(phases, gain)
-        y = phase_layer.forward(
+        trained = mesh_layer.MeshParameters(phases, gain)
+        y = mesh_layer.forward(
             self.mesh, fabric.value, trained, x, n_out, detection=self.detection, key=key, time_s=time_s
         )
         if self.use_bias:

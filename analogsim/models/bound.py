@@ -22,7 +22,7 @@ from analogsim.base.errors import InputError, brief
 from analogsim.base.random import check_one_key
 from analogsim.layers import modes
 from analogsim.layers.layer import LayerUse
-from analogsim.signal_path.programmed import Programmed
+from analogsim.signal_path.programmed import ProgrammedTiles
 
 #: Keyword arguments of a model's call that hold no array, static.
 Options = tuple[tuple[str, Fixed], ...]
@@ -31,8 +31,8 @@ Options = tuple[tuple[str, Fixed], ...]
 class BoundModel(Protocol):
     """A model with its parameters."""
 
-    def program(self, key: jax.Array, onto: Any = None) -> Any:
-        """Programmed tiles of every analog layer, as a tree; ``onto`` are such tiles, to be written again."""
+    def program(self, key: jax.Array, reprogram: Any = None) -> Any:
+        """Programmed tiles of every analog layer, as a tree; ``reprogram`` are such tiles, to be written again."""
         ...
 
     def run(self, readings: Any, x: Any, key: jax.Array) -> Any:
@@ -65,18 +65,18 @@ class BoundLinen(ByValue):
         with _clear_errors():
             return as_inputs(x).call(self.static_model.value.apply, variables, **how)
 
-    def program(self, key, onto=None):
+    def program(self, key, reprogram=None):
         sample = self.sample or self.variables.get("ranges", {}).get("sample")
         if not isinstance(sample, Sample):  # a checkpoint restored without a target has none
             raise InputError(
                 "x = None: a Linen model is programmed from the shape of its input; pass x (one example is enough), "
                 "or variables that come from analogsim.calibrate, which remember it"
             )
-        variables = self.variables if onto is None else self.variables | {"analog": onto}
-        with modes.enter(modes.Programming(again=onto is not None)):
+        variables = self.variables if reprogram is None else self.variables | {"analog": reprogram}
+        with modes.enter(modes.ProgrammingMode(again=reprogram is not None)):
             rngs = {"analog": key, "chip": key}  # one key: nn.RNN passes on only the stream that its steps share
             _, state = self._apply(variables, sample.inputs(), rngs=rngs, mutable=["analog"])
-        return state.get("analog", {}) if onto is None else _rewritten(state["analog"])
+        return state.get("analog", {}) if reprogram is None else _rewritten(state["analog"])
 
     def places(self, x: Any) -> dict[str, Any]:
         """Where calibrated ranges belong, ``{layer: ... {"analog": {"place": numbers}}}``.
@@ -84,7 +84,7 @@ class BoundLinen(ByValue):
         A stack of layers (``nn.scan``) has an array with one number an entry.
         """
         variables = {name: value for name, value in self.variables.items() if name != "ranges"}
-        with modes.enter(modes.Placing()):
+        with modes.enter(modes.PlacingMode()):
             _, state = jax.eval_shape(lambda v, a: self._apply(v, a, mutable=["ranges"]), variables, x)
         leaves, structure = jax.tree.flatten(state.get("ranges", {}))
         starts = np.cumsum([0, *(math.prod(leaf.shape) for leaf in leaves)])
@@ -104,7 +104,7 @@ class BoundLinen(ByValue):
             return self._apply(self.variables, x, key)
 
     def observed(self, x):
-        mode = modes.Observing()
+        mode = modes.ObservingMode()
         with jax.disable_jit(), modes.enter(mode):
             self._apply(self.variables, x)
         return mode.uses
@@ -135,15 +135,15 @@ class BoundNnx(ByValue):
         seen.check()
         return outputs
 
-    def program(self, key, onto=None):
+    def program(self, key, reprogram=None):
         import analogsim.nnx
 
         sample = self.sample
         if sample is None:
-            return analogsim.nnx.program(self._merge(), key, onto)
+            return analogsim.nnx.program(self._merge(), key, reprogram)
         # Called as it is, in training mode or not: what it changes is a copy's.
         call = lambda model: sample.inputs().call(model, **_keywords(self.options))  # noqa: E731
-        return analogsim.nnx.program(self._merge(), key, onto, call)
+        return analogsim.nnx.program(self._merge(), key, reprogram, call)
 
     def run(self, readings, x, key):
         import analogsim.nnx
@@ -157,7 +157,7 @@ class BoundNnx(ByValue):
             return self._call(self._merge(), x, key)
 
     def observed(self, x):
-        mode = modes.Observing()
+        mode = modes.ObservingMode()
         with jax.disable_jit(), modes.enter(mode):
             self.exact(x)
         return mode.uses
@@ -306,13 +306,13 @@ class _clear_errors:
 
 
 #: Programming compiled once for each model structure and input shape.
-program_jit = jax.jit(lambda bound, key, onto=None: bound.program(key, onto))
-program_many_jit = jax.jit(lambda bound, keys, onto=None: jax.vmap(bound.program)(keys, onto))
+program_jit = jax.jit(lambda bound, key, reprogram=None: bound.program(key, reprogram))
+program_many_jit = jax.jit(lambda bound, keys, reprogram=None: jax.vmap(bound.program)(keys, reprogram))
 
 
-def programmed_leaves(tree: Any) -> list[tuple[str, Programmed]]:
+def programmed_leaves(tree: Any) -> list[tuple[str, ProgrammedTiles]]:
     """Every programmed array in a tree, with the path of its layer."""
-    return leaves_of(Programmed, tree)
+    return leaves_of(ProgrammedTiles, tree)
 
 
 def leaves_of(kind: type, tree: Any) -> list[tuple[str, Any]]:
@@ -327,4 +327,4 @@ def _layer_path(path: tuple) -> str:
     return "/".join(names[:-2] if names[-2:] == ["analog", "array"] else names) or "(the model itself)"
 
 
-map_programmed = functools.partial(jax.tree.map, is_leaf=lambda n: isinstance(n, Programmed))
+map_programmed = functools.partial(jax.tree.map, is_leaf=lambda n: isinstance(n, ProgrammedTiles))

@@ -18,9 +18,9 @@ from analogsim.base.call_inputs import inputs_of
 from analogsim.base.equality import ByValue
 from analogsim.base.errors import InputError
 from analogsim.base.tables import as_text, plain
-from analogsim.factors.codec import Codec, DoesNotFit
+from analogsim.factors.codec import Codec, CodecDoesNotFit
 from analogsim.factors.contraction import check_contraction
-from analogsim.factors.layout import Layout
+from analogsim.factors.layout import CoreLayout
 from analogsim.factors.record import Compression, compressions_table
 from analogsim.factors.trains import balanced, rounded
 from analogsim.hardware.rules import ROOT, Candidate, Selector, selects
@@ -143,7 +143,7 @@ class _Wanted:
             try:
                 kernel = matrix()
                 factors, record = self.codec.compress(kernel)
-            except DoesNotFit as error:
+            except CodecDoesNotFit as error:
                 self.kept[layer.path] = str(error)
                 return None
             except InputError as error:
@@ -163,7 +163,7 @@ class _Wanted:
 
 
 def _of_linen(
-    model: Any, variables: Any, x: Any, wanted: _Wanted, contraction: str, options: dict[str, Any]
+    model: Any, variables: Any, x: Any, plan: _Wanted, contraction: str, options: dict[str, Any]
 ) -> Compressed:
     from analogsim.linen.conversion import Converted
     from analogsim.linen.factored import Encoding, why_dense
@@ -177,26 +177,28 @@ def _of_linen(
     layouts = []
     for layer in _linen_layers(model, variables, x, options):
         names = [] if layer.path == ROOT else layer.path.split("/")
-        own = params
+        layer_params = params
         for name in names:
-            own = own[name]
+            layer_params = layer_params[name]
         why = why_dense(layer.module, layer.within)
-        stored = own.get("kernel", own.get("embedding"))
+        stored = layer_params.get("kernel", layer_params.get("embedding"))
         if not why and stored.shape != layer.shape:
             why = "it is a stack of layers (nn.scan, nn.vmap)"
         n_out = 1 if why else _n_out(layer)
-        cores = wanted.cores(layer, why, lambda k=stored, n=n_out: k.reshape(-1, n))
+        cores = plan.cores(layer, why, lambda k=stored, n=n_out: k.reshape(-1, n))
         if cores is not None:
-            rest = {name: value for name, value in own.items() if name != "kernel"}
-            params = _with(params, names, rest | {f"core_{k}": {"kernel": core} for k, core in enumerate(cores)})
-            layouts.append((layer.path, Layout.of(cores)))
+            other_params = {name: value for name, value in layer_params.items() if name != "kernel"}
+            params = _with(
+                params, names, other_params | {f"core_{k}": {"kernel": core} for k, core in enumerate(cores)}
+            )
+            layouts.append((layer.path, CoreLayout.of(cores)))
     compressed = Converted(model, (), strict=False, encoding=Encoding(tuple(layouts), contraction))
-    return wanted.done(compressed, variables | {"params": params})
+    return plan.done(compressed, variables | {"params": params})
 
 
 def _linen_layers(model: Any, variables: Any, x: Any, options: dict[str, Any]) -> list[Candidate]:
     """Every layer of a model that holds a matrix, by shapes."""
-    from analogsim.layers.inventory import tour
+    from analogsim.layers.inventory import inventory
     from analogsim.linen.conversion import Converted
 
     found: dict[str, Candidate] = {}
@@ -212,7 +214,7 @@ def _linen_layers(model: Any, variables: Any, x: Any, options: dict[str, Any]) -
         return inputs.call(seen.apply, {**variables, "params": params}, **options)
 
     inputs, options = inputs_of(x, options)  # with shapes as they are: a model may take one example without a batch
-    tour(run, variables["params"], (jax.eval_shape(lambda a: a, inputs),))
+    inventory(run, variables["params"], (jax.eval_shape(lambda a: a, inputs),))
     return [layer for layer in found.values() if not layer.path.endswith("attend")]
 
 
@@ -229,7 +231,7 @@ def _with(tree: Any, names: list[str], value: Any) -> Any:
     return {**tree, names[0]: _with(tree[names[0]], names[1:], value)}
 
 
-def _of_nnx(model: Any, wanted: _Wanted, contraction: str) -> Compressed:
+def _of_nnx(model: Any, plan: _Wanted, contraction: str) -> Compressed:
     from flax import nnx
 
     from analogsim.nnx.conversion import candidates, path_of
@@ -241,15 +243,15 @@ def _of_nnx(model: Any, wanted: _Wanted, contraction: str) -> Compressed:
         if layer.path.endswith("attend"):
             continue
         module = layer.module
-        found = wanted.cores(layer, why_dense(module, layer.shape, layer.within), lambda m=module: kernel_matrix(m))
-        if found is not None:
-            cores[layer.path] = found
+        layer_cores = plan.cores(layer, why_dense(module, layer.shape, layer.within), lambda m=module: kernel_matrix(m))
+        if layer_cores is not None:
+            cores[layer.path] = layer_cores
 
     def visit(parts: tuple, node: Any) -> Any:
-        own = cores.get(path_of(parts)) if isinstance(node, (nnx.Linear, nnx.LinearGeneral)) else None
-        return node if own is None else factored(node, own, contraction)
+        module_cores = cores.get(path_of(parts)) if isinstance(node, (nnx.Linear, nnx.LinearGeneral)) else None
+        return node if module_cores is None else factored(node, module_cores, contraction)
 
-    return wanted.done(nnx.recursive_map(visit, copy), None)
+    return plan.done(nnx.recursive_map(visit, copy), None)
 
 
 def round_model(model: Any, *, rel_error: float | None = None, rank: int | None = None) -> Any:
@@ -325,11 +327,11 @@ def factored_layers(params: Any, path: str = "") -> Iterator[tuple[str, tuple[ja
         yield from factored_layers(inner, f"{path}/{name}" if path else name)
 
 
-def _cores(own: Any) -> tuple[jax.Array, ...] | None:
-    found: list[jax.Array] = []
-    while (core := own.get(f"core_{len(found)}")) is not None and "kernel" in core:
-        found.append(nn.meta.unbox(core["kernel"]))
-    return tuple(found) if len(found) > 0 and found[0].ndim >= 4 else None
+def _cores(layer_params: Any) -> tuple[jax.Array, ...] | None:
+    cores: list[jax.Array] = []
+    while (core := layer_params.get(f"core_{len(cores)}")) is not None and "kernel" in core:
+        cores.append(nn.meta.unbox(core["kernel"]))
+    return tuple(cores) if len(cores) > 0 and cores[0].ndim >= 4 else None
 
 
 def _without_cores(tree: Any, params: Any) -> Any:

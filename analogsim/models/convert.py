@@ -33,7 +33,7 @@ def convert(
     """A Flax model whose layers run on analog hardware.
 
     Converted are Dense (Linear), DenseGeneral (LinearGeneral), Einsum, convolutions of any kind (strided, dilated,
-    grouped, depthwise, transposed, ConvLocal), Embed (look-ups, and ``attend`` as a second array ``<path>/attend``),
+    grouped, depthwise, transposed, ConvLocal), Embed (lookups, and ``attend`` as a second array ``<path>/attend``),
     and with them attention's projections and recurrent cells. Products of activations with activations stay digital,
     and so do the factors of ``nnx.LoRA``, beside the analog weight. ``analogsim.summary`` prints what became of every
     layer.

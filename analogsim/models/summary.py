@@ -23,7 +23,7 @@ from analogsim.signal_path.tiling import grid, spans
 if TYPE_CHECKING:
     import rich.table
 
-    from analogsim.layers.inventory import Tour
+    from analogsim.layers.inventory import Inventory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +39,7 @@ class LayerSummary:
       matrix: ``(n_in, n_out)`` of what its tiles hold.
       matrices: how many of them: more than one for groups and batch axes.
       tiles: how many hold the layer, all copies together; so for what follows.
-      used_share: weights as a share of the places on these tiles.
+      utilisation: weights as a share of the places on these tiles.
       cells: physical cells.
       lines: readout lines, each converted for every vector.
       why_digital: why it stays digital; empty where it does not.
@@ -55,7 +55,7 @@ class LayerSummary:
     matrix: tuple[int, int] | None = None
     matrices: int = 0
     tiles: int = 0
-    used_share: float = 0.0
+    utilisation: float = 0.0
     cells: int = 0
     lines: int = 0
     why_digital: str = ""
@@ -118,7 +118,7 @@ class Summary:
         for layer in self.layers:
             table.add_row(*_cells(layer))
         weights, held = sum(layer.weights for layer in self.layers), sum(layer.weights for layer in on)
-        places = sum(layer.weights / layer.used_share for layer in on)
+        places = sum(layer.weights / layer.utilisation for layer in on)
         if self.larger_as_cores:
             table.caption = "\n".join(
                 plain(f"{path}: its cores hold {many(cores)} numbers, a dense kernel {many(dense)}")
@@ -143,7 +143,7 @@ def _cells(layer: LayerSummary) -> tuple[str, ...]:
     if hardware is None:
         return (*first, plain(f"digital: {layer.why_digital}"), "", "", "", "", "")
     return (
-        *first, plain(hardware.name), many(layer.tiles), share(layer.used_share, 1), many(layer.cells),
+        *first, plain(hardware.name), many(layer.tiles), share(layer.utilisation, 1), many(layer.cells),
         _converter(hardware.dac), _converter(hardware.adc),
     )  # fmt: skip
 
@@ -199,7 +199,7 @@ def summary(model: Any, variables: Any = None, x: Any = None, **options: Any) ->
 
 
 def _of_linen(model: Any, variables: Any, x: Any, options: dict[str, Any]) -> Summary:
-    from analogsim.layers.inventory import tour
+    from analogsim.layers.inventory import inventory
     from analogsim.linen.conversion import Converted
     from analogsim.models.bound import bind
 
@@ -213,18 +213,18 @@ def _of_linen(model: Any, variables: Any, x: Any, options: dict[str, Any]) -> Su
     def run(parameters: Any, inputs: Any) -> Any:
         return inputs.call(runs.apply, {**bound.variables, "params": parameters}, **options)
 
-    return _rows(tour(run, parameters, (sample.inputs(),)), _sizes(parameters))
+    return _rows(inventory(run, parameters, (sample.inputs(),)), _sizes(parameters))
 
 
 def _of_nnx(model: Any, variables: Any, x: Any, options: dict[str, Any]) -> Summary:
     from flax import nnx
 
-    from analogsim.nnx.inventory import parameter_of, tour_of
+    from analogsim.nnx.inventory import inventory_of, parameter_of
 
     if variables is not None:
         raise InputError("variables: an NNX model carries its own; leave them out (summary(model, x=x))")
     inputs = None if x is None else Sample.of(x).inputs()
-    found = _rows(tour_of(model, inputs, options), _sizes(nnx.state(model, nnx.Param)))
+    found = _rows(inventory_of(model, inputs, options), _sizes(nnx.state(model, nnx.Param)))
     of, rows = parameter_of(model), []
     first: dict[Any, str] = {}
     for row in found:
@@ -244,7 +244,7 @@ def _sizes(parameters: Any) -> dict[str, int]:
     return {path.rpartition("/")[0]: size for path, size in named if path.rpartition("/")[2] in ("kernel", "embedding")}
 
 
-def _rows(found: "Tour", sizes: dict[str, int]) -> Summary:
+def _rows(found: "Inventory", sizes: dict[str, int]) -> Summary:
     analog = {listed.path: listed for listed in found.layers}
     rows = []
     for path in found.order:
@@ -265,7 +265,7 @@ def _copies(path: str, kernel: int, sizes: dict[str, int]) -> int:
     return max(sizes.get(own, kernel) // max(kernel, 1), 1)
 
 
-def _row(listed: modes.Listed, kind: str, copies: int) -> LayerSummary:
+def _row(listed: modes.ListedLayer, kind: str, copies: int) -> LayerSummary:
     *stack, n_in, n_out = listed.matrices
     hardware, operator = listed.hardware, listed.operator
     members = [(operator.member(p), p / operator.members[0]) for p in operator.members] if stack else [(operator, 1)]
@@ -276,8 +276,8 @@ def _row(listed: modes.Listed, kind: str, copies: int) -> LayerSummary:
         arrays += r * c
         for rows in rows_in_use(one, used_in, r):
             for left, right in spans(used_out, c):
-                cells += hardware.store.cells(len(rows), right - left)
-                lines += hardware.store.n_lines(right - left)
+                cells += hardware.store.n_cells(len(rows), right - left)
+                lines += hardware.store.n_columns(right - left)
     used = math.prod(listed.kernel) / (arrays * hardware.rows * hardware.columns)
     return LayerSummary(
         listed.path, kind, listed.kernel, copies, hardware, (n_in, n_out), len(members),

@@ -31,8 +31,8 @@ from analogsim.nnx.factored import LowRankLinear as LowRankLinear
 from analogsim.nnx.factored import TensorTrainLinear as TensorTrainLinear
 from analogsim.nnx.hooks import MODES as MODES
 from analogsim.nnx.hooks import AnalogOp as AnalogOp
-from analogsim.nnx.hooks import Programmed as Programmed
-from analogsim.nnx.hooks import Range as Range
+from analogsim.nnx.hooks import ProgrammedVariable as ProgrammedVariable
+from analogsim.nnx.hooks import RangeVariable as RangeVariable
 from analogsim.nnx.hooks import attach as attach
 from analogsim.nnx.layers import AnalogConv as AnalogConv
 from analogsim.nnx.layers import AnalogLinear as AnalogLinear

@@ -13,7 +13,7 @@ from analogsim.base.errors import InputError
 from analogsim.base.random import stream
 from analogsim.chips.chip import Chip, check_key
 from analogsim.layers import layer
-from analogsim.nnx.hooks import AnalogOp, Programmed, Range
+from analogsim.nnx.hooks import AnalogOp, ProgrammedVariable, RangeVariable
 from analogsim.nnx.matrices import multiplied
 from analogsim.signal_path import programmed
 from analogsim.signal_path.operators import for_numbers
@@ -68,21 +68,21 @@ def _own_shape(module: Any) -> tuple[int, ...]:
 def program(
     model: nnx.Module,
     key: jax.Array,
-    onto: dict[str, programmed.Programmed] | None = None,
+    reprogram: dict[str, programmed.ProgrammedTiles] | None = None,
     run: Callable[[nnx.Module], Any] | None = None,
-) -> dict[str, programmed.Programmed]:
+) -> dict[str, programmed.ProgrammedTiles]:
     """Every analog layer's kernel written onto fresh tiles, or onto these again, by the layer's path.
 
     Args:
       model: a copy, which ``run`` may change.
       key: of fabrication and writing.
-      onto: tiles to write again.
+      reprogram: tiles to write again.
       run: calls the model once, so that what layers multiply with is written; None writes what they hold.
     """
     ops = analog_ops(model)
-    if onto is not None and onto.keys() != ops.keys():
+    if reprogram is not None and reprogram.keys() != ops.keys():
         raise InputError(
-            f"onto: the chip holds layers {sorted(onto)}, the model has {sorted(ops)}; write a chip of this model again"
+            f"reprogram: the chip holds layers {sorted(reprogram)}, the model has {sorted(ops)}; must be of this model"
         )
     stacks = {path: stack_shape(module, path) for path, (module, _) in ops.items()}
     shapes = {path: _own_shape(module) for path, (module, _) in ops.items()}
@@ -93,15 +93,15 @@ def program(
         for _ in lead:
             write = jax.vmap(write)
         keys = jax.random.split(own, lead) if lead else own
-        cells[path] = write(kernels[path], keys, None if onto is None else onto[path])
+        cells[path] = write(kernels[path], keys, None if reprogram is None else reprogram[path])
     return cells
 
 
 def _write(
-    op: AnalogOp, path: str, operator: Any, kernel: jax.Array, key: jax.Array, onto: Any
-) -> programmed.Programmed:
+    op: AnalogOp, path: str, operator: Any, kernel: jax.Array, key: jax.Array, reprogram: Any
+) -> programmed.ProgrammedTiles:
     operator = for_numbers(operator, kernel, kernel, path, op.runs_on)
-    return layer.write(op.runs_on, operator, kernel, key, onto, op.ranges)
+    return layer.write(op.runs_on, operator, kernel, key, reprogram, op.ranges)
 
 
 def load(model: nnx.Module, readings: dict[str, ChipArray], key: jax.Array | None = None) -> None:
@@ -110,7 +110,7 @@ def load(model: nnx.Module, readings: dict[str, ChipArray], key: jax.Array | Non
     if readings.keys() != ops.keys():
         raise InputError(f"the chip holds layers {sorted(readings)}, the model has {sorted(ops)}; program one for it")
     for path, (_, op) in ops.items():
-        op.array = nnx.data(Programmed(readings[path]))
+        op.array = nnx.data(ProgrammedVariable(readings[path]))
         op.mode = "chip"
     if key is not None:
         reseed(model, key)
@@ -130,7 +130,7 @@ def mark_places(model: nnx.Module) -> None:
     """Number the entries of every stack of layers, in place, so that ``observe`` can tell them apart."""
     for path, (module, op) in analog_ops(model).items():
         lead = stack_shape(module, path)
-        op.place = nnx.data(Range(jnp.arange(math.prod(lead)).reshape(lead)))
+        op.place = nnx.data(RangeVariable(jnp.arange(math.prod(lead)).reshape(lead)))
 
 
 def set_ranges(model: nnx.Module, path: str, ranges: dict[str, Any]) -> None:

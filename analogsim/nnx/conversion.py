@@ -166,7 +166,7 @@ def obstacle(layer: Candidate, hardware: Hardware) -> str:
     """Why a layer cannot be converted; nothing where it can."""
     module = layer.module
     if isinstance(module, nnx.Embed) and not _attends(layer) and hardware.bound_management != "none":
-        return f"bound_management = {hardware.bound_management!r} widens input ranges, of which a look-up has none"
+        return f"bound_management = {hardware.bound_management!r} widens input ranges, of which a lookup has none"
     kind = next(kind for kind in MATRIX_LAYERS if isinstance(module, kind))
     own = type(module).__mro__[: type(module).__mro__.index(kind)]
     if kind in TWINS and own and not isinstance(module, tuple(TWINS.values())):
@@ -214,9 +214,9 @@ def _refuse_strays(model: nnx.Module, doubtful: set[str], x: Any) -> None:
             stacklevel=4,
         )
         return
-    from analogsim.nnx.inventory import tour_of
+    from analogsim.nnx.inventory import inventory_of
 
-    for stray in tour_of(model, as_inputs(x)).strays:
+    for stray in inventory_of(model, as_inputs(x)).strays:
         if stray.path in doubtful:
             raise cannot(Candidate(stray.path, None, stray.shape), STRAY)
 

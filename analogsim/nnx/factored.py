@@ -15,7 +15,7 @@ from flax import nnx
 from analogsim.base.errors import InputError
 from analogsim.factors.codec import Codec, LowRank, TensorTrain
 from analogsim.factors.contraction import check_contraction, contract
-from analogsim.factors.layout import Layout
+from analogsim.factors.layout import CoreLayout
 from analogsim.factors.trains import check_variance, core_std, decode
 from analogsim.hardware.hardware import Hardware
 from analogsim.layers import modes
@@ -44,7 +44,7 @@ class FactoredLinear(nnx.Module):
     bias: nnx.Param | None
 
     def __init__(
-        self, layout: Layout, *, rngs: nnx.Rngs, features: tuple[int, ...], axis: tuple[int, ...] = (-1,),
+        self, layout: CoreLayout, *, rngs: nnx.Rngs, features: tuple[int, ...], axis: tuple[int, ...] = (-1,),
         use_bias: bool = True, dtype: Any = None, param_dtype: Any = jnp.float32, precision: Any = None,
         bias_init: Any = _zeros, variance: float | None = None, contraction: str = "auto",
     ):  # fmt: skip
@@ -70,9 +70,9 @@ class FactoredLinear(nnx.Module):
         return tuple(core.kernel[...] for core in self._layers())
 
     @property
-    def layout(self) -> Layout:
+    def layout(self) -> CoreLayout:
         """Modes, and the ranks of the cores as they are."""
-        return Layout.of(self.cores)
+        return CoreLayout.of(self.cores)
 
     def set_cores(self, cores: Sequence[jax.Array]) -> None:
         """Put other cores of the same modes in, in place; their ranks may differ.
@@ -80,7 +80,7 @@ class FactoredLinear(nnx.Module):
         Raises:
           InputError: for cores of other modes.
         """
-        layout = Layout.of(cores)
+        layout = CoreLayout.of(cores)
         if (layout.modes_in, layout.modes_out) != (self.modes_in, self.modes_out):
             raise InputError(f"cores: {layout}: must have the layer's modes {self.modes_in} and {self.modes_out}")
         for core, kernel in zip(self._layers(), cores, strict=True):
@@ -122,7 +122,7 @@ class FactoredLinear(nnx.Module):
     def _layers(self) -> list[Any]:
         return [getattr(self, f"core_{k}") for k in range(len(self.modes_in))]
 
-    def _writes_out(self, layout: Layout, vectors: int) -> bool:
+    def _writes_out(self, layout: CoreLayout, vectors: int) -> bool:
         analog = any(isinstance(core.dot_general, AnalogOp) for core in self._layers())
         if analog or modes.current() is not None or self.contraction == "factored":
             return False
@@ -144,7 +144,7 @@ def TensorTrainLinear(
     Args:
       in_features, out_features: size of the matrix.
       rngs: initialises cores and bias, and seeds the cores' own noise streams.
-      codec: modes, and ranks by ``rank``, ``max_params`` or ``max_share``.
+      codec: modes, and ranks by ``rank``, ``max_params`` or ``max_fraction``.
       hardware: what every core is stored on, on tiles of its own; None is digital.
       **options: ``use_bias``, ``dtype``, ``param_dtype``, ``precision``, ``bias_init`` as of ``nnx.Linear``;
         ``variance`` of the initial matrix's entries, 1 / n_in by default; ``contraction`` as for ``codecs.apply``.
@@ -188,7 +188,7 @@ def factored(layer: Any, cores: Sequence[jax.Array], contraction: str) -> Factor
     """A ``nnx.Linear`` or ``LinearGeneral`` with these cores in the place of its kernel; its bias is shared."""
     general = isinstance(layer, nnx.LinearGeneral)
     made = FactoredLinear(
-        Layout.of(cores), rngs=nnx.Rngs(0), axis=tuple(layer.axis) if general else (-1,), use_bias=False,
+        CoreLayout.of(cores), rngs=nnx.Rngs(0), axis=tuple(layer.axis) if general else (-1,), use_bias=False,
         features=tuple(layer.out_features) if general else (layer.out_features,), dtype=layer.dtype,
         param_dtype=layer.param_dtype, precision=layer.precision, contraction=contraction,
     )  # fmt: skip

@@ -44,7 +44,7 @@ class AnalogConvTranspose(nnx.ConvTranspose):
 
 
 class AnalogEmbed(nnx.Embed):
-    """``nnx.Embed`` with ``analog_op`` for look-ups and ``attend_op`` for products; None leaves either digital."""
+    """``nnx.Embed`` with ``analog_op`` for lookups and ``attend_op`` for products; None leaves either digital."""
 
     analog_op: AnalogTake | None
     attend_op: AnalogAttend | None

@@ -12,10 +12,10 @@ from flax import nnx
 
 from analogsim.base.errors import InputError, nearest
 from analogsim.hardware.hardware import Hardware
-from analogsim.hardware.override import in_force
+from analogsim.hardware.override import effective_hardware
 from analogsim.layers import layer
 from analogsim.layers.options import caster
-from analogsim.signal_path.operators import LookUp, convolution, dot_general, einsum, for_numbers
+from analogsim.signal_path.operators import Lookup, convolution, dot_general, einsum, for_numbers
 from analogsim.signal_path.operators.convolution import towards_features
 from analogsim.signal_path.programmed import ChipArray
 from analogsim.signal_path.ranges import Ranges
@@ -30,16 +30,16 @@ RANGES = {
 
 
 @nnx.register_variable_name("analog")
-class Programmed(nnx.Variable):
+class ProgrammedVariable(nnx.Variable):
     """One layer's array on a chip, as it is read now."""
 
 
 @nnx.register_variable_name("ranges")
-class Range(nnx.Variable):
+class RangeVariable(nnx.Variable):
     """One calibrated range of a layer."""
 
 
-class Kept(Programmed):
+class KernelVariable(ProgrammedVariable):
     """The kernel that reached a layer's hook in one call; where what is programmed goes, this goes."""
 
 
@@ -81,20 +81,20 @@ class AnalogOp(nnx.Module):
         self.hardware = nnx.data(hardware)
         self.mode = "train"
         self.path = path
-        self.array: Programmed | None = nnx.data(None)
-        self.input_range: Range | None = nnx.data(None)
-        self.output_range: Range | None = nnx.data(None)
-        self.weight_range: Range | None = nnx.data(None)
-        self.output_scale: Range | None = nnx.data(None)
-        self.output_middle: Range | None = nnx.data(None)
-        self.place: Range | None = nnx.data(None)
-        self.kept: Kept | None = nnx.data(None)
+        self.array: ProgrammedVariable | None = nnx.data(None)
+        self.input_range: RangeVariable | None = nnx.data(None)
+        self.output_range: RangeVariable | None = nnx.data(None)
+        self.weight_range: RangeVariable | None = nnx.data(None)
+        self.output_scale: RangeVariable | None = nnx.data(None)
+        self.output_middle: RangeVariable | None = nnx.data(None)
+        self.place: RangeVariable | None = nnx.data(None)
+        self.kept: KernelVariable | None = nnx.data(None)
         self.stream = nnx.data(stream)
 
     @property
     def runs_on(self) -> Hardware:
-        """The hardware, as ``analogsim.altered`` has it here."""
-        return in_force(self.hardware, self.path)
+        """The hardware, as ``analogsim.override_hardware`` has it here."""
+        return effective_hardware(self.hardware, self.path)
 
     @property
     def ranges(self) -> Ranges:
@@ -104,7 +104,7 @@ class AnalogOp(nnx.Module):
 
     def set_range(self, name: str, value: Any) -> None:
         """Set one field of the ranges; None takes it away."""
-        setattr(self, RANGES[name], nnx.data(None if value is None else Range(jnp.asarray(value))))
+        setattr(self, RANGES[name], nnx.data(None if value is None else RangeVariable(jnp.asarray(value))))
 
     def set_view(self, mode: str | None = None):
         """Where the product is computed.
@@ -236,10 +236,10 @@ class AnalogTake(AnalogOp):
     """Stands in for ``jnp.take`` of a table's rows."""
 
     def __call__(self, table, numbers):
-        return self._run(LookUp(table.shape[0]), numbers, table, None)
+        return self._run(Lookup(table.shape[0]), numbers, table, None)
 
     def layout(self, module, kernel_shape):
-        return LookUp(kernel_shape[0]), "embedding"
+        return Lookup(kernel_shape[0]), "embedding"
 
 
 #: Hooks that Flax gives, by the type of layer: the attribute, and what fills it.
@@ -260,13 +260,13 @@ def written(module: Any, name: str, kernel: jax.Array) -> jax.Array:
     return kernel
 
 
-def _check_width(given: list[int], wanted: list[int], path: str) -> None:
-    if given != wanted:
+def _check_width(sizes: list[int], expected_sizes: list[int], path: str) -> None:
+    if sizes != expected_sizes:
         raise InputError(
-            f"layer {path}: the input's width does not fit the model's parameters: it has {given[0]} features, the "
-            f"kernel takes {wanted[0]}"
-            if len(given) == len(wanted) == 1
-            else f"layer {path}: the input's axes {tuple(given)} do not fit the kernel's {tuple(wanted)}"
+            f"layer {path}: the input's width does not fit the model's parameters: it has {sizes[0]} features, the "
+            f"kernel takes {expected_sizes[0]}"
+            if len(sizes) == len(expected_sizes) == 1
+            else f"layer {path}: the input's axes {tuple(sizes)} do not fit the kernel's {tuple(expected_sizes)}"
         )
 
 

@@ -21,7 +21,7 @@ from analogsim.hardware.rules import attending, holder
 from analogsim.layers import modes
 from analogsim.nnx.factored import Core
 from analogsim.nnx.hookless import TWINS
-from analogsim.nnx.hooks import HOOKS, Kept, written
+from analogsim.nnx.hooks import HOOKS, KernelVariable, written
 
 
 def multiplied(
@@ -42,10 +42,10 @@ def multiplied(
       InputError: for a layer that may compute its matrix and was not called.
     """
     kernels = {path: _stored(module, len(lead[path])) for path, (module, _) in ops.items()}
-    mode = modes.Keeping()
+    mode = modes.KernelCapture()
     if run is not None:
         for path, (_, op) in ops.items():
-            op.kept = nnx.data(Kept(kernels[path]))
+            op.kept = nnx.data(KernelVariable(kernels[path]))
         with modes.enter(mode):
             run(model)
         kernels = {path: op.kept.get_value() for path, (_, op) in ops.items()}
@@ -88,14 +88,14 @@ def _around(model: nnx.Module) -> dict[int, list[Any]]:
 
 def _why_computed(module: Any, around: list[Any]) -> str:
     """Why a layer may compute the matrix that it multiplies with; nothing where it does not show."""
-    for one in around:
-        if isinstance(one, (nnx.WeightNorm, nnx.SpectralNorm)):
-            return f"nnx.{type(one).__name__} normalises its kernel in the call"
+    for parent in around:
+        if isinstance(parent, (nnx.WeightNorm, nnx.SpectralNorm)):
+            return f"nnx.{type(parent).__name__} normalises its kernel in the call"
     kind = next(kind for kind in (*HOOKS, *TWINS) if isinstance(module, kind))
     mro = type(module).__mro__
-    known = (nnx.LoRALinear, Core, *TWINS.values())
-    own = [c for c in mro[: mro.index(kind)] if c not in known]
-    if any(name in vars(c) for c in own for name in ("__call__", "kernel", "embedding", "promote_dtype")):
+    known_kinds = (nnx.LoRALinear, Core, *TWINS.values())
+    own_classes = [c for c in mro[: mro.index(kind)] if c not in known_kinds]
+    if any(name in vars(c) for c in own_classes for name in ("__call__", "kernel", "embedding", "promote_dtype")):
         return f"it is of a subclass of {kind.__name__} with code of its own"
     if getattr(module, "promote_dtype", nnx.nn.dtypes.promote_dtype) is not nnx.nn.dtypes.promote_dtype:
         return "it has a promote_dtype of its own"

@@ -1,4 +1,4 @@
-"""An NNX layer whose parameters are the phases of an interferometer mesh; see ``analogsim.layers.phase_layer``."""
+"""An NNX layer whose parameters are the phases of an interferometer mesh; see ``analogsim.layers.mesh_layer``."""
 
 from typing import Any
 
@@ -7,10 +7,10 @@ import jax.numpy as jnp
 from flax import nnx
 
 from analogsim.devices.photonic.mzi_mesh import MZIMesh
-from analogsim.layers import phase_layer
+from analogsim.layers import mesh_layer
 
 
-class Fabric(nnx.Variable):
+class FabricatedMeshVariable(nnx.Variable):
     """What fabrication drew for a mesh: no parameter, part of the chip."""
 
 
@@ -23,7 +23,7 @@ class MeshLinear(nnx.Module):
     Args:
       in_features, out_features: sizes.
       mesh: what the layer consists of; one pair of meshes, as large as the layer.
-      detection: ``"coherent"``, ``"intensity"`` or ``"differential"``; see ``analogsim.layers.phase_layer``.
+      detection: ``"coherent"``, ``"intensity"`` or ``"differential"``; see ``analogsim.layers.mesh_layer``.
       use_bias: whether a digital bias is added.
       time: after the phases were set, at which the layer is read: seconds, or text such as ``"1 day"``.
       rngs: of parameters, fabrication and noise.
@@ -39,19 +39,19 @@ class MeshLinear(nnx.Module):
         self, in_features: int, out_features: int, *, mesh: MZIMesh, detection: str = "coherent", use_bias: bool = True,
         time: Any = 0.0, rngs: nnx.Rngs,
     ):  # fmt: skip
-        self.time_s = phase_layer.checked_time(mesh, out_features, detection, time, "MeshLinear")
+        self.time_s = mesh_layer.checked_time(mesh, out_features, detection, time, "MeshLinear")
         self.mesh, self.detection, self.noisy = mesh, detection, True
-        self.n_out = phase_layer.n_outputs(out_features, detection)
-        started = phase_layer.start(mesh, rngs.params(), in_features, self.n_out)
+        self.n_out = mesh_layer.n_outputs(out_features, detection)
+        started = mesh_layer.start(mesh, rngs.params(), in_features, self.n_out)
         self.phases, self.gain = nnx.Param(started.phases), nnx.Param(started.gain)
-        self.fabric = Fabric(mesh.fabricate(rngs.params(), in_features, self.n_out))
+        self.fabric = FabricatedMeshVariable(mesh.fabricate(rngs.params(), in_features, self.n_out))
         self.bias = nnx.Param(jnp.zeros(out_features)) if use_bias else None
         self.rngs = rngs.fork()
 
     def __call__(self, x: jax.Array) -> jax.Array:
         key = self.rngs() if self.noisy else None
-        trained = phase_layer.Trained(self.phases[...], self.gain[...])
-        y = phase_layer.forward(
+        trained = mesh_layer.MeshParameters(self.phases[...], self.gain[...])
+        y = mesh_layer.forward(
             self.mesh, self.fabric.get_value(), trained, x, self.n_out, detection=self.detection, key=key,
             time_s=self.time_s,
         )  # fmt: skip

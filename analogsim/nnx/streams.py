@@ -44,16 +44,16 @@ def _streams(model: nnx.Module) -> Iterator[_Held]:
 
 def restart(model: nnx.Module, rngs: Mapping[str, jax.Array], key: jax.Array | None) -> None:
     """Start the model's own streams from these keys, in place; ``key`` is of one example, and of its chip and time."""
-    for held in _streams(model):
-        name = next((name for name in held.names if name in rngs), None)
+    for entry in _streams(model):
+        name = next((name for name in entry.names if name in rngs), None)
         if name is None:
             continue
-        own = stream(rngs[name], f"{held.path}/{name}")
+        stream_key = stream(rngs[name], f"{entry.path}/{name}")
         if key is not None:
-            own = jax.random.fold_in(own, jax.random.bits(key, (), jnp.uint32))
-        shape = held.stream.key.get_value().shape
-        held.stream.key.set_value(jax.random.split(own, shape) if shape else own)
-        held.stream.count.set_value(jnp.zeros(shape, jnp.uint32))
+            stream_key = jax.random.fold_in(stream_key, jax.random.bits(key, (), jnp.uint32))
+        shape = entry.stream.key.get_value().shape
+        entry.stream.key.set_value(jax.random.split(stream_key, shape) if shape else stream_key)
+        entry.stream.count.set_value(jnp.zeros(shape, jnp.uint32))
 
 
 class Inference:
@@ -73,11 +73,11 @@ class Inference:
                     f"layer {'/'.join(map(str, path))}: is in training mode and normalises by its batch, of a single "
                     f"example; call model.eval() first, or take nnx.view(model, use_running_average=True)"
                 )
-        for held, before in self._streams:
-            known = any(name in self._rngs for name in held.names)
-            if known or getattr(held.owner, "deterministic", None) or held.stream.count.get_value() is before:
+        for entry, before in self._streams:
+            has_key = any(name in self._rngs for name in entry.names)
+            if has_key or getattr(entry.owner, "deterministic", None) or entry.stream.count.get_value() is before:
                 continue
             raise InputError(
-                f"layer {held.path}: draws random numbers from its stream '{held.names[0]}', the same for every "
-                f"example; call model.eval() first, or give rngs={{'{held.names[0]}': key}} to keep it random"
+                f"layer {entry.path}: draws random numbers from its stream '{entry.names[0]}', the same for every "
+                f"example; call model.eval() first, or give rngs={{'{entry.names[0]}': key}} to keep it random"
             )

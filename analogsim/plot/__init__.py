@@ -20,7 +20,7 @@ from analogsim.plot.axes import style as style
 from analogsim.plot.energy_bars import energy as energy
 from analogsim.plot.energy_bars import energy_batch as energy_batch
 from analogsim.plot.heatmaps import heatmap as heatmap
-from analogsim.plot.light import hold as hold
+from analogsim.plot.light import hold_power as hold_power
 from analogsim.plot.light import mesh as mesh
 from analogsim.plot.sensitivity import sensitivity as sensitivity
 from analogsim.plot.sweeps import drift as drift

@@ -13,7 +13,7 @@ from analogsim.base.units import show_time
 from analogsim.chips.chip import Chip
 from analogsim.models.bound import leaves_of
 from analogsim.plot import axes
-from analogsim.signal_path.programmed import ChipArray, Programmed
+from analogsim.signal_path.programmed import ChipArray, ProgrammedTiles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,8 +27,8 @@ def array(
     """A map of what the arrays of one layer hold: inputs from top to bottom, outputs from left to right.
 
     Args:
-      held: a matrix ``[n_in, n_out]``; a ``Chip``, at its age; or one programmed matrix, ``Programmed`` (drawn right
-        after programming) or ``ChipArray``.
+      held: a matrix ``[n_in, n_out]``; a ``Chip``, at its age; or one programmed matrix, ``ProgrammedTiles`` (drawn
+        right after programming) or ``ChipArray``.
       layer: path of the layer of a chip, as ``analogsim.summary`` lists it; not needed where it has one.
       show: ``"weights"``, the means over reads of what the tiles and their digital scales stand for; or
         ``"conductance"``, the cells of one array of every tile in microsiemens.
@@ -90,7 +90,7 @@ def _chip_array(held: Any, layer: Any) -> ChipArray | None:
         held = found[name]
     elif layer is not None:
         raise InputError(f"layer = {brief(layer)}: must be None, since only a chip has layers")
-    if isinstance(held, Programmed):
+    if isinstance(held, ProgrammedTiles):
         _check_one(held.scale)
         held = ChipArray.read(held, 0.0, None, False)
     if not isinstance(held, ChipArray):
@@ -148,10 +148,10 @@ def _conductances(array: ChipArray) -> jax.Array:
             moments = faults.apply(state.fabric, moments, cell.g_min, cell.g_max)
         return moments.mean
 
-    held = jax.vmap(jax.vmap(one))(states)  # [R, C, arrays, rows, columns]
-    joined = jnp.stack([_joined(held[:, :, i]) for i in range(held.shape[2])])
-    whole = joined.shape[2] == -(-reading.n_out // held.shape[1]) * held.shape[1]
-    return joined[:, : reading.n_in, : reading.n_out if whole else None]
+    conductances = jax.vmap(jax.vmap(one))(states)  # [R, C, arrays, rows, columns]
+    joined = jnp.stack([_joined(conductances[:, :, i]) for i in range(conductances.shape[2])])
+    is_uniform = joined.shape[2] == -(-reading.n_out // conductances.shape[1]) * conductances.shape[1]
+    return joined[:, : reading.n_in, : reading.n_out if is_uniform else None]
 
 
 def _joined(tiled: jax.Array) -> jax.Array:

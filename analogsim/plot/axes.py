@@ -79,13 +79,13 @@ def wrapped(text: str, inches: float) -> str:
     return "\n".join(textwrap.wrap(text, max(12, int(inches / 0.095)), break_long_words=inches < NARROW)) or text
 
 
-def legend(ax: "Axes", handles: list, beside: bool = False) -> float:
+def legend(ax: "Axes", handles: list, outside: bool = False) -> float:
     """Beside wide axes, below narrow ones, where it covers no line; within axes of the usual size if it is short.
 
     Args:
       ax: whose legend.
       handles: its entries.
-      beside: keep it out of axes of the usual size too: it would cover what is no line.
+      outside: keep it out of axes of the usual size too: it would cover what is no line.
 
     Returns:
       inches that it takes beside the axes.
@@ -100,7 +100,7 @@ def legend(ax: "Axes", handles: list, beside: bool = False) -> float:
         else:
             ax.legend(handles=handles, fontsize=8)
         return 0.0
-    if width(ax) > WIDE or len(handles) > 7 or beside:
+    if width(ax) > WIDE or len(handles) > 7 or outside:
         size = 10 if len(handles) < 13 else 8
         ax.legend(handles=handles, fontsize=size, loc="center left", bbox_to_anchor=(1.01, 0.5))
         return 0.6 + 0.0075 * size * longest

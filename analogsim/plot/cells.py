@@ -30,7 +30,7 @@ _read = jax.jit(lambda cell, state, time_s: cell.read(state, time_s))
 _life = jax.jit(lambda cell, state, times: jax.lax.map(lambda t: cell.read(state, t).mean, times))
 
 
-class Programming(NamedTuple):
+class ProgrammingCurve(NamedTuple):
     """Error right after programming, S."""
 
     target: np.ndarray  #: of the sampled cells, S
@@ -39,7 +39,7 @@ class Programming(NamedTuple):
     curve: np.ndarray | None  #: its rms deviation, S; None if the cell has no closed curve
 
 
-class Retention(NamedTuple):
+class RetentionCurve(NamedTuple):
     """Conductance of programmed levels, quantiles over cells."""
 
     time_s: np.ndarray  #: ``[n_times]``
@@ -49,7 +49,7 @@ class Retention(NamedTuple):
     high: np.ndarray  #: 95 % of cells lie below
 
 
-class ReadNoise(NamedTuple):
+class ReadNoiseCurve(NamedTuple):
     """Spread from read to read, medians over cells."""
 
     time_s: tuple[float, ...]
@@ -57,7 +57,7 @@ class ReadNoise(NamedTuple):
     sigma: np.ndarray  #: ``[n_times, n_levels]``, S
 
 
-def programming(cell: Any, key: jax.Array) -> Programming:
+def programming(cell: Any, key: jax.Array) -> ProgrammingCurve:
     """Rms deviation of freshly written cells from their targets, over the window, without read noise."""
     if "read_noise" in _field_names(cell):
         cell = cell.replace(read_noise=0.0)
@@ -66,10 +66,10 @@ def programming(cell: Any, key: jax.Array) -> Programming:
     # Without the ends of the window, where what is written may be cut off and no closed form holds.
     curve_target = np.linspace(float(cell.g_min), float(cell.g_max), 803, dtype=np.float32)[1:-1]
     closed = getattr(cell, "programming_error", None)
-    return Programming(target, error, curve_target, None if closed is None else np.asarray(closed(curve_target)))
+    return ProgrammingCurve(target, error, curve_target, None if closed is None else np.asarray(closed(curve_target)))
 
 
-def retention(cell: Any, key: jax.Array) -> Retention:
+def retention(cell: Any, key: jax.Array) -> RetentionCurve:
     """Conductance of five levels from 1 s to ten years, or to the last time with data: the same cells at every time."""
     end = _end(cell)
     time_s = np.geomspace(min(1.0, end), end, 61 if end > 1 else 1)
@@ -80,10 +80,10 @@ def retention(cell: Any, key: jax.Array) -> Retention:
     target, state = target[_SHOWN], jax.tree.map(lambda rows: rows[_SHOWN], state)
     held = _life(cell, state, jnp.asarray(time_s, jnp.float32))
     quantiles = np.quantile(np.asarray(held, np.float64), [0.05, 0.5, 0.95], axis=2)
-    return Retention(time_s, target, *np.swapaxes(quantiles, 1, 2))
+    return RetentionCurve(time_s, target, *np.swapaxes(quantiles, 1, 2))
 
 
-def read_noise(cell: Any, key: jax.Array) -> ReadNoise | None:
+def read_noise(cell: Any, key: jax.Array) -> ReadNoiseCurve | None:
     """Spread from read to read over the window, 1 s after programming and at the end; None if reading is noiseless."""
     _, state = _written(cell, key)
     times = (min(1.0, _end(cell)), _end(cell))
@@ -91,7 +91,7 @@ def read_noise(cell: Any, key: jax.Array) -> ReadNoise | None:
     if reads[0].variance is None or not any(np.any(np.asarray(r.variance) > 0) for r in reads):
         return None
     conductance = np.median([np.asarray(r.mean) for r in reads], axis=2)
-    return ReadNoise(times, conductance, np.median([np.sqrt(np.asarray(r.variance)) for r in reads], axis=2))
+    return ReadNoiseCurve(times, conductance, np.median([np.sqrt(np.asarray(r.variance)) for r in reads], axis=2))
 
 
 def _written(cell: Any, key: jax.Array) -> tuple[np.ndarray, Any]:
@@ -126,7 +126,7 @@ def draw(cell: Any, title: str, key: jax.Array) -> "Axes":
     return left
 
 
-def draw_programming(data: Programming, ax: "Axes") -> None:
+def draw_programming(data: ProgrammingCurve, ax: "Axes") -> None:
     """Rms programming error over the target."""
     ax.set_title("(a) programming error")
     if not data.error.any() and (data.curve is None or not data.curve.any()):
@@ -145,7 +145,7 @@ def draw_programming(data: Programming, ax: "Axes") -> None:
 
 
 def draw_retention(
-    data: Retention, time_limit_s: float | None, ax: "Axes", measured_until_s: float | None = None
+    data: RetentionCurve, time_limit_s: float | None, ax: "Axes", measured_until_s: float | None = None
 ) -> None:
     """Median and 5-95 % band of every level over logarithmic time; grey where there are no data.
 
@@ -200,7 +200,7 @@ def _mark_extrapolated(measured_until_s: float, ax: "Axes") -> None:
     ax.set_ylim(top=1.12 * ax.get_ylim()[1])
 
 
-def draw_read_noise(data: ReadNoise | None, ax: "Axes", measured_until_s: float | None = None) -> None:
+def draw_read_noise(data: ReadNoiseCurve | None, ax: "Axes", measured_until_s: float | None = None) -> None:
     """Spread from read to read over the conductance; dashed where it is of an extrapolated age."""
     ax.set_title("(c) read noise")
     if data is None:

@@ -25,7 +25,7 @@ def energy(data: "xarray.Dataset | Any", ax: "Axes | None" = None) -> "Axes":
       data: from ``analogsim.energy.compare(...)``, as it is or as its ``to_dataset()``.
       ax: where to draw.
     """
-    table: Any = data.to_dataset() if hasattr(data, "bills") else data
+    table: Any = data.to_dataset() if hasattr(data, "breakdowns") else data
     if not all(hasattr(table, name) for name in ("energy_low_j", "energy_typical_j", "energy_high_j")):
         raise InputError(f"data = {brief(data)}: must be what analogsim.energy.compare returns")
     rows = _energy_rows(table)
@@ -76,7 +76,7 @@ def energy_batch(data: "xarray.Dataset | Any", ax: "Axes | None" = None) -> "Axe
       data: from ``analogsim.energy.compare(..., batch=(1, 4, 16, 64, 256))``, or its ``to_dataset()``.
       ax: where to draw.
     """
-    table: Any = data.to_dataset() if hasattr(data, "bills") else data
+    table: Any = data.to_dataset() if hasattr(data, "breakdowns") else data
     if not all(hasattr(table, name) for name in ("energy_low_j", "energy_typical_j", "energy_high_j")):
         raise InputError(f"data = {brief(data)}: must be what analogsim.energy.compare returns")
     ax = axes.axes_or_new(ax, 6.4, 4.0)
@@ -129,7 +129,7 @@ def _energy_rows(data: "xarray.Dataset") -> list[tuple]:
     rows = []
     for i, system in enumerate(data.system.values):
         low, typical, high = (data[f"energy_{k}_j"].isel(system=i).values for k in ("low", "typical", "high"))
-        waits = data["waiting_share"].isel(system=i).values if "waiting_share" in data else np.zeros_like(low)
+        waits = data["idle_fraction"].isel(system=i).values if "idle_fraction" in data else np.zeros_like(low)
         # Relative alone: the default absolute tolerance would be 10 nJ.
         same = all(np.allclose(e, e[0], rtol=1e-6, atol=0) for e in (low, typical, high))
         for j, batch in enumerate(data.batch.values):

@@ -91,27 +91,29 @@ def _checked(limits: Any) -> tuple[float, float]:
 
 def _chosen_axes(data: "xarray.Dataset", metric: str, x: Any, y: Any) -> tuple[str, str]:
     """As named, or the two with most values: numbers before names, time last."""
-    known = results.axes(data, metric, single=True)
-    for name, given in (("x", x), ("y", y)):
-        if given is not None and (not isinstance(given, str) or given not in known):
-            raise InputError(f"{name} = {brief(given)}: must be an axis of '{metric}'; {nearest(str(given), known)}")
+    axis_names = results.axes(data, metric, single=True)
+    for name, requested in (("x", x), ("y", y)):
+        if requested is not None and (not isinstance(requested, str) or requested not in axis_names):
+            raise InputError(
+                f"{name} = {brief(requested)}: must be an axis of '{metric}'; {nearest(str(requested), axis_names)}"
+            )
     if x is not None and x == y:
         raise InputError(f"y = '{y}': is also x; a map needs two axes")
 
     def rank(axis: str) -> tuple:
         return data.sizes[axis] > 1, results.is_numeric(data, axis), axis != "time", data.sizes[axis]
 
-    free = sorted((a for a in known if a not in (x, y)), key=rank, reverse=True)
+    free = sorted((a for a in axis_names if a not in (x, y)), key=rank, reverse=True)
     if len(free) + (x is not None) + (y is not None) < 2:
-        raise InputError(f"data: '{metric}' has {len(known)} axis beside its chips; a map needs two")
+        raise InputError(f"data: '{metric}' has {len(axis_names)} axis beside its chips; a map needs two")
     x = free.pop(0) if x is None else x
     y = free.pop(0) if y is None else y
-    others = [a for a in free if data.sizes[a] > 1]
-    if others:
-        named = ", ".join(f"'{a}' ({data.sizes[a]} values)" for a in others)
+    remaining = [a for a in free if data.sizes[a] > 1]
+    if remaining:
+        named = ", ".join(f"'{a}' ({data.sizes[a]} values)" for a in remaining)
         raise InputError(
             f"data: beside '{x}' and '{y}' there is {named}; take one with data.sel or data.isel, or the mean, "
-            f"data.mean('{others[0]}')"
+            f"data.mean('{remaining[0]}')"
         )
     return x, y
 

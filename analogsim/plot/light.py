@@ -8,7 +8,7 @@ from analogsim.base.errors import InputError, brief
 from analogsim.base.units import show, show_time
 from analogsim.devices.photonic.hold_costs import hold_costs
 from analogsim.devices.photonic.layouts import layout
-from analogsim.devices.photonic.mzi_mesh import Grid, MeshState, MZIMesh
+from analogsim.devices.photonic.mzi_mesh import MeshState, MZIMesh, ShifterGrid
 from analogsim.plot import axes
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ def mesh(store: MZIMesh, state: MeshState, ax: "Axes | None" = None) -> "Axes":
     """
     if not isinstance(store, MZIMesh) or not isinstance(state, MeshState) or np.ndim(state.commands) != 2:
         raise InputError(f"mesh = {brief(store)}: must be an MZIMesh, and the state that its program gave for one tile")
-    n_in, n_out = state.slope.shape
-    grid = Grid(n_in, n_out, store.topology)
+    n_in, n_out = state.weight_gradient.shape
+    grid = ShifterGrid(n_in, n_out, store.topology)
     first, attenuator, last = grid.parted(store.phases(state, 0.0) % (2 * np.pi))
     columns = grid.columns + 3
     ax = axes.axes_or_new(ax, max(5.0, 1.6 + 0.32 * columns), 1.2 + 0.32 * max(n_in, n_out))
@@ -81,7 +81,7 @@ def _draw_columns(ax: "Axes", n: int, topology: str, theta: np.ndarray, left: fl
         ax.scatter(xs, ys, s=46, color=colours.to_rgba(np.array(values)), zorder=3, edgecolor="k", linewidth=0.6)
 
 
-def hold(ax: "Axes | None" = None) -> "Axes":
+def hold_power(ax: "Axes | None" = None) -> "Axes":
     """Power that holds one analog value, and how long the value stays without it or without being renewed."""
     rows = hold_costs()
     ax = axes.axes_or_new(ax, 8.0, 0.9 + 0.42 * len(rows))

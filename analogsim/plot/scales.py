@@ -31,7 +31,7 @@ def kind(values: Any) -> str:
     return "symlog" if wide else "linear"
 
 
-def set_values(ax: "Axes", values: np.ndarray, unit: str, words: str, which: Literal["x", "y"] = "x") -> None:
+def set_values(ax: "Axes", values: np.ndarray, unit: str, words: str, axis: Literal["x", "y"] = "x") -> None:
     """Scale, ticks and label of an axis for values in an SI unit; times are marked as people name them.
 
     Args:
@@ -39,28 +39,28 @@ def set_values(ax: "Axes", values: np.ndarray, unit: str, words: str, which: Lit
       values: all that are drawn along it; what is not finite is passed over.
       unit: the SI unit of the values, without a prefix; empty for pure numbers.
       words: what they are.
-      which: the axis.
+      axis: the axis.
     """
     values = np.unique(values[np.isfinite(values)])
     if not len(values):
-        getattr(ax, f"set_{which}label")(_with_unit(words, unit))
+        getattr(ax, f"set_{axis}label")(_with_unit(words, unit))
         return
     scale = kind(values)
     times = unit == "s" and values[0] >= 0
     if scale == "symlog":
-        _set_symlog(ax, values, which)
+        _set_symlog(ax, values, axis)
     elif scale == "log":
-        getattr(ax, f"set_{which}scale")("log")
+        getattr(ax, f"set_{axis}scale")("log")
     if times:
-        _set_ticks(ax, _times(values, scale), show_time, which)
+        _set_ticks(ax, _times(values, scale), show_time, axis)
     elif scale == "linear":
-        unit = _linear(ax, values, unit, which)
+        unit = _linear(ax, values, unit, axis)
     elif unit:
-        _set_ticks(ax, _spread(values, scale), lambda value: show(value, unit, 3), which)
+        _set_ticks(ax, _spread(values, scale), lambda value: show(value, unit, 3), axis)
     else:
-        _set_ticks(ax, _spread(values, scale), number, which)
+        _set_ticks(ax, _spread(values, scale), number, axis)
     named = times or (scale != "linear" and unit)  # every tick has its own unit
-    getattr(ax, f"set_{which}label")(words if named else _with_unit(words, unit))
+    getattr(ax, f"set_{axis}label")(words if named else _with_unit(words, unit))
 
 
 def _with_unit(words: str, unit: str) -> str:

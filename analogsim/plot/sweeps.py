@@ -237,17 +237,17 @@ def _digital(ax: "Axes", drawing: _Drawing) -> list[np.ndarray]:
     if exact is None:
         return []
     exact = exact.mean([d for d in exact.dims if d not in (*drawing.split, drawing.x)])
-    own = [axis for axis in drawing.split if axis in exact.dims]
+    own_axes = [axis for axis in drawing.split if axis in exact.dims]
     drawn = []
-    for indices in results.points(drawing.data, own):
+    for indices in results.points(drawing.data, own_axes):
         values = drawing.scale * np.asarray(exact.isel(indices).values, float)
         name = ", ".join(filter(None, (results.point_labels(drawing.data, indices), "exact digital")))
-        colour = _colour(drawing, indices[own[0]]) if own and own[0] == drawing.split[0] else _GREY
-        how: dict[str, Any] = {"color": colour, "linestyle": ":", "linewidth": 1.4, "label": axes.plain(name)}
+        colour = _colour(drawing, indices[own_axes[0]]) if own_axes and own_axes[0] == drawing.split[0] else _GREY
+        line_style: dict[str, Any] = {"color": colour, "linestyle": ":", "linewidth": 1.4, "label": axes.plain(name)}
         if values.ndim:
-            ax.plot(drawing.places, values[drawing.order], **how)
+            ax.plot(drawing.places, values[drawing.order], **line_style)
         elif np.isfinite(values):
-            ax.axhline(float(values), **how)
+            ax.axhline(float(values), **line_style)
         drawn.append(values)
     return drawn
 
@@ -318,7 +318,7 @@ def _legend(ax: "Axes", drawing: _Drawing, has_band: bool, has_digital: bool) ->
             if numeric
             else Line2D([], [], color=_GREY, linewidth=2, alpha=0.6, label=chips)
         )
-    return axes.legend(ax, handles, beside=not numeric) if handles else 0.0
+    return axes.legend(ax, handles, outside=not numeric) if handles else 0.0
 
 
 def _named(data: "xarray.Dataset", axis: str) -> list[int]:

@@ -32,12 +32,12 @@ def axes_table(data: "xarray.Dataset", metric: str) -> str:
     return html.table(["axis", "field", "what it is", "values"], rows, text=(0, 1, 2, 3)) if rows else ""
 
 
-def points_table(data: "xarray.Dataset", metric: str, most: int = MOST_ROWS) -> str:
+def points_table(data: "xarray.Dataset", metric: str, max_rows: int = MOST_ROWS) -> str:
     """Mean and standard deviation over chips, a row a point; a column a time where there are few of them."""
     over = results.axes(data, metric)
     times = "time" in over and data.sizes["time"] <= _MOST_TIMES
     rows_over = [axis for axis in over if not (times and axis == "time")]
-    how = words.amounts(data, metric)
+    amount_format = words.amounts(data, metric)
     spread_columns = [] if times or words.chips(data, metric) < 2 else ["5 % below", "95 % below"]
     partial = bool(results.gaps(data, metric))
     beside = [name for name in _companions(data, metric, rows_over)]
@@ -49,20 +49,22 @@ def points_table(data: "xarray.Dataset", metric: str, most: int = MOST_ROWS) -> 
     total = int(np.prod([data.sizes[axis] for axis in rows_over]))
     values = results.pooled(data, metric, [*rows_over, *(["time"] if times else [])])
     for number, indices in enumerate(results.points(data, rows_over)):
-        if number == most:
+        if number == max_rows:
             break
         row = [results.value_label(data, axis, i) for axis, i in indices.items()] or ["all"]
         row += [_companion(data, name, metric, indices) for name in beside]
-        held = values[tuple(indices.values())]
-        cells = _cells(held if times else held[None], how, bool(spread_columns))
+        point_values = values[tuple(indices.values())]
+        cells = _cells(point_values if times else point_values[None], amount_format, bool(spread_columns))
         late = [results.is_extrapolated(data, {**indices, **at}) for at in _times(data, times)]
         if spread_columns:
             late *= len(cells)
         row += [f"{cell} {MARK}" if beyond else cell for cell, beyond in zip(cells, late, strict=True)]
         if partial:
-            row.append(f"{int(np.max(np.sum(np.isfinite(held), axis=-1)))}")
+            row.append(f"{int(np.max(np.sum(np.isfinite(point_values), axis=-1)))}")
         rows.append(row)
-    return html.table(header, rows, _caption(data, metric, how), range(len(rows_over) or 1)) + _left_out(total, most)
+    return html.table(header, rows, _caption(data, metric, amount_format), range(len(rows_over) or 1)) + _left_out(
+        total, max_rows
+    )
 
 
 def _cells(held: np.ndarray, how: words.Amounts, quantiles: bool) -> list[str]:

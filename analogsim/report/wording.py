@@ -95,7 +95,7 @@ def _ends(data: "xarray.Dataset", metric: str) -> list[str]:
     now = data if at is None else data.isel(time=at)
     when = "" if at is None else f"{results.value_label(data, 'time', at)} after programming: "
     over = results.axes(now, metric)
-    values, how = results.pooled(now, metric, over), amounts(data, metric)
+    values, amount_format = results.pooled(now, metric, over), amounts(data, metric)
     means, spread = results.over_chips(values), spreads(values)
     sign = -1 if results.lower_is_better(metric) else 1
     best, worst = (np.unravel_index(pick(sign * means), means.shape) for pick in (np.nanargmax, np.nanargmin))
@@ -105,24 +105,32 @@ def _ends(data: "xarray.Dataset", metric: str) -> list[str]:
     def said(index: tuple) -> str:
         indices = dict(zip(over, map(int, index), strict=True))
         place, mark = results.point_labels(data, indices), f" {MARK}" * results.is_extrapolated(now, indices)
-        return how.with_unit(how.pair(means[index], spread[index])) + mark + (f" ({place})" if place else "")
+        return (
+            amount_format.with_unit(amount_format.pair(means[index], spread[index]))
+            + mark
+            + (f" ({place})" if place else "")
+        )
 
     if not over:
         lines = [_sentence(f"{when}{words}: {said(())}, mean and standard deviation over {n}.")]
     else:
         first, second = ("Best", "Worst") if results.has_direction(data, metric) else ("Highest", "Lowest")
-        known = count(int(np.sum(np.isfinite(means))), "point")
+        n_points = count(int(np.sum(np.isfinite(means))), "point")
         lines = [
-            _sentence(f"{when}{words}, mean and standard deviation over {n} at each of {known}."),
+            _sentence(f"{when}{words}, mean and standard deviation over {n} at each of {n_points}."),
             f"{first}: {said(best)}{_alike(values, best)}.",
             f"{second}: {said(worst)}.",
         ]
     exact = _exact(now, metric, dict(zip(over, map(int, best), strict=True)))
     if exact is not None:
         away = means[best] - exact
-        where = f"{how.distance(away)} {'above' if away > 0 else 'below'} it"
-        which = "this" if not over else "the best point" if results.has_direction(data, metric) else "the highest point"
-        lines.append(f"The exact digital model has {how.with_unit(how.mean(exact))}; {which} is {where}.")
+        where = f"{amount_format.distance(away)} {'above' if away > 0 else 'below'} it"
+        subject = (
+            "this" if not over else "the best point" if results.has_direction(data, metric) else "the highest point"
+        )
+        lines.append(
+            f"The exact digital model has {amount_format.with_unit(amount_format.mean(exact))}; {subject} is {where}."
+        )
     return lines
 
 
@@ -157,21 +165,23 @@ def _ageing(data: "xarray.Dataset", metric: str) -> list[str]:
     values = results.pooled(data, metric, [*over, "time"])
     order = np.argsort(data["time"].values)
     means = results.over_chips(values)[..., order]
-    whole = np.isfinite(means[..., 0]) & np.isfinite(means[..., -1])
-    if not np.any(whole):
+    is_complete = np.isfinite(means[..., 0]) & np.isfinite(means[..., -1])
+    if not np.any(is_complete):
         return []
-    how = amounts(data, metric)
-    change = np.where(whole, means[..., -1] - means[..., 0], 0.0)
+    amount_format = amounts(data, metric)
+    change = np.where(is_complete, means[..., -1] - means[..., 0], 0.0)
     first, last = (results.value_label(data, "time", int(order[i])) for i in (0, -1))
-    before, after = (how.with_unit(how.mean(float(means[..., i][whole].mean()))) for i in (0, -1))
+    before, after = (
+        amount_format.with_unit(amount_format.mean(float(means[..., i][is_complete].mean()))) for i in (0, -1)
+    )
     after += f" {MARK}" * results.is_extrapolated(data, {"time": int(order[-1])})
     start = f"From {first} to {last} after programming the mean"
     if not over:
         return [f"{start} goes from {before} to {after}."]
-    most = np.unravel_index(np.argmax(np.abs(change)), change.shape)
-    place = results.point_labels(data, dict(zip(over, map(int, most), strict=True)))
-    direction = "up" if change[most] > 0 else "down"
-    indices = dict(zip([*over, "time"], [*map(int, most), int(order[-1])], strict=True))
+    largest_change = np.unravel_index(np.argmax(np.abs(change)), change.shape)
+    place = results.point_labels(data, dict(zip(over, map(int, largest_change), strict=True)))
+    direction = "up" if change[largest_change] > 0 else "down"
+    indices = dict(zip([*over, "time"], [*map(int, largest_change), int(order[-1])], strict=True))
     mark = f" {MARK}" * results.is_extrapolated(data, indices)
     return [f"{start} over all points goes from {before} to {after}; most at {place}, {direction} by "
-            f"{how.distance(float(change[most]))}{mark}."]  # fmt: skip
+            f"{amount_format.distance(float(change[largest_change]))}{mark}."]  # fmt: skip

@@ -33,9 +33,9 @@ from analogsim.signal_path.hardware_spec import TileHardware
 if TYPE_CHECKING:
     from jaxtyping import Array, Float, Int8
 
-    Lines = Float[Array, "R C rows n_lines"]
-    Codes = Int8[Array, "R C rows n_lines"]
-    Readout = Float[Array, "R C 1 n_lines"]
+    Lines = Float[Array, "R C rows n_columns"]
+    Codes = Int8[Array, "R C rows n_columns"]
+    Readout = Float[Array, "R C 1 n_columns"]
 
 
 ESTIMATORS = ("projection", "mean absolute")
@@ -44,14 +44,14 @@ _FULL_SCALE = 127.0  # of the 8-bit codes of what was written
 
 
 def written_codes(hardware: TileHardware, lines: Lines) -> Codes | None:
-    """T ``[R, C, rows, n_lines]``, int8, of perfectly written lines; None where the estimator does without."""
+    """T ``[R, C, rows, n_columns]``, int8, of perfectly written lines; None where the estimator does without."""
     if hardware.drift_estimator != "projection":
         return None
     return jnp.clip(jnp.round(lines * _FULL_SCALE), -_FULL_SCALE, _FULL_SCALE).astype(jnp.int8)
 
 
 def readout(hardware: TileHardware, codes: Codes | None, mean: Lines) -> Readout:
-    """What calibrating reads without noise give of every line, ``[R, C, 1, n_lines]``."""
+    """What calibrating reads without noise give of every line, ``[R, C, 1, n_columns]``."""
     if codes is None:
         return jnp.mean(jnp.abs(mean), axis=-2, keepdims=True)
     return jnp.mean(codes.astype(mean.dtype) * mean, axis=-2, keepdims=True) / _FULL_SCALE
@@ -84,7 +84,7 @@ def noisy_readout(
 def factors(
     hardware: TileHardware, choice: str, before: Readout, now: Readout, columns: int
 ) -> Float[Array, "R C 1 _"] | None:
-    """What lines are multiplied with, ``[R, C, 1, n_lines or 1]``, from readouts ``[R, C, 1, n_lines]``.
+    """What lines are multiplied with, ``[R, C, 1, n_columns or 1]``, from readouts ``[R, C, 1, n_columns]``.
 
     ``choice`` is "none", "global" or "column"; ``columns`` are the outputs of a tile.
     """
@@ -99,7 +99,7 @@ def factors(
 
 def _significance(hardware: TileHardware, columns: int) -> Any:
     """The share of each line in the squared output: of slices the square of what they count."""
-    lines = hardware.store.line_map(columns)
+    lines = hardware.store.column_map(columns)
     counts = np.asarray(lines.factor, float)[np.asarray(lines.slice)]
     return np.float32((counts / counts.max()) ** 2)
 

@@ -24,7 +24,7 @@ from analogsim.signal_path.hardware_spec import TileHardware
 from analogsim.signal_path.operators import Operator, rows_in_use
 
 
-class Drive(NamedTuple):
+class RowDrive(NamedTuple):
     """How one conversion drives the rows, arrays like the code itself.
 
     Attributes:
@@ -40,14 +40,14 @@ class Drive(NamedTuple):
     shares: list[tuple[jax.Array, ...]]
 
     @classmethod
-    def of(cls, dac: Any, code: jax.Array, non_linear: bool, outlasts_steps: bool) -> "Drive":
+    def of(cls, dac: Any, code: jax.Array, non_linear: bool, noise_persists: bool) -> "RowDrive":
         """The drive of a code by an input converter; by amplitudes without one.
 
-        ``outlasts_steps`` is whether cells stay as they are through all steps of a product (``Reading``).
+        ``noise_persists`` is whether cells stay as they are through all steps of a product (``Reading``).
         """
         dac = DAC() if dac is None else dac
         powers = dac.powers(code) if non_linear else ()
-        if outlasts_steps:
+        if noise_persists:
             return cls(code, code**2, powers, [(code, *powers)])
         return cls(code, dac.squares(code), powers, dac.shares(code, non_linear))
 

@@ -5,7 +5,7 @@ A code x that is driven in steps, x = sum_s f_s x_s, meets cells that fluctuate 
     anew in every step       Var y = sum_s f_s^2 sum_i x_si^2 V_i        white noise
     alike in all steps       Var y = sum_i x_i^2 V_i                     1/f noise: most of it is slower than a product
 
-What is slower still, the same in all products of one reading, is part of the mean (``Programmed.read``).
+What is slower still, the same in all products of one reading, is part of the mean (``ProgrammedTiles.read``).
 """
 # ruff: noqa: F722  (jaxtyping writes shapes as strings)
 
@@ -19,13 +19,13 @@ import jax.numpy as jnp
 from jax import lax
 
 from analogsim.base.random import normal, stream
-from analogsim.signal_path.driving import Drive
+from analogsim.signal_path.driving import RowDrive
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Float
 
     Codes = Float[Array, "*batch rows"]
-    Lines = Float[Array, "*batch C n_lines"]
+    Lines = Float[Array, "*batch C n_columns"]
 
 
 TINY = 1e-20  # least variance: its root is invisible, and the slope of sqrt stays finite where nothing is driven
@@ -37,8 +37,8 @@ def lasting_noise(
     factors: Float[Array, " steps"],
     code: Codes,
     key: jax.Array,
-) -> Float[Array, "steps *batch C n_lines"]:
-    """Noise of every step ``[steps, ..., C, n_lines]``, of cells that stay as they are through all of a product.
+) -> Float[Array, "steps *batch C n_columns"]:
+    """Noise of every step ``[steps, ..., C, n_columns]``, of cells that stay as they are through all of a product.
 
     The variance of each step, sum_i x_si^2 V_i, and that of the sum of all steps, sum_i x_i^2 V_i, are exact. Between
     the steps one correlation stands for all pairs of them: the digits of an input have one sign, so it is in [0, 1].
@@ -60,7 +60,7 @@ def lasting_noise(
     return jnp.sqrt(variances) * (jnp.sqrt(alike) * common + jnp.sqrt(1 - alike) * separate)
 
 
-def sampled(store: Any, time_s: Any, tiles: Any, drive: Drive, key: jax.Array, precision: Any) -> Lines:
+def sampled(store: Any, time_s: Any, tiles: Any, drive: RowDrive, key: jax.Array, precision: Any) -> Lines:
     """The product with cells drawn anew for every read of an input vector ``[..., rows]``: slow, exact in shape.
 
     Args:
@@ -72,7 +72,7 @@ def sampled(store: Any, time_s: Any, tiles: Any, drive: Drive, key: jax.Array, p
       precision: of the product.
 
     Returns:
-      ``[..., C, n_lines]``.
+      ``[..., C, n_columns]``.
     """
     # What multiplies the mean and the orders beyond it, [vectors, reads, orders, rows].
     reads = [jnp.stack([a.reshape(-1, a.shape[-1]) for a in orders], axis=1) for orders in drive.shares]
@@ -96,8 +96,8 @@ def sampled(store: Any, time_s: Any, tiles: Any, drive: Drive, key: jax.Array, p
 
 
 def _orders(
-    mean: Float[Array, "C rows n_lines"], curvature: Float[Array, "C 2 rows n_lines"] | None
-) -> Float[Array, "C orders rows n_lines"]:
-    """The matrices of all orders of the current of tiles, ``[C, orders, rows, n_lines]``."""
+    mean: Float[Array, "C rows n_columns"], curvature: Float[Array, "C 2 rows n_columns"] | None
+) -> Float[Array, "C orders rows n_columns"]:
+    """The matrices of all orders of the current of tiles, ``[C, orders, rows, n_columns]``."""
     first = mean[:, None]
     return first if curvature is None else jnp.concatenate([first, curvature], axis=1)

@@ -13,9 +13,9 @@ from jax import lax
 from analogsim.base.errors import InputError
 from analogsim.signal_path.driving import drives_noisily
 from analogsim.signal_path.hardware_spec import TileHardware
-from analogsim.signal_path.operators import LookUp
+from analogsim.signal_path.operators import Lookup
 from analogsim.signal_path.operators.stack import Vectors
-from analogsim.signal_path.ranges import UNCALIBRATED, Limits, Ranges, fullest_line
+from analogsim.signal_path.ranges import UNCALIBRATED, Limits, Ranges, largest_column_sum
 from analogsim.signal_path.reading import Reading
 from analogsim.signal_path.tile_row import RowProduct, TileRow
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 
 @functools.partial(jax.jit, static_argnames=("operator", "dtype", "precision"))
-def look_up(
+def lookup(
     hardware: TileHardware,
     reading: Reading,
     numbers: Int[Array, "*batch"],
-    operator: LookUp,
+    operator: Lookup,
     *,
     key: jax.Array | None,
     dtype: Any,
@@ -54,15 +54,15 @@ def look_up(
     product = RowProduct.of(hardware, reading, Vectors(), key, ranges, precision)
     if hardware.bound_management != "none":
         raise InputError(
-            f"bound_management = {hardware.bound_management!r}: widens input ranges, of which a look-up has none; "
+            f"bound_management = {hardware.bound_management!r}: widens input ranges, of which a lookup has none; "
             f"put the table on hardware without it"
         )
     if drives_noisily(hardware):
         raise InputError(
-            "DAC.noise: must be None for a look-up, whose one row is driven fully; put the table on hardware without it"
+            "DAC.noise: must be None for a lookup, whose one row is driven fully; put the table on hardware without it"
         )
     if ranges.output is None and hardware.adc is not None and hardware.adc.middle is None:
-        fullest, adc_range = fullest_line(hardware.store), hardware.adc.range
+        fullest, adc_range = largest_column_sum(hardware.store), hardware.adc.range
         product = product._replace(limits=Limits(fullest if adc_range is None else jnp.minimum(adc_range, fullest)))
     flat = numbers.reshape(-1)
     tile, row = operator.places(flat, reading.mean.shape[-2])

@@ -8,7 +8,7 @@ Training and inference, every store, Linen and NNX all pass here. Read noise is 
 independent from cell to cell and read to read, y = M x + sqrt(V x^2) xi has the exact mean and variance of a read that
 perturbs every cell, M and V being the cells' first two moments; its shape is Gaussian by the central limit theorem. It
 costs one more product and one Gaussian an output, instead of one Gaussian a cell and input vector. What fluctuates
-slowly, the same in all reads of one reading, is part of M (``Programmed.read``).
+slowly, the same in all reads of one reading, is part of M (``ProgrammedTiles.read``).
 """
 # ruff: noqa: F722  (jaxtyping writes shapes as strings)
 
@@ -90,14 +90,14 @@ def multiply(
 
 
 @functools.partial(jax.jit, static_argnames=("operator",))
-def line_products(
+def column_products(
     hardware: TileHardware,
     x: Float[Array, "*batch n_in"],
-    tiles: Float[Array, "R C rows n_lines"],
+    tiles: Float[Array, "R C rows n_columns"],
     largest_input: Any,
     operator: Operator,
-) -> Float[Array, "R steps *batch C n_lines"]:
-    """What perfectly written lines ``[R, C, rows, n_lines]`` carry, ``[R, steps, ..., C, n_lines]``; without noise."""
+) -> Float[Array, "R steps *batch C n_columns"]:
+    """Return what perfectly written columns ``[R, C, rows, n_columns]`` carry, without noise."""
     dac = hardware.dac
     code = encode(hardware, x, input_range(hardware, x, operator, largest_input))
     of_rows = []

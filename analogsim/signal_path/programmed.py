@@ -25,27 +25,27 @@ from analogsim.signal_path.tiling import normalise, over_tiles
 if TYPE_CHECKING:
     from jaxtyping import Array, Float, Int8, UInt32
 
-    Lines = Float[Array, "R C rows n_lines"]
+    Lines = Float[Array, "R C rows n_columns"]
     Tiles = Float[Array, "R C rows columns"]
-    Readout = Float[Array, "R C 1 n_lines"]
+    Readout = Float[Array, "R C 1 n_columns"]
 
 
-def ideal_lines(
+def ideal_columns(
     hardware: TileHardware,
     weights: Float[Array, "*stack n_in n_out"],
     tile_rows: int | None = None,
     weight_range: Any = None,
-) -> Float[Array, "*stack R C rows n_lines"]:
-    """Lines of perfectly written tiles, ``[R, C, rows, n_lines]``, or of each of a stack of matrices."""
+) -> Float[Array, "*stack R C rows n_columns"]:
+    """Lines of perfectly written tiles, ``[R, C, rows, n_columns]``, or of each of a stack of matrices."""
     if weights.ndim > 2:
-        return jax.vmap(lambda w: ideal_lines(hardware, w, tile_rows, weight_range))(weights)
+        return jax.vmap(lambda w: ideal_columns(hardware, w, tile_rows, weight_range))(weights)
     wide = lax.stop_gradient(weights).astype(jnp.promote_types(weights.dtype, jnp.float32))
-    return lines_of(hardware, normalise(wide, hardware, tile_rows, weight_range)[0])
+    return columns_of_tiles(hardware, normalise(wide, hardware, tile_rows, weight_range)[0])
 
 
-def lines_of(hardware: TileHardware, tiled: Tiles) -> Lines:
-    """Lines ``[R, C, rows, n_lines]`` of tiles ``[R, C, rows, columns]`` that hold their weights perfectly."""
-    return over_tiles(hardware.store.ideal_lines)(tiled)
+def columns_of_tiles(hardware: TileHardware, tiled: Tiles) -> Lines:
+    """Lines ``[R, C, rows, n_columns]`` of tiles ``[R, C, rows, columns]`` that hold their weights perfectly."""
+    return over_tiles(hardware.store.ideal_columns)(tiled)
 
 
 def automatic_range(hardware: TileHardware, tiled: Tiles) -> Float[Array, ""] | None:
@@ -55,12 +55,12 @@ def automatic_range(hardware: TileHardware, tiled: Tiles) -> Float[Array, ""] | 
     """
     if hardware.adc is None or hardware.adc.range is not None:
         return None
-    return full_scale_of(lines_of(hardware, tiled))
+    return full_scale_of(columns_of_tiles(hardware, tiled))
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Programmed(ByValue):
+class ProgrammedTiles(ByValue):
     """One matrix as fabricated and written on tiles: every cell's own state, from which any time can be read.
 
     Attributes:
@@ -68,9 +68,9 @@ class Programmed(ByValue):
       state: the stores' states, one a tile (leading axes ``[R, C]``).
       converters: the state of every tile's ADCs, likewise; None where all are alike.
       scale: digital scale, ``[R, C, 1, columns or 1]``.
-      codes: what was written, 8 bits an entry ``[R, C, rows, n_lines]``, for drift compensation; None for estimators
+      codes: what was written, 8 bits an entry ``[R, C, rows, n_columns]``, for drift compensation; None for estimators
         that do without.
-      reference: readout of every line right after programming, ``[R, C, 1, n_lines]``, for drift compensation.
+      reference: readout of every line right after programming, ``[R, C, 1, n_columns]``, for drift compensation.
       fluctuation: two words of 32 bits, ``[2]``, from which and the time is drawn what all reads of a reading share:
         slow fluctuations, and the noise of calibrating reads; None for hardware without.
       n_in, n_out: size of the matrix.
@@ -81,7 +81,7 @@ class Programmed(ByValue):
     state: Any
     converters: Any
     scale: Float[Array, "R C 1 _"]
-    codes: Int8[Array, "R C rows n_lines"] | None
+    codes: Int8[Array, "R C rows n_columns"] | None
     reference: Readout
     fluctuation: UInt32[Array, 2] | None
     n_in: int = dataclasses.field(metadata=dict(static=True))
@@ -124,7 +124,7 @@ class Programmed(ByValue):
             time_s=time_s,
             n_in=self.n_in,
             n_out=self.n_out,
-            outlasts_steps=self.hardware.store.outlasts_steps,
+            noise_persists=self.hardware.store.noise_persists,
             full_scale=self.full_scale,
         )
 
@@ -163,26 +163,28 @@ def program_all(
     hardware: TileHardware,
     weights: Float[Array, "*stack n_in n_out"],
     key: jax.Array | None,
-    onto: Programmed | None = None,
+    reprogram: ProgrammedTiles | None = None,
     tile_rows: int | None = None,
     weight_range: Any = None,
-) -> Programmed:
+) -> ProgrammedTiles:
     """``program`` for one matrix, or for each of a stack ``[..., n_in, n_out]``, with a key for each."""
     lead = weights.shape[:-2]
     keys = jax.random.split(key, lead) if lead and key is not None else key
 
-    def write(matrix: jax.Array, own_key: jax.Array | None, old: Programmed | None) -> Programmed:
+    def write(matrix: jax.Array, own_key: jax.Array | None, old: ProgrammedTiles | None) -> ProgrammedTiles:
         return program(hardware, matrix, own_key, old, tile_rows=tile_rows, weight_range=weight_range)
 
     for _ in lead:
         write = jax.vmap(write)
-    return write(weights, keys, onto)
+    return write(weights, keys, reprogram)
 
 
-def read_all(programmed: Programmed, time_s: Any, compensation: str | None = None, read_noise: bool = True) -> Reading:
-    """``Programmed.read`` of one matrix, or of each of a stack: layers of several, scanned layers, chips."""
+def read_all(
+    programmed: ProgrammedTiles, time_s: Any, compensation: str | None = None, read_noise: bool = True
+) -> Reading:
+    """``ProgrammedTiles.read`` of one matrix, or of each of a stack: layers of several, scanned layers, chips."""
 
-    def read(cells: Programmed) -> Reading:
+    def read(cells: ProgrammedTiles) -> Reading:
         return cells.read(time_s, compensation, read_noise)
 
     for _ in range(programmed.scale.ndim - 4):
@@ -196,7 +198,7 @@ class ChipArray(ByValue):
     """What a chip gives one layer: a reading, and the hardware that its tiles were programmed on.
 
     Attributes:
-      hardware: as of ``Programmed``.
+      hardware: as of ``ProgrammedTiles``.
       reading: what the tiles hold at the chip's age.
     """
 
@@ -204,8 +206,8 @@ class ChipArray(ByValue):
     reading: Reading
 
     @classmethod
-    def read(cls, cells: Programmed, time_s: Any, compensation: str | None = None, read_noise: bool = True):
-        """Read one matrix, or each of a stack; arguments as of ``Programmed.read``."""
+    def read(cls, cells: ProgrammedTiles, time_s: Any, compensation: str | None = None, read_noise: bool = True):
+        """Read one matrix, or each of a stack; arguments as of ``ProgrammedTiles.read``."""
         return cls(cells.hardware, read_all(cells, time_s, compensation, read_noise))
 
     def __repr__(self) -> str:
@@ -219,30 +221,30 @@ def program(
     hardware: TileHardware,
     weights: Float[Array, "n_in n_out"],
     key: jax.Array | None,
-    onto: Programmed | None = None,
+    reprogram: ProgrammedTiles | None = None,
     tile_rows: int | None = None,
     weight_range: Any = None,
-) -> Programmed:
+) -> ProgrammedTiles:
     """Fabricate and write the tiles of one matrix ``[n_in, n_out]``. No gradient passes: see ``Reading.trained_by``.
 
-    With ``onto`` these tiles are written again: what was drawn when they were fabricated stays. ``weight_range`` is of
-    ``normalise``.
+    With ``reprogram`` these tiles are written again: what was drawn when they were fabricated stays. ``weight_range``
+    is of ``normalise``.
     """
     check_one_value(hardware)
-    if onto is not None and (onto.n_in, onto.n_out) != weights.shape:
+    if reprogram is not None and (reprogram.n_in, reprogram.n_out) != weights.shape:
         raise InputError(
-            f"onto: the chip holds a {onto.n_in} x {onto.n_out} matrix, the layer's is {weights.shape[0]} x "
-            f"{weights.shape[1]}; only a chip of the same model is written again"
+            f"reprogram: the chip holds a {reprogram.n_in} x {reprogram.n_out} matrix, the layer's is "
+            f"{weights.shape[0]} x {weights.shape[1]}; must be a chip of the same model"
         )
-    if onto is not None and (difference := other_structure(onto.hardware, hardware)):
+    if reprogram is not None and (difference := other_structure(reprogram.hardware, hardware)):
         raise InputError(
-            f"onto: the chip is made of hardware '{onto.hardware.name}', the layer is on '{hardware.name}' "
+            f"reprogram: the chip is made of hardware '{reprogram.hardware.name}', the layer is on '{hardware.name}' "
             f"{difference}; only a chip of the same hardware is written again"
         )
     wide = jnp.promote_types(weights.dtype, jnp.float32)
     tiled, scale = normalise(lax.stop_gradient(weights).astype(wide), hardware, tile_rows, weight_range)
     store = hardware.store
-    old = () if onto is None else (onto.state,)  # a store without anything fabricated need not know of it
+    old = () if reprogram is None else (reprogram.state,)  # a store without anything fabricated need not know of it
     if key is None:
         state = over_tiles(lambda w, *s: store.program(None, w, *s))(tiled, *old)
     else:
@@ -255,7 +257,7 @@ def program(
             state = over_tiles(store.program)(keys, tiled, *old)
     state = _compute_once(state)
     fresh = over_tiles(lambda s: store.read(s, 0.0))(state)
-    converters = fabricated(hardware, key, fresh.mean.shape) if onto is None else onto.converters
+    converters = fabricated(hardware, key, fresh.mean.shape) if reprogram is None else reprogram.converters
     noisy = hardware.calibration_reads is not None
     if noisy and key is None:
         raise InputError("key = None: calibrating reads draw noise, pass a key (jax.random.key(0))")
@@ -263,11 +265,13 @@ def program(
     if key is not None and (noisy or (fresh.slow is not None and fresh.variance is not None)):
         # Numbers, not a key: as they are in a checkpoint, whatever generator the key is of.
         fluctuation = jax.random.bits(stream(key, "slow fluctuations"), (2,), jnp.uint32)
-    codes = written_codes(hardware, lines_of(hardware, tiled))
+    codes = written_codes(hardware, columns_of_tiles(hardware, tiled))
     reference = readout(hardware, codes, fresh.mean)
     n_in, n_out = weights.shape
     full_scale = automatic_range(hardware, tiled)
-    written = Programmed(hardware, state, converters, scale, codes, reference, fluctuation, n_in, n_out, full_scale)
+    written = ProgrammedTiles(
+        hardware, state, converters, scale, codes, reference, fluctuation, n_in, n_out, full_scale
+    )
     if not noisy:
         return written
     mean, variance = written._fluctuating(fresh, 0.0)
@@ -276,7 +280,7 @@ def program(
 
 
 def fabricated(hardware: TileHardware, key: jax.Array | None, shape: tuple[int, ...]) -> Any:
-    """The fabricated ADCs of tiles ``[R, C, rows, n_lines]``; None where there are none or all are alike."""
+    """The fabricated ADCs of tiles ``[R, C, rows, n_columns]``; None where there are none or all are alike."""
     r, c, _, lines = shape
     if hardware.adc is None:
         return None

@@ -16,7 +16,7 @@ class Ranges(NamedTuple):
     Attributes:
       input: largest input that the DAC passes, in the units of x. None: each example's own largest value.
       output: largest output that the ADC passes, in fully driven cells: one number, or one a readout line
-        ``[n_lines]``. None: the ADC's own range, else ``converters.ranges.full_scale_of`` what the tiles hold.
+        ``[n_columns]``. None: the ADC's own range, else ``converters.ranges.full_scale_of`` what the tiles hold.
       weight: weight that takes all of a cell's window, relative to the largest of its column (or tile); those beyond it
         are clipped when they are programmed. None: 1.
       scale: digital factor of every output ``[n_out]``, or of every member of a stack ``[S, n_out]``; a part of the
@@ -36,12 +36,12 @@ UNCALIBRATED = Ranges()
 
 
 def _check_output_range(reading: Reading, ranges: Ranges) -> None:
-    n_lines = reading.mean.shape[-1]
+    n_columns = reading.mean.shape[-1]
     for name, value in (("range", ranges.output), ("middle of the range", ranges.middle)):
         given = () if value is None else jnp.shape(value)
-        if given not in ((), (n_lines,)):
+        if given not in ((), (n_columns,)):
             raise InputError(
-                f"output {name} of shape {given}: must be one number, or one for each of the tiles' {n_lines} "
+                f"output {name} of shape {given}: must be one number, or one for each of the tiles' {n_columns} "
                 f"readout lines; calibrate again for this hardware"
             )
 
@@ -70,6 +70,6 @@ def limits_of(adc: Any, reading: Reading, ranges: Ranges) -> Limits:
     return Limits(full_scale_of(reading.mean) if reading.full_scale is None else reading.full_scale)
 
 
-def fullest_line(store: Any) -> jax.Array:
+def largest_column_sum(store: Any) -> jax.Array:
     """The most that a line carries when one row is driven fully."""
-    return jnp.max(jnp.abs(store.ideal_lines(jnp.array([[1.0], [-1.0]]))))
+    return jnp.max(jnp.abs(store.ideal_columns(jnp.array([[1.0], [-1.0]]))))

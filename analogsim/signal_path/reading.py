@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 #: What no fabricated and written array depends on, beside the name.
-_NOT_OF_THE_CHIP = ("training", "training_strength", "prices")
+_NOT_OF_THE_CHIP = ("training", "training_noise_scale", "energy_table")
 
 
 def other_structure(chip: TileHardware, asked: TileHardware) -> str:
@@ -49,31 +49,32 @@ class Reading(ByValue):
 
     Attributes:
       state: the stores' programmed states, for the noise of detection.
-      mean: the readout lines' normalised weights, ``[R, C, rows, n_lines]``, with the slow fluctuations that all reads
-        of this reading share.
+      mean: the readout lines' normalised weights, ``[R, C, rows, n_columns]``, with the slow fluctuations that all
+        reads of this reading share.
       variance: from read to read, the same shape; None without.
-      curvature: what x|x| and x^3 are multiplied with, ``[R, C, 2, rows, n_lines]``; None for linear cells.
+      curvature: what x|x| and x^3 are multiplied with, ``[R, C, 2, rows, n_columns]``; None for linear cells.
       converters: the fabricated state of every tile's ADCs; None where all are alike.
-      gain: digital factor of every line's conversions, ``[R, C, 1, n_lines or 1]``: drift compensation; None for none.
+      gain: digital factor of every line's conversions, ``[R, C, 1, n_columns or 1]``: drift compensation; None for
+        none.
       scale: digital output scale, ``[R, C, 1, columns or 1]``.
       time_s: seconds after programming.
       n_in, n_out: size of the matrix.
-      outlasts_steps: whether what varies from read to read is the same in all steps of one product (inputs driven
+      noise_persists: whether what varies from read to read is the same in all steps of one product (inputs driven
         slice by slice), or drawn for every step.
       full_scale: the ADCs' range where neither they nor a calibration say one (``automatic_range``); else None.
     """
 
     state: Any
-    mean: Float[Array, "R C rows n_lines"]
-    variance: Float[Array, "R C rows n_lines"] | None
-    curvature: Float[Array, "R C 2 rows n_lines"] | None
+    mean: Float[Array, "R C rows n_columns"]
+    variance: Float[Array, "R C rows n_columns"] | None
+    curvature: Float[Array, "R C 2 rows n_columns"] | None
     converters: Any
     gain: Float[Array, "R C 1 _"] | None
     scale: Float[Array, "R C 1 _"]
     time_s: Any
     n_in: int = dataclasses.field(metadata=dict(static=True))
     n_out: int = dataclasses.field(metadata=dict(static=True))
-    outlasts_steps: bool = dataclasses.field(default=False, metadata=dict(static=True))
+    noise_persists: bool = dataclasses.field(default=False, metadata=dict(static=True))
     full_scale: Any = None
 
     def __repr__(self) -> str:
@@ -106,7 +107,7 @@ class Reading(ByValue):
         """
         intended = cut(weights, self.mean.shape[:2]) / lax.stop_gradient(self.scale)
         # Stopped: the store's own numbers (significance of copies) have their gradients by what the lines hold already.
-        intended = over_tiles(lax.stop_gradient(store).spread)(intended.astype(self.mean.dtype))
+        intended = over_tiles(lax.stop_gradient(store).to_columns)(intended.astype(self.mean.dtype))
         if self.gain is not None:
             intended = intended / lax.stop_gradient(self.gain)
         return dataclasses.replace(self, mean=straight_through(intended, self.mean))

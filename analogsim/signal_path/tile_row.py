@@ -15,8 +15,8 @@ from analogsim.base.description import check_one_value
 from analogsim.base.errors import InputError
 from analogsim.base.random import normal, stream
 from analogsim.base.straight_through import straight_through
-from analogsim.converters.range_rules import LearnedRange, widened_by_outputs, with_slope
-from analogsim.signal_path.driving import Drive, drives_noisily
+from analogsim.converters.range_rules import LearnedRange, widened_by_outputs, with_gradient
+from analogsim.signal_path.driving import RowDrive, drives_noisily
 from analogsim.signal_path.hardware_spec import TileHardware
 from analogsim.signal_path.line_noise import TINY, lasting_noise, sampled
 from analogsim.signal_path.operators import Operator
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from jaxtyping import Array, Bool, Float, Int
 
     Codes = Float[Array, "*batch rows"]
-    Lines = Float[Array, "*batch C n_lines"]
+    Lines = Float[Array, "*batch C n_columns"]
 
 
 _UNROLLED = 8  # tiles along the inputs that are written out one by one
@@ -47,9 +47,9 @@ def draws_around(hardware: TileHardware) -> bool:
 class TileRow(NamedTuple):
     """The C tiles of one row, which share their inputs, as in ``Reading``; or all rows, with a leading axis R."""
 
-    mean: Float[Array, "C rows n_lines"]
-    variance: Float[Array, "C rows n_lines"] | None
-    curvature: Float[Array, "C 2 rows n_lines"] | None
+    mean: Float[Array, "C rows n_columns"]
+    variance: Float[Array, "C rows n_columns"] | None
+    curvature: Float[Array, "C 2 rows n_columns"] | None
     converters: Any
     gain: Float[Array, "C 1 _"] | None
     scale: Float[Array, "C 1 _"]
@@ -76,7 +76,7 @@ class RowProduct(NamedTuple):
     key: jax.Array | None
     widened: jax.Array | None = None  # an input range that outputs which clip widen, while it is learned
     rows: int = 1  # of tiles
-    outlasts_steps: bool = False  # as of the reading
+    noise_persists: bool = False  # as of the reading
 
     @classmethod
     def of(
@@ -105,7 +105,7 @@ class RowProduct(NamedTuple):
             limits_of(hardware.adc, reading, ranges),
             reading.time_s,
             None if key is None else stream(key, "output noise"),
-            outlasts_steps=reading.outlasts_steps,
+            noise_persists=reading.noise_persists,
         )
 
     def outputs(self, part: Codes, driven: Codes | None, tiles: TileRow) -> Float[Array, "*batch C columns"]:
@@ -131,12 +131,12 @@ class RowProduct(NamedTuple):
 
     def lines_of_steps(
         self, part: Codes, tiles: TileRow, key: jax.Array | None
-    ) -> tuple[Float[Array, "steps *batch C n_lines"], Float[Array, " steps"]]:
-        """What the lines carry in every step of an input, ``[steps, ..., C, n_lines]``, and what a step counts."""
+    ) -> tuple[Float[Array, "steps *batch C n_columns"], Float[Array, " steps"]]:
+        """What the lines carry in every step of an input, ``[steps, ..., C, n_columns]``, and what a step counts."""
         parts, counts = self.hardware.dac.steps(part)
         pieces, factors = jnp.stack(parts), jnp.asarray(counts, part.dtype)
         noise, cells = None, None
-        if self.outlasts_steps and key is not None and tiles.variance is not None:
+        if self.noise_persists and key is not None and tiles.variance is not None:
             if self.hardware.sampling == "cells":
                 cells = stream(key, "cells")
             else:
@@ -150,9 +150,9 @@ class RowProduct(NamedTuple):
 
         return jax.vmap(one)(pieces, jnp.arange(len(parts)), noise), factors
 
-    def drive(self, dac: Any, code: Codes, tiles: TileRow) -> Drive:
+    def drive(self, dac: Any, code: Codes, tiles: TileRow) -> RowDrive:
         """One conversion's drive of the rows by a code; by amplitudes without a DAC."""
-        return Drive.of(dac, code, tiles.curvature is not None, self.outlasts_steps)
+        return RowDrive.of(dac, code, tiles.curvature is not None, self.noise_persists)
 
     def variance_of(self, tiles: TileRow) -> Callable[[Codes], Lines]:
         """The lines' variance from read to read, as a function of the squares that drive the rows."""
@@ -164,7 +164,7 @@ class RowProduct(NamedTuple):
         )
 
     def converted(self, y: Lines, tiles: TileRow) -> Lines:
-        """What the converters give for what the lines carry, ``[..., C, n_lines]``."""
+        """What the converters give for what the lines carry, ``[..., C, n_columns]``."""
         adc = self.hardware.adc
         if adc is None:
             return y
@@ -179,10 +179,10 @@ class RowProduct(NamedTuple):
         else:
             converted = jax.vmap(adc.convert, in_axes=(-2, None, 0), out_axes=-2)(y, limit, tiles.converters)
         if learned:
-            converted = with_slope(y, converted, full_scale)
+            converted = with_gradient(y, converted, full_scale)
         return converted if middle is None else converted + middle
 
-    def overflows(self, part: Codes, tiles: TileRow) -> Bool[Array, "*batch C n_lines"]:
+    def overflows(self, part: Codes, tiles: TileRow) -> Bool[Array, "*batch C n_columns"]:
         """Whether a line leaves the ADCs' range in any step, as an array like the lines."""
         dac = self.hardware.dac
         key = None if self.key is None else jax.random.fold_in(self.key, tiles.row)
@@ -191,12 +191,12 @@ class RowProduct(NamedTuple):
         lines, _ = self.lines_of_steps(part, tiles, key)
         return jnp.any(self.is_beyond(lines), axis=0)
 
-    def is_beyond(self, y: Lines) -> Bool[Array, "*batch C n_lines"]:
+    def is_beyond(self, y: Lines) -> Bool[Array, "*batch C n_columns"]:
         """Whether each line is outside of the ADCs' range."""
         return jnp.abs(self.limits.about(y, self.hardware.adc)[0]) > self.limits.half
 
-    def lines(self, drive: Drive, tiles: TileRow, key: jax.Array | None, cells: jax.Array | None = None) -> Lines:
-        """What the lines carry for one drive of the rows, noise included, ``[..., C, n_lines]``.
+    def lines(self, drive: RowDrive, tiles: TileRow, key: jax.Array | None, cells: jax.Array | None = None) -> Lines:
+        """What the lines carry for one drive of the rows, noise included, ``[..., C, n_columns]``.
 
         ``cells`` is what sampled cells are drawn from, where several steps meet the same; None to draw them anew.
         """
@@ -216,7 +216,7 @@ class RowProduct(NamedTuple):
                 y = y + jnp.sqrt(jnp.maximum(total, TINY)) * normal(key, y.shape, y.dtype)
         return y
 
-    def noise_variance(self, drive: Drive, y: Lines, tiles: TileRow) -> Lines | None:
+    def noise_variance(self, drive: RowDrive, y: Lines, tiles: TileRow) -> Lines | None:
         """Variance of the lines: of reading, sum_i x_i^2 Var(w_ij), of detection and of the converter; None without."""
         store, adc = self.hardware.store, self.hardware.adc
         terms = []

@@ -17,4 +17,4 @@ from analogsim.sweeps.results import NotWritten as NotWritten
 from analogsim.sweeps.results import SweepStopped as SweepStopped
 from analogsim.sweeps.results import load_results as load_results
 from analogsim.sweeps.run import sweep as sweep
-from analogsim.sweeps.statistics import over_chips as over_chips
+from analogsim.sweeps.statistics import chip_statistics as chip_statistics

@@ -16,7 +16,7 @@ from jax.sharding import Mesh, PartitionSpec
 
 from analogsim.base.errors import InputError
 from analogsim.sweeps.evaluations import Evaluation, Prepared
-from analogsim.sweeps.plan import Plan
+from analogsim.sweeps.plan import SweepPlan
 
 #: Items in one call of the program at most; what a block needs beyond that is several calls.
 _CAPACITY = 4096
@@ -32,15 +32,15 @@ class Job:
     Attributes:
       evaluation, hardware, plan: what is measured, on what, and the grid.
       key_data, key_kind: the sweep's key, as numbers.
-      at_once: items side by side; None lets the memory decide.
+      chip_batch_size: items side by side; None lets the memory decide.
     """
 
     evaluation: Evaluation
     hardware: Any
-    plan: Plan
+    plan: SweepPlan
     key_data: np.ndarray
     key_kind: str
-    at_once: int | None
+    chip_batch_size: int | None
 
     @property
     def key(self) -> jax.Array:
@@ -92,36 +92,36 @@ def _compiled(job: Job, prepared: Prepared, devices: Any) -> Callable[[np.ndarra
     plan, n_devices = job.plan, len(devices) if devices else 1
     columns = {name: jnp.asarray(column) for name, column in plan.columns().items()}
     times_s = None if plan.times_s is None else jnp.asarray(plan.times_s)
-    at_once = job.at_once or 1
+    at_once = job.chip_batch_size or 1
     capacity = _capacity(plan, at_once, n_devices)
     program = _program(prepared, at_once, capacity, devices)
     fixed = (prepared.operands, columns, job.key, times_s)
-    if job.at_once is None and jax.default_backend() != "cpu":  # on a CPU one at a time is fastest
+    if job.chip_batch_size is None and jax.default_backend() != "cpu":  # on a CPU one at a time is fastest
         at_once = _that_fit(program, fixed, capacity * n_devices)
         capacity = _capacity(plan, at_once, n_devices)
         program = _program(prepared, at_once, capacity, devices)
 
     def call(items: np.ndarray) -> dict[str, np.ndarray]:
-        found: list[dict[str, np.ndarray]] = []
+        results: list[dict[str, np.ndarray]] = []
         size = capacity * n_devices
         for start in range(0, len(items), size):
             part = items[start : start + size]
-            each = -(-len(part) // n_devices)  # of a device; all do as many, the last ones some again
+            items_per_device = -(-len(part) // n_devices)  # of a device; all do as many, the last ones some again
             laid = np.full((n_devices, capacity), part[-1])
             for device in range(n_devices):
-                own = part[device * each : (device + 1) * each]
-                laid[device, : len(own)] = own
+                device_items = part[device * items_per_device : (device + 1) * items_per_device]
+                laid[device, : len(device_items)] = device_items
             points, chips = (jnp.asarray(a.reshape(-1), jnp.int32) for a in np.divmod(laid, plan.chips))
             with _clear_errors(list(columns)):
-                scores = program(*fixed, points, chips, jnp.int32(each))
+                scores = program(*fixed, points, chips, jnp.int32(items_per_device))
             rows = {name: np.asarray(v).reshape(n_devices, capacity, *v.shape[1:]) for name, v in scores.items()}
-            found.append({n: v[:, :each].reshape(-1, *v.shape[2:])[: len(part)] for n, v in rows.items()})
-        return {name: np.concatenate([scores[name] for scores in found]) for name in found[0]}
+            results.append({n: v[:, :items_per_device].reshape(-1, *v.shape[2:])[: len(part)] for n, v in rows.items()})
+        return {name: np.concatenate([scores[name] for scores in results]) for name in results[0]}
 
     return call
 
 
-def _capacity(plan: Plan, at_once: int, n_devices: int) -> int:
+def _capacity(plan: SweepPlan, at_once: int, n_devices: int) -> int:
     """Items of a device in one call: a multiple of ``at_once``."""
     most = min(_CAPACITY, -(-plan.n_points * plan.chips // n_devices))
     return -(-most // at_once) * at_once

@@ -22,10 +22,10 @@ from analogsim.base.errors import InputError, brief
 from analogsim.base.random import chip_key
 from analogsim.base.units import seconds
 from analogsim.chips.chip import check_finite
-from analogsim.chips.evaluation import Work, checked_work, chip_outputs, score_chip, score_digital
+from analogsim.chips.evaluation import EvaluationJob, checked_work, chip_outputs, score_chip, score_digital
 from analogsim.chips.metrics import accuracy, check_metric, on_numpy
 from analogsim.hardware.hardware import Hardware
-from analogsim.hardware.override import altered, hardware_of
+from analogsim.hardware.override import hardware_of, override_hardware
 from analogsim.hardware.rules import checked_rules
 from analogsim.models.bound import program_jit, programmed_leaves
 from analogsim.sweeps.axes import changed
@@ -157,7 +157,7 @@ class ChipScores:
     def _inputs(self) -> Inputs:
         return inputs_of(self.x, self.options)[0]
 
-    def _work(self, model: Any, variables: Any) -> Work:
+    def _work(self, model: Any, variables: Any) -> EvaluationJob:
         """The model of one structure, bound to its variables, with the data."""
         how = (self.batch_size, self.batched, self.on_host)
         return checked_work(model, variables, self.x, self.labels, self.options, *how)
@@ -192,12 +192,12 @@ class ChipScores:
                 model = nnx.clone(model)  # its ranges are set in place
             else:
                 variables = {name: value for name, value in variables.items() if name != "ranges"}
-            with altered(lambda path, own: changed(own, change)):
+            with override_hardware(lambda path, own: changed(own, change)):
                 calibrated = calibrate(model, variables, self.calibrate, **self._call_options)
             variables = None if variables is None else calibrated
         return model, variables
 
-    def _check_metrics(self, work: Work) -> None:
+    def _check_metrics(self, work: EvaluationJob) -> None:
         outputs = work.output_shapes()
         for metric in self._metrics.values():
             check_metric(metric, outputs, work.labels, self.on_host)
@@ -206,7 +206,7 @@ class ChipScores:
         """Convert, calibrate and bind the model; program one chip to see that it can be."""
         work = self._work(*self._placed(hardware, change))
         own_time = jnp.asarray([seconds(self.time, "time")], jnp.float32)
-        with altered(lambda path, own: changed(own, change)):
+        with override_hardware(lambda path, own: changed(own, change)):
             first = program_jit(work.bound, chip_key(key, 0))
         if not programmed_leaves(first):
             raise InputError("the model has no analog layer: pass hardware= so that sweep can convert the model")
@@ -218,23 +218,23 @@ class ChipScores:
         def measure(operands: Any, values: Any, key: Any, chip: Any, times_s: Any) -> dict[str, Any]:
             bound, x, labels = operands
             times = own_time if times_s is None else times_s
-            with altered(lambda path, own: changed(own, {**change, **values})):
+            with override_hardware(lambda path, own: changed(own, {**change, **values})):
                 scores = score_chip(bound, key, chip, times, x, labels, (None,), self._score, work.size)
             return jax.tree.map(lambda score: score[0, 0] if times_s is None else score[:, 0], scores)
 
         return Prepared((work.bound, work.x, work.labels), measure)
 
-    def _prepared_on_host(self, work: Work, change: Mapping[str, Any], own_time: jax.Array) -> Prepared:
+    def _prepared_on_host(self, work: EvaluationJob, change: Mapping[str, Any], own_time: jax.Array) -> Prepared:
         """Outputs are computed by two programs a structure, and scored in Python."""
 
         @jax.jit
         def cells_of(bound: Any, values: Any, key: Any, chip: Any) -> Any:
-            with altered(lambda path, own: changed(own, {**change, **values})):
+            with override_hardware(lambda path, own: changed(own, {**change, **values})):
                 return bound.program(chip_key(key, chip))
 
         @jax.jit
         def outputs_of(bound: Any, cells: Any, values: Any, key: Any, chip: Any, time_s: Any, x: Any) -> Any:
-            with altered(lambda path, own: changed(own, {**change, **values})):
+            with override_hardware(lambda path, own: changed(own, {**change, **values})):
                 return chip_outputs(bound, cells, key, chip, time_s, x, None, work.size)
 
         def measure(operands: Any, values: Any, key: Any, chip: Any, times_s: Any) -> dict[str, Any]:
@@ -262,7 +262,7 @@ class ChipScores:
         x, options = map_examples(lambda a: a[:_PRICED_EXAMPLES], self._inputs()), self._call_options
 
         def joules(values: Any) -> Any:
-            with altered(lambda path, own: changed(own, {**change, **values})):
+            with override_hardware(lambda path, own: changed(own, {**change, **values})):
                 return inference_j(model, variables, x, **options)
 
         points = {name: jnp.asarray(column) for name, column in columns.items()}
@@ -291,7 +291,7 @@ def _own_hardware(bound: Any) -> list[Hardware]:
 
 
 @dataclasses.dataclass(frozen=True)
-class OfFunction:
+class FunctionEvaluation:
     """A user's function ``evaluate(hardware, key)`` or ``evaluate(hardware, key, time_s)``: numbers by name, or one.
 
     Attributes:
@@ -384,7 +384,7 @@ def evaluation_of(evaluate: Any, compiled: bool) -> Evaluation:
         raise InputError(
             "evaluate: must be a function of (hardware, key), or of (hardware, key, time_s) where ages are swept"
         )
-    return OfFunction(evaluate, compiled, takes == 3)
+    return FunctionEvaluation(evaluate, compiled, takes == 3)
 
 
 def _arguments(function: Callable) -> int | None:

@@ -25,7 +25,7 @@ class Block(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class SweepPlan:
     """The grid of a sweep.
 
     Attributes:

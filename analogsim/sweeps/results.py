@@ -21,9 +21,9 @@ from analogsim.base.errors import InputError
 from analogsim.base.extrapolation import EXTRAPOLATED, coordinate, extrapolated_times, in_words
 from analogsim.sweeps.axes import CHIP, HARDWARE, TIME, changed
 from analogsim.sweeps.block import Job
-from analogsim.sweeps.evaluations import OfFunction
+from analogsim.sweeps.evaluations import FunctionEvaluation
 from analogsim.sweeps.identity import WORDS, software
-from analogsim.sweeps.plan import Plan
+from analogsim.sweeps.plan import SweepPlan
 
 if TYPE_CHECKING:
     import xarray
@@ -57,7 +57,7 @@ class Progress:
       done: ``[structures, points, chips]``.
     """
 
-    def __init__(self, plan: Plan):
+    def __init__(self, plan: SweepPlan):
         self.plan = plan
         self.values: dict[str, np.ndarray] = {}
         self.done = np.zeros((plan.n_structures, plan.n_points, plan.chips), bool)
@@ -93,7 +93,7 @@ class Progress:
         return bool(self.done.all())
 
 
-def frame(job: Job, hashes: Mapping[str, str], title: str) -> "xarray.Dataset":
+def empty_dataset(job: Job, hashes: Mapping[str, str], title: str) -> "xarray.Dataset":
     """What does not change while results grow: coordinates with units, and all that the numbers are computed from."""
     import xarray
 
@@ -113,30 +113,30 @@ def _beyond_data(job: Job) -> tuple[dict[str, Any], dict[str, str]]:
     plan = job.plan
     if plan.times_s is None:
         return {}, {}
-    held = [
+    targets = [
         [changed(target, plan.structure(i)) for target in job.evaluation.targets(job.hardware)]
         for i in range(plan.n_structures)
     ]
-    late = np.stack([extrapolated_times(one, plan.times_s) for one in held])
+    late = np.stack([extrapolated_times(hardware, plan.times_s) for hardware in targets])
     if not late.any():
         return {}, {}
     over = np.broadcast_to(late[:, None, None], (plan.n_structures, plan.n_points, 1, late.shape[1]))
     dims, ordered = plan.in_order_of_axes(over)
     chip = dims.index(CHIP)
-    found = coordinate(dims[:chip], np.take(ordered, 0, chip))
-    return {EXTRAPOLATED: found}, {EXTRAPOLATED: in_words(target for one in held for target in one)}
+    extrapolated = coordinate(dims[:chip], np.take(ordered, 0, chip))
+    return {EXTRAPOLATED: extrapolated}, {EXTRAPOLATED: in_words(target for hardware in targets for target in hardware)}
 
 
 def _by_point(job: Job) -> dict[str, Any]:
     """What no chip decides, over the axes of the hardware."""
     plan = job.plan
     rows = [job.evaluation.by_point(job.hardware, plan.structure(i), plan.columns()) for i in range(plan.n_structures)]
-    found = {}
+    variables = {}
     for name, first in rows[0].items():
         values = np.stack([row[name].values for row in rows])[..., None]
         dims, ordered = plan.in_order_of_axes(values)
-        found[name] = (dims[:-1], ordered[..., 0], {"long_name": first.about, "units": first.unit})
-    return found
+        variables[name] = (dims[:-1], ordered[..., 0], {"long_name": first.about, "units": first.unit})
+    return variables
 
 
 def dataset(job: Job, progress: Progress, framed: "xarray.Dataset") -> "xarray.Dataset":
@@ -153,19 +153,19 @@ def dataset(job: Job, progress: Progress, framed: "xarray.Dataset") -> "xarray.D
 
 def _on_chips(job: Job, metric: str) -> str:
     words = job.evaluation.words(metric)
-    return words if isinstance(job.evaluation, OfFunction) else f"{words} on programmed chips"
+    return words if isinstance(job.evaluation, FunctionEvaluation) else f"{words} on programmed chips"
 
 
-def _coordinates(plan: Plan) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _coordinates(plan: SweepPlan) -> dict[str, Any]:
+    coordinates: dict[str, Any] = {}
     for axis in plan.axes:
         labels = np.array(axis.labels) if not isinstance(axis.labels[0], str) else np.array(axis.labels, object)
-        found[axis.name] = (axis.name, labels, {"units": axis.unit, "long_name": axis.about})
+        coordinates[axis.name] = (axis.name, labels, {"units": axis.unit, "long_name": axis.about})
         if axis.kind == "time":
             texts = np.array(axis.texts, object)
-            found["time_label"] = (TIME, texts, {"long_name": "time after programming"})
-    found[CHIP] = (CHIP, np.arange(plan.chips), {"units": "", "long_name": "sampled chip"})
-    return found
+            coordinates["time_label"] = (TIME, texts, {"long_name": "time after programming"})
+    coordinates[CHIP] = (CHIP, np.arange(plan.chips), {"units": "", "long_name": "sampled chip"})
+    return coordinates
 
 
 def _about_hardware(job: Job) -> dict[str, str]:
@@ -183,7 +183,7 @@ def _about_hardware(job: Job) -> dict[str, str]:
     }
 
 
-def restored(plan: Plan, saved: "xarray.Dataset") -> Progress:
+def restored(plan: SweepPlan, saved: "xarray.Dataset") -> Progress:
     """What a dataset holds, back in the order of the work."""
     progress = Progress(plan)
     if "done" in saved:
@@ -210,7 +210,7 @@ class ResultsFile:
             raise InputError(f"path = {str(self.path)!r}: is a folder; name a file in it")
 
     @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
         """While no other process writes this file; a lock beside it, which ends with the process that holds it.
 
         Raises:
@@ -251,7 +251,7 @@ class ResultsFile:
             return
         try:
             self._target.parent.mkdir(parents=True, exist_ok=True)
-            with files.beside(self._target) as neighbour:
+            with files.temporary_sibling(self._target) as neighbour:
                 neighbour.touch()
         except OSError as error:
             raise InputError(f"{self.path}: cannot be written there ({error.strerror or error})") from None
@@ -285,7 +285,7 @@ class ResultsFile:
     def try_to_write(self, data: "xarray.Dataset") -> None:
         """Write beside the file and take it away, before anything is computed."""
         try:
-            with files.beside(self._target) as neighbour, neighbour.open("xb") as file:
+            with files.temporary_sibling(self._target) as neighbour, neighbour.open("xb") as file:
                 file.write(netcdf.content(data))
         except OSError as error:
             raise InputError(f"{self.path}: cannot be written there ({error.strerror or error})") from None

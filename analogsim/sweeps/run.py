@@ -17,10 +17,10 @@ from analogsim.hardware.hardware import Hardware
 from analogsim.sweeps import results
 from analogsim.sweeps.axes import CHIP, HARDWARE, TIME, axes_of, changed, check_points
 from analogsim.sweeps.block import Job
-from analogsim.sweeps.evaluations import OfFunction, evaluation_of
+from analogsim.sweeps.evaluations import FunctionEvaluation, evaluation_of
 from analogsim.sweeps.identity import identity
-from analogsim.sweeps.plan import Plan
-from analogsim.sweeps.workers import Cutter, check_workers, workers_for
+from analogsim.sweeps.plan import SweepPlan
+from analogsim.sweeps.workers import BlockScheduler, check_workers, workers_for
 
 if TYPE_CHECKING:
     import xarray
@@ -41,7 +41,7 @@ def sweep(
     resume: bool = True,
     executor: Any = None,
     devices: Sequence[Any] | None = None,
-    at_once: int | None = None,
+    chip_batch_size: int | None = None,
     structural: Sequence[str] = (),
     compiled: bool = True,
     progress: bool | Callable[[int, int], Any] | None = None,
@@ -71,15 +71,15 @@ def sweep(
       executor: who computes: an executor of ``concurrent.futures`` (processes must be spawned, not forked), or a
         ``distributed.Client``. None is this process.
       devices: of this process, among which chips are shared; None is the first.
-      at_once: chips side by side; None for one on a CPU, where it is fastest, else as many as fit into memory.
+      chip_batch_size: chips side by side; None for one on a CPU, where it is fastest, else as many as fit into memory.
       structural: names of number fields to be compiled point by point, for code that decides by their values.
       compiled: False calls a function ``evaluate`` with plain numbers, chip by chip.
       progress: True or False for a bar; None shows it on a terminal; a function is called with (done, total).
       title: of the dataset and its report.
 
     Returns:
-      A dataset with one variable a metric over the axes and ``chip``; ``analogsim.over_chips`` gives means and spreads.
-      The attributes hold all it was computed from.
+      A dataset with one variable a metric over the axes and ``chip``; ``analogsim.chip_statistics`` gives means and
+      spreads. The attributes hold all it was computed from.
 
     Raises:
       InputError: for bad input, before anything is computed.
@@ -98,23 +98,27 @@ def sweep(
       >>> dict(found.score.sizes), found["store.cell.g_max"].attrs["units"]
       ({'store.cell.g_max': 2, 'chip': 3}, 'S')
     """
-    _check_arguments(key, chips, at_once, devices)
+    _check_arguments(key, chips, chip_batch_size, devices)
     evaluation, chips = evaluation_of(evaluate, compiled), int(chips)
-    if at_once is not None and not compiled:
-        raise InputError(f"at_once = {at_once}: has no effect with compiled = False, which goes chip by chip")
-    if at_once is not None and getattr(evaluation, "on_host", False):
-        raise InputError(f"at_once = {at_once}: has no effect with on_host = True, which goes chip by chip")
+    if chip_batch_size is not None and not compiled:
+        raise InputError(
+            f"chip_batch_size = {chip_batch_size}: has no effect with compiled = False, which goes chip by chip"
+        )
+    if chip_batch_size is not None and getattr(evaluation, "on_host", False):
+        raise InputError(
+            f"chip_batch_size = {chip_batch_size}: has no effect with on_host = True, which goes chip by chip"
+        )
     whole = hardware if not isinstance(over, Mapping) or HARDWARE not in over else _first(over[HARDWARE], hardware)
     targets = evaluation.targets(whole)
-    plan = Plan(axes_of(over, [*_swept_hardware(over), *targets], structural), chips)
+    plan = SweepPlan(axes_of(over, [*_swept_hardware(over), *targets], structural), chips)
     check_points(plan.axes, targets)
     _check_times(plan, evaluation, whole)
     data, kind = np.asarray(jax.random.key_data(key)), str(jax.random.key_impl(key))
-    job = Job(evaluation, whole, plan, data, kind, at_once)
+    job = Job(evaluation, whole, plan, data, kind, chip_batch_size)
     hashes = identity(job)
 
     file = None if path is None else results.ResultsFile(path)
-    with contextlib.nullcontext() if file is None else file.alone():
+    with contextlib.nullcontext() if file is None else file.locked():
         return _carried_out(job, file, hashes, resume, executor, devices, progress, title)
 
 
@@ -132,7 +136,7 @@ def _carried_out(
     work = _Work(job, results.Progress(plan) if saved is None else results.restored(plan, saved), hashes, title, file)
     workers = workers_for(job, executor, devices)
     with _meter(progress, plan.n_items, title or "sweep") as tell:
-        work.run(workers, (job.at_once or 1) * (len(devices) if devices else 1), tell)
+        work.run(workers, (job.chip_batch_size or 1) * (len(devices) if devices else 1), tell)
     found = work.dataset()
     _warn_of_what_is_no_number(found)
     return found
@@ -160,7 +164,7 @@ class _Work:
 
     def __init__(self, job: Job, progress: results.Progress, hashes: Mapping[str, str], title: str, file: Any):
         self.job, self.progress, self.file = job, progress, file
-        self._frame = results.frame(job, hashes, title)
+        self._frame = results.empty_dataset(job, hashes, title)
         if file is not None:
             file.try_to_write(self.dataset())
         self._started = self._written_at = time.perf_counter()
@@ -176,7 +180,7 @@ class _Work:
 
     def run(self, workers: Any, unit: int, tell: Callable[[int], None]) -> None:
         """Compute what is left."""
-        cutter = Cutter(self.progress.done, unit, workers.in_flight)
+        cutter = BlockScheduler(self.progress.done, unit, workers.in_flight)
         tell(self.progress.n_done)
         under_way = 0
         try:
@@ -192,22 +196,22 @@ class _Work:
                 self.progress.add(computed.block.structure, computed.block.items, computed.found)
                 self._unwritten = True
                 tell(self.progress.n_done)
-                self._keep(at_once=self.progress.is_complete)
+                self._keep(now=self.progress.is_complete)
         except KeyboardInterrupt:
-            self._keep(at_once=True)
+            self._keep(now=True)
             raise results.SweepStopped(self._stopped(), self.dataset()) from None
         except results.NotWritten:
             raise
         except BaseException:
-            self._keep(at_once=True)
+            self._keep(now=True)
             raise
         finally:
             workers.close()
 
-    def _keep(self, at_once: bool) -> None:
+    def _keep(self, now: bool) -> None:
         """Write what is done: now, or when writing is a small part of the time."""
         due = time.perf_counter() - self._written_at >= _WRITES * self._write_s
-        if self.file is None or not self._unwritten or not (at_once or due):
+        if self.file is None or not self._unwritten or not (now or due):
             return
         started = time.perf_counter()
         self.file.write(self.dataset())
@@ -221,11 +225,11 @@ class _Work:
         return done if self.file is None else f"{done} and kept in {self.file.path}; run the same sweep again to go on"
 
 
-def _check_arguments(key: Any, chips: Any, at_once: Any, devices: Any) -> None:
+def _check_arguments(key: Any, chips: Any, chip_batch_size: Any, devices: Any) -> None:
     check_one_key(key, remedy="the chips' keys follow from it; give chips=n for n chips")
     check_integer(chips, "chips")
-    if at_once is not None:
-        check_integer(at_once, "at_once")
+    if chip_batch_size is not None:
+        check_integer(chip_batch_size, "at_once")
     if devices is not None and not (
         isinstance(devices, Sequence) and devices and all(isinstance(device, jax.Device) for device in devices)
     ):
@@ -255,9 +259,9 @@ def _swept_hardware(over: Any) -> list[Any]:
     return [point for point in (preset(p) if isinstance(p, str) else p for p in points) if isinstance(point, Hardware)]
 
 
-def _check_times(plan: Plan, evaluation: Any, hardware: Any) -> None:
+def _check_times(plan: SweepPlan, evaluation: Any, hardware: Any) -> None:
     """Refuse ages that a store's model has no data for, and an axis of time that evaluate does not take."""
-    if isinstance(evaluation, OfFunction) and evaluation.takes_time != (plan.times_s is not None):
+    if isinstance(evaluation, FunctionEvaluation) and evaluation.takes_time != (plan.times_s is not None):
         raise InputError(
             "over: time: evaluate takes no age; give it a third argument time_s"
             if plan.times_s is not None

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import xarray
 
 
-def over_chips(data: "xarray.Dataset", share: float = 0.9) -> "xarray.Dataset":
+def chip_statistics(data: "xarray.Dataset", share: float = 0.9) -> "xarray.Dataset":
     """Mean, standard deviation and the range of the middle chips, of every metric.
 
     Args:
@@ -22,7 +22,7 @@ def over_chips(data: "xarray.Dataset", share: float = 0.9) -> "xarray.Dataset":
 
     Example:
       >>> import xarray
-      >>> found = over_chips(xarray.Dataset({"score": ("chip", [0.8, 0.9, 1.0])}))
+      >>> found = chip_statistics(xarray.Dataset({"score": ("chip", [0.8, 0.9, 1.0])}))
       >>> [round(float(found.score.sel(statistic=name)), 3) for name in ("mean", "std")]
       [0.9, 0.1]
     """

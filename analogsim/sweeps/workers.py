@@ -194,7 +194,7 @@ def sizes(done: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
             yield structure, left
 
 
-class Cutter:
+class BlockScheduler:
     """Cuts what is left into blocks that last about as long as asked for, once it is known how long an item takes.
 
     Args:

@@ -18,7 +18,7 @@ from analogsim.devices.crossbar.milo import MiloReRAM as MiloReRAM
 from analogsim.devices.crossbar.pcm import PCM as PCM
 from analogsim.devices.crossbar.reram import ReRAM as ReRAM
 from analogsim.devices.crossbar.slices import BitSlices as BitSlices
-from analogsim.devices.crossbar.slices import Copies as Copies
+from analogsim.devices.crossbar.slices import MultiCell as MultiCell
 from analogsim.devices.crossbar.sonos import SONOS as SONOS
 from analogsim.devices.crossbar.wires import Wires as Wires
 from analogsim.devices.crossbar.write_verify import WriteVerify as WriteVerify

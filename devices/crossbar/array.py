@@ -20,12 +20,12 @@ from analogsim.base.errors import InputError
 from analogsim.base.random import stream
 from analogsim.devices.crossbar.cell import largest
 from analogsim.devices.crossbar.expected import Expected, expected
-from analogsim.devices.crossbar.faults import Fabric, Faults
+from analogsim.devices.crossbar.faults import FabricatedCells, Faults
 from analogsim.devices.crossbar.mapping import Differential
 from analogsim.devices.crossbar.pcm import PCM
 from analogsim.devices.crossbar.wires import Wires, effective_moments, interleave, separate
-from analogsim.devices.crossbar.write_verify import WriteVerify, Written
-from analogsim.devices.protocol import Action, LineMap, Moments, StoreTags
+from analogsim.devices.crossbar.write_verify import WriteResult, WriteVerify
+from analogsim.devices.protocol import Action, ColumnMap, Moments, StoreTags
 
 
 def _one_by_one(function: Any, cells: Any) -> Any:
@@ -53,7 +53,7 @@ class ArrayState(NamedTuple):
     """
 
     cells: Any
-    fabric: Fabric | None = None
+    fabric: FabricatedCells | None = None
     pulses: jax.Array | None = None
     accepted: jax.Array | None = None
 
@@ -145,9 +145,9 @@ class Crossbar(StoreTags, Description):
         return self.wires is not None
 
     @property
-    def outlasts_steps(self) -> bool:
+    def noise_persists(self) -> bool:
         """Whether the cells' fluctuations last through all steps of one product."""
-        return getattr(self.cell, "outlasts_steps", False)
+        return getattr(self.cell, "noise_persists", False)
 
     @property
     def time_limit_s(self) -> float | None:
@@ -159,14 +159,14 @@ class Crossbar(StoreTags, Description):
         """From which time on the cell's model goes on beyond its data, seconds after programming; None: never."""
         return getattr(self.cell, "extrapolated_after_s", None)
 
-    def program(self, key: jax.Array | None, weights: jax.Array, onto: ArrayState | None = None) -> ArrayState:
+    def program(self, key: jax.Array | None, weights: jax.Array, reprogram: ArrayState | None = None) -> ArrayState:
         """Make an array and write normalised weights ``[n_in, n_out]``, or write one that exists again."""
         if key is None:
             raise InputError("key = None: programming a crossbar draws random numbers, pass a key (jax.random.key(0))")
         targets = self.mapping.conductances(wide(weights), self.cell.g_min, self.cell.g_max)
         fabric = None
         if self.faults is not None:
-            made = None if onto is None else onto.fabric
+            made = None if reprogram is None else reprogram.fabric
             fabric = self.faults.fabricate(stream(key, "fabric"), targets.shape) if made is None else made
         if self.write_verify is None:
             reached = self.faults.scale(fabric, targets) if self.faults is not None and fabric is not None else targets
@@ -180,7 +180,7 @@ class Crossbar(StoreTags, Description):
     def _written(self, cell: Any, key: jax.Array, conductances: jax.Array) -> Any:
         return _one_by_one(lambda pair: cell.program(*pair), (_keys(key, len(conductances)), conductances))
 
-    def _ends(self, targets: jax.Array, fabric: Fabric | None) -> tuple[Any, Any, jax.Array | None]:
+    def _ends(self, targets: jax.Array, fabric: FabricatedCells | None) -> tuple[Any, Any, jax.Array | None]:
         """Where each cell saturates, and its scale. A stuck cell's two ends are equal: no pulse moves it."""
         if self.faults is None or fabric is None:
             return self.cell.g_min, largest(self.cell), None
@@ -257,41 +257,41 @@ class Crossbar(StoreTags, Description):
         """Outputs from converted lines, as the mapping says."""
         return self.mapping.combine(y, drive, self.cell.g_min, self.cell.g_max)
 
-    def spread(self, weights: jax.Array) -> jax.Array:
+    def to_columns(self, weights: jax.Array) -> jax.Array:
         """Lines that combine to ``weights``."""
-        return self.mapping.spread(weights)
+        return self.mapping.to_columns(weights)
 
-    def ideal_lines(self, weights: jax.Array) -> jax.Array:
+    def ideal_columns(self, weights: jax.Array) -> jax.Array:
         """Lines of the target conductances."""
         targets = self.mapping.conductances(weights, self.cell.g_min, self.cell.g_max)
         return self.mapping.lines(Moments(targets), self.cell.g_min, self.cell.g_max).mean
 
-    def line_map(self, n_out: int) -> LineMap:
+    def column_map(self, n_out: int) -> ColumnMap:
         """How the lines are grouped, as the mapping says."""
-        return self.mapping.line_map(n_out)
+        return self.mapping.column_map(n_out)
 
-    def n_lines(self, n_out: int) -> int:
+    def n_columns(self, n_out: int) -> int:
         """Readout lines of ``n_out`` outputs."""
-        return self.mapping.n_lines(n_out)
+        return self.mapping.n_columns(n_out)
 
     def written(self, state: ArrayState) -> tuple[Action, ...]:
         """Pulses and verifying reads that writing this array took, to be priced; empty without ``write_verify``."""
         if self.write_verify is None or state.pulses is None or state.accepted is None:
             return ()
-        return self.write_verify.cost(Written(jnp.zeros(()), state.pulses, state.accepted))
+        return self.write_verify.cost(WriteResult(jnp.zeros(()), state.pulses, state.accepted))
 
-    def cost(self, weights: jax.Array, read_share: Any) -> tuple[Action, ...]:
+    def cost(self, weights: jax.Array, read_fraction: Any) -> tuple[Action, ...]:
         """Siemens that the squared read voltage is applied to, summed over cells, for amplitude-coded inputs.
 
         Energy of a read is sum_ij G_ij V_i^2 t, and V_i = x_i V_max, so the price is per siemens at full voltage.
         """
         targets = self.mapping.conductances(weights, self.cell.g_min, self.cell.g_max)
-        return (Action("cell read", jnp.sum(targets) * read_share, "S"),)
+        return (Action("cell read", jnp.sum(targets) * read_fraction, "S"),)
 
-    def cells(self, n_in: int, n_out: int) -> int:
+    def n_cells(self, n_in: int, n_out: int) -> int:
         """Number of physical cells, those of spare columns included."""
-        used = self.mapping.cells(n_in, n_out)
+        used = self.mapping.n_cells(n_in, n_out)
         if self.faults is None or not self.faults.spare_columns:
             return used
-        per_column = self.mapping.cells(n_in, n_out + 1) - used
+        per_column = self.mapping.n_cells(n_in, n_out + 1) - used
         return used + self.faults.spare_columns * per_column

@@ -26,7 +26,7 @@ class Cell(Protocol):
     time_limit_s: float | None
     #: Whether fluctuations last through all steps of one product that is driven slice by slice (a 1/f spectrum); False,
     #: also where it is absent, for ones that are independent from read to read.
-    outlasts_steps: bool
+    noise_persists: bool
     #: The field that scales the error of writing, zero for a perfect write; absent where the published spread does not
     #: tell writing from what follows.
     write_error: str | None

@@ -25,7 +25,7 @@ from analogsim.base.literature import Source, cited
 from analogsim.base.random import normal, stream
 from analogsim.devices.crossbar.beyond import Extrapolates, extrapolation
 from analogsim.devices.crossbar.cell import non_negative
-from analogsim.devices.crossbar.one_over_f import logarithm, reading_time, slow_share
+from analogsim.devices.crossbar.one_over_f import logarithm, reading_time, slow_fraction
 from analogsim.devices.protocol import Moments
 
 _FALCONE = cited("falcone2025", "rasch2021", note="fit as in aihwkit")
@@ -84,7 +84,7 @@ class CMOReRAM(Extrapolates, Description):
 
     write_error = "programming_noise"
     measured_until_s = 315576000.0  # 10 years, until which the source evaluates its fit
-    outlasts_steps = True
+    noise_persists = True
     largest = 88.2e-6  # S
 
     def model_sources(self) -> tuple[Source, ...]:
@@ -114,7 +114,7 @@ class CMOReRAM(Extrapolates, Description):
         g = jnp.maximum(state.conductance + shift, 0.0)
         sigma = self.read_noise * self.read_noise_fit * jnp.log10(jnp.maximum(g / _UNIT, 1.0)) * self._growth(time)
         if key is None:
-            return non_negative(g, sigma)._replace(slow=slow_share(time, self.read_time_s, self.reading_s))
+            return non_negative(g, sigma)._replace(slow=slow_fraction(time, self.read_time_s, self.reading_s))
         xi = normal(stream(key, "read noise"), g.shape, g.dtype)
         return Moments(jnp.maximum(g + sigma * xi, 0.0))
 

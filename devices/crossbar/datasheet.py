@@ -229,7 +229,7 @@ _FACTS: dict[type, dict[str, Any]] = {
     GenericCell: dict(
         technology="errors of a chosen law, ideal by default",
         short="chosen errors",
-        retention="power-law drift if drift_mean or drift_spread is given, without an end",
+        retention="power-law drift if drift_mean or drift_std is given, without an end",
         modelled=("programming error of three laws", "drift", "white or 1/f read noise"),
         not_modelled=("everything else",),
     ),

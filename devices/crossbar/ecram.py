@@ -78,7 +78,7 @@ class ECRAM(Description):
         source=_FITS,
     )
     step_noise: Any = field(default=0.3, ge=0, le=10, doc="sigma, from pulse to pulse, a share of a step", source=_FITS)
-    step_spread: Any = field(default=0.1, ge=0, le=1, doc="delta, from cell to cell, a share of a step", source=_FITS)
+    step_std: Any = field(default=0.1, ge=0, le=1, doc="delta, from cell to cell, a share of a step", source=_FITS)
     blind_pulses: Any = field(default=1, ge=0, le=100, integer=True, doc="k, pulses after the last read")
     approach: str = static(default="up", choices=("up", "down"), doc="pulses that lead to the target")
     programming_noise: Any = field(default=1.0, ge=0, le=100, doc="multiplies what the write leaves; 0 is exact")
@@ -137,7 +137,7 @@ class ECRAM(Description):
         return Moments(state.conductance)
 
     def _pulse_noise(self) -> jax.Array:
-        variance = jnp.asarray(self.blind_pulses * self.step_noise**2 + self.blind_pulses**2 * self.step_spread**2)
+        variance = jnp.asarray(self.blind_pulses * self.step_noise**2 + self.blind_pulses**2 * self.step_std**2)
         # The inner where keeps slopes finite where there is no noise.
         return jnp.where(variance > 0, jnp.sqrt(jnp.where(variance > 0, variance, 1.0)), 0.0)
 

@@ -1,7 +1,7 @@
 """What a line is expected to carry before the chip exists: mean and variance over fabrication, writing and reading.
 
 A cell that knows the first two moments of its conductance in closed form (``moments``) gives those of a line as a
-function of the weight alone. They are tabulated at 257 weights and interpolated linearly between: one look-up a weight,
+function of the weight alone. They are tabulated at 257 weights and interpolated linearly between: one lookup a weight,
 in the place of several random numbers a cell. Where drift lets the conductance g decay as g T^-|nu| with a Gaussian nu,
 
     E[T^-|nu|] = e^(a^2 s^2/2 - a m) Phi(m/s - a s) + e^(a^2 s^2/2 + a m) Phi(-m/s - a s)       a = ln T
@@ -64,14 +64,14 @@ def expected(store: Any, weights: jax.Array, time_s: Any, read_noise: bool = Tru
     table = jnp.stack(lines, axis=-1)
     place = (weights + 1) * ((_POINTS - 1) / 2)
     index = jnp.clip(place.astype(jnp.int32), 0, _POINTS - 2)
-    found = jnp.take(table, index, axis=0, mode="clip")
+    interpolated = jnp.take(table, index, axis=0, mode="clip")
     beyond = place - index
     return Expected(
-        mean=found[..., 0] + beyond * found[..., 1],
-        variance=found[..., 2] + beyond * found[..., 3],
-        before=found[..., 4],
-        now=found[..., 5],
-        written=found[..., 6] + beyond * found[..., 7],
+        mean=interpolated[..., 0] + beyond * interpolated[..., 1],
+        variance=interpolated[..., 2] + beyond * interpolated[..., 3],
+        before=interpolated[..., 4],
+        now=interpolated[..., 5],
+        written=interpolated[..., 6] + beyond * interpolated[..., 7],
     )
 
 
@@ -107,7 +107,7 @@ def _check(store: Any) -> None:
                 f"Crossbar.{field}: must be None where only the mean and variance of a line are used; train on "
                 f"FreshChip(), which samples every cell"
             )
-    if getattr(store.mapping, "slices", None) is not None or store.mapping.n_lines(1) != 1 or store.needs_drive:
+    if getattr(store.mapping, "slices", None) is not None or store.mapping.n_columns(1) != 1 or store.needs_drive:
         raise InputError(
             f"Crossbar.mapping = {store.mapping!r}: must hold a weight on one line of its own, not in slices, where "
             f"only the mean and variance of a line are used; train on FreshChip()"

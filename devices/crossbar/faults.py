@@ -33,8 +33,8 @@ from analogsim.devices.protocol import Moments
 HEALTHY, STUCK_ON, STUCK_OFF, STUCK_AT = 0, 1, 2, 3
 
 
-class Fabric(NamedTuple):
-    """One tile as it left the fab, unused columns already taken out. Shapes ``[cells_per_weight, n_in, n_lines]``."""
+class FabricatedCells(NamedTuple):
+    """One tile as it left the fab, unused columns already taken out. Shapes ``[cells_per_weight, n_in, n_columns]``."""
 
     codes: jax.Array  #: int8: HEALTHY, STUCK_ON, STUCK_OFF or STUCK_AT
     factor: jax.Array | None  #: every cell's scale f, float32, 1 where stuck; None if all cells are alike
@@ -48,7 +48,7 @@ class Faults(Description):
 
     Example:
       >>> import jax, jax.numpy as jnp
-      >>> faults = Faults(stuck_off=0.1, device_spread=0.05, spare_columns=2)
+      >>> faults = Faults(stuck_off=0.1, device_variation=0.05, spare_columns=2)
       >>> fabric = faults.fabricate(jax.random.key(0), (2, 64, 16))
       >>> fabric.codes.shape
       (2, 64, 16)
@@ -69,7 +69,7 @@ class Faults(Description):
     off_conductance: Any = field(
         default=None, unit="S", ge=0, le=1, optional=True, doc="what a cell stuck off conducts; None: g_min"
     )
-    device_spread: Any = field(
+    device_variation: Any = field(
         default=None, ge=0, le=10, optional=True, doc="s, relative spread of the cells' scale; None: all alike"
     )
     spare_columns: int = static(
@@ -88,27 +88,28 @@ class Faults(Description):
         """Where the ways to be stuck come from."""
         return (cited("chen2015"),)
 
-    def fabricate(self, key: jax.Array, shape: tuple[int, int, int]) -> Fabric:
-        """Make one tile. Draws one integer a cell made, and one Gaussian a cell used if there is a ``device_spread``.
+    def fabricate(self, key: jax.Array, shape: tuple[int, int, int]) -> FabricatedCells:
+        """Make one tile. Draws one integer a cell made, and one Gaussian a cell used if there is a
+        ``device_variation``.
 
         Of equally bad columns a random one is left unused, so that no position is favoured; the columns that stay keep
         their order. All cells of a column, those of every cell of a pair included, count together.
 
         Args:
           key: what this tile's fabrication is drawn from.
-          shape: ``(cells_per_weight, n_in, n_lines)`` of the columns that are used.
+          shape: ``(cells_per_weight, n_in, n_columns)`` of the columns that are used.
         """
         if key is None:
             raise InputError("key = None: fabrication draws random numbers, pass a key (jax.random.key(0))")
-        cells, n_in, n_lines = _checked(shape)
-        codes = self._codes(stream(key, "stuck cells"), (cells, n_in, n_lines + self.spare_columns))
+        cells, n_in, n_columns = _checked(shape)
+        codes = self._codes(stream(key, "stuck cells"), (cells, n_in, n_columns + self.spare_columns))
         if self.spare_columns:
-            codes = _best_columns(stream(key, "spare columns"), codes, n_lines)
-        if self.device_spread is None:
-            return Fabric(codes, None)
-        u = _log_spread(jnp.asarray(self.device_spread, jnp.float32))
-        xi = normal(stream(key, "device spread"), (cells, n_in, n_lines))
-        return Fabric(codes, jnp.where(codes == HEALTHY, jnp.exp(u * xi - u**2 / 2), 1.0))
+            codes = _best_columns(stream(key, "spare columns"), codes, n_columns)
+        if self.device_variation is None:
+            return FabricatedCells(codes, None)
+        u = _log_spread(jnp.asarray(self.device_variation, jnp.float32))
+        xi = normal(stream(key, "device spread"), (cells, n_in, n_columns))
+        return FabricatedCells(codes, jnp.where(codes == HEALTHY, jnp.exp(u * xi - u**2 / 2), 1.0))
 
     def _codes(self, key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
         # Compared as integers: a float32 uniform has steps of 1.2e-7, these have 4.7e-10. 31 bits, so that a share of
@@ -121,13 +122,13 @@ class Faults(Description):
         stuck = jnp.where(draw < on, STUCK_ON, jnp.where(draw < on + off, STUCK_OFF, STUCK_AT))
         return jnp.where(draw < on + off + at, stuck, HEALTHY).astype(jnp.int8)
 
-    def scale(self, fabric: Fabric, conductance: jax.Array) -> jax.Array:
+    def scale(self, fabric: FabricatedCells, conductance: jax.Array) -> jax.Array:
         """What cells conduct that were written open-loop to ``conductance`` (S, shape of the fabric): f times it."""
         if fabric.factor is None:
             return conductance
         return conductance * fabric.factor.astype(conductance.dtype)
 
-    def apply(self, fabric: Fabric, moments: Moments, g_min: Any, g_max: Any) -> Moments:
+    def apply(self, fabric: FabricatedCells, moments: Moments, g_min: Any, g_max: Any) -> Moments:
         """Conductances with the stuck cells at their stuck values; every other cell is untouched.
 
         Args:
@@ -154,10 +155,10 @@ def _checked(shape: Any) -> tuple[int, int, int]:
     return sizes
 
 
-def _best_columns(key: jax.Array, codes: jax.Array, n_lines: int) -> jax.Array:
+def _best_columns(key: jax.Array, codes: jax.Array, n_columns: int) -> jax.Array:
     faults = jnp.sum(codes != HEALTHY, axis=(0, 1))
     order = jnp.lexsort((bits(key, faults.shape), faults))  # fewest faults first, ties in random order
-    return jnp.take(codes, jnp.sort(order[:n_lines]), axis=2)
+    return jnp.take(codes, jnp.sort(order[:n_columns]), axis=2)
 
 
 def _log_spread(s: jax.Array) -> jax.Array:

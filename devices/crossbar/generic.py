@@ -29,7 +29,7 @@ from analogsim.base.literature import Source, cited
 from analogsim.base.random import normal, stream
 from analogsim.devices.crossbar.cell import non_negative
 from analogsim.devices.crossbar.expected import mean_decay, over_writing
-from analogsim.devices.crossbar.one_over_f import logarithm, reading_time, slow_share
+from analogsim.devices.crossbar.one_over_f import logarithm, reading_time, slow_fraction
 from analogsim.devices.protocol import Moments
 
 _NANDAKUMAR = cited("nandakumar2019")
@@ -53,7 +53,7 @@ class GenericCell(Description):
       0.0
 
     Example, the state-independent statistics of aihwkit: 0.2 uS of 25 uS, nu = |0.1 + 0.05 xi|, 1/f noise of 4 %:
-      >>> cell = GenericCell(programming_sigma=0.2 / 25, drift_mean=0.1, drift_spread=0.05)
+      >>> cell = GenericCell(programming_sigma=0.2 / 25, drift_mean=0.1, drift_std=0.05)
       >>> cell = cell.replace(read_noise=0.04, spectrum="1/f")
     """
 
@@ -69,7 +69,7 @@ class GenericCell(Description):
         default=None, unit="S", gt=0, le=1, optional=True, doc="g_s, what the spread is a share of; None: g_max"
     )
     drift_mean: Any = field(default=0.0, ge=0, le=10, doc="mean of the drift exponent")
-    drift_spread: Any = field(default=0.0, ge=0, le=10, doc="spread of the drift exponent from cell to cell")
+    drift_std: Any = field(default=0.0, ge=0, le=10, doc="spread of the drift exponent from cell to cell")
     drift_reference_s: Any = field(
         default=20.0, unit="s", gt=0, le=1e6, doc="t0, when drift starts to count", source=_NANDAKUMAR
     )
@@ -101,7 +101,7 @@ class GenericCell(Description):
         return (cited("xiao2022accuracy", note="programming laws"), cited("nandakumar2019", note="drift and 1/f laws"))
 
     @property
-    def outlasts_steps(self) -> bool:
+    def noise_persists(self) -> bool:
         """Whether fluctuations last through the steps of one product: those of a 1/f spectrum."""
         return self.spectrum == "1/f"
 
@@ -110,7 +110,7 @@ class GenericCell(Description):
         xi = normal(stream(key, "programming noise"), target.shape, target.dtype)
         conductance = jnp.maximum(target + self.programming_error(target) * xi, 0.0)
         xi = normal(stream(key, "drift exponent"), target.shape, target.dtype)
-        exponent = self.drift_mean + self.drift_spread * xi
+        exponent = self.drift_mean + self.drift_std * xi
         # Not jnp.abs, whose slope at zero is zero: a sweep that starts without drift would see no effect of its mean.
         return GenericState(conductance, jnp.where(exponent < 0, -exponent, exponent))
 
@@ -133,7 +133,7 @@ class GenericCell(Description):
             if self.spectrum == "white":
                 return held
             since = jnp.asarray(time_s, drifted.dtype) + self.drift_reference_s
-            return held._replace(slow=slow_share(since, self.read_time_s, self.reading_s))
+            return held._replace(slow=slow_fraction(since, self.read_time_s, self.reading_s))
         xi = normal(stream(key, "read noise"), drifted.shape, drifted.dtype)
         return Moments(jnp.maximum(drifted + sigma * xi, 0.0))
 
@@ -151,7 +151,7 @@ class GenericCell(Description):
         sigma = self.programming_error(target)
 
         def power(n: int) -> jax.Array:
-            left = mean_decay(self.drift_mean, self.drift_spread, n * drift)
+            left = mean_decay(self.drift_mean, self.drift_std, n * drift)
             return over_writing(target, sigma, lambda g: g**n) * left
 
         share = non_negative(jnp.ones(()), noise if read_noise else jnp.zeros(()))

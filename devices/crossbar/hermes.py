@@ -28,7 +28,7 @@ from analogsim.base.literature import Source, cited
 from analogsim.base.random import normal, stream
 from analogsim.devices.crossbar.cell import non_negative
 from analogsim.devices.crossbar.fits import polynomial
-from analogsim.devices.crossbar.one_over_f import logarithm, reading_time, slow_share
+from analogsim.devices.crossbar.one_over_f import logarithm, reading_time, slow_fraction
 from analogsim.devices.protocol import Moments
 
 _HERMES = cited("legallo2023", "rasch2021", note="fit as in aihwkit")
@@ -94,7 +94,7 @@ class HermesPCM(Description):
         default=300.0, unit="s", gt=0, le=1e6, doc="t0, when drift starts to count", source=_HERMES
     )
     drift_mean: Any = field(factory=_drift_mean, kind=Branches, doc="mean of nu")
-    drift_spread: Any = field(
+    drift_std: Any = field(
         factory=lambda: _branches(0.3055, (-0.0057, -0.0117), (0.0091, 0.04), 0.0073, 0.0093, -0.0118, 0.0),
         kind=Branches,
         doc="spread of nu",
@@ -111,7 +111,7 @@ class HermesPCM(Description):
 
     write_error = "programming_noise"
     time_limit_s = None
-    outlasts_steps = True
+    noise_persists = True
 
     @classmethod
     def one_pair(cls, **changes: Any) -> "HermesPCM":
@@ -121,7 +121,7 @@ class HermesPCM(Description):
             fit_g_max=10.35e-6,
             programming_sigma=(0.15781817e-6, 2.32443916e-6, -2.16310839e-6, 0.68841818e-6),
             drift_reference_s=200.0,
-            drift_spread=_branches(0.3039, (-0.0023, -0.0120), (0.0124, 0.04), 0.0104, 0.0116, -0.0165, 0.0),
+            drift_std=_branches(0.3039, (-0.0023, -0.0120), (0.0124, 0.04), 0.0104, 0.0116, -0.0165, 0.0),
             read_noise_fit=_branches(0.1591, (0.0038, -0.0078), (0.0179, 0.04), 0.0088, 0.0768, -0.1352, 0.0664),
         )
         return cls(**(fit | changes))
@@ -153,7 +153,7 @@ class HermesPCM(Description):
         conductance = jnp.maximum(target + sigma * xi, 0.0)
         x = conductance / self.fit_g_max
         xi = normal(stream(key, "drift exponent"), target.shape, target.dtype)
-        exponent = jnp.abs(self.drift_mean.at(x) + self.drift_spread.at(x) * xi) * self.drift
+        exponent = jnp.abs(self.drift_mean.at(x) + self.drift_std.at(x) * xi) * self.drift
         return HermesState(conductance, exponent, self.read_noise * self.read_noise_fit.at(x))
 
     def programming_error(self, target: jax.Array) -> jax.Array:
@@ -166,6 +166,6 @@ class HermesPCM(Description):
         drifted = state.conductance * jnp.exp(-state.drift_exponent * jnp.log(since / self.drift_reference_s))
         sigma = drifted * state.read_noise * jnp.sqrt(logarithm(since, self.read_time_s))
         if key is None:
-            return non_negative(drifted, sigma)._replace(slow=slow_share(since, self.read_time_s, self.reading_s))
+            return non_negative(drifted, sigma)._replace(slow=slow_fraction(since, self.read_time_s, self.reading_s))
         xi = normal(stream(key, "read noise"), drifted.shape, drifted.dtype)
         return Moments(jnp.maximum(drifted + sigma * xi, 0.0))

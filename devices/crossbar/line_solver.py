@@ -33,7 +33,7 @@ from jax import lax
 TOLERANCE = {"float32": 2e-6, "float64": 1e-12}
 
 
-class Line(NamedTuple):
+class LineDividers(NamedTuple):
     """Parallel lines of one direction, reduced to their dividers."""
 
     ohm: jax.Array  #: the segment before each node, ``[nodes]``
@@ -47,11 +47,11 @@ class Network(NamedTuple):
     """
 
     g: jax.Array  #: cells, ``[m, n, batch or 1]``
-    word: Line  #: ``[n, m, batch or 1]``
-    bit: Line  #: ``[m, n, batch or 1]``
+    word: LineDividers  #: ``[n, m, batch or 1]``
+    bit: LineDividers  #: ``[m, n, batch or 1]``
 
 
-class Fields(NamedTuple):
+class NetworkSolution(NamedTuple):
     """What the solver found, for ``batch`` sets of source voltages."""
 
     currents: jax.Array  #: at the grounds, ``[n, batch]``
@@ -61,7 +61,7 @@ class Fields(NamedTuple):
     residual: jax.Array  #: relative residual of each set, ``[batch]``
 
 
-def line(g: jax.Array, ohm: jax.Array) -> Line:
+def line(g: jax.Array, ohm: jax.Array) -> LineDividers:
     """Dividers of lines with cells ``g`` ``[nodes, lines, ...]`` and segments ``ohm`` ``[nodes]``, terminal first."""
 
     def node(beyond: jax.Array, here: Any) -> Any:
@@ -70,7 +70,7 @@ def line(g: jax.Array, ohm: jax.Array) -> Line:
         q = 1 / (1 + r * y)
         return q * y, q
 
-    return Line(ohm, lax.scan(node, jnp.zeros_like(g[0]), (g, ohm), reverse=True)[1])
+    return LineDividers(ohm, lax.scan(node, jnp.zeros_like(g[0]), (g, ohm), reverse=True)[1])
 
 
 def network(g: jax.Array, word_ohm: jax.Array, bit_ohm: jax.Array) -> Network:
@@ -83,7 +83,7 @@ def turned(net: Network) -> Network:
     return Network(jnp.swapaxes(net.g, 0, 1), net.bit, net.word)
 
 
-def voltages(at: Line, feed: jax.Array, terminal: jax.Array) -> tuple[jax.Array, jax.Array]:
+def voltages(at: LineDividers, feed: jax.Array, terminal: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Node voltages of lines fed at their nodes, and what flows out through a terminal held at zero.
 
     Args:
@@ -109,7 +109,7 @@ def voltages(at: Line, feed: jax.Array, terminal: jax.Array) -> tuple[jax.Array,
     return lax.scan(spread, terminal, (s, at.share, at.ohm))[1], out
 
 
-def _grounded(at: Line, feed: jax.Array) -> jax.Array:
+def _grounded(at: LineDividers, feed: jax.Array) -> jax.Array:
     return voltages(at, feed, jnp.zeros_like(feed[0]))[0]
 
 
@@ -238,7 +238,7 @@ def _conjugate_gradients(net: Network, s: jax.Array, tolerance: Any, max_iterati
 
 def fields(
     net: Network, v: jax.Array, tolerance: Any, max_iterations: int, *, nodes: bool = True, slow: Any = None
-) -> Fields:
+) -> NetworkSolution:
     """Currents and node voltages for sources ``v`` ``[m, batch]``; differentiable in both, any number of times.
 
     Derivatives come from the adjoint system, solved to the same tolerance: lines and cells enter through the matrix,
@@ -262,7 +262,7 @@ def fields(
     f, (count, residual) = lax.custom_linear_solve(matrix, s, solve, solve_transposed, has_aux=True)
     bit, currents = voltages(net.bit, f, jnp.zeros_like(f[0]))
     word = _words(net, net.g * bit, v) if nodes else None
-    return Fields(currents, word, bit if nodes else None, count, residual)
+    return NetworkSolution(currents, word, bit if nodes else None, count, residual)
 
 
 def cell_voltages(net: Network, emf: jax.Array, tolerance: Any, max_iterations: int) -> jax.Array:

@@ -25,8 +25,8 @@ import numpy as np
 from analogsim.base.description import Description, field, static
 from analogsim.base.errors import within
 from analogsim.base.literature import cited
-from analogsim.devices.crossbar.slices import BitSlices, Copies, Planes
-from analogsim.devices.protocol import LineMap, Moments
+from analogsim.devices.crossbar.slices import BitSlices, MultiCell, Planes
+from analogsim.devices.protocol import ColumnMap, Moments
 
 
 class Mapping(Protocol):
@@ -37,22 +37,22 @@ class Mapping(Protocol):
         ...
 
     def lines(self, cells: Moments, g_min: Any, g_max: Any) -> Moments:
-        """What the readout lines carry for a unit input on each row, ``[n_in, n_lines]``, in units of the window."""
+        """What the readout lines carry for a unit input on each row, ``[n_in, n_columns]``, in units of the window."""
         ...
 
-    def n_lines(self, n_out: int) -> int:
+    def n_columns(self, n_out: int) -> int:
         """Readout lines of a tile."""
         ...
 
     def combine(self, y: jax.Array, drive: jax.Array, g_min: Any, g_max: Any) -> jax.Array:
-        """Outputs ``[..., n_out]`` from converted lines ``[..., n_lines]`` and the sum of the inputs ``[..., 1]``."""
+        """Outputs ``[..., n_out]`` from converted lines ``[..., n_columns]`` and the sum of the inputs ``[..., 1]``."""
         ...
 
-    def spread(self, weights: jax.Array) -> jax.Array:
-        """Lines ``[n_in, n_lines]`` that combine to ``weights``: where their gradient enters. Linear."""
+    def to_columns(self, weights: jax.Array) -> jax.Array:
+        """Lines ``[n_in, n_columns]`` that combine to ``weights``: where their gradient enters. Linear."""
         ...
 
-    def line_map(self, n_out: int) -> LineMap:
+    def column_map(self, n_out: int) -> ColumnMap:
         """How the lines of a tile are grouped."""
         ...
 
@@ -83,7 +83,7 @@ def _side_by_side(arrays: jax.Array, window: Any, power: int) -> jax.Array:
     return jnp.moveaxis(arrays, 0, 1).reshape(arrays.shape[1], -1)
 
 
-def _line_map(slices: Any, signed: bool, polarities: int, outputs: np.ndarray) -> LineMap:
+def _column_map(slices: Any, signed: bool, polarities: int, outputs: np.ndarray) -> ColumnMap:
     """Lines in the order polarity, plane, output."""
     binary = isinstance(slices, BitSlices)
     apart = binary and slices.sum == "digital"  # copies hold the same on every plane: one range fits them all
@@ -93,7 +93,7 @@ def _line_map(slices: Any, signed: bool, polarities: int, outputs: np.ndarray) -
     factor, step = slices.places(signed) if apart else (np.ones(1), None)
     if binary and not apart:
         step = np.array([slices.sum_step(signed)])
-    return LineMap(lines, np.tile(outputs, polarities * planes), factor, step)
+    return ColumnMap(lines, np.tile(outputs, polarities * planes), factor, step)
 
 
 def _added_by_wires(slices: Any) -> bool:
@@ -143,11 +143,11 @@ class Differential(Description):
         variance = None if cells.variance is None else joined(cells.variance, 2)
         return Moments(joined(cells.mean, 1), variance, slow=cells.slow)
 
-    def n_lines(self, n_out: int) -> int:
+    def n_columns(self, n_out: int) -> int:
         """Readout lines of ``n_out`` outputs."""
-        return len(self._line_factors(jnp.float32)) * n_out
+        return len(self._column_factors(jnp.float32)) * n_out
 
-    def _line_factors(self, dtype: Any) -> jax.Array:
+    def _column_factors(self, dtype: Any) -> jax.Array:
         """What each group of ``n_out`` lines counts, in the order of the lines."""
         one = jnp.ones((1,), dtype)
         planes = one if _added_by_wires(self.slices) else _factors(self.slices, dtype, True).factors
@@ -155,22 +155,22 @@ class Differential(Description):
 
     def combine(self, y: jax.Array, drive: jax.Array, g_min: Any, g_max: Any) -> jax.Array:
         """Outputs from converted lines: sum over planes and, if digital, the difference of polarities."""
-        factors = self._line_factors(y.dtype)
+        factors = self._column_factors(y.dtype)
         if len(factors) == 1:
             return y
         return jnp.einsum("...po,p->...o", y.reshape(*y.shape[:-1], len(factors), -1), factors)
 
-    def line_map(self, n_out: int) -> LineMap:
+    def column_map(self, n_out: int) -> ColumnMap:
         """How the lines are grouped: by slice, the two polarities of a pair alike."""
         apart = self.subtraction == "digital"
-        found = _line_map(self.slices, True, 2 if apart else 1, np.arange(n_out))
+        found = _column_map(self.slices, True, 2 if apart else 1, np.arange(n_out))
         if apart and self.sides == 2 and found.step is not None:
             found = found._replace(step=found.step / 2)  # a cell of a pair moves half as far as their difference
         return found
 
-    def spread(self, weights: jax.Array) -> jax.Array:
+    def to_columns(self, weights: jax.Array) -> jax.Array:
         """Lines that combine to ``weights``."""
-        shares = _right_inverse(self._line_factors(weights.dtype))
+        shares = _right_inverse(self._column_factors(weights.dtype))
         return jnp.concatenate([share * weights for share in shares], axis=-1)
 
     @property
@@ -178,7 +178,7 @@ class Differential(Description):
         """Whether ``combine`` needs the sum of the inputs."""
         return False
 
-    def cells(self, n_in: int, n_out: int) -> int:
+    def n_cells(self, n_in: int, n_out: int) -> int:
         """Number of physical cells."""
         return 2 * (1 if self.slices is None else self.slices.planes) * n_in * n_out
 
@@ -221,18 +221,18 @@ class Offset(Description):
         variance = None if cells.variance is None else joined(cells.variance, 2)
         return Moments(joined(cells.mean, 1), variance, slow=cells.slow)
 
-    def n_lines(self, n_out: int) -> int:
+    def n_columns(self, n_out: int) -> int:
         """Readout lines of ``n_out`` outputs, unit columns included."""
-        return len(self._line_factors(jnp.float32)) * (n_out + (self.subtraction == "unit column"))
+        return len(self._column_factors(jnp.float32)) * (n_out + (self.subtraction == "unit column"))
 
-    def _line_factors(self, dtype: Any) -> jax.Array:
+    def _column_factors(self, dtype: Any) -> jax.Array:
         if _added_by_wires(self.slices):
             return jnp.ones((1,), dtype)
         return _factors(self.slices, dtype, False).factors
 
     def combine(self, y: jax.Array, drive: jax.Array, g_min: Any, g_max: Any) -> jax.Array:
         """Outputs from converted lines, without the constant part of the currents."""
-        factors = self._line_factors(y.dtype)
+        factors = self._column_factors(y.dtype)
         total = jnp.einsum("...po,p->...o", y.reshape(*y.shape[:-1], len(factors), -1), factors)
         if self.subtraction == "unit column":
             return total[..., :-1] - total[..., -1:]
@@ -240,14 +240,14 @@ class Offset(Description):
         floor = jnp.asarray(g_min / (g_max - g_min), y.dtype)
         return total - drive * (planes.constant + floor * jnp.sum(planes.factors))
 
-    def line_map(self, n_out: int) -> LineMap:
+    def column_map(self, n_out: int) -> ColumnMap:
         """How the lines are grouped: by slice; a unit column serves all outputs."""
         unit = [-1] if self.subtraction == "unit column" else []
-        return _line_map(self.slices, False, 1, np.array([*range(n_out), *unit]))
+        return _column_map(self.slices, False, 1, np.array([*range(n_out), *unit]))
 
-    def spread(self, weights: jax.Array) -> jax.Array:
+    def to_columns(self, weights: jax.Array) -> jax.Array:
         """Lines that combine to ``weights``; unit columns stay out of it."""
-        shares = _right_inverse(self._line_factors(weights.dtype))
+        shares = _right_inverse(self._column_factors(weights.dtype))
         unit = jnp.zeros((weights.shape[0], int(self.subtraction == "unit column")), weights.dtype)
         return jnp.concatenate([part for share in shares for part in (share * weights, unit)], axis=-1)
 
@@ -256,10 +256,10 @@ class Offset(Description):
         """Whether ``combine`` needs the sum of the inputs."""
         return self.subtraction == "digital"
 
-    def cells(self, n_in: int, n_out: int) -> int:
+    def n_cells(self, n_in: int, n_out: int) -> int:
         """Number of physical cells."""
         columns = n_out + (self.subtraction == "unit column")
         return (1 if self.slices is None else self.slices.planes) * n_in * columns
 
 
-__all__ = ["BitSlices", "Copies", "Differential", "Mapping", "Offset"]
+__all__ = ["BitSlices", "Differential", "Mapping", "MultiCell", "Offset"]

@@ -31,7 +31,7 @@ from analogsim.base.errors import InputError
 from analogsim.base.field_rules import Number
 from analogsim.devices.crossbar import line_solver
 from analogsim.devices.crossbar import wires as linear
-from analogsim.devices.crossbar.line_solver import Line
+from analogsim.devices.crossbar.line_solver import LineDividers
 from analogsim.devices.crossbar.wires import Solution, Wires
 
 #: To which share of themselves Newton's steps are solved, and to which share they are halved.
@@ -118,7 +118,7 @@ def _lost(lines: _Lines, c: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Voltages lost along word lines, and along bit lines, by currents ``c`` of the cells; all ``[m, n, batch]``."""
 
     def along(ohm: jax.Array, c: jax.Array) -> jax.Array:
-        without_cells = Line(ohm, jnp.ones((ohm.size, 1, 1), ohm.dtype))
+        without_cells = LineDividers(ohm, jnp.ones((ohm.size, 1, 1), ohm.dtype))
         return line_solver.voltages(without_cells, c, jnp.zeros_like(c[0]))[0]
 
     return jnp.swapaxes(along(lines.word, jnp.swapaxes(c, 0, 1)), 0, 1), along(lines.bit, c)

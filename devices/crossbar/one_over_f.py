@@ -54,7 +54,7 @@ def logarithm(age_s: jax.Array, read_time_s: Any) -> jax.Array:
     return jnp.log((age_s + read_time_s) / (2 * read_time_s))
 
 
-def slow_share(age_s: jax.Array, read_time_s: Any, reading_s: Any) -> jax.Array:
+def slow_fraction(age_s: jax.Array, read_time_s: Any, reading_s: Any) -> jax.Array:
     """The share of a read's variance that all reads of one reading have in common, in [0, 1].
 
     Args:
@@ -63,7 +63,7 @@ def slow_share(age_s: jax.Array, read_time_s: Any, reading_s: Any) -> jax.Array:
       reading_s: T, how long one reading lasts, s.
 
     Example:
-      >>> round(float(slow_share(jnp.array(20.0), 250e-9, 1e-3)), 3)      # 8.988 of 17.504
+      >>> round(float(slow_fraction(jnp.array(20.0), 250e-9, 1e-3)), 3)      # 8.988 of 17.504
       0.513
     """
     total = logarithm(age_s, read_time_s)

@@ -24,7 +24,7 @@ from analogsim.base.literature import Source, cited
 from analogsim.base.random import normal, stream
 from analogsim.devices.crossbar.cell import non_negative
 from analogsim.devices.crossbar.expected import mean_decay, over_writing
-from analogsim.devices.crossbar.one_over_f import logarithm, reading_time, slow_share
+from analogsim.devices.crossbar.one_over_f import logarithm, reading_time, slow_fraction
 from analogsim.devices.protocol import Moments
 
 _JOSHI = cited("joshi2020", "rasch2021", note="constants as in aihwkit")
@@ -71,8 +71,8 @@ class PCM(Description):
     )
     drift_mean: Any = field(default=(0.0244, -0.0155), ge=-1, le=1, doc="mean of nu: 1, ln x", source=_JOSHI)
     drift_mean_range: Any = field(default=(0.049, 0.1), ge=0, le=1, doc="mean of nu is clipped to this", source=_JOSHI)
-    drift_spread: Any = field(default=(-0.0059, -0.0125), ge=-1, le=1, doc="spread of nu: 1, ln x", source=_JOSHI)
-    drift_spread_range: Any = field(
+    drift_std: Any = field(default=(-0.0059, -0.0125), ge=-1, le=1, doc="spread of nu: 1, ln x", source=_JOSHI)
+    drift_std_range: Any = field(
         default=(0.008, 0.045), ge=0, le=1, doc="spread of nu is clipped to this", source=_JOSHI
     )
     drift: Any = field(default=1.0, ge=0, le=100, doc="multiplies every drift exponent; 0 stops drift")
@@ -89,7 +89,7 @@ class PCM(Description):
 
     write_error = "programming_noise"
     time_limit_s = None
-    outlasts_steps = True
+    noise_persists = True
 
     @classmethod
     def crosssim_fit(cls, **changes: Any) -> "PCM":
@@ -132,7 +132,7 @@ class PCM(Description):
         return (cls(), cls.crosssim_fit())
 
     def check(self) -> None:
-        for name in ("drift_mean_range", "drift_spread_range"):
+        for name in ("drift_mean_range", "drift_std_range"):
             low, high = getattr(self, name)
             if isinstance(low, float) and isinstance(high, float) and low > high:
                 self.refuse(name, "must begin with its smaller end")
@@ -171,7 +171,7 @@ class PCM(Description):
         """Mean and spread of nu of cells that reached ``conductance``."""
         log_x = jnp.log(jnp.maximum(conductance / self.fit_g_max, _FLOOR))
         mean = jnp.clip(self.drift_mean[0] + self.drift_mean[1] * log_x, *self.drift_mean_range)
-        return mean, jnp.clip(self.drift_spread[0] + self.drift_spread[1] * log_x, *self.drift_spread_range)
+        return mean, jnp.clip(self.drift_std[0] + self.drift_std[1] * log_x, *self.drift_std_range)
 
     def _drift_exponent(self, key: jax.Array, conductance: jax.Array) -> jax.Array:
         mean, spread = self._drift_law(conductance)
@@ -185,7 +185,7 @@ class PCM(Description):
         sigma = drifted * state.read_noise * noise
         if key is None:
             since = jnp.asarray(time_s, drifted.dtype) + self.drift_reference_s
-            slow = slow_share(since, self.read_time_s, self.reading_s)
+            slow = slow_fraction(since, self.read_time_s, self.reading_s)
             return non_negative(drifted, sigma)._replace(slow=slow)
         xi = normal(stream(key, "read noise"), drifted.shape, drifted.dtype)
         return Moments(jnp.maximum(drifted + sigma * xi, 0.0))

@@ -9,7 +9,7 @@ BitSlices cuts the integer k of a quantised weight into digits d_p of s_p bits, 
     signed     k = round(|w| (2^M - 1))                 t_p = sign(w) d_p/(2^s_p - 1)     M = sum of the widths
     offset     k = round(w (2^(M-1) - 1)) + 2^(M-1)     t_p = d_p/(2^s_p - 1)             c_0 = 2^(M-1)/(2^(M-1) - 1)
 
-with c_p = (2^s_p - 1) 2^(s_0 + .. + s_(p-1)) divided by 2^M - 1 or by 2^(M-1) - 1. Copies writes the same value on
+with c_p = (2^s_p - 1) 2^(s_0 + .. + s_(p-1)) divided by 2^M - 1 or by 2^(M-1) - 1. MultiCell writes the same value on
 every plane, t_p = w, with c_p = f_p/sum f: the error of n equal copies falls as 1/sqrt(n).
 
 Slopes pass the rounding of BitSlices straight through: dw = sum_p c_p dt_p.
@@ -123,12 +123,12 @@ class BitSlices(Description):
         return Planes(held, *(jnp.asarray(a, held.dtype) for a in (factors, half / full_scale, zero)))
 
 
-class Copies(Description):
+class MultiCell(Description):
     """The whole weight on every plane, weighted by significance.
 
     Example:
       >>> import jax.numpy as jnp
-      >>> planes = Copies(significance=(3.0, 1.0)).signed(jnp.array([[0.4]]))
+      >>> planes = MultiCell(significance=(3.0, 1.0)).signed(jnp.array([[0.4]]))
       >>> planes.held.shape, planes.factors.tolist()
       ((2, 1, 1), [0.75, 0.25])
     """

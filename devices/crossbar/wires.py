@@ -319,7 +319,9 @@ def in_rounds(function: Any, v: jax.Array, cells: int) -> Any:
     return jax.tree.map(joined, found)
 
 
-def _fields(net: line_solver.Network, v: jax.Array, limit: float, steps: int, nodes: bool) -> line_solver.Fields:
+def _fields(
+    net: line_solver.Network, v: jax.Array, limit: float, steps: int, nodes: bool
+) -> line_solver.NetworkSolution:
     """``line_solver.fields`` for ``v`` ``[m, batch]``."""
     # Measured: below this size and number of vectors the slow modes cost what they save.
     worthwhile = net.g.size > 2**15 and v.shape[1] >= 64

@@ -37,7 +37,7 @@ _FITTED = cited(
 )
 
 
-class Written(NamedTuple):
+class WriteResult(NamedTuple):
     """Cells after programming, in the shape of the targets."""
 
     conductance: jax.Array  #: what each cell truly conducts, its scale f included, S
@@ -105,7 +105,7 @@ class WriteVerify(Description):
 
     def write(
         self, key: jax.Array, target: jax.Array, *, g_min: Any, g_max: Any, start: Any = None, factor: Any = None
-    ) -> Written:
+    ) -> WriteResult:
         """Program every cell to its target.
 
         A turn of the loop draws one Gaussian a cell, a second one if there is read noise; it ends when all cells are
@@ -139,7 +139,7 @@ class WriteVerify(Description):
         written = _loop(key, *fixed)
         return written._replace(conductance=_follow(target, written.conductance.astype(target.dtype), written.accepted))
 
-    def cost(self, written: Written) -> tuple[Action, ...]:
+    def cost(self, written: WriteResult) -> tuple[Action, ...]:
         """Pulses and verifying reads of all cells, to be priced elsewhere: one read before the first pulse, one after
         every pulse."""
         pulses = jnp.sum(written.pulses.astype(jnp.float32))  # float32: whole chips overflow 32-bit integers
@@ -157,7 +157,7 @@ class _Turn(NamedTuple):
 @jax.jit  # one compilation a shape, also for callers outside of jit: a bare while_loop compiles at every call
 def _loop(
     key: jax.Array, rule: WriteVerify, low: jax.Array, high: jax.Array, start: jax.Array, scale: Any, target: jax.Array
-) -> Written:
+) -> WriteResult:
     pulse_key, read_key = stream(key, "pulse noise"), stream(key, "verify read")
 
     def gaussians(stream_key: jax.Array, number: jax.Array) -> jax.Array:
@@ -182,7 +182,7 @@ def _loop(
 
     first = verify(jnp.int32(0), start, jnp.zeros(target.shape, jnp.int32), jnp.zeros(target.shape, bool))
     last = lax.while_loop(unfinished, correct, first)
-    return Written(last.conductance, last.pulses, last.accepted)
+    return WriteResult(last.conductance, last.pulses, last.accepted)
 
 
 @jax.custom_jvp
@@ -193,7 +193,7 @@ def _follow(target: jax.Array, conductance: jax.Array, accepted: jax.Array) -> j
 
 
 @_follow.defjvp
-def _follow_slopes(primals, tangents):
+def _follow_jvp(primals, tangents):
     _, conductance, accepted = primals
     return conductance, jnp.where(accepted, tangents[0], jnp.zeros_like(tangents[0]))
 

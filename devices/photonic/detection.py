@@ -195,7 +195,7 @@ def counts(key: jax.Array, mean: jax.Array) -> jax.Array:
 
 
 @counts.defjvp
-def _slope_of_the_mean(primals, tangents):
+def _derivative_of_the_mean(primals, tangents):
     return counts(*primals), tangents[1]
 
 

@@ -29,7 +29,7 @@ from analogsim.base.random import normal, stream
 from analogsim.devices.photonic.detection import counts
 from analogsim.devices.photonic.light import photon_j
 from analogsim.devices.photonic.volatile import RecirculatingLoop
-from analogsim.devices.protocol import Action, Moments, OneLineAnOutput
+from analogsim.devices.protocol import Action, Moments, OneColumnPerOutput
 
 _ASSUMED = Source(note="assumed")
 
@@ -40,7 +40,7 @@ class LightState(NamedTuple):
     weights: jax.Array
 
 
-class FadingLight(OneLineAnOutput, Description):
+class FadingLight(OneColumnPerOutput, Description):
     """Pairs of pulses in a medium; see the module for the equations.
 
     Example:
@@ -94,9 +94,9 @@ class FadingLight(OneLineAnOutput, Description):
         each = jnp.maximum(jnp.floor(self.medium.capacity(self.rate_hz)), 1.0)
         return 2 * n_out * jnp.ceil(self.rows / each)
 
-    def program(self, key: jax.Array | None, weights: jax.Array, onto: Any = None) -> LightState:
+    def program(self, key: jax.Array | None, weights: jax.Array, reprogram: Any = None) -> LightState:
         """Write ``[n_in, n_out]``; nothing is random before it is counted, so the key may be None."""
-        del key, onto
+        del key, reprogram
         if weights.shape[0] > self.rows:
             raise InputError(
                 f"FadingLight.rows = {self.rows}: must be at least {weights.shape[0]}, the inputs of the tile"
@@ -106,23 +106,23 @@ class FadingLight(OneLineAnOutput, Description):
     def read(self, state: LightState, time_s: Any, key: jax.Array | None = None) -> Moments:
         """The weights that are counted ``time_s`` after writing; NaN once the light has left the medium."""
         weights = state.weights
-        left = self.medium.efficiency(jnp.asarray(time_s, weights.dtype)).astype(weights.dtype)
+        survival = self.medium.efficiency(jnp.asarray(time_s, weights.dtype)).astype(weights.dtype)
         if key is None:
-            held = Moments(left * weights, self._variance(weights, left, time_s))
+            moments = Moments(survival * weights, self._variance(weights, survival, time_s))
         elif self.medium.amplified:
-            variance = self._variance(weights, left, time_s)
+            variance = self._variance(weights, survival, time_s)
             # The slope of a root is infinite at zero, where nothing varies.
             varies = variance > 0
             sigma = jnp.where(varies, jnp.sqrt(jnp.where(varies, variance, 1.0)), 0.0)
             drawn = normal(stream(key, "photon counts"), weights.shape, weights.dtype)
-            held = Moments(left * weights + sigma * drawn)
+            moments = Moments(survival * weights + sigma * drawn)
         else:
-            held = Moments(self._counted(key, left * weights))
+            moments = Moments(self._counted(key, survival * weights))
         if self.time_limit_s is None:
-            return held
+            return moments
         # A traced time cannot be refused; there is no light to read any more.
         inside = jnp.asarray(time_s, weights.dtype) <= jnp.asarray(self.time_limit_s, weights.dtype)
-        return jax.tree.map(lambda a: jnp.where(inside, a, jnp.nan), held)
+        return jax.tree.map(lambda a: jnp.where(inside, a, jnp.nan), moments)
 
     def _variance(self, weights: jax.Array, left: jax.Array, time_s: Any) -> jax.Array:
         """Of the estimate, from read to read; in units of n_0, which squared would leave the range of float32."""
@@ -142,21 +142,21 @@ class FadingLight(OneLineAnOutput, Description):
         """Counting is part of reading; nothing is added behind it."""
         return None
 
-    def cost(self, weights: jax.Array, read_share: Any) -> tuple[Action, ...]:
+    def cost(self, weights: jax.Array, read_fraction: Any) -> tuple[Action, ...]:
         """A product writes every pulse anew: its light, a symbol a pulse; a sample an output; and the power of gain.
 
         An amplifier is pumped for a full pulse a weight, of whose pair one is empty.
         """
-        del read_share  # all light is written and counted, whatever the input
+        del read_fraction  # all light is written and counted, whatever the input
         n_in, n_out = weights.shape
         light = jnp.sum(jnp.abs(weights)) * (self.photons * photon_j(self.medium.wavelength_m))
         return (
             Action("laser", light, "J"),
-            Action("modulator", self.cells(n_in, n_out), "symbol"),
+            Action("modulator", self.n_cells(n_in, n_out), "symbol"),
             Action("receiver", n_out, "sample"),
             Action("hold", n_in * n_out * self.medium.hold_w(self.photons), "W"),
         )
 
-    def cells(self, n_in: int, n_out: int) -> int:
+    def n_cells(self, n_in: int, n_out: int) -> int:
         """Places for pulses, two a weight."""
         return 2 * n_in * n_out

@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 
 
-class Transfer(NamedTuple):
+class TransferMatrix(NamedTuple):
     """The four entries of a 2 x 2 matrix, each an array over cells."""
 
     t11: jax.Array
@@ -32,7 +32,7 @@ class Transfer(NamedTuple):
     t22: jax.Array
 
 
-def transfer(theta: Any, phi: Any, a: Any = 0.0, b: Any = 0.0) -> Transfer:
+def transfer(theta: Any, phi: Any, a: Any = 0.0, b: Any = 0.0) -> TransferMatrix:
     """The matrix of a cell, entry by entry; all arguments broadcast.
 
     Args:
@@ -49,7 +49,7 @@ def transfer(theta: Any, phi: Any, a: Any = 0.0, b: Any = 0.0) -> Transfer:
     # Products of the couplers: c = cos, s = sin of pi/4 + error; i sin on the off-diagonals.
     ca, sa, cb, sb = (f(jnp.pi / 4 + e) for e in (a, b) for f in (jnp.cos, jnp.sin))
     inner, outer = jnp.exp(1j * theta), jnp.exp(1j * phi)
-    return Transfer(
+    return TransferMatrix(
         t11=(cb * ca * inner - sb * sa) * outer,
         t12=1j * (cb * sa * inner + sb * ca),
         t21=1j * (sb * ca * inner + cb * sa) * outer,

@@ -21,7 +21,7 @@ UNIVERSAL = ("rectangular", "triangular")
 TOPOLOGIES = (*UNIVERSAL, "butterfly")
 
 
-class Layout(NamedTuple):
+class MeshLayout(NamedTuple):
     """A mesh of one size.
 
     Attributes:
@@ -58,7 +58,7 @@ _INDEX = np.int32
 
 
 @functools.cache
-def layout(n: int, topology: str = "rectangular") -> Layout:
+def layout(n: int, topology: str = "rectangular") -> MeshLayout:
     """The mesh of ``n`` modes; that of a single mode has no cells.
 
     Raises:
@@ -76,10 +76,12 @@ def layout(n: int, topology: str = "rectangular") -> Layout:
     if topology == "butterfly":
         pairs = _butterfly(n)
         occupied = np.ones((len(pairs), n // 2), bool)
-        return Layout(n, len(pairs), pairs, occupied, none.astype(bool), none, none, none, none)
+        return MeshLayout(n, len(pairs), pairs, occupied, none.astype(bool), none, none, none, none)
     steps = _clements(n) if topology == "rectangular" else _reck(n)
     if not steps:
-        return Layout(n, 0, np.zeros((0, n), _INDEX), np.zeros((0, 0), bool), none.astype(bool), none, none, none, none)
+        return MeshLayout(
+            n, 0, np.zeros((0, n), _INDEX), np.zeros((0, 0), bool), none.astype(bool), none, none, none, none
+        )
     right, mode, line = (np.array(values, _INDEX) for values in zip(*steps, strict=True))
     # Light meets the cells that act on the matrix' columns first, then those on its rows, the last one first.
     lit = [i for i in range(len(steps)) if right[i]] + [i for i in reversed(range(len(steps))) if not right[i]]
@@ -97,7 +99,7 @@ def layout(n: int, topology: str = "rectangular") -> Layout:
     occupied = np.zeros((columns, n // 2), bool)
     occupied[column, mode // 2] = True
     order = np.stack([np.roll(np.arange(n, dtype=_INDEX), -(c % 2)) for c in range(columns)])
-    return Layout(n, columns, order, occupied, right.astype(bool), mode, line, column, mode // 2)
+    return MeshLayout(n, columns, order, occupied, right.astype(bool), mode, line, column, mode // 2)
 
 
 def _butterfly(n: int) -> np.ndarray:

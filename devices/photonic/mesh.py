@@ -18,8 +18,8 @@ import numpy as np
 from jax import lax
 
 from analogsim.base.errors import InputError
-from analogsim.devices.photonic.interferometer import Transfer, theta_for, transfer
-from analogsim.devices.photonic.layouts import UNIVERSAL, Layout, layout
+from analogsim.devices.photonic.interferometer import TransferMatrix, theta_for, transfer
+from analogsim.devices.photonic.layouts import UNIVERSAL, MeshLayout, layout
 from analogsim.devices.photonic.light import field_ratio
 
 
@@ -47,7 +47,7 @@ class Columns(NamedTuple):
       passing: what happens to the field of a mode without a partner, ``[columns]``.
     """
 
-    cells: Transfer
+    cells: TransferMatrix
     order: jax.Array
     back: jax.Array
     passing: jax.Array
@@ -118,14 +118,14 @@ def _null(u: jax.Array, step: tuple) -> tuple[jax.Array, tuple[jax.Array, jax.Ar
     left = _angle(-lower * jnp.conj(upper)) - _angle(bare.t21 * jnp.conj(bare.t22))
     phi = jnp.where(from_right, right, left)
     t = transfer(theta, phi, a, b)
-    t = Transfer(*(jnp.where(from_right, jnp.conj(v), v) for v in t))  # U T^dagger, seen from the transpose
+    t = TransferMatrix(*(jnp.where(from_right, jnp.conj(v), v) for v in t))  # U T^dagger, seen from the transpose
     mixed = jnp.stack([t.t11 * pair[0] + t.t12 * pair[1], t.t21 * pair[0] + t.t22 * pair[1]])
     by_column = lax.dynamic_update_slice_in_dim(u, mixed.T, mode, 1)
     by_row = lax.dynamic_update_slice_in_dim(u, mixed, mode, 0)
     return jnp.where(from_right, by_column, by_row), (theta, phi)
 
 
-def _through_the_diagonal(where: Layout, diagonal: jax.Array, theta, phi, a, b):
+def _through_the_diagonal(where: MeshLayout, diagonal: jax.Array, theta, phi, a, b):
     """Cells that acted from the left, moved through D, the last one first: T^dagger D = D' T'."""
     left = np.flatnonzero(~where.from_right)[::-1]
     output = jnp.angle(diagonal)
@@ -181,7 +181,7 @@ def columns_of(
     field = field_ratio(cell_loss_db)
     held, outside = jnp.asarray(where.occupied), field if balanced else jnp.ones(())
     straight = jnp.where(held, field, outside)
-    cells = Transfer(
+    cells = TransferMatrix(
         jnp.where(held, t.t11 * field, straight),
         jnp.where(held, t.t12 * field, 0.0),
         jnp.where(held, t.t21 * field, 0.0),

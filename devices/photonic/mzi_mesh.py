@@ -46,13 +46,13 @@ from analogsim.devices.photonic.light import field_ratio
 from analogsim.devices.photonic.mesh import Couplers, Phases, decompose, rebuild
 from analogsim.devices.photonic.phase_noise import noise_variance, squared_products
 from analogsim.devices.photonic.phase_shifter import PhaseShifter
-from analogsim.devices.protocol import Action, Moments, OneLineAnOutput
+from analogsim.devices.protocol import Action, Moments, OneColumnPerOutput
 
 _ASSUMED = Source(note="assumed")
 _IDEAL = Source(note="none by default")
 
 
-class Fabric(NamedTuple):
+class FabricatedMesh(NamedTuple):
     """What fabrication draws, for life.
 
     Attributes:
@@ -76,16 +76,16 @@ class MeshState(NamedTuple):
       fabric: what fabrication drew.
       commands: what every shifter is driven with, radians, ``[rows, width]``.
       gain: digital factor behind the detectors: the largest singular value over the mean transmission of the field.
-      slope: zeros ``[n_in, n_out]`` that carry the derivative of the weights, as the decomposition has none.
+      weight_gradient: zeros ``[n_in, n_out]`` that carry the derivative of the weights, as the decomposition has none.
     """
 
-    fabric: Fabric
+    fabric: FabricatedMesh
     commands: jax.Array
     gain: jax.Array
-    slope: jax.Array
+    weight_gradient: jax.Array
 
 
-class MZIMesh(OneLineAnOutput, Description):
+class MZIMesh(OneColumnPerOutput, Description):
     """Two meshes of Mach-Zehnder interferometers around a row of attenuators; see the module for the equations.
 
     Example:
@@ -168,16 +168,16 @@ class MZIMesh(OneLineAnOutput, Description):
         """Lost on the longest path through a tile, of power: every column's cell, and the attenuator's."""
         return (layout(n_in, self.topology).columns + 1 + layout(n_out, self.topology).columns) * self.cell_loss_db
 
-    def fabricate(self, key: jax.Array, n_in: int, n_out: int, dtype: Any = jnp.float32) -> Fabric:
+    def fabricate(self, key: jax.Array, n_in: int, n_out: int, dtype: Any = jnp.float32) -> FabricatedMesh:
         """Draw the imperfections of one tile."""
         first, last = layout(n_in, self.topology), layout(n_out, self.topology)
-        shape = Grid(n_in, n_out, self.topology).shape
+        shape = ShifterGrid(n_in, n_out, self.topology).shape
 
         def couplers(name: str, size: tuple[int, ...]) -> Couplers:
             drawn = normal(stream(key, name), (2, *size), dtype)
             return Couplers(*(self.splitter_mean_rad + self.splitter_rad * drawn).astype(dtype))
 
-        return Fabric(
+        return FabricatedMesh(
             first=couplers("couplers, first mesh", first.occupied.shape),
             last=couplers("couplers, last mesh", last.occupied.shape),
             between=couplers("couplers, attenuators", (min(n_in, n_out),)),
@@ -185,19 +185,19 @@ class MZIMesh(OneLineAnOutput, Description):
             drift=normal(stream(key, "phase drift"), shape, dtype),
         )
 
-    def program(self, key: jax.Array | None, weights: jax.Array, onto: MeshState | None = None) -> MeshState:
+    def program(self, key: jax.Array | None, weights: jax.Array, reprogram: MeshState | None = None) -> MeshState:
         """Fabricate a tile and set its phases to ``[n_in, n_out]``, real or complex."""
         if key is None:
             raise InputError("key = None: interferometers are fabricated with errors and need a random key")
         weights = wide(weights)
         wanted = lax.stop_gradient(weights)
         n_in, n_out = wanted.shape
-        fabric = self.fabricate(key, n_in, n_out, jnp.real(wanted).dtype) if onto is None else onto.fabric
+        fabric = self.fabricate(key, n_in, n_out, jnp.real(wanted).dtype) if reprogram is None else reprogram.fabric
         phases, gain = self.phases_for(wanted, fabric if self.error_aware else None)
         return self.driven(fabric, phases, gain, weights - wanted)
 
     def phases_for(
-        self, weights: jax.Array, fabric: Fabric | None = None, largest: Any = None
+        self, weights: jax.Array, fabric: FabricatedMesh | None = None, largest: Any = None
     ) -> tuple[jax.Array, jax.Array]:
         """Wanted phases ``[rows, width]`` and the digital gain at which the mesh is ``weights`` ``[n_in, n_out]``.
 
@@ -210,7 +210,7 @@ class MZIMesh(OneLineAnOutput, Description):
           InputError: where a singular value exceeds ``largest``: no passive mesh amplifies. Traced, phases are NaN.
         """
         n_in, n_out = weights.shape
-        grid = Grid(n_in, n_out, self.topology)
+        grid = ShifterGrid(n_in, n_out, self.topology)
         u, sigma, v = jnp.linalg.svd(weights.T, full_matrices=True, compute_uv=True)
         if fabric is None:
             fabric = jax.tree.map(
@@ -233,7 +233,7 @@ class MZIMesh(OneLineAnOutput, Description):
 
         Cells are uniform over their unitary matrices, attenuators are open: entries have the variance 1 / n_in.
         """
-        grid = Grid(n_in, n_out, self.topology)
+        grid = ShifterGrid(n_in, n_out, self.topology)
         power, phase = jax.random.uniform(key, (2, *grid.shape))
         first, attenuator, last = grid.parted(2 * jnp.pi * phase)
         theta = [2 * jnp.arcsin(jnp.sqrt(m.theta)) for m in grid.parted(power)[::2]]
@@ -242,23 +242,25 @@ class MZIMesh(OneLineAnOutput, Description):
         gain = jnp.sqrt(2.0 * share) / field_ratio(self.path_loss_db(n_in, n_out))
         return grid.joined(first, jnp.full_like(attenuator, jnp.pi), last), gain
 
-    def driven(self, fabric: Fabric, phases: jax.Array, gain: jax.Array, slope: jax.Array) -> MeshState:
+    def driven(
+        self, fabric: FabricatedMesh, phases: jax.Array, gain: jax.Array, weight_gradient: jax.Array
+    ) -> MeshState:
         """A tile whose shifters are driven to these phases; the DAC's staircase has the slope 1.
 
         Args:
           fabric, phases, gain: as of ``fabricate`` and ``phases_for``.
-          slope: zeros ``[n_in, n_out]``, see ``MeshState``.
+          weight_gradient: zeros ``[n_in, n_out]``, see ``MeshState``.
         """
-        held = self._grid(slope).held
+        held = self._grid(weight_gradient).held
         set_to = self.shifter.commands(lax.stop_gradient(phases), held)
         commands = set_to + jnp.where(held, phases - lax.stop_gradient(phases), 0.0)
-        return MeshState(fabric, commands, gain, slope)
+        return MeshState(fabric, commands, gain, weight_gradient)
 
-    def _grid(self, matrix: jax.Array) -> "Grid":
+    def _grid(self, matrix: jax.Array) -> "ShifterGrid":
         n_in, n_out = matrix.shape
-        return Grid(n_in, n_out, self.topology)
+        return ShifterGrid(n_in, n_out, self.topology)
 
-    def _transmission(self, grid: "Grid", first: Phases, last: Phases) -> jax.Array:
+    def _transmission(self, grid: "ShifterGrid", first: Phases, last: Phases) -> jax.Array:
         """The share of the field that losses leave: of every path alike, or in the mean of their power."""
         lost = field_ratio(self.cell_loss_db)
         if self.balanced:
@@ -276,7 +278,7 @@ class MZIMesh(OneLineAnOutput, Description):
 
     def fields(self, state: MeshState, time_s: Any, key: jax.Array | None = None) -> tuple[jax.Array, jax.Array | None]:
         """The complex matrix ``[n_in, n_out]``, gain included, and the variance of its real part from read to read."""
-        grid, phases = self._grid(state.slope), self.phases(state, time_s)
+        grid, phases = self._grid(state.weight_gradient), self.phases(state, time_s)
         noise, variance = self.shifter.noise_rad, None
         if noise is not None and key is not None:
             phases = phases + noise * normal(stream(key, "phase noise"), phases.shape, phases.dtype)
@@ -286,18 +288,18 @@ class MZIMesh(OneLineAnOutput, Description):
         if noise is not None and key is None:
             variance = state.gain**2 * self._variance(state.fabric, grid, first, attenuator, last)
         matrix = self.matrix(state.fabric, first, attenuator, last)
-        return state.gain * matrix.T + state.slope, variance
+        return state.gain * matrix.T + state.weight_gradient, variance
 
     def phases(self, state: MeshState, time_s: Any) -> jax.Array:
         """The phases that light sees, without the noise of a read, ``[rows, width]``."""
-        held = self._grid(state.slope).held
+        held = self._grid(state.weight_gradient).held
         seen = self.shifter.phases(state.commands, held)
         time = jnp.asarray(time_s, seen.dtype)
         root = jnp.sqrt(jnp.where(time > 0, time, 1.0))
         drift = self.shifter.drift_rad * jnp.where(time > 0, root, 0.0) * state.fabric.drift
         return jnp.where(held, seen + self.shifter.offset_rad * state.fabric.offset + drift, 0.0)
 
-    def matrix(self, fabric: Fabric, first: Phases, attenuator: jax.Array, last: Phases) -> jax.Array:
+    def matrix(self, fabric: FabricatedMesh, first: Phases, attenuator: jax.Array, last: Phases) -> jax.Array:
         """What phases amount to on this fabric, losses included: ``[n_out, n_in]``, complex, never above 1."""
         together = functools.partial(rebuild, topology=self.topology, cell_loss_db=self.cell_loss_db)
         settings = (self._lossy(first), fabric.first), (self._lossy(last), fabric.last)
@@ -306,7 +308,7 @@ class MZIMesh(OneLineAnOutput, Description):
         k = len(held)
         return jnp.matmul(u[:, :k], held[:, None] * v[:k], precision=lax.Precision.HIGHEST)
 
-    def _attenuation(self, fabric: Fabric, theta: jax.Array) -> jax.Array:
+    def _attenuation(self, fabric: FabricatedMesh, theta: jax.Array) -> jax.Array:
         return field_ratio(self.cell_loss_db) * transfer(self._arm(theta), 0.0, *fabric.between).t11
 
     def _lossy(self, phases: Phases) -> Phases:
@@ -319,7 +321,9 @@ class MZIMesh(OneLineAnOutput, Description):
             return theta
         return theta - 1j * jnp.log(field_ratio(imbalance))
 
-    def _variance(self, fabric: Fabric, grid: "Grid", first: Phases, attenuator: jax.Array, last: Phases) -> jax.Array:
+    def _variance(
+        self, fabric: FabricatedMesh, grid: "ShifterGrid", first: Phases, attenuator: jax.Array, last: Phases
+    ) -> jax.Array:
         """Variance of the real part of the matrix ``[n_in, n_out]``, gain left out."""
         first, last = self._lossy(first), self._lossy(last)
         common = (self.topology, self.cell_loss_db, self.balanced)
@@ -344,9 +348,9 @@ class MZIMesh(OneLineAnOutput, Description):
         sigma = state.gain * self.detector.sigma(self.laser_w / n_in, self.rate_hz)
         return jnp.hypot(jnp.asarray(sigma, y.dtype), self.detector.relative_sigma(self.rate_hz).astype(y.dtype) * y)
 
-    def cost(self, weights: jax.Array, read_share: Any) -> tuple[Action, ...]:
+    def cost(self, weights: jax.Array, read_fraction: Any) -> tuple[Action, ...]:
         """The laser's light, a symbol of every modulator, a sample of every receiver; and the power of the phases."""
-        del read_share  # the laser shines whatever the modulators let through
+        del read_fraction  # the laser shines whatever the modulators let through
         n_in, n_out = weights.shape
         return (
             Action("laser", self.laser_w / self.rate_hz, "J"),
@@ -355,7 +359,7 @@ class MZIMesh(OneLineAnOutput, Description):
             Action("hold", _hold_w(self, lax.stop_gradient(weights)), "W"),
         )
 
-    def cells(self, n_in: int, n_out: int) -> int:
+    def n_cells(self, n_in: int, n_out: int) -> int:
         """Interferometers of both meshes and the attenuators between."""
         return sum(int(layout(n, self.topology).occupied.sum()) for n in (n_in, n_out)) + min(n_in, n_out)
 
@@ -386,7 +390,7 @@ def _both(function: Any, first: tuple, last: tuple) -> tuple[Any, Any]:
     return jax.tree.map(lambda a: a[0], found), jax.tree.map(lambda a: a[1], found)
 
 
-class Grid(NamedTuple):
+class ShifterGrid(NamedTuple):
     """The places of a tile's shifters, in the order in which light meets them: see the module."""
 
     n_in: int
@@ -425,7 +429,7 @@ class Grid(NamedTuple):
 
 @functools.cache
 def _held(n_in: int, n_out: int, topology: str) -> np.ndarray:
-    grid = Grid(n_in, n_out, topology)
+    grid = ShifterGrid(n_in, n_out, topology)
     rows = 2 * layout(n_in, topology).columns + 1
     held = np.zeros(grid.shape, bool)
     held[rows, : min(n_in, n_out)] = True

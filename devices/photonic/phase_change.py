@@ -87,7 +87,7 @@ class OpticalPCM(Description):
     drift: Any = field(
         default=0.0, ge=-1, le=1, doc="nu, loss of transmission a decade of time", source=Source(note="none agreed on")
     )
-    drift_spread: Any = field(default=0.0, ge=0, le=1, doc="spread of nu from cell to cell", source=_ASSUMED)
+    drift_std: Any = field(default=0.0, ge=0, le=1, doc="spread of nu from cell to cell", source=_ASSUMED)
     drift_start_s: Any = field(
         default=1.0, unit="s", gt=0, le=1e9, doc="t_0 of the drift",
         counts="where there is drift", source=_ASSUMED,
@@ -164,8 +164,8 @@ class OpticalPCM(Description):
         Halving the interval finds it, as transmission falls with the fraction in a film whose phases differ in
         absorption. A Newton step at the end brings the derivatives.
         """
-        wanted = jnp.asarray(transmission) + 0.0
-        fixed, film = lax.stop_gradient((wanted, self))
+        target = jnp.asarray(transmission) + 0.0
+        fixed, film = lax.stop_gradient((target, self))
 
         def halved(_: Any, ends: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
             low, high = ends
@@ -174,11 +174,11 @@ class OpticalPCM(Description):
             return jnp.where(above, middle, low), jnp.where(above, high, middle)
 
         start = jnp.zeros_like(fixed), jnp.ones_like(fixed)
-        low, high = lax.fori_loop(0, jnp.finfo(wanted.dtype).nmant, halved, start)
-        found = (low + high) / 2
-        slope = jax.jvp(film.transmission, (found,), (jnp.ones_like(found),))[1]
+        low, high = lax.fori_loop(0, jnp.finfo(target.dtype).nmant, halved, start)
+        midpoint = (low + high) / 2
+        slope = jax.jvp(film.transmission, (midpoint,), (jnp.ones_like(midpoint),))[1]
         slope = lax.stop_gradient(jnp.where(slope < 0, slope, -jnp.inf))
-        return jnp.clip(found + (wanted - self.transmission(found)) / slope, 0.0, 1.0)
+        return jnp.clip(midpoint + (target - self.transmission(midpoint)) / slope, 0.0, 1.0)
 
     def nearest_level(self, transmission: jax.Array) -> jax.Array:
         """The nearest transmission that is a level, any shape; within the levels used."""
@@ -208,7 +208,7 @@ class OpticalPCM(Description):
         """Transmissions ``time_s`` after writing, in [0, 1]."""
         written = state.transmission
         decades = jnp.log1p(jnp.asarray(time_s, written.dtype) / self.drift_start_s) / math.log(10)
-        loss = (self.drift + self.drift_spread * state.drift) * decades
+        loss = (self.drift + self.drift_std * state.drift) * decades
         return jnp.clip(written - loss, 0.0, 1.0).astype(written.dtype)
 
 

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from analogsim.devices.photonic.interferometer import Transfer, transfer
+from analogsim.devices.photonic.interferometer import TransferMatrix, transfer
 from analogsim.devices.photonic.layouts import layout
 from analogsim.devices.photonic.light import field_ratio
 from analogsim.devices.photonic.mesh import Couplers, Phases, columns_of, through
@@ -45,13 +45,13 @@ def noise_variance(
     output, n_out = jnp.exp(1j * phases.output), len(behind)
     last, ahead = lax.scan(lambda u, column: (through(column, u), u), before, columns)  # fields before each column
     t11, t12, t21, t22 = columns.cells
-    backwards = columns._replace(cells=Transfer(t11, t21, t12, t22))  # of the transposed mesh
+    backwards = columns._replace(cells=TransferMatrix(t11, t21, t12, t22))  # of the transposed mesh
     _, after = lax.scan(lambda u, c: (through(c, u), u), (behind * output).T, backwards, reverse=True)
     where = layout(len(output), topology)
     lit, led = jax.vmap(_pairs)(columns.order, ahead), jax.vmap(_pairs)(columns.order, after)
     outer, inner = jnp.exp(1j * phases.phi)[..., None], jnp.exp(1j * phases.theta)[..., None]
     ca, sa, cb, sb = (f(jnp.pi / 4 + e)[..., None] for e in couplers for f in (jnp.cos, jnp.sin))
-    bare = Transfer(*(t[..., None] for t in transfer(phases.theta, 0.0, *couplers)))
+    bare = TransferMatrix(*(t[..., None] for t in transfer(phases.theta, 0.0, *couplers)))
     held = (where.occupied * field_ratio(cell_loss_db))[..., None]
     behind_phi = held * (bare.t11 * led[0] + bare.t21 * led[1])
     behind_theta = held * (cb * led[0] + 1j * sb * led[1])

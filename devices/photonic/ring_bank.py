@@ -38,7 +38,7 @@ from analogsim.base.random import normal, stream
 from analogsim.devices.photonic.detection import Photodiode
 from analogsim.devices.photonic.light import CHARGE
 from analogsim.devices.photonic.ring import Ports, Ring, around_own, cascade
-from analogsim.devices.protocol import Action, Moments, OneLineAnOutput
+from analogsim.devices.protocol import Action, Moments, OneColumnPerOutput
 
 #: Bits of precision that were shown, by the kind of lock.
 LOCK_BITS = {"dither": 9.0, "pid": 11.3}
@@ -57,17 +57,17 @@ class RingState(NamedTuple):
       ambient: standard Gaussian of the tile's temperature.
       gain: digital factor behind the diodes.
       ports: what reaches the diodes as set, ``[n_in, n_out]`` each.
-      slope: zeros ``[n_in, n_out]`` that carry the derivative of the weights.
+      weight_gradient: zeros ``[n_in, n_out]`` that carry the derivative of the weights.
     """
 
     commands: jax.Array
     ambient: jax.Array
     gain: jax.Array
     ports: Ports
-    slope: jax.Array
+    weight_gradient: jax.Array
 
 
-class RingBank(OneLineAnOutput, Description):
+class RingBank(OneColumnPerOutput, Description):
     """Banks of rings with balanced detection, one bank an output; see the module for the equations.
 
     Example:
@@ -215,9 +215,9 @@ class RingBank(OneLineAnOutput, Description):
         lowest, highest = self.reach()
         return self.full_scale * jnp.minimum(highest, -lowest)
 
-    def program(self, key: jax.Array | None, weights: jax.Array, onto: RingState | None = None) -> RingState:
+    def program(self, key: jax.Array | None, weights: jax.Array, reprogram: RingState | None = None) -> RingState:
         """Tune a tile to ``[n_in, n_out]``, n_in at most ``channels``; tuned again, it meets another ambient."""
-        del onto  # nothing is drawn for life: fabrication's errors are tuned away
+        del reprogram  # nothing is drawn for life: fabrication's errors are tuned away
         if key is None and self.locking == "open":
             raise InputError("key = None: rings without a lock drift with their ambient and need a random key")
         if jnp.iscomplexobj(weights):
@@ -240,19 +240,19 @@ class RingBank(OneLineAnOutput, Description):
                 f"cut the layer into smaller tiles with Hardware.rows = {self.channels}"
             )
 
-    def _detunings(self, wanted: jax.Array) -> jax.Array:
+    def _detunings(self, target_weights: jax.Array) -> jax.Array:
         """Detunings (m, ``[n_out, n_in]``) for weights before the gain."""
         lowest, highest = self.reach()
         half = self.spacing_m / 2
 
-        def tuned(own: jax.Array) -> jax.Array:
-            return jnp.minimum(self.ring.detuning_m(self.ring.phase_for(own)), half).astype(wanted.dtype)
+        def tuned(detuning: jax.Array) -> jax.Array:
+            return jnp.minimum(self.ring.detuning_m(self.ring.phase_for(detuning)), half).astype(target_weights.dtype)
 
-        def improved(_: Any, own: jax.Array) -> jax.Array:
-            drop, through = cascade(self.ring, tuned(own), self.spacing_m)
-            return jnp.clip(own + wanted - (drop - through), lowest, highest).astype(wanted.dtype)
+        def improved(_: Any, detuning: jax.Array) -> jax.Array:
+            drop, through = cascade(self.ring, tuned(detuning), self.spacing_m)
+            return jnp.clip(detuning + target_weights - (drop - through), lowest, highest).astype(target_weights.dtype)
 
-        return tuned(lax.fori_loop(0, _ROUNDS, improved, wanted) if self.precompensated else wanted)
+        return tuned(lax.fori_loop(0, _ROUNDS, improved, target_weights) if self.precompensated else target_weights)
 
     def _commands(self, shifts: jax.Array) -> jax.Array:
         """What heaters are told, for wanted shifts of the resonances, ``[n_out, n_in]``."""
@@ -283,11 +283,11 @@ class RingBank(OneLineAnOutput, Description):
         if self.locking != "open":
             if key is None:
                 mean, variance = self._moments(shifts)
-                return Moments(state.gain * mean.T + state.slope, state.gain**2 * variance.T)
+                return Moments(state.gain * mean.T + state.weight_gradient, state.gain**2 * variance.T)
             spread = jnp.asarray(self.residual_m, shifts.dtype)
             shifts = shifts + spread * normal(stream(key, "lock"), shifts.shape, shifts.dtype)
         drop, through = cascade(self.ring, shifts, self.spacing_m)
-        return Moments(state.gain * (drop - through).T + state.slope)
+        return Moments(state.gain * (drop - through).T + state.weight_gradient)
 
     def _moments(self, shifts: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Mean and variance of every weight before the gain, ``[n_out, n_in]``, over its own ring's detuning."""
@@ -318,18 +318,18 @@ class RingBank(OneLineAnOutput, Description):
         dark = 2 * 2 * self.detector.constant_noise(bandwidth) / full / full
         return (state.gain * jnp.sqrt(shot + intensity + dark)).astype(y.dtype)
 
-    def cost(self, weights: jax.Array, read_share: Any) -> tuple[Action, ...]:
+    def cost(self, weights: jax.Array, read_fraction: Any) -> tuple[Action, ...]:
         """The lasers' light, two symbols of every modulator, two samples of every receiver; and the rings' heaters."""
-        del read_share  # the lasers shine whatever the modulators let through
+        del read_fraction  # the lasers shine whatever the modulators let through
         n_in, n_out = weights.shape
         self._check_inputs(n_in)
         return (
             Action("laser", self.laser_w * self.read_time_s, "J"),
             Action("modulator", 2 * n_in, "symbol"),
             Action("receiver", 2 * n_out, "sample"),
-            Action("hold", self.cells(n_in, n_out) * self.tuning_w, "W"),
+            Action("hold", self.n_cells(n_in, n_out) * self.tuning_w, "W"),
         )
 
-    def cells(self, n_in: int, n_out: int) -> int:
+    def n_cells(self, n_in: int, n_out: int) -> int:
         """Rings."""
         return n_in * n_out

@@ -35,7 +35,7 @@ from analogsim.base.random import normal, stream
 from analogsim.devices.photonic.detection import Photodiode
 from analogsim.devices.photonic.light import CHARGE, power_ratio
 from analogsim.devices.photonic.phase_change import FilmState, OpticalPCM
-from analogsim.devices.protocol import Action, Moments, OneLineAnOutput
+from analogsim.devices.protocol import Action, Moments, OneColumnPerOutput
 
 _ASSUMED = Source(note="assumed")
 
@@ -45,14 +45,14 @@ class CoreState(NamedTuple):
 
     Attributes:
       cells: of the positive and the negative rails, ``[2, n_in, n_out]``.
-      slope: zeros ``[n_in, n_out]`` that carry the derivative of the weights past the levels.
+      weight_gradient: zeros ``[n_in, n_out]`` that carry the derivative of the weights past the levels.
     """
 
     cells: FilmState
-    slope: jax.Array
+    weight_gradient: jax.Array
 
 
-class PhotonicTensorCore(OneLineAnOutput, Description):
+class PhotonicTensorCore(OneColumnPerOutput, Description):
     """An incoherent crossbar of phase-change cells; see the module for the equations.
 
     Example:
@@ -133,11 +133,11 @@ class PhotonicTensorCore(OneLineAnOutput, Description):
 
     def write_j(self, n_in: int, n_out: int) -> Any:
         """Joules of writing a tile, one pulse a cell."""
-        return self.cells(n_in, n_out) * self.film.write_j
+        return self.n_cells(n_in, n_out) * self.film.write_j
 
-    def program(self, key: jax.Array | None, weights: jax.Array, onto: CoreState | None = None) -> CoreState:
+    def program(self, key: jax.Array | None, weights: jax.Array, reprogram: CoreState | None = None) -> CoreState:
         """Write ``[n_in, n_out]``, or write one that exists again; nothing is drawn but by writing."""
-        del onto
+        del reprogram
         if key is None:
             raise InputError("key = None: cells are written with errors and need a random key (jax.random.key(0))")
         weights = wide(weights)
@@ -155,11 +155,11 @@ class PhotonicTensorCore(OneLineAnOutput, Description):
         held = self.film.read(state.cells, time_s) / self._contrast
         variance = None
         if self.read_noise is not None and key is not None:
-            held = held + self.read_noise * normal(stream(key, "read noise"), held.shape, state.slope.dtype)
+            held = held + self.read_noise * normal(stream(key, "read noise"), held.shape, state.weight_gradient.dtype)
         elif self.read_noise is not None:
-            both = 2 * jnp.asarray(self.read_noise, state.slope.dtype) ** 2
-            variance = jnp.broadcast_to(both, state.slope.shape)
-        return Moments((held[0] - held[1]).astype(state.slope.dtype) + state.slope, variance)
+            both = 2 * jnp.asarray(self.read_noise, state.weight_gradient.dtype) ** 2
+            variance = jnp.broadcast_to(both, state.weight_gradient.shape)
+        return Moments((held[0] - held[1]).astype(state.weight_gradient.dtype) + state.weight_gradient, variance)
 
     def noise(self, x: jax.Array, y: jax.Array, state: CoreState) -> jax.Array | None:
         """Shot noise of all light, dark and thermal noise of four samples, intensity noise of each pass."""
@@ -167,7 +167,7 @@ class PhotonicTensorCore(OneLineAnOutput, Description):
             return None
         detector, bandwidth = self.detector, jnp.asarray(self.rate_hz) / 2
         plus, minus = state.cells.transmission
-        n_in, n_out = state.slope.shape
+        n_in, n_out = state.weight_gradient.shape
         current = detector.responsivity * self.full_power_w(n_in, n_out) * self._contrast
         # One product for both: all light, and what both passes would give if they were added.
         joined = jnp.concatenate([plus + minus, plus - minus], axis=-1) / self._contrast
@@ -179,9 +179,9 @@ class PhotonicTensorCore(OneLineAnOutput, Description):
         varying = jnp.asarray(detector.intensity_noise * bandwidth, y.dtype) * passes
         return jnp.sqrt(shot + constant + varying)
 
-    def cost(self, weights: jax.Array, read_share: Any) -> tuple[Action, ...]:
+    def cost(self, weights: jax.Array, read_fraction: Any) -> tuple[Action, ...]:
         """Two passes: the laser's light, a symbol of every modulator, a sample of both rails; holding is free."""
-        del read_share  # the laser shines whatever the modulators let through
+        del read_fraction  # the laser shines whatever the modulators let through
         n_in, n_out = weights.shape
         return (
             Action("laser", self.laser_w * 2 / self.rate_hz, "J"),
@@ -190,7 +190,7 @@ class PhotonicTensorCore(OneLineAnOutput, Description):
             Action("hold", 0.0, "W"),
         )
 
-    def cells(self, n_in: int, n_out: int) -> int:
+    def n_cells(self, n_in: int, n_out: int) -> int:
         """Films: a pair a weight."""
         return 2 * n_in * n_out
 

@@ -32,7 +32,7 @@ class StorageReport(NamedTuple):
     Attributes:
       values, bits: stored numbers, and bits that each was wanted with.
       qubits: of the register.
-      bits_a_copy: the most that one copy gives out (Holevo), whatever is stored.
+      bits_per_copy: the most that one copy gives out (Holevo), whatever is stored.
       copies_for_full_readout: least copies from which all values could be read.
       shots: copies that one read takes.
       modulus_error: root of the expected squared error of all moduli, from shots alone, relative to the vector's
@@ -47,7 +47,7 @@ class StorageReport(NamedTuple):
     values: int
     bits: int
     qubits: int
-    bits_a_copy: float
+    bits_per_copy: float
     copies_for_full_readout: float
     shots: Any
     modulus_error: Any
@@ -65,14 +65,14 @@ def storage_report(
 
     Example:
       >>> report = storage_report(1024, 8, 10, 2.56e6, 999e-6, 1e-6)
-      >>> report.copies_for_full_readout, report.bits_a_copy, f"{report.wall_plug_j:.2g} J"
+      >>> report.copies_for_full_readout, report.bits_per_copy, f"{report.wall_plug_j:.2g} J"
       (819.2, 10.0, '6.4e+07 J')
     """
     return StorageReport(
         values=n_values,
         bits=bits,
         qubits=qubits,
-        bits_a_copy=float(qubits),
+        bits_per_copy=float(qubits),
         copies_for_full_readout=copies_for_full_readout(n_values, bits, qubits),
         shots=shots,
         modulus_error=((n_values - 1) / (4 * shots)) ** 0.5,
@@ -168,24 +168,24 @@ def carnot_factor(cold_k: float, room_k: float = 300.0) -> float:
     return room_k / cold_k - 1
 
 
-def wall_plug_j(shots: Any, prepare_s: Any, read_s: Any, machine_w: Any = FRIDGE_W, share: Any = 1.0) -> Any:
+def wall_plug_j(shots: Any, prepare_s: Any, read_s: Any, system_w: Any = FRIDGE_W, share: Any = 1.0) -> Any:
     """Joules that the machine takes while it prepares and reads so many copies, one after another.
 
     Args:
       shots: S.
       prepare_s, read_s: of one copy.
-      machine_w: of the refrigerator and all it needs; by default 25 kW, as of D-Wave 2X.
+      system_w: of the refrigerator and all it needs; by default 25 kW, as of D-Wave 2X.
       share: of the machine that this register is charged for.
 
     Example:
       >>> f"{wall_plug_j(2.56e6, 0.0, 1e-3):.3g}"       # one vector of 1024 values, to 1 %
       '6.4e+07'
     """
-    return shots * (prepare_s + read_s) * machine_w * share
+    return shots * (prepare_s + read_s) * system_w * share
 
 
 def qram_infidelity(n_cells: int, error: float, layout: str = "bucket brigade") -> float:
-    """What a quantum memory's look-up of one of N cells loses, for an error eps a component, up to a factor near 1.
+    """What a quantum memory's lookup of one of N cells loses, for an error eps a component, up to a factor near 1.
 
     Example:
       >>> qram_infidelity(1024, 1e-4), qram_infidelity(1024, 1e-4, "fan-out")

@@ -35,7 +35,7 @@ from analogsim.base.dtypes import wide
 from analogsim.base.errors import InputError
 from analogsim.base.literature import Source
 from analogsim.base.random import stream
-from analogsim.devices.protocol import Action, Moments, OneLineAnOutput
+from analogsim.devices.protocol import Action, Moments, OneColumnPerOutput
 from analogsim.devices.quantum.accounting import StorageReport, storage_report
 from analogsim.devices.quantum.channels import check_time
 from analogsim.devices.quantum.register import AmplitudeRegister, encoded, moduli, qubits_for
@@ -52,16 +52,16 @@ class AmplitudeState(NamedTuple):
       amplitudes: of every column's register, ``[n_out, 2^n]``.
       norm: length of every column, ``[n_out]``.
       signs: of the weights where they are known, ``[n_in, n_out]``; None where a qubit tells them.
-      slope: zeros ``[n_in, n_out]`` that carry the derivative of the weights.
+      weight_gradient: zeros ``[n_in, n_out]`` that carry the derivative of the weights.
     """
 
     amplitudes: jax.Array
     norm: jax.Array
     signs: jax.Array | None
-    slope: jax.Array
+    weight_gradient: jax.Array
 
 
-class AmplitudeStore(OneLineAnOutput, Description):
+class AmplitudeStore(OneColumnPerOutput, Description):
     """Columns of weights as registers of qubits; see the module for the equations.
 
     Example:
@@ -98,9 +98,9 @@ class AmplitudeStore(OneLineAnOutput, Description):
         """Qubits of one register of so many inputs."""
         return qubits_for(n_in) + (self.signs == "differential")
 
-    def program(self, key: jax.Array | None, weights: jax.Array, onto: Any = None) -> AmplitudeState:
+    def program(self, key: jax.Array | None, weights: jax.Array, reprogram: Any = None) -> AmplitudeState:
         """Amplitudes of ``[n_in, n_out]``; nothing is random before it is read, so the key may be None."""
-        del key, onto
+        del key, reprogram
         if jnp.iscomplexobj(weights):
             raise InputError("weights: complex: read-out in bits tells no phases; an MZIMesh holds complex weights")
         if weights.shape[0] > self.rows:
@@ -120,11 +120,11 @@ class AmplitudeStore(OneLineAnOutput, Description):
     def read(self, state: AmplitudeState, time_s: Any, key: jax.Array | None = None) -> Moments:
         """The weights that are read from registers stored for ``time_s`` seconds; with a key, from one set of shots."""
         check_time(time_s)
-        dtype, shots = state.slope.dtype, jnp.asarray(self.shots, state.norm.dtype)
+        dtype, shots = state.weight_gradient.dtype, jnp.asarray(self.shots, state.norm.dtype)
         p = self.register.probabilities(state.amplitudes, jnp.asarray(time_s, state.norm.dtype))
         if key is not None:
             drawn = moduli(counts(stream(key, "shots"), p, shots) / shots)
-            return Moments((state.norm * self._joined(drawn, state)).astype(dtype) + state.slope)
+            return Moments((state.norm * self._joined(drawn, state)).astype(dtype) + state.weight_gradient)
         roots = root_moments(p, shots)
         mean = state.norm * self._joined(roots.mean, state) / jnp.sqrt(shots)
         variance = roots.variance
@@ -132,14 +132,14 @@ class AmplitudeStore(OneLineAnOutput, Description):
             plus, minus = jnp.split(variance, 2, axis=-1)
             both = jnp.split(p * roots.step, 2, axis=-1)
             variance = plus + minus + 2 * shots * both[0] * both[1]
-        variance = state.norm**2 * variance.T[: len(state.slope)] / shots
+        variance = state.norm**2 * variance.T[: len(state.weight_gradient)] / shots
         if state.signs is not None:
             variance = variance * state.signs.astype(variance.dtype) ** 2  # a weight known to be zero is zero
-        return Moments(mean.astype(dtype) + state.slope, variance.astype(dtype))
+        return Moments(mean.astype(dtype) + state.weight_gradient, variance.astype(dtype))
 
     def _joined(self, roots: jax.Array, state: AmplitudeState) -> jax.Array:
         """Signed values ``[n_in, n_out]`` of moduli ``[n_out, 2^n]``."""
-        n_in = len(state.slope)
+        n_in = len(state.weight_gradient)
         if state.signs is not None:
             return state.signs.astype(roots.dtype) * roots.T[:n_in]
         plus, minus = jnp.split(roots, 2, axis=-1)
@@ -149,12 +149,12 @@ class AmplitudeStore(OneLineAnOutput, Description):
         """Shots are part of reading; the product with what was read is digital."""
         return None
 
-    def cost(self, weights: jax.Array, read_share: Any) -> tuple[Action, ...]:
+    def cost(self, weights: jax.Array, read_fraction: Any) -> tuple[Action, ...]:
         """A product reads the whole matrix: S copies of every column, their angles, and the product, digitally.
 
         All qubits are kept cold as long as the inference lasts.
         """
-        del read_share  # no input drives a register
+        del read_fraction  # no input drives a register
         n_in, n_out = weights.shape
         n, copies = self.qubits(n_in), self.shots * n_out
         return (
@@ -165,7 +165,7 @@ class AmplitudeStore(OneLineAnOutput, Description):
             Action("mac", n_in * n_out, "MAC"),
         )
 
-    def cells(self, n_in: int, n_out: int) -> int:
+    def n_cells(self, n_in: int, n_out: int) -> int:
         """Qubits."""
         return self.qubits(n_in) * n_out
 

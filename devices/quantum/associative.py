@@ -62,7 +62,7 @@ class DenseAssociativeMemory:
       patterns: X, ``[P, d]`` with P at least 2.
       beta: inverse temperature; None: ``memory_beta(patterns)``, for recall of single patterns. Smaller ones mix.
       products: functions for X xi (``[..., d]`` to ``[..., P]``) and X^T a (``[..., P]`` to ``[..., d]``), for example
-        ``analogsim.products_on_tiles(X, hardware, key=...)``; None: exact. Those that draw noise take a key as second
+        ``analogsim.program_matrix(X, hardware, key=...)``; None: exact. Those that draw noise take a key as second
         argument, a new one every time, where ``retrieve`` is given one.
 
     Example:
@@ -232,10 +232,10 @@ def holographic_recall(key: jax.Array, n_pairs: int, d: int, n_known: int = 256,
         raise InputError(f"n_pairs = {n_pairs}: must be at most n_known = {n_known}, the values there are")
     if phasors:
         angles = jax.random.uniform(stream(key, "phasors"), (n_known + n_pairs, d), maxval=2 * jnp.pi)
-        known, keys = jnp.split(jnp.exp(1j * angles), [n_known])
+        candidates, keys = jnp.split(jnp.exp(1j * angles), [n_known])
     else:
-        known = normal(stream(key, "values"), (n_known, d))
+        candidates = normal(stream(key, "values"), (n_known, d))
         keys = unitary_keys(key, n_pairs, d)
-    held = bundle(bind(keys, known[:n_pairs]))
-    found = cleanup(unbind(held, keys), known)
-    return jnp.mean(found == jnp.arange(n_pairs))
+    memory_vector = bundle(bind(keys, candidates[:n_pairs]))
+    recalled = cleanup(unbind(memory_vector, keys), candidates)
+    return jnp.mean(recalled == jnp.arange(n_pairs))

@@ -47,7 +47,7 @@ def mutual_information_bits(given: jax.Array, used: jax.Array | None = None) -> 
     return jnp.maximum(entropy_bits(used @ given) - used @ entropy_bits(given), 0.0)
 
 
-def capacity_bits(given: jax.Array, rounds: int = 200) -> tuple[jax.Array, jax.Array]:
+def capacity_bits(transition: jax.Array, rounds: int = 200) -> tuple[jax.Array, jax.Array]:
     """The most bits over all ways to use the levels, and that way ``[n_written]``: Blahut's iteration.
 
     Example:
@@ -55,17 +55,17 @@ def capacity_bits(given: jax.Array, rounds: int = 200) -> tuple[jax.Array, jax.A
       >>> round(float(bits), 4), [round(float(u), 2) for u in used]
       (0.3219, [0.6, 0.4])
     """
-    own = -entropy_bits(given)
+    row_entropy = -entropy_bits(transition)
 
     def improved(_: Any, used: jax.Array) -> jax.Array:
-        mixed = used @ given
+        mixed = used @ transition
         logs = jnp.log2(jnp.where(mixed > 0, mixed, 1.0))
-        gain = own - given @ logs  # divergence of each row from the mixture
+        gain = row_entropy - transition @ logs  # divergence of each row from the mixture
         return jax.nn.softmax(jnp.log(used) + jnp.log(2.0) * gain)
 
-    start = jnp.full(given.shape[0], 1 / given.shape[0], given.dtype)
+    start = jnp.full(transition.shape[0], 1 / transition.shape[0], transition.dtype)
     used = jax.lax.fori_loop(0, rounds, improved, start)
-    return mutual_information_bits(given, used), used
+    return mutual_information_bits(transition, used), used
 
 
 class MultiLevelCell(Description):

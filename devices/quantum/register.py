@@ -166,9 +166,9 @@ class AmplitudeRegister(Description):
         after = probabilities_after(share * jnp.abs(amplitudes) ** 2 + (1 - share) / size, self.qubit, time_s)
         return on_every_bit(after, self.confusion()) if read_out else after
 
-    def corrected(self, shares: jax.Array) -> jax.Array:
+    def corrected(self, frequencies: jax.Array) -> jax.Array:
         """Shares ``[..., 2^n]`` with the inverse of the confusion matrix: unbiased, sometimes negative."""
-        return on_every_bit(shares, jnp.linalg.inv(self.confusion()))
+        return on_every_bit(frequencies, jnp.linalg.inv(self.confusion()))
 
     def read(self, held: Encoded, time_s: Any, shots: Any, key: jax.Array, invert: bool = False) -> jax.Array:
         """Moduli ``[2^n]`` of the stored vector from so many shots, each of a copy prepared anew.
@@ -189,7 +189,9 @@ class AmplitudeRegister(Description):
         shares = counts(key, self.probabilities(held.amplitudes, time_s), shots) / shots
         return held.norm * moduli(self.corrected(shares) if invert else shares)
 
-    def overlap(self, held: Encoded, other: jax.Array, time_s: Any, shots: Any = None, key: Any = None) -> jax.Array:
+    def overlap(
+        self, stored: Encoded, reference: jax.Array, time_s: Any, shots: Any = None, key: Any = None
+    ) -> jax.Array:
         """|<b|a>|^2 of the stored vector a with another one b, both of length 1: what a register is good for.
 
         b's preparation is run backwards on the stored register (with the fidelity F again, white noise else), which
@@ -199,19 +201,21 @@ class AmplitudeRegister(Description):
         Raises:
           InputError: for another vector that ``encode`` refuses, or of another size.
         """
-        b = self.encode(jnp.asarray(other)).amplitudes.astype(held.amplitudes.dtype)
+        b = self.encode(jnp.asarray(reference)).amplitudes.astype(stored.amplitudes.dtype)
         size = b.shape[0]
-        if held.amplitudes.shape != b.shape:
-            raise InputError(f"other: {size} amplitudes: must be as many as the stored {held.amplitudes.shape[0]}")
-        rho = self.density(held.amplitudes, time_s)
+        if stored.amplitudes.shape != b.shape:
+            raise InputError(
+                f"reference: {size} amplitudes: must be as many as the stored {stored.amplitudes.shape[0]}"
+            )
+        rho = self.density(stored.amplitudes, time_s)
         share = self.fidelity(size.bit_length() - 1)
         # A reflection that swaps b and the state of all zeros stands for the gates of b's preparation: what they do
         # to other states decides only which wrong outcomes are read, and those with read-out errors alone count.
         apart = b - jnp.zeros_like(b).at[0].set(1.0)
         length = jnp.sum(apart**2)
         turned = jnp.eye(size) - 2 * jnp.outer(apart, apart) / jnp.where(length > 0, length, 1.0)
-        seen = jnp.real(jnp.einsum("ij,jk,ik->i", turned, rho, turned))
-        read = on_every_bit(share * seen + (1 - share) / size, self.confusion().astype(seen.dtype))
+        probabilities = jnp.real(jnp.einsum("ij,jk,ik->i", turned, rho, turned))
+        read = on_every_bit(share * probabilities + (1 - share) / size, self.confusion().astype(probabilities.dtype))
         fidelity = jnp.clip(read[0], 0.0, 1.0)
         if shots is None:
             return fidelity
@@ -220,7 +224,7 @@ class AmplitudeRegister(Description):
         return counts(key, jnp.stack([fidelity, 1 - fidelity]), shots)[0] / shots
 
 
-def moduli(shares: jax.Array) -> jax.Array:
+def moduli(frequencies: jax.Array) -> jax.Array:
     """sqrt(p) of shares, negative ones as zero; the slope at zero is zero."""
-    seen = shares > 0
-    return jnp.where(seen, jnp.sqrt(jnp.where(seen, shares, 1.0)), 0.0)
+    seen = frequencies > 0
+    return jnp.where(seen, jnp.sqrt(jnp.where(seen, frequencies, 1.0)), 0.0)

@@ -9,7 +9,7 @@ a vector of length 1.
 
 ``counts`` draws multinomial numbers qubit by qubit: the shots that gave one value of the first bits are shared out
 between the two values of the next by a binomial number. That is exact, and takes n steps and no list of S outcomes.
-``gaussian_shares`` has the same mean and covariance and slopes with respect to p; its shares may be negative.
+``gaussian_frequencies`` has the same mean and covariance and slopes with respect to p; its shares may be negative.
 
 ``root_moments`` gives the mean, the variance and the slope of sqrt(K) for a binomial K: sums over K below 16 expected
 counts, where outcomes are rare and none may be seen at all, and beyond it the delta method,
@@ -59,7 +59,7 @@ def shots_for(n_values: int, error: float) -> float:
     return (n_values - 1) / (4 * error**2)
 
 
-def share_error(probabilities: jax.Array, shots: Any) -> jax.Array:
+def frequency_error(probabilities: jax.Array, shots: Any) -> jax.Array:
     """E||p^ - p||^2 of shares ``[..., N]``: (1 - sum p^2)/S, exactly."""
     check_shots(shots)
     return (1 - jnp.sum(probabilities**2, axis=-1)) / shots
@@ -111,7 +111,7 @@ def _shares_of_halves(probabilities: jax.Array, n: int) -> jax.Array:
 
 
 @_counted.defjvp
-def _slope_of_the_mean(primals, tangents):
+def _derivative_of_the_mean(primals, tangents):
     (key, probabilities, shots), (_, moved, more) = primals, tangents
     return _counted(key, probabilities, shots), moved * shots + probabilities * more
 
@@ -137,13 +137,13 @@ def counts(key: jax.Array, probabilities: jax.Array, shots: Any) -> jax.Array:
     return _counted(key, wide, jnp.asarray(shots, wide.dtype))
 
 
-def gaussian_shares(key: jax.Array, probabilities: jax.Array, shots: Any) -> jax.Array:
+def gaussian_frequencies(key: jax.Array, probabilities: jax.Array, shots: Any) -> jax.Array:
     """Gaussian shares ``[..., N]`` with mean and covariance of multinomial ones, differentiable in p and S.
 
     p + (sqrt(p) z - p sum(sqrt(p) z)) / sqrt(S) with z standard normal has (diag(p) - p p^T)/S and sums to 1.
 
     Example:
-      >>> float(gaussian_shares(jax.random.key(0), jnp.array([0.5, 0.5]), 100).sum())
+      >>> float(gaussian_frequencies(jax.random.key(0), jnp.array([0.5, 0.5]), 100).sum())
       1.0
     """
     check_shots(shots)
@@ -181,7 +181,7 @@ def _with_slopes(probability: jax.Array, shots: jax.Array) -> RootMoments:
 
 
 @_with_slopes.defjvp
-def _forward_slopes(primals, tangents):
+def _jvp(primals, tangents):
     (probability, shots), ones = primals, jnp.ones_like(primals[0])
     value, by_probability = jax.jvp(lambda p: _root_moments(p, shots), (probability,), (ones,))
     _, by_shots = jax.jvp(lambda s: _root_moments(probability, s), (shots,), (ones,))

@@ -1,4 +1,4 @@
-"""What ``digital()`` and ``altered(...)`` mean for threads, generators, coroutines, caches and finished programs."""
+"""What ``digital()`` and ``override_hardware(...)`` mean for threads, generators, coroutines, caches, programs."""
 
 import asyncio
 import concurrent.futures
@@ -10,8 +10,8 @@ import jax
 import numpy as np
 import pytest
 
-from analogsim import InputError, altered, digital, preset
-from analogsim.hardware.override import in_force, unaltered
+from analogsim import InputError, digital, override_hardware, preset
+from analogsim.hardware.override import effective_hardware, without_overrides
 from analogsim.layers import modes
 from analogsim.linen import AnalogDense
 
@@ -29,15 +29,15 @@ def run(kernel, x):
 @jax.jit
 def seen(x):
     """1 where it was traced in a digital block, plus the bits that the altered blocks give."""
-    return x + isinstance(modes.current(), modes.Digital) + 10 * in_force(HARDWARE, "layer").store.bits
+    return x + isinstance(modes.current(), modes.DigitalMode) + 10 * effective_hardware(HARDWARE, "layer").store.bits
 
 
 def bits(n):
-    return altered(lambda path, hardware: hardware.replace(**{"store.bits": n}))
+    return override_hardware(lambda path, hardware: hardware.replace(**{"store.bits": n}))
 
 
 def one_more():
-    return altered(lambda path, hardware: hardware.replace(**{"store.bits": hardware.store.bits + 1}))
+    return override_hardware(lambda path, hardware: hardware.replace(**{"store.bits": hardware.store.bits + 1}))
 
 
 @pytest.fixture(autouse=True)
@@ -177,7 +177,7 @@ def test_awaiting_inside_is_refused():
 
     found, digitally, altering, failed = asyncio.run(both())
     assert found[0] == 21  # and what it sees after its own await is in doubt: others hold blocks open
-    for name, error in (("digital()", digitally), ("altered(...)", altering)):
+    for name, error in (("digital()", digitally), ("override_hardware(...)", altering)):
         assert isinstance(error, InputError)
         assert str(error).startswith(f"{name}: the block was left open over an await")
     assert isinstance(failed, KeyError)
@@ -192,7 +192,7 @@ def test_blocks_can_be_entered_again_and_nest():
     more = one_more()
     with more, more, block, block:
         assert int(seen(0)) == 41
-        with modes.enter(modes.Listing()), unaltered():
+        with modes.enter(modes.InventoryMode()), without_overrides():
             assert int(seen(0)) == 20
             with one_more():
                 assert int(seen(0)) == 30

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from analogsim import ADC, DAC, FreshChip, Hardware, InputError, Prices, devices, preset, presets
+from analogsim import ADC, DAC, EnergyTable, FreshChip, Hardware, InputError, devices, preset, presets
 from analogsim.base.description import check_one_value
 from analogsim.base.field_rules import rule_of
 from analogsim.devices import (
@@ -24,7 +24,7 @@ from analogsim.devices import (
     static,
 )  # fmt: skip
 
-ALL = [ADC, DAC, Hardware, Prices, PCM, ReRAM, Crossbar, Differential, DigitalMemory]
+ALL = [ADC, DAC, Hardware, EnergyTable, PCM, ReRAM, Crossbar, Differential, DigitalMemory]
 
 
 class Wire(Description):
@@ -218,7 +218,7 @@ def test_the_message_names_the_kind_of_number_once():
         (Hardware(rows=np.int32(256)), "rows", 256),
         (ADC(noise="0.04"), "noise", 0.04),
         (ADC(noise=None), "noise", None),
-        (Prices(read_voltage_v="200 mV"), "read_voltage_v", 0.2),
+        (EnergyTable(read_voltage_v="200 mV"), "read_voltage_v", 0.2),
         (Wire(taps=("500 mV", 1)), "taps", (0.5, 1.0)),
     ],
 )

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from analogsim import calibrate, convert, evaluate, preset, products_on_tiles, program
+from analogsim import calibrate, convert, evaluate, preset, program, program_matrix
 from analogsim.devices import (
     AmplitudeStore,
     Crossbar,
@@ -42,7 +42,7 @@ def of_dtype(dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_products_on_tiles_of_every_type_are_those_of_numpy(dtype):
     x, w, expected, name, error = of_dtype(dtype)
-    held = products_on_tiles(w.T, IDEAL, key=KEY, inputs=x)
+    held = program_matrix(w.T, IDEAL, key=KEY, inputs=x)
     y = held.forward(x)
     assert str(y.dtype) == name
     np.testing.assert_allclose(np.asarray(y, np.float64), expected, rtol=0, atol=error)

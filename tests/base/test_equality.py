@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from analogsim import ADC, DAC, FreshChip, Hardware, InputError, Prices, preset, program
+from analogsim import ADC, DAC, EnergyTable, FreshChip, Hardware, InputError, preset, program
 from analogsim.base.description import structure_difference
 from analogsim.base.equality import equal, hash_of
 from analogsim.devices import PCM, Crossbar, DigitalMemory, Offset
@@ -111,9 +111,11 @@ def test_chips_are_equal_by_what_they_hold(chip):
 def test_what_no_array_depends_on_is_no_other_structure(chip):
     """A name, prices and what training computes on: the chip serves, and is written again under its new name."""
     expected = layer().apply(chip.variables, X)
-    other = layer(name="another", prices=Prices(lines_per_adc=8, cell_write_j=1e-12), training=FreshChip(until_s=10.0))
+    other = layer(
+        name="another", energy_table=EnergyTable(lines_per_adc=8, cell_write_j=1e-12), training=FreshChip(until_s=10.0)
+    )
     np.testing.assert_array_equal(other.apply(chip.variables, X), expected)
-    again = program(other, WEIGHTS, jax.random.key(0), X, onto=chip)
+    again = program(other, WEIGHTS, jax.random.key(0), X, reprogram=chip)
     assert again.cells["analog"]["array"].hardware.name == "another"
 
 
@@ -131,8 +133,8 @@ def test_a_refusal_names_the_field_and_both_values(chip, fields, words):
     model = layer(name="another", **fields)
     with pytest.raises(InputError, match=rf"hardware 'custom', the layer is on 'another' of another.*\({words}"):
         model.apply(chip.variables, X, rngs={"analog": jax.random.key(1)})
-    with pytest.raises(InputError, match=rf"onto: .* 'custom', the layer is on 'another' of another .*\({words}"):
-        program(model, WEIGHTS, jax.random.key(1), X, onto=chip)
+    with pytest.raises(InputError, match=rf"reprogram: .* 'custom', the layer is on 'another' of another .*\({words}"):
+        program(model, WEIGHTS, jax.random.key(1), X, reprogram=chip)
 
 
 def test_the_first_difference_of_structure_is_found_at_any_depth():
@@ -146,8 +148,8 @@ def test_the_first_difference_of_structure_is_found_at_any_depth():
     b = a.replace(**{"store.mapping.sides": 2, "scaling": "tile"})
     assert structure_difference(a, b)[0] == "store.mapping.sides"  # in the order of the fields
     codes = {k.__name__: k for k in KINDS}
-    two = codes["Several"](of=(codes["Discretise"](bits=5),) * 2)
-    three = codes["Several"](of=(codes["Discretise"](bits=5),) * 3)
+    two = codes["Chain"](of=(codes["Discretise"](bits=5),) * 2)
+    three = codes["Chain"](of=(codes["Discretise"](bits=5),) * 3)
     assert structure_difference(two, three) == ("of", two.of, three.of)
-    apart = codes["Several"](of=(codes["Discretise"](bits=5), codes["AdditiveNoise"](std=0.05)))
-    assert structure_difference(two, apart)[0] == "of[1]"
+    apart = codes["Chain"](of=(codes["Discretise"](bits=5), codes["AdditiveNoise"](std=0.05)))
+    assert structure_difference(two, apart)[0] == "modifiers[1]"

@@ -35,7 +35,7 @@ from analogsim.devices.photonic.phase_change import OpticalPCM
 from analogsim.devices.photonic.phase_shifter import PhaseShifter
 from analogsim.devices.photonic.volatile import AtomicMemory, Cavity, DelayLine
 from analogsim.energy import compare
-from analogsim.hardware.prices import Prices
+from analogsim.hardware.energy_table import EnergyTable
 from analogsim.linen import AnalogDense
 from analogsim.signal_path.operators.stack import Vectors
 from analogsim.signal_path.path import multiply
@@ -52,21 +52,33 @@ STORES = {
     **{name: preset(name).store for name in presets() if name != "ideal"},
     "open rings": RingBank(locking="open"),
     "film with levels of equal ratio that drifts": PhotonicTensorCore(
-        film=OpticalPCM(spacing="log", levels=8, drift=0.01, drift_spread=0.01), read_noise=0.01
+        film=OpticalPCM(spacing="log", levels=8, drift=0.01, drift_std=0.01), read_noise=0.01
     ),
     "heaters set by voltage": MZIMesh(shifter=PhaseShifter(coding="voltage", noise_rad=0.01)),
     "delay line": FadingLight(medium=DelayLine(), rows=4, dark_counts=1.0),
     "cavity": FadingLight(medium=Cavity(), rate_hz=1e5, rows=4, dark_counts=1.0),
     "atoms": FadingLight(medium=AtomicMemory(modes=2.0), rate_hz=1e6, rows=4, dark_counts=1.0),
-    "faults": Crossbar(cell=QUIET, faults=Faults(
-        stuck_on=0.2, stuck_off=0.2, stuck_at=0.2, stuck_at_conductance=2e-6, off_conductance=1e-6, device_spread=0.1)),
+    "faults": Crossbar(
+        cell=QUIET,
+        faults=Faults(
+            stuck_on=0.2,
+            stuck_off=0.2,
+            stuck_at=0.2,
+            stuck_at_conductance=2e-6,
+            off_conductance=1e-6,
+            device_variation=0.1,
+        ),
+    ),
     "wires": Crossbar(cell=QUIET, wires=Wires(word_line_ohm=100.0, bit_line_ohm=100.0)),
-    "loop": Crossbar(cell=QUIET, mapping=Differential(sides=2), write_verify=WriteVerify(
-        window=1e-6, pulse_noise_floor=1e-6, pulse_noise=0.1, read_noise=0.5e-6, max_pulses=4)),
-}  # fmt: skip
+    "loop": Crossbar(
+        cell=QUIET,
+        mapping=Differential(sides=2),
+        write_verify=WriteVerify(window=1e-6, pulse_noise_floor=1e-6, pulse_noise=0.1, read_noise=0.5e-6, max_pulses=4),
+    ),
+}
 MAKE = {name: make for name, make in CELLS.items() if name not in ("generic", "measured")}
 LAWS = {f"generic, {law}": GenericCell(g_min="1 uS", error=law, programming_sigma=0.05, drift_mean=0.05,
-                                       drift_spread=0.02, read_noise=0.05, spectrum="1/f",
+                                       drift_std=0.02, read_noise=0.05, spectrum="1/f",
                                        sigma_conductance=None if law == "proportional" else 20e-6)
         for law in ("independent", "proportional", "inverse")}  # fmt: skip
 ALL_CELLS = {**{name: make() for name, make in MAKE.items()}, **LAWS, 
@@ -214,7 +226,7 @@ def of_converters(hardware):
 @pytest.mark.parametrize("name", CONVERTERS)
 def test_every_number_of_a_converter_counts(name):
     hardware = CONVERTERS[name].replace(store=DigitalMemory(bits=12))
-    assert dead(hardware, of_converters, skip=("prices.", "training")) == []
+    assert dead(hardware, of_converters, skip=("energy_table.", "training")) == []
 
 
 #: Hardware whose bill is looked at, first where most prices count.
@@ -224,7 +236,7 @@ BILLS = [
     preset("quantum-register"),
     preset("int8", rows=2),
     preset("pcm", rows=2),
-    preset("pcm", **{"prices.adc_model": "median", "prices.adc_enob": 7.0}),
+    preset("pcm", **{"energy_table.adc_model": "median", "energy_table.adc_enob": 7.0}),
     Hardware(store=DigitalMemory(bits=8), dac=DAC(), adc=ADC()),
 ]
 
@@ -232,8 +244,8 @@ BILLS = [
 def billed(hardware):
     """Joules, seconds, square metres and joules of writing of one layer beside a digital one."""
     found = compare(AnalogDense(3, hardware=hardware), VARIABLES, X, systems=(), batch=1)
-    bill, held = found.hardware, found.arrays
-    bands = (bill.energy_low_j, bill.energy_typical_j, bill.energy_high_j, bill.latency_s)
+    breakdown, held = found.hardware, found.arrays
+    bands = (breakdown.energy_low_j, breakdown.energy_typical_j, breakdown.energy_high_j, breakdown.latency_s)
     return bands + (() if held is None else (held.area_m2, held.write_energy_j, held.calibration_energy_j))
 
 
@@ -247,15 +259,15 @@ def usual_bill(number):
 
 def test_every_price_counts():
     silent = []
-    for f in dataclasses.fields(Prices):
+    for f in dataclasses.fields(EnergyTable):
         if rule_of(f).is_static:
             continue
         for number, hardware in enumerate(BILLS):
-            value = getattr(hardware.prices, f.name)
+            value = getattr(hardware.energy_table, f.name)
             if value is None:
                 continue
             try:
-                found = billed(hardware.replace(**{f"prices.{f.name}": others(f, value)[0]}))
+                found = billed(hardware.replace(**{f"energy_table.{f.name}": others(f, value)[0]}))
             except InputError:  # which hardware refuses because it has a number of its own
                 continue
             if found != usual_bill(number):

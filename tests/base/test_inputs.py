@@ -14,7 +14,7 @@ from analogsim.linen import AnalogDense
 from analogsim.signal_path.operators import MatrixProduct
 from analogsim.signal_path.path import multiply
 from analogsim.signal_path.programmed import program
-from analogsim.training import strength
+from analogsim.training import scaled_noise
 from tests.support.sampling import assert_moments
 
 OPERATOR = MatrixProduct((1,), (0,), 2, (6, 3))
@@ -213,7 +213,7 @@ def test_input_noise_arrives_through_the_weights():
             assert_moments(y[:, j], float((x[0] @ weights)[j]), expected)
     with pytest.raises(InputError, match="needs a random key"):
         jax.eval_shape(layer.apply, variables, x[:2])
-    with strength(0.0):
+    with scaled_noise(0.0):
         exact = jax.jit(lambda variables, x: layer.apply(variables, x, rngs=rngs))(variables, x[:2])
     np.testing.assert_allclose(exact, x[:2] @ weights, atol=1e-5)
 
@@ -223,5 +223,5 @@ def test_where_input_noise_is_not_modelled_it_is_refused():
         BitSerialDAC(noise=0.1)
     table = analogsim.convert(nn.Embed(4, 3), Hardware(dac=DAC(noise=0.1)))
     variables, rngs = {"params": {"embedding": np.ones((4, 3), np.float32)}}, {"analog": jax.random.key(0)}
-    with pytest.raises(InputError, match=r"DAC.noise: must be None for a look-up"):
+    with pytest.raises(InputError, match=r"DAC.noise: must be None for a lookup"):
         jax.eval_shape(lambda variables, ids: table.apply(variables, ids, rngs=rngs), variables, np.array([1]))

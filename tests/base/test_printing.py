@@ -27,13 +27,13 @@ def test_a_chip_is_one_line():
     assert repr(chip) == "Chip(1 layer, 1,200 weights on 6 tiles of 'mine', at 0 s)"
     assert repr(chip.at("1 day")).endswith("'mine', at 1 day)")
     held = chip.cells["analog"]["array"]
-    assert repr(held) == "Programmed(40 x 30 on 3 x 2 tiles of 'mine')"
+    assert repr(held) == "ProgrammedTiles(40 x 30 on 3 x 2 tiles of 'mine')"
     array = chip.readings["analog"]["array"]
     assert repr(array) == "ChipArray(40 x 30 on 3 x 2 tiles of 'mine', at 0 s)"
     assert repr(array.reading) == "Reading(40 x 30 on 3 x 2 tiles, at 0 s)"
     stack = program(MODEL, VARIABLES, jax.random.split(jax.random.key(0), 5), X)
     assert repr(stack) == "Chip(1 layer, 6,000 weights on 30 tiles of 'mine', at 0 s)"
-    assert repr(stack.cells["analog"]["array"]) == "Programmed(5 of 40 x 30 on 3 x 2 tiles of 'mine')"
+    assert repr(stack.cells["analog"]["array"]) == "ProgrammedTiles(5 of 40 x 30 on 3 x 2 tiles of 'mine')"
     assert len(repr(chip.axes)) < 100
     printed = []
     jax.eval_shape(lambda t: printed.append(repr(chip.at(t))), 1.0)
@@ -46,7 +46,7 @@ def test_what_holds_arrays_prints_their_sizes():
     assert in_short({"a": arrays, "b": {"c": jnp.zeros(3)}}) == "<dict with 2 arrays of 12,003 numbers>"
     assert in_short(np.float32([1, 2])) == "array([1., 2.], dtype=float32)"
     assert len(repr(bind(MODEL, VARIABLES, X, {}))) < 500
-    tuned = FineTuned(variables=VARIABLES, model=None, loss=arrays[0], accuracy=arrays[0], strength=arrays[0],
+    tuned = FineTuned(variables=VARIABLES, model=None, loss=arrays[0], accuracy=arrays[0], noise_scale=arrays[0],
                       clipping_before=None, clipping=None)  # fmt: skip
     assert "variables=<dict with 2 arrays of 1,230 numbers>, model=None, loss=<float32[40]>" in repr(tuned)
     cell = MeasuredCell(conductance=np.linspace(0, 1e-5, 500), time_s=np.array([1.0]), sigma=np.zeros((1, 500)))

@@ -73,7 +73,7 @@ def test_wires():
 
 
 def test_writing():
-    """Programming 512 x 512 pairs as published and in a closed loop."""
+    """ProgrammingMode 512 x 512 pairs as published and in a closed loop."""
     weights = jax.random.uniform(jax.random.key(0), (512, 512), minval=-1)
     write = jax.jit(lambda store, key: store.program(key, weights))
     loop = WriteVerify(window=0.5e-6, pulse_noise_floor=0.5e-6)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from analogsim import ChipScores, altered, calibrate, convert, preset, program, sweep
+from analogsim import ChipScores, calibrate, convert, override_hardware, preset, program, sweep
 from analogsim.training.recipes.networks import MLP
 
 pytestmark = pytest.mark.benchmark
@@ -47,7 +47,7 @@ def _loop(analog: nn.Module, variables, x, labels) -> tuple[float, float]:
 
     started, first_s = time.perf_counter(), None
     for level in LEVELS:
-        with altered(lambda path, own: own.replace(**{"store.cell.programming_noise": level})):  # noqa: B023
+        with override_hardware(lambda path, own: own.replace(**{"store.cell.programming_noise": level})):  # noqa: B023
             for number in range(CHIPS):
                 key = jax.random.fold_in(jax.random.key(2), number)
                 chip = program(analog, variables, key)

@@ -10,13 +10,13 @@ import pytest
 
 from analogsim import ADC, DAC, Hardware, InputError, calibrate, preset, program, range_report
 from analogsim.chips import adc_inputs as lines
-from analogsim.chips.adc_inputs import Seen
+from analogsim.chips.adc_inputs import MagnitudeSample
 from analogsim.chips.calibration import least_error, shifted
 from analogsim.converters import SARADC, BitSerialDAC, CyclicADC, PipelineADC, RampADC
 from analogsim.devices.crossbar.array import Crossbar
 from analogsim.devices.crossbar.generic import GenericCell
 from analogsim.devices.crossbar.mapping import Differential, Offset
-from analogsim.devices.crossbar.slices import BitSlices, Copies
+from analogsim.devices.crossbar.slices import BitSlices, MultiCell
 from analogsim.devices.digital import DigitalMemory
 from analogsim.linen import AnalogConv, AnalogDense, dot_general_hook
 from tests.support.models import MLP
@@ -257,7 +257,7 @@ def test_granular_steps_of_other_hardware():
 
 
 def test_copies_share_one_range():
-    hardware = array(Differential(slices=Copies(significance=(3.0, 1.0), sum="digital")))
+    hardware = array(Differential(slices=MultiCell(significance=(3.0, 1.0), sum="digital")))
     _, output = ranges_of(hardware, [[1.0], [0.5]], [[0.0, 1.0]], method="max", margin=1)
     assert output == pytest.approx(0.5)
 
@@ -382,7 +382,7 @@ def test_large_samples_pass_in_parts(monkeypatch):
 
 def test_distributions_are_thinned_out_evenly(monkeypatch):
     monkeypatch.setattr(lines, "_KEPT", 20000)
-    seen = Seen()
+    seen = MagnitudeSample()
     for part in np.array_split(np.random.default_rng(3).permutation(np.linspace(-1, 1, 200001)), 37):
         seen.add(part)
     assert seen.largest == 1.0

@@ -64,7 +64,7 @@ def test_evaluate_programs_no_chip_for_what_it_refuses(forbidden, change, messag
 def test_calibrate_refuses_missing_ranges_with_the_first_layer(forbidden):
     from analogsim.chips import adc_inputs as lines
 
-    forbidden(lines.Seen, "add")
+    forbidden(lines.MagnitudeSample, "add")
     with pytest.raises(InputError, match=r"keep_inputs = True: layer .* has no input range; calibrate it first"):
         calibrate(LAYER, VARIABLES, X, keep_inputs=True)
 
@@ -129,7 +129,7 @@ def test_commands_refuse_before_they_train_or_price(forbidden, tmp_path):
         (("sweep", tmp_path / "s.toml", "--out", tmp_path / "r.nc"), "r.nc: cannot be read as results"),
         (("sweep", tmp_path / "s.toml", "--out", tmp_path / "r.nc", "--no-resume"), "r.nc: is there already"),
         (("sweep", tmp_path / "s.toml", "--out", tmp_path / "file" / "r.nc"), "r.nc: cannot be written there"),
-        (("quickstart", "--key", 2**63, "--out", tmp_path / "q"), "--key 9223372036854775808: must be at least"),
+        (("quickstart", "--seed", 2**63, "--out", tmp_path / "q"), "--seed 9223372036854775808: must be at least"),
     ):
         status, _, errors = command(*arguments)
         assert (status, message in errors) == (2, True), errors

@@ -60,7 +60,7 @@ def test_every_chip_time_and_read_differs(reference):
     assert np.unique(reference).size == 6
 
 
-@pytest.mark.parametrize("options", [dict(batch_size=1), dict(batch_size=7, chips_at_once=2)], ids=str)
+@pytest.mark.parametrize("options", [dict(batch_size=1), dict(batch_size=7, chip_batch_size=2)], ids=str)
 def test_scores_do_not_depend_on_how_the_work_is_cut(data, reference, options):
     np.testing.assert_allclose(scores(data, **options), reference, rtol=1e-5, atol=1e-5)
 
@@ -174,8 +174,8 @@ def test_the_dataset_says_what_it_holds(data):
         (dict(chips=0), "chips = 0: must be an integer of at least 1"),
         (dict(chips=2.5), "chips = 2.5: must be an integer"),
         (dict(batch_size=-1), "batch_size = -1: must be an integer of at least 1"),
-        (dict(chips_at_once=0), "chips_at_once = 0: must be an integer of at least 1"),
-        (dict(chips_at_once=-2), "chips_at_once = -2: must be an integer of at least 1"),
+        (dict(chip_batch_size=0), "chip_batch_size = 0: must be an integer of at least 1"),
+        (dict(chip_batch_size=-2), "chip_batch_size = -2: must be an integer of at least 1"),
         (
             dict(compensation="globl"),
             "compensation = 'globl': must be one of none, global, column; did you mean 'global'?",

@@ -22,7 +22,7 @@ X, KERNEL = (RNG.normal(size=shape).astype(np.float32) for shape in ((2, 4, 15),
 VARIABLES = {"params": {"kernel": KERNEL}}
 
 #: Cells that are written exactly, read without noise, and all drift with the exponent 0.05.
-DRIFTING = GenericCell(g_min=0.0, programming_sigma=0.0, drift_mean=0.05, drift_spread=0.0, drift_reference_s=20.0)
+DRIFTING = GenericCell(g_min=0.0, programming_sigma=0.0, drift_mean=0.05, drift_std=0.0, drift_reference_s=20.0)
 
 
 @functools.cache
@@ -43,10 +43,10 @@ def array(chip):
 #: Stuck cells, cells of unequal scale, and a closed loop that counts its pulses.
 LOOP = Hardware(
     store=Crossbar(
-        cell=PCM(), faults=Faults(stuck_on=0.05, device_spread=0.1), write_verify=WriteVerify(window="0.5 uS")
+        cell=PCM(), faults=Faults(stuck_on=0.05, device_variation=0.1), write_verify=WriteVerify(window="0.5 uS")
     ),
     **TILE,
-).replace(**{"prices.write_pulse_j": "3 pJ"})
+).replace(**{"energy_table.write_pulse_j": "3 pJ"})
 
 
 @functools.cache
@@ -74,7 +74,7 @@ def test_every_member_is_fabricated_and_written_by_itself():
 
 def test_writing_groups_again_keeps_what_fabrication_drew():
     first = looped(False)
-    again = program(layer(LOOP), VARIABLES, jax.random.key(9), X, onto=first)
+    again = program(layer(LOOP), VARIABLES, jax.random.key(9), X, reprogram=first)
     before, after = array(first).state, array(again).state
     jax.tree.map(np.testing.assert_array_equal, before.fabric, after.fabric)
     assert np.mean(np.asarray(before.pulses) != np.asarray(after.pulses)) > 0.1

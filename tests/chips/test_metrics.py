@@ -187,7 +187,7 @@ def test_a_sweep_takes_metrics_in_python_and_goes_on(tmp_path):
     np.testing.assert_allclose(python.best, compiled.best, rtol=1e-5)
     scores = ChipScores(Net(), VARIABLES, X, LABELS, on_host=True)
     with pytest.raises(InputError, match="at_once = 2: has no effect with on_host = True"):
-        sweep(scores, NOISY, over=over, chips=1, key=KEY, at_once=2, progress=False)
+        sweep(scores, NOISY, over=over, chips=1, key=KEY, chip_batch_size=2, progress=False)
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_a_sweep_takes_metrics_in_python_and_goes_on(tmp_path):
         (dict(metric=lambda o, t: None), "metric: returned None: must be one real number"),
         (dict(metric=lambda o, t: 1j), "metric: returned 1j: must be one real number"),
         (dict(labels=LABELS[:-1]), "labels: 11 of them do not match 12 examples in x"),
-        (dict(chips_at_once=2), "chips_at_once = 2: has no effect with on_host=True"),
+        (dict(chip_batch_size=2), "chip_batch_size = 2: has no effect with on_host=True"),
         (dict(on_host=1), "on_host = 1: must be True or False"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",

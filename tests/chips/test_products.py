@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import analogsim
-from analogsim import ADC, DAC, Hardware, InputError, calibrate, preset, products_on_tiles, program
+from analogsim import ADC, DAC, Hardware, InputError, calibrate, preset, program, program_matrix
 from analogsim.devices import DenseAssociativeMemory
 from analogsim.linen import AnalogDense
 
@@ -23,7 +23,7 @@ transposed = jax.jit(lambda pair, x, key=None: pair.transposed(x, key))
 
 
 def held(hardware, **more):
-    return products_on_tiles(X, hardware, key=KEY, inputs=QUERIES, **more)
+    return program_matrix(X, hardware, key=KEY, inputs=QUERIES, **more)
 
 
 def test_ideal_tiles_give_both_products_exactly_in_any_shape():
@@ -83,9 +83,9 @@ def test_a_memory_on_tiles_recalls_and_every_product_has_noise_of_its_own():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: products_on_tiles(X[0], preset("pcm"), key=KEY, inputs=QUERIES), r"matrix of shape \(24,\)"),
+        (lambda: program_matrix(X[0], preset("pcm"), key=KEY, inputs=QUERIES), r"matrix of shape \(24,\)"),
         (
-            lambda: products_on_tiles(X, preset("pcm"), key=KEY, inputs=X.T),
+            lambda: program_matrix(X, preset("pcm"), key=KEY, inputs=X.T),
             r"inputs of shape \(24, 40\): must be \[n, 24",
         ),
         (lambda: held(preset("pcm"), weights=X), r"weights of shape \(40, 24\): must be \[n, 40\]"),
@@ -101,4 +101,4 @@ def test_what_does_not_fit_is_refused(call, message):
 
 
 def test_it_is_listed():
-    assert "products_on_tiles" in dir(analogsim)
+    assert "program_matrix" in dir(analogsim)

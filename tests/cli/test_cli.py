@@ -78,7 +78,7 @@ def test_a_page_is_made_of_the_results(smoke, tmp_path):
 
 MISTAKES = [
     (("quickstart", "--chips", "0"), "--chips 0: must be at least 1"),
-    (("quickstart", "--seeds", "-3"), "--seeds -3: must be at least 1"),
+    (("quickstart", "--networks", "-3"), "--networks -3: must be at least 1"),
     (("quickstart", "--fast", "--out", "/proc/nowhere"), "--out /proc/nowhere: cannot write there"),
     (("show", "pmc"), "unknown preset 'pmc'; did you mean 'pcm'?"),
     (("cite", "pmc"), "unknown preset 'pmc'; did you mean 'pcm'?"),

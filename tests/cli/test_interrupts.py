@@ -48,7 +48,7 @@ def writing():
     files.write("torn.txt", "half")
 
 def writing_a_folder():
-    with files.beside(pathlib.Path("checkpoint").resolve(), "partial") as folder:
+    with files.temporary_sibling(pathlib.Path("checkpoint").resolve(), "partial") as folder:
         (folder / "arrays").mkdir(parents=True)
         (folder / "arrays" / "half").write_text("half")
         in_c()

@@ -32,7 +32,7 @@ def test_rounding_gives_back_its_bits_for_ever(bits):
     step = 2 / (2**bits - 2)
     np.testing.assert_allclose(row.bits, 0.5 * np.log2(1 + (1 / 3) / (step**2 / 12)), atol=0.05)
     assert row.reads == 1
-    assert row.lasts
+    assert row.outlasts_data
     assert row.lifetime_s > 3e8
     assert row.cells == 64
 
@@ -42,12 +42,12 @@ def test_noise_of_reads_averages_and_that_of_writing_does_not():
     read = storage(100, time=0, bits=8, stores=[cell_hardware(read_noise=0.05)]).rows[0]
     assert read.bits == pytest.approx(0.5 * np.log2(1 + 400), abs=0.02)
     assert read.reads == pytest.approx((4**8 - 1) / 400, rel=0.03)
-    assert read.most_bits > read.bits + 1
+    assert read.max_bits > read.bits + 1
     # Writing errs by 5 % of the largest conductance in both cells, the empty one cut at zero: s^2 (1 + 1/2).
     written = storage(100, time=0, bits=8, stores=[cell_hardware(programming_sigma=0.05)]).rows[0]
     # The cut adds s phi to the empty cell's mean, phi = 1/sqrt(2 pi): it stays beside what is common to all weights.
     assert written.bits == pytest.approx(0.5 * np.log2(1 + (1 / 3) / (1.5 * 0.05**2)), abs=0.08)
-    assert written.most_bits == pytest.approx(written.bits, abs=0.01)
+    assert written.max_bits == pytest.approx(written.bits, abs=0.01)
     assert math.isinf(written.reads)
 
 
@@ -88,7 +88,7 @@ def test_registers_count_copies_and_holevos_bound():
     assert row.cells == 1024 // 8 * 4  # four qubits a register of eight weights
     assert row.copies == row.reads * hardware.store.shots * 1024 / 8
     assert math.isfinite(row.copies)
-    assert row.least_copies == pytest.approx(1024 * 3 / 4)  # N b / n over registers of n = 4 qubits
+    assert row.min_copies == pytest.approx(1024 * 3 / 4)  # N b / n over registers of n = 4 qubits
     assert row.hold_w == pytest.approx(512 * 25e3 / 1000)  # each qubit's share of the machine
     assert 0 < row.lifetime_s < 20e-6  # after 20 us a bit is missing
     assert row.bits == row.bits_at_first
@@ -176,7 +176,7 @@ def test_the_command_writes_json():
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
     assert [row["name"] for row in found["stores"]] == ["int8", "reram"]
-    assert (found["weights"], found["wanted_bits"], found["time_s"]) == (10, 3.0, 1.0)
+    assert (found["weights"], found["required_bits"], found["time_s"]) == (10, 3.0, 1.0)
 
 
 @pytest.mark.parametrize(

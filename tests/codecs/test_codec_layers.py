@@ -9,7 +9,7 @@ from flax import nnx
 
 import analogsim
 from analogsim import Hardware, InputError, convert, preset
-from analogsim.codecs import Layout, LowRank, TensorTrain, decode, factored_layers, initial, round_model
+from analogsim.codecs import CoreLayout, LowRank, TensorTrain, decode, factored_layers, initial, round_model
 from analogsim.devices import Crossbar, GenericCell
 from analogsim.linen import LowRankDense, TensorTrainDense
 from analogsim.nnx import LowRankLinear, TensorTrainLinear
@@ -105,7 +105,7 @@ def test_a_mesh_of_interferometers_holds_cores():
 
 def test_rounding_between_steps_lowers_ranks_at_little_loss():
     """A target of rank 2, learned by a layer of rank 6 that is rounded every 40 steps."""
-    target = np.asarray(jax.jit(lambda key: decode(initial(key, Layout((4, 4), (4, 4), (2,)))))(jax.random.key(3)))
+    target = np.asarray(jax.jit(lambda key: decode(initial(key, CoreLayout((4, 4), (4, 4), (2,)))))(jax.random.key(3)))
     x = np.asarray(jax.random.normal(jax.random.key(4), (64, 16)))
     layer = TensorTrainDense(16, codec=TensorTrain(rank=6, cores=2), use_bias=False, contraction="factored")
     optax = pytest.importorskip("optax")
@@ -136,7 +136,7 @@ def test_nnx_layers():
     layer = TensorTrainLinear(16, 6, codec=CODEC, rngs=nnx.Rngs(0))
     exact = call(layer, X)
     np.testing.assert_allclose(exact, X @ np.asarray(jax.jit(decode)(layer.cores)), rtol=1e-4, atol=1e-5)
-    assert layer.layout == Layout((4, 4), (3, 2), (3,))
+    assert layer.layout == CoreLayout((4, 4), (3, 2), (3,))
     assert {".".join(map(str, path)) for path, _ in nnx.to_flat_state(nnx.state(layer, nnx.Param))} == {
         "bias", "core_0.kernel", "core_1.kernel",
     }  # fmt: skip

@@ -176,8 +176,8 @@ def test_fewer_cells_and_more_conversions():
 
     def costs(model, variables):
         cells = sum(row.cells for row in analogsim.summary(model, variables, jnp.zeros((1, 256))))
-        bill = energy.compare(model, variables, x, systems=("H100",)).hardware
-        return cells, sum(line.count for line in bill.lines if line.component == "ADC"), bill.energy_typical_j
+        breakdown = energy.compare(model, variables, x, systems=("H100",)).hardware
+        return cells, sum(line.count for line in breakdown.lines if line.component == "ADC"), breakdown.energy_typical_j
 
     dense = costs(convert(layer, PCM), v)
     assert dense[:2] == (2 * 256 * 256, 256)
@@ -333,7 +333,7 @@ class Named(nn.Module):
 def test_inputs_may_be_named_and_have_no_batch():
     x = np.ones((2, 16), np.float32)
     v, _ = as_before(Named(), x)
-    assert run(convert(Named(), IDEAL, codec=LowRank(max_share=0.5)), v, x).shape == (2, 32)
+    assert run(convert(Named(), IDEAL, codec=LowRank(max_fraction=0.5)), v, x).shape == (2, 32)
     as_before(Named(), x[0])
 
 

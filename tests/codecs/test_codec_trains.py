@@ -9,7 +9,7 @@ import pytest
 
 from analogsim import InputError, codecs
 from analogsim.codecs import (
-    Layout,
+    CoreLayout,
     LowRank,
     TensorTrain,
     balanced_modes,
@@ -21,8 +21,8 @@ from analogsim.factors.trains import interleaved, train_of
 
 #: One program for each shape, not one for each operation.
 apply = jax.jit(codecs.apply, static_argnums=2)
-balanced, decode, left_orthogonal, propagated = map(
-    jax.jit, (codecs.balanced, codecs.decode, codecs.left_orthogonal, codecs.propagated)
+balanced, decode, left_orthogonal, propagate_errors = map(
+    jax.jit, (codecs.balanced, codecs.decode, codecs.left_orthogonal, codecs.propagate_errors)
 )
 
 MODES = (4, 3, 2), (2, 3, 4)
@@ -43,7 +43,7 @@ def rms(core):
 
 def matrix_of(cores):
     """The definition, entry by entry: a product of matrices for every pair of digits."""
-    layout = Layout.of(cores)
+    layout = CoreLayout.of(cores)
     w = np.zeros((layout.n_in, layout.n_out))
     for i, ins in enumerate(np.ndindex(layout.modes_in)):
         for j, outs in enumerate(np.ndindex(layout.modes_out)):
@@ -55,7 +55,7 @@ def matrix_of(cores):
 
 
 def test_decoding_and_products_follow_the_definition():
-    cores = random_cores(Layout(*MODES, (3, 2)))
+    cores = random_cores(CoreLayout(*MODES, (3, 2)))
     w, x = matrix_of(cores), random_matrix(5, 24, seed=1)
     np.testing.assert_allclose(decode(cores), w, rtol=1e-5, atol=1e-5)
     for way in ("factored", "dense", "auto"):
@@ -95,7 +95,7 @@ def test_full_ranks_lose_nothing_and_errors_keep_their_promise():
 
 
 def test_a_train_built_by_hand_is_found_with_its_ranks():
-    layout = Layout((4, 4, 4), (4, 4, 4), (3, 5))
+    layout = CoreLayout((4, 4, 4), (4, 4, 4), (3, 5))
     w = decode(random_cores(layout))
     for codec in (TensorTrain(rel_error=1e-5), TensorTrain(rank=9)):
         _, record = codec.compress(w)
@@ -107,12 +107,12 @@ def test_a_train_built_by_hand_is_found_with_its_ranks():
 
 def test_budgets_hold_and_the_next_rank_would_not():
     w = jnp.asarray(random_matrix(64, 64), jnp.float32)
-    for codec in (TensorTrain(max_params=700), TensorTrain(max_share=700 / 4096), LowRank(max_params=700)):
+    for codec in (TensorTrain(max_params=700), TensorTrain(max_fraction=700 / 4096), LowRank(max_params=700)):
         factors, record = codec.compress(w)
         assert 550 < record.params <= 700
         assert record.params == sum(core.size for core in factors)
         assert codec.layout(64, 64).params <= 700
-    errors = [TensorTrain(max_share=share).compress(w)[1].rel_error for share in (0.05, 0.2, 0.5, 1.0)]
+    errors = [TensorTrain(max_fraction=share).compress(w)[1].rel_error for share in (0.05, 0.2, 0.5, 1.0)]
     assert errors == sorted(errors, reverse=True)
 
 
@@ -140,7 +140,9 @@ def dot_macs(function, *args):
     return total
 
 
-@pytest.mark.parametrize("layout", [Layout(*MODES, (3, 2)), Layout((7, 1), (1, 5), (2,)), Layout((6,), (4,), ())])
+@pytest.mark.parametrize(
+    "layout", [CoreLayout(*MODES, (3, 2)), CoreLayout((7, 1), (1, 5), (2,)), CoreLayout((6,), (4,), ())]
+)
 def test_the_formula_counts_what_is_computed(layout):
     cores, x = random_cores(layout), np.ones((3, layout.n_in), np.float32)
     assert dot_macs(lambda x: codecs.apply(x, cores, "factored"), x) == 3 * layout.macs == 3 * macs(cores)
@@ -150,12 +152,12 @@ def test_the_formula_counts_what_is_computed(layout):
 def test_published_costs_of_a_large_matrix():
     """1024 x 1024 with modes (4, 8, 8, 4): cores of rank 8 are 1 in 124 numbers and as much arithmetic."""
     for rank, ratio in ((2, 0.078), (4, 0.281), (8, 1.06), (16, 4.13)):
-        layout = Layout((4, 8, 8, 4), (4, 8, 8, 4), (rank,) * 3)
+        layout = CoreLayout((4, 8, 8, 4), (4, 8, 8, 4), (rank,) * 3)
         assert layout.macs / layout.dense == pytest.approx(ratio, rel=5e-3)
 
 
 def test_auto_takes_the_cheaper_way():
-    cheap, dear = Layout((8, 8, 8), (8, 8, 8), (2, 2)), Layout((4, 4, 4), (4, 4, 4), (8, 8))
+    cheap, dear = CoreLayout((8, 8, 8), (8, 8, 8), (2, 2)), CoreLayout((4, 4, 4), (4, 4, 4), (8, 8))
     for layout, way in ((cheap, "factored"), (dear, "dense")):
         cores, x = random_cores(layout), np.ones((64, layout.n_in), np.float32)
         counts = {w: dot_macs(lambda x, w=w, c=cores: codecs.apply(x, c, w), x) for w in ("auto", "factored", "dense")}
@@ -164,7 +166,7 @@ def test_auto_takes_the_cheaper_way():
 
 @pytest.mark.parametrize("rank", [4, 12])
 def test_initial_cores_give_the_variance_asked_for(rank):
-    layout = Layout((8, 8), (8, 8), (rank,))
+    layout = CoreLayout((8, 8), (8, 8), (rank,))
     draw = jax.jit(jax.vmap(lambda key: jnp.mean(decode(initial(key, layout, 1 / 64)) ** 2)))
     means = np.asarray(draw(jax.random.split(jax.random.key(rank), 400)))
     assert means.mean() * 64 == pytest.approx(1, abs=float(4 * means.std() * 64 / 20))
@@ -172,13 +174,13 @@ def test_initial_cores_give_the_variance_asked_for(rank):
 
 
 def test_rounding_reaches_what_a_decomposition_of_the_matrix_does():
-    layout = Layout((4, 4, 4), (4, 4, 4), (9, 9))
+    layout = CoreLayout((4, 4, 4), (4, 4, 4), (9, 9))
     cores = random_cores(layout)
     w = np.asarray(decode(cores))
     for target in ({"rank": 4}, {"rel_error": 0.5}):
         smaller = rounded(cores, **target)
         record = TensorTrain(**target, modes_in=(4, 4, 4), modes_out=(4, 4, 4)).compress(w)[1]
-        assert Layout.of(smaller).ranks == record.ranks
+        assert CoreLayout.of(smaller).ranks == record.ranks
         error = np.linalg.norm(decode(smaller) - w) / np.linalg.norm(w)
         assert error == pytest.approx(record.rel_error, rel=1e-4)
     zeros = np.zeros((4, 4, 9, 9), np.float32)
@@ -187,13 +189,13 @@ def test_rounding_reaches_what_a_decomposition_of_the_matrix_does():
                for k, c in enumerate(map(np.asarray, cores))]  # fmt: skip
     doubled = [jnp.asarray(c) for c in doubled]
     np.testing.assert_allclose(decode(doubled), 2 * w, rtol=1e-4, atol=1e-3)
-    assert Layout.of(rounded(doubled, rel_error=1e-5)).ranks == (9, 9)
+    assert CoreLayout.of(rounded(doubled, rel_error=1e-5)).ranks == (9, 9)
     same = jax.jit(lambda c: rounded(c, rank=4))(cores)
     np.testing.assert_allclose(decode(same), decode(rounded(cores, rank=4)), atol=1e-3)
 
 
 def test_gauges_leave_the_matrix_alone():
-    cores = random_cores(Layout((4, 4, 4), (4, 4, 4), (5, 3)))
+    cores = random_cores(CoreLayout((4, 4, 4), (4, 4, 4), (5, 3)))
     orthogonal = left_orthogonal(cores)
     for core in orthogonal[:-1]:
         flat = np.asarray(core).reshape(-1, core.shape[-1])
@@ -208,9 +210,9 @@ def test_gauges_leave_the_matrix_alone():
 
 
 def test_errors_of_cores_add_up_as_the_formula_says():
-    cores = random_cores(Layout((4, 4, 4), (4, 4, 4), (5, 3)))
+    cores = random_cores(CoreLayout((4, 4, 4), (4, 4, 4), (5, 3)))
     w, errors = decode(cores), np.float32([0.02, 0.01, 0.03])
-    found = propagated(cores, errors)
+    found = propagate_errors(cores, errors)
 
     def draw(key):
         keys = jax.random.split(key, 3)
@@ -226,7 +228,7 @@ def test_errors_of_cores_add_up_as_the_formula_says():
 
 
 def test_gradients_batches_and_half_precision():
-    cores = random_cores(Layout((4, 4), (4, 2), (3,)))
+    cores = random_cores(CoreLayout((4, 4), (4, 2), (3,)))
     x = np.asarray(jax.random.normal(jax.random.key(0), (5, 16)))
 
     def loss(cores, way):
@@ -272,20 +274,24 @@ def test_modes_by_default():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: TensorTrain(), "exactly one of rel_error, rank, max_params, max_share, not none"),
+        (lambda: TensorTrain(), "exactly one of rel_error, rank, max_params, max_fraction, not none"),
         (lambda: TensorTrain(rank=2, rel_error=0.1), "not rel_error and rank"),
         (lambda: LowRank(rank=0), r"LowRank.rank = 0: must be an integer of at least 1"),
         (lambda: LowRank(rank=True), "must be an integer"),
         (lambda: TensorTrain(rel_error=1.5), "at least 0 and less than 1"),
-        (lambda: TensorTrain(max_share=0), "greater than 0 and at most 1"),
+        (lambda: TensorTrain(max_fraction=0), "greater than 0 and at most 1"),
         (lambda: TensorTrain(rank=2, cores=1), "between 2 and 8"),
         (lambda: TensorTrain(rank=2, modes_in=(4, 4)), "give both modes_in and modes_out"),
         (lambda: TensorTrain(rank=2, modes_in=(4, 4), modes_out=(4, 2, 2)), "must be equally many"),
         (lambda: TensorTrain(rank=2, modes_in="4", modes_out=(4,)), "must be integers"),
-        (lambda: TensorTrain(rank=2, modes_in=(4, 4), modes_out=(4, 4)).compress(jnp.ones((16, 12))),
-         "multiplies to 16, the matrix has 12 outputs"),
-        (lambda: TensorTrain(max_params=10).compress(jnp.ones((64, 64))),
-         r"a budget of 10 numbers for a 64 x 64 matrix: at rank 1 its cores \(4x4 4x4 4x4, rank 1 1\) take 48"),
+        (
+            lambda: TensorTrain(rank=2, modes_in=(4, 4), modes_out=(4, 4)).compress(jnp.ones((16, 12))),
+            "multiplies to 16, the matrix has 12 outputs",
+        ),
+        (
+            lambda: TensorTrain(max_params=10).compress(jnp.ones((64, 64))),
+            r"a budget of 10 numbers for a 64 x 64 matrix: at rank 1 its cores \(4x4 4x4 4x4, rank 1 1\) take 48",
+        ),
         (lambda: TensorTrain(rank=2).compress(jnp.ones((4, 4)) * jnp.nan), "NaN or infinity"),
         (lambda: TensorTrain(rank=2).compress(jnp.ones(4)), r"must be a matrix \[n_in, n_out\]"),
         (lambda: TensorTrain(rank=2).compress(jnp.ones((4, 4), int)), "real numbers of a floating type"),
@@ -294,10 +300,13 @@ def test_modes_by_default():
         (lambda: apply(jnp.ones(2), [jnp.ones((1, 2, 2, 1))], "fast"), "must be one of auto, factored, dense"),
         (lambda: decode([jnp.ones((1, 2, 2, 3)), jnp.ones((2, 2, 2, 1))]), "ranks must agree"),
         (lambda: rounded([jnp.ones((1, 2, 2, 1))]), "give one of rel_error and rank"),
-        (lambda: initial(jax.random.key(0), Layout((2,), (2,), ()), -1.0), "variance = -1.0: must be a finite number"),
-        (lambda: propagated([jnp.ones((1, 2, 2, 1))], [0.1, 0.2]), "one for each of 1 cores"),
+        (
+            lambda: initial(jax.random.key(0), CoreLayout((2,), (2,), ()), -1.0),
+            "variance = -1.0: must be a finite number",
+        ),
+        (lambda: propagate_errors([jnp.ones((1, 2, 2, 1))], [0.1, 0.2]), "one for each of 1 cores"),
     ],
-)  # fmt: skip
+)
 def test_what_makes_no_sense_is_refused(make, message):
     with pytest.raises(InputError, match=message):
         make()
@@ -319,12 +328,12 @@ def test_short_numbers_keep_the_ranks_that_were_asked_for(dtype):
     for codec, ranks in ((LowRank(rank=12), 12), (LowRank(max_params=640), 10), (LowRank(rank=99), 32)):
         factors, record = codec.compress(steep)
         assert record.ranks == (ranks,)
-        assert Layout.of(rounded(factors, rank=9)).ranks == (9,)
-        assert Layout.of(rounded(factors, rel_error=1e-4)).ranks == (ranks,)
+        assert CoreLayout.of(rounded(factors, rank=9)).ranks == (9,)
+        assert CoreLayout.of(rounded(factors, rel_error=1e-4)).ranks == (ranks,)
     _, record = LowRank(rel_error=0.05).compress(w)
     assert 0.02 < record.rel_error < 0.055
-    cores = tuple(core.astype(dtype) for core in random_cores(Layout((4, 4), (4, 4), (12,))))
-    assert Layout.of(rounded(cores, rank=7)).ranks == (7,)
+    cores = tuple(core.astype(dtype) for core in random_cores(CoreLayout((4, 4), (4, 4), (12,))))
+    assert CoreLayout.of(rounded(cores, rank=7)).ranks == (7,)
     smaller = np.asarray(decode(rounded(cores, rel_error=0.1)), np.float64)
     whole = np.asarray(decode(cores), np.float64)
     assert np.linalg.norm(smaller - whole) < 0.12 * np.linalg.norm(whole)
@@ -339,7 +348,7 @@ def test_many_small_singular_values_are_no_rounding():
 
 
 def test_balancing_moves_no_bit_and_no_derivative_is_nan():
-    first, second, third = random_cores(Layout(*MODES, (3, 2)))
+    first, second, third = random_cores(CoreLayout(*MODES, (3, 2)))
     cores = (1e3 * first, second, 7e-4 * third)
     even = balanced(cores)
     np.testing.assert_array_equal(decode(even), decode(cores))
@@ -348,7 +357,7 @@ def test_balancing_moves_no_bit_and_no_derivative_is_nan():
     zero = (cores[0] * 0, *cores[1:])
     slopes = jax.jit(jax.grad(lambda c: decode(balanced(c)).sum()))(zero)
     assert all(np.all(np.isfinite(slope)) for slope in slopes)
-    found = propagated(zero, 0.1)
+    found = propagate_errors(zero, 0.1)
     assert float(found.relative) == float(found.bound) == 0
 
 
@@ -356,9 +365,9 @@ def test_a_budget_is_used_up_by_single_ranks():
     """An equal loss at every cut leaves numbers over where cuts are of different sizes."""
     w = jnp.asarray(random_matrix(64, 64, seed=1), jnp.float32)
     for share in (0.1, 0.2, 0.3, 0.4):
-        codec = TensorTrain(max_share=share, modes_in=(2, 8, 4), modes_out=(2, 8, 4))
+        codec = TensorTrain(max_fraction=share, modes_in=(2, 8, 4), modes_out=(2, 8, 4))
         layout = codec.compress(w)[1].layout
         for k, most in enumerate(layout.full_ranks):
             ranks = (*layout.ranks[:k], layout.ranks[k] + 1, *layout.ranks[k + 1 :])
             if ranks[k] <= most:
-                assert Layout(layout.modes_in, layout.modes_out, ranks).params > share * 4096
+                assert CoreLayout(layout.modes_in, layout.modes_out, ranks).params > share * 4096

@@ -55,7 +55,7 @@ def test_converters_stay_and_every_tile_and_chip_has_its_own():
     assert len(np.unique(flat, axis=0)) == 8
     one = program(model, WEIGHTS, jax.random.key(1), X)
     later = one.at("1 year")
-    again = program(model, WEIGHTS, jax.random.key(9), X, onto=one)
+    again = program(model, WEIGHTS, jax.random.key(9), X, reprogram=one)
     for chip in (later, again):
         for a, b in zip(
             jax.tree.leaves(one.cells["analog"]["array"].converters),

@@ -13,8 +13,8 @@ from analogsim.converters.quality import linearity, transfer_curve
 from analogsim.energy.chip import adc_price
 from analogsim.hardware.file import from_toml, to_toml
 from analogsim.linen import AnalogDense
-from analogsim.signal_path.lookup import look_up
-from analogsim.signal_path.operators import LookUp
+from analogsim.signal_path.lookup import lookup
+from analogsim.signal_path.operators import Lookup
 from analogsim.signal_path.programmed import program as tiles_of
 
 #: A Gaussian by 400,000 of its quantiles: every cell's mean and error are exact to about 1e-5.
@@ -142,7 +142,9 @@ def test_it_goes_where_converters_go():
     hardware = Hardware(dac=DAC(), adc=TABLE)
     back = from_toml(to_toml(hardware))
     np.testing.assert_allclose(np.asarray(back.adc.levels), np.asarray(TABLE.levels), rtol=1e-6)
-    assert float(adc_price.typical_j(hardware.prices, TABLE.bits)) == float(adc_price.typical_j(hardware.prices, 2))
+    assert float(adc_price.typical_j(hardware.energy_table, TABLE.bits)) == float(
+        adc_price.typical_j(hardware.energy_table, 2)
+    )
     y = outputs(hardware, {"params": {"kernel": KERNEL}})
     assert len(np.unique(np.round(y[0] / np.abs(KERNEL).max(0) / np.abs(X[0]).max(), 4))) <= 4
     assert transfer_curve(TABLE).outputs.shape[1] == 1
@@ -156,6 +158,6 @@ def test_rows_of_a_stored_table_are_converted():
     @jax.jit
     def rows(table):
         reading = tiles_of(hardware, table, None).read(0.0)
-        return look_up(hardware, reading, np.arange(2), LookUp(2), key=None, dtype=table.dtype)
+        return lookup(hardware, reading, np.arange(2), Lookup(2), key=None, dtype=table.dtype)
 
     np.testing.assert_allclose(rows(table), [[0.75, 0.2], [-0.2, -0.75]], rtol=1e-6)

@@ -11,10 +11,10 @@ from analogsim.converters import PipelineADC
 from analogsim.converters.ranges import full_scale_of
 from analogsim.devices import BitSlices, Crossbar, Differential, GenericCell, Offset
 from analogsim.linen import AnalogDense
-from analogsim.signal_path.lookup import look_up
-from analogsim.signal_path.operators import LookUp, MatrixProduct
+from analogsim.signal_path.lookup import lookup
+from analogsim.signal_path.operators import Lookup, MatrixProduct
 from analogsim.signal_path.path import multiply
-from analogsim.signal_path.programmed import ideal_lines
+from analogsim.signal_path.programmed import ideal_columns
 from analogsim.signal_path.programmed import program as program_tiles
 from analogsim.signal_path.ranges import Ranges
 from analogsim.training import AdditiveNoise
@@ -91,7 +91,7 @@ def test_it_is_near_the_best_range(name, n_in):
             assert error(own) < (16 if constant and signed else 3.0) * best, (kind, signed, own)
 
 
-LINES = jax.jit(ideal_lines)
+LINES = jax.jit(ideal_columns)
 
 
 @jax.jit
@@ -141,7 +141,7 @@ def test_a_table_is_read_at_the_range_of_one_cell():
     @jax.jit
     def read(hardware):
         held = program_tiles(hardware, KERNEL, KEY).read(0.0)
-        return look_up(hardware, held, np.arange(24), LookUp(24), key=KEY, dtype=jnp.float32)
+        return lookup(hardware, held, np.arange(24), Lookup(24), key=KEY, dtype=jnp.float32)
 
     hardware = Hardware(adc=ADC(bits=8), store=Crossbar(cell=GenericCell(), mapping=Offset()))
     # One cell of an offset carries at most 1, and counts twice.

@@ -13,8 +13,8 @@ from analogsim.converters.range_rules import TrackedRange
 from analogsim.devices import BitSlices, Crossbar, Differential, GenericCell, Offset
 from analogsim.linen import AnalogDense
 from analogsim.nnx import AnalogLinear
-from analogsim.signal_path.lookup import look_up
-from analogsim.signal_path.operators import LookUp, MatrixProduct
+from analogsim.signal_path.lookup import lookup
+from analogsim.signal_path.operators import Lookup, MatrixProduct
 from analogsim.signal_path.path import multiply
 from analogsim.signal_path.programmed import program
 from analogsim.signal_path.ranges import Ranges
@@ -175,7 +175,7 @@ def test_a_table_of_positive_lines():
     @jax.jit
     def read(ranges):
         held = program(hardware, KERNEL, KEY).read(0.0)
-        return look_up(hardware, held, np.arange(64), LookUp(64), key=KEY, dtype=jnp.float32, ranges=ranges)
+        return lookup(hardware, held, np.arange(64), Lookup(64), key=KEY, dtype=jnp.float32, ranges=ranges)
 
     # A cell carries from 0 to 1 and counts twice: 63 codes over twice the scale of a column.
     y = np.asarray(read(Ranges(output=0.5, middle=0.5)))

@@ -83,7 +83,7 @@ def test_a_stuck_cell_neither_drifts_nor_fluctuates():
 
 def test_unequal_cells_spread_an_open_loop_write():
     # f has mean 1 and spread 0.1: a cell written to 20 uS spreads by 2 uS. 40000 cells, four standard errors.
-    store = Crossbar(cell=GenericCell(), faults=Faults(device_spread=0.1))
+    store = Crossbar(cell=GenericCell(), faults=Faults(device_variation=0.1))
     g = np.asarray(conductances(store, np.full((N, 1), 0.8, np.float32)).cells.conductance, np.float64)[0] * 1e6
     assert g.mean() == pytest.approx(20.0, abs=4 * 2 / np.sqrt(N))
     assert g.std() == pytest.approx(2.0, rel=4 * 0.72 / np.sqrt(N))
@@ -91,8 +91,8 @@ def test_unequal_cells_spread_an_open_loop_write():
 
 def test_spare_columns_are_cells_that_hold_no_weight():
     store = Crossbar(cell=QUIET, faults=Faults(stuck_on=0.05, spare_columns=3))
-    assert store.cells(10, 4) == 2 * 10 * (4 + 3)
-    assert Crossbar(cell=QUIET).cells(10, 4) == 80
+    assert store.n_cells(10, 4) == 2 * 10 * (4 + 3)
+    assert Crossbar(cell=QUIET).n_cells(10, 4) == 80
     assert jax.eval_shape(store.program, jax.random.key(0), np.zeros((10, 4))).fabric.codes.shape == (2, 10, 4)
 
 
@@ -119,13 +119,13 @@ def test_the_loop_ends_within_its_window(cell):
 
 def test_the_loop_corrects_what_fabrication_spread():
     # Written in an open loop, cells at 15 uS would spread by 1.5 uS, see above.
-    store = Crossbar(cell=QUIET, faults=Faults(device_spread=0.1), write_verify=LOOP)
+    store = Crossbar(cell=QUIET, faults=Faults(device_variation=0.1), write_verify=LOOP)
     plus = np.asarray(conductances(store, np.full_like(WEIGHTS, 0.5)).cells.conductance, np.float64)[0]
     assert np.abs(plus - 15e-6).max() <= 0.5e-6 * (1 + 1e-5)
 
 
 def test_a_stuck_cell_takes_every_pulse_in_vain():
-    store = Crossbar(cell=QUIET, faults=Faults(stuck_off=0.3, device_spread=0.1), write_verify=LOOP)
+    store = Crossbar(cell=QUIET, faults=Faults(stuck_off=0.3, device_variation=0.1), write_verify=LOOP)
     state = jax.tree.map(np.asarray, conductances(store, np.full_like(WEIGHTS, 0.6)))
     stuck = state.fabric.codes[0] != 0
     assert np.all(state.pulses[0][stuck] == 200)
@@ -151,7 +151,7 @@ def test_a_writing_error_that_the_loop_would_ignore_is_refused():
 
 CELL = GenericCell(programming_sigma=0.02, drift_mean=0.05)
 HARDWARE = Hardware(
-    name="worn", store=Crossbar(cell=CELL, faults=Faults(stuck_on=0.1, device_spread=0.1)), rows=8, columns=8
+    name="worn", store=Crossbar(cell=CELL, faults=Faults(stuck_on=0.1, device_variation=0.1)), rows=8, columns=8
 )
 X = np.ones((2, 10), np.float32)
 
@@ -187,11 +187,11 @@ def written(chip):
     ))])  # fmt: skip
 
 
-def chips(front_end, keys, onto=None, width=12, hardware=HARDWARE):
+def chips(front_end, keys, reprogram=None, width=12, hardware=HARDWARE):
     """Chips of 10 inputs, ``width`` outputs and, in Linen, a second layer."""
     if front_end == "linen":
-        return program(Net(width, hardware), variables_of(width), keys, X, onto=onto)
-    return program(AnalogLinear(10, width, hardware=hardware, rngs=nnx.Rngs(0)), key=keys, onto=onto)
+        return program(Net(width, hardware), variables_of(width), keys, X, reprogram=reprogram)
+    return program(AnalogLinear(10, width, hardware=hardware, rngs=nnx.Rngs(0)), key=keys, reprogram=reprogram)
 
 
 @functools.cache
@@ -201,7 +201,7 @@ def first(front_end):
 
 @pytest.mark.parametrize("front_end", ["linen", "nnx"])
 def test_writing_again_keeps_what_fabrication_drew(front_end):
-    again, other = (chips(front_end, jax.random.key(2), onto) for onto in (first(front_end), None))
+    again, other = (chips(front_end, jax.random.key(2), reprogram) for reprogram in (first(front_end), None))
     for a, b, c in zip(fabrics(first(front_end)), fabrics(again), fabrics(other), strict=True):
         np.testing.assert_array_equal(a, b)
         assert np.any(a != c)
@@ -212,7 +212,7 @@ def test_writing_again_keeps_what_fabrication_drew(front_end):
 
 def test_a_chip_that_is_written_again_is_young():
     old = first("linen").at("10 years")
-    new = chips("linen", jax.random.key(2), onto=old)
+    new = chips("linen", jax.random.key(2), reprogram=old)
     assert new.time_s == 0.0
     y = jax.eval_shape(Net().apply, new.at("1 day").variables, X, rngs={"analog": jax.random.key(3)})
     assert y.shape == (2, 3)
@@ -220,7 +220,7 @@ def test_a_chip_that_is_written_again_is_young():
 
 def test_a_stack_of_chips_is_written_again():
     stack = chips("nnx", jax.random.split(jax.random.key(1), 3))
-    again = chips("nnx", jax.random.split(jax.random.key(2), 3), onto=stack)
+    again = chips("nnx", jax.random.split(jax.random.key(2), 3), reprogram=stack)
     for a, b in zip(fabrics(stack), fabrics(again), strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -264,7 +264,7 @@ def test_noise_drawn_by_cell_has_the_shape_that_outputs_lack():
 def test_many_cells_make_both_ways_alike():
     # Sixty rows: mean, variance and kurtosis of an output agree between both ways within five standard errors.
     weights, x = np.linspace(-1, 1, ROWS)[:, None], np.cos(np.arange(ROWS))[None]
-    cell = GenericCell(programming_sigma=0.03, drift_mean=0.05, drift_spread=0.02, read_noise=0.1)
+    cell = GenericCell(programming_sigma=0.03, drift_mean=0.05, drift_std=0.02, read_noise=0.1)
     found = {}
     for sampling in ("outputs", "cells"):
         y = outputs(sampling, weights, x, cell, 86400.0)
@@ -295,7 +295,7 @@ def test_a_chip_knows_what_writing_it_took():
     hardware = preset("pcm", rows=8, columns=8, **{"store.write_verify": LOOP, "store.faults": Faults(stuck_on=0.05)})
     model = AnalogDense(12, hardware=hardware, use_bias=False)
     chip = program(model, {"params": {"kernel": weights_of(10, 12)}}, jax.random.key(1), X)
-    (layer,) = chip.writing
+    (layer,) = chip.write_statistics
     state = jax.tree.map(np.asarray, chip.cells["analog"]["array"].state)
     pulses = state.pulses.astype(np.int64)
     assert layer.cells == pulses.size == 2 * 2 * 2 * 5 * 6  # two tiles along each side, pairs
@@ -318,8 +318,8 @@ def test_only_a_chip_of_the_same_model_is_written_again(front_end):
         chips(front_end, key, chip, width=5)
     with pytest.raises(InputError, match="the chip is made of hardware 'worn', the layer is on 'pcm'"):
         chips(front_end, key, chip, hardware=preset("pcm"))
-    with pytest.raises(InputError, match="onto = dict: must be a chip of this model"):
+    with pytest.raises(InputError, match="reprogram = dict: must be a chip of this model"):
         chips(front_end, key, {})
     layer = AnalogDense(12, hardware=HARDWARE, use_bias=False)
-    with pytest.raises(InputError, match="onto: the chip h"):  # of a model with layers by other names
-        program(layer, {"params": {"kernel": weights_of(10, 12)}}, key, X, onto=chip)
+    with pytest.raises(InputError, match="reprogram: the chip h"):  # of a model with layers by other names
+        program(layer, {"params": {"kernel": weights_of(10, 12)}}, key, X, reprogram=chip)

@@ -124,7 +124,7 @@ def test_lines_without_resistance_change_nothing(mapping):
     perfect = Crossbar(cell=CELL, wires=Wires(word_line_ohm=0.0, bit_line_ohm=0.0), mapping=mapping)
     if mapping is SLICED:
         perfect = perfect.replace(polarities="interleaved")
-    np.testing.assert_allclose(lines(perfect), jax.jit(perfect.ideal_lines)(WEIGHTS), atol=1e-6)
+    np.testing.assert_allclose(lines(perfect), jax.jit(perfect.ideal_columns)(WEIGHTS), atol=1e-6)
 
 
 def test_the_noise_of_reads_shrinks_with_its_share():

@@ -102,7 +102,7 @@ def test_the_cells_of_a_pair_are_written_independently():
 def test_every_cell_of_a_pair_drifts_on_its_own():
     # w = 1 on two sides: G+ = 25 uS drifts, G- = 0 does not. With nu = 0.05: w(1 day) = 4321^-0.05 = 0.65799226.
     cell = PCM(
-        programming_noise=0.0, read_noise=0.0, drift_mean_range=(0.05, 0.05), drift_spread_range=(0.0, 0.0)
+        programming_noise=0.0, read_noise=0.0, drift_mean_range=(0.05, 0.05), drift_std_range=(0.0, 0.0)
     )  # fmt: skip
     store = Crossbar(cell=cell, mapping=Differential(sides=2))
     held = stored(store, jax.random.key(4), np.float32([[1.0, 0.2]]), DAY_S).mean

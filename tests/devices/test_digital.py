@@ -56,4 +56,4 @@ def test_cost_is_one_operation_and_one_fetch_a_weight():
     actions = {a.name: (a.quantity, a.unit) for a in DigitalMemory(bits=6).cost(np.zeros((10, 20), np.float32), 1.0)}
     assert actions == {"mac": (200, "MAC"), "weight fetch": (150.0, "B")}  # 200 x 6 bits
     assert DigitalMemory().cost(np.zeros((10, 20), np.float32), 1.0)[1].quantity == 800  # four bytes a float
-    assert DigitalMemory().cells(10, 20) == 200
+    assert DigitalMemory().n_cells(10, 20) == 200

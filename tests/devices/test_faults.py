@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from analogsim.devices import PCM, InputError, Moments
-from analogsim.devices.crossbar.faults import HEALTHY, STUCK_AT, STUCK_OFF, STUCK_ON, Fabric, Faults
+from analogsim.devices.crossbar.faults import HEALTHY, STUCK_AT, STUCK_OFF, STUCK_ON, FabricatedCells, Faults
 from tests.support.sampling import assert_moments
 
 CHIPS, SHAPE = 2000, (2, 32, 16)
@@ -80,27 +80,27 @@ def test_shares_that_add_up_to_one_leave_no_healthy_cell():
     assert np.all(np.asarray(counts(Faults(stuck_on=0.7, stuck_off=0.2, stuck_at=0.1)))[:, HEALTHY] == 0)
 
 
-def columns_kept(n_lines: int, spare: int, cells: int, rate: float) -> float:
-    """Mean number of stuck cells in the best ``n_lines`` columns: E[X_(k)] = sum_x P(X_(k) > x), summed over k <= n.
+def columns_kept(n_columns: int, spare: int, cells: int, rate: float) -> float:
+    """Mean number of stuck cells in the best ``n_columns`` columns: E[X_(k)] = sum_x P(X_(k) > x), summed over k <= n.
 
     P(X_(k) > x) = P(fewer than k of all columns have at most x stuck cells), each with probability F(x).
     """
     x = np.arange(cells + 1)
     below = stats.binom.cdf(x, cells, rate)
-    return sum(stats.binom.cdf(k - 1, n_lines + spare, below).sum() for k in range(1, n_lines + 1))
+    return sum(stats.binom.cdf(k - 1, n_columns + spare, below).sum() for k in range(1, n_columns + 1))
 
 
 @pytest.mark.parametrize("spare", [1, 4])
 def test_spare_columns_help_as_order_statistics_say(spare):
-    cells, n_lines, rate = SHAPE[0] * SHAPE[1], SHAPE[2], 0.05
+    cells, n_columns, rate = SHAPE[0] * SHAPE[1], SHAPE[2], 0.05
     faults = Faults(stuck_on=0.02, stuck_off=0.03, spare_columns=spare)
     codes = jax.jit(jax.vmap(lambda key: faults.fabricate(key, SHAPE).codes))(KEYS)
     by_column = np.sum(np.asarray(codes) != HEALTHY, axis=(1, 2)).astype(np.float64)
-    drawn = np.random.default_rng(1).binomial(cells, rate, size=(200_000, n_lines + spare))
-    simulated = np.sort(drawn, axis=1)[:, :n_lines].sum(axis=1)
-    expected = columns_kept(n_lines, spare, cells, rate)
+    drawn = np.random.default_rng(1).binomial(cells, rate, size=(200_000, n_columns + spare))
+    simulated = np.sort(drawn, axis=1)[:, :n_columns].sum(axis=1)
+    expected = columns_kept(n_columns, spare, cells, rate)
     assert abs(simulated.mean() - expected) < 4 * simulated.std() / math.sqrt(simulated.size)
-    assert expected < 0.95 * n_lines * cells * rate  # what is tested is not small
+    assert expected < 0.95 * n_columns * cells * rate  # what is tested is not small
     assert_moments(by_column.sum(axis=1), expected, simulated.std())
     # No position is better than another, although the worst columns are tied most of the time.
     error = by_column.std() / math.sqrt(CHIPS)
@@ -108,7 +108,7 @@ def test_spare_columns_help_as_order_statistics_say(spare):
 
 
 def test_the_worst_columns_go_and_the_others_keep_their_order():
-    key, rates = jax.random.key(3), dict(stuck_on=0.1, stuck_at=0.1, device_spread=0.2)
+    key, rates = jax.random.key(3), dict(stuck_on=0.1, stuck_at=0.1, device_variation=0.2)
     n_in, made, spare = 8, 12, 5
     everything = np.asarray(fabricate(Faults(**rates), key, (2, n_in, made)).codes)
     fabric = fabricate(Faults(**rates, spare_columns=spare), key, (2, n_in, made - spare))
@@ -124,7 +124,7 @@ def test_the_worst_columns_go_and_the_others_keep_their_order():
 
 @pytest.mark.parametrize("spread", [0.05, 0.7])
 def test_the_scale_is_lognormal_of_mean_one(spread):
-    fabric = fabricate(Faults(device_spread=spread), jax.random.key(4), (2, 500, 100))
+    fabric = fabricate(Faults(device_variation=spread), jax.random.key(4), (2, 500, 100))
     factor = np.asarray(fabric.factor, np.float64).ravel()
     u = math.sqrt(math.log(1 + spread**2))
     assert_moments(factor, 1.0, spread)
@@ -135,7 +135,7 @@ def test_the_scale_is_lognormal_of_mean_one(spread):
 def test_the_spread_has_its_slope_also_at_zero():
     # f = exp(u xi - u^2/2) with u = s to first order: df/ds = xi at s = 0, and (f(s) - 1)/s tends to it.
     def factor(s):
-        return Faults(device_spread=s).fabricate(jax.random.key(5), (1, 400, 250)).factor
+        return Faults(device_variation=s).fabricate(jax.random.key(5), (1, 400, 250)).factor
 
     both = jax.jit(lambda s: jax.jvp(factor, (s,), (jnp.ones_like(s),)))
     value, slope = both(0.0)
@@ -150,7 +150,7 @@ def test_the_spread_has_its_slope_also_at_zero():
 def test_stuck_cells_hold_their_values_and_the_others_what_they_held():
     codes = np.array([[[HEALTHY, STUCK_ON], [STUCK_OFF, STUCK_AT]]], np.int8)
     mean = np.float32([[[7e-6, 8e-6], [9e-6, 10e-6]]])
-    fabric, moments = Fabric(codes, None), Moments(mean, mean**2)
+    fabric, moments = FabricatedCells(codes, None), Moments(mean, mean**2)
     faults = Faults(stuck_at_conductance="60 uS")
     held = apply(faults, fabric, moments, 2e-6, 25e-6)
     np.testing.assert_array_equal(held.mean, np.float32([[[7e-6, 25e-6], [2e-6, 60e-6]]]))
@@ -178,12 +178,12 @@ def test_stuck_cells_do_not_age():
 
 
 def test_same_key_same_tile_and_every_effect_its_own_stream():
-    faults, key = Faults(stuck_on=0.1, device_spread=0.1), jax.random.key(8)
+    faults, key = Faults(stuck_on=0.1, device_variation=0.1), jax.random.key(8)
     one, outside_jit = fabricate(faults, key, SHAPE), faults.fabricate(key, SHAPE)
     jax.tree.map(np.testing.assert_array_equal, one, fabricate(faults, key, SHAPE))
     np.testing.assert_array_equal(one.codes, outside_jit.codes)
     np.testing.assert_allclose(one.factor, outside_jit.factor, rtol=3e-7)
-    np.testing.assert_array_equal(one.codes, fabricate(faults.replace(device_spread=None), key, SHAPE).codes)
+    np.testing.assert_array_equal(one.codes, fabricate(faults.replace(device_variation=None), key, SHAPE).codes)
     other = fabricate(faults.replace(stuck_on=0.0), key, SHAPE)
     healthy = np.asarray(one.codes) == HEALTHY
     np.testing.assert_array_equal(np.asarray(one.factor)[healthy], np.asarray(other.factor)[healthy])
@@ -192,7 +192,7 @@ def test_same_key_same_tile_and_every_effect_its_own_stream():
 
 
 def test_chips_and_shares_are_axes_of_vmap():
-    faults = Faults(stuck_off=0.1, spare_columns=2, device_spread=0.1)
+    faults = Faults(stuck_off=0.1, spare_columns=2, device_variation=0.1)
     together = jax.jit(jax.vmap(lambda key: faults.fabricate(key, SHAPE)))(KEYS[:3])
     together = jax.tree.map(np.asarray, together)
     for i in range(3):
@@ -205,7 +205,7 @@ def test_chips_and_shares_are_axes_of_vmap():
 
 
 def test_slopes_pass_the_healthy_cells_times_their_scale():
-    faults = Faults(stuck_on=0.2, device_spread=0.3)
+    faults = Faults(stuck_on=0.2, device_variation=0.3)
     fabric = fabricate(faults, jax.random.key(10), SHAPE)
 
     def total(conductance):
@@ -218,7 +218,7 @@ def test_slopes_pass_the_healthy_cells_times_their_scale():
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32])
 def test_dtypes_stay(dtype):
-    faults = Faults(stuck_on=0.2, device_spread=0.3)
+    faults = Faults(stuck_on=0.2, device_variation=0.3)
     fabric, g = fabricate(faults, jax.random.key(11), SHAPE), np.full(SHAPE, 10e-6, dtype)
 
     @jax.jit
@@ -259,6 +259,6 @@ def test_bad_shapes_are_refused(shape):
 def test_a_missing_key_and_another_array_are_refused():
     with pytest.raises(InputError, match="key = None"):
         Faults().fabricate(None, SHAPE)
-    fabric = Fabric(np.zeros(SHAPE, np.int8), None)
+    fabric = FabricatedCells(np.zeros(SHAPE, np.int8), None)
     with pytest.raises(InputError, match=r"moments.mean of shape \(1, 32, 16\): must have the fabric's shape"):
         Faults().apply(fabric, Moments(np.ones((1, 32, 16))), 0.0, 1.0)

@@ -85,13 +85,13 @@ def test_a_mesh_is_drawn_cell_by_cell(n_in, n_out, topology):
 
     ax = plot.mesh(store, tile(jax.random.key(0)))
     marks = sum(len(found.get_offsets()) for found in ax.collections)
-    assert marks == store.cells(n_in, n_out)
+    assert marks == store.n_cells(n_in, n_out)
     words = {text.get_text() for text in ax.texts}
     assert {"in 1", f"in {n_in}", "out 1", f"out {n_out}", "U", "V†"} <= words
 
 
 def test_holding_is_drawn_with_its_numbers():
-    ax = plot.hold()
+    ax = plot.hold_power()
     words = " ".join(text.get_text() for text in ax.texts)
     assert "49.5 mW; stays 10 µs" in words
     assert "173 nW" in words
@@ -100,6 +100,6 @@ def test_holding_is_drawn_with_its_numbers():
 
 def test_figures_refuse_what_is_no_mesh():
     with pytest.raises(InputError, match="ax = 3: must be matplotlib axes"):
-        plot.hold(ax=3)
+        plot.hold_power(ax=3)
     with pytest.raises(InputError, match="must be an MZIMesh"):
         plot.mesh(preset("pcm").store, None)

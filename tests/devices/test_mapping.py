@@ -62,8 +62,8 @@ def test_variances_of_a_pair_add(sides):
 
 @pytest.mark.parametrize("sides", [1, 2])
 def test_two_cells_a_weight(sides):
-    assert Differential(sides=sides).cells(784, 10) == 15680
-    assert Crossbar(mapping=Differential(sides=sides)).cells(3, 5) == 30
+    assert Differential(sides=sides).n_cells(784, 10) == 15680
+    assert Crossbar(mapping=Differential(sides=sides)).n_cells(3, 5) == 30
 
 
 @pytest.mark.parametrize("sides", [1, 2])

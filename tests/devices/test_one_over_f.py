@@ -24,13 +24,13 @@ from analogsim.devices import (
     ReRAM,
     Wires,
 )
-from analogsim.devices.crossbar.one_over_f import slow_share
+from analogsim.devices.crossbar.one_over_f import slow_fraction
 from tests.support.cells import WEIGHTS, stored
 
 READ_S, READING_S = 250e-9, 1e-3
 AGES_S = {"at once": 20.0, "a day": 86420.0, "a year": 31557620.0}  # 20 s of drift reference before time zero
 
-share_of = jax.jit(slow_share)
+share_of = jax.jit(slow_fraction)
 
 
 def frequencies(age_s, points):
@@ -84,7 +84,7 @@ def test_by_hand():
     assert float(share_of(np.float32(20.0), READ_S, 1e-3)) == pytest.approx(8.988395 / 17.504390, rel=1e-5)
     assert float(share_of(np.float32(20.0), READ_S, 10.0)) == 0  # longer than cells were watched: all is fast
     assert float(share_of(np.float32(20.0), READ_S, 1e-9)) == 1  # shorter than a read: all is slow
-    slope = jax.grad(lambda age: slow_share(age, 1e-6, 1e-3))(np.float32(0.0))  # no noise yet, for CMO/HfOx
+    slope = jax.grad(lambda age: slow_fraction(age, 1e-6, 1e-3))(np.float32(0.0))  # no noise yet, for CMO/HfOx
     assert float(slope) == 0
 
 
@@ -109,13 +109,13 @@ def test_every_cell_with_a_spectrum_says_what_is_slow(name):
     expected = math.log(math.exp(1.5 - 0.5772156649) / (2 * math.pi) * age / 1e-3) / math.log(age / (2 * read_s))
     assert held.slow.shape == ()
     assert float(held.slow) == pytest.approx(expected, rel=1e-5)
-    assert Crossbar(cell=cell).outlasts_steps
+    assert Crossbar(cell=cell).noise_persists
 
 
 @pytest.mark.parametrize("cell", [SONOS(), ReRAM(), GenericCell(read_noise=0.02)])
 def test_reads_of_cells_without_a_spectrum_are_independent(cell):
     assert read_as_cells(cell, 3600.0).slow is None
-    assert not Crossbar(cell=cell).outlasts_steps
+    assert not Crossbar(cell=cell).noise_persists
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from analogsim.devices import BitSlices, Copies, Crossbar, Differential, GenericCell, InputError, Moments, Offset
+from analogsim.devices import BitSlices, Crossbar, Differential, GenericCell, InputError, Moments, MultiCell, Offset
 from tests.support.cells import stored
 
 WINDOW = (2e-6, 22e-6)
@@ -16,8 +16,8 @@ SLICES = {
     "one": None,
     "digits": BitSlices(widths=(2, 4, 1)),
     "digits, analog sum": BitSlices(widths=(2, 4, 1), sum="analog"),
-    "copies": Copies(significance=(4.0, 1.0)),
-    "copies, digital sum": Copies(sum="digital"),
+    "copies": MultiCell(significance=(4.0, 1.0)),
+    "copies, digital sum": MultiCell(sum="digital"),
 }
 MAPPINGS = {
     f"{type(m).__name__} {m.subtraction} {getattr(m, 'sides', '')} {name}": m
@@ -73,7 +73,7 @@ def test_rounding_is_to_the_nearest_level():
 
 
 def test_copies_count_by_significance():
-    planes = jax.tree.map(np.asarray, jax.jit(Copies(significance=(3.0, 1.0)).signed)(np.float32([[0.4]])))
+    planes = jax.tree.map(np.asarray, jax.jit(MultiCell(significance=(3.0, 1.0)).signed)(np.float32([[0.4]])))
     np.testing.assert_allclose(planes.held[:, 0, 0], [0.4, 0.4], rtol=1e-6)
     np.testing.assert_allclose(planes.factors, [0.75, 0.25], rtol=1e-6)
 
@@ -87,7 +87,7 @@ CONDUCTANCES = [
     # round(0.25 * 255) = 64 = 01|000000: plus cells 0 and 1/3, minus cells idle
     (Differential(slices=BitSlices(widths=(6, 2))), [2, 2 + 20 / 3, 2, 2]),
     (Differential(slices=BitSlices(widths=(6, 2)), sides=2), [12, 12 + 10 / 3, 12, 12 - 10 / 3]),
-    (Differential(slices=Copies()), [7, 7, 2, 2]),
+    (Differential(slices=MultiCell()), [7, 7, 2, 2]),
 ]
 
 
@@ -116,7 +116,7 @@ def carried(name):
         drive = jnp.sum(x, -1, keepdims=True)
         targets = mapping.conductances(weights, *WINDOW)
         held = mapping.lines(Moments(targets, targets**2), *WINDOW)
-        lines = mapping.spread(weights)
+        lines = mapping.to_columns(weights)
         dark, lit = (mapping.combine(y, drive, *WINDOW) for y in (jnp.zeros((2, lines.shape[1])), x @ lines))
         return targets, held, mapping.combine(x @ held.mean, drive, *WINDOW), lines, lit - dark
 
@@ -128,8 +128,8 @@ def test_conductances_become_the_weights_again(name):
     mapping, (targets, held, y, _, _) = MAPPINGS[name], carried(name)
     assert targets.min() >= WINDOW[0] * (1 - 1e-6)
     assert targets.max() <= WINDOW[1] * (1 + 1e-6)
-    assert targets.size == mapping.cells(6, 3)
-    assert held.mean.shape == held.variance.shape == (6, mapping.n_lines(3))
+    assert targets.size == mapping.n_cells(6, 3)
+    assert held.mean.shape == held.variance.shape == (6, mapping.n_columns(3))
     step = 0.5 / 63 if "digits" in name else 1e-6  # half a level of an offset digit; signed ones are finer
     np.testing.assert_allclose(y, X @ (np.round(WEIGHTS * 63) / 63), atol=6 * step + 1e-5)
 
@@ -137,7 +137,7 @@ def test_conductances_become_the_weights_again(name):
 @pytest.mark.parametrize("name", MAPPINGS)
 def test_where_a_gradient_enters_combines_to_the_whole(name):
     *_, lines, y = carried(name)
-    assert lines.shape == (6, MAPPINGS[name].n_lines(3))
+    assert lines.shape == (6, MAPPINGS[name].n_columns(3))
     np.testing.assert_allclose(y, X @ (np.round(WEIGHTS * 63) / 63), atol=1e-5)
 
 
@@ -146,13 +146,13 @@ def test_where_a_gradient_enters_combines_to_the_whole(name):
 VARIANCES = [
     (Differential(), 2.0),
     (Differential(subtraction="digital"), 2.0),
-    (Differential(slices=Copies()), 2 * 2 * 0.25),
-    (Differential(slices=Copies(significance=(3.0, 1.0))), 2 * (0.75**2 + 0.25**2)),
+    (Differential(slices=MultiCell()), 2 * 2 * 0.25),
+    (Differential(slices=MultiCell(significance=(3.0, 1.0))), 2 * (0.75**2 + 0.25**2)),
     (Differential(slices=BitSlices(widths=(4, 4))), 2 * (15**2 + 240**2) / 255**2),
     (Offset(), 4.0),
     (Offset(subtraction="unit column"), 8.0),
     (Offset(slices=BitSlices(widths=(4, 4))), (15**2 + 240**2) / 127**2),
-    (Offset(slices=Copies(), subtraction="unit column"), 2 * 4 * 2 * 0.25),
+    (Offset(slices=MultiCell(), subtraction="unit column"), 2 * 4 * 2 * 0.25),
 ]
 
 
@@ -176,7 +176,7 @@ def test_writing_errors_of_equal_copies_average(key):
     n = 30_000
     spreads = {}
     for copies in (1, 4):
-        mapping = Differential(slices=Copies(significance=(1.0,) * copies))
+        mapping = Differential(slices=MultiCell(significance=(1.0,) * copies))
         store = Crossbar(cell=GenericCell(g_min=5e-6, programming_sigma=0.02), mapping=mapping)
         weights = np.asarray(stored(store, key, np.full((n, 1), 0.5, np.float32), 0.0).mean, np.float64)
         spreads[copies] = weights.std()
@@ -193,9 +193,9 @@ BAD = [
     (lambda: BitSlices(widths=(2.0,)), "integers"),
     (lambda: BitSlices(widths=(16, 16)), "sum to at most 23"),
     (lambda: Offset(slices=BitSlices(widths=(1,))), "at least 2 bits"),
-    (lambda: Copies(significance=()), "Copies.significance = "),
-    (lambda: Copies(significance=(1.0, -1.0)), "greater than 0"),
-    (lambda: Copies(significance=2), "must be a tuple"),
+    (lambda: MultiCell(significance=()), "MultiCell.significance = "),
+    (lambda: MultiCell(significance=(1.0, -1.0)), "greater than 0"),
+    (lambda: MultiCell(significance=2), "must be a tuple"),
 ]
 
 

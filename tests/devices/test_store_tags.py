@@ -40,8 +40,8 @@ STORES = {
 
 
 def test_every_store_is_here():
-    kinds = {kind for kind in vars(devices).values() if isinstance(kind, type) and hasattr(kind, "ideal_lines")}
-    kinds -= {devices.WeightStore, devices.StoreTags, devices.OneLineAnOutput}
+    kinds = {kind for kind in vars(devices).values() if isinstance(kind, type) and hasattr(kind, "ideal_columns")}
+    kinds -= {devices.WeightStore, devices.StoreTags, devices.OneColumnPerOutput}
     assert kinds == {type(store) for store in STORES.values()}
     assert all(issubclass(kind, devices.StoreTags) for kind in kinds)
 

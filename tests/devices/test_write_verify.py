@@ -14,7 +14,7 @@ import pytest
 from scipy import stats
 
 from analogsim.devices import InputError
-from analogsim.devices.crossbar.write_verify import WriteVerify, Written
+from analogsim.devices.crossbar.write_verify import WriteResult, WriteVerify
 from tests.support.cells import N, over
 from tests.support.sampling import assert_moments
 
@@ -23,7 +23,7 @@ EXACT = dict(pulse_noise=0.0, pulse_noise_floor=0.0)
 
 
 @jax.jit
-def write(rule, key, target, g_min=0.0, g_max=1.0, start=None, factor=None) -> Written:
+def write(rule, key, target, g_min=0.0, g_max=1.0, start=None, factor=None) -> WriteResult:
     """By default without ends to saturate at."""
     return rule.write(key, target, g_min=g_min, g_max=g_max, start=start, factor=factor)
 
@@ -38,7 +38,7 @@ def targets(n: int = N, us: float = 20.0) -> np.ndarray:
     return np.full(n, us * US, np.float32)
 
 
-def errors(written: Written, target_us: float) -> np.ndarray:
+def errors(written: WriteResult, target_us: float) -> np.ndarray:
     return np.asarray(written.conductance, np.float64) / US - target_us
 
 
@@ -167,7 +167,7 @@ def test_cells_beyond_patience_are_given_up_and_counted(most):
 
 
 def test_pulses_and_reads_add_up():
-    written = Written(np.zeros((2, 2)), np.array([[0, 3], [7, 40]]), np.ones((2, 2), bool))
+    written = WriteResult(np.zeros((2, 2)), np.array([[0, 3], [7, 40]]), np.ones((2, 2), bool))
     pulses, reads = WriteVerify().cost(written)
     assert (pulses.name, float(pulses.quantity), pulses.unit) == ("write pulse", 50.0, "pulse")
     assert (reads.name, float(reads.quantity), reads.unit) == ("verify read", 54.0, "read")

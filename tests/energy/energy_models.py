@@ -8,9 +8,9 @@ import numpy as np
 from flax import linen as nn
 
 from analogsim.energy import compare
-from analogsim.energy.bill import Line
+from analogsim.energy.breakdown import EnergyItem
 from analogsim.energy.work.layer_work import LayerWork, Workload
-from analogsim.energy.work.operations import Operation, Operations, Product
+from analogsim.energy.work.operations import MatrixProductShape, Operation, Operations
 from analogsim.hardware.hardware import Hardware
 from analogsim.hardware.presets import preset
 from analogsim.layers.layer import LayerUse
@@ -54,7 +54,7 @@ def dense(weights, x, hardware, ranges=None):
     return compare(model, variables, jnp.asarray(x, jnp.float32), systems=(), batch=1)
 
 
-def line(comparison, component) -> Line:
+def line(comparison, component) -> EnergyItem:
     """The one line of the hardware's bill for a component."""
     (found,) = [entry for entry in comparison.hardware.lines if entry.component == component]
     return found
@@ -68,7 +68,7 @@ def shapes(*layers) -> Workload:
         operator = MatrixProduct((1,), (0,), 2, (n_in, n_out))
         use = LayerUse(f"layer{i}", preset("ideal"), operator, None, matrix, UNCALIBRATED)
         made.append(LayerWork(use, vectors, input_words, n_in * n_out))
-        shape = Product(count=1, vectors=vectors, n_in=n_in, n_out=n_out)
+        shape = MatrixProductShape(count=1, vectors=vectors, n_in=n_in, n_out=n_out)
         operations.append(
             Operation(
                 kind="product", primitive="dot_general", scope="", layer=f"layer{i}", shape=shape, macs=shape.macs,

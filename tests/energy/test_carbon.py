@@ -156,7 +156,7 @@ def test_inference_is_80_to_90_per_cent_of_a_year(queries, share):
     # 1,287 MWh of training, 0.3 Wh a query: N = share/(1 - share) x 1,287 MWh / 0.3 Wh a year.
     assert share / (1 - share) * 1287e6 / 0.3 / 365 == pytest.approx(queries, rel=0.01)
     life = lifecycle(0.3 * 3600, inferences=queries * 365, training_j=1287e6 * 3600)
-    assert life.inference_share == pytest.approx(share, abs=0.002)
+    assert life.inference_fraction == pytest.approx(share, abs=0.002)
 
 
 def test_a_life_adds_up():
@@ -165,7 +165,7 @@ def test_a_life_adds_up():
                      embodied=Embodied(low_kg=1, typical_kg=2, high_kg=3))  # fmt: skip
     others = 1000 + 100 + 30 + 50
     assert life.energy_j == pytest.approx([1.2 * (others + n) for n in (1000, 2000, 4000)])
-    assert life.inference_share == pytest.approx(2000 / (2000 + others))
+    assert life.inference_fraction == pytest.approx(2000 / (2000 + others))
     assert life.break_even == pytest.approx(others / 2)
     kg = 1.2 * (others + 2000) / KWH * grid("Sweden").kg_per_kwh
     assert life.operational_kg[1] == pytest.approx(kg)

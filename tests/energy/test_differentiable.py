@@ -19,10 +19,10 @@ def digits():
 
 
 def test_it_is_the_bill(digits):
-    bill = compare(*digits, systems=(), batch=1).hardware
+    breakdown = compare(*digits, systems=(), batch=1).hardware
     whole = inference_j(*digits)
-    assert float(whole) == pytest.approx(bill.energy_typical_j, rel=1e-5)
-    cells = sum(line.energy_j for line in bill.lines if line.component == "cells")
+    assert float(whole) == pytest.approx(breakdown.energy_typical_j, rel=1e-5)
+    cells = sum(line.energy_j for line in breakdown.lines if line.component == "cells")
     assert float(inference_j(*digits, components=CELLS)) == pytest.approx(cells, rel=1e-5)
     assert float(jax.jit(lambda v: inference_j(digits[0], v, digits[2]))(digits[1])) == pytest.approx(float(whole))
 
@@ -47,7 +47,7 @@ def test_a_slope_in_the_voltage_is_twice_the_energy_over_it():
     _, variables, x = mlp()
 
     def cells(volt):
-        hardware = preset("reram").replace(**{"prices.read_voltage_v": volt})
+        hardware = preset("reram").replace(**{"energy_table.read_voltage_v": volt})
         return inference_j(MLP(hardware), variables, x, components=CELLS)
 
     value, slope = jax.value_and_grad(cells)(0.5)

@@ -15,11 +15,11 @@ from analogsim.devices.crossbar.mapping import Differential
 from analogsim.devices.protocol import Action
 from analogsim.energy import compare
 from analogsim.energy.chip import adc_price, analog_lines
-from analogsim.energy.chip.tile_work import read_shares, tile_work
+from analogsim.energy.chip.tile_work import read_fractions, tile_work
 from analogsim.energy.work import layer_work
+from analogsim.hardware.energy_table import EnergyTable
 from analogsim.hardware.hardware import Hardware
 from analogsim.hardware.presets import preset
-from analogsim.hardware.prices import Prices
 from analogsim.linen import AnalogConv, AnalogDense
 from tests.energy.energy_models import dense, line, mlp
 
@@ -84,7 +84,7 @@ def test_conversions_follow_the_tiles(n_in, n_out, rows, columns, r, c):
     assert line(result, "digital").energy_j == pytest.approx(n_out * r * 1.54e-12)
     assert line(result, "buffer").count == n_in + n_out
     assert result.arrays.tiles == r * c
-    assert result.arrays.used_share == pytest.approx(n_in * n_out / (r * c * rows * columns))
+    assert result.arrays.utilisation == pytest.approx(n_in * n_out / (r * c * rows * columns))
 
 
 def test_counts_are_per_inference_not_per_sample():
@@ -147,9 +147,9 @@ def test_writing_is_reported_apart():
     result = compare(*mlp(), systems=(), batch=1)
     assert result.arrays.cells == 2 * 4736
     assert result.arrays.write_energy_j == pytest.approx(2 * 4736 * 1.5e-9)
-    unknown = compare(*mlp(preset("pcm", **{"prices.cell_write_j": None})), systems=(), batch=1)
+    unknown = compare(*mlp(preset("pcm", **{"energy_table.cell_write_j": None})), systems=(), batch=1)
     assert unknown.arrays.write_energy_j is None
-    assert "not known (Prices.cell_write_j)" in " ".join(str(unknown).split())
+    assert "not known (EnergyTable.cell_write_j)" in " ".join(str(unknown).split())
     assert unknown.hardware.energy_typical_j == result.hardware.energy_typical_j
 
 
@@ -157,24 +157,24 @@ def test_more_bits_cost_more():
     energies = []
     for bits in (4, 6, 8, 10, 12):
         hardware = preset("pcm", **{"adc.bits": bits, "dac.bits": bits})
-        bill = dense(np.ones((6, 4)), np.ones((1, 6)), hardware).hardware
-        energies.append((bill.energy_low_j, bill.energy_typical_j, bill.energy_high_j))
+        breakdown = dense(np.ones((6, 4)), np.ones((1, 6)), hardware).hardware
+        energies.append((breakdown.energy_low_j, breakdown.energy_typical_j, breakdown.energy_high_j))
     assert np.all(np.diff(energies, axis=0) > 0)
 
 
 def test_low_and_high_change_the_adc_and_the_rest_of_the_chip():
-    bill = dense(np.ones((6, 4)), np.ones((1, 6)), preset("pcm")).hardware
+    breakdown = dense(np.ones((6, 4)), np.ones((1, 6)), preset("pcm")).hardware
     down = 4 * (2.06188e-12 - 0.27648e-12 + 38e-12)
     up = 4 * (4.2867e-12 - 2.06188e-12 + (192 - 38) * 1e-12)
-    assert bill.energy_typical_j - bill.energy_low_j == pytest.approx(down, rel=1e-4)
-    assert bill.energy_high_j - bill.energy_typical_j == pytest.approx(up, rel=1e-4)
+    assert breakdown.energy_typical_j - breakdown.energy_low_j == pytest.approx(down, rel=1e-4)
+    assert breakdown.energy_high_j - breakdown.energy_typical_j == pytest.approx(up, rel=1e-4)
 
 
 def test_a_chips_own_overhead_has_no_range():
-    own = dense(np.ones((6, 4)), np.ones((1, 6)), preset("pcm", **{"prices.overhead_j": "5 pJ"}))
+    own = dense(np.ones((6, 4)), np.ones((1, 6)), preset("pcm", **{"energy_table.overhead_j": "5 pJ"}))
     rest = line(own, "rest of the chip")
     assert (rest.energy_low_j, rest.energy_j, rest.energy_high_j) == pytest.approx((20e-12,) * 3)
-    assert rest.source == "set by this hardware: Prices.overhead_j"
+    assert rest.source == "set by this hardware: EnergyTable.overhead_j"
 
 
 def test_first_convolution_of_alexnet():
@@ -200,15 +200,15 @@ def test_a_convolution_s_padding_drives_no_row(rows):
     # 3 x 3 window over a padded 3 x 3 image of ones: 4 * 4 + 4 * 6 + 9 = 49 of 81 patch entries are 1.
     use = _small_convolution(rows, jnp.ones((5, 3, 3, 1)))
     heights = [9] if rows == 512 else [3, 3, 3]
-    driven = sum(h * m for h, m in zip(heights, read_shares(use), strict=True))
+    driven = sum(h * m for h, m in zip(heights, read_fractions(use), strict=True))
     assert driven == pytest.approx(49 / 9, rel=1e-6)
 
 
 def test_large_samples_are_summed_in_parts(monkeypatch):
     use = _small_convolution(4, np.random.default_rng(3).normal(size=(5, 3, 3, 1)).astype(np.float32))
-    whole = read_shares(use)
+    whole = read_fractions(use)
     monkeypatch.setattr("analogsim.energy.chip.tile_work._NUMBERS_AT_ONCE", 2 * 9 * 9)
-    assert read_shares(use) == pytest.approx(whole, rel=1e-6)
+    assert read_fractions(use) == pytest.approx(whole, rel=1e-6)
 
 
 class Twice(nn.Module):
@@ -259,7 +259,7 @@ def test_the_bill_is_differentiable_in_the_prices():
     per_vector = tile_work(layer.use)
 
     def energy_j(k1):
-        hardware = layer.use.hardware.replace(**{"prices.adc_capacitance_f": k1})
+        hardware = layer.use.hardware.replace(**{"energy_table.adc_capacitance_f": k1})
         use = layer.use._replace(hardware=hardware)
         return analog_lines.total_j(analog_lines.lines(layer.__class__(use, 1, 6, 24), per_vector))
 
@@ -267,9 +267,9 @@ def test_the_bill_is_differentiable_in_the_prices():
 
 
 def test_changed_prices_do_not_carry_the_default_s_citation():
-    prices = Prices(mac_j=1e-12)
-    assert [str(s) for s in prices.sources("mac_j")] == ["set by this hardware: Prices.mac_j"]
-    (published,) = Prices().sources("mac_j")
+    energy_table = EnergyTable(mac_j=1e-12)
+    assert [str(s) for s in energy_table.sources("mac_j")] == ["set by this hardware: EnergyTable.mac_j"]
+    (published,) = EnergyTable().sources("mac_j")
     assert [paper.doi for paper in published.papers] == ["10.1109/ISSCC.2014.6757323", "10.1109/ISCA52012.2021.00010"]
 
 
@@ -281,20 +281,20 @@ def test_a_full_core_costs_what_the_measured_chip_takes():
     x = jax.random.uniform(jax.random.key(1), (8, 256), minval=-1.0)
     # The measured core has no memory outside: 512 numbers of a byte to and from it come on top.
     result = dense(weights, x, preset("pcm", rows=256, columns=256))
-    bill, outside_j = result.hardware, line(result, "memory").energy_j
+    breakdown, outside_j = result.hardware, line(result, "memory").energy_j
     assert outside_j == pytest.approx(512 * 64e-12)
-    assert bill.energy_typical_j - outside_j == pytest.approx(13.4e-9, rel=0.05)
-    assert bill.energy_high_j - outside_j == pytest.approx(52.9e-9, rel=0.05)
-    assert 13.4e-9 / 8 < bill.energy_low_j - outside_j < 13.4e-9 / 4
+    assert breakdown.energy_typical_j - outside_j == pytest.approx(13.4e-9, rel=0.05)
+    assert breakdown.energy_high_j - outside_j == pytest.approx(52.9e-9, rel=0.05)
+    assert 13.4e-9 / 8 < breakdown.energy_low_j - outside_j < 13.4e-9 / 4
 
 
 class Unpriced(DigitalMemory):
-    def cost(self, weights, read_share):
+    def cost(self, weights, read_fraction):
         return (Action("photon", 1.0, "J"),)
 
 
 class WrongUnit(DigitalMemory):
-    def cost(self, weights, read_share):
+    def cost(self, weights, read_fraction):
         return (Action("mac", 1.0, "FLOP"),)
 
 
@@ -316,7 +316,7 @@ def test_a_readout_for_drift_compensation_by_hand():
     # 3 x 2 on tiles of 2 rows: tiles of 2 and 1 rows. Weights all 1: every pair holds 25 + 0 uS. Each row once at 0.2 V
     # for 250 ns; 6 pairs are 150 uS. Every row converts both lines of its tile: 3 x 2 conversions, 3 DAC drives.
     hardware = preset("pcm", rows=2, columns=512)
-    p = hardware.prices
+    p = hardware.energy_table
     arrays = dense(np.ones((3, 2)), np.full((1, 3), 0.1), hardware).arrays
     cells_j = 150e-6 * 0.2**2 * 250e-9
     lines_j = 12 * p.line_capacitance_f * 0.2**2
@@ -344,13 +344,15 @@ def test_a_readout_for_drift_compensation_by_hand():
 def test_every_line_and_step_is_converted(mapping, accumulation, conversions, cells):
     # 3 x 2 weights on one tile; 8 bits are 7 slices of one bit. Energy of the rows: the bits that are one.
     hardware = preset("pcm", **{"store.mapping": mapping, "dac": BitSerialDAC(bits=8, accumulation=accumulation)})
-    bill = dense(np.ones((3, 2)), np.array([[1.0, 85 / 127, 0.0]]), hardware)  # 127, 85 = 1010101, 0: 7 + 4 + 0 ones
-    assert line(bill, "ADC").count == conversions
-    assert line(bill, "DAC").count == 3 * 7
-    assert bill.arrays.cells == cells
+    breakdown = dense(
+        np.ones((3, 2)), np.array([[1.0, 85 / 127, 0.0]]), hardware
+    )  # 127, 85 = 1010101, 0: 7 + 4 + 0 ones
+    assert line(breakdown, "ADC").count == conversions
+    assert line(breakdown, "DAC").count == 3 * 7
+    assert breakdown.arrays.cells == cells
     targets = mapping.conductances(jnp.ones((3, 2)), 0.0, 25e-6)
-    assert line(bill, "cells").count == pytest.approx(float(targets.sum()) * 11 / 3, rel=1e-5)
-    assert bill.hardware.latency_s == pytest.approx(5e-6 + 7 * 250e-9)
+    assert line(breakdown, "cells").count == pytest.approx(float(targets.sum()) * 11 / 3, rel=1e-5)
+    assert breakdown.hardware.latency_s == pytest.approx(5e-6 + 7 * 250e-9)
 
 
 def test_reads_that_are_repeated_are_said_to_be_left_out():

@@ -26,19 +26,26 @@ def comparison(digits):
 
 
 def test_every_bill_is_the_sum_of_its_lines(comparison):
-    for bill in comparison.bills:
-        assert bill.energy_typical_j == pytest.approx(sum(x.count * x.each_j for x in bill.lines), rel=1e-12)
-        assert 0 < bill.energy_low_j <= bill.energy_typical_j <= bill.energy_high_j
-        assert all(x.source for x in bill.lines)
+    for breakdown in comparison.breakdowns:
+        assert breakdown.energy_typical_j == pytest.approx(
+            sum(x.count * x.unit_energy_j for x in breakdown.lines), rel=1e-12
+        )
+        assert 0 < breakdown.energy_low_j <= breakdown.energy_typical_j <= breakdown.energy_high_j
+        assert all(x.source for x in breakdown.lines)
 
 
 def test_rows_are_the_hardware_then_the_systems(comparison):
     assert comparison.systems == ("pcm", "H100", "Eyeriss", "brain")
-    assert [(b.system, b.batch) for b in comparison.bills[:4]] == [("pcm", 1), ("pcm", 256), ("H100", 1), ("H100", 256)]
+    assert [(b.system, b.batch) for b in comparison.breakdowns[:4]] == [
+        ("pcm", 1),
+        ("pcm", 256),
+        ("H100", 1),
+        ("H100", 256),
+    ]
 
 
 def test_analog_energy_is_the_same_in_any_batch(comparison):
-    one, many = comparison.bills[:2]
+    one, many = comparison.breakdowns[:2]
     assert one.lines == many.lines
 
 
@@ -95,14 +102,14 @@ def test_every_bill_says_how_much_of_the_model_it_leaves_out():
     for name in ("photonic mesh", "Loihi"):
         assert f"{name} leaves out 768 of 1,632 MAC of the model: products of two activations" in text, name
     for name in ("photonic mesh", "Loihi", "brain", "brain vesicles"):
-        omitted = {o.unit: o for b in found.bills if b.system == name for o in b.omits}
+        omitted = {o.unit: o for b in found.breakdowns if b.system == name for o in b.omits}
         assert omitted["results"].count == omitted["results"].of == found.work.operations.results / 2, name
     assert "all that the model computes" not in text
     # Joules a MAC are those of the MAC that are counted.
     mesh = next(s for s in found.to_dict()["systems"] if s["system"] == "photonic mesh")
     assert mesh["macs_per_s_per_w"] == pytest.approx(864 / mesh["energy_typical_j"])
     # What is left out is not priced either: events of the 864 alone, three meshes of one tile.
-    lines = {(b.system, x.component): x for b in found.bills for x in b.lines}
+    lines = {(b.system, x.component): x for b in found.breakdowns for x in b.lines}
     assert lines["Loihi", "synapses"].count == 864
     assert lines["brain", "synapses"].count == 1632
     assert lines["photonic mesh", "DAC"].count == 3 * 8 * 6
@@ -116,7 +123,7 @@ def test_light_computes_with_a_matrix_that_it_holds_already():
             return layer(layer(x))
 
     x = jnp.ones((1, 6))
-    mesh = compare(Twice(), Twice().init(jax.random.key(0), x), x, systems="photonic mesh", batch=1).bills[1]
+    mesh = compare(Twice(), Twice().init(jax.random.key(0), x), x, systems="photonic mesh", batch=1).breakdowns[1]
     count = {line.action: line.count for line in mesh.lines}
     assert count["drive a modulator"] == 12
     assert count["light"] == pytest.approx(2e-9)
@@ -135,14 +142,14 @@ def too_large():
 
 def test_what_does_not_fit_is_a_row_and_ends_nothing(too_large):
     assert too_large.systems == ("pcm", "TPU v1", "brain", "Edge TPU")
-    assert [(each.system, each.batch) for each in too_large.unfit] == [("Edge TPU", 1), ("Edge TPU", 16)]
+    assert [(each.system, each.batch) for each in too_large.unsupported] == [("Edge TPU", 1), ("Edge TPU", 16)]
     data = too_large.to_dataset().sel(system="Edge TPU")
     assert np.isnan(data.energy_typical_j).all()
     assert np.isfinite(too_large.to_dataset().sel(system="TPU v1").energy_typical_j).all()
     text = " ".join(str(too_large).split())
     assert "does not fit:" in text
     assert "MB of weights and maps" in text
-    assert too_large.to_dict()["unfit"][0]["system"] == "Edge TPU"
+    assert too_large.to_dict()["unsupported"][0]["system"] == "Edge TPU"
     assert "brain" in text
 
 
@@ -155,9 +162,9 @@ def test_what_does_not_fit_is_on_the_page_and_in_no_curve(too_large, tmp_path):
 
 def test_what_mostly_waits_is_said_in_table_figure_and_page(comparison, tmp_path):
     # Of 1.54 mJ at 0.2 x 700 W for 11 us something is moved for 9,620 B / (0.8 x 3.35 TB/s) = 3.6 ns: 99.9 % waits.
-    gpu = comparison.bills[2]
-    assert gpu.waiting_share == pytest.approx(140 * (11e-6 - 9620 / (0.8 * 3.35e12)) / gpu.energy_typical_j, rel=1e-6)
-    part = f"{100 * gpu.waiting_share:.2f} %"
+    gpu = comparison.breakdowns[2]
+    assert gpu.idle_fraction == pytest.approx(140 * (11e-6 - 9620 / (0.8 * 3.35e12)) / gpu.energy_typical_j, rel=1e-6)
+    part = f"{100 * gpu.idle_fraction:.2f} %"
     words = f"H100 at batch 1 is launch-bound: {part} of its 1.54 mJ waits; at batch 256 it takes"
     text = " ".join(str(comparison).split())
     assert words in text
@@ -165,11 +172,11 @@ def test_what_mostly_waits_is_said_in_table_figure_and_page(comparison, tmp_path
     page = comparison.to_html(tmp_path / "page.html").read_text(encoding="utf-8")
     assert words in page.replace("&nbsp;", " ")
     assert "1.5 mJ, 99.9 % waits" in [t.get_text() for t in comparison.plot().texts]
-    assert float(comparison.to_dataset().waiting_share.sel(system="H100", batch=1)) == gpu.waiting_share
+    assert float(comparison.to_dataset().idle_fraction.sel(system="H100", batch=1)) == gpu.idle_fraction
     (ratio,) = [r for r in comparison.ratios if (r.system, r.batch) == ("H100", 256)]
     assert "of its joules wait" in str(ratio)
     # What does not wait has none of these words.
-    assert not [s for s in waiting.sentences(comparison.bills) if s.startswith(("pcm", "Eyeriss", "brain"))]
+    assert not [s for s in waiting.sentences(comparison.breakdowns) if s.startswith(("pcm", "Eyeriss", "brain"))]
 
 
 def test_a_share_is_never_rounded_to_all():
@@ -180,7 +187,7 @@ def test_a_share_is_never_rounded_to_all():
 
 def test_ratios_say_what_they_compare(comparison):
     # One inference over one inference of the same batch; ends cross: the least of one over the most of the other.
-    pcm, pcm_many, gpu, gpu_many = comparison.bills[:4]
+    pcm, pcm_many, gpu, gpu_many = comparison.breakdowns[:4]
     found = {(r.system, r.batch): r for r in comparison.ratios}
     for own, other in ((pcm, gpu), (pcm_many, gpu_many)):
         ratio = found["H100", other.batch]
@@ -203,7 +210,7 @@ def test_a_name_is_no_markup(digits):
 
 def test_one_system_and_one_batch_may_be_given_bare(digits):
     result = compare(*digits, systems="A100", batch=np.int64(8))
-    assert [(b.system, b.batch) for b in result.bills] == [("pcm", 8), ("A100", 8)]
+    assert [(b.system, b.batch) for b in result.breakdowns] == [("pcm", 8), ("A100", 8)]
 
 
 def test_layers_on_different_hardware():
@@ -276,7 +283,7 @@ def test_layers_side_by_side_are_counted_one_by_one():
     assert result.macs == 48
     assert result.other_parameters == 8
     assert result.arrays.cells == 2 * 48
-    own, gpu = result.bills
+    own, gpu = result.breakdowns
     assert {x.component: x.count for x in own.lines if x.component in ("DAC", "ADC")} == {"DAC": 12, "ADC": 8}
     assert {x.action: x.count for x in gpu.lines if x.component in ("arithmetic", "memory")} == {
         "MAC": 48,

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from analogsim import InputError, plot
 from analogsim.cli.app import app
-from analogsim.energy import compare, on
+from analogsim.energy import compare, digital_system
 from tests.energy.energy_models import mlp
 
 RUN = CliRunner().invoke
@@ -17,7 +17,14 @@ RUN = CliRunner().invoke
 
 @pytest.fixture(scope="module")
 def found():
-    systems = ("H100", "H100:int8", on("H100", number_format="bf16", weights="bitmask"), "Eyeriss", "Loihi", "brain")
+    systems = (
+        "H100",
+        "H100:int8",
+        digital_system("H100", number_format="bf16", weights="bitmask"),
+        "Eyeriss",
+        "Loihi",
+        "brain",
+    )
     return compare(*mlp(), systems=systems, batch=(1, 16, 256))
 
 
@@ -28,8 +35,8 @@ def test_names_of_formats(found):
 def test_rows_add_up_to_the_systems(found):
     table = found.to_dataframe()
     sums = table.groupby(["system", "batch"])["energy_typical_j"].sum()
-    for bill in found.bills:
-        assert sums[bill.system, bill.batch] == pytest.approx(bill.energy_typical_j, rel=1e-12)
+    for breakdown in found.breakdowns:
+        assert sums[breakdown.system, breakdown.batch] == pytest.approx(breakdown.energy_typical_j, rel=1e-12)
     assert (table.source != "").all()
     assert (table.energy_low_j <= table.energy_typical_j * (1 + 1e-12)).all()
 
@@ -51,9 +58,9 @@ def test_layers_add_up(found):
 
 
 def test_power_is_energy_over_time(found):
-    bill = found.bills[1]
-    assert bill.power_w == pytest.approx(bill.batch * bill.energy_typical_j / bill.latency_s)
-    assert found.bills[-1].power_w is None
+    breakdown = found.breakdowns[1]
+    assert breakdown.power_w == pytest.approx(breakdown.batch * breakdown.energy_typical_j / breakdown.latency_s)
+    assert found.breakdowns[-1].power_w is None
 
 
 def test_a_page_of_its_own(found, tmp_path):
@@ -76,15 +83,15 @@ def test_figures(found):
 
 def test_two_systems_of_one_name_are_refused():
     with pytest.raises(InputError, match="two of them are called 'H100'"):
-        compare(*mlp(), systems=("H100", on("H100")))
+        compare(*mlp(), systems=("H100", digital_system("H100")))
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: on("H10"), r"device: unknown machine 'H10'; did you mean 'H100'\?"),
-        (lambda: on("H100", weights="zip"), "weights: unknown storage 'zip'"),
-        (lambda: on("H100", number_format="fp12"), "number_format = 'fp12'"),
+        (lambda: digital_system("H10"), r"device: unknown machine 'H10'; did you mean 'H100'\?"),
+        (lambda: digital_system("H100", weights="zip"), "weights: unknown storage 'zip'"),
+        (lambda: digital_system("H100", number_format="fp12"), "number_format = 'fp12'"),
         (lambda: compare(*mlp(), systems="H100:int8:zip"), "weights: unknown storage 'zip'"),
         (lambda: compare(*mlp(), systems="brain:int8"), "unknown system 'brain:int8'"),
     ],

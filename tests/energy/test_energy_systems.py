@@ -45,38 +45,38 @@ ON_CHIP_J = 4736 * MAC_J + 138 * ADD_J + (148 + 404) * SRAM_J
 def test_h100_one_digit(digits):
     # A dispatch of 5 us and two launches of 3 us; 0.2 * 700 W * 11 us = 1.54 mJ. High: 700 W while 9,620 B pass at
     # 0.8 * 3.35 TB/s, 3.59 ns, and 0.3 * 700 W in what is left of the 11 us. Low: weights stay.
-    bill = digital.bill(H100, digits, 1)
-    assert bill.latency_s == pytest.approx(11e-6)
-    assert bill.energy_low_j == pytest.approx(ON_CHIP_J + 148 * 32e-12, rel=1e-9)
-    assert bill.energy_typical_j == pytest.approx(1540e-6 + ON_CHIP_J + (9472 + 148) * HBM3_J, rel=1e-9)
+    breakdown = digital.breakdown(H100, digits, 1)
+    assert breakdown.latency_s == pytest.approx(11e-6)
+    assert breakdown.energy_low_j == pytest.approx(ON_CHIP_J + 148 * 32e-12, rel=1e-9)
+    assert breakdown.energy_typical_j == pytest.approx(1540e-6 + ON_CHIP_J + (9472 + 148) * HBM3_J, rel=1e-9)
     moving_s = 9620 / (0.8 * 3.35e12)
-    assert bill.energy_high_j == pytest.approx(700 * moving_s + 210 * (11e-6 - moving_s), rel=1e-9)
-    assert bill.waiting_share == pytest.approx(140 * (11e-6 - moving_s) / bill.energy_typical_j, rel=1e-9)
-    assert bill.bound == "launches"
-    assert "extrapolated: 4 nm from 7 nm" in bill.note
+    assert breakdown.energy_high_j == pytest.approx(700 * moving_s + 210 * (11e-6 - moving_s), rel=1e-9)
+    assert breakdown.idle_fraction == pytest.approx(140 * (11e-6 - moving_s) / breakdown.energy_typical_j, rel=1e-9)
+    assert breakdown.bound == "launches"
+    assert "extrapolated: 4 nm from 7 nm" in breakdown.note
 
 
 def test_h100_256_digits(digits):
     # Bytes a digit: 9472 / 256 + 148 = 185. Still 11 us, shared by 256.
-    bill = digital.bill(H100, digits, 256)
-    assert bill.energy_low_j == pytest.approx(ON_CHIP_J + 148 * 32e-12, rel=1e-9)
-    assert bill.energy_typical_j == pytest.approx(ON_CHIP_J + 185 * HBM3_J + 1540e-6 / 256, rel=1e-9)
+    breakdown = digital.breakdown(H100, digits, 256)
+    assert breakdown.energy_low_j == pytest.approx(ON_CHIP_J + 148 * 32e-12, rel=1e-9)
+    assert breakdown.energy_typical_j == pytest.approx(ON_CHIP_J + 185 * HBM3_J + 1540e-6 / 256, rel=1e-9)
     moving_s = 256 * 185 / (0.8 * 3.35e12)
-    assert bill.energy_high_j == pytest.approx((700 * moving_s + 210 * (11e-6 - moving_s)) / 256, rel=1e-9)
+    assert breakdown.energy_high_j == pytest.approx((700 * moving_s + 210 * (11e-6 - moving_s)) / 256, rel=1e-9)
 
 
 def test_a_machine_that_works_all_the_time_waits_for_its_dispatch_alone():
-    bill = digital.bill(H100, shapes((16384, 16384, 1, 16384)), 1)
-    (waiting,) = [line for line in bill.lines if line.waits]
+    breakdown = digital.breakdown(H100, shapes((16384, 16384, 1, 16384)), 1)
+    (waiting,) = [line for line in breakdown.lines if line.waits]
     assert waiting.count == pytest.approx(5e-6)
-    assert bill.waiting_share == pytest.approx(140 * 5e-6 / bill.energy_typical_j)
+    assert breakdown.idle_fraction == pytest.approx(140 * 5e-6 / breakdown.energy_typical_j)
 
 
 def test_h100_large_layer_is_bound_by_memory_then_by_arithmetic():
     # 16384 x 16384: 268,435,456 weights. Batch 1: 2 * (268,435,456 + 32,768) B / (0.8 * 3.35 TB/s) = 200.35 us,
     # after 5 us of dispatch.
     work = shapes((16384, 16384, 1, 16384))
-    one = digital.bill(H100, work, 1)
+    one = digital.breakdown(H100, work, 1)
     assert one.latency_s == pytest.approx(205.35e-6, rel=1e-4)
     assert one.bound == "memory"
     # 536,936,448 B * 42.33 pJ = 22.729 mJ; 140 W * 205.35 us = 28.749 mJ; operands 2 * 268,435,456 * 2 B / 128.
@@ -84,7 +84,7 @@ def test_h100_large_layer_is_bound_by_memory_then_by_arithmetic():
     assert one.energy_typical_j == pytest.approx(on_chip + 22.729e-3 + 28.749e-3, rel=1e-4)
     assert one.energy_high_j == pytest.approx(700 * 200.35e-6 + 210 * 5e-6, rel=1e-4)
     # Batch 1024: 2 * 268,435,456 * 1024 FLOP / (0.6 * 989.4 TFLOP/s) = 926.07 us.
-    many = digital.bill(H100, work, 1024)
+    many = digital.breakdown(H100, work, 1024)
     assert many.latency_s == pytest.approx(931.07e-6, rel=1e-4)
     assert many.bound == "arithmetic"
 
@@ -94,14 +94,14 @@ def test_h100_large_layer_is_bound_by_memory_then_by_arithmetic():
 def test_energy_falls_with_the_batch(gpu, layers):
     if gpu.memory is None and layers[0][0] == 4096:
         pytest.skip("16.8 MB of weights do not fit its 8 MB")
-    bills = [digital.bill(gpu, shapes(*layers), b) for b in (1, 2, 7, 64, 512, 4096)]
-    for small, large in itertools.pairwise(bills):
+    breakdowns = [digital.breakdown(gpu, shapes(*layers), b) for b in (1, 2, 7, 64, 512, 4096)]
+    for small, large in itertools.pairwise(breakdowns):
         # Low counts no time: a batch that is cut into fewer pieces, to launch less often, moves more for it.
         assert large.energy_low_j <= small.energy_low_j * (1.05 if gpu.launch_s else 1 + 1e-12)
         assert large.latency_s / large.batch <= small.latency_s / small.batch * (1 + 1e-12)
         assert large.energy_typical_j <= small.energy_typical_j * (1 + 1e-12)
         assert large.energy_high_j <= small.energy_high_j * (1 + 1e-12)
-    assert all(b.energy_low_j <= b.energy_typical_j <= b.energy_high_j for b in bills)
+    assert all(b.energy_low_j <= b.energy_typical_j <= b.energy_high_j for b in breakdowns)
 
 
 def test_a_matrix_that_is_used_again_is_read_once():
@@ -125,20 +125,20 @@ def test_maps_that_do_not_fit_pass_the_memory():
 
 def test_an_arithmetic_the_machine_lacks_is_refused(digits):
     with pytest.raises(InputError, match=r"TPU v1: has no bf16 arithmetic .for bf16.; its peaks: int8"):
-        digital.bill(devices()["TPU v1"], digits, 1, "bf16")
+        digital.breakdown(devices()["TPU v1"], digits, 1, "bf16")
     with pytest.raises(InputError, match=r"number_format = 'fp9': did you mean 'fp8'\?"):
-        digital.bill(H100, digits, 1, "fp9")
+        digital.breakdown(H100, digits, 1, "fp9")
 
 
 def test_weights_that_do_not_fit_a_chip_without_memory_are_refused():
     with pytest.raises(InputError, match=r"Edge TPU: 16.8 MB of weights and maps do not fit its 8 MB"):
-        digital.bill(devices()["Edge TPU"], shapes((4096, 4096, 1, 4096)), 1)
+        digital.breakdown(devices()["Edge TPU"], shapes((4096, 4096, 1, 4096)), 1)
 
 
 def test_smaller_numbers_take_fewer_bytes_and_joules():
     work = shapes((16384, 16384, 1, 16384))
-    bills = [digital.bill(H100, work, 1, name) for name in ("fp32", "bf16", "int8", "msfp16")]
-    typical = [b.energy_typical_j for b in bills]
+    breakdowns = [digital.breakdown(H100, work, 1, name) for name in ("fp32", "bf16", "int8", "msfp16")]
+    typical = [b.energy_typical_j for b in breakdowns]
     assert typical[0] > typical[1] > typical[3] > typical[2]
     assert typical[1] > 1.9 * typical[2]  # bound by memory: half the bytes, half the joules
 
@@ -148,18 +148,18 @@ def test_compressed_weights_shrink_the_traffic_by_their_ratio():
     kernel = np.ones((64, 64), np.float32)
     kernel[::2] = 0
     work = dataclasses.replace(shapes((64, 64, 1, 64)), kernels=(kernel,))
-    plain, packed = (digital.bill(H100, work, 1, weights=w) for w in (None, STORAGE["bitmask"]))
+    plain, packed = (digital.breakdown(H100, work, 1, weights=w) for w in (None, STORAGE["bitmask"]))
     memory = [next(x.count for x in b.lines if x.component == "memory") for b in (plain, packed)]
     assert memory == pytest.approx([2 * 4096 + 2 * 128, 2 * 4096 * 9 / 16 + 2 * 128])
     with pytest.raises(InputError, match="only shapes are known"):
-        digital.bill(H100, shapes((64, 64, 1, 64)), 1, weights=STORAGE["bitmask"])
+        digital.breakdown(H100, shapes((64, 64, 1, 64)), 1, weights=STORAGE["bitmask"])
 
 
 def test_eyeriss_one_digit(digits):
     # Fully connected, batch 1: weights pass once, and so do inputs and outputs where all filters fit the buffer.
     # 64 x 64 and 64 x 10: 4736 weights; inputs 64 + 64, outputs 64 + 10.
-    bill = eyeriss.bill(digits, 1)
-    lines = {(x.component, x.action): x.count for x in bill.lines}
+    breakdown = eyeriss.breakdown(digits, 1)
+    lines = {(x.component, x.action): x.count for x in breakdown.lines}
     assert lines["arithmetic", "MAC"] == 4736
     assert lines["register file", "access"] == 4 * 4736
     assert lines["arithmetic", "other result"] == 138
@@ -167,15 +167,15 @@ def test_eyeriss_one_digit(digits):
     assert lines["buffer", "access"] >= 4736 + 202
     # A word of 16 bits from its DRAM: 200 units, between memories of 8 and 70 pJ a bit; the rest in units, between
     # those of the fifth and the first layer of AlexNet as measured.
-    words = {(x.component, x.action): x for x in bill.lines}["DRAM", "access"]
-    low, typical, high = (bill_j - 4938 * each_j for bill_j, each_j in zip(
-        (bill.energy_low_j, bill.energy_typical_j, bill.energy_high_j),
+    words = {(x.component, x.action): x for x in breakdown.lines}["DRAM", "access"]
+    low, typical, high = (bill_j - 4938 * unit_energy_j for bill_j, unit_energy_j in zip(
+        (breakdown.energy_low_j, breakdown.energy_typical_j, breakdown.energy_high_j),
         (16 * 8e-12, 200 * eyeriss.UNIT_J, 16 * 70e-12), strict=True))  # fmt: skip
     assert words.energy_high_j == pytest.approx(4938 * 1120e-12)
     assert (low / typical, high / typical) == pytest.approx(
         (eyeriss.UNIT_LOW_J / eyeriss.UNIT_J, eyeriss.UNIT_HIGH_J / eyeriss.UNIT_J), rel=1e-9
     )
-    assert eyeriss.bill(digits, 256).energy_high_j < bill.energy_high_j
+    assert eyeriss.breakdown(digits, 256).energy_high_j < breakdown.energy_high_j
 
 
 def test_eyeriss_s_ends_are_two_of_its_measured_layers():
@@ -189,38 +189,38 @@ def test_eyeriss_s_ends_are_two_of_its_measured_layers():
     assert totals[0] * eyeriss.UNIT_HIGH_J == pytest.approx(6.94e-3, rel=1e-3)
 
 
-def ends(bill):
-    return bill.energy_low_j, bill.energy_typical_j, bill.energy_high_j
+def ends(breakdown):
+    return breakdown.energy_low_j, breakdown.energy_typical_j, breakdown.energy_high_j
 
 
 def test_an_arriving_spike_bears_its_share_of_the_whole_brain(digits):
     # 20 W over 1.5e14 synapses at 4 Hz and at 0.16 Hz: 33.3 and 833 fJ, 167 fJ between; no vesicle's 8 fJ among them.
-    bill = brain.bill(brain.Brain(), digits, 1)
-    assert ends(bill) == pytest.approx([4736 * each for each in (33.333e-15, 166.67e-15, 833.33e-15)], rel=1e-4)
-    assert bill.latency_s is None
-    assert bill.per == "arriving spike"
+    breakdown = brain.breakdown(brain.Brain(), digits, 1)
+    assert ends(breakdown) == pytest.approx([4736 * each for each in (33.333e-15, 166.67e-15, 833.33e-15)], rel=1e-4)
+    assert breakdown.latency_s is None
+    assert breakdown.per == "arriving spike"
     for words in ("all-in", "20 W", "0.16 to 4 Hz"):
-        assert words in bill.note, words
+        assert words in breakdown.note, words
 
 
 def test_a_released_vesicle_is_another_definition(digits):
     # 1.64e5 ATP at 30 and 50 kJ/mol over 6.022e23: 8.17 and 13.6 fJ, of the vesicle alone.
-    bill = brain.vesicles(digits, 1)
+    breakdown = brain.vesicles(digits, 1)
     low, high = (1.64e5 * kj * 1e3 / 6.02214076e23 for kj in (30, 50))
     assert (low, high) == pytest.approx((8e-15, 14e-15), rel=0.03)  # as published
-    assert ends(bill) == pytest.approx([4736 * each for each in (low, (low * high) ** 0.5, high)])
-    assert bill.per == "released vesicle"
-    assert "marginal" in bill.note
+    assert ends(breakdown) == pytest.approx([4736 * each for each in (low, (low * high) ** 0.5, high)])
+    assert breakdown.per == "released vesicle"
+    assert "marginal" in breakdown.note
 
 
 def test_a_brain_of_one_s_own(digits):
     mine = brain.Brain(name="mine", power_w=17.0, synapses=1e14, rate_hz=2.0)
     assert mine.event_j == pytest.approx((85e-15,) * 3)  # 17 W / (1e14 x 2 Hz)
     (found,) = chosen(mine)
-    bill = found.bill(digits, 1)
-    assert ends(bill) == pytest.approx((4736 * 85e-15,) * 3)
-    assert "17 W among 1e+14 synapses at a mean rate of 2 Hz" in bill.note
-    assert "given" in bill.lines[0].source
+    breakdown = found.breakdown(digits, 1)
+    assert ends(breakdown) == pytest.approx((4736 * 85e-15,) * 3)
+    assert "17 W among 1e+14 synapses at a mean rate of 2 Hz" in breakdown.note
+    assert "given" in breakdown.lines[0].source
     assert brain.Brain(rate_hz=(1, 4)).event_j[2] == pytest.approx(20 / 1.5e14)
     for bad, words in ((dict(rate_hz=(4, 1)), "must be one rate, or the lowest and the highest"),
                        (dict(rate_hz=0), r"Brain.rate_hz = 0: must be greater than 0 and finite .unit: Hz."),

@@ -35,22 +35,26 @@ def test_laser_power():
 
 def test_holding_the_phases_of_a_mesh():
     # 100 x 70 weights on 64 x 64: 2 x 2 meshes of 8,192 heaters; 5 vectors at 1 GHz are 5 ns. 2 mW, at most 10 mW.
-    bill = photonic.bill(photonic.Mesh(), shapes((100, 70, 5, 500)), 1)
-    phases = next(line for line in bill.lines if line.component == "phases")
+    breakdown = photonic.breakdown(photonic.Mesh(), shapes((100, 70, 5, 500)), 1)
+    phases = next(line for line in breakdown.lines if line.component == "phases")
     assert phases.energy_j == pytest.approx(4 * 8192 * 5e-9 * 2e-3)
     assert (phases.energy_low_j, phases.energy_high_j) == pytest.approx((0.0, 4 * 8192 * 5e-9 * 10e-3))
-    counts = {line.component: line.count for line in bill.lines}
+    counts = {line.component: line.count for line in breakdown.lines}
     assert counts["DAC"] == 5 * 100 * 2
     assert counts["ADC"] == 5 * 70 * 2
     # After a dispatch of 5 us, and while 5 * 170 B pass at 25.6 GB/s, longer than the light takes.
     passing_s = 5 * 170 / 25.6e9
-    assert bill.latency_s == pytest.approx(5e-6 + passing_s)
-    (waiting,) = [line for line in bill.lines if line.waits]
+    assert breakdown.latency_s == pytest.approx(5e-6 + passing_s)
+    (waiting,) = [line for line in breakdown.lines if line.waits]
     assert waiting.energy_j == pytest.approx(4 * 8192 * 2e-3 * (5e-6 + passing_s - 5e-9))
     # Full, at 1 GHz and 10 mW: about 20 pJ a multiply-accumulate, ten times less at 10 GHz.
     full = shapes((64, 64, 1000, 64000))
     each = [
-        next(x.energy_high_j for x in photonic.bill(photonic.Mesh(rate_hz=f), full, 1).lines if x.component == "phases")
+        next(
+            x.energy_high_j
+            for x in photonic.breakdown(photonic.Mesh(rate_hz=f), full, 1).lines
+            if x.component == "phases"
+        )
         / full.macs
         for f in (1e9, 10e9)
     ]
@@ -64,8 +68,8 @@ def test_holding_the_phases_of_a_mesh():
 SMALL, CODE = (64, 10, 3, 192), ((1, 1), (8**0.5, 4), (8, 16))
 
 
-def of(bill, component):
-    (line,) = [line for line in bill.lines if line.component == component]
+def of(breakdown, component):
+    (line,) = [line for line in breakdown.lines if line.component == component]
     return line.energy_low_j, line.energy_j, line.energy_high_j
 
 
@@ -73,21 +77,21 @@ def test_loihi_pays_for_events_neurons_messages_and_static_power():
     # Davies et al. 2018, table 2: 23.6 pJ an event (its 3.5 are nanoseconds), 81 and 52 pJ a neuron with and without
     # input, 1.7 pJ a tile, 3 and 4 pJ a hop on 8 x 4 tiles: two places at random are (64 - 1)/24 and (16 - 1)/12 hops
     # apart, the farthest 7 and 3. 104 mW for steps of 1 ms, from its share of 131,072 neurons to a whole chip.
-    bill = neuromorphic.bill(neuromorphic.CHIPS["Loihi"], shapes(SMALL), 1)
-    assert of(bill, "synapses") == pytest.approx([1920 * 23.6e-12 * spikes for spikes, _ in CODE])
+    breakdown = neuromorphic.breakdown(neuromorphic.CHIPS["Loihi"], shapes(SMALL), 1)
+    assert of(breakdown, "synapses") == pytest.approx([1920 * 23.6e-12 * spikes for spikes, _ in CODE])
     active = [1 - (1 - spikes / steps) ** 64 for spikes, steps in CODE]
     neurons = [30 * steps * (52e-12 + a * 29e-12) for (_, steps), a in zip(CODE, active, strict=True)]
-    assert of(bill, "neurons") == pytest.approx(neurons)
+    assert of(breakdown, "neurons") == pytest.approx(neurons)
     ways = (1.7e-12, (1.7 + 3 * 63 / 24 + 4 * 15 / 12) * 1e-12, (1.7 + 3 * 7 + 4 * 3) * 1e-12)
-    assert of(bill, "messages") == pytest.approx([192 * s * way for (s, _), way in zip(CODE, ways, strict=True)])
+    assert of(breakdown, "messages") == pytest.approx([192 * s * way for (s, _), way in zip(CODE, ways, strict=True)])
     share = 30 / 131_072
-    assert of(bill, "chip") == pytest.approx([104e-6 * share, 104e-6 * 4 * share**0.5, 104e-6 * 16])
+    assert of(breakdown, "chip") == pytest.approx([104e-6 * share, 104e-6 * 4 * share**0.5, 104e-6 * 16])
 
 
 def test_a_neuron_with_few_inputs_idles():
     # One input that spikes in half of 16 steps leaves its neuron idle in the other half.
-    bill = neuromorphic.bill(neuromorphic.CHIPS["Loihi"], shapes((1, 10, 1, 1)), 1)
-    assert of(bill, "neurons")[2] == pytest.approx(10 * (8 * 81e-12 + 8 * 52e-12))
+    breakdown = neuromorphic.breakdown(neuromorphic.CHIPS["Loihi"], shapes((1, 10, 1, 1)), 1)
+    assert of(breakdown, "neurons")[2] == pytest.approx(10 * (8 * 81e-12 + 8 * 52e-12))
 
 
 def test_true_north_s_events_are_marginal_beside_its_static_power():
@@ -100,30 +104,30 @@ def test_true_north_s_events_are_marginal_beside_its_static_power():
     power_w = chip.static_w + 2**20 * 128 * 20.07 * chip.event_j
     assert power_w == pytest.approx(71e-3, rel=0.01)
     assert power_w / (2**20 * 128 * 20.07) == pytest.approx(26e-12, rel=0.02)
-    bill = neuromorphic.bill(chip, shapes(SMALL), 1)
-    assert {line.component for line in bill.lines} == {"synapses", "chip"}  # the sweep holds messages and updates
-    assert of(bill, "chip") == pytest.approx(
+    breakdown = neuromorphic.breakdown(chip, shapes(SMALL), 1)
+    assert {line.component for line in breakdown.lines} == {"synapses", "chip"}  # the sweep holds messages and updates
+    assert of(breakdown, "chip") == pytest.approx(
         [64.43e-6 * k for k in (30 / 2**20, 4 * (30 / 2**20) ** 0.5, 16)], rel=1e-3
     )
     # More than one chip: three million neurons fill 2.9 chips, so three are on.
-    many = of(neuromorphic.bill(chip, shapes((1, 3_000_000, 1, 1)), 1), "chip")
+    many = of(neuromorphic.breakdown(chip, shapes((1, 3_000_000, 1, 1)), 1), "chip")
     assert (many[0], many[2]) == pytest.approx((64.43e-6 * 3e6 / 2**20, 16 * 3 * 64.43e-6), rel=1e-3)
 
 
 @pytest.mark.parametrize(("name", "event_j", "update_j"), [("SpiNNaker", 13.3e-9, 26e-9),
                                                            ("SpiNNaker2", 0.45e-9, 2.19e-9)])  # fmt: skip
 def test_spinnaker(name, event_j, update_j):
-    bill = neuromorphic.bill(neuromorphic.CHIPS[name], shapes(SMALL), 1)
-    found = bill.energy_low_j, bill.energy_typical_j, bill.energy_high_j
+    breakdown = neuromorphic.breakdown(neuromorphic.CHIPS[name], shapes(SMALL), 1)
+    found = breakdown.energy_low_j, breakdown.energy_typical_j, breakdown.energy_high_j
     assert found == pytest.approx([1920 * s * event_j + 30 * steps * update_j for s, steps in CODE])
-    assert "static power" in bill.excludes  # not known, so not counted, and said
+    assert "static power" in breakdown.excludes  # not known, so not counted, and said
 
 
 def test_an_all_in_figure_takes_nothing_on_top():
     whole = dict(name="x", kind="all-in", event_j=26e-12, sources=())
-    bill = neuromorphic.bill(neuromorphic.SpikingChip(**whole), shapes(SMALL), 1)
-    assert bill.energy_high_j == pytest.approx(8 * 1920 * 26e-12)
-    assert "all-in" in bill.note
+    breakdown = neuromorphic.breakdown(neuromorphic.SpikingChip(**whole), shapes(SMALL), 1)
+    assert breakdown.energy_high_j == pytest.approx(8 * 1920 * 26e-12)
+    assert "all-in" in breakdown.note
     for more in (dict(update_j=81e-12), dict(static_w=0.064, neurons=2**20, step_s=1e-3), dict(tile_j=1e-12),
                  dict(hop_j=(3e-12, 4e-12))):  # fmt: skip
         with pytest.raises(InputError, match="is part of event_j, which is all-in, already"):
@@ -157,7 +161,7 @@ def test_what_a_spiking_chip_cannot_be(call, message):
 def test_a_deployment_shares_writing_and_calibration():
     model, variables, x = mlp()
     plain = compare(model, variables, x, systems=(), batch=1)
-    life = Deployment(inferences=1e6, life_s="2 years", recalibrate_every_s="1 week", rewrite_every_s="1 year")
+    life = Deployment(inferences=1e6, lifetime_s="2 years", recalibrate_every_s="1 week", rewrite_every_s="1 year")
     assert (life.calibrations, life.writes) == (1 + 104, 1 + 2)
     found = compare(model, variables, x, systems=(), batch=1, deployment=life)
     lines = {line.component: line.energy_j for line in found.hardware.lines}
@@ -173,8 +177,8 @@ def test_a_deployment_shares_writing_and_calibration():
 
 
 def test_a_deployment_needs_to_know_what_writing_takes():
-    model, variables, x = mlp(preset("pcm", **{"prices.cell_write_j": None}))
-    with pytest.raises(InputError, match=r"Prices.cell_write_j = None: a deployment needs"):
+    model, variables, x = mlp(preset("pcm", **{"energy_table.cell_write_j": None}))
+    with pytest.raises(InputError, match=r"EnergyTable.cell_write_j = None: a deployment needs"):
         compare(model, variables, x, batch=1, deployment=Deployment(inferences=1e6))
 
 
@@ -183,7 +187,7 @@ def test_a_deployment_needs_to_know_what_writing_takes():
     [
         (dict(inferences=1, write_j=-1.0), r"Deployment.write_j = -1.0: must be at least 0 \(unit: J\)"),
         (dict(inferences=0), "Deployment.inferences = 0: must be at least 1"),
-        (dict(inferences=1, life_s=-1), r"Deployment.life_s = -1: must be greater than 0 \(unit: s\)"),
+        (dict(inferences=1, lifetime_s=-1), r"Deployment.lifetime_s = -1: must be greater than 0 \(unit: s\)"),
         (dict(inferences=1, recalibrate_every_s="5 V"), "Deployment.recalibrate_every_s"),
     ],
 )
@@ -194,11 +198,13 @@ def test_bad_deployments(values, message):
 
 def test_every_adc_model_has_its_price():
     # 8 bits at 28 nm, 100 MS/s: 0.277 pJ floor, 4.29 pJ median, 1.33 pJ regression, 2.06 pJ embedded.
-    def adc_j(model, **prices):
-        hardware = preset("pcm", **{"prices.adc_model": model} | {f"prices.{k}": v for k, v in prices.items()})
+    def adc_j(model, **energy_table):
+        hardware = preset(
+            "pcm", **{"energy_table.adc_model": model} | {f"energy_table.{k}": v for k, v in energy_table.items()}
+        )
         layer, x = AnalogDense(4, hardware=hardware), jnp.ones((1, 6))
         lines = compare(layer, layer.init(jax.random.key(0), x), x, systems=(), batch=1).hardware.lines
-        return next(line.each_j for line in lines if line.component == "ADC")
+        return next(line.unit_energy_j for line in lines if line.component == "ADC")
 
     found = [adc_j(model) for model in ("floor", "median", "regression", "embedded")]
     assert found == pytest.approx([0.277e-12, 4.29e-12, 1.33e-12, 2.06e-12], rel=0.005)
@@ -209,7 +215,7 @@ def test_every_adc_model_has_its_price():
 
 def test_lines_that_share_an_adc_wait_and_take_less_room():
     def of(n):
-        hardware = preset("pcm", **{"prices.lines_per_adc": n})
+        hardware = preset("pcm", **{"energy_table.lines_per_adc": n})
         layer, x = AnalogDense(64, hardware=hardware), jnp.ones((1, 16))
         return compare(layer, layer.init(jax.random.key(0), x), x, systems=(), batch=1)
 
@@ -224,22 +230,22 @@ def test_lines_that_share_an_adc_wait_and_take_less_room():
 
 def test_films_are_written_at_the_energy_of_their_own_pulse():
     # 16 x 8 weights in pairs of films: 256 pulses of 13.4 pJ, or of 20 pJ.
-    for changes, each_j in (({}, 13.4e-12), ({"store.film.write_j": "20 pJ"}, 20e-12)):
+    for changes, unit_energy_j in (({}, 13.4e-12), ({"store.film.write_j": "20 pJ"}, 20e-12)):
         layer, x = AnalogDense(8, hardware=preset("photonic-pcm", **changes)), jnp.ones((1, 16))
         found = compare(layer, layer.init(jax.random.key(0), x), x, systems=(), batch=1).arrays
-        assert found.write_energy_j == pytest.approx(256 * each_j, rel=1e-6)
-    with pytest.raises(InputError, match=r"prices.cell_write_j = 1e-12: must be None for PhotonicTensorCore"):
-        preset("photonic-pcm", **{"prices.cell_write_j": 1e-12})
+        assert found.write_energy_j == pytest.approx(256 * unit_energy_j, rel=1e-6)
+    with pytest.raises(InputError, match=r"energy_table.cell_write_j = 1e-12: must be None for PhotonicTensorCore"):
+        preset("photonic-pcm", **{"energy_table.cell_write_j": 1e-12})
 
 
 @pytest.mark.parametrize(("rate_hz", "read_s"), [(100e6, 250e-9), (1e9, 250e-9), (2e6, 500e-9), (1e4, 1e-4)])
 def test_a_converter_that_is_slower_than_the_read_sets_its_time(rate_hz, read_s):
     # One ADC a line: it converts while the 250 ns of the read last, or longer.
-    hardware = preset("pcm", **{"prices.sample_rate_hz": rate_hz})
+    hardware = preset("pcm", **{"energy_table.sample_rate_hz": rate_hz})
     layer, x = AnalogDense(8, hardware=hardware), jnp.ones((1, 16))
-    bill = compare(layer, layer.init(jax.random.key(0), x), x, systems=(), batch=1).hardware
+    breakdown = compare(layer, layer.init(jax.random.key(0), x), x, systems=(), batch=1).hardware
     usual = compare(AnalogDense(8, hardware=preset("pcm")), layer.init(jax.random.key(0), x), x, systems=(), batch=1)
-    assert bill.latency_s - usual.hardware.latency_s == pytest.approx(read_s - 250e-9, abs=1e-15)
+    assert breakdown.latency_s - usual.hardware.latency_s == pytest.approx(read_s - 250e-9, abs=1e-15)
 
 
 def test_more_rows_voltage_and_bits_cost_more():
@@ -248,7 +254,7 @@ def test_more_rows_voltage_and_bits_cost_more():
         layer, x = AnalogDense(32, hardware=hardware), jax.random.normal(jax.random.key(1), (2, 600))
         return compare(layer, layer.init(jax.random.key(0), x), x, systems=(), batch=1).hardware.energy_typical_j
 
-    for field, values in (("prices.read_voltage_v", (0.1, 0.2, 0.5)), ("adc.bits", (4, 6, 8, 10)),
+    for field, values in (("energy_table.read_voltage_v", (0.1, 0.2, 0.5)), ("adc.bits", (4, 6, 8, 10)),
                           ("rows", (512, 256, 64))):  # fmt: skip
         found = [energy(**{field: value}) for value in values]
         assert np.all(np.diff(found) > 0), field
@@ -258,7 +264,7 @@ def test_order_of_layers_does_not_matter():
     work = shapes((64, 10, 1, 64), (64, 10, 3, 192), (10, 64, 1, 10), (64, 10, 1, 64))
     first, *inner, last = work.operations.all  # what enters and leaves the model is that of its ends
     turned = dataclasses.replace(work, operations=dataclasses.replace(work.operations, all=(first, *inner[::-1], last)))
-    for bill in (photonic.bill, neuromorphic.bill):
-        system = photonic.Mesh() if bill is photonic.bill else neuromorphic.CHIPS["Loihi"]
-        one, other = bill(system, work, 1), bill(system, turned, 1)
+    for breakdown in (photonic.breakdown, neuromorphic.breakdown):
+        system = photonic.Mesh() if breakdown is photonic.breakdown else neuromorphic.CHIPS["Loihi"]
+        one, other = breakdown(system, work, 1), breakdown(system, turned, 1)
         assert one.energy_typical_j == pytest.approx(other.energy_typical_j, rel=1e-12)

@@ -20,24 +20,24 @@ NETWORK = st.lists(LAYER, min_size=1, max_size=4)
 ALL = [name for name in SYSTEMS if name != "Edge TPU"]  # which refuses what does not fit its memory
 
 
-def energies(bill):
-    return bill.energy_low_j, bill.energy_typical_j, bill.energy_high_j
+def energies(breakdown):
+    return breakdown.energy_low_j, breakdown.energy_typical_j, breakdown.energy_high_j
 
 
 @pytest.mark.parametrize("name", ALL)
 @settings(max_examples=8, deadline=None)
 @given(layers=NETWORK, batch=st.integers(1, 300))
 def test_bills_are_sums_of_parts_that_are_not_negative(name, layers, batch):
-    bill = SYSTEMS[name].bill(shapes(*layers), batch)
-    for line in bill.lines:
+    breakdown = SYSTEMS[name].breakdown(shapes(*layers), batch)
+    for line in breakdown.lines:
         assert line.count >= 0
         assert 0 <= line.energy_low_j <= line.energy_high_j * (1 + 1e-12)
         assert math.isfinite(line.energy_high_j)
         assert line.source
-    low, typical, high = energies(bill)
+    low, typical, high = energies(breakdown)
     assert 0 < low <= typical * (1 + 1e-12)
     assert typical <= high * (1 + 1e-12)
-    assert typical == pytest.approx(sum(line.energy_j for line in bill.lines), rel=1e-12)
+    assert typical == pytest.approx(sum(line.energy_j for line in breakdown.lines), rel=1e-12)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -49,7 +49,7 @@ def test_the_order_of_layers_changes_nothing(name, layers):
     inner = work.operations.all[1:-1][::-1]
     ends = work.operations.all[:1] + inner + (work.operations.all[-1:] if len(layers) > 1 else ())
     turned = dataclasses.replace(work, operations=dataclasses.replace(work.operations, all=ends))
-    one, other = (SYSTEMS[name].bill(w, 3) for w in (work, turned))
+    one, other = (SYSTEMS[name].breakdown(w, 3) for w in (work, turned))
     assert energies(one) == pytest.approx(energies(other), rel=1e-12)
 
 
@@ -58,7 +58,7 @@ def test_the_order_of_layers_changes_nothing(name, layers):
 @given(first=LAYER, last=LAYER, more=LAYER)
 def test_more_work_costs_more(name, first, last, more):
     # In between, since what leaves the model passes the memory and what stays inside does not.
-    less, whole = (SYSTEMS[name].bill(shapes(*net), 1) for net in ((first, last), (first, more, last)))
+    less, whole = (SYSTEMS[name].breakdown(shapes(*net), 1) for net in ((first, last), (first, more, last)))
     assert whole.energy_low_j > less.energy_low_j * (1 - 1e-9)
     assert whole.energy_typical_j > less.energy_typical_j * (1 - 1e-9)
 
@@ -69,8 +69,8 @@ def test_more_work_costs_more(name, first, last, more):
 def test_a_larger_batch_costs_no_more_an_inference(name, layer):
     if name == "Edge TPU" and layer[0] * layer[1] > 4e6:
         return
-    bills = [SYSTEMS[name].bill(shapes(layer), batch) for batch in (1, 2, 8, 64)]
-    for small, large in itertools.pairwise(bills):
+    breakdowns = [SYSTEMS[name].breakdown(shapes(layer), batch) for batch in (1, 2, 8, 64)]
+    for small, large in itertools.pairwise(breakdowns):
         assert large.energy_typical_j <= small.energy_typical_j * (1 + 1e-9)
 
 
@@ -85,7 +85,7 @@ def test_wider_numbers_cost_no_less(layers):
         ("msfp12", "msfp16"),
         ("msfp16", "bf16"),
     ):
-        one, other = (digital.bill(device, work, 1, number) for number in (narrow, wide))
+        one, other = (digital.breakdown(device, work, 1, number) for number in (narrow, wide))
         assert one.energy_low_j < other.energy_low_j, (narrow, wide)
         assert one.energy_typical_j <= other.energy_typical_j * (1 + 1e-12), (narrow, wide)
     assert {number.peak for number in FORMATS.values()} >= set(device.peak_op_per_s)

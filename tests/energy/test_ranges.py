@@ -9,8 +9,8 @@ import pytest
 
 from analogsim import InputError, preset
 from analogsim.base.literature import Source
-from analogsim.energy import FORMATS, SYSTEMS, DoesNotFit, Line, compare, devices
-from analogsim.energy.bill import settle
+from analogsim.energy import FORMATS, SYSTEMS, EnergyItem, ModelDoesNotFit, compare, devices
+from analogsim.energy.breakdown import merge_items
 from analogsim.energy.carbon import embodied
 from analogsim.energy.machines import digital, photonic
 from analogsim.energy.machines.number_formats import DRAM
@@ -41,10 +41,10 @@ def in_order(line):
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_typical_is_neither_end_on_any_machine(name, work):
     try:
-        bill = SYSTEMS[name].bill(*WORK[work])
-    except DoesNotFit:
+        breakdown = SYSTEMS[name].breakdown(*WORK[work])
+    except ModelDoesNotFit:
         pytest.skip("maps of this work do not fit its memory")
-    for line in bill.lines:
+    for line in breakdown.lines:
         in_order(line)
 
 
@@ -61,10 +61,10 @@ def hardware_lines(**changes):
         ({}, ""),
         ({"name": "reram"}, ""),
         ({"name": "int8"}, ""),
-        ({"prices.adc_model": "floor"}, "Prices.adc_model asks for the survey's floor"),
-        ({"prices.adc_model": "median"}, "Prices.adc_model asks for the survey's median"),
+        ({"energy_table.adc_model": "floor"}, "EnergyTable.adc_model asks for the survey's floor"),
+        ({"energy_table.adc_model": "median"}, "EnergyTable.adc_model asks for the survey's median"),
         ({"adc.bits": 4}, "the hardware's own price lies above the survey's median"),
-        ({"prices.supply_v": 0.3}, "the hardware's own price lies below the survey's floor"),
+        ({"energy_table.supply_v": 0.3}, "the hardware's own price lies below the survey's floor"),
     ],
 )
 def test_typical_is_neither_end_on_hardware(changes, reason):
@@ -82,7 +82,7 @@ def test_the_middle_of_two_ends_is_their_geometric_mean():
     assert DRAM["HBM3"].typical_j_per_bit == pytest.approx(5.2915e-12, rel=1e-4)
     assert DRAM["DDR4"].typical_j_per_bit == pytest.approx(17.3205e-12, rel=1e-4)
     for name in ("Loihi", "SpiNNaker", "SpiNNaker2", "brain", "brain vesicles"):
-        line = SYSTEMS[name].bill(*WORK["small"]).lines[0]
+        line = SYSTEMS[name].breakdown(*WORK["small"]).lines[0]
         assert line.energy_j == pytest.approx((line.energy_low_j * line.energy_high_j) ** 0.5), name
 
 
@@ -98,14 +98,23 @@ def test_pairs_and_triples_of_data_rise():
 
 def test_power_of_the_board_is_tdp_at_most():
     device, (work, batch) = devices()["H100"], WORK["small"]
-    bill = digital.bill(device, work, batch)
-    assert bill.energy_high_j * batch <= device.tdp_w * bill.latency_s * (1 + 1e-9)
+    breakdown = digital.breakdown(device, work, batch)
+    assert breakdown.energy_high_j * batch <= device.tdp_w * breakdown.latency_s * (1 + 1e-9)
     assert set(FORMATS) >= {device.number_format}
 
 
 def test_a_range_that_its_typical_leaves_is_refused():
-    line = Line(component="ADC", action="convert", count=1, unit="", each_j=5e-12, each_low_j=6e-12, each_high_j=7e-12,
-                sources=(Source(note="a test"),), layer="dense")  # fmt: skip
+    line = EnergyItem(
+        component="ADC",
+        action="convert",
+        count=1,
+        unit="",
+        unit_energy_j=5e-12,
+        unit_energy_low_j=6e-12,
+        unit_energy_high_j=7e-12,
+        sources=(Source(note="a test"),),
+        layer="dense",
+    )
     with pytest.raises(InputError, match="of layer dense: typical 5e-12 J lies outside of 6e-12 to 7e-12 J"):
-        settle([line])
-    settle([dataclasses.replace(line, each_j=6e-12)])
+        merge_items([line])
+    merge_items([dataclasses.replace(line, unit_energy_j=6e-12)])

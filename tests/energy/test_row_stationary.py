@@ -14,14 +14,14 @@ from analogsim.energy.machines.row_stationary import (
     FILTER_SPAD,
     INPUT_SPAD,
     ROWS,
-    Mapping,
+    DataflowMapping,
     Plane,
     accesses,
     best,
     planes,
 )
 from analogsim.energy.work.layer_work import count
-from analogsim.energy.work.operations import Operation, Operations, Product
+from analogsim.energy.work.operations import MatrixProductShape, Operation, Operations
 from analogsim.energy.work.tracing import workload
 from analogsim.training.recipes.large_networks import AlexNet
 from tests.energy.energy_models import mlp, shapes
@@ -98,7 +98,7 @@ def test_the_best_mapping_is_little_better_than_the_chip_s():
     assert 0.97 < ratio <= 1.0
 
 
-def loop_nest(p: Plane, k: Mapping) -> tuple[int, int, int]:
+def loop_nest(p: Plane, k: DataflowMapping) -> tuple[int, int, int]:
     """Buffer reads of inputs, buffer accesses of sums and of filters, by walking through the passes one by one."""
     inputs = sums = filters = 0
     strips = [range(s, min(s + k.e, p.rows_out)) for s in range(0, p.rows_out, k.e)]
@@ -116,8 +116,14 @@ def loop_nest(p: Plane, k: Mapping) -> tuple[int, int, int]:
     return inputs, sums, filters
 
 
-@pytest.mark.parametrize("k", [Mapping(m=8, n=1, e=2, p=2, q=2, r=2, t=2), Mapping(m=4, n=2, e=5, p=3, q=3, r=1, t=1),
-                               Mapping(m=8, n=1, e=3, p=8, q=1, r=4, t=1)])  # fmt: skip
+@pytest.mark.parametrize(
+    "k",
+    [
+        DataflowMapping(m=8, n=1, e=2, p=2, q=2, r=2, t=2),
+        DataflowMapping(m=4, n=2, e=5, p=3, q=3, r=1, t=1),
+        DataflowMapping(m=8, n=1, e=3, p=8, q=1, r=4, t=1),
+    ],
+)
 def test_counts_are_those_of_a_loop_nest(k):
     p = plane()
     inputs, sums, filters = loop_nest(p, k)
@@ -131,7 +137,7 @@ def test_counts_are_those_of_a_loop_nest(k):
     [
         plane(),
         plane(channels=512, filters=512, images=16),
-        planes(Product(count=1, vectors=1, n_in=4096, n_out=1000))[0],
+        planes(MatrixProductShape(count=1, vectors=1, n_in=4096, n_out=1000))[0],
         plane(pixels=961, rows_in=31, width_in=31, rows_out=27, width_out=27, reach=5, taps_rows=5, taps_width=5),
     ],
 )
@@ -160,7 +166,7 @@ def test_a_larger_batch_costs_no_more_each():
 
 
 def test_products_of_activations_belong_to_each_example():
-    shape = Product(count=6, vectors=5, n_in=4, n_out=5)
+    shape = MatrixProductShape(count=6, vectors=5, n_in=4, n_out=5)
     op = Operation(kind="product", primitive="dot_general", scope="", shape=shape, macs=shape.macs, input_words=240)
     work = shapes((4, 5, 1, 4))
     only = type(work)(work.layers, Operations((op,), examples=3), 0)

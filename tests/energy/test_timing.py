@@ -29,7 +29,7 @@ def floor_s(work, device="H100"):
     """The time of a machine that computes and moves in no time."""
     machine = dataclasses.replace(devices()[device], byte_per_s=math.inf, vector_op_per_s=math.inf, latency_s=0.0,
                                   peak_op_per_s={"bf16": math.inf, "int8": math.inf})  # fmt: skip
-    return digital.bill(machine, work, 1).latency_s
+    return digital.breakdown(machine, work, 1).latency_s
 
 
 def test_time_is_the_sum_of_what_bounds_each_step():
@@ -42,7 +42,7 @@ def test_time_is_the_sum_of_what_bounds_each_step():
     arithmetic_s = [2 * 16384**2 / (0.6 * 989.4e12), 2 * 1024**2 * 2000 / (0.6 * 989.4e12)]
     assert memory_s[0] > arithmetic_s[0]
     assert arithmetic_s[1] > memory_s[1]
-    assert digital.bill(device, work, 1).latency_s == pytest.approx(5e-6 + memory_s[0] + arithmetic_s[1])
+    assert digital.breakdown(device, work, 1).latency_s == pytest.approx(5e-6 + memory_s[0] + arithmetic_s[1])
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_time_is_the_sum_of_what_bounds_each_step():
 )
 def test_no_machine_is_done_sooner_than_its_floor(name, expected):
     # 64-64-10: 4,736 multiply-accumulates, in which none of them is bound by anything else.
-    assert digital.bill(devices()[name], shapes((64, 64, 1, 64), (64, 10, 1, 64)), 1).latency_s == pytest.approx(
+    assert digital.breakdown(devices()[name], shapes((64, 64, 1, 64), (64, 10, 1, 64)), 1).latency_s == pytest.approx(
         expected
     )
 
@@ -68,7 +68,7 @@ def test_an_lstm_s_gates_are_one_launch_a_step(cell):
     # However many products its gates are written as; 125 steps depend on each other on every machine.
     work = traced(nn.RNN(cell(128)), 1, 125, 40)
     assert floor_s(work) == pytest.approx(5e-6 + 125 * 3e-6)
-    gpu, tpu = (digital.bill(devices()[name], work, 1).latency_s for name in ("H100", "TPU v4"))
+    gpu, tpu = (digital.breakdown(devices()[name], work, 1).latency_s for name in ("H100", "TPU v4"))
     assert gpu == pytest.approx(5e-6 + 125 * 3e-6)
     assert tpu == pytest.approx(5e-6 + 125 * (256 / 1.05e9 + 0.5e-6), rel=1e-3)
 
@@ -112,15 +112,15 @@ def test_a_batch_in_pieces_launches_for_each():
     moved = digital.traffic(device, digital.format_of(device, None), work, 64).moved
     assert {m.pieces for m in moved} == {32}
     machine = dataclasses.replace(device, byte_per_s=math.inf, peak_op_per_s={"bf16": math.inf})
-    assert digital.bill(machine, work, 64).latency_s == pytest.approx(5e-6 + 3 * 32 * 3e-6)
+    assert digital.breakdown(machine, work, 64).latency_s == pytest.approx(5e-6 + 3 * 32 * 3e-6)
 
 
 @pytest.mark.parametrize("name", ["H100", "TPU v4", "Xeon"])
 def test_a_larger_batch_never_takes_longer_an_example(name):
     # Twice a batch can be worked through as two of them. The share of waiting weights only falls.
     work, device = traced(ResNet50(), 1, 224, 224, 3), devices()[name]
-    bills = [digital.bill(device, work, 4**k) for k in range(6)]
-    for values in ([b.latency_s / b.batch for b in bills], [b.energy_typical_j for b in bills]):
+    breakdowns = [digital.breakdown(device, work, 4**k) for k in range(6)]
+    for values in ([b.latency_s / b.batch for b in breakdowns], [b.energy_typical_j for b in breakdowns]):
         assert (np.diff(values) <= 1e-3 * np.array(values[:-1])).all(), values
 
 
@@ -128,7 +128,9 @@ def test_other_arithmetic_takes_time():
     # 2^24 tanh of 14 additions and 14 multiplications on 33.45 T/s at 60 %: 23.4 us, in the launch of its own.
     work = Workload((), workload(lambda w, x: jnp.tanh(x), jnp.ones(1), jax.ShapeDtypeStruct((1, 2**24), F32)), 0)
     each = sum(COST["tanh"])
-    assert digital.bill(devices()["H100"], work, 1).latency_s == pytest.approx(5e-6 + each * 2**24 / (0.6 * 33.45e12))
+    assert digital.breakdown(devices()["H100"], work, 1).latency_s == pytest.approx(
+        5e-6 + each * 2**24 / (0.6 * 33.45e12)
+    )
 
 
 def test_every_function_has_a_cost_and_costs_more_than_an_addition():
@@ -145,7 +147,7 @@ def test_every_function_has_a_cost_and_costs_more_than_an_addition():
 def test_the_tpu_s_perceptrons_reach_what_was_measured(layers, width, batch, measured):
     """MLP0 (20 M weights) and MLP1 (5 M) on TPU v1, Jouppi 2017, table 3: tera-operations a second, recalled."""
     work = shapes(*[(width, width, 1, width)] * layers)
-    seconds = digital.bill(devices()["TPU v1"], work, batch).latency_s
+    seconds = digital.breakdown(devices()["TPU v1"], work, batch).latency_s
     assert 2 * layers * width**2 * batch / seconds / 1e12 == pytest.approx(measured, rel=0.25)
 
 
@@ -181,7 +183,7 @@ def test_decoding_takes_as_long_as_measured():
     work = Workload((), workload(llama, weights, jax.ShapeDtypeStruct((1,), jnp.int32), cache, cache), 0)
     batches = (8, 16, 32, 64, 128, 256, 384, 512)
     measured_ms = np.array([7.3, 7.9, 8.9, 11.5, 16.5, 26.1, 37.7, 47.4])
-    ours_ms = np.array([1e3 * digital.bill(devices()["H100"], work, b).latency_s for b in batches])
+    ours_ms = np.array([1e3 * digital.breakdown(devices()["H100"], work, b).latency_s for b in batches])
     ratio = ours_ms / measured_ms
     assert np.all((ratio > 0.5) & (ratio < 1))
     assert np.median(ratio) > 0.55

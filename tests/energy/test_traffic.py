@@ -211,10 +211,10 @@ def test_a_token_of_gpt2_reads_its_whole_cache_whatever_the_batch(batch):
 def test_a_token_of_gpt2_takes_the_time_that_its_bytes_take():
     # 256 tokens: 247 MB of weights and 256 * 37.85 MB at 0.8 * 3.35 TB/s, 3.71 ms; beyond that 5 us of dispatch and
     # at most 9 launches of 3 us in each of 12 layers.
-    bill = digital.bill(H100, gpt2(), 256)
+    breakdown = digital.breakdown(H100, gpt2(), 256)
     moving_s = (247e6 + 256 * 37.85e6) / (0.8 * 3.35e12)
-    assert moving_s * 0.999 < bill.latency_s < moving_s + 5e-6 + 9 * 12 * 3e-6
-    assert bill.bound == "memory"
+    assert moving_s * 0.999 < breakdown.latency_s < moving_s + 5e-6 + 9 * 12 * 3e-6
+    assert breakdown.bound == "memory"
 
 
 def test_a_cache_among_the_model_s_variables_is_read_by_every_example():

@@ -21,7 +21,7 @@ from analogsim.energy.training_runs import training_runs
 from analogsim.energy.validation import KINDS, Check, account, analog_machines, digital_machines
 from analogsim.energy.validation.analog_machines import components_j, isaac, isaac_op_per_s
 from analogsim.energy.validation.assembly import Assembly, MachinePart
-from analogsim.hardware.prices import Prices
+from analogsim.hardware.energy_table import EnergyTable
 
 CHECKS = validation.validation()
 TESTS = [c for c in CHECKS if c.counts]
@@ -43,11 +43,11 @@ def test_models_meet_what_they_were_not_fitted_to(check):
 
 def disturb(patch, names, factor):
     """Ten times, or a tenth, of constants of the account: a price, a constant, a chip's or machine's field, a count."""
-    prices = {}
+    energy_table = {}
     for module, _, name in (each.partition(":") for each in names):
         holder, _, field = name.partition(".")
-        if module == "analogsim.hardware.prices":
-            prices[name] = factor * getattr(Prices(), name)
+        if module == "analogsim.hardware.energy_table":
+            energy_table[name] = factor * getattr(EnergyTable(), name)
         elif module == "analogsim.energy.machines.neuromorphic":
             chip = neuromorphic.CHIPS[holder]
             patch.setitem(
@@ -63,8 +63,8 @@ def disturb(patch, names, factor):
             patch.setattr(digital_machines, "accesses", functools.partial(scaled_accesses, field, factor))
         else:
             patch.setattr(f"{module}.{name}", factor * operator.attrgetter(name)(importlib.import_module(module)))
-    if prices:
-        patch.setattr(analog_machines, "Prices", lambda **given: Prices(**(prices | given)))
+    if energy_table:
+        patch.setattr(analog_machines, "EnergyTable", lambda **given: EnergyTable(**(energy_table | given)))
 
 
 def scaled_accesses(field, factor, *args):
@@ -219,7 +219,7 @@ def test_components_of_a_product_by_hand():
     expected = 16 * 10e-6 * 0.04 * 100e-9 / 3 + 2 * 16 * 0.35e-15 * 0.04 / 3
     expected += 4 * (0.324e-12 + 1.16e-12 + 8 * 0.081e-12)
     expected += 4 * (2.06188e-12 + 3.2574e-15 + 1.54e-12 + 1.16e-12 + 8 * 0.081e-12)
-    assert components_j(Prices(), 4, 8, 8, 10e-6, 1 / 3) == pytest.approx(expected, rel=1e-4)
+    assert components_j(EnergyTable(), 4, 8, 8, 10e-6, 1 / 3) == pytest.approx(expected, rel=1e-4)
 
 
 # --- assemblies ------------------------------------------------------------------------------------------------------
@@ -301,7 +301,7 @@ def test_adc_models_side_by_side(bits, thermal, floor, slow, fast, embedded):
     assert 1e12 * adc.floor_energy_j(bits) == pytest.approx(floor, rel=0.005)
     assert 1e12 * adc.regression_energy_j(bits, 100e6, 28) == pytest.approx(slow, rel=0.01)
     assert 1e12 * adc.regression_energy_j(bits, 1e9, 28) == pytest.approx(fast, rel=0.01)
-    assert 1e12 * Prices().adc_energy_j(bits) == pytest.approx(embedded, rel=0.005)
+    assert 1e12 * EnergyTable().adc_energy_j(bits) == pytest.approx(embedded, rel=0.005)
     assert adc.thermal_bound_j(bits) < adc.floor_energy_j(bits)
 
 

@@ -175,7 +175,7 @@ def test_weights_are_told_from_activations():
 
 def test_look_ups_read_rows():
     work = workload(lambda w, ids: w[ids], jnp.ones((100, 8)), jnp.array([[1, 2], [3, 4]]))
-    (op,) = [op for op in work.all if op.kind == "look-up"]
+    (op,) = [op for op in work.all if op.kind == "lookup"]
     assert (op.weight_words, op.input_words, op.macs) == (32, 4, 0)
 
 
@@ -226,7 +226,7 @@ def test_the_layers_of_a_model_add_up_with_the_rest(block):
     scores = 2 * 2 * 5 * 5 * 4  # two heads of four features: queries with keys, weights with values
     assert work.macs == work.analog_macs + scores
     assert {op.layer for op in work.operations.products if op.layer} == {
-        layer.use.path for layer in work.layers if not layer.use.is_look_up
+        layer.use.path for layer in work.layers if not layer.use.is_lookup
     }
     with analogsim.digital():
         plain = workload(model.apply, variables, ids)

@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 import analogsim
-from analogsim import InputError, altered, preset, program
+from analogsim import InputError, override_hardware, preset, program
 from analogsim.linen import AnalogDense
 from tests.support.models import MLP, PlainMLP
 
@@ -46,7 +46,7 @@ def coarse(variables):
 def test_every_layer_runs_on_the_changed_hardware(model, variables, coarse):
     run = jax.jit(lambda v: model.apply(v, X, rngs={"analog": jax.random.key(2)}))
     before = np.asarray(run(variables))
-    with altered(COARSE):
+    with override_hardware(COARSE):
         inside = np.asarray(run(variables))  # compiled again: the block is a part of the cache's key
     np.testing.assert_allclose(inside, coarse, atol=1e-6)
     assert np.abs(inside - before).max() > 0.01
@@ -55,7 +55,7 @@ def test_every_layer_runs_on_the_changed_hardware(model, variables, coarse):
 
 def test_paths_are_told(variables):
     paths = []
-    with altered(lambda path, hardware: paths.append(path) or hardware):
+    with override_hardware(lambda path, hardware: paths.append(path) or hardware):
         jax.eval_shape(MLP(IDEAL).apply, variables, X)
     assert sorted(set(paths)) == ["Dense_0", "Dense_1"]
 
@@ -63,8 +63,8 @@ def test_paths_are_told(variables):
 def test_blocks_nest_and_end(variables):
     model = MLP(preset("int8"))
     seen = []
-    with altered(lambda p, h: h.replace(**{"store.bits": 5})):
-        with altered(lambda p, h: seen.append(h.store.bits) or h.replace(**{"dac.bits": h.store.bits})):
+    with override_hardware(lambda p, h: h.replace(**{"store.bits": 5})):
+        with override_hardware(lambda p, h: seen.append(h.store.bits) or h.replace(**{"dac.bits": h.store.bits})):
             inner = applied(model, variables)
         outer = applied(model, variables)
     assert set(seen) == {5}
@@ -75,7 +75,7 @@ def test_blocks_nest_and_end(variables):
 
 def test_programming_follows_and_a_chip_keeps_its_cells(variables, coarse):
     model = MLP(IDEAL)
-    with altered(COARSE):
+    with override_hardware(COARSE):
         chip = program(model, variables, jax.random.key(3), X)
         on_chip = applied(model, chip.variables)
     np.testing.assert_allclose(on_chip, coarse, atol=1e-6)
@@ -89,7 +89,7 @@ def test_a_traced_number_is_one_compilation_and_has_a_slope(variables):
     @jax.jit
     def loss(noise):
         traces.append(noise)
-        with altered(lambda p, h: h.replace(**{"store.cell.programming_noise": noise})):
+        with override_hardware(lambda p, h: h.replace(**{"store.cell.programming_noise": noise})):
             return (layer.apply(first, X, rngs={"analog": jax.random.key(4)}) ** 2).sum()
 
     # Cells that the noise drives to zero are a kink, which a large step would smear.
@@ -102,17 +102,17 @@ def test_a_traced_number_is_one_compilation_and_has_a_slope(variables):
 def test_nnx_layers_and_remat(variables):
     model = analogsim.convert(nnx.Linear(4, 3, rngs=nnx.Rngs(0)), IDEAL, rngs=nnx.Rngs(1))
     run = nnx.jit(lambda model, x: (model(x), nnx.remat(lambda m, x: m(x))(model, x)))
-    with altered(COARSE):
+    with override_hardware(COARSE):
         coarse, rematerialised = map(np.asarray, run(model, X[:, :4]))
     np.testing.assert_allclose(coarse, rematerialised, atol=1e-6)
     assert np.abs(run(model, X[:, :4])[0] - coarse).max() > 0.01
 
 
 def test_bad_changes(variables):
-    with pytest.raises(InputError, match=r"change = 3: must be a function"), altered(3):
+    with pytest.raises(InputError, match=r"change = 3: must be a function"), override_hardware(3):
         pass
     with (
         pytest.raises(InputError, match=r"layer Dense_0: the change of its hardware gave None: must be a Hardware"),
-        altered(lambda path, hardware: None),
+        override_hardware(lambda path, hardware: None),
     ):
         jax.eval_shape(MLP(IDEAL).apply, variables, X)

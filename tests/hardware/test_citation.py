@@ -14,7 +14,7 @@ import typer.testing
 from flax import nnx
 
 import analogsim
-from analogsim import Hardware, InputError, Prices, cite, preset, presets
+from analogsim import EnergyTable, Hardware, InputError, cite, preset, presets
 from analogsim.base.field_rules import Choice, default_of, rule_of
 from analogsim.base.literature import papers
 from analogsim.cli.app import app
@@ -51,7 +51,7 @@ KINDS = [kind for kind in every_description() if kind.__module__ not in NO_PHYSI
 UNSOURCED = {
     "Hardware.rows": "the size of a tile is a design; presets of a chip give theirs",
     "Hardware.columns": "as rows",
-    "Hardware.training_strength": "how hard training is made is a choice of training",
+    "Hardware.training_noise_scale": "how hard training is made is a choice of training",
     "TrackedRange.quantile": "a range that follows the data needs no paper; that of calibrate",
     "TrackedRange.momentum": "how fast a range follows is a choice of training",
     "DeviceNoise.time_s": "as FreshChip.time_s",
@@ -63,7 +63,7 @@ UNSOURCED = {
     "GenericCell.g_min": "as g_max",
     "GenericCell.programming_sigma": "ideal by default",
     "GenericCell.drift_mean": "ideal by default",
-    "GenericCell.drift_spread": "ideal by default",
+    "GenericCell.drift_std": "ideal by default",
     "GenericCell.read_noise": "ideal by default",
     "ECRAM.blind_pulses": "a choice of the writing procedure",
     "BitSerialDAC.bits": "a design",
@@ -72,7 +72,7 @@ UNSOURCED = {
     "CyclicADC.sharing": "a design",
     "BitSerialDAC.slice_bits": "a design",
     "BitSlices.widths": "a design",
-    "Copies.significance": "a design",
+    "MultiCell.significance": "a design",
     "Faults.stuck_on": "none by default",
     "Faults.stuck_off": "none by default",
     "Faults.stuck_at": "none by default",
@@ -108,7 +108,7 @@ def _fields(found, key):
 
 
 def test_all_kinds_of_description_are_seen():
-    assert {"PCM", "HermesPCM", "Branches", "SONOS", "Wires", "Prices", "ADC", "Hardware"} <= {
+    assert {"PCM", "HermesPCM", "Branches", "SONOS", "Wires", "EnergyTable", "ADC", "Hardware"} <= {
         k.__name__ for k in KINDS
     }
 
@@ -133,7 +133,7 @@ def test_what_needs_no_source_exists():
 def test_every_number_of_a_preset_has_a_source(name):
     found = cite(preset(name))
     assert found.set_by_user == []
-    assert {use.path for use in found.chosen} <= {"rows", "columns", "training.time_s", "training_strength"}
+    assert {use.path for use in found.chosen} <= {"rows", "columns", "training.time_s", "training_noise_scale"}
     for path, source in preset_sources(name).items():  # none of its sources is for a field that does not exist
         (use,) = [use for use in found.uses if use.path == path]
         assert use.source == source
@@ -144,7 +144,7 @@ def test_a_cell_as_published_is_wholly_sourced(cell):
     found = cite(cell())
     # Of 1/f noise is published what it adds up to; how long one reading lasts is assumed, and says so.
     assumed = [(use.path, str(use.source).partition(":")[0]) for use in found.without_paper]
-    assert assumed == ([("reading_s", "assumed")] if getattr(cell(), "outlasts_steps", False) else [])
+    assert assumed == ([("reading_s", "assumed")] if getattr(cell(), "noise_persists", False) else [])
     assert (found.set_by_user, found.chosen) == ([], [])
     assert len(found.papers) >= 2  # the publication, and the code that its fit was read in
 
@@ -162,7 +162,7 @@ def test_the_papers_of_the_pcm_preset():
     } <= dois  # fmt: skip
     assert _fields(found, "rasch2023") == {"rows", "columns", "dac.bits", "adc.bits", "adc.noise"}
     assert {"store.cell.g_max", "store.cell.programming_sigma", "store.cell.drift_mean"} <= _fields(found, "joshi2020")
-    assert {"store.cell.read_noise_fit", "prices.read_time_s"} <= _fields(found, "nandakumar2019")
+    assert {"store.cell.read_noise_fit", "energy_table.read_time_s"} <= _fields(found, "nandakumar2019")
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_the_papers_of_the_pcm_preset():
         (HermesPCM(), "10.1109/JSSC.2022.3140414"),
         (CMOReRAM(), "2502.04524"),
         (Wires(word_line_ohm=1.0, bit_line_ohm=1.0), "10.1109/TED.2013.2246791"),
-        (Prices(), "2305.18335"),
+        (EnergyTable(), "2305.18335"),
         (GenericCell(), "2109.01262"),
     ],
 )
@@ -206,8 +206,8 @@ def test_a_value_written_out_is_still_the_published_one():
 
 
 def test_a_paper_without_a_field_left_is_gone():
-    digital = ["prices.accumulate_j", "prices.buffer_j_per_byte", "prices.arithmetic_j"]
-    others = {"prices.mac_j", "prices.weight_fetch_j_per_byte"}
+    digital = ["energy_table.accumulate_j", "energy_table.buffer_j_per_byte", "energy_table.arithmetic_j"]
+    others = {"energy_table.mac_j", "energy_table.weight_fetch_j_per_byte"}
     found = cite(preset("pcm", **dict.fromkeys(digital, 1e-12)))
     assert {r.path for r in found.recalled if "7 nm" in str(r)} == others
     found = cite(preset("pcm", **dict.fromkeys([*digital, *others], 1e-12)))
@@ -233,17 +233,17 @@ def test_a_second_published_set_counts_and_a_mixture_does_not():
     # 300 s belongs to the fit of two pairs, 20.7 uS too: here they are the user's.
     mixed = cite(HermesPCM.one_pair(drift_reference_s=300.0, fit_g_max=20.7e-6))
     assert {use.path for use in mixed.set_by_user} == {"drift_reference_s", "fit_g_max"}
-    inner = cite(HermesPCM().replace(**{"drift_spread.limits": (0.0, 0.04)}))
-    assert [use.path for use in inner.set_by_user] == ["drift_spread.limits"]
+    inner = cite(HermesPCM().replace(**{"drift_std.limits": (0.0, 0.04)}))
+    assert [use.path for use in inner.set_by_user] == ["drift_std.limits"]
 
 
 def test_what_a_preset_sets_counts_under_its_name_only():
     mine = cite(preset("pcm", name="mine"))
     assert {use.path for use in mine.set_by_user} == {
         "adc.noise",
-        "prices.read_time_s",
-        "prices.cell_write_j",
-        "prices.write_pulse_j",
+        "energy_table.read_time_s",
+        "energy_table.cell_write_j",
+        "energy_table.write_pulse_j",
     }
     assert cite(Hardware(name="pcm")).set_by_user == []  # the defaults of Hardware, with no noise to attribute
 
@@ -275,27 +275,27 @@ def test_documentation_lists_what_is_recalled():
     # The 45 and 7 nm tables of arithmetic and SRAM, ISAAC's areas, adder and buffers, a DRAM's rate, a dispatch.
     recalled = {path: (value, source) for path, value, source in cite(preset("pcm")).recalled}
     assert {path: value for path, (value, _) in recalled.items()} == {
-        "prices.accumulate_j": "1.54 pJ",
-        "prices.adc_area_m2": "1200 µm²",
-        "prices.adder_area_m2": "60 µm²",
-        "prices.arithmetic_j": "722 fJ",
-        "prices.laser_efficiency": "0.2",
-        "prices.modulator_j": "450 fJ",
-        "prices.qubit_read_j": "10 nJ",
-        "prices.receiver_j": "312.5 fJ",
-        "prices.buffer_area_m2_per_byte": "1.05 µm²/B",
-        "prices.driver_area_m2": "0.17 µm²",
-        "prices.network_area_m2": "390 µm²",
-        "prices.shift_add_j": "21 fJ",
-        "prices.buffer_bytes": "8388608",
-        "prices.buffer_j_per_byte": "1.16 pJ/B",
-        "prices.dispatch_s": "5 µs",
-        "prices.memory_byte_per_s": "25.6 GB/s",
-        "prices.mac_j": "3.56 pJ",
-        "prices.weight_fetch_j_per_byte": "7.57 pJ/B",
+        "energy_table.accumulate_j": "1.54 pJ",
+        "energy_table.adc_area_m2": "1200 µm²",
+        "energy_table.adder_area_m2": "60 µm²",
+        "energy_table.arithmetic_j": "722 fJ",
+        "energy_table.laser_efficiency": "0.2",
+        "energy_table.modulator_j": "450 fJ",
+        "energy_table.qubit_read_j": "10 nJ",
+        "energy_table.receiver_j": "312.5 fJ",
+        "energy_table.buffer_area_m2_per_byte": "1.05 µm²/B",
+        "energy_table.driver_area_m2": "0.17 µm²",
+        "energy_table.network_area_m2": "390 µm²",
+        "energy_table.shift_add_j": "21 fJ",
+        "energy_table.buffer_bytes": "8388608",
+        "energy_table.buffer_j_per_byte": "1.16 pJ/B",
+        "energy_table.dispatch_s": "5 µs",
+        "energy_table.memory_byte_per_s": "25.6 GB/s",
+        "energy_table.mac_j": "3.56 pJ",
+        "energy_table.weight_fetch_j_per_byte": "7.57 pJ/B",
     }
-    assert recalled["prices.mac_j"][1].papers == (papers()["horowitz2014"], papers()["jouppi2021"])
-    assert ("prices.mac_j", "100 fJ") in [(path, value) for path, value, _ in cite(preset("int8")).recalled]
+    assert recalled["energy_table.mac_j"][1].papers == (papers()["horowitz2014"], papers()["jouppi2021"])
+    assert ("energy_table.mac_j", "100 fJ") in [(path, value) for path, value, _ in cite(preset("int8")).recalled]
     assert cite(PCM()).recalled == []
 
 
@@ -314,9 +314,12 @@ def test_an_energy_comparison_recalls_what_its_systems_do():
     } <= (recalled)
     assert not any(path.startswith("pcm.ADC") for path in recalled)
     assert {"murmann2025", "choi2013", "chen2017", "lennie2003"} <= set(_keys(found))
-    assert all(isinstance(s, Source) for b in analogsim.energy.compare(
-        layer, layer.init(jax.random.key(0), x), x, systems=("A100",)).bills for line in b.lines for s in line.sources
-    )  # fmt: skip
+    assert all(
+        isinstance(s, Source)
+        for b in analogsim.energy.compare(layer, layer.init(jax.random.key(0), x), x, systems=("A100",)).breakdowns
+        for line in b.lines
+        for s in line.sources
+    )
 
 
 # --- what may be asked about -----------------------------------------------------------------------------------------
@@ -458,8 +461,9 @@ def test_the_text_says_who_stands_behind_what():
     found = cite(preset("pcm", **{"adc.bits": 6}))
     text, papers = str(found), len(found.papers)
     for expected in (f"{papers} papers", f"[{papers}] ", "Vinay Joshi et al.", "doi 10.1038/s41467-020-16108-9",
-                     "Recalled", "prices.mac_j = 3.56 pJ", "Set by the user", "adc.bits = 6", "without a paper",
-                     "prices.read_voltage_v = 200 mV: typical, 0.2 to 0.5 V", "training.time_s = 1 s"):  # fmt: skip
+                     "Recalled", "energy_table.mac_j = 3.56 pJ", "Set by the user", "adc.bits = 6",
+                     "without a paper",
+                     "energy_table.read_voltage_v = 200 mV: typical, 0.2 to 0.5 V", "training.time_s = 1 s"):  # fmt: skip
         assert expected in text, expected
     assert "dac: bits" in text
     assert "adc: bits" not in text

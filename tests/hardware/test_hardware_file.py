@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from analogsim import DAC, FreshChip, Hardware, InputError, LearnedRange, Prices, devices, preset, presets
+from analogsim import DAC, EnergyTable, FreshChip, Hardware, InputError, LearnedRange, devices, preset, presets
 from analogsim.base.field_rules import Choice, Nested, rule_of
 from analogsim.converters import SARADC, BitSerialDAC, CyclicADC, PipelineADC, PulseWidthDAC, RampADC
 from analogsim.converters.range_rules import DynamicRange, TrackedRange
@@ -18,11 +18,11 @@ from analogsim.devices import (
     CELLS,
     PCM,
     BitSlices,
-    Copies,
     Crossbar,
     Description,
     Differential,
     Faults,
+    MultiCell,
     Offset,
     Wires,
     WriteVerify,
@@ -88,7 +88,7 @@ PARTS = {
     "Faults": lambda item: Hardware(store=Crossbar(faults=item)),
     "WriteVerify": lambda item: Hardware(store=Crossbar(write_verify=item)),
     "Wires": lambda item: Hardware(store=Crossbar(wires=item)),
-    "Prices": lambda item: Hardware(prices=item),
+    "EnergyTable": lambda item: Hardware(energy_table=item),
     "Ring": lambda item: Hardware(store=devices.RingBank(ring=item)),
     "OpticalPCM": lambda item: Hardware(store=devices.PhotonicTensorCore(film=item)),
     "PhaseShifter": lambda item: Hardware(store=devices.MZIMesh(shifter=item)),
@@ -123,7 +123,7 @@ def test_every_class_is_read_back_in_its_place(name):
 
 def test_every_description_of_the_package_is_known():
     bases = {"Hardware", "Circuit", "WeightModifier", "RangeRule", "Codec"}
-    sections = {"Data", "Model", "Digital", "Aware", "Evaluate", "Sweep"}  # of recipes and sweeps
+    sections = {"Data", "Model", "DigitalMode", "Aware", "Evaluate", "Sweep"}  # of recipes and sweeps
     for kind in every_description():
         if kind.__name__ not in bases | sections | ALONE:
             assert KINDS.get(kind.__name__) is kind, kind
@@ -190,7 +190,7 @@ def test_what_is_the_default_is_left_out():
     assert "rows = 256" in text
     assert not is_default(-0.0, dataclasses.fields(Faults)[0])  # 0.0, but not to the last bit
     full = to_toml(Hardware(), all_fields=True)
-    for f in dataclasses.fields(Prices):
+    for f in dataclasses.fields(EnergyTable):
         assert f"\n{f.name} = " in full
         assert " ".join(rule_of(f).doc.split()) in full.replace("\n# ", " ")
 
@@ -229,7 +229,7 @@ def test_everything_at_once():
         store=Crossbar(
             cell=CELLS["generic"](g_max="30 uS", g_min="1 nS", error="inverse", spectrum="1/f"),
             mapping=Differential(slices=BitSlices(widths=(4, 3, 1)), subtraction="digital"),
-            faults=Faults(stuck_off=0.01, device_spread=0.1, spare_columns=8),
+            faults=Faults(stuck_off=0.01, device_variation=0.1, spare_columns=8),
             write_verify=WriteVerify(window="0.4 uS", read_noise=1e-9),
             wires=Wires(word_line_ohm=1.0, bit_line_ohm=2.93, source_ohm="10 ohm"),
         ),
@@ -243,7 +243,7 @@ def test_everything_at_once():
     assert isinstance(from_toml(to_toml(hardware)).store.mapping.slices.widths, tuple)
     for change in (
         {"dac": PulseWidthDAC(bits=7)}, {"adc": RampADC()}, {"adc": PipelineADC(bits=9)}, {"adc": CyclicADC(sharing=2)},
-        {"input_range": DynamicRange()}, {"store.mapping": Offset(slices=Copies(significance=(4.0, 1.0, 3)))},
+        {"input_range": DynamicRange()}, {"store.mapping": Offset(slices=MultiCell(significance=(4.0, 1.0, 3)))},
     ):  # fmt: skip
         returns(hardware.replace(**change))
     assert tomllib.loads(to_toml(hardware))["name"] == hardware.name

@@ -31,8 +31,8 @@ kind = "ADC"
 bits = 8
 
 [training]
-kind = "Several"
-of = [
+kind = "Chain"
+modifiers = [
   { kind = "Discretise", bits = 5 },
   { kind = "AdditiveNoise", std = 0.05 },
 ]
@@ -69,9 +69,9 @@ of = [
         ("bits = 5", "bit = 5", "21: Discretise has no field 'bit'; did you mean 'bits'?"),
         ("bits = 5", "", "0: "),
         (', std = 0.05', "", "22: AdditiveNoise needs a value for 'std'"),
-        ('  { kind = "AdditiveNoise", std = 0.05 },\n', "", "20: Several.of = (Discretise(bits=5),): must be a tuple"),
-        ('"AdditiveNoise", std = 0.05', '"FreshChip"', "22: Several.of[1] = FreshChip(): must be one of AdditiveNoise"),
-        ('{ kind = "Discretise", bits = 5 }', "{ bits = 5 }", "21: Several.of[0]: is a table without a kind"),
+        ('  { kind = "AdditiveNoise", std = 0.05 },\n', "", "20: Chain.modifiers = (Discretise(bits=5),): must"),
+        ('"AdditiveNoise", std = 0.05', '"FreshChip"', "22: Chain.modifiers[1] = FreshChip(): must be one of"),
+        ('{ kind = "Discretise", bits = 5 }', "{ bits = 5 }", "21: Chain.modifiers[0]: is a table without a kind"),
         ('[store.cell]', "wires = 3\n[store.cell]", '8: Crossbar.wires = 3: must be a table with a kind (Wires), or'),
         ('[store.cell]', '[[store.wires]]\n[store.cell]', "8: Crossbar.wires = a list: must be a table with a kind"),
         ('[store.cell]', '"mapping.sides" = true\n[store.cell]', "8: Differential.sides = True: must be one of 1, 2"),

@@ -11,7 +11,7 @@ import pytest
 import typer.testing
 
 import analogsim
-from analogsim import ADC, DAC, Hardware, InputError, Prices, preset, presets
+from analogsim import ADC, DAC, EnergyTable, Hardware, InputError, preset, presets
 from analogsim.cli.app import app
 from analogsim.devices import PCM, Crossbar, DigitalMemory, field, static
 from analogsim.hardware import weight_modifiers as modifiers
@@ -60,7 +60,7 @@ def test_a_kind_starts_from_its_defaults_and_no_kind_from_what_is_there():
     assert from_toml('preset = "pcm"\n[adc]\nkind = "ADC"\nbits = 6').adc == ADC(bits=6)
     assert from_toml('preset = "pcm"\n[adc]\nbits = 6').adc == preset("pcm").adc.replace(bits=6)
     assert from_toml("[store]\nbits = 4").store == DigitalMemory(bits=4)
-    assert from_toml("[prices]\nmac_j = 1e-13").prices == Prices(mac_j=1e-13)
+    assert from_toml("[energy_table]\nmac_j = 1e-13").energy_table == EnergyTable(mac_j=1e-13)
 
 
 def test_none_is_a_word():
@@ -72,19 +72,19 @@ def test_none_is_a_word():
 def test_modifiers_one_after_the_other():
     text = """
     [training]
-    kind = "Several"
-    [[training.of]]
+    kind = "Chain"
+    [[training.modifiers]]
     kind = "Discretise"
     bits = 5
-    [[training.of]]
+    [[training.modifiers]]
     kind = "AdditiveNoise"
     std = 0.05
     """
-    wanted = modifiers.Several(of=(modifiers.Discretise(bits=5), modifiers.AdditiveNoise(std=0.05)))
+    wanted = modifiers.Chain(modifiers=(modifiers.Discretise(bits=5), modifiers.AdditiveNoise(std=0.05)))
     assert from_toml(text).training == wanted
-    of = 'of = [{ kind = "Discretise", bits = 5 }, { kind = "AdditiveNoise", std = 0.05 }]'
-    assert from_toml(f'[training]\nkind = "Several"\n{of}').training == wanted
-    assert "[[training.of]]\nkind" in re.sub("  #.*", "", to_toml(Hardware(training=wanted)))
+    of = 'modifiers = [{ kind = "Discretise", bits = 5 }, { kind = "AdditiveNoise", std = 0.05 }]'
+    assert from_toml(f'[training]\nkind = "Chain"\n{of}').training == wanted
+    assert "[[training.modifiers]]\nkind" in re.sub("  #.*", "", to_toml(Hardware(training=wanted)))
 
 
 class MyCell(PCM):

@@ -222,7 +222,7 @@ def test_nnx_layers_that_cannot_be_converted():
     with pytest.raises(InputError, match="hook is taken"):
         convert(nnx.Linear(2, 2, dot_general=lambda *a, **k: 0, rngs=nnx.Rngs(0)), PCM)
     managed = PCM.replace(bound_management="iterative")
-    with pytest.raises(InputError, match="widens input ranges, of which a look-up has none"):
+    with pytest.raises(InputError, match="widens input ranges, of which a lookup has none"):
         convert(nnx.Embed(4, 3, rngs=nnx.Rngs(0)), managed)
     with pytest.raises(InputError, match="decides about no layer"):
         convert(convert(nnx.Linear(2, 2, rngs=nnx.Rngs(0)), PCM), PCM)
@@ -247,11 +247,11 @@ def test_the_summary_counts_tiles_cells_and_lines():
     assert rows.paths == ("table", "grouped", "dense", "table/attend")
     table, grouped, attend = found["table"], found["grouped"], found["table/attend"]
     assert (table.tiles, table.matrix, table.cells, table.lines) == (4, (1000, 6), 12000, 24)
-    assert table.used_share == pytest.approx(6000 / (4 * 256 * 256))
+    assert table.utilisation == pytest.approx(6000 / (4 * 256 * 256))
     assert (attend.tiles, attend.matrix, attend.kind) == (4, (6, 1000), "Embed")
     # Three groups of 3 x 2 inputs and 4 outputs along the diagonal of one tile; the blocks off it hold zeros.
     assert (grouped.tiles, grouped.matrix, grouped.matrices, grouped.cells) == (1, (18, 12), 1, 2 * 18 * 12)
-    assert grouped.used_share == pytest.approx(72 / 256**2)
+    assert grouped.utilisation == pytest.approx(72 / 256**2)
     apart = summary(convert(Tables(), RERAM.replace(groups="apart")), variables, ids)[1]
     assert (apart.tiles, apart.matrix, apart.matrices, apart.cells) == (3, (6, 4), 3, 2 * 72)
     text = str(rows)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import analogsim
-from analogsim import InputError, Prices, preset, program
+from analogsim import EnergyTable, InputError, preset, program
 from analogsim.base.random import stream
 from analogsim.linen import AnalogConv, AnalogDense
 from analogsim.signal_path.reading import Reading
@@ -396,7 +396,7 @@ def test_streams_are_independent_of_each_other(x, variables, chip):
 
 
 def test_prices_are_part_of_the_hardware():
-    assert PCM.replace(prices=Prices(read_voltage_v="300 mV")).prices.read_voltage_v == 0.3
+    assert PCM.replace(energy_table=EnergyTable(read_voltage_v="300 mV")).energy_table.read_voltage_v == 0.3
 
 
 # --- one chip, one value, one key ------------------------------------------------------------------------------------

@@ -130,7 +130,7 @@ def test_training_takes_them_too():
     assert tuned.variables["params"]["Dense_0"]["kernel"].shape == (4, N)
     assert seen[0] == ((N, N), (N, N))
     step = make_step(*LINEN, x, optimizer=optax.sgd(0.0), **options)
-    _, found = jax.jit(step)(step.first, x, labels, KEY)
+    _, found = jax.jit(step)(step.initial_state, x, labels, KEY)
     assert float(found.accuracy) == 1.0  # labels are the largest outputs of this very network
     with pytest.raises(InputError, match=r"mask: holds an array; give it beside x, as Inputs\(x, mask=...\)"):
         make_step(*LINEN, X, optimizer=optax.sgd(0.0), **KEYWORDS)

@@ -10,7 +10,7 @@ from flax import nnx
 
 import analogsim
 from analogsim import InputError, preset
-from analogsim.nnx import AnalogConv, AnalogLinear, Programmed, on_chip
+from analogsim.nnx import AnalogConv, AnalogLinear, ProgrammedVariable, on_chip
 
 PCM = preset("pcm")
 
@@ -81,7 +81,7 @@ def test_chips(x, model):
     day = on_chip(model, chip.at("1 day"), key=jax.random.key(2))
     again = on_chip(model, chip.at("1 day"), key=jax.random.key(2))
     np.testing.assert_array_equal(run(day, x), run(again, x))
-    assert len(jax.tree.leaves(nnx.state(day, Programmed))) > 0
+    assert len(jax.tree.leaves(nnx.state(day, ProgrammedVariable))) > 0
     assert model.out.dot_general.mode == "train"  # the model itself is left as it was
     with pytest.raises(InputError, match=r"use analogsim.nnx.on_chip"):
         chip.variables  # noqa: B018

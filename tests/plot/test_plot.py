@@ -72,7 +72,7 @@ def comparison_data():
 class Bills:
     """Stands for a comparison."""
 
-    bills = ()
+    breakdowns = ()
 
     def to_dataset(self):
         return comparison_data()

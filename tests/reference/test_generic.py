@@ -28,7 +28,7 @@ SPREAD = {
     ("inverse", 25.0): 1.0,
 }
 #: The state-independent statistics: nu = |0.1 + 0.05 xi|, 1/f noise of 0.04 g sqrt(ln((t + 20.00000025)/5e-7)).
-STATE_INDEPENDENT = dict(programming_sigma=0.2 / 25, drift_mean=0.1, drift_spread=0.05, read_noise=0.04, spectrum="1/f")
+STATE_INDEPENDENT = dict(programming_sigma=0.2 / 25, drift_mean=0.1, drift_std=0.05, read_noise=0.04, spectrum="1/f")
 #: time: (mean of (1 + t/20)^-nu over cells, growth of the noise), the first by quadrature, the second by hand.
 LIFE = {0.0: 4.183825, 3600.0: 4.764755, 86400.0: 5.086809, 31557600.0: 5.637019}
 
@@ -97,7 +97,7 @@ def test_white_noise_does_not_grow(time_s):
 
 
 def test_one_exponent_rules_a_life_in_any_order():
-    cell = GenericCell(drift_mean=0.05, drift_spread=0.03, programming_sigma=0.01)
+    cell = GenericCell(drift_mean=0.05, drift_std=0.03, programming_sigma=0.01)
     state = program(cell, jax.random.key(6), equal(15))
     for t in (315576000.0, 0.0, 60.0, 86400.0):
         expected = np.asarray(state.conductance, np.float64) * (1 + t / 20) ** -np.asarray(

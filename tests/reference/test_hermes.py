@@ -76,7 +76,7 @@ at = jax.jit(lambda branch, x: branch.at(x))
 @pytest.mark.parametrize(("pairs", "x"), FITS)
 def test_the_branches_are_the_published_ones(pairs, x):
     cell = CELLS[pairs]
-    ours = [float(at(branch, np.float32(x))) for branch in (cell.drift_mean, cell.drift_spread, cell.read_noise_fit)]
+    ours = [float(at(branch, np.float32(x))) for branch in (cell.drift_mean, cell.drift_std, cell.read_noise_fit)]
     assert ours == pytest.approx(FITS[pairs, x], rel=2e-5)
 
 
@@ -116,7 +116,7 @@ def test_drift_and_noise_follow_the_conductance_that_was_reached():
 
 def test_beyond_the_window_the_fit_holds_its_last_value():
     cell = CELLS[1]
-    for branch in (cell.drift_mean, cell.drift_spread, cell.read_noise_fit):
+    for branch in (cell.drift_mean, cell.drift_std, cell.read_noise_fit):
         assert float(at(branch, np.float32(1.4))) == float(at(branch, np.float32(1.0))) > 0
 
 

@@ -19,7 +19,7 @@ LINES_KINDS = KINDS | {"right, top": LINES.replace(driven_from="right", read_at=
 
 
 def mixed(share, cubic, quintic, sinh, scale, g, u):
-    """Several laws as numbers of one, so that they share a compilation."""
+    """Chain laws as numbers of one, so that they share a compilation."""
     return g * (u * (share + cubic * u**2 + quintic * u**4) + sinh * scale * jnp.sinh(u / scale))
 
 

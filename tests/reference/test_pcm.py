@@ -227,7 +227,7 @@ def test_read_noise_has_the_published_spread(x, time_s):
 
 def test_read_noise_shrinks_with_the_drifted_conductance():
     # One exponent for all: nu = 0.05. After a day g = 20 uS (86420/20)^-0.05 = 20 x 0.657992 = 13.15985 uS.
-    cell = PCM(programming_noise=0.0, drift_mean_range=(0.05, 0.05), drift_spread_range=(0.0, 0.0))
+    cell = PCM(programming_noise=0.0, drift_mean_range=(0.05, 0.05), drift_std_range=(0.0, 0.0))
     expected = read(cell, program(cell, jax.random.key(10), equal(20)), 86400.0)
     g = 20 * 4321**-0.05
     assert g == pytest.approx(13.15985, rel=1e-5)
@@ -237,7 +237,7 @@ def test_read_noise_shrinks_with_the_drifted_conductance():
 
 def test_the_slope_with_respect_to_time_is_that_of_the_power_law():
     # g = 20 uS (1 + t/20)^-0.05, so dg/dt = -0.05 g/(t + 20): -2.13e-10 S/s after an hour.
-    cell = PCM(programming_noise=0.0, read_noise=0.0, drift_mean_range=(0.05, 0.05), drift_spread_range=(0.0, 0.0))
+    cell = PCM(programming_noise=0.0, read_noise=0.0, drift_mean_range=(0.05, 0.05), drift_std_range=(0.0, 0.0))
     state = program(cell, jax.random.key(15), equal(20))
     slope = jax.jit(jax.grad(lambda t: cell.read(state, t).mean.mean()))(3600.0)
     assert float(slope) == pytest.approx(-0.05 * 20e-6 * 181**-0.05 / 3620, rel=1e-3)

@@ -40,7 +40,7 @@ def pcm(estimator="projection", compensation="global", **parts):
 
 @functools.partial(jax.jit, static_argnames="time_s")
 def written_and_read(hardware, weights, key, time_s=YEAR_S):
-    """Codes, what lines hold at once and later ``[rows, n_lines]``, and the factor; without the noise of reads."""
+    """Codes, what lines hold at once and later ``[rows, n_columns]``, and the factor; without the noise of reads."""
     held = programmed.program(hardware, weights, key)
     later = held.read(time_s, None, False)
     return held.codes, held.read(0.0, "none", False).mean[0, 0], later.mean[0, 0], later.gain[0, 0, 0]

@@ -8,9 +8,9 @@ import pytest
 from analogsim import ADC, DAC, Hardware
 from analogsim.base.straight_through import scale_of
 from analogsim.devices import PCM, Crossbar, MZIMesh, Offset
-from analogsim.layers import phase_layer
-from analogsim.signal_path.lookup import look_up
-from analogsim.signal_path.operators import LookUp, MatrixProduct
+from analogsim.layers import mesh_layer
+from analogsim.signal_path.lookup import lookup
+from analogsim.signal_path.operators import Lookup, MatrixProduct
 from analogsim.signal_path.path import multiply
 from analogsim.signal_path.programmed import program
 from analogsim.signal_path.ranges import Ranges
@@ -87,7 +87,7 @@ def test_a_table_with_an_empty_column():
     hardware = Hardware(adc=ADC(bits=8, range=10.0, noise=0.04))
     numbers = np.arange(16)
     reading = jax.jit(program)(hardware, KERNEL, None).read(0.0)
-    y = look_up(hardware, reading, numbers, LookUp(16), key=KEY, dtype=jnp.float32)
+    y = lookup(hardware, reading, numbers, Lookup(16), key=KEY, dtype=jnp.float32)
     assert np.abs(np.asarray(y)[:, 2]).max() < UNHEARD
 
 
@@ -137,7 +137,7 @@ def test_dark_waveguides_are_dark():
     @jax.jit
     def seen(mesh):
         fabric, (phases, gain) = mesh.fabricate(KEY, 2, 2), mesh.random_phases(KEY, 2, 2)
-        trained = phase_layer.Trained(phases, gain)
-        return phase_layer.forward(mesh, fabric, trained, jnp.zeros((3, 2)), 2, detection="coherent", key=KEY)
+        trained = mesh_layer.MeshParameters(phases, gain)
+        return mesh_layer.forward(mesh, fabric, trained, jnp.zeros((3, 2)), 2, detection="coherent", key=KEY)
 
     assert np.abs(np.asarray(seen(MZIMesh()))).max() < UNHEARD

@@ -164,7 +164,7 @@ def test_without_noise_slopes_are_finite():
 
 def test_the_strength_of_training_scales_sampled_cells_too():
     # Half the strength: a quarter of the variance.
-    half = hardware(sampling="cells", training_strength=0.5)
+    half = hardware(sampling="cells", training_noise_scale=0.5)
     weights = jnp.asarray(W)
 
     @jax.jit

@@ -20,7 +20,7 @@ from analogsim.devices import (
     Differential,
     DigitalMemory,
     Moments,
-    OneLineAnOutput,
+    OneColumnPerOutput,
     ReRAM,
     field,
 )
@@ -36,7 +36,7 @@ from analogsim.signal_path.tile_row import is_random
 DAY_S = 86400.0
 
 
-class Trembling(OneLineAnOutput, Description):
+class Trembling(OneColumnPerOutput, Description):
     """The simplest store that is not ours: every weight trembles with one spread, detection adds one noise.
 
     Nothing is random when it is programmed, so the statistics of reading are known by hand.
@@ -62,7 +62,7 @@ class Trembling(OneLineAnOutput, Description):
     def noise(self, x, y, state):
         return None if self.hiss is None else jnp.full_like(y, self.hiss)
 
-    def cost(self, weights, read_share):
+    def cost(self, weights, read_fraction):
         return (Action("cell read", weights.size, "S"),)
 
     def cells(self, n_in, n_out):

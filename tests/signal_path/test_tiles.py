@@ -19,7 +19,7 @@ PCM_ON_TILES = Hardware(store=Crossbar(cell=PCM()), rows=8, columns=3, drift_com
 
 #: Every cell drifts by the same law, nu = 0.05, and nothing is random.
 PLAIN_DRIFT = PCM(
-    programming_noise=0.0, read_noise=0.0, drift_mean_range=(0.05, 0.05), drift_spread_range=(0.0, 0.0)
+    programming_noise=0.0, read_noise=0.0, drift_mean_range=(0.05, 0.05), drift_std_range=(0.0, 0.0)
 )  # fmt: skip
 
 

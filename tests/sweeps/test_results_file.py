@@ -218,7 +218,7 @@ def test_the_file_names_all_it_was_made_from(finished):
 
 def test_two_sweeps_do_not_write_one_file(tmp_path):
     file, inside = ResultsFile(tmp_path / "r.nc"), ResultsFile(tmp_path / "r.nc")
-    with file.alone(), pytest.raises(InputError, match="another sweep is writing it"), inside.alone():
+    with file.locked(), pytest.raises(InputError, match="another sweep is writing it"), inside.alone():
         pass
     with inside.alone():
         pass

@@ -18,9 +18,9 @@ from analogsim import (
     Hardware,
     InputError,
     calibrate,
+    chip_statistics,
     convert,
     evaluate,
-    over_chips,
     preset,
     sweep,
 )
@@ -254,15 +254,15 @@ def test_ctrl_c_before_anything_is_done_claims_nothing(tmp_path):
 
 
 def test_over_chips_gives_mean_and_spread(grid):
-    found = over_chips(grid)
+    found = chip_statistics(grid)
     values = grid["sum"].values
     np.testing.assert_allclose(found["sum"].sel(statistic="mean"), values.mean(-1), rtol=1e-6)
     np.testing.assert_allclose(found["sum"].sel(statistic="std"), values.std(-1, ddof=1), rtol=1e-4)
     np.testing.assert_allclose(found["sum"].sel(statistic="high"), np.quantile(values, 0.95, -1), rtol=1e-6)
     with pytest.raises(InputError, match="share = 0"):
-        over_chips(grid, share=0)
+        chip_statistics(grid, share=0)
     with pytest.raises(InputError, match="must be a dataset over chips"):
-        over_chips(3)
+        chip_statistics(3)
 
 
 BAD = [

@@ -17,7 +17,7 @@ from tests.support.models import PlainMLP
 
 X = np.float32(2) + np.asarray(jax.random.normal(jax.random.key(0), (50, 8)))
 #: Cells that err and drift in few operations, without converters.
-CELLS = Hardware(store=Crossbar(cell=GenericCell(programming_sigma=0.03, drift_mean=0.05, drift_spread=0.02)))
+CELLS = Hardware(store=Crossbar(cell=GenericCell(programming_sigma=0.03, drift_mean=0.05, drift_std=0.02)))
 
 
 class Net(nn.Module):

@@ -41,11 +41,11 @@ def variables():
 
 
 @functools.partial(jax.jit, static_argnames="tx")
-def plain_step(tree, state, x, labels, taught, distil, tx):
+def plain_step(tree, state, x, labels, teacher_logits, distil, tx):
     def loss(tree):
         outputs = PlainMLP().apply(tree, x)
         task = optax.softmax_cross_entropy_with_integer_labels(outputs, labels).mean()
-        p, q = jax.nn.softmax(taught / 2), jax.nn.softmax(outputs / 2)
+        p, q = jax.nn.softmax(teacher_logits / 2), jax.nn.softmax(outputs / 2)
         return (1 - distil) * task + distil * 4 * (p * (jnp.log(p) - jnp.log(q))).sum(-1).mean()
 
     updates, state = tx.update(jax.grad(loss)(tree), state, tree)
@@ -55,11 +55,11 @@ def plain_step(tree, state, x, labels, taught, distil, tx):
 def plain_loop(variables, tx, epochs, batch, distil=0.0):
     """What a user would write for the digital network, in the order of batches that the key gives."""
     tree, state = variables, tx.init(variables)
-    taught = np.asarray(jax.jit(PlainMLP().apply)(variables, X))
+    teacher_logits = np.asarray(jax.jit(PlainMLP().apply)(variables, X))
     for epoch in range(epochs):
         order = np.asarray(jax.random.permutation(stream(jax.random.fold_in(KEY, epoch), "order"), len(X)))
         for i in order[: len(X) // batch * batch].reshape(-1, batch):
-            tree, state = plain_step(tree, state, X[i], LABELS[i], taught[i], distil, tx)
+            tree, state = plain_step(tree, state, X[i], LABELS[i], teacher_logits[i], distil, tx)
     return tree
 
 
@@ -94,7 +94,7 @@ def test_the_distillation_loss_by_hand():
 @pytest.mark.slow
 def test_it_learns_on_noisy_hardware_with_learned_ranges(variables):
     model = analogsim.convert(
-        PlainMLP(), DEVICE.replace(input_range=LearnedRange(), output_range=LearnedRange(rule="slope"))
+        PlainMLP(), DEVICE.replace(input_range=LearnedRange(), output_range=LearnedRange(rule="gradient"))
     )
     start = calibrate(model, variables, X)
     seen = []
@@ -105,7 +105,7 @@ def test_it_learns_on_noisy_hardware_with_learned_ranges(variables):
     assert seen == list(range(10))
     assert tuned.loss[-1] < 0.7 * tuned.loss[0]
     # 30 steps, the first 15 of which grow: after the first epoch of three, 3/15.
-    np.testing.assert_allclose(tuned.strength[:5], [0.2, 0.4, 0.6, 0.8, 1.0], rtol=1e-5)
+    np.testing.assert_allclose(tuned.noise_scale[:5], [0.2, 0.4, 0.6, 0.8, 1.0], rtol=1e-5)
     for layer in ("Dense_0", "Dense_1"):
         for name in ("input", "output"):
             ratio = tuned.variables["ranges"][layer]["analog"][name] / start["ranges"][layer]["analog"][name]

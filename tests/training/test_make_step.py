@@ -38,13 +38,13 @@ def test_a_step_on_ideal_hardware_is_softmax_regression(micro_batches):
     kernel = np.asarray(jax.random.normal(jax.random.key(3), (8, 3)))
     variables = {"params": {"kernel": kernel, "bias": np.zeros(3, np.float32)}}
     step = make_step(layer, variables, X, optimizer=optax.sgd(0.5), micro_batches=micro_batches)
-    carry, found = jax.jit(step)(step.first, X, LABELS, KEY)
+    carry, found = jax.jit(step)(step.initial_state, X, LABELS, KEY)
     logits = X.astype(np.float64) @ kernel.astype(np.float64)
     p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     wrong = p - np.eye(3)[LABELS]
     assert float(found.loss) == pytest.approx(-np.log(p[np.arange(16), LABELS]).mean(), rel=1e-5)
     assert float(found.accuracy) == pytest.approx((logits.argmax(1) == LABELS).mean())
-    new = step.finished(carry)["params"]
+    new = step.unbind(carry)["params"]
     np.testing.assert_allclose(new["kernel"], kernel - 0.5 * X.T @ wrong / 16, atol=1e-5)
     np.testing.assert_allclose(new["bias"], -0.5 * wrong.mean(0), atol=1e-5)
 
@@ -52,21 +52,23 @@ def test_a_step_on_ideal_hardware_is_softmax_regression(micro_batches):
 @pytest.mark.slow
 def test_it_is_the_same_under_vmap_and_over_sharded_examples(noisy):
     step = make_step(*noisy, X, optimizer=optax.sgd(0.1), distil=0.5)
-    taught = step.teach(X)
+    teacher_logits = step.teacher_logits(X)
     update = jax.jit(step)
     keys = jax.random.split(KEY, 3)
-    every, found = jax.jit(jax.vmap(step, (None, None, None, 0, None, None)))(step.first, X, LABELS, keys, 0.5, taught)
+    every, found = jax.jit(jax.vmap(step, (None, None, None, 0, None, None)))(
+        step.initial_state, X, LABELS, keys, 0.5, teacher_logits
+    )
     assert found.loss.shape == (3,)
-    carry, one = update(step.first, X, LABELS, keys[1], 0.5, taught)
-    close(jax.tree.map(lambda a: np.asarray(a)[1], every.tree), carry.tree)
+    carry, one = update(step.initial_state, X, LABELS, keys[1], 0.5, teacher_logits)
+    close(jax.tree.map(lambda a: np.asarray(a)[1], every.tree), carry.params)
     assert len(np.unique(np.asarray(found.loss))) == 3  # hardware of its own for each key
 
     mesh = jax.make_mesh((8,), ("data",))
     spread = lambda a: jax.device_put(a, NamedSharding(mesh, PartitionSpec("data")))  # noqa: E731
-    whole = jax.device_put(step.first, NamedSharding(mesh, PartitionSpec()))
-    sharded, found = update(whole, spread(X), spread(LABELS), keys[1], 0.5, spread(taught))
+    whole = jax.device_put(step.initial_state, NamedSharding(mesh, PartitionSpec()))
+    sharded, found = update(whole, spread(X), spread(LABELS), keys[1], 0.5, spread(teacher_logits))
     assert float(found.loss) == pytest.approx(float(one.loss), rel=1e-4)
-    close(sharded.tree, carry.tree)
+    close(sharded.tree, carry.params)
 
 
 @pytest.mark.slow
@@ -112,13 +114,13 @@ def test_nnx_takes_the_same_step(noisy):
     step = make_step(
         analogsim.convert(net, ideal, rngs=nnx.Rngs(1), x=X), None, X, optimizer=optax.sgd(0.5), micro_batches=2
     )
-    carry, found = jax.jit(step)(step.first, X, LABELS, KEY)
+    carry, found = jax.jit(step)(step.initial_state, X, LABELS, KEY)
     layer = AnalogDense(3, hardware=ideal)
     variables = {"params": {"kernel": net.hidden.kernel[...], "bias": net.hidden.bias[...]}}
     linen = make_step(layer, variables, X, optimizer=optax.sgd(0.5))
     expected, same = jax.jit(linen)(linen.first, X, LABELS, KEY)
     np.testing.assert_allclose(found, same, rtol=1e-5)
-    kernel = step.finished(carry).hidden.kernel[...]
+    kernel = step.unbind(carry).hidden.kernel[...]
     np.testing.assert_allclose(kernel, linen.finished(expected)["params"]["kernel"], atol=1e-6)
 
 
@@ -126,8 +128,8 @@ def test_bad_input(noisy):
     model, variables = noisy
     sgd = optax.sgd(0.1)
     step = make_step(model, variables, X, optimizer=sgd, distil=0.5)
-    with pytest.raises(InputError, match=r"taught: with distil, a step needs the teacher's logits"):
-        jax.eval_shape(step, step.first, X, LABELS, KEY)
+    with pytest.raises(InputError, match=r"teacher_logits: with distil, a step needs the teacher's logits"):
+        jax.eval_shape(step, step.initial_state, X, LABELS, KEY)
     thirds = make_step(model, variables, X, optimizer=sgd, micro_batches=3)
     with pytest.raises(InputError, match=r"micro_batches = 3: must divide the 16 examples of a batch"):
         jax.eval_shape(thirds, thirds.first, X, LABELS, KEY)

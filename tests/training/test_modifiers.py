@@ -26,6 +26,7 @@ from analogsim.devices import (
 from analogsim.linen import AnalogDense
 from analogsim.training import (
     AdditiveNoise,
+    Chain,
     DeviceNoise,
     Discretise,
     DropConnect,
@@ -33,10 +34,9 @@ from analogsim.training import (
     MultiplicativeNoise,
     ProgrammingNoise,
     ReadNoise,
-    Several,
     StuckCells,
     modified_weights,
-    strength,
+    scaled_noise,
 )
 from tests.support.sampling import assert_moments, censored
 
@@ -61,7 +61,7 @@ def called(hardware, x, level, keys):
     dense = AnalogDense(2, hardware=hardware, use_bias=False)
 
     def call(key):
-        with strength(level):
+        with scaled_noise(level):
             return dense.apply({"params": {"kernel": W}}, x, rngs={"analog": key})
 
     return jax.vmap(call)(keys)
@@ -82,7 +82,10 @@ def seen(training, n=N, inputs=EYE, level=1.0, **options):
         (MultiplicativeNoise(std=0.1), 0.1 * np.abs(W)),
         (ReadNoise(std=0.02), 0.02 * np.sqrt(np.abs(W) / LARGEST) * LARGEST),
         (AdditiveNoise(std=0.05, draw="example"), np.broadcast_to(0.05 * LARGEST, (3, 2))),
-        (Several(of=(MultiplicativeNoise(std=0.0), AdditiveNoise(std=0.05))), np.broadcast_to(0.05 * LARGEST, (3, 2))),
+        (
+            Chain(modifiers=(MultiplicativeNoise(std=0.0), AdditiveNoise(std=0.05))),
+            np.broadcast_to(0.05 * LARGEST, (3, 2)),
+        ),
     ],
 )
 def test_gaussian_noise_has_the_size_asked_for(training, std):
@@ -172,7 +175,7 @@ def on_cells(cell, compensation):
     return dict(store=Crossbar(cell=cell), drift_compensation=compensation, drift_estimator="mean absolute")
 
 
-_GENERIC = GenericCell(programming_sigma=0.03, drift_mean=0.06, drift_spread=0.03, read_noise=0.03, spectrum="1/f")
+_GENERIC = GenericCell(programming_sigma=0.03, drift_mean=0.06, drift_std=0.03, read_noise=0.03, spectrum="1/f")
 
 
 @pytest.mark.parametrize(
@@ -235,7 +238,7 @@ def test_strength_scales_the_noise_of_converters():
 
     @jax.jit
     def outputs(level):
-        with strength(level):
+        with scaled_noise(level):
             return dense.apply({"params": {"kernel": W}, "ranges": {"analog": {"input": 1.0}}}, x, rngs={"analog": key})
 
     for level in (1.0, 0.25):
@@ -251,7 +254,7 @@ def test_a_schedule_of_strengths_is_one_compilation():
     @jax.jit
     def output(level, key):
         traces.append(level)
-        with strength(level):
+        with scaled_noise(level):
             return dense.apply({"params": {"kernel": W}}, EYE, rngs={"analog": key})
 
     spread = [np.abs(output(level, jax.random.key(0)) - W).mean() for level in (0.0, 0.5, 1.0)]
@@ -303,7 +306,7 @@ def test_modifiers_in_groups_and_in_nnx():
 
     @nnx.jit
     def outputs(linear, level):
-        with strength(level):
+        with scaled_noise(level):
             return linear(x)
 
     exact = outputs(linear, 0.0)
@@ -332,11 +335,11 @@ def test_modified_weights_of_any_model():
         (lambda: StuckCells(off=0.7, on=0.7), r"StuckCells.off \+ on = 1.4: must be at most 1"),
         (lambda: ProgrammingNoise(time_s=3.0), r"ProgrammingNoise.time_s = 3: must be at least 0 and at most 0"),
         (lambda: FreshChip(time_s="1 day", until_s="1 h"), r"FreshChip.time_s = 86400: .* less than until_s = 3600"),
-        (lambda: Several(of=(AdditiveNoise(std=0.1),)), r"Several.of = .*: must be a tuple of two or more modifiers"),
-        (lambda: Several(of=(Discretise(bits=4), "noise")), r"Several.of\[1\] = 'noise': must be one of AdditiveNoise"),
+        (lambda: Chain(modifiers=(AdditiveNoise(std=0.1),)), r"Chain.modifiers = .*: must be a tuple of two or more"),
+        (lambda: Chain(modifiers=(Discretise(bits=4), "noise")), r"Chain.modifiers\[1\] = 'noise': must be one of"),
         (
-            lambda: Several(of=(AdditiveNoise(std=0.1, draw="example"), Discretise(bits=4))),
-            r"Several.of\[0\] = .*: only the last may draw for every example",
+            lambda: Chain(modifiers=(AdditiveNoise(std=0.1, draw="example"), Discretise(bits=4))),
+            r"Chain.modifiers\[0\] = .*: only the last may draw for every example",
         ),
         (lambda: preset("reram", training=DeviceNoise(time_s="3 days")), r"Hardware.training: latest_s = 259200:"),
         (lambda: seen(DeviceNoise(), n=1, store=Crossbar(cell=SONOS())), r"SONOS: the mean and variance .* FreshChip"),
@@ -367,14 +370,14 @@ def test_modified_weights_of_any_model():
             lambda: seen(AdditiveNoise(std=0.1), n=1, store=MZIMesh()),
             r"Hardware.training = AdditiveNoise: must be FreshChip\(\) for a MZIMesh with a detector",
         ),
-        (lambda: strength(-1.0), r"level = -1: must be at least 0"),
+        (lambda: scaled_noise(-1.0), r"level = -1: must be at least 0"),
         (
             lambda: modified_weights(jax.random.key(0), {"kernel": W}, DeviceNoise()),
             r"modifier = DeviceNoise\(\): must be a modifier of weights that draws by step",
         ),
         (
-            lambda: modified_weights(jax.random.key(0), {"kernel": W}, AdditiveNoise(std=0.1), strength=-1),
-            r"strength = -1: must be at least 0",
+            lambda: modified_weights(jax.random.key(0), {"kernel": W}, AdditiveNoise(std=0.1), noise_scale=-1),
+            r"noise_scale = -1: must be at least 0",
         ),
     ],
 )  # fmt: skip

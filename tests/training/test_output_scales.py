@@ -13,7 +13,7 @@ import analogsim.nnx
 from analogsim import DAC, Hardware, InputError, calibrate, preset, program
 from analogsim.devices import DigitalMemory
 from analogsim.linen import AnalogDense
-from analogsim.training import AdditiveNoise, fold_output_scales, remap, with_output_scales
+from analogsim.training import AdditiveNoise, fold_output_scales, remap_weights, with_output_scales
 from tests.support.models import MLP, PlainMLP
 
 X = np.asarray(jax.random.normal(jax.random.key(0), (5, 8)))
@@ -84,7 +84,7 @@ def test_scales_of_groups_and_heads_fold_and_remap():
 
     @jax.jit
     def remapped(tree):
-        updates, _ = remap().update(jax.tree.map(jnp.zeros_like, tree), None, tree)
+        updates, _ = remap_weights().update(jax.tree.map(jnp.zeros_like, tree), None, tree)
         return optax.apply_updates(tree, updates)
 
     mapped = remapped(tree)
@@ -122,7 +122,7 @@ def test_remapping_keeps_the_network_and_the_size_of_columns():
     model = MLP(preset("pcm", training=AdditiveNoise(std=0.02)))
     variables = with_output_scales(model, start(PlainMLP()), X)
     tree = {name: variables[name] for name in ("params", "ranges")}
-    tx, plain = optax.chain(optax.sgd(0.3), remap()), optax.sgd(0.3)
+    tx, plain = optax.chain(optax.sgd(0.3), remap_weights()), optax.sgd(0.3)
 
     def loss(tree, key):
         return (model.apply(tree, X, rngs={"analog": key}) ** 2).mean()
@@ -176,9 +176,9 @@ def test_a_weight_range_has_a_slope():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: remap(0), r"limit = 0: must be greater than 0"),
-        (lambda: remap().update({}, None), r"remap needs the parameters"),
-        (lambda: remap().update({}, None, {"params": {}}), r"must hold the collections 'params' and 'ranges'"),
+        (lambda: remap_weights(0), r"limit = 0: must be greater than 0"),
+        (lambda: remap_weights().update({}, None), r"remap needs the parameters"),
+        (lambda: remap_weights().update({}, None, {"params": {}}), r"must hold the collections 'params' and 'ranges'"),
         (lambda: fold_output_scales({"params": {}, "ranges": {}}), r"no layer has a learned scale"),
         (
             lambda: fold_output_scales(

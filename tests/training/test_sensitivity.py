@@ -11,11 +11,11 @@ from flax import nnx
 
 import analogsim
 import analogsim.nnx
-from analogsim import ADC, DAC, Hardware, InputError, altered, calibrate, plot, preset, program
+from analogsim import ADC, DAC, Hardware, InputError, calibrate, override_hardware, plot, preset, program
 from analogsim.base.random import stream
 from analogsim.base.tables import as_text
 from analogsim.chips.outputs import run_examples
-from analogsim.devices import Copies, Crossbar, Differential, Faults, GenericCell, WriteVerify
+from analogsim.devices import Crossbar, Differential, Faults, GenericCell, MultiCell, WriteVerify
 from analogsim.linen import AnalogDense
 from analogsim.training import cross_entropy, sensitivity
 from analogsim.training.hardware_numbers import numbers_of
@@ -119,7 +119,7 @@ def differences(network):
             run = lambda x, k: model.apply(chip.variables, x, rngs={"analog": k})  # noqa: E731
             return cross_entropy(run_examples(run, X, noise, 512), LABELS)
 
-        with altered(change):
+        with override_hardware(change):
             return jax.lax.map(one, jnp.arange(6))
 
     ones = dict.fromkeys(NAMES, 1.0)
@@ -145,7 +145,7 @@ def test_slopes_of_layers_add_up(found):
     total = 0.1 * (data.slope * data.value).sel(parameter=name).sum("layer")
     np.testing.assert_allclose(total, data.effect.sel(step="more", parameter=name), rtol=1e-5)
     np.testing.assert_allclose(data.effect.sel(step="less", parameter=name), -total, rtol=1e-5)
-    layers = {row.layer: row for row in found.slopes if row.parameter == name}
+    layers = {row.layer: row for row in found.gradients if row.parameter == name}
     assert sum(row.effect for row in layers.values()) == pytest.approx(float(total.mean()), rel=1e-5)
     one = data.slope.sel(layer="Dense_1", parameter=name).values
     assert layers["Dense_1"].mean == pytest.approx(one.mean())
@@ -163,7 +163,7 @@ def losses_of(model, hardware, variables, indices):
         run = lambda x, k: model.apply(chip.variables, x, rngs={"analog": k})  # noqa: E731
         return cross_entropy(run_examples(run, X, noise, 512), LABELS)
 
-    with altered(lambda path, _: hardware):
+    with override_hardware(lambda path, _: hardware):
         return jax.lax.map(one, indices)
 
 
@@ -225,7 +225,10 @@ def test_stuck_cells_have_no_slope_and_are_counted_by_difference():
     zeros = [f"store.faults.{name}" for name in ("stuck_off", "stuck_at", "stuck_at_conductance")]
     assert found.data.attrs["unknown"].split(", ") == zeros
     assert "no slope" in str(found)
-    assert set(found.data.attrs["absent"].split(", ")) == {"store.faults.off_conductance", "store.faults.device_spread"}
+    assert set(found.data.attrs["absent"].split(", ")) == {
+        "store.faults.off_conductance",
+        "store.faults.device_variation",
+    }
     assert "absent (None)" in str(found)
 
 
@@ -244,7 +247,7 @@ def test_rules_of_closed_loop_writing_are_counted_by_difference():
 SMOOTH = ("store.cell.drift_mean", "store.cell.programming_sigma", "adc.noise")
 
 
-def of_simple_cells(chips, method="slope"):
+def of_simple_cells(chips, method="gradient"):
     layer = AnalogDense(3, hardware=SIMPLE)
     return sensitivity(layer, CALIBRATED, X, LABELS, key=KEY, chips=chips, parameters=SMOOTH, method=method).data
 
@@ -267,7 +270,7 @@ def test_differences_of_everything_are_close_to_the_slopes(smooth):
 @pytest.mark.parametrize("added", ["analog", "digital"])
 def test_the_significance_of_ideal_copies_changes_nothing(added):
     # All copies hold w, and sum_p f_p w / sum f = w whatever f is.
-    mapping = Differential(slices=Copies(significance=(3.0, 1.0), sum=added))
+    mapping = Differential(slices=MultiCell(significance=(3.0, 1.0), sum=added))
     layer = AnalogDense(3, hardware=Hardware(store=Crossbar(cell=GenericCell(), mapping=mapping)))
     names = ("store.mapping.slices.significance*", "store.cell.g_max")
     found = sensitivity(
@@ -353,7 +356,7 @@ def test_layers_on_different_hardware_and_nnx():
     # Single coefficients of fits are left out where they are not asked for.
     assert "store.cell.sigma_1day[0]" in numbers_of(preset("reram"))
     assert "store.cell.programming_noise" in found.data.parameter
-    assert not any("[" in str(name) or "prices" in str(name) for name in found.data.parameter.values)
+    assert not any("[" in str(name) or "energy_table" in str(name) for name in found.data.parameter.values)
 
 
 def test_the_table_and_the_figure(found):

@@ -12,7 +12,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 import analogsim
 import analogsim.nnx
 from analogsim import LearnedRange, calibrate, preset
-from analogsim.training import AdditiveNoise, DeviceNoise, Discretise, clip_weights, strength
+from analogsim.training import AdditiveNoise, DeviceNoise, Discretise, clip_weights, scaled_noise
 from tests.support.models import CNN, PlainMLP
 
 X = np.asarray(jax.random.normal(jax.random.key(0), (16, 8)))
@@ -137,7 +137,7 @@ def test_nnx_trains_on_device_noise():
     @nnx.jit
     def update(model, optimizer, level):
         def loss(model):
-            with strength(level):
+            with scaled_noise(level):
                 return cross_entropy(model(X), LABELS)
 
         value, gradients = nnx.value_and_grad(loss)(model)

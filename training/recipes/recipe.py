@@ -68,7 +68,7 @@ _RANGES: dict[str, Any] = {
 }
 
 
-class Data(Description):
+class DataSection(Description):
     """Section ``[data]``."""
 
     name: str = static(doc="one of analogsim.training.recipes.datasets")
@@ -77,7 +77,7 @@ class Data(Description):
         _check_known(self, self.name, DATASETS)
 
 
-class Model(Description):
+class ModelSection(Description):
     """Section ``[model]``."""
 
     name: str = static(
@@ -100,7 +100,7 @@ class Model(Description):
             raise InputError(f"Model.name = {self.name!r}: cannot be imported ({error})") from None
 
 
-class Digital(Description):
+class DigitalSection(Description):
     """Section ``[digital]``: training of the plain network."""
 
     epochs: int = static(default=10, ge=1, le=10_000, integer=True, doc="passes over the data")
@@ -108,7 +108,7 @@ class Digital(Description):
     learning_rate: float = static(default=1e-3, ge=1e-8, le=10, doc="of Adam, with a cosine schedule to 0")
 
 
-class Aware(Description):
+class AwareSection(Description):
     """Section ``[aware]``: hardware-aware fine-tuning; see ``analogsim.training.fine_tune``."""
 
     epochs: int = static(default=5, ge=1, le=10_000, integer=True, doc="passes over the data")
@@ -145,12 +145,12 @@ class Aware(Description):
         """The hardware as it is trained on."""
         ranges = {"input_range": _RANGES[self.input_range]()}
         ranges["output_range"] = (
-            LearnedRange(rule="slope") if self.output_range == "learned" else _RANGES[self.output_range]()
+            LearnedRange(rule="gradient") if self.output_range == "learned" else _RANGES[self.output_range]()
         )
         return hardware.replace(training=self.modifier(), **ranges)
 
 
-class Evaluate(Description):
+class EvaluateSection(Description):
     """Section ``[evaluate]``: accuracy over a life."""
 
     chips: int = static(default=25, ge=1, le=1_000_000, integer=True, doc="sampled for each network")
@@ -166,7 +166,7 @@ class Evaluate(Description):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         for i, time in enumerate(self.times):
             with within("times", i):
-                seconds(time, "Evaluate.times")
+                seconds(time, "EvaluateSection.times")
         if not set(self.compensation) <= {"none", "global", "column"}:
             self.refuse("compensation", "must hold none, global or column")
 
@@ -176,13 +176,13 @@ class Recipe:
     """A whole recipe; ``hardware`` is what it describes, ``hardware_fields`` how it was written."""
 
     title: str
-    data: Data
-    model: Model
+    data: DataSection
+    model: ModelSection
     hardware: Hardware
     hardware_fields: dict[str, Any]
-    digital: Digital
-    aware: Aware
-    evaluate: Evaluate
+    digital: DigitalSection
+    aware: AwareSection
+    evaluate: EvaluateSection
 
     def shortened(self, epochs: int) -> "Recipe":
         """The same with fewer passes over the data."""
@@ -199,7 +199,13 @@ class Recipe:
 
 
 #: The sections of a recipe that are descriptions.
-SECTIONS: dict[str, Any] = {"data": Data, "model": Model, "digital": Digital, "aware": Aware, "evaluate": Evaluate}
+SECTIONS: dict[str, Any] = {
+    "data": DataSection,
+    "model": ModelSection,
+    "digital": DigitalSection,
+    "aware": AwareSection,
+    "evaluate": EvaluateSection,
+}
 
 
 def recipes() -> dict[str, str]:

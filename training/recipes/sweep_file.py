@@ -82,7 +82,7 @@ key = 0
 """
 
 
-class Sweep(Description):
+class SweepSection(Description):
     """Section ``[sweep]``."""
 
     chips: int = static(default=25, ge=1, le=1_000_000, integer=True, doc="sampled at every point")
@@ -105,7 +105,7 @@ class SweepFile:
     recipe: Recipe
     aware: bool
     over: dict[Any, Any]
-    settings: Sweep
+    settings: SweepSection
 
     @property
     def hardware(self) -> Hardware | None:
@@ -156,24 +156,30 @@ def load_sweep(path: str | pathlib.Path) -> SweepFile:
 
 def parse_sweep(file: TomlFile) -> SweepFile:
     """A sweep from a file that was read."""
-    known = {"title": None, "hardware": None, "over": None, "sweep": Sweep, **SECTIONS}
-    del known["evaluate"]
+    section_kinds = {"title": None, "hardware": None, "over": None, "sweep": SweepSection, **SECTIONS}
+    del section_kinds["evaluate"]
     for name in file.content:
-        if name not in known:
-            raise file.error((name,), f"has a section '{name}', which no sweep has; {nearest(name, known)}")
+        if name not in section_kinds:
+            raise file.error((name,), f"has a section '{name}', which no sweep has; {nearest(name, section_kinds)}")
     for name in ("data", "model", "over"):
         if name not in file.content:
             raise file.error((), f"needs a section [{name}]")
     title = file.content.get("title", "")
     if not isinstance(title, str):
         raise file.error(("title",), "title: must be a string")
-    made = {name: section_of(file, name, kind) for name, kind in {**SECTIONS, "sweep": Sweep}.items() if name in known}
+    sections = {
+        name: section_of(file, name, kind)
+        for name, kind in {**SECTIONS, "sweep": SweepSection}.items()
+        if name in section_kinds
+    }
     hardware = hardware_from(file, ("hardware",)) if "hardware" in file.content else preset("pcm")
     evaluate = SECTIONS["evaluate"]()
-    recipe = Recipe(title, made["data"], made["model"], hardware, {}, made["digital"], made["aware"], evaluate)
+    recipe = Recipe(
+        title, sections["data"], sections["model"], hardware, {}, sections["digital"], sections["aware"], evaluate
+    )
     if HARDWARE in file.content["over"] and "hardware" in file.content and "aware" not in file.content:
         raise file.error(("hardware",), "hardware: is swept in [over]; leave the section [hardware] out")
-    return SweepFile(recipe, "aware" in file.content, _over(file, hardware), made["sweep"])
+    return SweepFile(recipe, "aware" in file.content, _over(file, hardware), sections["sweep"])
 
 
 def _over(file: TomlFile, hardware: Hardware) -> dict[Any, Any]:

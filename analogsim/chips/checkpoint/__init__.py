@@ -28,7 +28,7 @@ from analogsim.chips.checkpoint.chips import (
     stack_of,
     stacked,
 )
-from analogsim.chips.checkpoint.contents import found_linen, found_nnx, restored_nnx, saved_linen, saved_nnx
+from analogsim.chips.checkpoint.contents import match_linen, match_nnx, restored_nnx, saved_linen, saved_nnx
 from analogsim.chips.checkpoint.leaves import data_of, entry_of, inputs_of, leaf_of, same_bits, under
 from analogsim.chips.checkpoint.outline import assembled, cells_of, described_layers, front_end_of
 from analogsim.chips.chip import Chip, check_age
@@ -37,7 +37,7 @@ from analogsim.models.bound import bind
 _SHOWN = 3  # differences named in a message
 
 
-class Saved(NamedTuple):
+class Checkpoint(NamedTuple):
     """What a checkpoint held.
 
     Attributes:
@@ -153,7 +153,7 @@ def _entries_and_arrays(leaves: dict[str, Any]) -> tuple[dict[str, Any], dict[st
     return entries, arrays
 
 
-def restore(folder: str | os.PathLike, model: Any, **options: Any) -> Saved:
+def restore(folder: str | os.PathLike, model: Any, **options: Any) -> Checkpoint:
     """What ``save`` wrote, in the structure of this model, bit for bit.
 
     Args:
@@ -162,7 +162,7 @@ def restore(folder: str | os.PathLike, model: Any, **options: Any) -> Saved:
       **options: keyword arguments of the Linen model's call, as for ``save``.
 
     Returns:
-      The variables, the chip and the model; see ``Saved``.
+      The variables, the chip and the model; see ``Checkpoint``.
 
     Raises:
       InputError: if the folder holds no checkpoint or a damaged one, or if it is of another model or hardware: the
@@ -177,27 +177,29 @@ def restore(folder: str | os.PathLike, model: Any, **options: Any) -> Saved:
         raise InputError(f"checkpoint {path}: holds {names[text['front_end']]} model, this is {names[front_end]} model")
     entries = {name: text["leaves"].get(entry.get("same_as"), entry) for name, entry in text["leaves"].items()}
     if front_end == "linen":
-        found = found_linen(model, text, entries, options)
+        matched = match_linen(model, text, entries, options)
     else:
         _no_options(options)
-        found = found_nnx(model, text, entries)
-    _refuse(path, found.said)
+        matched = match_nnx(model, text, entries)
+    _refuse(path, matched.said)
     parts = None
     if text["chip"] is not None:
-        cells = stacked(cells_of(model, found.variables, found.sample, options), tuple(text["chip"]["stack"]))
+        cells = stacked(cells_of(model, matched.variables, matched.sample, options), tuple(text["chip"]["stack"]))
         parts = cells, readings_like(cells, under("chip/readings", entries))
-        said = [chip_differences(under(f"chip/{n}", entries), like) for n, like in zip(PARTS, parts, strict=True)]
-        _refuse(path, [f"chip: {one}" for some in said for one in some])
+        messages = [
+            chip_differences(under(f"chip/{n}", entries), expected) for n, expected in zip(PARTS, parts, strict=True)
+        ]
+        _refuse(path, [f"chip: {sentence}" for sentences in messages for sentence in sentences])
     files.check_files(path, text["files"])
     leaves = _leaves(path, text["leaves"])
-    variables = assembled(under("variables", leaves), found.built) if front_end == "linen" else None
-    chip = None if parts is None else restored_chip(leaves, parts, found.layers, found.built)
+    variables = assembled(under("variables", leaves), matched.built) if front_end == "linen" else None
+    chip = None if parts is None else restored_chip(leaves, parts, matched.layers, matched.built)
     if chip is not None:
         try:
             check_age(chip.time_s, chip.cells, "chip/time_s")
         except InputError as error:
             _refuse(path, [str(error)])
-    return Saved(variables, chip, model if front_end == "linen" else restored_nnx(model, leaves))
+    return Checkpoint(variables, chip, model if front_end == "linen" else restored_nnx(model, leaves))
 
 
 def _refuse(path: Any, said: list[str]) -> None:

@@ -16,11 +16,11 @@ from analogsim.chips.checkpoint.leaves import Entry, named, signature, under
 from analogsim.chips.checkpoint.outline import Layer, assembled, entries_of
 from analogsim.chips.chip import COMPENSATIONS, Chip, check_age, read
 from analogsim.models.bound import leaves_of
-from analogsim.signal_path.programmed import ChipArray, Programmed
+from analogsim.signal_path.programmed import ChipArray, ProgrammedTiles
 from analogsim.signal_path.reading import Reading
 
 PARTS = ("cells", "readings")
-_KINDS = (Programmed, ChipArray)
+_KINDS = (ProgrammedTiles, ChipArray)
 
 
 def bare(tree: Any) -> Any:
@@ -38,7 +38,9 @@ def _is_node(node: Any) -> bool:
 
 def stack_of(chip: Chip, cells: Any) -> tuple[int, ...]:
     """Leading axes of a stack of chips; ``cells`` are those of one, as shapes."""
-    for (_, held), (_, one) in zip(leaves_of(Programmed, chip.cells), leaves_of(Programmed, cells), strict=False):
+    for (_, held), (_, one) in zip(
+        leaves_of(ProgrammedTiles, chip.cells), leaves_of(ProgrammedTiles, cells), strict=False
+    ):
         return tuple(held.scale.shape[: held.scale.ndim - len(one.scale.shape)])
     return ()
 
@@ -63,39 +65,41 @@ def readings_like(cells: Any, saved: dict[str, Entry]) -> Any:
     return jax.eval_shape(lambda c: read(c, 0.0, None, True), cells)
 
 
-def chip_differences(saved: dict[str, Entry], like: Any) -> list[str]:
+def chip_differences(saved: dict[str, Entry], expected: Any) -> list[str]:
     """Where saved cells or readings are not like these shapes, one sentence each."""
-    found = entries_of(bare(like))
-    said = [f"{name} is only in one of both" for name in sorted(saved.keys() ^ found.keys())]
-    for name in saved.keys() & found.keys():
-        (shape, dtype), (my_shape, my_dtype) = signature(saved[name]), signature(found[name])
+    expected_entries = entries_of(bare(expected))
+    messages = [f"{name} is only in one of both" for name in sorted(saved.keys() ^ expected_entries.keys())]
+    for name in saved.keys() & expected_entries.keys():
+        (shape, dtype), (my_shape, my_dtype) = signature(saved[name]), signature(expected_entries[name])
         if shape != my_shape:
-            said.append(f"{name}: shape {shape} on the chip, {my_shape} by the model")
+            messages.append(f"{name}: shape {shape} on the chip, {my_shape} by the model")
         elif dtype != my_dtype and not name.endswith("time_s"):  # a time may be any kind of number
-            said.append(f"{name}: dtype {dtype} on the chip, {my_dtype} by the model")
-    return sorted(said)
+            messages.append(f"{name}: dtype {dtype} on the chip, {my_dtype} by the model")
+    return sorted(messages)
 
 
-def check_chip(chip: Chip, like: Any, layers: dict[str, Layer]) -> None:
-    """Refuse a chip that was not programmed for this model; ``like`` are the model's own cells as shapes."""
-    for kind, tree in ((Programmed, chip.cells), (ChipArray, chip.readings)):
-        nodes, expected = dict(leaves_of(kind, tree)), dict(leaves_of(Programmed, like))
+def check_chip(chip: Chip, expected_shapes: Any, layers: dict[str, Layer]) -> None:
+    """Refuse a chip that was not programmed for this model; ``expected_shapes`` are the model's own cells as shapes."""
+    for kind, tree in ((ProgrammedTiles, chip.cells), (ChipArray, chip.readings)):
+        nodes, expected = dict(leaves_of(kind, tree)), dict(leaves_of(ProgrammedTiles, expected_shapes))
         for path in [*nodes, *expected]:
             if path not in expected or path not in nodes:
                 places = ("the chip", "the model") if path in nodes else ("the model", "the chip")
                 raise InputError(f"chip: layer {path} is on {places[0]}, not on {places[1]}")
         for path, node in nodes.items():
-            own = _hardware_like(layers[path].hardware, expected[path].hardware)
-            for d in differences(described(node.hardware), own):
+            layer_hardware = _hardware_like(layers[path].hardware, expected[path].hardware)
+            for d in differences(described(node.hardware), layer_hardware):
                 raise InputError(
                     f"chip: layer {path} was programmed on hardware with {d.field} = {d.saved}, this model's has "
                     f"{d.field} = {d.found}; save it with the model that it was programmed for"
                 )
     check_age(chip.time_s, chip.cells, "chip/time_s")
     cells, readings = entries_of(bare(chip.cells)), entries_of(bare(chip.readings))
-    said = chip_differences(cells, like) or chip_differences(readings, readings_like(like, readings))
-    if said:
-        raise InputError(f"chip: is not of this model: {said[0]}")
+    messages = chip_differences(cells, expected_shapes) or chip_differences(
+        readings, readings_like(expected_shapes, readings)
+    )
+    if messages:
+        raise InputError(f"chip: is not of this model: {messages[0]}")
 
 
 def chip_leaves(chip: Chip) -> dict[str, Any]:
@@ -118,7 +122,7 @@ def _rebuilt(leaves: dict[str, Any], like: Any, layers: dict[str, Layer]) -> Any
     """Cells or readings from their leaves by name, on the model's hardware."""
     empty = bare(like)
     filled = jax.tree.unflatten(jax.tree.structure(empty), [leaves[name] for name in named(empty)])
-    nodes, structure = jax.tree.flatten(filled, is_leaf=lambda n: isinstance(n, (Programmed, Reading)))
+    nodes, structure = jax.tree.flatten(filled, is_leaf=lambda n: isinstance(n, (ProgrammedTiles, Reading)))
     likes = [(path, node) for kind in _KINDS for path, node in leaves_of(kind, like) if isinstance(node, kind)]
     return jax.tree.unflatten(
         structure,

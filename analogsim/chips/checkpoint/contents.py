@@ -45,7 +45,7 @@ class Contents(NamedTuple):
     built_with: dict[str, str] | None = None
 
 
-class Found(NamedTuple):
+class RestoredModel(NamedTuple):
     """A model beside a checkpoint.
 
     Attributes:
@@ -89,7 +89,7 @@ def _made_alike(built: Any, variables: Any) -> dict[str, Entry]:
     return fixed_entries({name: built[name] for name in built if name in variables})
 
 
-def found_linen(model: Any, text: dict[str, Any], entries: dict[str, Entry], options: dict[str, Any]) -> Found:
+def match_linen(model: Any, text: dict[str, Any], entries: dict[str, Entry], options: dict[str, Any]) -> RestoredModel:
     """A Linen model beside the text of a checkpoint, whose shared entries are resolved in ``entries``."""
     sample = sample_of(text["inputs"] or [])
     built = _made(model, sample, options)
@@ -98,7 +98,7 @@ def found_linen(model: Any, text: dict[str, Any], entries: dict[str, Entry], opt
     saved, found = fixed_entries(variables), _made_alike(built, variables)
     layers = linen_layers(model, built, sample, options)
     said = _compared(text, layers, saved, found, "params/")
-    return Found(layers, said, sample, built, variables)
+    return RestoredModel(layers, said, sample, built, variables)
 
 
 def _made(model: Any, sample: Sample, options: dict[str, Any]) -> Any:
@@ -117,21 +117,23 @@ def saved_nnx(model: Any) -> Contents:
     return Contents({f"state/{name}": leaf for name, leaf in state.items()} | ranges, nnx_layers(model))
 
 
-def found_nnx(model: Any, text: dict[str, Any], entries: dict[str, Entry]) -> Found:
+def match_nnx(model: Any, text: dict[str, Any], entries: dict[str, Entry]) -> RestoredModel:
     """An NNX model beside the text of a checkpoint."""
     state, _ = _split_nnx(model)
     layers, found = nnx_layers(model), {name: entry_of(name, leaf) for name, leaf in state.items()}
     said = _compared(text, layers, under("state", entries), found, "")
     ranges = {f"{escaped(path)}/{end}" for path in layers for end in Ranges._fields}
     odd = [] if said else sorted(under("ranges", entries).keys() - ranges)  # a layer that is missing was named already
-    return Found(layers, said + [f"ranges/{name} is in the checkpoint, and is no range of the model" for name in odd])
+    return RestoredModel(
+        layers, said + [f"ranges/{name} is in the checkpoint, and is no range of the model" for name in odd]
+    )
 
 
 def _split_nnx(model: Any) -> tuple[Any, dict[str, Any]]:
     """The state by name, without ranges and hardware, and the ranges."""
     from flax import nnx
 
-    from analogsim.nnx import Range, analog_ops
+    from analogsim.nnx import RangeVariable, analog_ops
 
     ranges, hardware = {}, []
     for path, (module, op) in analog_ops(model).items():
@@ -145,7 +147,7 @@ def _split_nnx(model: Any) -> tuple[Any, dict[str, Any]]:
                 ranges[f"ranges/{escaped(path)}/{end}"] = value
         above = "" if path == _ROOT else f"{path.removesuffix('/attend')}/"
         hardware += [f"{above}{attribute}/hardware/" for attribute, value in vars(module).items() if value is op]
-    _, _, *states = nnx.split(model, Range, ...)
+    _, _, *states = nnx.split(model, RangeVariable, ...)
     state = named(states[0], boxed=True)  # it holds such fields of the hardware as are arrays
     return {name: leaf for name, leaf in state.items() if not name.startswith(tuple(hardware))}, ranges
 
@@ -154,27 +156,29 @@ def restored_nnx(model: Any, leaves: dict[str, Any]) -> Any:
     """A copy of the model with the saved state and ranges."""
     from flax import nnx
 
-    from analogsim.nnx import Range, analog_ops
+    from analogsim.nnx import RangeVariable, analog_ops
 
     copy = nnx.clone(model)
     for path, (_, op) in analog_ops(copy).items():
         for end in Ranges._fields:
             op.set_range(end, leaves.get(f"ranges/{escaped(path)}/{end}"))
-    graph, ranges, *states = nnx.split(copy, Range, ...)
+    graph, ranges, *states = nnx.split(copy, RangeVariable, ...)
     state = states[0]
     saved = [leaves.get(f"state/{name}", own) for name, own in named(state, boxed=True).items()]
     return nnx.merge(graph, ranges, jax.tree.unflatten(jax.tree.structure(state), saved))
 
 
 def _compared(
-    text: dict[str, Any], layers: dict[str, Layer], saved: dict[str, Entry], found: dict[str, Entry], parameters: str
+    text: dict[str, Any], layers: dict[str, Layer], saved: dict[str, Entry], expected: dict[str, Entry], parameters: str
 ) -> list[str]:
     """Differences of the layers, then of the leaves that do not belong to a layer which only one of both has."""
-    owners = tuple({_owner(name, parameters) for name in names} for names in (saved, found))
-    said = layer_differences(text["layers"], layers, (owners[0], owners[1]))
+    owners = tuple({_owner(name, parameters) for name in names} for names in (saved, expected))
+    messages = layer_differences(text["layers"], layers, (owners[0], owners[1]))
     alone = (text["layers"].keys() ^ layers.keys()) - (owners[0] & owners[1])
-    kept = [{n: e for n, e in names.items() if _owner(n, parameters) not in alone} for names in (saved, found)]
-    return said + leaf_differences(kept[0], kept[1], text["built_with"])
+    compared_entries = [
+        {n: e for n, e in names.items() if _owner(n, parameters) not in alone} for names in (saved, expected)
+    ]
+    return messages + leaf_differences(compared_entries[0], compared_entries[1], text["built_with"])
 
 
 def _owner(name: str, parameters: str) -> str:

@@ -94,15 +94,15 @@ def _default(item: Any, name: str) -> Any:
     return default if default is MISSING else described(default)
 
 
-def _of_values(saved: Any, found: Any, where: str) -> list[Difference]:
+def _of_values(saved: Any, current: Any, where: str) -> list[Difference]:
     """The first difference of two plain values."""
-    if saved == found:
+    if saved == current:
         return []
-    if isinstance(saved, list) and isinstance(found, list) and len(saved) == len(found):
-        index = next(i for i, (a, b) in enumerate(zip(saved, found, strict=True)) if a != b)
-        return _of_values(saved[index], found[index], f"{where}[{index}]")
-    texts = show(saved), show(found)
-    return [Difference(where, *(texts if texts[0] != texts[1] else (repr(saved), repr(found))))]
+    if isinstance(saved, list) and isinstance(current, list) and len(saved) == len(current):
+        index = next(i for i, (a, b) in enumerate(zip(saved, current, strict=True)) if a != b)
+        return _of_values(saved[index], current[index], f"{where}[{index}]")
+    texts = show(saved), show(current)
+    return [Difference(where, *(texts if texts[0] != texts[1] else (repr(saved), repr(current))))]
 
 
 def show(value: Any) -> str:

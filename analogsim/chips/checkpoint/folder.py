@@ -82,7 +82,7 @@ def write(path: pathlib.Path, text: dict[str, Any], arrays: dict[str, np.ndarray
     """Write a whole checkpoint; what was there before stays until the new one is complete."""
     with _spoken(path, "written"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with writing.beside(path, "partial") as new:
+        with writing.temporary_sibling(path, "partial") as new:
             new.mkdir()
             if arrays:
                 _save_arrays(new / _ARRAYS, arrays)
@@ -108,7 +108,7 @@ def _exchange(new: pathlib.Path, path: pathlib.Path) -> None:
         new.rename(path)
         return
     shutil.copymode(path, new)
-    with writing.placing, writing.beside(path, "old") as old, writing.kept(old):
+    with writing.placing, writing.temporary_sibling(path, "old") as old, writing.kept(old):
         path.rename(old)
         try:
             new.rename(path)
@@ -182,22 +182,22 @@ def check_files(path: pathlib.Path, files: dict[str, list[int]]) -> None:
 def read_arrays(path: pathlib.Path, entries: dict[str, Any]) -> dict[str, np.ndarray]:
     """The arrays of these leaves, as they were saved."""
     likes = {name: data_like(entry) for name, entry in entries.items()}
-    wanted = {name: like for name, like in likes.items() if like is not None and 0 not in like[0]}
-    if not wanted:
+    non_empty = {name: expected for name, expected in likes.items() if expected is not None and 0 not in expected[0]}
+    if not non_empty:
         return {}
     import orbax.checkpoint as ocp
 
-    how = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in wanted}
+    restore_args = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in non_empty}
     try:
         with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
-            args = ocp.args.PyTreeRestore(item=dict.fromkeys(wanted, 0), restore_args=how)
-            found = checkpointer.restore(path / _ARRAYS, args=args)
+            args = ocp.args.PyTreeRestore(item=dict.fromkeys(non_empty, 0), restore_args=restore_args)
+            restored = checkpointer.restore(path / _ARRAYS, args=args)
     except Exception as error:  # of many kinds, by what is missing or damaged
         raise _damaged(path, f"its arrays cannot be read ({_first_line(error)})") from error
-    for name, (shape, dtype) in wanted.items():
-        if found[name].shape != shape or found[name].dtype != dtype:
+    for name, (shape, dtype) in non_empty.items():
+        if restored[name].shape != shape or restored[name].dtype != dtype:
             raise _damaged(path, f"{name} is not the array that {_TEXT} speaks of")
-    return found
+    return restored
 
 
 def read_text(path: pathlib.Path) -> dict[str, Any]:

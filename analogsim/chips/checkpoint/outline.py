@@ -57,27 +57,27 @@ def initial(model: Any, sample: Sample, options: dict[str, Any]) -> Any:
 
 def linen_layers(model: Any, variables: Any, sample: Sample, options: dict[str, Any]) -> dict[str, Layer]:
     """The analog layers of a Linen model by path."""
-    from analogsim.layers.inventory import tour
+    from analogsim.layers.inventory import inventory
 
     def run(variables: Any, x: Any) -> Any:
         return x.call(model.apply, variables, **options)
 
-    return _by_path(tour(run, variables, (sample.inputs(),)).layers)
+    return _by_path(inventory(run, variables, (sample.inputs(),)).layers)
 
 
 def nnx_layers(model: Any) -> dict[str, Layer]:
     """The analog layers of an NNX model by path."""
-    from analogsim.nnx.inventory import tour_of
+    from analogsim.nnx.inventory import inventory_of
 
-    return _by_path(tour_of(model, None).layers)
+    return _by_path(inventory_of(model, None).layers)
 
 
 def _by_path(listed: list[Any]) -> dict[str, Layer]:
-    found = {}
-    for one in listed:
-        *stack, n_in, n_out = one.matrices
-        found[one.path] = Layer(one.hardware, (n_in, n_out), stack[0] if stack else 1)
-    return found
+    layers = {}
+    for entry in listed:
+        *stack, n_in, n_out = entry.matrices
+        layers[entry.path] = Layer(entry.hardware, (n_in, n_out), stack[0] if stack else 1)
+    return layers
 
 
 def described_layers(layers: dict[str, Layer]) -> dict[str, Any]:
@@ -109,10 +109,10 @@ def fixed_entries(variables: Any) -> dict[str, Entry]:
 def assembled(leaves: dict[str, Any], built: Any) -> dict[str, Any]:
     """Linen variables from their leaves by name: in the model's own structure where it has one, else dictionaries."""
     tree = nested(leaves)
-    for collection, like in built.items():
-        found, names = under(collection, leaves), list(named(like, boxed=True))
-        if found and set(names) == set(found):
-            tree[collection] = jax.tree.unflatten(jax.tree.structure(like), [found[name] for name in names])
+    for collection, template in built.items():
+        saved_leaves, names = under(collection, leaves), list(named(template, boxed=True))
+        if saved_leaves and set(names) == set(saved_leaves):
+            tree[collection] = jax.tree.unflatten(jax.tree.structure(template), [saved_leaves[name] for name in names])
     return tree
 
 
@@ -136,7 +136,7 @@ def _check_dictionaries(tree: Any, where: str) -> None:
 
 def leaf_differences(
     saved: dict[str, Entry],
-    found: dict[str, Entry],
+    expected: dict[str, Entry],
     built_with: dict[str, Any],
     words: tuple[str, str] = ("saved with", "in the checkpoint"),
 ) -> list[str]:
@@ -145,20 +145,20 @@ def leaf_differences(
     ``built_with`` has the dtypes that the saved model makes where the saved leaves have others.
     """
     has, place = words
-    said = []
-    for name in [*saved, *(n for n in found if n not in saved)]:
-        if name not in found:
-            said.append(f"{name} is {place}, not in the model")
+    messages = []
+    for name in [*saved, *(n for n in expected if n not in saved)]:
+        if name not in expected:
+            messages.append(f"{name} is {place}, not in the model")
         elif name not in saved:
-            said.append(f"{name} is in the model, not {place}")
+            messages.append(f"{name} is in the model, not {place}")
         else:
-            (shape, dtype), (my_shape, my_dtype) = signature(saved[name]), signature(found[name])
+            (shape, dtype), (my_shape, my_dtype) = signature(saved[name]), signature(expected[name])
             dtype = built_with.get(name, dtype)
             if shape != my_shape:
-                said.append(f"{name}: {has} shape {shape}, the model's is {my_shape}")
+                messages.append(f"{name}: {has} shape {shape}, the model's is {my_shape}")
             elif dtype != my_dtype:
-                said.append(f"{name}: {has} dtype {dtype}, the model's is {my_dtype}")
-    return said
+                messages.append(f"{name}: {has} dtype {dtype}, the model's is {my_dtype}")
+    return messages
 
 
 def layer_differences(saved: dict[str, Any], layers: dict[str, Layer], kernels: tuple[set, set]) -> list[str]:

@@ -13,7 +13,7 @@ area) is T. Andrulis et al., arXiv 2404.06553, with the constants of its code (h
 2025 Tanner Andrulis). Its fit is least at 4.39 effective bits and would grow again below, as if fewer bits cost more;
 below ``LEAST_ENOB`` it is refused, or held at that many where it may be extrapolated. All of these count effective bits
 (ENOB), which noise and distortion leave of the nominal ``bits`` that a converter puts out; only
-``Prices.adc_energy_j`` takes nominal ones.
+``EnergyTable.adc_energy_j`` takes nominal ones.
 """
 
 import math

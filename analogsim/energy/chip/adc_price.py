@@ -1,8 +1,9 @@
 """What one conversion of the hardware's ADC costs: its own model, and how far published ones lie apart.
 
-``Prices.adc_model`` chooses the typical price: ``"embedded"`` is k1 b Vdd^2 + k2 4^b Vdd^2 in nominal bits, the other
-three are those of ``analogsim.energy.chip.adc`` in effective bits (``Prices.adc_enob``; the nominal ones where it is
-None, which makes them a little too high for a real converter). Low and high are the survey's floor and median,
+``EnergyTable.adc_model`` chooses the typical price: ``"embedded"`` is k1 b Vdd^2 + k2 4^b Vdd^2 in nominal bits, the
+other
+three are those of ``analogsim.energy.chip.adc`` in effective bits (``EnergyTable.adc_enob``; the nominal ones where it
+is None, which makes them a little too high for a real converter). Low and high are the survey's floor and median,
 widened to the typical price where that lies outside, which ``at_end`` then says.
 """
 
@@ -13,7 +14,7 @@ import jax.numpy as jnp
 
 from analogsim.base.literature import Source
 from analogsim.energy.chip import adc
-from analogsim.hardware.prices import Prices
+from analogsim.hardware.energy_table import EnergyTable
 
 _FIELDS = {
     "embedded": ("adc_capacitance_f", "adc_capacitance_4b_f", "supply_v"),
@@ -23,49 +24,49 @@ _FIELDS = {
 }
 
 
-def fields(prices: Prices) -> tuple[str, ...]:
+def fields(energy_table: EnergyTable) -> tuple[str, ...]:
     """The prices that enter, for their sources."""
-    return tuple(f for f in _FIELDS[prices.adc_model] if f != "adc_enob" or prices.adc_enob is not None)
+    return tuple(f for f in _FIELDS[energy_table.adc_model] if f != "adc_enob" or energy_table.adc_enob is not None)
 
 
-def typical_j(prices: Prices, bits: Any) -> Any:
+def typical_j(energy_table: EnergyTable, bits: Any) -> Any:
     """Joules of one conversion.
 
     Raises:
       InputError: where the regression is asked outside of the range that it was fitted in.
     """
-    enob = bits if prices.adc_enob is None else prices.adc_enob
-    if prices.adc_model == "embedded":
-        return prices.adc_energy_j(bits)
-    if prices.adc_model == "floor":
+    enob = bits if energy_table.adc_enob is None else energy_table.adc_enob
+    if energy_table.adc_model == "embedded":
+        return energy_table.adc_energy_j(bits)
+    if energy_table.adc_model == "floor":
         return adc.floor_energy_j(enob)
-    if prices.adc_model == "median":
-        return adc.median_energy_j(enob, node_nm=prices.node_nm, sample_rate_hz=prices.sample_rate_hz)
-    return adc.regression_energy_j(enob, sample_rate_hz=prices.sample_rate_hz, node_nm=prices.node_nm)
+    if energy_table.adc_model == "median":
+        return adc.median_energy_j(enob, node_nm=energy_table.node_nm, sample_rate_hz=energy_table.sample_rate_hz)
+    return adc.regression_energy_j(enob, sample_rate_hz=energy_table.sample_rate_hz, node_nm=energy_table.node_nm)
 
 
-def band_j(prices: Prices, bits: Any) -> tuple[Any, Any, Any]:
+def band_j(energy_table: EnergyTable, bits: Any) -> tuple[Any, Any, Any]:
     """One conversion: low, typical, high. Where typical lies outside of floor and median the band is widened to it."""
-    typical = typical_j(prices, bits)
-    enob = bits if prices.adc_enob is None else prices.adc_enob
+    typical = typical_j(energy_table, bits)
+    enob = bits if energy_table.adc_enob is None else energy_table.adc_enob
     return _lesser(adc.floor_energy_j(enob), typical), typical, -_lesser(-adc.median_energy_j(enob), -typical)
 
 
-def at_end(prices: Prices, bits: Any) -> str:
+def at_end(energy_table: EnergyTable, bits: Any) -> str:
     """Why typical is an end of the band, in words; ``""`` where it lies inside, or where something is traced."""
-    if prices.adc_model in ("floor", "median"):
-        return f"Prices.adc_model asks for the survey's {prices.adc_model}"
-    low_j, each_j, high_j = band_j(prices, bits)
-    if any(isinstance(value, jax.Array) for value in (low_j, each_j, high_j)):
+    if energy_table.adc_model in ("floor", "median"):
+        return f"EnergyTable.adc_model asks for the survey's {energy_table.adc_model}"
+    low_j, unit_energy_j, high_j = band_j(energy_table, bits)
+    if any(isinstance(value, jax.Array) for value in (low_j, unit_energy_j, high_j)):
         return ""
-    if each_j <= low_j:
+    if unit_energy_j <= low_j:
         return "the hardware's own price lies below the survey's floor"
-    return "the hardware's own price lies above the survey's median" if each_j >= high_j else ""
+    return "the hardware's own price lies above the survey's median" if unit_energy_j >= high_j else ""
 
 
-def sources(prices: Prices) -> tuple[Source, ...]:
+def sources(energy_table: EnergyTable) -> tuple[Source, ...]:
     """Where the model comes from, beside its fields."""
-    return (adc.SOURCE,) if prices.adc_model != "regression" else (adc.SOURCE, adc.REGRESSION_SOURCE)
+    return (adc.SOURCE,) if energy_table.adc_model != "regression" else (adc.SOURCE, adc.REGRESSION_SOURCE)
 
 
 def _lesser(a: Any, b: Any) -> Any:

@@ -11,11 +11,11 @@ core has no memory outside: what passes that is a line of its own (``analog_memo
 from collections.abc import Sequence
 from typing import Any
 
-from analogsim.energy.bill import Bill, settle
+from analogsim.energy.breakdown import EnergyBreakdown, merge_items
 from analogsim.energy.chip.analog_lines import hold_lines, lines
 from analogsim.energy.chip.analog_memory import memory_lines, plan_of
 from analogsim.energy.chip.analog_time import example_time, waiting_lines
-from analogsim.energy.chip.arrays import Arrays, arrays_of
+from analogsim.energy.chip.arrays import AnalogArrays, arrays_of
 from analogsim.energy.chip.deployment import Deployment
 from analogsim.energy.chip.digital_unit import rest_lines
 from analogsim.energy.chip.tile_work import tile_work
@@ -29,28 +29,28 @@ _DIGITAL_EXCLUDES = (
 _BY_SHAPE = "values of weights and inputs are assumed (uniform inputs, normal weights)"
 
 
-def bills(
+def breakdowns(
     work: Workload, batches: Sequence[int], deployment: Deployment | None = None
-) -> tuple[list[Bill], Arrays | None]:
+) -> tuple[list[EnergyBreakdown], AnalogArrays | None]:
     """The hardware's bill at every batch size, and its arrays (None where no layer is analog).
 
     Weights stay where they are, so that an inference costs the same in any batch, but for what must be held while the
     batch is dispatched. How long it takes: ``analog_time``.
     """
     layers = [(layer, tile_work(layer.use)) for layer in work.layers]
-    prices = work.layers[0].use.hardware.prices
+    energy_table = work.layers[0].use.hardware.energy_table
     unsettled = [line for layer, per_vector in layers for line in lines(layer, per_vector)]
-    moved = plan_of(layers, work.operations, prices)
-    settle(unsettled)  # refuses what is no number before anything else meets it
-    time = example_time(layers, work.operations, moved, prices)
-    unsettled += hold_lines(layers, time.reads_s) + rest_lines(work.operations, prices)
-    unsettled += memory_lines(moved, work.operations, prices)
-    charged = settle(unsettled)
+    moved = plan_of(layers, work.operations, energy_table)
+    merge_items(unsettled)  # refuses what is no number before anything else meets it
+    time = example_time(layers, work.operations, moved, energy_table)
+    unsettled += hold_lines(layers, time.reads_s) + rest_lines(work.operations, energy_table)
+    unsettled += memory_lines(moved, work.operations, energy_table)
+    charged = merge_items(unsettled)
     arrays = arrays_of(layers)
     if deployment is not None:
-        charged += settle(deployment.lines(arrays))
+        charged += merge_items(deployment.lines(arrays))
     converts = any(line.component == "ADC" for line in charged)
-    has_rest = any(line.component == "rest of the chip" and line.each_j > 0 for line in charged)
+    has_rest = any(line.component == "rest of the chip" and line.unit_energy_j > 0 for line in charged)
     repeats = any(layer.use.hardware.bound_management != "none" for layer, _ in layers)
     kinds = dict.fromkeys(per_vector.is_analog for _, per_vector in layers)
     left_out = [_ANALOG_EXCLUDES if is_analog else _DIGITAL_EXCLUDES for is_analog in kinds]
@@ -74,11 +74,11 @@ def bills(
         excludes="; ".join(left_out),
     )
     per_batch = [
-        Bill(
+        EnergyBreakdown(
             batch=b,
-            lines=(*charged, *settle(waiting_lines(layers, time, moved, prices, b))),
-            latency_s=float(prices.dispatch_s + b * time.seconds),
-            bound=time.bound(prices.dispatch_s, b),
+            lines=(*charged, *merge_items(waiting_lines(layers, time, moved, energy_table, b))),
+            latency_s=float(energy_table.dispatch_s + b * time.seconds),
+            bound=time.bound(energy_table.dispatch_s, b),
             **common,
         )
         for b in batches

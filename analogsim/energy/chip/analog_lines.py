@@ -1,4 +1,4 @@
-"""What one example's pass through analog layers is charged for: counts from the tiling times ``Prices``.
+"""What one example's pass through analog layers is charged for: counts from the tiling times ``EnergyTable``.
 
 For a layer of n_in inputs and n_out outputs on R x C tiles (R share its inputs, C its outputs), one vector costs
 
@@ -28,11 +28,11 @@ import jax
 import jax.numpy as jnp
 
 from analogsim.base.literature import Source
-from analogsim.energy.bill import Line
+from analogsim.energy.breakdown import EnergyItem
 from analogsim.energy.chip import adc_price
 from analogsim.energy.chip.tile_work import PRICED, TileWork
 from analogsim.energy.work.layer_work import LayerWork
-from analogsim.hardware.prices import Prices
+from analogsim.hardware.energy_table import EnergyTable
 
 _FOUR_PHASE_OVERHEAD_J = 192e-12  # see ``analog``
 
@@ -41,76 +41,96 @@ STORES_OWN = (Source(note="what the store's description says of its phases, ring
 _SAMPLING = Source(note="thermal noise as large as the rounding: 12 k T 4^b at 300 K")
 
 
-def lines(layer: LayerWork, per_vector: TileWork) -> list[Line]:
+def lines(layer: LayerWork, per_vector: TileWork) -> list[EnergyItem]:
     """Everything that one example's passes through one layer are charged for."""
-    hardware, prices = layer.use.hardware, layer.use.hardware.prices
+    hardware, energy_table = layer.use.hardware, layer.use.hardware.energy_table
     c, vectors = layer.use.grid[1], layer.passes * layer.vectors
-    looks_up = layer.use.is_look_up
+    looks_up = layer.use.is_lookup
     n_in = 1 if looks_up else per_vector.rows // c
     inputs, outputs = vectors * n_in, layer.passes * layer.output_words
     is_analog, dac, converter = per_vector.is_analog, hardware.dac, hardware.adc
     converted = vectors * per_vector.lines * (1 if dac is None else dac.conversions)
     found = []
 
-    def charge(component: str, action: str, count: Any, unit: str, each_j: Any, *fields: str, **band: Any) -> None:
-        found.append(Line(component=component, action=action, count=count, unit=unit, each_j=each_j,
-                          **({"sources": prices.sources(*fields), "layer": layer.use.path} | band)))  # fmt: skip
+    def add_item(
+        component: str, action: str, count: Any, unit: str, unit_energy_j: Any, *fields: str, **band: Any
+    ) -> None:
+        found.append(EnergyItem(component=component, action=action, count=count, unit=unit, unit_energy_j=unit_energy_j,
+                          **({"sources": energy_table.sources(*fields), "layer": layer.use.path} | band)))  # fmt: skip
 
     for name, quantity in per_vector.quantities.items():
         priced = PRICED[name]
         if priced.held:
             continue  # by time, not by vectors: ``hold_lines``
-        charge(priced.component, priced.action, vectors * quantity, priced.unit, priced.price_j(prices), *priced.fields)
+        add_item(
+            priced.component,
+            priced.action,
+            vectors * quantity,
+            priced.unit,
+            priced.price_j(energy_table),
+            *priced.fields,
+        )
     if per_vector.is_electric:
-        each_j = prices.line_capacitance_f * prices.read_voltage_v**2
+        unit_energy_j = energy_table.line_capacitance_f * energy_table.read_voltage_v**2
         swings = vectors * per_vector.driven_cells
-        charge("word lines", "full swing", swings, "", each_j, "line_capacitance_f", "read_voltage_v")
+        add_item("word lines", "full swing", swings, "", unit_energy_j, "line_capacitance_f", "read_voltage_v")
     if is_analog and dac is not None and not looks_up:  # a row's own switch drives it fully
-        each_j = prices.dac_energy_j(getattr(dac, "slice_bits", dac.bits))
-        charge("DAC", "convert", inputs * c * dac.reads, "", each_j, "dac_capacitance_f", "supply_v")
+        unit_energy_j = energy_table.dac_energy_j(getattr(dac, "slice_bits", dac.bits))
+        add_item("DAC", "convert", inputs * c * dac.reads, "", unit_energy_j, "dac_capacitance_f", "supply_v")
     if is_analog and converter is not None:
-        _charge_conversions(charge, prices, converter.bits, converted)
+        _add_conversions(add_item, energy_table, converter.bits, converted)
         if converted > outputs:
-            charge("shift-add", "add", converted - outputs, "", prices.shift_add_j, "shift_add_j")
+            add_item("shift-add", "add", converted - outputs, "", energy_table.shift_add_j, "shift_add_j")
     if dac is not None or converter is not None:  # without either, nothing has a scale
-        charge("digital", "scale, add", converted, "", prices.accumulate_j, "accumulate_j")
+        add_item("digital", "scale, add", converted, "", energy_table.accumulate_j, "accumulate_j")
     moved = inputs * (4.0 if looks_up else _width_bytes(dac)) + outputs * _width_bytes(converter)
-    charge("buffer", "read, write", moved, "B", prices.buffer_j_per_byte, "buffer_j_per_byte")
+    add_item("buffer", "read, write", moved, "B", energy_table.buffer_j_per_byte, "buffer_j_per_byte")
     if is_analog and converter is not None:
-        charge("network", "one hop", 8 * moved, "bit", prices.network_j_per_bit, "network_j_per_bit")
+        add_item("network", "one hop", 8 * moved, "bit", energy_table.network_j_per_bit, "network_j_per_bit")
         kept = n_in * (4.0 if looks_up else _width_bytes(dac)) + outputs / vectors * _width_bytes(converter)
         on_s = read_s(layer)
-        charge("leakage", "buffer", on_s * kept, "B s", prices.buffer_leakage_w_per_byte, "buffer_leakage_w_per_byte")
-        adders = per_vector.lines / prices.lines_per_adc
-        charge("leakage", "logic of an ADC", on_s * adders, "s", prices.adder_leakage_w, "adder_leakage_w")
+        add_item(
+            "leakage", "buffer", on_s * kept, "B s", energy_table.buffer_leakage_w_per_byte, "buffer_leakage_w_per_byte"
+        )
+        adders = per_vector.lines / energy_table.lines_per_adc
+        add_item("leakage", "logic of an ADC", on_s * adders, "s", energy_table.adder_leakage_w, "adder_leakage_w")
     return found
 
 
-def hold_lines(done: Iterable[tuple[LayerWork, TileWork]], on_s: Any) -> list[Line]:
+def hold_lines(done: Iterable[tuple[LayerWork, TileWork]], on_s: Any) -> list[EnergyItem]:
     """What holds the weights of all layers while tiles are read for ``on_s`` seconds an example."""
     done = list(done)
     return [
-        Line(component=PRICED[name].component, action=PRICED[name].action, count=layer.matrices * quantity * on_s,
-             unit=f"{PRICED[name].unit} s", each_j=PRICED[name].price_j(layer.use.hardware.prices),
-             layer=layer.use.path, sources=layer.use.hardware.prices.sources(*PRICED[name].fields) or STORES_OWN)
+        EnergyItem(component=PRICED[name].component, action=PRICED[name].action, count=layer.matrices * quantity * on_s,
+             unit=f"{PRICED[name].unit} s", unit_energy_j=PRICED[name].price_j(layer.use.hardware.energy_table),
+             layer=layer.use.path, sources=layer.use.hardware.energy_table.sources(*PRICED[name].fields) or STORES_OWN)
         for layer, work in done
         for name, quantity in work.quantities.items()
         if PRICED[name].held and layer.new_weights
     ]  # fmt: skip
 
 
-def _charge_conversions(charge: Any, prices: Prices, bits: Any, converted: Any) -> None:
+def _add_conversions(add_item: Any, energy_table: EnergyTable, bits: Any, converted: Any) -> None:
     """Sample and hold, ADC, and the rest of a measured chip, for every conversion."""
-    charge("sample-and-hold", "charge", converted, "", prices.sample_hold_j(bits), sources=(_SAMPLING,))
-    low_j, each_j, high_j = adc_price.band_j(prices, bits)
-    behind = (*prices.sources(*adc_price.fields(prices)), *adc_price.sources(prices))
-    charge("ADC", "convert", converted, "", each_j, each_low_j=low_j, each_high_j=high_j, sources=behind,
-           at_end=adc_price.at_end(prices, bits))  # fmt: skip
-    rest_j = prices.overhead_j
+    add_item("sample-and-hold", "add_item", converted, "", energy_table.sample_hold_j(bits), sources=(_SAMPLING,))
+    low_j, unit_energy_j, high_j = adc_price.band_j(energy_table, bits)
+    behind = (*energy_table.sources(*adc_price.fields(energy_table)), *adc_price.sources(energy_table))
+    add_item(
+        "ADC",
+        "convert",
+        converted,
+        "",
+        unit_energy_j,
+        unit_energy_low_j=low_j,
+        unit_energy_high_j=high_j,
+        sources=behind,
+        at_end=adc_price.at_end(energy_table, bits),
+    )
+    rest_j = energy_table.overhead_j
     # The hardware's own figure has no range.
-    known = isinstance(rest_j, (int, float)) and rest_j != Prices().overhead_j
-    band = {} if known else dict(each_low_j=0.0, each_high_j=_FOUR_PHASE_OVERHEAD_J)
-    charge("rest of the chip", "all else", converted, "", rest_j, "overhead_j", **band)
+    known = isinstance(rest_j, (int, float)) and rest_j != EnergyTable().overhead_j
+    band = {} if known else dict(unit_energy_low_j=0.0, unit_energy_high_j=_FOUR_PHASE_OVERHEAD_J)
+    add_item("rest of the chip", "all else", converted, "", rest_j, "overhead_j", **band)
 
 
 def read_s(layer: LayerWork) -> Any:
@@ -119,12 +139,12 @@ def read_s(layer: LayerWork) -> Any:
     An ADC of its own converts a line while it is read, so that the slower of both sets the time; lines that share an
     ADC are held after the read and wait for each other.
     """
-    hardware, prices = layer.use.hardware, layer.use.hardware.prices
+    hardware, energy_table = layer.use.hardware, layer.use.hardware.energy_table
     each_s = hardware.read_time_s
-    if hardware.adc is not None and prices.lines_per_adc > 1:
-        each_s = each_s + prices.lines_per_adc / prices.sample_rate_hz
+    if hardware.adc is not None and energy_table.lines_per_adc > 1:
+        each_s = each_s + energy_table.lines_per_adc / energy_table.sample_rate_hz
     elif hardware.adc is not None:
-        each_s = larger(each_s, 1 / prices.sample_rate_hz)
+        each_s = larger(each_s, 1 / energy_table.sample_rate_hz)
     return layer.passes * layer.vectors * (1 if hardware.dac is None else hardware.dac.reads) * each_s
 
 
@@ -133,7 +153,7 @@ def larger(a: Any, b: Any) -> Any:
     return jnp.maximum(a, b) if isinstance(a, jax.Array) or isinstance(b, jax.Array) else max(a, b)
 
 
-def total_j(some: Iterable[Line]) -> Any:
+def total_j(some: Iterable[EnergyItem]) -> Any:
     """Joules of lines, typical; traced where a price is."""
     return sum(line.energy_j for line in some)
 

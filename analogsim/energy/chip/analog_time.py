@@ -4,25 +4,26 @@
 
     reads      of the step's analog layers, side by side where each has tiles of its own (gates, queries and keys, the
                branches of a block); the vectors of a layer one after another on its tiles, and so its passes
-    memory     bytes to and from the outside memory / ``Prices.memory_byte_per_s``, while tiles are read
-    digital    multiply-accumulates, additions and multiplications of the digital unit / ``Prices.digital_op_per_s``:
+    memory     bytes to and from the outside memory / ``EnergyTable.memory_byte_per_s``, while tiles are read
+    digital    multiply-accumulates, additions and multiplications of the digital unit /
+               ``EnergyTable.digital_op_per_s``:
                attention, layers kept digital or on a digital memory, activation functions, norms; tiles wait for it
 
-Examples of a batch follow each other. Dispatch is once a batch, ``Prices.dispatch_s``. What waits draws power: weights
-that must be held (phases, rings, qubits) and buffers that keep the maps.
+Examples of a batch follow each other. Dispatch is once a batch, ``EnergyTable.dispatch_s``. What waits draws power:
+weights that must be held (phases, rings, qubits) and buffers that keep the maps.
 """
 
 import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from analogsim.energy.bill import Line
+from analogsim.energy.breakdown import EnergyItem
 from analogsim.energy.chip.analog_lines import STORES_OWN, larger, read_s
 from analogsim.energy.chip.tile_work import PRICED, TileWork
 from analogsim.energy.work.layer_work import LayerWork
 from analogsim.energy.work.operations import Operation, Operations
-from analogsim.energy.work.traffic import Plan
-from analogsim.hardware.prices import Prices
+from analogsim.energy.work.traffic import TrafficPlan
+from analogsim.hardware.energy_table import EnergyTable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +60,7 @@ class AnalogTime:
 
 
 def example_time(
-    done: Sequence[tuple[LayerWork, TileWork]], operations: Operations, moved: Plan, prices: Prices
+    done: Sequence[tuple[LayerWork, TileWork]], operations: Operations, moved: TrafficPlan, energy_table: EnergyTable
 ) -> AnalogTime:
     """The time of one example."""
     of_layer: dict[str, Any] = {}
@@ -89,34 +90,38 @@ def example_time(
         reads_s: Any = 0.0
         for own in reads.get(step, {}).values():
             reads_s = larger(reads_s, own)
-        transfer_s = memory.get(step, 0.0) / prices.memory_byte_per_s
+        transfer_s = memory.get(step, 0.0) / energy_table.memory_byte_per_s
         total = AnalogTime(
             total.reads_s + reads_s,
             total.memory_s + larger(transfer_s - reads_s, 0.0),
-            total.digital_s + digital.get(step, 0.0) / prices.digital_op_per_s,
+            total.digital_s + digital.get(step, 0.0) / energy_table.digital_op_per_s,
         )
     return total
 
 
 def waiting_lines(
-    done: Sequence[tuple[LayerWork, TileWork]], time: AnalogTime, moved: Plan, prices: Prices, batch: int
-) -> list[Line]:
+    done: Sequence[tuple[LayerWork, TileWork]],
+    time: AnalogTime,
+    moved: TrafficPlan,
+    energy_table: EnergyTable,
+    batch: int,
+) -> list[EnergyItem]:
     """What is drawn, an example, while no tile is read: by weights that are held, and by buffers that keep maps."""
-    waits_s = time.waiting_s + prices.dispatch_s / batch
+    waits_s = time.waiting_s + energy_table.dispatch_s / batch
     lines = [
-        Line(component=PRICED[name].component, action=f"{PRICED[name].action}, waiting",
+        EnergyItem(component=PRICED[name].component, action=f"{PRICED[name].action}, waiting",
              count=layer.matrices * quantity * waits_s, unit=f"{PRICED[name].unit} s",
-             each_j=PRICED[name].price_j(layer.use.hardware.prices), layer=layer.use.path, waits=True,
-             sources=layer.use.hardware.prices.sources(*PRICED[name].fields) or STORES_OWN)
+             unit_energy_j=PRICED[name].price_j(layer.use.hardware.energy_table), layer=layer.use.path, waits=True,
+             sources=layer.use.hardware.energy_table.sources(*PRICED[name].fields) or STORES_OWN)
         for layer, work in done
         for name, quantity in work.quantities.items()
         if PRICED[name].held and layer.new_weights
     ]  # fmt: skip
     if any(work.is_analog and layer.use.hardware.adc is not None for layer, work in done):
         lines.append(
-            Line(component="leakage", action="buffers, waiting", count=moved.largest * time.waiting_s, unit="B s",
-                 each_j=prices.buffer_leakage_w_per_byte, waits=True,
-                 sources=prices.sources("buffer_leakage_w_per_byte"))
+            EnergyItem(component="leakage", action="buffers, waiting", count=moved.largest * time.waiting_s, unit="B s",
+                 unit_energy_j=energy_table.buffer_leakage_w_per_byte, waits=True,
+                 sources=energy_table.sources("buffer_leakage_w_per_byte"))
         )  # fmt: skip
     return lines
 

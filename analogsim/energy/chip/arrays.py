@@ -10,21 +10,21 @@ from analogsim.energy.work.layer_work import LayerWork
 
 
 @dataclasses.dataclass(frozen=True)
-class Arrays:
+class AnalogArrays:
     """The analog arrays that hold a model.
 
     Attributes:
       tiles: how many.
       cells: physical cells in use.
-      used_share: weights stored, as a fraction of the places on those tiles.
-      write_energy_j: writing every cell once; None where ``Prices.cell_write_j`` is not known.
+      utilisation: weights stored, as a fraction of the places on those tiles.
+      write_energy_j: writing every cell once; None where ``EnergyTable.cell_write_j`` is not known.
       calibration_energy_j: one readout for drift compensation, every row read alone once; 0 where none compensates.
       parts: what the tiles consist of, with areas.
     """
 
     tiles: int
     cells: int
-    used_share: float
+    utilisation: float
     write_energy_j: float | None
     calibration_energy_j: float
     parts: tuple[FloorplanPart, ...] = ()
@@ -35,7 +35,7 @@ class Arrays:
         return sum(part.count * part.area_m2 for part in self.parts)
 
 
-def arrays_of(layers: Iterable[tuple[LayerWork, TileWork]]) -> Arrays | None:
+def arrays_of(layers: Iterable[tuple[LayerWork, TileWork]]) -> AnalogArrays | None:
     """Tiles and cells of all analog layers, each matrix once, and the energy of writing them."""
     stored = [(layer, work) for layer, work in layers if work.is_analog and layer.new_weights]
     if not stored:
@@ -43,10 +43,10 @@ def arrays_of(layers: Iterable[tuple[LayerWork, TileWork]]) -> Arrays | None:
     places = sum(n.matrices * w.tiles * n.use.hardware.rows * n.use.hardware.columns for n, w in stored)
     cell_write_j = [layer.use.hardware.cell_write_j for layer, _ in stored]
     cells = [layer.matrices * work.cells for layer, work in stored]
-    return Arrays(
+    return AnalogArrays(
         tiles=sum(layer.matrices * work.tiles for layer, work in stored),
         cells=sum(cells),
-        used_share=sum(layer.matrices * layer.new_weights for layer, _ in stored) / places,
+        utilisation=sum(layer.matrices * layer.new_weights for layer, _ in stored) / places,
         write_energy_j=sum(n * float(e) for n, e in zip(cells, cell_write_j, strict=True))
         if None not in cell_write_j
         else None,
@@ -61,16 +61,18 @@ def calibration_j(layer: LayerWork, work: TileWork) -> float:
     Every row of every tile is driven alone at full voltage once, or ``Hardware.calibration_reads`` times, and all lines
     of its tile are converted.
     """
-    hardware, prices = layer.use.hardware, layer.use.hardware.prices
+    hardware, energy_table = layer.use.hardware, layer.use.hardware.energy_table
     if hardware.drift_compensation == "none":
         return 0.0
-    cells_j = sum(quantity * PRICED[name].price_j(prices) for name, quantity in work.all_rows.items())
-    lines_j = work.cells * prices.line_capacitance_f * prices.read_voltage_v**2 if work.is_electric else 0.0
-    dac = None if layer.use.is_look_up else hardware.dac  # a table's rows have switches of their own
-    drives_j = 0.0 if dac is None else work.rows * prices.dac_energy_j(dac.bits)
+    cells_j = sum(quantity * PRICED[name].price_j(energy_table) for name, quantity in work.all_rows.items())
+    lines_j = work.cells * energy_table.line_capacitance_f * energy_table.read_voltage_v**2 if work.is_electric else 0.0
+    dac = None if layer.use.is_lookup else hardware.dac  # a table's rows have switches of their own
+    drives_j = 0.0 if dac is None else work.rows * energy_table.dac_energy_j(dac.bits)
     conversion_j = 0.0
     if hardware.adc is not None:
         bits = hardware.adc.bits
-        conversion_j = adc_price.typical_j(prices, bits) + prices.sample_hold_j(bits) + prices.overhead_j
+        conversion_j = (
+            adc_price.typical_j(energy_table, bits) + energy_table.sample_hold_j(bits) + energy_table.overhead_j
+        )
     reads = 1.0 if hardware.calibration_reads is None else hardware.calibration_reads
     return float(reads * (cells_j + lines_j + drives_j + work.row_lines * conversion_j))

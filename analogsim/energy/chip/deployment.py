@@ -12,8 +12,8 @@ from typing import Any
 from analogsim.base.errors import InputError
 from analogsim.base.literature import Source
 from analogsim.base.units import parse
-from analogsim.energy.bill import Line
-from analogsim.energy.chip.arrays import Arrays
+from analogsim.energy.breakdown import EnergyItem
+from analogsim.energy.chip.arrays import AnalogArrays
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -22,25 +22,26 @@ class Deployment:
 
     Attributes:
       inferences: in its whole life.
-      life_s: how long it is, seconds or text (``"3 years"``).
+      lifetime_s: how long it is, seconds or text (``"3 years"``).
       recalibrate_every_s: time between readouts for drift compensation; None: once, when it is put to use.
       rewrite_every_s: time between writing all weights anew; None: never.
-      write_j: joules of writing all cells once, where it is known better than ``Prices.cell_write_j`` says, for example
-        from the pulses that a chip's closed loop took (``chip.writing``); None: cells times that price.
+      write_j: joules of writing all cells once, where it is known better than ``EnergyTable.cell_write_j`` says, for
+        example
+        from the pulses that a chip's closed loop took (``chip.write_statistics``); None: cells times that price.
 
     Example:
-      >>> Deployment(inferences=1e9, life_s="3 years", recalibrate_every_s="1 day").calibrations
+      >>> Deployment(inferences=1e9, lifetime_s="3 years", recalibrate_every_s="1 day").calibrations
       1096
     """
 
     inferences: float
-    life_s: Any = "3 years"
+    lifetime_s: Any = "3 years"
     recalibrate_every_s: Any = None
     rewrite_every_s: Any = None
     write_j: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("life_s", "recalibrate_every_s", "rewrite_every_s"):
+        for name in ("lifetime_s", "recalibrate_every_s", "rewrite_every_s"):
             value = getattr(self, name)
             if isinstance(value, str):
                 value = parse(value, "s", f"Deployment.{name}")
@@ -63,9 +64,9 @@ class Deployment:
         return 1 + self._times(self.rewrite_every_s)
 
     def _times(self, every_s: float | None) -> int:
-        return 0 if every_s is None else math.floor(self.life_s / every_s)
+        return 0 if every_s is None else math.floor(self.lifetime_s / every_s)
 
-    def lines(self, arrays: Arrays | None) -> list[Line]:
+    def lines(self, arrays: AnalogArrays | None) -> list[EnergyItem]:
         """What one inference bears of it.
 
         Raises:
@@ -73,18 +74,20 @@ class Deployment:
         """
         if arrays is None:
             return []
-        each_j = arrays.write_energy_j if self.write_j is None else self.write_j
-        if each_j is None:
-            raise InputError("Prices.cell_write_j = None: a deployment needs the energy of writing one cell (unit: J)")
+        unit_energy_j = arrays.write_energy_j if self.write_j is None else self.write_j
+        if unit_energy_j is None:
+            raise InputError(
+                "EnergyTable.cell_write_j = None: a deployment needs the energy of writing one cell (unit: J)"
+            )
         here = Source(note=f"set by the deployment: {self.inferences:.3g} inferences")
-        write = Source(note="Prices.cell_write_j for every cell" if self.write_j is None else "Deployment.write_j")
-        read = Source(note="Arrays.calibration_energy_j")
-        lines = [Line(component="writing", action="all cells", count=self.writes / self.inferences, unit="",
-                     each_j=each_j, sources=(write, here))]  # fmt: skip
+        write = Source(note="EnergyTable.cell_write_j for every cell" if self.write_j is None else "Deployment.write_j")
+        read = Source(note="AnalogArrays.calibration_energy_j")
+        lines = [EnergyItem(component="writing", action="all cells", count=self.writes / self.inferences, unit="",
+                     unit_energy_j=unit_energy_j, sources=(write, here))]  # fmt: skip
         if arrays.calibration_energy_j:
             share = self.calibrations / self.inferences
-            lines.append(Line(component="drift calibration", action="readout", count=share, unit="",
-                             each_j=arrays.calibration_energy_j, sources=(read, here)))  # fmt: skip
+            lines.append(EnergyItem(component="drift calibration", action="readout", count=share, unit="",
+                             unit_energy_j=arrays.calibration_energy_j, sources=(read, here)))  # fmt: skip
         return lines
 
 

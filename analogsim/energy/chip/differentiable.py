@@ -5,7 +5,8 @@
         return cross_entropy(logits, labels) + 1e8 * energy.inference_j(model, {"params": params}, x)
 
 What an inference takes on analog hardware goes down with smaller weights beside each column's largest, with smaller
-inputs beside their range, and with the hardware's own continuous numbers (``analogsim.altered``): voltage, read time,
+inputs beside their range, and with the hardware's own continuous numbers (``analogsim.override_hardware``): voltage,
+read time,
 range, conductance window, prices; of bits, the joules have a slope and the accuracy none. Counts that follow from
 shapes (conversions, tiles) are constants.
 """
@@ -55,7 +56,7 @@ def inference_j(model: Any, variables: Any, x: Any, *, components: tuple[str, ..
     x, options = inputs_of(x, options)
     examples = count_examples(x)
     shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), (variables, x))
-    mode = modes.Collecting()
+    mode = modes.CollectingMode()
     bound = bind(model, variables, options=options)
     with modes.enter(mode):
         if isinstance(bound, BoundLinen):
@@ -65,21 +66,27 @@ def inference_j(model: Any, variables: Any, x: Any, *, components: tuple[str, ..
     operations, _ = trace(
         model, shapes[0] if isinstance(bound, BoundLinen) else variables, shapes[1], examples, None, options
     )
-    found = layers_of(mode.uses, operations, examples)
-    if any(layer.passes > 1 for layer in found):
-        looped = next(layer.use.path for layer in found if layer.passes > 1)
+    layers = layers_of(mode.uses, operations, examples)
+    if any(layer.passes > 1 for layer in layers):
+        looped = next(layer.use.path for layer in layers if layer.passes > 1)
         raise InputError(f"layer {looped}: runs in a loop of the model: its energy has no slope; use energy.compare")
-    done = [(layer, tile_work(layer.use)) for layer in found]
-    every = [line for layer, work in done for line in lines(layer, work)]
-    prices = found[0].use.hardware.prices
-    moved = plan_of(done, operations, prices)
-    time = example_time(done, operations, moved, prices)
-    every += hold_lines(done, time.reads_s) + rest_lines(operations, prices) + memory_lines(moved, operations, prices)
-    every += waiting_lines(done, time, moved, prices, 1)
+    layer_work = [(layer, tile_work(layer.use)) for layer in layers]
+    every = [line for layer, work in layer_work for line in lines(layer, work)]
+    energy_table = layers[0].use.hardware.energy_table
+    moved = plan_of(layer_work, operations, energy_table)
+    time = example_time(layer_work, operations, moved, energy_table)
+    every += (
+        hold_lines(layer_work, time.reads_s)
+        + rest_lines(operations, energy_table)
+        + memory_lines(moved, operations, energy_table)
+    )
+    every += waiting_lines(layer_work, time, moved, energy_table, 1)
     if components is not None:
-        known = dict.fromkeys(line.component for line in every)
+        component_names = dict.fromkeys(line.component for line in every)
         for name in components:
-            if name not in known:
-                raise InputError(f"components: unknown component {name!r}; this model has: {', '.join(known)}")
+            if name not in component_names:
+                raise InputError(
+                    f"components: unknown component {name!r}; this model has: {', '.join(component_names)}"
+                )
         every = [line for line in every if line.component in components]
     return sum(line.energy_j for line in every)

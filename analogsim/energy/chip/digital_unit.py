@@ -6,14 +6,14 @@ weights                 of layers kept digital, from a memory of 1 MB, once for 
 operands                inputs and outputs of these products, from a buffer that holds them
 """
 
-from analogsim.energy.bill import Line
+from analogsim.energy.breakdown import EnergyItem
 from analogsim.energy.chip.analog_memory import sized_line
 from analogsim.energy.work.operations import Operations
 from analogsim.energy.work.primitives import COST_SOURCE
-from analogsim.hardware.prices import Prices
+from analogsim.hardware.energy_table import EnergyTable
 
 
-def rest_lines(operations: Operations, prices: Prices) -> list[Line]:
+def rest_lines(operations: Operations, energy_table: EnergyTable) -> list[EnergyItem]:
     """Lines of the digital unit."""
     n = operations.examples
     macs = results = additions = multiplications = weights = 0.0
@@ -28,18 +28,32 @@ def rest_lines(operations: Operations, prices: Prices) -> list[Line]:
             weights += per_example * op.weight_words * 4.0
             operand_bytes = (op.input_words + op.output_words) * 4.0
             moved.append((per_example * operand_bytes, operand_bytes / n if op.per_example else operand_bytes))
-    result_j = prices.arithmetic_j
-    behind = prices.sources("arithmetic_j")
+    result_j = energy_table.arithmetic_j
+    behind = energy_table.sources("arithmetic_j")
     if multiplications:
-        result_j = (additions * prices.arithmetic_j + multiplications * prices.mac_j) / results
-        behind = (*prices.sources("arithmetic_j", "mac_j"), COST_SOURCE)
+        result_j = (additions * energy_table.arithmetic_j + multiplications * energy_table.mac_j) / results
+        behind = (*energy_table.sources("arithmetic_j", "mac_j"), COST_SOURCE)
     rows = (
-        ("MAC", macs, "", prices.mac_j, prices.sources("mac_j")),
+        ("MAC", macs, "", energy_table.mac_j, energy_table.sources("mac_j")),
         ("other result", results, "", result_j, behind),
-        ("weights", weights, "B", prices.weight_fetch_j_per_byte, prices.sources("weight_fetch_j_per_byte")),
+        (
+            "weights",
+            weights,
+            "B",
+            energy_table.weight_fetch_j_per_byte,
+            energy_table.sources("weight_fetch_j_per_byte"),
+        ),
     )
     lines = [
-        Line(component="digital unit", action=action, count=amount, unit=unit, each_j=each_j, sources=behind)
-        for action, amount, unit, each_j, behind in rows if amount
-    ]  # fmt: skip
-    return lines + sized_line("digital unit", "operands", moved, prices)
+        EnergyItem(
+            component="digital unit",
+            action=action,
+            count=amount,
+            unit=unit,
+            unit_energy_j=unit_energy_j,
+            sources=behind,
+        )
+        for action, amount, unit, unit_energy_j, behind in rows
+        if amount
+    ]
+    return lines + sized_line("digital unit", "operands", moved, energy_table)

@@ -3,7 +3,7 @@
     a tile of R rows and C readout lines in use has R C cells, R drivers, C / (lines per ADC) converters with a
     sample-and-hold and an adder each, a buffer for its inputs and outputs, and a part of the network
 
-The areas are ``Prices``' and their sources theirs. They are of blocks, side by side: no routing, no gaps.
+The areas are ``EnergyTable``' and their sources theirs. They are of blocks, side by side: no routing, no gaps.
 """
 
 import dataclasses
@@ -36,9 +36,9 @@ def parts(layers: Sequence[tuple[LayerWork, TileWork]]) -> tuple[FloorplanPart, 
     """Parts of all tiles, those of one kind and area together."""
     counts: dict[tuple[str, float, tuple[Source, ...]], float] = {}
     for layer, work in layers:
-        hardware, prices = layer.use.hardware, layer.use.hardware.prices
+        hardware, energy_table = layer.use.hardware, layer.use.hardware.energy_table
         dac, adc, n = hardware.dac, hardware.adc, layer.matrices
-        adcs = 0 if adc is None else work.lines / prices.lines_per_adc
+        adcs = 0 if adc is None else work.lines / energy_table.lines_per_adc
         bytes_in, bytes_out = map(float, byte_widths(hardware))
         buffer_bytes = work.rows * bytes_in + work.lines * bytes_out
         for name, count, field, times in (
@@ -49,6 +49,6 @@ def parts(layers: Sequence[tuple[LayerWork, TileWork]]) -> tuple[FloorplanPart, 
             ("buffers (B)", buffer_bytes, "buffer_area_m2_per_byte", 1.0),
             ("network", work.tiles, "network_area_m2", 1.0),
         ):
-            key = (name, times * float(getattr(prices, field)), prices.sources(field))
+            key = (name, times * float(getattr(energy_table, field)), energy_table.sources(field))
             counts[key] = counts.get(key, 0.0) + n * count
     return tuple(FloorplanPart(name=k[0], count=n, area_m2=k[1], sources=k[2]) for k, n in counts.items() if n)

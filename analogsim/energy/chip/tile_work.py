@@ -23,7 +23,7 @@ from jax import lax
 from analogsim.base.errors import InputError, nearest
 from analogsim.converters.dac import energy
 from analogsim.devices.protocol import Action
-from analogsim.hardware.prices import Prices
+from analogsim.hardware.energy_table import EnergyTable
 from analogsim.layers.layer import LayerUse
 from analogsim.signal_path.operators import partial_sums, rows_in_use
 from analogsim.signal_path.tiling import normalise, spans
@@ -50,7 +50,7 @@ class PricedAction:
     component: str
     action: str
     unit: str
-    price_j: Callable[[Prices], Any]
+    price_j: Callable[[EnergyTable], Any]
     fields: tuple[str, ...]
     read_time: bool = False
     per_cell: bool = True
@@ -137,28 +137,28 @@ def tile_work(use: LayerUse) -> TileWork:
     in_use = rows_in_use(use.operator, n_in, r)
     places = sum(map(len, in_use)) * n_out
     filled = (use.n_weights or places) / places  # no digital machine multiplies with zeros between blocks
-    for number, (own, share) in enumerate(zip(in_use, read_shares(use), strict=True)):
-        for left, right in spans(n_out, c):
+    for number, (tile_rows, share) in enumerate(zip(in_use, read_fractions(use), strict=True)):
+        for first, right in spans(n_out, c):
             if normalised is None:
-                asked = _assumed_cost(store, share, (len(own), right - left))
+                actions = _assumed_cost(store, share, (len(tile_rows), right - first))
             else:
-                part = jnp.asarray(normalised[number][own, left:right])
-                asked = list(zip(store.cost(part, share), store.cost(part, 1.0), strict=True))
-            for action, fully in asked:
+                part = jnp.asarray(normalised[number][tile_rows, first:right])
+                actions = list(zip(store.cost(part, share), store.cost(part, 1.0), strict=True))
+            for action, fully in actions:
                 _check_priced(action, store)
                 priced = PRICED[action.name]
                 digital = priced.per_cell and not priced.read_time
                 quantity = action.quantity * filled if digital else action.quantity
                 quantities[action.name] = quantities.get(action.name, 0.0) + quantity
                 if not priced.held:  # a product for each row, one after the other
-                    every = fully.quantity if priced.per_cell else fully.quantity * len(own)
+                    every = fully.quantity if priced.per_cell else fully.quantity * len(tile_rows)
                     all_rows[action.name] = all_rows.get(action.name, 0.0) + every
-            here, read_by = store.cells(len(own), right - left), store.n_lines(right - left)
+            here, read_by = store.n_cells(len(tile_rows), right - first), store.n_columns(right - first)
             driven, cells, lines = driven + here * share, cells + here, lines + read_by
-            rows, row_lines = rows + len(own), row_lines + len(own) * read_by
-    if use.is_look_up and all(PRICED[name].per_cell for name in quantities):
+            rows, row_lines = rows + len(tile_rows), row_lines + len(tile_rows) * read_by
+    if use.is_lookup and all(PRICED[name].per_cell for name in quantities):
         quantities, driven, lines = _of_rows(use, normalised)
-    elif use.is_look_up:  # one row of tiles makes a product, all are held
+    elif use.is_lookup:  # one row of tiles makes a product, all are held
         quantities = {name: q if PRICED[name].held else q / r for name, q in quantities.items()}
         lines //= r
     return TileWork(quantities, driven, cells, lines, r * c, all_rows, rows, row_lines)
@@ -182,7 +182,7 @@ def _assumed_cost(store: Any, share: Any, shape: tuple[int, int]) -> list[tuple[
     """What a tile of assumed weights costs, at its rows' share and fully driven: that of a sample, cell by cell."""
     few = store.cost(_assumed(1, 1), share)
     sample = (_SAMPLE, _SAMPLE) if all(a.name in PRICED and PRICED[a.name].per_cell for a in few) else shape
-    part, times = _assumed(*sample), store.cells(*shape) / store.cells(*sample)
+    part, times = _assumed(*sample), store.n_cells(*shape) / store.n_cells(*sample)
     return [
         (a._replace(quantity=times * a.quantity), b._replace(quantity=times * b.quantity))
         for a, b in zip(store.cost(part, share), store.cost(part, 1.0), strict=True)
@@ -202,7 +202,7 @@ def _traced(*arrays: Any) -> bool:
 
 
 def _of_rows(use: LayerUse, normalised: Any) -> tuple[dict[str, Any], Any, int]:
-    """Actions, driven cells and converted lines of one look-up: one row of the tiles that hold it, at full voltage."""
+    """Actions, driven cells and converted lines of one lookup: one row of the tiles that hold it, at full voltage."""
     store, (_, n_out) = use.hardware.store, use.weights.shape
     share = energy(use.hardware.dac, jnp.ones(()))  # more than one read where bits are driven one by one
     if normalised is None:
@@ -216,11 +216,11 @@ def _of_rows(use: LayerUse, normalised: Any) -> tuple[dict[str, Any], Any, int]:
         for action in store.cost(jnp.asarray(taken[:, left:right]), share):
             if action.name != "mac":  # a digital memory is read, nothing is multiplied
                 quantities[action.name] = quantities.get(action.name, 0.0) + action.quantity / len(taken)
-        driven, lines = driven + share * store.cells(1, right - left), lines + store.n_lines(right - left)
+        driven, lines = driven + share * store.n_cells(1, right - left), lines + store.n_columns(right - left)
     return quantities, driven, lines
 
 
-def read_shares(use: LayerUse) -> list[Any]:
+def read_fractions(use: LayerUse) -> list[Any]:
     """What the rows of every tile along the inputs spend a vector, in full reads, averaged over the whole sample.
 
     One product of the shares with a column of ones sums exactly what reaches the rows, padding and strides of a
@@ -228,7 +228,7 @@ def read_shares(use: LayerUse) -> list[Any]:
     """
     n_in, _ = use.weights.shape
     r, _ = use.grid
-    if use.is_look_up:
+    if use.is_lookup:
         return [0.0] * r  # counted row by row
     if isinstance(use.x, jax.ShapeDtypeStruct):
         uniform = jnp.linspace(-1.0, 1.0, 2049)

@@ -22,7 +22,7 @@ from typing import Any
 from analogsim.base.errors import InputError
 from analogsim.base.literature import Source, cited
 from analogsim.energy import omissions
-from analogsim.energy.bill import Bill, Line, settle
+from analogsim.energy.breakdown import EnergyBreakdown, EnergyItem, merge_items
 from analogsim.energy.work.layer_work import Workload
 
 ATP = 1.64e5  #: of one released vesicle and what follows from it
@@ -80,7 +80,7 @@ class Brain:
         return low_j, math.sqrt(low_j * high_j), high_j
 
 
-def bill(brain: Brain, work: Workload, batch: int) -> Bill:
+def breakdown(brain: Brain, work: Workload, batch: int) -> EnergyBreakdown:
     """As many arriving spikes as the model does multiply-accumulates, each with its share of the whole power."""
     is_default = (brain.power_w, brain.synapses, brain.rate_hz) == (POWER_W, SYNAPSES, RATES_HZ)
     slowest, fastest = brain.rate_hz
@@ -98,7 +98,7 @@ def bill(brain: Brain, work: Workload, batch: int) -> Bill:
     )
 
 
-def vesicles(work: Workload, batch: int) -> Bill:
+def vesicles(work: Workload, batch: int) -> EnergyBreakdown:
     """As many released vesicles as the model does multiply-accumulates, each with what follows from it and no more."""
     low_j, high_j = VESICLE_J
     return _bill(
@@ -117,30 +117,30 @@ def vesicles(work: Workload, batch: int) -> Bill:
 def _bill(
     name: str,
     event: str,
-    each_j: tuple[float, float, float],
+    unit_energy_j: tuple[float, float, float],
     sources: tuple[Source, ...],
     note: str,
     excludes: str,
     work: Workload,
     batch: int,
-) -> Bill:
-    line = Line(
+) -> EnergyBreakdown:
+    line = EnergyItem(
         component="synapses",
         action=event,
         count=work.macs,
         unit="",
-        each_low_j=each_j[0],
-        each_j=each_j[1],
-        each_high_j=each_j[2],
+        unit_energy_low_j=unit_energy_j[0],
+        unit_energy_j=unit_energy_j[1],
+        unit_energy_high_j=unit_energy_j[2],
         sources=sources,
     )
-    return Bill(
+    return EnergyBreakdown(
         system=name,
         batch=batch,
-        lines=settle([line]),
+        lines=merge_items([line]),
         latency_s=None,
         note=note,
         excludes=excludes,
-        omits=(*omissions.look_ups(work.operations), *omissions.other_results(work.operations)),
+        omits=(*omissions.lookups(work.operations), *omissions.other_results(work.operations)),
         per=event,
     )

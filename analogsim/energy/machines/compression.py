@@ -34,7 +34,7 @@ SOURCES: dict[str, Source] = {
 }
 
 
-class Storage(Protocol):
+class StorageFormat(Protocol):
     """A storage format: the bits of an actual array, and those to expect of independent zeros."""
 
     def bits(self, array: Any, value_bits: float) -> float:
@@ -44,7 +44,7 @@ class Storage(Protocol):
         """Mean bits of n elements (or of that shape) of which each is not zero with probability ``density``."""
 
 
-def ratio(storage: Storage, array: Any, value_bits: float) -> float:
+def ratio(storage: StorageFormat, array: Any, value_bits: float) -> float:
     """How many times smaller than dense ``array`` becomes; below one where the format costs more than it saves.
 
     Raises:
@@ -57,7 +57,7 @@ def ratio(storage: Storage, array: Any, value_bits: float) -> float:
     return Dense().bits(array, value_bits) / storage.bits(array, value_bits)
 
 
-def expected_ratio(storage: Storage, n: int | tuple[int, ...], density: float, value_bits: float) -> float:
+def expected_ratio(storage: StorageFormat, n: int | tuple[int, ...], density: float, value_bits: float) -> float:
     """How many times smaller than dense n elements become of which each is not zero with probability ``density``.
 
     Example:
@@ -274,7 +274,7 @@ class TwoFour:
 
 
 #: Every format with its usual settings, by name.
-STORAGE: dict[str, Storage] = {
+STORAGE: dict[str, StorageFormat] = {
     "dense": Dense(),
     "bitmask": Bitmask(),
     "csr": CSR(),

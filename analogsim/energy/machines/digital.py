@@ -23,8 +23,8 @@ from typing import Any
 
 from analogsim.base.errors import InputError, brief, nearest_of
 from analogsim.base.literature import Source, cited
-from analogsim.energy.bill import Bill, DoesNotFit, Line, settle
-from analogsim.energy.machines.compression import Storage
+from analogsim.energy.breakdown import EnergyBreakdown, EnergyItem, ModelDoesNotFit, merge_items
+from analogsim.energy.machines.compression import StorageFormat
 from analogsim.energy.machines.digital_devices import Device
 from analogsim.energy.machines.number_formats import (
     DRAM,
@@ -43,7 +43,7 @@ from analogsim.energy.work.operations import Operation
 from analogsim.energy.work.primitives import COST_SOURCE
 from analogsim.energy.work.traffic import Moved, needs, plan
 
-STATIC_SHARE, STATIC_SHARE_HIGH = 0.2, 0.3  #: of TDP, while nothing switches
+STATIC_FRACTION, STATIC_FRACTION_HIGH = 0.2, 0.3  #: of TDP, while nothing switches
 USES_ON_CHIP = 128  #: of an operand that was read from on-chip memory
 _BANK_BYTES = 2**20  # on-chip memories are banks of a megabyte
 
@@ -98,10 +98,10 @@ def traffic(device: Device, number: NumberFormat, work: Workload, batch: int, sh
     those machines the least is of both (``traffic.plan``).
     """
     byte = number.bits / 8
-    asked = needs(work.operations, lambda op: byte / shrink, lambda op: (byte, byte))
+    needed = needs(work.operations, lambda op: byte / shrink, lambda op: (byte, byte))
     floor_s = device.launch_s or device.fill_s
     piece_bytes = floor_s * MEMORY_EFFICIENCY * device.byte_per_s if math.isfinite(device.byte_per_s) else 0.0
-    least = plan(asked, batch, device.on_chip_bytes / 2, piece_bytes)
+    least = plan(needed, batch, device.on_chip_bytes / 2, piece_bytes)
     operands = 2 * macs(work, batch) * byte / USES_ON_CHIP
     return Traffic(
         weights=least.weights,
@@ -119,14 +119,14 @@ def time_s(device: Device, number: NumberFormat, work: Workload, batch: int, mov
     return time.seconds, time.bound
 
 
-def bill(
+def breakdown(
     device: Device,
     work: Workload,
     batch: int,
     number_format: NumberFormat | str | None = None,
-    weights: Storage | None = None,
+    weights: StorageFormat | None = None,
     name: str | None = None,
-) -> Bill:
+) -> EnergyBreakdown:
     """What one inference of a batch costs on this machine.
 
     Args:
@@ -139,14 +139,14 @@ def bill(
 
     Raises:
       InputError: where the machine has no such arithmetic.
-      DoesNotFit: where the weights do not fit a chip without memory.
+      ModelDoesNotFit: where the weights do not fit a chip without memory.
     """
     number = format_of(device, number_format)
     shrink = 1.0 if weights is None else _shrink(work, weights, number)
     moved = traffic(device, number, work, batch, shrink)
     needed = moved.weights + moved.maps / batch
     if device.memory is None and needed > device.on_chip_bytes:
-        raise DoesNotFit(
+        raise ModelDoesNotFit(
             f"{device.name}: {needed / 1e6:.3g} MB of weights and maps do not fit its "
             f"{device.on_chip_bytes / 1e6:g} MB on the chip, and what streaming them costs is not known"
         )
@@ -159,10 +159,10 @@ def bill(
     if device.assumed:
         notes.append(device.assumed)
     beyond = extrapolated(device.node_nm)
-    return Bill(
+    return EnergyBreakdown(
         system=name or device.name,
         batch=batch,
-        lines=settle(lines),
+        lines=merge_items(lines),
         latency_s=time.seconds,
         note="; ".join([*notes, *([f"arithmetic {beyond}"] if beyond else [])]),
         bound=time.bound,
@@ -170,7 +170,7 @@ def bill(
     )
 
 
-def _switching(device: Device, number: NumberFormat, work: Workload, batch: int, moved: Traffic) -> list[Line]:
+def _switching(device: Device, number: NumberFormat, work: Workload, batch: int, moved: Traffic) -> list[EnergyItem]:
     node = device.node_nm
     sram_j = sram_j_per_byte(_BANK_BYTES, node)
     lines = [
@@ -184,13 +184,13 @@ def _switching(device: Device, number: NumberFormat, work: Workload, batch: int,
         is_end = low_j < 8 * dram.typical_j_per_bit == 8 * dram.high_j_per_bit
         lines.append(
             _line("memory", "transfer", moved.memory / batch, "B", 8 * dram.typical_j_per_bit, dram.source,
-                  each_low_j=low_j, each_high_j=8 * dram.high_j_per_bit,
+                  unit_energy_low_j=low_j, unit_energy_high_j=8 * dram.high_j_per_bit,
                   at_end="one figure is known; low: weights stay on the chip" if is_end else "")
         )  # fmt: skip
     return [line for line in lines if line.count]
 
 
-def _other(work: Workload, batch: int, node: float) -> list[Line]:
+def _other(work: Workload, batch: int, node: float) -> list[EnergyItem]:
     """Other arithmetic in fp32, at the mean price of a result."""
     count = results(work, batch)
     if not count:
@@ -198,27 +198,31 @@ def _other(work: Workload, batch: int, node: float) -> list[Line]:
     run = lambda op: _times(op, work, batch) / op.repeats  # noqa: E731
     additions = sum(run(op) * op.total_additions for op in work.operations.all if op.results)
     multiplications = sum(run(op) * op.total_multiplications for op in work.operations.all)
-    each_j = (additions * add_j(node) + multiplications * multiply_j(node)) / count
-    return [_line("arithmetic", "other result", count / batch, "", each_j, FORMATS["fp32"].source, COST_SOURCE)]
+    unit_energy_j = (additions * add_j(node) + multiplications * multiply_j(node)) / count
+    return [_line("arithmetic", "other result", count / batch, "", unit_energy_j, FORMATS["fp32"].source, COST_SOURCE)]
 
 
-def _static(device: Device, switching: list[Line], batch: int, time: Timing) -> list[Line]:
-    static_w = STATIC_SHARE * device.tdp_w if device.idle_w is None else device.idle_w
-    idle_w = max(static_w, STATIC_SHARE_HIGH * device.tdp_w)
+def _static(device: Device, switching: list[EnergyItem], batch: int, time: Timing) -> list[EnergyItem]:
+    static_w = STATIC_FRACTION * device.tdp_w if device.idle_w is None else device.idle_w
+    idle_w = max(static_w, STATIC_FRACTION_HIGH * device.tdp_w)
     spent_w = sum(line.energy_high_j for line in switching) * batch / time.busy_s if time.busy_s else 0.0
     high_w = max(device.tdp_w - spent_w, static_w)  # with the lines above: TDP for as long as it computes
     waiting_s = max(time.seconds - time.busy_s, 0.0)
-    static = _line("board", "static power", time.busy_s / batch, "s", static_w, *_TIME, each_low_j=0.0,
-                   each_high_j=high_w,
+    static = _line("board", "static power", time.busy_s / batch, "s", static_w, *_TIME, unit_energy_low_j=0.0,
+                   unit_energy_high_j=high_w,
                    at_end="" if high_w > static_w else "what switches draws all that TDP leaves")  # fmt: skip
-    waiting = _line("board", "static power, waiting", waiting_s / batch, "s", static_w, *_TIME, each_low_j=0.0,
-                    each_high_j=idle_w, waits=True,
+    waiting = _line("board", "static power, waiting", waiting_s / batch, "s", static_w, *_TIME, unit_energy_low_j=0.0,
+                    unit_energy_high_j=idle_w, waits=True,
                     at_end="" if idle_w > static_w else "idle power as measured, above 0.3 TDP")  # fmt: skip
     return [line for line in (static, waiting) if line.count]
 
 
-def _line(component: str, action: str, count: float, unit: str, each_j: float, *sources: Source, **band: Any) -> Line:
-    return Line(component=component, action=action, count=count, unit=unit, each_j=each_j, sources=sources, **band)
+def _line(
+    component: str, action: str, count: float, unit: str, unit_energy_j: float, *sources: Source, **band: Any
+) -> EnergyItem:
+    return EnergyItem(
+        component=component, action=action, count=count, unit=unit, unit_energy_j=unit_energy_j, sources=sources, **band
+    )
 
 
 def format_of(device: Device, number_format: NumberFormat | str | None) -> NumberFormat:
@@ -238,7 +242,7 @@ def format_of(device: Device, number_format: NumberFormat | str | None) -> Numbe
     return chosen
 
 
-def _shrink(work: Workload, storage: Storage, number: NumberFormat) -> float:
+def _shrink(work: Workload, storage: StorageFormat, number: NumberFormat) -> float:
     """How many times smaller the weights are as they are stored."""
     if not work.kernels:
         raise InputError("weights: how far they shrink follows from their zeros, but only shapes are known here")

@@ -20,7 +20,7 @@ the elements in use.
 import dataclasses
 
 from analogsim.base.literature import cited
-from analogsim.energy.bill import Bill, Line, settle
+from analogsim.energy.breakdown import EnergyBreakdown, EnergyItem, merge_items
 from analogsim.energy.machines import row_stationary
 from analogsim.energy.machines.number_formats import DRAM
 from analogsim.energy.machines.row_stationary import (
@@ -30,7 +30,7 @@ from analogsim.energy.machines.row_stationary import (
     COST_REGISTER,
     REGISTERS_PER_MAC,
     Accesses,
-    Mapping,
+    DataflowMapping,
     Plane,
     accesses,
     best,
@@ -64,11 +64,11 @@ def _alexnet(channels: int, filters: int, size: int, window: int, stride: int, o
 #: AlexNet's convolutions at the measured batch of four: one group, groups, and the chip's mapping. The mappings are
 #: recalled; that of the third layer is taken to be the fourth's, whose planes have the same size.
 ALEXNET = (
-    (_alexnet(3, 96, 227, 11, 4, 55, 0), 1, Mapping(m=96, n=1, e=7, p=16, q=1, r=1, t=2)),
-    (_alexnet(48, 128, 31, 5, 1, 27, 2), 2, Mapping(m=64, n=1, e=27, p=16, q=2, r=1, t=1)),
-    (_alexnet(256, 384, 15, 3, 1, 13, 1), 1, Mapping(m=64, n=4, e=13, p=16, q=3, r=2, t=2)),
-    (_alexnet(192, 192, 15, 3, 1, 13, 1), 2, Mapping(m=64, n=4, e=13, p=16, q=3, r=2, t=2)),
-    (_alexnet(192, 128, 15, 3, 1, 13, 1), 2, Mapping(m=64, n=4, e=13, p=16, q=3, r=2, t=2)),
+    (_alexnet(3, 96, 227, 11, 4, 55, 0), 1, DataflowMapping(m=96, n=1, e=7, p=16, q=1, r=1, t=2)),
+    (_alexnet(48, 128, 31, 5, 1, 27, 2), 2, DataflowMapping(m=64, n=1, e=27, p=16, q=2, r=1, t=1)),
+    (_alexnet(256, 384, 15, 3, 1, 13, 1), 1, DataflowMapping(m=64, n=4, e=13, p=16, q=3, r=2, t=2)),
+    (_alexnet(192, 192, 15, 3, 1, 13, 1), 2, DataflowMapping(m=64, n=4, e=13, p=16, q=3, r=2, t=2)),
+    (_alexnet(192, 128, 15, 3, 1, 13, 1), 2, DataflowMapping(m=64, n=4, e=13, p=16, q=3, r=2, t=2)),
 )
 
 #: Joules of one multiply-accumulate (and of one register access), clock and control included.
@@ -92,14 +92,14 @@ def counts(work: Workload, batch: int) -> tuple[Accesses, float]:
     macs = hops = buffer = dram = seconds = 0.0
     for op in work.operations.all:
         if op.shape is not None:
-            each, copies = _for_batch(op, batch / n)
-            found = accesses(each, best(each))
+            plane, copies = _for_batch(op, batch / n)
+            access_counts = accesses(plane, best(plane))
             times = op.repeats * copies
-            macs, hops = macs + times * found.macs, hops + times * found.hops
-            buffer, dram = buffer + times * found.buffer, dram + times * found.dram
-            elements = found.utilisation * row_stationary.ROWS * row_stationary.COLUMNS
-            seconds += times * found.macs / (elements * CLOCK_HZ)
-        elif op.kind == "look-up":
+            macs, hops = macs + times * access_counts.macs, hops + times * access_counts.hops
+            buffer, dram = buffer + times * access_counts.buffer, dram + times * access_counts.dram
+            elements = access_counts.utilisation * row_stationary.ROWS * row_stationary.COLUMNS
+            seconds += times * access_counts.macs / (elements * CLOCK_HZ)
+        elif op.kind == "lookup":
             words = op.repeats * batch / n * (op.weight_words + op.input_words + op.output_words)
             buffer, dram = buffer + 2 * words, dram + words
     return Accesses(macs=macs, hops=hops, buffer=buffer, dram=dram, utilisation=1.0), seconds
@@ -117,7 +117,7 @@ def _for_batch(op: Operation, times: float) -> tuple[Plane, float]:
     return dataclasses.replace(plane, images=images), copies * plane.images * times / images
 
 
-def bill(work: Workload, batch: int) -> Bill:
+def breakdown(work: Workload, batch: int) -> EnergyBreakdown:
     """What the counts of the dataflow cost; every layer's inputs and outputs pass the DRAM."""
     found, _ = counts(work, batch)
     results = sum(
@@ -134,22 +134,22 @@ def bill(work: Workload, batch: int) -> Bill:
         ("DRAM", "access", found.dram, 1.0, dram),
     )
     lines = [
-        Line(
+        EnergyItem(
             component=component,
             action=action,
             count=count / batch,
             unit="",
-            each_j=cost * typical_j,
-            each_low_j=cost * low_j,
-            each_high_j=cost * high_j,
+            unit_energy_j=cost * typical_j,
+            unit_energy_low_j=cost * low_j,
+            unit_energy_high_j=cost * high_j,
             sources=_SOURCES + ((DRAM["LPDDR4"].source, DRAM["DDR3"].source) if component == "DRAM" else ()),
         )
         for component, action, count, cost, (low_j, typical_j, high_j) in rows
     ]
-    return Bill(
+    return EnergyBreakdown(
         system="Eyeriss",
         batch=batch,
-        lines=settle(lines),
+        lines=merge_items(lines),
         latency_s=None,
         note="16-bit chip of 65 nm; low and high: by the measured layers of AlexNet that take least and most, with "
         "DRAM of 8 and 70 pJ a bit",

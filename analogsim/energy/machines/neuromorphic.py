@@ -30,7 +30,7 @@ import math
 from analogsim.base.errors import InputError
 from analogsim.base.literature import Source, cited
 from analogsim.energy import omissions
-from analogsim.energy.bill import Bill, Line, settle
+from analogsim.energy.breakdown import EnergyBreakdown, EnergyItem, merge_items
 from analogsim.energy.work.layer_work import Workload
 from analogsim.energy.work.operations import Operation
 
@@ -104,7 +104,7 @@ class SpikingChip:
         """One spike to its target: in its own tile, to one placed at random, across the whole mesh."""
         ways = [(n * n - 1) / (3 * n) for n in self.mesh]  # mean distance of two of n places
         typical_j, high_j = (
-            self.tile_j + sum(each_j * hops for each_j, hops in zip(self.hop_j, way, strict=True))
+            self.tile_j + sum(unit_energy_j * hops for unit_energy_j, hops in zip(self.hop_j, way, strict=True))
             for way in (ways, [n - 1 for n in self.mesh])
         )
         return self.tile_j, typical_j, high_j
@@ -199,7 +199,7 @@ def published() -> tuple[EventFigure, ...]:
 _STATIC = "static power, waiting for steps"  # of 1 ms, in which microseconds of events happen
 
 
-def bill(chip: SpikingChip, work: Workload, batch: int) -> Bill:
+def breakdown(chip: SpikingChip, work: Workload, batch: int) -> EnergyBreakdown:
     """The band for this network on a spiking chip."""
     n, products = work.operations.examples, _held(work)
     synapses = sum(op.total_macs for op in products) / n
@@ -216,23 +216,32 @@ def bill(chip: SpikingChip, work: Workload, batch: int) -> Bill:
         chips = (share, math.sqrt(share * math.ceil(share)), float(math.ceil(share)))
         rows.append(("chip", _STATIC, chip.step_s, "s", _times(STEPS, _times(chips, (chip.static_w,) * 3))))
     lines = [
-        Line(component=component, action=action, count=count, unit=unit, each_low_j=each[0], each_j=each[1],
-             each_high_j=each[2], sources=chip.sources, waits=action == _STATIC)
+        EnergyItem(
+            component=component,
+            action=action,
+            count=count,
+            unit=unit,
+            unit_energy_low_j=each[0],
+            unit_energy_j=each[1],
+            unit_energy_high_j=each[2],
+            sources=chip.sources,
+            waits=action == _STATIC,
+        )
         for component, action, count, unit, each in rows
-    ]  # fmt: skip
+    ]
     shared = chip.static_w is not None
     low, high = (", its share of a full chip's static power", ", whole chips") if shared else ("", "")
-    return Bill(
+    return EnergyBreakdown(
         system=chip.name,
         batch=batch,
-        lines=settle(lines),
+        lines=merge_items(lines),
         latency_s=None,
         note=f"{chip.kind} costs; low: each input spikes once, one step{low}; high: rate code, {SPIKES[2]:g} spikes in "
         f"{STEPS[2]:g} steps{high}; typical: geometric mean",
         excludes="; ".join(filter(None, (chip.leaves_out, _OTHERS))),
         omits=(
             *omissions.activation_products(work.operations),
-            *omissions.look_ups(work.operations),
+            *omissions.lookups(work.operations),
             *omissions.other_results(work.operations),
         ),
         per=f"{SPIKES[1]:.2g} synaptic events",

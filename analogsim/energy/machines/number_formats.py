@@ -337,9 +337,9 @@ def _log_line(size: float, table: dict[int, float]) -> float:
     sizes, energies = np.log(list(table)), np.log([read_j / 8.0 for read_j in table.values()])
     if size < sizes[0]:
         return float(energies[0] + 0.5 * (size - sizes[0]))
-    left = min(int(np.searchsorted(sizes, size, side="right")) - 1, len(sizes) - 2)
-    slope = (energies[left + 1] - energies[left]) / (sizes[left + 1] - sizes[left])
-    return float(energies[left] + slope * (size - sizes[left]))
+    lower = min(int(np.searchsorted(sizes, size, side="right")) - 1, len(sizes) - 2)
+    slope = (energies[lower + 1] - energies[lower]) / (sizes[lower + 1] - sizes[lower])
+    return float(energies[lower] + slope * (size - sizes[lower]))
 
 
 def _node(node_nm: float) -> float:

@@ -19,7 +19,7 @@ from analogsim.base.errors import InputError
 from analogsim.base.literature import Source, cited
 from analogsim.devices.photonic.light import photon_j
 from analogsim.energy import omissions
-from analogsim.energy.bill import Bill, Line, settle
+from analogsim.energy.breakdown import EnergyBreakdown, EnergyItem, merge_items
 from analogsim.energy.machines.number_formats import DRAM
 from analogsim.energy.work.layer_work import Workload
 from analogsim.energy.work.traffic import needs, plan
@@ -116,7 +116,7 @@ class Mesh:
     dispatch_s: float = 5e-6
 
 
-def bill(mesh: Mesh, work: Workload, batch: int) -> Bill:
+def breakdown(mesh: Mesh, work: Workload, batch: int) -> EnergyBreakdown:
     """What one inference costs if every matrix is held by meshes of its own, read one layer after another.
 
     All meshes are held for as long as the inference lasts, since a heater is slower than the whole of it, and while the
@@ -155,21 +155,30 @@ def bill(mesh: Mesh, work: Workload, batch: int) -> Bill:
         ("memory", "transfer", outside, "B", tuple(8 * each for each in per_bit), (dram.source,)),
     )  # fmt: skip
     lines = [
-        Line(component=component, action=action, count=count, unit=unit, each_low_j=each[0], each_j=each[1],
-             each_high_j=each[2], sources=sources, waits=action.endswith("waiting"))
+        EnergyItem(
+            component=component,
+            action=action,
+            count=count,
+            unit=unit,
+            unit_energy_low_j=each[0],
+            unit_energy_j=each[1],
+            unit_energy_high_j=each[2],
+            sources=sources,
+            waits=action.endswith("waiting"),
+        )
         for component, action, count, unit, each, sources in rows
-    ]  # fmt: skip
-    return Bill(
+    ]
+    return EnergyBreakdown(
         system=mesh.name,
         batch=batch,
-        lines=settle(lines),
+        lines=merge_items(lines),
         latency_s=batch * (seconds + waits_s),
         bound="light" if seconds > waits_s else "dispatch" if mesh.dispatch_s > batch * seconds else "memory",
         note=f"{n} x {n} meshes at {f / 1e9:g} GHz; low: phases that hold without power, high: heaters of 10 mW",
         excludes="programming the phases, buffers, temperature control; layers one after another",
         omits=(
             *omissions.activation_products(work.operations),
-            *omissions.look_ups(work.operations),
+            *omissions.lookups(work.operations),
             *omissions.other_results(work.operations),
         ),
     )

@@ -23,7 +23,7 @@ import math
 
 import numpy as np
 
-from analogsim.energy.work.operations import ConvolutionShape, Product
+from analogsim.energy.work.operations import ConvolutionShape, MatrixProductShape
 
 ROWS, COLUMNS = 12, 14  #: elements of the array
 BUFFER_WORDS = 100 * 1024 // 2  #: for inputs and sums; the other 8 kB prefetch filters
@@ -53,7 +53,7 @@ class Plane:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Mapping:
+class DataflowMapping:
     """How a layer is laid out, the letters of the paper."""
 
     m: int
@@ -89,9 +89,9 @@ class Accesses:
         return (1 + COST_REGISTER * REGISTERS_PER_MAC) * self.macs + COST_HOP * self.hops + COST_BUFFER * self.buffer
 
 
-def planes(shape: Product | ConvolutionShape) -> tuple[Plane, int]:
+def planes(shape: MatrixProductShape | ConvolutionShape) -> tuple[Plane, int]:
     """One group of a layer, and how many groups there are."""
-    if isinstance(shape, Product):
+    if isinstance(shape, MatrixProductShape):
         one = Plane(
             images=shape.vectors,
             channels=shape.n_in,
@@ -116,7 +116,7 @@ def planes(shape: Product | ConvolutionShape) -> tuple[Plane, int]:
     return one, shape.groups
 
 
-def accesses(plane: Plane, mapping: Mapping) -> Accesses:
+def accesses(plane: Plane, mapping: DataflowMapping) -> Accesses:
     """Words that one group of a layer moves in a mapping."""
     k = mapping
     found = _count(plane, *(np.array([v]) for v in (k.m, k.n, k.e, k.p, k.q, k.r, k.t)))
@@ -128,7 +128,7 @@ def accesses(plane: Plane, mapping: Mapping) -> Accesses:
 
 
 @functools.lru_cache(maxsize=4096)
-def best(plane: Plane) -> Mapping:
+def best(plane: Plane) -> DataflowMapping:
     """The mapping of least energy among those that fit."""
     per_column = max(1, ROWS // min(plane.taps_rows, ROWS))
     whole = np.arange(1, plane.rows_out + 1)
@@ -154,7 +154,7 @@ def best(plane: Plane) -> Mapping:
     e, q, p, r, n, m, t = (a[fits] for a in (e, q, p, r, n, m, t))
     hops, buffer, dram = _count(plane, m, n, e, p, q, r, t)
     i = int(np.argmin(COST_HOP * hops + COST_BUFFER * buffer + COST_DRAM * dram))
-    return Mapping(m=int(m[i]), n=int(n[i]), e=int(e[i]), p=int(p[i]), q=int(q[i]), r=int(r[i]), t=int(t[i]))
+    return DataflowMapping(m=int(m[i]), n=int(n[i]), e=int(e[i]), p=int(p[i]), q=int(q[i]), r=int(r[i]), t=int(t[i]))
 
 
 def _count(plane: Plane, m, n, e, p, q, r, t) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,6 +1,7 @@
 """The machines that hardware can be compared with, by name.
 
-compare(model, variables, x, systems=("H100", "H100:int8", on("A100", weights=RunLength()), "Eyeriss", "brain"))
+int8 = digital_system("H100", number_format="int8", weights="bitmask")
+compare(model, variables, x, systems=("H100", "H100:int8", int8, "Eyeriss", "brain"))
 """
 
 import dataclasses
@@ -9,9 +10,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from analogsim.base.errors import InputError, brief, nearest
-from analogsim.energy.bill import Bill
+from analogsim.energy.breakdown import EnergyBreakdown
 from analogsim.energy.machines import brain, digital, eyeriss, neuromorphic, photonic
-from analogsim.energy.machines.compression import STORAGE, Storage
+from analogsim.energy.machines.compression import STORAGE, StorageFormat
 from analogsim.energy.machines.digital_devices import Device, devices
 from analogsim.energy.machines.number_formats import NumberFormat
 from analogsim.energy.work.layer_work import Workload
@@ -23,29 +24,31 @@ class System:
 
     Attributes:
       name: how tables call it.
-      bill: ``bill(work, batch)``.
+      breakdown: ``breakdown(work, batch)``.
     """
 
     name: str
-    bill: Callable[[Workload, int], Bill]
+    breakdown: Callable[[Workload, int], EnergyBreakdown]
 
 
 #: Machines by name.
 SYSTEMS: dict[str, System] = {
-    **{name: System(name, functools.partial(digital.bill, device)) for name, device in devices().items()},
-    "Eyeriss": System("Eyeriss", eyeriss.bill),
-    "photonic mesh": System("photonic mesh", functools.partial(photonic.bill, photonic.Mesh())),
-    **{name: System(name, functools.partial(neuromorphic.bill, chip)) for name, chip in neuromorphic.CHIPS.items()},
-    "brain": System("brain", functools.partial(brain.bill, brain.Brain())),
+    **{name: System(name, functools.partial(digital.breakdown, device)) for name, device in devices().items()},
+    "Eyeriss": System("Eyeriss", eyeriss.breakdown),
+    "photonic mesh": System("photonic mesh", functools.partial(photonic.breakdown, photonic.Mesh())),
+    **{
+        name: System(name, functools.partial(neuromorphic.breakdown, chip)) for name, chip in neuromorphic.CHIPS.items()
+    },
+    "brain": System("brain", functools.partial(brain.breakdown, brain.Brain())),
     "brain vesicles": System("brain vesicles", brain.vesicles),
 }
 
 
-def on(
+def digital_system(
     device: str | Device,
     *,
     number_format: str | NumberFormat | None = None,
-    weights: str | Storage | None = None,
+    weights: str | StorageFormat | None = None,
     name: str | None = None,
 ) -> System:
     """A digital machine that computes in another number format, or stores its weights compressed.
@@ -60,7 +63,7 @@ def on(
       InputError: for a machine, format or storage that is not known.
 
     Example:
-      >>> on("H100", number_format="int8", weights="bitmask").name
+      >>> digital_system("H100", number_format="int8", weights="bitmask").name
       'H100 int8 bitmask'
     """
     if isinstance(device, str):
@@ -76,7 +79,7 @@ def on(
     label = name or " ".join(word for word in words if word)
     return System(
         label,
-        functools.partial(digital.bill, device, number_format=chosen_format, weights=weights, name=label),
+        functools.partial(digital.breakdown, device, number_format=chosen_format, weights=weights, name=label),
     )  # fmt: skip
 
 
@@ -106,9 +109,9 @@ def _system(named: Any) -> System:
     if isinstance(named, System):
         return named
     if isinstance(named, brain.Brain):
-        return System(named.name, functools.partial(brain.bill, named))
+        return System(named.name, functools.partial(brain.breakdown, named))
     if isinstance(named, neuromorphic.SpikingChip):
-        return System(named.name, functools.partial(neuromorphic.bill, named))
+        return System(named.name, functools.partial(neuromorphic.breakdown, named))
     return _named(str(named))
 
 
@@ -117,7 +120,7 @@ def _named(text: str) -> System:
         return SYSTEMS[text]
     name, *formats = text.split(":")
     if name in devices() and 1 <= len(formats) <= 2:
-        return on(name, number_format=formats[0] or None, weights=formats[1] if len(formats) == 2 else None)
+        return digital_system(name, number_format=formats[0] or None, weights=formats[1] if len(formats) == 2 else None)
     if text in neuromorphic.UNPRICED:
         raise InputError(f"systems: {text!r} cannot be priced: {neuromorphic.UNPRICED[text]}")
     raise InputError(f"systems: unknown system {text!r}; {nearest(text, SYSTEMS)}")

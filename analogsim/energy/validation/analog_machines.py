@@ -10,7 +10,7 @@ from typing import Any
 from analogsim.base.literature import Source, cited
 from analogsim.energy.validation.assembly import Assembly, MachinePart
 from analogsim.energy.validation.checks import point, points
-from analogsim.hardware.prices import Prices
+from analogsim.hardware.energy_table import EnergyTable
 
 _WATTS = {"mW": 1e-3, "W": 1.0}
 _HERMES_CORES, _HERMES_OP = 64, 2 * 256 * 256  # cores, and operations of the product of one core
@@ -69,21 +69,25 @@ def isaac_figure(quantity: str) -> float:
     return figures[quantity]
 
 
-def components_j(prices: Prices, n: int, bits_in: int, bits_out: int, siemens: float, drive: float) -> float:
+def components_j(energy_table: EnergyTable, n: int, bits_in: int, bits_out: int, siemens: float, drive: float) -> float:
     """Joules of one n x n product on differential pairs by the components alone: no clock, control, margins.
 
     Args:
-      prices: of the hardware.
+      energy_table: of the hardware.
       n: inputs and outputs.
       bits_in, bits_out: of the converters.
       siemens: mean conductance of a pair.
       drive: mean squared input as a fraction of full scale.
     """
-    cells_j = n * n * siemens * prices.read_voltage_v**2 * prices.read_time_s * drive
-    lines_j = 2 * n * n * prices.line_capacitance_f * prices.read_voltage_v**2 * drive
-    inputs_j = n * (prices.dac_energy_j(bits_in) + prices.buffer_j_per_byte + 8 * prices.network_j_per_bit)
-    converts_j = prices.adc_energy_j(bits_out) + prices.sample_hold_j(bits_out) + prices.accumulate_j
-    outputs_j = n * (converts_j + max(1, bits_out / 8) * (prices.buffer_j_per_byte + 8 * prices.network_j_per_bit))
+    cells_j = n * n * siemens * energy_table.read_voltage_v**2 * energy_table.read_time_s * drive
+    lines_j = 2 * n * n * energy_table.line_capacitance_f * energy_table.read_voltage_v**2 * drive
+    inputs_j = n * (
+        energy_table.dac_energy_j(bits_in) + energy_table.buffer_j_per_byte + 8 * energy_table.network_j_per_bit
+    )
+    converts_j = energy_table.adc_energy_j(bits_out) + energy_table.sample_hold_j(bits_out) + energy_table.accumulate_j
+    outputs_j = n * (
+        converts_j + max(1, bits_out / 8) * (energy_table.buffer_j_per_byte + 8 * energy_table.network_j_per_bit)
+    )
     return cells_j + lines_j + inputs_j + outputs_j
 
 
@@ -96,10 +100,10 @@ def product_nj(machine: str, phases: int = 1, rest_of_chip: bool = False) -> flo
       rest_of_chip: whether what a measured chip takes beyond its components is added to every conversion.
     """
     product = _machine(machine)["product"]
-    prices, n = Prices(**product["prices"]), product["n"]
+    energy_table, n = EnergyTable(**product["energy_table"]), product["n"]
     siemens = product["g_max_s"] * product["mean_weight"] + product["g_offset_s"]
-    alone_nj = 1e9 * components_j(prices, n, product["bits_in"], product["bits_out"], siemens, 1 / 3)
-    return phases * alone_nj + (1e9 * n * prices.overhead_j if rest_of_chip else 0.0)
+    alone_nj = 1e9 * components_j(energy_table, n, product["bits_in"], product["bits_out"], siemens, 1 / 3)
+    return phases * alone_nj + (1e9 * n * energy_table.overhead_j if rest_of_chip else 0.0)
 
 
 def hermes_measured_nj(condition: str) -> float:
@@ -111,10 +115,10 @@ def hermes_measured_nj(condition: str) -> float:
 
 def conversion_j(bits: int) -> float:
     """Joules of one conversion by the embedded price of an ADC."""
-    return Prices().adc_energy_j(bits)
+    return EnergyTable().adc_energy_j(bits)
 
 
 def embedded_adc_pj(bits: int, supply_v: float) -> float:
     """Picojoules of one conversion by the embedded price of an ADC, at the chip's own supply."""
-    prices = Prices()
-    return 1e12 * (bits * prices.adc_capacitance_f + 4.0**bits * prices.adc_capacitance_4b_f) * supply_v**2
+    energy_table = EnergyTable()
+    return 1e12 * (bits * energy_table.adc_capacitance_f + 4.0**bits * energy_table.adc_capacitance_4b_f) * supply_v**2

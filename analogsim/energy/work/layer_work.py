@@ -52,7 +52,7 @@ class LayerWork:
     @property
     def macs(self) -> int:
         """Multiply-accumulates an example; none where rows of a table are looked up."""
-        if self.use.is_look_up:
+        if self.use.is_lookup:
             return 0
         every = self.vectors * (self.use.n_weights or math.prod(self.use.weights.shape))
         operator = self.use.operator
@@ -138,7 +138,7 @@ def trace(
     model: Any, variables: Any, x: Any, examples: int, while_loops: int | None, options: dict[str, Any]
 ) -> tuple[Operations, list[LayerUse]]:
     """All operations of one run of the exact model, and its analog layers by shapes; nothing is computed."""
-    mode = modes.Outlining()
+    mode = modes.OutliningMode()
     bound = bind(model, variables, options=options)
 
     def run(weights: Any, a: Any) -> Any:
@@ -168,17 +168,17 @@ def layers_of(uses: list[LayerUse], operations: Operations, examples: int) -> li
     if not uses:
         raise InputError(NO_ANALOG_LAYER)
     sizes = {(use.path, use.member): use.n_weights or math.prod(use.weights.shape) for use in uses}
-    whole = {path: sum(size for (other, _), size in sizes.items() if other == path) for path, _ in sizes}
+    path_sizes = {path: sum(size for (other_path, _), size in sizes.items() if other_path == path) for path, _ in sizes}
     layers: list[LayerWork] = []
-    for path, size in whole.items():
-        own = [op for op in operations.all if op.layer == path and op.kind != "elementwise"]
-        read = sum(op.new_weight_words for op in own if op.is_product)
+    for path, size in path_sizes.items():
+        layer_operations = [op for op in operations.all if op.layer == path and op.kind != "elementwise"]
+        read = sum(op.new_weight_words for op in layer_operations if op.is_product)
         matrices = max(1, round(read / size))  # several where a loop goes through a stack of layers
-        noted, passes = _passes([use for use in uses if use.path == path], own)
-        seen: set[int] = set()
+        noted, passes = _passes([use for use in uses if use.path == path], layer_operations)
+        seen_matrices: set[int] = set()
         for use in noted:
-            new = 0 if use.member in seen else sizes[path, use.member]
-            seen.add(use.member)
+            new = 0 if use.member in seen_matrices else sizes[path, use.member]
+            seen_matrices.add(use.member)
             words = math.prod(use.x.shape) / examples
             layers.append(LayerWork(use, _each(use, use.vectors, examples), words, new, passes, matrices))
     return layers
@@ -191,7 +191,7 @@ def _passes(noted: list[LayerUse], own: list[Operation]) -> tuple[list[LayerUse]
     """
 
     def does(some: list[LayerUse]) -> int:
-        return sum(use.vectors if use.is_look_up else LayerWork(use, use.vectors, 0, 0).macs for use in some)
+        return sum(use.vectors if use.is_lookup else LayerWork(use, use.vectors, 0, 0).macs for use in some)
 
     total = sum(op.total_macs if op.is_product else op.repeats * op.input_words for op in own)
     if total != does(noted):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Product:
+class MatrixProductShape:
     """Shape of a matrix product: ``count`` times ``[vectors, n_in] x [n_in, n_out]``."""
 
     count: int
@@ -102,7 +102,7 @@ class Operation:
     """One operation of a computation, for everything it computes in one run.
 
     Attributes:
-      kind: ``"product"``, ``"convolution"``, ``"look-up"`` (rows of a table), ``"elementwise"``.
+      kind: ``"product"``, ``"convolution"``, ``"lookup"`` (rows of a table), ``"elementwise"``.
       primitive: what JAX calls it.
       scope: where in the model, as named scopes say (Flax Linen names every module).
       layer: path of the analog layer that does it on analog hardware; ``""`` where none does.
@@ -130,7 +130,7 @@ class Operation:
     primitive: str
     scope: str
     layer: str = ""
-    shape: Product | ConvolutionShape | None = None
+    shape: MatrixProductShape | ConvolutionShape | None = None
     macs: int = 0
     results: int = 0
     multiplications: int = 0
@@ -230,12 +230,12 @@ class Operations:
 
     @property
     def weights(self) -> int:
-        """Weights that products and look-ups read in one run, each once."""
+        """Weights that products and lookups read in one run, each once."""
         return sum(op.new_weight_words for op in self.all)
 
     @property
     def total_bytes(self) -> float:
-        """Bytes that products and look-ups move in one run, if nothing stays on the chip between two of them."""
+        """Bytes that products and lookups move in one run, if nothing stays on the chip between two of them."""
         return sum(op.total_bytes for op in self.all if op.kind != "elementwise")
 
     @property
@@ -244,7 +244,7 @@ class Operations:
         return self.flop / self.total_bytes if self.total_bytes else math.inf
 
     def table(self) -> "rich.table.Table":
-        """One row a product, convolution or look-up; equal neighbours are one row."""
+        """One row a product, convolution or lookup; equal neighbours are one row."""
         table = simple_table(
             f"One run for {self.examples} example{'s' if self.examples != 1 else ''}: {many(self.macs)} MAC, "
             f"{many(self.results)} other results, {show(self.total_bytes, 'B')} moved, {self.intensity:.3g} FLOP/B"

@@ -20,7 +20,7 @@ import numpy as np
 from analogsim.base.checks import check_integer
 from analogsim.base.description import CHECKS
 from analogsim.base.errors import InputError
-from analogsim.energy.work.operations import ConvolutionShape, Operation, Operations, Product
+from analogsim.energy.work.operations import ConvolutionShape, MatrixProductShape, Operation, Operations
 from analogsim.energy.work.primitives import BY_OPERAND, BY_RESULT, CALLS, COST, MOVES
 
 #: Analog layers mark what they compute with this scope (``analogsim.layers.layer.LAYER_SCOPE``).
@@ -243,7 +243,7 @@ class _Walk:
             self.add(eqn, inputs, times, scope, kind, shape=shape, macs=shape.macs)
         elif name == "gather":
             if _looks_up(eqn, inputs):
-                self.look_up(eqn, inputs, times, scope)
+                self.lookup(eqn, inputs, times, scope)
         elif name in BY_RESULT:
             self.other(eqn, inputs, times, scope, sum(sizes))
         elif name in BY_OPERAND:
@@ -262,11 +262,11 @@ class _Walk:
         counts = dict(additions=results * additions, multiplications=results * multiplications)
         self.add(eqn, inputs, times, scope, "elementwise", results=results, **counts)
 
-    def look_up(self, eqn: Any, inputs: list[_Origin], times: int, scope: str) -> None:
+    def lookup(self, eqn: Any, inputs: list[_Origin], times: int, scope: str) -> None:
         words, bits = _size(eqn.outvars[0]), _bits(eqn.invars[0])
         self.found.append(
             Operation(
-                kind="look-up", primitive="gather", scope=_clean(scope), layer=_layer(scope), repeats=times,
+                kind="lookup", primitive="gather", scope=_clean(scope), layer=_layer(scope), repeats=times,
                 weight_words=words, new_weight_words=times * words, weight_bits=bits, weight_leaves=inputs[0].weights,
                 input_words=_size(eqn.invars[1]), input_bits=_bits(eqn.invars[1]),
                 new_input_words=self.brought(inputs[1], _size(eqn.invars[1]), times),
@@ -279,18 +279,22 @@ class _Walk:
         per_example = any(origin.from_examples for origin in inputs)
         moved: dict[str, Any] = {}
         if kind != "elementwise":
-            held = [(v, o) for v, o in zip(eqn.invars, inputs, strict=True) if o.weights and not o.from_examples]
-            other = [(v, o) for v, o in zip(eqn.invars, inputs, strict=True) if not (o.weights and not o.from_examples)]
-            brought = [v for v, _ in other]
+            weight_operands = [
+                (v, o) for v, o in zip(eqn.invars, inputs, strict=True) if o.weights and not o.from_examples
+            ]
+            data_operands = [
+                (v, o) for v, o in zip(eqn.invars, inputs, strict=True) if not (o.weights and not o.from_examples)
+            ]
+            brought = [v for v, _ in data_operands]
             moved = dict(
-                weight_words=sum(_size(v) for v, _ in held),
-                new_weight_words=sum(self.unread(o.weights, _size(v), times) for v, o in held),
-                distinct_weight_words=sum(self.distinct(o.weights, _size(v), times) for v, o in held),
-                weight_leaves=frozenset().union(*(o.weights for _, o in held)),
+                weight_words=sum(_size(v) for v, _ in weight_operands),
+                new_weight_words=sum(self.unread(o.weights, _size(v), times) for v, o in weight_operands),
+                distinct_weight_words=sum(self.distinct(o.weights, _size(v), times) for v, o in weight_operands),
+                weight_leaves=frozenset().union(*(o.weights for _, o in weight_operands)),
                 input_words=sum(map(_size, brought)),
-                new_input_words=sum(self.brought(o, _size(v), times) for v, o in other),
+                new_input_words=sum(self.brought(o, _size(v), times) for v, o in data_operands),
                 output_words=_size(eqn.outvars[0]),
-                weight_bits=_bits(held[0][0]) if held else 32,
+                weight_bits=_bits(weight_operands[0][0]) if weight_operands else 32,
                 input_bits=_bits(brought[0]) if brought else 32,
                 output_bits=_bits(eqn.outvars[0]),
             )
@@ -358,7 +362,7 @@ def _clean(scope: str) -> str:
     return _LAYER.sub("", scope).replace("//", "/").strip("/")
 
 
-def _product(eqn: Any, inputs: list[_Origin]) -> Product:
+def _product(eqn: Any, inputs: list[_Origin]) -> MatrixProductShape:
     (contract_l, contract_r), (batch_l, batch_r) = eqn.params["dimension_numbers"]
     left, right = (v.aval.shape for v in eqn.invars)
     k = math.prod(left[a] for a in contract_l)
@@ -367,7 +371,7 @@ def _product(eqn: Any, inputs: list[_Origin]) -> Product:
     n = math.prod(d for a, d in enumerate(right) if a not in (*contract_r, *batch_r))
     if inputs[0].weights and not inputs[0].from_examples:  # weights to the left: the vectors are to the right
         m, n = n, m
-    return Product(count=count, vectors=m, n_in=k, n_out=n)
+    return MatrixProductShape(count=count, vectors=m, n_in=k, n_out=n)
 
 
 def _convolution(eqn: Any) -> ConvolutionShape:

@@ -76,7 +76,7 @@ class Moved(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class TrafficPlan:
     """The traffic of least bytes.
 
     Attributes:
@@ -124,7 +124,7 @@ def needs(
         first = not known and not any(not need.shared for need in found)
         outside = op.repeats * op.input_words if first else op.new_input_words
         distinct = op.new_weight_words if op.distinct_weight_words is None else op.distinct_weight_words
-        fetches = op.kind == "look-up"
+        fetches = op.kind == "lookup"
         found.append(
             Need(
                 weights=byte * op.weight_words * (share if fetches else 1.0),
@@ -143,7 +143,7 @@ def needs(
     return found
 
 
-def plan(asked: Sequence[Need], batch: int, capacity: float, piece_bytes: float = 0.0) -> Plan:
+def plan(asked: Sequence[Need], batch: int, capacity: float, piece_bytes: float = 0.0) -> TrafficPlan:
     """The way through the operations that moves the fewest bytes; see the module.
 
     Args:
@@ -156,35 +156,37 @@ def plan(asked: Sequence[Need], batch: int, capacity: float, piece_bytes: float 
 
 
 @functools.lru_cache(maxsize=256)
-def _plan(asked: tuple[Need, ...], batch: int, capacity: float, piece_bytes: float) -> Plan:
-    n = len(asked)
-    least = [0.0] + [math.inf] * n
+def _plan(operation_needs: tuple[Need, ...], batch: int, capacity: float, piece_bytes: float) -> TrafficPlan:
+    n = len(operation_needs)
+    min_bytes = [0.0] + [math.inf] * n
     way: list[tuple[int, bool]] = [(0, False)] * (n + 1)  # start of the last group, and whether it is one of its own
     for i in range(n):
-        by_itself = least[i] + _bytes(_alone(asked[i], batch, capacity)) + piece_bytes * asked[i].runs
-        if by_itself < least[i + 1]:
-            least[i + 1], way[i + 1] = by_itself, (i, True)
-        group = _Group(asked, i, batch, capacity, piece_bytes)
+        by_itself = (
+            min_bytes[i] + _bytes(_alone(operation_needs[i], batch, capacity)) + piece_bytes * operation_needs[i].runs
+        )
+        if by_itself < min_bytes[i + 1]:
+            min_bytes[i + 1], way[i + 1] = by_itself, (i, True)
+        group = _Group(operation_needs, i, batch, capacity, piece_bytes)
         for j in range(i, n):
-            if not group.takes(asked[j]):
+            if not group.takes(operation_needs[j]):
                 break
-            cost = least[i] + group.cost(j)
-            if cost < least[j + 1]:
-                least[j + 1], way[j + 1] = cost, (i, False)
+            cost = min_bytes[i] + group.cost(j)
+            if cost < min_bytes[j + 1]:
+                min_bytes[j + 1], way[j + 1] = cost, (i, False)
     moved: list[Moved] = []
     end = n
     while end:
         start, is_alone = way[end]
         moved = (
-            [_alone(asked[start], batch, capacity)]
+            [_alone(operation_needs[start], batch, capacity)]
             if is_alone
-            else _Group(asked, start, batch, capacity, piece_bytes).moved(end - 1)
+            else _Group(operation_needs, start, batch, capacity, piece_bytes).moved(end - 1)
         ) + moved
         end = start
-    whole = _Group(asked, 0, batch, capacity)
-    stays = all([whole.takes(need) for need in asked]) and whole.room(whole.distinct) > 0
+    whole_group = _Group(operation_needs, 0, batch, capacity)
+    stays = all([whole_group.takes(need) for need in operation_needs]) and whole_group.room(whole_group.distinct) > 0
     pieces = max((m.pieces for m in moved), default=1)
-    return Plan(tuple(moved), whole.fixed + math.ceil(batch / pieces) * whole.each, stays)
+    return TrafficPlan(tuple(moved), whole_group.fixed + math.ceil(batch / pieces) * whole_group.each, stays)
 
 
 def _times(need: Need, batch: int) -> float:

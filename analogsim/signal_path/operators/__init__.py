@@ -3,7 +3,7 @@
     product        matrix products: Dense, DenseGeneral, einsum equations
     convolution    convolutions, transposed ones too, in as many dimensions as Flax has
     stack          several matrices with inputs of their own: grouped and depthwise convolution, batch axes
-    look_up        stored rows: embeddings
+    lookup        stored rows: embeddings
     complex_numbers    products of complex numbers on real tiles
 
 Each turns the layer's kernel into one matrix ``[n_in, n_out]`` (a stack: ``[S, n_in, n_out]``), so that every layer is
@@ -15,7 +15,7 @@ from analogsim.signal_path.operators.complex_numbers import real_matrix as real_
 from analogsim.signal_path.operators.convolution import Convolution as Convolution
 from analogsim.signal_path.operators.convolution import convolution as convolution
 from analogsim.signal_path.operators.convolution import transposed as transposed
-from analogsim.signal_path.operators.lookup import LookUp as LookUp
+from analogsim.signal_path.operators.lookup import Lookup as Lookup
 from analogsim.signal_path.operators.operator import Operator as Operator
 from analogsim.signal_path.operators.operator import partial_sums as partial_sums
 from analogsim.signal_path.operators.operator import rows_in_use as rows_in_use

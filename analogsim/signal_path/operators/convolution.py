@@ -220,7 +220,7 @@ def convolution(
 ) -> Operator | Stack:
     """The operator of a call to ``lax.conv_general_dilated`` with channels last."""
     *window, channels, features = kernel_shape
-    whole = Convolution(
+    operator = Convolution(
         strides=tuple(strides),
         padding=padding if isinstance(padding, str) else tuple(map(tuple, padding)),
         input_dilation=None if input_dilation is None else tuple(input_dilation),
@@ -230,25 +230,36 @@ def convolution(
         channels=channels,
     )
     if groups == 1:
-        return dataclasses.replace(whole, block=_block(whole, hardware))
-    held = members(groups, math.prod(window) * channels, features // groups, hardware)
-    one = dataclasses.replace(whole, channels=held[0] * channels)
-    return GroupedConvolution(dataclasses.replace(one, block=_block(one, hardware)), held, channels, features // groups)
+        return dataclasses.replace(operator, block=_block(operator, hardware))
+    groups_per_member = members(groups, math.prod(window) * channels, features // groups, hardware)
+    member_operator = dataclasses.replace(operator, channels=groups_per_member[0] * channels)
+    return GroupedConvolution(
+        dataclasses.replace(member_operator, block=_block(member_operator, hardware)),
+        groups_per_member,
+        channels,
+        features // groups,
+    )
 
 
 def with_channels(of: Convolution | GroupedConvolution, times: int, hardware: TileHardware) -> Operator | Stack:
     """The same convolution of so many times the channels and features, on its tiles."""
     if isinstance(of, GroupedConvolution):
-        whole = dataclasses.replace(of.one, channels=times * of.channels)
-        shape = (*whole.window, whole.channels, times * of.features * sum(of.members))
+        widened = dataclasses.replace(of.one, channels=times * of.channels)
+        shape = (*widened.window, widened.channels, times * of.features * sum(of.members))
     else:
-        whole = dataclasses.replace(of, channels=times * of.channels)
-        shape = (*whole.window, whole.channels, 1)
+        widened = dataclasses.replace(of, channels=times * of.channels)
+        shape = (*widened.window, widened.channels, 1)
     groups = sum(of.members) if isinstance(of, GroupedConvolution) else 1
     return convolution(
-        shape, whole.strides, whole.padding, whole.input_dilation, whole.kernel_dilation, whole.dimension_numbers,
-        groups, hardware,
-    )  # fmt: skip
+        shape,
+        widened.strides,
+        widened.padding,
+        widened.input_dilation,
+        widened.kernel_dilation,
+        widened.dimension_numbers,
+        groups,
+        hardware,
+    )
 
 
 def _block(of: Convolution, hardware: TileHardware) -> int | None:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 
 @dataclasses.dataclass(frozen=True)
-class LookUp:
+class Lookup:
     """Rows of a table by their numbers, ``[...]`` whole numbers to ``[..., n_out]``.
 
     As Flax has it: numbers below zero count from the end, numbers beyond the table give NaN, and the row of a table of

@@ -27,8 +27,8 @@ def test_a_linen_model_its_ranges_and_its_aged_chip_come_back(kept, variables, c
     np.testing.assert_array_equal(apply(MODEL, found.chip.variables), apply(MODEL, chip.variables))
     assert_equal(found.chip.at("10 years"), chip.at("10 years"))  # the cells age on as they would have
     assert_equal(program(MODEL, found.variables, KEY).cells, program(MODEL, variables, KEY).cells)
-    again = program(MODEL, found.variables, KEY, onto=found.chip)
-    assert_equal(again, program(MODEL, variables, KEY, onto=chip))
+    again = program(MODEL, found.variables, KEY, reprogram=found.chip)
+    assert_equal(again, program(MODEL, variables, KEY, reprogram=chip))
 
 
 def test_variables_alone_and_x_in_the_place_of_a_calibration(tmp_path, variables):
@@ -88,7 +88,7 @@ WHOLE = Hardware(
     store=Crossbar(
         cell=PCM.store.cell,
         mapping=Differential(slices=BitSlices(widths=(3, 3))),
-        faults=Faults(stuck_off=0.05, device_spread=0.1, spare_columns=1),
+        faults=Faults(stuck_off=0.05, device_variation=0.1, spare_columns=1),
         write_verify=WriteVerify(window="2 uS", pulse_noise_floor="0.5 uS", max_pulses=2),
     ),
     rows=5,
@@ -105,7 +105,7 @@ def test_every_part_of_the_hardware(tmp_path, hardware):
     found = restore(tmp_path / "a", layer)
     assert_equal(found.chip, chip)
     np.testing.assert_array_equal(apply(layer, found.chip.variables), apply(layer, chip.variables))
-    assert found.chip.writing == chip.writing
+    assert found.chip.write_statistics == chip.write_statistics
 
 
 class Normal(nn.Module):
@@ -193,7 +193,7 @@ class Stack(nnx.Module):
         self.layers = make(rngs)
 
     def __call__(self, x):
-        return nnx.scan(lambda x, layer: layer(x), in_axes=(nnx.Carry, 0), out_axes=nnx.Carry)(x, self.layers)
+        return nnx.scan(lambda x, layer: layer(x), in_axes=(nnx.TrainState, 0), out_axes=nnx.TrainState)(x, self.layers)
 
 
 def test_arrays_in_the_hardware_of_an_nnx_model_are_the_models_own(tmp_path):

@@ -36,7 +36,7 @@ def rows(n):
             MLP(PCM.replace(**{"store.cell.drift_mean": (0.0244, -0.01)})),
             r"store.cell.drift_mean\[1\] = -0.0155, this model's has store.cell.drift_mean\[1\] = -0.01",
         ),
-        (MLP(PCM.replace(**{"prices.supply_v": 0.8})), "with prices.supply_v = 0.9, this model's has"),
+        (MLP(PCM.replace(**{"energy_table.supply_v": 0.8})), "with energy_table.supply_v = 0.9, this model's has"),
         (
             MLP(preset("reram")),
             r"with store.cell = PCM, this model's has store.cell = ReRAM; .*; and \d+ more$",

@@ -148,7 +148,7 @@ def test_costs():
     assert actions["modulator"] == (12, "symbol")
     assert actions["receiver"] == (3, "sample")
     assert actions["hold"] == (pytest.approx(6 * 173.26e-9, rel=1e-3), "W")
-    assert store.cells(2, 3) == 12
+    assert store.n_cells(2, 3) == 12
     assert store.noise(None, None, None) is None
     assert dict((a.name, a.quantity) for a in FadingLight(medium=LINE).cost(WEIGHTS, 0.1))["hold"] == 0
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from analogsim.devices import Homodyne, InputError, MZIMesh, PhaseShifter
-from analogsim.devices.photonic.mzi_mesh import Grid
+from analogsim.devices.photonic.mzi_mesh import ShifterGrid
 from tests.devices.photonic.double import in_double
 
 PERFECT = PhaseShifter(bits=None, crosstalk=None, offset_rad=0.0, drift_rad=0.0)
@@ -80,7 +80,7 @@ def test_without_errors_its_fields_hold_any_complex_matrix_exactly(shape, topolo
 @pytest.mark.parametrize("shape", [(6, 6), (5, 3), (3, 8), (1, 4), (4, 1), (1, 1)])
 def test_every_cell_has_two_shifters_and_every_output_of_a_mesh_one(shape, topology):
     cells, attenuators = (n * (n - 1) // 2 for n in shape), min(shape)
-    assert Grid(*shape, topology).held.sum() == 2 * sum(cells) + sum(shape) + attenuators
+    assert ShifterGrid(*shape, topology).held.sum() == 2 * sum(cells) + sum(shape) + attenuators
 
 
 def test_a_matrix_of_zeros_is_held_by_closed_attenuators(key):
@@ -124,7 +124,7 @@ def test_of_real_weights_detectors_see_only_the_second_order_of_couplers(key):
 
 def test_offsets_and_drift_have_their_spread_on_every_shifter(key):
     store = IDEAL.replace(shifter=PERFECT.replace(offset_rad=0.02, drift_rad=0.001))
-    grid = Grid(32, 32, "rectangular")
+    grid = ShifterGrid(32, 32, "rectangular")
 
     @jax.jit
     def off(times):
@@ -242,8 +242,8 @@ def test_what_a_product_costs():
     watts, unit = actions["hold"]
     assert unit == "W"
     assert 0.3 < watts / ((2 * (28 + 6) + 12 + 4) * 24.77e-3) < 1.2
-    assert MZIMesh().cells(8, 4) == 28 + 6 + 4
-    assert MZIMesh().cells(64, 64) == 2 * 2016 + 64
+    assert MZIMesh().n_cells(8, 4) == 28 + 6 + 4
+    assert MZIMesh().n_cells(64, 64) == 2 * 2016 + 64
 
 
 @pytest.mark.parametrize(

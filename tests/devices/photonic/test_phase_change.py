@@ -134,7 +134,7 @@ def test_drift_is_logarithmic(key):
 
 
 def test_drift_spreads_from_cell_to_cell(key):
-    film = OpticalPCM(levels=None, drift=0.01, drift_spread=0.002, **EXACT)
+    film = OpticalPCM(levels=None, drift=0.01, drift_std=0.002, **EXACT)
     state = program(film, key, np.full(100_000, 0.6, np.float32))
     assert_moments(read(film, state, 999.0), 0.6 - 0.03, 0.006)
 

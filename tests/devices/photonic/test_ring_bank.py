@@ -276,7 +276,7 @@ def test_costs_are_those_of_light_converters_and_heaters():
     assert found["modulator"] == (20, "symbol")
     assert found["receiver"] == (8, "sample")
     assert found["hold"] == (pytest.approx(6.2e-3), "W")  # 40 rings
-    assert store.cells(10, 4) == 40
+    assert store.n_cells(10, 4) == 40
     assert store.time_limit_s is None
     assert store.read_time_s == pytest.approx(1e-9)
 

@@ -98,7 +98,7 @@ def test_common_drift_cancels_and_spread_does_not(key):
     store = PhotonicTensorCore(film=EXACT.replace(drift=0.01))
     weights = random_weights()
     np.testing.assert_allclose(held_after(store, key, weights, 999.0), weights, atol=2e-6)
-    store = store.replace(**{"film.drift_spread": 0.003})
+    store = store.replace(**{"film.drift_std": 0.003})
     held = held_after(store, key, np.full((1, PAIRS), 0.5, np.float32), 999.0)
     assert_moments(held, 0.5, 3 * 0.003 * np.sqrt(2) / (T_MAX - T_MIN))
 
@@ -186,7 +186,7 @@ def test_costs_and_wavelengths():
         "hold": (0.0, "W"),
     }
     assert store.read_time_s == pytest.approx(2 / 16e9)
-    assert store.cells(10, 20) == 400
+    assert store.n_cells(10, 20) == 400
     assert store.write_j(10, 20) == pytest.approx(400 * 13.4e-12)
     assert store.time_limit_s is None
 

@@ -165,8 +165,8 @@ def test_costs_and_times():
         "weight fetch": (1000 * 4 * 7 * 2, "B"),
         "mac": (16, "MAC"),
     }
-    assert store.cells(4, 4) == 12
-    assert AmplitudeStore(signs="known").cells(4, 4) == 8
+    assert store.n_cells(4, 4) == 12
+    assert AmplitudeStore(signs="known").n_cells(4, 4) == 8
     assert store.read_time_s == pytest.approx(1000 * (6 * 200e-9 + 1e-6))
     assert (store.time_limit_s, store.noise(None, None, None)) == (None, None)
 
@@ -174,7 +174,7 @@ def test_costs_and_times():
 def test_the_report_says_what_it_is():
     register = AmplitudeRegister(gate_s=999e-6 / 1022, readout_s="1 us")
     report = AmplitudeStore(register=register, shots=2_560_000, rows=1024, signs="known").report(1024)
-    assert (report.qubits, report.bits_a_copy, report.copies_for_full_readout) == (10, 10, 819.2)
+    assert (report.qubits, report.bits_per_copy, report.copies_for_full_readout) == (10, 10, 819.2)
     assert report.destructive_read
     assert report.wall_plug_j == pytest.approx(64e6, rel=1e-9)
     assert report.wall_plug_j == pytest.approx(wall_plug_j(2.56e6, 999e-6, 1e-6))

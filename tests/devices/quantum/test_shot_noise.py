@@ -12,10 +12,10 @@ from analogsim.devices import InputError
 from analogsim.devices.quantum.shot_noise import (
     MOST_SHOTS,
     counts,
-    gaussian_shares,
+    frequency_error,
+    gaussian_frequencies,
     modulus_error,
     root_moments,
-    share_error,
     shots_for,
 )
 
@@ -64,7 +64,7 @@ def test_squared_error_of_shares():
     shots = 5000
     shares = drawn(shots) / shots
     squared = ((shares - P) ** 2).sum(1)
-    expected = float(share_error(P, shots))
+    expected = float(frequency_error(P, shots))
     assert expected == pytest.approx((1 - (P**2).sum()) / shots, rel=1e-6)
     assert abs(squared.mean() - expected) < 4 * squared.std() / np.sqrt(MANY)
 
@@ -94,7 +94,7 @@ def test_impossible_shots_are_refused(shots):
 
 def test_the_surrogate_has_mean_and_covariance(key):
     shots = 50
-    draw = jax.jit(jax.vmap(lambda k: gaussian_shares(k, P.astype(np.float32), shots)))
+    draw = jax.jit(jax.vmap(lambda k: gaussian_frequencies(k, P.astype(np.float32), shots)))
     found = np.asarray(draw(jax.random.split(key, MANY)), np.float64)
     np.testing.assert_allclose(found.sum(1), 1, atol=1e-5)
     covariance = (np.diag(P) - np.outer(P, P)) / shots
@@ -113,7 +113,7 @@ def test_slopes_of_counts_and_of_the_surrogate(key):
         @jax.jit
         @jax.value_and_grad
         def total(q):
-            return jnp.sum(weights * gaussian_shares(key, q, 100))
+            return jnp.sum(weights * gaussian_frequencies(key, q, 100))
 
         found = np.asarray(total(P)[1])
         assert np.all(np.isfinite(found))

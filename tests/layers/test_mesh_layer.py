@@ -12,7 +12,7 @@ from flax import nnx
 from analogsim import InputError
 from analogsim.devices import Homodyne, MZIMesh, PhaseShifter
 from analogsim.devices.photonic.light import photon_j
-from analogsim.layers import phase_layer
+from analogsim.layers import mesh_layer
 from analogsim.linen import MeshDense
 from analogsim.nnx import MeshLinear
 
@@ -47,7 +47,7 @@ def test_each_detection_is_what_it_says(topology):
     fields = x @ np.asarray(matrix_of(mesh, variables)) / gain
     powers = np.abs(fields) ** 2
     expected = {"coherent": fields.real, "intensity": powers, "differential": powers[:, ::2] - powers[:, 1::2]}
-    assert set(expected) == set(phase_layer.DETECTIONS)
+    assert set(expected) == set(mesh_layer.DETECTIONS)
     layers = {
         detection: MeshDense(value.shape[1], mesh=mesh, detection=detection, use_bias=False)
         for detection, value in expected.items()

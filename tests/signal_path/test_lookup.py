@@ -1,4 +1,4 @@
-"""Look-ups on imperfect hardware: one row of one row of tiles is driven fully, whatever the table's size.
+"""Lookups on imperfect hardware: one row of one row of tiles is driven fully, whatever the table's size.
 
 With a scale s a column and tile, a row g / s of normalised conductances reads with the mean E[g] and the variance
 Var[g] of its own cells, plus one conversion's noise: nothing is added up over tiles.
@@ -25,8 +25,8 @@ from analogsim.devices import (
     Offset,
     ReRAM,
 )
-from analogsim.signal_path.lookup import look_up
-from analogsim.signal_path.operators import LookUp, MatrixProduct
+from analogsim.signal_path.lookup import lookup
+from analogsim.signal_path.operators import Lookup, MatrixProduct
 from analogsim.signal_path.path import multiply
 from analogsim.signal_path.programmed import program
 from analogsim.signal_path.ranges import Ranges
@@ -52,7 +52,7 @@ def read(hardware, ids, table=TABLE, key=KEY, ranges=Ranges(), time_s=0.0):  # n
 @jax.jit
 def written_and_read(hardware, ids, table, key, read_key, ranges, time_s):
     reading = held(hardware, table, key).read(time_s)
-    return look_up(hardware, reading, ids, LookUp(len(table)), key=read_key, dtype=table.dtype, ranges=ranges)
+    return lookup(hardware, reading, ids, Lookup(len(table)), key=read_key, dtype=table.dtype, ranges=ranges)
 
 
 def scales(table=TABLE):
@@ -169,7 +169,7 @@ def test_a_row_is_the_product_with_a_vector_that_is_one_there(hardware):
     def both(hardware, table, ids, x, key):
         reading, ranges = held(hardware, table, key).read(0.5, read_noise=False), Ranges(1.0, 1.5)
         product = multiply(hardware, reading, x, MatrixProduct((2,), (0,), 3, table.shape), key=key, ranges=ranges)
-        return look_up(hardware, reading, ids, LookUp(10), key=key, dtype=table.dtype, ranges=ranges), product
+        return lookup(hardware, reading, ids, Lookup(10), key=key, dtype=table.dtype, ranges=ranges), product
 
     x = np.eye(10, dtype=np.float32)[IDS % 10]
     found, expected = map(np.asarray, both(hardware.replace(adc=hardware.adc or ADC(bits=20)), TABLE, IDS, x, KEY))
@@ -191,7 +191,7 @@ def many_reads():
         cell = PCM(reading_s=1e6)  # a reading of many days: all noise is drawn for every read
         hardware = Hardware(store=Crossbar(cell=cell), **TILES)
         written = held(hardware, table, key)
-        y = look_up(hardware, written.read(86400.0), ids, LookUp(10), key=read_key, dtype=table.dtype)
+        y = lookup(hardware, written.read(86400.0), ids, Lookup(10), key=read_key, dtype=table.dtype)
         return written.state.cells, y
 
     cells, y = written_and_read(TABLE, np.full((N, 2), 6), KEY, jax.random.key(32))
@@ -273,14 +273,14 @@ def test_a_bit_serial_row_is_read_once_a_step():
 def test_a_row_drifts_and_is_compensated():
     """Exponent 0.05 everywhere: a year later ((t + 20)/20)^-0.05 of the row is left."""
     year = 365.25 * 86400
-    cell = PCM(programming_noise=0.0, read_noise=0.0, drift_mean_range=(0.05, 0.05), drift_spread_range=(0.0, 0.0))
+    cell = PCM(programming_noise=0.0, read_noise=0.0, drift_mean_range=(0.05, 0.05), drift_std_range=(0.0, 0.0))
 
     @jax.jit
     def rows(table, ids, key):
         hardware = Hardware(store=Crossbar(cell=cell), **TILES)
         written = held(hardware, table, key)
         readings = {name: written.read(year, name, False) for name in ("none", "global", "column")}
-        read = functools.partial(look_up, hardware, numbers=ids, operator=LookUp(10), key=None, dtype=table.dtype)
+        read = functools.partial(lookup, hardware, numbers=ids, operator=Lookup(10), key=None, dtype=table.dtype)
         return {name: read(reading) for name, reading in readings.items()}
 
     for compensation, found in rows(TABLE, IDS, KEY).items():
@@ -301,7 +301,7 @@ def test_gradients_count_the_rows(hardware):
 
     def loss(table):
         reading = held(hardware, table).read(3600.0).trained_by(table, hardware.store)
-        y = look_up(hardware, reading, ids, LookUp(10), key=KEY, dtype=table.dtype, ranges=Ranges(1.0, 10.0))
+        y = lookup(hardware, reading, ids, Lookup(10), key=KEY, dtype=table.dtype, ranges=Ranges(1.0, 10.0))
         return jnp.nansum(y * c)
 
     expected = np.zeros((10, 5))
@@ -331,7 +331,7 @@ def test_what_a_look_up_refuses():
     random_when_written = Hardware(store=Crossbar(cell=ReRAM()), **TILES)  # and not when read
     jax.eval_shape(lambda: read(random_when_written, IDS, key=None, time_s=3600.0))
     managed = Hardware(adc=ADC(), bound_management="iterative", **TILES)
-    message = "bound_management = 'iterative': widens input ranges, of which a look-up has none; put the table on"
+    message = "bound_management = 'iterative': widens input ranges, of which a lookup has none; put the table on"
     with pytest.raises(InputError, match=message):
         read(managed, IDS)
     two = Hardware(store=Crossbar(cell=EXACT, mapping=Differential(subtraction="digital")), adc=ADC(), **TILES)

@@ -39,7 +39,7 @@ _SIMPHONY = Source(
 _BOLTZMANN_T = 1.380649e-23 * 300.0
 
 
-class Prices(Description):
+class EnergyTable(Description):
     """Energy of every action. See the module for the formulae."""
 
     read_voltage_v: Any = field(

@@ -1,6 +1,6 @@
 """An energy bill: lines of (how often) x (joules each), for one inference.
 
-    E = sum over lines of count * each_j
+    E = sum over lines of count * unit_energy_j
 
 Every line has a typical price and, where the literature leaves one open, a low and a high one, which mean the same
 everywhere:
@@ -9,8 +9,8 @@ everywhere:
     typical     the measured value where the range lies around one, else the middle estimate of a source, else the
                 geometric mean of the ends
 
-so that typical is an end only where there is no range, or where ``Line.at_end`` says why. A bill's range is the sum of
-its lines' lows and highs. The joules of a bill are its lines and nothing else, so a breakdown always adds up.
+so that typical is an end only where there is no range, or where ``EnergyItem.at_end`` says why. A bill's range is the
+sum of its lines' lows and highs. The joules of a bill are its lines and nothing else, so a breakdown always adds up.
 """
 
 import dataclasses
@@ -28,7 +28,7 @@ from analogsim.hardware.citation import Use
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Line:
+class EnergyItem:
     """One kind of action in one layer.
 
     Attributes:
@@ -36,8 +36,8 @@ class Line:
       action: what it does, ``"convert"``.
       count: how often an inference needs it (or how much of ``unit``); a float, as some are means over the sample.
       unit: what the count is in (``"S"``, ``"B"``, ``"MAC"``, ``"s"``), ``""`` for a pure number.
-      each_j: joules of one, typical.
-      each_low_j, each_high_j: joules of one at the ends of the range; None where no range is known.
+      unit_energy_j: joules of one, typical.
+      unit_energy_low_j, unit_energy_high_j: joules of one at the ends of the range; None where no range is known.
       at_end: why typical is an end of a range, where it is one.
       sources: where the price comes from.
       layer: path of the layer, ``""`` where it belongs to the whole model.
@@ -48,10 +48,10 @@ class Line:
     action: str
     count: Any
     unit: str
-    each_j: Any
+    unit_energy_j: Any
     sources: tuple[Source, ...]
-    each_low_j: Any = None
-    each_high_j: Any = None
+    unit_energy_low_j: Any = None
+    unit_energy_high_j: Any = None
     layer: str = ""
     waits: bool = False
     at_end: str = ""
@@ -63,27 +63,27 @@ class Line:
 
     def cited(self, source: Source) -> Use:
         """The price as ``analogsim.cite`` lists it under one of its sources."""
-        price = show(float(self.each_j), "J") + (f"/{self.unit}" if self.unit else "")
+        price = show(float(self.unit_energy_j), "J") + (f"/{self.unit}" if self.unit else "")
         return Use("", f"{self.component} ({self.action})", price, source)
 
     @property
     def energy_j(self) -> Any:
         """Joules an inference, typical."""
-        return self.count * self.each_j
+        return self.count * self.unit_energy_j
 
     @property
     def energy_low_j(self) -> Any:
         """Joules an inference, low end."""
-        return self.count * (self.each_j if self.each_low_j is None else self.each_low_j)
+        return self.count * (self.unit_energy_j if self.unit_energy_low_j is None else self.unit_energy_low_j)
 
     @property
     def energy_high_j(self) -> Any:
         """Joules an inference, high end."""
-        return self.count * (self.each_j if self.each_high_j is None else self.each_high_j)
+        return self.count * (self.unit_energy_j if self.unit_energy_high_j is None else self.unit_energy_high_j)
 
 
 @dataclasses.dataclass(frozen=True)
-class Unfit:
+class UnsupportedSystem:
     """A system that cannot hold the model at a batch size, and why."""
 
     system: str
@@ -91,12 +91,12 @@ class Unfit:
     reason: str
 
 
-class DoesNotFit(InputError):
+class ModelDoesNotFit(InputError):
     """A machine that cannot hold a model, so that there is no bill; a comparison says so in its row."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Bill:
+class EnergyBreakdown:
     """What one inference costs on one system.
 
     Attributes:
@@ -114,7 +114,7 @@ class Bill:
 
     system: str
     batch: int
-    lines: tuple[Line, ...]
+    lines: tuple[EnergyItem, ...]
     latency_s: float | None
     note: str
     excludes: str
@@ -148,7 +148,7 @@ class Bill:
         return self.batch * self.energy_typical_j / self.latency_s if self.latency_s else None
 
     @property
-    def waiting_share(self) -> float:
+    def idle_fraction(self) -> float:
         """Share of the typical energy that is spent while nothing is computed or moved; 0 for a bill of no energy."""
         total_j = self.energy_typical_j
         return math.fsum(line.energy_j for line in self.lines if line.waits) / total_j if total_j else 0.0
@@ -159,47 +159,51 @@ class Bill:
         return ", ".join(dict.fromkeys(f"{line.component} ({line.action})" for line in self.lines))
 
 
-def one_per_system(bills: Iterable[Bill]) -> tuple[Bill, ...]:
+def one_per_system(breakdowns: Iterable[EnergyBreakdown]) -> tuple[EnergyBreakdown, ...]:
     """The bill of every system at its last batch size, for what is said of the system itself."""
-    return tuple({bill.system: bill for bill in bills}.values())
+    return tuple({breakdown.system: breakdown for breakdown in breakdowns}.values())
 
 
-def settle(lines: Iterable[Line]) -> tuple[Line, ...]:
+def merge_items(lines: Iterable[EnergyItem]) -> tuple[EnergyItem, ...]:
     """Lines as plain float64 numbers, those that differ only in their count joined.
 
     Raises:
       InputError: where a count or price is not one finite, non-negative number, or typical lies outside of its range.
     """
-    joined: dict[Line, float] = {}
+    joined: dict[EnergyItem, float] = {}
     for line in lines:
         count = _number(line.count, line)
-        each_j = _number(line.each_j, line)
-        low_j, high_j = (None if end is None else _number(end, line) for end in (line.each_low_j, line.each_high_j))
-        _check_range(line, each_j, low_j, high_j)
-        same = dataclasses.replace(line, count=0.0, each_j=each_j, each_low_j=low_j, each_high_j=high_j)
+        unit_energy_j = _number(line.unit_energy_j, line)
+        low_j, high_j = (
+            None if end is None else _number(end, line) for end in (line.unit_energy_low_j, line.unit_energy_high_j)
+        )
+        _check_range(line, unit_energy_j, low_j, high_j)
+        same = dataclasses.replace(
+            line, count=0.0, unit_energy_j=unit_energy_j, unit_energy_low_j=low_j, unit_energy_high_j=high_j
+        )
         joined[same] = joined.get(same, 0.0) + count
     return tuple(dataclasses.replace(line, count=count) for line, count in joined.items())
 
 
-def across_layers(lines: Iterable[Line]) -> tuple[Line, ...]:
+def across_layers(lines: Iterable[EnergyItem]) -> tuple[EnergyItem, ...]:
     """The lines of a whole model: equal actions of all layers together."""
-    return settle(dataclasses.replace(line, layer="") for line in lines)
+    return merge_items(dataclasses.replace(line, layer="") for line in lines)
 
 
 _ROUNDING = 1e-12  # of a mean of equal ends
 
 
-def _check_range(line: Line, each_j: float, low_j: float | None, high_j: float | None) -> None:
-    low_j, high_j = each_j if low_j is None else low_j, each_j if high_j is None else high_j
-    if not low_j * (1 - _ROUNDING) <= each_j <= high_j * (1 + _ROUNDING):
-        raise InputError(f"{_where(line)}: typical {each_j:.3g} J lies outside of {low_j:.3g} to {high_j:.3g} J")
+def _check_range(line: EnergyItem, unit_energy_j: float, low_j: float | None, high_j: float | None) -> None:
+    low_j, high_j = unit_energy_j if low_j is None else low_j, unit_energy_j if high_j is None else high_j
+    if not low_j * (1 - _ROUNDING) <= unit_energy_j <= high_j * (1 + _ROUNDING):
+        raise InputError(f"{_where(line)}: typical {unit_energy_j:.3g} J lies outside of {low_j:.3g} to {high_j:.3g} J")
 
 
-def _where(line: Line) -> str:
+def _where(line: EnergyItem) -> str:
     return f"{line.component} ({line.action})" + (f" of layer {line.layer}" if line.layer else "")
 
 
-def _number(value: Any, line: Line) -> float:
+def _number(value: Any, line: EnergyItem) -> float:
     where = _where(line)
     if np.size(value) != 1:
         raise InputError(f"{where}: has {np.size(value)} values; an account takes hardware with one value a field")

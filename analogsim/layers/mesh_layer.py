@@ -29,12 +29,12 @@ from analogsim.base.straight_through import scale_of
 from analogsim.base.units import seconds
 from analogsim.devices.photonic.detection import counts
 from analogsim.devices.photonic.light import photon_j
-from analogsim.devices.photonic.mzi_mesh import Fabric, MZIMesh
+from analogsim.devices.photonic.mzi_mesh import FabricatedMesh, MZIMesh
 
 DETECTIONS = ("coherent", "intensity", "differential")
 
 
-class Trained(NamedTuple):
+class MeshParameters(NamedTuple):
     """What is trained: phases ``[rows, width]`` in radians, and the digital gain behind the detectors."""
 
     phases: jax.Array
@@ -56,13 +56,13 @@ def n_outputs(features: int, detection: str) -> int:
     return 2 * features if detection == "differential" else features
 
 
-def start(mesh: MZIMesh, key: jax.Array, n_in: int, n_out: int) -> Trained:
+def start(mesh: MZIMesh, key: jax.Array, n_in: int, n_out: int) -> MeshParameters:
     """Phases of random unitary cells."""
-    return Trained(*mesh.random_phases(key, n_in, n_out))
+    return MeshParameters(*mesh.random_phases(key, n_in, n_out))
 
 
 def forward(
-    mesh: MZIMesh, fabric: Fabric, trained: Trained, x: jax.Array, n_out: int, *, detection: str,
+    mesh: MZIMesh, fabric: FabricatedMesh, trained: MeshParameters, x: jax.Array, n_out: int, *, detection: str,
     key: jax.Array | None, time_s: Any = 0.0,
 ) -> jax.Array:  # fmt: skip
     """What the detectors say.
@@ -93,7 +93,7 @@ def forward(
     return (trained.gain * seen * (bound if detection == "coherent" else bound**2)).astype(x.dtype)
 
 
-def _check_fabric(mesh: MZIMesh, fabric: Fabric, n_in: int, n_out: int) -> None:
+def _check_fabric(mesh: MZIMesh, fabric: FabricatedMesh, n_in: int, n_out: int) -> None:
     fits = jax.eval_shape(lambda: mesh.fabricate(jax.random.key(0), n_in, n_out))
     if jax.tree.map(jnp.shape, fabric) != jax.tree.map(jnp.shape, fits):
         raise InputError(
