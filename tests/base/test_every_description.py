@@ -165,7 +165,8 @@ def test_numbers_outside_are_refused_with_field_value_range_and_unit(kind):
             if rule.integer and rule.ge is not None and rule.le is not None:
                 words |= {"ge": "between", "le": "and"}
             for bound, word in words.items():
-                assert getattr(rule, bound) is None or f"{word} {getattr(rule, bound):g}" in found, found
+                end = getattr(rule, bound)
+                assert end is None or f"{word} {end if isinstance(end, int) else f'{end:g}'}" in found, found
             assert ("an integer" in found) == rule.integer, found
             assert not rule.unit or found.endswith(f"(unit: {rule.unit})"), found
 

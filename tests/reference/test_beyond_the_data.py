@@ -166,5 +166,5 @@ def test_hardware_trains_on_later_ages_only_where_they_are_asked_for():
     words = "store.cell.extrapolate=True goes on along the last decade"
     with pytest.raises(InputError, match=rf"Hardware.training: latest_s = 3.15576e\+07: .*{words}"):
         preset("reram", **{"training.time_s": "1 year"})
-    with pytest.raises(InputError, match=r"last time that the store's model has data for \(unit: s\)$"):
+    with pytest.raises(InputError, match=r"has data only from 0 to 1 \(unit: s after programming\)$"):
         preset("reram", **{"store.cell": CELLS["milo"](), "training.time_s": "1 year"})
