@@ -97,7 +97,7 @@ def test_more_inputs_than_channels_are_refused():
 
 @pytest.mark.parametrize("store", [MZIMesh(), RingBank(), PhotonicTensorCore(), FadingLight()])
 def test_a_read_time_that_would_be_ignored_is_refused(store):
-    with pytest.raises(InputError, match=r"Hardware\.prices\.read_time_s = 1e-06: has no effect"):
+    with pytest.raises(InputError, match=r"EnergyTable\.read_time_s = 1e-06: has no effect"):
         Hardware(store=store, dac=DAC(bits=8), adc=ADC(bits=8), energy_table=EnergyTable(read_time_s=1e-6))
 
 

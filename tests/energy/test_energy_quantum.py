@@ -46,5 +46,5 @@ def test_a_refrigerator_of_one_s_own():
 
 
 def test_a_read_time_that_would_be_ignored_is_refused():
-    with pytest.raises(InputError, match=r"Hardware\.prices\.read_time_s = 1e-06: has no effect"):
+    with pytest.raises(InputError, match=r"EnergyTable\.read_time_s = 1e-06: has no effect"):
         Hardware(store=AmplitudeStore(), energy_table=EnergyTable(read_time_s=1e-6))
