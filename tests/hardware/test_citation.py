@@ -463,7 +463,8 @@ def test_the_text_says_who_stands_behind_what():
     for expected in (f"{papers} papers", f"[{papers}] ", "Vinay Joshi et al.", "doi 10.1038/s41467-020-16108-9",
                      "Recalled", "energy_table.mac_j = 3.56 pJ", "Set by the user", "adc.bits = 6",
                      "without a paper",
-                     "energy_table.read_voltage_v = 200 mV: typical, 0.2 to 0.5 V", "training.time_s = 1 s"):  # fmt: skip
+                     "energy_table.read_voltage_v = 200 mV: typical, 0.2 to 0.5 V",
+                     "training.time_s = 1 s"):  # fmt: skip
         assert expected in text, expected
     assert "dac: bits" in text
     assert "adc: bits" not in text
