@@ -274,7 +274,10 @@ def energy_and_carbon(key):
     embodied = energy.carbon.embodied(comparison.arrays.area_m2, "28nm")
     life = energy.lifecycle(comparison.hardware, inferences=1e14, country="DE", embodied=embodied)
     return {
-        "joules": [(b.energy_low_j, b.energy_typical_j, b.energy_high_j) for b in comparison.breakdowns],
+        **{
+            f"bill {i}": (b.energy_low_j, b.energy_typical_j, b.energy_high_j)
+            for i, b in enumerate(comparison.breakdowns)
+        },
         "life": life.energy_j,
         "embodied": numbers(embodied)[:3],
     }
