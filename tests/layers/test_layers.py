@@ -109,7 +109,7 @@ def test_a_scan_that_passes_on_parameters_alone_passes_all_on(stacked):
 
     by_author, by_itself = run(stacked, X)
     assert jax.tree.map(np.shape, by_author) == jax.tree.map(np.shape, by_itself)
-    layers = np.asarray(by_itself[0]["first"]["Dense_0"]["analog"]["array"].mean)
+    layers = np.asarray(by_itself[0]["first"]["Dense_0"]["analog"]["array"].reading.mean)
     assert np.abs(np.corrcoef(layers.reshape(3, -1)) - np.eye(3)).max() < 0.9  # three arrays, of 16 weights each
     ranges = calibrate(Scanned(PCM, {"params": 0}, False), stacked, X, method="max")["ranges"]
     assert ranges["first"]["Dense_0"]["analog"]["input"].shape == (3,)
