@@ -3,7 +3,7 @@
 A weight store is whatever physically holds a weight matrix: a crossbar of cells, an interferometer mesh, a bank of
 rings, a quantum register, digital memory. Layers, sweeps, training, energy and reports know only what stands here.
 
-A store is read through lines, each converted by one ADC: one line an output in the simplest case, several where a
+A store is read through lines, each converted by one ADC: one line per output in the simplest case, several where a
 weight is cut into slices or its sign is subtracted after conversion. ``combine`` is the digital logic behind the
 converters.
 
@@ -32,7 +32,7 @@ class Moments(NamedTuple):
       variance: variance of each entry in one read, same shape; None where reading is noiseless.
       curvature: what x|x| and x^3 are multiplied with, ``[2, n_in, n_columns]``, for cells whose current is not
         proportional to the voltage; None where it is.
-      slow: the share of every variance that all reads of one reading (one array at one time) have in common, one
+      slow: the fraction of every variance that all reads of one reading (one array at one time) have in common, one
         number in [0, 1], because it fluctuates more slowly than they follow each other; the rest is independent from
         read to read. None for 0.
     """
@@ -47,7 +47,7 @@ class ColumnMap(NamedTuple):
     """Which readout lines belong together, for a tile; numpy, because it is structure.
 
     Attributes:
-      slice: for every line, which slice of the weights it reads, ``[n_columns]``, whole numbers from 0.
+      slice: for every line, which slice of the weights it reads, ``[n_columns]``, integers from 0.
       output: for every line, which output it serves, ``[n_columns]``; -1 for a line that serves them all.
       factor: what a unit of each slice's lines counts in the sum of the slices, ``[n_slices]``, up to a common factor.
       step: for every slice, the smallest difference that two values of a line can have when inputs are 0 or 1, in
@@ -122,7 +122,7 @@ class WeightStore(Protocol):
     def read(self, state: Any, time_s: Any, key: jax.Array | None = None) -> Moments:
         """What the array holds ``time_s`` seconds after programming, in the units of the programmed matrix.
 
-        Without a key: the mean and variance over reads, and which share of it is slow. With a key: one sampled read
+        Without a key: the mean and variance over reads, and which fraction of it is slow. With a key: one sampled read
         of every cell, slow and fast fluctuations together, variance None.
         """
         ...
@@ -176,7 +176,7 @@ class WeightStore(Protocol):
 
         Args:
           weights: normalised matrix in [-1, 1], ``[n_in, n_out]``.
-          read_fraction: what a row spends, as a share of a read at full voltage: the mean squared normalised input for
+          read_fraction: what a row spends, as a fraction of a read at full voltage: the mean squared normalised input for
             amplitudes, a number in [0, 1]; more than 1 where one product takes several reads.
         """
         ...

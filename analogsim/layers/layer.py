@@ -3,7 +3,7 @@
 digital      the exact product
 programming  the kernel is written onto fresh tiles
 chip         the programmed tiles are read; gradients pass straight through to the kernel
-training     what ``Hardware.training`` gives, by default a fresh chip a call; gradients pass straight through
+training     what ``Hardware.training`` gives, by default a fresh chip per call; gradients pass straight through
 
 The learned digital scale of the outputs belongs to the network: it is applied in every mode.
 """

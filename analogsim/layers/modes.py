@@ -1,7 +1,7 @@
 """How the analog layers of a model behave while it is called.
 
 Without a mode, what the caller passes decides: a programmed chip is read, a random key alone means hardware-aware
-training on a fresh chip a call. A mode overrides this for everything inside a ``with`` block. Modes are part of jax's
+training on a fresh chip per call. A mode overrides this for everything inside a ``with`` block. Modes are part of jax's
 compilation-cache key, so a function that was compiled in one mode is compiled anew in another.
 """
 

@@ -1,18 +1,18 @@
 """Drift compensation: a digital factor that restores what a tile, or a line, gave right after programming.
 
 Every row of a tile is driven alone at full voltage and all lines are converted: the calibrating reads measure the
-cells' weights W(t), digital logic reduces them to one number a line, and compares it with the one after programming.
+cells' weights W(t), digital logic reduces them to one number per line, and compares it with the one after programming.
 With T the weights that were written, to 8 bits, the factor is
 
-    projection       sum T W(0) / sum T W(t)          least squares along T: restores the weights' share of the output
+    projection       sum T W(0) / sum T W(t)          least squares along T: restores the weights' part of the output
     mean absolute    sum |W(0)| / sum |W(t)|          as published
 
 over the rows of a line ("column"), or the tile ("global", where lines of slices count with their significance). Errors
 of writing are independent of T and leave the projection where it is. Cells that hold zero carry nothing but errors,
 which drift faster than weights; the mean absolute readout counts them, and overshoots where there are many.
 
-The projection's own spread, with n calibrating reads of each row whose noise has the variance V a cell, is
-sqrt(sum T^2 V / n) / sum T W(t). The tile keeps T, a byte a line and row, beside its cells.
+The projection's own spread, with n calibrating reads of each row whose noise has the variance V per cell, is
+sqrt(sum T^2 V / n) / sum T W(t). The tile keeps T, a byte per line and row, beside its cells.
 
 Sources: M. Le Gallo et al., IEEE Trans. Electron Devices 65, 4304 (2018), doi 10.1109/TED.2018.2865352 (mean absolute
 readout); the projection is derived here.
@@ -76,7 +76,7 @@ def noisy_readout(
     if codes is None:
         return readout(hardware, None, mean + _root(noise) * normal(key, mean.shape, mean.dtype))
     weights = codes.astype(mean.dtype) / _FULL_SCALE
-    total = jnp.sum(weights**2 * noise, axis=-2, keepdims=True)  # exact, without a number a cell
+    total = jnp.sum(weights**2 * noise, axis=-2, keepdims=True)  # exact, without a number per cell
     xi = normal(key, total.shape, total.dtype)
     return readout(hardware, codes, mean) + _root(total) * xi / mean.shape[-2]
 
@@ -91,19 +91,19 @@ def factors(
     if choice == "none":
         return None
     if choice == "global":
-        shares = _significance(hardware, columns) if hardware.drift_estimator == "projection" else 1.0
-        before, now = (jnp.mean(a * shares, axis=-1, keepdims=True) for a in (before, now))
-    known = (before > 0) & (now > 0)  # nothing to restore in a line of zeros
-    return jnp.where(known, before / jnp.where(known, now, 1.0), 1.0)
+        fractions = _significance(hardware, columns) if hardware.drift_estimator == "projection" else 1.0
+        before, now = (jnp.mean(a * fractions, axis=-1, keepdims=True) for a in (before, now))
+    restorable = (before > 0) & (now > 0)  # nothing to restore in a line of zeros
+    return jnp.where(restorable, before / jnp.where(restorable, now, 1.0), 1.0)
 
 
 def _significance(hardware: TileHardware, columns: int) -> Any:
-    """The share of each line in the squared output: of slices the square of what they count."""
+    """The fraction of the squared output that each line stands for: of slices the square of what they count."""
     lines = hardware.store.column_map(columns)
     counts = np.asarray(lines.factor, float)[np.asarray(lines.slice)]
     return np.float32((counts / counts.max()) ** 2)
 
 
 def _root(values: jax.Array) -> jax.Array:
-    """A root whose slope is finite at zero."""
+    """A root whose gradient is finite at zero."""
     return jnp.where(values > 0, jnp.sqrt(jnp.where(values > 0, values, 1.0)), 0.0)

@@ -58,7 +58,7 @@ def input_range(hardware: TileHardware, x: jax.Array, operator: Operator, calibr
     A ``calibrated`` range is taken, else (None) each example's largest value.
 
     It is next to nothing for an example of zeros without a calibrated range, as for no input: nothing is heard of its
-    output, noise included, and slopes pass (``straight_through.scale_of``).
+    output, noise included, and gradients pass (``straight_through.scale_of``).
     """
     if hardware.dac is None and hardware.adc is None:
         return None  # nothing has a full scale: values pass as they are

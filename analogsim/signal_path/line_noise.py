@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     Lines = Float[Array, "*batch C n_columns"]
 
 
-TINY = 1e-20  # least variance: its root is invisible, and the slope of sqrt stays finite where nothing is driven
+TINY = 1e-20  # least variance: its root is invisible, and the gradient of sqrt stays finite where nothing is driven
 
 
 def lasting_noise(
@@ -53,8 +53,8 @@ def lasting_noise(
     variances = jnp.maximum(jax.vmap(lambda piece: variance(piece**2))(pieces), TINY)
     apart = jnp.tensordot(factors**2, variances, 1)
     spare = jnp.tensordot(factors, jnp.sqrt(variances), 1) ** 2 - apart  # what full correlation would add
-    share = (variance(code**2) - apart) / jnp.where(spare > 0, spare, 1.0)
-    alike = lax.stop_gradient(jnp.clip(share, 0.0, 1.0))
+    correlation = (variance(code**2) - apart) / jnp.where(spare > 0, spare, 1.0)
+    alike = lax.stop_gradient(jnp.clip(correlation, 0.0, 1.0))
     common = normal(stream(key, "all steps"), apart.shape, apart.dtype)
     separate = normal(stream(key, "single steps"), variances.shape, variances.dtype)
     return jnp.sqrt(variances) * (jnp.sqrt(alike) * common + jnp.sqrt(1 - alike) * separate)

@@ -7,7 +7,7 @@
 Training and inference, every store, Linen and NNX all pass here. Read noise is applied where it arrives: for noise
 independent from cell to cell and read to read, y = M x + sqrt(V x^2) xi has the exact mean and variance of a read that
 perturbs every cell, M and V being the cells' first two moments; its shape is Gaussian by the central limit theorem. It
-costs one more product and one Gaussian an output, instead of one Gaussian a cell and input vector. What fluctuates
+costs one more product and one Gaussian per output, instead of one per cell and input vector. What fluctuates
 slowly, the same in all reads of one reading, is part of M (``ProgrammedTiles.read``).
 """
 # ruff: noqa: F722  (jaxtyping writes shapes as strings)
@@ -58,11 +58,11 @@ def multiply(
       precision: matmul precision; the highest by default, so that ideal hardware is exact on every backend.
 
     Returns:
-      The output, in the dtype of ``x``, float32 for whole numbers. Sums and noise are carried in float32 (or float64
+      The output, in the dtype of ``x``, float32 for integers. Sums and noise are carried in float32 (or float64
       for float64 inputs).
     """
     product = RowProduct.of(hardware, reading, operator, key, ranges, precision)
-    x = inexact(x)  # whole numbers are inputs, not outputs
+    x = inexact(x)  # integers are inputs, not outputs
     wide = x.astype(jnp.promote_types(x.dtype, reading.mean.dtype))
     if isinstance(hardware.input_range, DynamicRange):
         ranges = ranges._replace(input=None)

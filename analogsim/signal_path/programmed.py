@@ -65,7 +65,7 @@ class ProgrammedTiles(ByValue):
 
     Attributes:
       hardware: what it was programmed on.
-      state: the stores' states, one a tile (leading axes ``[R, C]``).
+      state: the stores' states, one per tile (leading axes ``[R, C]``).
       converters: the state of every tile's ADCs, likewise; None where all are alike.
       scale: digital scale, ``[R, C, 1, columns or 1]``.
       codes: what was written, 8 bits an entry ``[R, C, rows, n_columns]``, for drift compensation; None for estimators
@@ -98,7 +98,7 @@ class ProgrammedTiles(ByValue):
         Drift compensation multiplies what a line's converter gives by a factor that restores the readout of the tile
         (``"global"``) or of the line (``"column"``): see ``drift_compensation``. The calibrating reads are
         taken as averaged until their own noise no longer counts (what fluctuates slowly stays in them), or, with
-        ``Hardware.calibration_reads``, as noisy as they are, drawn once a chip and time.
+        ``Hardware.calibration_reads``, as noisy as they are, drawn once per chip and time.
 
         Args:
           time_s: seconds since programming.
@@ -138,11 +138,11 @@ class ProgrammedTiles(ByValue):
         if variance is None or moments.slow is None or self.fluctuation is None:
             return mean, variance
         xi = normal(self._key(time_s), mean.shape, mean.dtype)
-        share = moments.slow[..., None, None].astype(variance.dtype)
-        slow = variance * share
-        # The slope of a root is infinite at zero, where nothing fluctuates.
+        fraction = moments.slow[..., None, None].astype(variance.dtype)
+        slow = variance * fraction
+        # The gradient of a root is infinite at zero, where nothing fluctuates.
         spread = jnp.where(slow > 0, jnp.sqrt(jnp.where(slow > 0, slow, 1.0)), 0.0)
-        return mean + spread * xi, variance * (1 - share)
+        return mean + spread * xi, variance * (1 - fraction)
 
     def _key(self, time_s: Any) -> jax.Array:
         """Of what one reading draws once."""

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 @dataclasses.dataclass(frozen=True)
 class Lookup:
-    """Rows of a table by their numbers, ``[...]`` whole numbers to ``[..., n_out]``.
+    """Rows of a table by their numbers, ``[...]`` integers to ``[..., n_out]``.
 
     As Flax has it: numbers below zero count from the end, numbers beyond the table give NaN, and the row of a table of
     one is what every number gets.
