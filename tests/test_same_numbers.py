@@ -274,15 +274,11 @@ def energy_and_carbon(key):
     embodied = energy.carbon.embodied(comparison.arrays.area_m2, "28nm")
     life = energy.lifecycle(comparison.hardware, inferences=1e14, country="DE", embodied=embodied)
     return {
-<<<<<<< HEAD
         **{
             f"bill {i}": (b.energy_low_j, b.energy_typical_j, b.energy_high_j)
             for i, b in enumerate(comparison.breakdowns)
         },
-=======
-        **{f"bill {i}": (b.energy_low_j, b.energy_typical_j, b.energy_high_j) for i, b in enumerate(comparison.bills)},
         "cells": [energy.inference_j(model, variables, x, components=("cells",))],
->>>>>>> 466e076 (Record the joules of cells, which follow the inputs)
         "life": life.energy_j,
         "embodied": numbers(embodied)[:3],
     }
