@@ -64,7 +64,7 @@ def distillation(
     """
     check_fraction(weight, "weight")
     check_number(temperature, "temperature", gt=0)
-    wanted = jax.nn.log_softmax(jax.lax.stop_gradient(teacher).astype(jnp.float32) / temperature)
-    said = jax.nn.log_softmax(outputs.astype(jnp.float32) / temperature)
-    divergence = jnp.sum(jnp.exp(wanted) * (wanted - said), axis=-1).mean()
+    teacher_log_probs = jax.nn.log_softmax(jax.lax.stop_gradient(teacher).astype(jnp.float32) / temperature)
+    log_probs = jax.nn.log_softmax(outputs.astype(jnp.float32) / temperature)
+    divergence = optax.losses.kl_divergence_with_log_targets(log_probs, teacher_log_probs).mean()
     return (1 - weight) * loss(outputs, labels) + weight * temperature**2 * divergence
