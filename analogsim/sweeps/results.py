@@ -210,32 +210,27 @@ class ResultsFile:
             raise InputError(f"path = {str(self.path)!r}: is a folder; name a file in it")
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """While no other process writes this file; a lock beside it, which ends with the process that holds it.
+    def exclusive_lock(self) -> Iterator[None]:
+        """Hold an exclusive lock on the file; the system releases it when the process ends, however it ends.
 
         Raises:
-          InputError: where another has it.
+          InputError: if another sweep holds it, or the folder cannot be written.
         """
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(self._target.with_name(f".{self._target.name}.lock"), blocking=False)
         try:
-            import fcntl
-        except ImportError:  # where there are no such locks, two sweeps of one file compute everything twice
-            yield
-            return
-        lock = self._target.with_name(f".{self._target.name}.lock")
-        try:
-            lock.parent.mkdir(parents=True, exist_ok=True)
-            handle = lock.open("w")
+            self._target.parent.mkdir(parents=True, exist_ok=True)
+            acquired = lock.acquire()
+        except Timeout:
+            raise InputError(
+                f"{self.path}: another sweep is writing it; wait until it ends, or name another file"
+            ) from None
         except OSError as error:
             raise InputError(f"{self.path}: cannot be written there ({error.strerror or error})") from None
-        with handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise InputError(
-                    f"{self.path}: another sweep is writing it; wait until it ends, or name another file"
-                ) from None
-            with files.temporary(lock):
-                yield
+        # The file is removed while it is locked: from 3.24 on, filelock does not take a lock on a file without a name.
+        with acquired, files.temporary(Path(lock.lock_file)):
+            yield
 
     @property
     def _target(self) -> Path:

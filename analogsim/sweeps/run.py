@@ -118,7 +118,7 @@ def sweep(
     hashes = identity(job)
 
     file = None if path is None else results.ResultsFile(path)
-    with contextlib.nullcontext() if file is None else file.locked():
+    with contextlib.nullcontext() if file is None else file.exclusive_lock():
         return _carried_out(job, file, hashes, resume, executor, devices, progress, title)
 
 

@@ -146,7 +146,7 @@ def test_every_writer_leaves_the_old_file_on_a_full_disk(tmp_path, full_disk, wr
     assert os.listdir(tmp_path) == [name]
 
 
-#: What writes a file, in whatever way, and where it may stand beside ``files``: locks and probes hold nothing.
+#: What writes a file, in whatever way, and where it may stand beside ``files``: probes hold nothing.
 _WRITES = re.compile(
     r"open\([^)\n]*[\"'][wax]b?\+?[\"']|write_text|write_bytes|savefig|to_netcdf|to_csv|np\.save|json\.dump\(|"
     r"os\.replace|os\.rename|\.rename\(|shutil\.(copy|move|rmtree)"
@@ -156,7 +156,7 @@ _ALLOWED = {
     "report/html.py": 1,  # a figure, into memory
     "base/netcdf.py": 1,  # into memory
     "cli/energy.py": 1,  # a table, into memory
-    "sweeps/results.py": 2,  # the lock beside a results file, and a trial beside it
+    "sweeps/results.py": 1,  # a trial beside a results file
     "chips/checkpoint/folder.py": 6,  # a text within a whole folder, which is renamed
 }
 

@@ -217,10 +217,10 @@ def test_the_file_names_all_it_was_made_from(finished):
 
 
 def test_two_sweeps_do_not_write_one_file(tmp_path):
-    file, inside = ResultsFile(tmp_path / "r.nc"), ResultsFile(tmp_path / "r.nc")
-    with file.locked(), pytest.raises(InputError, match="another sweep is writing it"), inside.alone():
+    file, second = ResultsFile(tmp_path / "r.nc"), ResultsFile(tmp_path / "r.nc")
+    with file.exclusive_lock(), pytest.raises(InputError, match="another sweep is writing it"), second.exclusive_lock():
         pass
-    with inside.alone():
+    with second.exclusive_lock():
         pass
     assert list(tmp_path.iterdir()) == []  # no lock is left
 
