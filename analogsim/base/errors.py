@@ -75,6 +75,23 @@ def brief(value: Any) -> str:
     return f"a {type(value).__name__}" if shape is None else f"a {type(value).__name__} of shape {tuple(shape)}"
 
 
+def shorter(text: str, longest: int) -> str:
+    """Cut a string to one line of at most ``longest`` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= longest else line[: longest - 1].rstrip() + "…"
+
+
+def printable(text: str, longest: int = 80) -> str:
+    """Write a string that may hold anything, a key of a file for example, on one short line."""
+    line = text if text.isprintable() else repr(text)[1:-1]
+    return line if len(line) <= longest else f"{line[:longest]}…"
+
+
+def reason_of(error: Exception) -> str:
+    """Write what another library's exception says on one short line."""
+    return shorter(str(error), 120) or type(error).__name__
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """The end of an error message: the closest known name, or all of them."""
     names = sorted(set(known))

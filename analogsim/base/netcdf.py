@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analogsim.base import files
-from analogsim.base.errors import InputError, brief
+from analogsim.base.errors import InputError, brief, reason_of
 
 if TYPE_CHECKING:
     import xarray
@@ -88,6 +88,24 @@ def is_sealed(path: Path) -> bool:
             f"{path}: is not as it was written, by its checksum; it is damaged: make it again, or take another copy"
         )
     return False
+
+
+def read(path: Path) -> "tuple[xarray.Dataset, bool]":
+    """Read a netCDF file of results into memory, and say whether it is sealed.
+
+    Raises:
+      InputError: if it cannot be read, or its bytes are not those that were sealed.
+    """
+    import xarray
+
+    try:
+        sealed = is_sealed(path)  # first: HDF5 complains of damage in its own words
+        # Times are seconds after programming, and never dates.
+        return xarray.load_dataset(path, engine="h5netcdf", decode_times=False, decode_timedelta=False), sealed
+    except InputError:
+        raise
+    except Exception as error:  # of many kinds, by what is damaged
+        raise InputError(f"{path}: cannot be read as netCDF ({reason_of(error)})") from None
 
 
 def _without_dask() -> Any:

@@ -16,7 +16,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from analogsim.base.errors import InputError, brief
+from analogsim.base.errors import InputError, brief, printable
 from analogsim.base.toml_lines import line_of
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
@@ -52,7 +52,7 @@ class TomlFile:
         try:
             file = pathlib.Path(path)
             if not file.exists():
-                raise InputError(f"{_shown(name)}: there is no such file")
+                raise InputError(f"{printable(name, 200)}: there is no such file")
             if not file.is_file():
                 raise InputError(f"{name}: is a folder or a device, must be a TOML file")
             if file.stat().st_size > _LARGEST:
@@ -62,7 +62,7 @@ class TomlFile:
             line = error.object[: error.start].count(b"\n") + 1
             raise InputError(f"{name}, line {line}: is not written in UTF-8 ({error.reason})") from None
         except OSError as error:
-            raise InputError(f"{_shown(name)}: cannot be read ({error.strerror})") from None
+            raise InputError(f"{printable(name, 200)}: cannot be read ({error.strerror})") from None
         return cls.parse(text, name)
 
     @classmethod
@@ -166,11 +166,6 @@ def _escaped(c: str) -> str:
     if c in '"\\':
         return "\\" + c
     return c if c >= " " and c != "\x7f" else f"\\u{ord(c):04x}"
-
-
-def _shown(name: str) -> str:
-    """A name that may be anything, on one short line."""
-    return name if name.isprintable() and len(name) <= 200 else f"{name[:200]!r}"
 
 
 def _syntax(message: str, text: str, name: str) -> str:

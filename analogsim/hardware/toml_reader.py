@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from analogsim.base.description import Description
-from analogsim.base.errors import InputError, brief, nearest_of
+from analogsim.base.errors import InputError, brief, nearest_of, printable
 from analogsim.base.field_rules import Nested, Rule, default_of, rule_of
 from analogsim.base.toml_lines import Path
 from analogsim.base.toml_text import TomlFile
@@ -61,7 +61,7 @@ def grow(file: TomlFile, raw: Any, path: Path = (), depth: int = 0) -> Node:
     for name, item in raw.items():
         parts = name.split(".")
         if not all(parts):
-            raise file.error((*path, name), f"{_shown(name)!r} names no field")
+            raise file.error((*path, name), f"{printable(name)!r} names no field")
         if depth + len(parts) > _DEEPEST:
             raise file.error((*path, name), f"tables and lists are nested more than {_DEEPEST} deep")
         _put(file, found, parts, grow(file, item, (*path, name), depth + len(parts)))
@@ -73,7 +73,7 @@ def _put(file: TomlFile, table: Node, parts: list[str], item: Node) -> None:
     if rest:
         inner = table.value.setdefault(name, Node({}, item.path))
         if not isinstance(inner.value, dict):
-            raise file.error(item.path, f"{_last(item.path)}: {_shown(name)!r} is no table, it has no fields")
+            raise file.error(item.path, f"{_last(item.path)}: {printable(name)!r} is no table, it has no fields")
         _put(file, inner, rest, item)
     elif name not in table.value:
         table.value[name] = item
@@ -138,7 +138,7 @@ class Reader:
         named = node.value.get("kind")
         if named is not None:
             if named.value not in fit:
-                shown = _shown(str(named.plain))
+                shown = printable(str(named.plain))
                 wrong = f"class {shown!r} does not fit here" if shown in self.kinds else f"unknown class {shown!r}"
                 raise self.file.error(named.path, f"{where}.kind: {wrong}; {nearest_of(shown, fit)}")
             return self.table(Node(fields, node.path), self.kinds[named.value])
@@ -165,10 +165,4 @@ class Reader:
 
 
 def _last(path: Path) -> str:
-    return _shown(".".join(map(str, path)))
-
-
-def _shown(name: str) -> str:
-    """A name that may be anything, on one short line."""
-    text = name if name.isprintable() else repr(name)[1:-1]
-    return text if len(text) <= 80 else f"{text[:80]}…"
+    return printable(".".join(map(str, path)))

@@ -204,7 +204,7 @@ def bind(
     held = tuple((name, Fixed(value)) for name, value in sorted(options.items()))
     if isinstance(model, linen.Module):
         if not hasattr(variables, "keys") or "params" not in variables:
-            raise InputError(f"variables = {_short(variables)}: must be a Linen model's variables, {{'params': ...}}")
+            raise InputError(f"variables = {brief(variables)}: must be a Linen model's variables, {{'params': ...}}")
         kept = {name: value for name, value in variables.items() if name != "analog"}
         sample = None if x is None else Sample.of(x)
         return BoundLinen(kept, Fixed(model), held, sample, rngs)
@@ -213,7 +213,7 @@ def bind(
             raise InputError("variables: an NNX model carries its own; leave them out (program(model, key=key))")
         graph, state = nnx.split(model)
         return BoundNnx(state, graph, held, rngs, None if x is None else Sample.of(x))
-    raise InputError(f"model = {_short(model)}: must be a flax.linen or flax.nnx module")
+    raise InputError(f"model = {brief(model)}: must be a flax.linen or flax.nnx module")
 
 
 def observe(model: Any, variables: Any, x: Any, *, places: bool = False, **options: Any) -> list[LayerUse]:
@@ -274,11 +274,6 @@ def _for_example(rngs: dict[str, jax.Array], key: Any) -> dict[str, jax.Array]:
 
 def _keywords(options: Options) -> dict[str, Any]:
     return {name: value.value for name, value in options}
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) < 60 else f"{type(value).__name__}"
 
 
 class _clear_errors:

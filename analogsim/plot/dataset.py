@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analogsim.base.errors import InputError, brief, nearest
+from analogsim.base.errors import InputError, brief, nearest, shorter
 from analogsim.base.extrapolation import EXTRAPOLATED, MARK
 from analogsim.base.units import PREFIXES, show, show_time
 
@@ -35,7 +35,7 @@ STATISTICS = {
 _QUANTILES = {"median": 0.5, "low": 0.05, "high": 0.95}
 _LOWER_IS_BETTER = ("loss", "error", "mse", "rmse", "mae", "perplexity", "energy", "latency")
 _HIGHER_IS_BETTER = ("accuracy", "score", "correlation", "auc", "f1")
-_LONGEST = 36  # characters of a label in a figure
+LONGEST = 36  # characters of a label in a figure
 
 
 def metrics(data: "xarray.Dataset") -> list[str]:
@@ -98,13 +98,7 @@ def axis_words(axis: str) -> str:
         return "time after programming"
     name = axis.removeprefix("store.").removeprefix("cell.").removesuffix("_s")
     words = name.replace(".", " ").replace("_", " ").split()
-    return shorter(" ".join(w.upper() if w in ("adc", "dac") else w for w in words) or axis)
-
-
-def shorter(text: str, longest: int = _LONGEST) -> str:
-    """One line of a text that is not longer than so many characters."""
-    line = " ".join(text.split())
-    return line if len(line) <= longest else line[: longest - 1].rstrip() + "…"
+    return shorter(" ".join(w.upper() if w in ("adc", "dac") else w for w in words) or axis, LONGEST)
 
 
 def number(value: float, digits: int = 4) -> str:
@@ -151,7 +145,7 @@ def _plain_label(data: "xarray.Dataset", axis: str, index: int, digits: int) -> 
 
 def point_label(data: "xarray.Dataset", axis: str, index: int) -> str:
     """An axis and its value: ``"ADC bits = 6"``; a name that speaks for itself stands alone."""
-    value = shorter(value_label(data, axis, index))
+    value = shorter(value_label(data, axis, index), LONGEST)
     if axis in ("compensation", "drift_compensation"):
         return "no compensation" if value == "none" else f"{value} compensation"
     if axis in ("network", "hardware", "time"):

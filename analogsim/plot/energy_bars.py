@@ -4,10 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analogsim.base.errors import InputError, brief
+from analogsim.base.errors import InputError, brief, shorter
 from analogsim.base.units import show
 from analogsim.plot import axes
-from analogsim.plot.dataset import shorter
 
 if TYPE_CHECKING:
     import xarray

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analogsim.base.errors import InputError, brief, nearest
+from analogsim.base.errors import InputError, brief, nearest, shorter
 from analogsim.base.extrapolation import MARK
 from analogsim.plot import axes
 from analogsim.plot import dataset as results
@@ -183,7 +183,7 @@ def _numbers(ax: "Axes", cells: np.ndarray, image: Any, one_decimal: bool) -> No
 
 def _label(ax: "Axes", data: "xarray.Dataset", axis: str, order: np.ndarray, which: str) -> None:
     """Values as ticks, all or every so many, and the name of the axis."""
-    names = [axes.plain(results.shorter(results.value_label(data, axis, int(i), 3))) for i in order]
+    names = [axes.plain(shorter(results.value_label(data, axis, int(i), 3), results.LONGEST)) for i in order]
     shown = range(0, len(names), max(1, -(-len(names) // 16)))
     getattr(ax, f"set_{which}ticks")(list(shown), [names[i] for i in shown], fontsize=9)
     getattr(ax, f"set_{which}label")(axes.plain(results.axis_words(axis)))

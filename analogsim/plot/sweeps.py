@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from analogsim.base.errors import InputError, brief, nearest
+from analogsim.base.errors import InputError, brief, nearest, shorter
 from analogsim.base.extrapolation import EXTRAPOLATED, MEANING
 from analogsim.plot import axes
 from analogsim.plot import dataset as results
@@ -259,7 +259,7 @@ def _label(ax: "Axes", drawing: _Drawing, drawn: np.ndarray, percent: bool | Non
     if results.is_numeric(data, x):
         axis_scales.set_values(ax, drawing.places, results.unit(data, x), axes.plain(words))
     else:
-        names = [axes.plain(results.shorter(results.value_label(data, x, int(i)))) for i in drawing.order]
+        names = [axes.plain(shorter(results.value_label(data, x, int(i)), results.LONGEST)) for i in drawing.order]
         ax.set_xticks(drawing.places, names)
         ax.set_xlim(-0.6, len(names) - 0.4)
         ax.set_xlabel(axes.plain(words))

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analogsim.base import netcdf
-from analogsim.base.errors import InputError, brief
+from analogsim.base.errors import InputError, brief, shorter
 from analogsim.plot import dataset as results
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ def load(path: Any) -> "tuple[xarray.Dataset, bool]":
     Raises:
       InputError: where there is no file, it cannot be read, or its bytes have changed since it was written.
     """
-    import xarray
-
     if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
         raise InputError(f"results = {brief(path)}: must be a dataset, or the path of a netCDF file")
     file = Path(path)
@@ -29,16 +27,7 @@ def load(path: Any) -> "tuple[xarray.Dataset, bool]":
         raise InputError(f"{file}: is a folder; name a file in it, for example {file / 'results.nc'}")
     if not file.exists():
         raise InputError(f"{file}: does not exist")
-    try:
-        is_sealed = netcdf.is_sealed(file)  # first: HDF5 complains of damage in its own words
-        # Times are seconds after programming, and never dates.
-        data = xarray.load_dataset(file, engine="h5netcdf", decode_times=False, decode_timedelta=False)
-        return data, is_sealed
-    except InputError:
-        raise
-    except Exception as error:  # of many kinds, by what is damaged
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{file}: cannot be read as netCDF ({results.shorter(reason, 120)})") from None
+    return netcdf.read(file)
 
 
 def kind(data: "xarray.Dataset", name: str) -> str:
@@ -54,5 +43,5 @@ def kind(data: "xarray.Dataset", name: str) -> str:
     found = ", ".join(map(str, data.data_vars)) or "nothing"
     raise InputError(
         f"{name}: is no result of analogsim.sweep, analogsim.evaluate or analogsim.energy: it holds "
-        f"{results.shorter(found, 120)}, and no numbers over 'chip'"
+        f"{shorter(found, 120)}, and no numbers over 'chip'"
     )

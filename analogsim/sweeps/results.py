@@ -253,7 +253,7 @@ class ResultsFile:
 
     def _saved(self) -> "tuple[xarray.Dataset, bool, dict[str, str]]":
         """What the file holds, whether it is sealed, and its inputs; refused where it is not of a sweep."""
-        saved, is_sealed = _read(self.path)
+        saved, is_sealed = netcdf.read(self.path)
         try:
             known = json.loads(saved.attrs["inputs"])
             return saved, is_sealed, {part: known[part] for part in WORDS}
@@ -311,7 +311,7 @@ def load_results(path: str | os.PathLike) -> "xarray.Dataset":
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: there is no such file")
-    data, is_sealed = _read(path)
+    data, is_sealed = netcdf.read(path)
     if not is_sealed:
         _warn(path)
     return data
@@ -319,19 +319,3 @@ def load_results(path: str | os.PathLike) -> "xarray.Dataset":
 
 def _warn(path: Path) -> None:
     warnings.warn(f"{path}: {netcdf.UNSEALED}", UserWarning, stacklevel=3)
-
-
-def _read(path: Path) -> "tuple[xarray.Dataset, bool]":
-    """The dataset, and whether its bytes are known to be those that were written."""
-    import xarray
-
-    try:
-        is_sealed = netcdf.is_sealed(path)  # first: HDF5 complains of damage in its own words
-        return xarray.load_dataset(path, engine="h5netcdf"), is_sealed
-    except InputError:
-        raise
-    except Exception as error:  # whatever a damaged file makes the reader raise
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(
-            f"{path}: cannot be read as results ({reason}); it was left as it is: name another file"
-        ) from None

@@ -98,7 +98,7 @@ def test_sweep_refuses_executors_and_files_before_scores(forbidden, tmp_path):
     with pytest.raises(InputError, match="executor = 3: must have submit"):
         sweep(lambda hardware, key: 1.0, preset("pcm"), executor=3, **how)
     (tmp_path / "r.nc").write_text("no netCDF")
-    with pytest.raises(InputError, match=r"r\.nc: cannot be read as results"):
+    with pytest.raises(InputError, match=r"r\.nc: cannot be read as netCDF"):
         sweep(lambda hardware, key: 1.0, preset("pcm"), path=tmp_path / "r.nc", **how)
 
 
@@ -126,7 +126,7 @@ def test_commands_refuse_before_they_train_or_price(forbidden, tmp_path):
     for arguments, message in (
         (("energy", "--out", tmp_path / "file"), "file: cannot write there"),
         (("train", "--recipe", "lenet", "--out", tmp_path / "out"), "network: holds something else than a checkpoint"),
-        (("sweep", tmp_path / "s.toml", "--out", tmp_path / "r.nc"), "r.nc: cannot be read as results"),
+        (("sweep", tmp_path / "s.toml", "--out", tmp_path / "r.nc"), "r.nc: cannot be read as netCDF"),
         (("sweep", tmp_path / "s.toml", "--out", tmp_path / "r.nc", "--no-resume"), "r.nc: is there already"),
         (("sweep", tmp_path / "s.toml", "--out", tmp_path / "file" / "r.nc"), "r.nc: cannot be written there"),
         (("quickstart", "--seed", 2**63, "--out", tmp_path / "q"), "--seed 9223372036854775808: must be at least"),

@@ -26,7 +26,7 @@ import jax
 import numpy as np
 
 from analogsim.base import files as writing
-from analogsim.base.errors import InputError, brief
+from analogsim.base.errors import InputError, brief, reason_of
 from analogsim.chips.checkpoint.leaves import data_like, sample_of
 
 FORMAT = 2
@@ -85,7 +85,15 @@ def write(path: pathlib.Path, text: dict[str, Any], arrays: dict[str, np.ndarray
         with writing.temporary_sibling(path, "partial") as new:
             new.mkdir()
             if arrays:
-                _save_arrays(new / _ARRAYS, arrays)
+                import orbax.checkpoint as ocp
+
+                # The handler alone, without ocp.Checkpointer, which would write into a second temporary folder and
+                # rename it: its rename cannot wait for checksums of what it wrote, its force=True removes the old
+                # checkpoint before the new one is written, and what it leaves after an error stays (Orbax 0.12).
+                (new / _ARRAYS).mkdir()
+                with contextlib.closing(ocp.PyTreeCheckpointHandler()) as handler:
+                    handler.save(new / _ARRAYS, args=ocp.args.PyTreeSave(arrays))
+                    handler.finalize(new / _ARRAYS)
             text = {**text, "files": _sums(new, _ARRAYS)}
             (new / _TEXT).write_text(_for_people(text | {"checksum": _checksum(text)}), encoding="utf-8")
             for file in new.rglob("*"):
@@ -141,13 +149,6 @@ def _spoken(path: pathlib.Path, what: str) -> Iterator[None]:
         raise InputError(f"{path}: cannot be {what} ({error.strerror or error})") from error
 
 
-def _save_arrays(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
-    import orbax.checkpoint as ocp
-
-    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
-        checkpointer.save(path, args=ocp.args.PyTreeSave(arrays))
-
-
 def _sums(folder: pathlib.Path, name: str) -> dict[str, list[int]]:
     """Length and CRC-32 of every file below ``folder/name``."""
     files = sorted(file for file in (folder / name).rglob("*") if file.is_file())
@@ -189,11 +190,11 @@ def read_arrays(path: pathlib.Path, entries: dict[str, Any]) -> dict[str, np.nda
 
     restore_args = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in non_empty}
     try:
-        with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+        with contextlib.closing(ocp.PyTreeCheckpointHandler()) as handler:
             args = ocp.args.PyTreeRestore(item=dict.fromkeys(non_empty, 0), restore_args=restore_args)
-            restored = checkpointer.restore(path / _ARRAYS, args=args)
+            restored = handler.restore(path / _ARRAYS, args=args)
     except Exception as error:  # of many kinds, by what is missing or damaged
-        raise _damaged(path, f"its arrays cannot be read ({_first_line(error)})") from error
+        raise _damaged(path, f"its arrays cannot be read ({reason_of(error)})") from error
     for name, (shape, dtype) in non_empty.items():
         if restored[name].shape != shape or restored[name].dtype != dtype:
             raise _damaged(path, f"{name} is not the array that {_TEXT} speaks of")
@@ -263,11 +264,6 @@ def _check_sum(path: pathlib.Path, text: dict[str, Any], version: int) -> None:
 
 def _damaged(path: pathlib.Path, what: str) -> InputError:
     return InputError(f"checkpoint {path}: {what}; it is damaged")
-
-
-def _first_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return (text[:120] + "...") if len(text) > 120 else text or type(error).__name__
 
 
 def _is(kinds: Any) -> Any:

@@ -160,11 +160,10 @@ def test_an_interrupted_save_leaves_what_was_there(tmp_path, variables, monkeypa
     save(tmp_path / "a", MODEL, variables)
 
     def interrupted(self, path, *args, **kwargs):
-        pathlib.Path(path).mkdir()
         (pathlib.Path(path) / "half").write_text("half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(ocp.Checkpointer, "save", interrupted)
+    monkeypatch.setattr(ocp.PyTreeCheckpointHandler, "save", interrupted)
     for name in ("a", "b"):
         with pytest.raises(KeyboardInterrupt):
             save(tmp_path / name, MODEL, jax.tree.map(lambda a: 2 * a, variables), overwrite=True)
