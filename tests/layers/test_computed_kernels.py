@@ -233,7 +233,7 @@ class Deep(nnx.Module):
         self.layers = make(rngs.split(3))
 
     def __call__(self, x):
-        step = nnx.scan(lambda x, layer: jnp.tanh(layer(x)), in_axes=(nnx.TrainState, 0), out_axes=nnx.TrainState)
+        step = nnx.scan(lambda x, layer: jnp.tanh(layer(x)), in_axes=(nnx.Carry, 0), out_axes=nnx.Carry)
         return step(x, self.layers)
 
 

@@ -257,7 +257,7 @@ class Stack(nnx.Module):
         self.layers = make(rngs)
 
     def __call__(self, x):
-        @nnx.scan(in_axes=(nnx.TrainState, 0), out_axes=nnx.TrainState)
+        @nnx.scan(in_axes=(nnx.Carry, 0), out_axes=nnx.Carry)
         def run(x, layer):
             return nnx.relu(layer(x))
 

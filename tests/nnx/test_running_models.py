@@ -68,7 +68,7 @@ class Stack(nnx.Module):
         self.layers = nnx.split_rngs(splits=3)(make)(rngs)
 
     def __call__(self, x):
-        return nnx.scan(lambda x, layer: jnp.tanh(layer(x)), in_axes=(nnx.TrainState, 0), out_axes=nnx.TrainState)(
+        return nnx.scan(lambda x, layer: jnp.tanh(layer(x)), in_axes=(nnx.Carry, 0), out_axes=nnx.Carry)(
             x[:, 0], self.layers
         )
 

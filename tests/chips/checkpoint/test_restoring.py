@@ -193,7 +193,7 @@ class Stack(nnx.Module):
         self.layers = make(rngs)
 
     def __call__(self, x):
-        return nnx.scan(lambda x, layer: layer(x), in_axes=(nnx.TrainState, 0), out_axes=nnx.TrainState)(x, self.layers)
+        return nnx.scan(lambda x, layer: layer(x), in_axes=(nnx.Carry, 0), out_axes=nnx.Carry)(x, self.layers)
 
 
 def test_arrays_in_the_hardware_of_an_nnx_model_are_the_models_own(tmp_path):
