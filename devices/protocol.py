@@ -176,8 +176,8 @@ class WeightStore(Protocol):
 
         Args:
           weights: normalised matrix in [-1, 1], ``[n_in, n_out]``.
-          read_fraction: what a row spends, as a fraction of a read at full voltage: the mean squared normalised input for
-            amplitudes, a number in [0, 1]; more than 1 where one product takes several reads.
+          read_fraction: what a row spends, as a fraction of a read at full voltage: the mean squared normalised input
+            for amplitudes, a number in [0, 1]; more than 1 where one product takes several reads.
         """
         ...
 
