@@ -65,7 +65,7 @@ class Trembling(OneColumnPerOutput, Description):
     def cost(self, weights, read_fraction):
         return (Action("cell read", weights.size, "S"),)
 
-    def cells(self, n_in, n_out):
+    def n_cells(self, n_in, n_out):
         return n_in * n_out
 
 
