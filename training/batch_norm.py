@@ -26,7 +26,8 @@ from analogsim.base.errors import InputError
 from analogsim.base.random import check_one_key
 from analogsim.chips.chip import Chip
 from analogsim.chips.metrics import check_inputs
-from analogsim.layers import modes
+from analogsim.models.bound import bind
+from analogsim.models.protocol import BoundModel
 
 
 def reestimate_batch_norm(
@@ -64,70 +65,35 @@ def reestimate_batch_norm(
       >>> bool((new["batch_stats"]["BatchNorm_0"]["mean"] != 0).all())
       True
     """
-    from flax import nnx
-
     x, options = inputs_of(x, options)
     check_inputs(x)
     check_integer(batch_size, "batch_size")
     if key is not None:
         check_one_key(key)
-    if isinstance(model, nnx.Module):
-        if chip is not None or variables is not None:
-            raise InputError("an NNX model brings its chip along: reestimate_batch_norm(on_chip(model, chip), None, x)")
-        return _of_nnx(model, x, batch_size, options)
-    return _of_linen(model, variables, x, chip, key, batch_size, options)
-
-
-def _of_linen(model: Any, variables: Any, x: Any, chip: Any, key: Any, batch_size: int, options: dict[str, Any]) -> Any:
     if chip is not None and not isinstance(chip, Chip):
         raise InputError(f"chip = {chip!r}: must be a chip from analogsim.program(model, variables, key), or None")
-    source_variables = variables if chip is None else chip.variables
-    if not jax.tree.leaves(source_variables.get("batch_stats", {})):
-        raise InputError("variables: hold no 'batch_stats', there is no batch normalisation to estimate anew")
+    if chip is not None and chip.digital is None:
+        raise InputError("an NNX model brings its chip along: reestimate_batch_norm(on_chip(model, chip), None, x)")
+    bound = bind(model, variables if chip is None else chip.digital, options=options)
+    collections, readings = bound.collections(), None if chip is None else chip.readings
+    if not jax.tree.leaves(collections.get("batch_stats", {})):
+        raise InputError("model: has no running statistics (batch_stats), there is nothing to estimate anew")
+
+    def with_statistics(stats: Any) -> BoundModel:
+        return bound.with_collections({**collections, "batch_stats": stats})
 
     @jax.jit
     def run(stats: Any, batch: Any, batch_key: Any) -> Any:
-        rngs = None if batch_key is None else {"analog": batch_key}
-        mode: Any = modes.DigitalMode() if chip is None else modes.current()
-        with modes.enter(mode):
-            call_options = dict(rngs=rngs, mutable=["batch_stats"], **options)
-            _, new = batch.call(model.apply, {**source_variables, "batch_stats": stats}, **call_options)
-        return new["batch_stats"]
+        return with_statistics(stats).statistics_after(batch, batch_key, readings)
 
     def statistics(stats: Any, batch: Any, number: int) -> Any:
         return run(stats, batch, None if key is None else jax.random.fold_in(key, number))
 
-    statistics_new = _estimated(statistics, source_variables["batch_stats"], x, batch_size)
-    if chip is None:
-        return {**variables, "batch_stats": statistics_new}
-    return dataclasses.replace(chip, digital={**chip.digital, "batch_stats": statistics_new})
-
-
-def _of_nnx(model: Any, x: Any, batch_size: int, options: dict[str, Any]) -> Any:
-    from flax import nnx
-
-    copy = nnx.clone(model)
-    norms = [module for _, module in nnx.iter_modules(copy) if isinstance(module, nnx.BatchNorm)]
-    if not norms:
-        raise InputError("model: has no nnx.BatchNorm, there is nothing to estimate anew")
-    before = [norm.use_running_average for norm in norms]
-    for norm in norms:
-        norm.use_running_average = False
-    graph, *states = nnx.split(copy, nnx.BatchStat, ...)
-    stats, other_state = states
-
-    @jax.jit
-    def run(stats: Any, batch: Any) -> Any:
-        model_copy = nnx.merge(graph, stats, other_state, copy=True)
-        batch.call(model_copy, **options)
-        return nnx.state(model_copy, nnx.BatchStat)
-
-    estimated = _estimated(lambda s, batch, _: run(s, batch), stats, x, batch_size)
-    copy = nnx.merge(graph, estimated, other_state)
-    restored = (module for _, module in nnx.iter_modules(copy) if isinstance(module, nnx.BatchNorm))
-    for norm, average in zip(restored, before, strict=True):
-        norm.use_running_average = average
-    return copy
+    new = with_statistics(_estimated(statistics, collections["batch_stats"], x, batch_size))
+    model, variables = new.unbind()
+    if chip is not None:
+        return dataclasses.replace(chip, digital=variables)
+    return model if variables is None else variables
 
 
 def _estimated(statistics: Callable[[Any, Any, int], Any], stats: Any, x: Any, batch_size: int) -> Any:

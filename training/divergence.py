@@ -15,7 +15,7 @@ import numpy as np
 from analogsim.base.errors import InputError
 from analogsim.chips.adc_inputs import first_not_finite
 from analogsim.models.bound import observe
-from analogsim.training.fitting import LinenFit, path_names
+from analogsim.training.fitting import path_names
 from analogsim.training.step import TrainingStep, TrainState
 
 _ADVICE = "lower the learning rate, clip gradients (optax.clip_by_global_norm), or look at the data"
@@ -23,7 +23,6 @@ _ADVICE = "lower the learning rate, clip gradients (optax.clip_by_global_norm), 
 
 def explain(
     step: TrainingStep,
-    model: Any,
     carry: TrainState,
     one: Callable[[TrainState, int], TrainState],
     losses: np.ndarray,
@@ -34,7 +33,7 @@ def explain(
     """Raise an ``InputError`` that names the step and the first layer.
 
     Args:
-      step, model: what is trained.
+      step: what is trained.
       carry: before the first step of the epoch.
       one: ``one(carry, i)``: the carry after step i of the epoch.
       losses: of the epoch, ``[steps]``, at least one of them not finite.
@@ -55,7 +54,7 @@ def explain(
             raise InputError(f"{where}: layer {layers[0]}: its weights hold NaN or infinity {when}{more}; {_ADVICE}")
         if i < bad:
             carry = one(carry, i)
-    found = _overflowing(step, model, carry, batch(bad), options)
+    found = _overflowing(step, carry, batch(bad), options)
     if found:
         raise InputError(f"{where}: {found} is the first that is not finite; {_ADVICE}")
     raise InputError(
@@ -79,11 +78,9 @@ def _inside(names: list[str], path: str) -> bool:
     return names[: len(own)] == own
 
 
-def _overflowing(step: TrainingStep, model: Any, carry: TrainState, x: Any, options: dict[str, Any]) -> str | None:
+def _overflowing(step: TrainingStep, carry: TrainState, x: Any, options: dict[str, Any]) -> str | None:
     """The first input or output of an analog layer that is not finite in the exact network."""
-    done = step.unbind(carry)
-    linen = isinstance(step.fit, LinenFit)
-    return first_not_finite(observe(model if linen else done, done if linen else None, x, **options))
+    return first_not_finite(observe(*step.unbound(carry), x, **options))
 
 
 def _finite(tree: Any) -> bool:

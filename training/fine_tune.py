@@ -29,7 +29,6 @@ from analogsim.base.random import check_one_key, stream
 from analogsim.chips.metrics import check_data
 from analogsim.chips.range_report import RangeReport, range_report
 from analogsim.training.divergence import explain
-from analogsim.training.fitting import LinenFit
 from analogsim.training.losses import Loss, check_classes_of, cross_entropy
 from analogsim.training.step import TrainingStep, TrainState, make_step
 
@@ -140,7 +139,7 @@ def fine_tune(
     )
     teacher_logits = _teacher_outputs(step, teacher, x, batch_size) if distil else None
     run, single_step = _epoch_of(step, (x, labels, teacher_logits), steps, batch_size, ramp * epochs * steps)
-    before = _warn(step, step.initial_state, x, options, model)
+    before = _warn(step, step.initial_state, x, options)
 
     carry, history = step.initial_state, []
     for epoch in range(epochs):
@@ -151,16 +150,16 @@ def fine_tune(
         if not np.all(np.isfinite(losses)):
             batch = lambda i, order=order: map_examples(lambda a: a[order[i * batch_size :][:batch_size]], x)  # noqa: E731
             again = lambda c, i, k=epoch_key, order=order, e=epoch: single_step(c, k, order, e * steps, i)[0]  # noqa: E731
-            explain(step, model, start, again, losses, batch, (epoch, epoch * steps), options)
+            explain(step, start, again, losses, batch, (epoch, epoch * steps), options)
         noise_scale = min(1.0, (epoch + 1) / (ramp * epochs)) if ramp else 1.0
         history.append((float(losses.mean()), float(np.mean(metrics.accuracy)), noise_scale))
         if on_epoch is not None:
             on_epoch(epoch, history[-1][0])
-    clipping = _warn(step, carry, x, options, model)
-    trained, linen = step.unbind(carry), isinstance(step.fit, LinenFit)
+    clipping = _warn(step, carry, x, options)
+    model, variables = step.unbound(carry)
     losses, accuracies, levels = (np.array(column) for column in zip(*history, strict=True))
     return FineTuned(
-        trained if linen else None, model if linen else trained, losses, accuracies, levels, before, clipping
+        variables, model, losses, accuracies, levels, before, clipping
     )  # fmt: skip
 
 
@@ -239,13 +238,11 @@ def _check_settings(n: int, epochs: Any, batch_size: Any, micro_batches: Any, ra
         check_fraction(value, name)
 
 
-def _warn(step: TrainingStep, carry: TrainState, x: Any, options: dict[str, Any], model: Any) -> RangeReport | None:
+def _warn(step: TrainingStep, carry: TrainState, x: Any, options: dict[str, Any]) -> RangeReport | None:
     """Say which layers clip nearly everything."""
     if not jax.tree.leaves({**carry.params, **carry.model_state}.get("ranges")):
         return None
-    done = step.unbind(carry)
-    whole, variables = (model, done) if isinstance(step.fit, LinenFit) else (done, None)
-    report = range_report(whole, variables, _some(x, _CHECKED), **options)
+    report = range_report(*step.unbound(carry), _some(x, _CHECKED), **options)
     for sentence in report.clipping():
         warnings.warn(sentence, UserWarning, stacklevel=3)
     return report

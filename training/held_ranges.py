@@ -1,10 +1,10 @@
-"""Calibrated ranges of a bound model, Linen or NNX: which kinds it has, and the model with others in their place."""
+"""Calibrated ranges of a bound model: which kinds it has, and the model with others in their place."""
 
-import dataclasses
 from typing import Any
 
 import jax
 
+from analogsim.models.protocol import BoundModel
 from analogsim.training.hardware_numbers import RANGES
 
 
@@ -24,29 +24,19 @@ def range_kind(path: tuple) -> str:
     return kind if kind in RANGES else ""
 
 
-def ranges_of(bound: Any) -> list[str]:
+def ranges_of(bound: BoundModel) -> list[str]:
     """Names of the kinds of ranges that are calibrated."""
-    held = split_ranges(bound)[0]
-    kinds = {range_kind(path) for path, _ in jax.tree_util.tree_leaves_with_path(held)}
+    leaves = jax.tree_util.tree_leaves_with_path(bound.collections().get("ranges", {}))
+    kinds = {range_kind(path) for path, _ in leaves}
     return [name for kind, name in RANGES.items() if kind in kinds]
 
 
-def with_ranges(bound: Any, factors: dict[str, Any]) -> Any:
+def with_ranges(bound: BoundModel, factors: dict[str, Any]) -> BoundModel:
     """The bound model with its calibrated ranges multiplied, by kind."""
     if not factors:
         return bound
-    held, rebuilt = split_ranges(bound)
-    return rebuilt(jax.tree_util.tree_map_with_path(lambda path, a: a * factors.get(range_kind(path), 1.0), held))
-
-
-def split_ranges(bound: Any) -> tuple[Any, Any]:
-    """The ranges of a bound model, and what makes the model again from others."""
-    if hasattr(bound, "variables"):
-        held = bound.variables.get("ranges", {})
-        return held, lambda new: dataclasses.replace(bound, variables={**bound.variables, "ranges": new})
-    from flax import nnx
-
-    from analogsim.nnx import RangeVariable
-
-    held, rest = nnx.split_state(bound.state, RangeVariable, ...)
-    return held, lambda new: dataclasses.replace(bound, state=nnx.merge_state(new, rest))
+    collections = bound.collections()
+    scaled = jax.tree_util.tree_map_with_path(
+        lambda path, a: a * factors.get(range_kind(path), 1.0), collections.get("ranges", {})
+    )
+    return bound.with_collections({**collections, "ranges": scaled})

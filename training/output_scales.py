@@ -21,10 +21,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from analogsim.base.call_inputs import inputs_of, no_arrays
+from analogsim.base.call_inputs import inputs_of
 from analogsim.base.checks import check_number
 from analogsim.base.errors import InputError
-from analogsim.models.bound import BoundLinen, Sample, bind, merged, observe
+from analogsim.models.bound import Sample, bind, front_end_of
 
 _SCALED = "scale"
 
@@ -56,58 +56,20 @@ def with_output_scales(model: Any, variables: Any = None, x: Any = None, **optio
     """
     if x is not None:
         x, options = inputs_of(x, options)
-    bound = bind(model, variables, x, no_arrays(options))
-    if not isinstance(bound, BoundLinen):
-        from analogsim.nnx import analog_ops, stack_shape
-
-        for path, (module, op) in analog_ops(model).items():
-            if stack_shape(module, path):
-                raise _stacked(path)
-            op.set_range(_SCALED, jnp.ones(_columns(op, module)))
-        return None
-    inputs = _inputs(variables, x)
-    shapes: dict[int, tuple[int, ...]] = {}
-    for use in observe(model, variables, inputs, places=True, **options):
-        # The first of several matrices is the fullest.
-        width = use.weights.shape[1] if use.member == 0 else shapes[int(use.place)][-1]
-        shapes[int(use.place)] = (width,) if use.member == 0 else (use.member + 1, width)
-    scales = _of_places(bound.places(inputs), shapes)
-    sample = {} if x is None else {"sample": Sample.of(x)}
-    return {**variables, "ranges": {**merged(variables.get("ranges", {}), scales), **sample}}
-
-
-def _inputs(variables: Any, x: Any) -> Any:
-    if x is not None:
-        return x
-    sample = variables.get("ranges", {}).get("sample")
-    if not isinstance(sample, Sample):
-        raise InputError("x = None: a Linen model's layers are found from the shape of its input; pass x, or calibrate")
-    return sample.inputs()
-
-
-def _of_places(places: Any, shapes: dict[int, tuple[int, ...]], path: str = "") -> Any:
-    if "place" in places:
-        layer = path.rpartition("/")[0] or "(the model itself)"
-        if jnp.ndim(places["place"]):
-            raise _stacked(layer)
-        number = int(places["place"])
-        if number not in shapes:
-            raise InputError(f"layer {layer}: nothing of x reaches it; pass an input that makes use of every layer")
-        return {_SCALED: jnp.ones(shapes[number])}
-    return {name: _of_places(inner, shapes, f"{path}/{name}" if path else name) for name, inner in places.items()}
+    front_end = front_end_of(model)
+    bound = bind(model, variables, x if front_end.needs_call else None, options)
+    scales = {}
+    for layer in bound.inventory().layers:
+        *matrices, _, n_out = layer.matrices
+        scales[layer.path] = {_SCALED: jnp.ones((*matrices, n_out))}
+    for path, numbers in bound.places().items():
+        if numbers.ndim:
+            raise _stacked(path)
+    return front_end.set_ranges(model, variables, scales, None if x is None else Sample.of(x))
 
 
 def _stacked(path: str) -> InputError:
     return InputError(f"layer {path}: is one of a stack (nn.scan, nnx.vmap), whose outputs have no learned scales")
-
-
-def _columns(op: Any, module: Any) -> tuple[int, ...]:
-    from flax import nnx
-
-    table = module.embedding if isinstance(module, nnx.Embed) else module.kernel
-    operator, _ = op.layout(module, table[...].shape)
-    *stack, _, n_out = jax.eval_shape(operator.matrix, table[...]).shape
-    return (*stack, n_out)
 
 
 def remap_weights(limit: float = 1.0) -> optax.GradientTransformationExtraArgs:

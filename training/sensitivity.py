@@ -25,8 +25,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from analogsim.base.call_inputs import inputs_of, map_examples
-from analogsim.base.checks import check_integer
+from analogsim.base.call_inputs import inputs_of
+from analogsim.base.checks import NO_ANALOG_LAYER, check_integer
 from analogsim.base.errors import InputError
 from analogsim.base.extrapolation import extrapolates, in_words
 from analogsim.base.random import check_one_key, chip_key, read_key
@@ -36,7 +36,6 @@ from analogsim.chips.outputs import check_outputs, run_examples
 from analogsim.hardware.override import override_hardware
 from analogsim.models.bound import bind, program_jit
 from analogsim.training.effects import SHARE, STEPS, Perturbation, Sensitivity, dataset
-from analogsim.training.fitting import hardware_of
 from analogsim.training.hardware_numbers import OWN_RANGE, RANGES, SelectedNumbers, choose, shifted
 from analogsim.training.held_ranges import ranges_of, with_ranges
 from analogsim.training.losses import Loss, check_classes_of, cross_entropy
@@ -98,8 +97,10 @@ def sensitivity(
     _check_settings(method, chips=chips, batch_size=batch_size)
     x, options = inputs_of(x, options)
     labels = check_data(x, labels)
-    hardware = hardware_of(model, variables, map_examples(lambda a: a[:1], x), options)
     bound = bind(model, variables, x, options)
+    hardware = bound.hardware()
+    if not hardware:
+        raise InputError(NO_ANALOG_LAYER)
     check_outputs(bound.digital, x)
     check_classes_of(loss, jax.eval_shape(bound.digital, x), labels)
     time_s = jnp.asarray(_seconds(time, hardware), jnp.float32)

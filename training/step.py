@@ -124,7 +124,12 @@ class TrainingStep:
 
     def unbind(self, carry: TrainState) -> Any:
         """A Linen model's variables, or the trained copy of an NNX model."""
-        return self.fit.unbind(carry.params, carry.model_state)
+        model, variables = self.unbound(carry)
+        return model if variables is None else variables
+
+    def unbound(self, carry: TrainState) -> tuple[Any, Any]:
+        """Model and variables; the variables are None where the model is a trained copy that holds its arrays."""
+        return self.fit.unbound(carry.params, carry.model_state)
 
     @functools.cached_property
     def _exact(self) -> Any:

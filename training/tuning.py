@@ -33,8 +33,8 @@ from analogsim.chips.metrics import check_inputs, check_labels
 from analogsim.converters.range_rules import LearnedRange
 from analogsim.hardware.fresh_chip import FreshChip
 from analogsim.hardware.override import override_hardware
-from analogsim.models.bound import merged
-from analogsim.training.fitting import Fit, LinenFit, fit_of
+from analogsim.models.bound import bind, front_end_of
+from analogsim.training.fitting import Fit, fit_of
 from analogsim.training.held_ranges import range_kind
 from analogsim.training.losses import Loss, cross_entropy
 
@@ -138,13 +138,12 @@ def tune(
         best, before, after = _descended(
             fit, tree, state, x, targets, objective, key, what, steps, learning_rate, min(batch_size, n), chips
         )
-    tuned = fit.unbind(best, state)
-    linen = isinstance(fit, LinenFit)
+    model, variables = fit.unbound(best, state)
     rows = tuple(
         (layer, kind, float(old), float(new))
         for (layer, kind, old), (_, _, new) in zip(_rows(tree, what), _rows(best, what), strict=True)
     )
-    return Tuned(tuned if linen else None, model if linen else tuned, before, after, rows)
+    return Tuned(variables, model, before, after, rows)
 
 
 def _tunable(training: FreshChip, path: str, hardware: Any) -> Any:
@@ -161,31 +160,18 @@ def _tunable(training: FreshChip, path: str, hardware: Any) -> Any:
 
 def _started(model: Any, variables: Any, x: Any, what: tuple[str, ...], options: dict[str, Any]) -> tuple[Any, Any]:
     """The model with ranges to begin with."""
-    from flax import nnx
-
-    if isinstance(model, nnx.Module):
-        from analogsim.nnx import analog_ops, stack_shape
-
-        model = nnx.clone(model)
-        ops = analog_ops(model)
-        if any(op.input_range is None for _, op in ops.values()):
-            calibrate(model, None, x, **options)
-        for path, (module, op) in ops.items():
-            if "weight" in what and op.weight_range is None:
-                op.set_range("weight", jnp.ones(stack_shape(module, path)))
-        return model, None
-    if not {name for name in variables.get("ranges", {}) if name != "sample"}:
-        variables = calibrate(model, variables, x, **options)
-    if "weight" in what:
-        variables = {**variables, "ranges": merged(_weights(variables["ranges"]), variables["ranges"])}
-    return model, variables
-
-
-def _weights(ranges: Any) -> Any:
-    """A weight range of 1 beside every input range."""
-    if "input" in ranges:
-        return {"weight": jnp.ones(jnp.shape(ranges["input"]))}
-    return {name: _weights(inner) for name, inner in ranges.items() if hasattr(inner, "items")}
+    bound = bind(model, variables, x, options)
+    model, variables = bound.unbind()  # a copy, where ranges are set in the model
+    missing = bound.hardware().keys() - {path for path, ranges in bound.layer_ranges().items() if "input" in ranges}
+    if missing:
+        calibrated = calibrate(model, variables, x, **options)
+        variables = None if variables is None else calibrated
+    if "weight" not in what:
+        return model, variables
+    ranges = bind(model, variables, options=options).layer_ranges()
+    ones = {path: {"weight": jnp.ones(jnp.shape(own["input"]))} for path, own in ranges.items() if "weight" not in own}
+    with_weights = front_end_of(model).set_ranges(model, variables, ones)
+    return model, None if variables is None else with_weights
 
 
 def _distance(outputs: jax.Array, targets: jax.Array) -> jax.Array:

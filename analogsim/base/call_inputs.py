@@ -63,6 +63,20 @@ class Fixed:
         return f"Fixed({self.value!r})"
 
 
+#: Keyword arguments of a model's call that hold no array, static.
+Options = tuple[tuple[str, Fixed], ...]
+
+
+def fixed_options(options: Mapping[str, Any]) -> Options:
+    """Keyword arguments of a model's call in the form that compiled functions can be keyed by."""
+    return tuple((name, Fixed(value)) for name, value in sorted(options.items()))
+
+
+def keywords(options: Options) -> dict[str, Any]:
+    """The keyword arguments as they were given."""
+    return {name: value.value for name, value in options}
+
+
 @jax.tree_util.register_pytree_with_keys_class
 class Inputs:
     """One call's inputs, ``model(*args, **kwargs)``; goes wherever ``x`` does. A pytree.

@@ -19,7 +19,6 @@ T. P. Xiao et al., IEEE CAS Magazine 22, 26 (2022), arXiv 2109.01262.
 """
 
 import functools
-import math
 import numbers
 from collections.abc import Callable
 from typing import Any
@@ -44,7 +43,8 @@ from analogsim.chips.adc_inputs import (
     smallest_input_step,
 )
 from analogsim.converters import TabulatedADC, quantise
-from analogsim.models.bound import BoundLinen, Sample, bind, merged
+from analogsim.hardware.rules import holder
+from analogsim.models.bound import Sample, bind, front_end_of
 from analogsim.signal_path.ranges import Ranges
 
 METHODS = ("percentile", "max", "error", "granular", "full")
@@ -101,13 +101,13 @@ def calibrate(
     """
     rule = _Rule(method, quantile, margin, symmetric)
     x, options = checked_sample(x, options)
-    bound = bind(model, variables, options=options)
+    places = bind(model, variables, options=options).places(x)
     passes = ForwardPasses(model, variables, x, batch_size, options, places=True)
-    layers: dict[Any, _Layer] = {}
+    layers: dict[int, _Layer] = {}
     for use in passes:
         check_finite(use.x, f"layer {use.path}: its input")
         check_finite(use.weights, f"layer {use.path}: its kernel")
-        key = _key(variables, use)
+        key = int(use.place)
         if key not in layers:
             layers[key] = _Layer(use, rule)
             layers[key].input_range = _held(use) if keep_inputs else 1.0
@@ -118,7 +118,7 @@ def calibrate(
         if not keep_inputs:
             layer.input_range = rule.input_range(layer.inputs, layer.hardware)
     for use in passes if rule.needs_lines else ():
-        layer = layers[_key(variables, use)]
+        layer = layers[int(use.place)]
         for values in line_values(use, Ranges(layer.input_range)):
             for s, lines in enumerate(layer.lines_used(use)):
                 if rule.symmetric:
@@ -126,21 +126,12 @@ def calibrate(
                 else:
                     layer.lines[s].add(np.maximum(values[:, lines], 0))
                     layer.below[s].add(np.minimum(values[:, lines], 0))
-    if not isinstance(bound, BoundLinen):
-        _set_in_nnx(model, layers)
-        return (None, _reported(model, None, x, batch_size, options)) if report else None
-    # What else the collection holds (weight ranges, scales of outputs) is not calibrated here and stays.
-    found = merged(_without_middle(variables.get("ranges", {})), _placed(bound.places(x), layers))
-    calibrated = {**variables, "ranges": {**found, "sample": Sample.of(x)}}
+    ranges = {path: _stacked([layers.get(int(n)) for n in numbers.ravel()], numbers.shape, path)
+              for path, numbers in places.items()
+              # Every table of an NNX model may be attended to; only a run shows which one is.
+              if holder(path) == path or any(int(n) in layers for n in numbers.ravel())}  # fmt: skip
+    calibrated = front_end_of(model).set_ranges(model, variables, ranges, Sample.of(x))
     return (calibrated, _reported(model, calibrated, x, batch_size, options)) if report else calibrated
-
-
-def _without_middle(ranges: Any, of_layer: bool = False) -> Any:
-    """The collection without what an earlier calibration found the ranges to be about."""
-    if not hasattr(ranges, "items"):
-        return ranges
-    kept = {name: inner for name, inner in ranges.items() if not (of_layer and name == "middle")}
-    return {name: _without_middle(inner, name == "analog") for name, inner in kept.items()}
 
 
 def _reported(model: Any, variables: Any, x: Any, batch_size: int | None, options: dict[str, Any]) -> Any:
@@ -152,11 +143,6 @@ def _reported(model: Any, variables: Any, x: Any, batch_size: int | None, option
 def _held(use: Any) -> float | None:
     """The input range that a layer has; for one of a stack, its own entry."""
     return None if use.ranges.input is None else float(use.ranges.input)
-
-
-def _key(variables: Any, use: Any) -> Any:
-    """One entry of the ranges: Linen numbers them over the whole model, NNX within each layer."""
-    return int(use.place) if variables is not None else (use.path, int(use.place))
 
 
 class _Layer:
@@ -327,34 +313,14 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
-def _placed(places: Any, layers: dict[Any, _Layer], path: str = "") -> Any:
-    """The tree of places with every layer's ranges, stacked as the places are."""
-    if "place" in places:
-        found = np.asarray(places["place"])
-        return _stacked([layers.get(int(n)) for n in found.ravel()], found.shape, path.rpartition("/")[0])
-    return {name: _placed(inner, layers, f"{path}/{name}" if path else name) for name, inner in places.items()}
-
-
 def _stacked(layers: list[Any], shape: tuple[int, ...], path: str) -> dict[str, jax.Array]:
     if None in layers:
         raise InputError(f"layer {path}: nothing of x reaches it; calibrate with inputs that make use of every layer")
     inputs = jnp.asarray([layer.input_range for layer in layers], jnp.float32).reshape(shape)
     output_ranges = [layer.output_range() for layer in layers]
-    stacked: dict[str, Any] = {"input": inputs}
+    stacked: dict[str, Any] = {"input": inputs, "middle": None}  # None: what an earlier calibration found
     for name in output_ranges[0]:
         if output_ranges[0][name] is not None:
             values = jnp.stack([one[name] for one in output_ranges])
             stacked[name] = values.reshape(*shape, *values.shape[1:])
     return stacked
-
-
-def _set_in_nnx(model: Any, layers: dict[Any, _Layer]) -> None:
-    from analogsim.nnx import analog_ops, set_ranges, stack_shape
-    from analogsim.nnx.hooks import AnalogAttend
-
-    for path, (module, op) in analog_ops(model).items():
-        shape = stack_shape(module, path)
-        each = [layers.get((path, place)) for place in range(math.prod(shape))]
-        if isinstance(op, AnalogAttend) and not any(each):
-            continue  # every table may be attended to; only a run shows which one is
-        set_ranges(model, path, {"middle": None, **_stacked(each, shape, path)})

@@ -184,7 +184,7 @@ def program(
     if not programmed_leaves(cells):
         raise InputError(NO_ANALOG_LAYER)
     check_finite(cells)
-    digital = getattr(bound, "variables", None)
+    _, digital = bound.unbind()
     readings = read(cells, 0.0, None, True)
     check_solved(readings)
     return Chip(cells, readings, digital, 0.0)

@@ -33,7 +33,6 @@ from analogsim.chips.metrics import (
     on_numpy,
 )
 from analogsim.chips.outputs import check_outputs, holds_nan, run_examples
-from analogsim.hardware.override import hardware_of
 from analogsim.models.bound import bind, program_jit
 
 if TYPE_CHECKING:
@@ -107,11 +106,11 @@ def evaluate(
     check_integer(chips, "chips")
     at_once = _at_once(chip_batch_size, on_host)
     work = checked_work(model, variables, x, labels, options, batch_size, batched, on_host)
-    layers = hardware_of(work.bound)
+    layers = work.bound.hardware()
     if not layers:
         raise InputError(NO_ANALOG_LAYER)
-    times_s = checked_times(times, layers)
-    names = _compensation_names(choices, layers[0][1].drift_compensation)
+    times_s = checked_times(times, layers.items())
+    names = _compensation_names(choices, next(iter(layers.values())).drift_compensation)
     check_metric(metric, work.output_shapes(), work.labels, on_host)
     check_finite(program_jit(work.bound, chip_key(key, 0)))  # the first that is computed
     digital = score_digital(work, metric)
@@ -126,7 +125,7 @@ def evaluate(
         scores.append(block)
         if on_progress is not None:
             on_progress(wanted)
-    return marked(_dataset(np.concatenate(scores), digital, times_s, names), [held for _, held in layers])
+    return marked(_dataset(np.concatenate(scores), digital, times_s, names), list(layers.values()))
 
 
 class EvaluationJob(NamedTuple):

@@ -12,7 +12,6 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -29,7 +28,7 @@ from analogsim.chips.adc_inputs import (
     readout,
 )
 from analogsim.converters.ranges import full_scale_of, whole_steps
-from analogsim.models.bound import BoundLinen, bind
+from analogsim.models.bound import bind
 from analogsim.signal_path.ranges import largest_column_sum
 
 
@@ -149,20 +148,13 @@ def range_report(model: Any, variables: Any, x: Any, *, batch_size: int | None =
 
 def _namer(model: Any, variables: Any, x: Any, options: dict[str, Any]) -> tuple[Callable[[Any], str], bool]:
     """What a use's row is called, and whether entries of stacks of layers can be told apart."""
-    bound = bind(model, variables, options=options)
-    if not isinstance(bound, BoundLinen):
-        from analogsim.nnx import analog_ops, stack_shape
-
-        stacks = {path: stack_shape(module, path) for path, (module, _) in analog_ops(bound._merge()).items()}
-        return lambda use: use.path + _index(int(use.place), stacks[use.path]), True
     try:
-        places = bound.places(x)
+        places = bind(model, variables, options=options).places(x)
     except InputError:  # a transformation does not pass ranges on: its layers have none, and share a row
         return lambda use: use.path, False
     names = {}
-    for path, leaf in jax.tree_util.tree_flatten_with_path(places)[0]:
-        layer = "/".join(str(p.key) for p in path[:-2]) or "(the model itself)"
-        names.update({int(n): layer + _index(i, leaf.shape) for i, n in enumerate(leaf.ravel())})
+    for layer, numbers in places.items():
+        names.update({int(n): layer + _index(i, numbers.shape) for i, n in enumerate(numbers.ravel())})
     return lambda use: names[int(use.place)], True
 
 

@@ -26,7 +26,7 @@ from analogsim.factors.trains import decode as decode
 from analogsim.factors.trains import initial as initial
 from analogsim.factors.trains import left_orthogonal as left_orthogonal
 from analogsim.factors.trains import rounded as rounded
+from analogsim.linen.compression import factored_layers as factored_layers
 from analogsim.models.compress import Compressed as Compressed
 from analogsim.models.compress import compress as compress
-from analogsim.models.compress import factored_layers as factored_layers
 from analogsim.models.compress import round_model as round_model

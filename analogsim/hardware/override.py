@@ -7,7 +7,6 @@ reaches layers whose hardware is written down inside a model's code, too.
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import jax
 
@@ -79,25 +78,6 @@ def effective_hardware(hardware: Hardware, path: str) -> Hardware:
     for change in _changes.value or ():
         hardware = change(path, hardware)
     return hardware
-
-
-def hardware_of(bound: Any) -> list[tuple[str, Hardware]]:
-    """What every analog layer of a bound model runs on here and now, with its path, from shapes alone."""
-    from analogsim.models.bound import BoundNnx
-
-    if isinstance(bound, BoundNnx):
-        from analogsim.nnx import analog_ops
-
-        return [(path, op.runs_on) for path, (_, op) in analog_ops(bound._merge()).items()]
-    found: list[tuple[str, Hardware]] = []
-
-    def note(path: str, hardware: Hardware) -> Hardware:
-        found.append((path, hardware))
-        return hardware
-
-    with override_hardware(note):
-        jax.eval_shape(lambda b: b.program(jax.random.key(0)), bound)
-    return found
 
 
 @contextlib.contextmanager

@@ -5,7 +5,8 @@ Nothing is computed. The model is traced with its analog layers doing no more th
 the tour knows too, and strays.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from analogsim.hardware.rules import ROOT, holder
@@ -22,6 +23,7 @@ class Inventory(NamedTuple):
       order: paths of both, in the order of their first use.
       kinds: class of every layer, by path.
       strays: products with parameters outside of any layer.
+      parameters: a number by path, equal for layers that share one parameter; empty where each has its own.
     """
 
     layers: list[modes.ListedLayer]
@@ -29,6 +31,7 @@ class Inventory(NamedTuple):
     order: list[str]
     kinds: dict[str, str]
     strays: list[WeightProduct]
+    parameters: Mapping[str, int] = MappingProxyType({})
 
 
 def inventory(run: Callable[..., Any], parameters: Any, args: tuple, known: Any = ()) -> Inventory:

@@ -6,18 +6,16 @@ checkpoint loads unchanged. Which hardware a layer gets is decided by ordered ru
 """
 
 from collections.abc import Sequence
-from typing import Any
-
-from flax import linen as nn
-from flax import nnx
+from typing import TYPE_CHECKING, Any
 
 from analogsim.base.errors import InputError
 from analogsim.factors.codec import Codec
 from analogsim.hardware.hardware import Hardware
 from analogsim.hardware.rules import Selector, checked_rules
-from analogsim.linen.conversion import Converted
-from analogsim.nnx import conversion as nnx_conversion
-from analogsim.nnx.hooks import check_rngs
+from analogsim.models.bound import front_end_of
+
+if TYPE_CHECKING:
+    from flax import nnx
 
 
 def convert(
@@ -27,7 +25,7 @@ def convert(
     where: Selector | None = None,
     codec: Codec | None = None,
     strict: bool = True,
-    rngs: nnx.Rngs | None = None,
+    rngs: "nnx.Rngs | None" = None,
     x: Any = None,
 ) -> Any:
     """A Flax model whose layers run on analog hardware.
@@ -68,7 +66,7 @@ def convert(
       InputError: at once, or (Linen) when the model is first run, since its layers exist only then.
 
     Example:
-      >>> import jax, jax.numpy as jnp
+      >>> import flax.linen as nn, jax, jax.numpy as jnp
       >>> from analogsim import preset
       >>> plain = nn.Sequential([nn.Dense(8), nn.relu, nn.Dense(3)])
       >>> analog = convert(plain, [("layers_2", None), (nn.Dense, preset("pcm"))])
@@ -79,34 +77,7 @@ def convert(
     rules = checked_rules(hardware, where)
     if codec is not None and not isinstance(codec, Codec):
         raise InputError(f"codec = {codec!r}: must be a codec such as codecs.TensorTrain(rank=8), or None")
-    if isinstance(model, Converted) and model.encoding.layers and not model.rules:
-        if codec is not None:
-            raise InputError("codec: the model is compressed already; leave codec out, or convert the plain model")
-        return Converted(model.model, rules, strict, model.encoding)
-    if isinstance(model, Converted):
-        raise InputError(
-            "model: is converted already; convert the plain model, with all rules in one call: "
-            "convert(model, [(selector, hardware), ...])"
-        )
-    if isinstance(model, nn.Module):
-        if rngs is not None:
-            raise InputError("rngs: a Linen model takes its randomness when it is applied; leave rngs out")
-        if x is not None:
-            raise InputError("x: a Linen model is looked through when it is applied; leave x out")
-        if codec is not None and codec.rel_error is not None:
-            raise InputError(
-                f"codec = {codec!r}: a Linen model keeps its kernels, and cores that are computed from them in the "
-                f"call need ranks beforehand: give rank, max_params or max_share, or convert what "
-                f"codecs.compress(model, variables, x, codec) returns"
-            )
-        return Converted(model, rules, strict, codec=codec)
-    if isinstance(model, nnx.Module):
-        if rngs is not None:
-            check_rngs(rngs, "convert")
-        if codec is not None:
-            model, rules = nnx_conversion.encoded(model, rules, codec)
-        return nnx_conversion.convert(model, rules, strict, rngs, x)
-    raise InputError(f"model = {type(model).__name__}: must be a flax.linen or flax.nnx module")
+    return front_end_of(model).convert(model, rules, codec=codec, strict=strict, rngs=rngs, x=x)
 
 
 def to_digital(model: Any) -> Any:
@@ -125,17 +96,10 @@ def to_digital(model: Any) -> Any:
       InputError: for a Linen model that was built of analog layers: run it in ``with analogsim.digital():``.
 
     Example:
+      >>> import flax.linen as nn
       >>> from analogsim import preset
       >>> plain = nn.Dense(3)
       >>> to_digital(convert(plain, preset("pcm"))) is plain
       True
     """
-    if isinstance(model, Converted):
-        cores = model.encoding
-        return Converted(model.model, (), strict=False, encoding=cores) if cores.layers else model.model
-    if isinstance(model, nnx.Module):
-        return nnx_conversion.to_digital(model)
-    raise InputError(
-        f"model = {type(model).__name__}: must be a converted model, or an NNX model with analog layers; a Linen model "
-        f"built of analog layers runs digitally in 'with analogsim.digital():'"
-    )
+    return front_end_of(model).to_digital(model)

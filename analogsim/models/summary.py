@@ -9,21 +9,22 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+import jax
 import numpy as np
 
-from analogsim.base.call_inputs import Sample, inputs_of
-from analogsim.base.errors import InputError
+from analogsim.base.call_inputs import inputs_of
 from analogsim.base.tables import as_text, many, plain, share, simple_table
 from analogsim.hardware.hardware import Hardware
 from analogsim.hardware.rules import ROOT, holder
 from analogsim.layers import modes
+from analogsim.layers.inventory import Inventory
+from analogsim.layers.weight_products import leaf_path
+from analogsim.models.bound import bind
 from analogsim.signal_path.operators import rows_in_use
 from analogsim.signal_path.tiling import grid, spans
 
 if TYPE_CHECKING:
     import rich.table
-
-    from analogsim.layers.inventory import Inventory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,8 +160,6 @@ def _converter(converter: Any) -> str:
 
 
 def _is_traced(value: Any) -> bool:
-    import jax
-
     return isinstance(value, jax.core.Tracer)
 
 
@@ -187,64 +186,26 @@ def summary(model: Any, variables: Any = None, x: Any = None, **options: Any) ->
       >>> rows[0].tiles, rows[1].why_digital
       (2, "rule 'layers_2'")
     """
-    from flax import linen, nnx
-
     if x is not None:
         x, options = inputs_of(x, options)
-    if isinstance(model, nnx.Module):
-        return _of_nnx(model, variables, x, options)
-    if isinstance(model, linen.Module):
-        return _of_linen(model, variables, x, options)
-    raise InputError(f"model = {type(model).__name__}: must be a flax.linen or flax.nnx module")
-
-
-def _of_linen(model: Any, variables: Any, x: Any, options: dict[str, Any]) -> Summary:
-    from analogsim.layers.inventory import inventory
-    from analogsim.linen.conversion import Converted
-    from analogsim.models.bound import bind
-
-    bound: Any = bind(model, variables)
-    sample = Sample.of(x) if x is not None else variables.get("ranges", {}).get("sample")
-    if not isinstance(sample, Sample):
-        raise InputError("x = None: a Linen model is looked through from the shape of its input; pass x")
-    runs = model if isinstance(model, Converted) else Converted(model, (), strict=False)
-    parameters = bound.variables["params"]
-
-    def run(parameters: Any, inputs: Any) -> Any:
-        return inputs.call(runs.apply, {**bound.variables, "params": parameters}, **options)
-
-    return _rows(inventory(run, parameters, (sample.inputs(),)), _sizes(parameters))
-
-
-def _of_nnx(model: Any, variables: Any, x: Any, options: dict[str, Any]) -> Summary:
-    from flax import nnx
-
-    from analogsim.nnx.inventory import inventory_of, parameter_of
-
-    if variables is not None:
-        raise InputError("variables: an NNX model carries its own; leave them out (summary(model, x=x))")
-    inputs = None if x is None else Sample.of(x).inputs()
-    found = _rows(inventory_of(model, inputs, options), _sizes(nnx.state(model, nnx.Param)))
-    of, rows = parameter_of(model), []
+    bound = bind(model, variables, x, options)
+    inventory = bound.inventory()
     first: dict[Any, str] = {}
-    for row in found:
-        path = first.setdefault(of.get(row.path, row.path), row.path)
+    rows = []
+    for row in _rows(inventory, _sizes(bound.collections()["params"])):
+        path = first.setdefault(inventory.parameters.get(row.path, row.path), row.path)
         rows.append(dataclasses.replace(row, same_as="" if path == row.path else path))
     return Summary(tuple(rows))
 
 
 def _sizes(parameters: Any) -> dict[str, int]:
     """How many numbers the kernel of each layer has, by the layer's path; a stack's all together."""
-    import jax
-
-    from analogsim.layers.weight_products import leaf_path
-
     leaves = jax.tree_util.tree_flatten_with_path(parameters)[0]
     named = [(leaf_path(path), math.prod(np.shape(leaf))) for path, leaf in leaves]
     return {path.rpartition("/")[0]: size for path, size in named if path.rpartition("/")[2] in ("kernel", "embedding")}
 
 
-def _rows(found: "Inventory", sizes: dict[str, int]) -> Summary:
+def _rows(found: Inventory, sizes: dict[str, int]) -> list[LayerSummary]:
     analog = {listed.path: listed for listed in found.layers}
     rows = []
     for path in found.order:
@@ -257,7 +218,7 @@ def _rows(found: "Inventory", sizes: dict[str, int]) -> Summary:
             rows.append(LayerSummary(path, kind, shape, _copies(path, math.prod(shape), sizes), why_digital=why))
     for stray in found.strays:
         rows.append(LayerSummary(stray.path, "parameter", stray.shape, why_digital="multiplied with outside of layers"))
-    return Summary(tuple(rows))
+    return rows
 
 
 def _copies(path: str, kernel: int, sizes: dict[str, int]) -> int:

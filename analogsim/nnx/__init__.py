@@ -23,7 +23,6 @@ from analogsim.nnx.chips import load as load
 from analogsim.nnx.chips import mark_places as mark_places
 from analogsim.nnx.chips import on_chip as on_chip
 from analogsim.nnx.chips import program as program
-from analogsim.nnx.chips import set_ranges as set_ranges
 from analogsim.nnx.chips import stack_shape as stack_shape
 from analogsim.nnx.einsum import parameter_einsum as parameter_einsum
 from analogsim.nnx.factored import FactoredLinear as FactoredLinear

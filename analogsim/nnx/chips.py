@@ -7,11 +7,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from analogsim.base.errors import InputError
-from analogsim.base.random import stream
-from analogsim.chips.chip import Chip, check_key
+from analogsim.base.random import check_key, stream
 from analogsim.layers import layer
 from analogsim.nnx.hooks import AnalogOp, ProgrammedVariable, RangeVariable
 from analogsim.nnx.matrices import multiplied
@@ -126,18 +126,21 @@ def reseed(model: nnx.Module, key: jax.Array) -> None:
         op.stream = nnx.data(fresh)
 
 
-def mark_places(model: nnx.Module) -> None:
-    """Number the entries of every stack of layers, in place, so that ``observe`` can tell them apart."""
-    for path, (module, op) in analog_ops(model).items():
+def places(model: nnx.Module) -> dict[str, np.ndarray]:
+    """A number for every layer's entry of ranges, by the layer's path; a stack of layers has several."""
+    numbers, start = {}, 0
+    for path, (module, _) in analog_ops(model).items():
         lead = stack_shape(module, path)
-        op.place = nnx.data(RangeVariable(jnp.arange(math.prod(lead)).reshape(lead)))
+        numbers[path] = start + np.arange(math.prod(lead)).reshape(lead)
+        start += math.prod(lead)
+    return numbers
 
 
-def set_ranges(model: nnx.Module, path: str, ranges: dict[str, Any]) -> None:
-    """Give one layer its calibrated ranges, in place: any of the fields of ``Ranges``."""
-    op = analog_ops(model)[path][1]
-    for name, value in ranges.items():
-        op.set_range(name, value)
+def mark_places(model: nnx.Module) -> None:
+    """Write the numbers of ``places`` into the layers, in place, so that ``observe`` can tell entries apart."""
+    ops = analog_ops(model)
+    for path, numbers in places(model).items():
+        ops[path][1].place = nnx.data(RangeVariable(jnp.asarray(numbers)))
 
 
 def on_chip(model: nnx.Module, chip: Any, key: jax.Array | None = None) -> nnx.Module:
@@ -159,7 +162,7 @@ def on_chip(model: nnx.Module, chip: Any, key: jax.Array | None = None) -> nnx.M
     """
     if not isinstance(model, nnx.Module):
         raise InputError(f"model = {type(model).__name__}: must be a flax.nnx module")
-    if not isinstance(chip, Chip):
+    if not hasattr(chip, "readings"):
         raise InputError(f"chip = {chip!r}: must be a chip from analogsim.program(model, key=key)")
     if key is not None:
         check_key(key)

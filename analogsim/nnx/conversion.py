@@ -1,6 +1,5 @@
 """An NNX model on analog hardware: a copy whose layers have their hooks filled, or are twins with hooks."""
 
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,25 +7,19 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 
-from analogsim.base.call_inputs import as_inputs
 from analogsim.base.errors import InputError
-from analogsim.factors.codec import Codec
 from analogsim.hardware.hardware import Hardware
 from analogsim.hardware.rules import (
     ROOT,
     Candidate,
     Matches,
     Rules,
-    Selector,
     attending,
     cannot,
     holder,
-    name_of,
-    selects,
 )
-from analogsim.models.compress import compress
 from analogsim.nnx.chips import stack_axes
-from analogsim.nnx.factored import Core, why_dense
+from analogsim.nnx.factored import Core
 from analogsim.nnx.hookless import TWINS, AnalogConvTranspose, AnalogEmbed, original, twin
 from analogsim.nnx.hooks import (
     HOOKS,
@@ -51,8 +44,11 @@ _PLAIN: dict[str, Any] = {
 STRAY = "the model multiplies with this parameter outside of any layer that is known"
 
 
-def convert(model: nnx.Module, rules: Rules, strict: bool, rngs: nnx.Rngs | None, x: Any) -> nnx.Module:
-    """A copy of the model with matching layers on analog hardware; see ``analogsim.convert``."""
+def convert(model: nnx.Module, rules: Rules, strict: bool, rngs: nnx.Rngs | None = None) -> tuple[nnx.Module, set[str]]:
+    """A copy of the model with matching layers on analog hardware, and the paths of doubtful parameters.
+
+    These are matrices that a rule asks hardware for and no layer holds: the model may multiply with them by itself.
+    """
     copy, matches = nnx.clone(model), Matches(rules)
     chosen: dict[str, Hardware | None] = {}
     for layer in candidates(copy):
@@ -89,32 +85,7 @@ def convert(model: nnx.Module, rules: Rules, strict: bool, rngs: nnx.Rngs | None
     converted = nnx.recursive_map(visit, copy)
     matches.decide_about_parameters(parameters(converted))
     matches.check()
-    if strict and matches.doubtful:
-        _refuse_strays(converted, matches.doubtful, x)
-    return converted
-
-
-def encoded(model: nnx.Module, rules: Rules, codec: Codec) -> tuple[nnx.Module, Rules]:
-    """A copy whose layers that get hardware are cores, and rules that say of cores what these say of their layers."""
-    matches, chosen, dense = Matches(rules), {}, set()
-    for layer in candidates(model):
-        hardware, _ = matches.decide(layer)
-        chosen[layer.path] = next((i for i, rule in enumerate(rules) if selects(rule[0], layer)), None)
-        if hardware is None or is_analog(layer) or why_dense(layer.module, layer.shape, layer.within):
-            dense.add(layer.path)
-    matches.decide_about_parameters(parameters(model))
-    matches.check()
-    found = compress(model, codec=codec, where=lambda layer: layer.path not in dense)
-
-    def resolved(index: int, selector: Selector) -> Selector:
-        def decides(layer: Candidate) -> bool:
-            path = layer.part_of or layer.path
-            return chosen[path] == index if path in chosen else selects(selector, layer)
-
-        decides.__name__ = name_of(selector)
-        return decides
-
-    return found.model, tuple((resolved(i, selector), hardware) for i, (selector, hardware) in enumerate(rules))
+    return converted, matches.doubtful
 
 
 def to_digital(model: nnx.Module) -> nnx.Module:
@@ -203,22 +174,6 @@ def parameters(model: nnx.Module) -> Iterator[tuple[str, tuple[int, ...]]]:
         for name, value in vars(module).items():
             if isinstance(value, nnx.Param) and id(value) not in held:
                 yield "/".join(map(str, (*parts, name))), jnp.shape(value[...])
-
-
-def _refuse_strays(model: nnx.Module, doubtful: set[str], x: Any) -> None:
-    if x is None:
-        warnings.warn(
-            f"convert: {', '.join(sorted(doubtful))}: no layer that is known multiplies with these parameters; what "
-            f"the model does with them by itself stays digital. Give x, an example input, to find out, or name them in "
-            f"a first rule with None",
-            stacklevel=4,
-        )
-        return
-    from analogsim.nnx.inventory import inventory_of
-
-    for stray in inventory_of(model, as_inputs(x)).strays:
-        if stray.path in doubtful:
-            raise cannot(Candidate(stray.path, None, stray.shape), STRAY)
 
 
 def path_of(parts: tuple) -> str:

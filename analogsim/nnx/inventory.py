@@ -25,13 +25,14 @@ def inventory_of(model: nnx.Module, x: Inputs | None, options: Mapping[str, Any]
         if not is_analog(layer)
     }
     kinds = {path: type(layer.module).__name__.removeprefix("Analog") for path, layer in found.items()}
+    shared = _sharing(model)
     if x is None:
         listed = {path: _listed(path, module, op) for path, (module, op) in analog_ops(model).items()}
         idle = {path for path in digital if path != holder(path)}  # who attends is seen only in a run
         order = [path for path in found if path not in idle]
-        return Inventory(list(listed.values()), digital, order, kinds, [])
+        return Inventory(list(listed.values()), digital, order, kinds, [], shared)
     # Layers that are digital note themselves from hooks, too, so that they have a place in the order of use.
-    everything = convert(model, ((".*", Hardware()),), strict=False, rngs=None, x=None) if digital else model
+    everything = convert(model, ((".*", Hardware()),), strict=False)[0] if digital else model
     graph, parameters, *others = nnx.split(everything, nnx.Param, ...)
 
     def run(parameters: Any, inputs: Inputs) -> Any:
@@ -41,10 +42,10 @@ def inventory_of(model: nnx.Module, x: Inputs | None, options: Mapping[str, Any]
     seen = inventory(run, parameters, (x,), {*map(holder, digital), *factors})
     layers = [listed for listed in seen.layers if listed.path not in digital]
     unseen = [path for path in digital if path not in seen.order and path == holder(path)]
-    return Inventory(layers, digital, [*seen.order, *unseen], kinds, seen.strays)
+    return Inventory(layers, digital, [*seen.order, *unseen], kinds, seen.strays, shared)
 
 
-def parameter_of(model: nnx.Module) -> dict[str, int]:
+def _sharing(model: nnx.Module) -> dict[str, int]:
     """Which parameter each layer multiplies with, a number by path: equal for layers that share one."""
     layers = [layer for layer in candidates(model) if layer.path == holder(layer.path)]
     return {layer.path: id(getattr(layer.module, _table_name(layer.module))) for layer in layers}

@@ -21,13 +21,15 @@ from analogsim.base.call_inputs import Inputs, count_examples, inputs_of, map_ex
 from analogsim.base.errors import InputError, brief
 from analogsim.base.random import chip_key
 from analogsim.base.units import seconds
+from analogsim.chips.calibration import calibrate as calibrated
 from analogsim.chips.chip import check_finite
 from analogsim.chips.evaluation import EvaluationJob, checked_work, chip_outputs, score_chip, score_digital
 from analogsim.chips.metrics import accuracy, check_metric, on_numpy
 from analogsim.hardware.hardware import Hardware
-from analogsim.hardware.override import hardware_of, override_hardware
+from analogsim.hardware.override import override_hardware
 from analogsim.hardware.rules import checked_rules
-from analogsim.models.bound import program_jit, programmed_leaves
+from analogsim.models.bound import bind, program_jit, programmed_leaves
+from analogsim.models.convert import convert
 from analogsim.sweeps.axes import changed
 
 _PRICED_EXAMPLES = 64
@@ -177,24 +179,14 @@ class ChipScores:
         """The model on the hardware of one structure and its variables, calibrated where asked for."""
         model, variables = self.model, self.variables
         if hardware is not None:
-            from analogsim.models.convert import convert
-
             rules = [
                 (selector, target and changed(target, change)) for selector, target in checked_rules(hardware, None)
             ]
             model = convert(model, rules)
         if self.calibrate is not None:
-            from flax import nnx
-
-            from analogsim.chips.calibration import calibrate
-
-            if isinstance(model, nnx.Module):
-                model = nnx.clone(model)  # its ranges are set in place
-            else:
-                variables = {name: value for name, value in variables.items() if name != "ranges"}
+            model, variables = bind(model, variables).unbind()  # a copy, where ranges are set in the model
             with override_hardware(lambda path, own: changed(own, change)):
-                calibrated = calibrate(model, variables, self.calibrate, **self._call_options)
-            variables = None if variables is None else calibrated
+                variables = calibrated(model, variables, self.calibrate, **self._call_options)
         return model, variables
 
     def _check_metrics(self, work: EvaluationJob) -> None:
@@ -287,7 +279,7 @@ class ChipScores:
 
 def _own_hardware(bound: Any) -> list[Hardware]:
     """What the model's own layers run on, each once."""
-    return list({repr(hardware): hardware for _, hardware in hardware_of(bound)}.values())
+    return list({repr(hardware): hardware for hardware in bound.hardware().values()}.values())
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,6 +20,7 @@ import numpy as np
 from analogsim.base.errors import InputError
 from analogsim.base.random import is_key
 from analogsim.base.version import __version__
+from analogsim.models.bound import content_of
 from analogsim.sweeps.block import Job
 
 #: The parts of a sweep's identity, in the words of messages.
@@ -148,14 +149,13 @@ def _add_object(digest: Any, item: Any, inner: tuple) -> None:
         digest.update(f"{item.__module__}.{item.__name__}".encode())
     elif callable(around):  # jax.jit, functools.lru_cache, numpy.vectorize, jax.custom_jvp
         _add(digest, around, inner)
-    elif _is_nnx(item):
-        _add_nnx(digest, item, inner)
+    elif (parts := content_of(item)) is not None:
+        for part in parts:
+            _add(digest, part, inner)
     elif dataclasses.is_dataclass(item):
         _add(digest, type(item), inner)
-        skipped = ("parent", "scope") if hasattr(item, "scope") else ()  # of a Linen module, where it stands
         for f in dataclasses.fields(item):
-            if f.name not in skipped:
-                _add(digest, (f.name, getattr(item, f.name, None)), inner)
+            _add(digest, (f.name, getattr(item, f.name, None)), inner)
     else:
         _add_other(digest, item, inner)
 
@@ -218,26 +218,6 @@ def _add_class(digest: Any, item: type, inner: tuple) -> None:
 
 def _is_library(item: Any) -> bool:
     return str(getattr(item, "__module__", "")).partition(".")[0] in _LIBRARIES
-
-
-def _is_nnx(item: Any) -> bool:
-    from flax import nnx
-
-    return isinstance(item, nnx.Pytree | nnx.Variable)
-
-
-def _add_nnx(digest: Any, item: Any, inner: tuple) -> None:
-    """A module by its class and attributes, a variable by its value."""
-    from flax import nnx
-
-    if isinstance(item, nnx.Variable):
-        value = item[...] if hasattr(item, "__getitem__") else item.get_value()
-        _add(digest, value if is_key(value) else np.asarray(value), inner)
-        return
-    _add(digest, type(item), inner)
-    for name, value in sorted(vars(item).items()):
-        if not name.startswith("_"):
-            _add(digest, (name, value), inner)
 
 
 def _add_code(digest: Any, code: types.CodeType, inner: tuple, names: set[str]) -> None:

@@ -28,11 +28,11 @@ from analogsim.chips.checkpoint.chips import (
     stack_of,
     stacked,
 )
-from analogsim.chips.checkpoint.contents import match_linen, match_nnx, restored_nnx, saved_linen, saved_nnx
+from analogsim.chips.checkpoint.contents import cells_beside, contents_of, found_beside, rebuilt
 from analogsim.chips.checkpoint.leaves import data_of, entry_of, inputs_of, leaf_of, same_bits, under
-from analogsim.chips.checkpoint.outline import assembled, cells_of, described_layers, front_end_of
+from analogsim.chips.checkpoint.outline import described_layers
 from analogsim.chips.chip import Chip, check_age
-from analogsim.models.bound import bind
+from analogsim.models.bound import front_end_of, front_ends
 
 _SHOWN = 3  # differences named in a message
 
@@ -97,38 +97,26 @@ def save(
         raise InputError("variables: this is a chip; pass it by name, save(folder, model, chip=chip)")
     if chip is not None and not isinstance(chip, Chip):
         raise InputError(f"chip = {type(chip).__name__}: must be a chip from analogsim.program, or None")
-    front_end = front_end_of(model)
-    if front_end == "nnx":
-        bind(model, variables)  # refuses variables
-        _no_options(options)
-        if x is not None:
-            raise InputError("x: what an NNX model is made of is known without an input; leave x out")
     path = files.checked_path(folder)
     files.check_free(path, bool(overwrite))
-    contents = saved_linen(model, variables, x, options) if front_end == "linen" else saved_nnx(model)
+    contents = contents_of(model, variables, x, options)
     leaves, stack = contents.leaves, None
     if chip is not None:
-        cells = cells_of(model, variables, contents.sample, options)
-        stack = stack_of(chip, cells)
-        check_chip(chip, stacked(cells, stack), contents.layers)
+        stack = stack_of(chip, contents.cells)
+        check_chip(chip, stacked(contents.cells, stack), contents.layers)
         leaves = leaves | chip_leaves(chip)
     entries, arrays = _entries_and_arrays(leaves)
     text = {
         "format": files.FORMAT,
         "analogsim": _version(),
-        "front_end": front_end,
+        "front_end": front_end_of(model).name,
         "inputs": None if contents.sample is None else inputs_of(contents.sample),
         "chip": None if stack is None else {"stack": list(stack)},
         "layers": described_layers(contents.layers),
-        "built_with": contents.built_with or {},
+        "built_with": contents.built_with,
         "leaves": entries,
     }
     files.write(path, text, arrays)
-
-
-def _no_options(options: dict[str, Any]) -> None:
-    for name in options:
-        raise InputError(f"{name}: an NNX model takes no call options here: it is known without a call")
 
 
 def _version() -> str:
@@ -172,19 +160,15 @@ def restore(folder: str | os.PathLike, model: Any, **options: Any) -> Checkpoint
     path = files.checked_path(folder)
     front_end = front_end_of(model)
     text = files.read_text(path)
-    if text["front_end"] != front_end:
-        names = {"linen": "a Linen", "nnx": "an NNX"}
-        raise InputError(f"checkpoint {path}: holds {names[text['front_end']]} model, this is {names[front_end]} model")
+    if text["front_end"] != front_end.name:
+        titles = {sentence.name: sentence.title for sentence in front_ends()}
+        raise InputError(f"checkpoint {path}: holds {titles[text['front_end']]} model, this is {front_end.title} model")
     entries = {name: text["leaves"].get(entry.get("same_as"), entry) for name, entry in text["leaves"].items()}
-    if front_end == "linen":
-        matched = match_linen(model, text, entries, options)
-    else:
-        _no_options(options)
-        matched = match_nnx(model, text, entries)
+    matched = found_beside(model, text, entries, options)
     _refuse(path, matched.said)
     parts = None
     if text["chip"] is not None:
-        cells = stacked(cells_of(model, matched.variables, matched.sample, options), tuple(text["chip"]["stack"]))
+        cells = stacked(cells_beside(model, matched), tuple(text["chip"]["stack"]))
         parts = cells, readings_like(cells, under("chip/readings", entries))
         messages = [
             chip_differences(under(f"chip/{n}", entries), expected) for n, expected in zip(PARTS, parts, strict=True)
@@ -192,14 +176,21 @@ def restore(folder: str | os.PathLike, model: Any, **options: Any) -> Checkpoint
         _refuse(path, [f"chip: {sentence}" for sentences in messages for sentence in sentences])
     files.check_files(path, text["files"])
     leaves = _leaves(path, text["leaves"])
-    variables = assembled(under("variables", leaves), matched.built) if front_end == "linen" else None
-    chip = None if parts is None else restored_chip(leaves, parts, matched.layers, matched.built)
+    try:
+        model, variables = rebuilt(model, matched, leaves)
+    except InputError as error:
+        _refuse(path, [str(error)])
+    chip = None
+    if parts is not None:
+        digital = {f"variables/{name}": leaf for name, leaf in under("chip/digital", leaves).items()}
+        beside = None if variables is None else rebuilt(model, matched, digital)[1]
+        chip = restored_chip(leaves, parts, matched.layers, beside)
     if chip is not None:
         try:
             check_age(chip.time_s, chip.cells, "chip/time_s")
         except InputError as error:
             _refuse(path, [str(error)])
-    return Checkpoint(variables, chip, model if front_end == "linen" else restored_nnx(model, leaves))
+    return Checkpoint(variables, chip, model)
 
 
 def _refuse(path: Any, said: list[str]) -> None:

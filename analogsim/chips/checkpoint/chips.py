@@ -12,8 +12,8 @@ import jax.numpy as jnp
 
 from analogsim.base.errors import InputError
 from analogsim.chips.checkpoint.description import described, differences
-from analogsim.chips.checkpoint.leaves import Entry, named, signature, under
-from analogsim.chips.checkpoint.outline import Layer, assembled, entries_of
+from analogsim.chips.checkpoint.leaves import Entry, entries_of, named, signature, under
+from analogsim.chips.checkpoint.outline import Layer
 from analogsim.chips.chip import COMPENSATIONS, Chip, check_age, read
 from analogsim.models.bound import leaves_of
 from analogsim.signal_path.programmed import ChipArray, ProgrammedTiles
@@ -111,10 +111,9 @@ def chip_leaves(chip: Chip) -> dict[str, Any]:
     return leaves | {"chip/time_s": chip.time_s}
 
 
-def restored_chip(leaves: dict[str, Any], like: tuple[Any, Any], layers: dict[str, Layer], built: Any) -> Chip:
-    """The chip with these leaves; ``like`` are its cells and readings, ``built`` a Linen model's variables: shapes."""
+def restored_chip(leaves: dict[str, Any], like: tuple[Any, Any], layers: dict[str, Layer], digital: Any) -> Chip:
+    """The chip with these leaves; ``like`` are shapes of cells and readings, ``digital`` its other variables."""
     cells, readings = (_rebuilt(under(f"chip/{n}", leaves), one, layers) for n, one in zip(PARTS, like, strict=True))
-    digital = None if built is None else assembled(under("chip/digital", leaves), built)
     return Chip(cells, readings, digital, leaves["chip/time_s"])
 
 

@@ -1,4 +1,4 @@
-"""What of a model is saved, once for Linen and once for NNX, and how it is put together again.
+"""What of a model is saved, and how it is put together again, in the collections that its front end gives.
 
 Linen      its variables, ``variables/params/Dense_0/kernel``
 NNX        its state but the ranges, ``state/hidden/kernel``, and ``ranges/hidden/input`` by layer, because a model that
@@ -9,24 +9,13 @@ from typing import Any, NamedTuple
 
 import jax
 
+from analogsim.base.call_inputs import Sample
 from analogsim.base.errors import InputError
-from analogsim.chips.checkpoint.leaves import Entry, entry_of, escaped, named, sample_of, signature, struct_of, under
-from analogsim.chips.checkpoint.outline import (
-    Layer,
-    assembled,
-    check_plain,
-    fixed_entries,
-    initial,
-    layer_differences,
-    leaf_differences,
-    linen_layers,
-    nnx_layers,
-    sample_for,
-)
-from analogsim.models.bound import Sample, bind
-from analogsim.signal_path.ranges import Ranges
-
-_ROOT = "(the model itself)"
+from analogsim.chips.checkpoint.leaves import Entry, entry_of, named, nested, sample_of, signature, struct_of, under
+from analogsim.chips.checkpoint.outline import Layer, cells_of, layer_differences, layers_of, leaf_differences
+from analogsim.hardware.rules import ROOT
+from analogsim.layers.collections import Collections
+from analogsim.models.bound import bind, front_end_of
 
 
 class Contents(NamedTuple):
@@ -35,14 +24,16 @@ class Contents(NamedTuple):
     Attributes:
       leaves: by name.
       layers: the analog layers by path.
-      sample: the shapes of a Linen model's inputs.
+      cells: the programmed tiles of a chip, as shapes.
+      sample: the shapes of the inputs of a model that is known from a call; else None.
       built_with: dtypes that the model makes, where its variables have others.
     """
 
     leaves: dict[str, Any]
     layers: dict[str, Layer]
-    sample: Sample | None = None
-    built_with: dict[str, str] | None = None
+    cells: Any
+    sample: Sample | None
+    built_with: dict[str, str]
 
 
 class RestoredModel(NamedTuple):
@@ -50,137 +41,163 @@ class RestoredModel(NamedTuple):
 
     Attributes:
       layers: the model's analog layers by path.
+      expected: the collections that it makes.
       said: where the two differ, one sentence each.
-      sample, built, variables: of a Linen model: the saved input, the variables that it makes, and those that are
-        saved, all as shapes.
+      variables: those that are saved, as shapes; None where the model holds its arrays.
+      sample, options: with which it is called.
     """
 
     layers: dict[str, Layer]
+    expected: Collections
     said: list[str]
-    sample: Sample | None = None
-    built: Any = None
-    variables: Any = None
+    variables: Any
+    sample: Sample | None
+    options: dict[str, Any]
 
 
-def saved_linen(model: Any, variables: Any, x: Any, options: dict[str, Any]) -> Contents:
-    """What is saved of a Linen model."""
-    bind(model, variables, options=options)
-    if "analog" in variables:
-        raise InputError(
-            "variables: hold a chip's readings ('analog'); pass the variables that it was programmed from and the chip "
-            "itself: save(folder, model, variables, chip)"
-        )
-    leaves = {f"variables/{name}": leaf for name, leaf in named(variables, boxed=True).items()}
+def contents_of(model: Any, variables: Any, x: Any, options: dict[str, Any]) -> Contents:
+    """What is saved of a model."""
+    front_end = front_end_of(model)
+    bound = bind(model, variables, x, options)
+    if not front_end.needs_call:
+        _refuse_call(front_end.title, options, x)
+    saved = front_end.saved(model, variables)
+    leaves = _leaves(saved)
     for name, leaf in leaves.items():
         entry_of(name, leaf)  # refuses what cannot be saved
-    sample = sample_for(variables, x)
-    built = initial(model, sample, options)
-    check_plain(variables, built)
-    own, model_own = fixed_entries(variables), _made_alike(built, variables)
-    dtypes = {name: signature(entry)[1] for name, entry in model_own.items()}
+    layers = layers_of(bound)  # asks for x where it is needed
+    sample = None
+    if front_end.needs_call:
+        remembered = variables.get("ranges", {}).get("sample")
+        sample = Sample.of(x) if x is not None else remembered
+    expected = front_end.expected(model, sample, options)
+    _check_plain(saved, expected)
+    present = expected._replace(trees={name: tree for name, tree in expected.trees.items() if name in saved.trees})
+    own, made = _fixed_entries(saved), _fixed_entries(present)
+    dtypes = {name: signature(entry)[1] for name, entry in made.items()}
     built_with = {n: dtypes[n] for n, entry in own.items() if n in dtypes and signature(entry)[1] != dtypes[n]}
-    for said in leaf_differences(own, model_own, built_with, ("with", "in the variables")):
+    for said in leaf_differences(own, made, built_with, ("with", "in the variables")):
         raise InputError(f"variables: {said}")
-    return Contents(leaves, linen_layers(model, variables, sample, options), sample, built_with)
+    return Contents(leaves, layers, cells_of(bound), sample, built_with)
 
 
-def _made_alike(built: Any, variables: Any) -> dict[str, Entry]:
-    """What the model makes of the collections that there are."""
-    return fixed_entries({name: built[name] for name in built if name in variables})
-
-
-def match_linen(model: Any, text: dict[str, Any], entries: dict[str, Entry], options: dict[str, Any]) -> RestoredModel:
-    """A Linen model beside the text of a checkpoint, whose shared entries are resolved in ``entries``."""
-    sample = sample_of(text["inputs"] or [])
-    built = _made(model, sample, options)
-    structs = {name: struct_of(entry) for name, entry in under("variables", entries).items()}
-    variables = assembled(structs, built)
-    saved, found = fixed_entries(variables), _made_alike(built, variables)
-    layers = linen_layers(model, built, sample, options)
-    said = _compared(text, layers, saved, found, "params/")
-    return RestoredModel(layers, said, sample, built, variables)
-
-
-def _made(model: Any, sample: Sample, options: dict[str, Any]) -> Any:
-    try:
-        return initial(model, sample, options)
-    except InputError:
-        raise
-    except Exception as error:  # whatever a model of other inputs raises
-        shapes, why = ", ".join(str(shape) for shape, _ in sample.shapes), " ".join(str(error).split())
-        raise InputError(f"the model cannot be called with inputs as saved, of shape {shapes} ({why})") from error
-
-
-def saved_nnx(model: Any) -> Contents:
-    """What is saved of an NNX model."""
-    state, ranges = _split_nnx(model)
-    return Contents({f"state/{name}": leaf for name, leaf in state.items()} | ranges, nnx_layers(model))
-
-
-def match_nnx(model: Any, text: dict[str, Any], entries: dict[str, Entry]) -> RestoredModel:
-    """An NNX model beside the text of a checkpoint."""
-    state, _ = _split_nnx(model)
-    layers, found = nnx_layers(model), {name: entry_of(name, leaf) for name, leaf in state.items()}
-    said = _compared(text, layers, under("state", entries), found, "")
-    ranges = {f"{escaped(path)}/{end}" for path in layers for end in Ranges._fields}
-    odd = [] if said else sorted(under("ranges", entries).keys() - ranges)  # a layer that is missing was named already
+def found_beside(model: Any, text: dict[str, Any], entries: dict[str, Entry], options: dict[str, Any]) -> RestoredModel:
+    """A model beside the text of a checkpoint, whose shared entries are resolved in ``entries``."""
+    front_end = front_end_of(model)
+    if not front_end.needs_call:
+        _refuse_call(front_end.title, options, None)
+    sample = sample_of(text["inputs"] or []) if front_end.needs_call else None
+    expected = _expected(model, sample, options)
+    _, variables = front_end.rebuilt(model, expected.trees)
+    layers = layers_of(bind(model, variables, sample, options))
+    structs = assembled({name: struct_of(entry) for name, entry in entries.items()}, expected)
+    if variables is not None:  # saved ranges may be others than the model makes
+        _, variables = front_end.rebuilt(model, structs)
+    saved = _fixed_entries(expected._replace(trees=structs))
+    present = expected._replace(trees={name: tree for name, tree in expected.trees.items() if name in structs})
     return RestoredModel(
-        layers, said + [f"ranges/{name} is in the checkpoint, and is no range of the model" for name in odd]
+        layers, expected, _compared(text, layers, saved, _fixed_entries(present)), variables, sample, options
     )
 
 
-def _split_nnx(model: Any) -> tuple[Any, dict[str, Any]]:
-    """The state by name, without ranges and hardware, and the ranges."""
-    from flax import nnx
-
-    from analogsim.nnx import RangeVariable, analog_ops
-
-    ranges, hardware = {}, []
-    for path, (module, op) in analog_ops(model).items():
-        if op.array is not None:
-            raise InputError(
-                f"model: layer {path} is on a chip (on_chip); pass the model that the chip was programmed for, and the "
-                f"chip itself: save(folder, model, chip=chip)"
-            )
-        for end, value in op.ranges._asdict().items():
-            if value is not None:
-                ranges[f"ranges/{escaped(path)}/{end}"] = value
-        above = "" if path == _ROOT else f"{path.removesuffix('/attend')}/"
-        hardware += [f"{above}{attribute}/hardware/" for attribute, value in vars(module).items() if value is op]
-    _, _, *states = nnx.split(model, RangeVariable, ...)
-    state = named(states[0], boxed=True)  # it holds such fields of the hardware as are arrays
-    return {name: leaf for name, leaf in state.items() if not name.startswith(tuple(hardware))}, ranges
+def cells_beside(model: Any, found: RestoredModel) -> Any:
+    """The programmed tiles of a chip of the model with the saved variables, as shapes."""
+    return cells_of(bind(model, found.variables, found.sample, found.options))
 
 
-def restored_nnx(model: Any, leaves: dict[str, Any]) -> Any:
-    """A copy of the model with the saved state and ranges."""
-    from flax import nnx
+def rebuilt(model: Any, found: RestoredModel, leaves: dict[str, Any]) -> tuple[Any, Any]:
+    """Model and variables of the saved leaves."""
+    return front_end_of(model).rebuilt(model, assembled(leaves, found.expected))
 
-    from analogsim.nnx import RangeVariable, analog_ops
 
-    copy = nnx.clone(model)
-    for path, (_, op) in analog_ops(copy).items():
-        for end in Ranges._fields:
-            op.set_range(end, leaves.get(f"ranges/{escaped(path)}/{end}"))
-    graph, ranges, *states = nnx.split(copy, RangeVariable, ...)
-    state = states[0]
-    saved = [leaves.get(f"state/{name}", own) for name, own in named(state, boxed=True).items()]
-    return nnx.merge(graph, ranges, jax.tree.unflatten(jax.tree.structure(state), saved))
+def _refuse_call(title: str, options: dict[str, Any], x: Any) -> None:
+    for name in options:
+        raise InputError(f"{name}: {title} model takes no call options here: it is known without a call")
+    if x is not None:
+        raise InputError(f"x: what {title} model is made of is known without an input; leave x out")
+
+
+def _expected(model: Any, sample: Sample | None, options: dict[str, Any]) -> Collections:
+    try:
+        return front_end_of(model).expected(model, sample, options)
+    except InputError:
+        raise
+    except Exception as error:  # whatever a model of other inputs raises
+        inputs, why = [] if sample is None else sample.shapes, " ".join(str(error).split())
+        shapes = ", ".join(str(shape) for shape, _ in inputs)
+        raise InputError(f"the model cannot be called with inputs as saved, of shape {shapes} ({why})") from error
+
+
+def _names(collection: str, tree: Any, left_out: tuple[str, ...]) -> dict[str, Any]:
+    """The leaves of a collection by name, in the tree's order, without what is not saved."""
+    return {
+        f"{collection}/{name}": leaf
+        for name, leaf in named(tree, boxed=True).items()
+        if not (left_out and name.startswith(left_out))
+    }
+
+
+def _leaves(collections: Collections) -> dict[str, Any]:
+    leaves: dict[str, Any] = {}
+    for collection, tree in collections.trees.items():
+        leaves |= _names(collection, tree, collections.left_out)
+    return leaves
+
+
+def assembled(leaves: dict[str, Any], expected: Collections) -> dict[str, Any]:
+    """Collections from their leaves by name: in the model's own structure where it has one, else dictionaries."""
+    trees: dict[str, Any] = {}
+    roots = {name.partition("/")[0] for name in expected.trees}  # variables; state and ranges
+    for root in roots:
+        deep = any("/" in name for name in expected.trees if name.partition("/")[0] == root)
+        tree = nested(under(root, leaves))
+        trees |= {f"{root}/{name}": inner for name, inner in tree.items()} if deep else {root: tree}
+    for collection, like in expected.trees.items():
+        found = under(collection, leaves)
+        kept = [name.removeprefix(f"{collection}/") for name in _names(collection, like, expected.left_out)]
+        if found and set(kept) == set(found):
+            filled = [found.get(name, own) for name, own in named(like, boxed=True).items()]
+            trees[collection] = jax.tree.unflatten(jax.tree.structure(like), filled)
+    return trees
+
+
+def _fixed_entries(collections: Collections) -> dict[str, Entry]:
+    """Entries of the leaves that the model determines, named without the first part, ``params/Dense_0/kernel``."""
+    fixed = {name: tree for name, tree in collections.trees.items() if name in collections.fixed}
+    leaves = _leaves(collections._replace(trees=fixed))
+    return {name.partition("/")[2]: entry_of(name, leaf) for name, leaf in leaves.items()}
+
+
+def _check_plain(saved: Collections, expected: Collections) -> None:
+    """Refuse collections that could not be put together again: neither made by the model nor plain dictionaries."""
+    for collection, tree in saved.trees.items():
+        like = expected.trees.get(collection)
+        if like is None or set(named(tree, boxed=True)) != set(named(like, boxed=True)):
+            _check_dictionaries(tree, collection.rpartition("/")[2])
+
+
+def _check_dictionaries(tree: Any, where: str) -> None:
+    if hasattr(tree, "items"):
+        for name, inner in tree.items():
+            _check_dictionaries(inner, f"{where}/{name}")
+    elif not isinstance(tree, Sample) and not jax.tree_util.all_leaves([tree]):
+        raise InputError(
+            f"variables: {where} is a {type(tree).__name__}; in a collection that model.init does not make, only "
+            f"dictionaries of arrays can be saved: leave it out"
+        )
 
 
 def _compared(
-    text: dict[str, Any], layers: dict[str, Layer], saved: dict[str, Entry], expected: dict[str, Entry], parameters: str
+    text: dict[str, Any], layers: dict[str, Layer], saved: dict[str, Entry], expected: dict[str, Entry]
 ) -> list[str]:
     """Differences of the layers, then of the leaves that do not belong to a layer which only one of both has."""
-    owners = tuple({_owner(name, parameters) for name in names} for names in (saved, expected))
+    owners = tuple(set(map(_owner, names)) for names in (saved, expected))
     messages = layer_differences(text["layers"], layers, (owners[0], owners[1]))
     alone = (text["layers"].keys() ^ layers.keys()) - (owners[0] & owners[1])
-    compared_entries = [
-        {n: e for n, e in names.items() if _owner(n, parameters) not in alone} for names in (saved, expected)
-    ]
+    compared_entries = [{n: e for n, e in names.items() if _owner(n) not in alone} for names in (saved, expected)]
     return messages + leaf_differences(compared_entries[0], compared_entries[1], text["built_with"])
 
 
-def _owner(name: str, parameters: str) -> str:
+def _owner(name: str) -> str:
     """The path of the layer that a leaf belongs to."""
-    return name.removeprefix(parameters).rpartition("/")[0] or _ROOT
+    return name.removeprefix("params/").rpartition("/")[0] or ROOT

@@ -28,6 +28,7 @@ import numpy as np
 from analogsim.base import files as writing
 from analogsim.base.errors import InputError, brief, reason_of
 from analogsim.chips.checkpoint.leaves import data_like, sample_of
+from analogsim.models.bound import front_ends
 
 FORMAT = 2
 _TEXT, _ARRAYS = "analogsim.json", "arrays"
@@ -306,7 +307,7 @@ def _check_sums(files: Any) -> None:
 
 
 def _check_front_end(front_end: Any) -> None:
-    if front_end not in ("linen", "nnx"):
+    if front_end not in {known.name for known in front_ends()}:
         raise ValueError
 
 
@@ -317,7 +318,7 @@ def _check_leaf_names(path: pathlib.Path, text: dict[str, Any]) -> None:
     for name in needed:
         if "kind" not in leaves.get(name, {}):
             raise _damaged(path, f"'leaves' in {_TEXT} has no {name}")
-    roots = ("variables",) if text["front_end"] == "linen" else ("state", "ranges")
+    roots = next(known.roots for known in front_ends() if known.name == text["front_end"])
     parts = {f"{part}/" for part in (*roots, *([] if text["chip"] is None else ["chip"]))}
     for name, entry in leaves.items():
         if not name.startswith(tuple(parts)):

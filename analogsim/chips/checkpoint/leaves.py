@@ -84,6 +84,11 @@ def entry_of(name: str, leaf: Any) -> Entry:
     return {"kind": "array", **entry, **({"weak": True} if getattr(leaf, "weak_type", False) else {})}
 
 
+def entries_of(tree: Any, boxed: bool = False) -> dict[str, Entry]:
+    """Every leaf's entry by name."""
+    return {name: entry_of(name, leaf) for name, leaf in named(tree, boxed).items()}
+
+
 def inputs_of(sample: Sample) -> Any:
     """A sample for the JSON file."""
     return sample_text(sample)

@@ -4,19 +4,15 @@ The model that is given to ``restore`` supplies all structure. Nothing is built 
 compared, and then the saved arrays are put into the model's own structure.
 """
 
-import dataclasses
 from typing import Any, NamedTuple
 
 import jax
 
-from analogsim.base.errors import InputError
 from analogsim.chips.checkpoint.description import described, differences
-from analogsim.chips.checkpoint.leaves import Entry, entry_of, named, nested, signature, under
+from analogsim.chips.checkpoint.leaves import Entry, signature
 from analogsim.hardware.hardware import Hardware
 from analogsim.hardware.rules import holder
-from analogsim.models.bound import Sample, bind
-
-FIXED = ("params", "batch_stats")  # collections whose leaves the model determines; others may depend on the call
+from analogsim.models.protocol import BoundModel
 
 
 class Layer(NamedTuple):
@@ -27,57 +23,13 @@ class Layer(NamedTuple):
     matrices: int
 
 
-def front_end_of(model: Any) -> str:
-    """``"linen"`` or ``"nnx"``."""
-    from flax import linen, nnx
-
-    if isinstance(model, linen.Module):
-        return "linen"
-    if isinstance(model, nnx.Module):
-        return "nnx"
-    raise InputError(f"model = {type(model).__name__}: must be a flax.linen or flax.nnx module")
-
-
-def sample_for(variables: Any, x: Any) -> Sample:
-    """The shapes of a Linen model's inputs."""
-    sample = Sample.of(x) if x is not None else variables.get("ranges", {}).get("sample")
-    if not isinstance(sample, Sample):
-        raise InputError(
-            "x = None: what a Linen model is made of is found from the shape of its input; pass x (one example is "
-            "enough), or variables that come from analogsim.calibrate, which remember it"
-        )
-    return sample
-
-
-def initial(model: Any, sample: Sample, options: dict[str, Any]) -> Any:
-    """The variables that a Linen model makes for itself, as shapes."""
-
-    return jax.eval_shape(lambda key, x: x.call(model.init, key, **options), jax.random.key(0), sample.inputs())
-
-
-def linen_layers(model: Any, variables: Any, sample: Sample, options: dict[str, Any]) -> dict[str, Layer]:
-    """The analog layers of a Linen model by path."""
-    from analogsim.layers.inventory import inventory
-
-    def run(variables: Any, x: Any) -> Any:
-        return x.call(model.apply, variables, **options)
-
-    return _by_path(inventory(run, variables, (sample.inputs(),)).layers)
-
-
-def nnx_layers(model: Any) -> dict[str, Layer]:
-    """The analog layers of an NNX model by path."""
-    from analogsim.nnx.inventory import inventory_of
-
-    return _by_path(inventory_of(model, None).layers)
-
-
-def _by_path(listed: list[Any]) -> dict[str, Layer]:
-    layers = {}
-    for entry in listed:
-        *stack, n_in, n_out = entry.matrices
-        layers[entry.path] = Layer(entry.hardware, (n_in, n_out), stack[0] if stack else 1)
-    return layers
+def layers_of(bound: BoundModel) -> dict[str, Layer]:
+    """The analog layers of a model by path."""
+    found = {}
+    for one in bound.inventory().layers:
+        *stack, n_in, n_out = one.matrices
+        found[one.path] = Layer(one.hardware, (n_in, n_out), stack[0] if stack else 1)
+    return found
 
 
 def described_layers(layers: dict[str, Layer]) -> dict[str, Any]:
@@ -88,50 +40,9 @@ def described_layers(layers: dict[str, Layer]) -> dict[str, Any]:
     }
 
 
-def cells_of(model: Any, variables: Any, sample: Sample | None, options: dict[str, Any]) -> Any:
+def cells_of(bound: BoundModel) -> Any:
     """The programmed tiles of a chip of the model, as shapes."""
-    bound: Any = bind(model, variables, options=options)
-    if sample is not None:
-        bound = dataclasses.replace(bound, sample=sample)
     return jax.eval_shape(lambda b, key: b.program(key), bound, jax.random.key(0))
-
-
-def entries_of(tree: Any, boxed: bool = False) -> dict[str, Entry]:
-    """Every leaf's entry by name."""
-    return {name: entry_of(name, leaf) for name, leaf in named(tree, boxed).items()}
-
-
-def fixed_entries(variables: Any) -> dict[str, Entry]:
-    """Of Linen variables, those that the model determines."""
-    return entries_of({name: variables[name] for name in FIXED if name in variables}, boxed=True)
-
-
-def assembled(leaves: dict[str, Any], built: Any) -> dict[str, Any]:
-    """Linen variables from their leaves by name: in the model's own structure where it has one, else dictionaries."""
-    tree = nested(leaves)
-    for collection, template in built.items():
-        saved_leaves, names = under(collection, leaves), list(named(template, boxed=True))
-        if saved_leaves and set(names) == set(saved_leaves):
-            tree[collection] = jax.tree.unflatten(jax.tree.structure(template), [saved_leaves[name] for name in names])
-    return tree
-
-
-def check_plain(variables: Any, built: Any) -> None:
-    """Refuse collections that could not be put together again: neither made by the model nor plain dictionaries."""
-    for collection, tree in variables.items():
-        if collection not in built or set(named(tree, boxed=True)) != set(named(built[collection], boxed=True)):
-            _check_dictionaries(tree, collection)
-
-
-def _check_dictionaries(tree: Any, where: str) -> None:
-    if hasattr(tree, "items"):
-        for name, inner in tree.items():
-            _check_dictionaries(inner, f"{where}/{name}")
-    elif not isinstance(tree, Sample) and not jax.tree_util.all_leaves([tree]):
-        raise InputError(
-            f"variables: {where} is a {type(tree).__name__}; in a collection that model.init does not make, only "
-            f"dictionaries of arrays can be saved: leave it out"
-        )
 
 
 def leaf_differences(

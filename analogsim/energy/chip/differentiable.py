@@ -24,7 +24,7 @@ from analogsim.energy.chip.digital_unit import rest_lines
 from analogsim.energy.chip.tile_work import tile_work
 from analogsim.energy.work.layer_work import layers_of, trace
 from analogsim.layers import modes
-from analogsim.models.bound import BoundLinen, bind
+from analogsim.models.bound import bind
 
 
 def inference_j(model: Any, variables: Any, x: Any, *, components: tuple[str, ...] | None = None, **options: Any):
@@ -55,17 +55,12 @@ def inference_j(model: Any, variables: Any, x: Any, *, components: tuple[str, ..
     """
     x, options = inputs_of(x, options)
     examples = count_examples(x)
-    shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), (variables, x))
+    shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), x)
     mode = modes.CollectingMode()
     bound = bind(model, variables, options=options)
     with modes.enter(mode):
-        if isinstance(bound, BoundLinen):
-            bound._apply(bound.variables, x)
-        else:
-            bound.exact(x)
-    operations, _ = trace(
-        model, shapes[0] if isinstance(bound, BoundLinen) else variables, shapes[1], examples, None, options
-    )
+        bound.call(x)
+    operations, _ = trace(bound, shapes, examples)
     layers = layers_of(mode.uses, operations, examples)
     if any(layer.passes > 1 for layer in layers):
         looped = next(layer.use.path for layer in layers if layer.passes > 1)

@@ -25,7 +25,8 @@ from analogsim.energy.work.tracing import workload
 from analogsim.hardware.rules import holder
 from analogsim.layers import modes
 from analogsim.layers.layer import LayerUse
-from analogsim.models.bound import BoundLinen, bind, observe
+from analogsim.models.bound import bind, observe
+from analogsim.models.protocol import BoundModel
 from analogsim.signal_path.operators import Convolution
 
 
@@ -123,32 +124,30 @@ def count(model: Any, variables: Any, x: Any, while_loops: int | None = None, **
     if not by_shape:
         check_inputs(x, "x_sample")
     uses = [] if by_shape else observe(model, variables, x, **options)
-    operations, outlined = trace(model, variables, x, examples, while_loops, options)
+    bound = bind(model, variables, options=options)
+    operations, outlined = trace(bound, x, examples, while_loops)
     if by_shape:
         layers = layers_of(outlined, operations, examples)
         held = _held(layers)
     else:
         layers, held = _observed(uses, examples)
-    kernels = () if by_shape else tuple(np.asarray(a) for a in _parameters(model, variables) if np.ndim(a) > 1)
-    others = max(sum(math.prod(np.shape(a)) for a in _parameters(model, variables)) - held, 0)
+    parameters = jax.tree.leaves(bound.collections()["params"])
+    kernels = () if by_shape else tuple(np.asarray(a) for a in parameters if np.ndim(a) > 1)
+    others = max(sum(math.prod(np.shape(a)) for a in parameters) - held, 0)
     return Workload(tuple(layers), operations, others, kernels)
 
 
 def trace(
-    model: Any, variables: Any, x: Any, examples: int, while_loops: int | None, options: dict[str, Any]
+    bound: BoundModel, x: Any, examples: int, while_loops: int | None = None
 ) -> tuple[Operations, list[LayerUse]]:
     """All operations of one run of the exact model, and its analog layers by shapes; nothing is computed."""
     mode = modes.OutliningMode()
-    bound = bind(model, variables, options=options)
 
-    def run(weights: Any, a: Any) -> Any:
+    def run(collections: dict[str, Any], a: Any) -> Any:
         with modes.enter(mode):
-            if isinstance(bound, BoundLinen):
-                return bound._apply(weights, a)
-            return dataclasses.replace(bound, state=weights).exact(a)
+            return bound.with_collections(collections).call(a)
 
-    weights = bound.variables if isinstance(bound, BoundLinen) else bound.state
-    operations = workload(run, weights, x, examples=examples, while_loops=while_loops)
+    operations = workload(run, bound.collections(), x, examples=examples, while_loops=while_loops)
     return operations, mode.uses
 
 
@@ -235,10 +234,3 @@ def _is_new(use: LayerUse, seen: dict[tuple[str, int], list[np.ndarray]]) -> boo
 def _is_second_copy(path: str, seen: dict[tuple[str, int], Any]) -> bool:
     """Whether this is a table that is attended to and whose rows are looked up, too: two arrays, one parameter."""
     return path != holder(path) and (holder(path), 0) in seen
-
-
-def _parameters(model: Any, variables: Any) -> list[Any]:
-    from flax import nnx
-
-    tree = nnx.state(model, nnx.Param) if variables is None else variables["params"]
-    return jax.tree.leaves(tree)

@@ -1,0 +1,17 @@
+"""The arrays of a model as a checkpoint names them."""
+
+from typing import Any, NamedTuple
+
+
+class Collections(NamedTuple):
+    """What a checkpoint holds of a model, in collections.
+
+    Attributes:
+      trees: collection to its tree of arrays; a leaf is saved under the collection's name and its path.
+      fixed: collections whose leaves the model determines; others may depend on what was done with it.
+      left_out: starts of the names of leaves that are not saved, because they describe the hardware.
+    """
+
+    trees: dict[str, Any]
+    fixed: tuple[str, ...]
+    left_out: tuple[str, ...] = ()

@@ -1,0 +1,134 @@
+"""Linen models whose kernels are held as cores: ``<path>/kernel`` becomes ``<path>/core_0/kernel``, and so on.
+
+The model is wrapped, and computes these layers core after core; nothing else of its variables is touched.
+"""
+
+import functools
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from analogsim.base.call_inputs import Inputs
+from analogsim.base.errors import InputError
+from analogsim.factors.layout import CoreLayout
+from analogsim.hardware.rules import ROOT, Candidate
+from analogsim.layers.compression import CoreSelection, check_no_stack
+from analogsim.layers.inventory import inventory
+from analogsim.linen.conversion import Converted
+from analogsim.linen.factored import Encoding, why_dense
+
+Cores = tuple[jax.Array, ...]
+
+
+def compressed(
+    model: nn.Module, variables: dict[str, Any], x: Inputs, selection: CoreSelection, contraction: str,
+    options: dict[str, Any],
+) -> tuple[Converted, dict[str, Any]]:  # fmt: skip
+    """The model that runs the cores of the selected layers, and its variables; see ``analogsim.codecs.compress``."""
+    if isinstance(model, Converted):
+        raise InputError("model: is converted or compressed already; compress the plain model, then convert the result")
+    params = nn.meta.unbox(variables["params"])
+    layouts = []
+    for layer in _matrix_layers(model, variables, x, options):
+        names = [] if layer.path == ROOT else layer.path.split("/")
+        own = params
+        for name in names:
+            own = own[name]
+        why = why_dense(layer.module, layer.within)
+        stored = own.get("kernel", own.get("embedding"))
+        if not why and stored.shape != layer.shape:
+            why = "it is a stack of layers (nn.scan, nn.vmap)"
+        n_out = 1 if why else _n_out(layer)
+        cores = selection.cores(layer, why, functools.partial(jnp.reshape, stored, (-1, n_out)))
+        if cores is not None:
+            rest = {name: value for name, value in own.items() if name != "kernel"}
+            params = _with(params, names, rest | {f"core_{k}": {"kernel": core} for k, core in enumerate(cores)})
+            layouts.append((layer.path, CoreLayout.of(cores)))
+    wrapped = Converted(model, (), strict=False, encoding=Encoding(tuple(layouts), contraction))
+    return wrapped, variables | {"params": params}
+
+
+def _matrix_layers(model: Any, variables: Any, x: Inputs, options: dict[str, Any]) -> list[Candidate]:
+    """Every layer of a model that holds a matrix, by shapes."""
+    layers: dict[str, Candidate] = {}
+
+    def note(layer: Candidate) -> bool:
+        if layer.module is not None:
+            layers.setdefault(layer.path, layer)
+        return True
+
+    noting = Converted(model, ((note, None),), strict=False)
+
+    def run(params: Any, inputs: Any) -> Any:
+        return inputs.call(noting.apply, {**variables, "params": params}, **options)
+
+    # With shapes as they are: a model may take one example without a batch.
+    inventory(run, variables["params"], (jax.eval_shape(lambda a: a, x),))
+    return [layer for layer in layers.values() if not layer.path.endswith("attend")]
+
+
+def _n_out(layer: Candidate) -> int:
+    features = layer.module.features
+    count = 1 if isinstance(features, int) else len(tuple(features))
+    return math.prod(layer.shape[len(layer.shape) - count :])
+
+
+def _with(tree: Any, names: list[str], value: Any) -> Any:
+    """The nested dictionary with another entry at a path."""
+    if not names:
+        return value
+    return {**tree, names[0]: _with(tree[names[0]], names[1:], value)}
+
+
+def with_other_cores(variables: dict[str, Any], change: Callable[[Cores], Cores]) -> tuple[dict[str, Any], int]:
+    """Variables with ``change(cores)`` in every layer that is held as cores, and the number of these layers.
+
+    What belonged to the old cores, their ranges and chips, is left out.
+    """
+    by_path = dict(factored_layers(variables["params"]))
+    for path, cores in by_path.items():
+        check_no_stack(path, cores)
+    result = {**variables, "params": _changed(variables["params"], change)}
+    for name in ("ranges", "analog"):
+        if name in variables:
+            result[name] = _without_cores(variables[name], variables["params"])
+    return result, len(by_path)
+
+
+def factored_layers(params: Any, path: str = "") -> Iterator[tuple[str, Cores]]:
+    """Every layer of a Linen model's parameters that is held as cores: its path and its cores."""
+    if not hasattr(params, "items"):
+        return
+    if (cores := _cores(params)) is not None:
+        yield path or ROOT, cores
+        return
+    for name, inner in params.items():
+        yield from factored_layers(inner, f"{path}/{name}" if path else name)
+
+
+def _cores(own: Any) -> Cores | None:
+    cores: list[jax.Array] = []
+    while (core := own.get(f"core_{len(cores)}")) is not None and "kernel" in core:
+        cores.append(nn.meta.unbox(core["kernel"]))
+    return tuple(cores) if len(cores) > 0 and cores[0].ndim >= 4 else None
+
+
+def _without_cores(tree: Any, params: Any) -> Any:
+    """A collection beside the parameters, without what belongs to cores."""
+    if not hasattr(tree, "items") or not hasattr(params, "items"):
+        return tree
+    gone = {f"core_{k}" for k in range(len(_cores(params) or ()))}
+    kept = {name: _without_cores(inner, params.get(name)) for name, inner in tree.items() if name not in gone}
+    return {name: inner for name, inner in kept.items() if not (isinstance(inner, dict) and not inner and tree[name])}
+
+
+def _changed(params: Any, change: Callable[[Cores], Cores]) -> Any:
+    if not hasattr(params, "items"):
+        return params
+    if (cores := _cores(params)) is None:
+        return {name: _changed(inner, change) for name, inner in params.items()}
+    return {**params, **{f"core_{k}": {"kernel": core} for k, core in enumerate(change(cores))}}

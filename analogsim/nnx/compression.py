@@ -1,0 +1,76 @@
+"""NNX models whose kernels are held as cores: other layers in a copy of the model."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from flax import nnx
+
+from analogsim.factors.codec import Codec
+from analogsim.hardware.rules import Candidate, Matches, Rules, Selector, name_of, selects
+from analogsim.layers.compression import CoreSelection, check_no_stack
+from analogsim.nnx.conversion import candidates, is_analog, parameters, path_of
+from analogsim.nnx.factored import FactoredLinear, factored, kernel_matrix, why_dense
+
+
+def compressed(model: nnx.Module, selection: CoreSelection, contraction: str) -> nnx.Module:
+    """A copy of the model with cores in the selected layers; see ``analogsim.codecs.compress``."""
+    copy = nnx.clone(model)
+    by_path = {}
+    for layer in candidates(copy):
+        if layer.path.endswith("attend"):
+            continue
+        module = layer.module
+        cores = selection.cores(
+            layer, why_dense(module, layer.shape, layer.within), functools.partial(kernel_matrix, module)
+        )
+        if cores is not None:
+            by_path[layer.path] = cores
+
+    def visit(parts: tuple, node: Any) -> Any:
+        cores = by_path.get(path_of(parts)) if isinstance(node, (nnx.Linear, nnx.LinearGeneral)) else None
+        return node if cores is None else factored(node, cores, contraction)
+
+    return nnx.recursive_map(visit, copy)
+
+
+def encoded(model: nnx.Module, rules: Rules, codec: Codec) -> tuple[nnx.Module, Rules]:
+    """A copy whose layers that get hardware are cores, and rules that say of cores what these say of their layers."""
+    matches, chosen, dense = Matches(rules), {}, set()
+    for layer in candidates(model):
+        hardware, _ = matches.decide(layer)
+        chosen[layer.path] = next((i for i, rule in enumerate(rules) if selects(rule[0], layer)), None)
+        if hardware is None or is_analog(layer) or why_dense(layer.module, layer.shape, layer.within):
+            dense.add(layer.path)
+    matches.decide_about_parameters(parameters(model))
+    matches.check()
+    selection = CoreSelection(codec, lambda layer: layer.path not in dense)
+    copy = compressed(model, selection, "auto")
+    selection.check()
+
+    def resolved(index: int, selector: Selector) -> Selector:
+        def decides(layer: Candidate) -> bool:
+            path = layer.part_of or layer.path
+            return chosen[path] == index if path in chosen else selects(selector, layer)
+
+        decides.__name__ = name_of(selector)
+        return decides
+
+    return copy, tuple((resolved(i, selector), hardware) for i, (selector, hardware) in enumerate(rules))
+
+
+def with_other_cores(
+    model: nnx.Module, change: Callable[[tuple[jax.Array, ...]], tuple[jax.Array, ...]]
+) -> tuple[nnx.Module, int]:
+    """A copy with ``change(cores)`` in every layer that is held as cores, and the number of these layers.
+
+    What belonged to the old cores, their ranges and chips, is dropped.
+    """
+    copy = nnx.clone(model)
+    layers = [module for _, module in nnx.iter_modules(copy) if isinstance(module, FactoredLinear)]
+    for layer in layers:
+        check_no_stack("of the model", layer.cores)
+        layer.set_cores(change(layer.cores))
+        layer.forget_ranges()
+    return copy, len(layers)
