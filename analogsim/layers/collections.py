@@ -9,9 +9,11 @@ class Collections(NamedTuple):
     Attributes:
       trees: collection to its tree of arrays; a leaf is saved under the collection's name and its path.
       fixed: collections whose leaves the model determines; others may depend on what was done with it.
+      by_layer: collections of calibrated ranges by layer and name, of which a model may have any.
       left_out: starts of the names of leaves that are not saved, because they describe the hardware.
     """
 
     trees: dict[str, Any]
     fixed: tuple[str, ...]
+    by_layer: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()

@@ -100,7 +100,8 @@ class BoundLinen(ByValue):
         runs = model if isinstance(model, Converted) else Converted(model, (), strict=False)
 
         def run(params: Any, inputs: Inputs) -> Any:
-            return inputs.call(runs.apply, {**self.arrays, "params": params}, **self._call_options())
+            others = {name: jax.tree.map(_number, tree) for name, tree in self.arrays.items() if name != "params"}
+            return inputs.call(runs.apply, {**others, "params": params}, **self._call_options())
 
         return inventory(run, self.arrays["params"], (self.inputs(),))
 
@@ -195,6 +196,11 @@ def _rewritten(tree: Any) -> Any:
     if "rewritten" in tree:
         return {"array": tree["rewritten"]}
     return {name: _rewritten(inner) for name, inner in tree.items()}
+
+
+def _number(leaf: Any) -> Any:
+    """An array of the variables; zeros in the place of a shape, which a trace cannot take from outside."""
+    return jnp.zeros(leaf.shape, leaf.dtype) if isinstance(leaf, jax.ShapeDtypeStruct) else leaf
 
 
 def _for_example(rngs: dict[str, jax.Array], key: Any) -> dict[str, jax.Array]:

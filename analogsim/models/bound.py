@@ -35,7 +35,7 @@ def front_end_of(model: Any) -> FrontEnd:
     for front_end in front_ends():
         if front_end.owns(model):
             return front_end
-    raise InputError(f"model = {brief(model)}: must be a flax.linen or flax.nnx module")
+    raise InputError(f"model = {type(model).__name__}: must be a flax.linen or flax.nnx module")
 
 
 def content_of(item: Any) -> list[Any] | None:

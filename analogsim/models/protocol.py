@@ -55,6 +55,14 @@ class BoundModel(Protocol):
         """``(model, variables)`` as the user has them; variables are None where the model holds its arrays."""
         ...
 
+    def inputs(self) -> Any:
+        """Zeros in the shapes of one call's inputs; None without a sample, where layers are known without a call.
+
+        Raises:
+          InputError: where there is no sample and layers are known from a call only.
+        """
+        ...
+
     def places(self, x: Any = None) -> dict[str, np.ndarray]:
         """The numbers by which ``observed`` tells entries of ranges apart, by layer, in the shape of its stack.
 
@@ -63,7 +71,7 @@ class BoundModel(Protocol):
         ...
 
     def layer_ranges(self) -> dict[str, dict[str, Any]]:
-        """Calibrated ranges by layer, and by the name of a field of ``signal_path.path.Ranges``."""
+        """Calibrated ranges by layer, and by the name of a field of ``signal_path.ranges.Ranges``."""
         ...
 
     def hardware(self) -> dict[str, Hardware]:

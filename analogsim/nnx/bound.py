@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from flax import nnx
 
-from analogsim.base.call_inputs import Options, Sample, as_inputs, keywords
+from analogsim.base.call_inputs import Inputs, Options, Sample, as_inputs, keywords
 from analogsim.base.equality import ByValue
 from analogsim.hardware.hardware import Hardware
 from analogsim.layers import modes
@@ -45,6 +45,10 @@ class BoundNnx(ByValue):
         """A copy of the model with these arrays; it has no variables beside it."""
         return self._merge(), None
 
+    def inputs(self) -> Inputs | None:
+        """Zeros in the shapes of one call's inputs, where these were given."""
+        return None if self.sample is None else self.sample.inputs()
+
     def places(self, x: Any = None) -> dict[str, np.ndarray]:
         """The numbers of every layer's entries of ranges, by the layer's path; a stack (``nnx.vmap``) has several."""
         del x
@@ -61,14 +65,13 @@ class BoundNnx(ByValue):
 
     def inventory(self) -> Inventory:
         """What the model is made of; without a sample of its inputs, in the order of its attributes."""
-        inputs = None if self.sample is None else self.sample.inputs()
-        return inventory_of(self._merge(), inputs, keywords(self.options))
+        return inventory_of(self._merge(), self.inputs(), keywords(self.options))
 
     def program(self, key: jax.Array, reprogram: Any = None) -> Any:
         """Programmed tiles by the layer's path; with a sample, of the kernels that layers multiply with in a call."""
-        if self.sample is None:
+        inputs = self.inputs()
+        if inputs is None:
             return chips.program(self._merge(), key, reprogram)
-        inputs = self.sample.inputs()
         # Called as it is, in training mode or not: what it changes is a copy's.
         return chips.program(self._merge(), key, reprogram, lambda model: inputs.call(model, **keywords(self.options)))
 

@@ -22,9 +22,8 @@ def compressed(model: nnx.Module, selection: CoreSelection, contraction: str) ->
         if layer.path.endswith("attend"):
             continue
         module = layer.module
-        cores = selection.cores(
-            layer, why_dense(module, layer.shape, layer.within), functools.partial(kernel_matrix, module)
-        )
+        why = why_dense(module, layer.shape, layer.within)
+        cores = selection.cores(layer, why, functools.partial(kernel_matrix, module))
         if cores is not None:
             by_path[layer.path] = cores
 

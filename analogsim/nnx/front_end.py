@@ -104,7 +104,9 @@ class NnxFrontEnd:
             names = [attribute for attribute, value in vars(module).items() if value is op]
             hardware += [f"{above}{name}/hardware/" for name in names]  # such fields of it as are arrays
         _, _, *states = nnx.split(model, RangeVariable, ...)
-        return Collections({_STATE: states[0], _RANGES: ranges}, fixed=(_STATE,), left_out=tuple(hardware))
+        return Collections(
+            {_STATE: states[0], _RANGES: ranges}, fixed=(_STATE,), by_layer=(_RANGES,), left_out=tuple(hardware)
+        )
 
     def expected(self, model: Any, sample: Sample | None, options: dict[str, Any]) -> Collections:
         """What the model holds."""
@@ -115,9 +117,6 @@ class NnxFrontEnd:
         """A copy of the model with this state and these ranges."""
         copy = nnx.clone(model)
         ops, ranges = chips.analog_ops(copy), trees.get(_RANGES, {})
-        odd = [f"{path}/{name}" for path, of in ranges.items() for name in of if path not in ops or name not in RANGES]
-        if odd:
-            raise InputError(f"ranges/{min(odd)} is in the checkpoint, and is no range of the model")
         for path, (_, op) in ops.items():
             for name in RANGES:
                 op.set_range(name, ranges.get(path, {}).get(name))

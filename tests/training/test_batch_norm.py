@@ -103,15 +103,15 @@ def test_bad_input(variables):
     without = jax.jit(plain.init)(jax.random.key(0), X)
     chip = program(analogsim.convert(Net(), CELLS), variables, jax.random.key(2), X)
     for call, message in (
-        (lambda: reestimate_batch_norm(plain, without, X), r"hold no 'batch_stats'"),
+        (lambda: reestimate_batch_norm(plain, without, X), r"no running statistics"),
         (lambda: reestimate_batch_norm(Net(), variables, X), r"the running statistics do not change; .*train=True"),
         (lambda: reestimate_batch_norm(Net(), variables, X[:0], train=True), r"x: shape \(0, 8\): holds no example"),
         (lambda: reestimate_batch_norm(Net(), variables, X, batch_size=0, train=True), r"batch_size = 0"),
         (lambda: reestimate_batch_norm(Net(), variables, X, chip=3, train=True), r"chip = 3: must be a chip"),
-        (lambda: reestimate_batch_norm(linear, None, X), r"has no nnx.BatchNorm"),
+        (lambda: reestimate_batch_norm(linear, None, X), r"no running statistics"),
         (
             lambda: reestimate_batch_norm(linear, None, X, chip=chip),
-            r"brings its chip along",
+            r"carries its own",
         ),
     ):
         with pytest.raises(InputError, match=message):

@@ -186,7 +186,7 @@ def test_a_weight_range_has_a_slope():
             ),
             r"layer d: its scale of shape \(3,\) is one number for each .* a kernel of shape \(5, 8\)",
         ),
-        (lambda: with_output_scales(MLP(IDEAL), {"params": {}}), r"x = None: a Linen model's layers are found"),
+        (lambda: with_output_scales(MLP(IDEAL), {"params": {}}), r"x = None: the layers of a Linen model are known"),
     ],
 )
 def test_bad_input(call, message):

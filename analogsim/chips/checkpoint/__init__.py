@@ -176,10 +176,7 @@ def restore(folder: str | os.PathLike, model: Any, **options: Any) -> Checkpoint
         _refuse(path, [f"chip: {sentence}" for sentences in messages for sentence in sentences])
     files.check_files(path, text["files"])
     leaves = _leaves(path, text["leaves"])
-    try:
-        model, variables = rebuilt(model, matched, leaves)
-    except InputError as error:
-        _refuse(path, [str(error)])
+    model, variables = rebuilt(model, matched, leaves)
     chip = None
     if parts is not None:
         digital = {f"variables/{name}": leaf for name, leaf in under("chip/digital", leaves).items()}

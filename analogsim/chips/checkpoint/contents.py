@@ -11,11 +11,22 @@ import jax
 
 from analogsim.base.call_inputs import Sample
 from analogsim.base.errors import InputError
-from analogsim.chips.checkpoint.leaves import Entry, entry_of, named, nested, sample_of, signature, struct_of, under
+from analogsim.chips.checkpoint.leaves import (
+    Entry,
+    entry_of,
+    escaped,
+    named,
+    nested,
+    sample_of,
+    signature,
+    struct_of,
+    under,
+)
 from analogsim.chips.checkpoint.outline import Layer, cells_of, layer_differences, layers_of, leaf_differences
 from analogsim.hardware.rules import ROOT
 from analogsim.layers.collections import Collections
 from analogsim.models.bound import bind, front_end_of
+from analogsim.signal_path.ranges import Ranges
 
 
 class Contents(NamedTuple):
@@ -65,11 +76,7 @@ def contents_of(model: Any, variables: Any, x: Any, options: dict[str, Any]) -> 
     leaves = _leaves(saved)
     for name, leaf in leaves.items():
         entry_of(name, leaf)  # refuses what cannot be saved
-    layers = layers_of(bound)  # asks for x where it is needed
-    sample = None
-    if front_end.needs_call:
-        remembered = variables.get("ranges", {}).get("sample")
-        sample = Sample.of(x) if x is not None else remembered
+    sample = Sample.of(bound.inputs()) if front_end.needs_call else None
     expected = front_end.expected(model, sample, options)
     _check_plain(saved, expected)
     present = expected._replace(trees={name: tree for name, tree in expected.trees.items() if name in saved.trees})
@@ -78,7 +85,7 @@ def contents_of(model: Any, variables: Any, x: Any, options: dict[str, Any]) -> 
     built_with = {n: dtypes[n] for n, entry in own.items() if n in dtypes and signature(entry)[1] != dtypes[n]}
     for said in leaf_differences(own, made, built_with, ("with", "in the variables")):
         raise InputError(f"variables: {said}")
-    return Contents(leaves, layers, cells_of(bound), sample, built_with)
+    return Contents(leaves, layers_of(bound), cells_of(bound), sample, built_with)
 
 
 def found_beside(model: Any, text: dict[str, Any], entries: dict[str, Entry], options: dict[str, Any]) -> RestoredModel:
@@ -95,9 +102,19 @@ def found_beside(model: Any, text: dict[str, Any], entries: dict[str, Entry], op
         _, variables = front_end.rebuilt(model, structs)
     saved = _fixed_entries(expected._replace(trees=structs))
     present = expected._replace(trees={name: tree for name, tree in expected.trees.items() if name in structs})
-    return RestoredModel(
-        layers, expected, _compared(text, layers, saved, _fixed_entries(present)), variables, sample, options
-    )
+    said = _compared(text, layers, saved, _fixed_entries(present))
+    if not said:  # a layer that is missing was named already
+        said = _odd_ranges(layers, expected, entries)
+    return RestoredModel(layers, expected, said, variables, sample, options)
+
+
+def _odd_ranges(layers: dict[str, Layer], expected: Collections, entries: dict[str, Entry]) -> list[str]:
+    known = {f"{escaped(path)}/{end}" for path in layers for end in Ranges._fields}
+    return [
+        f"{collection}/{name} is in the checkpoint, and is no range of the model"
+        for collection in expected.by_layer
+        for name in sorted(under(collection, entries).keys() - known)
+    ]
 
 
 def cells_beside(model: Any, found: RestoredModel) -> Any:
