@@ -11,7 +11,6 @@ The matrix that reaches a store is normalised: its entries lie in [-1, 1], becau
 was divided out before (``signal_path.tiling``). What is random once (fabrication, writing) is drawn in ``program``;
 what is random at every read is described by the variance of ``read`` and by ``noise``. Time enters only as a number.
 """
-# ruff: noqa: F722  (jaxtyping writes shapes as strings)
 
 from __future__ import annotations
 

@@ -17,7 +17,6 @@ sqrt(sum T^2 V / n) / sum T W(t). The tile keeps T, a byte per line and row, bes
 Sources: M. Le Gallo et al., IEEE Trans. Electron Devices 65, 4304 (2018), doi 10.1109/TED.2018.2865352 (mean absolute
 readout); the projection is derived here.
 """
-# ruff: noqa: F722  (jaxtyping writes shapes as strings)
 
 from __future__ import annotations
 

@@ -7,7 +7,6 @@ A code x that is driven in steps, x = sum_s f_s x_s, meets cells that fluctuate 
 
 What is slower still, the same in all products of one reading, is part of the mean (``ProgrammedTiles.read``).
 """
-# ruff: noqa: F722  (jaxtyping writes shapes as strings)
 
 from __future__ import annotations
 

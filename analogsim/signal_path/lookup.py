@@ -1,5 +1,4 @@
 """Rows of a stored table through the hardware: each drives one word line of the tiles that hold it."""
-# ruff: noqa: F722  (jaxtyping writes shapes as strings)
 
 from __future__ import annotations
 

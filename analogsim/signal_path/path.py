@@ -10,7 +10,6 @@ perturbs every cell, M and V being the cells' first two moments; its shape is Ga
 costs one more product and one Gaussian per output, instead of one per cell and input vector. What fluctuates
 slowly, the same in all reads of one reading, is part of M (``ProgrammedTiles.read``).
 """
-# ruff: noqa: F722  (jaxtyping writes shapes as strings)
 
 from __future__ import annotations
 

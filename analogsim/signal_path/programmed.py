@@ -1,5 +1,4 @@
 """A weight matrix on tiles: fabricated, written, and read at any time."""
-# ruff: noqa: F722  (jaxtyping writes shapes as strings)
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
 """What the tiles of one matrix hold at one time."""
-# ruff: noqa: F722  (jaxtyping writes shapes as strings)
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
 """One product on one row of tiles, which share their inputs: from codes to scaled outputs."""
-# ruff: noqa: F722  (jaxtyping writes shapes as strings)
 
 from __future__ import annotations
 

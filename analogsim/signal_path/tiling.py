@@ -5,7 +5,6 @@ The cut is even (784 inputs on 512-row tiles are twice 392, not 512 and 272), wh
 operator asks for so many rows per tile. Each column of a tile, or each tile, is normalised to [-1, 1] by a digital
 scale that the output is multiplied with again. A stack of matrices ``[S, n_in, n_out]`` has tiles for each.
 """
-# ruff: noqa: F722  (jaxtyping writes shapes as strings)
 
 from __future__ import annotations
 
