@@ -4,5 +4,7 @@ layer            one call of an analog layer: read or program its tiles, multipl
 modes            digital, programming, observing: what a layer is asked for
 inventory        a model's layers and the products outside them, by abstract evaluation
 weight_products  products with weights in a traced program
+compression      which layers of a model are held as cores
+collections      a model's arrays as a checkpoint names them
 mesh_layer      layers whose parameters are the phases of an interferometer mesh
 """
