@@ -42,6 +42,7 @@ from analogsim.chips.chip import Chip as Chip
 from analogsim.chips.chip import program as program
 from analogsim.chips.evaluation import evaluate as evaluate
 from analogsim.chips.fitted_adc import fit_adc as fit_adc
+from analogsim.chips.matrix import program_matrix as program_matrix
 from analogsim.chips.range_report import range_report as range_report
 from analogsim.converters import ADC as ADC
 from analogsim.converters import DAC as DAC
@@ -57,20 +58,19 @@ from analogsim.hardware.presets import preset as preset
 from analogsim.hardware.presets import presets as presets
 from analogsim.layers.modes import digital as digital
 from analogsim.models.bound import observe as observe
+from analogsim.models.convert import convert as convert
+from analogsim.models.convert import to_digital as to_digital
+from analogsim.models.summary import summary as summary
 
 _LAZY = (
     "base", "chips", "cli", "codecs", "converters", "devices", "energy", "factors", "hardware", "layers", "linen",
     "models", "nnx", "plot", "report", "signal_path", "storage", "sweeps", "training",
 )  # fmt: skip
-#: What loads more than most users of the package need (NNX beside Linen), by the room that it is in.
+#: What loads more than most users of the package need, by the room that it is in.
 _ELSEWHERE = {
-    "convert": "models.convert",
-    "to_digital": "models.convert",
-    "summary": "models.summary",
     "sweep": "sweeps",
     "ChipScores": "sweeps",
     "chip_statistics": "sweeps",
-    "program_matrix": "chips.matrix",
     "to_toml": "hardware.file",
     "from_toml": "hardware.file",
     "load_hardware": "hardware.file",

@@ -1,12 +1,24 @@
-"""Chips of a model: programmed, aged, calibrated, measured, saved.
+"""Chips of a model: programmed, aged, calibrated, evaluated, saved.
 
-chip           program, Chip: one sampled chip, at an age
+chip           program, Chip: one sampled chip, read at an age
 calibration    calibrate: input and output ranges from data
 range_report   range_report: how well the ranges fit
-adc_inputs     what reaches the ADCs
-fitted_adc     fit_adc: levels of an ADC from data
-evaluation     evaluate: hundreds of ageing chips; metrics, outputs
+adc_inputs     the values that reach the ADCs
+fitted_adc     fit_adc: thresholds of an ADC from data
+evaluation     evaluate: hundreds of ageing chips (metrics, outputs)
 matrix         program_matrix: one matrix without a model
 serialization  Flax's serialisation of chips
-checkpoint/    save, restore: model, ranges and chips through Orbax
+checkpoint/    save, restore: a model, its ranges and its chips, through Orbax
 """
+
+from analogsim.chips.calibration import calibrate as calibrate
+from analogsim.chips.checkpoint import restore as restore
+from analogsim.chips.checkpoint import save as save
+from analogsim.chips.chip import Chip as Chip
+from analogsim.chips.chip import program as program
+from analogsim.chips.evaluation import evaluate as evaluate
+from analogsim.chips.fitted_adc import fit_adc as fit_adc
+from analogsim.chips.matrix import ProgrammedMatrix as ProgrammedMatrix
+from analogsim.chips.matrix import ProgrammedPair as ProgrammedPair
+from analogsim.chips.matrix import program_matrix as program_matrix
+from analogsim.chips.range_report import range_report as range_report
