@@ -74,7 +74,7 @@ class Sensitivity:
         for layer in self.data.layer.values:
             for name in self.data.parameter.values:
                 own = self.data.sel(layer=layer, parameter=name)
-                mean, error = _statistics(own.slope.values)
+                mean, error = _statistics(own.gradient.values)
                 if np.isfinite(mean):
                     effect = SHARE * float(own.value) * mean
                     found.append(HardwareGradient(str(layer), str(name), str(own.unit.values), mean, error, effect))

@@ -89,7 +89,7 @@ def sensitivity(
       >>> names = ("store.cell.drift", "adc.noise")
       >>> found = sensitivity(
       ...     layer, variables, x, jnp.zeros(20, int), key=jax.random.key(2), chips=3, parameters=names)
-      >>> found.data.slope.dims, found.ranking[0].change
+      >>> found.data.gradient.dims, found.ranking[0].change
       (('chip', 'layer', 'parameter'), '10 % more')
     """
     check_one_key(key)
@@ -234,7 +234,7 @@ def _varied(bound, key, indices, time_s, x, labels, shifts, factors, setting, wh
 
 def _check_settings(method: Any, **counts: Any) -> None:
     if method not in _METHODS:
-        raise InputError(f"method = {method!r}: must be 'slope' or 'difference'")
+        raise InputError(f"method = {method!r}: must be 'gradient' or 'difference'")
     for name, value in counts.items():
         check_integer(value, name)
 

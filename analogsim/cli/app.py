@@ -68,14 +68,14 @@ def quickstart(
     out: Annotated[Path, typer.Option(help="Folder for report.html and results.nc.")] = Path("quickstart"),
     fast: Annotated[bool, typer.Option("--fast", help="Smoke run: few chips, little training.")] = False,
     chips: Annotated[int | None, typer.Option(help="Chips sampled for each network and seed (default 100).")] = None,
-    seeds: Annotated[int | None, typer.Option(help="Networks trained from different starts (default 3).")] = None,
-    key: Annotated[int, typer.Option(callback=_fits, help="Everything random follows from this number.")] = 0,
+    networks: Annotated[int | None, typer.Option(help="Networks trained from different starts (default 3).")] = None,
+    seed: Annotated[int, typer.Option(callback=_fits, help="Random seed.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
 ) -> None:
     """Train digits digitally and hardware-aware, age 100 PCM chips of each for ten years, and price an inference."""
     from analogsim.cli.quickstart import run
 
-    run(out=out, fast=fast, chips=chips, seeds=seeds, key=key, as_json=as_json)
+    run(out=out, fast=fast, chips=chips, networks=networks, key=seed, as_json=as_json)
 
 
 @app.command(epilog="Example:  analogsim train --recipe lenet --out /tmp/lenet")
@@ -84,13 +84,13 @@ def train(
     out: Annotated[Path | None, typer.Option(help="Folder for what is written (default: the recipe's name).")] = None,
     fast: Annotated[bool, typer.Option("--fast", help="Smoke run: one epoch, few chips.")] = False,
     chips: Annotated[int | None, typer.Option(help="Chips sampled for each network, instead of the recipe's.")] = None,
-    key: Annotated[int, typer.Option(callback=_fits, help="Everything random follows from this number.")] = 0,
+    seed: Annotated[int, typer.Option(callback=_fits, help="Random seed.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
 ) -> None:
     """Train a network digitally, fine-tune it for its hardware, and age chips of both for ten years."""
     from analogsim.cli import train as train_command
 
-    train_command.run(recipe, out=out, fast=fast, chips=chips, key=key, as_json=as_json)
+    train_command.run(recipe, out=out, fast=fast, chips=chips, key=seed, as_json=as_json)
 
 
 @app.command(
@@ -133,7 +133,7 @@ def sweep(
     ),
     resume: Annotated[bool, typer.Option(help="Continue a results file, or refuse one that is there.")] = True,
     chips: Annotated[int | None, typer.Option(help="Sampled at every point, instead of the file's.")] = None,
-    key: Annotated[
+    seed: Annotated[
         int | None, typer.Option(callback=_fits, help="Everything random follows from it, instead of the file's.")
     ] = None,
     workers: Annotated[int, typer.Option(help="Processes of this machine; 0 is this one alone.")] = 0,
@@ -154,7 +154,7 @@ def sweep(
     else:
         interrupts.advise("run the same sweep again to go on")
         sweep_command.run(
-            file, out=out, resume=resume, chips=chips, key=key, workers=workers, dask=dask, as_json=as_json
+            file, out=out, resume=resume, chips=chips, key=seed, workers=workers, dask=dask, as_json=as_json
         )
 
 
@@ -164,13 +164,13 @@ def storage(
     time: Annotated[str, typer.Option(help="After programming, when they are read.")] = "1 day",
     bits: Annotated[float, typer.Option(help="That a weight is wanted with, for the reads that it takes.")] = 4.0,
     stores: Annotated[str | None, typer.Option(help="Presets, commas between (default: all).")] = None,
-    key: Annotated[int, typer.Option(help="The chips that are measured follow from this number.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of the measured chips.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
 ) -> None:
     """Compare stores as memories: bits that a read gives, reads needed, lifetime, power that holds, energy."""
     from analogsim.cli import storage as storage_command
 
-    storage_command.run(weights, time, bits, stores, key, as_json)
+    storage_command.run(weights, time, bits, stores, seed, as_json)
 
 
 @app.command(epilog="Example:  analogsim report quickstart/results.nc --out /tmp/report.html")

@@ -50,13 +50,13 @@ class Settings:
     epochs: int = 40
     batch: int = 32
     learning_rate: float = 3e-3
-    seeds: int = 3
+    networks: int = 3
     chips: int = 100
     test_images: int = 450
 
 
 #: The smoke run's training is too short for its accuracies to mean anything; the report says so.
-FAST = Settings(epochs=4, seeds=1, chips=8, test_images=200)
+FAST = Settings(epochs=4, networks=1, chips=8, test_images=200)
 
 
 def load_digits() -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
@@ -105,7 +105,7 @@ def train(model: MLP, settings: Settings, x: jax.Array, y: jax.Array, key: jax.A
 
 
 def run(
-    *, out: Path, fast: bool = False, chips: int | None = None, seeds: int | None = None, key: int = 0,
+    *, out: Path, fast: bool = False, chips: int | None = None, networks: int | None = None, key: int = 0,
     as_json: bool = False,
 ) -> Path:  # fmt: skip
     """The whole job; returns the path of the report.
@@ -113,7 +113,7 @@ def run(
     Args:
       out: folder for ``report.html`` and ``results.nc``; made if it does not exist.
       fast: a smoke run of a few seconds, whose accuracies mean nothing.
-      chips, seeds: how many, instead of the defaults.
+      chips, networks: how many, instead of the defaults.
       key: everything random follows from it.
       as_json: print JSON, and what is for people to the standard error.
     """
@@ -121,7 +121,7 @@ def run(
 
     started = time.perf_counter()
     settings = FAST if fast else Settings()
-    for name, value in (("chips", chips), ("seeds", seeds)):
+    for name, value in (("chips", chips), ("networks", networks)):
         if value is not None:
             if value < 1:
                 raise InputError(f"--{name} {value}: must be at least 1")
@@ -163,9 +163,9 @@ def _measure(hardware, settings, data, key, console):
     columns = (TextColumn("{task.description:44}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     per_seed, variables = [], None
     with Progress(*columns, console=console) as progress:
-        training = progress.add_task("training", total=settings.seeds * len(NETWORKS))
-        sampling = progress.add_task("sampling chips", total=settings.seeds * len(NETWORKS) * settings.chips)
-        for seed in range(settings.seeds):
+        training = progress.add_task("training", total=settings.networks * len(NETWORKS))
+        sampling = progress.add_task("sampling chips", total=settings.networks * len(NETWORKS) * settings.chips)
+        for seed in range(settings.networks):
             seed_key = jax.random.fold_in(jax.random.key(key), seed)
             per_network = []
             for network, model in zip(NETWORKS, (MLP(None), analog), strict=True):

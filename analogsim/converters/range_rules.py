@@ -3,7 +3,7 @@
 A layer's ranges are numbers in the model's collection ``ranges`` (``calibrate`` puts them there). With r an input
 range, x the inputs, d the loss's gradient with respect to the clipped inputs,
 
-    learned, "slope"      dL/dr is the derivative of what the converter gives, its codes held: sign(x) d beyond the
+    learned, "gradient"      dL/dr is the derivative of what the converter gives, its codes held: sign(x) d beyond the
                           range, and (q(x) - x)/r d inside, q being the staircase (Esser et al., ICLR 2020)
     learned, "published"  dL/dr = r [sum_{x >= r} min(d, 0) - sum_{x <= -r} max(d, 0)]
                                   + decay r [share of x within r > unclipped] - (1 - share of outputs within) r
@@ -35,14 +35,14 @@ class LearnedRange(Description):
 
     Example:
       >>> from analogsim import preset
-      >>> hardware = preset("pcm", input_range=LearnedRange(), output_range=LearnedRange(rule="slope"))
+      >>> hardware = preset("pcm", input_range=LearnedRange(), output_range=LearnedRange(rule="gradient"))
       >>> hardware.input_range
       LearnedRange()
     """
 
     rule: str = static(
         default="published",
-        choices=("published", "slope"),
+        choices=("published", "gradient"),
         doc="gradient of Rasch et al. (inputs only), or the slope of the converter with its codes held",
     )
     decay: Any = field(default=0.001, ge=0, le=1, doc="of the published rule: pull to a smaller range", source=_RASCH)

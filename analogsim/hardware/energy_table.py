@@ -208,7 +208,7 @@ class EnergyTable(Description):
         le=1e-3,
         optional=True,
         doc="one write pulse of a closed loop; None if not known",
-        counts="in Chip.writing",
+        counts="in Chip.write_statistics",
     )
 
     def model_sources(self) -> tuple[Source, ...]:
@@ -221,9 +221,9 @@ class EnergyTable(Description):
         for name in names:
             value = getattr(self, name)
             if isinstance(value, (int, float)) and value == fields[name].default:
-                source = as_source(rule_of(fields[name]).source) or Source(note=f"no source: Prices.{name}")
+                source = as_source(rule_of(fields[name]).source) or Source(note=f"no source: EnergyTable.{name}")
             else:
-                source = Source(note=f"set by this hardware: Prices.{name}")
+                source = Source(note=f"set by this hardware: EnergyTable.{name}")
             found[source] = None
         return tuple(found)
 

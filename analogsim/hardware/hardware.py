@@ -113,7 +113,7 @@ class Hardware(Description):
         default=None,
         optional=True,
         kind=RangeRule,
-        doc="LearnedRange(rule='slope') or TrackedRange; None: as calibrated, else that of the ADC",
+        doc="LearnedRange(rule='gradient') or TrackedRange; None: as calibrated, else that of the ADC",
     )
     energy_table: EnergyTable = field(factory=EnergyTable, kind=EnergyTable, doc="energy of every action")
 
@@ -193,8 +193,8 @@ class Hardware(Description):
         if isinstance(rule, DynamicRange) or (isinstance(rule, LearnedRange) and rule.rule == "published"):
             self.refuse(
                 "output_range",
-                "must be LearnedRange(rule='slope'), TrackedRange() or None; the published rule and a range for every "
-                "example are for inputs",
+                "must be LearnedRange(rule='gradient'), TrackedRange() or None; the published rule and a range "
+                "for every example are for inputs",
             )
         if rule is not None and self.adc.middle is not None:
             self.refuse("output_range", "must be None for an ADC with a middle, whose range is its own")

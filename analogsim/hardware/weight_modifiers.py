@@ -206,7 +206,7 @@ class Chain(WeightModifier):
 
     def check(self) -> None:
         if not isinstance(self.modifiers, tuple) or len(self.modifiers) < 2:
-            self.refuse("of", "must be a tuple of two or more modifiers")
+            self.refuse("modifiers", "must be a tuple of two or more modifiers")
         for i, modifier in enumerate(self.modifiers):
             if not isinstance(modifier, WeightModifier) or isinstance(modifier, (DeviceNoise, Chain)):
                 raise InputError(

@@ -88,7 +88,7 @@ class ProgrammedTiles(ByValue):
     full_scale: Any = None
 
     def __repr__(self) -> str:
-        return f"Programmed({size_in_words(self, self.scale.shape[:-2])}{name_in_words(self.hardware)})"
+        return f"ProgrammedTiles({size_in_words(self, self.scale.shape[:-2])}{name_in_words(self.hardware)})"
 
     @functools.partial(jax.jit, static_argnums=(2, 3))
     def read(self, time_s: Any, compensation: str | None = None, read_noise: bool = True) -> Reading:

@@ -229,7 +229,7 @@ def _check_arguments(key: Any, chips: Any, chip_batch_size: Any, devices: Any) -
     check_one_key(key, remedy="the chips' keys follow from it; give chips=n for n chips")
     check_integer(chips, "chips")
     if chip_batch_size is not None:
-        check_integer(chip_batch_size, "at_once")
+        check_integer(chip_batch_size, "chip_batch_size")
     if devices is not None and not (
         isinstance(devices, Sequence) and devices and all(isinstance(device, jax.Device) for device in devices)
     ):

@@ -148,8 +148,8 @@ def test_the_first_difference_of_structure_is_found_at_any_depth():
     b = a.replace(**{"store.mapping.sides": 2, "scaling": "tile"})
     assert structure_difference(a, b)[0] == "store.mapping.sides"  # in the order of the fields
     codes = {k.__name__: k for k in KINDS}
-    two = codes["Chain"](of=(codes["Discretise"](bits=5),) * 2)
-    three = codes["Chain"](of=(codes["Discretise"](bits=5),) * 3)
-    assert structure_difference(two, three) == ("of", two.of, three.of)
-    apart = codes["Chain"](of=(codes["Discretise"](bits=5), codes["AdditiveNoise"](std=0.05)))
+    two = codes["Chain"](modifiers=(codes["Discretise"](bits=5),) * 2)
+    three = codes["Chain"](modifiers=(codes["Discretise"](bits=5),) * 3)
+    assert structure_difference(two, three) == ("modifiers", two.modifiers, three.modifiers)
+    apart = codes["Chain"](modifiers=(codes["Discretise"](bits=5), codes["AdditiveNoise"](std=0.05)))
     assert structure_difference(two, apart)[0] == "modifiers[1]"

@@ -29,7 +29,7 @@ WITHOUT_RULE = {
     "Evaluate.compensation",
     "Evaluate.times",
     "Model.name",
-    "Chain.of",
+    "Chain.modifiers",
     "TensorTrain.cores",
     "TensorTrain.modes_in",
     "TensorTrain.modes_out",

@@ -20,7 +20,7 @@ from analogsim.linen import AnalogDense
 from analogsim.plot import cells as device_figure
 from analogsim.plot import dataset as results
 from analogsim.storage import storage
-from analogsim.sweeps import over_chips
+from analogsim.sweeps import chip_statistics
 from analogsim.sweeps.results import load_results
 from analogsim.training.effects import Sensitivity
 from analogsim.training.recipes.lifetime import lifetime_table, table_rows, verdict
@@ -111,7 +111,7 @@ def test_printed_tables_mark_every_number():
     assert not any(MARK in cell for row in table_rows(both) for cell in row[:-1])
     assert "extrapolated" in str(lifetime_table(both, False, "digits").caption).lower()
     assert verdict(both, False, "digits").endswith("This age is extrapolated, not measured.")
-    assert over_chips(swept())[EXTRAPOLATED].values.sum() == 1
+    assert chip_statistics(swept())[EXTRAPOLATED].values.sum() == 1
 
 
 def test_pages_say_it_in_words_and_mark_numbers(tmp_path):
@@ -194,10 +194,11 @@ def test_the_data_sheet_says_until_when_there_are_data():
 @pytest.mark.parametrize("time", ["2 days", "1 year"])
 def test_sensitivities_of_late_chips_say_so(time):
     # Tables and figures need no more than what a sensitivity holds, so none is computed.
-    values = {"slope": (("chip", "layer", "parameter"), [[[1.0]]]), "value": (("layer", "parameter"), [[2.0]]),
+    values = {"gradient": (("chip", "layer", "parameter"), [[[1.0]]]), "value": (("layer", "parameter"), [[2.0]]),
               "effect": (("chip", "step", "parameter"), [[[0.1], [-0.1]]]), "loss": ("chip", [1.0])}  # fmt: skip
-    coords = {"step": ["more", "less"], "parameter": ["adc.noise"], "layer": ["a"], "method": ("parameter", ["slope"]),
-              "unit": ("parameter", [""]), "change": (("step", "parameter"), [["+10 %"], ["-10 %"]])}  # fmt: skip
+    coords = {"step": ["more", "less"], "parameter": ["adc.noise"], "layer": ["a"],
+              "method": ("parameter", ["gradient"]), "unit": ("parameter", [""]),
+              "change": (("step", "parameter"), [["+10 %"], ["-10 %"]])}  # fmt: skip
     late = in_words([LATE]) if extrapolates(LATE, seconds(time)) else ""
     attrs = {"time": time, "absent": "", "unknown": "", **({EXTRAPOLATED: late} if late else {})}
     found = Sensitivity(xarray.Dataset(values, coords, attrs))

@@ -93,7 +93,7 @@ def test_compare_counts_nothing_for_what_it_refuses(forbidden):
 def test_sweep_refuses_executors_and_files_before_scores(forbidden, tmp_path):
     from analogsim.sweeps import results
 
-    forbidden(results, "frame")
+    forbidden(results, "empty_dataset")
     how = dict(over={"adc.bits": [4]}, key=KEY, chips=1)
     with pytest.raises(InputError, match="executor = 3: must have submit"):
         sweep(lambda hardware, key: 1.0, preset("pcm"), executor=3, **how)

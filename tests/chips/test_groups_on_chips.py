@@ -58,7 +58,7 @@ def looped(stack: bool):
 @pytest.mark.parametrize("stack", [False, True], ids=["chip", "chips"])
 def test_writing_is_added_up_over_members_and_chips(stack):
     # 18 x 4 weights on pairs in each of three members: 432 cells a chip, each pulse at 3 pJ.
-    (found,) = looped(stack).writing
+    (found,) = looped(stack).write_statistics
     pulses = np.asarray(array(looped(stack)).state.pulses, np.int64)
     assert pulses.shape == (2,) * stack + (3, 1, 1, 2, 18, 4)
     assert found.cells == 432 * (1 + stack)

@@ -186,7 +186,7 @@ def test_a_sweep_takes_metrics_in_python_and_goes_on(tmp_path):
     np.testing.assert_allclose(python.error, compiled.error, rtol=1e-5)
     np.testing.assert_allclose(python.best, compiled.best, rtol=1e-5)
     scores = ChipScores(Net(), VARIABLES, X, LABELS, on_host=True)
-    with pytest.raises(InputError, match="at_once = 2: has no effect with on_host = True"):
+    with pytest.raises(InputError, match="chip_batch_size = 2: has no effect with on_host = True"):
         sweep(scores, NOISY, over=over, chips=1, key=KEY, chip_batch_size=2, progress=False)
 
 

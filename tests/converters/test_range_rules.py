@@ -89,7 +89,7 @@ def test_two_rows_of_tiles_count_half_each():
 def test_the_slope_rule_of_inputs_holds_the_codes():
     # y = r sum_i q_i W_ij with codes q of 3 bits, levels k/3 of r = 1: q(0.2) = 1/3, q(2.5) = 1, q(-1) = q(-3) = -1,
     # q(0.1) = 0, q(0.4) = 1/3. Inside, dL/dr = (q - x/r) d; beyond, sign(x) d.
-    hardware = hardware_with(dac=DAC(bits=3), adc=None, input_range=LearnedRange(rule="slope"))
+    hardware = hardware_with(dac=DAC(bits=3), adc=None, input_range=LearnedRange(rule="gradient"))
     d = np.array([-0.5, 1.25, -0.25])
     inside = (1 / 3 - 0.2) * d[0] + (0 - 0.1) * d[1] + (1 / 3 - 0.4) * d[2] + (-1 + 1) * d[2]
     beyond = d[1] - d[0]
@@ -98,7 +98,7 @@ def test_the_slope_rule_of_inputs_holds_the_codes():
 
 def test_the_slope_rule_of_outputs_holds_the_codes():
     # Columns of W have largest weights 1 and 1, inputs pass exactly: y = X W = (3.35, -0.075), (-1.7, 3.225).
-    hardware = hardware_with(dac=None, adc=ADC(bits=3, range=2.0), output_range=LearnedRange(rule="slope"))
+    hardware = hardware_with(dac=None, adc=ADC(bits=3, range=2.0), output_range=LearnedRange(rule="gradient"))
     factor = np.abs(X).max(1, keepdims=True)
     y = X @ W / factor  # each example has its own input range
     r = 0.9
@@ -121,7 +121,7 @@ def same(a, b):
 
 def test_learned_ranges_do_not_change_what_passes_forward():
     ranges = {"input": 1.0, "output": 1.5}
-    for rule in (LearnedRange(), LearnedRange(rule="slope"), TrackedRange()):
+    for rule in (LearnedRange(), LearnedRange(rule="gradient"), TrackedRange()):
         same(run(hardware_with(input_range=rule), ranges), run(hardware_with(), ranges))
 
 

@@ -304,7 +304,7 @@ def test_a_chip_knows_what_writing_it_took():
     assert layer.accepted == pytest.approx(state.accepted.mean())
     assert layer.accepted < 1
     assert layer.energy_j == pytest.approx(pulses.sum() * 74e-12, rel=1e-6)
-    assert first("linen").writing == ()  # as published: no pulses were counted
+    assert first("linen").write_statistics == ()  # as published: no pulses were counted
     tile = jax.tree.map(lambda a: a[0, 0], state)
     (pulse, read) = hardware.store.written(tile)
     assert (pulse.unit, read.unit) == ("pulse", "read")

@@ -234,7 +234,7 @@ def test_films_are_written_at_the_energy_of_their_own_pulse():
         layer, x = AnalogDense(8, hardware=preset("photonic-pcm", **changes)), jnp.ones((1, 16))
         found = compare(layer, layer.init(jax.random.key(0), x), x, systems=(), batch=1).arrays
         assert found.write_energy_j == pytest.approx(256 * unit_energy_j, rel=1e-6)
-    with pytest.raises(InputError, match=r"energy_table.cell_write_j = 1e-12: must be None for PhotonicTensorCore"):
+    with pytest.raises(InputError, match=r"EnergyTable.cell_write_j = 1e-12: must be None for PhotonicTensorCore"):
         preset("photonic-pcm", **{"energy_table.cell_write_j": 1e-12})
 
 

@@ -123,7 +123,7 @@ def test_every_class_is_read_back_in_its_place(name):
 
 def test_every_description_of_the_package_is_known():
     bases = {"Hardware", "Circuit", "WeightModifier", "RangeRule", "Codec"}
-    sections = {"Data", "Model", "DigitalMode", "Aware", "Evaluate", "Sweep"}  # of recipes and sweeps
+    sections = {"Data", "Model", "Digital", "Aware", "Evaluate", "Sweep"}  # of recipes and sweeps
     for kind in every_description():
         if kind.__name__ not in bases | sections | ALONE:
             assert KINDS.get(kind.__name__) is kind, kind
@@ -237,7 +237,7 @@ def test_everything_at_once():
         adc=SARADC(bits=8, capacitor_mismatch=0.02, sharing=8),
         training=modifiers.DeviceNoise(time_s=0.1, until_s="1 month"),
         input_range=TrackedRange(quantile=0.99),
-        output_range=LearnedRange(rule="slope"),
+        output_range=LearnedRange(rule="gradient"),
     )
     returns(hardware)
     assert isinstance(from_toml(to_toml(hardware)).store.mapping.slices.widths, tuple)

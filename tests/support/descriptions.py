@@ -41,7 +41,7 @@ NEEDED = {
     "LowRank": dict(rank=2),
     "Model": dict(name="mlp"),
     "MultiplicativeNoise": dict(std=0.1),
-    "Chain": dict(of=(modifiers.Discretise(bits=5), modifiers.AdditiveNoise(std=0.05))),
+    "Chain": dict(modifiers=(modifiers.Discretise(bits=5), modifiers.AdditiveNoise(std=0.05))),
     "TensorTrain": dict(rank=2),
     **{
         type(item).__name__: {f.name: getattr(item, f.name) for f in dataclasses.fields(item)}

@@ -126,9 +126,9 @@ def test_order_of_axes_is_the_users_whatever_is_compiled_how():
 @pytest.mark.parametrize(
     "how",
     [
-        {"at_once": 4},
+        {"chip_batch_size": 4},
         {"devices": jax.devices()[:8]},
-        {"devices": jax.devices()[:3], "at_once": 2},
+        {"devices": jax.devices()[:3], "chip_batch_size": 2},
         {"compiled": False},
     ],
     ids=str,
@@ -156,7 +156,7 @@ def test_several_devices_and_chips_side_by_side_score_a_model_alike():
     scores = ChipScores(MODEL, VARIABLES, X, LABELS, metric={"mean": mean_output, "norm": norm})
     how = dict(over={"adc.noise": [0.0, 0.1]}, chips=5, key=jax.random.key(5), progress=False)
     one, side, split = (
-        sweep(scores, CELLS, **how, **more) for more in ({}, {"at_once": 2}, {"devices": jax.devices()})
+        sweep(scores, CELLS, **how, **more) for more in ({}, {"chip_batch_size": 2}, {"devices": jax.devices()})
     )
     for name in ("mean", "norm"):
         np.testing.assert_allclose(side[name], one[name], rtol=2e-5)
@@ -301,8 +301,8 @@ BAD_ARGUMENTS = [
     (dict(evaluate=lambda h, k: {}), "returned no number"),
     (dict(evaluate=lambda h, k: 1j), "must be a real number"),
     (dict(chips=0), "chips = 0: must be an integer of at least 1"),
-    (dict(at_once=0), "at_once = 0"),
-    (dict(at_once=2, compiled=False), "at_once = 2: has no effect"),
+    (dict(chip_batch_size=0), "chip_batch_size = 0"),
+    (dict(chip_batch_size=2, compiled=False), "chip_batch_size = 2: has no effect"),
     (dict(key=3), "key"),
     (dict(hardware=None), "hardware = None: must be a Hardware"),
     (dict(devices=[]), "devices = []"),
@@ -350,7 +350,9 @@ def test_as_many_chips_side_by_side_as_fit_into_memory(monkeypatch, free, fits):
     asked = []
     program = block._program
     monkeypatch.setattr(
-        block, "_program", lambda p, at_once, *rest: asked.append(at_once) or program(p, at_once, *rest)
+        block,
+        "_program",
+        lambda p, chip_batch_size, *rest: asked.append(chip_batch_size) or program(p, chip_batch_size, *rest),
     )
     sweep(numbers, HARDWARE, over={"adc.bits": [4, 8]}, chips=4, key=jax.random.key(5), progress=False)
     assert asked == [1, fits]

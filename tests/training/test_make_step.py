@@ -118,10 +118,10 @@ def test_nnx_takes_the_same_step(noisy):
     layer = AnalogDense(3, hardware=ideal)
     variables = {"params": {"kernel": net.hidden.kernel[...], "bias": net.hidden.bias[...]}}
     linen = make_step(layer, variables, X, optimizer=optax.sgd(0.5))
-    expected, same = jax.jit(linen)(linen.first, X, LABELS, KEY)
+    expected, same = jax.jit(linen)(linen.initial_state, X, LABELS, KEY)
     np.testing.assert_allclose(found, same, rtol=1e-5)
     kernel = step.unbind(carry).hidden.kernel[...]
-    np.testing.assert_allclose(kernel, linen.finished(expected)["params"]["kernel"], atol=1e-6)
+    np.testing.assert_allclose(kernel, linen.unbind(expected)["params"]["kernel"], atol=1e-6)
 
 
 def test_bad_input(noisy):
@@ -132,7 +132,7 @@ def test_bad_input(noisy):
         jax.eval_shape(step, step.initial_state, X, LABELS, KEY)
     thirds = make_step(model, variables, X, optimizer=sgd, micro_batches=3)
     with pytest.raises(InputError, match=r"micro_batches = 3: must divide the 16 examples of a batch"):
-        jax.eval_shape(thirds, thirds.first, X, LABELS, KEY)
+        jax.eval_shape(thirds, thirds.initial_state, X, LABELS, KEY)
     with pytest.raises(InputError, match=r"micro_batches = 0: must be an integer of at least 1"):
         make_step(model, variables, X, optimizer=sgd, micro_batches=0)
     with pytest.raises(InputError, match=r"distil = 2: must be at least 0 and at most 1"):

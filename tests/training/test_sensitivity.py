@@ -142,12 +142,12 @@ def test_slopes_are_those_of_finite_differences(found, differences, name):
 def test_slopes_of_layers_add_up(found):
     data = found.data
     name = "store.cell.drift"
-    total = 0.1 * (data.slope * data.value).sel(parameter=name).sum("layer")
+    total = 0.1 * (data.gradient * data.value).sel(parameter=name).sum("layer")
     np.testing.assert_allclose(total, data.effect.sel(step="more", parameter=name), rtol=1e-5)
     np.testing.assert_allclose(data.effect.sel(step="less", parameter=name), -total, rtol=1e-5)
     layers = {row.layer: row for row in found.gradients if row.parameter == name}
     assert sum(row.effect for row in layers.values()) == pytest.approx(float(total.mean()), rel=1e-5)
-    one = data.slope.sel(layer="Dense_1", parameter=name).values
+    one = data.gradient.sel(layer="Dense_1", parameter=name).values
     assert layers["Dense_1"].mean == pytest.approx(one.mean())
     assert layers["Dense_1"].error == pytest.approx(one.std(ddof=1) / np.sqrt(6))
     assert data.layer.values.tolist() == ["Dense_0", "Dense_1"]
@@ -190,7 +190,7 @@ def test_bits_and_ranges_are_differences_up_and_down():
     data = sensitivity(model, variables, X, LABELS, key=KEY, chips=3, parameters=names).data
     assert data.method.values.tolist() == ["difference", "difference"]
     assert data.change.values.tolist() == [["one bit more", "10 % more"], ["one bit fewer", "10 % less"]]
-    assert np.isnan(data.slope).all()
+    assert np.isnan(data.gradient).all()
     bits = changes_of(model, hardware, [hardware.replace(**{"adc.bits": b}) for b in (4, 2)], variables, 3)
     np.testing.assert_allclose(data.effect.sel(parameter="adc.bits"), bits, rtol=1e-3, atol=1e-6)
     base = np.asarray(losses_of(model, hardware, variables, indices))
@@ -348,7 +348,7 @@ def test_layers_on_different_hardware_and_nnx():
     net = Net(nnx.Rngs(0))
     calibrate(net, None, X)
     found = sensitivity(net, None, X, LABELS, key=KEY, chips=3)
-    slopes = found.data.slope
+    slopes = found.data.gradient
     assert np.isfinite(slopes.sel(layer="out", parameter="store.cell.programming_sigma")).all()
     assert np.isnan(slopes.sel(layer="hidden", parameter="store.cell.programming_sigma")).all()
     assert np.isfinite(found.data.effect).all()
@@ -384,7 +384,7 @@ def test_the_table_and_the_figure(found):
         ({"x": np.where(np.eye(64, 8) > 0, np.nan, X)}, r"x: nan at \[0, 0\]: must be finite"),
         ({"loss": lambda y, labels: jnp.log(-jnp.mean(y**2))}, r"loss: is not a finite number on 1 of the 1 sampled"),
         ({"loss": lambda y, labels: y[:, 0]}, r"loss: returns shape \(64,\): must be one number"),
-        ({"method": "slopes"}, r"method = 'slopes': must be 'slope' or 'difference'"),
+        ({"method": "slopes"}, r"method = 'slopes': must be 'gradient' or 'difference'"),
         ({"batch_size": 0}, r"batch_size = 0: must be an integer of at least 1"),
         ({"compensation": "all"}, r"compensation = 'all': must be one of"),
         ({"model": AnalogDense(3, hardware=None)}, r"the model has no analog layer"),

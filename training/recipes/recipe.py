@@ -68,7 +68,7 @@ _RANGES: dict[str, Any] = {
 }
 
 
-class DataSection(Description):
+class Data(Description):
     """Section ``[data]``."""
 
     name: str = static(doc="one of analogsim.training.recipes.datasets")
@@ -77,7 +77,7 @@ class DataSection(Description):
         _check_known(self, self.name, DATASETS)
 
 
-class ModelSection(Description):
+class Model(Description):
     """Section ``[model]``."""
 
     name: str = static(
@@ -100,7 +100,7 @@ class ModelSection(Description):
             raise InputError(f"Model.name = {self.name!r}: cannot be imported ({error})") from None
 
 
-class DigitalSection(Description):
+class Digital(Description):
     """Section ``[digital]``: training of the plain network."""
 
     epochs: int = static(default=10, ge=1, le=10_000, integer=True, doc="passes over the data")
@@ -108,7 +108,7 @@ class DigitalSection(Description):
     learning_rate: float = static(default=1e-3, ge=1e-8, le=10, doc="of Adam, with a cosine schedule to 0")
 
 
-class AwareSection(Description):
+class Aware(Description):
     """Section ``[aware]``: hardware-aware fine-tuning; see ``analogsim.training.fine_tune``."""
 
     epochs: int = static(default=5, ge=1, le=10_000, integer=True, doc="passes over the data")
@@ -150,7 +150,7 @@ class AwareSection(Description):
         return hardware.replace(training=self.modifier(), **ranges)
 
 
-class EvaluateSection(Description):
+class Evaluate(Description):
     """Section ``[evaluate]``: accuracy over a life."""
 
     chips: int = static(default=25, ge=1, le=1_000_000, integer=True, doc="sampled for each network")
@@ -166,7 +166,7 @@ class EvaluateSection(Description):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         for i, time in enumerate(self.times):
             with within("times", i):
-                seconds(time, "EvaluateSection.times")
+                seconds(time, "Evaluate.times")
         if not set(self.compensation) <= {"none", "global", "column"}:
             self.refuse("compensation", "must hold none, global or column")
 
@@ -176,13 +176,13 @@ class Recipe:
     """A whole recipe; ``hardware`` is what it describes, ``hardware_fields`` how it was written."""
 
     title: str
-    data: DataSection
-    model: ModelSection
+    data: Data
+    model: Model
     hardware: Hardware
     hardware_fields: dict[str, Any]
-    digital: DigitalSection
-    aware: AwareSection
-    evaluate: EvaluateSection
+    digital: Digital
+    aware: Aware
+    evaluate: Evaluate
 
     def shortened(self, epochs: int) -> "Recipe":
         """The same with fewer passes over the data."""
@@ -200,11 +200,11 @@ class Recipe:
 
 #: The sections of a recipe that are descriptions.
 SECTIONS: dict[str, Any] = {
-    "data": DataSection,
-    "model": ModelSection,
-    "digital": DigitalSection,
-    "aware": AwareSection,
-    "evaluate": EvaluateSection,
+    "data": Data,
+    "model": Model,
+    "digital": Digital,
+    "aware": Aware,
+    "evaluate": Evaluate,
 }
 
 

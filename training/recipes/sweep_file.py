@@ -82,7 +82,7 @@ key = 0
 """
 
 
-class SweepSection(Description):
+class Sweep(Description):
     """Section ``[sweep]``."""
 
     chips: int = static(default=25, ge=1, le=1_000_000, integer=True, doc="sampled at every point")
@@ -105,7 +105,7 @@ class SweepFile:
     recipe: Recipe
     aware: bool
     over: dict[Any, Any]
-    settings: SweepSection
+    settings: Sweep
 
     @property
     def hardware(self) -> Hardware | None:
@@ -156,7 +156,7 @@ def load_sweep(path: str | pathlib.Path) -> SweepFile:
 
 def parse_sweep(file: TomlFile) -> SweepFile:
     """A sweep from a file that was read."""
-    section_kinds = {"title": None, "hardware": None, "over": None, "sweep": SweepSection, **SECTIONS}
+    section_kinds = {"title": None, "hardware": None, "over": None, "sweep": Sweep, **SECTIONS}
     del section_kinds["evaluate"]
     for name in file.content:
         if name not in section_kinds:
@@ -169,7 +169,7 @@ def parse_sweep(file: TomlFile) -> SweepFile:
         raise file.error(("title",), "title: must be a string")
     sections = {
         name: section_of(file, name, kind)
-        for name, kind in {**SECTIONS, "sweep": SweepSection}.items()
+        for name, kind in {**SECTIONS, "sweep": Sweep}.items()
         if name in section_kinds
     }
     hardware = hardware_from(file, ("hardware",)) if "hardware" in file.content else preset("pcm")
