@@ -22,8 +22,8 @@ import optax
 from _shared import arguments, load_digits, save
 
 from analogsim import convert, evaluate, plot, preset
+from analogsim.base import show
 from analogsim.base.tables import as_text, simple_table
-from analogsim.base.units import show
 from analogsim.energy import inference_j
 from analogsim.training.recipes.networks import MLP
 

@@ -25,8 +25,8 @@ import optax
 from _shared import arguments, load_digits, save
 
 from analogsim import calibrate, convert, evaluate, plot, preset, summary
+from analogsim.base import show
 from analogsim.base.tables import as_text, many, simple_table
-from analogsim.base.units import show
 from analogsim.codecs import LowRank, TensorTrain, compress
 from analogsim.energy import compare
 from analogsim.training.recipes.networks import MLP, Transformer

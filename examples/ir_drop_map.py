@@ -14,7 +14,8 @@ import numpy as np
 from _shared import arguments, save
 
 from analogsim import plot
-from analogsim.devices.crossbar.wires import Wires, approximate_conductance, effective_conductance, solve
+from analogsim.devices import Wires
+from analogsim.devices.crossbar.wires import approximate_conductance, effective_conductance, solve
 
 WIRES = Wires(word_line_ohm=1.0, bit_line_ohm=1.0)
 

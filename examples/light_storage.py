@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from _shared import arguments, save
 
 from analogsim import plot
-from analogsim.base.units import show, show_time
+from analogsim.base import show, show_time
 from analogsim.devices import FadingLight, MZIMesh, RecirculatingLoop
 from analogsim.devices.photonic import hold_costs
 

@@ -24,8 +24,8 @@ import xarray
 from _shared import arguments, load_digits, save
 
 from analogsim import ChipScores, convert, energy, evaluate, plot, preset, sweep
+from analogsim.base import show, show_time
 from analogsim.base.tables import as_text, many, simple_table
-from analogsim.base.units import show, show_time
 from analogsim.cli.quickstart import FAST, MLP, Settings, train
 from analogsim.devices import AmplitudeRegister
 from analogsim.storage import storage

@@ -35,7 +35,7 @@ from _shared import arguments, save
 from scipy.stats import spearmanr
 
 from analogsim import calibrate, convert, plot, preset, program
-from analogsim.base.units import seconds
+from analogsim.base import seconds
 from analogsim.chips.evaluation import LIFETIME
 
 LENGTH = 20  # tokens a sentence is padded to; longer ones are left out

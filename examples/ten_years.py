@@ -15,8 +15,8 @@ from _shared import arguments, load_results, save
 
 from analogsim import plot
 from analogsim.sweeps import save_results
+from analogsim.training.recipes import load_recipe
 from analogsim.training.recipes.lifetime import verdict
-from analogsim.training.recipes.recipe import load_recipe
 from analogsim.training.recipes.run import run_recipe, smoke
 
 NAMES = ("mlp", "lenet", "gru", "transformer")

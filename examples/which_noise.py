@@ -18,9 +18,8 @@ from _shared import arguments, save
 
 from analogsim import ADC, DAC, Hardware, calibrate, convert, override_hardware, plot
 from analogsim.training import AdditiveNoise
-from analogsim.training.recipes import datasets
+from analogsim.training.recipes import datasets, load_recipe
 from analogsim.training.recipes.networks import network
-from analogsim.training.recipes.recipe import load_recipe
 from analogsim.training.recipes.run import digital_network
 
 NAMES = ("mlp", "lenet", "gru", "transformer")

@@ -22,7 +22,7 @@ assert (home / "py.typed").is_file()
 for stray in ("devices", "training"):
     assert importlib.util.find_spec(stray) is None, f"the wheel installs a top-level package {stray}"
 
-from analogsim.training.recipes.recipe import recipes  # noqa: E402
+from analogsim.training.recipes import recipes  # noqa: E402
 
 assert analogsim.energy.devices()["H100"].tdp_w == 700, "the wheel has no tables of machines"
 assert "@article{joshi2020," in analogsim.cite(analogsim.preset("pcm")).bibtex, "the wheel has no papers"

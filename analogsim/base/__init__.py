@@ -29,4 +29,9 @@ from analogsim.base.literature import Paper as Paper
 from analogsim.base.literature import Source as Source
 from analogsim.base.literature import cited as cited
 from analogsim.base.literature import papers_from as papers_from
+from analogsim.base.random import normal as normal
+from analogsim.base.random import stream as stream
+from analogsim.base.units import seconds as seconds
+from analogsim.base.units import show as show
+from analogsim.base.units import show_time as show_time
 from analogsim.base.version import __version__ as __version__

@@ -1,4 +1,4 @@
-"""What an analog layer does in each mode, once for both Flax front ends.
+"""What an analog layer does in each mode, once for both Flax APIs.
 
 layer            one call of an analog layer: read or program its tiles, multiply, track its range
 modes            digital, programming, observing: what a layer is asked for
@@ -6,5 +6,8 @@ inventory        a model's layers and the products outside them, by abstract eva
 weight_products  products with weights in a traced program
 compression      which layers of a model are held as cores
 collections      a model's arrays as a checkpoint names them
-mesh_layer      layers whose parameters are the phases of an interferometer mesh
+mesh_layer       layers whose parameters are the phases of an interferometer mesh
 """
+
+from analogsim.layers.layer import LayerUse as LayerUse
+from analogsim.layers.modes import digital as digital

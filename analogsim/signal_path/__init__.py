@@ -1,16 +1,23 @@
-"""From input to output, once for every store: range, DAC, tiles, noise, ADC, digital sum.
+"""From input to output, once for every store: input range, DAC, tiles, noise, ADC, digital sum.
 
-tiling              a matrix cut into tiles and scaled
-programmed          the tiles fabricated and written
-reading             what they hold at one time, as arrays
-drift_compensation  factors that undo drift
-path                the product of an input with a reading; starts here
+tiling              cut matrices and inputs into tiles; normalise
+programmed          program: write a matrix onto tiles; ProgrammedTiles, ChipArray
+reading             Reading: the tiles at a time
+path                multiply: the product of an input with a reading
+driving             input range, input codes, noise of DACs
+tile_row            one row of tiles, its ADCs and the digital sum
+line_noise          noise of reads and of detection at the ADC inputs
+ranges              Ranges: calibrated ranges of a layer
+bound_management    inputs that overflow an ADC are read again with a wider range
 lookup              rows of a stored table
-driving             the input: its range, its codes, the noise of DACs
-tile_row            one row of tiles: drive, noise, ADC, digital combination
-line_noise          noise of reads and of detection at the ADC
-ranges              the ranges of the converters
-bound_management    wider input ranges for examples that overflow
-hardware_spec       what all this needs to know of the hardware
-operators/          how inputs meet a weight matrix: products, convolutions, lookups
+drift_compensation  digital factors that undo drift
+hardware_spec       what the signal path needs to know of hardware
+operators/          how inputs meet a weight matrix: products, convolutions, lookups, complex numbers
 """
+
+from analogsim.signal_path.path import multiply as multiply
+from analogsim.signal_path.programmed import ChipArray as ChipArray
+from analogsim.signal_path.programmed import ProgrammedTiles as ProgrammedTiles
+from analogsim.signal_path.programmed import program as program
+from analogsim.signal_path.ranges import Ranges as Ranges
+from analogsim.signal_path.reading import Reading as Reading

@@ -13,12 +13,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from analogsim import ADC, DAC, Hardware, InputError, preset, presets
+from analogsim import ADC, DAC, EnergyTable, Hardware, InputError, preset, presets
 from analogsim.base.field_rules import rule_of
 from analogsim.converters import SARADC, CyclicADC, PipelineADC, PulseWidthDAC, RampADC
 from analogsim.devices import (
     CELLS,
+    AtomicMemory,
+    Cavity,
     Crossbar,
+    DelayLine,
     Description,
     Differential,
     DigitalMemory,
@@ -26,21 +29,17 @@ from analogsim.devices import (
     Faults,
     GenericCell,
     MZIMesh,
+    OpticalPCM,
+    PhaseShifter,
     PhotonicTensorCore,
     RingBank,
     Wires,
     WriteVerify,
 )
-from analogsim.devices.photonic.phase_change import OpticalPCM
-from analogsim.devices.photonic.phase_shifter import PhaseShifter
-from analogsim.devices.photonic.volatile import AtomicMemory, Cavity, DelayLine
 from analogsim.energy import compare
-from analogsim.hardware.energy_table import EnergyTable
 from analogsim.linen import AnalogDense
+from analogsim.signal_path import Ranges, multiply, program
 from analogsim.signal_path.operators.stack import Vectors
-from analogsim.signal_path.path import multiply
-from analogsim.signal_path.programmed import program
-from analogsim.signal_path.ranges import Ranges
 from tests.base.test_every_description import lowest_and_highest
 from tests.support.descriptions import MEASURED
 

@@ -8,21 +8,31 @@ import numpy as np
 import pytest
 import xarray
 
-from analogsim import InputError, cite, evaluate, plot, preset, program, report, sweep
+from analogsim import (
+    InputError,
+    chip_statistics,
+    cite,
+    evaluate,
+    load_hardware,
+    plot,
+    preset,
+    program,
+    report,
+    sweep,
+    to_toml,
+)
+from analogsim.base import seconds
 from analogsim.base.extrapolation import EXTRAPOLATED, MARK, extrapolates, in_words
 from analogsim.base.tables import as_text
-from analogsim.base.units import seconds
 from analogsim.cli import devices as device_report
 from analogsim.cli.sweep import table
 from analogsim.devices import SONOS, Crossbar, MeasuredCell, ReRAM
-from analogsim.hardware.file import load_hardware, to_toml
 from analogsim.linen import AnalogDense
 from analogsim.plot import cells as device_figure
 from analogsim.plot import dataset as results
 from analogsim.storage import storage
-from analogsim.sweeps import chip_statistics
-from analogsim.sweeps.results import load_results
-from analogsim.training.effects import Sensitivity
+from analogsim.sweeps import load_results
+from analogsim.training import Sensitivity
 from analogsim.training.recipes.lifetime import lifetime_table, table_rows, verdict
 
 LATE = preset("reram", **{"store.cell.extrapolate": True})

@@ -11,9 +11,8 @@ from analogsim import ADC, DAC, Hardware, InputError
 from analogsim.converters import BitSerialDAC, PulseWidthDAC
 from analogsim.devices import BitSlices, Crossbar, Differential, DigitalMemory, GenericCell, Offset
 from analogsim.linen import AnalogDense
+from analogsim.signal_path import multiply, program
 from analogsim.signal_path.operators import MatrixProduct
-from analogsim.signal_path.path import multiply
-from analogsim.signal_path.programmed import program
 from analogsim.training import scaled_noise
 from tests.support.sampling import assert_moments
 

@@ -8,7 +8,8 @@ import pybtex.database
 import pytest
 
 from analogsim import InputError, cite
-from analogsim.base.literature import papers, papers_from
+from analogsim.base import papers_from
+from analogsim.base.literature import papers
 from analogsim.devices import HermesPCM, Paper
 
 ROOT = pathlib.Path(__file__).parents[2]

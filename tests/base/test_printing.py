@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from analogsim import DAC, Hardware, InputError, from_toml, load_hardware, preset, presets, program, to_toml
-from analogsim.base.description import Description
+from analogsim.base import Description
 from analogsim.base.equality import in_short
 from analogsim.base.errors import nearest, nearest_of
 from analogsim.devices import MeasuredCell
 from analogsim.linen import AnalogDense
-from analogsim.models.bound import bind
-from analogsim.training.fine_tune import FineTuned
+from analogsim.models import bind
+from analogsim.training import FineTuned
 
 # --- repr ------------------------------------------------------------------------------------------------------------
 

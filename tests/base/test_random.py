@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analogsim.base.random import bits, normal, stream
+from analogsim.base import normal, stream
+from analogsim.base.random import bits
 
 
 def assert_same_draws(key, draw, of_jax, shapes, dtype):

@@ -6,8 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from analogsim.base.units import parse, seconds, show, show_time
-from analogsim.devices import InputError
+from analogsim import InputError
+from analogsim.base import seconds, show, show_time
+from analogsim.base.units import parse
 
 READ = {
     ("25 uS", "S"): 25e-6,

@@ -8,9 +8,8 @@ from analogsim import ADC, DAC, Hardware
 from analogsim.converters import SARADC, BitSerialDAC, PipelineADC, RampADC
 from analogsim.devices import PCM, BitSlices, Crossbar, Differential, Wires, WriteVerify
 from analogsim.devices.crossbar.wires import effective_conductance, solve
+from analogsim.signal_path import multiply, program
 from analogsim.signal_path.operators import MatrixProduct
-from analogsim.signal_path.path import multiply
-from analogsim.signal_path.programmed import program
 from tests.benchmarks.test_speed import interleaved_ms, report
 
 pytestmark = pytest.mark.benchmark

@@ -11,9 +11,10 @@ import jax
 import pytest
 
 from analogsim import convert, preset, program
-from analogsim.signal_path.operators.convolution import convolution, dimension_numbers
-from analogsim.signal_path.path import multiply
-from analogsim.signal_path.programmed import program as write
+from analogsim.signal_path import multiply
+from analogsim.signal_path import program as write
+from analogsim.signal_path.operators import convolution
+from analogsim.signal_path.operators.convolution import dimension_numbers
 from tests.benchmarks.test_speed import interleaved_ms, report
 
 pytestmark = pytest.mark.benchmark

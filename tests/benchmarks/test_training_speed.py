@@ -23,8 +23,8 @@ import jax.numpy as jnp
 import optax
 import pytest
 
-from analogsim import LearnedRange, calibrate, convert, preset
-from analogsim.training import AdditiveNoise, DeviceNoise, FreshChip, clip_weights
+from analogsim import FreshChip, LearnedRange, calibrate, convert, preset
+from analogsim.training import AdditiveNoise, DeviceNoise, clip_weights
 
 pytestmark = pytest.mark.benchmark
 

@@ -12,8 +12,7 @@ import pytest
 from flax import nnx
 
 from analogsim import ADC, DAC, Hardware, calibrate, convert, range_report
-from analogsim.devices import Crossbar, Differential, GenericCell, Offset
-from analogsim.devices.crossbar.slices import BitSlices
+from analogsim.devices import BitSlices, Crossbar, Differential, GenericCell, Offset
 from analogsim.nnx import analog_ops
 
 TILES = dict(rows=20, columns=6)

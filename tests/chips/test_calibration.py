@@ -13,11 +13,7 @@ from analogsim.chips import adc_inputs as lines
 from analogsim.chips.adc_inputs import MagnitudeSample
 from analogsim.chips.calibration import least_error, shifted
 from analogsim.converters import SARADC, BitSerialDAC, CyclicADC, PipelineADC, RampADC
-from analogsim.devices.crossbar.array import Crossbar
-from analogsim.devices.crossbar.generic import GenericCell
-from analogsim.devices.crossbar.mapping import Differential, Offset
-from analogsim.devices.crossbar.slices import BitSlices, MultiCell
-from analogsim.devices.digital import DigitalMemory
+from analogsim.devices import BitSlices, Crossbar, Differential, DigitalMemory, GenericCell, MultiCell, Offset
 from analogsim.linen import AnalogConv, AnalogDense, dot_general_hook
 from tests.support.models import MLP
 

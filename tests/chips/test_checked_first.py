@@ -136,8 +136,8 @@ def test_commands_refuse_before_they_train_or_price(forbidden, tmp_path):
 
 
 def test_a_recipe_is_refused_before_a_network_is_trained(forbidden, monkeypatch):
+    from analogsim.training.recipes import load_recipe
     from analogsim.training.recipes import run as run_recipe
-    from analogsim.training.recipes.recipe import load_recipe
 
     forbidden(run_recipe, "fine_tune")
     few = types.SimpleNamespace(x=X, classes=3)

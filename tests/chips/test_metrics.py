@@ -6,9 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from analogsim import ADC, Hardware, InputError, Shared, convert, evaluate, preset
+from analogsim import ADC, ChipScores, Hardware, InputError, Shared, convert, evaluate, preset, sweep
 from analogsim.chips.metrics import accuracy, on_numpy
-from analogsim.sweeps import ChipScores, sweep
 
 N = 12
 RNG = np.random.default_rng(0)

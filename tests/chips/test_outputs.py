@@ -6,9 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from analogsim import ADC, Hardware, InputError, convert, evaluate, preset
+from analogsim import ADC, ChipScores, Hardware, InputError, convert, evaluate, preset, sweep
 from analogsim.chips.metrics import accuracy
-from analogsim.sweeps import ChipScores, sweep
 
 N, TOKENS, CLASSES = 6, 4, 3
 RNG = np.random.default_rng(0)

@@ -5,7 +5,8 @@ import functools
 import jax
 import numpy as np
 
-from analogsim.converters import ADC, SARADC, CyclicADC, PipelineADC, RampADC, TabulatedADC
+from analogsim import ADC
+from analogsim.converters import SARADC, CyclicADC, PipelineADC, RampADC, TabulatedADC
 
 #: Every circuit without imperfections.
 IDEAL = {

@@ -8,7 +8,7 @@ import pytest
 from adc_kinds import convert, fabricate
 from circuits_numpy import pipeline, plain_levels, ramp, sar, split_levels, value
 
-from analogsim.base.random import normal, stream
+from analogsim.base import normal, stream
 from analogsim.converters import SARADC, CyclicADC, PipelineADC, RampADC
 from analogsim.converters.capacitor_dac import all_codes, capacitor_dac
 from tests.support.sampling import assert_moments

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from adc_kinds import IDEAL, REAL, convert, fabricate
 
-from analogsim import InputError
-from analogsim.converters import ADC, SARADC, CyclicADC, PipelineADC, RampADC
+from analogsim import ADC, InputError
+from analogsim.converters import SARADC, CyclicADC, PipelineADC, RampADC
 
 ideal = pytest.mark.parametrize("adc", IDEAL.values(), ids=IDEAL)
 real = pytest.mark.parametrize("name", REAL)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from adc_kinds import fabricate
 
-from analogsim import InputError
-from analogsim.converters import ADC, SARADC, CyclicADC, PipelineADC, RampADC
+from analogsim import ADC, InputError
+from analogsim.converters import SARADC, CyclicADC, PipelineADC, RampADC
 from analogsim.converters.quality import effective_bits, errors, linearity, transfer_curve
 
 CIRCUITS = [RampADC, SARADC, PipelineADC, CyclicADC]

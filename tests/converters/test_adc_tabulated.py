@@ -7,15 +7,14 @@ import pytest
 from adc_kinds import convert
 from scipy import stats
 
-from analogsim import ADC, DAC, Hardware, InputError, calibrate, fit_adc, program
+from analogsim import ADC, DAC, Hardware, InputError, calibrate, fit_adc, from_toml, program, to_toml
 from analogsim.converters import TabulatedADC, lloyd_max
 from analogsim.converters.quality import linearity, transfer_curve
 from analogsim.energy.chip import adc_price
-from analogsim.hardware.file import from_toml, to_toml
 from analogsim.linen import AnalogDense
+from analogsim.signal_path import program as tiles_of
 from analogsim.signal_path.lookup import lookup
 from analogsim.signal_path.operators import Lookup
-from analogsim.signal_path.programmed import program as tiles_of
 
 #: A Gaussian by 400,000 of its quantiles: every cell's mean and error are exact to about 1e-5.
 GAUSSIAN = stats.norm.ppf((np.arange(400_000) + 0.5) / 400_000)

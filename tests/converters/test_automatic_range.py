@@ -5,18 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from analogsim import ADC, DAC, Hardware, calibrate, preset, program
-from analogsim.chips.range_report import range_report
+from analogsim import ADC, DAC, Hardware, calibrate, preset, program, range_report
 from analogsim.converters import PipelineADC
 from analogsim.converters.ranges import full_scale_of
 from analogsim.devices import BitSlices, Crossbar, Differential, GenericCell, Offset
 from analogsim.linen import AnalogDense
+from analogsim.signal_path import Ranges, multiply
+from analogsim.signal_path import program as program_tiles
 from analogsim.signal_path.lookup import lookup
 from analogsim.signal_path.operators import Lookup, MatrixProduct
-from analogsim.signal_path.path import multiply
 from analogsim.signal_path.programmed import ideal_columns
-from analogsim.signal_path.programmed import program as program_tiles
-from analogsim.signal_path.ranges import Ranges
 from analogsim.training import AdditiveNoise
 
 KEY = jax.random.key(0)

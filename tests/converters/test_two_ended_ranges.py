@@ -6,18 +6,14 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from analogsim import ADC, DAC, Hardware, InputError, calibrate
-from analogsim.chips.range_report import range_report
+from analogsim import ADC, DAC, Hardware, InputError, TrackedRange, calibrate, range_report
 from analogsim.converters import SARADC, CyclicADC, PipelineADC, RampADC
-from analogsim.converters.range_rules import TrackedRange
 from analogsim.devices import BitSlices, Crossbar, Differential, GenericCell, Offset
 from analogsim.linen import AnalogDense
 from analogsim.nnx import AnalogLinear
+from analogsim.signal_path import Ranges, multiply, program
 from analogsim.signal_path.lookup import lookup
 from analogsim.signal_path.operators import Lookup, MatrixProduct
-from analogsim.signal_path.path import multiply
-from analogsim.signal_path.programmed import program
-from analogsim.signal_path.ranges import Ranges
 
 KEY = jax.random.key(0)
 RNG = np.random.default_rng(3)

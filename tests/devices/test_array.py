@@ -25,9 +25,8 @@ from analogsim.devices import (
 )
 from analogsim.linen import AnalogDense
 from analogsim.nnx import AnalogLinear
-from analogsim.signal_path import programmed
+from analogsim.signal_path import multiply, programmed
 from analogsim.signal_path.operators import MatrixProduct
-from analogsim.signal_path.path import multiply
 from tests.support import cells
 
 QUIET = GenericCell(g_min=5e-6)

@@ -11,9 +11,8 @@ from analogsim import Hardware, InputError, program
 from analogsim.converters import BitSerialDAC, PulseWidthDAC
 from analogsim.devices import BitSlices, Crossbar, Differential, GenericCell, MiloReRAM, Offset, Wires
 from analogsim.linen import AnalogDense
-from analogsim.signal_path import programmed
+from analogsim.signal_path import multiply, programmed
 from analogsim.signal_path.operators import MatrixProduct
-from analogsim.signal_path.path import multiply
 from tests.support.cells import stored
 
 CELL = GenericCell(g_min=2e-6, g_max=100e-6)

@@ -13,11 +13,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analogsim import Hardware
-from analogsim.devices import PCM, Crossbar, Differential, InputError, ReRAM
+from analogsim import Hardware, InputError
+from analogsim.devices import PCM, Crossbar, Differential, ReRAM
+from analogsim.signal_path import Reading, multiply
 from analogsim.signal_path.operators import MatrixProduct
-from analogsim.signal_path.path import multiply
-from analogsim.signal_path.reading import Reading
 from tests.support.cells import N, program, read, stored
 
 ROWS, COLUMNS, READS = 64, 4, 20_000

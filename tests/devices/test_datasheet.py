@@ -6,18 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from analogsim.devices import (
-    CELLS,
-    ECRAM,
-    PCM,
-    SONOS,
-    DataSheet,
-    FeFET,
-    GenericCell,
-    InputError,
-    MeasuredCell,
-    datasheet,
-)
+from analogsim import InputError
+from analogsim.devices import CELLS, ECRAM, PCM, SONOS, DataSheet, FeFET, GenericCell, MeasuredCell, datasheet
 from analogsim.devices.crossbar.datasheet import Datum
 from tests.support.cells import N, equal, program, read
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analogsim.devices import PCM, InputError, Moments
-from analogsim.devices.crossbar.faults import HEALTHY, STUCK_AT, STUCK_OFF, STUCK_ON, FabricatedCells, Faults
+from analogsim import InputError
+from analogsim.devices import PCM, Faults, Moments
+from analogsim.devices.crossbar.faults import HEALTHY, STUCK_AT, STUCK_OFF, STUCK_ON, FabricatedCells
 from tests.support.sampling import assert_moments
 
 CHIPS, SHAPE = 2000, (2, 32, 16)

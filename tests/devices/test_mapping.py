@@ -4,7 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from analogsim.devices import PCM, Crossbar, Differential, InputError, Moments
+from analogsim import InputError
+from analogsim.devices import PCM, Crossbar, Differential, Moments
 from tests.support.cells import stored
 
 conductances = jax.jit(lambda mapping, weights, g_min, g_max: mapping.conductances(weights, g_min, g_max))

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from analogsim.devices import BitSlices, Crossbar, Differential, GenericCell, InputError, Moments, MultiCell, Offset
+from analogsim import InputError
+from analogsim.devices import BitSlices, Crossbar, Differential, GenericCell, Moments, MultiCell, Offset
 from tests.support.cells import stored
 
 WINDOW = (2e-6, 22e-6)

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analogsim.devices import InputError
-from analogsim.devices.crossbar.write_verify import WriteResult, WriteVerify
+from analogsim import InputError
+from analogsim.devices import WriteVerify
+from analogsim.devices.crossbar.write_verify import WriteResult
 from tests.support.cells import N, over
 from tests.support.sampling import assert_moments
 

@@ -7,13 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from analogsim.energy import compare
-from analogsim.energy.breakdown import EnergyItem
+from analogsim import Hardware, preset
+from analogsim.energy import EnergyItem, Operations, compare
 from analogsim.energy.work.layer_work import LayerWork, Workload
-from analogsim.energy.work.operations import MatrixProductShape, Operation, Operations
-from analogsim.hardware.hardware import Hardware
-from analogsim.hardware.presets import preset
-from analogsim.layers.layer import LayerUse
+from analogsim.energy.work.operations import MatrixProductShape, Operation
+from analogsim.layers import LayerUse
 from analogsim.linen import AnalogDense
 from analogsim.signal_path.operators import MatrixProduct
 from analogsim.signal_path.ranges import UNCALIBRATED

@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from analogsim import convert, preset
+from analogsim import EnergyTable, convert, preset
 from analogsim.energy import compare
 from analogsim.energy.chip import analog_memory, digital_unit
 from analogsim.energy.machines import photonic
 from analogsim.energy.machines.number_formats import DRAM
-from analogsim.hardware.energy_table import EnergyTable
 from analogsim.linen import AnalogDense
 from tests.energy.energy_models import line, mlp, of_ones, shapes
 from tests.energy.test_traffic import CONTEXT, LAYERS, TOKENS, WIDTH, gpt2

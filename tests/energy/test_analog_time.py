@@ -5,12 +5,10 @@ import jax.numpy as jnp
 import pytest
 from flax import linen as nn
 
-from analogsim import convert, preset
+from analogsim import EnergyTable, Hardware, convert, preset
 from analogsim.energy import compare
 from analogsim.energy.machines.number_formats import add_j, mac_j, sram_j_per_byte
 from analogsim.energy.work.primitives import COST
-from analogsim.hardware.energy_table import EnergyTable
-from analogsim.hardware.hardware import Hardware
 from tests.energy.energy_models import line, mlp, of_ones
 
 READ_S, DISPATCH_S, DIGITAL, MEMORY = 250e-9, 5e-6, 256e9, 25.6e9

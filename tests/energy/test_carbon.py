@@ -11,9 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analogsim import InputError
-from analogsim.energy import carbon
+from analogsim.energy import carbon, lifecycle
 from analogsim.energy.carbon import PUE, Embodied, embodied, grid, operational_kg, pue
-from analogsim.energy.lifecycle import lifecycle
 from analogsim.energy.training_runs import training_runs, training_s
 
 KWH = 3.6e6

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analogsim.base.errors import InputError
+from analogsim import InputError
+from analogsim.energy import STORAGE
 from analogsim.energy.machines import compression
-from analogsim.energy.machines.compression import COO, CSC, CSR, STORAGE, Bitmask, Dense, RunLength, TwoFour
+from analogsim.energy.machines.compression import COO, CSC, CSR, Bitmask, Dense, RunLength, TwoFour
 
 V = 4  #: bits of a value in the bit strings
 

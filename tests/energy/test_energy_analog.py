@@ -7,19 +7,14 @@ import pytest
 from flax import linen as nn
 from flax import nnx
 
+from analogsim import ADC, DAC, EnergyTable, Hardware, InputError, preset
 from analogsim import nnx as analog_nnx
-from analogsim.base.errors import InputError
-from analogsim.converters import ADC, DAC, BitSerialDAC
-from analogsim.devices import PCM, BitSlices, Crossbar, DigitalMemory, Offset
-from analogsim.devices.crossbar.mapping import Differential
-from analogsim.devices.protocol import Action
+from analogsim.converters import BitSerialDAC
+from analogsim.devices import PCM, Action, BitSlices, Crossbar, Differential, DigitalMemory, Offset
 from analogsim.energy import compare
 from analogsim.energy.chip import adc_price, analog_lines
 from analogsim.energy.chip.tile_work import read_fractions, tile_work
 from analogsim.energy.work import layer_work
-from analogsim.hardware.energy_table import EnergyTable
-from analogsim.hardware.hardware import Hardware
-from analogsim.hardware.presets import preset
 from analogsim.linen import AnalogConv, AnalogDense
 from tests.energy.energy_models import dense, line, mlp
 

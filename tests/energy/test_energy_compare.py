@@ -7,9 +7,8 @@ import pytest
 import rich.console
 from flax import linen as nn
 
-from analogsim.base.errors import InputError
+from analogsim import InputError, preset
 from analogsim.energy import SYSTEMS, compare, waiting
-from analogsim.hardware.presets import preset
 from analogsim.linen import AnalogDense
 from analogsim.plot import energy_bars as energy_figure
 from tests.energy.energy_models import MLP, mlp

@@ -11,15 +11,12 @@ import pytest
 from flax import linen as nn
 from flax import nnx
 
-from analogsim import convert, summary
-from analogsim.converters import ADC, DAC, BitSerialDAC
+from analogsim import ADC, DAC, Hardware, convert, preset, summary
+from analogsim.converters import BitSerialDAC
 from analogsim.devices import PCM, Crossbar, Differential, Offset
-from analogsim.energy import compare, devices
+from analogsim.energy import FORMATS, compare, devices
 from analogsim.energy.machines import digital, eyeriss
-from analogsim.energy.machines.number_formats import FORMATS
 from analogsim.energy.work import layer_work
-from analogsim.hardware.hardware import Hardware
-from analogsim.hardware.presets import preset
 from tests.energy.energy_models import line, of_ones
 
 KEY = jax.random.key(40)

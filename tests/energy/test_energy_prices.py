@@ -2,8 +2,8 @@
 
 import pytest
 
+from analogsim import EnergyTable
 from analogsim.energy.chip import adc, adc_price
-from analogsim.hardware.energy_table import EnergyTable
 
 
 def test_adc_of_eight_bits_costs_two_picojoules():

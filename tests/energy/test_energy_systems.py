@@ -6,15 +6,12 @@ import itertools
 import numpy as np
 import pytest
 
-from analogsim.base.errors import InputError
-from analogsim.energy import devices
+from analogsim import InputError
+from analogsim.energy import FORMATS, STORAGE, Operations, devices
 from analogsim.energy.machines import brain, digital, eyeriss
-from analogsim.energy.machines.compression import STORAGE
-from analogsim.energy.machines.number_formats import FORMATS
 from analogsim.energy.machines.row_stationary import accesses
 from analogsim.energy.machines.systems import chosen
 from analogsim.energy.work import layer_work
-from analogsim.energy.work.operations import Operations
 from tests.energy.energy_models import mlp, shapes
 
 H100 = devices()["H100"]

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analogsim.base.errors import InputError
+from analogsim import InputError
+from analogsim.energy import FORMATS
 from analogsim.energy.machines import number_formats
-from analogsim.energy.machines.number_formats import DRAM, FORMATS, extrapolated, mac_j, sram_j_per_byte
+from analogsim.energy.machines.number_formats import DRAM, extrapolated, mac_j, sram_j_per_byte
 
 KB, MB = 2**10, 2**20
 

@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analogsim.energy import SYSTEMS, devices
+from analogsim.energy import FORMATS, SYSTEMS, devices
 from analogsim.energy.machines import digital
-from analogsim.energy.machines.number_formats import FORMATS
 from tests.energy.energy_models import shapes
 
 LAYER = st.tuples(st.integers(1, 3000), st.integers(1, 3000), st.integers(1, 64)).map(

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import pytest
 
 from analogsim import InputError, preset
-from analogsim.base.literature import Source
+from analogsim.base import Source
 from analogsim.energy import FORMATS, SYSTEMS, EnergyItem, ModelDoesNotFit, compare, devices
 from analogsim.energy.breakdown import merge_items
 from analogsim.energy.carbon import embodied

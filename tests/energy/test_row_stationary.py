@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from analogsim.energy import Operations, workload
 from analogsim.energy.machines import eyeriss
 from analogsim.energy.machines.row_stationary import (
     BUFFER_WORDS,
@@ -21,8 +22,7 @@ from analogsim.energy.machines.row_stationary import (
     planes,
 )
 from analogsim.energy.work.layer_work import count
-from analogsim.energy.work.operations import MatrixProductShape, Operation, Operations
-from analogsim.energy.work.tracing import workload
+from analogsim.energy.work.operations import MatrixProductShape, Operation
 from analogsim.training.recipes.large_networks import AlexNet
 from tests.energy.energy_models import mlp, shapes
 

@@ -5,7 +5,7 @@ import warnings
 
 import pytest
 
-from analogsim.base.errors import InputError
+from analogsim import InputError
 from analogsim.energy.machines import scaling
 
 

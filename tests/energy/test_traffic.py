@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 from jax import lax
 
-from analogsim.energy import devices, workload
+from analogsim.energy import FORMATS, devices, workload
 from analogsim.energy.machines import digital
-from analogsim.energy.machines.number_formats import FORMATS
 from analogsim.energy.work.layer_work import Workload
 from analogsim.energy.work.traffic import Need, needs, plan
 

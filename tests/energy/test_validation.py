@@ -11,8 +11,8 @@ import pathlib
 import pytest
 from typer.testing import CliRunner
 
-from analogsim import InputError
-from analogsim.base.literature import Source
+from analogsim import EnergyTable, InputError
+from analogsim.base import Source
 from analogsim.cli.app import app
 from analogsim.energy import validation
 from analogsim.energy.chip import adc
@@ -21,7 +21,6 @@ from analogsim.energy.training_runs import training_runs
 from analogsim.energy.validation import KINDS, Check, account, analog_machines, digital_machines
 from analogsim.energy.validation.analog_machines import components_j, isaac, isaac_op_per_s
 from analogsim.energy.validation.assembly import Assembly, MachinePart
-from analogsim.hardware.energy_table import EnergyTable
 
 CHECKS = validation.validation()
 TESTS = [c for c in CHECKS if c.counts]

@@ -31,13 +31,13 @@ from analogsim.devices import (
     Paper,
     ReRAM,
     Source,
+    Wires,
     cited,
     describe,
     field,
     sources,
     static,
 )  # fmt: skip
-from analogsim.devices.crossbar.wires import Wires
 from analogsim.hardware.presets import preset_sources
 from analogsim.linen import AnalogDense
 from analogsim.nnx import AnalogLinear

@@ -10,10 +10,23 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from analogsim import DAC, EnergyTable, FreshChip, Hardware, InputError, LearnedRange, devices, preset, presets
+from analogsim import (
+    DAC,
+    DynamicRange,
+    EnergyTable,
+    FreshChip,
+    Hardware,
+    InputError,
+    LearnedRange,
+    TrackedRange,
+    devices,
+    from_toml,
+    preset,
+    presets,
+    to_toml,
+)
 from analogsim.base.field_rules import Choice, Nested, rule_of
 from analogsim.converters import SARADC, BitSerialDAC, CyclicADC, PipelineADC, PulseWidthDAC, RampADC
-from analogsim.converters.range_rules import DynamicRange, TrackedRange
 from analogsim.devices import (
     CELLS,
     PCM,
@@ -28,7 +41,6 @@ from analogsim.devices import (
     WriteVerify,
 )  # fmt: skip
 from analogsim.hardware import weight_modifiers as modifiers
-from analogsim.hardware.file import from_toml, to_toml
 from analogsim.hardware.kinds import KINDS, fitting
 from analogsim.hardware.toml_writer import is_default
 from tests.support.descriptions import MEASURED, every_description, example

@@ -7,9 +7,9 @@ import hypothesis
 import hypothesis.strategies as st
 import pytest
 
-from analogsim import Hardware, InputError, preset
+from analogsim import Hardware, InputError, from_toml, load_hardware, preset, to_toml
 from analogsim.base.toml_text import TomlFile
-from analogsim.hardware.file import from_toml, hardware_from, load_hardware, to_toml
+from analogsim.hardware.file import hardware_from
 from analogsim.hardware.kinds import KINDS
 
 FILE = """\

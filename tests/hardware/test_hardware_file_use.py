@@ -11,11 +11,11 @@ import pytest
 import typer.testing
 
 import analogsim
-from analogsim import ADC, DAC, EnergyTable, Hardware, InputError, preset, presets
+from analogsim import ADC, DAC, EnergyTable, Hardware, InputError, from_toml, load_hardware, preset, presets, to_toml
 from analogsim.cli.app import app
 from analogsim.devices import PCM, Crossbar, DigitalMemory, field, static
 from analogsim.hardware import weight_modifiers as modifiers
-from analogsim.hardware.file import from_toml, hardware_named, load_hardware, to_toml
+from analogsim.hardware.file import hardware_named
 from tests.hardware.test_hardware_file import returns
 
 # --- what a file may say ---------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from flax import nnx
 import analogsim
 from analogsim import InputError, convert, preset, program
 from analogsim.models.bound import leaves_of
-from analogsim.signal_path.programmed import ChipArray
+from analogsim.signal_path import ChipArray
 from tests.layers.test_every_layer import assert_close, image, randomised, with_slopes
 
 KEY = jax.random.key(0)

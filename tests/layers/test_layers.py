@@ -8,9 +8,9 @@ from flax import nnx
 from flax.core import lift
 
 import analogsim
-from analogsim import InputError, calibrate, convert, preset, program
+from analogsim import InputError, calibrate, convert, observe, preset, program
 from analogsim.linen import AnalogDense
-from analogsim.models.bound import observe, programmed_leaves
+from analogsim.models.bound import programmed_leaves
 from analogsim.nnx import AnalogConv, AnalogLinear, on_chip
 
 PCM, INT8 = preset("pcm"), preset("int8")

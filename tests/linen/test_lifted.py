@@ -16,7 +16,7 @@ import pytest
 from analogsim import InputError, calibrate, convert, preset, program
 from analogsim.devices import Crossbar, GenericCell
 from analogsim.models.bound import leaves_of
-from analogsim.signal_path.programmed import ChipArray
+from analogsim.signal_path import ChipArray
 
 WIDTH, STEPS = 5, 3
 X = np.random.default_rng(0).normal(size=(4, STEPS, WIDTH)).astype(np.float32)

@@ -10,9 +10,9 @@ import pytest
 
 import analogsim
 from analogsim import EnergyTable, InputError, preset, program
-from analogsim.base.random import stream
+from analogsim.base import stream
 from analogsim.linen import AnalogConv, AnalogDense
-from analogsim.signal_path.reading import Reading
+from analogsim.signal_path import Reading
 from tests.support.models import MLP, PlainMLP, SmallCNN
 
 PCM = preset("pcm")

@@ -12,9 +12,22 @@ import pytest
 from flax import nnx
 
 import analogsim
-from analogsim import DAC, Hardware, InputError, Inputs, Shared, calibrate, convert, energy, evaluate, program, summary
+from analogsim import (
+    DAC,
+    ChipScores,
+    Hardware,
+    InputError,
+    Inputs,
+    Shared,
+    calibrate,
+    convert,
+    energy,
+    evaluate,
+    program,
+    summary,
+    sweep,
+)
 from analogsim.base.call_inputs import Sample, inputs_of, sample_from_text, sample_text
-from analogsim.sweeps import ChipScores, sweep
 from analogsim.training import fine_tune, make_step, sensitivity
 
 N = 6

@@ -7,9 +7,22 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from analogsim import ADC, Hardware, InputError, calibrate, convert, energy, evaluate, observe, preset, program, summary
+from analogsim import (
+    ADC,
+    ChipScores,
+    Hardware,
+    InputError,
+    calibrate,
+    convert,
+    energy,
+    evaluate,
+    observe,
+    preset,
+    program,
+    summary,
+    sweep,
+)
 from analogsim.nnx import on_chip
-from analogsim.sweeps import ChipScores, sweep
 from analogsim.training import sensitivity
 
 N = 8

@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from analogsim.devices import CMOReRAM, Crossbar, InputError
+from analogsim import InputError
+from analogsim.devices import CMOReRAM, Crossbar
 from tests.support.cells import WEIGHTS, N, equal, program, read, read_sampled, stored
 from tests.support.sampling import assert_moments, censored
 

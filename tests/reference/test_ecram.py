@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analogsim.devices import ECRAM, Crossbar, InputError
+from analogsim import InputError
+from analogsim.devices import ECRAM, Crossbar
 from tests.support.cells import N, equal, over, program, stored
 from tests.support.sampling import assert_moments, censored
 

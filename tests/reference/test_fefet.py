@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from analogsim.devices import Crossbar, FeFET, InputError
+from analogsim import InputError
+from analogsim.devices import Crossbar, FeFET
 from tests.support.cells import N, equal, over, program, stored
 from tests.support.sampling import assert_moments, censored
 

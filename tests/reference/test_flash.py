@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analogsim.devices import Crossbar, InputError, NORFlash
+from analogsim import InputError
+from analogsim.devices import Crossbar, NORFlash
 from tests.support.cells import N, equal, over, program, read, stored
 from tests.support.sampling import assert_moments
 

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from analogsim.devices import Crossbar, GenericCell, InputError
+from analogsim import InputError
+from analogsim.devices import Crossbar, GenericCell
 from tests.support.cells import WEIGHTS, N, equal, over, program, read, read_sampled, stored
 from tests.support.sampling import assert_moments, censored, of_gaussian
 

@@ -15,7 +15,8 @@ import jax
 import numpy as np
 import pytest
 
-from analogsim.devices import Crossbar, HermesPCM, InputError, describe, sources
+from analogsim import InputError
+from analogsim.devices import Crossbar, HermesPCM, describe, sources
 from tests.support.cells import WEIGHTS, equal, over, program, read, read_sampled, stored
 from tests.support.sampling import assert_moments, censored, of_gaussian
 

@@ -6,7 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from analogsim.devices import Crossbar, InputError, MeasuredCell
+from analogsim import InputError
+from analogsim.devices import Crossbar, MeasuredCell
 from tests.support.cells import WEIGHTS, equal, program, read, stored
 from tests.support.sampling import assert_moments, censored
 

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from analogsim.devices import Crossbar, InputError, MiloReRAM
+from analogsim import InputError
+from analogsim.devices import Crossbar, MiloReRAM
 from tests.support.cells import N, equal, program, read_sampled, stored
 from tests.support.sampling import assert_moments, censored
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from jax.tree_util import Partial
 
-from analogsim.devices import InputError, MiloReRAM
+from analogsim import InputError
+from analogsim.devices import MiloReRAM
 from analogsim.devices.crossbar import nonlinear_wires
 from analogsim.devices.crossbar.nonlinear_wires import sinh_law, solve_nonlinear
 from analogsim.devices.crossbar.wires import solve

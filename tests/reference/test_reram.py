@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analogsim.devices import Crossbar, InputError, ReRAM
+from analogsim import InputError
+from analogsim.devices import Crossbar, ReRAM
 from tests.support.cells import N, equal, program, read, read_sampled, stored
 from tests.support.sampling import assert_moments, censored
 

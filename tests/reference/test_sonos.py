@@ -11,7 +11,8 @@ import jax
 import numpy as np
 import pytest
 
-from analogsim.devices import SONOS, Crossbar, InputError
+from analogsim import InputError
+from analogsim.devices import SONOS, Crossbar
 from tests.support.cells import WEIGHTS, equal, program, read, read_sampled, stored
 from tests.support.sampling import assert_moments, censored
 

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from analogsim.devices import InputError
+from analogsim import InputError
+from analogsim.devices import Wires
 from analogsim.devices.crossbar import line_solver
-from analogsim.devices.crossbar.wires import Wires, approximate_conductance, effective_conductance, solve
+from analogsim.devices.crossbar.wires import approximate_conductance, effective_conductance, solve
 from tests.support.circuits import EQUAL, KINDS, close, lines, nodal, random_array, random_voltages, wide
 
 FILES = sorted((pathlib.Path(__file__).parent / "ir_drop").glob("*.npz"))

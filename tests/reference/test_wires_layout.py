@@ -8,15 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from analogsim.devices import InputError
-from analogsim.devices.crossbar.wires import (
-    Wires,
-    approximate_conductance,
-    effective_conductance,
-    interleave,
-    separate,
-    solve,
-)
+from analogsim import InputError
+from analogsim.devices import Wires
+from analogsim.devices.crossbar.wires import approximate_conductance, effective_conductance, interleave, separate, solve
 from tests.support.circuits import close, lines, nodal, random_array, random_voltages, wide
 
 SIDES = list(itertools.product(("left", "right"), ("bottom", "top")))

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from analogsim.devices import InputError, Moments
+from analogsim import InputError
+from analogsim.devices import Moments, Wires
 from analogsim.devices.crossbar.wires import (
-    Wires,
     approximate_conductance,
     effective_conductance,
     effective_moments,

@@ -8,9 +8,8 @@ import pytest
 from analogsim import ADC, DAC, Hardware, InputError, preset
 from analogsim.converters import BitSerialDAC
 from analogsim.linen import AnalogConv, AnalogDense
+from analogsim.signal_path import multiply, program
 from analogsim.signal_path.operators import MatrixProduct
-from analogsim.signal_path.path import multiply
-from analogsim.signal_path.programmed import program
 
 #: Eight weights of one: a full input drives a line to 8, twice the range of 3.9 and a little more.
 ONES = np.ones((8, 1), np.float32)

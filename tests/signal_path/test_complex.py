@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from analogsim import Hardware, convert, digital, preset, program
+from analogsim import Hardware, convert, digital, observe, preset, program
 from analogsim.devices import Crossbar, GenericCell, Offset
 from analogsim.linen import AnalogConvGeneralDilated, AnalogDense
-from analogsim.models.bound import observe
 from analogsim.nnx import AnalogConv as AnalogConvNnx
 from analogsim.nnx import AnalogLinear, on_chip
 

@@ -10,11 +10,9 @@ import pytest
 from analogsim import ADC, DAC, Hardware, convert
 from analogsim.devices import Crossbar, Differential, GenericCell, Offset
 from analogsim.linen import AnalogConv
+from analogsim.signal_path import Ranges, multiply, program
 from analogsim.signal_path.driving import drive_noise
 from analogsim.signal_path.operators import MatrixProduct
-from analogsim.signal_path.path import multiply
-from analogsim.signal_path.programmed import program
-from analogsim.signal_path.ranges import Ranges
 
 SIGMA = 0.01
 NOISY = DAC(bits=8, noise=SIGMA)

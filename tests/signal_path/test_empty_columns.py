@@ -9,11 +9,9 @@ from analogsim import ADC, DAC, Hardware
 from analogsim.base.straight_through import scale_of
 from analogsim.devices import PCM, Crossbar, MZIMesh, Offset
 from analogsim.layers import mesh_layer
+from analogsim.signal_path import Ranges, multiply, program
 from analogsim.signal_path.lookup import lookup
 from analogsim.signal_path.operators import Lookup, MatrixProduct
-from analogsim.signal_path.path import multiply
-from analogsim.signal_path.programmed import program
-from analogsim.signal_path.ranges import Ranges
 from analogsim.training import AdditiveNoise, modified_weights
 
 KEY = jax.random.key(3)

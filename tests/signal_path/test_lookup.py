@@ -25,11 +25,9 @@ from analogsim.devices import (
     Offset,
     ReRAM,
 )
+from analogsim.signal_path import Ranges, multiply, program
 from analogsim.signal_path.lookup import lookup
 from analogsim.signal_path.operators import Lookup, MatrixProduct
-from analogsim.signal_path.path import multiply
-from analogsim.signal_path.programmed import program
-from analogsim.signal_path.ranges import Ranges
 from tests.signal_path.test_signal_path import Trembling
 from tests.support.sampling import assert_moments, censored
 

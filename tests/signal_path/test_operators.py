@@ -17,12 +17,10 @@ from jax import lax
 
 from analogsim import ADC, DAC, Hardware, InputError, convert, preset
 from analogsim.devices import Crossbar, Differential, GenericCell
+from analogsim.signal_path import Ranges, multiply, program
 from analogsim.signal_path.operators import convolution, einsum, partial_sums
 from analogsim.signal_path.operators.product import letters
 from analogsim.signal_path.operators.stack import block_diagonal, bundle, members
-from analogsim.signal_path.path import multiply
-from analogsim.signal_path.programmed import program
-from analogsim.signal_path.ranges import Ranges
 from analogsim.signal_path.tiling import normalise
 from tests.signal_path.test_signal_path import Trembling
 

@@ -15,10 +15,9 @@ import pytest
 from analogsim import Hardware
 from analogsim.converters import BitSerialDAC, PulseWidthDAC
 from analogsim.devices import Crossbar, GenericCell
-from analogsim.signal_path import programmed
+from analogsim.signal_path import multiply, programmed
 from analogsim.signal_path.line_noise import lasting_noise
 from analogsim.signal_path.operators import MatrixProduct
-from analogsim.signal_path.path import multiply
 from tests.support.sampling import assert_moments
 
 ROWS, CHIPS, TIME_S = 16, 2000, 3600.0

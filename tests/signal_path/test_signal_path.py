@@ -11,7 +11,7 @@ import pytest
 from jax import lax
 
 from analogsim import ADC, DAC, Hardware, InputError, preset
-from analogsim.base.random import normal
+from analogsim.base import normal
 from analogsim.devices import (
     PCM,
     Action,
@@ -26,11 +26,9 @@ from analogsim.devices import (
 )
 from analogsim.layers.layer import needs_key
 from analogsim.linen import AnalogConv
+from analogsim.signal_path import Ranges, multiply, program
 from analogsim.signal_path.driving import encode
 from analogsim.signal_path.operators import Convolution, MatrixProduct
-from analogsim.signal_path.path import multiply
-from analogsim.signal_path.programmed import program
-from analogsim.signal_path.ranges import Ranges
 from analogsim.signal_path.tile_row import is_random
 
 DAY_S = 86400.0

@@ -8,7 +8,7 @@ import pytest
 from analogsim import Hardware
 from analogsim.base.straight_through import LEAST_SCALE
 from analogsim.devices import PCM, Crossbar, DigitalMemory
-from analogsim.signal_path.programmed import program
+from analogsim.signal_path import program
 from analogsim.signal_path.tiling import cut, cut_inputs, grid, normalise
 
 RNG = np.random.default_rng(20)

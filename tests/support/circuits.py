@@ -11,7 +11,7 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse import linalg
 
-from analogsim.devices.crossbar.wires import Wires
+from analogsim.devices import Wires
 
 
 def lines(word: float, bit: float, source: float | None = None, terminal: float | None = None) -> Wires:

@@ -3,7 +3,7 @@
 import numpy as np
 import xarray
 
-from analogsim.base.units import show_time
+from analogsim.base import show_time
 
 TIMES = (1.0, 86400.0, 31557600.0, 315576000.0)
 NOISE, BITS = "store.cell.read_noise", "adc.bits"

@@ -13,7 +13,7 @@ from flax import nnx
 import analogsim
 import analogsim.nnx
 from analogsim import InputError, LearnedRange, TrackedRange, calibrate, preset
-from analogsim.base.random import stream
+from analogsim.base import stream
 from analogsim.linen import AnalogDense
 from analogsim.training import (
     AdditiveNoise,

@@ -10,7 +10,7 @@ import pytest
 from flax import nnx
 
 import analogsim.nnx
-from analogsim import ADC, DAC, Hardware, InputError, preset
+from analogsim import ADC, DAC, FreshChip, Hardware, InputError, preset
 from analogsim.devices import (
     PCM,
     SONOS,
@@ -30,7 +30,6 @@ from analogsim.training import (
     DeviceNoise,
     Discretise,
     DropConnect,
-    FreshChip,
     MultiplicativeNoise,
     ProgrammingNoise,
     ReadNoise,

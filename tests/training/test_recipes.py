@@ -15,8 +15,8 @@ import analogsim
 from analogsim import InputError, LearnedRange, preset
 from analogsim.cli.app import app
 from analogsim.training import DeviceNoise
-from analogsim.training.recipes import datasets, networks
-from analogsim.training.recipes.recipe import load_recipe, parse_recipe, recipes
+from analogsim.training.recipes import datasets, load_recipe, networks, recipes
+from analogsim.training.recipes.recipe import parse_recipe
 from analogsim.training.recipes.run import run_recipe, smoke
 
 SMALL = """

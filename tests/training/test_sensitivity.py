@@ -12,7 +12,7 @@ from flax import nnx
 import analogsim
 import analogsim.nnx
 from analogsim import ADC, DAC, Hardware, InputError, calibrate, override_hardware, plot, preset, program
-from analogsim.base.random import stream
+from analogsim.base import stream
 from analogsim.base.tables import as_text
 from analogsim.chips.outputs import run_examples
 from analogsim.devices import Crossbar, Differential, Faults, GenericCell, MultiCell, WriteVerify

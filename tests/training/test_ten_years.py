@@ -6,9 +6,8 @@ import jax
 import pytest
 
 from analogsim import InputError
-from analogsim.training.recipes import datasets
+from analogsim.training.recipes import datasets, load_recipe
 from analogsim.training.recipes.lifetime import digital_accuracy, mean_and_spread
-from analogsim.training.recipes.recipe import load_recipe
 from analogsim.training.recipes.run import run_recipe
 
 pytestmark = pytest.mark.slow

@@ -4,7 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from analogsim.devices import Homodyne, InputError, Photodiode
+from analogsim import InputError
+from analogsim.devices import Homodyne, Photodiode
 from analogsim.devices.photonic.detection import clicks, counts, standard_quantum_limit
 from analogsim.devices.photonic.light import photon_j
 

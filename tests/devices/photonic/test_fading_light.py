@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analogsim.devices import InputError
-from analogsim.devices.photonic.fading_light import FadingLight
-from analogsim.devices.photonic.volatile import AtomicMemory, Cavity, DelayLine, RecirculatingLoop
+from analogsim import InputError
+from analogsim.devices import AtomicMemory, Cavity, DelayLine, FadingLight, RecirculatingLoop
 from tests.support.sampling import assert_moments
 
 LINE = DelayLine()

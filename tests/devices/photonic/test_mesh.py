@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from analogsim.devices import InputError
+from analogsim import InputError
 from analogsim.devices.photonic.interferometer import theta_for, transfer
 from analogsim.devices.photonic.layouts import UNIVERSAL, layout
 from analogsim.devices.photonic.mesh import Couplers, Phases, decompose, haar, rebuild

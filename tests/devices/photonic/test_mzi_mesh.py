@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from analogsim.devices import Homodyne, InputError, MZIMesh, PhaseShifter
+from analogsim import InputError
+from analogsim.devices import Homodyne, MZIMesh, PhaseShifter
 from analogsim.devices.photonic.mzi_mesh import ShifterGrid
 from tests.devices.photonic.double import in_double
 

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from analogsim.devices import InputError
-from analogsim.devices.photonic.phase_change import FILMS, OpticalPCM
+from analogsim import InputError
+from analogsim.devices import OpticalPCM
+from analogsim.devices.photonic import FILMS
 from tests.support.sampling import assert_moments, censored
 
 EXACT = dict(programming_error=0.0)

@@ -4,7 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from analogsim.devices import InputError, PhaseShifter
+from analogsim import InputError
+from analogsim.devices import PhaseShifter
 from analogsim.devices.photonic import SHIFTERS
 
 TURN = 2 * np.pi

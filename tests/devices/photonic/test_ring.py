@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq
 
-from analogsim.devices import InputError
-from analogsim.devices.photonic.ring import RINGS, Ring
+from analogsim import InputError
+from analogsim.devices import Ring
+from analogsim.devices.photonic import RINGS
 
 PHASES = np.linspace(-7, 7, 1001)
 ODD = Ring(r1=0.9, r2=0.8, amplitude=0.95)

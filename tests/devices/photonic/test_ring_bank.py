@@ -7,11 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from analogsim.devices import InputError
-from analogsim.devices.photonic.detection import Photodiode
+from analogsim import InputError
+from analogsim.devices import Photodiode, Ring, RingBank
+from analogsim.devices.photonic import RINGS
 from analogsim.devices.photonic.light import BOLTZMANN, CHARGE
-from analogsim.devices.photonic.ring import RINGS, Ring, around_own, cascade
-from analogsim.devices.photonic.ring_bank import LOCK_BITS, RingBank
+from analogsim.devices.photonic.ring import around_own, cascade
+from analogsim.devices.photonic.ring_bank import LOCK_BITS
 
 SPACING_M = 0.8e-9
 EXACT = RingBank(lock_bits=24, locking="pid")  # what is left of the lock does not show

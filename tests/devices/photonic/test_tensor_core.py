@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from analogsim.devices import InputError
-from analogsim.devices.photonic.detection import Photodiode
-from analogsim.devices.photonic.phase_change import FILMS, OpticalPCM
-from analogsim.devices.photonic.tensor_core import CoreState, PhotonicTensorCore, crossbar_loss_db
+from analogsim import InputError
+from analogsim.devices import OpticalPCM, Photodiode, PhotonicTensorCore
+from analogsim.devices.photonic import FILMS
+from analogsim.devices.photonic.tensor_core import CoreState, crossbar_loss_db
 from tests.support.sampling import assert_moments
 
 EXACT = OpticalPCM(levels=None, programming_error=0.0)

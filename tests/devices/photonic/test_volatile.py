@@ -4,9 +4,9 @@ import jax
 import numpy as np
 import pytest
 
-from analogsim.devices import InputError
-from analogsim.devices.photonic.hold_costs import hold_costs
-from analogsim.devices.photonic.volatile import AtomicMemory, Cavity, DelayLine, RecirculatingLoop
+from analogsim import InputError
+from analogsim.devices import AtomicMemory, Cavity, DelayLine, RecirculatingLoop
+from analogsim.devices.photonic import hold_costs
 
 C, PHOTON = 299792458.0, 1.28158e-19
 MEDIA = [DelayLine(), RecirculatingLoop(), RecirculatingLoop(amplified=False), Cavity(), AtomicMemory()]

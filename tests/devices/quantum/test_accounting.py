@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from analogsim.devices import InputError
+from analogsim import InputError
 from analogsim.devices.quantum import accounting
 from tests.devices.quantum.by_hand import random_density, random_state
 

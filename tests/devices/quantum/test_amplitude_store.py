@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from analogsim.devices import AmplitudeRegister, AmplitudeStore, InputError, Qubit
+from analogsim import InputError
+from analogsim.devices import AmplitudeRegister, AmplitudeStore, Qubit
 from analogsim.devices.quantum.accounting import wall_plug_j
 from tests.devices.quantum.by_hand import evolved
 

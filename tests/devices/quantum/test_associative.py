@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from analogsim.devices import DenseAssociativeMemory, InputError
+from analogsim import InputError
+from analogsim.devices import DenseAssociativeMemory
 from analogsim.devices.quantum import associative
 
 X = np.asarray(jax.random.normal(jax.random.key(1), (12, 20))) / np.float32(np.sqrt(20))  # well apart, all of them

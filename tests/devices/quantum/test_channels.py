@@ -5,8 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from analogsim.devices import InputError, Qubit
-from analogsim.devices.quantum.channels import density_after, on_every_bit, probabilities_after, trajectory_after
+from analogsim import InputError
+from analogsim.devices import Qubit
+from analogsim.devices.quantum import density_after, probabilities_after, trajectory_after
+from analogsim.devices.quantum.channels import on_every_bit
 from tests.devices.quantum.by_hand import evolved, random_density, random_state
 
 QUBIT = Qubit(t1_s=100e-6, t2_s=80e-6, depolarising=0.03)

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analogsim.devices import FockQudit, InputError, MultiLevelCell
+from analogsim import InputError
+from analogsim.devices import FockQudit, MultiLevelCell
 from analogsim.devices.quantum.multilevel import capacity_bits, mutual_information_bits
 
 decided_by = jax.jit(lambda cell, read: cell.decide(read))

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from analogsim.devices import AmplitudeRegister, InputError, Qubit
+from analogsim import InputError
+from analogsim.devices import AmplitudeRegister, Qubit
 from analogsim.devices.quantum.register import encoded, qubits_for
 from tests.devices.quantum.by_hand import evolved
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analogsim.devices import InputError
+from analogsim import InputError
+from analogsim.devices.quantum import shots_for
 from analogsim.devices.quantum.shot_noise import (
     MOST_SHOTS,
     counts,
@@ -16,7 +17,6 @@ from analogsim.devices.quantum.shot_noise import (
     gaussian_frequencies,
     modulus_error,
     root_moments,
-    shots_for,
 )
 
 P = np.array([0.4, 0.0, 0.25, 0.1, 0.15, 0.002, 0.048, 0.05])
