@@ -1,15 +1,13 @@
-"""``analogsim.devices``: what holds a weight. Physics only; knows nothing of Flax, layers or training.
+"""Physical models of the devices that store weights, without any dependence on Flax, layers or training.
 
-protocol     what every weight store promises: program, read, noise, cost
-crossbar     memory cells (PCM, ReRAM, SONOS, flash, ECRAM, FeFET, generic, measured), their data sheets, the
-             differential mapping, the array
-photonic     light: interferometer meshes, ring banks, phase-change tensor cores, light that fades; detection
-quantum      qubits: registers whose amplitudes are weights; multi-level cells; associative memories
+protocol     the ``WeightStore`` protocol: program, read, noise, cost
+crossbar     memory cells (PCM, ReRAM, SONOS, flash, ECRAM, FeFET, generic, measured) and their data sheets, mappings of
+             weights to conductances, wire resistance, the array
+photonic     interferometer meshes, ring banks, phase-change tensor cores, fading light, detection
+quantum      registers whose amplitudes are weights, multi-level cells, associative memories
 digital      digital memory, exact or rounded
-description  frozen, validated descriptions that are JAX pytrees
-literature   Paper and Source: what stands behind a number; papers.bib: the papers of the project
-units        "25 uS" and "1 day" at the border, SI inside
-random       named noise streams
+
+Descriptions, sources and errors come from ``analogsim.base`` and are re-exported here.
 """
 
 from analogsim.base.description import Description as Description

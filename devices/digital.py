@@ -1,7 +1,7 @@
 """Digital memory as a weight store: exact, or rounded to a number of bits.
 
 With b bits, weights normalised to [-1, 1] are rounded to the nearest of 2^b - 1 levels k/(2^(b-1) - 1), symmetric
-about zero, so that zero is exact. It holds them for ever and reads them without noise.
+about zero, so that zero is exact. The memory holds them indefinitely and reads them without noise.
 """
 
 from typing import Any
@@ -17,12 +17,15 @@ from analogsim.devices.protocol import Action, ColumnMap, Moments, OneColumnPerO
 
 
 def full_scale_code(bits: Any, dtype: Any) -> jax.Array:
-    """2^(bits-1) - 1, the largest code of a symmetric grid; exact, also for traced bits (``jnp.exp2`` is not)."""
+    """Return 2^(bits-1) - 1, the largest code of a symmetric grid, exactly.
+
+    Also exact for traced ``bits``: ``ldexp`` builds the power of two from the exponent, ``jnp.exp2`` rounds.
+    """
     return jnp.ldexp(jnp.ones((), dtype), jnp.asarray(bits).astype(jnp.int32) - 1) - 1
 
 
 class DigitalMemory(OneColumnPerOutput, Description):
-    """Weights in SRAM. ``bits=None`` keeps them exactly (the ideal reference).
+    """Weights in SRAM. ``bits=None`` stores them exactly, as the ideal reference.
 
     Example:
       >>> import jax.numpy as jnp
@@ -32,47 +35,47 @@ class DigitalMemory(OneColumnPerOutput, Description):
     """
 
     bits: Any = field(
-        default=None, ge=2, le=24, integer=True, optional=True, doc="bits a weight, sign included; None is exact"
+        default=None, ge=2, le=24, integer=True, optional=True, doc="bits per weight, sign included; None is exact"
     )
 
     draws_at_program = draws_at_read = False
 
     def program(self, key: jax.Array | None, weights: jax.Array, reprogram: Any = None) -> jax.Array:
-        """Round and store ``[n_in, n_out]``; no randomness, the key may be None."""
+        """Round and store weights ``[n_in, n_out]``; nothing is random, so the key may be None."""
         del key, reprogram
         weights = wide(weights)
         if self.bits is None:
             return weights
         levels = full_scale_code(self.bits, weights.dtype)
-        # Straight through the staircase: a scale of the weights has the slope of what it clips and of its steps.
+        # Straight-through estimator: rounding has derivative 1, so a scale that the weights were divided by receives
+        # the derivatives of clipping and of the rounding steps.
         return jnp.round(weights * levels) / levels + (weights - lax.stop_gradient(weights))
 
     def read(self, state: jax.Array, time_s: Any, key: jax.Array | None = None) -> Moments:
-        """What was stored, at any time."""
+        """Return the stored weights; they do not depend on time."""
         del time_s, key
         return Moments(state)
 
     def ideal_columns(self, weights: jax.Array) -> jax.Array:
-        """The rounded weights."""
+        """Return the rounded weights."""
         return self.program(None, weights)
 
     def column_map(self, n_out: int) -> ColumnMap:
-        """One slice, whose step is a weight's level."""
-        known = self.bits is not None and not isinstance(self.bits, jax.core.Tracer)
-        return (
-            super().column_map(n_out)._replace(step=np.array([1 / (2 ** (int(self.bits) - 1) - 1)]) if known else None)
-        )
+        """Return a map with one slice, whose step is one level of a weight."""
+        is_known = self.bits is not None and not isinstance(self.bits, jax.core.Tracer)
+        step = np.array([1 / (2 ** (int(self.bits) - 1) - 1)]) if is_known else None
+        return super().column_map(n_out)._replace(step=step)
 
     def noise(self, x: jax.Array, y: jax.Array, state: Any) -> None:
-        """Digital arithmetic adds none."""
+        """Return None: digital arithmetic adds no noise."""
         return None
 
     def cost(self, weights: jax.Array, read_fraction: Any) -> tuple[Action, ...]:
-        """One multiply-accumulate a weight, and the weight fetched from SRAM once a vector."""
+        """Return one multiply-accumulate per weight, and one fetch of every weight from SRAM per input vector."""
         del read_fraction
         word_bytes = 4.0 if self.bits is None else self.bits / 8
         return (Action("mac", weights.size, "MAC"), Action("weight fetch", weights.size * word_bytes, "B"))
 
     def n_cells(self, n_in: int, n_out: int) -> int:
-        """Words of memory."""
+        """Return the number of memory words."""
         return n_in * n_out

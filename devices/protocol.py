@@ -1,15 +1,14 @@
-"""What every weight store promises, and the two records it answers with.
+"""The protocol of weight stores, and the records that its methods return.
 
 A weight store is whatever physically holds a weight matrix: a crossbar of cells, an interferometer mesh, a bank of
-rings, a quantum register, digital memory. Layers, sweeps, training, energy and reports know only what stands here.
+rings, a quantum register, digital memory. Layers, sweeps, training, energy and reports use only this protocol.
 
-A store is read through lines, each converted by one ADC: one line per output in the simplest case, several where a
-weight is cut into slices or its sign is subtracted after conversion. ``combine`` is the digital logic behind the
-converters.
+A store is read through columns, each converted by one ADC: one column per output in the simplest case, several if a
+weight is cut into slices or its sign is subtracted after conversion. ``combine`` is the digital logic behind the ADCs.
 
 The matrix that reaches a store is normalised: its entries lie in [-1, 1], because the digital scale of every column
-was divided out before (``signal_path.tiling``). What is random once (fabrication, writing) is drawn in ``program``;
-what is random at every read is described by the variance of ``read`` and by ``noise``. Time enters only as a number.
+was divided out before (``signal_path.tiling``). ``program`` draws what is random once (fabrication, writing); the
+variance of ``read`` and ``noise`` describe what is random in every read. Time enters only as a number.
 """
 
 from __future__ import annotations
@@ -24,16 +23,16 @@ if TYPE_CHECKING:
 
 
 class Moments(NamedTuple):
-    """What a store holds at one time: first two moments of a matrix entry over repeated reads.
+    """First two moments of the matrix that a store holds at one time, over repeated reads.
 
     Attributes:
       mean: expected value of each entry, shape ``[n_in, n_columns]``.
-      variance: variance of each entry in one read, same shape; None where reading is noiseless.
-      curvature: what x|x| and x^3 are multiplied with, ``[2, n_in, n_columns]``, for cells whose current is not
-        proportional to the voltage; None where it is.
-      slow: the fraction of every variance that all reads of one reading (one array at one time) have in common, one
-        number in [0, 1], because it fluctuates more slowly than they follow each other; the rest is independent from
-        read to read. None for 0.
+      variance: variance of each entry in one read, same shape; None if reading is noiseless.
+      curvature: factors of x|x| and x^3, ``[2, n_in, n_columns]``, for cells whose current is not proportional to the
+        voltage; None for ohmic cells.
+      slow: fraction of every variance that all reads of one reading (one array at one time) have in common, one number
+        in [0, 1]: fluctuations slower than the interval between reads. The rest is independent from read to read. None
+        stands for 0.
     """
 
     mean: Float[Array, "n_in n_columns"]
@@ -43,14 +42,14 @@ class Moments(NamedTuple):
 
 
 class ColumnMap(NamedTuple):
-    """Which readout lines belong together, for a tile; numpy, because it is structure.
+    """Grouping of a tile's columns by slice and by output; NumPy arrays, because it is static structure.
 
     Attributes:
-      slice: for every line, which slice of the weights it reads, ``[n_columns]``, integers from 0.
-      output: for every line, which output it serves, ``[n_columns]``; -1 for a line that serves them all.
-      factor: what a unit of each slice's lines counts in the sum of the slices, ``[n_slices]``, up to a common factor.
-      step: for every slice, the smallest difference that two values of a line can have when inputs are 0 or 1, in
-        units of a fully driven cell, ``[n_slices]``; None where weights are not quantised.
+      slice: index of the weight slice that each column reads, ``[n_columns]``, integers from 0.
+      output: index of the output that each column serves, ``[n_columns]``; -1 for a column that serves all outputs.
+      factor: factor of each slice in the sum over slices, ``[n_slices]``, up to a common factor.
+      step: for each slice, the smallest difference between two values of a column if inputs are 0 or 1, in units of a
+        fully driven cell, ``[n_slices]``; None if weights are not quantised.
     """
 
     slice: np.ndarray
@@ -60,12 +59,12 @@ class ColumnMap(NamedTuple):
 
 
 class Action(NamedTuple):
-    """Something that a store does for one matrix-vector product and that costs energy.
+    """An operation that a store performs for one matrix-vector product and that costs energy.
 
     Attributes:
-      name: which price applies, for example ``"cell read"``.
-      quantity: how much of it, in ``unit``.
-      unit: what the price is per, for example ``"S"`` (siemens that a squared voltage is applied to).
+      name: entry of the energy table that applies, for example ``"cell read"``.
+      quantity: amount, in ``unit``.
+      unit: unit that the energy is given per, for example ``"S"`` (siemens that a squared voltage is applied to).
     """
 
     name: str
@@ -76,42 +75,42 @@ class Action(NamedTuple):
 class WeightStore(Protocol):
     """A frozen pytree of physical numbers that can hold one matrix. All methods are pure and traceable.
 
-    What can be said of a store without running it are tags: attributes or properties. ``StoreTags`` has the values of
-    a plain store; derive from it, or from ``OneColumnPerOutput``, and state only what differs. Those that are truth
-    values choose which program is compiled, so they are never traced.
+    Tags are the properties of a store that are known without running it, as attributes or properties. ``StoreTags`` has
+    the values of a plain store; derive from it, or from ``OneColumnPerOutput``, and state only what differs. Boolean
+    tags choose which program is compiled, so they are never traced.
     """
 
     #: Whether ``program`` draws random numbers, so that it needs a key.
     draws_at_program: bool
-    #: Whether reads may vary; where False, ``read`` gives no variance.
+    #: Whether reads may vary; if False, ``read`` returns no variance.
     draws_at_read: bool
-    #: Whether detection adds noise at the output; where False, ``noise`` gives None.
+    #: Whether detection adds noise at the output; if False, ``noise`` returns None.
     detects_noise: bool
-    #: Whether reading ends what is stored, so that every read takes a copy prepared anew.
+    #: Whether a read destroys the stored state, so that every read needs a freshly prepared copy.
     destructive_read: bool
-    #: Whether reads fluctuate so slowly that all steps of one product (inputs driven slice by slice) meet the same
-    #: cells; where False, every step is a read of its own.
+    #: Whether reads fluctuate so slowly that all steps of one product (inputs driven slice by slice) see the same
+    #: cells; if False, every step is an independent read.
     noise_persists: bool
-    #: Whether ``read`` solves a network of resistive lines, which may fail: it then gives NaN.
+    #: Whether ``read`` solves a network of resistive lines; if the solver does not converge, ``read`` returns NaN.
     has_wires: bool
     #: Largest time after programming for which the model has data, in seconds; None without a limit.
     time_limit_s: Any
-    #: From which time after programming on the model goes on beyond its data, because a user asked for it, in seconds;
-    #: None where nothing is extrapolated.
+    #: Time after programming from which the model is extrapolated beyond its data at the user's request, in seconds;
+    #: None if nothing is extrapolated.
     extrapolated_after_s: Any
-    #: Time of one product, in seconds; None where the circuits around the store decide (``EnergyTable.read_time_s``).
+    #: Time of one product, in seconds; None if the peripheral circuits determine it (``EnergyTable.read_time_s``).
     read_time_s: Any
-    #: Energy of writing and verifying one cell, in joules; None where ``EnergyTable.cell_write_j`` says it.
+    #: Energy of writing and verifying one cell, in joules; None if ``EnergyTable.cell_write_j`` applies.
     cell_write_j: Any
 
     def program(self, key: jax.Array | None, weights: Float[Array, "n_in n_out"], reprogram: Any = None) -> Any:
-        """Fabricate and write one array, or write one again.
+        """Fabricate and program one array, or reprogram an existing one.
 
         Args:
-          key: what this array's fabrication and writing are drawn from; None only for a store without randomness.
+          key: random key for this array's fabrication and programming; None only for a store without randomness.
           weights: normalised matrix in [-1, 1], shape ``[n_in, n_out]``.
-          reprogram: the state of an array of this shape that is written again: what its fabrication drew stays. Passed
-            only then; a store that draws nothing at fabrication need not take it.
+          reprogram: state of an existing array of this shape; what its fabrication drew stays. Passed only when an
+            array is reprogrammed; a store that draws nothing at fabrication need not take it.
 
         Returns:
           The programmed state, an opaque pytree.
@@ -119,21 +118,27 @@ class WeightStore(Protocol):
         ...
 
     def read(self, state: Any, time_s: Any, key: jax.Array | None = None) -> Moments:
-        """What the array holds ``time_s`` seconds after programming, in the units of the programmed matrix.
+        """Return the stored matrix ``time_s`` seconds after programming, in the units of the programmed matrix.
 
-        Without a key: the mean and variance over reads, and which fraction of it is slow. With a key: one sampled read
-        of every cell, slow and fast fluctuations together, variance None.
+        Args:
+          state: as returned by ``program``.
+          time_s: seconds after programming.
+          key: None for moments; a random key for one sampled read.
+
+        Returns:
+          Without a key, the mean and variance over reads, and the fraction of the variance that is slow. With a key,
+          one sampled read of every cell, slow and fast fluctuations together, with variance None.
         """
         ...
 
     def noise(
         self, x: Float[Array, "*batch n_in"], y: Float[Array, "*batch n_columns"], state: Any
     ) -> Float[Array, "*batch n_columns"] | None:
-        """Standard deviation of what detection adds at the output, shape of ``y``; None for nothing.
+        """Return the standard deviation of the noise that detection adds at the output, shape of ``y``; None if none.
 
         Args:
           x: normalised inputs in [-1, 1], ``[..., n_in]``.
-          y: their product with the stored lines, ``[..., n_columns]``.
+          y: their product with the stored columns, ``[..., n_columns]``.
           state: as returned by ``program``.
         """
         ...
@@ -146,49 +151,52 @@ class WeightStore(Protocol):
     def combine(
         self, y: Float[Array, "*batch n_columns"], drive: Float[Array, "*batch 1"] | None
     ) -> Float[Array, "*batch n_out"]:
-        """Outputs ``[..., n_out]`` from converted lines; linear.
+        """Combine converted columns into outputs ``[..., n_out]``; linear.
 
         Args:
-          y: what the lines' converters gave, ``[..., n_columns]``.
-          drive: the sum of the inputs of the tile, ``[..., 1]``; None if ``needs_drive`` is False.
+          y: converted columns, ``[..., n_columns]``.
+          drive: sum of the tile's inputs, ``[..., 1]``; None if ``needs_drive`` is False.
         """
         ...
 
     def to_columns(self, weights: Float[Array, "n_in n_out"]) -> Float[Array, "n_in n_columns"]:
-        """Lines ``[n_in, n_columns]`` that combine to ``weights`` ``[n_in, n_out]``: where gradients enter; linear."""
+        """Split weights ``[n_in, n_out]`` into columns ``[n_in, n_columns]``, through which gradients flow.
+
+        Linear, and a right inverse: ``combine`` of the columns gives ``weights``.
+        """
         ...
 
     def n_columns(self, n_out: int) -> int:
-        """How many lines read a tile of ``n_out`` outputs."""
+        """Return the number of columns of a tile with ``n_out`` outputs."""
         ...
 
     def ideal_columns(self, weights: Float[Array, "n_in n_out"]) -> Float[Array, "n_in n_columns"]:
-        """Return the columns of a perfectly written store, constant parts included: what the ADCs must cover."""
+        """Return the columns of a perfectly written store, constant parts included: the range the ADCs must cover."""
         ...
 
     def column_map(self, n_out: int) -> ColumnMap:
-        """How the lines of a tile are grouped."""
+        """Return how the columns of a tile are grouped."""
         ...
 
     def cost(self, weights: Float[Array, "n_in n_out"], read_fraction: Any) -> tuple[Action, ...]:
-        """What one matrix-vector product does, to be priced elsewhere.
+        """Return the operations of one matrix-vector product; the energy account converts them to joules.
 
         Args:
           weights: normalised matrix in [-1, 1], ``[n_in, n_out]``.
-          read_fraction: what a row spends, as a fraction of a read at full voltage: the mean squared normalised input
-            for amplitudes, a number in [0, 1]; more than 1 where one product takes several reads.
+          read_fraction: cost of driving a row, as a fraction of a read at full voltage: the mean squared normalised
+            input for amplitudes, a number in [0, 1]; more than 1 if one product takes several reads.
         """
         ...
 
     def n_cells(self, n_in: int, n_out: int) -> int:
-        """How many physical cells hold a matrix of this size."""
+        """Return the number of physical cells that hold a matrix of this size."""
         ...
 
 
 class StoreTags:
-    """The tags of a plain store (see ``WeightStore``), whose programming and reads are random."""
+    """Default tags of a store (see ``WeightStore``) whose programming and reads are random."""
 
-    # Any: a store overrides them by attributes or by properties.
+    # Any, because a store overrides them either by attributes or by properties, which mypy would not accept for bool.
     draws_at_program: Any = True
     draws_at_read: Any = True
     detects_noise: Any = False
@@ -202,29 +210,29 @@ class StoreTags:
 
 
 class OneColumnPerOutput(StoreTags):
-    """What a store is that reads every output by one line of its own: nothing to combine."""
+    """Base class of stores that read every output through one column, so that nothing has to be combined."""
 
     needs_drive = False
 
     def combine(
         self, y: Float[Array, "*batch n_columns"], drive: Float[Array, "*batch 1"] | None
     ) -> Float[Array, "*batch n_out"]:
-        """The lines are the outputs."""
+        """Return ``y``: the columns are the outputs."""
         del drive
         return y
 
     def to_columns(self, weights: Float[Array, "n_in n_out"]) -> Float[Array, "n_in n_columns"]:
-        """The weights are the lines."""
+        """Return ``weights``: the weights are the columns."""
         return weights
 
     def n_columns(self, n_out: int) -> int:
-        """As many as outputs."""
+        """Return ``n_out``: one column per output."""
         return n_out
 
     def ideal_columns(self, weights: Float[Array, "n_in n_out"]) -> Float[Array, "n_in n_columns"]:
-        """The weights are the lines."""
+        """Return ``weights``: the weights are the columns."""
         return weights
 
     def column_map(self, n_out: int) -> ColumnMap:
-        """One slice."""
+        """Return a map with one slice, without quantisation."""
         return ColumnMap(np.zeros(n_out, int), np.arange(n_out), np.ones(1), None)

@@ -1,4 +1,4 @@
-"""Crossbars of resistive cells: one file a cell technology, the mapping of weights to conductances, the array."""
+"""Crossbars of resistive cells: one file per cell technology, the mapping of weights to conductances, the array."""
 
 from analogsim.devices.crossbar.array import Crossbar as Crossbar
 from analogsim.devices.crossbar.cell import Cell as Cell

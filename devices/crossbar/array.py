@@ -1,9 +1,9 @@
-"""A crossbar as a weight store: a cell technology, a mapping, and what fabrication and writing do to them.
+"""A crossbar as a weight store: a cell technology, a mapping, and the effects of fabrication and programming.
 
-The product of the input voltages with the cells' conductances is summed by the bit lines (Ohm and Kirchhoff):
-I_j = sum_i V_i G_ij. With inputs and weights normalised to [-1, 1], y_j = sum_i x_i w_ij, and reading noise that is
-independent from cell to cell gives y the variance sum_i x_i^2 Var(w_ij), exactly: the part of it that is independent
-from read to read anew in every product, the slow part (``one_over_f``) once for all of one reading.
+The bit lines sum the products of the input voltages with the cells' conductances (Ohm and Kirchhoff):
+I_j = sum_i V_i G_ij. With inputs and weights normalised to [-1, 1], y_j = sum_i x_i w_ij, and read noise that is
+independent from cell to cell gives y the variance sum_i x_i^2 Var(w_ij), exactly. The part of it that is independent
+from read to read is drawn in every product, the slow part (``one_over_f``) once per reading.
 """
 
 import dataclasses
@@ -29,27 +29,28 @@ from analogsim.devices.protocol import Action, ColumnMap, Moments, StoreTags
 
 
 def _one_by_one(function: Any, cells: Any) -> Any:
-    """``function`` over the leading axis: one array of cells after another (plane by plane, plus before minus).
+    """Map ``function`` over the leading axis, one array of cells at a time (plane by plane, plus before minus).
 
-    A loop instead of one call, because XLA keeps a loop's results. Without it the random numbers and powers behind a
-    conductance are computed again for each of its uses (readout, mean, variance), which is four times slower on a CPU.
+    A loop instead of one call, because XLA materialises a loop's results. Without it XLA fuses the random numbers and
+    powers behind a conductance into each of its uses (readout, mean, variance) and computes them again there, which is
+    four times slower on a CPU.
     """
     return lax.map(function, cells)
 
 
 def _keys(key: jax.Array, arrays: int) -> jax.Array:
-    """One key an array of cells."""
+    """Return one key per array of cells."""
     return jnp.stack([stream(key, f"cell {i} of a pair") for i in range(arrays)])
 
 
 class ArrayState(NamedTuple):
-    """One array as made and written.
+    """State of one array after fabrication and programming.
 
     Attributes:
-      cells: the cells' own state, leading axes ``[arrays, n_in, columns]``: one array a plane and polarity.
-      fabric: stuck cells and unequal scales, fixed at fabrication; None without faults.
-      pulses: write pulses that each cell took, int32; None if cells are written as published.
-      accepted: whether the loop accepted each cell; None likewise.
+      cells: state of the cells, leading axes ``[arrays, n_in, columns]``: one array per plane and polarity.
+      fabric: stuck cells and scales of the cells, fixed at fabrication; None without faults.
+      pulses: number of write pulses that each cell took, int32; None without ``write_verify``.
+      accepted: whether the program-and-verify loop accepted each cell; None without ``write_verify``.
     """
 
     cells: Any
@@ -59,10 +60,10 @@ class ArrayState(NamedTuple):
 
 
 class Crossbar(StoreTags, Description):
-    """An array of memory cells.
+    """An array of memory cells that stores a matrix as conductances.
 
-    Cells are written with the spread that was published for them (most of them were written and verified), or, with
-    ``write_verify``, pulse by pulse to its window, which then is the only error of writing.
+    By default cells are programmed with their published error (most of those cells were programmed and verified). With
+    ``write_verify`` they are programmed pulse by pulse, and its window is then the only programming error.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -79,19 +80,22 @@ class Crossbar(StoreTags, Description):
         factory=Differential, methods=("conductances", "lines", "combine"), doc="how a weight becomes conductances"
     )
     faults: Faults | None = field(
-        default=None, optional=True, kind=Faults, doc="stuck cells, unequal cells, spare columns; None: perfect"
+        default=None, optional=True, kind=Faults, doc="stuck cells, device variation, spare columns; None: none"
     )
     write_verify: WriteVerify | None = field(
-        default=None, optional=True, kind=WriteVerify, doc="closed-loop writing; None: the cell's published spread"
+        default=None,
+        optional=True,
+        kind=WriteVerify,
+        doc="program-and-verify loop; None: the cell's published programming error",
     )
 
     wires: Wires | None = field(
-        default=None, optional=True, kind=Wires, doc="resistance of the lines; None: perfect lines"
+        default=None, optional=True, kind=Wires, doc="resistance of word and bit lines; None: perfect lines"
     )
     polarities: str = static(
         default="separate",
         choices=("separate", "interleaved"),
-        doc="the plus and minus cells of pairs in two arrays, or in columns that alternate on common word lines",
+        doc="plus and minus cells of pairs in two arrays, or in alternating columns on common word lines",
     )
 
     def check(self) -> None:
@@ -103,7 +107,8 @@ class Crossbar(StoreTags, Description):
     def _check_window(self) -> None:
         low, high = self.cell.g_min, self.cell.g_max
         if isinstance(low, jax.core.Tracer) or isinstance(high, jax.core.Tracer):
-            if any(f.name == "g_max" for f in dataclasses.fields(self.cell)):  # no property of a table
+            # A cell whose g_max is a property of its table (MeasuredCell) has no such field to poison with NaN.
+            if any(f.name == "g_max" for f in dataclasses.fields(self.cell)):
                 cell = self.cell.replace(g_max=jnp.where(low < high, high, jnp.nan))
                 object.__setattr__(self, "cell", cell)
         elif np.any(np.asarray(low) >= high):
@@ -114,60 +119,69 @@ class Crossbar(StoreTags, Description):
         if name is None:
             self.refuse(
                 "write_verify",
-                f"must be None for {type(self.cell).__name__}, which cannot be written in a loop: its published spread "
-                f"after writing cannot be told from what follows",
+                f"must be None for {type(self.cell).__name__}, whose published variation does not separate "
+                f"the programming error from other effects, so that a program-and-verify loop cannot replace it",
             )
         value, default = getattr(self.cell, name), getattr(type(self.cell), name)
         if isinstance(value, float) and value not in (0.0, default):
             self.refuse(
                 f"cell.{name}",
-                f"has no effect with write_verify, whose window is the error of writing; must be left at {default:g}",
+                f"has no effect with write_verify, whose window sets the programming error; must stay {default:g}",
             )
 
     def _check_wires(self) -> None:
         if self.polarities == "interleaved" and not isinstance(self.mapping, Differential):
-            self.refuse("polarities", f"must be 'separate' for {type(self.mapping).__name__}, a mapping without pairs")
+            self.refuse("polarities", f"must be 'separate' for {type(self.mapping).__name__}, which has no pairs")
         if self.polarities == "interleaved" and self.wires is None:
             self.refuse(
                 "polarities",
-                "must be 'separate' without wires, whose resistance is all that the order of the columns changes",
+                "must be 'separate' without wires: the order of the columns matters only for their resistance",
             )
         if self.wires is not None and hasattr(self.cell, "current_coefficients"):
             self.refuse(
                 "wires",
                 f"must be None for {type(self.cell).__name__}, whose current is not proportional to the voltage: no "
-                f"one matrix stands for such an array (crossbar.nonlinear_wires solves it alone)",
+                f"single matrix describes such an array (crossbar.nonlinear_wires solves one on its own)",
             )
 
     @property
     def has_wires(self) -> bool:
-        """Whether the lines have a resistance."""
+        """Whether word and bit lines have a resistance."""
         return self.wires is not None
 
     @property
     def noise_persists(self) -> bool:
-        """Whether the cells' fluctuations last through all steps of one product."""
+        """Whether the cells' fluctuations persist through all steps of one product."""
         return getattr(self.cell, "noise_persists", False)
 
     @property
     def time_limit_s(self) -> float | None:
-        """Last time for which the cell's model has data, seconds after programming."""
+        """Last time for which the cell's model has data, in seconds after programming; None without a limit."""
         return self.cell.time_limit_s
 
     @property
     def extrapolated_after_s(self) -> float | None:
-        """From which time on the cell's model goes on beyond its data, seconds after programming; None: never."""
+        """Time from which the cell's model is extrapolated, in seconds after programming; None: never."""
         return getattr(self.cell, "extrapolated_after_s", None)
 
     def program(self, key: jax.Array | None, weights: jax.Array, reprogram: ArrayState | None = None) -> ArrayState:
-        """Make an array and write normalised weights ``[n_in, n_out]``, or write one that exists again."""
+        """Fabricate and program an array, or reprogram an existing one.
+
+        Args:
+          key: random key for fabrication and programming.
+          weights: normalised weights in [-1, 1], ``[n_in, n_out]``.
+          reprogram: state of an existing array, whose stuck cells and scales are reused; None for a new array.
+
+        Raises:
+          InputError: if ``key`` is None.
+        """
         if key is None:
             raise InputError("key = None: programming a crossbar draws random numbers, pass a key (jax.random.key(0))")
         targets = self.mapping.conductances(wide(weights), self.cell.g_min, self.cell.g_max)
         fabric = None
         if self.faults is not None:
-            made = None if reprogram is None else reprogram.fabric
-            fabric = self.faults.fabricate(stream(key, "fabric"), targets.shape) if made is None else made
+            previous = None if reprogram is None else reprogram.fabric
+            fabric = self.faults.fabricate(stream(key, "fabric"), targets.shape) if previous is None else previous
         if self.write_verify is None:
             reached = self.faults.scale(fabric, targets) if self.faults is not None and fabric is not None else targets
             return ArrayState(self._written(self.cell, key, reached), fabric)
@@ -181,7 +195,10 @@ class Crossbar(StoreTags, Description):
         return _one_by_one(lambda pair: cell.program(*pair), (_keys(key, len(conductances)), conductances))
 
     def _ends(self, targets: jax.Array, fabric: FabricatedCells | None) -> tuple[Any, Any, jax.Array | None]:
-        """Where each cell saturates, and its scale. A stuck cell's two ends are equal: no pulse moves it."""
+        """Return the conductances at which each cell saturates, and its scale.
+
+        Both ends are equal for a stuck cell: no pulse moves it.
+        """
         if self.faults is None or fabric is None:
             return self.cell.g_min, largest(self.cell), None
         low, high = (
@@ -191,10 +208,15 @@ class Crossbar(StoreTags, Description):
         return low, high, fabric.factor
 
     def read(self, state: ArrayState, time_s: Any, key: jax.Array | None = None) -> Moments:
-        """The readout lines at ``time_s``: mean and variance over reads, or one sampled read if a key is given.
+        """Return the columns at ``time_s``: mean and variance over reads, or one sampled read if a key is given.
 
-        Beyond the time that the cell's model has data for, every weight is NaN, and so it is where the network of
-        resistive lines cannot be solved to its tolerance.
+        In units of the programmed matrix, ``[n_in, n_columns]``. All weights are NaN beyond the last time for which the
+        cell's model has data, and if the network of resistive lines is not solved to its tolerance.
+
+        Args:
+          state: as returned by ``program``.
+          time_s: seconds after programming, one number.
+          key: random key of one sampled read; None for moments.
         """
         slow = None
         if key is None:
@@ -208,34 +230,37 @@ class Crossbar(StoreTags, Description):
             cells = self.faults.apply(state.fabric, cells, self.cell.g_min, largest(self.cell))
         if self.wires is not None:
             cells = self._behind_wires(self.wires, cells)
-        held = self.mapping.lines(cells, self.cell.g_min, self.cell.g_max)
-        held = held._replace(curvature=self._curvature(cells.mean), slow=slow)
+        columns = self.mapping.lines(cells, self.cell.g_min, self.cell.g_max)
+        columns = columns._replace(curvature=self._curvature(cells.mean), slow=slow)
         if self.time_limit_s is None:
-            return held
-        # A traced time cannot be refused; beyond the data the answer is that there is none.
-        known = jnp.asarray(time_s) <= self.time_limit_s
-        return jax.tree.map(lambda a: jnp.where(known, a, jnp.nan), held)
+            return columns
+        # A traced time cannot raise an error, so times beyond the data give NaN.
+        has_data = jnp.asarray(time_s) <= self.time_limit_s
+        return jax.tree.map(lambda a: jnp.where(has_data, a, jnp.nan), columns)
 
     def expected(self, weights: jax.Array, time_s: Any, read_noise: bool = True) -> Expected:
-        """Mean and variance of the lines over chips and reads for weights ``[..., n_in, n_out]``; no key, no chip."""
+        """Return the moments of the columns over chips and reads for weights ``[..., n_in, n_out]``, without a chip.
+
+        See ``crossbar.expected.expected`` for arguments and errors.
+        """
         return expected(self, weights, time_s, read_noise)
 
     def _behind_wires(self, wires: Wires, cells: Moments) -> Moments:
-        """What the arrays ``[arrays, n_in, columns]`` amount to behind their lines."""
+        """Return the effective conductances of arrays ``[arrays, n_in, columns]`` behind resistive lines."""
         if self.polarities == "separate":
             return effective_moments(wires, cells)
         # All plus arrays come first: [2, planes, n_in, n_out], joined plane by plane.
         pairs = jax.tree.map(lambda a: jnp.moveaxis(a.reshape(2, -1, *a.shape[1:]), 0, 1), cells)
-        held = effective_moments(wires, jax.tree.map(interleave, pairs))
+        effective = effective_moments(wires, jax.tree.map(interleave, pairs))
 
         def apart(a: jax.Array) -> jax.Array:
             a = jnp.moveaxis(separate(a), 1, 0)
             return a.reshape(-1, *a.shape[2:])
 
-        return jax.tree.map(apart, held)
+        return jax.tree.map(apart, effective)
 
     def _curvature(self, conductances: jax.Array) -> jax.Array | None:
-        """Second- and third-order currents of the lines at the read voltage, if the cells have a law for them."""
+        """Second- and third-order currents of the columns at the read voltage; None for ohmic cells."""
         law = getattr(self.cell, "current_coefficients", None)
         if law is None:
             return None
@@ -245,51 +270,52 @@ class Crossbar(StoreTags, Description):
         return jnp.stack([self.mapping.lines(Moments(a), *ends).mean for a in (a2 * v, a3 * v**2)])
 
     def noise(self, x: jax.Array, y: jax.Array, state: Any) -> None:
-        """A crossbar's lines add no noise of their own; amplifiers and converters belong to the ADC."""
+        """Return None: columns add no noise; the noise of amplifiers and converters belongs to the ADC."""
         return None
 
     @property
     def needs_drive(self) -> bool:
-        """Whether the mapping subtracts a constant with the known sum of the inputs."""
+        """Whether ``combine`` needs the sum of the inputs, from which the mapping subtracts a constant."""
         return self.mapping.needs_drive
 
     def combine(self, y: jax.Array, drive: jax.Array | None) -> jax.Array:
-        """Outputs from converted lines, as the mapping says."""
+        """Combine converted columns ``[..., n_columns]`` into outputs ``[..., n_out]`` by the mapping's rule."""
         return self.mapping.combine(y, drive, self.cell.g_min, self.cell.g_max)
 
     def to_columns(self, weights: jax.Array) -> jax.Array:
-        """Lines that combine to ``weights``."""
+        """Split weights ``[n_in, n_out]`` into columns ``[n_in, n_columns]`` that combine to them."""
         return self.mapping.to_columns(weights)
 
     def ideal_columns(self, weights: jax.Array) -> jax.Array:
-        """Lines of the target conductances."""
+        """Return the columns ``[n_in, n_columns]`` of the target conductances."""
         targets = self.mapping.conductances(weights, self.cell.g_min, self.cell.g_max)
         return self.mapping.lines(Moments(targets), self.cell.g_min, self.cell.g_max).mean
 
     def column_map(self, n_out: int) -> ColumnMap:
-        """How the lines are grouped, as the mapping says."""
+        """Return how the columns are grouped by the mapping."""
         return self.mapping.column_map(n_out)
 
     def n_columns(self, n_out: int) -> int:
-        """Readout lines of ``n_out`` outputs."""
+        """Return the number of physical columns of ``n_out`` outputs."""
         return self.mapping.n_columns(n_out)
 
     def written(self, state: ArrayState) -> tuple[Action, ...]:
-        """Pulses and verifying reads that writing this array took, to be priced; empty without ``write_verify``."""
+        """Return the pulses and verifying reads that programming this array took; empty without ``write_verify``."""
         if self.write_verify is None or state.pulses is None or state.accepted is None:
             return ()
         return self.write_verify.cost(WriteResult(jnp.zeros(()), state.pulses, state.accepted))
 
     def cost(self, weights: jax.Array, read_fraction: Any) -> tuple[Action, ...]:
-        """Siemens that the squared read voltage is applied to, summed over cells, for amplitude-coded inputs.
+        """Return the siemens that the squared read voltage is applied to, summed over cells.
 
-        Energy of a read is sum_ij G_ij V_i^2 t, and V_i = x_i V_max, so the price is per siemens at full voltage.
+        For amplitude-coded inputs the energy of a read is sum_ij G_ij V_i^2 t with V_i = x_i V_max, so the energy table
+        gives an energy per siemens at full voltage.
         """
         targets = self.mapping.conductances(weights, self.cell.g_min, self.cell.g_max)
         return (Action("cell read", jnp.sum(targets) * read_fraction, "S"),)
 
     def n_cells(self, n_in: int, n_out: int) -> int:
-        """Number of physical cells, those of spare columns included."""
+        """Return the number of physical cells, those of spare columns included."""
         used = self.mapping.n_cells(n_in, n_out)
         if self.faults is None or not self.faults.spare_columns:
             return used

@@ -1,16 +1,16 @@
-"""Beyond the last measured age, where a user asks for it: the trend of the last measured decade goes on in log time.
+"""Extrapolation beyond the last measured time, on request: the trend of the last measured decade in log time.
 
-A spread that was measured until t_last is continued as
+A standard deviation that was measured until t_last is continued as
 
     sigma(t) = max(sigma(t_last) + [sigma(t_last) - sigma(t_0)] log10(t/t_last) / log10(t_last/t_0), 0)
 
-with t_0 = t_last/10, at which the cell's own interpolation gives sigma; where the table begins later, t_0 is its first
-time. Until t_last nothing changes. What goes on is sigma at the conductance of each cell, which is what was measured.
-For a polynomial that is the same as if its coefficients went on, because sigma is linear in them; for constants within
-an exponential (SONOS) it is not, and they may run away where sigma does not. The slope is that of a decade and not of
-the last interval, whose ends lie so close that the error of the measurement may decide its sign.
+with t_0 = t_last/10, at which the cell's own interpolation gives sigma; if the table begins later, t_0 is its first
+time. Nothing changes before t_last. The law extrapolates sigma at the conductance of each cell, the quantity that was
+measured. For a polynomial this equals extrapolating its coefficients, because sigma is linear in them; for constants
+inside an exponential (SONOS) it does not, and these constants may diverge although sigma does not. The trend is that of
+a decade and not of the last interval, whose ends are so close that measurement error may decide its sign.
 
-This is a guess about times that nobody measured, so whatever is computed with it says so: ``extrapolated_after_s``.
+Nobody measured these times, so every result computed with the extrapolation is marked: ``extrapolated_after_s``.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ from analogsim.base.literature import Source
 
 
 def extrapolation() -> Any:
-    """The field of a cell: whether it may be read later than it was measured."""
+    """Return the description field ``extrapolate`` of a cell."""
     return static(
         default=False,
         choices=(False, True),
@@ -34,33 +34,33 @@ def extrapolation() -> Any:
 
 
 class Extrapolates:
-    """The ages of a cell with the fields' choice ``extrapolate`` and a last measured age, ``measured_until_s``."""
+    """Mixin for cells with a last measured time, ``measured_until_s``, and the field ``extrapolate``."""
 
     extrapolate: bool
     measured_until_s: Any
 
     @property
     def time_limit_s(self) -> Any:
-        """Last time that the cell can be read at, seconds after programming: the last measured one; None without."""
+        """Last time at which the cell can be read, in seconds after programming; None if it is extrapolated."""
         return None if self.extrapolate else self.measured_until_s
 
     @property
     def extrapolated_after_s(self) -> Any:
-        """From which time on what is read is extrapolated, seconds after programming; None where nothing is."""
+        """Time from which reads are extrapolated, in seconds after programming; None if nothing is extrapolated."""
         return self.measured_until_s if self.extrapolate else None
 
     def model_sources(self) -> tuple[Source, ...]:
-        """What stands behind ages that nobody measured, where they are read; nothing where they are refused."""
+        """Return the source of the extrapolation if it is used; empty otherwise."""
         return (Source(note="assumed: the trend of the last decade goes on"),) if self.extrapolate else ()
 
 
 def continued(spread: Callable[[Any], jax.Array], time_s: jax.Array, first_s: Any, last_s: Any) -> jax.Array:
-    """The module's law: ``spread(time_s)`` until ``last_s``, its trend in log time from there on.
+    """Return ``spread(time_s)`` until ``last_s``, and from there its extrapolation by the module's law.
 
     Args:
-      spread: of a time in seconds; from ``last_s`` on it must stay what it is there.
-      time_s: after programming, one number.
-      first_s, last_s: the first and last measured time, seconds.
+      spread: standard deviation (S) as a function of a time in seconds; must be constant from ``last_s`` on.
+      time_s: seconds after programming, one number.
+      first_s, last_s: first and last measured time, seconds.
     """
     from_s = jnp.maximum(first_s, last_s / 10)
     decades = jnp.log10(jnp.maximum(time_s / last_s, 1.0)) / jnp.log10(last_s / from_s)

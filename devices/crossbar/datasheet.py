@@ -1,9 +1,9 @@
-"""What the field expects to find about a memory technology, one sheet for every cell.
+"""Data sheets of the memory technologies: one per cell, with units and sources.
 
 The conductance range, its on/off ratio, the number of levels and the last time with data follow from the cell itself;
-energies, pulses, endurance and temperature are figures of the technology, each with its unit and source. A figure taken
-from memory of a publication, assumed, or an order of magnitude is marked ``recalled``. Where no source gives a figure
-stands None: nothing is filled in.
+energies, pulses, endurance and temperature are figures of the technology, each with its unit and source. A figure that
+is recalled from a publication, assumed, or an order of magnitude is marked ``recalled``. A field is None if no source
+gives a figure: nothing is filled in.
 
     sheet = datasheet(PCM())
     sheet.write_energy            # Datum(value=(3e-10, 2e-09), unit='J', source=..., recalled=True, ...)
@@ -29,7 +29,7 @@ from analogsim.devices.crossbar.pcm import PCM
 from analogsim.devices.crossbar.reram import ReRAM
 from analogsim.devices.crossbar.sonos import SONOS
 
-#: Every technology by a short name; a second published fit is a name of its own. ``CELLS[name](**changes)`` builds one.
+#: Every technology by a short name, a second published fit under a separate name; ``CELLS[name](**changes)`` builds it.
 CELLS: dict[str, Callable[..., Any]] = {
     "pcm": PCM,
     "pcm-crosssim": PCM.crosssim_fit,
@@ -48,9 +48,9 @@ CELLS: dict[str, Callable[..., Any]] = {
 }
 
 _NVSIM = cited("dong2012", note="90 nm: SET 150 uA, RESET 300 uA, at 21 kohm; energies derived")
-_PCM_CLASS = Source(note="order of magnitude for phase-change memory, 10 to 30 pulses a write", recalled=True)
+_PCM_CLASS = Source(note="order of magnitude for phase-change memory, 10 to 30 pulses per write", recalled=True)
 _RERAM_CLASS = Source(note="order of magnitude for resistive RAM", recalled=True)
-_FLASH_CLASS = Source(note="order of magnitude for flash, 10 to 100 pulses a write", recalled=True)
+_FLASH_CLASS = Source(note="order of magnitude for flash, 10 to 100 pulses per write", recalled=True)
 _ECRAM_CLASS = cited("fuller2019", note="and similar", recalled=True)
 _WAN = cited("wan2022")
 _TANG = cited("tang2018", note="abstract")
@@ -60,40 +60,43 @@ _GUO = cited("guo2016", note="abstract")
 
 
 class Datum(NamedTuple):
-    """One figure of a data sheet."""
+    """One figure of a data sheet, with its unit and source."""
 
     value: float | tuple[float, float]  #: one number, or both ends of a range
     unit: str  #: SI; empty for a pure number
-    source: Source  #: where it comes from
-    recalled: bool = False  #: from memory of a publication, assumed or an order of magnitude: not checked
-    relation: str = ""  #: "<" or ">" where the value is a bound
-    note: str = ""  #: what it is of, where that is not plain
+    source: Source  #: publication or assumption behind the figure
+    recalled: bool = False  #: recalled from a publication, assumed or an order of magnitude: not checked
+    relation: str = ""  #: "<" or ">" if the value is a bound
+    note: str = ""  #: what the figure refers to, if that is not obvious
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataSheet:
-    """A technology on one page; None where no source gives a figure."""
+    """Figures of one memory technology; None if no source gives a figure."""
 
-    technology: str
-    short: str = ""  #: the same in at most 18 letters, for tables
+    technology: str  #: material and node
+    short: str = ""  #: short name of at most 18 letters, for tables
     conductance: Datum | None = None  #: range in use, S
     on_off: Datum | None = None  #: ratio of the ends of that range
-    levels: Datum | None = None  #: states or steps of the range; None for a continuous one
-    pulse_energy: Datum | None = None  #: one write pulse, J
-    write_energy: Datum | None = None  #: one cell written and verified, J
-    pulse_width: Datum | None = None  #: of a write pulse, s
-    endurance: Datum | None = None  #: writes
+    levels: Datum | None = None  #: number of states or steps in the range; None if it is continuous
+    pulse_energy: Datum | None = None  #: energy of one write pulse, J
+    write_energy: Datum | None = None  #: energy of writing and verifying one cell, J
+    pulse_width: Datum | None = None  #: width of a write pulse, s
+    endurance: Datum | None = None  #: number of writes
     validity: Datum | None = None  #: last time after programming with data, s; None: the law has no end
-    temperature: Datum | None = None  #: K
-    retention: str = ""  #: what is known of the time after programming
-    modelled: tuple[str, ...] = ()
-    not_modelled: tuple[str, ...] = ()
+    temperature: Datum | None = None  #: range of temperatures with data, K
+    retention: str = ""  #: what is known about the time after programming
+    modelled: tuple[str, ...] = ()  #: effects in the model
+    not_modelled: tuple[str, ...] = ()  #: known effects that the model lacks
 
 
 def datasheet(cell: Any) -> DataSheet:
-    """The data sheet of a cell, or of a cell's class where it needs a user's data (``MeasuredCell``).
+    """Return the data sheet of a cell, or of a cell's class if the class needs a user's data (``MeasuredCell``).
 
-    A cell of the user's own class has what follows from the cell, and None for the rest.
+    For a cell of a user-defined class, the figures that follow from the cell are set and the rest are None.
+
+    Args:
+      cell: a memory cell, or the class of one.
 
     Example:
       >>> sheet = datasheet(PCM(g_min="1 uS"))
@@ -121,15 +124,15 @@ def datasheet(cell: Any) -> DataSheet:
 
 
 def _validity(cell: Any) -> Datum | None:
-    """The last time with data, whether or not the cell is read later."""
+    """Return the last time with data, whether or not reads are extrapolated beyond it."""
     until_s = getattr(cell, "measured_until_s", cell.time_limit_s)
     return None if until_s is None else Datum(float(until_s), "s", Source(note="last time with data"))
 
 
 def _field_source(cell: Any, name: str) -> Source:
-    """What stands behind a field, if the cell has that field and it says so."""
-    behind = next((rule_of(f).source for f in dataclasses.fields(cell) if f.name == name), None)
-    return as_source(behind) or Source(note="this cell's description")
+    """Return the source of a field, or a note that it is part of the cell's description."""
+    source = next((rule_of(f).source for f in dataclasses.fields(cell) if f.name == name), None)
+    return as_source(source) or Source(note="this cell's description")
 
 
 def _levels(cell: Any) -> Datum | None:
@@ -137,7 +140,7 @@ def _levels(cell: Any) -> Datum | None:
         return Datum(int(cell.levels), "", _field_source(cell, "levels"))
     if isinstance(cell, ECRAM):
         steps = (cell.bounds[1] - cell.bounds[0]) / cell.step
-        return Datum(round(float(steps)), "", _field_source(cell, "step"), note="mean steps, not told apart if noisy")
+        return Datum(round(float(steps)), "", _field_source(cell, "step"), note="mean steps, indistinct if noisy")
     return None
 
 
@@ -145,12 +148,12 @@ _FACTS: dict[type, dict[str, Any]] = {
     PCM: dict(
         technology="phase-change memory, doped GST, 90 nm",
         short="PCM, 90 nm",
-        pulse_energy=Datum((71e-12, 76e-12), "J", _NVSIM, note="SET, RESET; of the technology, not of these cells"),
+        pulse_energy=Datum((71e-12, 76e-12), "J", _NVSIM, note="SET, RESET; for the technology, not these cells"),
         write_energy=Datum((0.3e-9, 2e-9), "J", _PCM_CLASS, recalled=True),
-        pulse_width=Datum((40e-9, 150e-9), "s", _NVSIM, note="RESET, SET; of the technology, not of these cells"),
+        pulse_width=Datum((40e-9, 150e-9), "s", _NVSIM, note="RESET, SET; for the technology, not these cells"),
         endurance=Datum((1e8, 1e9), "", _PCM_CLASS, recalled=True),
-        retention="power-law drift with an exponent of each cell, without an end",
-        modelled=("programming noise", "drift, its spread from cell to cell", "1/f read noise"),
+        retention="power-law drift with a separate exponent for each cell, without an end",
+        modelled=("programming noise", "drift and its device-to-device variation", "1/f read noise"),
         not_modelled=("temperature", "endurance", "non-linear I-V"),
     ),
     HermesPCM: dict(
@@ -158,9 +161,9 @@ _FACTS: dict[type, dict[str, Any]] = {
         short="PCM, 14 nm",
         write_energy=Datum((0.3e-9, 2e-9), "J", _PCM_CLASS, recalled=True),
         endurance=Datum((1e8, 1e9), "", _PCM_CLASS, recalled=True),
-        retention="power-law drift with an exponent of each cell, without an end",
-        modelled=("programming noise", "drift, its spread from cell to cell", "1/f read noise"),
-        not_modelled=("temperature", "endurance", "unequal devices of a pair"),
+        retention="power-law drift with a separate exponent for each cell, without an end",
+        modelled=("programming noise", "drift and its device-to-device variation", "1/f read noise"),
+        not_modelled=("temperature", "endurance", "difference between the devices of a pair"),
     ),
     ReRAM: dict(
         technology="resistive RAM, HfOx filament, 130 nm NeuRRAM chip",
@@ -192,9 +195,9 @@ _FACTS: dict[type, dict[str, Any]] = {
     SONOS: dict(
         technology="SONOS charge-trap transistor, 40 nm",
         short="SONOS, 40 nm",
-        retention="spread measured daily up to 5 days",
-        modelled=("programming error", "growth of the spread", "read noise"),
-        not_modelled=("fall of the mean (about a percent in 5 days)", "temperature", "endurance", "drain voltage"),
+        retention="standard deviation measured daily up to 5 days",
+        modelled=("programming error", "growth of the standard deviation", "read noise"),
+        not_modelled=("decrease of the mean (about 1 % in 5 days)", "temperature", "endurance", "drain voltage"),
     ),
     NORFlash: dict(
         technology="NOR flash, split gate, 55 nm",
@@ -202,7 +205,7 @@ _FACTS: dict[type, dict[str, Any]] = {
         pulse_energy=Datum((0.1e-9, 10e-9), "J", _FLASH_CLASS, recalled=True),
         write_energy=Datum((1e-9, 100e-9), "J", _FLASH_CLASS, recalled=True),
         endurance=Datum((1e4, 1e5), "", _FLASH_CLASS, recalled=True),
-        temperature=Datum((298.15, 358.15), "K", _GUO, note="output moves by less than 3 %"),
+        temperature=Datum((298.15, 358.15), "K", _GUO, note="output changes by less than 3 %"),
         retention="long-term, without numbers: the state right after programming, for 1 s",
         modelled=("tuning tolerance", "temperature drift, the same for all cells"),
         not_modelled=("retention", "read noise", "endurance", "mismatch and crosstalk of the multiplier"),
@@ -215,8 +218,8 @@ _FACTS: dict[type, dict[str, Any]] = {
         pulse_width=Datum((5e-9, 10e-9), "s", _SHORTEST, note="shortest shown: lithium, metal oxide"),
         endurance=Datum(1e8, "", _ECRAM_CLASS, recalled=True, relation=">"),
         retention="not given by the fits: the state right after programming, for 1 s",
-        modelled=("steps and their slope", "rounding to a step", "noise and spread of the last steps"),
-        not_modelled=("retention", "read noise", "temperature", "endurance", "spread of the window"),
+        modelled=("steps and their slope", "rounding to a step", "noise and variation of the last steps"),
+        not_modelled=("retention", "read noise", "temperature", "endurance", "variation of the window"),
     ),
     FeFET: dict(
         technology="ferroelectric transistor, Hf-Zr oxide",
@@ -224,7 +227,7 @@ _FACTS: dict[type, dict[str, Any]] = {
         pulse_width=Datum(75e-9, "s", _JERRY),
         retention="not given: the state right after programming, for 1 s",
         modelled=("rounding to a level", "noise of a pulse"),
-        not_modelled=("retention", "read noise", "temperature", "endurance", "write disturb", "spread of cells"),
+        not_modelled=("retention", "read noise", "temperature", "endurance", "write disturb", "device variation"),
     ),
     GenericCell: dict(
         technology="errors of a chosen law, ideal by default",
@@ -234,9 +237,9 @@ _FACTS: dict[type, dict[str, Any]] = {
         not_modelled=("everything else",),
     ),
     MeasuredCell: dict(
-        technology="your own, from a table",
-        short="your own table",
-        retention="as far as the table reaches",
+        technology="user-defined, from a table",
+        short="user's table",
+        retention="up to the last time of the table",
         modelled=("programming error and its growth",),
         not_modelled=("shift of the mean", "read noise"),
     ),

@@ -1,13 +1,13 @@
-"""What a line is expected to carry before the chip exists: mean and variance over fabrication, writing and reading.
+"""Moments of a column's weights before a chip exists: mean and variance over fabrication, programming and reads.
 
-A cell that knows the first two moments of its conductance in closed form (``moments``) gives those of a line as a
-function of the weight alone. They are tabulated at 257 weights and interpolated linearly between: one lookup a weight,
-in the place of several random numbers a cell. Where drift lets the conductance g decay as g T^-|nu| with a Gaussian nu,
+A cell that knows the first two moments of its conductance in closed form (``moments``) gives those of a column entry as
+a function of the weight alone. They are tabulated at 257 weights and interpolated linearly: one lookup per weight
+replaces several random numbers per cell. If drift lets the conductance g decay as g T^-|nu| with a Gaussian nu,
 
     E[T^-|nu|] = e^(a^2 s^2/2 - a m) Phi(m/s - a s) + e^(a^2 s^2/2 + a m) Phi(-m/s - a s)       a = ln T
 
-and the average over the error of writing is a trapezoidal sum over 37 points within 4.5 sigma. The table's own error is
-that of the interpolation; tests hold it to 2 % of the standard deviation, against sampled cells.
+and the average over the programming error is a trapezoidal sum over 37 points within 4.5 sigma. The error of the table
+is that of the interpolation; tests hold it to 2 % of the standard deviation, against sampled cells.
 """
 
 from collections.abc import Callable
@@ -22,17 +22,17 @@ from analogsim.base.errors import InputError
 
 _POINTS = 257
 _NODES = np.linspace(-4.5, 4.5, 37)
-_SHARES = np.exp(-(_NODES**2) / 2) / np.exp(-(_NODES**2) / 2).sum()
+_NODE_WEIGHTS = np.exp(-(_NODES**2) / 2) / np.exp(-(_NODES**2) / 2).sum()
 
 
 class Expected(NamedTuple):
-    """Of every weight ``[..., rows, columns]``, in units of a fully driven cell.
+    """Moments for every weight ``[..., n_in, n_out]``, in units of a fully driven cell.
 
     Attributes:
-      mean, variance: of what its line carries in one read, over chips and reads.
-      before, now: mean magnitude of the line over chips right after writing and at the time asked for, which drift
-        compensation by the mean absolute readout compares.
-      written: mean of the line right after writing, which the projection compares with ``mean``.
+      mean, variance: of the column entry in one read, over chips and reads.
+      before, now: mean magnitude of the entry over chips, right after programming and at the requested time; drift
+        compensation by the mean absolute readout compares them.
+      written: mean of the entry right after programming; drift compensation by projection compares it with ``mean``.
     """
 
     mean: jax.Array
@@ -43,51 +43,55 @@ class Expected(NamedTuple):
 
 
 def expected(store: Any, weights: jax.Array, time_s: Any, read_noise: bool = True) -> Expected:
-    """The moments of an array's lines for normalised weights in [-1, 1].
+    """Return the moments of an array's columns for normalised weights in [-1, 1].
 
     Args:
-      store: a crossbar whose weights have one line each and are not cut into slices.
-      weights: ``[..., rows, columns]``.
+      store: a crossbar with one column per output and unsliced weights.
+      weights: ``[..., n_in, n_out]``.
       time_s: seconds after programming.
-      read_noise: whether the noise of the read counts.
+      read_noise: whether to include read noise.
+
+    Returns:
+      ``Expected``, arrays in the shape of ``weights``.
 
     Raises:
       InputError: for a store without such a closed form.
     """
     _check(store)
     grid = jnp.linspace(-1.0, 1.0, _POINTS, dtype=weights.dtype)
-    before, now = (_line(store, grid, t, False) for t in (0.0, time_s))
-    mean, variance = _line(store, grid, time_s, read_noise)
-    magnitude = [_between(_magnitude(*line)) for line in (before, now)]
+    before, now = (_column(store, grid, t, False) for t in (0.0, time_s))
+    mean, variance = _column(store, grid, time_s, read_noise)
+    magnitude = [_between(_magnitude(*column)) for column in (before, now)]
     written = before[0]
-    lines = [mean[:-1], jnp.diff(mean), variance[:-1], jnp.diff(variance), *magnitude, written[:-1], jnp.diff(written)]
-    table = jnp.stack(lines, axis=-1)
+    rows = [mean[:-1], jnp.diff(mean), variance[:-1], jnp.diff(variance), *magnitude, written[:-1], jnp.diff(written)]
+    # Stacked on the last axis, so that one gather per weight fetches all values and differences.
+    table = jnp.stack(rows, axis=-1)
     place = (weights + 1) * ((_POINTS - 1) / 2)
     index = jnp.clip(place.astype(jnp.int32), 0, _POINTS - 2)
     interpolated = jnp.take(table, index, axis=0, mode="clip")
-    beyond = place - index
+    remainder = place - index
     return Expected(
-        mean=interpolated[..., 0] + beyond * interpolated[..., 1],
-        variance=interpolated[..., 2] + beyond * interpolated[..., 3],
+        mean=interpolated[..., 0] + remainder * interpolated[..., 1],
+        variance=interpolated[..., 2] + remainder * interpolated[..., 3],
         before=interpolated[..., 4],
         now=interpolated[..., 5],
-        written=interpolated[..., 6] + beyond * interpolated[..., 7],
+        written=interpolated[..., 6] + remainder * interpolated[..., 7],
     )
 
 
-def _line(store: Any, grid: jax.Array, time_s: Any, read_noise: bool) -> tuple[jax.Array, jax.Array]:
-    """Moments of one line at the weights of the grid."""
+def _column(store: Any, grid: jax.Array, time_s: Any, read_noise: bool) -> tuple[jax.Array, jax.Array]:
+    """Return mean and variance of one column's entries at the weights of the grid."""
     cell, mapping = store.cell, store.mapping
     targets = mapping.conductances(grid[:, None], cell.g_min, cell.g_max)
-    line = mapping.lines(cell.moments(targets, time_s, read_noise), cell.g_min, cell.g_max)
-    return line.mean[:, 0], line.variance[:, 0]
+    column = mapping.lines(cell.moments(targets, time_s, read_noise), cell.g_min, cell.g_max)
+    return column.mean[:, 0], column.variance[:, 0]
 
 
 def _magnitude(mean: jax.Array, variance: jax.Array) -> jax.Array:
-    """E|N(mean, variance)|."""
-    spread = jnp.sqrt(jnp.maximum(variance, 1e-20))
-    a = mean / spread
-    return mean * (1 - 2 * norm.cdf(-a)) + 2 * spread * norm.pdf(a)
+    """Return E|N(mean, variance)|."""
+    sigma = jnp.sqrt(jnp.maximum(variance, 1e-20))
+    a = mean / sigma
+    return mean * (1 - 2 * norm.cdf(-a)) + 2 * sigma * norm.pdf(a)
 
 
 def _between(values: jax.Array) -> jax.Array:
@@ -104,27 +108,33 @@ def _check(store: Any) -> None:
     for field in ("faults", "write_verify", "wires"):
         if getattr(store, field) is not None:
             raise InputError(
-                f"Crossbar.{field}: must be None where only the mean and variance of a line are used; train on "
+                f"Crossbar.{field}: must be None if only the mean and variance of a column are used; train on "
                 f"FreshChip(), which samples every cell"
             )
     if getattr(store.mapping, "slices", None) is not None or store.mapping.n_columns(1) != 1 or store.needs_drive:
         raise InputError(
-            f"Crossbar.mapping = {store.mapping!r}: must hold a weight on one line of its own, not in slices, where "
-            f"only the mean and variance of a line are used; train on FreshChip()"
+            f"Crossbar.mapping = {store.mapping!r}: must have one column per output and no slices if only the mean "
+            f"and variance of a column are used; train on FreshChip()"
         )
 
 
 def over_writing(target: jax.Array, sigma: jax.Array, of: Callable[[jax.Array], jax.Array]) -> jax.Array:
-    """Mean of ``of(g)`` over g = max(target + sigma xi, 0), for arrays of one shape."""
+    """Return the mean of ``of(g)`` over g = max(target + sigma xi, 0), the programming error, for arrays of one shape.
+
+    Args:
+      target: target conductances, S.
+      sigma: standard deviation of the programming error, S.
+      of: element-wise function of the conductance (S).
+    """
     reached = jnp.maximum(target[..., None] + sigma[..., None] * jnp.asarray(_NODES, target.dtype), 0.0)
-    return jnp.sum(of(reached) * jnp.asarray(_SHARES, target.dtype), axis=-1)
+    return jnp.sum(of(reached) * jnp.asarray(_NODE_WEIGHTS, target.dtype), axis=-1)
 
 
 def mean_decay(mean: Any, spread: Any, log_time: Any) -> jax.Array:
-    """E[exp(-log_time |nu|)] for nu ~ N(mean, spread^2); ``log_time`` is ln T, at least 0."""
-    known = jnp.asarray(spread) > 0
-    s = jnp.where(known, spread, 1.0)
+    """Return E[exp(-log_time |nu|)] for nu ~ N(mean, spread^2); ``log_time`` is ln T, at least 0."""
+    is_random = jnp.asarray(spread) > 0  # the inner where keeps derivatives finite at spread = 0
+    s = jnp.where(is_random, spread, 1.0)
     a = log_time
     grown = jnp.exp((a * s) ** 2 / 2)
     folded = grown * (jnp.exp(-a * mean) * norm.cdf(mean / s - a * s) + jnp.exp(a * mean) * norm.cdf(-mean / s - a * s))
-    return jnp.where(known, folded, jnp.exp(-a * jnp.abs(mean)))
+    return jnp.where(is_random, folded, jnp.exp(-a * jnp.abs(mean)))

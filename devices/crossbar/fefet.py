@@ -1,15 +1,16 @@
-"""Ferroelectric transistor (Hf-Zr oxide): a ladder of 32 levels, each set by one gate pulse from the erased state.
+"""Ferroelectric transistor (Hf-Zr oxide) with 32 levels, each set by one gate pulse from the erased state.
 
 The levels lie on the exponential curve of pulsed potentiation, G_P = g_lo + (g_hi - g_lo) y(P/(L - 1)),
 
     y(x) = (1 - e^(-x/a)) / (1 - e^(-1/a))        P = 0 .. L - 1
 
-and a target is written as the nearest level plus the noise of that one pulse, cut at the ends of the window:
+and a target is written as the nearest level plus the noise of that one pulse, clipped at the ends of the window:
 
     g = G_P + c (g_hi - g_lo) xi                  the erased state, P = 0, needs no pulse and has no noise
 
-The window follows from the on-resistance and an on/off ratio of 45. Retention and read noise are not given: what was
-written is used up to 1 s, later reading is refused. Nor are write disturbs or the spread from cell to cell.
+The window follows from the on-resistance and an on/off ratio of 45. Retention and read noise are not given: the
+programmed conductance is used up to 1 s, and reading later is refused. Write disturb and device-to-device variation are
+not given either.
 
 Sources: M. Jerry et al., IEDM 2017, doi 10.1109/IEDM.2017.8268338, whose abstract gives 5 bits, a 45-fold range and
 75 ns pulses. Recalled and still to be checked: one pulse of its own amplitude for each level; from the NeuroSim table
@@ -35,7 +36,7 @@ _ON, _OFF = 1 / 559e3, 1 / (45 * 559e3)  # S
 
 
 class FeFETState(NamedTuple):
-    """What was written."""
+    """Programmed conductance of each cell."""
 
     conductance: jax.Array  #: S
 
@@ -58,16 +59,16 @@ class FeFET(Description):
     )
     levels: Any = field(default=32, ge=2, le=65536, integer=True, doc="L, the erased state included", source=_JERRY)
     curvature: Any = field(
-        default=0.70208071, gt=0.01, le=1e4, doc="a of the ladder; this one has the label 1.75", source=_TABLE
+        default=0.70208071, gt=0.01, le=1e4, doc="a of the curve; the default has the label 1.75", source=_TABLE
     )
-    noise: Any = field(default=0.005, ge=0, le=1, doc="c, of one pulse, a share of the window", source=_TABLE)
+    noise: Any = field(default=0.005, ge=0, le=1, doc="c, noise of one pulse, fraction of the window", source=_TABLE)
     programming_noise: Any = field(default=1.0, ge=0, le=100, doc="multiplies the noise of a pulse")
 
     time_limit_s = 1.0
 
     @property
     def largest(self) -> Any:
-        """What a cell conducts at most, S, however much of that is used."""
+        """Largest conductance of the cell, S, whether or not the window in use reaches it."""
         return self.window[1]
 
     def check(self) -> None:
@@ -80,7 +81,7 @@ class FeFET(Description):
                     self.refuse(name, f"must be within window = {self.window} (unit: S)")
 
     def nearest(self, target: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Number and conductance (S) of the level nearest to every target (S)."""
+        """Return number and conductance (S) of the level nearest to every target (S); shapes of ``target``."""
         low, high = self.window
         y = jnp.clip((target - low) / (high - low), 0.0, 1.0)
         span = -jnp.expm1(-1 / jnp.asarray(self.curvature, target.dtype))
@@ -91,19 +92,19 @@ class FeFET(Description):
         return below + upper, low + (high - low) * jnp.where(upper, places[1], places[0])
 
     def program(self, key: jax.Array, target: jax.Array) -> FeFETState:
-        """Write to ``target`` (S, any shape)."""
+        """Program cells to ``target`` (S, any shape)."""
         number, level = self.nearest(target)
         xi = normal(stream(key, "programming noise"), target.shape, target.dtype)
         written = jnp.clip(level + self._sigma() * xi, *self.window)
         return FeFETState(jnp.where(number > 0, written, level))
 
     def programming_error(self, target: jax.Array) -> jax.Array:
-        """Rms deviation from ``target`` (S) right after programming: rounding and noise, before the cut at the ends."""
+        """Return the rms deviation (S) from ``target`` (S): rounding and noise, before clipping to the window."""
         number, level = self.nearest(target)
         return jnp.hypot(level - target, jnp.where(number > 0, self._sigma(), 0.0))
 
     def read(self, state: FeFETState, time_s: Any, key: jax.Array | None = None) -> Moments:
-        """Conductances (S); neither time nor reading changes them in this model, so time and key are not used."""
+        """Return conductances (S); neither time nor reading changes them, so ``time_s`` and ``key`` are not used."""
         del time_s, key
         return Moments(state.conductance)
 

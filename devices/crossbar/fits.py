@@ -1,4 +1,4 @@
-"""Shapes that published fits come in: polynomials, and linear interpolation between the times of a measurement."""
+"""Functional forms of published fits: polynomials, and linear interpolation between measured times."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 
 def polynomial(coefficients: Sequence[Any], x: jax.Array) -> jax.Array:
-    """sum_k c_k x^k, coefficients in ascending order, shape of ``x``."""
+    """Return sum_k c_k x^k for coefficients in ascending order, shape of ``x``."""
     value = jnp.zeros_like(x)
     for c in reversed(coefficients):
         value = value * x + c
@@ -16,9 +16,13 @@ def polynomial(coefficients: Sequence[Any], x: jax.Array) -> jax.Array:
 
 
 def weights_between(at: jax.Array, knots: jax.Array) -> jax.Array:
-    """What each knot contributes to a linear interpolation at one place, shape ``[n_knots]``; the sum is 1.
+    """Return the weight of each knot in a linear interpolation at one place, ``[n_knots]``; the weights sum to 1.
 
-    Outside of the knots the nearest one counts alone. For interpolation in log time pass logarithms.
+    Outside of the knots the nearest one has weight 1. For interpolation in log time pass logarithms.
+
+    Args:
+      at: place, one number.
+      knots: ascending places, ``[n_knots]``.
     """
     if knots.shape[0] == 1:
         return jnp.ones_like(knots)

@@ -1,10 +1,10 @@
-"""One weight on several cells: digits of a binary number, or copies with significance factors.
+"""Multi-cell weights: binary digits of one weight on several cells, or copies with significance factors.
 
-A plane is one cell (or pair of cells) of every weight. Plane p holds t_p(w) and counts c_p times:
+A plane is one cell (or pair of cells) of every weight. Plane p holds t_p(w) with the factor c_p:
 
     w = sum_p c_p t_p(w) - c_0
 
-BitSlices cuts the integer k of a quantised weight into digits d_p of s_p bits, least significant first:
+BitSlices splits the integer k of a quantised weight into digits d_p of s_p bits, least significant first:
 
     signed     k = round(|w| (2^M - 1))                 t_p = sign(w) d_p/(2^s_p - 1)     M = sum of the widths
     offset     k = round(w (2^(M-1) - 1)) + 2^(M-1)     t_p = d_p/(2^s_p - 1)             c_0 = 2^(M-1)/(2^(M-1) - 1)
@@ -12,7 +12,7 @@ BitSlices cuts the integer k of a quantised weight into digits d_p of s_p bits, 
 with c_p = (2^s_p - 1) 2^(s_0 + .. + s_(p-1)) divided by 2^M - 1 or by 2^(M-1) - 1. MultiCell writes the same value on
 every plane, t_p = w, with c_p = f_p/sum f: the error of n equal copies falls as 1/sqrt(n).
 
-Slopes pass the rounding of BitSlices straight through: dw = sum_p c_p dt_p.
+BitSlices rounds with a straight-through estimator: dw = sum_p c_p dt_p.
 
 Slicing as in A. Shafiee et al., "ISAAC", ISCA 2016, doi 10.1109/ISCA.2016.12, and T. P. Xiao et al., IEEE CAS Magazine
 22, 26 (2022), arXiv 2109.01262, who find little accuracy in it; significance factors as in C. Mackin et al.,
@@ -30,13 +30,13 @@ from analogsim.base.literature import Source, cited
 
 
 class Planes(NamedTuple):
-    """Weights on planes.
+    """Weights distributed over planes.
 
     Attributes:
-      held: what each plane holds, ``[planes, n_in, n_out]``: in [-1, 1] signed, in [0, 1] offset.
+      held: value on each plane, ``[planes, n_in, n_out]``: in [-1, 1] signed, in [0, 1] offset.
       factors: c_p, ``[planes]``.
-      constant: c_0, the weight that all-zero planes stand for, with the sign changed; 0 for signed planes.
-      zero: what each plane holds for the weight 0, ``[planes]``.
+      constant: c_0, minus the weight that all-zero planes represent; 0 for signed planes.
+      zero: value on each plane that represents the weight 0, ``[planes]``.
     """
 
     held: jax.Array
@@ -46,9 +46,9 @@ class Planes(NamedTuple):
 
 
 class BitSlices(Description):
-    """A quantised weight as binary digits on several cells; see the module for the equations.
+    """Multi-cell weights by bit slicing: binary digits on several cells; see the module for the equations.
 
-    One width alone, ``BitSlices(widths=(7,))``, quantises to 2 x (2^7 - 1) + 1 levels without cutting.
+    A single width, ``BitSlices(widths=(7,))``, quantises to 2 x (2^7 - 1) + 1 levels without slicing.
 
     Example:
       >>> import jax.numpy as jnp
@@ -57,9 +57,9 @@ class BitSlices(Description):
       [[1.0, -1.0], [0.333, -1.0]]
     """
 
-    widths: tuple[int, ...] = static(default=(4, 4), doc="bits of each cell, least significant first; without a sign")
+    widths: tuple[int, ...] = static(default=(4, 4), doc="bits per cell, least significant first; without a sign")
     sum: str = static(
-        default="digital", choices=("digital", "analog"), doc="planes are added after the ADC, or before by weighting"
+        default="digital", choices=("digital", "analog"), doc="sum of the planes after the ADC, or by weighted currents"
     )
 
     def check(self) -> None:
@@ -69,39 +69,43 @@ class BitSlices(Description):
             self.refuse("widths", "must be a tuple of integers between 1 and 16 that sum to at most 23 (unit: bits)")
 
     def model_sources(self) -> tuple[Source, ...]:
-        """Where slicing comes from."""
+        """Return the publications on slicing."""
         return (cited("shafiee2016"), cited("xiao2022accuracy"))
 
     @property
     def planes(self) -> int:
-        """Cells (or pairs) a weight."""
+        """Number of cells (or pairs) per weight."""
         return len(self.widths)
 
     @property
     def bits(self) -> int:
-        """Bits of all slices together."""
+        """Number of bits of all slices together."""
         return sum(self.widths)
 
     def signed(self, weights: jax.Array) -> Planes:
-        """Planes for a sign that is carried by a pair of cells."""
+        """Return planes for pairs of cells, which carry the sign; ``weights`` ``[n_in, n_out]`` in [-1, 1]."""
         digits = self._digits(jnp.round(jnp.abs(weights) * (2**self.bits - 1)))
         return self._planes(weights, jnp.sign(weights) * digits, 2**self.bits - 1, 0)
 
     def offset(self, weights: jax.Array) -> Planes:
-        """Planes for single cells, which cannot hold a sign."""
+        """Return planes for single cells, which cannot hold a sign; ``weights`` ``[n_in, n_out]`` in [-1, 1].
+
+        Raises:
+          InputError: if the slices have fewer than 2 bits in total.
+        """
         if self.bits < 2:
-            self.refuse("widths", "an offset mapping needs at least 2 bits in all (unit: bits)")
+            self.refuse("widths", "must have at least 2 bits in total for an offset mapping (unit: bits)")
         half = 2 ** (self.bits - 1)
         return self._planes(weights, self._digits(jnp.round(weights * (half - 1)) + half), half - 1, half)
 
     def places(self, signed: bool) -> tuple[np.ndarray, np.ndarray]:
-        """What each plane counts, c_p, and the step from one digit to the next, 1/(2^s_p - 1); ``[planes]``."""
+        """Return the factors c_p and the steps between digits 1/(2^s_p - 1) of the planes, each ``[planes]``."""
         starts = np.cumsum([0, *self.widths[:-1]])
         levels = 2.0 ** np.array(self.widths) - 1
         return levels * 2.0**starts * self.sum_step(signed), 1 / levels
 
     def sum_step(self, signed: bool) -> float:
-        """The step of all planes together: 1/(2^M - 1) signed, 1/(2^(M-1) - 1) offset."""
+        """Return the step of all planes together: 1/(2^M - 1) signed, 1/(2^(M-1) - 1) offset."""
         return 1 / (2 ** (self.bits if signed else self.bits - 1) - 1)
 
     def _digits(self, k: jax.Array) -> jax.Array:
@@ -115,16 +119,16 @@ class BitSlices(Description):
         place = [2 ** sum(self.widths[:p]) for p in range(self.planes)]
         factors = [(2**w - 1) * v / full_scale for w, v in zip(self.widths, place, strict=True)]
         zero = [half // v % 2**w / (2**w - 1) for w, v in zip(self.widths, place, strict=True)]
-        # Straight through the staircase, as in ``digital``: the digits' own slope is zero, that of what they add up to
-        # is one. It enters where a digit counts most, by the smallest shares b_p with sum_p c_p b_p = 1.
+        # Straight-through estimator, as in ``digital``: the derivative of the digits is zero, that of their sum is one.
+        # The gradient is distributed by b_p, the least-norm solution of sum_p c_p b_p = 1, mostly to significant digits.
         norm = sum(f * f for f in factors)
-        shares = jnp.asarray([f / norm for f in factors], held.dtype)
-        held = held + shares[:, None, None] * (weights - jax.lax.stop_gradient(weights))
+        gradient = jnp.asarray([f / norm for f in factors], held.dtype)
+        held = held + gradient[:, None, None] * (weights - jax.lax.stop_gradient(weights))
         return Planes(held, *(jnp.asarray(a, held.dtype) for a in (factors, half / full_scale, zero)))
 
 
 class MultiCell(Description):
-    """The whole weight on every plane, weighted by significance.
+    """Multi-cell weights by copies: the whole weight on every plane, weighted by significance.
 
     Example:
       >>> import jax.numpy as jnp
@@ -133,9 +137,9 @@ class MultiCell(Description):
       ((2, 1, 1), [0.75, 0.25])
     """
 
-    significance: Any = field(default=(1.0, 1.0), doc="f, how much each copy counts; a tuple of positive numbers")
+    significance: Any = field(default=(1.0, 1.0), doc="f, weight of each copy in the sum; a tuple of positive numbers")
     sum: str = static(
-        default="analog", choices=("digital", "analog"), doc="planes are added after the ADC, or before by weighting"
+        default="analog", choices=("digital", "analog"), doc="sum of the planes after the ADC, or by weighted currents"
     )
 
     def check(self) -> None:
@@ -147,28 +151,28 @@ class MultiCell(Description):
             self.refuse("significance", "must be a tuple of numbers greater than 0")
 
     def model_sources(self) -> tuple[Source, ...]:
-        """Where significance factors come from."""
+        """Return the publication on significance factors."""
         return (cited("mackin2022"),)
 
     @property
     def planes(self) -> int:
-        """Cells (or pairs) a weight."""
+        """Number of cells (or pairs) per weight."""
         return len(self.significance)
 
     def signed(self, weights: jax.Array) -> Planes:
-        """Planes for a sign that is carried by a pair of cells."""
-        shares = self._shares(weights.dtype)
-        return Planes(self._copied(weights), shares, jnp.zeros((), weights.dtype), jnp.zeros_like(shares))
+        """Return planes for pairs of cells, which carry the sign; ``weights`` ``[n_in, n_out]`` in [-1, 1]."""
+        factors = self._factors(weights.dtype)
+        return Planes(self._copied(weights), factors, jnp.zeros((), weights.dtype), jnp.zeros_like(factors))
 
     def offset(self, weights: jax.Array) -> Planes:
-        """Planes for single cells, which cannot hold a sign."""
-        shares = self._shares(weights.dtype)
-        half = jnp.full_like(shares, 0.5)
-        return Planes(self._copied((1 + weights) / 2), 2 * shares, jnp.ones((), weights.dtype), half)
+        """Return planes for single cells, which cannot hold a sign; ``weights`` ``[n_in, n_out]`` in [-1, 1]."""
+        factors = self._factors(weights.dtype)
+        half = jnp.full_like(factors, 0.5)
+        return Planes(self._copied((1 + weights) / 2), 2 * factors, jnp.ones((), weights.dtype), half)
 
-    def _copied(self, held: jax.Array) -> jax.Array:
-        return jnp.broadcast_to(held, (self.planes, *held.shape))
+    def _copied(self, weights: jax.Array) -> jax.Array:
+        return jnp.broadcast_to(weights, (self.planes, *weights.shape))
 
-    def _shares(self, dtype: Any) -> jax.Array:
+    def _factors(self, dtype: Any) -> jax.Array:
         f = jnp.stack([jnp.asarray(v, dtype) for v in self.significance])
         return f / jnp.sum(f)
