@@ -1,20 +1,20 @@
-"""A cell without a technology: errors of a chosen law and size, to be swept. By default it is ideal.
+"""A cell of no particular technology, with errors of a chosen law and size, for sweeps. By default it is ideal.
 
-With s the relative programming spread, r the relative read noise and times in seconds after programming,
+With s the relative programming error, r the relative read noise and times in seconds after programming,
 
     programming   g_P = max(g_T + sigma xi, 0)     sigma = s g_s              error="independent"
                                                    sigma = s g_T              error="proportional"
                                                    sigma = s g_s^2/g_T        error="inverse"
-    drift         g_D(t) = g_P ((t + t0)/t0)^(-nu)       nu = |mean + spread xi|, one value a cell, fixed
+    drift         g_D(t) = g_P ((t + t0)/t0)^(-nu)       nu = |mean + std xi|, one fixed value per cell
     read noise    sigma_R = r g_D h(t)     h = 1 (spectrum="white") or sqrt(ln((t + t0 + t_read)/(2 t_read))) ("1/f")
 
-White noise is independent from read to read, the slow part of 1/f noise common to all reads of one reading
+White noise is independent from read to read; the slow part of 1/f noise is common to all reads of one reading
 (``one_over_f``).
 
-The three programming laws agree at g_s, which is g_max: s is the error of a weight, whatever the window. To use less
-of the window of one and the same cell, give g_s as ``sigma_conductance`` beside a smaller g_max. That an error
-independent of the conductance costs far more accuracy than a proportional one of equal size is the subject of T. P.
-Xiao et al., IEEE CAS Magazine 22, 26 (2022), arXiv 2109.01262.
+The three programming laws agree at g_s, which is g_max by default: s is then the error of a weight, whatever the
+window. To use less of the window of the same cell, set ``sigma_conductance`` to g_s and reduce g_max. An error
+independent of the conductance costs far more accuracy than a proportional one of equal size, which is the subject of
+T. P. Xiao et al., IEEE CAS Magazine 22, 26 (2022), arXiv 2109.01262.
 The drift and 1/f laws are those of phase-change memory: S. R. Nandakumar et al., ICECS 2019,
 doi 10.1109/ICECS46596.2019.8964852.
 """
@@ -36,7 +36,7 @@ _NANDAKUMAR = cited("nandakumar2019")
 
 
 class GenericState(NamedTuple):
-    """Every cell's own history."""
+    """Programmed conductance and drift exponent of each cell."""
 
     conductance: jax.Array  #: reached right after programming, S
     drift_exponent: jax.Array  #: nu, dimensionless
@@ -62,22 +62,22 @@ class GenericCell(Description):
     error: str = static(
         default="independent",
         choices=("independent", "proportional", "inverse"),
-        doc="how the programming spread depends on the conductance",
+        doc="dependence of the programming error on the conductance",
     )
-    programming_sigma: Any = field(default=0.0, ge=0, le=10, doc="s, programming spread at g_s as a share of g_s")
+    programming_sigma: Any = field(default=0.0, ge=0, le=10, doc="s, programming error at g_s as a fraction of g_s")
     sigma_conductance: Any = field(
-        default=None, unit="S", gt=0, le=1, optional=True, doc="g_s, what the spread is a share of; None: g_max"
+        default=None, unit="S", gt=0, le=1, optional=True, doc="g_s, conductance that s refers to; None: g_max"
     )
     drift_mean: Any = field(default=0.0, ge=0, le=10, doc="mean of the drift exponent")
-    drift_std: Any = field(default=0.0, ge=0, le=10, doc="spread of the drift exponent from cell to cell")
+    drift_std: Any = field(default=0.0, ge=0, le=10, doc="device-to-device standard deviation of the drift exponent")
     drift_reference_s: Any = field(
-        default=20.0, unit="s", gt=0, le=1e6, doc="t0, when drift starts to count", source=_NANDAKUMAR
+        default=20.0, unit="s", gt=0, le=1e6, doc="t0, reference time of the drift law", source=_NANDAKUMAR
     )
-    read_noise: Any = field(default=0.0, ge=0, le=10, doc="r, read noise as a share of the conductance")
+    read_noise: Any = field(default=0.0, ge=0, le=10, doc="r, read noise as a fraction of the conductance")
     spectrum: str = static(
         default="white",
         choices=("white", "1/f"),
-        doc="white: independent from read to read; 1/f: grows as the root of the logarithm of time, its slow part is "
+        doc="white: independent from read to read; 1/f: grows as the root of the logarithm of time, with a slow part "
         "common to the reads of a reading",
     )
     read_time_s: Any = field(
@@ -94,7 +94,7 @@ class GenericCell(Description):
         if self.error == "proportional" and self.sigma_conductance is not None:
             self.refuse(
                 "sigma_conductance",
-                "must be None if error = 'proportional', where the spread is a fraction of the conductance itself",
+                "must be None if error = 'proportional', whose sigma is a fraction of the conductance itself",
             )
 
     def model_sources(self) -> tuple[Source, ...]:
@@ -102,20 +102,20 @@ class GenericCell(Description):
 
     @property
     def noise_persists(self) -> bool:
-        """Whether fluctuations last through the steps of one product: those of a 1/f spectrum."""
+        """Whether fluctuations persist through the steps of one product; true of a 1/f spectrum."""
         return self.spectrum == "1/f"
 
     def program(self, key: jax.Array, target: jax.Array) -> GenericState:
-        """Write to ``target`` (S, any shape)."""
+        """Program cells to ``target`` (S, any shape)."""
         xi = normal(stream(key, "programming noise"), target.shape, target.dtype)
         conductance = jnp.maximum(target + self.programming_error(target) * xi, 0.0)
         xi = normal(stream(key, "drift exponent"), target.shape, target.dtype)
         exponent = self.drift_mean + self.drift_std * xi
-        # Not jnp.abs, whose slope at zero is zero: a sweep that starts without drift would see no effect of its mean.
+        # Not jnp.abs, whose derivative at zero is zero: a sweep or gradient at zero drift would ignore drift_mean.
         return GenericState(conductance, jnp.where(exponent < 0, -exponent, exponent))
 
     def programming_error(self, target: jax.Array) -> jax.Array:
-        """Programming spread (S) of cells written to ``target`` (S)."""
+        """Return the standard deviation (S) of the programming error for ``target`` (S)."""
         if self.error == "proportional":
             return self.programming_sigma * target
         full = self.g_max if self.sigma_conductance is None else self.sigma_conductance
@@ -124,21 +124,21 @@ class GenericCell(Description):
         return jnp.full_like(target, self.programming_sigma * full)
 
     def read(self, state: GenericState, time_s: Any, key: jax.Array | None = None) -> Moments:
-        """Conductances (S) ``time_s`` after programming."""
+        """Return conductances (S) ``time_s`` after programming: moments, or one sampled read if a key is given."""
         drift, noise = self._ageing(time_s, state.conductance.dtype)
         drifted = state.conductance * jnp.exp(-state.drift_exponent * drift)
         sigma = noise * drifted
         if key is None:
-            held = non_negative(drifted, sigma)
+            moments = non_negative(drifted, sigma)
             if self.spectrum == "white":
-                return held
+                return moments
             since = jnp.asarray(time_s, drifted.dtype) + self.drift_reference_s
-            return held._replace(slow=slow_fraction(since, self.read_time_s, self.reading_s))
+            return moments._replace(slow=slow_fraction(since, self.read_time_s, self.reading_s))
         xi = normal(stream(key, "read noise"), drifted.shape, drifted.dtype)
         return Moments(jnp.maximum(drifted + sigma * xi, 0.0))
 
     def _ageing(self, time_s: Any, dtype: Any) -> tuple[jax.Array, jax.Array]:
-        """What multiplies nu at a time, ln((t + t0)/t0), and the spread of a read relative to the conductance."""
+        """Return the factor of nu, ln((t + t0)/t0), and the relative standard deviation of a read."""
         since = jnp.asarray(time_s, dtype) + self.drift_reference_s
         noise = jnp.asarray(self.read_noise, dtype)
         if self.spectrum == "1/f":
@@ -146,15 +146,21 @@ class GenericCell(Description):
         return jnp.log(since / self.drift_reference_s), noise
 
     def moments(self, target: jax.Array, time_s: Any, read_noise: bool = True) -> Moments:
-        """Mean (S) and variance (S^2) of cells written to ``target``, over cells and, with ``read_noise``, reads."""
+        """Return mean (S) and variance (S^2) of cells programmed to ``target`` (S), over cells and reads.
+
+        Args:
+          target: conductances, S, any shape.
+          time_s: seconds after programming.
+          read_noise: whether to include the variance over reads.
+        """
         drift, noise = self._ageing(time_s, target.dtype)
         sigma = self.programming_error(target)
 
         def power(n: int) -> jax.Array:
-            left = mean_decay(self.drift_mean, self.drift_std, n * drift)
-            return over_writing(target, sigma, lambda g: g**n) * left
+            decay = mean_decay(self.drift_mean, self.drift_std, n * drift)
+            return over_writing(target, sigma, lambda g: g**n) * decay
 
-        share = non_negative(jnp.ones(()), noise if read_noise else jnp.zeros(()))
-        assert share.variance is not None
-        mean = power(1) * share.mean
-        return Moments(mean, jnp.maximum(power(2) * (share.mean**2 + share.variance) - mean**2, 0.0))
+        relative = non_negative(jnp.ones(()), noise if read_noise else jnp.zeros(()))
+        assert relative.variance is not None
+        mean = power(1) * relative.mean
+        return Moments(mean, jnp.maximum(power(2) * (relative.mean**2 + relative.variance) - mean**2, 0.0))

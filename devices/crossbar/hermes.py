@@ -1,21 +1,21 @@
-"""Phase-change memory of the IBM HERMES project chip (14 nm): the statistical fit with one or two pairs a weight.
+"""Phase-change memory of the IBM HERMES project chip (14 nm): the statistical fit with one or two pairs per weight.
 
 A weight is a differential pair of cells. With two pairs every cell is two devices in parallel, programmed together,
-which reach twice the conductance and average their drift; with one pair it is a single device. With x = g/g_fit, where
+which have twice the conductance and average their drift; with one pair it is a single device. With x = g/g_fit, where
 g_fit is 20.7 uS (two pairs) or 10.35 uS (one), and times in seconds after programming,
 
     programming   g_P = max(g_T + sigma_P(x_T) xi, 0)          sigma_P = c0 + c1 x + c2 x^2 + c3 x^3
-    drift         g_D(t) = g_P ((t + t0)/t0)^(-nu)             nu = |mu(x_P) + sigma(x_P) xi|, one value a cell, fixed
+    drift         g_D(t) = g_P ((t + t0)/t0)^(-nu)             nu = |mu(x_P) + sigma(x_P) xi|, one fixed value per cell
     1/f noise     sigma_R(t) = g_D Q(x_P) sqrt(ln((t + t0 + t_read)/(2 t_read)))
 
 mu, sigma and Q are each clip(a + b ln x, low, high) below a split and a polynomial in x above it. Beyond x = 1, which a
-cell can only reach by a programming error, their values at x = 1 hold. x does not scale with g_max: using less of the
+cell can only reach by a programming error, the values at x = 1 are used. x does not scale with g_max: using less of the
 window does not change a cell.
 
 Sources: M. Le Gallo et al., Nat. Electron. 6, 680 (2023), doi 10.1038/s41928-023-01010-1; R. Khaddam-Aljameh et al.,
 IEEE J. Solid-State Circuits 57 (2022), ieeexplore 9696185; two devices: A. Vasilopoulos et al., IEEE Trans. Electron
-Devices (2023), ieeexplore 10281389. The fit's constants as published in aihwkit. On the chip the two devices of a cell
-get different conductances, which drifts less than this fit, in which they are equal.
+Devices (2023), ieeexplore 10281389. The constants of the fit are those published in aihwkit. On the chip the two
+devices of a cell get different conductances and drift less than in this fit, in which they are equal.
 """
 
 from typing import Any, NamedTuple
@@ -36,17 +36,17 @@ _FLOOR = 1e-7  # smallest x whose logarithm is taken: a cell in full RESET
 
 
 class Branches(Description):
-    """clip(a + b ln x, low, high) below ``split``, a cubic in x above; dimensionless."""
+    """clip(a + b ln x, low, high) below ``split``, a cubic in x above it; dimensionless."""
 
-    split: Any = field(gt=0, lt=1, doc="x where the branches meet", source=_HERMES)
+    split: Any = field(gt=0, lt=1, doc="x at which the branches meet", source=_HERMES)
     logarithm: Any = field(default=(0.0, 0.0), ge=-10, le=10, doc="a, b of the lower branch", source=_HERMES)
-    limits: Any = field(default=(0.0, 1.0), ge=0, le=10, doc="what the lower branch is clipped to", source=_HERMES)
+    limits: Any = field(default=(0.0, 1.0), ge=0, le=10, doc="clipping limits of the lower branch", source=_HERMES)
     cubic: Any = field(
         default=(0.0, 0.0, 0.0, 0.0), ge=-10, le=10, doc="upper branch: coefficients of x^0..x^3", source=_HERMES
     )
 
     def at(self, x: jax.Array) -> jax.Array:
-        """The value at every x, clipped to [1e-7, 1]."""
+        """Return the value at every x, which is first clipped to [1e-7, 1]."""
         x = jnp.clip(x, _FLOOR, 1.0)
         below = jnp.clip(self.logarithm[0] + self.logarithm[1] * jnp.log(x), *self.limits)
         return jnp.where(x < self.split, below, polynomial(self.cubic, x))
@@ -61,7 +61,7 @@ def _drift_mean() -> Branches:
 
 
 class HermesState(NamedTuple):
-    """Every cell's own history: what was written, how fast it drifts, how loudly it fluctuates."""
+    """Programmed conductance, drift exponent and noise amplitude of each cell."""
 
     conductance: jax.Array  #: reached right after programming, S
     drift_exponent: jax.Array  #: nu, dimensionless
@@ -69,7 +69,7 @@ class HermesState(NamedTuple):
 
 
 class HermesPCM(Description):
-    """A phase-change cell of the HERMES chip; the defaults are two pairs a weight, ``one_pair()`` gives the other fit.
+    """A phase-change cell of the HERMES chip with two pairs per weight; ``one_pair()`` is the fit for one pair.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -86,18 +86,18 @@ class HermesPCM(Description):
     fit_g_max: Any = field(
         default=20.7e-6, unit="S", gt=0, le=1e-3, doc="x = 1 of the fit, and the end of its data", source=_HERMES
     )
-    programming_noise: Any = field(default=1.0, ge=0, le=100, doc="multiplies the published programming spread")
+    programming_noise: Any = field(default=1.0, ge=0, le=100, doc="multiplies the published programming error")
     programming_sigma: Any = field(default=(0.16603222e-6, 4.71806468e-6, -8.48101252e-6, 4.68961419e-6),
-        unit="S", ge=-1e-3, le=1e-3, doc="programming spread: coefficients of x^0..x^3", source=_HERMES,
+        unit="S", ge=-1e-3, le=1e-3, doc="sigma_P, programming error: coefficients of x^0..x^3", source=_HERMES,
     )  # fmt: skip
     drift_reference_s: Any = field(
-        default=300.0, unit="s", gt=0, le=1e6, doc="t0, when drift starts to count", source=_HERMES
+        default=300.0, unit="s", gt=0, le=1e6, doc="t0, reference time of the drift law", source=_HERMES
     )
     drift_mean: Any = field(factory=_drift_mean, kind=Branches, doc="mean of nu")
     drift_std: Any = field(
         factory=lambda: _branches(0.3055, (-0.0057, -0.0117), (0.0091, 0.04), 0.0073, 0.0093, -0.0118, 0.0),
         kind=Branches,
-        doc="spread of nu",
+        doc="sigma of nu",
     )
     drift: Any = field(default=1.0, ge=0, le=100, doc="multiplies every drift exponent; 0 stops drift")
     read_noise: Any = field(default=1.0, ge=0, le=100, doc="multiplies the published 1/f amplitude")
@@ -115,7 +115,7 @@ class HermesPCM(Description):
 
     @classmethod
     def one_pair(cls, **changes: Any) -> "HermesPCM":
-        """The fit for one pair a weight (one device a cell), optionally with fields changed."""
+        """Return the fit for one pair per weight (one device per cell), optionally with ``changes``."""
         fit: dict[str, Any] = dict(
             g_max=10.35e-6,
             fit_g_max=10.35e-6,
@@ -135,7 +135,7 @@ class HermesPCM(Description):
 
     @property
     def largest(self) -> Any:
-        """What a cell conducts at most, S, however much of that is used."""
+        """Largest conductance of the cell, S, whether or not the window in use reaches it."""
         return self.fit_g_max
 
     def check(self) -> None:
@@ -147,7 +147,7 @@ class HermesPCM(Description):
         )
 
     def program(self, key: jax.Array, target: jax.Array) -> HermesState:
-        """Write to ``target`` (S, any shape)."""
+        """Program cells to ``target`` (S, any shape)."""
         sigma = self.programming_error(target)
         xi = normal(stream(key, "programming noise"), target.shape, target.dtype)
         conductance = jnp.maximum(target + sigma * xi, 0.0)
@@ -157,11 +157,11 @@ class HermesPCM(Description):
         return HermesState(conductance, exponent, self.read_noise * self.read_noise_fit.at(x))
 
     def programming_error(self, target: jax.Array) -> jax.Array:
-        """sigma_P (S) of cells written to ``target`` (S)."""
+        """Return sigma_P (S) of cells programmed to ``target`` (S)."""
         return jnp.maximum(polynomial(self.programming_sigma, target / self.fit_g_max), 0.0) * self.programming_noise
 
     def read(self, state: HermesState, time_s: Any, key: jax.Array | None = None) -> Moments:
-        """Conductances (S) ``time_s`` after programming; the 1/f spread grows as sqrt(ln t)."""
+        """Return conductances (S) ``time_s`` after programming; the 1/f standard deviation grows as sqrt(ln t)."""
         since = jnp.asarray(time_s, state.conductance.dtype) + self.drift_reference_s
         drifted = state.conductance * jnp.exp(-state.drift_exponent * jnp.log(since / self.drift_reference_s))
         sigma = drifted * state.read_noise * jnp.sqrt(logarithm(since, self.read_time_s))

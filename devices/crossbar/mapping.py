@@ -1,19 +1,19 @@
-"""How a signed weight becomes conductances, and how the currents become the weight again.
+"""Mappings of signed weights to conductances, and of column currents back to outputs.
 
 With w in [-1, 1], the usable window R = g_max - g_min (siemens) and t the part of w that one plane holds
-(``slices``; t = w where a weight is not sliced),
+(``slices``; t = w if a weight is not sliced),
 
     differential, one-sided    G+ = g_min + R max(t, 0)      G- = g_min + R max(-t, 0)     t = (G+ - G-)/R
     differential, two-sided    G+ = g_min + R (1 + t)/2      G- = g_min + R (1 - t)/2      t = (G+ - G-)/R
     offset                     G  = g_min + R t              t in [0, 1], w = sum_p c_p t_p - c_0
 
-One-sided keeps currents proportional to weights, which makes errors proportional too and is why it wins in accuracy
-(T. P. Xiao et al., IEEE CAS Magazine 22, 26 (2022), arXiv 2109.01262). An offset mapping needs half the cells; what
-the constant part of its currents adds, sum_i x_i (c_0 + g_min/R sum_p c_p), is subtracted digitally from the known
-inputs, or by converting one more column in which every cell holds the weight 0.
+The one-sided mapping keeps currents proportional to weights and therefore errors too, which is why it is the most
+accurate (T. P. Xiao et al., IEEE CAS Magazine 22, 26 (2022), arXiv 2109.01262). An offset mapping needs half the cells;
+the constant part of its currents, sum_i x_i (c_0 + g_min/R sum_p c_p), is subtracted digitally from the known inputs,
+or by converting one more column in which every cell holds the weight 0.
 
-A readout line is what one ADC converts: the difference of a pair's currents where it is taken by the wires
-(``subtraction="analog"``), otherwise every column's own. Lines are in units of R: one fully driven cell at full window.
+A column is the input of one ADC: the difference of a pair's currents if wires subtract them (``subtraction="analog"``),
+otherwise the current of one bit line. Columns are in units of R: one fully driven cell at full window.
 """
 
 from typing import Any, Protocol
@@ -30,30 +30,46 @@ from analogsim.devices.protocol import ColumnMap, Moments
 
 
 class Mapping(Protocol):
-    """What the array needs to know; shapes are for one tile with ``n_in`` rows and ``n_out`` outputs."""
+    """Protocol of mappings; shapes are for one tile with ``n_in`` rows and ``n_out`` outputs."""
 
     def conductances(self, weights: jax.Array, g_min: Any, g_max: Any) -> jax.Array:
-        """Targets in siemens of every cell, ``[arrays, n_in, columns]``: one array a plane and polarity."""
+        """Return target conductances (S) of all cells, ``[arrays, n_in, columns]``: one array per plane and polarity.
+
+        Args:
+          weights: normalised weights in [-1, 1], ``[n_in, n_out]``.
+          g_min, g_max: ends of the usable window, S.
+        """
         ...
 
     def lines(self, cells: Moments, g_min: Any, g_max: Any) -> Moments:
-        """What the readout lines carry for a unit input on each row, ``[n_in, n_columns]``, in units of the window."""
+        """Return the columns for a unit input on each row, ``[n_in, n_columns]``, in units of the window.
+
+        Args:
+          cells: mean (S) and variance (S^2) of all cells, ``[arrays, n_in, columns]``.
+          g_min, g_max: ends of the usable window, S.
+        """
         ...
 
     def n_columns(self, n_out: int) -> int:
-        """Readout lines of a tile."""
+        """Return the number of columns of a tile with ``n_out`` outputs."""
         ...
 
     def combine(self, y: jax.Array, drive: jax.Array, g_min: Any, g_max: Any) -> jax.Array:
-        """Outputs ``[..., n_out]`` from converted lines ``[..., n_columns]`` and the sum of the inputs ``[..., 1]``."""
+        """Combine converted columns ``[..., n_columns]`` into outputs ``[..., n_out]``.
+
+        Args:
+          y: converted columns.
+          drive: sum of the tile's inputs, ``[..., 1]``.
+          g_min, g_max: ends of the usable window, S.
+        """
         ...
 
     def to_columns(self, weights: jax.Array) -> jax.Array:
-        """Lines ``[n_in, n_columns]`` that combine to ``weights``: where their gradient enters. Linear."""
+        """Split weights into columns ``[n_in, n_columns]`` that combine to them; linear, gradients flow through it."""
         ...
 
     def column_map(self, n_out: int) -> ColumnMap:
-        """How the lines of a tile are grouped."""
+        """Return how the columns of a tile are grouped."""
         ...
 
 
@@ -67,33 +83,33 @@ def _planes(slices: Any, weights: jax.Array, signed: bool) -> Planes:
 
 
 def _factors(slices: Any, dtype: Any, signed: bool) -> Planes:
-    """The factors alone; the planes are of a matrix without entries."""
+    """Return the factors of the planes; the planes themselves are those of an empty matrix."""
     return _planes(slices, jnp.zeros((0, 0), dtype), signed)
 
 
 def _right_inverse(factors: jax.Array) -> jax.Array:
-    """Shares b_p with sum_p c_p b_p = 1, the smallest ones: most of a gradient enters where a line counts most."""
+    """Return the least-norm b_p with sum_p c_p b_p = 1: the gradient enters mostly in columns with large factors."""
     return factors / jnp.sum(factors**2)
 
 
 def _side_by_side(arrays: jax.Array, window: Any, power: int) -> jax.Array:
-    """Arrays ``[groups, n_in, columns]`` as lines ``[n_in, groups columns]``, in units of ``window ** power``."""
-    for _ in range(power):  # the square of a window of microsiemens is close to the smallest float16 numbers
+    """Join arrays ``[groups, n_in, columns]`` to ``[n_in, groups columns]``, in units of ``window ** power``."""
+    for _ in range(power):  # not window**2 at once: the square of microsiemens underflows float16
         arrays = arrays / window
     return jnp.moveaxis(arrays, 0, 1).reshape(arrays.shape[1], -1)
 
 
 def _column_map(slices: Any, signed: bool, polarities: int, outputs: np.ndarray) -> ColumnMap:
-    """Lines in the order polarity, plane, output."""
+    """Return the map of columns in the order polarity, plane, output."""
     binary = isinstance(slices, BitSlices)
-    apart = binary and slices.sum == "digital"  # copies hold the same on every plane: one range fits them all
+    apart = binary and slices.sum == "digital"  # copies hold the same value on every plane, so one ADC range fits all
     planes = 1 if slices is None or _added_by_wires(slices) else slices.planes
     numbers = np.arange(planes) if apart else np.zeros(planes, int)
-    lines = np.tile(np.repeat(numbers, len(outputs)), polarities)
+    slice_of_column = np.tile(np.repeat(numbers, len(outputs)), polarities)
     factor, step = slices.places(signed) if apart else (np.ones(1), None)
     if binary and not apart:
         step = np.array([slices.sum_step(signed)])
-    return ColumnMap(lines, np.tile(outputs, polarities * planes), factor, step)
+    return ColumnMap(slice_of_column, np.tile(outputs, polarities * planes), factor, step)
 
 
 def _added_by_wires(slices: Any) -> bool:
@@ -101,35 +117,42 @@ def _added_by_wires(slices: Any) -> bool:
 
 
 class Differential(Description):
-    """A pair of cells holds one weight (or one slice of it) as the difference of two conductances."""
+    """Differential pairs: two cells hold one weight (or one slice of it) as the difference of their conductances.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> targets = Differential().conductances(jnp.array([[0.5, -1.0]]), 0.0, 20e-6)
+      >>> (targets * 1e6).round().tolist()
+      [[[10.0, 0.0]], [[0.0, 20.0]]]
+    """
 
     sides: int = static(
         default=1,
         choices=(1, 2),
-        doc="1: the idle cell of a pair stays at g_min; 2: both move about the middle",
+        doc="1: the idle cell of a pair stays at g_min; 2: both change, about the middle of the window",
         source=cited("xiao2022accuracy"),
     )
     subtraction: str = static(
         default="analog",
         choices=("analog", "digital"),
-        doc="the wires subtract the currents of a pair, or each is converted and digital logic does",
+        doc="subtraction of a pair's currents: by the wires, or by digital logic after converting both",
     )
     slices: Any = field(
-        default=None, optional=True, methods=("signed", "planes", "sum"), doc="several pairs a weight; None for one"
+        default=None, optional=True, methods=("signed", "planes", "sum"), doc="several pairs per weight; None for one"
     )
 
     def conductances(self, weights: jax.Array, g_min: Any, g_max: Any) -> jax.Array:
-        """Targets in siemens for weights ``[n_in, n_out]`` in [-1, 1]: ``[2 planes, n_in, n_out]``.
+        """Return targets (S) of weights ``[n_in, n_out]`` in [-1, 1]: ``[2 planes, n_in, n_out]``.
 
         All plus cells come before all minus cells: with one plane, index 0 is plus and 1 is minus.
         """
-        held = _planes(self.slices, weights, signed=True).held
-        pair = jnp.concatenate([held, -held])
-        share = jnp.maximum(pair, 0.0) if self.sides == 1 else (1 + pair) / 2
-        return g_min + (g_max - g_min) * share
+        planes = _planes(self.slices, weights, signed=True).held
+        pair = jnp.concatenate([planes, -planes])
+        fraction = jnp.maximum(pair, 0.0) if self.sides == 1 else (1 + pair) / 2
+        return g_min + (g_max - g_min) * fraction
 
     def lines(self, cells: Moments, g_min: Any, g_max: Any) -> Moments:
-        """Readout of ``[2 planes, n_in, n_out]``; cells fluctuate independently, so variances add."""
+        """Return the columns of cells ``[2 planes, n_in, n_out]``; cells are independent, so variances add."""
 
         def joined(values: jax.Array, power: int) -> jax.Array:
             values = values.reshape(2, -1, *values.shape[1:])  # [polarity, plane, n_in, n_out]
@@ -144,73 +167,79 @@ class Differential(Description):
         return Moments(joined(cells.mean, 1), variance, slow=cells.slow)
 
     def n_columns(self, n_out: int) -> int:
-        """Readout lines of ``n_out`` outputs."""
+        """Return the number of columns of ``n_out`` outputs."""
         return len(self._column_factors(jnp.float32)) * n_out
 
     def _column_factors(self, dtype: Any) -> jax.Array:
-        """What each group of ``n_out`` lines counts, in the order of the lines."""
+        """Return the factor of each group of ``n_out`` columns, in their order."""
         one = jnp.ones((1,), dtype)
         planes = one if _added_by_wires(self.slices) else _factors(self.slices, dtype, True).factors
         return planes if self.subtraction == "analog" else jnp.concatenate([planes, -planes])
 
     def combine(self, y: jax.Array, drive: jax.Array, g_min: Any, g_max: Any) -> jax.Array:
-        """Outputs from converted lines: sum over planes and, if digital, the difference of polarities."""
+        """Combine converted columns: sum over planes and, if subtraction is digital, difference of polarities."""
         factors = self._column_factors(y.dtype)
         if len(factors) == 1:
             return y
         return jnp.einsum("...po,p->...o", y.reshape(*y.shape[:-1], len(factors), -1), factors)
 
     def column_map(self, n_out: int) -> ColumnMap:
-        """How the lines are grouped: by slice, the two polarities of a pair alike."""
+        """Return the groups of the columns: by slice, the two polarities of a pair in the same group."""
         apart = self.subtraction == "digital"
-        found = _column_map(self.slices, True, 2 if apart else 1, np.arange(n_out))
-        if apart and self.sides == 2 and found.step is not None:
-            found = found._replace(step=found.step / 2)  # a cell of a pair moves half as far as their difference
-        return found
+        columns = _column_map(self.slices, True, 2 if apart else 1, np.arange(n_out))
+        if apart and self.sides == 2 and columns.step is not None:
+            columns = columns._replace(step=columns.step / 2)  # a cell changes half as much as the pair's difference
+        return columns
 
     def to_columns(self, weights: jax.Array) -> jax.Array:
-        """Lines that combine to ``weights``."""
-        shares = _right_inverse(self._column_factors(weights.dtype))
-        return jnp.concatenate([share * weights for share in shares], axis=-1)
+        """Split weights ``[n_in, n_out]`` into columns ``[n_in, n_columns]`` that combine to them."""
+        inverse = _right_inverse(self._column_factors(weights.dtype))
+        return jnp.concatenate([factor * weights for factor in inverse], axis=-1)
 
     @property
     def needs_drive(self) -> bool:
-        """Whether ``combine`` needs the sum of the inputs."""
+        """False: differences of pairs have no constant part to subtract."""
         return False
 
     def n_cells(self, n_in: int, n_out: int) -> int:
-        """Number of physical cells."""
+        """Return the number of physical cells."""
         return 2 * (1 if self.slices is None else self.slices.planes) * n_in * n_out
 
 
 class Offset(Description):
-    """One cell holds one weight (or one slice of it) above a constant, which is subtracted after conversion."""
+    """Single cells hold one weight (or one slice of it) above a constant, which is subtracted after conversion.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> (Offset().conductances(jnp.array([[0.5, -1.0]]), 0.0, 20e-6) * 1e6).round().tolist()
+      [[[15.0, 0.0]]]
+    """
 
     subtraction: str = static(
         default="digital",
         choices=("digital", "unit column"),
-        doc="of the constant: from the known sum of the inputs, or of one more converted column of weights 0",
+        doc="the constant is known from the sum of the inputs, or from one more converted column of weights 0",
     )
     slices: Any = field(
-        default=None, optional=True, methods=("offset", "planes", "sum"), doc="several cells a weight; None for one"
+        default=None, optional=True, methods=("offset", "planes", "sum"), doc="several cells per weight; None for one"
     )
 
     def check(self) -> None:
         if isinstance(self.slices, BitSlices):
             with within("slices"):
-                self.slices.offset(jnp.zeros((1, 1)))  # refuses too few bits
+                self.slices.offset(jnp.zeros((1, 1)))  # raises if the slices have fewer than 2 bits
 
     def conductances(self, weights: jax.Array, g_min: Any, g_max: Any) -> jax.Array:
-        """Targets in siemens, ``[planes, n_in, columns]``; the unit column, if any, is the last one."""
+        """Return targets (S), ``[planes, n_in, columns]``; the unit column, if any, is the last one."""
         planes = _planes(self.slices, weights, signed=False)
-        held = planes.held
+        values = planes.held
         if self.subtraction == "unit column":
-            unit = jnp.broadcast_to(planes.zero[:, None, None], (*held.shape[:2], 1))
-            held = jnp.concatenate([held, unit], axis=-1)
-        return g_min + (g_max - g_min) * held
+            unit = jnp.broadcast_to(planes.zero[:, None, None], (*values.shape[:2], 1))
+            values = jnp.concatenate([values, unit], axis=-1)
+        return g_min + (g_max - g_min) * values
 
     def lines(self, cells: Moments, g_min: Any, g_max: Any) -> Moments:
-        """Readout of ``[planes, n_in, columns]``."""
+        """Return the columns of cells ``[planes, n_in, columns]``; cells are independent, so variances add."""
 
         def joined(values: jax.Array, power: int) -> jax.Array:
             if _added_by_wires(self.slices):
@@ -222,7 +251,7 @@ class Offset(Description):
         return Moments(joined(cells.mean, 1), variance, slow=cells.slow)
 
     def n_columns(self, n_out: int) -> int:
-        """Readout lines of ``n_out`` outputs, unit columns included."""
+        """Return the number of columns of ``n_out`` outputs, unit columns included."""
         return len(self._column_factors(jnp.float32)) * (n_out + (self.subtraction == "unit column"))
 
     def _column_factors(self, dtype: Any) -> jax.Array:
@@ -231,7 +260,7 @@ class Offset(Description):
         return _factors(self.slices, dtype, False).factors
 
     def combine(self, y: jax.Array, drive: jax.Array, g_min: Any, g_max: Any) -> jax.Array:
-        """Outputs from converted lines, without the constant part of the currents."""
+        """Combine converted columns into outputs and subtract the constant part of the currents."""
         factors = self._column_factors(y.dtype)
         total = jnp.einsum("...po,p->...o", y.reshape(*y.shape[:-1], len(factors), -1), factors)
         if self.subtraction == "unit column":
@@ -241,15 +270,15 @@ class Offset(Description):
         return total - drive * (planes.constant + floor * jnp.sum(planes.factors))
 
     def column_map(self, n_out: int) -> ColumnMap:
-        """How the lines are grouped: by slice; a unit column serves all outputs."""
+        """Return the groups of the columns: by slice; a unit column serves all outputs."""
         unit = [-1] if self.subtraction == "unit column" else []
         return _column_map(self.slices, False, 1, np.array([*range(n_out), *unit]))
 
     def to_columns(self, weights: jax.Array) -> jax.Array:
-        """Lines that combine to ``weights``; unit columns stay out of it."""
-        shares = _right_inverse(self._column_factors(weights.dtype))
+        """Split weights into columns that combine to them; unit columns get zeros, so no gradient."""
+        inverse = _right_inverse(self._column_factors(weights.dtype))
         unit = jnp.zeros((weights.shape[0], int(self.subtraction == "unit column")), weights.dtype)
-        return jnp.concatenate([part for share in shares for part in (share * weights, unit)], axis=-1)
+        return jnp.concatenate([part for factor in inverse for part in (factor * weights, unit)], axis=-1)
 
     @property
     def needs_drive(self) -> bool:
@@ -257,7 +286,7 @@ class Offset(Description):
         return self.subtraction == "digital"
 
     def n_cells(self, n_in: int, n_out: int) -> int:
-        """Number of physical cells."""
+        """Return the number of physical cells, those of unit columns included."""
         columns = n_out + (self.subtraction == "unit column")
         return (1 if self.slices is None else self.slices.planes) * n_in * columns
 

@@ -1,16 +1,16 @@
-"""A cell that was measured: its spread as a table over conductance and time, for example from a CSV file.
+"""A cell from measurements: its standard deviation as a table over conductance and time, for example from a CSV file.
 
-Each cell keeps one Gaussian deviate xi for life and deviates from its target by
+Each cell has one permanent Gaussian deviate xi and deviates from its target by
 
     g(t) = max(g_T + sigma(g_T, t) xi, 0)
 
 sigma is interpolated linearly in the conductance and linearly in log t between the measured times. Before the first
-measured time its first value holds; after the last one there are no data and reading is refused, unless
-``extrapolate`` lets sigma at each conductance go on along the table's last decade (``beyond``); one time alone has no
-trend to go on along. The conductances of the table are the window: the smallest is g_min, the largest g_max. A shift of
+measured time its first value is used; after the last one there are no data and reading is refused, unless
+``extrapolate`` continues sigma at each conductance along the table's last decade (``beyond``); a single time shows no
+trend to continue. The conductances of the table are the window: the smallest is g_min, the largest g_max. A shift of
 the mean and read-to-read noise are not part of the table and not modelled.
 
-A table has one row for every conductance at every time. As CSV, where units may be written out:
+A table has one row for every conductance at every time. In a CSV file units may be written out:
 
     conductance_s,sigma_s,time_s
     5 uS,0.2 uS,1
@@ -37,14 +37,14 @@ from analogsim.devices.protocol import Moments
 
 
 class MeasuredState(NamedTuple):
-    """What was aimed at, and each cell's own deviate."""
+    """Target conductance and permanent deviate of each cell."""
 
     target: jax.Array  #: S
     deviate: jax.Array  #: standard Gaussian, dimensionless
 
 
 class MeasuredCell(Extrapolates, Description):
-    """A cell whose spread was measured; build it with ``from_rows`` or ``from_csv``.
+    """A cell whose standard deviation was measured; build it with ``from_rows`` or ``from_csv``.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -56,18 +56,30 @@ class MeasuredCell(Extrapolates, Description):
 
     conductance: Any = field(unit="S", ge=0, le=1, doc="conductances of the table, ascending, shape [n_g]")
     time_s: Any = field(unit="s", gt=0, le=1e12, doc="times of the table after programming, ascending, shape [n_t]")
-    sigma: Any = field(unit="S", ge=0, le=1, doc="spread from cell to cell, shape [n_t, n_g]")
-    programming_noise: Any = field(default=1.0, ge=0, le=100, doc="multiplies the measured spread at every time")
+    sigma: Any = field(unit="S", ge=0, le=1, doc="device-to-device standard deviation, shape [n_t, n_g]")
+    programming_noise: Any = field(default=1.0, ge=0, le=100, doc="multiplies the measured sigma at every time")
     extrapolate: bool = extrapolation()
 
     @classmethod
     def from_rows(cls, rows: Iterable[tuple[Any, Any, Any]], **changes: Any) -> "MeasuredCell":
-        """A cell from rows of (conductance, sigma, time): siemens, siemens and seconds, in any order."""
+        """Return a cell from rows of (conductance, sigma, time): siemens, siemens and seconds, in any order.
+
+        Args:
+          rows: one row for every conductance at every time; numbers or strings with units.
+          **changes: other fields.
+
+        Raises:
+          InputError: for a bad value, with the row and the column, and for repeated or missing rows.
+        """
         return cls(**tables.grid([(f"row {i}", row) for i, row in enumerate(rows)], "the table"), **changes)
 
     @classmethod
     def from_csv(cls, path: str | os.PathLike, **changes: Any) -> "MeasuredCell":
-        """A cell from a CSV file with the header ``conductance_s,sigma_s,time_s``, its columns in any order.
+        """Return a cell from a CSV file with the header ``conductance_s,sigma_s,time_s``, its columns in any order.
+
+        Args:
+          path: the file.
+          **changes: other fields.
 
         Raises:
           InputError: for a file or value that cannot be read, with the line and the column.
@@ -81,10 +93,10 @@ class MeasuredCell(Extrapolates, Description):
                 self.refuse(name, f"must be a vector of {size} or more values")
             if not isinstance(axis, jax.core.Tracer) and np.any(np.diff(np.asarray(axis)) <= 0):
                 self.refuse(name, "must be ascending")
-        wanted = (np.shape(self.time_s)[0], np.shape(self.conductance)[0])
-        if np.shape(self.sigma) != wanted:
+        expected = (np.shape(self.time_s)[0], np.shape(self.conductance)[0])
+        if np.shape(self.sigma) != expected:
             shape = np.shape(self.sigma)
-            raise InputError(f"MeasuredCell.sigma has shape {shape}: must be [n_t, n_g] = {wanted}", ("sigma",))
+            raise InputError(f"MeasuredCell.sigma has shape {shape}: must be [n_t, n_g] = {expected}", ("sigma",))
         if self.extrapolate and np.shape(self.time_s)[0] == 1:
             self.refuse("extrapolate", "must be False for a table of one time, which shows no trend")
 
@@ -100,33 +112,33 @@ class MeasuredCell(Extrapolates, Description):
 
     @property
     def measured_until_s(self) -> float | None:
-        """Last time of the table (of a stack of cells, of any); None while it is traced."""
-        known = isinstance(self.time_s, (np.ndarray, jax.Array)) and not isinstance(self.time_s, jax.core.Tracer)
-        return float(np.max(np.asarray(self.time_s)[..., -1])) if known else None
+        """Last time of the table in seconds (of a stack of cells, the last of any); None while it is traced."""
+        is_known = isinstance(self.time_s, (np.ndarray, jax.Array)) and not isinstance(self.time_s, jax.core.Tracer)
+        return float(np.max(np.asarray(self.time_s)[..., -1])) if is_known else None
 
     def program(self, key: jax.Array, target: jax.Array) -> MeasuredState:
-        """Write to ``target`` (S, any shape)."""
+        """Program cells to ``target`` (S, any shape)."""
         return MeasuredState(target, normal(stream(key, "programming noise"), target.shape, target.dtype))
 
     def programming_error(self, target: jax.Array) -> jax.Array:
-        """Spread (S) of cells written to ``target`` (S), at time zero."""
+        """Return the standard deviation (S) of cells programmed to ``target`` (S), at time zero."""
         return self.programming_noise * self.spread(target, 0.0)
 
     def read(self, state: MeasuredState, time_s: Any, key: jax.Array | None = None) -> Moments:
-        """Conductances (S) at ``time_s``; reading is noiseless in this model, so the key changes nothing."""
+        """Return conductances (S) at ``time_s``; reads are noiseless in this model, so ``key`` is not used."""
         del key
         sigma = self.programming_noise * self.spread(state.target, time_s)
         return Moments(jnp.maximum(state.target + sigma * state.deviate, 0.0))
 
     def spread(self, target: jax.Array, time_s: Any) -> jax.Array:
-        """sigma(g, t) in siemens for targets in siemens; outside of the table its nearest values hold."""
+        """Return sigma(g, t) (S) for targets (S, any shape), as measured; outside of the table its nearest values."""
         if not self.extrapolate:
             return self._measured(target, time_s)
         first, *_, last = jnp.asarray(self.time_s, target.dtype)
         return continued(lambda t: self._measured(target, t), jnp.asarray(time_s, target.dtype), first, last)
 
     def _measured(self, target: jax.Array, time_s: Any) -> jax.Array:
-        """The same until the last measured time, and what it is then from there on."""
+        """Return sigma at ``time_s``, constant after the last measured time."""
         dtype = target.dtype
         times = jnp.asarray(self.time_s, dtype)
         at = jnp.log(jnp.maximum(jnp.asarray(time_s, dtype), times[0]))

@@ -1,4 +1,4 @@
-"""Crossbars behind resistive lines whose cells are not ohmic: currents I(G, u) that bend with the voltage u.
+"""Crossbars with resistive lines and non-ohmic cells, whose current I(G, u) is not proportional to the voltage u.
 
 Currents c of the cells lose the voltage R c along their two lines (``wires`` has the network and its source), so that
 
@@ -8,14 +8,15 @@ for every cell. Newton's method replaces cells by their differential conductance
 
     u <- u + (1 + R D)^-1 missing          missing = v - u - R I(G, u)
 
-each step one solution of the linear network (``line_solver``), roughly solved; steps after which more is missing are
-halved. R is positive semi-definite and D >= 0, so that there is one solution; perfect lines are R = 0. Derivatives come
-from the implicit-function theorem: the same linear network, solved once.
+Each step solves the linear network (``line_solver``) approximately; a step after which more is missing is halved. R is
+positive semi-definite and D >= 0, so that there is one solution; perfect lines are R = 0. Derivatives come from the
+implicit-function theorem: the same linear network, solved once.
 
-Done is when the voltage that is missing of Kirchhoff's second law is small in every cell's loop, or Newton's next
-correction, which is the error to first order: where R D is large, rounding alone makes more missing than u is wrong.
+The iteration ends if the voltage missing from Kirchhoff's second law is small in every cell's loop, or if Newton's next
+correction is, which is the error to first order: if R D is large, rounding alone makes the missing voltage larger than
+the error of u.
 
-No answer is returned unconverged: an InputError is raised, or, inside ``jit`` and ``vmap``, the answer is NaN.
+No unconverged result is returned: an InputError is raised, or, inside ``jit`` and ``vmap``, the result is NaN.
 """
 
 import functools
@@ -34,15 +35,22 @@ from analogsim.devices.crossbar import wires as linear
 from analogsim.devices.crossbar.line_solver import LineDividers
 from analogsim.devices.crossbar.wires import Solution, Wires
 
-#: To which share of themselves Newton's steps are solved, and to which share they are halved.
+#: Relative tolerance of the linear solution of a Newton step.
 _STEP_TOLERANCE = 1e-3
+#: Smallest fraction to which a Newton step is halved.
 _SHORTEST_STEP = 1e-4
 
 Law = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 def sinh_law(scale_v: Any) -> Law:
-    """I = G V0 sinh(V/V0): ohmic with G for voltages far below V0 = ``scale_v`` (V), exponential far above.
+    """Return the law I = G V0 sinh(V/V0): ohmic with G for voltages far below V0, exponential far above.
+
+    Args:
+      scale_v: V0, V.
+
+    Raises:
+      InputError: if ``scale_v`` is not greater than 0.
 
     Example:
       >>> float(sinh_law(0.25)(1e-4, 0.0))
@@ -59,30 +67,30 @@ def _sinh(scale_v: Any, g: jax.Array, u: jax.Array) -> jax.Array:
 def solve_nonlinear(
     wires: Wires, g: jax.Array, v: jax.Array, law: Law, *, tolerance: float | None = None, max_iterations: int = 40
 ) -> Solution:
-    """Currents and node voltages of an array of non-ohmic cells for given input voltages.
+    """Solve for currents and node voltages of an array of non-ohmic cells.
 
     Computes in float64 for float64 conductances, otherwise in float32. Differentiable, forwards and backwards and any
-    number of times, with respect to ``wires``, ``g``, ``v`` and what ``law`` was made of. Two to four steps of Newton's
-    method are usual, a selector (sinh with V0 = 30 mV at 0.5 V) takes up to eight; it may be refused where cells at the
-    full input would draw a million times what their lines can carry.
+    number of times, with respect to ``wires``, ``g``, ``v`` and the arrays in ``law``. Usually two to four Newton
+    steps are enough, up to eight for a selector (sinh with V0 = 30 mV at 0.5 V); it may fail if cells at the full input
+    would draw a million times the current that their lines can carry.
 
     Args:
       wires: resistances, ohm.
-      g: what the law calls the conductances of the cells, S, shape ``[..., n_in, n_out]``; leading axes are separate
-        arrays.
+      g: conductances as ``law`` defines them, S, shape ``[..., n_in, n_out]``; leading axes are separate arrays.
       v: input voltages, V, shape ``[..., batch, n_in]`` with the same leading axes.
       law: ``law(g, u)`` is the current (A) of cells ``g`` (S) at voltages ``u`` (V) of either sign, element by element:
-        smooth, zero at zero and nowhere falling. For example ``MiloReRAM().current``, ``sinh_law(0.2)``, or a function;
-        one that is defined anew for every call is compiled anew.
+        smooth, zero at zero and non-decreasing. For example ``MiloReRAM().current``, ``sinh_law(0.2)``, or a function.
+        Pass the same function object again: a new one is compiled again.
       tolerance: largest accepted ``Solution.residual``; default 2e-6 in float32 and 1e-12 in float64.
-      max_iterations: steps of Newton's method after which the solver gives up.
+      max_iterations: largest number of Newton steps.
 
     Returns:
-      ``Solution``; ``iterations`` counts Newton's steps, and ``residual`` is the most that is missing of Kirchhoff's
-      second law in any loop through a cell, or that Newton's method last changed, as a share of the largest input.
+      ``Solution``. ``iterations`` counts Newton steps. ``residual`` is the largest voltage missing from Kirchhoff's
+      second law in any loop through a cell, or the largest correction of the last Newton step if that is smaller, as a
+      fraction of the largest input.
 
     Raises:
-      InputError: for wrong shapes or values, and where the residual stays above ``tolerance``.
+      InputError: for wrong shapes or values, and if the residual stays above ``tolerance``.
 
     Example:
       >>> import jax.numpy as jnp
@@ -100,7 +108,7 @@ def solve_nonlinear(
 
 
 def _as_pytree(law: Law) -> Partial:
-    """The law's numbers as leaves, so that other numbers of the same law share a compilation."""
+    """Return ``law`` with its numbers as leaves, so that other numbers of the same law share a compilation."""
     owner = getattr(law, "__self__", None)
     if owner is not None and not jax.tree_util.all_leaves([owner]):
         return Partial(law.__func__, owner)  # type: ignore[attr-defined]
@@ -115,7 +123,7 @@ class _Lines(NamedTuple):
 
 
 def _lost(lines: _Lines, c: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Voltages lost along word lines, and along bit lines, by currents ``c`` of the cells; all ``[m, n, batch]``."""
+    """Return voltages lost along word lines, and along bit lines, by cell currents ``c``; all ``[m, n, batch]``."""
 
     def along(ohm: jax.Array, c: jax.Array) -> jax.Array:
         without_cells = LineDividers(ohm, jnp.ones((ohm.size, 1, 1), ohm.dtype))
@@ -129,40 +137,42 @@ def _largest(x: jax.Array) -> jax.Array:
 
 
 class _Step(NamedTuple):
-    """Newton's method; voltages are ``[m, n, batch]``, what belongs to a vector ``[batch]``."""
+    """State of Newton's method; voltages are ``[m, n, batch]``, all else ``[batch]``."""
 
     u: jax.Array
     missing: jax.Array
-    residual: jax.Array  #: largest voltage that is missing, or by which Newton's method would still change a cell's
-    active: jax.Array  #: whether to go on
+    residual: jax.Array  #: the smaller of the largest missing voltage and the largest Newton correction
+    active: jax.Array  #: whether to continue
     steps: jax.Array
 
 
-def _newton(current: Any, slope: Any, lines: _Lines, v: jax.Array, target: jax.Array, max_iterations: int) -> _Step:
-    """Cell voltages for inputs ``v`` ``[m, batch]``, until the residual is at most ``target`` ``[batch]``."""
+def _newton(
+    current: Any, conductance: Any, lines: _Lines, v: jax.Array, target: jax.Array, max_iterations: int
+) -> _Step:
+    """Iterate cell voltages for inputs ``v`` ``[m, batch]`` until the residual is at most ``target`` ``[batch]``."""
 
     def missing(u: jax.Array) -> jax.Array:
         word, bit = _lost(lines, current(u))
         return v[:, None] - u - word - bit
 
     def advance(step: _Step) -> _Step:
-        net = line_solver.network(slope(step.u), *lines)
+        net = line_solver.network(conductance(step.u), *lines)
         direction = line_solver.cell_voltages(net, step.missing, _STEP_TOLERANCE, 300)
         size, correction = _largest(step.missing), _largest(direction)
 
-        def attempt(share: jax.Array) -> tuple:
-            u = step.u + share * direction
+        def attempt(fraction: jax.Array) -> tuple:
+            u = step.u + fraction * direction
             now = missing(u)
-            return share, u, now, _largest(now)
+            return fraction, u, now, _largest(now)
 
         def too_far(tried: tuple) -> jax.Array:
-            share, *_, now = tried
-            return (share >= _SHORTEST_STEP) & ~(now < size)  # a NaN is too far as well
+            fraction, *_, now = tried
+            return (fraction >= _SHORTEST_STEP) & ~(now < size)  # negated, so that a NaN is too far as well
 
         def shorten(tried: tuple) -> tuple:
             return attempt(jnp.where(too_far(tried), tried[0] / 2, tried[0]))
 
-        # Vectors that are finished stay as they are, whatever is solved beside them.
+        # Vectors that have converged take no further step, so a result does not depend on the rest of the batch.
         full = attempt(step.active.astype(v.dtype))
         _, u, now, new_size = lax.while_loop(lambda tried: jnp.any(too_far(tried)), shorten, full)
         better = new_size < size
@@ -181,15 +191,15 @@ def _newton(current: Any, slope: Any, lines: _Lines, v: jax.Array, target: jax.A
     return lax.while_loop(lambda step: jnp.any(step.active) & (step.steps < max_iterations), advance, start)
 
 
-def _slope(current: Any, u: jax.Array) -> jax.Array:
-    """dI/du of every cell."""
+def _differential_conductance(current: Any, u: jax.Array) -> jax.Array:
+    """Return dI/du of every cell."""
     return jax.jvp(current, (u,), (jnp.ones_like(u),))[1]
 
 
 def _cell_voltages(current: Any, lines: _Lines, v: jax.Array, limit: float, max_iterations: int) -> tuple:
-    """Voltages across the cells for inputs ``v`` ``[m, batch]``, Newton's steps, and what is missing relative to v.
+    """Return cell voltages for inputs ``v`` ``[m, batch]``, the number of Newton steps, and the relative residual.
 
-    ``current`` of cell voltages is in the unit of one over that of ``lines``. Where not found, voltages are NaN.
+    ``current`` maps cell voltages to currents in the inverse unit of ``lines``. Voltages are NaN if not converged.
     """
     fixed_lines, fixed_v = lax.stop_gradient((lines, v))
     scale = jnp.max(jnp.abs(fixed_v), 0)
@@ -197,14 +207,14 @@ def _cell_voltages(current: Any, lines: _Lines, v: jax.Array, limit: float, max_
     def fixed_current(u: jax.Array) -> jax.Array:
         return lax.stop_gradient(current(u))
 
-    def fixed_slope(u: jax.Array) -> jax.Array:
-        return lax.stop_gradient(_slope(current, u))
+    def fixed_conductance(u: jax.Array) -> jax.Array:
+        return lax.stop_gradient(_differential_conductance(current, u))
 
-    end = _newton(fixed_current, fixed_slope, fixed_lines, fixed_v, limit * scale, max_iterations)
+    end = _newton(fixed_current, fixed_conductance, fixed_lines, fixed_v, limit * scale, max_iterations)
     residual = end.residual / jnp.where(scale == 0, 1, scale)
-    found = jnp.where(residual <= limit, end.u, jnp.nan)
-    slope = fixed_slope(found)
-    net = line_solver.network(slope, *fixed_lines)
+    root = jnp.where(residual <= limit, end.u, jnp.nan)
+    conductance = fixed_conductance(root)
+    net = line_solver.network(conductance, *fixed_lines)
 
     def excess(u: jax.Array) -> jax.Array:
         word, bit = _lost(lines, current(u))
@@ -216,16 +226,17 @@ def _cell_voltages(current: Any, lines: _Lines, v: jax.Array, limit: float, max_
     def solve_transposed(_: Any, y: jax.Array) -> jax.Array:
         # (1 + D R) x = y has the solution x = y - D z with (1 + R D) z = R y.
         word, bit = _lost(fixed_lines, y)
-        return y - slope * line_solver.cell_voltages(net, word + bit, limit, 300)
+        return y - conductance * line_solver.cell_voltages(net, word + bit, limit, 300)
 
     def tangent(linearised: Any, y: jax.Array) -> jax.Array:
         return lax.custom_linear_solve(linearised, y, solve, solve_transposed)
 
-    u = lax.custom_root(excess, found, lambda _, guess: guess, tangent)
+    # custom_root returns the converged voltages unchanged and only adds their derivatives.
+    u = lax.custom_root(excess, root, lambda _, guess: guess, tangent)
     return u, end.steps, residual
 
 
-# Compiled here: a loop outside of jit would be compiled again at every call.
+# Compiled here, because an eager lax.while_loop is compiled again at every call.
 @functools.partial(jax.jit, static_argnames=("limit", "steps"))
 def _solve(wires: Wires, g: jax.Array, v: jax.Array, law: Partial, limit: float, steps: int) -> Solution:
     def one(g: jax.Array, v: jax.Array) -> Solution:
@@ -236,7 +247,7 @@ def _solve(wires: Wires, g: jax.Array, v: jax.Array, law: Partial, limit: float,
         def current(u: jax.Array) -> jax.Array:
             c = law(cells, u)
             if jnp.shape(c) != u.shape:
-                raise InputError(f"law returns shape {jnp.shape(c)} for voltages {u.shape}: must go element by element")
+                raise InputError(f"law returns shape {jnp.shape(c)} for voltages {u.shape}: must be element-wise")
             return (c / unit).astype(u.dtype)
 
         def few(v: jax.Array) -> tuple:

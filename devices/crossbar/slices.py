@@ -120,7 +120,7 @@ class BitSlices(Description):
         factors = [(2**w - 1) * v / full_scale for w, v in zip(self.widths, place, strict=True)]
         zero = [half // v % 2**w / (2**w - 1) for w, v in zip(self.widths, place, strict=True)]
         # Straight-through estimator, as in ``digital``: the derivative of the digits is zero, that of their sum is one.
-        # The gradient is distributed by b_p, the least-norm solution of sum_p c_p b_p = 1, mostly to significant digits.
+        # The gradient enters by b_p, the least-norm solution of sum_p c_p b_p = 1: mostly in the significant digits.
         norm = sum(f * f for f in factors)
         gradient = jnp.asarray([f / norm for f in factors], held.dtype)
         held = held + gradient[:, None, None] * (weights - jax.lax.stop_gradient(weights))

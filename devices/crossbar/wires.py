@@ -1,4 +1,4 @@
-"""The resistance of a crossbar's lines (IR drop): exact currents, and the matrix that the array really holds.
+"""Wire resistance of a crossbar (IR drop): exact currents, and the effective matrix of the array.
 
 Word line i is driven by V_i at one end and open at the other; bit line j is open at one end and held at zero volts at
 the other, where its current is the output. With cells G and segments r_w, r_b, Kirchhoff's law at the nodes w (word
@@ -9,10 +9,10 @@ line) and b (bit line) is, for lines driven from the left and read at the bottom
 
 and I_j = b_m-1,j / r_b (A. Chen, IEEE Trans. Electron Devices 60, 1318 (2013), doi 10.1109/TED.2013.2246791). Cells are
 linear, so I = V M exactly with one matrix M of siemens: solve once per programmed array, then multiply. The solver
-(``line_solver``) takes zero resistance without a special case, which also holds for traced values.
+(``line_solver``) needs no special case for zero resistance, so traced resistances may be zero too.
 
-No answer is returned unconverged: an InputError is raised, or, inside ``jit`` and ``vmap`` where values are not known
-and nothing can be raised, currents and voltages are NaN. A derivative whose adjoint system is not solved is NaN too.
+No unconverged result is returned: an InputError is raised, or, inside ``jit`` and ``vmap`` where values are unknown and
+nothing can be raised, currents and voltages are NaN. A derivative whose adjoint system does not converge is NaN too.
 """
 
 import functools
@@ -32,7 +32,7 @@ from analogsim.devices.protocol import Moments
 
 
 class Wires(Description):
-    """Resistance of an array's lines, the same for all lines of one direction.
+    """Wire resistance of an array, the same for all lines of one direction.
 
     Example:
       >>> import jax.numpy as jnp
@@ -41,20 +41,20 @@ class Wires(Description):
       (8, 4)
     """
 
-    word_line_ohm: Any = field(unit="ohm", ge=0, doc="one segment of a word line, from cell to cell; 0: perfect line")
-    bit_line_ohm: Any = field(unit="ohm", ge=0, doc="one segment of a bit line, from cell to cell; 0: perfect line")
+    word_line_ohm: Any = field(unit="ohm", ge=0, doc="word line resistance from cell to cell; 0: perfect line")
+    bit_line_ohm: Any = field(unit="ohm", ge=0, doc="bit line resistance from cell to cell; 0: perfect line")
     source_ohm: Any = field(
-        default=None, unit="ohm", ge=0, optional=True, doc="from the driver to the first cell; None: one more segment"
+        default=None, unit="ohm", ge=0, optional=True, doc="from the driver to the first cell; None: as word_line_ohm"
     )
     terminal_ohm: Any = field(
-        default=None, unit="ohm", ge=0, optional=True, doc="from the last cell to the readout; None: one more segment"
+        default=None, unit="ohm", ge=0, optional=True, doc="from the last cell to the readout; None: as bit_line_ohm"
     )
     driven_from: str = static(default="left", choices=("left", "right"), doc="end of the word lines with the drivers")
     read_at: str = static(default="bottom", choices=("bottom", "top"), doc="end of the bit lines with the readout")
     method: str = static(
         default="exact",
         choices=("exact", "approximate"),
-        doc="how ``effective_moments`` finds the mean: ``effective_conductance`` or ``approximate_conductance``",
+        doc="method of ``effective_moments`` for the mean: ``effective_conductance`` or ``approximate_conductance``",
     )
 
     def model_sources(self) -> tuple[Source, ...]:
@@ -62,15 +62,15 @@ class Wires(Description):
 
 
 class Solution(NamedTuple):
-    """State of the network for each vector of input voltages.
+    """Solution of the network for each vector of input voltages.
 
     Attributes:
       currents: into the readout, A, shape ``[..., batch, n_out]``.
       word_v: voltage of the word line at each cell, V, shape ``[..., batch, n_in, n_out]``.
       bit_v: voltage of the bit line at each cell, V, same shape.
-      iterations: conjugate-gradient steps taken, shape ``[...]``.
-      residual: what the nodes' currents miss of Kirchhoff's law, as a share of the cells' currents (and of what is
-        lost in the lines, as far as that alone limits the digits), shape ``[..., batch]``.
+      iterations: number of conjugate-gradient steps, shape ``[...]``.
+      residual: error of Kirchhoff's current law at the nodes, relative to the currents of the cells (and to the losses
+        in the lines, if their rounding limits the accuracy), shape ``[..., batch]``.
     """
 
     currents: jax.Array
@@ -83,7 +83,7 @@ class Solution(NamedTuple):
 def solve(
     wires: Wires, g: jax.Array, v: jax.Array, *, tolerance: float | None = None, max_iterations: int = 300
 ) -> Solution:
-    """Currents and node voltages for given input voltages.
+    """Solve for currents and node voltages at given input voltages.
 
     Computes in float64 for float64 conductances, otherwise in float32. Differentiable with respect to ``wires``, ``g``
     and ``v``, forwards and backwards.
@@ -93,10 +93,19 @@ def solve(
       g: conductances of the cells, S, shape ``[..., n_in, n_out]``; leading axes are separate arrays.
       v: input voltages, V, shape ``[..., batch, n_in]`` with the same leading axes.
       tolerance: largest accepted ``Solution.residual``; default 2e-6 in float32 and 1e-12 in float64.
-      max_iterations: conjugate-gradient steps after which the solver gives up.
+      max_iterations: largest number of conjugate-gradient steps.
+
+    Returns:
+      ``Solution``, with the voltages at all nodes.
 
     Raises:
-      InputError: for wrong shapes or values, and where the residual stays above ``tolerance``.
+      InputError: for wrong shapes or values, and if the residual stays above ``tolerance``.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> solution = solve(Wires(word_line_ohm=2.93, bit_line_ohm=2.93), jnp.full((8, 4), 1e-4), jnp.full((1, 8), 0.3))
+      >>> solution.currents.shape
+      (1, 4)
     """
     g, limit = checked(wires, g, tolerance, max_iterations)
     v = checked_voltages(g, v)
@@ -108,16 +117,16 @@ def solve(
 def effective_conductance(
     wires: Wires, g: jax.Array, *, tolerance: float | None = None, max_iterations: int = 300
 ) -> jax.Array:
-    """The matrix M with I = V M: what cells ``g`` amount to behind resistive lines, exactly.
+    """Return the exact effective matrix M with I = V M of cells ``g`` behind resistive lines.
 
     By reciprocity min(n_in, n_out) solutions are enough: unit voltages at the inputs, or at the outputs. Arguments,
-    precision, derivatives and errors as for ``solve``.
+    precision, derivatives and errors are those of ``solve``.
 
     Args:
       wires: resistances, ohm.
       g: conductances of the cells, S, shape ``[..., n_in, n_out]``; leading axes are separate arrays.
       tolerance: largest accepted relative residual; default 2e-6 in float32 and 1e-12 in float64.
-      max_iterations: conjugate-gradient steps after which the solver gives up.
+      max_iterations: largest number of conjugate-gradient steps.
 
     Returns:
       M, S, shape ``[..., n_in, n_out]``; never negative, and no larger than ``g`` in the sum over any row.
@@ -129,10 +138,10 @@ def effective_conductance(
 
 
 def approximate_conductance(wires: Wires, g: jax.Array) -> jax.Array:
-    """An estimate of ``effective_conductance`` by two averaged lines, in about the time of one product.
+    """Estimate ``effective_conductance`` by two averaged lines, in about the time of one product.
 
-    Every word line is replaced by one with the rows' mean conductances, every bit line by one with the columns' mean,
-    and each line's divider is expanded to first order in its resistance:
+    Every bit line is replaced by one whose cells are the means of the rows, every word line by one whose cells are the
+    means of the columns, and each line's divider is expanded to first order in its resistance:
 
         M_ij = a_i G_ij c_j      a_i = (1 + sum_k (R_k - R_i) g_k) / (1 + sum_k R_k g_k)
 
@@ -147,6 +156,9 @@ def approximate_conductance(wires: Wires, g: jax.Array) -> jax.Array:
     Args:
       wires: resistances, ohm.
       g: conductances of the cells, S, shape ``[..., n_in, n_out]``.
+
+    Returns:
+      M, S, shape ``[..., n_in, n_out]``.
     """
     g, _ = checked(wires, g, None, 1)
     word, bit = segments(wires, g.shape[-2:], g.dtype)
@@ -157,9 +169,9 @@ def approximate_conductance(wires: Wires, g: jax.Array) -> jax.Array:
 
 
 def _mean_line(g: jax.Array, segments: jax.Array) -> jax.Array:
-    """First-order divider of one line: cells ``[..., n]`` and segments ``[n]``, terminal first."""
+    """Return the first-order dividers of one line of cells ``[..., n]`` and segments ``[n]``, terminal first."""
     ohm = jnp.cumsum(segments)
-    # Not max(R_k - R_i, 0), whose slope is undefined for perfect lines.
+    # Not max(R_k - R_i, 0), whose derivative is undefined for perfect lines.
     beyond = jnp.triu(ohm[None, :] - ohm[:, None], 1)
     return (1 + jnp.sum(beyond * g[..., None, :], -1)) / (1 + jnp.sum(ohm * g, -1, keepdims=True))
 
@@ -167,33 +179,37 @@ def _mean_line(g: jax.Array, segments: jax.Array) -> jax.Array:
 def effective_moments(
     wires: Wires, moments: Moments, *, tolerance: float | None = None, max_iterations: int = 300
 ) -> Moments:
-    """Mean and variance over reads of what cells that fluctuate amount to behind resistive lines.
+    """Return the effective mean and variance, over reads, of fluctuating cells behind resistive lines.
 
-    The mean is the matrix of the cells' means, exact or approximate by ``wires.method``; it misses what fluctuations of
-    second order shift it by. The variance of the output is that of all cells times the squared slopes of the output,
+    The mean is the effective matrix of the cells' means, exact or approximate by ``wires.method``; it neglects the
+    second-order shift by fluctuations. The variance of the output is that of all cells times the squared derivatives of
+    the output,
 
         Var I_k = sum_ij (dI_k/dG_ij)^2 Var G_ij
 
-    of which a variance per matrix entry, to be weighted with the squares of the inputs, keeps the cell of the entry:
+    A variance per matrix entry, to be multiplied with the squares of the inputs, contains only the entry's own cell:
 
         Var M_ij = (p_ij q_ij)^2 Var G_ij
 
-    with p the share of its word line's source voltage that a cell sees where bit lines are perfect, and q the share of
-    its current that its bit line passes where word lines are perfect. It takes about the time of one product.
+    with p the fraction of its word line's source voltage that a cell sees if bit lines are perfect, and q the fraction
+    of its current that its bit line passes if word lines are perfect. It takes about the time of one product.
 
-    Error of the sum over i of x_i^2 Var M_ij, as variance, for cells uniform between 1 and 100 uS with a spread in
-    proportion, at equal segments. Inputs of either sign (independent, mean zero): 64 x 64 at 1 ohm +0.8 % (ignoring the
-    lines +32 %), 128 x 128 at 2.93 ohm +1.8 % (+910 %). Inputs of one sign load the lines of each other, which no
-    weights of their squares can express: +10 % and +41 % on average over outputs, +15 % and +83 % at the worst. A cell
-    that is a good part of its lines' load by itself, as in a small array of long segments, is overrated as well: by
-    2 G R of the variance where G R, with R the resistance of its lines up to it, is small.
+    Error of the sum over i of x_i^2 Var M_ij, as variance, for cells uniform between 1 and 100 uS with a proportional
+    standard deviation, at equal segments. Inputs of either sign (independent, mean zero): 64 x 64 at 1 ohm +0.8 %
+    (ignoring the lines +32 %), 128 x 128 at 2.93 ohm +1.8 % (+910 %). Inputs of one sign load each other's lines, which
+    no weighting of their squares can express: +10 % and +41 % on average over outputs, +15 % and +83 % at worst. The
+    variance of a cell that is a large part of its lines' load, as in a small array of long segments, is overestimated
+    as well: by 2 G R of the variance if G R, with R the resistance of its lines up to it, is small.
 
     Args:
       wires: resistances, ohm.
-      moments: of the cells, S and S^2, ``[..., n_in, n_out]``; a variance of None stays None. The share of it that is
-        slow is that of the cells.
+      moments: of the cells, S and S^2, ``[..., n_in, n_out]``; a variance of None stays None. ``slow`` is returned
+        unchanged.
       tolerance: for the exact mean, as for ``effective_conductance``.
-      max_iterations: likewise.
+      max_iterations: for the exact mean, as for ``effective_conductance``.
+
+    Raises:
+      InputError: for wrong shapes or values, and if the exact mean is not solved to ``tolerance``.
 
     Example:
       >>> import jax.numpy as jnp
@@ -216,10 +232,10 @@ def effective_moments(
 
 
 def interleave(pair: jax.Array) -> jax.Array:
-    """The plus and minus arrays ``[..., 2, n_in, n_out]`` of differential pairs as one array on common word lines.
+    """Return the plus and minus arrays ``[..., 2, n_in, n_out]`` of differential pairs as one array.
 
-    Its columns alternate, plus first: ``[..., n_in, 2 n_out]``. A word line then feeds both cells of a weight, and is
-    twice as long. Of cells with a variance, ``jax.tree.map(interleave, moments)``.
+    Its columns alternate, plus first, on common word lines: ``[..., n_in, 2 n_out]``. A word line then feeds both cells
+    of a weight, and is twice as long. For cells with a variance use ``jax.tree.map(interleave, moments)``.
 
     Example:
       >>> import jax.numpy as jnp
@@ -233,7 +249,7 @@ def interleave(pair: jax.Array) -> jax.Array:
 
 
 def separate(columns: jax.Array) -> jax.Array:
-    """What ``interleave`` joined: ``[..., 2, n_in, n_out]`` from alternating columns ``[..., n_in, 2 n_out]``.
+    """Invert ``interleave``: return ``[..., 2, n_in, n_out]`` from alternating columns ``[..., n_in, 2 n_out]``.
 
     Example:
       >>> import jax.numpy as jnp
@@ -247,16 +263,16 @@ def separate(columns: jax.Array) -> jax.Array:
 
 
 def _dividers(wires: Wires, g: jax.Array) -> jax.Array:
-    """p q for every cell: what the ladders of its two lines pass, each with the other lines at zero volts."""
+    """Return p q for every cell: the fractions that its two ladders pass, each with the other lines at zero volts."""
     word, bit = segments(wires, g.shape[-2:], g.dtype)
     g = at_corner(wires, g)
-    along_word = jnp.cumprod(line_solver.line(jnp.moveaxis(g, -1, 0), word).share, 0)
-    along_bit = jnp.cumprod(line_solver.line(jnp.moveaxis(g, -2, 0), bit).share, 0)
+    along_word = jnp.cumprod(line_solver.line(jnp.moveaxis(g, -1, 0), word).divider, 0)
+    along_bit = jnp.cumprod(line_solver.line(jnp.moveaxis(g, -2, 0), bit).divider, 0)
     return at_corner(wires, jnp.moveaxis(along_word, 0, -1) * jnp.moveaxis(along_bit, 0, -2))
 
 
 def segments(wires: Wires, shape: tuple[int, ...], dtype: Any) -> tuple[jax.Array, jax.Array]:
-    """Segments of a word line ``[n_out]`` and of a bit line ``[n_in]``, ohm, terminal first."""
+    """Return the segments of a word line ``[n_out]`` and of a bit line ``[n_in]``, ohm, terminal first."""
 
     def one(first: Any, other: Any, count: int) -> jax.Array:
         first, other = (jnp.asarray(ohm, dtype) for ohm in (other if first is None else first, other))
@@ -269,9 +285,9 @@ def segments(wires: Wires, shape: tuple[int, ...], dtype: Any) -> tuple[jax.Arra
 
 
 def at_corner(wires: Wires, x: jax.Array, *, rows: int | None = -2, columns: int | None = -1) -> jax.Array:
-    """``x`` in the solver's order, nearest to its driver and its readout first; and back, being its own inverse.
+    """Flip ``x`` to the solver's order, nearest to driver and readout first; its own inverse.
 
-    ``rows`` and ``columns`` are the axes of ``x`` along the bit and word lines, None where it has none.
+    ``rows`` and ``columns`` are the axes of ``x`` along the bit and word lines, None if it has none.
     """
     if rows is not None and wires.read_at == "bottom":
         x = jnp.flip(x, rows)
@@ -281,26 +297,26 @@ def at_corner(wires: Wires, x: jax.Array, *, rows: int | None = -2, columns: int
 
 
 def unit_conductance(g: jax.Array) -> jax.Array:
-    """The largest cell: what the solver counts conductances in, as products of small ones could leave float32's range.
+    """Return the largest conductance, the unit in which the solver counts so that products stay in float32's range.
 
-    A constant for derivatives, because nothing depends on it.
+    Constant for derivatives, because the result does not depend on the unit.
     """
     peak = lax.stop_gradient(jnp.max(g))
     return jnp.where(peak > 0, peak, 1)
 
 
 def _network(wires: Wires, g: jax.Array) -> tuple[line_solver.Network, jax.Array]:
-    """One array ``[n_in, n_out]`` in the solver's order and in units of its largest conductance, and that unit."""
+    """Return one array ``[n_in, n_out]`` in the solver's order and unit, and that unit (its largest conductance)."""
     unit = unit_conductance(g)
     word, bit = segments(wires, g.shape, g.dtype)
     return line_solver.network((at_corner(wires, g) / unit)[:, :, None], word * unit, bit * unit), unit
 
 
 def in_rounds(function: Any, v: jax.Array, cells: int) -> Any:
-    """``function`` of ``v`` ``[m, batch]``, a few vectors at a time.
+    """Apply ``function`` to ``v`` ``[m, batch]``, a few vectors at a time, to bound the memory.
 
-    On a CPU a loop whose arrays stay in the cache is twice as fast, and eight vectors fill its registers; anywhere it
-    bounds the memory. Results have the batch last; of a result that is one number the largest of all rounds counts.
+    On a CPU a loop whose arrays fit into the cache is twice as fast, and eight vectors fill its registers. Results have
+    the batch as last axis; of scalar results the largest of all rounds is returned.
     """
     m, batch = v.shape
     chunk = max(8, 2**13 // cells) if jax.default_backend() == "cpu" else max(1, 2**24 // cells)
@@ -308,7 +324,7 @@ def in_rounds(function: Any, v: jax.Array, cells: int) -> Any:
         return function(v)
     rounds = -(-batch // chunk)
     padded = jnp.pad(v, ((0, 0), (0, rounds * chunk - batch)))
-    found = lax.map(function, jnp.moveaxis(padded.reshape(m, rounds, chunk), 1, 0))
+    results = lax.map(function, jnp.moveaxis(padded.reshape(m, rounds, chunk), 1, 0))
 
     def joined(x: jax.Array) -> jax.Array:
         if x.ndim == 1:
@@ -316,21 +332,21 @@ def in_rounds(function: Any, v: jax.Array, cells: int) -> Any:
         x = jnp.moveaxis(x, 0, -2)
         return x.reshape(*x.shape[:-2], rounds * chunk)[..., :batch]
 
-    return jax.tree.map(joined, found)
+    return jax.tree.map(joined, results)
 
 
 def _fields(
     net: line_solver.Network, v: jax.Array, limit: float, steps: int, nodes: bool
 ) -> line_solver.NetworkSolution:
-    """``line_solver.fields`` for ``v`` ``[m, batch]``."""
-    # Measured: below this size and number of vectors the slow modes cost what they save.
+    """Apply ``line_solver.fields`` to ``v`` ``[m, batch]``."""
+    # Measured: below this size and number of vectors the slow modes cost as much as they save.
     worthwhile = net.g.size > 2**15 and v.shape[1] >= 64
     slow = line_solver.slow_modes(lax.stop_gradient(net)) if worthwhile else None
     return in_rounds(lambda v: line_solver.fields(net, v, limit, steps, nodes=nodes, slow=slow), v, net.g.size)
 
 
 def each_array(function: Any, *arrays: jax.Array) -> Any:
-    """``function`` of two-dimensional arrays over all leading axes, one after the other to bound the memory."""
+    """Map ``function`` of two-dimensional arrays over all leading axes, sequentially to bound the memory."""
     lead = arrays[0].shape[:-2]
     if not lead:
         return function(*arrays)
@@ -338,15 +354,15 @@ def each_array(function: Any, *arrays: jax.Array) -> Any:
     return jax.tree.map(lambda x: x.reshape(*lead, *x.shape[1:]), lax.map(lambda a: function(*a), flat))
 
 
-# Compiled here: a loop outside of jit would be compiled again at every call.
+# Compiled here, because an eager lax.while_loop is compiled again at every call.
 @functools.partial(jax.jit, static_argnames=("limit", "steps"))
 def _solve(wires: Wires, g: jax.Array, v: jax.Array, limit: float, steps: int) -> Solution:
     def one(g: jax.Array, v: jax.Array) -> Solution:
         net, unit = _network(wires, g)
-        found = _fields(net, at_corner(wires, v.T, rows=0, columns=None), limit, steps, nodes=True)
-        word, bit = (at_corner(wires, jnp.moveaxis(x, -1, 0)) for x in (found.word, found.bit))
-        currents = at_corner(wires, found.currents.T * unit, rows=None)
-        return Solution(currents, word, bit, found.iterations, found.residual)
+        solution = _fields(net, at_corner(wires, v.T, rows=0, columns=None), limit, steps, nodes=True)
+        word, bit = (at_corner(wires, jnp.moveaxis(x, -1, 0)) for x in (solution.word, solution.bit))
+        currents = at_corner(wires, solution.currents.T * unit, rows=None)
+        return Solution(currents, word, bit, solution.iterations, solution.residual)
 
     return each_array(one, g, v)
 
@@ -358,15 +374,15 @@ def _effective(wires: Wires, g: jax.Array, limit: float, steps: int) -> tuple[ja
         m, n = g.shape
         if m > n:  # drive the outputs and read the inputs: the transposed network has the transposed matrix
             net = line_solver.turned(net)
-        found = _fields(net, jnp.eye(min(m, n), dtype=g.dtype), limit, steps, nodes=False)
-        matrix = found.currents if m > n else found.currents.T
-        return at_corner(wires, unit * matrix), jnp.max(found.residual)
+        solution = _fields(net, jnp.eye(min(m, n), dtype=g.dtype), limit, steps, nodes=False)
+        matrix = solution.currents if m > n else solution.currents.T
+        return at_corner(wires, unit * matrix), jnp.max(solution.residual)
 
     return each_array(one, g)
 
 
 def checked(wires: Wires, g: Any, tolerance: float | None, max_iterations: int) -> tuple[jax.Array, float]:
-    """Conductances in the dtype of the computation, and the accepted residual."""
+    """Return conductances in the dtype of the computation, and the accepted residual; refuse bad arguments."""
     if not isinstance(wires, Wires):
         raise InputError(f"wires = {wires!r}: must be a Wires description")
     for name in ("word_line_ohm", "bit_line_ohm", "source_ohm", "terminal_ohm"):
@@ -389,16 +405,17 @@ def checked(wires: Wires, g: Any, tolerance: float | None, max_iterations: int) 
 
 
 def checked_voltages(g: jax.Array, v: Any) -> jax.Array:
+    """Return input voltages in the dtype of ``g``; refuse shapes other than ``[..., batch, n_in]``."""
     shape = np.shape(v)
     if len(shape) != g.ndim or shape[:-2] != g.shape[:-2] or shape[-1] != g.shape[-2]:
-        wanted = ", ".join([*map(str, g.shape[:-2]), "batch", str(g.shape[-2])])
-        raise InputError(f"v has shape {shape}: must be [{wanted}] for g of shape {g.shape} (unit: V)")
+        required = ", ".join([*map(str, g.shape[:-2]), "batch", str(g.shape[-2])])
+        raise InputError(f"v has shape {shape}: must be [{required}] for g of shape {g.shape} (unit: V)")
     _require(v, "v", "V", np.isfinite, "finite")
     return jnp.asarray(v, g.dtype)
 
 
 def _require(x: Any, name: str, unit: str, allowed: Any, words: str) -> None:
-    if isinstance(x, jax.core.Tracer):  # its values are not known yet
+    if isinstance(x, jax.core.Tracer):  # its values are not known
         return
     values = np.asarray(x, np.float64)
     bad = values[~allowed(values)]
@@ -407,11 +424,12 @@ def _require(x: Any, name: str, unit: str, allowed: Any, words: str) -> None:
 
 
 def require_converged(residual: jax.Array, limit: float, steps: int) -> None:
+    """Raise an error if a residual is above ``limit``."""
     if isinstance(residual, jax.core.Tracer):  # NaN stands for the error, see the module's docstring
         return
     worst = float(np.max(residual, initial=0.0))
     if not worst <= limit:
         raise InputError(
-            f"max_iterations = {steps}: the currents are not found, their relative residual is {worst:.2g} and must be"
-            f" at most {limit:.2g}; allow more steps or a larger tolerance"
+            f"max_iterations = {steps}: the solver did not converge, its relative residual is {worst:.2g} and must be "
+            f"at most {limit:.2g}; allow more steps or a larger tolerance"
         )

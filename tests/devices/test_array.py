@@ -134,7 +134,7 @@ def test_a_stuck_cell_takes_every_pulse_in_vain():
 
 @pytest.mark.parametrize("cell", [ReRAM(), SONOS(), MiloReRAM()])
 def test_cells_whose_spread_is_not_of_writing_alone_refuse_the_loop(cell):
-    with pytest.raises(InputError, match=f"must be None for {type(cell).__name__}, which cannot be written in a loop"):
+    with pytest.raises(InputError, match=f"must be None for {type(cell).__name__}, whose published variation"):
         Crossbar(cell=cell, write_verify=LOOP)
 
 

@@ -306,8 +306,8 @@ def test_a_correction_by_twice_the_error_never_ends_and_is_refused():
         (dict(target=jnp.ones(3, jnp.complex64)), "target of complex64: must be real conductances"),
         (dict(g_min=2e-6, g_max=1e-6), "g_min = 2e-06: must be at most g_max = 1e-06 in every cell"),
         (dict(factor=jnp.array([1.0, 0.0, 2.0])), "factor = 0: must be greater than 0 in every cell"),
-        (dict(start=jnp.ones(4)), r"start of shape \(4,\): must fit the targets' shape \(3,\)"),
-        (dict(factor=jnp.ones((2, 3))), r"factor of shape \(2, 3\): must fit the targets' shape \(3,\)"),
+        (dict(start=jnp.ones(4)), r"start has shape \(4,\): must broadcast to the targets' shape \(3,\)"),
+        (dict(factor=jnp.ones((2, 3))), r"factor has shape \(2, 3\): must broadcast to the targets' shape \(3,\)"),
     ],
 )
 def test_bad_arguments_are_refused(arguments, message):

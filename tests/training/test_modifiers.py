@@ -348,7 +348,7 @@ def test_modified_weights_of_any_model():
         ),
         (
             lambda: seen(DeviceNoise(), n=1, store=Crossbar(mapping=Offset())),
-            r"Crossbar.mapping = Offset\(.*\): must hold a weight on one line of its own",
+            r"Crossbar.mapping = Offset\(.*\): must have one column per output and no slices",
         ),
         (
             lambda: seen(
