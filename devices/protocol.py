@@ -145,7 +145,7 @@ class WeightStore(Protocol):
 
     @property
     def needs_drive(self) -> bool:
-        """Whether ``combine`` needs the sum of the inputs."""
+        """True if ``combine`` needs the sum of the inputs."""
         ...
 
     def combine(

@@ -141,17 +141,17 @@ class Crossbar(StoreTags, Description):
             self.refuse(
                 "wires",
                 f"must be None for {type(self.cell).__name__}, whose current is not proportional to the voltage: no "
-                f"single matrix describes such an array (crossbar.nonlinear_wires solves one on its own)",
+                f"single matrix describes such an array (crossbar.nonlinear_wires solves a single one)",
             )
 
     @property
     def has_wires(self) -> bool:
-        """Whether word and bit lines have a resistance."""
+        """True if word and bit lines have a resistance."""
         return self.wires is not None
 
     @property
     def noise_persists(self) -> bool:
-        """Whether the cells' fluctuations persist through all steps of one product."""
+        """True if the cells' fluctuations persist through all steps of one product."""
         return getattr(self.cell, "noise_persists", False)
 
     @property
@@ -275,7 +275,7 @@ class Crossbar(StoreTags, Description):
 
     @property
     def needs_drive(self) -> bool:
-        """Whether ``combine`` needs the sum of the inputs, from which the mapping subtracts a constant."""
+        """True if ``combine`` needs the sum of the inputs, from which the mapping subtracts a constant."""
         return self.mapping.needs_drive
 
     def combine(self, y: jax.Array, drive: jax.Array | None) -> jax.Array:

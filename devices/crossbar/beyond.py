@@ -51,7 +51,7 @@ class Extrapolates:
 
     def model_sources(self) -> tuple[Source, ...]:
         """Return the source of the extrapolation if it is used; empty otherwise."""
-        return (Source(note="assumed: the trend of the last decade goes on"),) if self.extrapolate else ()
+        return (Source(note="assumed: the trend of the last decade continues"),) if self.extrapolate else ()
 
 
 def continued(spread: Callable[[Any], jax.Array], time_s: jax.Array, first_s: Any, last_s: Any) -> jax.Array:

@@ -98,6 +98,7 @@ class ECRAM(Description):
 
     @classmethod
     def published(cls) -> tuple["ECRAM", ...]:
+        """Return one cell per published fit."""
         return (cls(), cls.metal_oxide())
 
     @property

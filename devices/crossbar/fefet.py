@@ -13,7 +13,7 @@ programmed conductance is used up to 1 s, and reading later is refused. Write di
 not given either.
 
 Sources: M. Jerry et al., IEDM 2017, doi 10.1109/IEDM.2017.8268338, whose abstract gives 5 bits, a 45-fold range and
-75 ns pulses. Recalled and still to be checked: one pulse of its own amplitude for each level; from the NeuroSim table
+75 ns pulses. Recalled and still to be checked: one pulse of a separate amplitude for each level; from the NeuroSim table
 (P.-Y. Chen and S. Yu, IEEE Design & Test 2019) on-resistance 559 kohm, non-linearity label 1.75, noise below 0.5 %. The
 curve and what its label means, max (y - x) = 0.07 sqrt(2) |label|: P.-Y. Chen, X. Peng, S. Yu, IEEE TCAD 37, 3067
 (2018).

@@ -102,7 +102,7 @@ class GenericCell(Description):
 
     @property
     def noise_persists(self) -> bool:
-        """Whether fluctuations persist through the steps of one product; true of a 1/f spectrum."""
+        """True if fluctuations persist through the steps of one product, as those of a 1/f spectrum do."""
         return self.spectrum == "1/f"
 
     def program(self, key: jax.Array, target: jax.Array) -> GenericState:

@@ -128,6 +128,7 @@ class HermesPCM(Description):
 
     @classmethod
     def published(cls) -> tuple["HermesPCM", ...]:
+        """Return one cell per published fit."""
         return (cls(), cls.one_pair())
 
     def model_sources(self) -> tuple[Source, ...]:

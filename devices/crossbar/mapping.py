@@ -282,7 +282,7 @@ class Offset(Description):
 
     @property
     def needs_drive(self) -> bool:
-        """Whether ``combine`` needs the sum of the inputs."""
+        """True if ``combine`` needs the sum of the inputs: with digital subtraction."""
         return self.subtraction == "digital"
 
     def n_cells(self, n_in: int, n_out: int) -> int:

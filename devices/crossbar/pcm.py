@@ -129,6 +129,7 @@ class PCM(Description):
 
     @classmethod
     def published(cls) -> tuple["PCM", ...]:
+        """Return one cell per published fit."""
         return (cls(), cls.crosssim_fit())
 
     def check(self) -> None:

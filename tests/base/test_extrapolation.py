@@ -227,7 +227,7 @@ def test_files_and_sweeps_take_the_choice(tmp_path):
 
 
 def test_a_citation_says_that_no_paper_stands_behind_it():
-    assert "store.cell.equations: assumed: the trend of the last decade goes on" in cite(LATE).text
+    assert "store.cell.equations: assumed: the trend of the last decade continues" in cite(LATE).text
     assert "last decade" not in cite(preset("reram")).text
 
 
