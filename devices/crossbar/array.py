@@ -40,6 +40,7 @@ def _one_by_one(function: Any, cells: Any) -> Any:
 
 def _keys(key: jax.Array, arrays: int) -> jax.Array:
     """Return one key per array of cells."""
+    # The name selects the random numbers: another one would change every result under a fixed key.
     return jnp.stack([stream(key, f"cell {i} of a pair") for i in range(arrays)])
 
 
@@ -107,7 +108,8 @@ class Crossbar(StoreTags, Description):
     def _check_window(self) -> None:
         low, high = self.cell.g_min, self.cell.g_max
         if isinstance(low, jax.core.Tracer) or isinstance(high, jax.core.Tracer):
-            # A cell whose g_max is a property of its table (MeasuredCell) has no such field to poison with NaN.
+            # Traced ends cannot raise an error, so an empty window becomes NaN, and every result with it. A MeasuredCell
+            # has no such field: its g_max is a property of the table.
             if any(f.name == "g_max" for f in dataclasses.fields(self.cell)):
                 cell = self.cell.replace(g_max=jnp.where(low < high, high, jnp.nan))
                 object.__setattr__(self, "cell", cell)
@@ -188,6 +190,7 @@ class Crossbar(StoreTags, Description):
         low, high, factor = self._ends(targets, fabric)
         verify = stream(key, "write and verify")
         loop = self.write_verify.write(verify, targets, g_min=low, g_max=high, factor=factor)
+        # The loop has made the programming error; the cell draws only what follows it (drift exponents, relaxation).
         exact = self.cell.replace(**{self.cell.write_error: 0.0})
         return ArrayState(self._written(exact, key, loop.conductance), fabric, loop.pulses, loop.accepted)
 

@@ -109,6 +109,7 @@ def datasheet(cell: Any) -> DataSheet:
         return DataSheet(**facts)
     low, high = float(cell.g_min), float(cell.g_max)
     ratio = high / low if low > 0 else math.inf
+    # The source of a window may say in its text alone that it is recalled or assumed.
     source = _field_source(cell, "g_max")
     return DataSheet(
         conductance=Datum(

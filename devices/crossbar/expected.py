@@ -68,6 +68,7 @@ def expected(store: Any, weights: jax.Array, time_s: Any, read_noise: bool = Tru
     table = jnp.stack(rows, axis=-1)
     place = (weights + 1) * ((_POINTS - 1) / 2)
     index = jnp.clip(place.astype(jnp.int32), 0, _POINTS - 2)
+    # mode="clip", because the default fills out-of-range indices with NaN, at the cost of a select per lookup.
     interpolated = jnp.take(table, index, axis=0, mode="clip")
     remainder = place - index
     return Expected(
@@ -89,6 +90,7 @@ def _column(store: Any, grid: jax.Array, time_s: Any, read_noise: bool) -> tuple
 
 def _magnitude(mean: jax.Array, variance: jax.Array) -> jax.Array:
     """Return E|N(mean, variance)|."""
+    # The floor keeps the division and the derivative of the root finite for a noiseless column.
     sigma = jnp.sqrt(jnp.maximum(variance, 1e-20))
     a = mean / sigma
     return mean * (1 - 2 * norm.cdf(-a)) + 2 * sigma * norm.pdf(a)

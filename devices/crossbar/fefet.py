@@ -13,7 +13,7 @@ programmed conductance is used up to 1 s, and reading later is refused. Write di
 not given either.
 
 Sources: M. Jerry et al., IEDM 2017, doi 10.1109/IEDM.2017.8268338, whose abstract gives 5 bits, a 45-fold range and
-75 ns pulses. Recalled and still to be checked: one pulse of a separate amplitude for each level; from the NeuroSim table
+75 ns pulses. Recalled and still to be checked: one pulse of a separate amplitude per level; from the NeuroSim table
 (P.-Y. Chen and S. Yu, IEEE Design & Test 2019) on-resistance 559 kohm, non-linearity label 1.75, noise below 0.5 %. The
 curve and what its label means, max (y - x) = 0.07 sqrt(2) |label|: P.-Y. Chen, X. Peng, S. Yu, IEEE TCAD 37, 3067
 (2018).
@@ -86,6 +86,7 @@ class FeFET(Description):
         y = jnp.clip((target - low) / (high - low), 0.0, 1.0)
         span = -jnp.expm1(-1 / jnp.asarray(self.curvature, target.dtype))
         last = self.levels - 1
+        # The inverse of the curve gives the level below; the nearer of it and the next one is taken in y.
         below = jnp.clip(jnp.floor(-self.curvature * last * jnp.log1p(-y * span)), 0, last - 1)
         places = [-jnp.expm1(-p / (self.curvature * last)) / span for p in (below, below + 1)]
         upper = y - places[0] > places[1] - y

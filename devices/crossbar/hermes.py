@@ -47,6 +47,7 @@ class Branches(Description):
 
     def at(self, x: jax.Array) -> jax.Array:
         """Return the value at every x, which is first clipped to [1e-7, 1]."""
+        # Clipped before both branches: the derivative of jnp.where contains the unused branch, and ln 0 makes it NaN.
         x = jnp.clip(x, _FLOOR, 1.0)
         below = jnp.clip(self.logarithm[0] + self.logarithm[1] * jnp.log(x), *self.limits)
         return jnp.where(x < self.split, below, polynomial(self.cubic, x))

@@ -138,6 +138,7 @@ def _norm(a: jax.Array) -> jax.Array:
 
 
 def _ratio(a: jax.Array, b: jax.Array) -> jax.Array:
+    # The inner where avoids 0/0, which ``jax_debug_nans`` would report although it is not used.
     return jnp.where(b > 0, a / jnp.where(b > 0, b, 1), 0)
 
 
@@ -165,6 +166,7 @@ def slow_modes(net: Network) -> SlowModes:
 
     def products(a: jax.Array) -> jax.Array:
         """Return all scalar products <a, f>, symmetrised because rounding breaks their symmetry."""
+        # By default GPUs and TPUs multiply matrices in TF32 or bfloat16, too coarse for the eigenvalues near 1.
         x = jnp.tensordot(a, lifted, ((0, 1), (0, 1)), precision="highest")
         return (x + x.T) / 2
 
@@ -271,6 +273,7 @@ def fields(
 
     no_feed = jnp.zeros((*net.g.shape[:2], v.shape[-1]), v.dtype)
     s = net.g * _words(net, no_feed, v)
+    # Because JAX cannot differentiate a while_loop backwards; the adjoint is solved by the same iteration.
     f, (count, residual) = lax.custom_linear_solve(matrix, s, solve, solve_transposed, has_aux=True)
     bit, currents = voltages(net.bit, f, jnp.zeros_like(f[0]))
     word = _words(net, net.g * bit, v) if nodes else None

@@ -181,6 +181,7 @@ class Differential(Description):
         factors = self._column_factors(y.dtype)
         if len(factors) == 1:
             return y
+        # Columns are ordered by group, outputs within a group, as ``_side_by_side`` joins them.
         return jnp.einsum("...po,p->...o", y.reshape(*y.shape[:-1], len(factors), -1), factors)
 
     def column_map(self, n_out: int) -> ColumnMap:
@@ -262,6 +263,7 @@ class Offset(Description):
     def combine(self, y: jax.Array, drive: jax.Array, g_min: Any, g_max: Any) -> jax.Array:
         """Combine converted columns into outputs and subtract the constant part of the currents."""
         factors = self._column_factors(y.dtype)
+        # Columns are ordered by plane, outputs within a plane, as ``_side_by_side`` joins them.
         total = jnp.einsum("...po,p->...o", y.reshape(*y.shape[:-1], len(factors), -1), factors)
         if self.subtraction == "unit column":
             return total[..., :-1] - total[..., -1:]

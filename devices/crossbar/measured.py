@@ -141,6 +141,7 @@ class MeasuredCell(Extrapolates, Description):
         """Return sigma at ``time_s``, constant after the last measured time."""
         dtype = target.dtype
         times = jnp.asarray(self.time_s, dtype)
+        # Times from zero on are valid; those before the first measured one are read as that one.
         at = jnp.log(jnp.maximum(jnp.asarray(time_s, dtype), times[0]))
         row = jnp.sum(weights_between(at, jnp.log(times))[:, None] * jnp.asarray(self.sigma, dtype), axis=0)
         # In units of g_max, because differences of siemens are close to the smallest numbers of a float16.

@@ -109,6 +109,8 @@ def solve_nonlinear(
 
 def _as_pytree(law: Law) -> Partial:
     """Return ``law`` with its numbers as leaves, so that other numbers of the same law share a compilation."""
+    # Partial takes its function as static: a method bound to a pytree (``MiloReRAM().current``) would be compiled for
+    # each of its owner's numbers. A plain object is a leaf itself, and its method stays static.
     owner = getattr(law, "__self__", None)
     if owner is not None and not jax.tree_util.all_leaves([owner]):
         return Partial(law.__func__, owner)  # type: ignore[attr-defined]
@@ -126,6 +128,7 @@ def _lost(lines: _Lines, c: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return voltages lost along word lines, and along bit lines, by cell currents ``c``; all ``[m, n, batch]``."""
 
     def along(ohm: jax.Array, c: jax.Array) -> jax.Array:
+        # Without cells nothing branches off: every divider is 1.
         without_cells = LineDividers(ohm, jnp.ones((ohm.size, 1, 1), ohm.dtype))
         return line_solver.voltages(without_cells, c, jnp.zeros_like(c[0]))[0]
 
@@ -201,6 +204,7 @@ def _cell_voltages(current: Any, lines: _Lines, v: jax.Array, limit: float, max_
 
     ``current`` maps cell voltages to currents in the inverse unit of ``lines``. Voltages are NaN if not converged.
     """
+    # The iteration itself runs on constants: custom_root below supplies the derivatives of its result.
     fixed_lines, fixed_v = lax.stop_gradient((lines, v))
     scale = jnp.max(jnp.abs(fixed_v), 0)
 

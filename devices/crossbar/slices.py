@@ -109,6 +109,7 @@ class BitSlices(Description):
         return 1 / (2 ** (self.bits if signed else self.bits - 1) - 1)
 
     def _digits(self, k: jax.Array) -> jax.Array:
+        # In floating point: float32 holds integers to 2^24 exactly, which is why the widths sum to at most 23.
         digits = []
         for width in self.widths:
             digits.append(jnp.mod(k, 2**width) / (2**width - 1))

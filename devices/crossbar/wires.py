@@ -172,6 +172,7 @@ def _mean_line(g: jax.Array, segments: jax.Array) -> jax.Array:
     """Return the first-order dividers of one line of cells ``[..., n]`` and segments ``[n]``, terminal first."""
     ohm = jnp.cumsum(segments)
     # Not max(R_k - R_i, 0), whose derivative is undefined for perfect lines.
+    # Rows are in ascending order of R_k, so the upper triangle selects R_k > R_i.
     beyond = jnp.triu(ohm[None, :] - ohm[:, None], 1)
     return (1 + jnp.sum(beyond * g[..., None, :], -1)) / (1 + jnp.sum(ohm * g, -1, keepdims=True))
 

@@ -138,6 +138,7 @@ class WriteVerify(Description):
         if scale is not None:
             low, high = scale * low, scale * high
         begin = low if start is None else _like(target, start, "start")
+        # JAX cannot differentiate a while_loop backwards; ``_follow`` supplies the derivative instead.
         fixed = lax.stop_gradient((self, low, high, begin, scale, target.astype(low.dtype)))
         written = _loop(key, *fixed)
         return written._replace(conductance=_follow(target, written.conductance.astype(target.dtype), written.accepted))
@@ -163,11 +164,13 @@ def _loop(
     pulse_key, read_key = stream(key, "pulse noise"), stream(key, "verify read")
 
     def gaussians(stream_key: jax.Array, number: jax.Array) -> jax.Array:
+        # Folded by iteration, so that the numbers of a cell do not depend on how long the other cells take.
         return normal(jax.random.fold_in(stream_key, number), target.shape, target.dtype)
 
     def verify(number: jax.Array, conductance: jax.Array, pulses: jax.Array, accepted: jax.Array) -> _Iteration:
         read = conductance
         if rule.read_noise is not None:
+            # Cast, because a while_loop must keep the dtype of its state, which the rules may be wider than.
             read = (conductance + rule.read_noise * gaussians(read_key, number)).astype(target.dtype)
         return _Iteration(number, conductance, read, pulses, accepted | (jnp.abs(read - target) <= rule.window))
 

@@ -344,7 +344,7 @@ def test_modified_weights_of_any_model():
         (lambda: seen(DeviceNoise(), n=1, store=Crossbar(cell=SONOS())), r"SONOS: the mean and variance .* FreshChip"),
         (
             lambda: seen(DeviceNoise(), n=1, store=Crossbar(cell=PCM(), faults=Faults(stuck_off=0.1))),
-            r"Crossbar.faults: must be None where only the mean and variance",
+            r"Crossbar.faults: must be None if only the mean and variance",
         ),
         (
             lambda: seen(DeviceNoise(), n=1, store=Crossbar(mapping=Offset())),
