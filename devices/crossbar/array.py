@@ -108,8 +108,8 @@ class Crossbar(StoreTags, Description):
     def _check_window(self) -> None:
         low, high = self.cell.g_min, self.cell.g_max
         if isinstance(low, jax.core.Tracer) or isinstance(high, jax.core.Tracer):
-            # Traced ends cannot raise an error, so an empty window becomes NaN, and every result with it. A MeasuredCell
-            # has no such field: its g_max is a property of the table.
+            # Traced ends cannot raise an error, so an empty window becomes NaN and every result too. A MeasuredCell has
+            # no such field: its g_max is a property of the table.
             if any(f.name == "g_max" for f in dataclasses.fields(self.cell)):
                 cell = self.cell.replace(g_max=jnp.where(low < high, high, jnp.nan))
                 object.__setattr__(self, "cell", cell)
