@@ -6,9 +6,10 @@ import numpy as np
 
 from analogsim.base.errors import InputError, brief
 from analogsim.base.units import show, show_time
+from analogsim.devices.photonic.grid import ShifterGrid
 from analogsim.devices.photonic.hold_costs import hold_costs
 from analogsim.devices.photonic.layouts import layout
-from analogsim.devices.photonic.mzi_mesh import MeshState, MZIMesh, ShifterGrid
+from analogsim.devices.photonic.mzi_mesh import MeshState, MZIMesh
 from analogsim.plot import axes
 
 if TYPE_CHECKING:

@@ -1,13 +1,13 @@
-"""Light as a weight store: meshes, ring banks, phase-change cells, light that fades; and its detection.
+"""Photonic weight stores (meshes, ring banks, phase-change crossbars, fading pulses) and optical detection.
 
-light, detection             photons, losses; photodiodes, homodyne detection, counts
-interferometer, layouts, mesh    one Mach-Zehnder interferometer, where many stand, unitary matrices on them
-phase_shifter, phase_noise   converters, heaters and their crosstalk; noise of phases in a matrix
-mzi_mesh                     the store: a matrix on two meshes
-ring, ring_bank              add-drop microrings; the store: a wavelength an input, a ring a weight
-phase_change, tensor_core    absorbing films; the store: an incoherent crossbar of them
-volatile, fading_light       media that hold light for a while; the store: pairs of pulses in one
-hold_costs                   what holding one value costs in each
+light, detection             photon energy, losses; photodiodes, homodyne detection, photon counts
+interferometer, layouts, mesh    one Mach-Zehnder interferometer, mesh layouts, unitary matrices on a mesh
+phase_shifter, phase_noise   DACs, heaters and thermal crosstalk; effect of phase noise on a matrix
+grid, mzi_mesh               positions of the phase shifters; store: a matrix on two meshes
+ring, ring_bank              add-drop microrings; store: one wavelength per input, one ring per weight
+phase_change, tensor_core    absorbing films; store: an incoherent crossbar of them
+volatile, fading_light       media that store light for a limited time; store: pairs of pulses in such a medium
+hold_costs                   cost of holding one value in each medium
 """
 
 from analogsim.devices.photonic.detection import Homodyne as Homodyne

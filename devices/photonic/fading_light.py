@@ -1,19 +1,19 @@
-"""Weights as pulses of light in a medium that cannot keep them: they fade, or gain keeps them and adds noise.
+"""Weights as light pulses in a volatile medium: pulses fade, or gain maintains them and adds noise.
 
-A weight is a pair of pulses, one for its positive and one for its negative part: the other one is empty. A pulse of the
-weight 1 starts with n_0 photons. Lasers give coherent pulses: how many photons there are is decided when they are
-counted, so reading is random and writing is not. With the share eta(t) left, N(t) photons of noise by gain, and d dark
-counts, the pair's counts n+ and n- give the weight (n+ - n-)/n_0 with
+A weight is a pair of pulses, one for its positive and one for its negative part, of which one is empty. A pulse of
+weight 1 starts with n_0 photons. Lasers emit coherent pulses, whose photon number is random only when counted: reading
+is random, writing is not. With the remaining fraction eta(t), N(t) noise photons from gain and d dark counts, the
+counts n+ and n- of the pair give the weight (n+ - n-)/n_0 with
 
     mean       eta w
     variance   (n_0 eta |w| (1 + 2 N) + 2 N (N + 1) + 2 d) / n_0^2
 
-Without gain the counts are Poisson, since thinned coherent light stays coherent. With gain a pulse is a
-displaced thermal state, one mode of it, drawn as a Gaussian of these moments. The means of N and d cancel.
+Without gain the counts are Poisson, since attenuated coherent light stays coherent. With gain, a pulse is a displaced
+thermal state of one mode, drawn as a Gaussian with these moments. The means of N and d cancel.
 
-An input multiplies the currents behind the counters, which add up over the pulses of a column: noise counts with x^2.
-(If it dimmed the light instead, that light would add (|x| - x^2) eta |w| / n_0.) Counting destroys what was held: every
-product reads all pulses and writes them anew.
+An input multiplies the currents behind the counters, which add up over the pulses of a column: the noise scales with
+x^2. (If the input attenuated the light instead, that would add (|x| - x^2) eta |w| / n_0.) Counting is destructive:
+every product reads all pulses and rewrites them.
 """
 
 from typing import Any, NamedTuple
@@ -35,13 +35,17 @@ _ASSUMED = Source(note="assumed")
 
 
 class LightState(NamedTuple):
-    """What was written: the mean photons of every pair over n_0, with the sign of its filled pulse."""
+    """One programmed tile.
+
+    Attributes:
+      weights: mean photons of every pair over n_0, with the sign of its filled pulse, ``[n_in, n_out]``.
+    """
 
     weights: jax.Array
 
 
 class FadingLight(OneColumnPerOutput, Description):
-    """Pairs of pulses in a medium; see the module for the equations.
+    """A weight store of light pulses in a volatile medium; see the module for the equations.
 
     Example:
       >>> from analogsim.devices.photonic.volatile import DelayLine
@@ -54,18 +58,18 @@ class FadingLight(OneColumnPerOutput, Description):
     medium: Any = field(
         factory=RecirculatingLoop,
         methods=("efficiency", "added_photons", "bandwidth_hz", "hold_w", "capacity", "time_limit_s", "amplified"),
-        doc="what holds the light: DelayLine, RecirculatingLoop, Cavity, AtomicMemory",
+        doc="medium that stores the light: DelayLine, RecirculatingLoop, Cavity, AtomicMemory",
     )
-    photons: Any = field(default=1e6, gt=0, le=1e9, doc="n_0, of a pulse of the weight 1", source=_ASSUMED)
+    photons: Any = field(default=1e6, gt=0, le=1e9, doc="n_0, photons of a pulse of weight 1", source=_ASSUMED)
     rate_hz: Any = field(
-        default=1e9, unit="Hz", gt=0, le=1e12, doc="pulses a second; at most the medium's bandwidth", source=_ASSUMED
+        default=1e9, unit="Hz", gt=0, le=1e12, doc="pulses per second; at most the medium's bandwidth", source=_ASSUMED
     )
     dark_counts: Any = field(
-        default=0.0, ge=0, le=1e9, doc="d, counted in an empty pulse", source=Source(note="none by default")
+        default=0.0, ge=0, le=1e9, doc="d, dark counts per pulse", source=Source(note="none by default")
     )
     rows: int = static(
         default=512, ge=1, le=1_000_000, integer=True,
-        doc="pulses of a column, which come one after another: the most inputs of a tile", source=_ASSUMED,
+        doc="pulses per column, sent in sequence: largest number of inputs of a tile", source=_ASSUMED,
     )  # fmt: skip
 
     def check(self) -> None:
@@ -76,26 +80,30 @@ class FadingLight(OneColumnPerOutput, Description):
                 f"must be at most {bandwidth:g}, the bandwidth of the {type(self.medium).__name__} (unit: Hz)",
             )
 
-    draws_at_program = False  # nothing is random before it is counted
-    destructive_read = True  # what is counted is gone
+    draws_at_program = False  # coherent pulses: the randomness is in counting
+    destructive_read = True  # detection absorbs the photons
 
     @property
     def time_limit_s(self) -> Any:
-        """When the light leaves the medium, seconds after writing; None where it only fades."""
+        """Time after writing at which the light leaves the medium, seconds; None if it only fades."""
         return self.medium.time_limit_s
 
     @property
     def read_time_s(self) -> Any:
-        """Seconds of one product: the places of a column one after another, all columns side by side."""
+        """Duration of one product, seconds: the pulses of a column in sequence, all columns in parallel."""
         return self.rows / self.rate_hz
 
     def media(self, n_out: int) -> jax.Array:
-        """How many media hold a tile: one for each rail of an output, more where not all rows fit into one."""
-        each = jnp.maximum(jnp.floor(self.medium.capacity(self.rate_hz)), 1.0)
-        return 2 * n_out * jnp.ceil(self.rows / each)
+        """Return the number of media per tile: one per rail of an output, more if not all rows fit into one."""
+        capacity = jnp.maximum(jnp.floor(self.medium.capacity(self.rate_hz)), 1.0)
+        return 2 * n_out * jnp.ceil(self.rows / capacity)
 
     def program(self, key: jax.Array | None, weights: jax.Array, reprogram: Any = None) -> LightState:
-        """Write ``[n_in, n_out]``; nothing is random before it is counted, so the key may be None."""
+        """Write weights ``[n_in, n_out]``; writing draws nothing, so the key may be None.
+
+        Raises:
+          InputError: if there are more inputs than ``rows``.
+        """
         del key, reprogram
         if weights.shape[0] > self.rows:
             raise InputError(
@@ -104,14 +112,14 @@ class FadingLight(OneColumnPerOutput, Description):
         return LightState(wide(weights))
 
     def read(self, state: LightState, time_s: Any, key: jax.Array | None = None) -> Moments:
-        """The weights that are counted ``time_s`` after writing; NaN once the light has left the medium."""
+        """Return the weights counted ``time_s`` seconds after writing; NaN once the light has left the medium."""
         weights = state.weights
         survival = self.medium.efficiency(jnp.asarray(time_s, weights.dtype)).astype(weights.dtype)
         if key is None:
             moments = Moments(survival * weights, self._variance(weights, survival, time_s))
         elif self.medium.amplified:
             variance = self._variance(weights, survival, time_s)
-            # The slope of a root is infinite at zero, where nothing varies.
+            # The derivative of a square root is infinite at zero; where nothing varies it must be zero.
             varies = variance > 0
             sigma = jnp.where(varies, jnp.sqrt(jnp.where(varies, variance, 1.0)), 0.0)
             drawn = normal(stream(key, "photon counts"), weights.shape, weights.dtype)
@@ -120,34 +128,34 @@ class FadingLight(OneColumnPerOutput, Description):
             moments = Moments(self._counted(key, survival * weights))
         if self.time_limit_s is None:
             return moments
-        # A traced time cannot be refused; there is no light to read any more.
+        # A traced time cannot be refused, so NaN marks that there is no light to read.
         inside = jnp.asarray(time_s, weights.dtype) <= jnp.asarray(self.time_limit_s, weights.dtype)
         return jax.tree.map(lambda a: jnp.where(inside, a, jnp.nan), moments)
 
     def _variance(self, weights: jax.Array, left: jax.Array, time_s: Any) -> jax.Array:
-        """Of the estimate, from read to read; in units of n_0, which squared would leave the range of float32."""
+        """Read variance of the weights; divided by n_0 twice, as n_0^2 can exceed the range of float32."""
         photons = jnp.asarray(self.photons, weights.dtype)
         added = self.medium.added_photons(jnp.asarray(time_s, weights.dtype)).astype(weights.dtype)
         empty = 2 * (added * (added + 1) + self.dark_counts) / photons
         return ((left * jnp.abs(weights) * (1 + 2 * added) + empty) / photons).astype(weights.dtype)
 
     def _counted(self, key: jax.Array, weights: jax.Array) -> jax.Array:
-        """One count of every pulse, as weights."""
+        """Count every pulse once and convert the counts to weights."""
         parts = jnp.stack([jnp.maximum(weights, 0.0), jnp.maximum(-weights, 0.0)])
         expected = (parts * self.photons + self.dark_counts).astype(weights.dtype)
         plus, minus = counts(stream(key, "photon counts"), expected)
         return ((plus - minus) / self.photons).astype(weights.dtype)
 
     def noise(self, x: jax.Array, y: jax.Array, state: Any) -> None:
-        """Counting is part of reading; nothing is added behind it."""
+        """Return None: photon counting is part of ``read``, and no noise is added after it."""
         return None
 
     def cost(self, weights: jax.Array, read_fraction: Any) -> tuple[Action, ...]:
-        """A product writes every pulse anew: its light, a symbol a pulse; a sample an output; and the power of gain.
+        """Return the actions of one product: light and one symbol per pulse, one sample per output, power of the gain.
 
-        An amplifier is pumped for a full pulse a weight, of whose pair one is empty.
+        Every product rewrites all pulses. An amplifier is pumped for one full pulse per weight, as the other is empty.
         """
-        del read_fraction  # all light is written and counted, whatever the input
+        del read_fraction  # all light is written and counted at any input
         n_in, n_out = weights.shape
         light = jnp.sum(jnp.abs(weights)) * (self.photons * photon_j(self.medium.wavelength_m))
         return (
@@ -158,5 +166,5 @@ class FadingLight(OneColumnPerOutput, Description):
         )
 
     def n_cells(self, n_in: int, n_out: int) -> int:
-        """Places for pulses, two a weight."""
+        """Return the number of pulses: two per weight."""
         return 2 * n_in * n_out

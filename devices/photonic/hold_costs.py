@@ -1,9 +1,9 @@
-"""What it costs to hold one analog value in light, medium by medium, and for how long it stays without being renewed.
+"""Cost of holding one analog value in each optical medium, and its lifetime without refresh.
 
-Numbers come from the models where there is one. A weight of an interferometer has two phases, taken at pi each. Rings
-are locked by heaters: two sets of Albireo's device figures bound their power. Light without gain costs nothing and
-fades; the loop has gain, and its lifetime is that of the fibre alone. A quantum bit is listed for its scale, with its
-share of the machine that cools it. Nothing here includes lasers, converters, or what renews a value.
+Numbers come from the models if there is one. A weight of an interferometer has two phases, taken as pi each. Rings
+are locked by heaters; two sets of Albireo's device figures bound their power. Light without gain costs nothing and
+fades; the loop has gain, and its lifetime is that of the fibre alone. A qubit is listed for scale, with its fraction of
+the power of the refrigerator. Lasers, converters and refresh are not included.
 """
 
 from typing import NamedTuple
@@ -20,15 +20,15 @@ _HEATER = "stays some 10 us"
 
 
 class HoldCost(NamedTuple):
-    """One medium.
+    """Cost of holding one value in one medium.
 
     Attributes:
-      medium: what holds the value.
-      volatile: whether it is lost by itself.
-      hold_w: power that holds one value; None where the apparatus cannot be shared out.
-      lifetime_s: how long it stays without power or being renewed; the longest shown where it is not volatile.
-      write_j: energy that writes it; None where holding it writes it, or nobody says.
-      source: of the numbers.
+      medium: name of the medium.
+      volatile: whether the value is lost without power or refresh.
+      hold_w: power that holds one value, W; None if the apparatus cannot be divided among values.
+      lifetime_s: retention without power or refresh, seconds; the longest demonstrated if not volatile.
+      write_j: energy that writes one value, J; None if holding it writes it, or without a published figure.
+      source: source of the numbers.
     """
 
     medium: str
@@ -40,7 +40,7 @@ class HoldCost(NamedTuple):
 
 
 def hold_costs() -> tuple[HoldCost, ...]:
-    """Every medium's row.
+    """Return the holding costs of all media, one row per medium.
 
     Example:
       >>> rows = {row.medium: row for row in hold_costs()}

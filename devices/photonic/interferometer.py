@@ -1,4 +1,4 @@
-"""One Mach-Zehnder interferometer: two couplers, a phase between them, a phase before them.
+"""A Mach-Zehnder interferometer: two couplers, a phase between them and a phase before them.
 
     S(eta) = [[cos eta, i sin eta], [i sin eta, cos eta]]            ideal eta = pi/4
     T(theta, phi; a, b) = S(pi/4 + b) diag(e^(i theta), 1) S(pi/4 + a) diag(e^(i phi), 1)
@@ -8,12 +8,13 @@ errors
 
     T = i e^(i theta/2) [[e^(i phi) sin(theta/2), cos(theta/2)], [e^(i phi) cos(theta/2), -sin(theta/2)]]
 
-so that theta = 0 crosses and theta = pi passes straight. In the convention of Clements et al., Optica 3, 1460 (2016),
-doi 10.1364/OPTICA.3.001460, whose cell has cos t on its diagonal, t = pi/2 - theta/2. With errors the straight power is
+so that theta = 0 is the cross state and theta = pi the bar state. In the convention of Clements et al., Optica 3, 1460
+(2016), doi 10.1364/OPTICA.3.001460, whose cell has cos t on its diagonal, t = pi/2 - theta/2. With coupler errors the
+power in the bar port is
 
     |T11|^2 = (1 + sin 2a sin 2b - cos 2a cos 2b cos theta) / 2
 
-between sin^2(a + b) and cos^2(a - b): what lies outside cannot be set (S. Bandyopadhyay et al., Optica 8, 1247 (2021),
+between sin^2(a + b) and cos^2(a - b); values outside cannot be reached (S. Bandyopadhyay et al., Optica 8, 1247 (2021),
 arXiv 2103.04993).
 """
 
@@ -33,7 +34,7 @@ class TransferMatrix(NamedTuple):
 
 
 def transfer(theta: Any, phi: Any, a: Any = 0.0, b: Any = 0.0) -> TransferMatrix:
-    """The matrix of a cell, entry by entry; all arguments broadcast.
+    """Return the transfer matrix T of a cell, entry by entry; all arguments broadcast.
 
     Args:
       theta, phi: phases, radians.
@@ -58,14 +59,19 @@ def transfer(theta: Any, phi: Any, a: Any = 0.0, b: Any = 0.0) -> TransferMatrix
 
 
 def theta_for(straight: Any, a: Any = 0.0, b: Any = 0.0) -> jax.Array:
-    """The phase in [0, pi] at which the straight power |T11|^2 is ``straight``, or nearest to it within reach."""
+    """Return the phase theta in [0, pi] with bar-port power |T11|^2 = ``straight``, or the nearest reachable one.
+
+    Args:
+      straight: target power, any shape.
+      a, b: coupler errors as in ``transfer``.
+    """
     straight, a, b = (jnp.asarray(v) for v in (straight, a, b))
-    wanted = (1 + jnp.sin(2 * a) * jnp.sin(2 * b) - 2 * straight) / (jnp.cos(2 * a) * jnp.cos(2 * b))
-    # Near the ends arccos loses half of the digits; a half-angle through the square roots keeps them.
-    wanted = jnp.clip(wanted, -1.0, 1.0)
-    return 2 * jnp.arctan2(_root(1 - wanted), _root(1 + wanted))
+    cosine = (1 + jnp.sin(2 * a) * jnp.sin(2 * b) - 2 * straight) / (jnp.cos(2 * a) * jnp.cos(2 * b))
+    # Near the ends arccos loses half of the digits; the half-angle formula with square roots does not.
+    cosine = jnp.clip(cosine, -1.0, 1.0)
+    return 2 * jnp.arctan2(_root(1 - cosine), _root(1 + cosine))
 
 
 def _root(value: jax.Array) -> jax.Array:
-    """The root, with the slope 0 at 0 instead of none."""
+    """Square root with the derivative 0 at 0 (instead of infinity)."""
     return jnp.where(value > 0, jnp.sqrt(jnp.where(value > 0, value, 1.0)), 0.0)

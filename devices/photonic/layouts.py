@@ -1,13 +1,14 @@
-"""Where the cells of a mesh stand, and in what order a matrix is taken apart: structure, worked out once a size.
+"""Layout of a mesh's cells and order of the decomposition, computed once per size.
 
-    rectangular    N(N-1)/2 cells in N columns, every path meets as many: Clements et al., Optica 3, 1460 (2016),
+    rectangular    N(N-1)/2 cells in N columns, all paths of equal depth: Clements et al., Optica 3, 1460 (2016),
                    doi 10.1364/OPTICA.3.001460
-    butterfly      N log2(N)/2 cells in log2(N) columns, modes m and m + 2^c side by side in column c: fewer phases
-                   than a unitary matrix has, so that it holds only some of them, and its waveguides cross
-    triangular     the same number in 2N - 3 columns, set from the ports one after another, paths of unequal length:
+    butterfly      N log2(N)/2 cells in log2(N) columns, column c couples modes m and m + 2^c: fewer phases than a
+                   unitary matrix has, so that it represents only some of them; its waveguides cross
+    triangular     N(N-1)/2 cells in 2N - 3 columns, calibrated port by port, paths of unequal depth:
                    Reck et al., Phys. Rev. Lett. 73, 58 (1994), doi 10.1103/PhysRevLett.73.58
 
-But for the butterfly, a cell on modes (m, m + 1) stands in a column of the parity of m. Cells of a column do not touch.
+Except for the butterfly, a cell on modes (m, m + 1) is in a column of the parity of m. Cells of a column act on
+disjoint modes.
 """
 
 import functools
@@ -22,18 +23,18 @@ TOPOLOGIES = (*UNIVERSAL, "butterfly")
 
 
 class MeshLayout(NamedTuple):
-    """A mesh of one size.
+    """Layout of a mesh of one size.
 
     Attributes:
-      n: modes.
-      columns: how many.
-      order: which modes meet in every column, pair by pair, and last those that pass by, ``[columns, n]``.
-      occupied: which pairs meet in a cell, ``[columns, n // 2]``; the others pass straight.
-      from_right: which nullings act on columns of the matrix, in order, ``[cells]``; the others act on its rows.
-      mode: the upper mode of each, ``[cells]``.
+      n: number of modes.
+      columns: number of columns.
+      order: modes of every column, pair by pair, unpaired ones last, ``[columns, n]``.
+      occupied: whether a pair has a cell, ``[columns, n // 2]``; other pairs pass straight.
+      from_right: whether each nulling, in order, acts on columns of the matrix (else on its rows), ``[cells]``.
+      mode: the upper mode of each nulling, ``[cells]``.
       line: the row (from the right) or column (from the left) whose element is nulled, ``[cells]``.
-      column: where the cell of each nulling ends up, ``[cells]``.
-      slot: in which place of that column, ``mode // 2``, ``[cells]``.
+      column: the mesh column of each nulling's cell, ``[cells]``.
+      slot: the pair within that column, ``mode // 2``, ``[cells]``.
     """
 
     n: int
@@ -48,7 +49,7 @@ class MeshLayout(NamedTuple):
 
     @property
     def upper(self) -> np.ndarray:
-        """The mode that meets the phases of every place, ``[columns, n // 2]``."""
+        """Upper mode of every pair, which carries its phases, ``[columns, n // 2]``."""
         return self.order[:, 0 : 2 * (self.n // 2) : 2]
 
 
@@ -59,17 +60,17 @@ _INDEX = np.int32
 
 @functools.cache
 def layout(n: int, topology: str = "rectangular") -> MeshLayout:
-    """The mesh of ``n`` modes; that of a single mode has no cells.
+    """Return the layout of a mesh of ``n`` modes; a mesh of one mode has no cells.
 
     Raises:
-      InputError: for no modes, an unknown topology, or a butterfly whose modes are no power of two.
+      InputError: if ``n`` is below 1, the topology is unknown, or a butterfly's ``n`` is not a power of two.
 
     Example:
       >>> layout(5).columns, layout(5, "triangular").columns, len(layout(5).mode)
       (5, 7, 10)
     """
     if n < 1:
-        raise InputError(f"n = {n}: a mesh has at least 1 mode")
+        raise InputError(f"n = {n}: must be at least 1 (modes of a mesh)")
     if topology not in TOPOLOGIES:
         raise InputError(f"topology = {topology!r}: must be one of {', '.join(TOPOLOGIES)}")
     none = np.zeros(0, _INDEX)
@@ -83,7 +84,7 @@ def layout(n: int, topology: str = "rectangular") -> MeshLayout:
             n, 0, np.zeros((0, n), _INDEX), np.zeros((0, 0), bool), none.astype(bool), none, none, none, none
         )
     right, mode, line = (np.array(values, _INDEX) for values in zip(*steps, strict=True))
-    # Light meets the cells that act on the matrix' columns first, then those on its rows, the last one first.
+    # Light first meets the cells that act on the matrix' columns, then those on its rows in reverse order.
     lit = [i for i in range(len(steps)) if right[i]] + [i for i in reversed(range(len(steps))) if not right[i]]
     free = np.zeros(n, _INDEX)
     column = np.zeros(len(steps), _INDEX)
@@ -105,14 +106,14 @@ def layout(n: int, topology: str = "rectangular") -> MeshLayout:
 def _butterfly(n: int) -> np.ndarray:
     stages = n.bit_length() - 1
     if n != 2**stages:
-        raise InputError(f"n = {n}: a butterfly has a power of two of modes")
+        raise InputError(f"n = {n}: must be a power of two for a butterfly")
     modes = np.arange(n)
     order = [[m + k * 2**c for m in modes if not m & 2**c for k in (0, 1)] for c in range(stages)]
     return np.array(order, _INDEX).reshape(stages, n)
 
 
 def _clements(n: int) -> list[tuple[bool, int, int]]:
-    """Antidiagonal by antidiagonal, from the right and from the left in turn."""
+    """Nullings ``(from_right, mode, line)`` along antidiagonals, alternately from the right and from the left."""
     steps = []
     for i in range(1, n):
         if i % 2:
@@ -123,5 +124,5 @@ def _clements(n: int) -> list[tuple[bool, int, int]]:
 
 
 def _reck(n: int) -> list[tuple[bool, int, int]]:
-    """Row by row from below, all from the right."""
+    """Nullings ``(from_right, mode, line)`` row by row from below, all from the right."""
     return [(True, m, row) for row in range(n - 1, 0, -1) for m in range(row)]

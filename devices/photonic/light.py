@@ -1,7 +1,7 @@
-"""Light in numbers: the energy of a photon, losses in decibels, how fast a photon travels.
+"""Physical constants, photon energy, and losses in decibels.
 
 E = h c / wavelength            1.28e-19 J at 1550 nm
-power ratio = 10^(-dB/10)       of fields: 10^(-dB/20)
+power ratio = 10^(-dB/10)       field ratio = 10^(-dB/20)
 """
 
 from typing import Any
@@ -19,7 +19,7 @@ C_BAND = Source(note="chosen: the middle of the telecom C band")
 
 
 def photon_j(wavelength_m: Any = WAVELENGTH_M) -> Any:
-    """Energy of one photon, h c / wavelength, joules.
+    """Return the energy of one photon, h c / wavelength, in joules.
 
     Example:
       >>> f"{photon_j():.4g}"
@@ -29,7 +29,7 @@ def photon_j(wavelength_m: Any = WAVELENGTH_M) -> Any:
 
 
 def power_ratio(loss_db: Any) -> Any:
-    """The share of the power that is left behind a loss.
+    """Return the fraction of the power that a loss (dB) transmits.
 
     Example:
       >>> round(float(power_ratio(3.0)), 3)
@@ -39,5 +39,5 @@ def power_ratio(loss_db: Any) -> Any:
 
 
 def field_ratio(loss_db: Any) -> Any:
-    """The share of the amplitude that is left behind a loss: the root of the power's."""
+    """Return the fraction of the field amplitude that a loss (dB) transmits: the square root of ``power_ratio``."""
     return 10.0 ** (-jnp.asarray(loss_db) / 20)

@@ -1,10 +1,10 @@
-"""Unitary matrices on a mesh of interferometers: taken apart into phases, and put together again.
+"""Unitary matrices on a mesh of interferometers: decomposition into phases and reconstruction.
 
-    U = D  T_k ... T_2 T_1        light meets T_1 first; D are phases at the output
+    U = D  T_k ... T_2 T_1        light meets T_1 first; D: diagonal of output phases
 
-Taking apart nulls one element after another with a cell from the right or from the left (``layouts``) and then moves
-the cells of the left side through the diagonal: T^dagger D = D' T' with the same theta. Where errors are known, each
-nulling asks the real cell instead of the ideal one, and what is within its reach is set exactly: R. Hamerly,
+The decomposition nulls the elements in sequence with cells from the right or from the left (``layouts``), then moves
+the left cells through the diagonal: T^dagger D = D' T' with the same theta. If coupler errors are known, each nulling
+uses the real cell instead of the ideal one, and every reachable matrix is set exactly: R. Hamerly,
 S. Bandyopadhyay and D. Englund, arXiv 2106.03249; S. Bandyopadhyay et al., Optica 8, 1247 (2021), arXiv 2103.04993.
 
 Everything is traceable, in the precision of its input: complex128 under ``jax.enable_x64`` is exact to 1e-12.
@@ -24,12 +24,12 @@ from analogsim.devices.photonic.light import field_ratio
 
 
 class Phases(NamedTuple):
-    """What a mesh is set to, radians; places without a cell hold zeros.
+    """Phases of a mesh, radians; zero at pairs without a cell.
 
     Attributes:
-      theta: between the couplers, ``[columns, n // 2]``.
-      phi: before them, ``[columns, n // 2]``.
-      output: behind the mesh, ``[n]``.
+      theta: phases between the couplers, ``[columns, n // 2]``.
+      phi: phases before the couplers, ``[columns, n // 2]``.
+      output: phases behind the mesh, ``[n]``.
     """
 
     theta: jax.Array
@@ -38,13 +38,13 @@ class Phases(NamedTuple):
 
 
 class Columns(NamedTuple):
-    """The columns of a mesh; one of them without the leading axis.
+    """The columns of a mesh, or one column without the leading axis.
 
     Attributes:
-      cells: the entries of every place, straight where no cell stands, ``[columns, n // 2]`` each.
-      order: which modes meet, pair by pair, ``[columns, n]``.
-      back: where each mode is then found, ``[columns, n]``.
-      passing: what happens to the field of a mode without a partner, ``[columns]``.
+      cells: transfer matrix of every pair, diagonal for pairs without a cell, ``[columns, n // 2]`` each.
+      order: modes, pair by pair, ``[columns, n]``.
+      back: inverse permutation of ``order``, ``[columns, n]``.
+      passing: factor on the field of an unpaired mode, ``[columns]``.
     """
 
     cells: TransferMatrix
@@ -61,15 +61,16 @@ class Couplers(NamedTuple):
 
 
 def decompose(unitary: jax.Array, topology: str = "rectangular", couplers: Couplers | None = None) -> Phases:
-    """Phases at which the mesh is this unitary matrix.
+    """Return the phases with which a mesh implements a unitary matrix.
 
     Args:
       unitary: ``[n, n]``.
       topology: ``"rectangular"`` or ``"triangular"``.
-      couplers: errors of its cells as calibrated; None for ideal ones.
+      couplers: calibrated coupler errors of its cells; None for ideal couplers.
 
     Raises:
-      InputError: where the matrix is not square or, if its values are known, not unitary to its precision.
+      InputError: if the matrix is not square or, when its values are concrete, not unitary to its precision, or if the
+        topology is not universal.
 
     Example:
       >>> import jax
@@ -83,8 +84,8 @@ def decompose(unitary: jax.Array, topology: str = "rectangular", couplers: Coupl
     _check_unitary(unitary)
     if topology not in UNIVERSAL:
         raise InputError(
-            f"topology = {topology!r}: must be one of {', '.join(UNIVERSAL)}; a butterfly holds only some matrices, "
-            f"its phases are trained instead"
+            f"topology = {topology!r}: must be one of {', '.join(UNIVERSAL)}; a butterfly represents only some "
+            f"matrices, so train its phases instead"
         )
     where = layout(len(unitary), topology)
     u = unitary.astype(jnp.promote_types(unitary.dtype, jnp.complex64))
@@ -103,22 +104,22 @@ def decompose(unitary: jax.Array, topology: str = "rectangular", couplers: Coupl
 
 
 def _null(u: jax.Array, step: tuple) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    """One nulling: rows and columns are one code by transposing, U^T (from the right) acts as U (from the left)."""
+    """Null one element; transposing makes one code of both sides, as a cell from the right acts on U^T's rows."""
     from_right, mode, line, a, b = step
     pair = jnp.where(from_right, lax.dynamic_slice_in_dim(u, mode, 2, 1).T, lax.dynamic_slice_in_dim(u, mode, 2, 0))
     upper, lower = pair[0, line], pair[1, line]
     power = jnp.abs(upper) ** 2 + jnp.abs(lower) ** 2
-    # From the right the element in the upper mode goes, T11/T12 = -(lower/upper)^*; from the left that in the lower
-    # one, T21/T22 = -lower/upper. Nothing to null: straight on.
-    share = jnp.where(from_right, jnp.abs(lower) ** 2, jnp.abs(upper) ** 2)
-    share = jnp.where(power > 0, share / jnp.where(power > 0, power, 1), 1.0)
-    theta = theta_for(share, a, b)
+    # From the right the element in the upper mode is nulled, T11/T12 = -(lower/upper)^*; from the left the one in the
+    # lower mode, T21/T22 = -lower/upper. If both elements are zero, the cell is set to the bar state.
+    straight = jnp.where(from_right, jnp.abs(lower) ** 2, jnp.abs(upper) ** 2)
+    straight = jnp.where(power > 0, straight / jnp.where(power > 0, power, 1), 1.0)
+    theta = theta_for(straight, a, b)
     bare = transfer(theta, 0.0, a, b)
     right = _angle(-jnp.conj(lower) * upper) - _angle(bare.t11 * jnp.conj(bare.t12))
     left = _angle(-lower * jnp.conj(upper)) - _angle(bare.t21 * jnp.conj(bare.t22))
     phi = jnp.where(from_right, right, left)
     t = transfer(theta, phi, a, b)
-    t = TransferMatrix(*(jnp.where(from_right, jnp.conj(v), v) for v in t))  # U T^dagger, seen from the transpose
+    t = TransferMatrix(*(jnp.where(from_right, jnp.conj(v), v) for v in t))  # U T^dagger acts on the transpose as T^*
     mixed = jnp.stack([t.t11 * pair[0] + t.t12 * pair[1], t.t21 * pair[0] + t.t22 * pair[1]])
     by_column = lax.dynamic_update_slice_in_dim(u, mixed.T, mode, 1)
     by_row = lax.dynamic_update_slice_in_dim(u, mixed, mode, 0)
@@ -126,7 +127,7 @@ def _null(u: jax.Array, step: tuple) -> tuple[jax.Array, tuple[jax.Array, jax.Ar
 
 
 def _through_the_diagonal(where: MeshLayout, diagonal: jax.Array, theta, phi, a, b):
-    """Cells that acted from the left, moved through D, the last one first: T^dagger D = D' T'."""
+    """Move the cells that acted from the left through D, the last one first: T^dagger D = D' T'."""
     left = np.flatnonzero(~where.from_right)[::-1]
     output = jnp.angle(diagonal)
     if not len(left):
@@ -137,7 +138,7 @@ def _through_the_diagonal(where: MeshLayout, diagonal: jax.Array, theta, phi, a,
         m = transfer(theta, 0.0, a, b)
         d1, d2 = output[mode], output[mode + 1]
         straight = jnp.abs(m.t11) >= jnp.abs(m.t12)
-        # The lower output from the straight element, small as it may be: it fixes what a crossing cell leaves free.
+        # The lower output phase follows from T22 even if T22 is small: this fixes what a cross-state cell leaves free.
         new_2 = jnp.where(jnp.abs(m.t22) > 0, d2 - 2 * _angle(m.t22), 0.0)
         new_phi = jnp.where(jnp.abs(m.t12) > 0, d1 - new_2 - _angle(m.t12) - _angle(m.t21), 0.0)
         by_straight = d1 - phi - 2 * _angle(m.t11) - new_phi
@@ -154,14 +155,14 @@ def rebuild(
     phases: Phases, topology: str = "rectangular", couplers: Couplers | None = None, cell_loss_db: Any = 0.0,
     balanced: bool = True,
 ) -> jax.Array:  # fmt: skip
-    """The matrix ``[n, n]`` of a mesh.
+    """Return the field matrix ``[n, n]`` of a mesh.
 
     Args:
-      phases: what it is set to.
-      topology: as of ``decompose``.
-      couplers: errors of its cells.
-      cell_loss_db: lost in every cell, of power; the field is multiplied by 10^(-dB/20).
-      balanced: whether places without a cell are given the same loss, so that the matrix only shrinks.
+      phases: phases of the mesh.
+      topology: of the mesh, any of ``layouts.TOPOLOGIES``.
+      couplers: coupler errors of its cells; None for ideal couplers.
+      cell_loss_db: power loss of every cell; the field is multiplied by 10^(-dB/20).
+      balanced: whether waveguides that bypass cells have the same loss, so that losses only scale the matrix.
     """
     columns = columns_of(phases, topology, couplers, cell_loss_db, balanced)
     nothing = jnp.eye(len(phases.output), dtype=columns.passing.dtype)
@@ -173,19 +174,19 @@ def columns_of(
     phases: Phases, topology: str = "rectangular", couplers: Couplers | None = None, cell_loss_db: Any = 0.0,
     balanced: bool = True,
 ) -> Columns:  # fmt: skip
-    """The columns of a mesh, first to last, as ``through`` takes them; all arrays ``[columns, ...]``."""
+    """Return the columns of a mesh, first to last, all arrays ``[columns, ...]``; arguments as of ``rebuild``."""
     n = len(phases.output)
     where = layout(n, topology)
     a, b = (0.0, 0.0) if couplers is None else couplers
     t = transfer(phases.theta, phases.phi, a, b)
     field = field_ratio(cell_loss_db)
-    held, outside = jnp.asarray(where.occupied), field if balanced else jnp.ones(())
-    straight = jnp.where(held, field, outside)
+    occupied, outside = jnp.asarray(where.occupied), field if balanced else jnp.ones(())
+    straight = jnp.where(occupied, field, outside)
     cells = TransferMatrix(
-        jnp.where(held, t.t11 * field, straight),
-        jnp.where(held, t.t12 * field, 0.0),
-        jnp.where(held, t.t21 * field, 0.0),
-        jnp.where(held, t.t22 * field, straight),
+        jnp.where(occupied, t.t11 * field, straight),
+        jnp.where(occupied, t.t12 * field, 0.0),
+        jnp.where(occupied, t.t21 * field, 0.0),
+        jnp.where(occupied, t.t22 * field, straight),
     )
     order = jnp.asarray(where.order)
     passing = jnp.broadcast_to(jnp.asarray(outside, cells.t11.dtype), (where.columns,))
@@ -193,7 +194,7 @@ def columns_of(
 
 
 def through(column: Columns, u: jax.Array) -> jax.Array:
-    """Fields ``[n, ...]`` behind one column of cells."""
+    """Return the fields ``[n, ...]`` behind one column of cells for fields ``u`` ``[n, ...]`` before it."""
     pairs, met = len(u) // 2, u[column.order]
     upper, lower = met[0 : 2 * pairs : 2], met[1 : 2 * pairs : 2]
     t11, t12, t21, t22 = (t.reshape(pairs, *(1,) * (u.ndim - 1)) for t in column.cells)
@@ -204,7 +205,7 @@ def through(column: Columns, u: jax.Array) -> jax.Array:
 
 
 def haar(key: jax.Array, n: int, dtype: Any = jnp.complex64) -> jax.Array:
-    """A random unitary matrix ``[n, n]``, uniform over the group: QR of a complex Gaussian one, phases fixed."""
+    """Draw a unitary matrix ``[n, n]`` from the Haar measure: QR of a complex Gaussian matrix, diagonal of R > 0."""
     real = jnp.real(jnp.zeros((), dtype)).dtype
     parts = jax.random.normal(key, (2, n, n), real)
     q, r = jnp.linalg.qr((parts[0] + 1j * parts[1]).astype(dtype))
@@ -213,7 +214,7 @@ def haar(key: jax.Array, n: int, dtype: Any = jnp.complex64) -> jax.Array:
 
 
 def _angle(value: jax.Array) -> jax.Array:
-    """The phase, 0 of zero."""
+    """Phase of complex values; 0 for zero, where ``jnp.angle`` has no derivative."""
     return jnp.angle(jnp.where(value == 0, 1.0, value))
 
 

@@ -1,11 +1,11 @@
-"""What noise of a mesh's phases does to its matrix, to first order: how light before and behind each shifter multiply.
+"""Effect of phase noise on the matrix of a mesh, to first order.
 
-A shifter k multiplies the field of one waveguide by e^(i phi). With A the fields right behind it, for each input, and
-B what leads from there to the outputs, dM_ji / dphi_k = i B_jk A_ki, so that noise of variance 1 gives
+Shifter k multiplies the field of one waveguide by e^(i phi). With A the fields right behind it for each input, and B
+the transfer from there to the outputs, dM_ji / dphi_k = i B_jk A_ki, so that noise of variance 1 rad^2 gives
 
     Var(Re M_ji) = sum_k Im(B_jk A_ki)^2 = (|B|^2 |A|^2 - Re(B^2 A^2))_ji / 2
 
-two products of matrices over all shifters of a mesh.
+which is two matrix products over all shifters of a mesh.
 """
 
 from typing import Any
@@ -21,7 +21,7 @@ from analogsim.devices.photonic.mesh import Couplers, Phases, columns_of, throug
 
 
 def squared_products(behind: jax.Array, before: jax.Array) -> jax.Array:
-    """sum_k Im(B_jk A_ki)^2 for ``behind`` B ``[n_out, K]`` and ``before`` A ``[K, n_in]``."""
+    """Return sum_k Im(B_jk A_ki)^2, ``[n_out, n_in]``, for ``behind`` B ``[n_out, K]`` and ``before`` A ``[K, n_in]``.
     powers = jnp.matmul(jnp.abs(behind) ** 2, jnp.abs(before) ** 2)
     return jnp.maximum(powers - jnp.real(jnp.matmul(behind**2, before**2)), 0.0) / 2
 
@@ -30,20 +30,20 @@ def noise_variance(
     phases: Phases, couplers: Couplers, before: jax.Array, behind: jax.Array, topology: str, cell_loss_db: Any,
     balanced: bool,
 ) -> jax.Array:  # fmt: skip
-    """Variance of the real part of ``behind @ mesh @ before`` for noise of 1 rad^2 on each of the mesh's phases.
+    """Return the variance of the real part of ``behind @ mesh @ before`` for noise of 1 rad^2 on every phase.
 
     Args:
       phases, couplers: of the mesh, ``[columns, n // 2]``.
       before: fields at its inputs, ``[n, n_in]``.
-      behind: what its outputs lead to, ``[n_out, n]``.
+      behind: transfer matrix from its outputs, ``[n_out, n]``.
       topology, cell_loss_db, balanced: as of ``mesh.rebuild``.
 
     Returns:
-      ``[n_out, n_in]``.
+      Variances ``[n_out, n_in]``.
     """
     columns = columns_of(phases, topology, couplers, cell_loss_db, balanced)
     output, n_out = jnp.exp(1j * phases.output), len(behind)
-    last, ahead = lax.scan(lambda u, column: (through(column, u), u), before, columns)  # fields before each column
+    last, ahead = lax.scan(lambda u, column: (through(column, u), u), before, columns)  # ahead: fields before each column
     t11, t12, t21, t22 = columns.cells
     backwards = columns._replace(cells=TransferMatrix(t11, t21, t12, t22))  # of the transposed mesh
     _, after = lax.scan(lambda u, c: (through(c, u), u), (behind * output).T, backwards, reverse=True)
@@ -52,9 +52,9 @@ def noise_variance(
     outer, inner = jnp.exp(1j * phases.phi)[..., None], jnp.exp(1j * phases.theta)[..., None]
     ca, sa, cb, sb = (f(jnp.pi / 4 + e)[..., None] for e in couplers for f in (jnp.cos, jnp.sin))
     bare = TransferMatrix(*(t[..., None] for t in transfer(phases.theta, 0.0, *couplers)))
-    held = (where.occupied * field_ratio(cell_loss_db))[..., None]
-    behind_phi = held * (bare.t11 * led[0] + bare.t21 * led[1])
-    behind_theta = held * (cb * led[0] + 1j * sb * led[1])
+    passed = (where.occupied * field_ratio(cell_loss_db))[..., None]  # zero removes pairs without a cell
+    behind_phi = passed * (bare.t11 * led[0] + bare.t21 * led[1])
+    behind_theta = passed * (cb * led[0] + 1j * sb * led[1])
     at_phi = outer * lit[0]
     at_theta = inner * (ca * at_phi + 1j * sa * lit[1])
     a = [m.reshape(-1, before.shape[1]) for m in (at_phi, at_theta, output[:, None] * last)]
@@ -63,6 +63,6 @@ def noise_variance(
 
 
 def _pairs(order: jax.Array, u: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Upper and lower modes ``[n // 2, ...]`` of a column's places."""
+    """Fields of the upper and of the lower mode of a column's pairs, ``[n // 2, ...]`` each."""
     pairs, met = len(u) // 2, u[order]
     return met[0 : 2 * pairs : 2], met[1 : 2 * pairs : 2]

@@ -1,18 +1,18 @@
-"""Add-drop microrings: which share of the light passes, which is dropped, and the weight that the two make.
+"""Add-drop microrings: through and drop transmission, and the weight they represent.
 
     T_through = [(r2 a - r1)^2 + 4 p s] / D     T_drop = (1 - r1^2)(1 - r2^2) a / D     D = (1 - p)^2 + 4 p s
 
-p = r1 r2 a is the amplitude that is left after a round trip, s = sin^2(phi / 2), phi the phase of a round trip measured
-from resonance: the textbook's forms in cos phi, rearranged so that nothing cancels near resonance, nor
-where r1, r2 and a are near 1. The response repeats
-with the free spectral range; phases are linear in the wavelength within it (constant group index n_g):
+p = r1 r2 a is the amplitude left after a round trip, s = sin^2(phi / 2), and phi the round-trip phase measured from
+resonance. These are the textbook forms in cos phi, rearranged to avoid cancellation near resonance and for r1, r2 and a
+near 1. The response is periodic in the free spectral range; within it, phases are linear in the wavelength (constant
+group index n_g):
 
     FSR = lambda^2 / (n_g L)     FWHM = FSR (1 - p) / (pi sqrt p)     finesse = FSR / FWHM     Q = lambda / FWHM
 
-W. Bogaerts et al., Laser Photon. Rev. 6, 47 (2012), doi 10.1002/lpor.201100017. The width is that of small angles,
+W. Bogaerts et al., Laser Photon. Rev. 6, 47 (2012), doi 10.1002/lpor.201100017. FWHM is the small-angle formula,
 1 % too small at a finesse of 6. A balanced pair of diodes reads the weight w = T_drop - T_through (A. N. Tait et al.,
 Sci. Rep. 7, 7430 (2017), doi 10.1038/s41598-017-07754-z): 2 / (1 + d^2) - 1 without loss, d being the detuning in half
-widths. w D is linear in s, so that the phase of a weight has a closed form. ``cascade`` sets rings along a bus.
+linewidths. w D is linear in s, so the phase of a weight has a closed form. ``cascade`` places rings along a bus.
 """
 
 import math
@@ -33,14 +33,14 @@ _SILICON = Source(note="typical of silicon wires", recalled=True)
 
 
 class Ports(NamedTuple):
-    """Shares of a power that reach the drop port, or the end of a drop bus, and the end of the bus."""
+    """Fractions of the power that reach the drop port (or the end of the drop bus) and the end of the bus, any shape."""
 
     drop: jax.Array
     through: jax.Array
 
 
 class Ring(Description):
-    """A ring between two waveguides; see the module for the equations.
+    """An add-drop microring between two waveguides; see the module for the equations.
 
     Example:
       >>> ring = Ring()
@@ -51,21 +51,23 @@ class Ring(Description):
     """
 
     r1: Any = field(
-        default=0.987, gt=0, lt=1, doc="share of the field that stays in the bus at its coupler", source=_CHOSEN
+        default=0.987, gt=0, lt=1, doc="fraction of the field that stays in the bus at its coupler", source=_CHOSEN
     )
     r2: Any = field(
-        default=0.987, gt=0, lt=1, doc="share of the field that stays in the ring at the coupler of the drop port",
+        default=0.987, gt=0, lt=1, doc="fraction of the field that stays in the ring at the coupler of the drop port",
         source=_CHOSEN,
     )  # fmt: skip
     amplitude: Any = field(
-        default=0.999, gt=0, le=1, doc="a, share of the field that losses leave in a round trip", source=_CHOSEN
+        default=0.999, gt=0, le=1, doc="a, fraction of the field that losses leave per round trip", source=_CHOSEN
     )
-    radius_m: Any = field(default=5e-6, unit="m", gt=0, le=1e-2, doc="of the circle", source=_CHOSEN)
+    radius_m: Any = field(default=5e-6, unit="m", gt=0, le=1e-2, doc="radius of the ring", source=_CHOSEN)
     group_index: Any = field(default=4.2, gt=1, le=10, doc="n_g of the waveguide", source=_SILICON)
-    wavelength_m: Any = field(default=WAVELENGTH_M, unit="m", gt=1e-7, le=1e-4, doc="of the light", source=C_BAND)
+    wavelength_m: Any = field(
+        default=WAVELENGTH_M, unit="m", gt=1e-7, le=1e-4, doc="wavelength of the light", source=C_BAND
+    )
     shift_m_per_k: Any = field(
-        default=0.08e-9, unit="m/K", ge=0, le=1e-8, doc="of the resonance with temperature; 0.07 to 0.11 nm/K",
-        counts="for rings without a lock, and for the temperature that a lock leaves",
+        default=0.08e-9, unit="m/K", ge=0, le=1e-8, doc="shift of the resonance with temperature; 0.07 to 0.11 nm/K",
+        counts="for rings without a lock, and for the residual temperature of a lock",
         source=Source(note="typical of silicon rings", recalled=True),
     )  # fmt: skip
 
@@ -74,7 +76,7 @@ class Ring(Description):
 
     @property
     def circumference_m(self) -> Any:
-        """L, metres."""
+        """Circumference L, metres."""
         return _TURN * self.radius_m
 
     @property
@@ -84,12 +86,15 @@ class Ring(Description):
 
     @property
     def kept(self) -> Any:
-        """p = r1 r2 a, the share of the field that is left after a round trip."""
+        """Fraction of the field left after a round trip, p = r1 r2 a."""
         return self.r1 * self.r2 * self.amplitude
 
     @property
     def lost(self) -> Any:
-        """1 - p, as a sum of what each coupler and the losses take: products rounded near 1 would lose its digits."""
+        """Fraction of the field lost per round trip, 1 - p, summed over couplers and losses.
+
+        Computing it from p would lose digits, as p rounds near 1.
+        """
         return (1 - self.r1) + self.r1 * ((1 - self.r2) + self.r2 * (1 - self.amplitude))
 
     @property
@@ -99,7 +104,7 @@ class Ring(Description):
 
     @property
     def half_width_rad(self) -> Any:
-        """Half of the linewidth as a phase of the round trip, radians."""
+        """Half linewidth as a round-trip phase, radians."""
         return self.lost / self.kept**0.5
 
     @property
@@ -109,70 +114,70 @@ class Ring(Description):
 
     @property
     def quality(self) -> Any:
-        """Q, loaded by both couplers."""
+        """Quality factor Q, loaded by both couplers."""
         return self.wavelength_m / self.fwhm_m
 
     def phase(self, detuning_m: Any) -> Any:
-        """Phase of a round trip, radians, for light this far (m) from resonance."""
+        """Return the round-trip phase (rad) for a detuning (m of wavelength) from resonance, any shape."""
         return detuning_m * (_TURN / self.fsr_m)
 
     def detuning_m(self, phase: Any) -> Any:
-        """The opposite of ``phase``."""
+        """Return the detuning (m) of a round-trip phase (rad); the inverse of ``phase``."""
         return phase * (self.fsr_m / _TURN)
 
     def half_widths(self, detuning_m: Any) -> Any:
-        """A detuning (m) in half linewidths, d."""
+        """Return a detuning (m) in units of half linewidths, d."""
         return detuning_m / (self.fwhm_m / 2)
 
     def detuning_of(self, half_widths: Any) -> Any:
-        """The opposite of ``half_widths``: a detuning, m."""
+        """Return the detuning (m) of d half linewidths; the inverse of ``half_widths``."""
         return half_widths * (self.fwhm_m / 2)
 
     def shift_m(self, kelvin: Any) -> Any:
-        """How far (m) the resonance moves when the ring warms."""
+        """Return the shift (m) of the resonance when the ring warms by ``kelvin``."""
         return kelvin * self.shift_m_per_k
 
     def warming_k(self, shift_m: Any) -> Any:
-        """The opposite of ``shift_m``: what the ring must warm by, K."""
+        """Return the warming (K) that shifts the resonance by ``shift_m``; the inverse of ``shift_m``."""
         return shift_m / self.shift_m_per_k
 
     def ports(self, phase: Any) -> Ports:
-        """Shares of the power that are dropped and that stay on the bus, any shape."""
+        """Return the power fractions at the drop port and at the through port for a round-trip phase (rad), any shape."""
         s = _half_sine(phase)
-        share = 1 / self._denominator(s)
-        return Ports(self._most_dropped() * share, (self._least_passed() + 4 * self.kept * s) * share)
+        scale = 1 / self._denominator(s)
+        return Ports(self._most_dropped() * scale, (self._least_passed() + 4 * self.kept * s) * scale)
 
     def drop(self, phase: Any) -> jax.Array:
-        """Share of the power that leaves at the drop port, any shape."""
+        """Return the power fraction at the drop port for a round-trip phase (rad), any shape."""
         return self.ports(phase).drop
 
     def through(self, phase: Any) -> jax.Array:
-        """Share of the power that stays on the bus, any shape."""
+        """Return the power fraction at the through port for a round-trip phase (rad), any shape."""
         return self.ports(phase).through
 
     def weight(self, phase: Any) -> jax.Array:
-        """w = T_drop - T_through, any shape."""
+        """Return the weight w = T_drop - T_through for a round-trip phase (rad), any shape."""
         return self._weight(_half_sine(phase))
 
     def phase_for(self, weight: Any) -> jax.Array:
-        """The phase in [0, pi] that holds a weight, any shape; the nearest one where it is out of reach."""
+        """Return the phase in [0, pi] of a weight, any shape; that of the nearest reachable weight if out of reach."""
         weight = jnp.asarray(weight)
-        above = jnp.maximum(weight + 1, 1e-6)  # w = -1 is never reached: some light is dropped at any phase
+        above = jnp.maximum(weight + 1, 1e-6)  # w = -1 is unreachable: some light is dropped at any phase
         s = (self._numerator() - weight * self.lost**2) / (4 * self.kept * above)
-        # The root and the arcsine have infinite slopes at the ends, and none beyond them.
+        # Square root and arcsine have infinite derivatives at the ends of [0, 1] and are undefined outside.
         inside = (s > 0) & (s < 1)
         angle = 2 * jnp.arcsin(jnp.sqrt(jnp.where(inside, s, 0.5)))
         return jnp.where(inside, angle, jnp.where(s > 0, jnp.asarray(_TURN / 2, angle.dtype), 0.0))
 
     def reach(self, largest_m: Any = None) -> tuple[Any, Any]:
-        """Lowest and highest weight within a detuning (m); anywhere in the free spectral range if None.
+        """Return the lowest and highest weight within a detuning (m), or within the free spectral range if None.
 
         Example:
           >>> [round(float(w), 3) for w in Ring().reach(0.4e-9)]
           [-0.928, 0.926]
         """
         phase = _TURN / 2 if largest_m is None else self.phase(largest_m)
-        if isinstance(phase, float):  # a number of a description stays one
+        if isinstance(phase, float):  # plain floats stay floats, so that checks can compare them
             return self._weight(math.sin(min(phase, _TURN / 2) / 2) ** 2), self._weight(0.0)
         return self._weight(_half_sine(jnp.minimum(phase, _TURN / 2))), self._weight(0.0)
 
@@ -180,7 +185,7 @@ class Ring(Description):
         return (self._numerator() - 4 * self.kept * s) / self._denominator(s)
 
     def _numerator(self) -> Any:
-        """Of the weight at resonance."""
+        """Numerator of the weight at resonance."""
         return self._most_dropped() - self._least_passed()
 
     def _most_dropped(self) -> Any:
@@ -202,9 +207,9 @@ def _torchonn(amplitude: float, coupling: float) -> Ring:
                 wavelength_m=1538.739e-9)  # fmt: skip
 
 
-#: Rings by name. Those of 5 um have the couplings, losses and index of TorchONN's devices; its table gives them Q of
-#: 6755, 1021 and 610, which is more than two equal couplers leave: 4548, 675 and 303. The ring of 10 um is a passive
-#: one of silicon (assumed), with a linewidth like the default ring's.
+#: Rings by name. TorchONN's rings of 5 um have the couplings, losses and index of its devices; its table gives Q of
+#: 6755, 1021 and 610, more than two equal couplers leave: 4548, 675 and 303. The ring of 10 um is a passive silicon ring
+#: (assumed) with a linewidth like the default ring's.
 RINGS = {
     "silicon 5 um": Ring,
     "silicon 10 um": lambda: Ring(r1=0.975, r2=0.975, amplitude=0.998, radius_m=10e-6),
@@ -215,15 +220,15 @@ RINGS = {
 
 
 def cascade(ring: Ring, shifts: jax.Array, spacing_m: Any) -> Ports:
-    """What reaches the two ends of each bus.
+    """Return the power fractions of every channel at the ends of the drop bus and of the bus, for rings in series.
 
     Args:
-      ring: every ring.
-      shifts: of the resonances off their channels, metres, ``[..., n]``.
-      spacing_m: between channels.
+      ring: description of every ring.
+      shifts: shifts of the resonances from their channels, metres, ``[..., n]``.
+      spacing_m: channel spacing, metres of wavelength.
 
     Returns:
-      The shares of each channel, ``[..., n]``.
+      Fractions of each channel, ``[..., n]`` each.
 
     Example:
       >>> drop, through = cascade(Ring(), jnp.zeros((1, 2)), 0.8e-9)      # both rings drop their own channel
@@ -235,7 +240,7 @@ def cascade(ring: Ring, shifts: jax.Array, spacing_m: Any) -> Ports:
 
 
 def around_own(ring: Ring, shifts: jax.Array, spacing_m: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """A channel's weight as c + b T_drop + e T_through of its own ring, the others being as they are.
+    """Write each channel's weight as c + b T_drop + e T_through of its own ring, with the remaining rings fixed.
 
     Args:
       ring, shifts, spacing_m: as of ``cascade``.
@@ -255,14 +260,14 @@ def around_own(ring: Ring, shifts: jax.Array, spacing_m: Any) -> tuple[jax.Array
 
 
 def _responses(ring: Ring, shifts: jax.Array, spacing_m: Any) -> Ports:
-    """What every ring (axis -2) does at every channel (axis -1)."""
+    """Ports of every ring (axis -2) at every channel (axis -1)."""
     place = np.arange(shifts.shape[-1])
-    apart = jnp.asarray(place - place[:, None], shifts.dtype) * spacing_m  # channel i less channel k, exact zero on k
-    phase = ring.phase(apart - shifts[..., :, None])
+    distance = jnp.asarray(place - place[:, None], shifts.dtype) * spacing_m  # channel i minus k, exactly zero on k
+    phase = ring.phase(distance - shifts[..., :, None])
     return Ports(*(port.astype(shifts.dtype) for port in ring.ports(phase)))
 
 
 def _ahead(through: jax.Array) -> jax.Array:
-    """What the rings before each ring let pass, likewise."""
+    """Transmission of all rings before each ring, same shape."""
     shifted = jnp.concatenate([jnp.ones_like(through[..., :1, :]), through[..., :-1, :]], axis=-2)
     return jnp.cumprod(shifted, axis=-2)

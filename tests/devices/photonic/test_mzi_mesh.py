@@ -9,7 +9,7 @@ import pytest
 
 from analogsim import InputError
 from analogsim.devices import Homodyne, MZIMesh, PhaseShifter
-from analogsim.devices.photonic.mzi_mesh import ShifterGrid
+from analogsim.devices.photonic.grid import ShifterGrid
 from tests.devices.photonic.double import in_double
 
 PERFECT = PhaseShifter(bits=None, crosstalk=None, offset_rad=0.0, drift_rad=0.0)
