@@ -21,7 +21,7 @@ from analogsim.devices.photonic.mesh import Couplers, Phases, columns_of, throug
 
 
 def squared_products(behind: jax.Array, before: jax.Array) -> jax.Array:
-    """Return sum_k Im(B_jk A_ki)^2, ``[n_out, n_in]``, for ``behind`` B ``[n_out, K]`` and ``before`` A ``[K, n_in]``.
+    """Return sum_k Im(B_jk A_ki)^2 ``[n_out, n_in]`` for ``behind`` B ``[n_out, K]`` and ``before`` A ``[K, n_in]``."""
     powers = jnp.matmul(jnp.abs(behind) ** 2, jnp.abs(before) ** 2)
     return jnp.maximum(powers - jnp.real(jnp.matmul(behind**2, before**2)), 0.0) / 2
 
@@ -43,7 +43,9 @@ def noise_variance(
     """
     columns = columns_of(phases, topology, couplers, cell_loss_db, balanced)
     output, n_out = jnp.exp(1j * phases.output), len(behind)
-    last, ahead = lax.scan(lambda u, column: (through(column, u), u), before, columns)  # ahead: fields before each column
+    last, ahead = lax.scan(
+        lambda u, column: (through(column, u), u), before, columns
+    )  # ahead: fields before each column
     t11, t12, t21, t22 = columns.cells
     backwards = columns._replace(cells=TransferMatrix(t11, t21, t12, t22))  # of the transposed mesh
     _, after = lax.scan(lambda u, c: (through(c, u), u), (behind * output).T, backwards, reverse=True)

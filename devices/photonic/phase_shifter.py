@@ -184,8 +184,8 @@ def _mems() -> PhaseShifter:
     return PhaseShifter(half_wave_w=0.0, crosstalk=None)
 
 
-#: Phase-shifter technologies by name, given by their differences from a heater. Powers are of SimPhony's device library;
-#: a phase-change shifter (Sb2Se3) holds its phase without power.
+#: Phase-shifter technologies by name, given by their differences from a heater. Powers are of SimPhony's device
+#: library; a phase-change shifter (Sb2Se3) holds its phase without power.
 SHIFTERS = {
     "thermo-optic": PhaseShifter,
     "MEMS": _mems,

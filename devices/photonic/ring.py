@@ -33,7 +33,7 @@ _SILICON = Source(note="typical of silicon wires", recalled=True)
 
 
 class Ports(NamedTuple):
-    """Fractions of the power that reach the drop port (or the end of the drop bus) and the end of the bus, any shape."""
+    """Power fractions at the drop port (or at the end of a drop bus) and at the end of the bus, any shape."""
 
     drop: jax.Array
     through: jax.Array
@@ -142,7 +142,7 @@ class Ring(Description):
         return shift_m / self.shift_m_per_k
 
     def ports(self, phase: Any) -> Ports:
-        """Return the power fractions at the drop port and at the through port for a round-trip phase (rad), any shape."""
+        """Return the power fractions at the drop and through ports for a round-trip phase (rad), any shape."""
         s = _half_sine(phase)
         scale = 1 / self._denominator(s)
         return Ports(self._most_dropped() * scale, (self._least_passed() + 4 * self.kept * s) * scale)
@@ -208,8 +208,8 @@ def _torchonn(amplitude: float, coupling: float) -> Ring:
 
 
 #: Rings by name. TorchONN's rings of 5 um have the couplings, losses and index of its devices; its table gives Q of
-#: 6755, 1021 and 610, more than two equal couplers leave: 4548, 675 and 303. The ring of 10 um is a passive silicon ring
-#: (assumed) with a linewidth like the default ring's.
+#: 6755, 1021 and 610, more than two equal couplers leave: 4548, 675 and 303. The ring of 10 um is a passive silicon
+#: ring (assumed) with a linewidth like the default ring's.
 RINGS = {
     "silicon 5 um": Ring,
     "silicon 10 um": lambda: Ring(r1=0.975, r2=0.975, amplitude=0.998, radius_m=10e-6),
