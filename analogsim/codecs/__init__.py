@@ -1,13 +1,13 @@
-"""Codecs: how numbers are represented before they are stored, independent of what stores them.
+"""Codecs: compressed representations of matrices, independent of the hardware that stores them.
 
-A matrix     ``TensorTrain`` and ``LowRank``: ``compress``, ``encode``, ``initial``; ``apply``, ``decode``, ``macs``
-A model      ``compress(model, variables, x, codec)``, or ``analogsim.convert(model, hardware, codec=codec)``
+Matrices     ``TensorTrain`` and ``LowRank``: ``compress``, ``encode``, ``initial``; ``apply``, ``decode``, ``macs``
+Models       ``compress(model, variables, x, codec)``, or ``analogsim.convert(model, hardware, codec=codec)``
 Layers       ``linen.TensorTrainDense``, ``linen.LowRankDense``, ``nnx.TensorTrainLinear``, ``nnx.LowRankLinear``
 Training     ``rounded`` and ``round_model`` (lower ranks), ``left_orthogonal``, ``balanced``
-Errors       ``propagate_errors``: from relative errors of cores to that of the matrix
+Errors       ``propagate_errors``: relative error of the matrix from those of its cores
 
-Every core is stored on tiles of its own and multiplies by the one signal path that all layers share. Cores take fewer
-cells than their matrix and are read more often, so that there are fewer cells and more conversions.
+Every core is stored on separate tiles and uses the signal path of all layers. Cores take fewer cells than their matrix
+and are read more often, which means fewer cells and more conversions.
 """
 
 from analogsim.factors.codec import Codec as Codec

@@ -1,12 +1,12 @@
-"""DAC and ADC: where numbers become voltages and currents become numbers.
+"""Data converters: DACs drive the rows of an array, ADCs digitise its columns.
 
-protocol        what every output converter promises: fabricate, convert
-dac             DAC (amplitudes), PulseWidthDAC, BitSerialDAC: how input codes drive the rows
-uniform         the ideal ADC (mid-tread or mid-rise), gain and offset errors from line to line
-circuit         what the circuit models share: fields, sharing among lines, slopes
-capacitor_dac   the binary-weighted capacitor DAC within ramp and SAR converters
+protocol        interface of output converters: fabricate, convert
+dac             DAC (amplitudes), PulseWidthDAC, BitSerialDAC: row drive for input codes
+uniform         uniform ADC (mid-tread or mid-rise) with column-to-column gain and offset errors
+circuit         common part of the circuit models: fields, column sharing, gradients
+capacitor_dac   the binary-weighted capacitor DAC of ramp and SAR converters
 ramp, sar       RampADC, SARADC
-pipeline        PipelineADC, CyclicADC: 1.5 bit a stage
+pipeline        PipelineADC, CyclicADC: 1.5 bits per stage
 tabulated       TabulatedADC: thresholds and outputs from a table, fitted to data (lloyd_max)
 quality         transfer curve, DNL and INL, errors in LSB, effective number of bits
 ranges          rules for an ADC's range and bits that need no data

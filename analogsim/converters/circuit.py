@@ -1,17 +1,17 @@
-"""What the models of ADC circuits share: their fields, the parts drawn once, and how a code becomes an output.
+"""Base of the ADC circuit models: fields, mismatch drawn at fabrication, conversion of codes to outputs.
 
 Models of M. Spear et al., IEEE J. Explor. Solid-State Comput. Devices Circuits (2023), doi 10.1109/JXCDC.2023.3315134,
-with the equations as the authors' open simulator has them. A converter of b bits and reference V_ref (the range)
-answers with a code k = 0 .. 2^b - 1, which stands for
+with the equations of the authors' open simulator. A converter of b bits and reference V_ref (the range) outputs a code
+k = 0 .. 2^b - 1, which represents
 
     y(k) = V_ref (2k + 1 - 2^b) / 2^b            mid-rise, LSB = 2 V_ref / 2^b
 
-Inputs saturate at +-V_ref. A value exactly on a threshold belongs to the code above it. What is wrong with a circuit
-is drawn once a converter: a capacitor of n units is n + sqrt(n) N(0, mismatch^2), a comparator is off by
-N(0, (offset V_ref)^2). An amplifier of gain A makes its output smaller by 1 + 1/(A beta), beta its feedback factor.
+Inputs saturate at +-V_ref. A value exactly on a threshold belongs to the code above it. Errors are drawn once per
+converter: a capacitor of n units is n + sqrt(n) N(0, mismatch^2), a comparator has the offset N(0, (offset V_ref)^2).
+An amplifier of gain A reduces its output by a factor of 1 + 1/(A beta), beta being its feedback factor.
 
-Slopes: with respect to the input they are straight-through. With respect to the circuit's own numbers they are those of
-the transfer curve without its steps, to first order in what is wrong: raising a threshold by d lowers the output by d.
+Gradients: straight-through with respect to the input. With respect to circuit parameters they are those of the transfer
+curve without its steps, to first order in the errors: raising a threshold by d lowers the output by d.
 """
 
 import functools
@@ -38,20 +38,24 @@ from analogsim.converters.uniform import (
 
 
 class Circuit(Description):
-    """Base of the circuit models; a subclass says how it is built (``_build``) and how it searches (``_search``)."""
+    """Base class of the circuit models; subclasses implement ``_build`` (parts) and ``_search`` (conversion)."""
 
     bits: int = static(default=8, ge=2, le=14, integer=True, doc="bits, sign included", source=RASCH)
     range: Any = range_field()
     middle: Any = middle_field()
     noise: Any = noise_field()
     capacitor_mismatch: Any = field(
-        default=None, ge=0, le=0.25, optional=True, doc="relative spread of a unit capacitor; None for none"
+        default=None, ge=0, le=0.25, optional=True, doc="relative standard deviation of a unit capacitor; None: none"
     )
     comparator_offset: Any = field(
-        default=None, ge=0, le=1, optional=True, doc="spread of a comparator, as a share of the range; None for none"
+        default=None,
+        ge=0,
+        le=1,
+        optional=True,
+        doc="standard deviation of a comparator's offset over the range; None: none",
     )
     amplifier_gain_db: Any = field(
-        default=None, unit="dB", gt=0, le=300, optional=True, doc="voltage gain of the amplifiers; None for infinite"
+        default=None, unit="dB", gt=0, le=300, optional=True, doc="voltage gain of the amplifiers; None: infinite"
     )
 
     def check(self) -> None:
@@ -59,12 +63,12 @@ class Circuit(Description):
 
     @property
     def codes(self) -> int:
-        """How many different outputs there are."""
+        """Number of output codes."""
         return 2**self.bits
 
     @property
     def lsb(self) -> float:
-        """From one output to the next, as a share of the range."""
+        """Step between neighbouring outputs over the range."""
         return 2.0 / self.codes
 
     def fabricate(self, key: jax.Array | None, lines: int) -> Any:
@@ -78,41 +82,43 @@ class Circuit(Description):
 
     @jax.jit
     def convert(self, y: jax.Array, bound: Any, state: Any) -> jax.Array:
-        """Convert the outputs of one tile, ``[..., lines]``; see ``Converter.convert``."""
+        """Convert the ADC inputs of one tile, ``[..., lines]``; see ``Converter.convert``."""
         if state is None:
             if self.draws_at_fabrication:
-                raise InputError(f"state = None: {type(self).__name__} has mismatch or offsets, which fabricate draws")
+                raise InputError(
+                    f"state = None: {type(self).__name__} has mismatch or offsets; pass fabricate's result"
+                )
             state = self._build(None, 1)
         y = as_float(y)
         intended = clip(y, bound)
-        held, limit = lax.stop_gradient(intended), lax.stop_gradient(jnp.asarray(bound, y.dtype))
-        code, moved = self._search(held, limit, state)
+        v, limit = lax.stop_gradient(intended), lax.stop_gradient(jnp.asarray(bound, y.dtype))
+        code, shift = self._search(v, limit, state)
         actual = (2 * code + (1 - self.codes)) * (limit / self.codes)
-        actual = lax.stop_gradient(jnp.where(jnp.isnan(held), held, actual))  # a NaN stays visible
-        return straight_through(intended + moved, actual)
+        actual = lax.stop_gradient(jnp.where(jnp.isnan(v), v, actual))  # comparisons would turn NaN into a code
+        return straight_through(intended + shift, actual)
 
     @property
     def draws_at_fabrication(self) -> bool:
-        """Whether converters differ from tile to tile."""
+        """True if converters differ from tile to tile."""
         return self.capacitor_mismatch is not None or self.comparator_offset is not None
 
     def _build(self, key: jax.Array | None, lines: int) -> Any:
-        """The parts of one tile's converters; with the key None, their nominal values."""
+        """Build the parts of one tile's converters; without a key, with nominal values."""
         raise NotImplementedError
 
     def _search(self, v: jax.Array, reference: jax.Array, state: Any) -> tuple[jax.Array, jax.Array]:
-        """The code of every voltage, as a float, and what follows the circuit's own numbers (only its slope counts)."""
+        """Return the code of every voltage, as a float, and a shift that carries the circuit parameters' gradient."""
         raise NotImplementedError
 
     def _drawn(self, key: jax.Array | None, name: str, shape: tuple[int, ...]) -> jax.Array:
-        """Deviations of capacitors or comparators, from the stream of their name; zero where there are none."""
-        spread = self.capacitor_mismatch if name == "capacitor mismatch" else self.comparator_offset
-        if key is None or spread is None:
+        """Deviations of capacitors or comparators, from the random stream ``name``; zero if there are none."""
+        sigma = self.capacitor_mismatch if name == "capacitor mismatch" else self.comparator_offset
+        if key is None or sigma is None:
             return jnp.zeros(shape, jnp.float32)
-        return spread * normal(stream(key, name), shape)
+        return sigma * normal(stream(key, name), shape)
 
     def _damped(self, level: jax.Array, inverse_feedback: Any) -> jax.Array:
-        """``level`` as an amplifier of finite gain settles to it; the feedback factor's inverse is at least 1."""
+        """Output of an amplifier of finite gain for ``level``; ``inverse_feedback`` is 1/beta, at least 1."""
         if self.amplifier_gain_db is None:
             return level
         gain = jnp.asarray(10.0, level.dtype) ** (jnp.asarray(self.amplifier_gain_db, level.dtype) / 20)
@@ -125,10 +131,10 @@ def _built(circuit: Circuit, key: jax.Array, lines: int) -> Any:
 
 
 def converters_of(lines: int, sharing: int) -> int:
-    """How many converters serve the lines if ``sharing`` neighbours have one together; the last may have fewer."""
+    """Return the number of converters if ``sharing`` neighbouring columns share one; the last may serve fewer."""
     return -(-lines // sharing)
 
 
 def of_lines(parts: jax.Array, lines: int, sharing: int) -> jax.Array:
-    """``[..., converters]`` to ``[..., lines]``: every line is given the parts of its converter."""
+    """Repeat parts ``[..., converters]`` to ``[..., lines]``: every column gets the parts of its converter."""
     return jnp.repeat(parts, sharing, axis=-1)[..., :lines]

@@ -1,13 +1,13 @@
-"""Pipeline and cyclic ADC: 1.5 bit a stage, the rest amplified and passed on.
+"""Pipeline and cyclic ADC: 1.5 bits per stage, the residue amplified and passed to the next stage.
 
-Every stage compares its input with +-V_ref/4 (each comparator with its offset), takes d = 0, 1 or 2 and passes on
+Every stage compares its input with +-V_ref/4 (each comparator with its offset), decides d = 0, 1 or 2 and outputs
 
     V <- ((1 + g) V + (1 - d) g V_ref) / (1 + 1/(A beta)),    g = C2/C1,  beta = C1/(C1 + C2 + C_par)
 
 that is 2 V + (1 - d) V_ref for equal capacitors. After b-1 stages one comparator at zero gives the last bit, and
-k = sum of d_i 2^(b-2-i) + last. The digits overlap, so a stage's comparator may be wrong by up to V_ref/4 without an
-error. C1 and C2 are N(1, mismatch^2) in every stage; the cyclic converter uses one stage again and again. ``sharing``
-neighbouring lines take turns on one converter. Spear et al. 2023, doi 10.1109/JXCDC.2023.3315134.
+k = sum of d_i 2^(b-2-i) + last. The digits are redundant, so a stage's comparator may be off by up to V_ref/4 without
+an error. C1 and C2 are N(1, mismatch^2) in every stage; the cyclic converter reuses one stage. ``sharing``
+neighbouring columns are multiplexed to one converter. Spear et al. 2023, doi 10.1109/JXCDC.2023.3315134.
 """
 
 from typing import Any, NamedTuple
@@ -21,7 +21,7 @@ from analogsim.converters.circuit import Circuit, converters_of, of_lines
 
 
 class Stages(NamedTuple):
-    """The converters of one tile, as every line sees its own; a cyclic converter has one stage.
+    """The converters of one tile, with the parts that every column sees; a cyclic converter has one stage.
 
     Attributes:
       ratio: C2/C1, shape ``[stages, lines]``.
@@ -38,7 +38,7 @@ class Stages(NamedTuple):
 
 
 class PipelineADC(Circuit):
-    """Pipeline ADC: a chain of 1.5-bit stages, each with its own capacitors and comparators.
+    """A pipeline ADC: a chain of 1.5-bit stages, each with separate capacitors and comparators.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -50,9 +50,13 @@ class PipelineADC(Circuit):
     """
 
     parasitic_capacitance: Any = field(
-        default=None, ge=0, le=10, optional=True, doc="at the amplifiers' inputs, in unit capacitors; None for none"
+        default=None,
+        ge=0,
+        le=10,
+        optional=True,
+        doc="capacitance at the amplifiers' inputs, in unit capacitors; None: none",
     )
-    sharing: int = static(default=1, ge=1, le=65536, integer=True, doc="neighbouring lines that share one converter")
+    sharing: int = static(default=1, ge=1, le=65536, integer=True, doc="neighbouring columns that share one converter")
 
     def _build(self, key: jax.Array | None, lines: int) -> Stages:
         n = converters_of(lines, self.sharing)
@@ -76,14 +80,14 @@ class PipelineADC(Circuit):
         for i in range(self.bits - 1):
             s = min(i, self._stages - 1)
             ratio, upper, lower = state.ratio[s], state.upper[s], state.lower[s]
-            # One comparison on each side of both thresholds: no value falls between two digits.
+            # Both comparisons use >=, so that no value falls between two digits.
             high, middle = v >= (0.25 + upper) * reference, v >= (lower - 0.25) * reference
             digit = high.astype(v.dtype) + middle.astype(v.dtype)
             v = self._damped((1 + ratio) * v + (1 - digit) * ratio * reference, state.inverse_feedback[s])
             code = code + digit * 2.0 ** (self.bits - 2 - i)
             gain = gain * self._damped(1 + ratio, state.inverse_feedback[s])
         last = v >= state.last * reference
-        # What is left over, referred to the input: redundancy has removed the other comparators' offsets.
+        # The residue referred to the input; redundancy has removed the offsets of all comparators but the last.
         return code + last.astype(v.dtype), (v - state.last * reference) / lax.stop_gradient(gain)
 
     @property
@@ -92,7 +96,7 @@ class PipelineADC(Circuit):
 
 
 class CyclicADC(PipelineADC):
-    """Cyclic (algorithmic) ADC: one 1.5-bit stage that every bit passes in turn.
+    """A cyclic (algorithmic) ADC: one 1.5-bit stage, used once per bit.
 
     Example:
       >>> import jax, jax.numpy as jnp

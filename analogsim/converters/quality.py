@@ -1,14 +1,14 @@
-"""How good a converter is: transfer curve, DNL and INL, errors in LSB, effective number of bits.
+"""Quality measures of converters: transfer curve, DNL and INL, errors in LSB, effective number of bits.
 
 One LSB is the step between neighbouring outputs. Every measure takes a converter and the state that its ``fabricate``
-drew, and answers for every line. Terms as in IEEE Std 1241 (recalled):
+drew, and returns one value per column. Terms as in IEEE Std 1241 (recalled):
 
     DNL(k) = width of code k / mean width - 1      INL(k) = sum of DNL below code k      both without the end codes
     SINAD  = signal / (noise + distortion), in dB  ENOB = (SINAD - 10 log10 1.5) / (20 log10 2)     of a sine
 
-Gain and offset errors count in ``errors`` and are removed from DNL, INL and ENOB. All are functions of the transfer
-curve, which has no memory, so a ramp and a sine differ only in how long they dwell at each value. They work under
-``jax.vmap``, over a stack of states.
+Gain and offset errors count in ``errors`` and are removed from DNL, INL and ENOB. All measures are functions of the
+transfer curve, which has no memory, so a ramp and a sine differ only in the density of their values. They work under
+``jax.vmap`` over a stack of states.
 """
 
 import math
@@ -24,11 +24,11 @@ from analogsim.converters.protocol import Converter
 
 
 class TransferCurve(NamedTuple):
-    """What a converter answers to a ramp; in units of the range.
+    """Response of a converter to a ramp, in units of the range.
 
     Attributes:
-      inputs: from -1 to 1, shape ``[n]``.
-      outputs: shape ``[n, lines]``.
+      inputs: from -1 to 1, ``[n]``.
+      outputs: converted values, ``[n, lines]``.
     """
 
     inputs: jax.Array
@@ -39,8 +39,8 @@ class Linearity(NamedTuple):
     """Differential and integral non-linearity, in LSB.
 
     Attributes:
-      dnl: of the codes 1 .. codes-2, shape ``[codes-2, lines]``; -1 where a code is missing.
-      inl: of the thresholds below the codes 1 .. codes-1, shape ``[codes-1, lines]``; zero at both ends.
+      dnl: of the codes 1 .. codes-2, ``[codes-2, lines]``; -1 for a missing code.
+      inl: of the thresholds below the codes 1 .. codes-1, ``[codes-1, lines]``; zero at both ends.
     """
 
     dnl: jax.Array
@@ -48,19 +48,19 @@ class Linearity(NamedTuple):
 
 
 class Errors(NamedTuple):
-    """Output minus input over the whole range, in LSB, shape ``[lines]`` each."""
+    """Root-mean-square and largest error (output minus input) over the whole range, in LSB, ``[lines]`` each."""
 
     rms: jax.Array
     largest: jax.Array
 
 
 def transfer_curve(converter: Converter, state: Any = None, *, points: int = 32) -> TransferCurve:
-    """Convert a ramp over the whole range.
+    """Convert a ramp over the whole range and return the transfer curve.
 
     Args:
       converter: any ADC with a concrete number of bits.
-      state: what its ``fabricate`` drew; None for one that draws nothing.
-      points: inputs a code, evenly spaced and away from the ideal thresholds.
+      state: the result of its ``fabricate``; None for a converter that draws nothing.
+      points: inputs per code, evenly spaced and off the ideal thresholds.
 
     Example:
       >>> from analogsim.converters import ADC
@@ -73,7 +73,13 @@ def transfer_curve(converter: Converter, state: Any = None, *, points: int = 32)
 
 
 def linearity(converter: Converter, state: Any = None, *, points: int = 64) -> Linearity:
-    """DNL and INL by the histogram of codes over a ramp; resolved to 1/points LSB.
+    """Return DNL and INL from the histogram of codes over a ramp, with a resolution of 1/points LSB.
+
+    Args:
+      converter, state, points: as for ``transfer_curve``.
+
+    Raises:
+      InputError: if the converter has fewer than 4 codes.
 
     Example:
       >>> from analogsim.converters import SARADC
@@ -94,7 +100,9 @@ def linearity(converter: Converter, state: Any = None, *, points: int = 64) -> L
 
 
 def errors(converter: Converter, state: Any = None, *, points: int = 32) -> Errors:
-    """Root mean square and largest error of a ramp over the whole range, in LSB. An ideal converter has 1/sqrt(12).
+    """Return the RMS and the largest error of a ramp over the whole range, in LSB; arguments as for ``transfer_curve``.
+
+    An ideal converter has an RMS error of 1/sqrt(12) LSB.
 
     Example:
       >>> from analogsim.converters import RampADC
@@ -107,10 +115,10 @@ def errors(converter: Converter, state: Any = None, *, points: int = 32) -> Erro
 
 
 def effective_bits(converter: Converter, state: Any = None, *, signal: str = "sine", points: int = 32) -> jax.Array:
-    """Effective number of bits of every line, shape ``[lines]``.
+    """Return the effective number of bits of every column, ``[lines]``.
 
-    The output is fitted with gain times input plus offset; what is left is noise and distortion. Its power is compared
-    with that of a full-scale sine, whichever signal it was measured with.
+    The output is fitted with gain times input plus offset; the residual is noise and distortion. Its power is compared
+    with that of a full-scale sine for either signal.
 
     Args:
       converter, state, points: as for ``transfer_curve``.
@@ -125,13 +133,13 @@ def effective_bits(converter: Converter, state: Any = None, *, signal: str = "si
         raise InputError(f"signal = {signal!r}: must be one of 'sine', 'ramp'")
     n = check_integer(points, "points") * round(2 / float(converter.lsb))
     x = (2 * jnp.arange(n) + (1 - n)) / n
-    if signal == "sine":  # half a period, which passes every value once: the other half repeats it
+    if signal == "sine":  # half a period passes every value once; the other half repeats them
         x = jnp.sin(math.pi / 2 * x)
-    # The error, not the output, is fitted: it is small, and float32 is enough.
+    # Fit the error instead of the output: it is small, so that float32 is precise enough.
     error = _convert(converter, x, state) - x[:, None]
     gain_error = jnp.sum(error * x[:, None], axis=0) / jnp.sum(x**2)  # x has the mean zero
-    rest = error - jnp.mean(error, axis=0) - gain_error * x[:, None]
-    sinad = (1 + gain_error) ** 2 / 2 / jnp.mean(rest**2, axis=0)
+    residual = error - jnp.mean(error, axis=0) - gain_error * x[:, None]
+    sinad = (1 + gain_error) ** 2 / 2 / jnp.mean(residual**2, axis=0)
     return units.effective_bits(10 * jnp.log10(sinad))
 
 

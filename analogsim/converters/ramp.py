@@ -1,8 +1,8 @@
-"""Ramp ADC: one capacitor DAC climbs through all codes, and a comparator in every line says when it was met.
+"""Ramp ADC: one capacitor DAC steps through all codes, and a comparator per column detects the crossing.
 
-With the DAC's levels L(k) (``capacitor_dac``) and the line's comparator offset o, the code is that of the level nearest
-to the input: k = argmin |L(k) - y - o|; halfway between two levels, the upper one. All lines of a tile share the DAC
-and its errors; comparators are their own. Spear et al. 2023, doi 10.1109/JXCDC.2023.3315134.
+With the DAC's levels L(k) (``capacitor_dac``) and the column's comparator offset o, the code is that of the level
+nearest to the input: k = argmin |L(k) - y - o|; halfway between two levels, the upper one. All columns of a tile share
+the DAC and its errors; each has a separate comparator. Spear et al. 2023, doi 10.1109/JXCDC.2023.3315134.
 """
 
 from typing import NamedTuple
@@ -16,12 +16,12 @@ from analogsim.converters.circuit import Circuit
 
 
 class Ramp(NamedTuple):
-    """One tile's ramp and comparators.
+    """The ramp DAC and the comparators of one tile.
 
     Attributes:
-      levels: of the DAC as it is, in units of V_ref, ascending, shape ``[2^bits]``. Mismatch may swap neighbours.
-      codes: the code of each level, same shape.
-      offsets: of the comparators, in units of V_ref, shape ``[lines]``.
+      levels: levels of the DAC with mismatch, in units of V_ref, sorted ascending, ``[2^bits]``.
+      codes: code of each level, ``[2^bits]``; mismatch may swap neighbours.
+      offsets: offsets of the comparators, in units of V_ref, ``[lines]``.
     """
 
     levels: jax.Array
@@ -30,7 +30,7 @@ class Ramp(NamedTuple):
 
 
 class RampADC(Circuit):
-    """Ramp (single-slope) ADC with a capacitor DAC.
+    """A ramp (single-slope) ADC with a capacitor DAC.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -63,7 +63,7 @@ class RampADC(Circuit):
         halfway = (levels[1:] + levels[:-1]) / 2
         offset = state.offsets.astype(v.dtype) * reference
         v = v + offset
-        # Binary search, because 2^b comparisons a value would be slow: how many of the 2^b - 1 thresholds lie below.
+        # Binary search for the number of the 2^b - 1 thresholds below a value: 2^b comparisons per value are slow.
         place = jnp.zeros(v.shape, jnp.int32)
         for bit in reversed(range(self.bits)):
             threshold = _at(halfway, place + (2**bit - 1)) * reference

@@ -1,16 +1,16 @@
-"""How converter ranges behave in hardware-aware training: learned, tracked, or each example's own.
+"""Converter ranges in hardware-aware training: learned, tracked, or dynamic (per example).
 
-A layer's ranges are numbers in the model's collection ``ranges`` (``calibrate`` puts them there). With r an input
-range, x the inputs, d the loss's gradient with respect to the clipped inputs,
+A layer's ranges are variables in the model's collection ``ranges``, which ``calibrate`` sets. With r an input range, x
+the inputs, d the loss's gradient with respect to the clipped inputs,
 
-    learned, "gradient"      dL/dr is the derivative of what the converter gives, its codes held: sign(x) d beyond the
-                          range, and (q(x) - x)/r d inside, q being the staircase (Esser et al., ICLR 2020)
+    learned, "gradient"   dL/dr is the derivative of the converter's output at fixed codes: sign(x) d beyond the range,
+                          and (q(x) - x)/r d inside, q being the quantiser (Esser et al., ICLR 2020)
     learned, "published"  dL/dr = r [sum_{x >= r} min(d, 0) - sum_{x <= -r} max(d, 0)]
-                                  + decay r [share of x within r > unclipped] - (1 - share of outputs within) r
-                          (Rasch et al., Nat. Commun. 14, 5282 (2023)): clipped inputs only ever widen the range, it
-                          decays while next to nothing is clipped, and clipped outputs widen it, too
+                               + decay r [fraction of x within r > unclipped] - (1 - fraction of outputs within) r
+                          (Rasch et al., Nat. Commun. 14, 5282 (2023)): clipped inputs only widen the range, it
+                          decays while almost nothing is clipped, and clipped outputs widen it, too
     tracked               r <- m r + (1 - m) q, q a quantile of |x| in this batch
-    dynamic               r is the largest |x| of every input vector or image, whatever was calibrated
+    dynamic               r is the largest |x| of every input vector or image; calibration is ignored
 
 Sources: M. J. Rasch et al., doi 10.1038/s41467-023-40770-4; S. K. Esser et al., "Learned step size quantization",
 arXiv 1902.08153.
@@ -31,7 +31,7 @@ _RASCH = cited("rasch2023")
 
 
 class LearnedRange(Description):
-    """A range that takes part in training: differentiate with respect to the collection ``ranges``, too.
+    """A trainable range: differentiate with respect to the collection ``ranges``, too.
 
     Example:
       >>> from analogsim import preset
@@ -43,14 +43,20 @@ class LearnedRange(Description):
     rule: str = static(
         default="published",
         choices=("published", "gradient"),
-        doc="gradient of Rasch et al. (inputs only), or the slope of the converter with its codes held",
+        doc="gradient rule of Rasch et al. (inputs only), or the derivative of the converter at fixed codes",
     )
-    decay: Any = field(default=0.001, ge=0, le=1, doc="of the published rule: pull to a smaller range", source=_RASCH)
+    decay: Any = field(
+        default=0.001, ge=0, le=1, doc="of the published rule: decay towards a smaller range", source=_RASCH
+    )
     unclipped: Any = field(
-        default=0.95, ge=0, le=1, doc="of the published rule: no decay while less than this share passes", source=_RASCH
+        default=0.95,
+        ge=0,
+        le=1,
+        doc="of the published rule: no decay if a smaller fraction is unclipped",
+        source=_RASCH,
     )
     outputs: str = static(
-        default="widen", choices=("widen", "ignore"), doc="of the published rule: what clipped outputs do"
+        default="widen", choices=("widen", "ignore"), doc="of the published rule: effect of clipped outputs"
     )
 
     def model_sources(self) -> tuple[Source, ...]:
@@ -58,23 +64,29 @@ class LearnedRange(Description):
 
 
 class TrackedRange(Description):
-    """A range that follows the values of training: pass ``mutable=["ranges"]`` (Linen), and keep what comes back."""
+    """A range that follows the values of training: pass ``mutable=["ranges"]`` (Linen) and keep the returned ranges."""
 
-    quantile: float = static(default=0.9998, ge=0.5, le=1, doc="share of the absolute values that stays inside")
-    momentum: Any = field(default=0.95, ge=0, lt=1, doc="share of the old range that every step keeps")
+    quantile: float = static(default=0.9998, ge=0.5, le=1, doc="fraction of the absolute values inside the range")
+    momentum: Any = field(default=0.95, ge=0, lt=1, doc="fraction of the old range that every step keeps")
 
 
 class DynamicRange(Description):
-    """Every input vector (or image) has its own range, its largest value, even where one was calibrated."""
+    """A separate range for every input vector (or image), its largest absolute value, even if one was calibrated."""
 
 
-#: What ``Hardware.input_range`` and ``Hardware.output_range`` may be.
+#: Types of ``Hardware.input_range`` and ``Hardware.output_range``.
 RangeRule = LearnedRange | TrackedRange | DynamicRange
 
 
 @jax.custom_vjp
 def published(rule: LearnedRange, x: jax.Array, bound: jax.Array) -> jax.Array:
-    """``x`` within ``[-bound, bound]``; the range's gradient is the published rule, without the part of outputs."""
+    """Clip ``x`` to ``[-bound, bound]``; the range's gradient is the published rule, without the term of outputs.
+
+    Args:
+      rule: with decay and threshold.
+      x: inputs, any shape.
+      bound: the range, broadcastable to ``x``.
+    """
     del rule
     return clip(x, bound)
 
@@ -83,16 +95,16 @@ def _published_fwd(rule: LearnedRange, x: jax.Array, bound: jax.Array) -> tuple[
     return clip(x, bound), (rule, x, bound)
 
 
-def _published_bwd(held: tuple, d: jax.Array) -> tuple[Any, jax.Array, jax.Array]:
-    rule, x, bound = held
+def _published_bwd(residuals: tuple, d: jax.Array) -> tuple[Any, jax.Array, jax.Array]:
+    rule, x, bound = residuals
     above, below = x >= bound, x <= -bound
     widen = jnp.sum(jnp.where(above, jnp.minimum(d, 0), 0)) - jnp.sum(jnp.where(below, jnp.maximum(d, 0), 0))
     inside = 1 - jnp.mean((above | below).astype(d.dtype))
     decay = jnp.where(inside > rule.unclipped, jnp.asarray(rule.decay, d.dtype), 0)
-    slope = jnp.broadcast_to(bound * (widen + decay), bound.shape).astype(bound.dtype)
-    # The edge itself passes, as in ``clip``: a value that is just converted is not clipped.
+    gradient = jnp.broadcast_to(bound * (widen + decay), bound.shape).astype(bound.dtype)
+    # The edge itself passes a gradient, as in ``clip``: a value equal to the range is not clipped.
     passes = (x <= bound) & (x >= -bound)
-    return jax.tree.map(jnp.zeros_like, rule), jnp.where(passes, d, 0), slope
+    return jax.tree.map(jnp.zeros_like, rule), jnp.where(passes, d, 0), gradient
 
 
 published.defvjp(_published_fwd, _published_bwd)
@@ -100,7 +112,14 @@ published.defvjp(_published_fwd, _published_bwd)
 
 @jax.custom_vjp
 def widened_by_outputs(y: jax.Array, bound: jax.Array, full_scale: jax.Array, share: jax.Array) -> jax.Array:
-    """``y``, the lines of tiles; the input range ``bound`` is widened by the ``share`` that these lines count."""
+    """Return ``y`` unchanged; in the backward pass, clipped ADC inputs widen the input range ``bound``.
+
+    Args:
+      y: ADC inputs of tiles, any shape.
+      bound: the input range, which receives the gradient.
+      full_scale: the ADC's range, in the units of ``y``.
+      share: weight of these columns among all columns of the layer.
+    """
     del bound, full_scale, share
     return y
 
@@ -110,32 +129,37 @@ def _widened_fwd(y: jax.Array, bound: jax.Array, full_scale: jax.Array, share: j
     return y, (clipped, bound, full_scale, share)
 
 
-def _widened_bwd(held: tuple, d: jax.Array) -> tuple[jax.Array, ...]:
-    clipped, bound, full_scale, share = held
-    slope = (-clipped * share * bound).astype(bound.dtype)
-    return d, jnp.broadcast_to(slope, bound.shape), jnp.zeros_like(full_scale), jnp.zeros_like(share)
+def _widened_bwd(residuals: tuple, d: jax.Array) -> tuple[jax.Array, ...]:
+    clipped, bound, full_scale, share = residuals
+    gradient = (-clipped * share * bound).astype(bound.dtype)
+    return d, jnp.broadcast_to(gradient, bound.shape), jnp.zeros_like(full_scale), jnp.zeros_like(share)
 
 
 widened_by_outputs.defvjp(_widened_fwd, _widened_bwd)
 
 
 def with_gradient(y: jax.Array, converted: jax.Array, bound: jax.Array) -> jax.Array:
-    """``converted``, with the slope that a converter has with respect to its range while its codes are held.
+    """Return ``converted`` with the derivative of a converter with respect to its range at fixed codes.
 
-    Doubling y and the range doubles what comes out, so that d out/d r = (out - y d out/d y)/r, where d out/d y is 1
-    inside of the range and 0 beyond it.
+    Doubling y and the range doubles the output, so that d out/d r = (out - y d out/d y)/r, where d out/d y is 1 inside
+    the range and 0 beyond it.
+
+    Args:
+      y: ADC inputs, any shape.
+      converted: their converted values, same shape.
+      bound: the range, broadcastable to ``y``.
     """
-    held, of = lax.stop_gradient((converted, y))
+    output, value = lax.stop_gradient((converted, y))
     limit = lax.stop_gradient(bound)
-    slope = (held - jnp.where(jnp.abs(of) <= limit, of, 0)) / limit
-    return converted + (bound - limit) * slope
+    derivative = (output - jnp.where(jnp.abs(value) <= limit, value, 0)) / limit
+    return converted + (bound - limit) * derivative
 
 
 def quantile_of(values: jax.Array, quantile: float) -> jax.Array:
-    """A high quantile of absolute values, float32; found among the largest ones, without sorting all.
+    """Return a high quantile of absolute values, float32 ``[]``: the smallest that at most 1 - quantile of all exceed.
 
-    The smallest of the values that ``1 - quantile`` of all, rounded down, exceed.
+    Selecting among the largest values is faster than sorting all.
     """
     flat = jnp.abs(values).astype(jnp.float32).ravel()
-    beyond = flat.size - math.ceil(quantile * flat.size - 1e-9)  # whole numbers stay whole
+    beyond = flat.size - math.ceil(quantile * flat.size - 1e-9)  # exact integers are not rounded up
     return lax.top_k(flat, beyond + 1)[0][-1]

@@ -1,12 +1,12 @@
-"""Rules for an ADC's range and bits that need no data (``analogsim.calibrate`` has the one that does).
+"""Data-free rules for an ADC's range and bits (``analogsim.calibrate`` sets ranges from data).
 
 In fully driven cells, for N rows:
 
-    maximum         N                                          every cell on and driven: nothing ever clips
-    granular        (2^(b-1) - 1) / (w x)                      one LSB is the smallest step that an output can make
-    power of two    N / 2^floor(log2(N / needed))              so that the ranges of slices differ by shifts only
-    full precision  b = b_w + b_x + log2 N, less 1 if b_w or b_x is 1      every sum has its own code
-    spread          min(sum |l|, max(2 |l|, |sum l| / 2 + |l|))            what evenly spread inputs make of lines l
+    maximum         N                                          every cell on and driven: nothing clips
+    granular        (2^(b-1) - 1) / (w x)                      one LSB is the smallest possible step of an output
+    power of two    N / 2^floor(log2(N / needed))              the ranges of slices differ by shifts only
+    full precision  b = b_w + b_x + log2 N, less 1 if b_w or b_x is 1      every sum has a separate code
+    automatic       min(sum |l|, max(2 |l|, |sum l| / 2 + |l|))            output of columns l for uniform inputs
 
 with w = 2^(b_w-1) - 1 and x = 2^(b_x-1) - 1 steps from zero to full scale. Ranges: T. P. Xiao et al., IEEE CAS Magazine
 22, 26 (2022), arXiv 2109.01262; full precision: the rule of ISAAC (A. Shafiee et al., ISCA 2016).
@@ -23,7 +23,7 @@ from analogsim.base.errors import InputError
 
 
 def maximum_range(rows: int) -> float:
-    """The range that no output of ``rows`` cells can leave.
+    """Return the range that no output of ``rows`` cells can exceed.
 
     Example:
       >>> maximum_range(512)
@@ -33,7 +33,7 @@ def maximum_range(rows: int) -> float:
 
 
 def granular_range(bits: int, weight_bits: int, input_bits: int) -> float:
-    """The range of a mid-tread ADC whose LSB is the least step of an output; signs included in all bits.
+    """Return the range of a mid-tread ADC whose LSB is the smallest step of an output; all bits include the sign.
 
     Example:
       >>> granular_range(8, weight_bits=2, input_bits=2)
@@ -45,7 +45,7 @@ def granular_range(bits: int, weight_bits: int, input_bits: int) -> float:
 
 
 def power_of_two_range(needed: float, rows: int) -> float:
-    """The smallest range that holds ``needed`` and is ``rows`` divided by a power of two.
+    """Return the smallest range that is at least ``needed`` and is ``rows`` divided by a power of two.
 
     Example:
       >>> power_of_two_range(20.0, rows=512)
@@ -57,7 +57,7 @@ def power_of_two_range(needed: float, rows: int) -> float:
 
 
 def full_precision_bits(weight_bits: int, input_bits: int, rows: int) -> int:
-    """Bits with which an ADC tells every sum of ``rows`` products of unsigned cell and input slices from the next.
+    """Return the bits with which an ADC resolves every sum of ``rows`` products of unsigned cell and input slices.
 
     Example:
       >>> full_precision_bits(weight_bits=2, input_bits=1, rows=128)
@@ -68,28 +68,30 @@ def full_precision_bits(weight_bits: int, input_bits: int, rows: int) -> int:
 
 
 def full_scale_of(lines: jax.Array) -> jax.Array:
-    """What ADCs without a range of their own are set for, from ideal lines ``[..., rows, n_columns]``: one number.
+    """Return the automatic range (one number) of ADCs without a given range.
 
-    A line l whose rows are driven with independent codes of the variance s^2 about the mean m carries
-    m sum l +- s |l|, |l| being its Euclidean norm. Nothing is known of the codes before calibration but that they lie
-    in [-1, 1], or in [0, 1] behind a rectifier. For codes spread evenly over either interval, s = 1/sqrt(3) about 0 or
-    1/sqrt(12) about 1/2, 3.5 standard deviations end at
+    A column l whose rows are driven with independent codes of mean m and variance s^2 carries m sum l +- s |l|, |l|
+    being its Euclidean norm. Before calibration, codes are only known to lie in [-1, 1], or in [0, 1] behind a
+    rectifier. For codes uniform over either interval, s = 1/sqrt(3) about 0 or 1/sqrt(12) about 1/2, 3.5 standard
+    deviations end at
 
-        max(2 |l|, |sum l| / 2 + |l|),        and never leave sum |l|.
+        max(2 |l|, |sum l| / 2 + |l|),        and cannot exceed sum |l|.
 
-    The smaller of these is taken, of the line where it is largest.
+    The range is the smaller of these, for the column with the largest value.
+
+    Args:
+      lines: ideal columns, ``[..., rows, n_columns]``.
     """
     norm = jnp.sqrt(jnp.sum(lines**2, axis=-2))
     likely = jnp.maximum(2 * norm, jnp.abs(jnp.sum(lines, axis=-2)) / 2 + norm)
-    most = jnp.max(jnp.minimum(jnp.sum(jnp.abs(lines), axis=-2), likely))
-    return jnp.where(most > 0, most, 1.0)  # of zeros nothing is converted but noise
+    largest = jnp.max(jnp.minimum(jnp.sum(jnp.abs(lines), axis=-2), likely))
+    return jnp.where(largest > 0, largest, 1.0)  # a tile of zeros converts noise alone
 
 
 def whole_steps(adc: Any, middle: Any, half: Any) -> jax.Array:
-    """The ``middle`` of a range of ``half`` its width, moved to the nearest whole number of LSBs.
+    """Round the ``middle`` of a range with half-width ``half`` to an integer number of LSBs.
 
-    So zero stays what it is in a range about zero: a code of a mid-tread converter, a threshold of a mid-rise one. No
-    input then gives no output.
+    Zero then stays a code of a mid-tread converter, or a threshold of a mid-rise one, as in a range about zero.
 
     Example:
       >>> from analogsim.converters import ADC
@@ -101,15 +103,15 @@ def whole_steps(adc: Any, middle: Any, half: Any) -> jax.Array:
 
 
 def check_middle(adc: Any) -> None:
-    """Refuse a middle without a range, or one that leaves zero out of it."""
+    """Refuse a middle without a range, or one that excludes zero from the range."""
     middle, half = adc.middle, adc.range
     if middle is None:
         return
     if half is None:
-        adc.refuse("middle", "must be None without a range of its own: the automatic one is about zero")
+        adc.refuse("middle", "must be None unless range is set: the automatic range is symmetric about zero")
     if isinstance(middle, float) and isinstance(half, float) and abs(middle) > half:
         adc.refuse(
             "middle",
-            f"must be at most range = {half:g} from zero, so that the range holds zero: no input must give no output "
+            f"must be at most range = {half:g} from zero, so that the range includes zero, the output for no input "
             f"(unit: fully driven cells)",
         )

@@ -1,12 +1,12 @@
-"""SAR ADC: a capacitor DAC closes in on the input, one bit after the other (successive approximation).
+"""SAR ADC: successive approximation of the input by a capacitor DAC, bit by bit.
 
-From the most significant bit on, a bit is kept where the input is not below the DAC's threshold for the code with it,
+From the most significant bit on, a bit is set if the input is not below the DAC's threshold for the code with that bit,
 
     y + o >= T(k),    T(k) = L(k) - 2^-b V_ref
 
-with the DAC's levels L (``capacitor_dac``), which lie in the middle of their codes, and the comparator's offset o.
-Below zero a signed DAC switches capacitors for a magnitude, one bit of which is kept where the input is below.
-``sharing`` neighbouring lines take turns on one converter and have all its errors in common; different converters are
+with the DAC's levels L (``capacitor_dac``) at the centres of their codes and the comparator's offset o.
+Below zero a signed DAC switches capacitors for the magnitude, whose bits are set if the input is below the threshold.
+``sharing`` neighbouring columns are multiplexed to one converter and share all its errors; different converters are
 independent. Spear et al. 2023, doi 10.1109/JXCDC.2023.3315134.
 """
 
@@ -21,11 +21,11 @@ from analogsim.converters.circuit import Circuit, converters_of, of_lines
 
 
 class Register(NamedTuple):
-    """The converters of one tile, as every line sees its own.
+    """The converters of one tile, with the parts that every column sees.
 
     Attributes:
-      dac: voltages and loads of the capacitors, shape ``[bits, lines]``.
-      offsets: of the comparators, in units of V_ref, shape ``[lines]``.
+      dac: voltages and loads of the capacitors, ``[bits, lines]``.
+      offsets: offsets of the comparators, in units of V_ref, ``[lines]``.
     """
 
     dac: CapacitorDAC
@@ -33,7 +33,7 @@ class Register(NamedTuple):
 
 
 class SARADC(Circuit):
-    """Successive-approximation ADC with a capacitor DAC, plain or split.
+    """A successive-approximation ADC with a capacitor DAC, plain or split.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -48,7 +48,7 @@ class SARADC(Circuit):
 
     signed: bool = static(default=True, choices=(True, False), doc="two's-complement or unsigned capacitor DAC")
     split: bool = static(default=False, choices=(True, False), doc="two small capacitor arrays joined by a bridge")
-    sharing: int = static(default=1, ge=1, le=65536, integer=True, doc="neighbouring lines that share one converter")
+    sharing: int = static(default=1, ge=1, le=65536, integer=True, doc="neighbouring columns that share one converter")
 
     def _build(self, key: jax.Array | None, lines: int) -> Register:
         n = converters_of(lines, self.sharing)
@@ -63,7 +63,7 @@ class SARADC(Circuit):
         offset = offset * reference
         v = v + offset
         zero = jnp.zeros(v.shape, v.dtype)
-        # Where a signed DAC is asked for a code below zero, it switches capacitors for the magnitude.
+        # For codes below zero, a signed DAC switches the capacitors of the magnitude.
         up = v >= self._threshold(zero, zero) * reference if self.signed else jnp.ones(v.shape, bool)
         sign = jnp.where(up, 1, -1).astype(v.dtype)
         switched, loading, magnitude = zero, zero, zero
@@ -79,5 +79,5 @@ class SARADC(Circuit):
         return code, offset - self._threshold(sign * switched, loading) * reference
 
     def _threshold(self, voltage: jax.Array, load: jax.Array) -> jax.Array:
-        """Half an LSB below the DAC's level, in units of V_ref."""
+        """Threshold of a code, half an LSB below the DAC's level, in units of V_ref."""
         return self._damped(level(voltage, bits=self.bits, signed=self.signed), 1 + load) - 0.5**self.bits

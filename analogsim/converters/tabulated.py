@@ -1,17 +1,18 @@
-"""A converter whose steps are not uniform: thresholds and outputs from a table, fitted to data or measured.
+"""A non-uniform converter: thresholds and outputs from a table, fitted to data or measured.
 
-With ascending thresholds t_1 < ... < t_(n-1) and outputs l_0 <= ... <= l_(n-1), all as shares of the range r,
+With ascending thresholds t_1 < ... < t_(n-1) and outputs l_0 <= ... <= l_(n-1), all as fractions of the range r,
 
     y = r l_k    for  t_k <= x / r < t_(k+1)
 
-so a value on a threshold belongs to the code above. The table with the least mean squared error for a distribution
-obeys both conditions of S. P. Lloyd (IEEE Trans. Inf. Theory 28, 129 (1982), written in 1957) and J. Max (IRE Trans.
-Inf. Theory 6, 7 (1960)),
+so a value on a threshold belongs to the code above. The table with the smallest mean squared error for a distribution
+satisfies both conditions of S. P. Lloyd (IEEE Trans. Inf. Theory 28, 129 (1982), written in 1957) and J. Max (IRE
+Trans. Inf. Theory 6, 7 (1960)),
 
     t_k = (l_(k-1) + l_k) / 2        l_k = the mean of the values between t_k and t_(k+1)
 
-which ``lloyd_max`` iterates. For n codes and a smooth density p the error falls as the integral of p^(1/3), cubed, over
-12 n^2, so that outputs start with a density of p^(1/3) (P. F. Panter and W. Dite, Proc. IRE 39, 44 (1951)).
+which ``lloyd_max`` iterates. For n codes and a smooth density p the error tends to the integral of p^(1/3), cubed, over
+12 n^2, so the iteration starts from outputs with a density of p^(1/3) (P. F. Panter and W. Dite, Proc. IRE 39, 44
+(1951)).
 """
 
 import math
@@ -31,11 +32,11 @@ from analogsim.converters.uniform import as_float, noise_field, range_field
 
 _MOST_BITS = 12
 _MOST_STEPS = 5000  # of the iteration
-_SETTLED = 1e-7  # largest move of an output in a step, relative to the largest value, at which it ends
+_SETTLED = 1e-7  # the iteration ends at this largest move of an output per step, relative to the largest value
 
 
 class Table(NamedTuple):
-    """A quantiser: thresholds ``[n - 1]``, outputs ``[n]`` and the mean squared error on what it was fitted to."""
+    """A quantiser: thresholds ``[n - 1]``, outputs ``[n]`` and the mean squared error on the fitted values."""
 
     thresholds: np.ndarray
     levels: np.ndarray
@@ -43,10 +44,10 @@ class Table(NamedTuple):
 
 
 class TabulatedADC(Description):
-    """Output converter with outputs and thresholds from a table.
+    """An ADC with thresholds and outputs from a table.
 
-    Slopes are straight-through; outputs of the table receive the slope of the values that took them (so that they may
-    be trained), thresholds none. ``analogsim.fit_adc`` fits one to what the lines of a model carry.
+    Gradients are straight-through; outputs of the table receive the gradient of the values assigned to them (so that
+    they can be trained), thresholds none. ``analogsim.fit_adc`` fits a table to the ADC inputs of a model.
 
     Example:
       >>> import jax.numpy as jnp
@@ -57,26 +58,31 @@ class TabulatedADC(Description):
       2
     """
 
-    thresholds: Any = field(ge=-1, le=1, doc="from one code to the next, as shares of the range, ascending, [n - 1]")
-    levels: Any = field(ge=-1, le=1, doc="what the codes stand for, as shares of the range, ascending, shape [n]")
+    thresholds: Any = field(
+        ge=-1, le=1, doc="between neighbouring codes, as fractions of the range, ascending, [n - 1]"
+    )
+    levels: Any = field(ge=-1, le=1, doc="outputs of the codes, as fractions of the range, ascending, shape [n]")
     range: Any = range_field()
     noise: Any = noise_field()
 
     @classmethod
     def fit(cls, values: Any, *, bits: int, range: Any = None, **fields: Any) -> "TabulatedADC":
-        """The converter of 2^bits codes with the least mean squared error for these values.
+        """Fit a converter of 2^bits codes with the smallest mean squared error to values.
 
         Args:
           values: any shape, in fully driven cells.
           bits: sign included.
-          range: what the values are relative to, those beyond it being clipped; None for their largest magnitude.
-          **fields: of the converter.
+          range: full scale; values beyond it are clipped. None for their largest magnitude.
+          **fields: further fields of the converter.
+
+        Raises:
+          InputError: if the values are not finite or all zero, or if the range is not positive.
         """
-        found = np.asarray(values, np.float64).ravel()
-        largest = float(np.max(np.abs(found), initial=0.0)) if range is None else float(range)
-        if not (found.size and np.isfinite(found).all() and largest > 0):
+        samples = np.asarray(values, np.float64).ravel()
+        largest = float(np.max(np.abs(samples), initial=0.0)) if range is None else float(range)
+        if not (samples.size and np.isfinite(samples).all() and largest > 0):
             raise InputError("values: must be finite numbers, not all of them zero, and the range greater than 0")
-        table = lloyd_max(np.clip(found / largest, -1, 1), bits)
+        table = lloyd_max(np.clip(samples / largest, -1, 1), bits)
         return cls(thresholds=table.thresholds, levels=table.levels, range=largest, **fields)
 
     def check(self) -> None:
@@ -88,12 +94,12 @@ class TabulatedADC(Description):
                 ("levels",),
             )
         for name in ("thresholds", "levels"):
-            values = getattr(self, name)  # equal ones are codes that nothing takes
+            values = getattr(self, name)  # equal thresholds are allowed: a code that no value takes
             if not isinstance(values, jax.core.Tracer) and np.any(np.diff(np.asarray(values)) < 0):
                 self.refuse(name, "must be ascending")
 
     def model_sources(self) -> tuple[Source, ...]:
-        """Where the table that fits values best comes from."""
+        """Sources of the optimality conditions."""
         return (cited("lloyd1982", "max1960", note="tables fitted to values"),)
 
     draws_at_fabrication = False
@@ -101,45 +107,45 @@ class TabulatedADC(Description):
 
     @property
     def codes(self) -> int:
-        """How many different outputs there are."""
+        """Number of output codes."""
         return np.shape(self.levels)[-1]
 
     @property
     def bits(self) -> int:
-        """Bits that tell the codes apart."""
+        """Bits that number the codes, at least 1."""
         return max(1, math.ceil(math.log2(self.codes)))
 
     @property
     def lsb(self) -> Any:
-        """From one output to the next, as a share of the range, in the mean."""
+        """Mean step between neighbouring outputs over the range."""
         return (self.levels[-1] - self.levels[0]) / (self.codes - 1)
 
     def fabricate(self, key: jax.Array | None, lines: int) -> None:
-        """Nothing is random; see ``Converter.fabricate``."""
+        """Return None, as nothing is random; see ``Converter.fabricate``."""
         check_integer(lines, "lines")
 
     def convert(self, y: jax.Array, bound: Any, state: Any) -> jax.Array:
-        """Convert the outputs of one tile, ``[..., lines]``; see ``Converter.convert``."""
+        """Convert the ADC inputs of one tile, ``[..., lines]``; see ``Converter.convert``."""
         del state
         y = as_float(y)
         intended = clip(y, bound)
-        held, limit = lax.stop_gradient(intended), lax.stop_gradient(jnp.asarray(bound, y.dtype))
+        x, limit = lax.stop_gradient(intended), lax.stop_gradient(jnp.asarray(bound, y.dtype))
         thresholds = lax.stop_gradient(jnp.asarray(self.thresholds)).astype(y.dtype)
-        code = jnp.searchsorted(thresholds, held / limit, side="right", method="scan_unrolled")
+        code = jnp.searchsorted(thresholds, x / limit, side="right", method="scan_unrolled")
         actual = jnp.asarray(self.levels).astype(y.dtype).at[code].get(mode="promise_in_bounds") * limit
-        actual = jnp.where(jnp.isnan(held), held, actual)  # a NaN stays visible
+        actual = jnp.where(jnp.isnan(x), x, actual)  # searchsorted would turn NaN into a code
         return straight_through(jnp.broadcast_to(intended, actual.shape), actual)
 
 
 def lloyd_max(values: Any, bits: int) -> Table:
-    """Thresholds and outputs with the least mean squared error, for values of any shape.
+    """Fit thresholds and outputs with the smallest mean squared error, by Lloyd's iteration.
 
-    The iteration ends in a minimum, the only one where the density is log-concave (P. Fleischer, IEEE Int. Conv. Rec.
-    1, 104 (1964)), such as the Gaussian; else in one near where evenly matched codes start.
+    The iteration converges to a minimum, which is unique if the density is log-concave (P. Fleischer, IEEE Int. Conv.
+    Rec. 1, 104 (1964)), such as a Gaussian; else to one near the initial table.
 
     Args:
-      values: finite numbers.
-      bits: 2^bits codes.
+      values: finite numbers, any shape, at least two of them different.
+      bits: log2 of the number of codes.
 
     Example:
       >>> lloyd_max(np.linspace(-1, 1, 100_000), bits=2).levels.round(2).tolist()
@@ -155,7 +161,9 @@ def lloyd_max(values: Any, bits: int) -> Table:
     for _ in range(_MOST_STEPS):
         edges = np.concatenate([[0], np.searchsorted(sorted_values, _halfway(levels)), [sorted_values.size]])
         counts = np.diff(edges)
-        new = np.where(counts > 0, np.diff(sums[edges]) / np.maximum(counts, 1), levels)  # an empty cell stays
+        new = np.where(
+            counts > 0, np.diff(sums[edges]) / np.maximum(counts, 1), levels
+        )  # an empty code keeps its output
         moved, levels = np.max(np.abs(new - levels)), np.maximum.accumulate(new)
         if moved <= settled:
             break
@@ -168,8 +176,8 @@ def _halfway(levels: np.ndarray) -> np.ndarray:
     return (levels[1:] + levels[:-1]) / 2
 
 
-def _matched(found: np.ndarray, codes: int) -> np.ndarray:
-    """Outputs whose density goes as the cube root of the values'."""
-    density, edges = np.histogram(found, bins=max(64, 4 * codes))
-    share = np.concatenate([[0.0], np.cumsum(np.cbrt(density))])
-    return np.interp((np.arange(codes) + 0.5) / codes, share / share[-1], edges)
+def _matched(values: np.ndarray, codes: int) -> np.ndarray:
+    """Initial outputs, whose density is proportional to the cube root of the values' density."""
+    density, edges = np.histogram(values, bins=max(64, 4 * codes))
+    cumulative = np.concatenate([[0.0], np.cumsum(np.cbrt(density))])
+    return np.interp((np.arange(codes) + 0.5) / codes, cumulative / cumulative[-1], edges)

@@ -1,4 +1,4 @@
-"""The ideal converter: uniform steps, and the two errors that every real ADC has before all others.
+"""The uniform converter, with gain and offset errors.
 
 A mid-tread converter with b bits and range r has 2^b - 1 codes, symmetric about zero; a mid-rise one has 2^b:
 
@@ -6,8 +6,8 @@ A mid-tread converter with b bits and range r has 2^b - 1 codes, symmetric about
     mid-rise     step = r / 2^(b-1)           output = step * (floor(clip(x, -r, r) / step) + 1/2), at most r - step/2
 
 Within the range the rounding error is uniform in [-step/2, step/2], so its standard deviation is step/sqrt(12). The
-backward pass is straight-through: slope 1 inside the range and 0 outside; the range itself receives the slope of what
-was clipped. Gain and offset errors replace the clipped x by (1 + gain error) x + offset error * step.
+backward pass is straight-through: gradient 1 inside the range and 0 outside; the range receives the gradient of clipped
+values. Gain and offset errors replace the clipped x by (1 + gain error) x + offset error * step.
 """
 
 from typing import Any, NamedTuple
@@ -26,41 +26,41 @@ from analogsim.converters.ranges import check_middle
 from analogsim.devices.digital import full_scale_code
 
 RASCH = cited("rasch2023")
-#: Of a range that is None (``analogsim.converters.ranges.full_scale_of``).
-AUTOMATIC = Source(note="derived: 3.5 standard deviations of a line for evenly spread inputs, at most all of it")
+#: Source of the automatic range (``analogsim.converters.ranges.full_scale_of``).
+AUTOMATIC = Source(note="derived: 3.5 standard deviations of a column for uniform inputs, at most its maximum")
 _STYLES = ("mid-tread", "mid-rise")
 
 
 def range_field() -> Any:
-    """The field of every converter's range."""
+    """Return the field ``range`` of a converter."""
     return field(
         default=None, gt=0, le=1e6, optional=True,
-        doc="full-scale output, in fully driven cells; None: as calibrated, else as the weights of a tile ask for",
+        doc="full-scale input, in fully driven cells; None: as calibrated, else derived from the weights of a tile",
         source=AUTOMATIC,
     )  # fmt: skip
 
 
 def middle_field() -> Any:
-    """The field of the middle of a range with two ends."""
+    """Return the field ``middle`` of a converter, for ranges that are not symmetric about zero."""
     return field(
         default=None, ge=-1e6, le=1e6, optional=True,
-        doc="of the range, which ends at middle - range and middle + range, in fully driven cells; None for 0",
+        doc="centre of the range, from middle - range to middle + range, in fully driven cells; None for 0",
     )  # fmt: skip
 
 
 def noise_field() -> Any:
-    """The field of every converter's noise."""
+    """Return the field ``noise`` of a converter."""
     return field(
-        default=None, ge=0, le=1e6, optional=True, doc="input-referred noise, in fully driven cells; None for none"
+        default=None, ge=0, le=1e6, optional=True, doc="input-referred noise, in fully driven cells; None: none"
     )
 
 
 class LineErrors(NamedTuple):
-    """The errors of one tile's uniform converters; None where the converter has none.
+    """Errors of the uniform converters of one tile; None for an error that the converter does not have.
 
     Attributes:
-      gain: relative error of the gain, shape ``[lines]``.
-      offset: error in steps (LSB), shape ``[lines]``.
+      gain: relative gain error, ``[lines]``.
+      offset: offset error in LSB, ``[lines]``.
     """
 
     gain: jax.Array | None
@@ -68,16 +68,16 @@ class LineErrors(NamedTuple):
 
 
 class ADC(Description):
-    """Output converter: one conversion a column and tile.
+    """A uniform ADC with one conversion per column and tile.
 
     Its range is in units of one full-scale input on one full-scale weight, so a range of 10 is ten fully driven, fully
-    conducting cells; a calibrated layer (``analogsim.calibrate``) uses its own measured range instead. With neither,
-    the range follows from the weights that a layer's tiles are to hold, as large as evenly spread inputs need: with a
-    line l of a tile, the largest min(sum |l|, max(2 |l|_2, |sum l| / 2 + |l|_2)). Where inputs are signed and lines
-    have a constant part (``Offset``), that is several times too coarse, since inputs that are all positive must pass.
+    conducting cells; a calibrated layer (``analogsim.calibrate``) uses its measured range instead. Without either, the
+    range follows from the target weights of a layer's tiles, for uniform inputs: with a column l of a tile, the largest
+    min(sum |l|, max(2 |l|_2, |sum l| / 2 + |l|_2)). For signed inputs and columns with a constant part (``Offset``),
+    that is several times too coarse, since it must accommodate all-positive inputs.
 
-    Lines that carry current of one sign only (``Offset`` behind a rectifier) leave half of a range about zero unused.
-    With a ``middle`` the range is from middle - range to middle + range; the middle is rounded to whole LSBs, so that
+    Columns whose current has one sign only (``Offset`` behind a rectifier) leave half of a range about zero unused.
+    With a ``middle`` the range is from middle - range to middle + range; the middle is rounded to integer LSBs, so that
     zero stays a code, and zero must lie in the range.
 
     Example:
@@ -98,10 +98,18 @@ class ADC(Description):
         default="mid-tread", choices=_STYLES, doc="mid-tread: 2^b - 1 codes, zero is one; mid-rise: 2^b codes"
     )
     gain_error: Any = field(
-        default=None, ge=0, le=0.5, optional=True, doc="spread of the relative gain from line to line; None for none"
+        default=None,
+        ge=0,
+        le=0.5,
+        optional=True,
+        doc="column-to-column standard deviation of the relative gain; None: none",
     )
     offset_error: Any = field(
-        default=None, ge=0, le=1e4, optional=True, doc="spread of the offset from line to line, in LSB; None for none"
+        default=None,
+        ge=0,
+        le=1e4,
+        optional=True,
+        doc="column-to-column standard deviation of the offset, in LSB; None: none",
     )
 
     def check(self) -> None:
@@ -109,36 +117,36 @@ class ADC(Description):
 
     @property
     def codes(self) -> Any:
-        """How many different outputs there are."""
+        """Number of output codes."""
         return 2**self.bits - (self.style == "mid-tread")
 
     @property
     def lsb(self) -> Any:
-        """From one output to the next, as a share of the range."""
+        """Step between neighbouring outputs over the range."""
         return 2.0 / (self.codes - 1) if self.style == "mid-tread" else 2.0 / self.codes
 
     def fabricate(self, key: jax.Array | None, lines: int) -> LineErrors | None:
-        """Draw the gain and offset of every line; see ``Converter.fabricate``."""
+        """Draw the gain and offset errors of every column; see ``Converter.fabricate``."""
         check_integer(lines, "lines")
         if not self.draws_at_fabrication:
             return None
         if key is None:
             raise InputError("key = None: ADC has gain or offset errors and needs a random key")
 
-        def drawn(name: str, spread: Any) -> jax.Array | None:
-            return None if spread is None else spread * normal(stream(key, name), (lines,))
+        def drawn(name: str, sigma: Any) -> jax.Array | None:
+            return None if sigma is None else sigma * normal(stream(key, name), (lines,))
 
         return LineErrors(drawn("gain error", self.gain_error), drawn("offset error", self.offset_error))
 
     def convert(self, y: jax.Array, bound: Any, state: LineErrors | None) -> jax.Array:
-        """Convert the outputs of one tile, ``[..., lines]``; see ``Converter.convert``.
+        """Convert the ADC inputs of one tile, ``[..., lines]``; see ``Converter.convert``.
 
-        Gain and offset errors have a slope too, that of the value that reaches the converter.
+        Gain and offset errors are differentiable, too, by their effect on the value that is quantised.
         """
         y = as_float(y)
         if state is None:
             if self.draws_at_fabrication:
-                raise InputError("state = None: ADC has gain or offset errors, which fabricate draws")
+                raise InputError("state = None: ADC has gain or offset errors; pass the result of fabricate")
             return quantise(y, self.bits, bound, style=self.style)
         intended = clip(y, bound)
         x, limit = lax.stop_gradient(intended), lax.stop_gradient(jnp.asarray(bound, y.dtype))
@@ -152,7 +160,7 @@ class ADC(Description):
 
     @property
     def draws_at_fabrication(self) -> bool:
-        """Whether converters differ from tile to tile."""
+        """True if converters differ from tile to tile."""
         return self.gain_error is not None or self.offset_error is not None
 
 
@@ -174,24 +182,24 @@ def quantise(x: jax.Array, bits: Any, bound: Any, *, style: str = "mid-tread") -
     if style not in _STYLES:
         raise InputError(f"style = {style!r}: must be one of {', '.join(map(repr, _STYLES))}")
     inside = clip(x, bound)
-    held, limit = lax.stop_gradient(inside), lax.stop_gradient(jnp.asarray(bound, x.dtype))
+    clipped, limit = lax.stop_gradient(inside), lax.stop_gradient(jnp.asarray(bound, x.dtype))
     levels = lax.stop_gradient(full_scale_code(bits, x.dtype))
     if style == "mid-rise":
-        return straight_through(inside, _mid_rise(held, levels + 1, limit))
-    codes = jnp.round(held / limit * levels)
+        return straight_through(inside, _mid_rise(clipped, levels + 1, limit))
+    codes = jnp.round(clipped / limit * levels)
     return straight_through(inside, codes / levels * limit)
 
 
 def _mid_rise(x: jax.Array, half: jax.Array, bound: jax.Array) -> jax.Array:
-    """``half`` steps on either side of zero; a power of two, so that every step is exact."""
+    """Mid-rise quantiser with ``half`` steps on either side of zero; a power of two, so that every step is exact."""
     step = bound / half
     code = jnp.floor(x / step)
-    # The quotient is rounded. The thresholds are whole steps, and a value on one belongs above it.
+    # The quotient is rounded, so compare with the thresholds (integer steps): a value on one belongs above it.
     code = code + (x >= (code + 1) * step) - (x < code * step)
     return (jnp.minimum(code, half - 1) + 0.5) * step
 
 
 def as_float(y: Any) -> jax.Array:
-    """``y`` in float32, or as it is where it is wider."""
+    """Return ``y`` in float32, or unchanged if its dtype is wider."""
     y = jnp.asarray(y)
     return y.astype(jnp.promote_types(y.dtype, jnp.float32))

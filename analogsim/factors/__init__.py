@@ -1,11 +1,11 @@
-"""A matrix as the product of cores: tensor trains and low rank. ``analogsim.codecs`` is its public face.
+"""Matrices as products of cores: tensor trains and low rank. ``analogsim.codecs`` is the public interface.
 
-codec         Codec, TensorTrain, LowRank: which cores, of which rank
-layout        how the axes of a matrix are cut into modes
+codec         Codec, TensorTrain, LowRank: choice of cores and ranks
+layout        modes and ranks of a train, and its costs
 trains        decomposition, rounding, decoding
-contraction   products of an input with cores, without the matrix
-propagation   how errors of cores reach the output
-record        what a compression saved
+contraction   products of an input with cores, without forming the matrix
+propagation   propagation of core errors to the matrix
+record        error and savings of a compression
 """
 
 from analogsim.factors.codec import Codec as Codec

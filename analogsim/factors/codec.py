@@ -1,16 +1,16 @@
-"""Codecs: how the numbers of a matrix are represented before anything stores them.
+"""Codecs: representations of a matrix before it is stored.
 
-``TensorTrain`` and ``LowRank`` turn a matrix ``[n_in, n_out]`` (y = x W) into cores, to one of four targets:
+``TensorTrain`` and ``LowRank`` factor a matrix ``[n_in, n_out]`` (y = x W) into cores, for one of four targets:
 
-    rel_error     ||W - W'||_F / ||W||_F at most this; ranks follow from the numbers
+    rel_error     ||W - W'||_F / ||W||_F at most this; ranks follow from the values
     rank          every rank at most this
-    max_params    a small error by ranks of at most so many numbers
-    max_fraction     the same, as a share of n_in n_out
+    max_params    a small error with at most this many parameters
+    max_fraction  the same, as a fraction of n_in n_out
 
-Ranks for a budget come from the singular values of each cut of the matrix: the least eps is sought for which ranks that
-lose eps ||W||_F / sqrt(d - 1) at a cut fit the budget, by bisection; what is left of it then raises single ranks, one
-after another, each time the one that saves the most squared error for a number. With one cut (low rank, two cores) no
-ranks in the budget have a smaller error; with more the search is a greedy one, and other ranks may do a little better.
+Ranks for a budget come from the singular values of each cut of the matrix: bisection finds the smallest eps for which
+ranks that lose eps ||W||_F / sqrt(d - 1) at a cut fit the budget; the rest of the budget then raises single ranks, each
+time the one that removes the most squared error per parameter. With one cut (low rank, two cores) the result is
+optimal; with more cuts the search is greedy, and other ranks may be slightly better.
 
 Sources: I. V. Oseledets, SIAM J. Sci. Comput. 33, 2295 (2011), doi 10.1137/090752286; A. Novikov et al., NIPS 2015,
 arXiv:1509.06569; for low rank C. Eckart, G. Young, Psychometrika 1, 211 (1936), doi 10.1007/BF02288367.
@@ -35,19 +35,19 @@ from analogsim.factors.trains import check_error, initial, interleaved, kept, ro
 
 
 class CodecDoesNotFit(InputError):
-    """A codec that cannot hold a matrix of this size: its modes are of another, or its budget is below rank 1."""
+    """Raised if a codec cannot represent a matrix of this size: its modes differ, or its budget is below rank 1."""
 
 
 _TARGETS = ("rel_error", "rank", "max_params", "max_fraction")
 
 
 class Codec(Description):
-    """What codecs have in common: a target, and modes for a matrix."""
+    """Base class of codecs, with the target fields; exactly one of them must be given."""
 
     rel_error: Any = static(default=None, doc="largest relative error, Frobenius norm")
     rank: Any = static(default=None, doc="largest rank")
-    max_params: Any = static(default=None, doc="most numbers that a matrix may take")
-    max_fraction: Any = static(default=None, doc="the same as a share of the matrix's own")
+    max_params: Any = static(default=None, doc="largest number of parameters per matrix")
+    max_fraction: Any = static(default=None, doc="the same as a fraction of the matrix's entries")
 
     def check(self) -> None:
         name = type(self).__name__
@@ -67,21 +67,21 @@ class Codec(Description):
                 check_integer(value, f"{name}.{targets_set[0]}")
 
     def modes(self, n_in: int, n_out: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Digits of the inputs and outputs of a matrix of this size."""
+        """Return the modes of the inputs and of the outputs for a matrix of this size."""
         raise NotImplementedError
 
     def layout(self, n_in: int, n_out: int) -> CoreLayout:
-        """Modes and ranks by the size alone, as for a matrix that is trained from scratch.
+        """Return modes and ranks from the size alone, as for a matrix trained from scratch.
 
-        Of a budget, all cuts get the largest rank that fits for all of them, or what the modes allow.
+        For a budget, all cuts get the largest common rank that fits, capped by what the modes allow.
 
         Raises:
-          InputError: for a target of ``rel_error``, whose ranks follow from the numbers of a matrix.
+          InputError: for the target ``rel_error``, whose ranks follow from the values of a matrix.
         """
         if self.rel_error is not None:
             raise InputError(
-                f"{type(self).__name__}(rel_error={self.rel_error}): ranks follow from the numbers of a matrix, and "
-                f"here only its size is known; give rank, max_params or max_share"
+                f"{type(self).__name__}(rel_error={self.rel_error}): ranks follow from the values of a matrix, and "
+                f"here only its size is matrix; give rank, max_params or max_fraction"
             )
         modes_in, modes_out = self.modes(n_in, n_out)
         layout = CoreLayout(modes_in, modes_out, (1,) * (len(modes_in) - 1))
@@ -94,67 +94,68 @@ class Codec(Description):
         return layout.with_rank(rank)
 
     def compress(self, w: Any) -> tuple[tuple[jax.Array, ...], Compression]:
-        """A matrix as cores.
+        """Factor a matrix into cores.
 
         Args:
-          w: ``[n_in, n_out]``, real; no traced array, since ranks follow from the numbers (within ``jax.jit`` use
+          w: ``[n_in, n_out]``, real and concrete, since ranks follow from the values (within ``jax.jit`` use
             ``encode``).
 
         Returns:
-          Cores ``[r_(k-1), m_k, n_k, r_k]`` of the matrix's type, and the record of what was reached. Ranks are found
-          in double precision; rounding of the cores to their type comes on top of ``rel_error`` and is in the record.
+          Cores ``[r_(k-1), m_k, n_k, r_k]`` of the matrix's dtype, and a record of the compression. Ranks are computed
+          in double precision; rounding the cores to their dtype adds to ``rel_error`` and is included in the record.
 
         Raises:
-          InputError: where the matrix is none, holds NaN or infinity, has a size that given modes do not multiply to,
-            or takes more numbers at rank 1 than the budget allows.
+          InputError: if ``w`` is not a real matrix, is traced, contains NaN or infinity, does not have the size of the
+            given modes, or takes more parameters at rank 1 than the budget allows.
         """
         _check_matrix(w)
         if isinstance(w, jax.core.Tracer):
             raise InputError(
-                f"{type(self).__name__}.compress: w is traced; ranks need its numbers: use encode with rank"
+                f"{type(self).__name__}.compress: w is traced, but ranks follow from its values: use encode with rank"
             )
-        known = np.asarray(w, np.float64)
-        if not np.all(np.isfinite(known)):
-            raise InputError("w: holds NaN or infinity; only finite numbers can be compressed")
+        matrix = np.asarray(w, np.float64)
+        if not np.all(np.isfinite(matrix)):
+            raise InputError("w: contains NaN or infinity: must be finite")
         dtype = jnp.result_type(w)
-        modes_in, modes_out = self.modes(*known.shape)
-        cores = [
-            np.asarray(c) for c in train_of(known, modes_in, modes_out, self._choose(known, modes_in, modes_out, dtype))
-        ]
+        modes_in, modes_out = self.modes(*matrix.shape)
+        choose = self._choose(matrix, modes_in, modes_out, dtype)
+        cores = [np.asarray(c) for c in train_of(matrix, modes_in, modes_out, choose)]
         factors = tuple(jnp.asarray(core, dtype) for core in cores)
-        return factors, Compression.of(known, factors)
+        return factors, Compression.of(matrix, factors)
 
     def encode(self, w: jax.Array) -> tuple[jax.Array, ...]:
-        """The same under ``jax.jit``, with ranks by the size alone: those of ``layout``, or what the matrix allows.
+        """Factor a matrix ``[n_in, n_out]`` under ``jax.jit``, with the ranks of ``layout``, capped by the matrix's.
 
-        There is no derivative: that of singular vectors is unbounded where singular values meet. Asking for one is
-        refused with the way out.
+        It is not differentiable, as the derivative of singular vectors is unbounded where singular values coincide.
+
+        Raises:
+          InputError: for the target ``rel_error``, or when it is differentiated.
         """
         _check_matrix(w)
         if self.rel_error is not None:
             raise InputError(
-                f"{type(self).__name__}.encode: shapes must be known before the numbers are, so give rank, max_params "
-                f"or max_share; for rel_error compress beforehand (codec.compress, or codecs.compress for a model)"
+                f"{type(self).__name__}.encode: shapes must be known before the values are, so give rank, max_params "
+                f"or max_fraction; for rel_error compress beforehand (codec.compress, or codecs.compress for a model)"
             )
         layout = self.layout(*w.shape)
         return _encoded(w, layout.modes_in, layout.modes_out, layout.ranks)
 
     def initial(self, key: jax.Array, n_in: int, n_out: int, variance: float | None = None, dtype: Any = jnp.float32):
-        """Random cores for training from scratch; see ``codecs.initial``."""
+        """Draw random cores for training from scratch; see ``codecs.initial``."""
         return initial(key, self.layout(n_in, n_out), variance, dtype)
 
     def _budget(self, layout: CoreLayout) -> int:
         budget = self.max_params if self.max_params is not None else math.floor(self.max_fraction * layout.dense)
-        least = layout.with_rank(1).params
-        if budget < least:
+        smallest = layout.with_rank(1).params
+        if budget < smallest:
             raise CodecDoesNotFit(
                 f"{type(self).__name__}: a budget of {budget} numbers for a {layout.n_in} x {layout.n_out} matrix: at "
-                f"rank 1 its cores ({layout.with_rank(1)}) take {least} already"
+                f"rank 1 its cores ({layout.with_rank(1)}) take {smallest} already"
             )
         return budget
 
     def _choose(self, w: np.ndarray, modes_in: tuple[int, ...], modes_out: tuple[int, ...], dtype: Any) -> Any:
-        """How many singular values each cut keeps."""
+        """Function of cut and singular values that returns how many of them to keep."""
         noise = rounding_noise(dtype if self.rel_error is None else np.float64, max(w.shape))
         if self.rank is not None:
             return lambda k, s: kept(s, 0.0, self.rank, noise)
@@ -181,7 +182,7 @@ class Codec(Description):
 
         if at(0.0).params <= budget:
             return at(0.0).ranks
-        low, high = 0.0, math.sqrt(cuts)  # at the upper end each cut may lose everything, and keeps one
+        low, high = 0.0, math.sqrt(cuts)  # at the upper end each cut may lose everything but keeps rank 1
         for _ in range(50):
             middle = (low + high) / 2
             low, high = (low, middle) if at(middle).params <= budget else (middle, high)
@@ -189,13 +190,13 @@ class Codec(Description):
 
 
 class TensorTrain(Codec):
-    """A matrix as a tensor train (matrix product operator); see ``analogsim.factors.layout``.
+    """Tensor-train codec (matrix product operator); see ``analogsim.factors.layout``.
 
-    Without modes, each dimension is split into ``cores`` factors as equal as can be. A dimension that does not split,
-    a prime one, is one mode with ones beside it.
+    Without modes, each dimension is split into ``cores`` factors that are as equal as possible. A prime dimension
+    becomes one mode and ones.
 
     Raises:
-      InputError: for no target or several, a rank below 1, modes of unequal number.
+      InputError: unless exactly one target is given, for a rank below 1, or for different numbers of modes.
 
     Example:
       >>> import jax
@@ -206,11 +207,11 @@ class TensorTrain(Codec):
     """
 
     cores: Any = static(
-        default=3, doc="number of cores, from 2 to 8; that of the modes where they are given",
-        source=Source(note="assumed: three digits of some eight each for the layers of usual networks"),
+        default=3, doc="number of cores, from 2 to 8; that of the modes if they are given",
+        source=Source(note="assumed: three modes of about eight each for the layers of common networks"),
     )  # fmt: skip
-    modes_in: Any = static(default=None, doc="digits of the inputs, (8, 8); None for balanced ones")
-    modes_out: Any = static(default=None, doc="digits of the outputs")
+    modes_in: Any = static(default=None, doc="modes of the inputs, e.g. (8, 8); None: balanced")
+    modes_out: Any = static(default=None, doc="modes of the outputs; None: balanced")
 
     def check(self) -> None:
         super().check()
@@ -226,7 +227,7 @@ class TensorTrain(Codec):
             if len(self.modes_in) != len(self.modes_out):
                 raise InputError(
                     f"TensorTrain: modes_in = {self.modes_in} and modes_out = {self.modes_out}: must be equally many, "
-                    f"one of each for a core"
+                    f"one of each per core"
                 )
             object.__setattr__(self, "cores", len(self.modes_in))
         else:
@@ -246,10 +247,10 @@ class TensorTrain(Codec):
 
 
 class LowRank(Codec):
-    """A matrix as a product A B by its singular value decomposition, the best there is at a rank (Eckart and Young).
+    """Low-rank codec: a product A B from the singular value decomposition, optimal at its rank (Eckart and Young).
 
-    Its two cores are ``[1, n_in, 1, r]`` and ``[r, 1, n_out, 1]``: A and B with axes of one, so that whatever takes
-    cores takes these. It is the honest comparison for every train, and on matrices without structure it often wins.
+    Its two cores ``[1, n_in, 1, r]`` and ``[r, 1, n_out, 1]`` are A and B with axes of size one, so that all functions
+    of cores accept them. It is the baseline for every train, and on matrices without structure it is often better.
 
     Example:
       >>> import jax
@@ -262,12 +263,12 @@ class LowRank(Codec):
         return (n_in, 1), (1, n_out)
 
 
-def _raised(layout: CoreLayout, spectra: list[np.ndarray], most: tuple[int, ...], budget: int) -> CoreLayout:
-    """Single ranks raised while the budget allows, each time by the most squared error for a number."""
+def _raised(layout: CoreLayout, spectra: list[np.ndarray], limits: tuple[int, ...], budget: int) -> CoreLayout:
+    """Raise single ranks while the budget allows, each time the one that removes most squared error per parameter."""
     while True:
         best: tuple[float, CoreLayout] | None = None
         for k, rank in enumerate(layout.ranks):
-            if rank >= most[k]:
+            if rank >= limits[k]:
                 continue
             higher = dataclasses.replace(layout, ranks=(*layout.ranks[:k], rank + 1, *layout.ranks[k + 1 :]))
             left, m, n, _ = layout.shapes[k]

@@ -1,13 +1,13 @@
-"""A product with a matrix that is held as cores, without writing the matrix out.
+"""Products with a matrix given as cores, without forming the matrix.
 
-The input's digits are taken up one after another. Before core k an input has become
-``[n_1 ... n_(k-1), m_(k+1) ... m_d, r_(k-1), m_k]``: the core, as a matrix ``[r_(k-1) m_k, n_k r_k]``, multiplies that
-many vectors, and turns a digit of the input into one of the output. One input vector takes
+The modes of the input are contracted in sequence. Before core k an input has the shape
+``[n_1 ... n_(k-1), m_(k+1) ... m_d, r_(k-1), m_k]``: the core, as a matrix ``[r_(k-1) m_k, n_k r_k]``, multiplies all
+these vectors and replaces a mode of the input by one of the output. One input vector takes
 
     sum_k (prod_{l<k} n_l) (prod_{l>k} m_l) r_(k-1) m_k n_k r_k
 
-multiply-accumulates (Novikov et al. 2015, section 4), which can be more than the n_in n_out of the matrix although the
-cores hold fewer numbers: hence ``contraction="auto"``.
+multiply-accumulates (Novikov et al. 2015, section 4), which can exceed the n_in n_out of the matrix although the cores
+have fewer parameters: hence ``contraction="auto"``.
 """
 
 import math
@@ -24,9 +24,16 @@ CONTRACTIONS = ("auto", "factored", "dense")
 
 
 def contract(x: jax.Array, layout: CoreLayout, multiply: Callable[[int, jax.Array], jax.Array]) -> jax.Array:
-    """``[..., n_in]`` to ``[..., n_out]``, core after core.
+    """Multiply inputs by a train, core by core.
 
-    ``multiply(k, t)`` is the product with core k, whatever holds it: ``[..., r_(k-1), m_k]`` to ``[..., n_k, r_k]``.
+    Args:
+      x: ``[..., n_in]``.
+      layout: of the cores.
+      multiply: ``multiply(k, t)`` returns the product of t ``[..., r_(k-1), m_k]`` with core k,
+        ``[..., n_k, r_k]``, digital or analog.
+
+    Returns:
+      ``[..., n_out]``.
     """
     lead = x.shape[:-1]
     t = x.reshape(*lead, 1, 1, layout.n_in)  # [..., digits of the output, rank, digits of the input]
@@ -39,13 +46,13 @@ def contract(x: jax.Array, layout: CoreLayout, multiply: Callable[[int, jax.Arra
 
 
 def apply(x: jax.Array, factors: Sequence[jax.Array], contraction: str = "auto", precision=None) -> jax.Array:
-    """``x`` times the matrix that cores stand for.
+    """Multiply ``x`` by the matrix that cores represent.
 
     Args:
       x: ``[..., n_in]``.
       factors: cores, of ``TensorTrain`` or ``LowRank``.
-      contraction: ``"factored"`` never writes the matrix out; ``"dense"`` always does; ``"auto"`` does what takes fewer
-        multiply-accumulates for the vectors in ``x``, the writing out counted once.
+      contraction: ``"factored"`` never forms the matrix; ``"dense"`` always does; ``"auto"`` chooses what takes fewer
+        multiply-accumulates for the vectors in ``x``, decoding counted once.
       precision: of the products, as for ``lax.dot_general``.
 
     Returns:
@@ -75,7 +82,7 @@ def apply(x: jax.Array, factors: Sequence[jax.Array], contraction: str = "auto",
 
 
 def macs(factors: Sequence[jax.Array] | CoreLayout) -> int:
-    """Multiply-accumulates of one input vector through the cores.
+    """Return the multiply-accumulates of one input vector through the cores.
 
     Example:
       >>> macs(CoreLayout((4, 8, 8, 4), (4, 8, 8, 4), (2, 2, 2)))
@@ -85,7 +92,7 @@ def macs(factors: Sequence[jax.Array] | CoreLayout) -> int:
 
 
 def check_contraction(contraction: str) -> None:
-    """Refuse an unknown way."""
+    """Refuse an unknown contraction."""
     if contraction not in CONTRACTIONS:
         raise InputError(f"contraction = {contraction!r}: must be one of {', '.join(CONTRACTIONS)}")
 

@@ -1,12 +1,13 @@
-"""How a matrix is split into the cores of a tensor train, and what that costs.
+"""Layout of a matrix as the cores of a tensor train, and its cost.
 
 Inputs i and outputs j are written in mixed radix, i = (i_1, ..., i_d) with digits below m_k and j = (j_1, ..., j_d)
-with digits below n_k, the first digit the slowest. A core joins the digits at one position:
+with digits below n_k, the first digit varying slowest. The sizes m_k and n_k are the modes. A core joins one digit of
+each:
 
     W[i, j] = G_1[:, i_1, j_1, :] ... G_d[:, i_d, j_d, :]        G_k: [r_(k-1), m_k, n_k, r_k],  r_0 = r_d = 1
 
-A low-rank product A B is the train of two cores with modes (n_in, 1) and (1, n_out), so that everything that is written
-for trains serves it, too.
+A low-rank product A B is a train of two cores with modes (n_in, 1) and (1, n_out), so that all functions of trains
+apply to it.
 
 Source: I. V. Oseledets, SIAM J. Sci. Comput. 33, 2295 (2011), doi 10.1137/090752286; for matrices of networks
 A. Novikov et al., NIPS 2015, arXiv:1509.06569.
@@ -29,9 +30,9 @@ class CoreLayout:
     """Modes and ranks of a train.
 
     Attributes:
-      modes_in, modes_out: digits of the inputs and of the outputs, one of each for a core; their products are the
+      modes_in, modes_out: modes of the inputs and of the outputs, one of each per core; their products are the
         matrix's size.
-      ranks: between neighbouring cores, one fewer than there are cores.
+      ranks: between neighbouring cores, one fewer than cores.
 
     Example:
       >>> train = CoreLayout((4, 8, 8, 4), (4, 8, 8, 4), (8, 8, 8))
@@ -45,10 +46,10 @@ class CoreLayout:
 
     @classmethod
     def of(cls, cores: Sequence[Any]) -> "CoreLayout":
-        """The layout of cores as they are.
+        """Return the layout of existing cores.
 
         Raises:
-          InputError: where they are not ``[r, m, n, r']`` with equal ranks between neighbours and 1 at the ends.
+          InputError: unless they are ``[r, m, n, r']`` with equal ranks between neighbours and 1 at the ends.
         """
         shapes = [tuple(core.shape) for core in cores]
         if not shapes or any(len(shape) != 4 for shape in shapes):
@@ -61,66 +62,68 @@ class CoreLayout:
 
     @property
     def cores(self) -> int:
-        """How many."""
+        """Number of cores."""
         return len(self.modes_in)
 
     @property
     def n_in(self) -> int:
-        """Rows of the matrix."""
+        """Number of rows of the matrix."""
         return math.prod(self.modes_in)
 
     @property
     def n_out(self) -> int:
-        """Columns of the matrix."""
+        """Number of columns of the matrix."""
         return math.prod(self.modes_out)
 
     @property
     def shapes(self) -> tuple[tuple[int, int, int, int], ...]:
-        """Of the cores."""
+        """Shapes ``(r_(k-1), m_k, n_k, r_k)`` of the cores."""
         ends = (1, *self.ranks, 1)
         return tuple(zip(ends[:-1], self.modes_in, self.modes_out, ends[1:], strict=True))
 
     @property
     def params(self) -> int:
-        """Numbers in all cores."""
+        """Number of parameters in all cores."""
         return sum(math.prod(shape) for shape in self.shapes)
 
     @property
     def dense(self) -> int:
-        """Numbers in the matrix, which are also the multiply-accumulates of one product with it."""
+        """Number of entries of the matrix, also the multiply-accumulates of one product with it."""
         return self.n_in * self.n_out
 
     @property
     def passes(self) -> tuple[int, ...]:
-        """How many vectors go through each core for one input vector: (prod_{l<k} n_l) (prod_{l>k} m_l)."""
+        """Vectors that pass each core per input vector: (prod_{l<k} n_l) (prod_{l>k} m_l)."""
         return tuple(
             math.prod(self.modes_out[:k]) * math.prod(self.modes_in[k + 1 :]) for k in range(self.cores)
         )  # fmt: skip
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates of one input vector, core after core: sum_k passes_k r_(k-1) m_k n_k r_k."""
+        """Multiply-accumulates of one input vector, core by core: sum_k passes_k r_(k-1) m_k n_k r_k."""
         return sum(p * math.prod(shape) for p, shape in zip(self.passes, self.shapes, strict=True))
 
     @property
     def decoding_macs(self) -> int:
-        """Multiply-accumulates to write the matrix out."""
+        """Multiply-accumulates to form the matrix."""
         ahead = [math.prod(self.modes_in[:k]) * math.prod(self.modes_out[:k]) for k in range(self.cores)]
         return sum(a * math.prod(shape) for a, shape in zip(ahead[1:], self.shapes[1:], strict=True))
 
     def with_rank(self, rank: int) -> "CoreLayout":
-        """The same modes, all ranks as large as ``rank`` and the modes allow."""
-        return dataclasses.replace(self, ranks=tuple(min(rank, most) for most in self.full_ranks))
+        """Return a layout with the same modes and all ranks equal to ``rank``, capped by ``full_ranks``."""
+        return dataclasses.replace(self, ranks=tuple(min(rank, full) for full in self.full_ranks))
 
     @property
     def full_ranks(self) -> tuple[int, ...]:
-        """Ranks that suffice for every matrix."""
+        """Ranks sufficient for every matrix of this size."""
         sizes = [m * n for m, n in zip(self.modes_in, self.modes_out, strict=True)]
         return tuple(min(math.prod(sizes[:k]), math.prod(sizes[k:])) for k in range(1, self.cores))
 
     def by_cores(self, vectors: int) -> bool:
-        """Whether going through the cores takes fewer multiply-accumulates than writing the matrix out once and
-        multiplying ``vectors`` vectors with it."""
+        """Return True if ``vectors`` vectors take no more multiply-accumulates by cores than by the decoded matrix.
+
+        Decoding counts once.
+        """
         return vectors * self.macs <= self.decoding_macs + vectors * self.dense
 
     def __str__(self) -> str:
@@ -129,11 +132,11 @@ class CoreLayout:
 
 
 def balanced_modes(n_in: int, n_out: int, cores: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Modes for a matrix: factors of each dimension that are as equal as can be (the least sum), in falling order.
+    """Return balanced modes: factors of each dimension that are as equal as possible, in descending order.
 
-    A prime dimension is one mode, the others 1: a layer with 10 or 7 outputs is no reason to refuse. Where there are
-    such ones, the outputs' modes are ordered so that the largest core is smallest: two prime dimensions in two cores
-    are a low-rank product.
+    "As equal as possible" means the smallest sum. A prime dimension is one mode with ones, so that layers with 10 or 7
+    outputs are accepted. If there are modes of 1, the outputs' modes are ordered to minimise the largest core: two
+    prime dimensions in two cores are a low-rank product.
 
     Example:
       >>> balanced_modes(256, 10, 3)
@@ -144,7 +147,7 @@ def balanced_modes(n_in: int, n_out: int, cores: int) -> tuple[tuple[int, ...], 
     ins, outs = _factors(n_in, cores), _factors(n_out, cores)
     if min(*ins, *outs) > 1:
         return ins, outs
-    orders = dict.fromkeys(itertools.permutations(outs))  # each once, the falling order first
+    orders = dict.fromkeys(itertools.permutations(outs))  # unique orders, the descending one first
     return ins, min(orders, key=lambda order: max(m * n for m, n in zip(ins, order, strict=True)))
 
 
@@ -154,11 +157,11 @@ def _factors(n: int, count: int) -> tuple[int, ...]:
 
 
 def _factorisations(n: int, count: int, largest: int) -> list[tuple[int, ...]]:
-    """All ways to write ``n`` as ``count`` factors in falling order."""
+    """All factorisations of ``n`` into ``count`` factors in descending order."""
     if count == 1:
         return [(n,)] if n <= largest else []
-    found = []
+    factorisations = []
     for first in range(min(n, largest), 0, -1):
         if n % first == 0 and first**count >= n:
-            found += [(first, *rest) for rest in _factorisations(n // first, count - 1, first)]
-    return found
+            factorisations += [(first, *rest) for rest in _factorisations(n // first, count - 1, first)]
+    return factorisations

@@ -1,12 +1,12 @@
-"""How errors of cores become an error of the matrix: to first order, by a sum over the cores.
+"""First-order propagation of core errors to the matrix.
 
-With everything left of core k as a matrix L (of so many rows as digits before it, r_(k-1) columns) and everything right
-of it as R, W = L G_k R. An error of G_k that is random, independent from entry to entry and of relative size e_k gives
+With all cores left of core k as a matrix L (one row per combination of the digits before it, r_(k-1) columns) and all
+cores right of it as R, W = L G_k R. An independent random error of relative size e_k in the entries of G_k gives
 
     E ||dW||_F^2 = e_k^2 ||G_k||_F^2 ||L||_F^2 ||R||_F^2 / (r_(k-1) r_k)
 
-and errors of different cores add in squares. The error of a device is such: programming noise, drift's spread, read
-noise. Products of errors, left out here, matter from some tens of per cent on.
+and errors of different cores add in squares. Device errors are of this kind: programming noise, variation of drift,
+read noise. Products of errors are neglected; they matter from some tens of per cent on.
 """
 
 import math
@@ -22,12 +22,12 @@ from analogsim.factors.trains import grams
 
 
 class Propagated(NamedTuple):
-    """The error of a matrix.
+    """Error of a matrix from the errors of its cores, to first order.
 
     Attributes:
-      relative: root mean square of ||dW||_F / ||W||_F, first order.
-      by_core: what each core's error contributes to it, ``[cores]``; their squares add up.
-      bound: no errors of these sizes, however they conspire, exceed this (first order):
+      relative: root mean square of ||dW||_F / ||W||_F.
+      by_core: contribution of each core, ``[cores]``; their squares add up to that of ``relative``.
+      bound: worst case over all errors of these sizes:
         sum_k e_k ||G_k||_F ||L||_2 ||R||_2 / ||W||_F.
     """
 
@@ -37,7 +37,7 @@ class Propagated(NamedTuple):
 
 
 def propagate_errors(cores: Sequence[jax.Array], core_errors: Any) -> Propagated:
-    """The relative error of the matrix from relative errors of its cores, to first order.
+    """Return the relative error of the matrix for relative errors of its cores, to first order.
 
     Args:
       cores: a train.
@@ -60,19 +60,19 @@ def propagate_errors(cores: Sequence[jax.Array], core_errors: Any) -> Propagated
     wide = [core.astype(jnp.promote_types(core.dtype, jnp.float32)) for core in cores]
     left = grams(wide)
     right = grams([core.transpose(3, 1, 2, 0) for core in reversed(wide)])[::-1]
-    whole = jnp.sqrt(jnp.maximum(left[-1][0, 0], 0.0))
-    shares, bounds = [], []
+    matrix_norm = jnp.sqrt(jnp.maximum(left[-1][0, 0], 0.0))
+    contributions, bounds = [], []
     for k, core in enumerate(wide):
         size, (r, _, _, s) = jnp.linalg.norm(core), core.shape
         before, after = left[k], right[k + 1]
-        shares.append(_relative(size * jnp.sqrt(jnp.trace(before) * jnp.trace(after) / (r * s)), whole))
-        bounds.append(_relative(size * jnp.sqrt(_largest(before) * _largest(after)), whole))
-    by_core = errors * jnp.stack(shares)
+        contributions.append(_relative(size * jnp.sqrt(jnp.trace(before) * jnp.trace(after) / (r * s)), matrix_norm))
+        bounds.append(_relative(size * jnp.sqrt(_largest(before) * _largest(after)), matrix_norm))
+    by_core = errors * jnp.stack(contributions)
     return Propagated(jnp.sqrt(jnp.sum(by_core**2)), by_core, jnp.sum(errors * jnp.stack(bounds)))
 
 
 def _relative(error: jax.Array, whole: jax.Array) -> jax.Array:
-    """The ratio; of a matrix of zeros 0 where the error is, as beside a core of zeros, else infinite."""
+    """Ratio of error and norm; for a zero matrix, 0 if the error is 0 (as with another zero core), else infinite."""
     return jnp.where(whole > 0, error / jnp.where(whole > 0, whole, 1.0), jnp.where(error > 0, jnp.inf, 0.0))
 
 

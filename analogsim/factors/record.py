@@ -1,4 +1,4 @@
-"""What a compression reached: error, ranks, numbers and multiply-accumulates, as a record and as a table."""
+"""Record of a compression: error, ranks, parameters and multiply-accumulates, and its table."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Compression:
-    """One matrix as cores; prints as a table.
+    """Result of compressing one matrix; prints as a table.
 
     Attributes:
       layout: modes and ranks.
-      rel_error: ||W - W'||_F / ||W||_F of the cores as they are, rounding to their type included.
+      rel_error: ||W - W'||_F / ||W||_F of the cores, including the rounding to their dtype.
     """
 
     layout: CoreLayout
@@ -27,7 +27,7 @@ class Compression:
 
     @classmethod
     def of(cls, w: np.ndarray, factors: Any) -> "Compression":
-        """The record of these cores for this matrix."""
+        """Return the record of the cores ``factors`` of the matrix ``w`` ``[n_in, n_out]``."""
         layout = CoreLayout.of(factors)
         decoded = np.asarray(factors[0], np.float64)
         for core in factors[1:]:
@@ -39,17 +39,17 @@ class Compression:
 
     @property
     def ranks(self) -> tuple[int, ...]:
-        """Between neighbouring cores."""
+        """Ranks between neighbouring cores."""
         return self.layout.ranks
 
     @property
     def params(self) -> int:
-        """Numbers in the cores."""
+        """Number of parameters in the cores."""
         return self.layout.params
 
     @property
     def ratio(self) -> float:
-        """How many times fewer they are than the matrix's; below 1 where they are more."""
+        """Compression ratio, entries of the matrix per parameter; below 1 if there are more parameters."""
         return self.layout.dense / self.layout.params
 
     @property
@@ -59,11 +59,11 @@ class Compression:
 
     @property
     def macs_dense(self) -> int:
-        """Those of the matrix."""
+        """Multiply-accumulates of one input vector with the matrix."""
         return self.layout.dense
 
     def table(self) -> "rich.table.Table":
-        """One row."""
+        """Return the record as a table of one row."""
         return compressions_table("Compressed matrix", (("", self),))
 
     def __str__(self) -> str:
@@ -71,7 +71,7 @@ class Compression:
 
 
 def compressions_table(title: str, rows: Iterable[tuple[str, Compression]]) -> "rich.table.Table":
-    """A row for every matrix, and what all of them come to."""
+    """Return a table with one row per matrix and, for several, their total."""
     table = simple_table(title)
     for name, right in (("layer", 0), ("modes, ranks", 0), ("error", 1), ("numbers", 1), ("dense", 1), ("ratio", 1),
                         ("MACs", 1), ("of dense", 1)):  # fmt: skip

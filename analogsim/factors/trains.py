@@ -1,10 +1,9 @@
-"""Tensor trains as mathematics: from a matrix to cores, from cores to smaller cores, and back to the matrix.
+"""Tensor-train algorithms: decomposition of a matrix, rounding to lower ranks, decoding.
 
-Functions take and give sequences of cores ``[r_(k-1), m_k, n_k, r_k]``. Thresholds are relative Frobenius errors: a
-train of d cores that is to be within eps ||W||_F of W may lose eps ||W||_F / sqrt(d - 1) at each of its d - 1 cuts,
-because squared losses add up (Oseledets 2011, theorem 2.2 and algorithms 1 and 2). Work on known numbers is done by
-NumPy in double precision, where ranks may depend on the numbers; on traced ones by ``jax.numpy``, where ranks must be
-given.
+Functions take and return sequences of cores ``[r_(k-1), m_k, n_k, r_k]``. Thresholds are relative Frobenius errors: a
+train of d cores within eps ||W||_F of W may lose eps ||W||_F / sqrt(d - 1) at each of its d - 1 cuts, because squared
+losses add up (Oseledets 2011, theorem 2.2 and algorithms 1 and 2). Concrete arrays are computed by NumPy in double
+precision, where ranks may depend on the values; traced arrays by ``jax.numpy``, where ranks must be given.
 """
 
 import math
@@ -23,7 +22,7 @@ Choose = Callable[[int, Any], int]
 
 
 def interleaved(w: Any, modes_in: tuple[int, ...], modes_out: tuple[int, ...]) -> Any:
-    """A matrix ``[n_in, n_out]`` as a tensor ``[m_1 n_1, ..., m_d n_d]``."""
+    """Reshape a matrix ``[n_in, n_out]`` into a tensor ``[m_1 n_1, ..., m_d n_d]``."""
     d = len(modes_in)
     order = [axis for k in range(d) for axis in (k, d + k)]
     sizes = [m * n for m, n in zip(modes_in, modes_out, strict=True)]
@@ -31,17 +30,17 @@ def interleaved(w: Any, modes_in: tuple[int, ...], modes_out: tuple[int, ...]) -
 
 
 def train_of(w: Any, modes_in: tuple[int, ...], modes_out: tuple[int, ...], choose: Choose, xp: Any = np) -> list[Any]:
-    """The train of a matrix by successive singular value decompositions (TT-SVD).
+    """Decompose a matrix into a train by successive singular value decompositions (TT-SVD).
 
     Args:
       w: ``[n_in, n_out]``.
-      modes_in, modes_out: what it is split by.
-      choose: ``choose(k, s)``: how many of the singular values s of cut k are kept.
+      modes_in, modes_out: modes of inputs and outputs.
+      choose: ``choose(k, s)`` returns how many of the singular values s of cut k to keep.
       xp: ``numpy``, or ``jax.numpy`` for traced matrices.
 
     Returns:
       Cores, all but the last with orthonormal columns ``[r_(k-1) m_k n_k, r_k]``. The squared error is the sum of the
-      squares of all singular values that were dropped.
+      squares of all dropped singular values.
     """
     rest, rank, cores = interleaved(w, modes_in, modes_out), 1, []
     for k, (m, n) in enumerate(zip(modes_in[:-1], modes_out[:-1], strict=True)):
@@ -54,18 +53,18 @@ def train_of(w: Any, modes_in: tuple[int, ...], modes_out: tuple[int, ...], choo
 
 
 def kept(s: np.ndarray, delta: float, at_most: int | None = None, noise: float = 0.0) -> int:
-    """How many singular values to keep so that the others together are at most ``delta``; one at least.
+    """Return how many singular values to keep so that the norm of the dropped ones is at most ``delta``; at least one.
 
-    ``at_most`` is a cap. A value below ``noise`` times the largest is rounding, and dropped in any case: each judged by
-    itself, since many small ones together are no rounding.
+    ``at_most`` is a cap. A value below ``noise`` times the largest is rounding error and always dropped; each is judged
+    alone, since many small values together are not rounding error.
     """
-    tails = np.sqrt(np.cumsum(s[::-1] ** 2))[::-1]  # tails[i]: what is lost where i are kept
+    tails = np.sqrt(np.cumsum(s[::-1] ** 2))[::-1]  # tails[i]: norm of the dropped values if i are kept
     count = int(min(np.sum(tails > delta), np.sum(s > noise * s[0])))
     return max(1, count if at_most is None else min(count, at_most))
 
 
 def decode(factors: Sequence[jax.Array]) -> jax.Array:
-    """The matrix ``[n_in, n_out]`` that cores stand for.
+    """Return the matrix ``[n_in, n_out]`` that cores represent.
 
     Example:
       >>> import jax.numpy as jnp
@@ -73,31 +72,31 @@ def decode(factors: Sequence[jax.Array]) -> jax.Array:
       (4, 3)
     """
     layout = CoreLayout.of(factors)
-    whole = factors[0]
+    tensor = factors[0]
     for core in factors[1:]:
-        whole = jnp.tensordot(whole, core, axes=1)  # [1, m_1, n_1, ..., m_k, n_k, r_k]
+        tensor = jnp.tensordot(tensor, core, axes=1)  # [1, m_1, n_1, ..., m_k, n_k, r_k]
     d = layout.cores
     order = [1 + 2 * k for k in range(d)] + [2 + 2 * k for k in range(d)]
-    return whole.transpose(0, *order, 2 * d + 1).reshape(layout.n_in, layout.n_out)
+    return tensor.transpose(0, *order, 2 * d + 1).reshape(layout.n_in, layout.n_out)
 
 
 def rounded(
     cores: Sequence[jax.Array], *, rel_error: float | None = None, rank: int | None = None
 ) -> tuple[jax.Array, ...]:
-    """The same matrix with lower ranks, found on the cores alone.
+    """Round a train to lower ranks, from the cores alone.
 
     A sweep of QR decompositions from the right makes the cores orthonormal, then singular value decompositions from
-    the left drop what may go: the result of a decomposition of the whole matrix, at a cost that grows with the ranks
-    and not with the matrix.
+    the left truncate: the result equals a decomposition of the matrix, at a cost that grows with the ranks and not with
+    the matrix.
 
     Args:
       cores: a train.
-      rel_error: how far the result may be from it, relative to its Frobenius norm.
-      rank: cap of every rank; within ``jax.jit`` the only possible target, since shapes must be known.
+      rel_error: largest error relative to the Frobenius norm of the train's matrix.
+      rank: cap of every rank; the only possible target within ``jax.jit``, since shapes must be known.
 
     Returns:
-      Cores of the same type. Known numbers are worked on in double precision, traced ones in single or better; rounding
-      of the cores to their own type comes on top, some 0.3 % in bfloat16.
+      Cores of the same dtype. Concrete cores are computed in double precision, traced ones in single or better;
+      rounding the cores to their dtype adds an error, about 0.3 % in bfloat16.
 
     Example:
       >>> import jax.numpy as jnp
@@ -116,8 +115,8 @@ def rounded(
     if traced and rank is None:
         raise InputError("rounded: within jax.jit shapes must be known, and rel_error leaves them open; give rank")
     if traced:
-        most = layout.with_rank(rank or 1).ranks
-        swept = _swept(_wide(cores), lambda k, s: min(most[k], s.shape[0]), jnp)
+        ranks = layout.with_rank(rank or 1).ranks
+        swept = _swept(_wide(cores), lambda k, s: min(ranks[k], s.shape[0]), jnp)
         return tuple(core.astype(old.dtype) for core, old in zip(swept, cores, strict=True))
     dtype = cores[0].dtype
     known = [np.asarray(core, np.float64) for core in cores]
@@ -128,12 +127,12 @@ def rounded(
 
 
 def _wide(cores: Sequence[jax.Array]) -> list[jax.Array]:
-    """Decompositions are there in single and double precision only."""
+    """Promote cores to at least float32: decompositions exist in single and double precision only."""
     return [core.astype(jnp.promote_types(core.dtype, jnp.float32)) for core in cores]
 
 
 def _swept(cores: list[Any], choose: Choose, xp: Any) -> list[Any]:
-    cores = [core.transpose(3, 1, 2, 0) for core in reversed(cores)]  # the same train read from the other end
+    cores = [core.transpose(3, 1, 2, 0) for core in reversed(cores)]  # the train reversed
     cores = [core.transpose(3, 1, 2, 0) for core in reversed(_orthogonal(cores, xp))]
     for k in range(len(cores) - 1):
         r, m, n, _ = cores[k].shape
@@ -155,28 +154,28 @@ def _orthogonal(cores: list[Any], xp: Any) -> list[Any]:
 
 
 def left_orthogonal(cores: Sequence[jax.Array]) -> tuple[jax.Array, ...]:
-    """The same matrix by cores whose columns ``[r_(k-1) m_k n_k, r_k]`` are orthonormal, all but the last.
+    """Return cores of the same matrix with orthonormal columns ``[r_(k-1) m_k n_k, r_k]``, all but the last.
 
-    A step of an optimiser leaves any gauge behind; this puts it right without a change of ranks (where a rank exceeds
-    what its modes allow, it falls to that). Differentiable, and fit for ``jax.jit``.
+    Optimiser steps leave this gauge; this function restores it without changing ranks (a rank above what its modes
+    allow is reduced to that). Differentiable, and usable under ``jax.jit``.
     """
     CoreLayout.of(cores)
-    found = _orthogonal(_wide(cores), jnp)
-    return tuple(core.astype(old.dtype) for core, old in zip(found, cores, strict=True))
+    orthogonal = _orthogonal(_wide(cores), jnp)
+    return tuple(core.astype(old.dtype) for core, old in zip(orthogonal, cores, strict=True))
 
 
 def balanced(cores: Sequence[jax.Array]) -> tuple[jax.Array, ...]:
-    """The same matrix by cores of like root mean square, as an optimiser with one step size for all wants them.
+    """Return cores of the same matrix with similar root mean squares, as suits an optimiser with one step size.
 
-    Cores are multiplied by powers of two that cancel, so that no number is rounded and the matrix is the same to the
-    last bit; root mean squares then lie within a factor of two of each other. Where a core is all zeros, nothing is
-    moved. For derivatives the factors are constants.
+    Cores are multiplied by powers of two whose product is 1, so that no number is rounded and the matrix is the same to
+    the last bit; root mean squares are then within a factor of two of each other. If a core is all zeros, the cores are
+    returned unchanged. The factors are constants in derivatives.
     """
     wide = _wide([jax.lax.stop_gradient(core) for core in cores])
     logs = jnp.log2(jnp.stack([jnp.sqrt(jnp.mean(jnp.square(core))) for core in wide]))
     log_factors = jnp.mean(logs) - logs
     log_factors = jnp.where(jnp.all(jnp.isfinite(log_factors)), log_factors, 0.0)
-    floor_exponents = jnp.floor(log_factors)  # largest remainders are rounded up, so that the exponents add up to 0
+    floor_exponents = jnp.floor(log_factors)  # round the largest remainders up, so that the exponents sum to 0
     order = jnp.argsort(jnp.argsort(floor_exponents - log_factors))
     exponents = floor_exponents + (order < -jnp.sum(floor_exponents))
     factors = jnp.ldexp(jnp.ones(len(wide), log_factors.dtype), exponents.astype(jnp.int32))
@@ -184,29 +183,29 @@ def balanced(cores: Sequence[jax.Array]) -> tuple[jax.Array, ...]:
 
 
 def norm(cores: Sequence[Any], xp: Any = jnp) -> Any:
-    """Frobenius norm of the matrix, from the cores."""
+    """Return the Frobenius norm of the matrix, from its cores."""
     return xp.sqrt(xp.maximum(grams(cores, xp)[-1][0, 0], 0.0))
 
 
 def grams(cores: Sequence[Any], xp: Any = jnp) -> list[Any]:
-    """For k = 0 to d, the products ``[r_k, r_k]`` of the first k cores with themselves, over all of their digits."""
-    found = [xp.ones((1, 1))]
+    """Return the Gram matrices ``[r_k, r_k]`` of the first k cores, contracted over all modes, for k = 0 to d."""
+    products = [xp.ones((1, 1))]
     for core in cores:
-        found.append(xp.einsum("ab,aijc,bijd->cd", found[-1], core, core))
-    return found
+        products.append(xp.einsum("ab,aijc,bijd->cd", products[-1], core, core))
+    return products
 
 
 def initial(key: jax.Array, layout: CoreLayout, variance: float | None = None, dtype: Any = jnp.float32) -> tuple:
-    """Random cores whose matrix has entries of the given variance and mean 0.
+    """Draw random cores whose matrix has entries of the given variance and mean 0.
 
     An entry is a sum over prod_k r_k products of d independent numbers, so that a standard deviation of
-    (variance / prod_k r_k)^(1 / (2 d)) in the cores gives it. At low ranks entries are heavy-tailed, and the variance
-    of one draw scatters.
+    (variance / prod_k r_k)^(1 / (2 d)) in the cores gives it. At low ranks entries are heavy-tailed, and the sample
+    variance of one draw varies.
 
     Args:
       key: one key.
       layout: modes and ranks.
-      variance: of the matrix's entries; None for 1 / n_in, as of Flax's own dense layers.
+      variance: of the matrix's entries; None for 1 / n_in, as in Flax's dense layers.
       dtype: of the cores.
 
     Example:
@@ -220,23 +219,23 @@ def initial(key: jax.Array, layout: CoreLayout, variance: float | None = None, d
 
 
 def core_std(layout: CoreLayout, variance: float) -> float:
-    """Standard deviation of the numbers in cores whose matrix is to have this variance."""
+    """Return the standard deviation of the core entries that gives the matrix's entries this variance."""
     return (variance / math.prod(layout.ranks)) ** (1 / (2 * layout.cores))
 
 
 def rounding_noise(dtype: Any, size: int) -> float:
-    """A singular value below this share of the largest is rounding.
+    """Return the fraction of the largest singular value below which a singular value is rounding error.
 
-    That of double precision, in which decompositions are computed, or of single precision, by whose rounding a product
-    of low rank is no longer quite one. Numbers of fewer bits are taken as exact: bfloat16's rounding, 0.4 %, is as
-    large as what many a matrix holds, and nobody asked to drop that.
+    It is that of double precision, in which decompositions are computed, or of single precision, whose rounding makes a
+    low-rank product numerically full rank. Narrower dtypes count as exact: bfloat16's rounding, 0.4 %, is as large as
+    the content of many matrices, which must not be dropped without a request.
     """
-    least = float(np.finfo(np.float64).eps) * math.sqrt(size)
-    return max(least, min(float(jnp.finfo(dtype).eps), float(np.finfo(np.float32).eps)))
+    double = float(np.finfo(np.float64).eps) * math.sqrt(size)
+    return max(double, min(float(jnp.finfo(dtype).eps), float(np.finfo(np.float32).eps)))
 
 
 def check_variance(value: Any, where: str) -> Any:
-    """A variance: a number, at least 0."""
+    """Return a variance, checked to be finite and at least 0; arrays are not checked."""
     if isinstance(value, (jax.Array, jax.core.Tracer)):
         return value
     if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not 0 <= value < math.inf:
@@ -245,7 +244,7 @@ def check_variance(value: Any, where: str) -> Any:
 
 
 def check_error(value: Any, where: str) -> float:
-    """A relative error: at least 0, below 1."""
+    """Return a relative error, checked to be at least 0 and below 1."""
     if isinstance(value, bool) or not isinstance(value, (int, float, np.floating)) or not 0 <= value < 1:
         raise InputError(f"{where} = {value!r}: must be at least 0 and less than 1 (relative, Frobenius norm)")
     return float(value)

@@ -229,8 +229,8 @@ def _polarisability(index: Any) -> Any:
     return (index**2 - 1) / (index**2 + 2)
 
 
-#: Films by name, indices at 1550 nm, all recalled. GST and GSST absorb and modulate intensity; Sb2Se3 and Sb2S3 modulate
-#: phase, their k being so small that only a bound of 1e-5 is known.
+#: Films by name, indices at 1550 nm, all recalled. GST and GSST absorb and modulate intensity; Sb2Se3 and Sb2S3
+#: modulate phase, their k being so small that only a bound of 1e-5 is known.
 FILMS = {
     "GST": OpticalPCM,
     "GSST": lambda: OpticalPCM(n_amorphous=3.325, k_amorphous=1.8e-4, n_crystalline=5.083, k_crystalline=0.35),

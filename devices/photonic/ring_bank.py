@@ -133,7 +133,8 @@ class RingBank(OneColumnPerOutput, Description):
         default=5e9, unit="Hz", gt=0, le=1e12, doc="symbols per second, two per vector", source=_ASSUMED
     )
     tuning_w: Any = field(
-        default=0.388e-3, unit="W", ge=0, le=1, doc="power that holds a ring; 3.1 and 0.155 mW are conservative and aggressive",
+        default=0.388e-3, unit="W", ge=0, le=1,
+        doc="power that holds a ring; 3.1 and 0.155 mW are conservative and aggressive",
         source=cited("shiflett2021", note="moderate"),
     )  # fmt: skip
 

@@ -46,7 +46,7 @@ class CoreState(NamedTuple):
 
     Attributes:
       cells: cells of the positive and the negative rails, ``[2, n_in, n_out]``.
-      weight_gradient: zeros ``[n_in, n_out]`` that carry the straight-through gradient of the weights past the levels.
+      weight_gradient: zeros ``[n_in, n_out]`` that carry the straight-through gradient of the weights.
     """
 
     cells: FilmState
@@ -71,10 +71,10 @@ class PhotonicTensorCore(OneColumnPerOutput, Description):
     )  # fmt: skip
     read_noise: Any = field(
         default=None, ge=0, le=1, optional=True,
-        doc="read-to-read standard deviation of a cell's transmission over T_max - T_low; None: none",
+        doc="standard deviation of a transmission from read to read over T_max - T_low; None: none",
     )  # fmt: skip
     insertion_loss_db: Any = field(
-        default=3.0, unit="dB", ge=0, le=100, doc="loss of couplers, crossings and guides, besides dividing and combining",
+        default=3.0, unit="dB", ge=0, le=100, doc="of couplers, crossings and guides, besides dividing and combining",
         source=Source(note="one grating coupler of 2-3 dB, as assumed"),
     )  # fmt: skip
     detector: Photodiode | None = field(

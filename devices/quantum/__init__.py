@@ -1,11 +1,11 @@
-"""Weights in quantum registers, cells of many levels, and memories asked by content.
+"""Weights in quantum registers, multi-level cells, and associative memories.
 
 channels          a stored qubit: damping, dephasing, depolarising; density matrices, diagonals, trajectories
 register          vectors as amplitudes: preparation, storage, read-out, overlaps
-shot_noise        how the shares of outcomes scatter in S shots
-amplitude_store   the store: a register an output
-accounting        Holevo's bound, capacities, Landauer and Carnot, the bill at the wall plug
-multilevel        bits of cells with many levels, and of photons in a leaking mode
+shot_noise        statistics of outcome frequencies in S shots
+amplitude_store   the weight store: one register per output
+accounting        Holevo bound, channel capacity, Landauer and Carnot limits, wall-plug energy
+multilevel        information in multi-level cells, and in photon numbers of a leaking mode
 associative       Hopfield networks, modern and classical; holographic vectors; sampled products
 """
 

@@ -1,15 +1,15 @@
-"""What qubits can hold at most, and what reading them costs: bounds, not models.
+"""Bounds (not models) on the information in qubits and on the cost of reading them.
 
-    Holevo           bits a copy <= chi = S(sum p rho) - sum p S(rho) <= n,  S the von Neumann entropy in bits
-    full read-out    N values of b bits take at least N b / n copies: reading destroys each
-    damped bits      one-way errors (Z channel) carry log2(1 + (1 - g) g^(g/(1-g))) bits each
-    Landauer         k T ln 2 a bit, times T_room/T - 1 watts a watt of an ideal refrigerator
-    wall plug        P (t_prepare + t_read) S of the machine that cools, which is what is paid
+    Holevo           bits per copy <= chi = S(sum p rho) - sum p S(rho) <= n,  S the von Neumann entropy in bits
+    full read-out    N values of b bits take at least N b / n copies, as reading destroys each copy
+    damped bits      bits with one-way errors (Z channel) carry log2(1 + (1 - g) g^(g/(1-g))) bits each
+    Landauer         k T ln 2 per bit, times T_room/T - 1 watts per watt of an ideal refrigerator
+    wall plug        P (t_prepare + t_read) S with the power P of the whole cryogenic system, which is what is paid
     QRAM             infidelity eps log2(N)^2 for a bucket brigade, eps N log2(N) for a fan-out of N cells
 
 A. S. Holevo, Probl. Inf. Transm. 9, 177 (1973); R. Landauer, doi 10.1147/rd.53.0183; C. T. Hann et al., doi
-10.1103/PRXQuantum.2.020311 (scaling; its factor is recalled as 1). Even so, searches need gate errors o(2^(-n/2)):
-S. Arunachalam et al., arXiv 1502.03450. The machine of 25 kW is a D-Wave 2X.
+10.1103/PRXQuantum.2.020311 (scaling; its factor is recalled as 1). Even then, searches need gate errors o(2^(-n/2)):
+S. Arunachalam et al., arXiv 1502.03450. The system of 25 kW is a D-Wave 2X.
 """
 
 import math
@@ -21,27 +21,27 @@ import jax.numpy as jnp
 from analogsim.base.errors import InputError
 
 BOLTZMANN = 1.380649e-23  # J/K
-FRIDGE_W = 25e3  # D-Wave 2X, the whole machine
+FRIDGE_W = 25e3  # D-Wave 2X, the whole system
 
 _USE = "overlaps with other states on a quantum processor, not a memory of weights"
 
 
 class StorageReport(NamedTuple):
-    """What one register gives out and takes.
+    """Capacity and read cost of one register.
 
     Attributes:
-      values, bits: stored numbers, and bits that each was wanted with.
-      qubits: of the register.
-      bits_per_copy: the most that one copy gives out (Holevo), whatever is stored.
-      copies_for_full_readout: least copies from which all values could be read.
-      shots: copies that one read takes.
-      modulus_error: root of the expected squared error of all moduli, from shots alone, relative to the vector's
-        length.
-      fidelity: share of copies that are prepared without a failed gate.
-      read_s: seconds of one read of the register.
-      wall_plug_j: joules of one read, with a machine of 25 kW for this register alone.
-      destructive_read: reading ends a copy: always.
-      recommended_use: what is left to use it for.
+      values, bits: number of stored values, and target bits of each.
+      qubits: number of qubits of the register.
+      bits_per_copy: upper bound of the information from one copy (Holevo), for any stored values.
+      copies_for_full_readout: lower bound of the copies from which all values can be read.
+      shots: copies per read.
+      modulus_error: square root of the expected squared error of all moduli, from shots alone, relative to the norm of
+        the vector.
+      fidelity: fraction of copies that are prepared without a failed gate.
+      read_s: duration of one read of the register, seconds.
+      wall_plug_j: energy of one read, J, with a system of 25 kW for this register alone.
+      destructive_read: whether reading consumes the copies: always.
+      recommended_use: applications that remain useful.
     """
 
     values: int
@@ -61,7 +61,14 @@ class StorageReport(NamedTuple):
 def storage_report(
     n_values: int, bits: int, qubits: int, shots: Any, prepare_s: Any, read_s: Any, fidelity: Any = 1.0
 ) -> StorageReport:
-    """The report of one register.
+    """Return the report of one register.
+
+    Args:
+      n_values, bits: number of values and bits of each.
+      qubits: of the register.
+      shots: copies per read.
+      prepare_s, read_s: durations for one copy, seconds.
+      fidelity: fraction of copies that are prepared without a failed gate.
 
     Example:
       >>> report = storage_report(1024, 8, 10, 2.56e6, 999e-6, 1e-6)
@@ -83,7 +90,7 @@ def storage_report(
 
 
 def entropy_bits(probabilities: jax.Array) -> jax.Array:
-    """Shannon entropy ``[...]`` of probabilities ``[..., N]`` in bits.
+    """Return the Shannon entropy ``[...]`` of probabilities ``[..., N]`` in bits.
 
     Example:
       >>> float(entropy_bits(jnp.array([0.5, 0.5, 0.0])))
@@ -94,15 +101,15 @@ def entropy_bits(probabilities: jax.Array) -> jax.Array:
 
 
 def von_neumann_bits(rho: jax.Array) -> jax.Array:
-    """Entropy ``[...]`` of density matrices ``[..., d, d]`` in bits."""
+    """Return the von Neumann entropy ``[...]`` of density matrices ``[..., d, d]`` in bits."""
     return entropy_bits(jnp.clip(jnp.linalg.eigvalsh(rho), 0.0, 1.0))
 
 
 def holevo_bits(probabilities: jax.Array, states: jax.Array) -> jax.Array:
-    """chi: the most bits that a copy gives out on which of these states it is.
+    """Return Holevo's chi, the maximum information (bits) per copy about which of these states it is in.
 
     Args:
-      probabilities: ``[K]``, of each state.
+      probabilities: of each state, ``[K]``.
       states: density matrices ``[K, d, d]``.
 
     Example:
@@ -121,7 +128,7 @@ def holevo_bits(probabilities: jax.Array, states: jax.Array) -> jax.Array:
 
 
 def copies_for_full_readout(n_values: int, bits: float, qubits: int) -> float:
-    """The least copies of n qubits that N values of b bits can be read from: N b / n.
+    """Return the minimum number of n-qubit copies from which N values of b bits can be read: N b / n.
 
     Example:
       >>> copies_for_full_readout(1024, 8, 10)
@@ -133,7 +140,7 @@ def copies_for_full_readout(n_values: int, bits: float, qubits: int) -> float:
 
 
 def z_channel_bits(fall: Any) -> jax.Array:
-    """Capacity of a bit whose 1 is read as 0 with probability g, and whose 0 never errs: 1 at g = 0, 0 at g = 1.
+    """Return the capacity (bits) of a bit whose 1 is read as 0 with probability g and whose 0 is read without error.
 
     Example:
       >>> [round(float(z_channel_bits(g)), 4) for g in (0.0, 0.5, 1.0)]
@@ -147,7 +154,7 @@ def z_channel_bits(fall: Any) -> jax.Array:
 
 
 def landauer_j(temperature_k: float) -> float:
-    """Least joules of erasing one bit at a temperature: k T ln 2.
+    """Return the minimum energy (J) of erasing one bit at a temperature (K): k T ln 2.
 
     Example:
       >>> f"{landauer_j(0.02):.2g}"
@@ -157,7 +164,7 @@ def landauer_j(temperature_k: float) -> float:
 
 
 def carnot_factor(cold_k: float, room_k: float = 300.0) -> float:
-    """Watts that an ideal refrigerator takes for a watt at ``cold_k``: T_room/T - 1.
+    """Return the power of an ideal refrigerator per watt of heat removed at ``cold_k`` (K): T_room/T - 1.
 
     Example:
       >>> f"{carnot_factor(0.02):.0f}"
@@ -169,13 +176,13 @@ def carnot_factor(cold_k: float, room_k: float = 300.0) -> float:
 
 
 def wall_plug_j(shots: Any, prepare_s: Any, read_s: Any, system_w: Any = FRIDGE_W, share: Any = 1.0) -> Any:
-    """Joules that the machine takes while it prepares and reads so many copies, one after another.
+    """Return the energy (J) that the system takes while it prepares and reads the copies in sequence.
 
     Args:
-      shots: S.
-      prepare_s, read_s: of one copy.
-      system_w: of the refrigerator and all it needs; by default 25 kW, as of D-Wave 2X.
-      share: of the machine that this register is charged for.
+      shots: S, number of copies.
+      prepare_s, read_s: durations for one copy, seconds.
+      system_w: power of the refrigerator and its supporting equipment, W; by default 25 kW, as of a D-Wave 2X.
+      share: fraction of the system attributed to this register.
 
     Example:
       >>> f"{wall_plug_j(2.56e6, 0.0, 1e-3):.3g}"       # one vector of 1024 values, to 1 %
@@ -185,7 +192,12 @@ def wall_plug_j(shots: Any, prepare_s: Any, read_s: Any, system_w: Any = FRIDGE_
 
 
 def qram_infidelity(n_cells: int, error: float, layout: str = "bucket brigade") -> float:
-    """What a quantum memory's lookup of one of N cells loses, for an error eps a component, up to a factor near 1.
+    """Return the infidelity of a quantum memory's lookup among N cells, up to a factor near 1.
+
+    Args:
+      n_cells: N.
+      error: eps per component.
+      layout: ``"bucket brigade"`` or ``"fan-out"``.
 
     Example:
       >>> qram_infidelity(1024, 1e-4), qram_infidelity(1024, 1e-4, "fan-out")

@@ -1,27 +1,29 @@
-"""A weight matrix in the amplitudes of qubits: one register an output, read by as many copies as there are shots.
+"""A weight matrix in the amplitudes of qubits: one register per output, read from one copy per shot.
 
 The column w_j of a tile is prepared as w_j/||w_j|| on ceil(log2 n_in) qubits (``register``), stored, and read bit by
-bit; the shares p^ of the outcomes in S shots give the moduli, ||w_j|| sqrt(p^). Reading destroys the copy, so that a
-read of the matrix prepares S copies of every column anew, each stored for the same time.
+bit; the frequencies p^ of the outcomes in S shots give the moduli, ||w_j|| sqrt(p^). Reading destroys the copy, so that
+a read of the matrix prepares S new copies of every column, each stored for the same time.
 
-Probabilities have no sign. "differential" spends a qubit on it, the most significant: w+ = max(w, 0) stands beside
-w- = max(-w, 0), and w^ = ||w|| (sqrt(p^+) - sqrt(p^-)). "known" keeps the signs classically, a bit a weight.
+Probabilities have no sign. "differential" encodes it in an additional, most significant qubit: amplitudes
+w+ = max(w, 0) and w- = max(-w, 0), read as w^ = ||w|| (sqrt(p^+) - sqrt(p^-)). "known" stores the signs classically,
+one bit per weight.
 
-Mean and variance of a weight over reads, K binomial counts (``root_moments``: exact sums for rare outcomes, the delta
-method from 16 expected counts on, good to 0.3 % of the variance where they meet):
+Mean and variance of a weight over reads, with K binomial counts (``root_moments``: exact sums for rare outcomes, the
+delta method from 16 expected counts on, which agree to 0.3 % of the variance there):
 
     mean       ||w|| (E sqrt(K+) - E sqrt(K-)) / sqrt(S)
     variance   ||w||^2 (Var sqrt(K+) + Var sqrt(K-) - 2 Cov) / S,   Cov = -S p+ p- E d+ E d-,  d = sqrt(K + 1) - sqrt(K)
 
-A weight is spread by about ||w||/(2 sqrt S), each rail. Weights of a column are weakly anticorrelated, by
--w_i w_k/(4 S). That is left out: an output's variance is off by sum_{i != k} x_i x_k w_i w_k/(4 S), which makes it too
-large by at most the share cos^2(x, w). Weights below ||w||/sqrt(S) are seldom seen at all, which is in the mean.
+The standard deviation of a weight is about ||w||/(2 sqrt S) per rail. Weights of a column have a small negative
+covariance of -w_i w_k/(4 S). It is neglected: an output's variance is off by sum_{i != k} x_i x_k w_i w_k/(4 S), which
+makes it too large by at most the fraction cos^2(x, w). Weights below ||w||/sqrt(S) are rarely observed at all, which
+the mean includes.
 
-Errors are biases: damping drains a column towards its first weight, and turns negative ones positive; white noise of
-failed gates lies under all weights, and its root is large.
+Errors are biases: damping moves a column towards its first weight and turns negative weights positive; white noise of
+failed gates adds to all probabilities, and its square root is large.
 
-Slopes: straight through to the weights (slope 1: what is read stands for what was written); to physical numbers and the
-time that of the mean and the variance, and with a key that of the expected counts at the counts drawn.
+Gradients: straight-through to the weights (derivative 1); to physical parameters and time, those of the mean and the
+variance, or with a key those of the expected counts at the drawn counts.
 """
 
 from typing import Any, NamedTuple
@@ -42,16 +44,16 @@ from analogsim.devices.quantum.register import AmplitudeRegister, encoded, modul
 from analogsim.devices.quantum.shot_noise import MOST_SHOTS, counts, root_moments
 
 _ASSUMED = Source(note="assumed")
-_ANGLE_BYTES = 2.0  # of a rotation that preparation sets, 16 bits: 2^n - 1 of them a copy
+_ANGLE_BYTES = 2.0  # per rotation angle of the preparation, 16 bits; a copy takes 2^n - 1 angles
 
 
 class AmplitudeState(NamedTuple):
-    """One tile as prepared.
+    """One programmed tile.
 
     Attributes:
-      amplitudes: of every column's register, ``[n_out, 2^n]``.
-      norm: length of every column, ``[n_out]``.
-      signs: of the weights where they are known, ``[n_in, n_out]``; None where a qubit tells them.
+      amplitudes: amplitudes of every column's register, ``[n_out, 2^n]``.
+      norm: Euclidean norm of every column, ``[n_out]``.
+      signs: signs of the weights if stored classically, ``[n_in, n_out]``; None if a qubit encodes them.
       weight_gradient: zeros ``[n_in, n_out]`` that carry the derivative of the weights.
     """
 
@@ -62,7 +64,7 @@ class AmplitudeState(NamedTuple):
 
 
 class AmplitudeStore(OneColumnPerOutput, Description):
-    """Columns of weights as registers of qubits; see the module for the equations.
+    """A weight store with one register of qubits per column; see the module for the equations.
 
     Example:
       >>> store = AmplitudeStore(rows=2, register=AmplitudeRegister(two_qubit_error=0.0, readout_error=0.0))
@@ -71,18 +73,20 @@ class AmplitudeStore(OneColumnPerOutput, Description):
       [[0.6000000238418579, 0.0], [-0.800000011920929, 0.0]]
     """
 
-    register: AmplitudeRegister = field(factory=AmplitudeRegister, kind=AmplitudeRegister, doc="that of every column")
+    register: AmplitudeRegister = field(
+        factory=AmplitudeRegister, kind=AmplitudeRegister, doc="register of every column"
+    )
     shots: Any = field(
         default=100_000, ge=64, le=MOST_SHOTS, integer=True,
-        doc="S, copies of every column that one read takes; fewer than 64 tell nothing of a vector",
+        doc="S, copies of every column per read; fewer than 64 give no useful estimate of a vector",
         source=Source(note="assumed: a relative error of 0.6 % for 16 weights"),
     )  # fmt: skip
     signs: str = static(
         default="differential", choices=("differential", "known"),
-        doc="how signs are kept: by one more qubit, or classically", source=_ASSUMED,
+        doc="storage of signs: in one more qubit, or classically", source=_ASSUMED,
     )  # fmt: skip
     rows: int = static(
-        default=512, ge=1, le=65536, integer=True, doc="the most inputs of a tile: what the time of a read allows for",
+        default=512, ge=1, le=65536, integer=True, doc="largest number of inputs of a tile; sets the read time",
         source=_ASSUMED,
     )  # fmt: skip
 
@@ -91,34 +95,41 @@ class AmplitudeStore(OneColumnPerOutput, Description):
 
     @property
     def read_time_s(self) -> Any:
-        """Seconds of one product: S times preparing and reading a register, all columns side by side; no storage."""
+        """Duration of one product, seconds: S preparations and reads, all columns in parallel, without storage time."""
         return self.shots * (self.register.preparation_s(self.qubits(self.rows)) + self.register.readout_s)
 
     def qubits(self, n_in: int) -> int:
-        """Qubits of one register of so many inputs."""
+        """Return the number of qubits of one register with ``n_in`` values."""
         return qubits_for(n_in) + (self.signs == "differential")
 
     def program(self, key: jax.Array | None, weights: jax.Array, reprogram: Any = None) -> AmplitudeState:
-        """Amplitudes of ``[n_in, n_out]``; nothing is random before it is read, so the key may be None."""
+        """Encode weights ``[n_in, n_out]``; only reading is random, so the key may be None.
+
+        Raises:
+          InputError: if the weights are complex, or if there are more inputs than ``rows``.
+        """
         del key, reprogram
         if jnp.iscomplexobj(weights):
-            raise InputError("weights: complex: read-out in bits tells no phases; an MZIMesh holds complex weights")
+            raise InputError("weights: complex: must be real, as bit read-out measures no phase; use MZIMesh instead")
         if weights.shape[0] > self.rows:
             raise InputError(
                 f"AmplitudeStore.rows = {self.rows}: must be at least {weights.shape[0]}, the inputs of the tile"
             )
         weights = wide(weights)
-        wanted = lax.stop_gradient(weights)
-        held, signs = encoded(wanted), None
-        amplitudes = held.amplitudes
+        target = lax.stop_gradient(weights)
+        columns, signs = encoded(target), None
+        amplitudes = columns.amplitudes
         if self.signs == "differential":
             amplitudes = jnp.concatenate([jnp.maximum(amplitudes, 0.0), jnp.maximum(-amplitudes, 0.0)])
         else:
-            signs, amplitudes = jnp.sign(wanted), jnp.abs(amplitudes)
-        return AmplitudeState(amplitudes.T, held.norm, signs, weights - wanted)
+            signs, amplitudes = jnp.sign(target), jnp.abs(amplitudes)
+        return AmplitudeState(amplitudes.T, columns.norm, signs, weights - target)
 
     def read(self, state: AmplitudeState, time_s: Any, key: jax.Array | None = None) -> Moments:
-        """The weights that are read from registers stored for ``time_s`` seconds; with a key, from one set of shots."""
+        """Return the weights ``[n_in, n_out]`` read from registers stored for ``time_s`` seconds.
+
+        With a key, one set of shots is drawn; without, mean and variance over reads are returned.
+        """
         check_time(time_s)
         dtype, shots = state.weight_gradient.dtype, jnp.asarray(self.shots, state.norm.dtype)
         p = self.register.probabilities(state.amplitudes, jnp.asarray(time_s, state.norm.dtype))
@@ -138,7 +149,7 @@ class AmplitudeStore(OneColumnPerOutput, Description):
         return Moments(mean.astype(dtype) + state.weight_gradient, variance.astype(dtype))
 
     def _joined(self, roots: jax.Array, state: AmplitudeState) -> jax.Array:
-        """Signed values ``[n_in, n_out]`` of moduli ``[n_out, 2^n]``."""
+        """Combine moduli ``[n_out, 2^n]`` and signs into signed values ``[n_in, n_out]``."""
         n_in = len(state.weight_gradient)
         if state.signs is not None:
             return state.signs.astype(roots.dtype) * roots.T[:n_in]
@@ -146,13 +157,13 @@ class AmplitudeStore(OneColumnPerOutput, Description):
         return (plus - minus).T[:n_in]
 
     def noise(self, x: jax.Array, y: jax.Array, state: Any) -> None:
-        """Shots are part of reading; the product with what was read is digital."""
+        """Return None: shot noise is part of ``read``, and the product with the read weights is digital."""
         return None
 
     def cost(self, weights: jax.Array, read_fraction: Any) -> tuple[Action, ...]:
-        """A product reads the whole matrix: S copies of every column, their angles, and the product, digitally.
+        """Return the actions of one product: S copies of every column with their angles, and the digital product.
 
-        All qubits are kept cold as long as the inference lasts.
+        All qubits are kept cold for the duration of the inference.
         """
         del read_fraction  # no input drives a register
         n_in, n_out = weights.shape
@@ -166,11 +177,11 @@ class AmplitudeStore(OneColumnPerOutput, Description):
         )
 
     def n_cells(self, n_in: int, n_out: int) -> int:
-        """Qubits."""
+        """Return the number of qubits of all registers."""
         return self.qubits(n_in) * n_out
 
     def report(self, n_in: int, bits: int = 8) -> StorageReport:
-        """What one register of ``n_in`` values gives out, and what one read of it takes; see ``accounting``."""
+        """Return capacity and read cost of one register of ``n_in`` values with ``bits`` bits; see ``accounting``."""
         n = self.qubits(n_in)
         return storage_report(
             n_in,

@@ -1,21 +1,22 @@
-"""Memories that are asked by content: many patterns in one set of connections, or many pairs in one vector.
+"""Associative memories: many patterns in one set of connections, or many key-value pairs in one vector.
 
 Modern Hopfield network (H. Ramsauer et al., arXiv 2008.02217), patterns X [P, d], state xi [d]:
 
     xi' = X^T softmax(beta X xi),   E = -log sum exp(beta X xi)/beta + xi.xi/2 + log(P)/beta + max |x|^2/2
 
-It finds x_i if beta D_i >> ln P, D_i = x_i.x_i - max_j x_i.x_j being its separation; 1/sqrt(d), usual in attention, is
-far too small for that. It stores all P d numbers: nothing is compressed. Two matrix products a step, which may be any
-store's: ``products``.
+It retrieves x_i if beta D_i >> ln P, where D_i = x_i.x_i - max_j x_i.x_j is its separation; the 1/sqrt(d) of attention
+is far too small for that. The network stores all P d numbers, without compression. A step takes two matrix products,
+which may run on any weight store: ``products``.
 
 Classical Hopfield network (J. J. Hopfield, doi 10.1073/pnas.79.8.2554), patterns of +-1: W = X^T X / d without its
 diagonal, xi' = sign(W xi); up to about 0.138 d random patterns (D. J. Amit et al., doi 10.1103/PhysRevLett.55.1530).
 
 Holographic vectors (T. A. Plate, doi 10.1109/72.377968): keys k_j and values v_j bound by circular convolution and
-added, sum_j k_j * v_j, each got back by correlation with its key. With keys whose spectrum has modulus 1 ("unitary"), K
-pairs leave cos(v_j, answer) = 1/sqrt(K). FHRR are the same as phasors, where binding is a product: phases of light add.
+added, sum_j k_j * v_j; correlation with its key recovers a value. With keys whose spectrum has modulus 1 ("unitary"), K
+pairs leave cos(v_j, answer) = 1/sqrt(K). FHRR is the same with phasors, for which binding is a product: optical phases
+add.
 
-``sampled_product`` estimates A B from s columns drawn by their lengths, with E||A B - C||^2 <= ||A||^2 ||B||^2/s
+``sampled_product`` estimates A B from s columns drawn by their norms, with E||A B - C||^2 <= ||A||^2 ||B||^2/s
 (P. Drineas et al., doi 10.1137/S0097539704442684).
 """
 
@@ -34,11 +35,11 @@ from analogsim.devices.quantum.register import moduli
 Product = Callable[..., jax.Array]
 
 _HIGHEST = lax.Precision.HIGHEST
-_MARGIN = 8.0  # of beta D over ln P: others then weigh P e^(-8 - ln P) = 3e-4 together
+_MARGIN = 8.0  # of beta D over ln P: all other patterns then have a total weight of P e^(-8 - ln P) = 3e-4
 
 
 def separation(patterns: jax.Array) -> jax.Array:
-    """D_i ``[P]`` of patterns ``[P, d]``: x_i.x_i less its largest product with another.
+    """Return the separation D_i ``[P]`` of patterns ``[P, d]``: x_i.x_i minus the largest product with another pattern.
 
     Example:
       >>> separation(jnp.array([[1.0, 0.0], [0.0, 1.0]])).tolist()
@@ -50,7 +51,10 @@ def separation(patterns: jax.Array) -> jax.Array:
 
 
 def memory_beta(patterns: jax.Array) -> jax.Array:
-    """beta for which the median pattern is found: beta D = ln P + 8, so that all others weigh 3e-4 together at most."""
+    """Return the beta that retrieves the median pattern of ``[P, d]``: beta D = ln P + 8.
+
+    All other patterns then have a total weight of at most 3e-4.
+    """
     typical = jnp.median(separation(patterns))
     return (jnp.log(len(patterns)) + _MARGIN) / jnp.maximum(typical, 1e-6)
 
@@ -60,10 +64,14 @@ class DenseAssociativeMemory:
 
     Args:
       patterns: X, ``[P, d]`` with P at least 2.
-      beta: inverse temperature; None: ``memory_beta(patterns)``, for recall of single patterns. Smaller ones mix.
+      beta: inverse temperature; None: ``memory_beta(patterns)``, for recall of single patterns. Smaller values mix
+        patterns.
       products: functions for X xi (``[..., d]`` to ``[..., P]``) and X^T a (``[..., P]`` to ``[..., d]``), for example
-        ``analogsim.program_matrix(X, hardware, key=...)``; None: exact. Those that draw noise take a key as second
-        argument, a new one every time, where ``retrieve`` is given one.
+        ``analogsim.program_matrix(X, hardware, key=...)``; None: digital products. If ``retrieve`` is given a key, it
+        passes each call a new key as second argument.
+
+    Raises:
+      InputError: if there are fewer than 2 patterns, or if ``beta`` is not positive.
 
     Example:
       >>> patterns = jax.random.normal(jax.random.key(0), (50, 64)) / 8
@@ -86,12 +94,12 @@ class DenseAssociativeMemory:
         )
 
     def retrieve(self, query: jax.Array, n_steps: int = 1, key: jax.Array | None = None) -> jax.Array:
-        """The state ``[..., d]`` after so many steps from a query ``[..., d]``.
+        """Return the state ``[..., d]`` after ``n_steps`` steps from a query.
 
         Args:
-          query: where it starts.
-          n_steps: how many steps.
-          key: of the noise of products that draw some; None for products that take no key.
+          query: initial state, ``[..., d]``.
+          n_steps: number of steps.
+          key: of the noise of ``products``; None for products that take no key.
         """
         state = query
         for step in range(n_steps):
@@ -101,13 +109,17 @@ class DenseAssociativeMemory:
         return state
 
     def nearest(self, query: jax.Array, n_steps: int = 1, key: jax.Array | None = None) -> jax.Array:
-        """The number ``[...]`` of the pattern that is retrieved; arguments as of ``retrieve``."""
-        found = self.retrieve(query, n_steps, key)
-        far = jnp.sum(self.patterns**2, axis=-1) - 2 * jnp.matmul(found, self.patterns.T, precision=_HIGHEST)
-        return jnp.argmin(far, axis=-1)
+        """Return the index ``[...]`` of the pattern nearest to the retrieved state; arguments as of ``retrieve``."""
+        state = self.retrieve(query, n_steps, key)
+        # Squared distances without |state|^2, which changes no order.
+        distance = jnp.sum(self.patterns**2, axis=-1) - 2 * jnp.matmul(state, self.patterns.T, precision=_HIGHEST)
+        return jnp.argmin(distance, axis=-1)
 
     def energy(self, state: jax.Array) -> jax.Array:
-        """E ``[...]`` of states ``[..., d]``, by exact products: no exact step raises it; at least 0."""
+        """Return the energy E ``[...]`` of states ``[..., d]`` by digital products; at least 0.
+
+        No step with digital products raises it.
+        """
         scores = jnp.matmul(state, self.patterns.T, precision=_HIGHEST)
         fit = jax.nn.logsumexp(self.beta * scores, axis=-1) / self.beta
         longest = jnp.max(jnp.sum(self.patterns**2, axis=-1))
@@ -115,13 +127,18 @@ class DenseAssociativeMemory:
 
 
 def hebbian(patterns: jax.Array) -> jax.Array:
-    """Connections ``[d, d]`` of patterns of +-1 ``[P, d]``: X^T X / d, no self-connection."""
+    """Return the Hebbian connections ``[d, d]`` of +-1 patterns ``[P, d]``: X^T X / d without its diagonal."""
     weights = jnp.matmul(patterns.T, patterns, precision=_HIGHEST) / patterns.shape[1]
     return weights * (1 - jnp.eye(len(weights), dtype=weights.dtype))
 
 
 def settle(weights: jax.Array, state: jax.Array, n_sweeps: int = 20) -> jax.Array:
-    """The state ``[..., d]`` of +-1 after sweeps over all units, one after another; a field of zero changes nothing.
+    """Return the +-1 state ``[..., d]`` after sweeps that update all units in sequence; a zero field changes nothing.
+
+    Args:
+      weights: connections, ``[d, d]``.
+      state: initial state of +-1, ``[..., d]``.
+      n_sweeps: number of sweeps.
 
     Example:
       >>> pattern = jnp.array([1.0, -1.0, 1.0, -1.0, 1.0, 1.0])
@@ -129,31 +146,33 @@ def settle(weights: jax.Array, state: jax.Array, n_sweeps: int = 20) -> jax.Arra
       [1.0, -1.0, 1.0, -1.0, 1.0, 1.0]
     """
 
-    def unit(i: Any, held: jax.Array) -> jax.Array:
-        drive = jnp.einsum("...d,d->...", held, weights[i], precision=_HIGHEST)
-        return held.at[..., i].set(jnp.where(drive == 0, held[..., i], jnp.sign(drive)))
+    def unit(i: Any, state: jax.Array) -> jax.Array:
+        drive = jnp.einsum("...d,d->...", state, weights[i], precision=_HIGHEST)
+        return state.at[..., i].set(jnp.where(drive == 0, state[..., i], jnp.sign(drive)))
 
-    return lax.fori_loop(0, n_sweeps, lambda _, held: lax.fori_loop(0, len(weights), unit, held), state)
+    return lax.fori_loop(0, n_sweeps, lambda _, state: lax.fori_loop(0, len(weights), unit, state), state)
 
 
 def unitary_keys(key: jax.Array, n: int, d: int) -> jax.Array:
-    """Real vectors ``[n, d]`` of length 1 whose discrete spectrum has modulus 1: binding with them is a rotation."""
+    """Draw real keys ``[n, d]`` of norm 1 whose discrete spectrum has modulus 1: binding with them is a rotation."""
     half = d // 2 + 1
     phases = jax.random.uniform(stream(key, "keys"), (n, half), minval=-jnp.pi, maxval=jnp.pi)
     real = np.zeros(half, bool)
-    real[0], real[-1] = True, d % 2 == 0  # a real vector's constant and fastest parts are +-1
+    real[0], real[-1] = True, d % 2 == 0  # zero and Nyquist frequency of a real vector are real: +-1
     return jnp.fft.irfft(jnp.where(real, jnp.where(phases < 0, -1.0, 1.0), jnp.exp(1j * phases)), n=d, axis=-1)
 
 
 def bind(a: jax.Array, b: jax.Array) -> jax.Array:
-    """Circular convolution of real vectors ``[..., d]``; of phasors (complex) their product."""
+    """Return the circular convolution of real vectors ``[..., d]``, or the product of phasors (complex)."""
     if jnp.iscomplexobj(a):
         return a * b
     return jnp.fft.irfft(jnp.fft.rfft(a) * jnp.fft.rfft(b), n=a.shape[-1])
 
 
 def unbind(bound: jax.Array, a: jax.Array) -> jax.Array:
-    """Circular correlation with ``a``: undoes ``bind`` exactly where a is unitary, else up to noise.
+    """Return the circular correlation of ``bound`` with ``a``, ``[..., d]``.
+
+    It inverts ``bind`` exactly if ``a`` is unitary, else up to noise.
 
     Example:
       >>> key, value = unitary_keys(jax.random.key(0), 2, 16)
@@ -166,27 +185,33 @@ def unbind(bound: jax.Array, a: jax.Array) -> jax.Array:
 
 
 def bundle(vectors: jax.Array) -> jax.Array:
-    """The sum ``[..., d]`` of vectors ``[..., K, d]``: all of them in one."""
+    """Superpose vectors ``[..., K, d]``: return their sum ``[..., d]``."""
     return jnp.sum(vectors, axis=-2)
 
 
 def cosine(a: jax.Array, b: jax.Array) -> jax.Array:
-    """Cosine ``[...]`` of the angle between vectors ``[..., d]``, its real part for phasors; 0 for zeros."""
+    """Return the cosine similarity ``[...]`` of vectors ``[..., d]``, its real part for phasors; 0 for zero vectors."""
     product = jnp.real(jnp.sum(a * jnp.conj(b), axis=-1))
     lengths = moduli(jnp.sum(jnp.abs(a) ** 2, -1)) * moduli(jnp.sum(jnp.abs(b) ** 2, -1))
     return product / jnp.where(lengths > 0, lengths, 1.0)
 
 
 def cleanup(noisy: jax.Array, known: jax.Array) -> jax.Array:
-    """The number ``[...]`` of the known vector ``[V, d]`` that is nearest in angle to ``[..., d]``."""
-    # The length of what is asked with changes no order; one product, not all pairs with all their components.
+    """Return the index ``[...]`` of the vector in ``known`` ``[V, d]`` nearest in angle to ``noisy`` ``[..., d]``."""
+    # The norm of ``noisy`` changes no order; one matrix product avoids an array of [..., V, d].
     lengths = moduli(jnp.sum(jnp.abs(known) ** 2, -1))
     fits = jnp.real(jnp.matmul(noisy, jnp.conj(known).T, precision=_HIGHEST))
     return jnp.argmax(fits / jnp.where(lengths > 0, lengths, 1.0), axis=-1)
 
 
 def sampled_product(key: jax.Array, a: jax.Array, b: jax.Array, samples: int) -> jax.Array:
-    """An unbiased estimate of ``a @ b`` from columns of a ``[m, k]`` and rows of b, drawn by ||column||^2.
+    """Return an unbiased estimate of ``a @ b`` from columns of a drawn with probability proportional to ||column||^2.
+
+    Args:
+      key: of the draw.
+      a: ``[m, k]``.
+      b: ``[k, n]``.
+      samples: number of drawn columns.
 
     Example:
       >>> a, b = jnp.array([[2.0, 0.0]]), jnp.array([[3.0], [5.0]])
@@ -195,12 +220,12 @@ def sampled_product(key: jax.Array, a: jax.Array, b: jax.Array, samples: int) ->
     """
     power = jnp.sum(a**2, axis=0)
     drawn = jax.random.categorical(stream(key, "columns"), jnp.log(power), shape=(samples,))
-    share = power[drawn] / jnp.sum(power)
-    return jnp.matmul(a[:, drawn] / (samples * share), b[drawn], precision=_HIGHEST)
+    probability = power[drawn] / jnp.sum(power)
+    return jnp.matmul(a[:, drawn] / (samples * probability), b[drawn], precision=_HIGHEST)
 
 
 def dense_recall(key: jax.Array, n_patterns: int, d: int, beta: Any = None, noise: Any = 0.1) -> jax.Array:
-    """Share of random patterns of length 1 that a modern Hopfield network finds in one step from noisy ones.
+    """Return the fraction of random unit patterns that a modern Hopfield network retrieves from noisy ones in one step.
 
     Args:
       key: of patterns and noise.
@@ -209,27 +234,41 @@ def dense_recall(key: jax.Array, n_patterns: int, d: int, beta: Any = None, nois
       noise: standard deviation of a query, times sqrt(d).
 
     Returns:
-      Share of patterns of which the state ends nearer than 0.1.
+      Fraction of patterns whose final state is within a distance of 0.1.
     """
     x = normal(stream(key, "patterns"), (n_patterns, d))
     x = x / jnp.linalg.norm(x, axis=-1, keepdims=True)
     query = x + noise / np.sqrt(d) * normal(stream(key, "queries"), x.shape)
-    found = DenseAssociativeMemory(x, beta).retrieve(query)
-    return jnp.mean(jnp.linalg.norm(found - x, axis=-1) < 0.1)
+    state = DenseAssociativeMemory(x, beta).retrieve(query)
+    return jnp.mean(jnp.linalg.norm(state - x, axis=-1) < 0.1)
 
 
 def hopfield_recall(key: jax.Array, n_patterns: int, d: int, flipped: Any = 0.0, n_sweeps: int = 20) -> jax.Array:
-    """Share of random +-1 patterns found to 95 % of their units by a classical network, a share of which err first."""
+    """Return the fraction of random +-1 patterns that a classical Hopfield network recalls to 95 % of their units.
+
+    Args:
+      key: of patterns and queries.
+      n_patterns, d: number of patterns and units.
+      flipped: fraction of the query's units with the wrong sign.
+      n_sweeps: as of ``settle``.
+    """
     x = jnp.where(jax.random.bernoulli(stream(key, "patterns"), shape=(n_patterns, d)), 1.0, -1.0)
     wrong = jax.random.bernoulli(stream(key, "queries"), flipped, x.shape)
-    found = settle(hebbian(x), jnp.where(wrong, -x, x), n_sweeps)
-    return jnp.mean(jnp.mean(found == x, axis=-1) >= 0.95)
+    state = settle(hebbian(x), jnp.where(wrong, -x, x), n_sweeps)
+    return jnp.mean(jnp.mean(state == x, axis=-1) >= 0.95)
 
 
 def holographic_recall(key: jax.Array, n_pairs: int, d: int, n_known: int = 256, phasors: bool = False) -> jax.Array:
-    """Share of K values that are found among ``n_known`` from one vector that all K pairs were added up in."""
+    """Return the fraction of K values recalled among ``n_known`` candidates from the sum of K bound pairs.
+
+    Args:
+      key: of keys and values.
+      n_pairs, d: K and the dimension.
+      n_known: number of candidate values.
+      phasors: whether vectors are complex phasors (FHRR).
+    """
     if n_pairs > n_known:
-        raise InputError(f"n_pairs = {n_pairs}: must be at most n_known = {n_known}, the values there are")
+        raise InputError(f"n_pairs = {n_pairs}: must be at most n_known = {n_known}, the number of candidates")
     if phasors:
         angles = jax.random.uniform(stream(key, "phasors"), (n_known + n_pairs, d), maxval=2 * jnp.pi)
         candidates, keys = jnp.split(jnp.exp(1j * angles), [n_known])

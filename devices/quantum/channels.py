@@ -1,23 +1,23 @@
-"""Qubits that are stored for a time: amplitude damping, dephasing and depolarising, each qubit by itself.
+"""Noise of stored qubits: independent amplitude damping, dephasing and depolarising of every qubit.
 
-After a time t a qubit has passed, in this order, which is part of the model because depolarising does not commute with
-damping (damping and dephasing do commute),
+During a storage time t a qubit passes three channels. Their order is part of the model, because depolarising does not
+commute with damping (damping and dephasing do commute):
 
     damping        K0 = diag(1, sqrt(1 - g)), K1 = sqrt(g) |0><1|              g = 1 - exp(-t/T1)
     dephasing      K0 = diag(1, sqrt(1 - l)), K1 = sqrt(l) |1><1|              l = 1 - exp(-2t/Tphi)
-    depolarising   rho -> (1 - p) rho + (p/3) (X rho X + Y rho Y + Z rho Z)    whatever the time
+    depolarising   rho -> (1 - p) rho + (p/3) (X rho X + Y rho Y + Z rho Z)    at any time
 
 with 1/Tphi = 1/T2 - 1/(2 T1), hence T2 <= 2 T1, and a coherence of exp(-t/T2) after both. Qiskit's parameter of the
 depolarising channel is 4p/3. M. A. Nielsen and I. L. Chuang, doi 10.1017/CBO9780511976667, chapter 8.
 
-Three ways through a register of n qubits, qubit 0 the most significant bit of an index:
+Three functions evolve a register of n qubits, qubit 0 being the most significant bit of an index:
 
     density_after       rho, exact                                    4^n numbers, n at most 10
-    probabilities_after the diagonal of rho, exact for itself         n 2^n steps: what a read-out of the bits sees
+    probabilities_after the diagonal of rho, exact by itself          n 2^n steps; sufficient for read-out of the bits
     trajectory_after    one amplitude vector, drawn jump by jump      2^n numbers; its average is rho
 
-On the diagonal, damping lets each bit fall from 1 to 0 with probability g, depolarising flips it with 2p/3, and
-dephasing does nothing. Quantum trajectories: J. Dalibard et al., doi 10.1103/PhysRevLett.68.580.
+On the diagonal, each bit decays from 1 to 0 with probability g (damping) and flips with probability 2p/3
+(depolarising); dephasing has no effect. Quantum trajectories: J. Dalibard et al., doi 10.1103/PhysRevLett.68.580.
 """
 
 from typing import Any, NamedTuple
@@ -33,12 +33,12 @@ from analogsim.base.literature import Source, cited
 from analogsim.base.random import check_one_key, stream
 from analogsim.base.units import show
 
-#: Most qubits of a density matrix: 4^10 complex numbers are 8 MB, each step makes a few copies.
+#: Largest number of qubits of a density matrix: 4^10 complex numbers are 8 MB, and each step makes a few copies.
 MOST_QUBITS = 10
 
 
 class Kraus(NamedTuple):
-    """Operators ``[n_operators, 2, 2]`` of the three channels; each set obeys sum K^dagger K = 1."""
+    """Kraus operators ``[n_operators, 2, 2]`` of the three channels; each set satisfies sum K^dagger K = 1."""
 
     damping: jax.Array
     dephasing: jax.Array
@@ -46,7 +46,7 @@ class Kraus(NamedTuple):
 
 
 class Qubit(Description):
-    """What happens to one stored qubit; see the module for the equations.
+    """Noise of one stored qubit; see the module for the equations.
 
     Example:
       >>> qubit = Qubit(t1_s="50 us", t2_s="70 us")
@@ -55,16 +55,16 @@ class Qubit(Description):
     """
 
     t1_s: Any = field(
-        default=100e-6, unit="s", gt=0, le=1e6, doc="T1: after it, 1/e of the excited population is left",
+        default=100e-6, unit="s", gt=0, le=1e6, doc="T1, after which 1/e of the excited population is left",
         source=cited("krantz2019", note="order of magnitude of a transmon", recalled=True),
     )  # fmt: skip
     t2_s: Any = field(
-        default=80e-6, unit="s", gt=0, le=2e6, doc="T2, at most 2 T1: after it, 1/e of the coherence is left",
-        counts="for coherences, not for populations, which are all that an AmplitudeStore reads",
+        default=80e-6, unit="s", gt=0, le=2e6, doc="T2, at most 2 T1, after which 1/e of the coherence is left",
+        counts="for coherences, not for populations, which alone an AmplitudeStore reads",
         source=cited("krantz2019", note="order of magnitude of a transmon", recalled=True),
     )  # fmt: skip
     depolarising: Any = field(
-        default=1e-3, ge=0, le=0.75, doc="p, probability of a Pauli error (X, Y or Z alike), once a stored qubit",
+        default=1e-3, ge=0, le=0.75, doc="p, probability of a Pauli error (X, Y or Z alike), once per stored qubit",
         source=Source(note="error of a one-qubit gate, 1e-4 to 1e-3", recalled=True),
     )  # fmt: skip
 
@@ -75,42 +75,42 @@ class Qubit(Description):
         if any(isinstance(t, jax.core.Tracer) for t in (self.t1_s, self.t2_s)):
             return
         t1, t2 = np.broadcast_arrays(np.asarray(self.t1_s, np.float64), np.asarray(self.t2_s, np.float64))
-        over = t2 > 2 * t1 * (1 + 1e-6)  # numbers may come as float32
+        over = t2 > 2 * t1 * (1 + 1e-6)  # tolerance for values in float32
         if over.any():
-            asked, most = show(t2[over][0], "s"), show(2 * t1[over][0], "s")
+            given, limit = show(t2[over][0], "s"), show(2 * t1[over][0], "s")
             raise InputError(
-                f"Qubit.t2_s = {asked}: must be at most {most}, twice t1_s: damping alone takes the coherence away at "
+                f"Qubit.t2_s = {given}: must be at most {limit}, twice t1_s: damping alone destroys coherence at "
                 f"1/(2 T1) (unit: s)",
                 ("t2_s",),
             )
 
     @property
     def dephasing_time_s(self) -> Any:
-        """Tphi of the dephasing alone, seconds; infinite at T2 = 2 T1."""
+        """Pure dephasing time Tphi, seconds; infinite at T2 = 2 T1."""
         rate = jnp.maximum(1 / jnp.asarray(self.t2_s) - 1 / (2 * jnp.asarray(self.t1_s)), 0.0)
         return jnp.where(rate > 0, 1 / jnp.where(rate > 0, rate, 1.0), jnp.inf)
 
     def decayed(self, time_s: Any) -> jax.Array:
-        """g, the probability that an excited qubit has fallen after ``time_s``."""
+        """Return g, the probability that an excited qubit has decayed after ``time_s`` seconds, any shape."""
         return -jnp.expm1(-jnp.asarray(time_s) / self.t1_s)
 
     def coherence(self, time_s: Any) -> jax.Array:
-        """exp(-t/T2), what damping and dephasing leave of the off-diagonal element; never more than damping alone."""
+        """Return exp(-t/T2), the factor of damping and dephasing on the coherence; at most that of damping alone."""
         time = jnp.asarray(time_s)
         return jnp.exp(-jnp.maximum(time / self.t2_s, time / (2 * jnp.asarray(self.t1_s))))
 
     def dephased(self, time_s: Any) -> jax.Array:
-        """l of the dephasing channel: 1 - exp(-2t/Tphi)."""
+        """Return l of the dephasing channel, 1 - exp(-2t/Tphi), after ``time_s`` seconds, any shape."""
         time = jnp.asarray(time_s)
         return -jnp.expm1(jnp.minimum(time / self.t1_s - 2 * time / self.t2_s, 0.0))
 
     @property
     def flipped(self) -> Any:
-        """2p/3, the probability that depolarising flips a bit: two of the three errors do."""
+        """Probability that depolarising flips a bit, 2p/3: two of the three Pauli errors do."""
         return 2 * self.depolarising / 3
 
     def kraus(self, time_s: Any) -> Kraus:
-        """The operators of the three channels after ``time_s`` seconds.
+        """Return the Kraus operators of the three channels after ``time_s`` seconds.
 
         Example:
           >>> k = Qubit(t1_s=1.0, t2_s=2.0).kraus(0.5).damping
@@ -127,11 +127,11 @@ class Qubit(Description):
         damping = [matrix(one, zero, zero, _root(1 - g)), matrix(zero, _root(g), zero, zero)]
         dephasing = [matrix(one, zero, zero, _root(1 - lost)), matrix(zero, zero, zero, _root(lost))]
         paulis = jnp.array([[[1, 0], [0, 1]], [[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]])
-        shares = _root(jnp.stack([1 - p, p / 3, p / 3, p / 3]))
-        return Kraus(jnp.stack(damping), jnp.stack(dephasing), shares[:, None, None] * paulis)
+        amplitudes = _root(jnp.stack([1 - p, p / 3, p / 3, p / 3]))
+        return Kraus(jnp.stack(damping), jnp.stack(dephasing), amplitudes[:, None, None] * paulis)
 
     def bit_matrix(self, time_s: Any) -> jax.Array:
-        """Probabilities ``[bit after, bit before]`` of what a stored bit is read as: its columns sum to 1."""
+        """Return the transition probabilities ``[bit after, bit before]`` of a stored bit; columns sum to 1."""
         g, f = self.decayed(time_s), jnp.asarray(self.flipped)
         one = jnp.ones_like(g)
         fallen = jnp.stack([jnp.stack([one, g]), jnp.stack([0 * g, 1 - g])])
@@ -140,10 +140,15 @@ class Qubit(Description):
 
 
 def density_after(rho: jax.Array, qubit: Qubit, time_s: Any) -> jax.Array:
-    """The density matrix ``[2^n, 2^n]`` of a register after ``time_s`` seconds, exactly.
+    """Evolve the density matrix ``[2^n, 2^n]`` of a register for ``time_s`` seconds, exactly.
+
+    Args:
+      rho: density matrix, ``[2^n, 2^n]``.
+      qubit: noise of every qubit.
+      time_s: storage time, seconds.
 
     Raises:
-      InputError: for a matrix that is not of whole qubits, more than 10 of them, or a negative time.
+      InputError: if the size is not a power of two, for more than 10 qubits, or for a negative time.
 
     Example:
       >>> plus = jnp.full((2, 2), 0.5)
@@ -157,23 +162,23 @@ def density_after(rho: jax.Array, qubit: Qubit, time_s: Any) -> jax.Array:
     if n > MOST_QUBITS:
         raise InputError(
             f"rho of {n} qubits: must be at most {MOST_QUBITS}, since a density matrix has 4^n numbers; "
-            f"use trajectory_after, or probabilities_after where only bits are read"
+            f"use trajectory_after, or probabilities_after if only bits are read"
         )
-    g, kept, f = qubit.decayed(time_s), qubit.coherence(time_s), qubit.flipped
-    kept = kept * (1 - 2 * f)  # 1 - 4p/3 of the coherence stays
+    g, coherence, f = qubit.decayed(time_s), qubit.coherence(time_s), qubit.flipped
+    coherence = coherence * (1 - 2 * f)  # depolarising leaves 1 - 4p/3 of the coherence
     for k in range(n):
         parts = rho.reshape(2**k, 2, 2 ** (n - k - 1), 2**k, 2, 2 ** (n - k - 1))
         low, high = parts[:, 0, :, :, 0], parts[:, 1, :, :, 1]
         low, high = low + g * high, (1 - g) * high
         low, high = low + f * (high - low), high + f * (low - high)
-        cross, back = kept * parts[:, 0, :, :, 1], kept * parts[:, 1, :, :, 0]
+        cross, back = coherence * parts[:, 0, :, :, 1], coherence * parts[:, 1, :, :, 0]
         upper, lower = jnp.stack([low, cross], axis=3), jnp.stack([back, high], axis=3)
         rho = jnp.stack([upper, lower], axis=1).reshape(2**n, 2**n)
     return rho
 
 
 def probabilities_after(probabilities: jax.Array, qubit: Qubit, time_s: Any) -> jax.Array:
-    """Probabilities ``[..., 2^n]`` of the read bits after ``time_s`` seconds, from those before: O(N log N), exact.
+    """Evolve the probabilities ``[..., 2^n]`` of the bits for ``time_s`` seconds, exactly, in O(N log N).
 
     Example:
       >>> qubit = Qubit(t1_s=1.0, t2_s=1.0, depolarising=0.0)
@@ -185,7 +190,7 @@ def probabilities_after(probabilities: jax.Array, qubit: Qubit, time_s: Any) -> 
 
 
 def on_every_bit(values: jax.Array, matrix: jax.Array) -> jax.Array:
-    """One matrix ``[2, 2]`` on each of the n bits of an index, values ``[..., 2^n]``."""
+    """Apply one matrix ``[2, 2]`` to each of the n bits of an index of values ``[..., 2^n]``."""
     n, shape = qubits_of(values.shape[-1], "values"), values.shape
     matrix = matrix.astype(values.dtype)
     for k in range(n):
@@ -203,17 +208,23 @@ def _trajectory(amplitudes: jax.Array, kraus: Kraus, key: jax.Array) -> jax.Arra
     for k in range(n):
         for name, operators in zip(Kraus._fields, kraus, strict=True):
             parts = psi.reshape(2**k, 2, 2 ** (n - k - 1))
-            each = jnp.einsum("aij,bjc->abic", operators.astype(psi.dtype), parts, precision=lax.Precision.HIGHEST)
-            weights = jnp.sum(jnp.abs(each) ** 2, axis=(1, 2, 3))
+            branches = jnp.einsum("aij,bjc->abic", operators.astype(psi.dtype), parts, precision=lax.Precision.HIGHEST)
+            weights = jnp.sum(jnp.abs(branches) ** 2, axis=(1, 2, 3))
             draw = jax.random.categorical(jax.random.fold_in(stream(key, name), k), jnp.log(weights))
-            psi = (each[draw] / jnp.sqrt(weights[draw])).reshape(-1)
+            psi = (branches[draw] / jnp.sqrt(weights[draw])).reshape(-1)
     return psi
 
 
 def trajectory_after(amplitudes: jax.Array, qubit: Qubit, time_s: Any, key: jax.Array) -> jax.Array:
-    """One amplitude vector ``[2^n]`` (complex, of norm 1) after ``time_s`` seconds, drawn jump by jump.
+    """Draw a quantum trajectory: one amplitude vector ``[2^n]`` (complex, norm 1) after ``time_s`` seconds.
 
-    The average of |psi><psi| over keys is ``density_after``. Which jump happens is drawn: no slope passes it.
+    The average of |psi><psi| over keys is ``density_after``. Jumps are drawn, so no gradient passes through the choice.
+
+    Args:
+      amplitudes: initial vector, ``[2^n]``, of norm 1.
+      qubit: noise of every qubit.
+      time_s: storage time, seconds.
+      key: one random key.
 
     Example:
       >>> psi = trajectory_after(jnp.array([0.0, 1.0]), Qubit(t1_s=1.0, t2_s=1.0), 100.0, jax.random.key(0))
@@ -229,7 +240,7 @@ def trajectory_after(amplitudes: jax.Array, qubit: Qubit, time_s: Any, key: jax.
 
 
 def qubits_of(size: int, where: str) -> int:
-    """n of a size 2^n."""
+    """Return n of a size 2^n; refuse other sizes, naming ``where``."""
     n = max(size, 1).bit_length() - 1
     if size != 2**n:
         raise InputError(f"{where}: {size} values: must be a power of two, one for each setting of the bits")
@@ -237,12 +248,12 @@ def qubits_of(size: int, where: str) -> int:
 
 
 def check_time(time_s: Any) -> None:
-    """Refuse a negative or undefined time where it is known."""
+    """Refuse a negative or NaN time if its value is concrete."""
     if not isinstance(time_s, jax.core.Tracer) and not np.all(np.asarray(time_s) >= 0):
         raise InputError(f"time_s = {time_s!r}: must be at least 0 (unit: s)")
 
 
 def _root(x: jax.Array) -> jax.Array:
-    """The square root, with the slope 0 where x is 0 or (by rounding) below."""
+    """Square root with value and derivative 0 for x = 0 or (by rounding) x < 0."""
     positive = x > 0
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1.0)), 0.0)

@@ -1,18 +1,18 @@
-"""How many bits a cell of many levels gives back: read with Gaussian noise, or as photons that leak away.
+"""Information retrieved from multi-level cells, read with Gaussian noise, and from photon numbers of a leaking mode.
 
-L levels, D = 1/(L - 1) of the full scale apart, read with a noise of sigma of the full scale, the nearest is taken:
+L levels with the spacing D = 1/(L - 1) of full scale, read with Gaussian noise sigma and decided for the nearest:
 
     P_error = 2 (1 - 1/L) Q(D / (2 sigma)),   Q the upper tail of a Gaussian
 
-for levels used alike. What counts is the mutual information of the level written and the level decided, not log2 L.
-One model for phase-change, resistive, flash and photonic cells: sigma is whatever spread a technology leaves.
+for equally frequent levels. The relevant measure is the mutual information of written and decided level, not log2 L.
+One model serves phase-change, resistive, flash and photonic cells; sigma is the variation that a technology leaves.
 
-A mode of light or microwaves with d levels 0 .. d-1 photons keeps each photon with eta = exp(-kappa t):
+A mode of light or microwaves with d levels of 0 .. d-1 photons retains each photon with eta = exp(-kappa t):
 
-    P(n -> k) = C(n, k) eta^k (1 - eta)^(n-k),   mean chance to stay (1 - eta^d) / (d (1 - eta))
+    P(n -> k) = C(n, k) eta^k (1 - eta)^(n-k),   mean survival probability (1 - eta^d) / (d (1 - eta))
 
-High levels decay as many times faster as they have photons: the cost of many states at once. Capacity by the algorithm
-of R. E. Blahut, doi 10.1109/TIT.1972.1054855.
+A level of n photons decays n times faster than a single photon: the cost of many states. Capacity by the algorithm of
+R. E. Blahut, doi 10.1109/TIT.1972.1054855.
 """
 
 import math
@@ -29,15 +29,15 @@ from analogsim.devices.quantum.accounting import entropy_bits
 from analogsim.devices.quantum.channels import check_time
 
 _ASSUMED = Source(note="assumed")
-_FAR = 1e4  # full scales: beyond all noise, and finite for its slopes
+_FAR = 1e4  # full scales: beyond all noise, and finite so that derivatives are
 
 
 def mutual_information_bits(given: jax.Array, used: jax.Array | None = None) -> jax.Array:
-    """Bits that the decided level tells of the written one.
+    """Return the mutual information (bits) of the written and the decided level.
 
     Args:
-      given: probabilities ``[n_written, n_decided]``, each row summing to 1.
-      used: how often each level is written, ``[n_written]``; None: alike.
+      given: conditional probabilities ``[n_written, n_decided]``, each row summing to 1.
+      used: frequency of each written level, ``[n_written]``; None: uniform.
 
     Example:
       >>> float(mutual_information_bits(jnp.eye(4)))
@@ -48,7 +48,14 @@ def mutual_information_bits(given: jax.Array, used: jax.Array | None = None) -> 
 
 
 def capacity_bits(transition: jax.Array, rounds: int = 200) -> tuple[jax.Array, jax.Array]:
-    """The most bits over all ways to use the levels, and that way ``[n_written]``: Blahut's iteration.
+    """Return the channel capacity (bits) and the optimal frequencies of the levels, by Blahut's iteration.
+
+    Args:
+      transition: conditional probabilities ``[n_written, n_decided]``, each row summing to 1.
+      rounds: number of iterations.
+
+    Returns:
+      The capacity, ``[]``, and the frequencies, ``[n_written]``.
 
     Example:
       >>> bits, used = capacity_bits(jnp.array([[1.0, 0.0], [0.5, 0.5]]))
@@ -69,7 +76,7 @@ def capacity_bits(transition: jax.Array, rounds: int = 200) -> tuple[jax.Array, 
 
 
 class MultiLevelCell(Description):
-    """A cell with levels at equal distances and Gaussian noise; see the module.
+    """A cell with equidistant levels and Gaussian noise; see the module for the equations.
 
     Example:
       >>> cell = MultiLevelCell(levels=16, sigma=0.02)
@@ -77,22 +84,22 @@ class MultiLevelCell(Description):
       (0.0896, 3.48)
     """
 
-    levels: int = static(default=16, ge=2, le=4096, integer=True, doc="L, distinct levels", source=_ASSUMED)
-    sigma: Any = field(default=0.02, gt=0, le=10, doc="spread of what is read, of the full scale", source=_ASSUMED)
+    levels: int = static(default=16, ge=2, le=4096, integer=True, doc="L, number of levels", source=_ASSUMED)
+    sigma: Any = field(default=0.02, gt=0, le=10, doc="standard deviation of a read over full scale", source=_ASSUMED)
 
     @property
     def spacing(self) -> float:
-        """D, between levels, of the full scale."""
+        """Spacing D of the levels over full scale."""
         return 1 / (self.levels - 1)
 
     def error(self) -> jax.Array:
-        """Probability that another level is decided for than was written, levels used alike."""
+        """Return the probability of a wrong decision, for equally frequent levels."""
         return 2 * (1 - 1 / self.levels) * ndtr(-self.spacing / (2 * jnp.asarray(self.sigma)))
 
     def confusion(self) -> jax.Array:
-        """Probabilities ``[levels written, levels decided]``; rows sum to 1.
+        """Return the probabilities ``[levels written, levels decided]``; rows sum to 1.
 
-        The tails are taken on the side where they are small, so that rare errors keep their digits.
+        Each difference uses the Gaussian tail that is small, so that rare errors keep their digits.
         """
         place = np.arange(self.levels)
         edges = (np.arange(self.levels + 1) - 0.5 - place[:, None]) * self.spacing
@@ -102,16 +109,16 @@ class MultiLevelCell(Description):
         return jnp.where(above, ndtr(-low) - ndtr(-high), ndtr(high) - ndtr(low))
 
     def decide(self, values: jax.Array) -> jax.Array:
-        """The nearest level (whole numbers from 0) of read values, any shape, in units of the full scale."""
+        """Return the nearest level, integers from 0, of read values (any shape, in units of full scale)."""
         return jnp.clip(jnp.round(values * (self.levels - 1)), 0, self.levels - 1).astype(jnp.int32)
 
     def bits(self) -> jax.Array:
-        """Mutual information of the level written and the level decided, levels used alike."""
+        """Return the mutual information (bits) of written and decided level, for equally frequent levels."""
         return mutual_information_bits(self.confusion())
 
 
 class FockQudit(Description):
-    """Levels that are numbers of photons in a leaking mode; see the module.
+    """A qudit whose levels are photon numbers of a leaking mode; see the module for the equations.
 
     Example:
       >>> qudit = FockQudit(levels=4, lifetime_s="1 ms")
@@ -119,7 +126,7 @@ class FockQudit(Description):
       (0.8661, 1.448)
     """
 
-    levels: int = static(default=8, ge=2, le=128, integer=True, doc="d, numbers of photons 0 .. d-1", source=_ASSUMED)
+    levels: int = static(default=8, ge=2, le=128, integer=True, doc="d, photon numbers 0 .. d-1", source=_ASSUMED)
     lifetime_s: Any = field(
         default=1e-3, unit="s", gt=0, le=1e6, doc="1/kappa of the mode",
         source=Source(note="order of magnitude of a superconducting cavity", recalled=True),
@@ -129,28 +136,28 @@ class FockQudit(Description):
         return (cited("blahut1972", note="capacity"),)
 
     def kept(self, time_s: Any) -> jax.Array:
-        """eta, the chance that a photon is still there."""
+        """Return eta, the probability that a photon is retained for ``time_s`` seconds."""
         check_time(time_s)
         return jnp.exp(-jnp.asarray(time_s) / self.lifetime_s)
 
     def confusion(self, time_s: Any) -> jax.Array:
-        """P(n -> k) ``[levels written, levels read]`` after ``time_s`` seconds; rows sum to 1."""
+        """Return P(n -> k) ``[levels written, levels read]`` after ``time_s`` seconds; rows sum to 1."""
         eta = self.kept(time_s)
         n, k = np.arange(self.levels)[:, None], np.arange(self.levels)
         lost = np.maximum(n - k, 0)
         ways = np.array([[math.comb(a, b) for b in k] for a in n[:, 0]], float)
-        # Powers of whole numbers, 0^0 = 1 and its slopes included.
+        # Integer exponents: 0^0 = 1, and its derivative is finite.
         chance = jnp.asarray(ways, eta.dtype) * eta ** np.broadcast_to(k, lost.shape) * (1 - eta) ** lost
         return jnp.where(n >= k, chance, 0.0)
 
     def survival(self, time_s: Any) -> jax.Array:
-        """The mean chance to find the number of photons that was written, numbers used alike."""
+        """Return the mean probability that the written photon number is read, for equally frequent numbers."""
         return jnp.mean(self.kept(time_s) ** np.arange(self.levels))
 
     def bits(self, time_s: Any) -> jax.Array:
-        """Mutual information of the number written and the number read, numbers used alike."""
+        """Return the mutual information (bits) of written and read number, for equally frequent numbers."""
         return mutual_information_bits(self.confusion(time_s))
 
     def capacity(self, time_s: Any) -> jax.Array:
-        """The most bits over all ways to use the numbers; at most log2 d."""
+        """Return the capacity (bits) with optimal frequencies of the numbers; at most log2 d."""
         return capacity_bits(self.confusion(time_s))[0]

@@ -1,18 +1,18 @@
-"""Reading a register S times: how the shares of the outcomes scatter about their probabilities.
+"""Shot noise: statistics of the outcome frequencies when a register is read S times.
 
-    counts ~ multinomial(S, p),  shares p^ = counts / S,  cov(p^) = (diag(p) - p p^T) / S
+    counts ~ multinomial(S, p),  frequencies p^ = counts / S,  cov(p^) = (diag(p) - p p^T) / S
     E||p^ - p||^2 = (1 - sum p^2) / S
 
-The moduli of the amplitudes, sqrt(p^), have the spread 1/(2 sqrt S) each where S p is large: over N values
-E|| sqrt(p^) - sqrt(p) ||^2 -> (N - 1)/(4 S), hence S = (N - 1)/(4 eps^2) shots for an error eps of
-a vector of length 1.
+The moduli of the amplitudes, sqrt(p^), each have the standard deviation 1/(2 sqrt S) if S p is large: over N values
+E|| sqrt(p^) - sqrt(p) ||^2 -> (N - 1)/(4 S), hence S = (N - 1)/(4 eps^2) shots for an error eps of a unit vector.
 
-``counts`` draws multinomial numbers qubit by qubit: the shots that gave one value of the first bits are shared out
-between the two values of the next by a binomial number. That is exact, and takes n steps and no list of S outcomes.
-``gaussian_frequencies`` has the same mean and covariance and slopes with respect to p; its shares may be negative.
+``counts`` draws multinomial numbers qubit by qubit: a binomial draw divides the shots with one value of the first bits
+between the two values of the next bit. This is exact, and takes n steps instead of a list of S outcomes.
+``gaussian_frequencies`` has the same mean and covariance and derivatives with respect to p; its frequencies may be
+negative.
 
-``root_moments`` gives the mean, the variance and the slope of sqrt(K) for a binomial K: sums over K below 16 expected
-counts, where outcomes are rare and none may be seen at all, and beyond it the delta method,
+``root_moments`` gives the mean, the variance and the forward difference of sqrt(K) for a binomial K: by sums over K
+below 16 expected counts, where an outcome may not occur at all, and above by the delta method,
 
     E sqrt(K) = sqrt(m) (1 - q/(8 m) + (q (1 - 2p)/16 - 15 q^2/128)/m^2),  m = S p,  q = 1 - p
     Var sqrt(K) = q/4 - (q^2/64 + q (1 - 2p)/8 - 15 q^2/64)/m
@@ -30,25 +30,25 @@ from analogsim.base.field_rules import Number
 from analogsim.base.random import normal
 from analogsim.devices.quantum.channels import qubits_of
 
-#: Most shots: float32 counts exactly up to here.
+#: Largest number of shots: float32 represents all integers up to here.
 MOST_SHOTS = 2**24
 
 _RARE = 16.0  # expected counts from which the delta method is used
-_TERMS = 56  # of the sums: the chance of more counts, with 16 expected, is 1e-14
+_TERMS = 56  # of the sums: the probability of more counts, with 16 expected, is 1e-14
 
 
 def check_shots(shots: Any) -> None:
-    """Refuse a number of shots that no read-out can have, where it is known."""
+    """Refuse a number of shots that is not an integer between 1 and ``MOST_SHOTS``, if it is concrete."""
     if not isinstance(shots, jax.core.Tracer):
         Number(integer=True, ge=1, le=MOST_SHOTS).check(shots, "shots")
 
 
 def shots_for(n_values: int, error: float) -> float:
-    """Shots for a relative error of a vector's moduli: (N - 1)/(4 error^2).
+    """Return the shots for a relative error of a vector's moduli: (N - 1)/(4 error^2).
 
     Args:
-      n_values: N, amplitudes of the register.
-      error: root of the expected squared error of all moduli together, for a vector of length 1.
+      n_values: N, number of amplitudes of the register.
+      error: square root of the expected squared error summed over all moduli, for a vector of norm 1.
 
     Example:
       >>> f"{shots_for(1024, 0.01):.3g}"
@@ -60,23 +60,23 @@ def shots_for(n_values: int, error: float) -> float:
 
 
 def frequency_error(probabilities: jax.Array, shots: Any) -> jax.Array:
-    """E||p^ - p||^2 of shares ``[..., N]``: (1 - sum p^2)/S, exactly."""
+    """Return E||p^ - p||^2 ``[...]`` of the frequencies for probabilities ``[..., N]``: (1 - sum p^2)/S, exactly."""
     check_shots(shots)
     return (1 - jnp.sum(probabilities**2, axis=-1)) / shots
 
 
 def modulus_error(n_values: int, shots: Any) -> Any:
-    """E|| sqrt(p^) - sqrt(p) ||^2 over N values, for S much larger than N: (N - 1)/(4 S)."""
+    """Return E|| sqrt(p^) - sqrt(p) ||^2 over N values for S much larger than N: (N - 1)/(4 S)."""
     check_shots(shots)
     return (n_values - 1) / (4 * shots)
 
 
 def check_probabilities(probabilities: jax.Array) -> None:
-    """Refuse what are no probabilities, where they are known."""
+    """Refuse values that are negative or do not sum to 1 along the last axis, if they are concrete."""
     if isinstance(probabilities, jax.core.Tracer):
         return
-    known = np.asarray(probabilities, np.float64)
-    if not np.all(known >= -1e-6) or not np.all(np.abs(known.sum(-1) - 1) < 1e-2):
+    values = np.asarray(probabilities, np.float64)
+    if not np.all(values >= -1e-6) or not np.all(np.abs(values.sum(-1) - 1) < 1e-2):
         raise InputError("probabilities: must be at least 0 and sum to 1 along the last axis")
 
 
@@ -88,26 +88,26 @@ def _counted(key: jax.Array, probabilities: jax.Array, shots: jax.Array) -> jax.
     if n == 0:
         return start
 
-    def halved(found: jax.Array, level: tuple) -> tuple[jax.Array, None]:
-        share, number = level
-        here = found[..., : size // 2]
-        low = jax.random.binomial(jax.random.fold_in(key, number), here, share, dtype=here.dtype)
+    def halved(drawn: jax.Array, level: tuple) -> tuple[jax.Array, None]:
+        probability, number = level
+        here = drawn[..., : size // 2]
+        low = jax.random.binomial(jax.random.fold_in(key, number), here, probability, dtype=here.dtype)
         low = jnp.where(here > 0, low, 0.0)
-        return jnp.stack([low, here - low], axis=-1).reshape(found.shape), None
+        return jnp.stack([low, here - low], axis=-1).reshape(drawn.shape), None
 
-    return jax.lax.scan(halved, start, (_shares_of_halves(probabilities, n), jnp.arange(n)))[0]
+    return jax.lax.scan(halved, start, (_zero_probabilities(probabilities, n), jnp.arange(n)))[0]
 
 
-def _shares_of_halves(probabilities: jax.Array, n: int) -> jax.Array:
-    """For each qubit, the chance of 0 given the bits before it, ``[n, ..., 2^(n-1)]``: one width, one compilation."""
-    lead, shares = probabilities.shape[:-1], []
+def _zero_probabilities(probabilities: jax.Array, n: int) -> jax.Array:
+    """Probability that each qubit is 0 given the bits before it, ``[n, ..., 2^(n-1)]``, padded for one ``scan``."""
+    lead, conditionals = probabilities.shape[:-1], []
     for k in range(n):
         sums = probabilities.reshape(*lead, 2**k, 2, -1).sum(-1)
         total = sums.sum(-1)
-        share = jnp.where(total > 0, sums[..., 0] / jnp.where(total > 0, total, 1.0), 1.0)
+        zero = jnp.where(total > 0, sums[..., 0] / jnp.where(total > 0, total, 1.0), 1.0)
         padding = [(0, 0)] * len(lead) + [(0, 2 ** (n - 1) - 2**k)]
-        shares.append(jnp.pad(jnp.clip(share, 0.0, 1.0), padding, constant_values=1.0))
-    return jnp.stack(shares)
+        conditionals.append(jnp.pad(jnp.clip(zero, 0.0, 1.0), padding, constant_values=1.0))
+    return jnp.stack(conditionals)
 
 
 @_counted.defjvp
@@ -117,15 +117,15 @@ def _derivative_of_the_mean(primals, tangents):
 
 
 def counts(key: jax.Array, probabilities: jax.Array, shots: Any) -> jax.Array:
-    """How often each outcome is seen in S shots, multinomial; the derivative with respect to p is that of the mean.
+    """Draw multinomial counts of the outcomes of S shots; the derivative with respect to p is that of the mean.
 
     Args:
       key: one random key.
-      probabilities: ``[..., 2^n]``, each row summing to 1; rows are drawn apart.
+      probabilities: ``[..., 2^n]``, each row summing to 1; rows are drawn independently.
       shots: S, at least 1; may be traced.
 
     Returns:
-      Whole numbers ``[..., 2^n]`` in the dtype of the probabilities, each row summing to S.
+      Integers ``[..., 2^n]`` in the dtype of the probabilities (at least float32), each row summing to S.
 
     Example:
       >>> int(counts(jax.random.key(0), jnp.array([0.5, 0.25, 0.25, 0.0]), 1000).sum())
@@ -138,9 +138,10 @@ def counts(key: jax.Array, probabilities: jax.Array, shots: Any) -> jax.Array:
 
 
 def gaussian_frequencies(key: jax.Array, probabilities: jax.Array, shots: Any) -> jax.Array:
-    """Gaussian shares ``[..., N]`` with mean and covariance of multinomial ones, differentiable in p and S.
+    """Draw Gaussian frequencies ``[..., N]`` with the mean and covariance of multinomial ones; differentiable in p, S.
 
-    p + (sqrt(p) z - p sum(sqrt(p) z)) / sqrt(S) with z standard normal has (diag(p) - p p^T)/S and sums to 1.
+    p + (sqrt(p) z - p sum(sqrt(p) z)) / sqrt(S) with z standard normal has the covariance (diag(p) - p p^T)/S and sums
+    to 1.
 
     Example:
       >>> float(gaussian_frequencies(jax.random.key(0), jnp.array([0.5, 0.5]), 100).sum())
@@ -155,7 +156,7 @@ def gaussian_frequencies(key: jax.Array, probabilities: jax.Array, shots: Any) -
 
 
 class RootMoments(NamedTuple):
-    """Of sqrt(K), K binomial: its mean, its variance, and E sqrt(K + 1) - E sqrt(K)."""
+    """Mean and variance of sqrt(K) for a binomial K, and E sqrt(K + 1) - E sqrt(K); any shape."""
 
     mean: jax.Array
     variance: jax.Array
@@ -163,24 +164,28 @@ class RootMoments(NamedTuple):
 
 
 def root_moments(probability: jax.Array, shots: Any) -> RootMoments:
-    """Moments of the square root of a count; see the module. For at least 64 shots.
+    """Return the moments of the square root of a binomial count; see the module. For at least 64 shots.
 
-    Its slopes are computed forwards, so that a derivative keeps one array a number instead of all terms of the sums.
+    Derivatives are computed in forward mode, so that they store one array each instead of all terms of the sums.
+
+    Args:
+      probability: p, any shape.
+      shots: S, broadcast to ``probability``.
 
     Example:
       >>> moments = root_moments(jnp.array([0.0, 0.5]), 10_000)
       >>> moments.mean.round(2).tolist(), moments.variance.round(3).tolist()
       ([0.0, 70.70999908447266], [0.0, 0.125])
     """
-    return _with_slopes(probability, jnp.broadcast_to(jnp.asarray(shots, probability.dtype), probability.shape))
+    return _with_derivatives(probability, jnp.broadcast_to(jnp.asarray(shots, probability.dtype), probability.shape))
 
 
 @jax.custom_jvp
-def _with_slopes(probability: jax.Array, shots: jax.Array) -> RootMoments:
+def _with_derivatives(probability: jax.Array, shots: jax.Array) -> RootMoments:
     return _root_moments(probability, shots)
 
 
-@_with_slopes.defjvp
+@_with_derivatives.defjvp
 def _jvp(primals, tangents):
     (probability, shots), ones = primals, jnp.ones_like(primals[0])
     value, by_probability = jax.jvp(lambda p: _root_moments(p, shots), (probability,), (ones,))
@@ -206,7 +211,7 @@ def _root_moments(p: jax.Array, shots: jax.Array) -> RootMoments:
 
 
 def _summed(p: jax.Array, shots: jax.Array) -> RootMoments:
-    """By the sum over counts, for p at most 1/4: the chance of none is then no less than e^-19."""
+    """Moments by summation over counts, for p <= 1/4: the probability of zero counts is then at least e^-19."""
     p = jnp.minimum(p, 0.25)
     odds = p / (1 - p)
 

@@ -88,7 +88,7 @@ def test_what_is_within_the_ends_does_not_overflow():
 def test_what_makes_no_sense_is_refused():
     with pytest.raises(InputError, match=r"ADC.middle = 2: must be at most range = 1.5 from zero, .* no input"):
         ADC(range=1.5, middle=2.0)
-    with pytest.raises(InputError, match=r"RampADC.middle = 2: must be None without a range of its own"):
+    with pytest.raises(InputError, match=r"RampADC.middle = 2: must be None unless range is set"):
         RampADC(middle=2.0)
     with pytest.raises(InputError, match=r"Hardware.output_range = .*: must be None for an ADC with a middle"):
         Hardware(adc=ADC(range=1.5, middle=1.0), output_range=TrackedRange())

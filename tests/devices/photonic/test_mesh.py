@@ -87,7 +87,7 @@ def test_a_butterfly_pairs_modes_by_powers_of_two():
     assert (where.columns, where.occupied.sum()) == (3, 12)  # N log2(N) / 2
     for c, order in enumerate(where.order):
         np.testing.assert_array_equal(order[1::2] - order[0::2], 2**c)
-    with pytest.raises(InputError, match="n = 6: a butterfly has a power of two of modes"):
+    with pytest.raises(InputError, match="n = 6: must be a power of two for a butterfly"):
         layout(6, "butterfly")
 
 
@@ -203,5 +203,5 @@ def test_what_is_not_unitary_is_refused():
         decompose(np.ones((2, 3)))
     with pytest.raises(InputError, match="topology = 'round': must be one of rectangular, triangular"):
         decompose(np.eye(2), "round")
-    with pytest.raises(InputError, match="a butterfly holds only some matrices"):
+    with pytest.raises(InputError, match="a butterfly represents only some matrices"):
         decompose(np.eye(4), "butterfly")

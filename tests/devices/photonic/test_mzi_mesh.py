@@ -259,7 +259,7 @@ def test_bad_input(changes, message):
 
 
 def test_a_butterfly_and_a_missing_key_are_refused(key):
-    with pytest.raises(InputError, match="a butterfly holds only some matrices"):
+    with pytest.raises(InputError, match="a butterfly represents only some matrices"):
         # Traced alone: it is refused for what it is, before anything is compiled.
         jax.eval_shape(MZIMesh(topology="butterfly").program, key, np.ones((4, 4)))
     with pytest.raises(InputError, match="key = None: interferometers are fabricated with errors"):

@@ -318,5 +318,5 @@ def test_precision_sweeps_without_another_compilation():
 
 def test_channels_at_no_distance_are_refused_in_words():
     for spacing_m in (5e-324, 1e-300, 1e-12):
-        with pytest.raises(InputError, match=r"RingBank.spacing_m = .*a wider spacing than the linewidth"):
+        with pytest.raises(InputError, match=r"RingBank.spacing_m = .*use a spacing wider than the linewidth"):
             RingBank(spacing_m=spacing_m)

@@ -194,7 +194,7 @@ def test_costs_and_wavelengths():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        (dict(film=FILMS["Sb2Se3"]()), "shift phases"),
+        (dict(film=FILMS["Sb2Se3"]()), "are phase shifters"),
     ],
 )
 def test_impossible_cores_are_refused(fields, message):
