@@ -81,7 +81,7 @@ class Codec(Description):
         if self.rel_error is not None:
             raise InputError(
                 f"{type(self).__name__}(rel_error={self.rel_error}): ranks follow from the values of a matrix, and "
-                f"here only its size is matrix; give rank, max_params or max_fraction"
+                f"here only its size is known; give rank, max_params or max_fraction"
             )
         modes_in, modes_out = self.modes(n_in, n_out)
         layout = CoreLayout(modes_in, modes_out, (1,) * (len(modes_in) - 1))
