@@ -295,7 +295,7 @@ def test_modes_by_default():
         (lambda: TensorTrain(rank=2).compress(jnp.ones((4, 4)) * jnp.nan), "NaN or infinity"),
         (lambda: TensorTrain(rank=2).compress(jnp.ones(4)), r"must be a matrix \[n_in, n_out\]"),
         (lambda: TensorTrain(rank=2).compress(jnp.ones((4, 4), int)), "real numbers of a floating type"),
-        (lambda: TensorTrain(rel_error=0.1).layout(4, 4), "ranks follow from the numbers of a matrix"),
+        (lambda: TensorTrain(rel_error=0.1).layout(4, 4), "ranks follow from the values of a matrix"),
         (lambda: apply(jnp.ones(5), [jnp.ones((1, 2, 2, 1))]), "the cores take 2 inputs"),
         (lambda: apply(jnp.ones(2), [jnp.ones((1, 2, 2, 1))], "fast"), "must be one of auto, factored, dense"),
         (lambda: decode([jnp.ones((1, 2, 2, 3)), jnp.ones((2, 2, 2, 1))]), "ranks must agree"),
