@@ -275,7 +275,7 @@ def energy_and_carbon(key):
     life = energy.lifecycle(comparison.hardware, inferences=1e14, country="DE", embodied=embodied)
     return {
         **{
-            f"bill {i}": (b.energy_low_j, b.energy_typical_j, b.energy_high_j)
+            f"breakdown {i}": (b.energy_low_j, b.energy_typical_j, b.energy_high_j)
             for i, b in enumerate(comparison.breakdowns)
         },
         "cells": [energy.inference_j(model, variables, x, components=("cells",))],

@@ -1,21 +1,25 @@
-"""What an inference costs in joules, beside a GPU, an Eyeriss and a brain.
+"""Energy per inference of a model on analog hardware, compared with other systems (a GPU, Eyeriss, a brain).
 
     c = analogsim.energy.compare(model, variables, x_sample)
     print(c)                   # both tables, and what they leave out
-    c.table()                  # one row a system and batch: a range of joules, never one flattering point
-    c.components_table()       # where the joules of the hardware go, with the source of every price
+    c.table()                  # one row per system and batch size: a range of joules, not a single number
+    c.components_table()       # energy per component of the hardware, with the source of every figure
     c.to_dataset()             # the same numbers as an xarray.Dataset
 
-Every system is asked for the same work: all that the model computes, counted from the traced function (``workload``,
-for any JAX function); what a machine has no way to compute is left out of its bill, which says how much that is. Low
-and high are the ends of what sources report, or a physical bound; typical is a measured value, or the middle of the two
-(``breakdown``). A figure of which more than half is spent waiting says so (``waiting``), and a ratio says what stands
-for a
-multiply-accumulate on either side (``ratios``). The model of each machine stands in its own file, with its equations
-and citations: ``analog_lines`` and ``analog`` (the hardware), ``digital`` (GPUs, TPUs, edge chips, a server's
-processor), ``eyeriss`` and ``row_stationary``, ``photonic``, ``neuromorphic``, ``brain``; ``number_formats``,
-``compression`` and ``scaling`` have what digital numbers cost, ``carbon`` and ``lifecycle`` what a life of them does,
-``validation`` how all this meets published machines.
+Every system is charged for the same work: everything the model computes, counted from the traced function
+(``workload``, for any JAX function). Work that a system cannot do is left out of its energy breakdown, which states how
+much that is. Low and high are the ends of the reported figures, or a physical bound; typical is a measured value, or
+the middle of the two (``breakdown``). A figure of which more than half is spent waiting is marked (``waiting``).
+
+breakdown      EnergyBreakdown, EnergyItem: energy of one inference on one system, item by item
+comparison     compare, Comparison: breakdowns of several systems side by side
+tables, page, export, coverage   a comparison as tables, HTML, arrays and sentences
+ratios, waiting, omissions   what a ratio compares, idle energy, and work that a system leaves out
+work           the model's operations, memory traffic and analog layers; no joules
+chip           the analog hardware: arrays, converters, memories, time and area
+machines       the systems to compare with: processors, Eyeriss, photonic and spiking chips, the brain
+carbon, lifecycle, training_runs   emissions of electricity and manufacture, and energy over a model's lifetime
+validation     the account against published chips
 """
 
 from analogsim.energy import carbon as carbon

@@ -1,16 +1,16 @@
-"""An energy bill: lines of (how often) x (joules each), for one inference.
+"""The energy breakdown of one inference: a sum of items, each a count times joules per action.
 
-    E = sum over lines of count * unit_energy_j
+    E = sum over items of count * unit_energy_j
 
-Every line has a typical price and, where the literature leaves one open, a low and a high one, which mean the same
-everywhere:
+Every item has a typical energy per action and, if the literature gives a range, a low and a high one. The three mean
+the same everywhere:
 
-    low, high   the ends of what sources report for the same quantity, or a stated physical bound
-    typical     the measured value where the range lies around one, else the middle estimate of a source, else the
+    low, high   the ends of the figures that sources report for the same quantity, or a stated physical bound
+    typical     the measured value if the range surrounds one, else the middle estimate of a source, else the
                 geometric mean of the ends
 
-so that typical is an end only where there is no range, or where ``EnergyItem.at_end`` says why. A bill's range is the
-sum of its lines' lows and highs. The joules of a bill are its lines and nothing else, so a breakdown always adds up.
+Typical is therefore an end only if there is no range, or if ``EnergyItem.at_end`` says why. The range of a breakdown is
+the sum of the low and of the high ends of its items. Nothing else enters its joules, so a breakdown always adds up.
 """
 
 import dataclasses
@@ -29,19 +29,19 @@ from analogsim.hardware.citation import Use
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EnergyItem:
-    """One kind of action in one layer.
+    """The energy of one kind of action in one layer.
 
     Attributes:
-      component: what does it, ``"ADC"``.
-      action: what it does, ``"convert"``.
-      count: how often an inference needs it (or how much of ``unit``); a float, as some are means over the sample.
-      unit: what the count is in (``"S"``, ``"B"``, ``"MAC"``, ``"s"``), ``""`` for a pure number.
-      unit_energy_j: joules of one, typical.
-      unit_energy_low_j, unit_energy_high_j: joules of one at the ends of the range; None where no range is known.
-      at_end: why typical is an end of a range, where it is one.
-      sources: where the price comes from.
-      layer: path of the layer, ``""`` where it belongs to the whole model.
-      waits: whether it is spent while nothing is computed or moved: launches, latency, idle parts.
+      component: the component that acts, such as ``"ADC"``.
+      action: the action, such as ``"convert"``.
+      count: actions per inference (or amount of ``unit``); a float, as some are means over the sample.
+      unit: unit of the count (``"S"``, ``"B"``, ``"MAC"``, ``"s"``), ``""`` for a pure number.
+      unit_energy_j: typical joules per action or unit.
+      unit_energy_low_j, unit_energy_high_j: joules per action at the ends of the range; None if no range is known.
+      at_end: why typical is an end of the range, if it is one.
+      sources: sources of the energy per action.
+      layer: path of the layer, ``""`` if the item belongs to the whole model.
+      waits: True if it is spent while nothing is computed or moved: launches, latency, idle parts.
     """
 
     component: str
@@ -58,33 +58,33 @@ class EnergyItem:
 
     @property
     def source(self) -> str:
-        """Where the price comes from, as text."""
+        """The sources of the energy per action, as one string."""
         return "; ".join(map(str, self.sources))
 
     def cited(self, source: Source) -> Use:
-        """The price as ``analogsim.cite`` lists it under one of its sources."""
+        """Return the energy per action as ``analogsim.cite`` lists it under one of its sources."""
         price = show(float(self.unit_energy_j), "J") + (f"/{self.unit}" if self.unit else "")
         return Use("", f"{self.component} ({self.action})", price, source)
 
     @property
     def energy_j(self) -> Any:
-        """Joules an inference, typical."""
+        """Typical joules per inference."""
         return self.count * self.unit_energy_j
 
     @property
     def energy_low_j(self) -> Any:
-        """Joules an inference, low end."""
+        """Joules per inference at the low end of the range."""
         return self.count * (self.unit_energy_j if self.unit_energy_low_j is None else self.unit_energy_low_j)
 
     @property
     def energy_high_j(self) -> Any:
-        """Joules an inference, high end."""
+        """Joules per inference at the high end of the range."""
         return self.count * (self.unit_energy_j if self.unit_energy_high_j is None else self.unit_energy_high_j)
 
 
 @dataclasses.dataclass(frozen=True)
 class UnsupportedSystem:
-    """A system that cannot hold the model at a batch size, and why."""
+    """A system that cannot hold the model at a batch size, with the reason."""
 
     system: str
     batch: int
@@ -92,24 +92,24 @@ class UnsupportedSystem:
 
 
 class ModelDoesNotFit(InputError):
-    """A machine that cannot hold a model, so that there is no bill; a comparison says so in its row."""
+    """A system cannot hold the model and has no energy breakdown; ``compare`` reports it in a row of its table."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EnergyBreakdown:
-    """What one inference costs on one system.
+    """The energy of one inference on one system, item by item.
 
     Attributes:
       system: name of the system.
       batch: examples that are computed together.
-      lines: everything that is counted.
-      latency_s: from the start of the batch to its last result; None where not known.
-      note: what the range spans, in one line.
-      excludes: what this system's account leaves out beyond what every account leaves out.
-      bound: what most of the time is spent on (``"arithmetic"``, ``"memory"``, ``"launches"``, ``"latency"``,
-        ``"reads"``), ``""`` where that is not known.
-      omits: what of the model's own computation it does not count; empty where it counts all.
-      per: what one multiply-accumulate of the model stands for on this system, for ratios.
+      lines: the energy items.
+      latency_s: seconds from the start of the batch to its last result; None if not known.
+      note: what the range spans, in one sentence.
+      excludes: costs that this system's account leaves out, beyond those that every account leaves out.
+      bound: the activity that takes most of the time (``"arithmetic"``, ``"memory"``, ``"launches"``, ``"latency"``,
+        ``"reads"``), ``""`` if not known.
+      omits: parts of the model's computation that are not counted; empty if all are.
+      per: the event that stands for one multiply-accumulate of the model on this system, for ratios.
     """
 
     system: str
@@ -123,52 +123,52 @@ class EnergyBreakdown:
     per: str = "MAC"
 
     def cited_values(self) -> Iterator[tuple[str, list[Use]]]:
-        """The system's name and the prices of its lines with their sources, for ``analogsim.cite``."""
+        """Yield the system's name with its energies per action and their sources, for ``analogsim.cite``."""
         uses = (line.cited(source) for line in self.lines for source in line.sources)
-        yield self.system, list(dict.fromkeys(uses))  # layers share their prices
+        yield self.system, list(dict.fromkeys(uses))  # layers share energies per action
 
     @property
     def energy_typical_j(self) -> float:
-        """Joules an inference with every price at its typical value."""
+        """Joules per inference with every energy per action at its typical value."""
         return math.fsum(line.energy_j for line in self.lines)
 
     @property
     def energy_low_j(self) -> float:
-        """Joules an inference at the low end of every line's range."""
+        """Joules per inference at the low end of every item's range."""
         return math.fsum(line.energy_low_j for line in self.lines)
 
     @property
     def energy_high_j(self) -> float:
-        """Joules an inference at the high end of every line's range."""
+        """Joules per inference at the high end of every item's range."""
         return math.fsum(line.energy_high_j for line in self.lines)
 
     @property
     def power_w(self) -> float | None:
-        """Mean electrical power while the batch is computed, typical; None where the time is not known."""
+        """Mean electrical power in watts while the batch is computed, typical; None if the time is not known."""
         return self.batch * self.energy_typical_j / self.latency_s if self.latency_s else None
 
     @property
     def idle_fraction(self) -> float:
-        """Share of the typical energy that is spent while nothing is computed or moved; 0 for a bill of no energy."""
+        """Fraction of the typical energy that is spent while nothing is computed or moved; 0 if there is no energy."""
         total_j = self.energy_typical_j
         return math.fsum(line.energy_j for line in self.lines if line.waits) / total_j if total_j else 0.0
 
     @property
     def includes(self) -> str:
-        """What is counted, from the lines themselves."""
+        """The counted components and actions, as one string."""
         return ", ".join(dict.fromkeys(f"{line.component} ({line.action})" for line in self.lines))
 
 
 def one_per_system(breakdowns: Iterable[EnergyBreakdown]) -> tuple[EnergyBreakdown, ...]:
-    """The bill of every system at its last batch size, for what is said of the system itself."""
+    """Return each system's breakdown at its last batch size, for statements about the system itself."""
     return tuple({breakdown.system: breakdown for breakdown in breakdowns}.values())
 
 
 def merge_items(lines: Iterable[EnergyItem]) -> tuple[EnergyItem, ...]:
-    """Lines as plain float64 numbers, those that differ only in their count joined.
+    """Convert items to plain float64 numbers, and join those that differ only in their count.
 
     Raises:
-      InputError: where a count or price is not one finite, non-negative number, or typical lies outside of its range.
+      InputError: if a count or an energy is not one finite, non-negative number, or typical lies outside its range.
     """
     joined: dict[EnergyItem, float] = {}
     for line in lines:
@@ -186,17 +186,19 @@ def merge_items(lines: Iterable[EnergyItem]) -> tuple[EnergyItem, ...]:
 
 
 def across_layers(lines: Iterable[EnergyItem]) -> tuple[EnergyItem, ...]:
-    """The lines of a whole model: equal actions of all layers together."""
+    """Join equal actions of all layers, for a breakdown of the whole model."""
     return merge_items(dataclasses.replace(line, layer="") for line in lines)
 
 
-_ROUNDING = 1e-12  # of a mean of equal ends
+_ROUNDING = 1e-12  # the geometric mean of two equal ends may differ from them by rounding
 
 
 def _check_range(line: EnergyItem, unit_energy_j: float, low_j: float | None, high_j: float | None) -> None:
     low_j, high_j = unit_energy_j if low_j is None else low_j, unit_energy_j if high_j is None else high_j
     if not low_j * (1 - _ROUNDING) <= unit_energy_j <= high_j * (1 + _ROUNDING):
-        raise InputError(f"{_where(line)}: typical {unit_energy_j:.3g} J lies outside of {low_j:.3g} to {high_j:.3g} J")
+        raise InputError(
+            f"{_where(line)}: typical {unit_energy_j:.3g} J must lie between {low_j:.3g} and {high_j:.3g} J"
+        )
 
 
 def _where(line: EnergyItem) -> str:
@@ -206,8 +208,12 @@ def _where(line: EnergyItem) -> str:
 def _number(value: Any, line: EnergyItem) -> float:
     where = _where(line)
     if np.size(value) != 1:
-        raise InputError(f"{where}: has {np.size(value)} values; an account takes hardware with one value a field")
+        raise InputError(
+            f"{where}: has {np.size(value)} values; the energy account takes hardware with one value per field"
+        )
     number = float(np.asarray(value).item())
     if not (math.isfinite(number) and number >= 0):
-        raise InputError(f"{where}: comes to {number}; weights, inputs and prices must be finite (unit: J)")
+        raise InputError(
+            f"{where}: is {number}; weights, inputs and energies must be finite and non-negative (unit: J)"
+        )
     return number

@@ -1,4 +1,4 @@
-"""One model, several machines: the bills side by side."""
+"""Energy breakdowns of one model on several systems, side by side."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Comparison:
-    """Bills of one workload: the hardware's first, then the other systems', every one at each batch size.
+    """Energy breakdowns of one workload on the hardware and on other systems; prints as tables.
 
     Attributes:
-      breakdowns: one per system and batch size, in this order.
-      arrays: the hardware's tiles and cells, with their area; None where it is digital.
-      work: what the model computes, operation by operation, the same for every system.
-      unsupported: the systems that cannot hold the model, which have no bill.
+      breakdowns: one per system and batch size, the hardware's first.
+      arrays: the hardware's tiles and cells, with their area; None if the hardware is digital.
+      work: the operations of the model, the same for every system.
+      unsupported: the systems that cannot hold the model and so have no breakdown.
     """
 
     breakdowns: tuple[EnergyBreakdown, ...]
@@ -50,80 +50,80 @@ class Comparison:
 
     @property
     def other_parameters(self) -> int:
-        """Numbers of the model that no analog layer holds."""
+        """Number of parameters that no analog layer holds."""
         return self.work.other_parameters
 
     @property
     def systems(self) -> tuple[str, ...]:
-        """Names of the systems, the hardware first, those that the model does not fit last."""
-        names = [breakdown.system for breakdown in self.breakdowns] + [each.system for each in self.unsupported]
+        """Names of the systems: the hardware first, those that cannot hold the model last."""
+        names = [breakdown.system for breakdown in self.breakdowns] + [entry.system for entry in self.unsupported]
         return tuple(dict.fromkeys(names))
 
     @property
     def batches(self) -> tuple[int, ...]:
-        """Batch sizes, as they were asked for."""
+        """Batch sizes, in the order they were given."""
         return tuple(dict.fromkeys(breakdown.batch for breakdown in self.breakdowns))
 
     @property
     def ratios(self) -> tuple[Ratio, ...]:
-        """Joules of every other system over the hardware's at the same batch, each with what it compares."""
+        """Joules of every other system divided by the hardware's at the same batch size."""
         return ratios(self.breakdowns)
 
     @property
     def hardware(self) -> EnergyBreakdown:
-        """The hardware's own bill. It is the same at every batch size but for the latency."""
+        """The hardware's breakdown at the first batch size. Other batch sizes change latency and waiting only."""
         return self.breakdowns[0]
 
     @property
     def includes(self) -> str:
-        """What each system's bill counts, one line per system."""
+        """What each system's breakdown counts, one text line per system."""
         return coverage.includes(self.breakdowns)
 
     @property
     def excludes(self) -> str:
-        """What the model computes and who counts all of it, then what each system's bill leaves out, one line each."""
+        """What the model computes, then what each system's breakdown leaves out, one text line each."""
         return coverage.excludes(self.breakdowns, self.work)
 
     def table(self) -> "rich.table.Table":
-        """Every system and batch size: joules per inference from low to high, and the time of the batch."""
+        """Return a table of all systems and batch sizes: joules per inference, low to high, and time of the batch."""
         return tables.systems(self.breakdowns, self.work, self.unsupported)
 
     def components_table(self) -> "rich.table.Table":
-        """Where the joules of the hardware go, every price with its source."""
+        """Return a table of the hardware's energy by component, with the source of every figure."""
         return tables.components(self.breakdowns, self.arrays, self.work)
 
     def layers_table(self) -> "rich.table.Table":
-        """The joules of the hardware layer by layer, with tiles and reads."""
+        """Return a table of the hardware's energy by layer."""
         return tables.layers(self.hardware, self.work)
 
     def to_dataset(self) -> "xarray.Dataset":
-        """The table as arrays over (system, batch): joules low, typical and high; seconds. NaN: not known, no fit."""
+        """Return arrays over (system, batch): low, typical and high joules; seconds. NaN if not known or if it does not fit."""
         return export.as_dataset(self.breakdowns, self.work, self.unsupported)
 
     def to_dataframe(self) -> "pandas.DataFrame":
-        """Every line of every bill, one row each, with the source of its price."""
+        """Return one row per item of every breakdown, with the source of its energy per action."""
         import pandas
 
         return pandas.DataFrame(self.to_dict()["lines"])
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain numbers and strings, for JSON or YAML: two of them can be compared line by line."""
+        """Return everything as plain numbers and strings, for JSON or YAML."""
         return export.as_dict(self.breakdowns, self.arrays, self.work, self.unsupported)
 
     def to_html(self, path: "str | Path") -> "Path":
-        """Write one self-contained page: figures, tables, sources."""
+        """Write one self-contained HTML page with figures, tables and sources; return its path."""
         from analogsim.energy import page
 
         return page.write(path, self.breakdowns, self.work, self.unsupported)
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
-        """A bar for every system, from low to high on a logarithmic axis (``analogsim.plot.energy``)."""
+        """Draw one bar per system, from low to high on a logarithmic axis (``analogsim.plot.energy``)."""
         from analogsim import plot
 
         return plot.energy(self, ax)
 
     def plot_batch(self, ax: "Axes | None" = None) -> "Axes":
-        """Energy of an inference over the batch size, a curve and band per system (``analogsim.plot.energy_batch``)."""
+        """Draw energy per inference over the batch size, one curve per system (``analogsim.plot.energy_batch``)."""
         from analogsim import plot
 
         return plot.energy_batch(self, ax)
@@ -143,23 +143,26 @@ def compare(
     while_loops: int | None = None,
     **call_options: Any,
 ) -> Comparison:
-    """What an inference of a model costs on its hardware and on other machines.
+    """Estimate the energy of one inference of a model on its analog hardware and on other systems.
 
     Args:
-      model, variables: a Linen model with analog layers and its variables, or an NNX model and None.
-      x_sample: representative inputs, ``[n, ...]``: their values set how hard the rows are driven. With a
+      model: a Linen or NNX model with analog layers.
+      variables: the variables of a Linen model; None for an NNX model.
+      x_sample: representative inputs ``[batch, ...]``; their values set how strongly rows are driven. With a
         ``jax.ShapeDtypeStruct`` nothing is run: inputs and weights are assumed, and a large model takes seconds.
-      systems: names in ``energy.SYSTEMS`` to compare with, a number format after a colon (``"H100:int8"``), systems
-        made with ``energy.digital_system``, an ``energy.Brain`` or ``energy.SpikingChip`` of your own. One that cannot
-        hold the model is a row that says so.
-      batch: examples that are computed together, one number or several.
-      deployment: how the analog chip is used, to share writing and drift calibration among its inferences; without it
-        they are reported apart.
-      while_loops: how often a ``while`` loop of the model runs.
+      systems: systems to compare with: names in ``energy.SYSTEMS``, optionally with a number format after a colon
+        (``"H100:int8"``), or an ``energy.digital_system``, ``energy.Brain`` or ``energy.SpikingChip``.
+      batch: examples that are computed together, one integer or several.
+      deployment: how the analog chip is used; programming and drift calibration are amortised over its inferences.
+        None: they are reported separately.
+      while_loops: number of iterations of the model's ``while`` loops.
       **call_options: keyword arguments of the Linen model's call, for example ``train=False``.
 
+    Returns:
+      A ``Comparison``. A system that cannot hold the model has a row with the reason instead of a breakdown.
+
     Raises:
-      InputError: for an unknown system, a batch that is no positive integer, or an action without a price.
+      InputError: for an unknown system, a batch that is not a positive integer, or an action without an energy.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -178,7 +181,7 @@ def compare(
     hardware_breakdowns, arrays = analog.breakdowns(work, batches, deployment)
     if hardware_breakdowns[0].system in [system.name for system in other_systems]:
         raise InputError(
-            f"systems: '{hardware_breakdowns[0].system}' is also the hardware's own name; name the hardware otherwise"
+            f"systems: '{hardware_breakdowns[0].system}' is also the name of the hardware; rename the hardware"
         )
     all_breakdowns, unsupported = list(hardware_breakdowns), []
     for system in other_systems:

@@ -1,4 +1,4 @@
-"""What the bills of a comparison count and leave out, as sentences for tables and pages."""
+"""Sentences on what the breakdowns of a comparison count and leave out, for tables and pages."""
 
 from collections.abc import Iterable
 
@@ -8,12 +8,12 @@ from analogsim.energy.work.layer_work import Workload
 
 
 def includes(breakdowns: Iterable[EnergyBreakdown]) -> str:
-    """What each system's bill counts, one line per system."""
+    """Return what each system's breakdown counts, one text line per system."""
     return "\n".join(f"{breakdown.system} counts {breakdown.includes}." for breakdown in one_per_system(breakdowns))
 
 
 def excludes(breakdowns: Iterable[EnergyBreakdown], work: Workload) -> str:
-    """What the model computes and who counts all of it, then what each system's bill leaves out, one line each."""
+    """Return what the model computes and which systems count all of it, then what each leaves out, one line each."""
     operations, systems = work.operations, one_per_system(breakdowns)
     complete = [breakdown.system for breakdown in systems if not breakdown.omits]
     counts = "counts" if len(complete) == 1 else "count"

@@ -43,7 +43,7 @@ def as_dict(
     work: Workload,
     unsupported: Sequence[UnsupportedSystem],
 ) -> dict[str, Any]:
-    """Systems, lines, arrays and what is left out; every quantity in SI units, its unit in the name."""
+    """Return systems, energy items, arrays and omissions as a dictionary; quantities in SI units, unit in the name."""
     return {
         "work": {
             "macs": work.macs,
@@ -66,7 +66,7 @@ def _values(item: Any, names: Iterable[str]) -> dict[str, Any]:
 def _system(breakdown: EnergyBreakdown, macs: float) -> dict[str, Any]:
     counted = macs - sum(omission.count for omission in breakdown.omits if omission.unit == "MAC")
     return _values(breakdown, _OF_SYSTEM) | {
-        "macs_per_s_per_w": counted / breakdown.energy_typical_j,  # of those that the bill counts
+        "macs_per_s_per_w": counted / breakdown.energy_typical_j,  # only those that the breakdown counts
         "omits": [dataclasses.asdict(omission) for omission in breakdown.omits],
     }
 
@@ -84,25 +84,25 @@ def _arrays(arrays: AnalogArrays) -> dict[str, Any]:
 def as_dataset(
     breakdowns: Sequence[EnergyBreakdown], work: Workload, unsupported: Sequence[UnsupportedSystem]
 ) -> "xarray.Dataset":
-    """Arrays over (system, batch): joules low, typical and high; seconds. NaN: not known, or the model does not fit."""
+    """Return arrays over (system, batch): low, typical and high joules; seconds. NaN if not known or if it does not fit."""
     import xarray
 
-    bill_of = {(breakdown.system, breakdown.batch): breakdown for breakdown in breakdowns}
+    breakdown_of = {(breakdown.system, breakdown.batch): breakdown for breakdown in breakdowns}
     systems = list(
         dict.fromkeys([breakdown.system for breakdown in breakdowns] + [entry.system for entry in unsupported])
     )
     batches = list(dict.fromkeys(breakdown.batch for breakdown in breakdowns))
 
     def array(value: Callable[[EnergyBreakdown], float], long_name: str, units: str) -> tuple:
-        values = [[value(bill_of[s, b]) if (s, b) in bill_of else math.nan for b in batches] for s in systems]
+        values = [[value(breakdown_of[s, b]) if (s, b) in breakdown_of else math.nan for b in batches] for s in systems]
         return ("system", "batch"), np.array(values, np.float64), {"long_name": long_name, "units": units}
 
     return xarray.Dataset(
         {
-            "energy_low_j": array(lambda b: b.energy_low_j, "energy of an inference, low", "J"),
-            "energy_typical_j": array(lambda b: b.energy_typical_j, "energy of an inference, typical", "J"),
-            "energy_high_j": array(lambda b: b.energy_high_j, "energy of an inference, high", "J"),
-            "idle_fraction": array(lambda b: b.idle_fraction, "share of the typical energy that waits", "1"),
+            "energy_low_j": array(lambda b: b.energy_low_j, "energy per inference, low", "J"),
+            "energy_typical_j": array(lambda b: b.energy_typical_j, "energy per inference, typical", "J"),
+            "energy_high_j": array(lambda b: b.energy_high_j, "energy per inference, high", "J"),
+            "idle_fraction": array(lambda b: b.idle_fraction, "fraction of the typical energy spent waiting", "1"),
             "latency_s": array(
                 lambda b: math.nan if b.latency_s is None else b.latency_s, "from batch to last result", "s"
             ),

@@ -1,7 +1,7 @@
-"""What of the model itself a machine's bill does not count, from the traced operations, so that every bill can say it.
+"""Parts of a model that a system's energy breakdown does not count.
 
-A spiking chip has no product of two activations, a mesh of light no rectifier. Such work is left out of its bill, never
-priced at nothing without a word: each bill carries an ``Omission`` for it, with how much there is of how much in all.
+A spiking chip cannot multiply two activations, and a mesh of interferometers has no rectifier. Such work is never
+costed at zero silently: the breakdown carries an ``Omission`` with its amount and the model's total of that kind.
 """
 
 import dataclasses
@@ -12,12 +12,13 @@ from analogsim.energy.work.operations import Operation, Operations
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Omission:
-    """Part of what the model computes, an inference, that a bill leaves out.
+    """Work per inference that a breakdown leaves out.
 
     Attributes:
-      what: in words.
-      count, of: how much, of how much the model has of that kind.
-      unit: of both, ``"MAC"`` or ``"results"``.
+      what: description.
+      count: amount that is left out.
+      of: the model's total of that kind.
+      unit: unit of both, ``"MAC"`` or ``"results"``.
     """
 
     what: str
@@ -31,24 +32,24 @@ class Omission:
 
 
 def holds_weights(op: Operation) -> bool:
-    """Whether a product has a matrix that can be held; else both operands are activations."""
+    """Return True if one operand of a product is a weight matrix; else both are activations."""
     return op.weight_words > 0
 
 
 def activation_products(operations: Operations) -> tuple[Omission, ...]:
-    """Products of two activations, such as those of attention."""
+    """Return the omission of products of two activations, such as those of attention; empty if there are none."""
     macs = sum(op.total_macs for op in operations.products if not holds_weights(op))
     return _found("products of two activations, as in attention", macs, operations.macs, operations.examples, "MAC")
 
 
 def other_results(operations: Operations) -> tuple[Omission, ...]:
-    """Arithmetic other than products: activation functions, normalisation, sums."""
+    """Return the omission of arithmetic other than products: activation functions, normalisation, sums."""
     results = operations.results
     return _found("arithmetic other than products", results, results, operations.examples, "results")
 
 
 def lookups(operations: Operations) -> tuple[Omission, ...]:
-    """Rows of tables, such as embeddings."""
+    """Return the omission of lookups in tables, such as embeddings."""
     words = sum(op.repeats * op.output_words for op in operations.all if op.kind == "lookup")
     return _found("rows of lookup tables", words, words, operations.examples, "numbers")
 

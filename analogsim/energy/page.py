@@ -1,4 +1,4 @@
-"""A comparison as HTML: a section for any report, and a page of its own."""
+"""A comparison as HTML: sections of any report, or a separate page."""
 
 import functools
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def write(
     path: str | Path, breakdowns: Sequence[EnergyBreakdown], work: Workload, unsupported: Sequence[UnsupportedSystem]
 ) -> Path:
-    """One self-contained page about a comparison; the folder is made if it does not exist."""
+    """Write one self-contained page about a comparison; create the folder if it does not exist; return the path."""
     target = Path(path)
     folder = files.output_folder(target.parent)
     title = f"Energy of one inference: {breakdowns[0].system}"
@@ -33,7 +33,7 @@ def write(
 def sections(
     breakdowns: Sequence[EnergyBreakdown], work: Workload, unsupported: Sequence[UnsupportedSystem]
 ) -> list[tuple[str, str]]:
-    """Headings and HTML, as ``report.page`` takes them."""
+    """Return headings and HTML of all sections, as ``report.page`` takes them."""
     data = export.as_dataset(breakdowns, work, unsupported)
     parts = [("Systems side by side", figure(breakdowns, data) + systems_table(breakdowns, unsupported))]
     if data.sizes["batch"] > 1:
@@ -50,14 +50,14 @@ def sections(
 
 
 def tables(breakdowns: Sequence[EnergyBreakdown], work: Workload, unsupported: Sequence[UnsupportedSystem]) -> str:
-    """Systems, components and what they leave out, for a section of another report."""
+    """Return tables of systems, components and omissions as HTML, for a section of another report."""
     return systems_table(breakdowns, unsupported) + components_table(breakdowns[0]) + (
         report.paragraph("What the account leaves out:", note=True) + left_out(breakdowns, work)
     )  # fmt: skip
 
 
 def figure(breakdowns: Sequence[EnergyBreakdown], data: "xarray.Dataset") -> str:
-    """The bars of all systems."""
+    """Return the bar chart of all systems as HTML."""
     bars = len({(b.system, b.energy_typical_j) for b in breakdowns})
     height = 1.2 + 0.36 * bars
     return report.figure(
@@ -68,7 +68,7 @@ def figure(breakdowns: Sequence[EnergyBreakdown], data: "xarray.Dataset") -> str
 
 
 def systems_table(breakdowns: Sequence[EnergyBreakdown], unsupported: Sequence[UnsupportedSystem]) -> str:
-    """One row per system and batch size."""
+    """Return an HTML table with one row per system and batch size."""
     rows = [
         [
             b.system,
@@ -86,11 +86,11 @@ def systems_table(breakdowns: Sequence[EnergyBreakdown], unsupported: Sequence[U
         for name, reasons in tables_of.does_not_fit(unsupported, breakdowns).items()
         for batch, reason in reasons
     ]
-    header = ["system", "batch", "energy an inference", "typical", "batch done in", "power", "bound by"]
+    header = ["system", "batch", "energy per inference", "typical", "batch done in", "power", "bound by"]
     spans = [f"{b.system}: {b.note}." for b in one_per_system(breakdowns)]
     lists = (
-        ("What mostly waits, and so says more of its batch than of the network:", waiting.sentences(breakdowns)),
-        ("Beside the hardware, one inference over one inference:", list(map(str, tables_of.shown_ratios(breakdowns)))),
+        ("Systems that mostly wait, so that the figure depends on the batch:", waiting.sentences(breakdowns)),
+        ("Compared with the hardware, per inference:", list(map(str, tables_of.shown_ratios(breakdowns)))),
         ("What the ranges span:", spans),
     )
     return report.table(header, rows, "Energy of one inference, low to high", (0, 6)) + "".join(
@@ -99,7 +99,7 @@ def systems_table(breakdowns: Sequence[EnergyBreakdown], unsupported: Sequence[U
 
 
 def components_table(breakdown: EnergyBreakdown) -> str:
-    """Where the joules of the hardware go, with numbered sources."""
+    """Return an HTML table of the hardware's energy by component, with numbered sources."""
     total = breakdown.energy_typical_j
     lines = sorted(across_layers(breakdown.lines), key=lambda line: -line.energy_j)
     numbers = {s: i + 1 for i, s in enumerate(dict.fromkeys(str(s) for line in lines for s in line.sources))}
@@ -115,15 +115,15 @@ def components_table(breakdown: EnergyBreakdown) -> str:
         ]
         for line in lines
     ]
-    header = ["component", "action", "count", "each", "an inference", "share", "sources"]
-    caption = f"Where the {show(total, 'J')} of the hardware go, typical prices"
+    header = ["component", "action", "count", "per unit", "per inference", "fraction", "sources"]
+    caption = f"Where the {show(total, 'J')} of the hardware go, typical"
     return (
         report.table(header, rows, caption, (0, 1))
-        + report.paragraph("Sources of the prices:", note=True)
+        + report.paragraph("Sources:", note=True)
         + report.numbered(list(numbers))
     )
 
 
 def left_out(breakdowns: Sequence[EnergyBreakdown], work: Workload) -> str:
-    """What no bill counts, as a list."""
+    """Return the list of what the breakdowns leave out, as HTML."""
     return report.bullets(coverage.excludes(breakdowns, work).splitlines())

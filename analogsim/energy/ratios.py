@@ -1,9 +1,10 @@
-"""Joules of other systems over those of the hardware, each ratio with what it compares.
+"""Energy of other systems divided by that of the hardware.
 
     ratio = E(system, batch) / E(hardware, batch)      typical over typical; low over high and high over low as its ends
 
-Both sides are one inference of the same batch. What one multiply-accumulate stands for differs: a MAC on a machine, an
-arriving spike or a released vesicle in a brain, several synaptic events on a spiking chip; the ratio carries it.
+Both sides are one inference of the same batch. The event that stands for one multiply-accumulate differs: a MAC on a
+digital system, an arriving spike or a released vesicle in a brain, several synaptic events on a spiking chip. Each
+ratio states it.
 """
 
 import dataclasses
@@ -15,16 +16,15 @@ from analogsim.energy.waiting import MOST, percent
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Ratio:
-    """One system beside the hardware.
+    """The energy of one system relative to a baseline.
 
     Attributes:
       system, baseline: names of both.
       batch: examples computed together, on both.
-      low, typical, high: joules an inference over joules an inference.
-      per: what stands for a multiply-accumulate on the system.
-      idle_fraction: of the system's typical joules.
-      is_partial: whether the system's bill leaves out part of the model (``EnergyBreakdown.omits``), which the other
-        counts.
+      low, typical, high: joules per inference on the system over joules per inference on the baseline.
+      per: the event that stands for a multiply-accumulate on the system.
+      idle_fraction: fraction of the system's typical joules that is spent waiting.
+      is_partial: True if the system's breakdown leaves out part of the model (``EnergyBreakdown.omits``).
     """
 
     system: str
@@ -38,7 +38,7 @@ class Ratio:
     is_partial: bool
 
     def __str__(self) -> str:
-        per = "per MAC" if self.per == "MAC" else f"{self.per} in place of a MAC"
+        per = "per MAC" if self.per == "MAC" else f"{self.per} instead of a MAC"
         waits = f"; {percent(self.idle_fraction)} of its joules wait" if self.idle_fraction > MOST else ""
         return (
             f"{self.system}, batch {self.batch}: {_number(self.typical)} times the joules of {self.baseline} at the "
@@ -53,17 +53,17 @@ def _number(ratio: float) -> str:
 
 
 def ratios(breakdowns: Iterable[EnergyBreakdown]) -> tuple[Ratio, ...]:
-    """Every other system over the first one's bill of the same batch."""
+    """Return the ratio of every other system to the first one at the same batch size."""
     breakdowns = list(breakdowns)
-    own = {breakdown.batch: breakdown for breakdown in breakdowns if breakdown.system == breakdowns[0].system}
+    baseline = {breakdown.batch: breakdown for breakdown in breakdowns if breakdown.system == breakdowns[0].system}
     return tuple(
         Ratio(
             system=breakdown.system,
             baseline=breakdowns[0].system,
             batch=breakdown.batch,
-            low=breakdown.energy_low_j / own[breakdown.batch].energy_high_j,
-            typical=breakdown.energy_typical_j / own[breakdown.batch].energy_typical_j,
-            high=breakdown.energy_high_j / own[breakdown.batch].energy_low_j,
+            low=breakdown.energy_low_j / baseline[breakdown.batch].energy_high_j,
+            typical=breakdown.energy_typical_j / baseline[breakdown.batch].energy_typical_j,
+            high=breakdown.energy_high_j / baseline[breakdown.batch].energy_low_j,
             per=breakdown.per,
             idle_fraction=breakdown.idle_fraction,
             is_partial=bool(breakdown.omits),

@@ -1,4 +1,4 @@
-"""Bills as tables for a terminal. Ranges stay ranges, and every table ends with what it leaves out."""
+"""Energy breakdowns as tables for a terminal. Every table shows ranges and ends with what it leaves out."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def systems(
     breakdowns: Sequence[EnergyBreakdown], work: Workload, unsupported: Sequence[UnsupportedSystem]
 ) -> "rich.table.Table":
-    """One row per system and batch size; below, what each range spans and what each bill counts and leaves out."""
+    """Return one row per system and batch size; the caption states ranges and what is counted and left out."""
     table = simple_table(f"Energy of one inference ({many(work.macs)} MAC)")
     for name in ("system", "batch", "low", "typical", "high", "time", "power", "bound by"):
         words = name in ("system", "bound by")
@@ -46,17 +46,17 @@ def systems(
         table.add_section()
         for batch, reason in reasons:
             table.add_row(plain(name), batch, "", "", "", "", "", plain(reason))
-    times = "Time is that of a whole batch, of one inference where the batch is any; none where it is not known."
+    times = "Time is that of the whole batch, or of one inference if the batch is any; empty if not known."
     spans = "\n".join(f"{breakdown.system}: {breakdown.note}." for breakdown in one_per_system(breakdowns))
     waits = "\n".join(waiting.sentences(breakdowns))
-    beside = "\n".join(f"{ratio}." for ratio in shown_ratios(breakdowns))
-    parts = (times, waits, beside, spans, coverage.includes(breakdowns), coverage.excludes(breakdowns, work))
+    compared = "\n".join(f"{ratio}." for ratio in shown_ratios(breakdowns))
+    parts = (times, waits, compared, spans, coverage.includes(breakdowns), coverage.excludes(breakdowns, work))
     table.caption = plain("\n\n".join(part for part in parts if part))
     return table
 
 
 def shown_ratios(breakdowns: Sequence[EnergyBreakdown]) -> list[Ratio]:
-    """Ratios to the hardware's joules at the largest batch, where waiting is shared by most examples."""
+    """Return the ratios to the hardware at the largest batch, where idle energy is shared by the most examples."""
     largest = max(breakdown.batch for breakdown in breakdowns)
     return [ratio for ratio in ratios(breakdowns) if ratio.batch == largest]
 
@@ -64,7 +64,7 @@ def shown_ratios(breakdowns: Sequence[EnergyBreakdown]) -> list[Ratio]:
 def does_not_fit(
     unsupported: Sequence[UnsupportedSystem], breakdowns: Sequence[EnergyBreakdown]
 ) -> dict[str, list[tuple[str, str]]]:
-    """Batch and reason of every system that cannot hold the model; one row where it is so at any batch."""
+    """Return batch and reason of every system that cannot hold the model; one row if the reason is the same at all."""
     batches = {breakdown.batch for breakdown in breakdowns}
     rows: dict[str, list[tuple[str, str]]] = {}
     for name in dict.fromkeys(entry.system for entry in unsupported):
@@ -82,12 +82,12 @@ def _energies(breakdown: EnergyBreakdown) -> tuple[float, float, float]:
 def components(
     breakdowns: Sequence[EnergyBreakdown], arrays: AnalogArrays | None, work: Workload
 ) -> "rich.table.Table":
-    """The hardware's bill, which is the first, line by line, all layers together, dearest first."""
+    """Return the first breakdown (the hardware's) item by item, layers joined, largest energy first."""
     breakdown = breakdowns[0]
     total_j = breakdown.energy_typical_j
     table = simple_table(f"Where the energy of one inference goes: {plain(breakdown.system)}, typical")
-    for name, justify in (("component", "left"), ("action", "left"), ("count", "right"), ("each", "right"),
-                          ("total", "right"), ("share", "right"), ("source of the price", "left")):  # fmt: skip
+    for name, justify in (("component", "left"), ("action", "left"), ("count", "right"), ("per unit", "right"),
+                          ("total", "right"), ("fraction", "right"), ("source", "left")):  # fmt: skip
         table.add_column(name, justify=justify, no_wrap=not name.startswith("source"))  # type: ignore[arg-type]
     for line in sorted(across_layers(breakdown.lines), key=lambda entry: -entry.energy_j):
         count, price = _count(line), show(line.unit_energy_j, "J") + (f"/{line.unit}" if line.unit else "")
@@ -109,10 +109,12 @@ def components(
 
 
 def layers(breakdown: EnergyBreakdown, work: Workload) -> "rich.table.Table":
-    """One row per layer of the hardware: its work, its joules, and what takes most of them."""
+    """Return one row per layer of the hardware: its work, its joules, and the component that takes most of them."""
     table = simple_table(f"Energy of one inference by layer: {plain(breakdown.system)}, typical")
-    for name in ("layer", "matrix", "vectors", "MAC", "total", "share", "each MAC", "most in"):
-        table.add_column(name, justify="left" if name in ("layer", "most in") else "right", no_wrap=name != "layer")
+    for name in ("layer", "matrix", "vectors", "MAC", "total", "fraction", "per MAC", "largest component"):
+        table.add_column(
+            name, justify="left" if name in ("layer", "largest component") else "right", no_wrap=name != "layer"
+        )
     passes: dict[str, list[LayerWork]] = {}
     for layer in work.layers:
         passes.setdefault(layer.use.path, []).append(layer)
@@ -149,11 +151,11 @@ def _arrays(arrays: AnalogArrays | None, breakdown: EnergyBreakdown) -> str:
     )
     readout = arrays.calibration_energy_j
     calibrated = f"; one readout for drift compensation: {show(readout, 'J')}" if readout else ""
-    apart = "" if any(line.component == "writing" for line in breakdown.lines) else "Not in the sum: "
+    not_counted = "" if any(line.component == "writing" for line in breakdown.lines) else "Not in the sum: "
     return (
-        f"{arrays.tiles} tiles, {100 * arrays.utilisation:.2g} % of their places used, {many(arrays.cells)} cells, "
+        f"{arrays.tiles} tiles, {100 * arrays.utilisation:.2g} % of their capacity used, {many(arrays.cells)} cells, "
         f"{arrays.area_m2 * 1e6:.3g} mm² of blocks in use. "
-        f"{apart}writing every cell once: {write}{calibrated}."
+        f"{not_counted}writing every cell once: {write}{calibrated}."
     )
 
 

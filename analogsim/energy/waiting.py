@@ -1,7 +1,7 @@
-"""What to say of a bill of which more than half is spent waiting: launches, latencies, static power between events.
+"""Notes on breakdowns of which more than half is spent waiting: launches, latencies, static power between events.
 
-Such a figure says more of the batch, and of what the machine does beside, than of the network; tables, figures and
-pages say so in words, with what the largest batch of the comparison makes of it.
+Such a figure depends more on the batch size and on the system's other load than on the network. Tables, figures and
+pages say so, with the figure of the largest batch of the comparison.
 """
 
 from collections.abc import Iterable
@@ -9,13 +9,13 @@ from collections.abc import Iterable
 from analogsim.base.units import show
 from analogsim.energy.breakdown import EnergyBreakdown
 
-MOST = 0.5  #: share of the typical energy from which on it is said
+MOST = 0.5  #: fraction of the typical energy above which waiting is mentioned
 
 _BOUND = {"launches": "launch-bound", "latency": "latency-bound", "dispatch": "dispatch-bound"}
 
 
 def percent(share: float) -> str:
-    """A share, never rounded up to all of it.
+    """Format a fraction as per cent, never rounded up to 100 %.
 
     Example:
       >>> percent(0.987), percent(0.99994), percent(0.999999)
@@ -27,12 +27,12 @@ def percent(share: float) -> str:
 
 
 def mark(breakdown: EnergyBreakdown) -> str:
-    """A few words for a cell or label; ``""`` where most of the energy does not wait."""
+    """Return a short note for a table cell or label; ``""`` if most of the energy does not wait."""
     return f"{percent(breakdown.idle_fraction)} waits" if breakdown.idle_fraction > MOST else ""
 
 
 def sentences(breakdowns: Iterable[EnergyBreakdown]) -> list[str]:
-    """One a system that mostly waits at its smallest such batch, and what it takes at the largest batch."""
+    """Return one sentence per system that mostly waits: its smallest such batch compared with the largest batch."""
     idle_by_system: dict[str, list[EnergyBreakdown]] = {}
     for breakdown in breakdowns:
         idle_by_system.setdefault(breakdown.system, []).append(breakdown)

@@ -301,7 +301,7 @@ def test_an_action_without_a_price_is_refused():
 
 
 def test_values_that_are_no_numbers_are_refused():
-    with pytest.raises(InputError, match=r"cells \(read\) of layer .*: comes to nan"):
+    with pytest.raises(InputError, match=r"cells \(read\) of layer .*: is nan"):
         dense([[np.nan, 1.0]], [[1.0]], preset("pcm"))
     with pytest.raises(InputError, match=r"sample-and-hold .*has 2 values"):
         dense([[1.0]], [[1.0]], preset("pcm", **{"adc.bits": jnp.array([6, 8])}))

@@ -197,7 +197,7 @@ def test_ratios_say_what_they_compare(comparison):
         assert not ratio.is_partial
     text = " ".join(str(comparison).split())
     assert "over both ranges), per MAC" in text
-    assert "over both ranges), arriving spike in place of a MAC; it leaves out part of the model" in text
+    assert "over both ranges), arriving spike instead of a MAC; it leaves out part of the model" in text
     assert {r["per"] for r in comparison.to_dict()["ratios"]} == {"MAC", "arriving spike"}
 
 

@@ -115,6 +115,6 @@ def test_a_range_that_its_typical_leaves_is_refused():
         sources=(Source(note="a test"),),
         layer="dense",
     )
-    with pytest.raises(InputError, match="of layer dense: typical 5e-12 J lies outside of 6e-12 to 7e-12 J"):
+    with pytest.raises(InputError, match="of layer dense: typical 5e-12 J must lie between 6e-12 and 7e-12 J"):
         merge_items([line])
     merge_items([dataclasses.replace(line, unit_energy_j=6e-12)])

@@ -112,7 +112,7 @@ def hold_lines(done: Iterable[tuple[LayerWork, TileWork]], on_s: Any) -> list[En
 
 def _add_conversions(add_item: Any, energy_table: EnergyTable, bits: Any, converted: Any) -> None:
     """Sample and hold, ADC, and the rest of a measured chip, for every conversion."""
-    add_item("sample-and-hold", "add_item", converted, "", energy_table.sample_hold_j(bits), sources=(_SAMPLING,))
+    add_item("sample-and-hold", "charge", converted, "", energy_table.sample_hold_j(bits), sources=(_SAMPLING,))
     low_j, unit_energy_j, high_j = adc_price.band_j(energy_table, bits)
     behind = (*energy_table.sources(*adc_price.fields(energy_table)), *adc_price.sources(energy_table))
     add_item(

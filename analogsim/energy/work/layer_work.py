@@ -1,11 +1,11 @@
-"""What a model asks of any machine: everything it computes, and which part of it its analog layers do.
+"""The work of a model: everything it computes, and which part of it the analog layers do.
 
-A layer with n_in inputs and n_out outputs that carries v vectors an example does v n_in n_out multiply-accumulates; a
-convolution's vectors are its output positions. Zeros that a transposed convolution puts between its inputs are
-multiplied by nobody. What no analog layer does (products of two activations in attention, layers kept digital,
-activation functions, normalisation) is known from the traced model (``tracing``). All systems are billed for all of it.
+A layer with n_in inputs and n_out outputs and v vectors per example does v n_in n_out multiply-accumulates; the vectors
+of a convolution are its output positions. Zeros that a transposed convolution inserts between its inputs are not
+counted. Work outside of analog layers (products of two activations in attention, layers kept digital, activation
+functions, normalisation) is counted in the traced model (``tracing``). Every system is charged for all of it.
 
-With a sample of data the model is run on it, and its values set how hard rows are driven. With shapes alone
+With a sample of data the model is run on it, and the values set how strongly rows are driven. With shapes alone
 (``jax.ShapeDtypeStruct``) nothing is run, and ``tile_work`` assumes values.
 """
 
@@ -32,15 +32,15 @@ from analogsim.signal_path.operators import Convolution
 
 @dataclasses.dataclass(frozen=True)
 class LayerWork:
-    """One pass through one layer, for one example.
+    """One pass through one analog layer, for one example.
 
     Attributes:
       use: the pass as observed on the whole sample.
-      vectors: matrix-vector products an example.
-      input_words: numbers that enter the layer an example; a convolution's image, not its overlapping patches.
-      new_weights: weights in its matrix; 0 if an earlier pass went through the same matrix.
-      passes: how many passes like this an example makes; through ``matrices`` different matrices.
-      matrices: how many there are of this shape.
+      vectors: matrix-vector products per example.
+      input_words: numbers that enter the layer per example; the image of a convolution, not its overlapping patches.
+      new_weights: weights in its matrix; 0 if an earlier pass used the same matrix.
+      passes: number of such passes per example, through ``matrices`` different matrices.
+      matrices: number of matrices of this shape.
     """
 
     use: LayerUse
@@ -52,31 +52,31 @@ class LayerWork:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates an example; none where rows of a table are looked up."""
+        """Multiply-accumulates per example; 0 for a lookup."""
         if self.use.is_lookup:
             return 0
-        every = self.vectors * (self.use.n_weights or math.prod(self.use.weights.shape))
+        dense_macs = self.vectors * (self.use.n_weights or math.prod(self.use.weights.shape))
         operator = self.use.operator
         if not isinstance(operator, Convolution) or not operator.is_spread:
-            return every
-        return every * operator.meetings(self.use.x) // (self.use.vectors * math.prod(operator.window))
+            return dense_macs
+        return dense_macs * operator.meetings(self.use.x) // (self.use.vectors * math.prod(operator.window))
 
     @property
     def output_words(self) -> int:
-        """Numbers that leave the layer an example."""
+        """Numbers that leave the layer per example."""
         return self.vectors * self.use.weights.shape[1]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Workload:
-    """A model's work.
+    """The work of a model per inference.
 
     Attributes:
       layers: the passes through analog layers, in order.
-      operations: everything that one run of the exact model computes.
-      other_parameters: numbers of the model that no analog layer's matrix holds (biases, layers kept digital).
-      kernels: the model's arrays of weights (two axes or more), for what compression makes of them; empty where only
-        shapes are known.
+      operations: all operations of one run of the digital model.
+      other_parameters: number of parameters outside of analog matrices (biases, layers kept digital).
+      kernels: the model's weight arrays (two axes or more), to measure their compression; empty if only shapes are
+        known.
     """
 
     layers: tuple[LayerWork, ...]
@@ -85,35 +85,42 @@ class Workload:
     kernels: tuple[np.ndarray, ...] = ()
 
     def cited_values(self) -> tuple[()]:
-        """Nothing: these are counts, and the figures of the layers' hardware stand in its energy breakdown."""
+        """Return nothing to cite: these are counts, and the energy breakdown cites the hardware's figures."""
         return ()
 
     @property
     def macs(self) -> float:
-        """Multiply-accumulates an example, in or out of analog layers."""
+        """Multiply-accumulates per example, inside and outside of analog layers."""
         return _whole(self.operations.macs / self.operations.examples)
 
     @property
     def analog_macs(self) -> int:
-        """Multiply-accumulates an example in analog layers."""
+        """Multiply-accumulates per example in analog layers."""
         return sum(layer.passes * layer.macs for layer in self.layers)
 
     @property
     def weights(self) -> int:
-        """Numbers in all matrices, each matrix once."""
+        """Weights in all analog matrices, each matrix once."""
         return sum(layer.matrices * layer.new_weights for layer in self.layers)
 
     @property
     def has_values(self) -> bool:
-        """Whether data were run, and not only shapes."""
+        """True if the model was run on data, False if only shapes are known."""
         return not any(isinstance(layer.use.x, jax.ShapeDtypeStruct) for layer in self.layers)
 
 
 def count(model: Any, variables: Any, x: Any, while_loops: int | None = None, **options: Any) -> Workload:
-    """Count a model's work an example on the sample ``x`` (leading axis: examples), or on its shape alone.
+    """Count the work of a model per example.
+
+    Args:
+      model: a Linen or NNX model with analog layers.
+      variables: the variables of a Linen model; None for an NNX model.
+      x: sample ``[batch, ...]``, arrays or ``jax.ShapeDtypeStruct``.
+      while_loops: number of iterations of ``while`` loops.
+      **options: keyword arguments of the model's call.
 
     Raises:
-      InputError: if there are no examples, or a layer's work is no whole multiple of them.
+      InputError: if there are no examples, or a layer's work is not a multiple of their number.
     """
     x, options = inputs_of(x, options)
     shapes = [np.shape(a) for a in apart(x)[0]] or [()]
@@ -128,19 +135,19 @@ def count(model: Any, variables: Any, x: Any, while_loops: int | None = None, **
     operations, outlined = trace(bound, x, examples, while_loops)
     if by_shape:
         layers = layers_of(outlined, operations, examples)
-        held = _held(layers)
+        n_analog = _analog_parameters(layers)
     else:
-        layers, held = _observed(uses, examples)
+        layers, n_analog = _observed(uses, examples)
     parameters = jax.tree.leaves(bound.collections()["params"])
     kernels = () if by_shape else tuple(np.asarray(a) for a in parameters if np.ndim(a) > 1)
-    others = max(sum(math.prod(np.shape(a)) for a in parameters) - held, 0)
+    others = max(sum(math.prod(np.shape(a)) for a in parameters) - n_analog, 0)
     return Workload(tuple(layers), operations, others, kernels)
 
 
 def trace(
     bound: BoundModel, x: Any, examples: int, while_loops: int | None = None
 ) -> tuple[Operations, list[LayerUse]]:
-    """All operations of one run of the exact model, and its analog layers by shapes; nothing is computed."""
+    """Trace the digital model; return the operations of one run and the analog layers, by shapes. Computes nothing."""
     mode = modes.OutliningMode()
 
     def run(collections: dict[str, Any], a: Any) -> Any:
@@ -158,12 +165,12 @@ def _observed(uses: list[LayerUse], examples: int) -> tuple[list[LayerWork], int
         vectors = _each(use, use.vectors, examples)
         new = (use.n_weights or use.weights.size) if _is_new(use, seen) else 0
         layers.append(LayerWork(use, vectors, use.x.size / examples, new))
-    held = sum(layer.new_weights for layer in layers if not _is_second_copy(layer.use.path, seen))
-    return layers, held
+    n_analog = sum(layer.new_weights for layer in layers if not _is_second_copy(layer.use.path, seen))
+    return layers, n_analog
 
 
 def layers_of(uses: list[LayerUse], operations: Operations, examples: int) -> list[LayerWork]:
-    """Layers from uses noted while tracing. How often a loop repeats one is told by the operations of its scope."""
+    """Return the layers from the uses recorded while tracing; the operations of their scope tell how often each runs."""
     if not uses:
         raise InputError(NO_ANALOG_LAYER)
     sizes = {(use.path, use.member): use.n_weights or math.prod(use.weights.shape) for use in uses}
@@ -172,10 +179,10 @@ def layers_of(uses: list[LayerUse], operations: Operations, examples: int) -> li
     for path, size in path_sizes.items():
         layer_operations = [op for op in operations.all if op.layer == path and op.kind != "elementwise"]
         read = sum(op.new_weight_words for op in layer_operations if op.is_product)
-        matrices = max(1, round(read / size))  # several where a loop goes through a stack of layers
-        noted, passes = _passes([use for use in uses if use.path == path], layer_operations)
+        matrices = max(1, round(read / size))  # several if a loop runs through a stack of layers
+        recorded, passes = _passes([use for use in uses if use.path == path], layer_operations)
         seen_matrices: set[int] = set()
-        for use in noted:
+        for use in recorded:
             new = 0 if use.member in seen_matrices else sizes[path, use.member]
             seen_matrices.add(use.member)
             words = math.prod(use.x.shape) / examples
@@ -183,23 +190,23 @@ def layers_of(uses: list[LayerUse], operations: Operations, examples: int) -> li
     return layers
 
 
-def _passes(noted: list[LayerUse], own: list[Operation]) -> tuple[list[LayerUse], int]:
-    """Uses of one layer and how often each happens, so that they add up to what its operations do.
+def _passes(recorded: list[LayerUse], layer_operations: list[Operation]) -> tuple[list[LayerUse], int]:
+    """Return the uses of one layer and how often each happens, so that they add up to the work of its operations.
 
-    A loop's body is noted once, or a few times where it is traced again; it runs as often as the loop is long.
+    The body of a loop is recorded once, or a few times if JAX traces it again, but runs once per iteration.
     """
 
     def does(some: list[LayerUse]) -> int:
         return sum(use.vectors if use.is_lookup else LayerWork(use, use.vectors, 0, 0).macs for use in some)
 
-    total = sum(op.total_macs if op.is_product else op.repeats * op.input_words for op in own)
-    if total != does(noted):
-        noted = list({(use.member, use.x.shape): use for use in reversed(noted)}.values())[::-1]
-    return noted, max(1, round(total / max(does(noted), 1)))
+    total = sum(op.total_macs if op.is_product else op.repeats * op.input_words for op in layer_operations)
+    if total != does(recorded):
+        recorded = list({(use.member, use.x.shape): use for use in reversed(recorded)}.values())[::-1]
+    return recorded, max(1, round(total / max(does(recorded), 1)))
 
 
-def _held(layers: list[LayerWork]) -> int:
-    """Parameters that the layers' matrices hold; a table that is attended to and looked up counts once."""
+def _analog_parameters(layers: list[LayerWork]) -> int:
+    """Count the parameters in the layers' matrices; a table used both for lookup and as a matrix counts once."""
     paths = {layer.use.path for layer in layers}
     return sum(
         layer.matrices * layer.new_weights
@@ -209,13 +216,13 @@ def _held(layers: list[LayerWork]) -> int:
 
 
 def _each(use: LayerUse, vectors: int, examples: int) -> int:
-    each, rest = divmod(vectors, examples)
+    per_example, rest = divmod(vectors, examples)
     if rest:
         raise InputError(
-            f"layer {use.path}: does {vectors} products for {examples} examples; the leading axis of x_sample "
-            f"must be its examples (add one to a single example: x[None])"
+            f"layer {use.path}: does {vectors} products for {examples} examples, not a multiple; the leading axis of "
+            f"x_sample must be the batch (for a single example: x[None])"
         )
-    return each
+    return per_example
 
 
 def _whole(number: float) -> float:
@@ -223,14 +230,14 @@ def _whole(number: float) -> float:
 
 
 def _is_new(use: LayerUse, seen: dict[tuple[str, int], list[np.ndarray]]) -> bool:
-    """Whether no earlier pass had this matrix. A scanned stack has one path and many matrices, hence the values."""
-    weights, known = np.asarray(use.weights), seen.setdefault((use.path, use.member), [])
-    if any(np.array_equal(weights, old) for old in known):
+    # A scanned stack of layers has one path and many matrices, so the values have to be compared.
+    weights, earlier = np.asarray(use.weights), seen.setdefault((use.path, use.member), [])
+    if any(np.array_equal(weights, old) for old in earlier):
         return False
-    known.append(weights)
+    earlier.append(weights)
     return True
 
 
 def _is_second_copy(path: str, seen: dict[tuple[str, int], Any]) -> bool:
-    """Whether this is a table that is attended to and whose rows are looked up, too: two arrays, one parameter."""
+    """Return True for the matrix of a tied embedding whose lookup table is also there: two arrays, one parameter."""
     return path != holder(path) and (holder(path), 0) in seen

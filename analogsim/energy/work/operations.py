@@ -1,11 +1,11 @@
-"""What a computation asks of any machine: its operations, counted exactly from the traced function.
+"""Operations of a computation, counted exactly from the traced function.
 
-A matrix product of m x k with k x n does m k n multiply-accumulates; a convolution as many as its outputs times its
-window (zeros of the padding count as in the published figures, zeros between spread inputs do not). Everything else
-that computes is counted by its results. Copies, transposes and broadcasts are no arithmetic and carry none.
+A matrix product of m x k with k x n does m k n multiply-accumulates; a convolution does its outputs times its window
+(zeros of the padding count as in the published figures, zeros between dilated inputs do not). All other arithmetic is
+counted by its results. Copies, transposes and broadcasts are not arithmetic.
 
-Each operation knows which of its operands are weights, which depend on the examples, and how often it runs, so that a
-machine's model can tell what is fetched once a batch from what every example brings.
+Each operation records which of its operands are weights, which depend on the examples, and how often it runs, so that
+the model of a system can distinguish data fetched once per batch from data of every example.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MatrixProductShape:
-    """Shape of a matrix product: ``count`` times ``[vectors, n_in] x [n_in, n_out]``."""
+    """The shape of a matrix product: ``count`` times ``[vectors, n_in] x [n_in, n_out]``."""
 
     count: int
     vectors: int
@@ -30,7 +30,7 @@ class MatrixProductShape:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates."""
+        """Multiply-accumulates per run."""
         return self.count * self.vectors * self.n_in * self.n_out
 
     def __str__(self) -> str:
@@ -40,18 +40,18 @@ class MatrixProductShape:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ConvolutionShape:
-    """Shape of a convolution, any number of spatial axes.
+    """The shape of a convolution with any number of spatial axes.
 
     Attributes:
-      images: how many.
-      groups: of channels; ``channels`` and ``filters`` are those of one group.
-      channels, filters: in and out.
-      pixels: of an image as it is stored, without padding.
-      size: of an image, padding included and inputs spread, for each spatial axis.
-      window, stride: for each spatial axis; the window as far as it reaches (dilation included).
-      taps: elements of the window, for each axis.
-      outputs: positions, for each axis.
-      meetings: pairs of a position and a tap that are multiplied; fewer than all of them where inputs are spread.
+      images: number of images.
+      groups: feature groups; ``channels`` and ``filters`` are those of one group.
+      channels, filters: input and output channels.
+      pixels: pixels of a stored image, without padding.
+      size: size of an image per spatial axis, with padding and input dilation.
+      window, stride: extent (dilation included) and stride of the window per spatial axis.
+      taps: elements of the window per spatial axis.
+      outputs: output positions per spatial axis.
+      meetings: pairs of a position and a tap that are multiplied; fewer than all of them if inputs are dilated.
     """
 
     images: int
@@ -68,27 +68,27 @@ class ConvolutionShape:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates."""
+        """Multiply-accumulates per run."""
         return self.images * self.groups * self.channels * self.filters * self.meetings
 
     @property
     def n_in(self) -> int:
-        """Inputs of its matrix, in one group."""
+        """Rows of the matrix of one group."""
         return self.channels * math.prod(self.taps)
 
     @property
     def n_out(self) -> int:
-        """Outputs of its matrix, in one group."""
+        """Columns of the matrix of one group."""
         return self.filters
 
     @property
     def vectors(self) -> int:
-        """Vectors that go through the matrix of a group: positions of all images."""
+        """Vectors that are multiplied by the matrix of a group: output positions of all images."""
         return self.images * math.prod(self.outputs)
 
     @property
     def count(self) -> int:
-        """Matrices: groups."""
+        """Number of matrices, one per group."""
         return self.groups
 
     def __str__(self) -> str:
@@ -99,31 +99,30 @@ class ConvolutionShape:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Operation:
-    """One operation of a computation, for everything it computes in one run.
+    """One operation of a computation. An operation inside a loop runs ``repeats`` times.
 
     Attributes:
       kind: ``"product"``, ``"convolution"``, ``"lookup"`` (rows of a table), ``"elementwise"``.
-      primitive: what JAX calls it.
-      scope: where in the model, as named scopes say (Flax Linen names every module).
-      layer: path of the analog layer that does it on analog hardware; ``""`` where none does.
-      shape: of a product or convolution, each time it runs; None else.
-      macs: multiply-accumulates, each time.
-      results: numbers computed by other arithmetic, each time.
-      multiplications: that these results take, each time; functions as ``primitives.COST`` counts them.
-      additions: that these results take, each time; None: one a result.
-      weight_words, input_words, output_words: numbers it reads and writes, each time.
-      new_weight_words: weights that no operation before it has read, in all its runs.
-      new_input_words: of its inputs, what comes from outside of the computation (an argument that is no weight, also
-        after arithmetic element by element; a state that it updates) and that no operation before has read, in all its
-        runs.
-      distinct_weight_words: weights of all its runs, each once, read before or not; None: those that are new.
-      weight_leaves: which of the computation's weights it reads, by number.
-      weight_bits, input_bits, output_bits: width of one number.
-      repeats: how often it runs in one run of the computation.
-      per_example: whether it depends on the examples; else it runs once a batch.
-      loop: the loops that it stands in, outermost first, by number.
-      step: after how many dependent products it can run, a loop's body taken once; operations of the same loop and step
-        need nothing of each other. None: after the operation before it.
+      primitive: name of the JAX primitive.
+      scope: place in the model, from named scopes (Flax Linen names every module).
+      layer: path of the analog layer that does it on analog hardware; ``""`` if none does.
+      shape: shape of a product or convolution per run; else None.
+      macs: multiply-accumulates per run.
+      results: numbers computed by other arithmetic per run.
+      multiplications: multiplications for these results per run; functions as ``primitives.COST`` counts them.
+      additions: additions for these results per run; None: one per result.
+      weight_words, input_words, output_words: numbers it reads and writes per run.
+      new_weight_words: weights that no earlier operation has read, in all runs.
+      new_input_words: inputs from outside of the computation (an argument that is not a weight, also after elementwise
+        arithmetic; a state that it updates) that no earlier operation has read, in all runs.
+      distinct_weight_words: distinct weights of all runs, read before or not; None: the new ones.
+      weight_leaves: indices of the weight leaves that it reads.
+      weight_bits, input_bits, output_bits: width of one number in bits.
+      repeats: number of runs in one run of the computation.
+      per_example: True if it depends on the examples; else it runs once per batch.
+      loop: indices of the enclosing loops, outermost first.
+      step: number of dependent products before it, counting a loop's body once; operations of the same loop and step
+        are independent. None: after the previous operation.
     """
 
     kind: str
@@ -152,50 +151,50 @@ class Operation:
 
     @property
     def is_product(self) -> bool:
-        """Whether it multiplies matrices, in whatever shape."""
+        """True for a matrix product or convolution."""
         return self.shape is not None
 
     @property
     def total_macs(self) -> int:
-        """Multiply-accumulates of all its runs."""
+        """Multiply-accumulates of all runs."""
         return self.repeats * self.macs
 
     @property
     def total_results(self) -> int:
-        """Numbers computed by other arithmetic in all its runs."""
+        """Numbers computed by other arithmetic in all runs."""
         return self.repeats * self.results
 
     @property
     def total_additions(self) -> int:
-        """Additions of other arithmetic in all its runs."""
+        """Additions of other arithmetic in all runs."""
         return self.repeats * (self.results if self.additions is None else self.additions)
 
     @property
     def total_multiplications(self) -> int:
-        """Multiplications of other arithmetic in all its runs."""
+        """Multiplications of other arithmetic in all runs."""
         return self.repeats * self.multiplications
 
     @property
     def total_bytes(self) -> float:
-        """Bytes read and written in all its runs, each operand once a run and each weight once in all."""
+        """Bytes read and written in all runs: each operand once per run, each weight once in total."""
         moved = self.input_words * self.input_bits + self.output_words * self.output_bits
         return (self.repeats * moved + self.new_weight_words * self.weight_bits) / 8
 
     @property
     def weight_reuse(self) -> float:
-        """Multiply-accumulates for each weight read; infinite for a product of two activations."""
+        """Multiply-accumulates per weight read; infinite for a product of two activations."""
         return self.total_macs / self.new_weight_words if self.new_weight_words else math.inf
 
 
 @dataclasses.dataclass(frozen=True)
 class Operations:
-    """Every operation of one run of a computation, in order.
+    """All operations of one run of a computation, in order; prints as a table.
 
     Attributes:
       all: the operations.
-      examples: how many examples one run serves.
-      parameters: numbers in the arguments that are weights.
-      uncounted: primitives whose arithmetic is not known, with how often each runs.
+      examples: number of examples of one run.
+      parameters: number of weights in the arguments.
+      uncounted: primitives whose arithmetic is not known, each with its number of runs.
     """
 
     all: tuple[Operation, ...]
@@ -210,7 +209,7 @@ class Operations:
 
     @property
     def outside_layers(self) -> tuple[Operation, ...]:
-        """What no analog layer does."""
+        """Operations that no analog layer does."""
         return tuple(op for op in self.all if not op.layer)
 
     @property
@@ -225,7 +224,7 @@ class Operations:
 
     @property
     def flop(self) -> int:
-        """Floating-point operations of one run: two a multiply-accumulate, one another result."""
+        """Floating-point operations of one run: two per multiply-accumulate, one per other result."""
         return 2 * self.macs + self.results
 
     @property
@@ -235,16 +234,16 @@ class Operations:
 
     @property
     def total_bytes(self) -> float:
-        """Bytes that products and lookups move in one run, if nothing stays on the chip between two of them."""
+        """Bytes that products and lookups move in one run if nothing stays on the chip between operations."""
         return sum(op.total_bytes for op in self.all if op.kind != "elementwise")
 
     @property
     def intensity(self) -> float:
-        """Floating-point operations for each byte."""
+        """Arithmetic intensity: floating-point operations per byte."""
         return self.flop / self.total_bytes if self.total_bytes else math.inf
 
     def table(self) -> "rich.table.Table":
-        """One row a product, convolution or lookup; equal neighbours are one row."""
+        """Return a table with one row per product, convolution or lookup."""
         table = simple_table(
             f"One run for {self.examples} example{'s' if self.examples != 1 else ''}: {many(self.macs)} MAC, "
             f"{many(self.results)} other results, {show(self.total_bytes, 'B')} moved, {self.intensity:.3g} FLOP/B"
@@ -265,7 +264,7 @@ class Operations:
         notes = ["Other arithmetic (activation functions, normalisation, sums) is counted by its results."]
         if self.uncounted:
             listed = ", ".join(f"{name} ({times})" for name, times in self.uncounted)
-            notes.append(f"Not counted, since what they cost is not known: {listed}.")
+            notes.append(f"Not counted, as their arithmetic is not known: {listed}.")
         table.caption = "\n".join(notes)
         return table
 

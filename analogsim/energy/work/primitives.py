@@ -1,9 +1,9 @@
-"""What JAX's primitives do, for counting: which only move numbers, which compute one for each result or operand.
+"""Arithmetic per JAX primitive: which primitives only move numbers, and which compute once per result or operand.
 
-A primitive that stands nowhere here is reported as uncounted, never taken for free. What a result takes is counted in
-additions and multiplications: one addition for most, and for functions those of a usual single-precision program
-(``COST``): an argument is reduced, a polynomial by Horner's rule takes a multiplication and an addition a degree; a
-division and a root begin with a table and are refined twice.
+A primitive that is not listed here is reported as uncounted, never taken as free. The arithmetic of a result is counted
+in additions and multiplications: one addition for most, and for functions those of a typical single-precision program
+(``COST``): the argument is reduced, and a polynomial by Horner's rule takes one multiplication and one addition per
+degree; a division and a root start from a table and are refined twice.
 """
 
 from analogsim.base.literature import Source
@@ -18,7 +18,7 @@ MOVES = frozenset({
     "stop_gradient", "transpose",
 })  # fmt: skip
 
-#: One operation for each number of the result.
+#: One operation per element of the result.
 BY_RESULT = frozenset({
     "abs", "acos", "acosh", "add", "add_any", "and", "asin", "asinh", "atan", "atan2", "atanh", "bessel_i0e",
     "bessel_i1e", "cbrt", "ceil", "clamp", "clz", "conj", "cos", "cosh", "cumlogsumexp", "cummax", "cummin",
@@ -30,7 +30,7 @@ BY_RESULT = frozenset({
     "shift_right_logical", "sign", "sin", "sinh", "sqrt", "square", "sub", "tan", "tanh", "threefry2x32", "xor",
 })  # fmt: skip
 
-#: One operation for each number of the operand.
+#: One operation per element of the operand.
 BY_OPERAND = frozenset({
     "approx_top_k", "argmax", "argmin", "pmax", "pmin", "psum", "reduce", "reduce_and", "reduce_max",
     "reduce_min", "reduce_or", "reduce_prod", "reduce_sum", "reduce_window", "reduce_window_max",
@@ -39,7 +39,7 @@ BY_OPERAND = frozenset({
     "select_and_gather_add", "select_and_scatter_add", "top_k",
 })  # fmt: skip
 
-#: Where a primitive keeps the one program that it runs once.
+#: Primitives that run one inner program once, and the parameter that holds it. JAX versions differ in these names.
 CALLS = {
     "jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "core_call": "call_jaxpr", "remat2": "jaxpr",
     "checkpoint": "jaxpr", "custom_jvp_call": "call_jaxpr", "custom_vjp_call": "call_jaxpr",
@@ -56,7 +56,7 @@ def _both(*costs: tuple[int, int]) -> tuple[int, int]:
     return sum(a for a, _ in costs), sum(b for _, b in costs)
 
 
-#: Additions and multiplications of one result; (1, 0) for what stands not here.
+#: Additions and multiplications per result; (1, 0) for primitives that are not listed.
 COST: dict[str, tuple[int, int]] = {
     **dict.fromkeys(("mul", "mulhi", "square", "reduce_prod", "cumprod", "scatter-mul", "scatter_mul"), (0, 1)),
     "integer_pow": (0, 2),

@@ -1,12 +1,12 @@
-"""Counting the operations of any JAX function: a walk over its jaxpr, every inner program multiplied through.
+"""Count the operations of any JAX function by a walk over its jaxpr, inner programs included.
 
     work = analogsim.energy.workload(model.apply, variables, x)         # weights: the first argument
     work.macs, work.flop, work.weights, work.intensity
     print(work)
 
-A ``scan`` runs its body as often as it is long, ``cond`` its dearest branch; calls, ``remat`` and custom derivatives
-are looked into. How often a ``while`` loop runs is not in the program: it has to be said. XLA's own cost analysis is
-not used: it counts after optimisation, loops once, and nothing on some devices.
+The body of a ``scan`` counts once per iteration, a ``cond`` as its most expensive branch; calls, ``remat`` and custom
+derivatives are entered. The number of iterations of a ``while`` loop is not in the program and must be given. XLA's
+cost analysis is not used: it counts after optimisation, counts loops once, and returns nothing on some devices.
 """
 
 import math
@@ -28,13 +28,13 @@ _LAYER = re.compile(r"analog<(.*?)>")
 
 
 class _Origin(NamedTuple):
-    """Where a value comes from.
+    """The origin of a value.
 
     Attributes:
-      from_examples: whether it depends on the examples.
-      weights: else, from which weights (numbers of leaves).
-      outside: arguments (numbers of leaves) that it is made of without a product in between.
-      step: how many products stand before it, one after the other.
+      from_examples: True if it depends on the examples.
+      weights: else, the weights it comes from (indices of leaves).
+      outside: arguments (indices of leaves) that it is computed from without a product in between.
+      step: number of dependent products before it.
     """
 
     from_examples: bool
@@ -46,7 +46,7 @@ class _Origin(NamedTuple):
 _CONSTANT = _Origin(False, frozenset())
 _EXAMPLE = _Origin(True, frozenset())
 
-#: Primitives that write into their first operand: weights written into by examples are a state of theirs (a cache).
+#: Primitives that write into their first operand. Weights that examples write into are a state (a key-value cache).
 _UPDATES = frozenset({"dynamic_update_slice", "scatter", "scatter-add", "scatter_add"})
 
 
@@ -58,18 +58,21 @@ def workload(
     while_loops: int | None = None,
     **options: Any,
 ) -> Operations:
-    """Count every operation of one call ``function(*args, **options)``; nothing is computed.
+    """Count the operations of one call ``function(*args, **options)``. Nothing is computed.
 
     Args:
       function: any function that JAX can trace.
-      *args: its arguments, arrays or ``jax.ShapeDtypeStruct``, in any pytrees.
-      weights: number of the argument, or arguments, that are weights; ``()`` for none.
-      examples: how many examples the call serves.
-      while_loops: how often a ``while`` loop runs, where the function has one.
-      **options: keyword arguments, passed as they are.
+      *args: its arguments, pytrees of arrays or ``jax.ShapeDtypeStruct``.
+      weights: index of the argument, or arguments, that are weights; ``()`` for none.
+      examples: number of examples in the call.
+      while_loops: number of iterations of a ``while`` loop, if the function has one.
+      **options: keyword arguments, passed unchanged.
+
+    Returns:
+      The operations, as ``Operations``.
 
     Raises:
-      InputError: for a ``while`` loop without ``while_loops``, or a primitive with an inner program that is not known.
+      InputError: for a ``while`` loop without ``while_loops``, or an unknown primitive with an inner program.
 
     Example:
       >>> import jax.numpy as jnp
@@ -80,7 +83,7 @@ def workload(
     chosen = (weights,) if isinstance(weights, int) else tuple(weights)
     for number in chosen:
         if not 0 <= number < len(args):
-            raise InputError(f"weights = {number}: must be the number of an argument, 0 to {len(args) - 1}")
+            raise InputError(f"weights = {number}: must be the index of an argument, 0 to {len(args) - 1}")
     check_integer(examples, "examples")
     closed = jax.make_jaxpr(lambda *a: function(*a, **options))(*args)
     walk = _Walk(while_loops)
@@ -88,28 +91,28 @@ def workload(
     for number, arg in enumerate(args):
         for leaf in jax.tree.leaves(arg):
             origins.append(walk.weight(leaf) if number in chosen else walk.example(leaf))
-    held = [walk.weight(value) for value in closed.consts]  # what the function closes over
-    walk.program(closed.jaxpr, [*held, *origins], 1, "")
-    return Operations(tuple(walk.found), int(examples), walk.parameters, tuple(walk.uncounted.items()))
+    consts = [walk.weight(value) for value in closed.consts]  # arrays that the function closes over
+    walk.program(closed.jaxpr, [*consts, *origins], 1, "")
+    return Operations(tuple(walk.operations), int(examples), walk.parameters, tuple(walk.uncounted.items()))
 
 
 class _Walk:
-    """One walk: what was found so far, and which weights were read already."""
+    """The state of one walk: the operations so far, and which weights have been read."""
 
     def __init__(self, while_loops: int | None):
         self.while_loops = while_loops
-        self.found: list[Operation] = []
+        self.operations: list[Operation] = []
         self.uncounted: dict[str, int] = {}
         self.sizes: list[int] = []
         self.parameters = 0
-        self.left: dict[int, int] = {}  # of the arguments' leaves: words that nothing has read yet
+        self.left: dict[int, int] = {}  # per leaf of the arguments: words not yet read
         self.loops: tuple[int, ...] = ()
         self.n_loops = 0
         self.read: dict[frozenset[int], int] = {}
-        self.silent = 0  # > 0 while only origins are followed
+        self.silent = 0  # > 0 while only origins are followed, without counting
 
     def weight(self, leaf: Any) -> _Origin:
-        """The origin of a new leaf of the weights; whole numbers (a position, a step) are no weights."""
+        """Return the origin of a new leaf of the weights; integers (a position, a step) are not weights."""
         dtype = getattr(leaf, "dtype", None)
         if dtype is None or not jax.numpy.issubdtype(dtype, jax.numpy.inexact):
             return _CONSTANT
@@ -117,7 +120,7 @@ class _Walk:
         return _Origin(False, frozenset([self.leaf(leaf)]))
 
     def example(self, leaf: Any) -> _Origin:
-        """The origin of a new leaf of what the examples are, or bring."""
+        """Return the origin of a new leaf of the other arguments, which belong to the examples."""
         return _Origin(True, frozenset(), frozenset([self.leaf(leaf)]))
 
     def leaf(self, leaf: Any) -> int:
@@ -126,17 +129,17 @@ class _Walk:
         return len(self.sizes) - 1
 
     def program(self, jaxpr: Any, origins: list[_Origin], times: int, scope: str) -> list[_Origin]:
-        """Count a program ``times`` times; origins of its results from those of its constants and arguments."""
-        known: dict[Any, _Origin] = dict(zip([*jaxpr.constvars, *jaxpr.invars], origins, strict=True))
+        """Count a program ``times`` times; return the origins of its results."""
+        origin_of: dict[Any, _Origin] = dict(zip([*jaxpr.constvars, *jaxpr.invars], origins, strict=True))
 
         def origin(atom: Any) -> _Origin:
-            return _CONSTANT if hasattr(atom, "val") else known[atom]
+            return _CONSTANT if hasattr(atom, "val") else origin_of[atom]
 
         for eqn in jaxpr.eqns:
             inputs = [origin(atom) for atom in eqn.invars]
             here = "/".join(part for part in (scope, str(eqn.source_info.name_stack)) if part)
             results = self.equation(eqn, inputs, times, here)
-            known.update(zip(eqn.outvars, results, strict=True))
+            origin_of.update(zip(eqn.outvars, results, strict=True))
         return [origin(atom) for atom in jaxpr.outvars]
 
     def equation(self, eqn: Any, inputs: list[_Origin], times: int, scope: str) -> list[_Origin]:
@@ -155,23 +158,23 @@ class _Walk:
         if name in BY_OPERAND or name in MOVES or name in BY_RESULT:
             pass
         elif any(_is_program(value) for value in params.values()):
-            raise InputError(f"workload: the primitive {name!r} runs a program of its own in a way that is not known")
+            raise InputError(f"workload: cannot count the primitive {name!r}, which runs an unknown inner program")
         if name in _UPDATES and inputs[0].weights and any(origin.from_examples for origin in inputs):
             inputs = [inputs[0]._replace(outside=inputs[0].weights), *inputs[1:]]
         if not self.silent:
             self.count(eqn, inputs, times, scope)
-        made = _joined(inputs)
+        result = _joined(inputs)
         if name in ("dot_general", "conv_general_dilated") or _looks_up(eqn, inputs):
-            made = made._replace(outside=frozenset(), step=made.step + 1)
-        return [made] * len(eqn.outvars)
+            result = result._replace(outside=frozenset(), step=result.step + 1)
+        return [result] * len(eqn.outvars)
 
     def inside(self, program: Any, inputs: list[_Origin], times: int, scope: str) -> list[_Origin]:
         jaxpr = getattr(program, "jaxpr", program)
-        held = [_CONSTANT] * len(jaxpr.constvars)
-        return self.program(jaxpr, [*held, *inputs], times, scope)
+        consts = [_CONSTANT] * len(jaxpr.constvars)
+        return self.program(jaxpr, [*consts, *inputs], times, scope)
 
     def settled(self, step: Callable[[list[_Origin]], list[_Origin]], carry: list[_Origin]) -> list[_Origin]:
-        """Origins of what a loop carries, once they stop changing."""
+        """Return the origins of a loop's carry, iterated until they stop changing."""
         self.silent += 1
         while True:
             after = [_joined([a, b])._replace(step=a.step) for a, b in zip(carry, step(carry), strict=True)]
@@ -181,7 +184,7 @@ class _Walk:
             carry = after
 
     def in_loop(self, inputs: list[_Origin]) -> list[_Origin]:
-        """Enter a loop, which starts once all that goes into it is there."""
+        """Enter a loop, which starts when all of its inputs are ready."""
         if not self.silent:
             self.n_loops += 1
             self.loops = (*self.loops, self.n_loops)
@@ -205,8 +208,8 @@ class _Walk:
     def while_loop(self, params: Any, inputs: list[_Origin], times: int, scope: str) -> list[_Origin]:
         if self.while_loops is None:
             raise InputError(
-                "while_loops = None: the function has a while loop, whose number of runs is not in the program; "
-                "say how often it runs (an integer), or use fori_loop or scan with fixed bounds"
+                "while_loops = None: the function has a while loop, whose number of iterations is not in the program; "
+                "give it as an integer, or use fori_loop or scan with fixed bounds"
             )
         inputs = self.in_loop(inputs)
         n_cond, n_body = params["cond_nconsts"], params["body_nconsts"]
@@ -217,21 +220,23 @@ class _Walk:
         return self.out_of_loop(run(carry, times * self.while_loops))
 
     def cond(self, params: Any, inputs: list[_Origin], times: int, scope: str) -> list[_Origin]:
-        """All branches are tried, and the one with the most arithmetic is kept."""
+        """Count the branch with the most arithmetic: all are counted, and the rest is rolled back."""
         tried = []
         for branch in params["branches"]:
-            before = len(self.found), dict(self.uncounted), dict(self.read), dict(self.left)
+            before = len(self.operations), dict(self.uncounted), dict(self.read), dict(self.left)
             results = self.inside(branch, inputs[1:], times, scope)
-            mine = self.found[before[0] :]
-            tried.append((sum(2 * op.total_macs + op.total_results for op in mine), mine, results,
+            branch_operations = self.operations[before[0] :]
+            flop = sum(2 * op.total_macs + op.total_results for op in branch_operations)
+            tried.append((flop, branch_operations, results,
                           (dict(self.uncounted), dict(self.read), dict(self.left))))  # fmt: skip
-            del self.found[before[0] :]
+            del self.operations[before[0] :]
             self.uncounted, self.read, self.left = before[1:]
         best = max(range(len(tried)), key=lambda i: tried[i][0])
-        _, mine, _, (self.uncounted, self.read, self.left) = tried[best]
-        self.found += mine
+        _, branch_operations, _, (self.uncounted, self.read, self.left) = tried[best]
+        self.operations += branch_operations
         from_index = inputs[0]
-        return [_joined([from_index, *each]) for each in zip(*(results for _, _, results, _ in tried), strict=True)]
+        outputs = zip(*(results for _, _, results, _ in tried), strict=True)
+        return [_joined([from_index, *of_branches]) for of_branches in outputs]
 
     def count(self, eqn: Any, inputs: list[_Origin], times: int, scope: str) -> None:
         name, sizes = eqn.primitive.name, [math.prod(v.aval.shape) for v in eqn.outvars]
@@ -264,7 +269,7 @@ class _Walk:
 
     def lookup(self, eqn: Any, inputs: list[_Origin], times: int, scope: str) -> None:
         words, bits = _size(eqn.outvars[0]), _bits(eqn.invars[0])
-        self.found.append(
+        self.operations.append(
             Operation(
                 kind="lookup", primitive="gather", scope=_clean(scope), layer=_layer(scope), repeats=times,
                 weight_words=words, new_weight_words=times * words, weight_bits=bits, weight_leaves=inputs[0].weights,
@@ -285,20 +290,20 @@ class _Walk:
             data_operands = [
                 (v, o) for v, o in zip(eqn.invars, inputs, strict=True) if not (o.weights and not o.from_examples)
             ]
-            brought = [v for v, _ in data_operands]
+            data = [v for v, _ in data_operands]
             moved = dict(
                 weight_words=sum(_size(v) for v, _ in weight_operands),
                 new_weight_words=sum(self.unread(o.weights, _size(v), times) for v, o in weight_operands),
                 distinct_weight_words=sum(self.distinct(o.weights, _size(v), times) for v, o in weight_operands),
                 weight_leaves=frozenset().union(*(o.weights for _, o in weight_operands)),
-                input_words=sum(map(_size, brought)),
+                input_words=sum(map(_size, data)),
                 new_input_words=sum(self.brought(o, _size(v), times) for v, o in data_operands),
                 output_words=_size(eqn.outvars[0]),
                 weight_bits=_bits(weight_operands[0][0]) if weight_operands else 32,
-                input_bits=_bits(brought[0]) if brought else 32,
+                input_bits=_bits(data[0]) if data else 32,
                 output_bits=_bits(eqn.outvars[0]),
             )
-        self.found.append(
+        self.operations.append(
             Operation(
                 kind=kind, primitive=eqn.primitive.name, scope=_clean(scope), layer=_layer(scope), repeats=times,
                 per_example=per_example, loop=self.loops, step=_joined(inputs).step + (kind != "elementwise"),
@@ -307,23 +312,23 @@ class _Walk:
         )  # fmt: skip
 
     def unread(self, roots: frozenset[int], words: int, times: int) -> int:
-        """How many words of a weight come for the first time if ``words`` are read so often: at most all it has."""
-        whole = max(sum(self.sizes[root] for root in roots), words)  # a weight may have been broadcast
+        """Return how many of ``words`` read ``times`` times are read for the first time: at most the weight's size."""
+        size = max(sum(self.sizes[root] for root in roots), words)  # a weight may have been broadcast
         before = self.read.get(roots, 0)
-        self.read[roots] = max(before, min(before + times * words, whole))
+        self.read[roots] = max(before, min(before + times * words, size))
         return self.read[roots] - before
 
     def distinct(self, roots: frozenset[int], words: int, times: int) -> int:
-        """How many different words of a weight are read, if ``words`` are so often."""
+        """Return how many distinct words of a weight are read if ``words`` are read ``times`` times."""
         return min(times * words, max(sum(self.sizes[root] for root in roots), words))
 
     def brought(self, origin: _Origin, words: int, times: int) -> int:
-        """How many words of an operand come from outside for the first time: at most what its arguments have left."""
+        """Return how many words of an operand are read from outside for the first time: at most what is unread."""
         taken = 0
         for leaf in sorted(origin.outside):
-            share = min(self.left[leaf], times * words - taken)
-            self.left[leaf] -= share
-            taken += share
+            words_of_leaf = min(self.left[leaf], times * words - taken)
+            self.left[leaf] -= words_of_leaf
+            taken += words_of_leaf
         return taken
 
 
@@ -335,7 +340,7 @@ def _joined(origins: Sequence[_Origin]) -> _Origin:
 
 
 def _looks_up(eqn: Any, inputs: Sequence[_Origin]) -> bool:
-    """Whether rows of a table of weights are asked for."""
+    """Return True if the equation looks up rows in a table of weights."""
     return eqn.primitive.name == "gather" and bool(inputs[0].weights) and not inputs[0].from_examples
 
 
@@ -354,8 +359,8 @@ def _bits(variable: Any) -> int:
 
 
 def _layer(scope: str) -> str:
-    found = _LAYER.findall(scope)
-    return found[-1] if found else ""
+    paths = _LAYER.findall(scope)
+    return paths[-1] if paths else ""
 
 
 def _clean(scope: str) -> str:
@@ -381,15 +386,15 @@ def _convolution(eqn: Any) -> ConvolutionShape:
     spatial = range(len(numbers.lhs_spec) - 2)
     taps = tuple(kernel[numbers.rhs_spec[2 + a]] for a in spatial)
     outputs = tuple(result[numbers.out_spec[2 + a]] for a in spatial)
-    stride, spread, dilation = p["window_strides"], p["lhs_dilation"], p["rhs_dilation"]
-    sizes = [(image[numbers.lhs_spec[2 + a]] - 1) * spread[a] + 1 for a in spatial]
+    stride, input_dilation, dilation = p["window_strides"], p["lhs_dilation"], p["rhs_dilation"]
+    sizes = [(image[numbers.lhs_spec[2 + a]] - 1) * input_dilation[a] + 1 for a in spatial]
     groups, batch_groups = p["feature_group_count"], p["batch_group_count"]
     meetings = math.prod(taps) * math.prod(outputs)
-    if any(s > 1 for s in spread):
+    if any(s > 1 for s in input_dilation):  # the zeros between dilated inputs are not multiplied
         meetings = 1
         for a in spatial:
             at = np.arange(outputs[a])[:, None] * stride[a] + np.arange(taps[a]) * dilation[a] - p["padding"][a][0]
-            meetings *= int(np.sum((at >= 0) & (at < sizes[a]) & (at % spread[a] == 0)))
+            meetings *= int(np.sum((at >= 0) & (at < sizes[a]) & (at % input_dilation[a] == 0)))
     return ConvolutionShape(
         images=image[numbers.lhs_spec[0]] // batch_groups,
         groups=groups * batch_groups,

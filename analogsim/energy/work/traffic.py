@@ -1,24 +1,24 @@
-"""What passes between a chip and the memory outside of it, operation by operation, for a whole batch.
+"""Traffic between a chip and its external memory, operation by operation, for a whole batch.
 
-One on-chip capacity C holds what is to be used again: weights, or the maps (inputs and outputs) that one operation
-leaves to the next. What is used once streams by and takes no room of it: weights that are not kept, and what the model
-is given from outside (its inputs, a key-value cache), which is read once in any case. Operations are worked through in
-groups of neighbours; in a group, b examples at a time, the batch of B in p = ceil(B / b) pieces:
+An on-chip capacity C holds data that is used again: weights, or the maps (inputs and outputs) that one operation passes
+to the next. Data that is used once streams through and takes no capacity: weights that are not retained, and the inputs
+of the model (and its key-value cache), which are read once in any case. Operations are processed in groups of
+neighbours; within a group, b examples at a time, the batch of B in p = ceil(B / b) pieces:
 
-    in a group      maps stay on the chip; they fit:           b m <= C          m: one example's, of the largest one
+    in a group      maps stay on the chip; they fit:           b m <= C          m: largest maps of one example
     weights         read with every piece                      p * sum of W
-                    or kept for the whole batch                sum of W          if  sum of W + b m <= C
-                    or, of a loop, kept for its runs           p * sum of W      if  loop's W + b m <= C
+                    or retained for the whole batch            sum of W          if  sum of W + b m <= C
+                    or, in a loop, retained for its runs       p * sum of W      if  loop's W + b m <= C
     between groups  the maps of the whole batch are written and read again
     alone           an operation whose maps do not fit (or that gains by it) passes them all through the memory:
-                    min(W ceil(B I / C) + B I + B O,  W + B I ceil(W / C) + B O)       I, O: one example's
+                    min(W ceil(B I / C) + B I + B O,  W + B I ceil(W / C) + B O)       I, O: of one example
 
-Of all ways to cut the operations into groups, each with its b, the one of least bytes is taken: a shortest path. So
-more capacity never means more bytes, and a larger batch never fewer in total. Where every piece of an operation costs a
-launch, what the memory could have moved meanwhile (``piece_bytes``) is counted beside the bytes: small pieces would
-save bytes and lose more time. Neighbours are taken to hand their maps
-on; what is taken up again later (residual sums, values of attention) is not in m, and arithmetic between products
-is fused into them. Rows of tables are fetched each time they are asked for.
+Of all partitions into groups, each with its b, the one of least bytes is taken (a shortest path). More capacity
+therefore never means more bytes, and a larger batch never fewer in total. If every piece of an operation costs a
+launch, the bytes that the memory could have moved meanwhile (``piece_bytes``) are added: small pieces would save bytes
+and lose more time. Each operation is assumed to pass its maps to the next; data that is used again later (residual
+sums, values of attention) is not in m, and arithmetic between products is fused into them. Rows of tables are fetched
+on every lookup.
 """
 
 import dataclasses
@@ -31,19 +31,19 @@ from analogsim.energy.work.operations import Operation, Operations
 
 
 class Need(NamedTuple):
-    """What one operation asks of the memories, in bytes; maps are of one example (of all, where they are shared).
+    """Bytes that one operation reads and writes; maps are of one example (of the batch, if ``shared``).
 
     Attributes:
-      weights: of one run.
-      distinct: weights of all runs, each once.
-      new: of these, what no operation before it has read.
-      leaves: which weights these are: those that an earlier operation of the group has kept are there already.
-      inputs, outputs: of one run.
-      outside: of the inputs of all runs, what comes from outside of the model for the first time.
-      runs: one after another.
-      loop: the loops that it stands in.
-      shared: whether it depends on no example, and runs once a batch.
-      fetches: whether it fetches rows of a table, ``weights`` bytes an example and run.
+      weights: weights of one run.
+      distinct: distinct weights of all runs.
+      new: distinct weights that no earlier operation has read.
+      leaves: indices of the weights; those that an earlier operation of the group has retained are on the chip.
+      inputs, outputs: maps of one run.
+      outside: inputs of all runs that come from outside of the model for the first time.
+      runs: number of sequential runs.
+      loop: indices of the enclosing loops.
+      shared: True if it depends on no example and runs once per batch.
+      fetches: True if it fetches rows of a table, ``weights`` bytes per example and run.
     """
 
     weights: float
@@ -60,13 +60,13 @@ class Need(NamedTuple):
 
 
 class Moved(NamedTuple):
-    """Bytes of one operation for a whole batch.
+    """Bytes that one operation moves for a whole batch.
 
     Attributes:
-      weights: read from outside memory.
-      maps: inputs and outputs through it.
-      touched: inputs and outputs, wherever they are.
-      pieces: in how many parts the batch is worked through.
+      weights: weights read from the external memory.
+      maps: inputs and outputs that pass the external memory.
+      touched: all inputs and outputs, on the chip or not.
+      pieces: number of pieces in which the batch is processed.
     """
 
     weights: float
@@ -77,12 +77,12 @@ class Moved(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class TrafficPlan:
-    """The traffic of least bytes.
+    """The schedule that moves the fewest bytes.
 
     Attributes:
-      moved: of each operation that moves something, in order.
-      largest: bytes of the largest maps, of the examples that are worked through together.
-      stays: whether all weights fit beside them, so that they may be there from the batch before.
+      moved: bytes of each operation that moves data, in order.
+      largest: bytes of the largest maps, for the examples that are processed together.
+      stays: True if all weights fit next to these maps, so that they may stay from the previous batch.
     """
 
     moved: tuple[Moved, ...]
@@ -91,22 +91,22 @@ class TrafficPlan:
 
     @property
     def weights(self) -> float:
-        """Bytes of weights from outside memory."""
+        """Bytes of weights read from the external memory."""
         return math.fsum(m.weights for m in self.moved)
 
     @property
     def maps(self) -> float:
-        """Bytes of inputs and outputs through outside memory."""
+        """Bytes of inputs and outputs that pass the external memory."""
         return math.fsum(m.maps for m in self.moved)
 
     @property
     def touched(self) -> float:
-        """Bytes of all inputs and outputs."""
+        """Bytes of all inputs and outputs, on the chip or not."""
         return math.fsum(m.touched for m in self.moved)
 
 
 def moving(operations: Operations) -> tuple[Operation, ...]:
-    """The operations that move numbers: all but arithmetic that is fused into them."""
+    """Return the operations that move data: all except elementwise arithmetic, which is fused into them."""
     return tuple(op for op in operations.all if op.kind != "elementwise")
 
 
@@ -115,42 +115,49 @@ def needs(
     weight_bytes: Callable[[Operation], float],
     map_bytes: Callable[[Operation], tuple[float, float]],
 ) -> list[Need]:
-    """What each operation that moves something asks for, with so many bytes a weight, an input and an output."""
-    known = any(op.new_input_words for op in operations.all)  # else: what the first operation reads comes from outside
-    found: list[Need] = []
+    """Return the bytes that each operation of ``moving`` reads and writes.
+
+    Args:
+      operations: the operations of one run.
+      weight_bytes: returns the bytes per weight of an operation.
+      map_bytes: returns the bytes per input and per output of an operation.
+    """
+    # If no operation records inputs from outside, the inputs of the first one are taken as such.
+    records_outside = any(op.new_input_words for op in operations.all)
+    result: list[Need] = []
     for op in moving(operations):
-        share = 1 / operations.examples if op.per_example else 1.0
+        per_example = 1 / operations.examples if op.per_example else 1.0
         byte, (byte_in, byte_out) = weight_bytes(op), map_bytes(op)
-        first = not known and not any(not need.shared for need in found)
+        first = not records_outside and not any(not need.shared for need in result)
         outside = op.repeats * op.input_words if first else op.new_input_words
         distinct = op.new_weight_words if op.distinct_weight_words is None else op.distinct_weight_words
         fetches = op.kind == "lookup"
-        found.append(
+        result.append(
             Need(
-                weights=byte * op.weight_words * (share if fetches else 1.0),
+                weights=byte * op.weight_words * (per_example if fetches else 1.0),
                 distinct=byte * distinct,
                 new=byte * op.new_weight_words,
                 leaves=op.weight_leaves,
-                inputs=byte_in * op.input_words * share,
-                outputs=byte_out * op.output_words * share,
-                outside=byte_in * min(outside, op.repeats * op.input_words) * share,
+                inputs=byte_in * op.input_words * per_example,
+                outputs=byte_out * op.output_words * per_example,
+                outside=byte_in * min(outside, op.repeats * op.input_words) * per_example,
                 runs=op.repeats,
                 loop=op.loop,
                 shared=not op.per_example,
                 fetches=fetches,
             )
         )
-    return found
+    return result
 
 
 def plan(asked: Sequence[Need], batch: int, capacity: float, piece_bytes: float = 0.0) -> TrafficPlan:
-    """The way through the operations that moves the fewest bytes; see the module.
+    """Return the schedule of the operations that moves the fewest bytes; see the module.
 
     Args:
-      asked: the operations, in order.
-      batch: examples.
-      capacity: bytes on the chip for what is used again.
-      piece_bytes: bytes that one run of an operation on one piece of the batch stands for, beside those that it moves.
+      asked: bytes of each operation, in order.
+      batch: number of examples.
+      capacity: bytes on the chip for data that is used again.
+      piece_bytes: cost in bytes of one run of an operation on one piece of the batch, added to the bytes it moves.
     """
     return _plan(tuple(asked), batch, float(capacity), float(piece_bytes))
 
@@ -159,7 +166,9 @@ def plan(asked: Sequence[Need], batch: int, capacity: float, piece_bytes: float 
 def _plan(operation_needs: tuple[Need, ...], batch: int, capacity: float, piece_bytes: float) -> TrafficPlan:
     n = len(operation_needs)
     min_bytes = [0.0] + [math.inf] * n
-    way: list[tuple[int, bool]] = [(0, False)] * (n + 1)  # start of the last group, and whether it is one of its own
+    way: list[tuple[int, bool]] = [(0, False)] * (
+        n + 1
+    )  # start of the last group, and whether that is a single operation
     for i in range(n):
         by_itself = (
             min_bytes[i] + _bytes(_alone(operation_needs[i], batch, capacity)) + piece_bytes * operation_needs[i].runs
@@ -206,7 +215,7 @@ def _bytes(moved: Moved) -> float:
 
 
 def _alone(need: Need, batch: int, capacity: float) -> Moved:
-    """An operation whose maps all pass the memory: weights again for pieces of the inputs, or the other way round."""
+    """Return the bytes of an operation whose maps all pass the memory: weights once per piece of inputs, or reverse."""
     if need.fetches:
         return Moved(_fetched(need, batch), _touched(need, batch), _touched(need, batch), 1)
     inputs = _times(need, batch) * need.inputs
@@ -222,23 +231,23 @@ def _alone(need: Need, batch: int, capacity: float) -> Moved:
 
 
 def _parts(size: float, capacity: float) -> float:
-    """In how many parts of the capacity something is held; one if it fits, or if there is no capacity to speak of."""
+    """Return in how many parts of the capacity something is processed; 1 if it fits or if there is no capacity."""
     return max(1, math.ceil(size / capacity)) if capacity else 1
 
 
 class _Group:
-    """Neighbouring operations whose maps stay on the chip, while it grows by one at a time."""
+    """Neighbouring operations whose maps stay on the chip; grows by one operation at a time."""
 
     def __init__(self, asked: tuple[Need, ...], start: int, batch: int, capacity: float, piece_bytes: float = 0.0):
         self.asked, self.start, self.batch, self.capacity = asked, start, batch, capacity
         self.piece_bytes, self.runs = piece_bytes, 0.0
-        self.each = self.fixed = 0.0  # bytes of the largest maps: of an example, and of what is shared
+        self.each = self.fixed = 0.0  # bytes of the largest maps: per example, and shared
         self.streamed = self.once = self.distinct = self.outside = self.fetched = 0.0
         self.kept: dict[frozenset[int], float] = {}
         self.of_loop: dict[tuple[int, ...], float] = {}
 
     def takes(self, need: Need) -> bool:
-        """Add an operation; False, and the group is at its end, where one example's maps do not fit."""
+        """Add an operation; return False if the maps of one example no longer fit, which ends the group."""
         maps = need.inputs + need.outputs - need.outside / need.runs
         self.runs += need.runs
         if need.shared:
@@ -259,57 +268,57 @@ class _Group:
         return self.room(0.0) > 0
 
     def added(self, need: Need) -> float:
-        """Bytes of weights that no operation of the group has kept so far."""
-        before = need.distinct - need.new  # read by an operation before it, of this group or of another
+        """Return the bytes of weights that the group has not retained so far."""
+        before = need.distinct - need.new  # read by an earlier operation, of this group or of another
         return need.new + max(0.0, before - self.kept.get(need.leaves, 0.0))
 
     def room(self, weights: float) -> int:
-        """How many examples fit beside so many bytes of weights; 0 where not even one does."""
+        """Return how many examples fit next to the given bytes of weights; 0 if not even one does."""
         left = self.capacity - self.fixed - weights
         if left < 0:
             return 0
         return self.batch if self.each * self.batch <= left else int(left // self.each)
 
     def ways(self) -> list[tuple[float, int, str]]:
-        """Bytes of weights and of what the pieces stand for, pieces and name of the ways that fit."""
+        """Return (bytes of weights and pieces, number of pieces, name) of every option that fits."""
         loops = max(self.of_loop.values(), default=0.0)
         tried = ((0.0, self.streamed, "streamed"), (loops, self.once, "loops"), (self.distinct, None, "kept"))
-        found = []
-        for held, a_piece, name in tried:
-            fitting = self.room(held)
+        options = []
+        for retained, per_piece, name in tried:
+            fitting = self.room(retained)
             if fitting:
                 pieces = -(-self.batch // fitting)
-                weights = self.distinct if a_piece is None else pieces * a_piece
-                found.append((weights + pieces * self.runs * self.piece_bytes, pieces, name))
-        return found
+                weights = self.distinct if per_piece is None else pieces * per_piece
+                options.append((weights + pieces * self.runs * self.piece_bytes, pieces, name))
+        return options
 
     def cost(self, end: int) -> float:
-        """Bytes of the group if it ends here."""
+        """Return the bytes of the group if it ends at operation ``end``."""
         return min(self.ways())[0] + self.fetched + self.outside + self.entering() + self.leaving(end)
 
     def entering(self) -> float:
-        """Bytes that the first operation reads again, which the one before it has written."""
+        """Return the bytes that the first operation reads from the memory because the previous one wrote them."""
         need = self.asked[self.start]
         if not self.start:
             return 0.0
         before = self.asked[self.start - 1]
         read = need.runs * need.inputs - need.outside
-        if before.loop != need.loop:  # what a loop carries round stays in it
+        if before.loop != need.loop:  # the carry of a loop stays in it
             read = min(read, max(before.runs * before.outputs, need.inputs))
         return _times(need, self.batch) * max(read, 0.0)
 
     def leaving(self, end: int) -> float:
-        """Bytes that the last operation writes."""
+        """Return the bytes that the last operation writes."""
         need = self.asked[end]
         return _times(need, self.batch) * need.runs * need.outputs
 
     def moved(self, end: int) -> list[Moved]:
-        """What each operation moves if the group, empty so far, ends there."""
-        whole = _Group(self.asked, self.start, self.batch, self.capacity, self.piece_bytes)
+        """Return the bytes that each operation moves if the group, still empty, ends at operation ``end``."""
+        group = _Group(self.asked, self.start, self.batch, self.capacity, self.piece_bytes)
         for need in self.asked[self.start : end + 1]:
-            whole.takes(need)
-        _, pieces, name = min(whole.ways())
-        found = []
+            group.takes(need)
+        _, pieces, name = min(group.ways())
+        result = []
         for k in range(self.start, end + 1):
             need = self.asked[k]
             if need.fetches:
@@ -322,5 +331,5 @@ class _Group:
             maps += self.entering() if k == self.start else 0.0
             maps += self.leaving(end) if k == end else 0.0
             self.takes(need)
-            found.append(Moved(weights, maps, _touched(need, self.batch), pieces))
-        return found
+            result.append(Moved(weights, maps, _touched(need, self.batch), pieces))
+        return result
