@@ -97,7 +97,7 @@ class Comparison:
         return tables.layers(self.hardware, self.work)
 
     def to_dataset(self) -> "xarray.Dataset":
-        """Return arrays over (system, batch): low, typical and high joules; seconds. NaN if not known or if it does not fit."""
+        """Return arrays over (system, batch): low, typical and high joules; seconds. NaN if not known or no fit."""
         return export.as_dataset(self.breakdowns, self.work, self.unsupported)
 
     def to_dataframe(self) -> "pandas.DataFrame":

@@ -84,7 +84,7 @@ def _arrays(arrays: AnalogArrays) -> dict[str, Any]:
 def as_dataset(
     breakdowns: Sequence[EnergyBreakdown], work: Workload, unsupported: Sequence[UnsupportedSystem]
 ) -> "xarray.Dataset":
-    """Return arrays over (system, batch): low, typical and high joules; seconds. NaN if not known or if it does not fit."""
+    """Return arrays over (system, batch): low, typical and high joules; seconds. NaN if not known or no fit."""
     import xarray
 
     breakdown_of = {(breakdown.system, breakdown.batch): breakdown for breakdown in breakdowns}

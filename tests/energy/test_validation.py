@@ -313,9 +313,9 @@ def test_the_regression_guards_its_range():
     with pytest.raises(InputError, match="sample_rate_hz = 0: must be a positive number"):
         adc.regression_energy_j(8, 0, 28)
     # Fewer bits than it was fitted to cost what the fewest do: no less (its ln ENOB would make 3 bits dearer than 5).
-    with pytest.warns(UserWarning, match="an extrapolation, of the price of 4 effective bits"):
+    with pytest.warns(UserWarning, match="an extrapolation, with the energy of 4 effective bits"):
         assert adc.regression_energy_j(3, 1e8, 28, extrapolate=True) == adc.regression_energy_j(4, 1e8, 28)
-    with pytest.warns(UserWarning, match="an extrapolation, of the price of 4 effective bits"):
+    with pytest.warns(UserWarning, match="an extrapolation, with the energy of 4 effective bits"):
         assert adc.regression_area_m2(1, 1e8, 28, extrapolate=True) == adc.regression_area_m2(4, 1e8, 28)
     # A whole ENOB is what the published code takes: one half bit less costs more of it.
     assert adc.regression_energy_j(7.5, 1e8, 28, ceil_enob=True) < adc.regression_energy_j(7.5, 1e8, 28)

@@ -193,7 +193,7 @@ def test_widths_of_numbers():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (dict(weights=2), "weights = 2: must be the number of an argument, 0 to 1"),
+        (dict(weights=2), "weights = 2: must be the index of an argument, 0 to 1"),
         (dict(examples=0), "examples = 0: must be an integer of at least 1"),
     ],
 )

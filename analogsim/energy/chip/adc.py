@@ -1,18 +1,18 @@
-"""What an analog-to-digital conversion takes: a bound, the best published, the median, and a published regression.
+"""Energy models of an analog-to-digital conversion: a bound, the best published, the median, a published regression.
 
-    thermal      e = 8 k T 1.5 4^ENOB                          no Nyquist converter samples with less
+    thermal      e = 8 k T 1.5 4^ENOB                          lower bound of a Nyquist converter
     floor        e = 0.267 pJ + 0.1446 aJ 4^ENOB               mean of the three smallest P/fs of the survey
     median       ln e(pJ) = -5.527 + 0.575 ENOB + 0.715 ln(node/nm) + 0.262 ln(fs/100 MS/s)       SAR since 2010
     regression   e = e0(ENOB, fs) exp(24.579 + 1.880 ln(node/nm) - 2.829 ln ENOB) pJ              28 to 65 nm
                  e0 = 10^((SNDR - FoM)/10)/2,  FoM = min(213.78 - 2.872 ln fs, 128.31 + 3.2205 ENOB) dB
                  SNDR = 20 log10(2) ENOB + 10 log10(1.5) dB
 
-Floor and median are own fits to B. Murmann, "ADC Performance Survey 1997-2025", github.com/bmurmann/ADC-survey; the
-scatter about the median is a factor of four: a converter is not predicted by its bits. The regression (and that of
+Floor and median are own fits to B. Murmann, "ADC Performance Survey 1997-2025", github.com/bmurmann/ADC-survey. The
+scatter about the median is a factor of four: bits alone do not predict a converter. The regression (and that of
 area) is T. Andrulis et al., arXiv 2404.06553, with the constants of its code (hwcomponents-adc, MIT licence, copyright
-2025 Tanner Andrulis). Its fit is least at 4.39 effective bits and would grow again below, as if fewer bits cost more;
-below ``LEAST_ENOB`` it is refused, or held at that many where it may be extrapolated. All of these count effective bits
-(ENOB), which noise and distortion leave of the nominal ``bits`` that a converter puts out; only
+2025 Tanner Andrulis). Its fit has a minimum at 4.39 effective bits and would grow again below, as if fewer bits cost
+more; below ``LEAST_ENOB`` it is refused, or evaluated at ``LEAST_ENOB`` if extrapolation is allowed. All models take
+effective bits (ENOB), which noise and distortion leave of the nominal output ``bits``; only
 ``EnergyTable.adc_energy_j`` takes nominal ones.
 """
 
@@ -27,16 +27,16 @@ from analogsim.base.units import sndr_db
 SOURCE = cited("murmann2025", note="range: own fit to its floor and to its SAR median at 28 nm")
 REGRESSION_SOURCE = cited("andrulis2024adc", note="constants of hwcomponents-adc")
 
-_NODE_NM = 28.0  # where the default prices of the other components come from
+_NODE_NM = 28.0  # process of the other components' default energies
 _SAMPLE_RATE_HZ = 100e6
 _BOLTZMANN = 1.380649e-23  # J/K
 
-NODES_NM = (28.0, 65.0)  #: where the regression was fitted; below, it misses published converters
-LEAST_ENOB = 4.0  #: of the regression
+NODES_NM = (28.0, 65.0)  #: range in which the regression was fitted; below, it misses published converters
+LEAST_ENOB = 4.0  #: fewest effective bits of the regression
 
 
 def thermal_bound_j(enob: Any, temperature_k: Any = 300.0) -> Any:
-    """The least a conversion takes where thermal noise is as large as that of quantisation: 8 k T 1.5 4^ENOB, joules.
+    """Return the minimum energy per conversion in joules if thermal noise equals quantisation noise: 8 k T 1.5 4^ENOB.
 
     Example:
       >>> f"{thermal_bound_j(10):.3g}"
@@ -46,20 +46,20 @@ def thermal_bound_j(enob: Any, temperature_k: Any = 300.0) -> Any:
 
 
 def floor_energy_j(enob: Any) -> Any:
-    """The most frugal published conversions, joules."""
+    """Return the energy per conversion of the best published converters, in joules."""
     return 0.267e-12 + 0.1446e-18 * 4.0**enob
 
 
 def median_energy_j(enob: Any, node_nm: float = _NODE_NM, sample_rate_hz: float = _SAMPLE_RATE_HZ) -> Any:
-    """The median successive-approximation ADC since 2010, joules a conversion.
+    """Return the energy per conversion of the median successive-approximation ADC since 2010, in joules.
 
     Args:
       enob: effective bits; may be traced.
-      node_nm: technology node.
-      sample_rate_hz: conversions a second.
+      node_nm: technology node in nm.
+      sample_rate_hz: conversions per second.
 
     Raises:
-      InputError: where node or rate is no positive number.
+      InputError: if node or rate is not a positive number.
 
     Example:
       >>> f"{median_energy_j(8):.3g}", f"{median_energy_j(8, node_nm=65):.3g}"
@@ -74,17 +74,17 @@ def median_energy_j(enob: Any, node_nm: float = _NODE_NM, sample_rate_hz: float 
 def regression_energy_j(
     enob: float, sample_rate_hz: float, node_nm: float, *, ceil_enob: bool = False, extrapolate: bool = False
 ) -> float:
-    """The published regression to the best converters of each resolution and rate, joules a conversion.
+    """Return the energy per conversion by the published regression to the best converters, in joules.
 
     Args:
       enob: effective bits, at least 4.
-      sample_rate_hz: conversions a second of one converter.
+      sample_rate_hz: conversions per second of one converter.
       node_nm: technology node, 28 to 65 nm.
-      ceil_enob: take the figure of merit at the next whole ENOB, as the published code does; it makes the energy jump.
-      extrapolate: allow other nodes and fewer bits, with a warning; fewer bits then cost what ``LEAST_ENOB`` do.
+      ceil_enob: take the figure of merit at the next integer ENOB, as the published code does; the energy then jumps.
+      extrapolate: allow other nodes and fewer bits, with a warning; fewer bits then cost as much as ``LEAST_ENOB``.
 
     Raises:
-      InputError: outside of the fitted range without ``extrapolate``, or where a number is not positive.
+      InputError: outside of the fitted range without ``extrapolate``, or if a number is not positive.
 
     Example:
       >>> f"{regression_energy_j(8, 100e6, 28):.3g}"
@@ -103,7 +103,7 @@ def regression_energy_j(
 def regression_area_m2(
     enob: float, sample_rate_hz: float, node_nm: float, *, ceil_enob: bool = False, extrapolate: bool = False
 ) -> float:
-    """Area of one converter by the same publication's regression, square metres; arguments as the energy's.
+    """Return the area of one converter by the same publication's regression, in m2; arguments as for the energy.
 
     ln A(um^2) = 1.346 + 0.9933 ln(node/nm) + 0.1807 ln fs + 0.2991 ln e(pJ)
 
@@ -118,7 +118,7 @@ def regression_area_m2(
 
 
 def walden_j(power_w: float, enob: float, sample_rate_hz: float) -> float:
-    """Walden's figure of merit P/(2^ENOB fs), joules a conversion step (R. Walden, doi 10.1109/49.761034).
+    """Return Walden's figure of merit P/(2^ENOB fs), joules per conversion step (R. Walden, doi 10.1109/49.761034).
 
     Example:
       >>> f"{walden_j(1e-3, 8, 100e6):.3g}"
@@ -128,7 +128,7 @@ def walden_j(power_w: float, enob: float, sample_rate_hz: float) -> float:
 
 
 def schreier_db(power_w: float, enob: float, sample_rate_hz: float) -> float:
-    """Schreier's figure of merit SNDR + 10 log10(fs/2/P), decibels; the thermal bound is at 192 dB.
+    """Return Schreier's figure of merit SNDR + 10 log10(fs/2/P) in decibels; the thermal bound is at 192 dB.
 
     Example:
       >>> f"{schreier_db(thermal_bound_j(10) * 1e6, 10, 1e6):.1f}"
@@ -160,5 +160,5 @@ def _in_range(enob: float, sample_rate_hz: float, node_nm: float, extrapolate: b
     if outside and not extrapolate:
         raise InputError(f"{'; '.join(outside)}; extrapolate=True allows it, with a warning")
     if outside:
-        held = f", of the price of {LEAST_ENOB:g} effective bits" if enob < LEAST_ENOB else ""
-        warnings.warn(f"{'; '.join(outside)}; this is an extrapolation{held}", stacklevel=3)
+        floor = f", with the energy of {LEAST_ENOB:g} effective bits" if enob < LEAST_ENOB else ""
+        warnings.warn(f"{'; '.join(outside)}; this is an extrapolation{floor}", stacklevel=3)

@@ -1,10 +1,9 @@
-"""What one conversion of the hardware's ADC costs: its own model, and how far published ones lie apart.
+"""Energy per conversion of the hardware's ADC: the chosen model, and the range of published ADCs.
 
-``EnergyTable.adc_model`` chooses the typical price: ``"embedded"`` is k1 b Vdd^2 + k2 4^b Vdd^2 in nominal bits, the
-other
-three are those of ``analogsim.energy.chip.adc`` in effective bits (``EnergyTable.adc_enob``; the nominal ones where it
-is None, which makes them a little too high for a real converter). Low and high are the survey's floor and median,
-widened to the typical price where that lies outside, which ``at_end`` then says.
+``EnergyTable.adc_model`` chooses the typical energy: ``"embedded"`` is k1 b Vdd^2 + k2 4^b Vdd^2 in nominal bits, the
+remaining three are those of ``analogsim.energy.chip.adc`` in effective bits (``EnergyTable.adc_enob``; nominal bits if
+None, which is a little too high for a real converter). Low and high are the survey's floor and median, widened to the
+typical energy if that lies outside; ``at_end`` then says so.
 """
 
 from typing import Any
@@ -25,15 +24,15 @@ _FIELDS = {
 
 
 def fields(energy_table: EnergyTable) -> tuple[str, ...]:
-    """The prices that enter, for their sources."""
+    """Return the names of the fields that enter, for their sources."""
     return tuple(f for f in _FIELDS[energy_table.adc_model] if f != "adc_enob" or energy_table.adc_enob is not None)
 
 
 def typical_j(energy_table: EnergyTable, bits: Any) -> Any:
-    """Joules of one conversion.
+    """Return the typical joules per conversion.
 
     Raises:
-      InputError: where the regression is asked outside of the range that it was fitted in.
+      InputError: if the regression is evaluated outside of the range in which it was fitted.
     """
     enob = bits if energy_table.adc_enob is None else energy_table.adc_enob
     if energy_table.adc_model == "embedded":
@@ -46,14 +45,14 @@ def typical_j(energy_table: EnergyTable, bits: Any) -> Any:
 
 
 def band_j(energy_table: EnergyTable, bits: Any) -> tuple[Any, Any, Any]:
-    """One conversion: low, typical, high. Where typical lies outside of floor and median the band is widened to it."""
+    """Return low, typical and high joules per conversion; the range is widened to typical if that lies outside."""
     typical = typical_j(energy_table, bits)
     enob = bits if energy_table.adc_enob is None else energy_table.adc_enob
     return _lesser(adc.floor_energy_j(enob), typical), typical, -_lesser(-adc.median_energy_j(enob), -typical)
 
 
 def at_end(energy_table: EnergyTable, bits: Any) -> str:
-    """Why typical is an end of the band, in words; ``""`` where it lies inside, or where something is traced."""
+    """Return why typical is an end of the range; ``""`` if it lies inside, or if a value is traced."""
     if energy_table.adc_model in ("floor", "median"):
         return f"EnergyTable.adc_model asks for the survey's {energy_table.adc_model}"
     low_j, unit_energy_j, high_j = band_j(energy_table, bits)
@@ -65,10 +64,10 @@ def at_end(energy_table: EnergyTable, bits: Any) -> str:
 
 
 def sources(energy_table: EnergyTable) -> tuple[Source, ...]:
-    """Where the model comes from, beside its fields."""
+    """Return the sources of the model, in addition to those of its fields."""
     return (adc.SOURCE,) if energy_table.adc_model != "regression" else (adc.SOURCE, adc.REGRESSION_SOURCE)
 
 
 def _lesser(a: Any, b: Any) -> Any:
-    """The smaller of two numbers in float64, or of two arrays where something is traced."""
+    """Return the smaller of two numbers, in float64 unless one is an array (traced)."""
     return jnp.minimum(a, b) if isinstance(a, jax.Array) or isinstance(b, jax.Array) else min(a, b)

@@ -1,11 +1,11 @@
-"""The account of the analog hardware: its lines (``analog_lines``), its arrays (``arrays``), and what its life adds.
+"""The energy breakdown of the analog hardware: its items (``analog_lines``), its arrays, and its deployment.
 
-A sum of components is no chip. IBM's 64-core PCM chip (M. Le Gallo et al., Nat. Electron. 6, 680 (2023), doi
+A sum of components is not a chip. IBM's 64-core PCM chip (M. Le Gallo et al., Nat. Electron. 6, 680 (2023), doi
 10.1038/s41928-023-01010-1: 9.76 and 2.48 TOPS/W) takes 13.4 nJ for a 256 x 256 product of 8 bits read in one phase and
-52.9 nJ in four, of which the components explain about 3.6 nJ. What is left per conversion, (13.4 - 3.6)/256 = 38 pJ and
-(52.9 - 3.6)/256 = 192 pJ, is the typical and the high price of the rest of the chip; low is zero, components alone.
-Low and high also replace the ADC's price by the floor and the median of published ones (``adc_price``). A measured
-core has no memory outside: what passes that is a line of its own (``analog_memory``), as on every machine's bill.
+52.9 nJ in four, of which the components explain about 3.6 nJ. The remainder per conversion, (13.4 - 3.6)/256 = 38 pJ
+and (52.9 - 3.6)/256 = 192 pJ, is the typical and the high energy of the rest of the chip; low is zero, components
+alone. Low and high also replace the energy of the ADC by the floor and the median of published ones (``adc_price``). A
+measured core has no external memory, so its traffic is a separate item (``analog_memory``), as for every system.
 """
 
 from collections.abc import Sequence
@@ -32,16 +32,21 @@ _BY_SHAPE = "values of weights and inputs are assumed (uniform inputs, normal we
 def breakdowns(
     work: Workload, batches: Sequence[int], deployment: Deployment | None = None
 ) -> tuple[list[EnergyBreakdown], AnalogArrays | None]:
-    """The hardware's bill at every batch size, and its arrays (None where no layer is analog).
+    """Return the hardware's breakdown at every batch size, and its arrays (None if no layer is analog).
 
-    Weights stay where they are, so that an inference costs the same in any batch, but for what must be held while the
-    batch is dispatched. How long it takes: ``analog_time``.
+    Weights stay in place, so an inference costs the same in any batch, except for the power that holds weights while
+    the batch is dispatched. For the latency see ``analog_time``.
+
+    Args:
+      work: the work of the model.
+      batches: batch sizes.
+      deployment: how the chip is used, to amortise programming and calibration; None to leave them out.
     """
     layers = [(layer, tile_work(layer.use)) for layer in work.layers]
     energy_table = work.layers[0].use.hardware.energy_table
     unsettled = [line for layer, per_vector in layers for line in lines(layer, per_vector)]
     moved = plan_of(layers, work.operations, energy_table)
-    merge_items(unsettled)  # refuses what is no number before anything else meets it
+    merge_items(unsettled)  # rejects invalid numbers before the time is computed from them
     time = example_time(layers, work.operations, moved, energy_table)
     unsettled += hold_lines(layers, time.reads_s) + rest_lines(work.operations, energy_table)
     unsettled += memory_lines(moved, work.operations, energy_table)
@@ -57,7 +62,7 @@ def breakdowns(
     if repeats:
         left_out.append("reads that bound management repeats")
     if deployment is None and arrays is not None:
-        left_out.append("writing the weights and readouts for drift compensation, both reported apart")
+        left_out.append("writing the weights and readouts for drift compensation, both reported separately")
     if work.operations.uncounted:
         left_out.append("arithmetic of " + ", ".join(name for name, _ in work.operations.uncounted))
     note = (

@@ -1,10 +1,10 @@
-"""What one example's pass through analog layers is charged for: counts from the tiling times ``EnergyTable``.
+"""Energy items of one example's pass through analog layers: counts from the tiling times ``EnergyTable``.
 
-For a layer of n_in inputs and n_out outputs on R x C tiles (R share its inputs, C its outputs), one vector costs
+For a layer of n_in inputs and n_out outputs on R x C tiles (inputs split over R, outputs over C), one vector takes
 
-    cells            what the store says it does (``WeightStore.cost``): siemens x V^2 t for a crossbar
-    word lines       C_line V^2 for every cell of a driven row, times the mean squared input; light has none
-    hold             what keeps the weights of light where they are: its power in all tiles, as long as any is read
+    cells            the actions that the store reports (``WeightStore.cost``): siemens x V^2 t for a crossbar
+    word lines       C_line V^2 for every cell of a driven row, times the mean squared input; none in photonic meshes
+    hold             power that holds photonic weights, in all tiles, for as long as any tile is read
     DAC              n_in C conversions: every column of tiles drives all inputs
     sample and hold  n_out R, before every conversion
     ADC              n_out R conversions: every tile converts its own partial sums
@@ -13,12 +13,12 @@ For a layer of n_in inputs and n_out outputs on R x C tiles (R share its inputs,
     buffer           n_in numbers read, n_out written, each as wide as its converter and at least a byte
     network          the same bits over one hop
     leakage          of the buffer and of the logic behind every ADC, for as long as the layer is read
-    rest of the chip n_out R times what a measured chip takes beyond these components
+    rest of the chip n_out R times the energy of a measured chip beyond these components
 
-A store that only does digital actions (multiply-accumulate, weight fetch) has no lines, and its converters are
-roundings of numbers, not circuits: it is charged neither. What no analog layer does is charged to a digital unit beside
-the arrays (``digital_unit``), what passes larger buffers and the memory outside to ``analog_memory``. Columns and rows
-without weights are switched off and cost nothing. All of it may be differentiated.
+A store with digital actions only (multiply-accumulate, weight fetch) has no bit lines, and its converters round numbers
+instead of being circuits: it is charged for neither. Work outside of analog layers is charged to a digital unit next to
+the arrays (``digital_unit``), traffic of larger buffers and of the external memory to ``analog_memory``. Columns and
+rows without weights are switched off and cost nothing. Everything is differentiable.
 """
 
 from collections.abc import Iterable
@@ -37,12 +37,12 @@ from analogsim.hardware.energy_table import EnergyTable
 _FOUR_PHASE_OVERHEAD_J = 192e-12  # see ``analog``
 
 
-STORES_OWN = (Source(note="what the store's description says of its phases, rings or light"),)
+STORES_OWN = (Source(note="given by the store's description of its phases, rings or light"),)
 _SAMPLING = Source(note="thermal noise as large as the rounding: 12 k T 4^b at 300 K")
 
 
 def lines(layer: LayerWork, per_vector: TileWork) -> list[EnergyItem]:
-    """Everything that one example's passes through one layer are charged for."""
+    """Return the energy items of one example's passes through one layer."""
     hardware, energy_table = layer.use.hardware, layer.use.hardware.energy_table
     c, vectors = layer.use.grid[1], layer.passes * layer.vectors
     looks_up = layer.use.is_lookup
@@ -50,12 +50,12 @@ def lines(layer: LayerWork, per_vector: TileWork) -> list[EnergyItem]:
     inputs, outputs = vectors * n_in, layer.passes * layer.output_words
     is_analog, dac, converter = per_vector.is_analog, hardware.dac, hardware.adc
     converted = vectors * per_vector.lines * (1 if dac is None else dac.conversions)
-    found = []
+    items = []
 
     def add_item(
         component: str, action: str, count: Any, unit: str, unit_energy_j: Any, *fields: str, **band: Any
     ) -> None:
-        found.append(EnergyItem(component=component, action=action, count=count, unit=unit, unit_energy_j=unit_energy_j,
+        items.append(EnergyItem(component=component, action=action, count=count, unit=unit, unit_energy_j=unit_energy_j,
                           **({"sources": energy_table.sources(*fields), "layer": layer.use.path} | band)))  # fmt: skip
 
     for name, quantity in per_vector.quantities.items():
@@ -74,7 +74,7 @@ def lines(layer: LayerWork, per_vector: TileWork) -> list[EnergyItem]:
         unit_energy_j = energy_table.line_capacitance_f * energy_table.read_voltage_v**2
         swings = vectors * per_vector.driven_cells
         add_item("word lines", "full swing", swings, "", unit_energy_j, "line_capacitance_f", "read_voltage_v")
-    if is_analog and dac is not None and not looks_up:  # a row's own switch drives it fully
+    if is_analog and dac is not None and not looks_up:  # in a lookup, a switch drives the row fully
         unit_energy_j = energy_table.dac_energy_j(getattr(dac, "slice_bits", dac.bits))
         add_item("DAC", "convert", inputs * c * dac.reads, "", unit_energy_j, "dac_capacitance_f", "supply_v")
     if is_analog and converter is not None:
@@ -87,18 +87,23 @@ def lines(layer: LayerWork, per_vector: TileWork) -> list[EnergyItem]:
     add_item("buffer", "read, write", moved, "B", energy_table.buffer_j_per_byte, "buffer_j_per_byte")
     if is_analog and converter is not None:
         add_item("network", "one hop", 8 * moved, "bit", energy_table.network_j_per_bit, "network_j_per_bit")
-        kept = n_in * (4.0 if looks_up else _width_bytes(dac)) + outputs / vectors * _width_bytes(converter)
+        buffered = n_in * (4.0 if looks_up else _width_bytes(dac)) + outputs / vectors * _width_bytes(converter)
         on_s = read_s(layer)
         add_item(
-            "leakage", "buffer", on_s * kept, "B s", energy_table.buffer_leakage_w_per_byte, "buffer_leakage_w_per_byte"
+            "leakage",
+            "buffer",
+            on_s * buffered,
+            "B s",
+            energy_table.buffer_leakage_w_per_byte,
+            "buffer_leakage_w_per_byte",
         )
         adders = per_vector.lines / energy_table.lines_per_adc
         add_item("leakage", "logic of an ADC", on_s * adders, "s", energy_table.adder_leakage_w, "adder_leakage_w")
-    return found
+    return items
 
 
 def hold_lines(done: Iterable[tuple[LayerWork, TileWork]], on_s: Any) -> list[EnergyItem]:
-    """What holds the weights of all layers while tiles are read for ``on_s`` seconds an example."""
+    """Return the items that hold the weights of all layers while tiles are read, ``on_s`` seconds per example."""
     done = list(done)
     return [
         EnergyItem(component=PRICED[name].component, action=PRICED[name].action, count=layer.matrices * quantity * on_s,
@@ -111,7 +116,7 @@ def hold_lines(done: Iterable[tuple[LayerWork, TileWork]], on_s: Any) -> list[En
 
 
 def _add_conversions(add_item: Any, energy_table: EnergyTable, bits: Any, converted: Any) -> None:
-    """Sample and hold, ADC, and the rest of a measured chip, for every conversion."""
+    """Add sample and hold, ADC, and the rest of a measured chip, for every conversion."""
     add_item("sample-and-hold", "charge", converted, "", energy_table.sample_hold_j(bits), sources=(_SAMPLING,))
     low_j, unit_energy_j, high_j = adc_price.band_j(energy_table, bits)
     behind = (*energy_table.sources(*adc_price.fields(energy_table)), *adc_price.sources(energy_table))
@@ -127,42 +132,42 @@ def _add_conversions(add_item: Any, energy_table: EnergyTable, bits: Any, conver
         at_end=adc_price.at_end(energy_table, bits),
     )
     rest_j = energy_table.overhead_j
-    # The hardware's own figure has no range.
-    known = isinstance(rest_j, (int, float)) and rest_j != EnergyTable().overhead_j
-    band = {} if known else dict(unit_energy_low_j=0.0, unit_energy_high_j=_FOUR_PHASE_OVERHEAD_J)
+    # The range belongs to the default; a value that the hardware sets has none.
+    is_set = isinstance(rest_j, (int, float)) and rest_j != EnergyTable().overhead_j
+    band = {} if is_set else dict(unit_energy_low_j=0.0, unit_energy_high_j=_FOUR_PHASE_OVERHEAD_J)
     add_item("rest of the chip", "all else", converted, "", rest_j, "overhead_j", **band)
 
 
 def read_s(layer: LayerWork) -> Any:
-    """Seconds of a layer's reads in an example, one after the other.
+    """Return the seconds of a layer's sequential reads per example.
 
-    An ADC of its own converts a line while it is read, so that the slower of both sets the time; lines that share an
-    ADC are held after the read and wait for each other.
+    A column with a separate ADC is converted while it is read, so the slower of both sets the time; columns that share
+    an ADC are sampled and held after the read and converted in sequence.
     """
     hardware, energy_table = layer.use.hardware, layer.use.hardware.energy_table
-    each_s = hardware.read_time_s
+    one_read_s = hardware.read_time_s
     if hardware.adc is not None and energy_table.lines_per_adc > 1:
-        each_s = each_s + energy_table.lines_per_adc / energy_table.sample_rate_hz
+        one_read_s = one_read_s + energy_table.lines_per_adc / energy_table.sample_rate_hz
     elif hardware.adc is not None:
-        each_s = larger(each_s, 1 / energy_table.sample_rate_hz)
-    return layer.passes * layer.vectors * (1 if hardware.dac is None else hardware.dac.reads) * each_s
+        one_read_s = larger(one_read_s, 1 / energy_table.sample_rate_hz)
+    return layer.passes * layer.vectors * (1 if hardware.dac is None else hardware.dac.reads) * one_read_s
 
 
 def larger(a: Any, b: Any) -> Any:
-    """The larger of two numbers, either of which may be traced."""
+    """Return the larger of two numbers, either of which may be traced."""
     return jnp.maximum(a, b) if isinstance(a, jax.Array) or isinstance(b, jax.Array) else max(a, b)
 
 
 def total_j(some: Iterable[EnergyItem]) -> Any:
-    """Joules of lines, typical; traced where a price is."""
+    """Return the typical joules of items; traced if one of them is."""
     return sum(line.energy_j for line in some)
 
 
 def byte_widths(hardware: Any) -> tuple[Any, Any]:
-    """Bytes of an input and of an output of a layer: as wide as its converters."""
+    """Return the bytes per input and per output of a layer, from the bits of its converters."""
     return _width_bytes(hardware.dac), _width_bytes(hardware.adc)
 
 
 def _width_bytes(converter: Any) -> Any:
-    """Bytes of one number beside a converter: its bits, at least one byte; four without a converter (float32)."""
+    """Return the bytes of one number at a converter: its bits, at least one byte; four without one (float32)."""
     return 4.0 if converter is None else larger(converter.bits / 8, 1.0)

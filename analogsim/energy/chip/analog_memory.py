@@ -1,15 +1,15 @@
-"""The memories of the analog hardware: the buffer of the chip, and the memory outside of it.
+"""The memories of the analog hardware: the on-chip buffer and the external memory.
 
-    memory    bytes of least traffic (``traffic``) with ``EnergyTable.buffer_bytes`` on the chip, one example at a time
+    memory    least traffic in bytes (``traffic``) with ``EnergyTable.buffer_bytes`` on the chip, one example at a time
     buffer    maps of s bytes at  e(s) = e(8 kB) (e(1 MB) / e(8 kB))^(log(s / 8 kB) / log(128)),  8 kB to 1 MB
 
-Weights of analog layers are in their tiles and pass nowhere. Those of layers kept digital, and of digital memories,
-stay in the buffer from one inference to the next where all of them fit beside the maps; else they are read again. Maps
-are as wide as a layer's converters, and at least a byte; what no analog layer does is computed in 32 bits. What enters
-and leaves the model, a key-value cache included, passes the outside memory in any case. Beside a tile stands a buffer
-of 8 kB (``analog_lines``); maps that are larger come from, and go to, a larger one: banks of at most 1 MB, so large
-that they hold the operation's maps. Prices: ``EnergyTable.buffer_j_per_byte`` (8 kB),
-``EnergyTable.weight_fetch_j_per_byte`` (1 MB), ``EnergyTable.memory_j_per_byte``.
+Weights of analog layers stay in their tiles. Weights of layers kept digital, and of digital memories, stay in the
+buffer from one inference to the next if all of them fit next to the maps; else they are read again. Maps are as wide as
+a layer's converters, and at least a byte; work outside of analog layers is computed in 32 bits. Inputs and outputs of
+the model, a key-value cache included, pass the external memory in any case. Each tile has a buffer of 8 kB
+(``analog_lines``); larger maps use a larger one: banks of at most 1 MB, large enough for the maps of the operation.
+Energies: ``EnergyTable.buffer_j_per_byte`` (8 kB), ``EnergyTable.weight_fetch_j_per_byte`` (1 MB),
+``EnergyTable.memory_j_per_byte``.
 """
 
 import math
@@ -27,14 +27,14 @@ from analogsim.energy.work.operations import Operation, Operations
 from analogsim.energy.work.traffic import TrafficPlan, moving, needs, plan
 from analogsim.hardware.energy_table import EnergyTable
 
-SMALL_BYTES, LARGE_BYTES = 2.0**13, 2.0**20  #: capacities that ``EnergyTable`` has a price for
+SMALL_BYTES, LARGE_BYTES = 2.0**13, 2.0**20  #: capacities for which ``EnergyTable`` has an energy
 _WORD = 4.0  # bytes of a number that no analog layer computes
 
 Done = Sequence[tuple[LayerWork, TileWork]]
 
 
 def plan_of(done: Done, operations: Operations, energy_table: EnergyTable) -> TrafficPlan:
-    """The traffic of one example, operation by operation."""
+    """Return the traffic of one example, operation by operation."""
     by_path: dict[str, tuple[LayerWork, TileWork]] = {}
     for layer, work in done:
         by_path.setdefault(layer.use.path, (layer, work))
@@ -57,9 +57,9 @@ def plan_of(done: Done, operations: Operations, energy_table: EnergyTable) -> Tr
     return plan(needs(operations, weight_bytes, map_bytes), 1, energy_table.buffer_bytes)
 
 
-def memory_lines(found: TrafficPlan, operations: Operations, energy_table: EnergyTable) -> list[EnergyItem]:
-    """What an example's numbers take outside of the chip, and in buffers larger than those beside the tiles."""
-    outside = found.maps + (0.0 if found.stays else found.weights)
+def memory_lines(traffic: TrafficPlan, operations: Operations, energy_table: EnergyTable) -> list[EnergyItem]:
+    """Return the energy items per example of the external memory and of buffers larger than those of the tiles."""
+    outside = traffic.maps + (0.0 if traffic.stays else traffic.weights)
     lines = [
         EnergyItem(
             component="memory",
@@ -72,7 +72,7 @@ def memory_lines(found: TrafficPlan, operations: Operations, energy_table: Energ
     ]
     large = [
         (moved.touched, moved.touched / op.repeats)
-        for op, moved in zip(moving(operations), found.moved, strict=True)
+        for op, moved in zip(moving(operations), traffic.moved, strict=True)
         if op.layer and moved.touched > SMALL_BYTES * op.repeats
     ]
     return [line for line in [*lines, *sized_line("buffer", "large maps", large, energy_table)] if line.count]
@@ -81,7 +81,7 @@ def memory_lines(found: TrafficPlan, operations: Operations, energy_table: Energ
 def sized_line(
     component: str, action: str, moved: Sequence[tuple[float, float]], energy_table: EnergyTable
 ) -> list[EnergyItem]:
-    """Bytes from memories of so many bytes each, as one line at their mean price."""
+    """Return one item for pairs (bytes moved, size of the memory in bytes), at their mean energy per byte."""
     count = math.fsum(number for number, _ in moved)
     if not count:
         return []
@@ -93,14 +93,14 @@ def sized_line(
 
 
 def buffer_j_per_byte(energy_table: EnergyTable, size_bytes: float) -> Any:
-    """Joules a byte of a buffer that holds so much: between the prices of 8 kB and of a bank of 1 MB."""
-    held = min(max(size_bytes, SMALL_BYTES), LARGE_BYTES, max(float(energy_table.buffer_bytes), SMALL_BYTES))
-    share = math.log(held / SMALL_BYTES) / math.log(LARGE_BYTES / SMALL_BYTES)
-    if share == 0.0:
+    """Return the joules per byte of a buffer of this size, interpolated between 8 kB and a bank of 1 MB."""
+    capacity = min(max(size_bytes, SMALL_BYTES), LARGE_BYTES, max(float(energy_table.buffer_bytes), SMALL_BYTES))
+    exponent = math.log(capacity / SMALL_BYTES) / math.log(LARGE_BYTES / SMALL_BYTES)
+    if exponent == 0.0:
         return energy_table.buffer_j_per_byte
-    return energy_table.buffer_j_per_byte ** (1 - share) * energy_table.weight_fetch_j_per_byte**share
+    return energy_table.buffer_j_per_byte ** (1 - exponent) * energy_table.weight_fetch_j_per_byte**exponent
 
 
 def _known(width: Any) -> float:
-    """A number of bytes; one where it is traced, since counts are constants of a derivative, or is refused later."""
+    """Return a number of bytes as float; 1 if traced (counts are constants of a derivative) or rejected later."""
     return 1.0 if isinstance(width, jax.core.Tracer) or np.size(width) != 1 else float(np.asarray(width).item())

@@ -1,16 +1,16 @@
-"""How long an inference takes on the analog hardware: step by step, as on digital machines (``timing``).
+"""Latency of an inference on the analog hardware, step by step, as for digital systems (``machines.timing``).
 
     T = dispatch + batch * sum over steps of ( max(reads, memory) + digital )
 
-    reads      of the step's analog layers, side by side where each has tiles of its own (gates, queries and keys, the
-               branches of a block); the vectors of a layer one after another on its tiles, and so its passes
-    memory     bytes to and from the outside memory / ``EnergyTable.memory_byte_per_s``, while tiles are read
+    reads      of the step's analog layers: layers with separate tiles in parallel (gates, queries and keys, the
+               branches of a block), the vectors and passes of one layer in sequence
+    memory     bytes to and from the external memory / ``EnergyTable.memory_byte_per_s``, while tiles are read
     digital    multiply-accumulates, additions and multiplications of the digital unit /
                ``EnergyTable.digital_op_per_s``:
                attention, layers kept digital or on a digital memory, activation functions, norms; tiles wait for it
 
-Examples of a batch follow each other. Dispatch is once a batch, ``EnergyTable.dispatch_s``. What waits draws power:
-weights that must be held (phases, rings, qubits) and buffers that keep the maps.
+Examples of a batch run in sequence. Dispatch happens once per batch, ``EnergyTable.dispatch_s``. Idle parts draw power:
+weights that must be held (phases, rings, qubits) and buffers that store the maps.
 """
 
 import dataclasses
@@ -28,12 +28,12 @@ from analogsim.hardware.energy_table import EnergyTable
 
 @dataclasses.dataclass(frozen=True)
 class AnalogTime:
-    """Seconds of one example; traced where a read's duration is.
+    """The time of one example in seconds; traced if the read time is.
 
     Attributes:
-      reads_s: in which tiles are read.
-      memory_s: in which they wait for the memory outside.
-      digital_s: in which they wait for the digital unit.
+      reads_s: time in which tiles are read.
+      memory_s: time in which tiles wait for the external memory.
+      digital_s: time in which tiles wait for the digital unit.
     """
 
     reads_s: Any
@@ -42,7 +42,7 @@ class AnalogTime:
 
     @property
     def seconds(self) -> Any:
-        """Seconds of one example, dispatch apart."""
+        """Seconds of one example, without dispatch."""
         return self.reads_s + self.waiting_s
 
     @property
@@ -51,7 +51,7 @@ class AnalogTime:
         return self.memory_s + self.digital_s
 
     def bound(self, dispatch_s: float, batch: int) -> str:
-        """What most of a batch's time is spent on."""
+        """Return the activity that takes most of a batch's time."""
         spent = {
             "reads": batch * float(self.reads_s), "memory": batch * float(self.memory_s),
             "digital unit": batch * float(self.digital_s), "dispatch": float(dispatch_s),
@@ -62,10 +62,10 @@ class AnalogTime:
 def example_time(
     done: Sequence[tuple[LayerWork, TileWork]], operations: Operations, moved: TrafficPlan, energy_table: EnergyTable
 ) -> AnalogTime:
-    """The time of one example."""
+    """Return the time of one example, without dispatch."""
     of_layer: dict[str, Any] = {}
     for layer, work in done:
-        if work.is_analog and layer.use.is_first:  # the others of a group work beside it
+        if work.is_analog and layer.use.is_first:  # the remaining members of a group run in parallel
             of_layer[layer.use.path] = of_layer.get(layer.use.path, 0.0) + read_s(layer)
     shares = _shares(operations, of_layer)
     reads: dict[Any, dict[str, Any]] = {}
@@ -88,8 +88,8 @@ def example_time(
     total = AnalogTime(0.0, 0.0, 0.0)
     for step in dict.fromkeys((*reads, *memory, *digital)):
         reads_s: Any = 0.0
-        for own in reads.get(step, {}).values():
-            reads_s = larger(reads_s, own)
+        for layer_s in reads.get(step, {}).values():
+            reads_s = larger(reads_s, layer_s)
         transfer_s = memory.get(step, 0.0) / energy_table.memory_byte_per_s
         total = AnalogTime(
             total.reads_s + reads_s,
@@ -106,7 +106,7 @@ def waiting_lines(
     energy_table: EnergyTable,
     batch: int,
 ) -> list[EnergyItem]:
-    """What is drawn, an example, while no tile is read: by weights that are held, and by buffers that keep maps."""
+    """Return the energy per example drawn while no tile is read: by held weights and by buffers that store maps."""
     waits_s = time.waiting_s + energy_table.dispatch_s / batch
     lines = [
         EnergyItem(component=PRICED[name].component, action=f"{PRICED[name].action}, waiting",
@@ -127,13 +127,13 @@ def waiting_lines(
 
 
 def _weight(op: Operation) -> float:
-    """How much of a layer's reads an operation stands for."""
+    """Return the weight of an operation when a layer's read time is divided among its operations."""
     return op.repeats * op.output_words
 
 
 def _shares(operations: Operations, of_layer: dict[str, Any]) -> dict[str, float]:
-    found = dict.fromkeys(of_layer, 0.0)
+    totals = dict.fromkeys(of_layer, 0.0)
     for op in operations.all:
-        if op.layer in found and op.kind != "elementwise":
-            found[op.layer] += _weight(op)
-    return found
+        if op.layer in totals and op.kind != "elementwise":
+            totals[op.layer] += _weight(op)
+    return totals

@@ -1,4 +1,4 @@
-"""The analog arrays that hold a model: tiles, cells, area, and the energy of writing and of calibrating them once."""
+"""The analog arrays that hold a model: tiles, cells, area, energy of writing and of one calibration."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -14,12 +14,13 @@ class AnalogArrays:
     """The analog arrays that hold a model.
 
     Attributes:
-      tiles: how many.
+      tiles: number of tiles.
       cells: physical cells in use.
-      utilisation: weights stored, as a fraction of the places on those tiles.
-      write_energy_j: writing every cell once; None where ``EnergyTable.cell_write_j`` is not known.
-      calibration_energy_j: one readout for drift compensation, every row read alone once; 0 where none compensates.
-      parts: what the tiles consist of, with areas.
+      utilisation: stored weights as a fraction of rows times columns of all tiles.
+      write_energy_j: joules of writing every cell once; None if ``EnergyTable.cell_write_j`` is not known.
+      calibration_energy_j: joules of one readout for drift compensation, every row read alone once; 0 without
+        compensation.
+      parts: the parts of the tiles, with areas.
     """
 
     tiles: int
@@ -31,12 +32,12 @@ class AnalogArrays:
 
     @property
     def area_m2(self) -> float:
-        """Area of all parts."""
+        """Area of all parts in m2."""
         return sum(part.count * part.area_m2 for part in self.parts)
 
 
 def arrays_of(layers: Iterable[tuple[LayerWork, TileWork]]) -> AnalogArrays | None:
-    """Tiles and cells of all analog layers, each matrix once, and the energy of writing them."""
+    """Return the arrays of all analog layers, each matrix once; None if no layer is analog."""
     stored = [(layer, work) for layer, work in layers if work.is_analog and layer.new_weights]
     if not stored:
         return None
@@ -56,17 +57,17 @@ def arrays_of(layers: Iterable[tuple[LayerWork, TileWork]]) -> AnalogArrays | No
 
 
 def calibration_j(layer: LayerWork, work: TileWork) -> float:
-    """Joules of the readout that drift compensation compares with the one after programming, without averaging.
+    """Return the joules of the readout that drift compensation compares with the one after programming.
 
-    Every row of every tile is driven alone at full voltage once, or ``Hardware.calibration_reads`` times, and all lines
-    of its tile are converted.
+    Every row of every tile is driven alone at full voltage once, or ``Hardware.calibration_reads`` times, and all
+    columns of its tile are converted.
     """
     hardware, energy_table = layer.use.hardware, layer.use.hardware.energy_table
     if hardware.drift_compensation == "none":
         return 0.0
     cells_j = sum(quantity * PRICED[name].price_j(energy_table) for name, quantity in work.all_rows.items())
     lines_j = work.cells * energy_table.line_capacitance_f * energy_table.read_voltage_v**2 if work.is_electric else 0.0
-    dac = None if layer.use.is_lookup else hardware.dac  # a table's rows have switches of their own
+    dac = None if layer.use.is_lookup else hardware.dac  # the rows of a lookup table have switches
     drives_j = 0.0 if dac is None else work.rows * energy_table.dac_energy_j(dac.bits)
     conversion_j = 0.0
     if hardware.adc is not None:

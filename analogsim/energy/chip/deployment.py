@@ -1,8 +1,8 @@
-"""What the life of a chip adds to an inference: writing its weights, calibrating its drift away, writing them again.
+"""Energy per inference of programming, reprogramming and drift calibration, amortised over a chip's lifetime.
 
     e = (W (1 + rewrites) + C calibrations) / N
 
-with W the energy of writing every cell once, C of one calibrating readout, and N inferences in the whole life.
+with W the energy of writing every cell once, C of one calibration readout, and N inferences over the lifetime.
 """
 
 import dataclasses
@@ -18,16 +18,18 @@ from analogsim.energy.chip.arrays import AnalogArrays
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Deployment:
-    """How a chip is used.
+    """The use of a chip over its lifetime.
 
     Attributes:
-      inferences: in its whole life.
-      lifetime_s: how long it is, seconds or text (``"3 years"``).
-      recalibrate_every_s: time between readouts for drift compensation; None: once, when it is put to use.
-      rewrite_every_s: time between writing all weights anew; None: never.
-      write_j: joules of writing all cells once, where it is known better than ``EnergyTable.cell_write_j`` says, for
-        example
-        from the pulses that a chip's closed loop took (``chip.write_statistics``); None: cells times that price.
+      inferences: inferences over the lifetime.
+      lifetime_s: lifetime in seconds, or as a string (``"3 years"``).
+      recalibrate_every_s: time between readouts for drift compensation; None: once, after programming.
+      rewrite_every_s: time between reprogramming all weights; None: never.
+      write_j: joules of writing all cells once, if known better than from ``EnergyTable.cell_write_j``, for example
+        from the pulses of program-and-verify (``chip.write_statistics``); None: number of cells times that energy.
+
+    Raises:
+      InputError: if a time is not positive, ``write_j`` is negative, or there is less than one inference.
 
     Example:
       >>> Deployment(inferences=1e9, lifetime_s="3 years", recalibrate_every_s="1 day").calibrations
@@ -55,22 +57,25 @@ class Deployment:
 
     @property
     def calibrations(self) -> int:
-        """Readouts for drift compensation, the first one included."""
+        """Number of readouts for drift compensation, the first one included."""
         return 1 + self._times(self.recalibrate_every_s)
 
     @property
     def writes(self) -> int:
-        """How often the weights are written, the first time included."""
+        """Number of times the weights are written, the first time included."""
         return 1 + self._times(self.rewrite_every_s)
 
     def _times(self, every_s: float | None) -> int:
         return 0 if every_s is None else math.floor(self.lifetime_s / every_s)
 
     def lines(self, arrays: AnalogArrays | None) -> list[EnergyItem]:
-        """What one inference bears of it.
+        """Return the energy items per inference.
+
+        Args:
+          arrays: the arrays that hold the model; None if no layer is analog, which costs nothing.
 
         Raises:
-          InputError: where the energy of writing a cell is not known.
+          InputError: if the energy of writing a cell is not known.
         """
         if arrays is None:
             return []
@@ -85,8 +90,8 @@ class Deployment:
         lines = [EnergyItem(component="writing", action="all cells", count=self.writes / self.inferences, unit="",
                      unit_energy_j=unit_energy_j, sources=(write, here))]  # fmt: skip
         if arrays.calibration_energy_j:
-            share = self.calibrations / self.inferences
-            lines.append(EnergyItem(component="drift calibration", action="readout", count=share, unit="",
+            per_inference = self.calibrations / self.inferences
+            lines.append(EnergyItem(component="drift calibration", action="readout", count=per_inference, unit="",
                              unit_energy_j=arrays.calibration_energy_j, sources=(read, here)))  # fmt: skip
         return lines
 

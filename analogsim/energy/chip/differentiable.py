@@ -1,14 +1,13 @@
-"""Joules as a number that may be differentiated: a term of a training loss.
+"""Joules per inference as a differentiable number: a term of a training loss.
 
     def loss(params, x, labels, key):
         logits = model.apply({"params": params}, x, rngs={"analog": key})
         return cross_entropy(logits, labels) + 1e8 * energy.inference_j(model, {"params": params}, x)
 
-What an inference takes on analog hardware goes down with smaller weights beside each column's largest, with smaller
-inputs beside their range, and with the hardware's own continuous numbers (``analogsim.override_hardware``): voltage,
-read time,
-range, conductance window, prices; of bits, the joules have a slope and the accuracy none. Counts that follow from
-shapes (conversions, tiles) are constants.
+The energy of an inference on analog hardware falls with smaller weights relative to each column's largest, with smaller
+inputs relative to their range, and with the continuous fields of the hardware (``analogsim.override_hardware``):
+voltage, read time, range, conductance window, energy table. With respect to bits the joules have a derivative, but the
+accuracy does not. Counts that follow from shapes (conversions, tiles) are constants.
 """
 
 from typing import Any
@@ -28,20 +27,21 @@ from analogsim.models.bound import bind
 
 
 def inference_j(model: Any, variables: Any, x: Any, *, components: tuple[str, ...] | None = None, **options: Any):
-    """Typical joules of one inference on the model's analog hardware, averaged over a batch; may be traced.
+    """Return the typical joules per inference on the model's analog hardware, averaged over a batch. Differentiable.
 
     Args:
-      model, variables: a Linen model with analog layers and its variables, or an NNX model and None.
-      x: inputs ``[n, ...]``.
-      components: names of components to sum (``("cells", "word lines")``), as the components table has them; None for
-        all, what no analog layer does included.
+      model: a Linen or NNX model with analog layers.
+      variables: the variables of a Linen model; None for an NNX model.
+      x: inputs ``[batch, ...]``.
+      components: names of components to sum (``("cells", "word lines")``), as in the components table; None for all,
+        including work outside of analog layers.
       **options: keyword arguments of the Linen model's call.
 
     Returns:
-      A number in joules.
+      Joules, a scalar.
 
     Raises:
-      InputError: where layers run inside a loop or ``remat`` of the model, or a component is not known.
+      InputError: if layers run inside a loop or ``remat`` of the model, or for an unknown component.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -49,8 +49,8 @@ def inference_j(model: Any, variables: Any, x: Any, *, components: tuple[str, ..
       >>> from analogsim.linen import AnalogDense
       >>> layer, x = AnalogDense(3, hardware=preset("reram")), jnp.ones((2, 8))
       >>> variables = layer.init(jax.random.key(0), x)
-      >>> slope = jax.grad(lambda v: inference_j(layer, v, x, components=("cells",)))(variables)
-      >>> slope["params"]["kernel"].shape
+      >>> gradient = jax.grad(lambda v: inference_j(layer, v, x, components=("cells",)))(variables)
+      >>> gradient["params"]["kernel"].shape
       (8, 3)
     """
     x, options = inputs_of(x, options)
@@ -64,7 +64,9 @@ def inference_j(model: Any, variables: Any, x: Any, *, components: tuple[str, ..
     layers = layers_of(mode.uses, operations, examples)
     if any(layer.passes > 1 for layer in layers):
         looped = next(layer.use.path for layer in layers if layer.passes > 1)
-        raise InputError(f"layer {looped}: runs in a loop of the model: its energy has no slope; use energy.compare")
+        raise InputError(
+            f"layer {looped}: runs in a loop of the model, so its energy has no gradient; use energy.compare"
+        )
     layer_work = [(layer, tile_work(layer.use)) for layer in layers]
     every = [line for layer, work in layer_work for line in lines(layer, work)]
     energy_table = layers[0].use.hardware.energy_table

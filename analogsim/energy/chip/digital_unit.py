@@ -1,9 +1,9 @@
-"""The digital unit beside the arrays: what no analog layer does, an example.
+"""The digital unit next to the arrays: work per example that no analog layer does.
 
 multiply-accumulates    products of two activations (attention), layers kept digital
 other results           activation functions, normalisation, sums
 weights                 of layers kept digital, from a memory of 1 MB, once for every run
-operands                inputs and outputs of these products, from a buffer that holds them
+operands                inputs and outputs of these products, from a buffer large enough for them
 """
 
 from analogsim.energy.breakdown import EnergyItem
@@ -14,12 +14,12 @@ from analogsim.hardware.energy_table import EnergyTable
 
 
 def rest_lines(operations: Operations, energy_table: EnergyTable) -> list[EnergyItem]:
-    """Lines of the digital unit."""
+    """Return the energy items of the digital unit per example."""
     n = operations.examples
     macs = results = additions = multiplications = weights = 0.0
     moved: list[tuple[float, float]] = []
     for op in operations.outside_layers:
-        per_example = op.repeats / n  # what runs once a call is shared by its examples
+        per_example = op.repeats / n  # an operation that runs once per call is divided among its examples
         macs, results = macs + per_example * op.macs, results + per_example * op.results
         if op.results:
             additions += op.total_additions / n

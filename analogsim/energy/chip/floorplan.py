@@ -1,9 +1,9 @@
-"""What the tiles consist of: how many of each part, and its area. Parts that hold or serve no weight are switched off.
+"""Parts of the tiles: the count and area of each. Parts that hold or serve no weight are switched off and not counted.
 
-    a tile of R rows and C readout lines in use has R C cells, R drivers, C / (lines per ADC) converters with a
+    a tile of R rows and C physical columns in use has R C cells, R drivers, C / (columns per ADC) converters with a
     sample-and-hold and an adder each, a buffer for its inputs and outputs, and a part of the network
 
-The areas are ``EnergyTable``' and their sources theirs. They are of blocks, side by side: no routing, no gaps.
+Areas and their sources are those of ``EnergyTable``. They are areas of blocks, without routing or gaps.
 """
 
 import dataclasses
@@ -20,10 +20,10 @@ class FloorplanPart:
     """One kind of part of the tiles.
 
     Attributes:
-      name: what it is.
-      count: how many are in use.
-      area_m2: area of one.
-      sources: where that comes from.
+      name: name of the part.
+      count: number of parts in use.
+      area_m2: area of one part in m2.
+      sources: sources of the area.
     """
 
     name: str
@@ -33,7 +33,7 @@ class FloorplanPart:
 
 
 def parts(layers: Sequence[tuple[LayerWork, TileWork]]) -> tuple[FloorplanPart, ...]:
-    """Parts of all tiles, those of one kind and area together."""
+    """Return the parts of all tiles; parts of one kind and area are joined."""
     counts: dict[tuple[str, float, tuple[Source, ...]], float] = {}
     for layer, work in layers:
         hardware, energy_table = layer.use.hardware, layer.use.hardware.energy_table

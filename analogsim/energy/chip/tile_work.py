@@ -1,13 +1,13 @@
-"""What the tiles of one layer do for one vector: the store's own actions, and the rows that are driven.
+"""Actions of the tiles of one layer for one vector: those of the weight store, and the driven rows.
 
-The store is asked tile by tile of the true grid, with the weights it would be given (normalised, no padding) and what
-the rows of that tile spend on the sample as a share of full reads: the mean squared voltage <x^2>, or what the input
-converter makes of it (``analogsim.converters.dac``), with x / input range, clipped to 1, and the range that was
-calibrated or else each example's largest value. Within a tile inputs and weights are taken as independent.
+The store reports its actions tile by tile of the actual grid. It is given the weights of the tile (normalised, no
+padding) and the mean energy of its rows on the sample as a fraction of full reads: the mean squared voltage <x^2>, or
+the equivalent of the input converter (``analogsim.converters.dac``). Here x is divided by the input range (calibrated,
+else each example's largest value) and clipped to 1. Within a tile, inputs and weights are assumed independent.
 
-Where only shapes are known, inputs are taken as uniform over the range, <x^2> = 1/3, and weights as normal with four
-standard deviations to the largest; a bit-serial or pulse-width converter makes of such inputs what it does. Everything
-here may be traced: ``jax.grad`` of an account with respect to weights, inputs or hardware passes through.
+If only shapes are known, inputs are assumed uniform over the range, <x^2> = 1/3, and weights normal with four standard
+deviations to the largest; a bit-serial or pulse-width converter is applied to such inputs. Everything here may be
+traced: ``jax.grad`` passes through with respect to weights, inputs or hardware.
 """
 
 import dataclasses
@@ -35,16 +35,16 @@ _normalise = jax.jit(normalise, static_argnames="tile_rows")
 
 @dataclasses.dataclass(frozen=True)
 class PricedAction:
-    """What a store's action costs.
+    """The energy of one action of a weight store.
 
     Attributes:
-      component, action: how a table calls it.
-      unit: what the price is per; the store must count in it.
-      price_j: joules of one unit.
-      fields: the prices that enter, for their sources.
-      read_time: whether it takes the time of a read, side by side in all tiles: an analog read.
-      per_cell: whether its quantity is a sum over weights; else it is of a product, whatever the weights.
-      held: whether it is a power, taken for as long as the inference lasts.
+      component, action: names in tables.
+      unit: the unit in which the store counts the action.
+      price_j: returns the joules per unit.
+      fields: fields of ``EnergyTable`` that enter, for their sources.
+      read_time: True for an analog read, which takes the read time, in parallel in all tiles.
+      per_cell: True if its quantity is a sum over weights; else it is per product, whatever the weights.
+      held: True if it is a power, drawn for as long as the inference lasts.
     """
 
     component: str
@@ -57,7 +57,7 @@ class PricedAction:
     held: bool = False
 
 
-#: Every action that has a price. A store with another one is refused, never billed at zero.
+#: Every action with a known energy. A store with any other action is refused, never counted as zero.
 PRICED = {
     "cell read": PricedAction(
         "cells", "read", "S", lambda p: p.read_voltage_v**2 * p.read_time_s, ("read_voltage_v", "read_time_s"), True
@@ -92,17 +92,17 @@ PRICED = {
 
 @dataclasses.dataclass(frozen=True)
 class TileWork:
-    """What all tiles of one layer do for one vector.
+    """The work of all tiles of one layer for one vector.
 
     Attributes:
       quantities: amount of every action, by name.
       driven_cells: cells times the mean squared input of their row.
-      cells: physical cells.
-      lines: readout lines, each converted.
-      tiles: how many tiles.
-      all_rows: amount of every action if each row is driven at full voltage once, one after the other.
+      cells: number of physical cells.
+      lines: number of ADC inputs (physical columns), each converted once.
+      tiles: number of tiles.
+      all_rows: amount of every action if each row is driven alone at full voltage once.
       rows: rows of all tiles.
-      row_lines: rows times lines of their tile, summed over tiles: conversions if every row is read alone.
+      row_lines: rows times columns per tile, summed over tiles: conversions if every row is read alone.
     """
 
     quantities: dict[str, Any]
@@ -116,17 +116,24 @@ class TileWork:
 
     @property
     def is_analog(self) -> bool:
-        """Whether something is read in place, so that converters are circuits."""
+        """True if the store is read in place, so that its converters are circuits."""
         return any(PRICED[name].read_time for name in self.quantities)
 
     @property
     def is_electric(self) -> bool:
-        """Whether rows are word lines, which are charged."""
+        """True if rows are word lines, whose capacitance is charged."""
         return "cell read" in self.quantities
 
 
 def tile_work(use: LayerUse) -> TileWork:
-    """Ask the store, tile by tile of the true grid, what one vector costs it."""
+    """Return the work of one vector in a layer, from the store's own account of every tile of the grid.
+
+    Args:
+      use: the pass through the layer; weights ``[n_in, n_out]``, inputs ``[batch, ...]``.
+
+    Raises:
+      InputError: if the store has an action without a known energy, or counts it in another unit.
+    """
     store, (n_in, n_out) = use.hardware.store, use.weights.shape
     r, c = use.grid
     normalised = _normalised(use)
@@ -136,7 +143,7 @@ def tile_work(use: LayerUse) -> TileWork:
     cells, lines, rows, row_lines = 0, 0, 0, 0
     in_use = rows_in_use(use.operator, n_in, r)
     places = sum(map(len, in_use)) * n_out
-    filled = (use.n_weights or places) / places  # no digital machine multiplies with zeros between blocks
+    filled = (use.n_weights or places) / places  # a digital unit does not multiply by zeros between blocks
     for number, (tile_rows, share) in enumerate(zip(in_use, read_fractions(use), strict=True)):
         for first, right in spans(n_out, c):
             if normalised is None:
@@ -150,26 +157,26 @@ def tile_work(use: LayerUse) -> TileWork:
                 digital = priced.per_cell and not priced.read_time
                 quantity = action.quantity * filled if digital else action.quantity
                 quantities[action.name] = quantities.get(action.name, 0.0) + quantity
-                if not priced.held:  # a product for each row, one after the other
-                    every = fully.quantity if priced.per_cell else fully.quantity * len(tile_rows)
-                    all_rows[action.name] = all_rows.get(action.name, 0.0) + every
+                if not priced.held:  # one product per row, in sequence
+                    row_total = fully.quantity if priced.per_cell else fully.quantity * len(tile_rows)
+                    all_rows[action.name] = all_rows.get(action.name, 0.0) + row_total
             here, read_by = store.n_cells(len(tile_rows), right - first), store.n_columns(right - first)
             driven, cells, lines = driven + here * share, cells + here, lines + read_by
             rows, row_lines = rows + len(tile_rows), row_lines + len(tile_rows) * read_by
     if use.is_lookup and all(PRICED[name].per_cell for name in quantities):
         quantities, driven, lines = _of_rows(use, normalised)
-    elif use.is_lookup:  # one row of tiles makes a product, all are held
+    elif use.is_lookup:  # one row of tiles does the product, but all are held
         quantities = {name: q if PRICED[name].held else q / r for name, q in quantities.items()}
         lines //= r
     return TileWork(quantities, driven, cells, lines, r * c, all_rows, rows, row_lines)
 
 
 def _normalised(use: LayerUse) -> Any:
-    """The matrix as its tiles hold it, ``[R, rows, n_out]``; None where only shapes are known."""
+    """Return the normalised matrix as its tiles hold it, ``[R, rows, n_out]``; None if only shapes are known."""
     if isinstance(use.weights, jax.ShapeDtypeStruct):
         return None
-    held = use.weights.astype(jnp.promote_types(use.weights.dtype, jnp.float32))
-    tiled = _normalise(held, use.hardware, use.operator.tile_rows)[0]
+    weights = use.weights.astype(jnp.promote_types(use.weights.dtype, jnp.float32))
+    tiled = _normalise(weights, use.hardware, use.operator.tile_rows)[0]
     tiled = tiled if _traced(tiled) else np.asarray(tiled)
     r, c, rows, columns = tiled.shape
     return tiled.transpose(0, 2, 1, 3).reshape(r, rows, c * columns)
@@ -179,7 +186,7 @@ _SAMPLE = 64
 
 
 def _assumed_cost(store: Any, share: Any, shape: tuple[int, int]) -> list[tuple[Action, Action]]:
-    """What a tile of assumed weights costs, at its rows' share and fully driven: that of a sample, cell by cell."""
+    """Return the actions of a tile of assumed weights, at its rows' fraction and fully driven, scaled from a sample."""
     few = store.cost(_assumed(1, 1), share)
     sample = (_SAMPLE, _SAMPLE) if all(a.name in PRICED and PRICED[a.name].per_cell for a in few) else shape
     part, times = _assumed(*sample), store.n_cells(*shape) / store.n_cells(*sample)
@@ -191,7 +198,7 @@ def _assumed_cost(store: Any, share: Any, shape: tuple[int, int]) -> list[tuple[
 
 @functools.cache
 def _assumed(n_in: int, n_out: int) -> jax.Array:
-    """A matrix of normal weights; every call has the same."""
+    """Return a matrix of normal weights, the same in every call."""
     drawn = np.random.default_rng(0).normal(scale=_ASSUMED_WEIGHTS, size=(n_in, n_out))
     with jax.ensure_compile_time_eval():
         return jnp.asarray(np.clip(drawn, -1, 1), jnp.float32)
@@ -202,9 +209,9 @@ def _traced(*arrays: Any) -> bool:
 
 
 def _of_rows(use: LayerUse, normalised: Any) -> tuple[dict[str, Any], Any, int]:
-    """Actions, driven cells and converted lines of one lookup: one row of the tiles that hold it, at full voltage."""
+    """Return actions, driven cells and conversions of one lookup: one row of its tiles at full voltage."""
     store, (_, n_out) = use.hardware.store, use.weights.shape
-    share = energy(use.hardware.dac, jnp.ones(()))  # more than one read where bits are driven one by one
+    share = energy(use.hardware.dac, jnp.ones(()))  # more than one read if bits are driven sequentially
     if normalised is None:
         taken = _assumed(1, n_out)
     else:
@@ -214,17 +221,17 @@ def _of_rows(use: LayerUse, normalised: Any) -> tuple[dict[str, Any], Any, int]:
     driven, lines = 0.0, 0
     for left, right in spans(n_out, use.grid[1]):
         for action in store.cost(jnp.asarray(taken[:, left:right]), share):
-            if action.name != "mac":  # a digital memory is read, nothing is multiplied
+            if action.name != "mac":  # a lookup in a digital memory multiplies nothing
                 quantities[action.name] = quantities.get(action.name, 0.0) + action.quantity / len(taken)
         driven, lines = driven + share * store.n_cells(1, right - left), lines + store.n_columns(right - left)
     return quantities, driven, lines
 
 
 def read_fractions(use: LayerUse) -> list[Any]:
-    """What the rows of every tile along the inputs spend a vector, in full reads, averaged over the whole sample.
+    """Return the mean energy of the rows of every tile along the inputs per vector, as a fraction of full reads.
 
-    One product of the shares with a column of ones sums exactly what reaches the rows, padding and strides of a
-    convolution included.
+    A product of the inputs' energies with a column of ones sums exactly what reaches the rows, including the padding
+    and strides of a convolution.
     """
     n_in, _ = use.weights.shape
     r, _ = use.grid
@@ -241,14 +248,14 @@ def read_fractions(use: LayerUse) -> list[Any]:
         bound = jnp.asarray(use.ranges.input, x.dtype)
     shares = energy(use.hardware.dac, jnp.clip(x / bound, -1, 1))
     ones = jnp.ones((r, 1, -(-n_in // r), 1), x.dtype)
-    # A convolution whose window exceeds a tile unfolds its patches: a few examples at a time keep that small.
+    # A convolution whose window exceeds a tile unfolds its patches; processing a few examples at a time limits memory.
     at_once = max(1, _NUMBERS_AT_ONCE * len(x) // (use.vectors * n_in))
     sums: list[Any] = [0.0] * r
     for start in range(0, len(x), at_once):
         products = partial_sums(use.operator, shares[start : start + at_once], ones, lax.Precision.HIGHEST)
         sums = [total + _sum(product) for total, product in zip(sums, products, strict=True)]
     in_use = rows_in_use(use.operator, n_in, r)
-    return [total / use.vectors / len(own) for total, own in zip(sums, in_use, strict=True)]
+    return [total / use.vectors / len(rows) for total, rows in zip(sums, in_use, strict=True)]
 
 
 def _sum(product: jax.Array) -> Any:
@@ -258,7 +265,7 @@ def _sum(product: jax.Array) -> Any:
 def _check_priced(action: Action, store: Any) -> None:
     where = f"{type(store).__name__}: action '{action.name}'"
     if action.name not in PRICED:
-        raise InputError(f"{where} has no price; {nearest(action.name, PRICED)}")
+        raise InputError(f"{where} has no known energy; {nearest(action.name, PRICED)}")
     unit = PRICED[action.name].unit
     if action.unit != unit:
-        raise InputError(f"{where} is counted in '{action.unit}': its price is per '{unit}'")
+        raise InputError(f"{where} is counted in '{action.unit}': must be in '{unit}'")

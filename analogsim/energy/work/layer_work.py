@@ -170,7 +170,7 @@ def _observed(uses: list[LayerUse], examples: int) -> tuple[list[LayerWork], int
 
 
 def layers_of(uses: list[LayerUse], operations: Operations, examples: int) -> list[LayerWork]:
-    """Return the layers from the uses recorded while tracing; the operations of their scope tell how often each runs."""
+    """Return the layers from the uses recorded while tracing; their scope's operations tell how often each runs."""
     if not uses:
         raise InputError(NO_ANALOG_LAYER)
     sizes = {(use.path, use.member): use.n_weights or math.prod(use.weights.shape) for use in uses}
