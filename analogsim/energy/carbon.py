@@ -1,4 +1,4 @@
-"""From joules to carbon: the grid, the data centre, and what making the chip emitted.
+"""Carbon emissions of energy: electricity of the grid, overhead of the data centre, and manufacture of the chip.
 
     operational   kg = PUE E(kWh) CI(kg/kWh)
     embodied      kg = (CI_fab EPA + GPA + MPA) area / yield + memories, each once
@@ -96,12 +96,12 @@ def _rows(file: str) -> list[dict[str, str]]:
 
 
 def grid(place: "str | float | ElectricityGrid") -> ElectricityGrid:
-    """Electricity of a place, carbon dioxide equivalent a kilowatt-hour that is generated there.
+    """Return the electricity of a place, with its carbon dioxide equivalent per kilowatt-hour generated.
 
     Args:
       place: a country by its English name, a common other one (``"UK"``, ``"Holland"``) or its ISO 3166 code of two or
         three letters, upper or lower case; ``"EU"``, the mean of its 27 members weighted by what each generated in
-        2023; ``"world"``; or a number of your own in kg/kWh.
+        2023; ``"world"``; or a number in kg/kWh.
 
     Raises:
       InputError: for an unknown country, or a number below 0 or above 2.
@@ -122,7 +122,7 @@ def grid(place: "str | float | ElectricityGrid") -> ElectricityGrid:
         )
     found = _grids().get(_plain(place)) if isinstance(place, str) else None
     if found is None:
-        raise InputError(f"grid = {place!r}: is no country of the table; {_hint(str(place))}")
+        raise InputError(f"grid = {place!r}: not in the table of countries; {_hint(str(place))}")
     return found
 
 
@@ -132,11 +132,11 @@ def _hint(place: str) -> str:
     close = difflib.get_close_matches(_plain(place), [name for name in known if len(name) > 3], 1, 0.75)
     if close:
         return f"did you mean {known[close[0]].name!r}?"
-    return "give its English name, its ISO 3166 code (two or three letters), 'EU', 'world', or kg/kWh of your own"
+    return "give its English name, its ISO 3166 code (two or three letters), 'EU', 'world', or a number in kg/kWh"
 
 
 def pue(value: str | float) -> float:
-    """Power usage effectiveness: ``"hyperscale"``, ``"average"``, or a number from 1 to 3."""
+    """Return the power usage effectiveness for ``"hyperscale"``, ``"average"``, or a number from 1 to 3."""
     if isinstance(value, str):
         if value not in PUE:
             raise InputError(f"pue = {value!r}: {nearest(value, PUE)}, or a number from 1 to 3")
@@ -149,12 +149,12 @@ def pue(value: str | float) -> float:
 def operational_kg(
     energy_j: float, place: "str | float | ElectricityGrid" = "world", usage: str | float = "hyperscale"
 ) -> float:
-    """Carbon dioxide equivalent of running machines, kg: PUE E CI.
+    """Return the carbon dioxide equivalent of operation in kg: PUE E CI.
 
     Args:
-      energy_j: of the machines, joules.
-      place: as of ``grid``.
-      usage: as of ``pue``.
+      energy_j: joules of the systems, without the data centre's overhead.
+      place: as for ``grid``.
+      usage: as for ``pue``.
 
     Example:
       >>> round(operational_kg(3.6e6, "USA", 1.0), 3)    # one kilowatt-hour
@@ -167,7 +167,7 @@ def operational_kg(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Embodied:
-    """What making one device emitted, kg, as a range.
+    """Emissions of the manufacture of one device in kg, as a range.
 
     Attributes:
       low_kg, typical_kg, high_kg: the leanest table of dies, ACT's formula, a vendor's footprint of a whole module;
@@ -181,10 +181,10 @@ class Embodied:
     sources: tuple[Source, ...] = (_ACT, _ENDS)
 
     def share(self, time_s: float, lifetime_s: float, devices: float = 1.0, utilisation: float = 1.0) -> "Embodied":
-        """What a job bears: K t devices / (lifetime utilisation).
+        """Return the emissions attributed to a job: K t devices / (lifetime utilisation).
 
         Raises:
-          InputError: where the lifetime is not positive or the utilisation not in (0, 1].
+          InputError: if the lifetime is not positive or the utilisation not in (0, 1].
         """
         for name, value in (("time_s", time_s), ("devices", devices)):
             if not (math.isfinite(value) and value >= 0):
@@ -202,7 +202,7 @@ def embodied(
     area_m2: float, node: str, *, memory_gb: float = 0.0, memory: str = "ddr4_10nm", fab_grid: Any = 0.5,
     process_yield: float = 0.875,
 ) -> Embodied:  # fmt: skip
-    """Carbon of making a die and its memory after ACT, kg, with how far other accounts lie apart.
+    """Return the emissions of making a die and its memory by ACT in kg, with the range of other accounts.
 
     Other accounts of an H100 are scaled by ACT's carbon of a die: LLMCarbon's 15 kg of the die (low), and of the
     vendor's 164 kg of a module what is not its 80 GB of memory (high: die, board, package). The memory is added once to
@@ -213,7 +213,7 @@ def embodied(
       node: a process of ACT's table, ``"28nm"`` to ``"3nm"``.
       memory_gb, memory: capacity, and its kind in ACT's table (``"lpddr4"``, ``"ddr4_10nm"``, ``"nand_10nm"``).
       fab_grid: electricity of the factory, as of ``grid``.
-      process_yield: share of good dies.
+      process_yield: fraction of good dies.
 
     Raises:
       InputError: for a process or memory that the table lacks: nothing is interpolated.

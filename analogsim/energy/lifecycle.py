@@ -1,4 +1,4 @@
-"""The whole life of a model: searching, training, writing, calibrating, and every inference.
+"""Energy and carbon over a model's lifetime: search, training, programming, calibration and every inference.
 
     E = PUE (E_search + (1 + retrainings) E_train + writes W + calibrations C + N e_inference)
     carbon = E CI + embodied carbon of the machines, in proportion
@@ -6,9 +6,9 @@
     life = lifecycle(comparison.hardware, inferences=1e9, training_j=2e6, country="Germany")
     print(life)
 
-A joule figure is a number or a (low, typical, high) triple; a bill (``energy.compare``) brings its own. All of them are
-joules of the machines: this is the one place where the data centre's overhead (PUE) comes in. A published figure that
-holds it already is divided by it first, or used with ``pue=1.0``; ``TrainingRun.energy_j`` does not hold it.
+Energies are numbers or (low, typical, high) triples; an energy breakdown (``energy.compare``) has its range. They are
+joules of the systems: the data centre's overhead (PUE) is applied here only. Divide a published figure that includes it
+by the PUE first, or use ``pue=1.0``; ``TrainingRun.energy_j`` does not include it.
 """
 
 import dataclasses
@@ -52,13 +52,13 @@ class LifePhase:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Lifecycle:
-    """A life, part by part.
+    """Energy and carbon over a model's lifetime, phase by phase; prints as a table.
 
     Attributes:
-      parts: inference last.
-      pue: of the data centre, applied to all of them.
-      grid: its electricity.
-      embodied: what the machines' making counts for it; None where it was not given.
+      parts: the phases, inference last.
+      pue: power usage effectiveness of the data centre, applied to all phases.
+      grid: the electricity of the data centre.
+      embodied: emissions of manufacture attributed to this lifetime; None if not given.
     """
 
     parts: tuple[LifePhase, ...]
@@ -73,7 +73,7 @@ class Lifecycle:
 
     @property
     def inference_fraction(self) -> float:
-        """Share of inference in the typical energy."""
+        """Fraction of the typical energy that is inference."""
         total = self.energy_j[1]
         return self.pue * self.parts[-1].total_j[1] / total if total else math.nan
 
@@ -168,19 +168,19 @@ def lifecycle(
     pue: str | float = "hyperscale",
     embodied: Embodied | None = None,
 ) -> Lifecycle:
-    """Energy and carbon of a model's whole life.
+    """Return the energy and carbon over a model's lifetime.
 
     Args:
-      inference: a bill, or joules of one inference, one number or (low, typical, high).
-      inferences: how many.
+      inference: an energy breakdown, or joules per inference, one number or (low, typical, high).
+      inferences: number of inferences.
       training_j: joules of training once, of the machines (``TrainingRun.energy_j``).
       retrainings: how often that is done again.
       search_j: joules of searching for architecture and settings.
       write_j, writes: of writing the weights to analog cells once, and how often (``Comparison.arrays``).
       calibration_j, calibrations: of one calibration of its drift, and how often.
       country: where it runs, as of ``carbon.grid``.
-      pue: as of ``carbon.pue``; multiplies everything above.
-      embodied: what its machines' making counts for this life (``carbon.embodied(...).share(...)``).
+      pue: as for ``carbon.pue``; multiplies everything above.
+      embodied: emissions of manufacture attributed to this lifetime (``carbon.embodied(...).share(...)``).
 
     Raises:
       InputError: for a negative number, or a triple that does not rise.

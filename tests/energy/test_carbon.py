@@ -194,10 +194,10 @@ def test_free_inference_never_breaks_even():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: grid("Atlantis"), "grid = 'Atlantis': is no country of the table; give its English name, its ISO"),
-        (lambda: grid("Germny"), "grid = 'Germny': is no country of the table; did you mean 'Germany'?"),
-        (lambda: grid("UX"), "grid = 'UX': is no country of the table; give its English name"),
-        (lambda: grid(None), "grid = None: is no country of the table"),
+        (lambda: grid("Atlantis"), "grid = 'Atlantis': not in the table of countries; give its English name, its ISO"),
+        (lambda: grid("Germny"), "grid = 'Germny': not in the table of countries; did you mean 'Germany'?"),
+        (lambda: grid("UX"), "grid = 'UX': not in the table of countries; give its English name"),
+        (lambda: grid(None), "grid = None: not in the table of countries"),
         (lambda: grid(5), "grid = 5: must be at least 0 and at most 2"),
         (lambda: pue(0.9), "pue = 0.9: must be at least 1 and at most 3"),
         (lambda: pue("cloud"), "pue = 'cloud'"),

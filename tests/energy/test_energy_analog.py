@@ -294,7 +294,9 @@ class WrongUnit(DigitalMemory):
 
 
 def test_an_action_without_a_price_is_refused():
-    with pytest.raises(InputError, match="Unpriced: action 'photon' has no known energy; known: cell read, hold, laser, mac"):
+    with pytest.raises(
+        InputError, match="Unpriced: action 'photon' has no known energy; known: cell read, hold, laser, mac"
+    ):
         dense(np.ones((2, 2)), np.ones((1, 2)), Hardware(store=Unpriced()))
     with pytest.raises(InputError, match="action 'mac' is counted in 'FLOP': must be in 'MAC'"):
         dense(np.ones((2, 2)), np.ones((1, 2)), Hardware(store=WrongUnit()))

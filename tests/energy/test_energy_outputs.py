@@ -89,7 +89,7 @@ def test_two_systems_of_one_name_are_refused():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: digital_system("H10"), r"device: unknown machine 'H10'; did you mean 'H100'\?"),
+        (lambda: digital_system("H10"), r"device: unknown device 'H10'; did you mean 'H100'\?"),
         (lambda: digital_system("H100", weights="zip"), "weights: unknown storage 'zip'"),
         (lambda: digital_system("H100", number_format="fp12"), "number_format = 'fp12'"),
         (lambda: compare(*mlp(), systems="H100:int8:zip"), "weights: unknown storage 'zip'"),

@@ -1,4 +1,4 @@
-"""The machines that hardware can be compared with, by name.
+"""The systems that hardware can be compared with, by name.
 
 int8 = digital_system("H100", number_format="int8", weights="bitmask")
 compare(model, variables, x, systems=("H100", "H100:int8", int8, "Eyeriss", "brain"))
@@ -20,18 +20,18 @@ from analogsim.energy.work.layer_work import Workload
 
 @dataclasses.dataclass(frozen=True)
 class System:
-    """A machine with a name and an account.
+    """A system with an energy model.
 
     Attributes:
-      name: how tables call it.
-      breakdown: ``breakdown(work, batch)``.
+      name: name in tables.
+      breakdown: ``breakdown(work, batch)`` returns the energy breakdown of one inference.
     """
 
     name: str
     breakdown: Callable[[Workload, int], EnergyBreakdown]
 
 
-#: Machines by name.
+#: Systems by name.
 SYSTEMS: dict[str, System] = {
     **{name: System(name, functools.partial(digital.breakdown, device)) for name, device in devices().items()},
     "Eyeriss": System("Eyeriss", eyeriss.breakdown),
@@ -51,16 +51,16 @@ def digital_system(
     weights: str | StorageFormat | None = None,
     name: str | None = None,
 ) -> System:
-    """A digital machine that computes in another number format, or stores its weights compressed.
+    """Return a digital system that computes in another number format, or stores its weights compressed.
 
     Args:
-      device: name of a machine with a roofline (``energy.devices()``), or a ``Device`` of your own.
-      number_format: of all numbers, a name in ``energy.FORMATS`` or one of your own; None for the machine's own.
-      weights: how weights are stored in memory, a name in ``energy.STORAGE`` or one of these; None for all of them.
-      name: how tables call it; None for one made of these.
+      device: name of a digital device (``energy.devices()``), or a ``Device``.
+      number_format: format of all numbers, a name in ``energy.FORMATS`` or a ``NumberFormat``; None: the default one.
+      weights: storage format of weights in memory, a name in ``energy.STORAGE`` or its value; None: uncompressed.
+      name: name in tables; None: composed from the above.
 
     Raises:
-      InputError: for a machine, format or storage that is not known.
+      InputError: for an unknown device, format or storage.
 
     Example:
       >>> digital_system("H100", number_format="int8", weights="bitmask").name
@@ -68,7 +68,7 @@ def digital_system(
     """
     if isinstance(device, str):
         if device not in devices():
-            raise InputError(f"device: unknown machine {device!r}; {nearest(device, devices())}")
+            raise InputError(f"device: unknown device {device!r}; {nearest(device, devices())}")
         device = devices()[device]
     if isinstance(weights, str):
         if weights not in STORAGE:
