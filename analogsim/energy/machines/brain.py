@@ -1,7 +1,7 @@
-"""A brain's joules for as many synaptic events as a model has multiply-accumulates: two definitions, each a band.
+"""Energy of a brain for as many synaptic events as a model has multiply-accumulates: two definitions, each a range.
 
     arriving spike      e = P / (synapses x rate)          all-in: the whole brain's power over all its events
-    released vesicle    e = ATP x joules an ATP            marginal: a vesicle and what follows from it
+    released vesicle    e = ATP x joules per ATP           marginal: a vesicle and its consequences
 
 An arriving spike is one that reaches a synapse, whether a vesicle is released or not; all of the brain's 20 W is shared
 among them, cells at rest and their upkeep included. With 1.5e14 synapses a mean rate of 4 Hz (Attwell and Laughlin, J.
@@ -40,12 +40,12 @@ _ATP = Source(note="30 to 50 kJ/mol", recalled=True)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Brain:
-    """A brain, or one of your own numbers, whose power is shared among the spikes that arrive.
+    """A brain whose power is divided among the arriving spikes.
 
     Attributes:
-      name: of the system.
-      power_w: of the whole of it.
-      synapses: that share it.
+      name: name of the system.
+      power_w: power of the whole brain.
+      synapses: number of synapses that share it.
       rate_hz: mean rate at which a synapse receives spikes: one number, or the lowest and the highest.
 
     Raises:
@@ -81,7 +81,7 @@ class Brain:
 
 
 def breakdown(brain: Brain, work: Workload, batch: int) -> EnergyBreakdown:
-    """As many arriving spikes as the model does multiply-accumulates, each with its share of the whole power."""
+    """Return the energy of one arriving spike per multiply-accumulate, each with its fraction of the whole power."""
     is_default = (brain.power_w, brain.synapses, brain.rate_hz) == (POWER_W, SYNAPSES, RATES_HZ)
     slowest, fastest = brain.rate_hz
     rates = f"{slowest:g} to {fastest:g} Hz" if slowest < fastest else f"{slowest:g} Hz"
@@ -99,7 +99,7 @@ def breakdown(brain: Brain, work: Workload, batch: int) -> EnergyBreakdown:
 
 
 def vesicles(work: Workload, batch: int) -> EnergyBreakdown:
-    """As many released vesicles as the model does multiply-accumulates, each with what follows from it and no more."""
+    """Return the energy of one released vesicle per multiply-accumulate, without the rest of the brain."""
     low_j, high_j = VESICLE_J
     return _bill(
         "brain vesicles",

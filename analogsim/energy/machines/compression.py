@@ -1,4 +1,4 @@
-"""How many bits a tensor with zeros takes: the storage formats of sparse weights, and what they save.
+"""Storage formats of sparse weights: the bits of a tensor with zeros.
 
 n elements, z of them not zero, values of v bits, a matrix of R rows and C columns, p = bits that count to n:
 
@@ -45,7 +45,7 @@ class StorageFormat(Protocol):
 
 
 def ratio(storage: StorageFormat, array: Any, value_bits: float) -> float:
-    """How many times smaller than dense ``array`` becomes; below one where the format costs more than it saves.
+    """Return the compression ratio of ``array`` against dense; below one if the format costs more than it saves.
 
     Raises:
       InputError: for an empty array, one that is not of numbers, or one the format cannot hold.
@@ -58,7 +58,7 @@ def ratio(storage: StorageFormat, array: Any, value_bits: float) -> float:
 
 
 def expected_ratio(storage: StorageFormat, n: int | tuple[int, ...], density: float, value_bits: float) -> float:
-    """How many times smaller than dense n elements become of which each is not zero with probability ``density``.
+    """Return the expected compression ratio of n elements, each nonzero with probability ``density``.
 
     Example:
       >>> round(expected_ratio(RunLength(), 10**6, 0.25, value_bits=16), 1)

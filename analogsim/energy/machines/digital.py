@@ -1,7 +1,7 @@
-"""Digital machines with memories: the roofline of time and the roofline of energy, for a whole batch.
+"""Digital systems with memories: the roofline of time and the roofline of energy, for a whole batch.
 
     T = dispatch + sum over dependent steps of max(FLOP / (0.6 P), bytes / (0.8 B), launches * 3 us or latency)
-    E = share * TDP * T + MAC * e_mac + adds * e_add + multiplies * e_mul + on-chip bytes * e_sram + bytes * e_dram
+    E = fraction * TDP * T + MAC * e_mac + adds * e_add + multiplies * e_mul + on-chip bytes * e_sram + bytes * e_dram
 
 Model: Choi, Bedard, Fowler and Vuduc, IPDPS 2013, doi 10.1109/IPDPS.2013.77. What passes the outside memory is the
 least that half of the on-chip memory allows (``traffic``; the other half holds what streams by): weights once a batch
@@ -82,12 +82,12 @@ class Traffic:
 
 
 def macs(work: Workload, batch: int) -> float:
-    """Multiply-accumulates of a batch; what depends on no example is computed once."""
+    """Return the multiply-accumulates of a batch; work that depends on no example counts once."""
     return sum(_times(op, work, batch) * op.macs for op in work.operations.all)
 
 
 def results(work: Workload, batch: int) -> float:
-    """Numbers that other arithmetic computes in a batch."""
+    """Return the number of results of other arithmetic in a batch."""
     return sum(_times(op, work, batch) * op.results for op in work.operations.all)
 
 
@@ -114,7 +114,7 @@ def traffic(device: Device, number: NumberFormat, work: Workload, batch: int, sh
 
 
 def time_s(device: Device, number: NumberFormat, work: Workload, batch: int, moved: Traffic) -> tuple[float, str]:
-    """Seconds for a whole batch, and what most of them are spent on."""
+    """Return the seconds of a whole batch, and the activity that takes most of them."""
     time = timing(device, device.peak_op_per_s[number.peak], work, batch, moved.moved)
     return time.seconds, time.bound
 
@@ -127,19 +127,19 @@ def breakdown(
     weights: StorageFormat | None = None,
     name: str | None = None,
 ) -> EnergyBreakdown:
-    """What one inference of a batch costs on this machine.
+    """Return the energy breakdown of one inference on a digital device.
 
     Args:
-      device: one of ``devices()``, or your own.
-      work: what the model computes.
+      device: one of ``devices()``, or another ``Device``.
+      work: the work of the model.
       batch: examples computed together.
-      number_format: of all numbers; None for the machine's own.
-      weights: how weights are stored in memory (``energy.compression``); None for all of them.
-      name: what the bill calls the system.
+      number_format: format of all numbers; None: the device's default.
+      weights: storage format of weights in memory (``energy.compression``); None: uncompressed.
+      name: name of the system in the breakdown.
 
     Raises:
-      InputError: where the machine has no such arithmetic.
-      ModelDoesNotFit: where the weights do not fit a chip without memory.
+      InputError: if the device has no such arithmetic.
+      ModelDoesNotFit: if the weights do not fit a chip without external memory.
     """
     number = format_of(device, number_format)
     shrink = 1.0 if weights is None else _shrink(work, weights, number)

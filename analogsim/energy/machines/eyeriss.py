@@ -87,7 +87,7 @@ _SOURCES = (
 
 
 def counts(work: Workload, batch: int) -> tuple[Accesses, float]:
-    """Accesses of a whole batch, and its seconds."""
+    """Return the accesses of a whole batch, and its seconds."""
     n = work.operations.examples
     macs = hops = buffer = dram = seconds = 0.0
     for op in work.operations.all:
@@ -118,7 +118,7 @@ def _for_batch(op: Operation, times: float) -> tuple[Plane, float]:
 
 
 def breakdown(work: Workload, batch: int) -> EnergyBreakdown:
-    """What the counts of the dataflow cost; every layer's inputs and outputs pass the DRAM."""
+    """Return the energy breakdown of one inference; every layer's inputs and outputs pass the DRAM."""
     found, _ = counts(work, batch)
     results = sum(
         op.total_results * (batch / work.operations.examples if op.per_example else 1) for op in work.operations.all

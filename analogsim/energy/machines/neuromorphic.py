@@ -1,4 +1,4 @@
-"""Spiking chips: what the same network costs in spikes, synaptic events, neuron updates and static power.
+"""Spiking chips: energy of the same network in spikes, synaptic events, neuron updates and static power.
 
     E = events e_event + updates e_update + spikes e_route + P_static t_step steps chips
 
@@ -44,14 +44,14 @@ KINDS = ("marginal", "all-in")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SpikingChip:
-    """What the events of a chip cost.
+    """The energies per event of a spiking chip.
 
     Attributes:
-      name: of the chip.
-      kind: ``"marginal"`` or ``"all-in"``, of ``event_j``.
-      event_j: one spike that arrives at a synapse.
-      update_j: one neuron for one step in which it has input.
-      idle_update_j: one neuron for a step without; None where it costs the same.
+      name: name of the chip.
+      kind: kind of ``event_j``, ``"marginal"`` or ``"all-in"``.
+      event_j: joules per spike that arrives at a synapse.
+      update_j: joules per neuron and step with input.
+      idle_update_j: joules per neuron and step without input; None: the same.
       tile_j: one spike inside of its tile.
       hop_j: one spike one tile further, east or west, north or south.
       mesh: tiles east to west, north to south.
@@ -182,7 +182,7 @@ class EventFigure:
 
 @functools.cache
 def published() -> tuple[EventFigure, ...]:
-    """Published figures of spiking chips, each with its kind.
+    """Return the published figures of spiking chips, each with its kind.
 
     Example:
       >>> [f.kind for f in published() if f.chip == "TrueNorth" and f.quantity == "synaptic event"]
@@ -200,7 +200,7 @@ _STATIC = "static power, waiting for steps"  # of 1 ms, in which microseconds of
 
 
 def breakdown(chip: SpikingChip, work: Workload, batch: int) -> EnergyBreakdown:
-    """The band for this network on a spiking chip."""
+    """Return the energy breakdown of one inference on a spiking chip, low (single spikes) to high (rate code)."""
     n, products = work.operations.examples, _held(work)
     synapses = sum(op.total_macs for op in products) / n
     neurons = sum(op.repeats * op.output_words for op in products) / n

@@ -1,4 +1,4 @@
-"""What numbers cost digitally: a multiply-accumulate by number format, a byte by memory.
+"""Energy of digital numbers: per multiply-accumulate by number format, per byte by memory.
 
     MAC = multiply + accumulate           e(node) = e_45 (node / 45)^s,  s = ln(e_45 / e_7) / ln(45 / 7)
 
@@ -43,11 +43,11 @@ _V = 0.9  # the supply of the 45 nm table
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NumberFormat:
-    """A number format and what it costs to compute with.
+    """A number format with the energy of its arithmetic.
 
     Attributes:
       name: key in ``FORMATS``.
-      bits: of one element in memory, its share of a block's exponent included.
+      bits: bits of one element in memory, including its fraction of a block's exponent.
       multiply_45nm_j, accumulate_45nm_j: joules at 45 nm and 0.9 V.
       multiply_7nm_j, accumulate_7nm_j: joules at 7 nm.
       block: elements that share an exponent; 1 for none.
@@ -84,7 +84,7 @@ class NumberFormat:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Dram:
-    """What a bit to or from an outside memory takes.
+    """The energy per bit to or from an external memory.
 
     Attributes:
       name: key in ``DRAM``.
@@ -221,10 +221,10 @@ DRAM: dict[str, Dram] = {kind.name: kind for kind in _DRAM}
 
 
 def mac_j(number_format: NumberFormat | str, node_nm: float) -> float:
-    """Joules of one multiply-accumulate, between the 45 and the 7 nm table by a power law in the node.
+    """Return the joules per multiply-accumulate, between the 45 and the 7 nm table by a power law in the node.
 
     Args:
-      number_format: one of your own or the name of one in ``FORMATS``.
+      number_format: a ``NumberFormat``, or a name in ``FORMATS``.
       node_nm: process in nanometres, 2 to 130. Beyond the tables the figure is extrapolated: see ``extrapolated``.
 
     Raises:
@@ -241,7 +241,7 @@ def mac_j(number_format: NumberFormat | str, node_nm: float) -> float:
 
 
 def add_j(node_nm: float) -> float:
-    """Joules of one fp32 addition, the price of a result of other arithmetic; node as of ``mac_j``.
+    """Return the joules per fp32 addition, which other arithmetic is counted in; node as for ``mac_j``.
 
     Example:
       >>> add_j(7)
@@ -251,7 +251,7 @@ def add_j(node_nm: float) -> float:
 
 
 def multiply_j(node_nm: float) -> float:
-    """Joules of one fp32 multiplication outside of products; node as of ``mac_j``.
+    """Return the joules per fp32 multiplication outside of products; node as for ``mac_j``.
 
     Example:
       >>> multiply_j(7)
@@ -261,11 +261,11 @@ def multiply_j(node_nm: float) -> float:
 
 
 def sram_j_per_byte(capacity_bytes: float, node_nm: float) -> float:
-    """Joules a byte read from an on-chip memory, an eighth of a 64-bit read.
+    """Return the joules per byte read from an on-chip memory, an eighth of a 64-bit read.
 
-    Through 8 kB, 32 kB and 1 MB (10, 20, 100 pJ a read at 45 nm; 7.5, 8.5, 14 pJ at 7 nm) by a power law in the
-    capacity between each two. Smaller ones go with its square root, larger ones as from 32 kB to 1 MB. A write is taken
-    to cost what a read does.
+    A power law in the capacity between 8 kB, 32 kB and 1 MB (10, 20, 100 pJ per read at 45 nm; 7.5, 8.5, 14 pJ at
+    7 nm). Smaller memories scale with its square root, larger ones as from 32 kB to 1 MB. A write is assumed to cost
+    as much as a read.
 
     Args:
       capacity_bytes: of the memory, 1 kB (1024) to 64 MB. Beyond 8 kB to 1 MB it is extrapolated.

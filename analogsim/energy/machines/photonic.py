@@ -1,6 +1,6 @@
-"""Light: laser, modulators, phases that must be held, detectors; and a mesh of interferometers as one more machine.
+"""Photonic systems: laser, modulators, held phases, detectors; and a mesh of interferometers as a system.
 
-    photons a sample    1.5 4^b                                 shot noise as large as the rounding to b effective bits
+    photons per sample  1.5 4^b                                 shot noise as large as the rounding to b effective bits
     laser               P = N max(photons h nu f / eta, P_floor) 10^(loss/10) / wall-plug efficiency
     modulator           e = C Vpp^2 / 4 a symbol, and its driver
     phases              2 N^2 heaters of mean power P a mesh: P / f a symbol each, as long as the inference lasts
@@ -31,7 +31,7 @@ _LIGHT = Source(note="shot-noise and -20 dBm receiver floor; loss 10 to 20 dB, e
 
 
 def photons(bits: float, efficiency: float = 1.0) -> float:
-    """Photons a sample whose shot noise equals the rounding to so many effective bits: 1.5 4^b / efficiency.
+    """Return the photons per sample whose shot noise equals the rounding to ``bits``: 1.5 4^b / efficiency.
 
     Example:
       >>> photons(8)
@@ -44,17 +44,17 @@ def laser_w(
     channels: float, bits: float, rate_hz: float, loss_db: float, *, detector: float = 0.8, wall_plug: float = 0.15,
     floor_w: float = 1e-5, wavelength_m: float = 1.55e-6,
 ) -> float:  # fmt: skip
-    """Electrical power of the laser that leaves enough light at every detector.
+    """Return the electrical power in watts of a laser that leaves enough light at every detector.
 
     Args:
-      channels: detectors.
-      bits: effective bits of a sample.
-      rate_hz: samples a second.
+      channels: number of detectors.
+      bits: effective bits per sample.
+      rate_hz: samples per second.
       loss_db: from laser to detector.
       detector: quantum efficiency.
-      wall_plug: light for electrical power.
-      floor_w: least light at a detector, for its thermal noise.
-      wavelength_m: of the light.
+      wall_plug: light per electrical power.
+      floor_w: minimum light at a detector, for its thermal noise.
+      wavelength_m: wavelength of the light in m.
 
     Raises:
       InputError: for a loss below zero or an efficiency outside (0, 1].
@@ -73,7 +73,7 @@ def laser_w(
 
 
 def modulator_j(capacitance_f: float, swing_v: float) -> float:
-    """Energy of a symbol on a capacitive modulator, C Vpp^2 / 4."""
+    """Return the joules per symbol of a capacitive modulator, C Vpp^2 / 4."""
     return capacitance_f * swing_v**2 / 4
 
 
@@ -117,11 +117,11 @@ class Mesh:
 
 
 def breakdown(mesh: Mesh, work: Workload, batch: int) -> EnergyBreakdown:
-    """What one inference costs if every matrix is held by meshes of its own, read one layer after another.
+    """Return the energy breakdown of one inference if every matrix has separate meshes and layers run in sequence.
 
-    All meshes are held for as long as the inference lasts, since a heater is slower than the whole of it, and while the
-    batch is dispatched and the memory is waited for. What no weights are multiplied in (activations with each other,
-    other arithmetic) is left out, and the bill says how much that is.
+    All meshes are held for as long as the inference lasts, since a heater is slower than the whole inference, and while
+    the batch is dispatched and the memory is waited for. Work without weights (products of activations, other
+    arithmetic) is left out, and the breakdown says how much that is.
     """
     n, f = mesh.n, mesh.rate_hz
     symbols = samples = meshes = seconds = 0.0

@@ -1,4 +1,4 @@
-"""What a digital CMOS circuit costs in another process and at another voltage.
+"""Scaling of the energy and area of digital CMOS circuits with process and voltage.
 
     e_to / e_from = (a_to V_to^2 + b_to V_to + c_to) / (a_from V_from^2 + b_from V_from + c_from)
 
@@ -41,7 +41,7 @@ def nodes() -> tuple[int, ...]:
 
 
 def energy_factor(from_nm: float, to_nm: float, from_v: float, to_v: float) -> float:
-    """By how much the energy of switching logic changes with process and supply.
+    """Return the factor by which the energy of switching logic changes with process and supply.
 
     (a V^2 + b V + c) of the one over that of the other. Never for what stands in ``DO_NOT_SCALE``.
 
@@ -64,7 +64,7 @@ def energy_factor(from_nm: float, to_nm: float, from_v: float, to_v: float) -> f
 
 
 def area_factor(from_nm: float, to_nm: float) -> float:
-    """By how much the area of logic changes with the process, from the published pair (two digits).
+    """Return the factor by which the area of logic changes with the process, as published (two digits).
 
     Never for what stands in ``DO_NOT_SCALE``: a ring's size is set by the wavelength, a pad's by its wire.
 

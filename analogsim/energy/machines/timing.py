@@ -1,4 +1,4 @@
-"""How long a digital machine takes: the sum over dependent steps of what bounds each.
+"""Latency of a digital device: the sum over dependent steps of the bound of each.
 
     T = dispatch + sum over steps of runs * max(arithmetic, memory, floor)
 
@@ -50,7 +50,7 @@ class Timing:
 
     @property
     def bound(self) -> str:
-        """What most of the time is spent on."""
+        """The activity that takes most of the time."""
         return max(self.bounds, key=lambda name: self.bounds[name])
 
 
@@ -94,7 +94,7 @@ class _Step:
 
 
 def timing(device: Device, peak_op_per_s: float, work: Workload, batch: int, moved: tuple[Moved, ...]) -> Timing:
-    """The time of a batch on a machine."""
+    """Return the time of a batch on a digital device."""
     steps: dict[tuple[tuple[int, ...], int], _Step] = {}
     of_each = iter(moved)
     after = 0  # products so far, for operations that do not say which step they are of

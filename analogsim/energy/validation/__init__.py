@@ -1,4 +1,4 @@
-"""How the account meets published machines: our number, theirs, their ratio, and what was calibrated.
+"""The energy account against published chips: our number, theirs, their ratio, and what was calibrated.
 
     for check in validation():
         print(check.system, check.quantity, check.ratio, check.holds)

@@ -17,7 +17,7 @@ SCOPES = ("all-in", "marginal", "part", "peak", "sustained")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Check:
-    """One published number beside ours.
+    """One published number compared with ours.
 
     Attributes:
       system, quantity: what it is of.
