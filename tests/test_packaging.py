@@ -54,7 +54,7 @@ def test_works_in_a_checkout_without_links(tmp_path):
 def test_import_needs_only_the_core_dependencies():
     code = """
 import sys
-for name in ("xarray", "matplotlib", "sklearn", "typer", "h5netcdf", "rich.progress", "pandas", "pybtex"):
+for name in ("xarray", "matplotlib", "sklearn", "typer", "h5netcdf", "rich.progress", "pandas", "pybtex", "jinja2"):
     sys.modules[name] = None
 import analogsim, analogsim.linen, analogsim.nnx, analogsim.training, analogsim.devices
 print(analogsim.preset("pcm").name)

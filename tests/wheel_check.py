@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 import analogsim
 import analogsim.devices
+import analogsim.report
 import analogsim.training
 
 home = pathlib.Path(analogsim.__file__).parent
@@ -27,6 +28,7 @@ from analogsim.training.recipes import recipes  # noqa: E402
 assert analogsim.energy.devices()["H100"].tdp_w == 700, "the wheel has no tables of machines"
 assert "@article{joshi2020," in analogsim.cite(analogsim.preset("pcm")).bibtex, "the wheel has no papers"
 assert analogsim.energy.validation.markdown(), "the wheel has no published points"
+assert "<h1>a &amp; b</h1>" in analogsim.report.page("a & b", "", []), "the wheel has no page template"
 assert "lenet" in recipes(), "the wheel has no recipes"
 
 layer = analogsim.linen.AnalogDense(3, hardware=analogsim.preset("pcm"))

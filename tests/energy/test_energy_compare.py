@@ -169,7 +169,7 @@ def test_what_mostly_waits_is_said_in_table_figure_and_page(comparison, tmp_path
     assert words in text
     assert f"launches; {part} waits" in text
     page = comparison.to_html(tmp_path / "page.html").read_text(encoding="utf-8")
-    assert words in page.replace("&nbsp;", " ")
+    assert words in page.replace("\N{NO-BREAK SPACE}", " ")
     assert "1.5 mJ, 99.9 % waits" in [t.get_text() for t in comparison.plot().texts]
     assert float(comparison.to_dataset().idle_fraction.sel(system="H100", batch=1)) == gpu.idle_fraction
     (ratio,) = [r for r in comparison.ratios if (r.system, r.batch) == ("H100", 256)]

@@ -19,7 +19,7 @@ def test_a_cell_knows_its_column_so_that_a_row_can_be_a_card():
 
 
 def test_no_line_begins_with_a_per_cent_sign():
-    assert report.paragraph("97 % < all") == "<p>97&nbsp;% &lt; all</p>"
+    assert report.paragraph("97 % < all") == "<p>97\N{NO-BREAK SPACE}% &lt; all</p>"
 
 
 def test_long_lines_of_fixed_text_go_on_below_with_their_indentation():
@@ -41,7 +41,7 @@ def test_a_figure_is_drawn_for_the_page_and_for_a_phone():
     assert sizes == [(6, 2), (2, 3)]
     assert len(set(re.findall(r"data:image/png;base64,[^\"]+", text))) == 2
     assert re.search(r'<source media="\(max-width: 45rem\)" srcset="data:', text)
-    assert 'alt="the &quot;alt&quot;"' in text
+    assert 'alt="the &#34;alt&#34;"' in text
 
 
 @pytest.mark.parametrize(
