@@ -1,4 +1,4 @@
-"""``analogsim devices``: every memory technology in one table, one of them in detail, and both as JSON for scripts."""
+"""``analogsim devices``: a table of all memory technologies, the details of one, and both as JSON for scripts."""
 
 import dataclasses
 import json
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _WIDTH = 100
 _NONE = "–"
 
-#: What a sheet says, in this order, and in what words.
+#: Quantities of a data sheet in the order shown, with their labels.
 _QUANTITIES = {
     "conductance": "conductance range in use",
     "on_off": "on/off ratio of that range",
@@ -40,10 +40,10 @@ _QUANTITIES = {
 
 
 def build(name: str, csv: Path | None = None) -> Any:
-    """The cell of that name, with its defaults; ``measured`` is built from a table.
+    """Build the cell of a name with its defaults; ``measured`` is built from a CSV table.
 
     Raises:
-      InputError: for an unknown name, with the nearest known one, or a table that is missing or not wanted.
+      InputError: for an unknown name, with the nearest known one, or if the table is missing or not applicable.
     """
     if name not in CELLS:
         raise InputError(f"unknown device {name!r}; {nearest_of(name, CELLS)}")
@@ -59,13 +59,13 @@ def build(name: str, csv: Path | None = None) -> Any:
 
 
 def extrapolated(cell: Any, name: str) -> Any:
-    """A cell that may be read later than it was measured.
+    """Return the cell with extrapolation beyond its last measured time switched on.
 
     Raises:
-      InputError: for a cell whose model has no end, or no trend to go on along.
+      InputError: for a cell whose model is valid at all times, or has no trend over time to extrapolate.
     """
     if not hasattr(cell, "extrapolate"):
-        why = "is a law without an end" if cell.time_limit_s is None else "has no trend over time to go on along"
+        why = "is valid at all times" if cell.time_limit_s is None else "has no trend over time to extrapolate"
         raise InputError(f"--extrapolate: device {name!r} {why}; leave it out")
     return cell.replace(extrapolate=True)
 
@@ -76,12 +76,12 @@ def _no_table(csv: Path | None) -> None:
 
 
 def sheets() -> dict[str, DataSheet]:
-    """The data sheet of every name; that of ``measured`` has no numbers until there is a table."""
+    """Return the data sheet of every cell by name; that of ``measured`` has no numbers without a table."""
     return {name: datasheet(MeasuredCell if name == "measured" else make()) for name, make in CELLS.items()}
 
 
 def table() -> "rich.table.Table":
-    """One row a technology, at most 100 columns wide."""
+    """Tabulate all technologies, one per row, at most 100 characters wide."""
     overview = _table(
         "Memory cells", name="left", technology="left", conductance="right", levels="right", on_off="right",
         write="right", endures="right", until="right",
@@ -93,21 +93,21 @@ def table() -> "rich.table.Table":
     overview.caption = (
         "* recalled, assumed or an order of magnitude: not checked.   –: no source gives a figure.\n"
         "conductance: the range in use, of which on/off is the ratio.   write: energy to write a cell.\n"
-        "until: last time with data, reading later is refused; law: a fitted law without an end.\n"
+        "until: last time with data, reading later is refused; law: a fitted law, valid at all times.\n"
         "Every figure with its source, and three diagrams: analogsim devices NAME"
     )
     return overview
 
 
 def details(name: str, cell: Any) -> list["rich.table.Table"]:
-    """The data sheet of one cell, and its fields with units and numbered sources."""
+    """Tabulate the data sheet of one cell, and its fields with units and numbered sources."""
     from rich.markup import escape
 
     sheet = datasheet(cell)
     page = _table(f"{name}: {sheet.technology}", quantity="left", value="right", source="left")
     for key, title in _QUANTITIES.items():
         datum = getattr(sheet, key)
-        value = "a law without an end" if key == "validity" and datum is None else words(datum)
+        value = "a fitted law, valid at all times" if key == "validity" and datum is None else words(datum)
         value += f" {MARK}" * (key == "validity" and getattr(cell, "extrapolated_after_s", None) is not None)
         page.add_row(title, value, escape(_origin(datum)))
     page.add_section()
@@ -117,7 +117,7 @@ def details(name: str, cell: Any) -> list["rich.table.Table"]:
     page.columns[2].no_wrap = False
     page.caption = "* recalled, assumed or an order of magnitude: not checked.   –: no source gives a figure."
     if getattr(cell, "extrapolated_after_s", None) is not None:
-        page.caption += f"\n{MARK} read later all the same: extrapolated along the trend of the last decade."
+        page.caption += f"\n{MARK} extrapolated along the trend of the last decade."
 
     references: dict[str, int] = {}
     fields = _table("Fields", field="left", value="right", meaning="left", source="right")
@@ -135,7 +135,7 @@ def _origin(datum: Datum | None) -> str:
 
 
 def _fields(item: Any, prefix: str, references: dict[str, int]) -> Iterator[tuple[str, str, str, str]]:
-    """Name, value with unit, meaning and number of the source of every field, nested ones by dotted name."""
+    """Yield name, value with unit, meaning and source number of every field; nested fields have dotted names."""
     for f in dataclasses.fields(item):
         value, rule = getattr(item, f.name), rule_of(f)
         if dataclasses.is_dataclass(value):
@@ -157,7 +157,7 @@ def _value(value: Any, unit: str) -> str:
 
 
 def words(datum: Datum | None) -> str:
-    """A figure as it is read: ``0.3–2 nJ*``, the star for what is not checked."""
+    """Format a datum: ``0.3–2 nJ*``; the star marks values that are not checked."""
     if datum is None:
         return _NONE
     ends = datum.value if isinstance(datum.value, tuple) else (datum.value,)
@@ -173,7 +173,7 @@ def words(datum: Datum | None) -> str:
 
 
 def _range(ends: tuple[float, ...], unit: str) -> str:
-    """Both ends in the unit of the last one: ``0.25–25 µS``."""
+    """Format a range in the unit of its upper end: ``0.25–25 µS``."""
     last = show(ends[-1], unit)
     if len(ends) == 1:
         return last
@@ -191,7 +191,7 @@ def _count(number: float) -> str:
 
 
 def json_text(name: str | None = None, csv: Path | None = None) -> str:
-    """Data sheets by name, as JSON: SI units, null where no source gives a figure or the on/off ratio has no bound."""
+    """Return data sheets by name as JSON, in SI units; null if no source gives a figure or a ratio is unbounded."""
     wanted = sheets() if name is None else {name: datasheet(build(name, csv))}
     return json.dumps({key: _plain(vars(sheet)) for key, sheet in wanted.items()}, indent=2, ensure_ascii=False)
 
@@ -207,11 +207,11 @@ def _plain(item: Any) -> Any:
 
 
 def run(name: str | None, as_json: bool, out: Path, csv: Path | None, extrapolate: bool = False) -> None:
-    """What the command does: all devices or one, for people or for scripts."""
+    """Run the command: show all devices or one, as tables or as JSON."""
     if name is None:
         _no_table(csv)
     if extrapolate and (name is None or as_json):
-        raise InputError("--extrapolate: is for the figure of one device; leave it out")
+        raise InputError("--extrapolate: applies only to the figure of one device")
     if as_json:
         print(json_text(name, csv))
     elif name is None:
@@ -238,7 +238,7 @@ def show_one(name: str, out: Path, csv: Path | None = None, extrapolate: bool = 
 
 
 def _console() -> "rich.console.Console":
-    """At most 100 columns wide, and as wide where the output is no terminal and has no width of its own."""
+    """Return a console at most 100 characters wide, and exactly 100 if the output is not a terminal."""
     import rich.console
 
     console = rich.console.Console(highlight=False)

@@ -1,7 +1,8 @@
-"""``analogsim energy``: what an inference of a network costs on hardware and on other machines, from its shapes.
+"""``analogsim energy``: the energy per inference of a network on analog hardware and on other systems.
 
-Networks of the literature are known by name; one of your own is a file with a function that returns ``(model,
-variables, sample)``, ``--model mine.py:build``. Weights and inputs of the known ones are assumed: nothing was trained.
+Standard networks go by name; for your own, give ``--model file.py:function``, a function that returns ``(model,
+variables, sample)``. Standard networks are costed from their shapes, with assumed weights and inputs: nothing is
+trained.
 """
 
 import dataclasses
@@ -26,7 +27,7 @@ from analogsim.training.recipes import large_networks, networks
 
 @dataclasses.dataclass(frozen=True)
 class StandardNetwork:
-    """A network of the literature: how to build it, the shape of one example, and what it is."""
+    """A standard network: its constructor, the shape of one example, and a description."""
 
     build: Callable[[], nn.Module]
     shape: tuple[int, ...]
@@ -51,13 +52,13 @@ def run(
     model: str, hardware: str, systems: str, batch: str, out: Path | None, as_json: bool, inferences: float | None,
     years: float, recalibrate: str | None,
 ) -> None:  # fmt: skip
-    """Print the comparison, and write its page and figure's data where a folder is given."""
+    """Print the comparison; with ``out``, also write a page and the numbers of its figure as CSV."""
     deployment = None
     if inferences is not None:
         life = f"{years} years"
         deployment = Deployment(inferences=inferences, lifetime_s=life, recalibrate_every_s=recalibrate)
     elif recalibrate is not None:
-        raise InputError("--recalibrate: needs --inferences, among which its energy is shared")
+        raise InputError("--recalibrate: needs --inferences, over which its energy is amortised")
     folder = None if out is None else output_folder(out)
     found = _compare(model, hardware, systems, batch, deployment)
     if as_json:
@@ -74,7 +75,7 @@ def run(
 
 
 def validate(as_json: bool) -> None:
-    """Print the models' numbers beside those of published chips."""
+    """Print the energy models' results next to those of published chips."""
     from analogsim.energy import validation
 
     if as_json:
@@ -86,10 +87,10 @@ def validate(as_json: bool) -> None:
 
 
 def list_systems() -> None:
-    """Names of machines, number formats and storages."""
-    print("machines:  " + ", ".join(SYSTEMS))
+    """Print the names of systems, number formats and weight storage formats."""
+    print("systems:   " + ", ".join(SYSTEMS))
     print("formats:   " + ", ".join(FORMATS) + "        (H100:int8)")
-    print("storages:  " + ", ".join(STORAGE) + "        (H100:int8:bitmask)")
+    print("storage:   " + ", ".join(STORAGE) + "        (H100:int8:bitmask)")
     print("networks:  " + ", ".join(f"{name} ({known.text})" for name, known in NETWORKS.items()))
 
 
@@ -98,13 +99,13 @@ def _compare(model: str, hardware: str, systems: str, batch: str, deployment: De
     try:
         batches = tuple(int(number) for number in batch.split(","))
     except ValueError:
-        raise InputError(f"--batch {batch}: must be whole numbers with commas between, for example 1,16,256") from None
+        raise InputError(f"--batch {batch}: must be comma-separated integers, for example 1,16,256") from None
     built, variables, sample = _model(model, hardware)
     return compare(built, variables, sample, systems=names, batch=batches, deployment=deployment)
 
 
 def _model(name: str, hardware: str) -> tuple[Any, Any, Any]:
-    """The model on its hardware, with variables and sample."""
+    """Return the model on its hardware, its variables and a sample."""
     on = hardware_named(hardware)
     if name in NETWORKS:
         known = NETWORKS[name]
@@ -113,7 +114,7 @@ def _model(name: str, hardware: str) -> tuple[Any, Any, Any]:
         return analogsim.convert(plain, on), jax.eval_shape(plain.init, jax.random.key(0), sample), sample
     path, colon, function = name.rpartition(":")
     if not colon:
-        raise InputError(f"--model {name}: {nearest(name, NETWORKS)}; or a file and function, mine.py:build")
+        raise InputError(f"--model {name}: {nearest(name, NETWORKS)}; or a file and a function, file.py:function")
     built = _function(Path(path), function)()
     if not (isinstance(built, tuple) and len(built) == 3):
         raise InputError(f"--model {name}: the function must return (model, variables, sample)")

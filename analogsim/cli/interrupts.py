@@ -1,13 +1,13 @@
-"""Ctrl-C in a command: it ends within two seconds, whatever runs, and says in one line what is kept.
+"""Handle Ctrl-C: a command ends within two seconds, whatever it runs, and prints in one line what was saved.
 
-Python hears a signal only between two of its own steps, and none is taken while XLA compiles or computes. A thread
-therefore listens beside the command, by the descriptor that the signal itself writes to (``signal.set_wakeup_fd``):
+Python runs a signal handler only between two bytecode instructions, and runs none while XLA compiles or computes. A
+thread therefore waits on the descriptor that the C-level signal handler writes to (``signal.set_wakeup_fd``):
 
-    at once      the command is interrupted as usual (``KeyboardInterrupt``) where it can be: it writes what it has
-    after 1 s    what still runs is left: unfinished files and processes of this one are removed, and the process ends
+    at once      ``KeyboardInterrupt`` as usual, if Python can take it: the command writes its results so far
+    after 1 s    running work is abandoned: unfinished files are removed, child processes killed, the process ends
     again        a second Ctrl-C does that at once
 
-Either way the process ends by ``os._exit``: the interpreter is not taken apart while threads of XLA still use it.
+Either way the process ends with ``os._exit``: shutting the interpreter down while XLA threads run can crash.
 """
 
 import contextlib
@@ -25,21 +25,21 @@ from analogsim.base import files
 STATUS = 130  # 128 + SIGINT, as shells have it
 GRACE_S = 1.0
 _PLACING_S = 0.3  # a rename takes less
-_SHOW_CURSOR = b"\x1b[?25h"  # which a progress bar hides
+_SHOW_CURSOR = b"\x1b[?25h"  # a progress bar hides it
 
 _said = threading.Event()
 _advice = ""
 
 
 def advise(text: str) -> None:
-    """What a user can do with what is kept, for the line that an interrupt prints."""
+    """Set the advice on how to resume, for the line that an interrupt prints."""
     global _advice
     _advice = text
 
 
 @contextlib.contextmanager
 def heard() -> Iterator[None]:
-    """While this lasts, Ctrl-C ends the process; see the module. In another thread than the main one: nothing."""
+    """Let Ctrl-C end the process as the module describes; does nothing outside the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -58,7 +58,7 @@ def heard() -> Iterator[None]:
 
 
 def _listen(listener: socket.socket) -> None:
-    """Wait for Ctrl-C, then for a second one or the end of the command's grace."""
+    """Wait for Ctrl-C, then for a second one or the end of the grace period."""
     with listener:
         while signal.SIGINT not in (received := listener.recv(64)):
             if not received:
@@ -73,10 +73,10 @@ def _listen(listener: socket.socket) -> None:
 
 
 def leave(stopped: BaseException | None = None) -> None:
-    """Say what is kept, remove what is unfinished, and end the process.
+    """Print what was saved, remove unfinished files, and end the process.
 
     Args:
-      stopped: the interrupt, if the command was reached; its words are said where it has some.
+      stopped: the interrupt, if the command received it; its message, if any, is printed.
     """
     if stopped is not None:
         with contextlib.suppress(Exception):
@@ -97,8 +97,8 @@ def leave(stopped: BaseException | None = None) -> None:
 
 
 def pool_of_processes(workers: int) -> ProcessPoolExecutor:
-    """Spawned processes that leave Ctrl-C, which a terminal sends to all, to the one that the user called."""
-    # What keeps track of semaphores removes those of a process that ended at once, and need not warn of them.
+    """Return a pool of spawned processes that ignore Ctrl-C: a terminal sends it to all, the parent handles it."""
+    # os._exit leaves semaphores behind; the resource tracker removes them and would warn.
     quiet = "ignore:resource_tracker:UserWarning"
     os.environ["PYTHONWARNINGS"] = ",".join(filter(None, (os.environ.get("PYTHONWARNINGS"), quiet)))
     spawn = multiprocessing.get_context("spawn")
@@ -110,11 +110,11 @@ def _leave_interrupts_alone() -> None:
 
 
 def what_is_kept() -> str:
-    """The line of a command that has no words of its own."""
-    kept = [str(path) for path in files.finished()]
-    if not kept:
-        return "stopped; nothing was written, and files that were there are as they were"
-    return f"stopped; kept: {', '.join(kept)}{f'; {_advice}' if _advice else ''}"
+    """Return the line for a command whose interrupt has no message."""
+    saved = [str(path) for path in files.finished()]
+    if not saved:
+        return "stopped; nothing was written and existing files are unchanged"
+    return f"stopped; saved: {', '.join(saved)}{f'; {_advice}' if _advice else ''}"
 
 
 _exit = os._exit

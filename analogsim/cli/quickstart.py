@@ -1,8 +1,8 @@
 """``analogsim quickstart``: the main job end to end, on real handwritten digits, in about a minute.
 
-A 64-64-10 network is trained twice from each start, digitally and hardware-aware; each is programmed onto 100 sampled
-PCM chips that are read from 1 s to 10 years after programming, with and without drift compensation; an inference is
-priced beside a GPU, Eyeriss and the brain. Written: ``report.html`` and ``results.nc``.
+A 64-64-10 network is trained twice from the same initial weights, digitally and hardware-aware. Each is programmed onto
+100 sampled PCM chips that are read from 1 s to 10 years after programming, with and without drift compensation. The
+energy per inference is compared with a GPU, Eyeriss and the brain. Writes ``report.html`` and ``results.nc``.
 
 This file is also an example of how to use the library: data, model, training loop, chips, energy, figures.
 """
@@ -33,7 +33,7 @@ COMPENSATIONS = ("none", "global")
 
 
 class MLP(nn.Module):
-    """Digits to classes: 64 inputs, 64 hidden units, 10 outputs. ``hardware=None`` is the plain digital network."""
+    """A 64-64-10 classifier of digits; ``hardware=None`` gives the plain digital network."""
 
     hardware: Hardware | None
 
@@ -45,7 +45,7 @@ class MLP(nn.Module):
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """How long the quickstart runs."""
+    """Sizes of the quickstart: training, networks, chips, test images."""
 
     epochs: int = 40
     batch: int = 32
@@ -55,12 +55,16 @@ class Settings:
     test_images: int = 450
 
 
-#: The smoke run's training is too short for its accuracies to mean anything; the report says so.
+#: The smoke test trains too briefly for its accuracies to mean anything; the report says so.
 FAST = Settings(epochs=4, networks=1, chips=8, test_images=200)
 
 
 def load_digits() -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """Optical digits of scikit-learn: 1,797 images of 8 x 8, a stratified quarter for testing, pixels in [0, 1]."""
+    """Return scikit-learn's digits, 1,797 images of 8 x 8 with pixels in [0, 1]; a stratified quarter is for testing.
+
+    Returns:
+      x_train ``[1347, 64]``, y_train ``[1347]``, x_test ``[450, 64]``, y_test ``[450]``.
+    """
     from sklearn import datasets, model_selection
 
     x, y = datasets.load_digits(return_X_y=True)
@@ -70,14 +74,14 @@ def load_digits() -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
 
 
 def optimizer(settings: Settings, steps: int, aware: bool) -> optax.GradientTransformation:
-    """Adam with a cosine schedule; hardware-aware training also keeps weights within two standard deviations."""
+    """Return Adam with a cosine schedule; hardware-aware training also clips weights at two standard deviations."""
     adam = optax.adam(optax.cosine_decay_schedule(settings.learning_rate, steps))
     return optax.chain(adam, clip_weights(sigmas=2.0)) if aware else adam
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def train(model: MLP, settings: Settings, x: jax.Array, y: jax.Array, key: jax.Array) -> Any:
-    """Parameters after training. An analog model computes every step on a fresh chip, drawn from the step's key."""
+    """Train and return the parameters; an analog model computes every step on a new chip, drawn from the step's key."""
     n_batches = len(x) // settings.batch
     tx = optimizer(settings, settings.epochs * n_batches, aware=model.hardware is not None)
     params = model.init(jax.random.fold_in(key, 0), x[:1])["params"]
@@ -108,14 +112,14 @@ def run(
     *, out: Path, fast: bool = False, chips: int | None = None, networks: int | None = None, key: int = 0,
     as_json: bool = False,
 ) -> Path:  # fmt: skip
-    """The whole job; returns the path of the report.
+    """Run the quickstart and return the path of the report.
 
     Args:
-      out: folder for ``report.html`` and ``results.nc``; made if it does not exist.
-      fast: a smoke run of a few seconds, whose accuracies mean nothing.
-      chips, networks: how many, instead of the defaults.
-      key: everything random follows from it.
-      as_json: print JSON, and what is for people to the standard error.
+      out: folder for ``report.html`` and ``results.nc``; created if missing.
+      fast: smoke test of a few seconds; its accuracies are meaningless.
+      chips, networks: numbers of chips and networks; override the defaults.
+      key: random seed.
+      as_json: print JSON to standard output, and tables to standard error.
     """
     from rich.console import Console
 
@@ -135,7 +139,7 @@ def run(
     breakdown = analogsim.energy.compare(MLP(hardware), variables, data[2][: settings.test_images])
 
     energy_table = breakdown.table()
-    energy_table.caption = None  # what each bill counts and leaves out stands in the report
+    energy_table.caption = None  # the report says what each energy breakdown includes and excludes
     console.print(lifetime_table(results, fast, "digits"), energy_table)
     console.print(verdict(results, fast, "test digits"))
     results.attrs |= {
@@ -153,7 +157,7 @@ def run(
 
 
 def _measure(hardware, settings, data, key, console):
-    """Scores over (seed, network, compensation, chip, time), and one hardware-aware network's variables."""
+    """Return scores over (seed, network, compensation, chip, time) and the last hardware-aware network's variables."""
     import xarray
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -191,7 +195,7 @@ def _measure(hardware, settings, data, key, console):
 
 
 def write_report(path: Path, results: Any, breakdown: Any, hardware: Hardware, settings: Settings, fast: bool) -> Path:
-    """The HTML page: verdict, figures, tables, hardware, what is and is not modelled."""
+    """Write the HTML page: summary, figures, tables, hardware, what is and is not modelled."""
     from analogsim import plot
 
     n = results.sizes["chip"] * results.sizes["seed"]
@@ -204,7 +208,7 @@ def write_report(path: Path, results: Any, breakdown: Any, hardware: Hardware, s
                 functools.partial(plot.drift, results, percent=True),
                 "Accuracy of plain and hardware-aware networks from 1 second to 10 years after programming",
                 f"Lines: means over {n} sampled PCM chips. Bands: the middle 90 % of the chips of each solid line, "
-                f"that is with global drift compensation; dashed lines have no band. Dotted: the exact networks.",
+                f"that is with global drift compensation; dashed lines have no band. Dotted: the digital networks.",
                 phone=(3.6, 5.2),
             )
             + report.table(header, table_rows(results), "Accuracy in %, mean ± standard deviation over chips", (0, 1)),
@@ -230,12 +234,12 @@ def write_report(path: Path, results: Any, breakdown: Any, hardware: Hardware, s
 def _scope(settings: Settings) -> str:
     return report.bullets(
         [
-            "Modelled: programming error, drift with a spread of exponents, 1/f read noise, 8-bit converters with "
-            "calibrated ranges and converter noise, differential pairs, tiles, global drift compensation.",
+            "Modelled: programming error, drift with device-to-device variation of the exponent, 1/f read noise, 8-bit "
+            "converters with calibrated ranges and noise, differential pairs, tiles, global drift compensation.",
             "Not modelled: wire resistance, stuck cells, temperature, non-linear current-voltage curves, the energy of "
             "control, network and leakage.",
-            f"Both networks are trained for {settings.epochs} epochs with Adam from the same starts. "
-            "The hardware-aware one computes every step on a fresh chip read one month after programming, and clips "
+            f"Both networks are trained for {settings.epochs} epochs with Adam from the same initial weights. "
+            "The hardware-aware one computes every step on a new chip read one month after programming, and clips "
             "its weights at two standard deviations.",
             f"{settings.test_images} test images: one image is {100 / settings.test_images:.2f} points.",
         ]

@@ -1,4 +1,4 @@
-"""``analogsim storage``: stores compared as memories, with a bar while they are measured."""
+"""``analogsim storage``: compare weight stores as memories, with a progress bar."""
 
 import json
 from typing import Any
@@ -7,7 +7,7 @@ from analogsim import storage as comparison
 
 
 def run(weights: int, time: str, bits: float, stores: str | None, key: int, as_json: bool) -> None:
-    """Print the comparison; arguments as of ``storage``, with names of presets and commas between."""
+    """Print the comparison; takes the arguments of ``storage``, with ``stores`` as comma-separated presets."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -19,5 +19,5 @@ def run(weights: int, time: str, bits: float, stores: str | None, key: int, as_j
         def told(done: int, total: int) -> Any:
             bar.update(task, completed=done, total=total)
 
-        found = comparison.storage(weights, time=time, bits=bits, stores=names, key=key, progress=told)
-    print(json.dumps(found.to_dict(), indent=2) if as_json else found)
+        stores_compared = comparison.storage(weights, time=time, bits=bits, stores=names, key=key, progress=told)
+    print(json.dumps(stores_compared.to_dict(), indent=2) if as_json else stores_compared)

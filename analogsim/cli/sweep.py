@@ -1,4 +1,4 @@
-"""``analogsim sweep``: a sweep file carried out, with a bar, a table and a results file that a second run continues."""
+"""``analogsim sweep``: run a sweep file with a progress bar, print a table, and write a resumable results file."""
 
 import contextlib
 import json
@@ -36,14 +36,14 @@ def run(
     dask: str | None = None,
     as_json: bool = False,
 ) -> Path:
-    """Carry a sweep file out; returns the path of the results.
+    """Run a sweep file and return the path of the results.
 
     Args:
       file: TOML; None for the example that ``--example`` prints.
-      out: the results, a netCDF file; networks that are trained are kept in a folder beside it.
-      resume: continue a file that is there.
-      chips, key: instead of the file's.
-      workers: processes on this machine; 0 is this one alone.
+      out: netCDF file of the results; trained networks are saved in a folder next to it.
+      resume: resume an existing results file.
+      chips, key: number of chips per point and random seed; override the file.
+      workers: number of worker processes on this computer; 0 uses the current process.
       dask: address of a Dask scheduler.
       as_json: print the statistics as JSON instead of a table.
     """
@@ -79,7 +79,7 @@ def run(
 
 
 def _for_json(item: Any) -> Any:
-    """What is no number is null."""
+    """Replace NaN and infinity, which JSON cannot hold, with null."""
     if isinstance(item, dict):
         return {name: _for_json(value) for name, value in item.items()}
     if isinstance(item, (list, tuple)):
@@ -88,7 +88,7 @@ def _for_json(item: Any) -> Any:
 
 
 def table(data: "xarray.Dataset") -> Any:
-    """Mean and spread over chips, a row a point, ages side by side."""
+    """Tabulate mean and standard deviation over chips: one row per point, one column per age."""
     from analogsim.base.tables import plain, simple_table
 
     statistics = chip_statistics(data)
@@ -98,38 +98,38 @@ def table(data: "xarray.Dataset") -> Any:
     n = data.sizes["chip"]
     shares = bool(((values >= 0) & (values <= 1)).all()) and data[metric].attrs.get("units") == "1"
     words = f"{data[metric].attrs.get('long_name', metric)}{' (%)' if shares else ''}"
-    made = simple_table(f"{words}, mean ± standard deviation of {n} chips" if n > 1 else f"{words}, one chip")
+    result_table = simple_table(f"{words}, mean ± standard deviation of {n} chips" if n > 1 else f"{words}, one chip")
     for name in rows:
         words = str(name) if len(str(name)) < 12 else str(name).rpartition(".")[2].replace("_", " ")
-        made.add_column(plain(words), justify="right")
+        result_table.add_column(plain(words), justify="right")
     times = _columns(values, str(metric))
     for label in times:
-        made.add_column(label, justify="right", no_wrap=True)
+        result_table.add_column(label, justify="right", no_wrap=True)
     if "energy_j" in data:
-        made.add_column("an inference", justify="right")
+        result_table.add_column("per inference", justify="right")
     points = values.stack(point=rows) if rows else values.expand_dims(point=[0], axis=-1)
     for i in range(min(points.sizes["point"], _MOST_ROWS)):
         point = points.isel(point=i)
         labels = [_label(point[name].item(), str(data[name].attrs.get("units", ""))) for name in rows]
         energy = [show(_energy(data, point, rows), "J", 3)] if "energy_j" in data else []
-        made.add_row(*map(plain, labels), *_marked(_cells(point, shares), point), *energy)
+        result_table.add_row(*map(plain, labels), *_marked(_cells(point, shares), point), *energy)
     digital = data.get("digital")
-    notes = [] if digital is None else [f"the exact model: {_number(float(digital), shares)}"]
+    notes = [] if digital is None else [f"digital model: {_number(float(digital), shares)}"]
     if points.sizes["point"] > _MOST_ROWS:
         notes.append(f"{points.sizes['point'] - _MOST_ROWS} more rows are in the file")
     notes += [text for text in (results_data.extrapolation(data),) if text]
-    made.caption = "\n".join(notes) or None
-    return made
+    result_table.caption = "\n".join(notes) or None
+    return result_table
 
 
 def _columns(values: Any, metric: str) -> list[str]:
-    """Times, or the metric where there is none."""
+    """Return the times as headings, or the metric without times."""
     times = range(values.sizes["time"]) if "time" in values.dims else []
     return [results_data.value_label(values, "time", i) for i in times] or [metric]
 
 
 def _marked(cells: list[str], point: Any) -> list[str]:
-    """Every number of one row that is extrapolated has the mark."""
+    """Mark the extrapolated numbers of one row."""
     late = point.coords.get(EXTRAPOLATED)
     if late is None:
         return cells
@@ -156,9 +156,9 @@ def _label(value: Any, unit: str) -> str:
 
 @contextlib.contextmanager
 def _executor(workers: int, dask: str | None) -> Iterator[Any]:
-    """Who computes."""
+    """Yield the executor that the options ask for, or None for this process."""
     if workers and dask:
-        raise InputError("--workers, --dask: give one of them")
+        raise InputError("--workers, --dask: give only one")
     if dask:
         try:
             from distributed import Client
@@ -176,7 +176,7 @@ def _executor(workers: int, dask: str | None) -> Iterator[Any]:
         pool = interrupts.pool_of_processes(workers)
         try:
             yield pool
-        finally:  # an interrupt does not wait for what is under way
+        finally:  # on Ctrl-C, do not wait for running blocks
             pool.shutdown(wait=False, cancel_futures=True)
     else:
         yield None

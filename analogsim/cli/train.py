@@ -1,4 +1,4 @@
-"""``analogsim train``: a recipe carried out, with progress, a table, a report and a checkpoint."""
+"""``analogsim train``: run a recipe with progress bars; write a table, a report and a checkpoint."""
 
 import dataclasses
 import functools
@@ -24,15 +24,15 @@ def run(
     name: str, *, out: Path | None = None, fast: bool = False, chips: int | None = None, key: int = 0,
     as_json: bool = False,
 ) -> Path:  # fmt: skip
-    """Carry a recipe out; returns the path of the report.
+    """Run a recipe and return the path of the report.
 
     Args:
-      name: of a recipe that comes with the package, or a TOML file.
-      out: folder for the report, the results, the recipe and the checkpoint; None for one named after the recipe.
-      fast: a smoke run, whose accuracies mean nothing.
-      chips: sampled for each network, instead of the recipe's.
-      key: everything random follows from it.
-      as_json: print JSON, and what is for people to the standard error.
+      name: name of a built-in recipe, or path of a TOML file.
+      out: folder for the report, the results, the recipe and the checkpoint; by default named after the recipe.
+      fast: smoke test; its accuracies are meaningless.
+      chips: number of chips per network; overrides the recipe.
+      key: random seed.
+      as_json: print JSON to standard output, and tables to standard error.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -68,7 +68,7 @@ def run(
 
 
 def _write(folder: Path, outcome: Outcome, fast: bool, key: int) -> Path:
-    """Results, recipe, checkpoint and report."""
+    """Write results, recipe, checkpoint and report."""
     recipe, results = outcome.recipe, outcome.results
     text = recipe.to_toml()
     results.attrs |= {"key": key, "recipe": text, "analogsim": analogsim.__version__}
@@ -86,8 +86,8 @@ def _sections(outcome: Outcome, fast: bool, text: str) -> list[tuple[str, str]]:
     header = ["network", "drift compensation", "exact digital", *map(str, results.time_label.values)]
     figure = report.figure(
         functools.partial(plot.drift, results, percent=True),
-        "Accuracy of the plain and the hardware-aware network over time after programming",
-        f"Lines: means over {n} sampled chips of each network. Dotted: the exact networks.",
+        "Accuracy of the plain and the hardware-aware network versus time after programming",
+        f"Lines: means over {n} sampled chips of each network. Dotted: the digital networks.",
         phone=(3.6, 5.2),
     )
     late = results_data.extrapolation(results)

@@ -192,8 +192,8 @@ def test_the_data_sheet_says_until_when_there_are_data():
         assert device_report.words(sheet.validity) == "2 days"
     page = as_text(device_report.details("reram", ReRAM(extrapolate=True))[0])
     assert f"2 days {MARK}" in page
-    assert f"{MARK} read later all the same: extrapolated" in page
-    with pytest.raises(InputError, match="device 'pcm' is a law without an end"):
+    assert f"{MARK} extrapolated" in page
+    with pytest.raises(InputError, match="device 'pcm' is valid at all times"):
         device_report.extrapolated(device_report.build("pcm"), "pcm")
     with pytest.raises(InputError, match="device 'milo' has no trend over time"):
         device_report.extrapolated(device_report.build("milo"), "milo")

@@ -82,7 +82,7 @@ MISTAKES = [
     (("quickstart", "--fast", "--out", "/proc/nowhere"), "--out /proc/nowhere: cannot write there"),
     (("show", "pmc"), "unknown preset 'pmc'; did you mean 'pcm'?"),
     (("cite", "pmc"), "unknown preset 'pmc'; did you mean 'pcm'?"),
-    (("cite", "pcm", "--bibtex", "--json"), "--bibtex, --json: give one of them"),
+    (("cite", "pcm", "--bibtex", "--json"), "--bibtex, --json: give only one"),
 ]
 
 

@@ -73,7 +73,7 @@ if __name__ == "__main__":
         except KeyboardInterrupt as stopped:
             interrupts.leave(stopped)
 """
-_NOTHING = "analogsim: stopped; nothing was written, and files that were there are as they were\n"
+_NOTHING = "analogsim: stopped; nothing was written and existing files are unchanged\n"
 
 
 def interrupted(process):
@@ -103,7 +103,7 @@ def start(folder, *arguments, path=ROOT.parent):
 def test_a_process_ends_in_two_seconds_wherever_it_is(tmp_path, phase):
     (tmp_path / "busy.py").write_text(_BUSY)
     status, errors, seconds = interrupted(start(tmp_path, "busy.py", ROOT, phase))
-    assert (status, errors) == (130, "analogsim: stopped; kept: kept.txt\n" if phase == "writing" else _NOTHING)
+    assert (status, errors) == (130, "analogsim: stopped; saved: kept.txt\n" if phase == "writing" else _NOTHING)
     assert seconds < LIMIT_S
     left = {path.name for path in tmp_path.iterdir()} - {"busy.py", "__pycache__"}
     assert left == {"writing": {"kept.txt"}, "processes": {"child"}}.get(phase, set())
@@ -212,5 +212,5 @@ def test_the_line_says_what_is_kept_and_what_to_do(tmp_path, capfd):
         interrupts.advise("run it again")
         interrupts.leave()
         interrupts.leave()  # by the command and by the listener: one line
-    assert capfd.readouterr().err == f"analogsim: stopped; kept: {tmp_path / 'a.nc'}; run it again\n"
+    assert capfd.readouterr().err == f"analogsim: stopped; saved: {tmp_path / 'a.nc'}; run it again\n"
     assert ended.call_args_list == [mock.call(130)] * 2

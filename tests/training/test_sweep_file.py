@@ -148,7 +148,7 @@ def test_a_second_run_goes_on_and_json_is_for_scripts(swept):
     [
         (["--chips", "3"], "differs in the number of chips"),
         (["--no-resume"], "is there already"),
-        (["--workers", "2", "--dask", "tcp://x:1"], "--workers, --dask: give one of them"),
+        (["--workers", "2", "--dask", "tcp://x:1"], "--workers, --dask: give only one"),
         (["--workers", "-1"], "--workers -1: must be at least 0"),
         (["--out", "r.txt"], "must end in .nc"),
         (["--out", "."], "must end in .nc"),
