@@ -134,7 +134,7 @@ class StorageComparison:
         result.add_column("store", no_wrap=True)
         reads = f"reads for\n{self.required_bits:g} bits"
         for column in (
-            "cells", "bits per\nread", reads, "destructive\nread", "loses\n1 bit\nafter", "static\npower", "write",
+            "cells", "bits/\nread", reads, "reads\ndestroy", "loses\n1 bit\nafter", "static\npower", "write",
             "per\nproduct",
         ):  # fmt: skip
             result.add_column(column, justify="right")
@@ -379,11 +379,11 @@ def _words(row: StorageRow) -> list[str]:
 
 def _caption(comparison: StorageComparison) -> str:
     lines = [
-        "bits per read: log2(1 + SNR)/2 of weights uniform in [-1, 1], after removing a common gain.",
+        "bits/read: log2(1 + SNR)/2 of weights uniform in [-1, 1], after removing a common gain.",
         "never: the fixed error (programming, drift, decay) is too large for any number of reads.   –: not published.",
         f"loses 1 bit: of the {comparison.required_bits:g} required, or of the first read's bits if those are fewer.",
-        "static power: heaters, light, refrigerators; no leakage of circuits.   per product: with all weights, without",
-        "converters and static power.",
+        "reads destroy: whether a read erases the weights.   static power: heaters, light, refrigerators, not the",
+        "leakage of circuits.   per product: one with all weights, without converters and static power.",
     ]
     if any(row.extrapolated or row.lifetime_extrapolated for row in comparison.rows):
         lines.append(f"{MEANING}, along the trend of the last decade.")

@@ -1,14 +1,14 @@
-"""Sweeps: hardware, chips and ages in one call, resumable, labelled, on one machine or many.
+"""Sweeps over hardware, chips and ages: resumable, labelled, on one computer or a cluster.
 
-axes         what varies: numbers, structure, time
-plan         the grid
-evaluations  what is measured: ChipScores, or a function of the hardware
-block        a part of the grid computed, in one compiled program
-workers      who computes: this process, an executor, Dask
+axes         axes over numbers, structure and time
+plan         the grid of points and chips
+evaluations  the measurement: ChipScores, or a function of the hardware
+block        one compiled program that computes a part of the grid
+workers      this process, an executor, or Dask
 results      the dataset and its file
-identity     what a file was computed from
+identity     hashes of the inputs of a results file
 run          sweep
-statistics   mean and spread over chips
+statistics   mean and standard deviation over chips
 """
 
 from analogsim.base.netcdf import save_results as save_results

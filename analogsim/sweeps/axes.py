@@ -1,14 +1,14 @@
-"""What a sweep varies: axes over numbers, over structure and over time.
+"""Axes of a sweep: over numbers, over structure and over time.
 
-    leaf        a field of the hardware that is a pytree leaf and takes one number at every point ("adc.bits",
+    leaf        a hardware field that is a pytree leaf and takes one number per point ("adc.bits",
                 "store.cell.read_noise"): all its points run in one compiled program
-    structure   anything else that selects another program: a size ("rows"), a scheme ("drift_compensation"), a part
-                that is absent (None) or of another kind ({"pcm": PCM(), "fefet": FeFET()}), or the whole
-                hardware ("hardware"): compiled once a point
+    structure   everything that changes the program: a size ("rows"), a scheme ("drift_compensation"), a part that
+                is None or of another class ({"pcm": PCM(), "fefet": FeFET()}), or the whole hardware
+                ("hardware"): compiled once per point
     time        ages of the same chips
 
-Values are checked one by one as the fields' own rules say, and the points of the grid, by ``check_points``, as
-hardware, before anything is computed: a value out of range, or values that do not go together, cost no time.
+Before anything is computed, each value is checked by the rule of its field, and ``check_points`` builds the hardware of
+the grid's points: values out of range, or that do not go together, are refused at once.
 """
 
 import dataclasses
@@ -28,10 +28,10 @@ from analogsim.base.units import seconds, show, show_time
 from analogsim.hardware.hardware import Hardware
 from analogsim.hardware.presets import preset
 
-#: Names that are no fields of the hardware.
+#: Axis names that are not hardware fields.
 TIME, HARDWARE, CHIP = "time", "hardware", "chip"
 
-_LATEST_S = 1e12  # as chips are read at most
+_LATEST_S = 1e12  # the limit for reading chips
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,12 +39,12 @@ class Axis:
     """One dimension of a sweep.
 
     Attributes:
-      name: as the user wrote it; fields that change together are joined by ", ".
+      name: as given by the user; fields that change together are joined by ", ".
       kind: ``"leaf"``, ``"structure"`` or ``"time"``.
-      labels: the coordinate: numbers, or texts.
-      changes: at every point, what is set, ``({"adc.bits": 6}, ...)``; of "time", nothing.
-      unit, about: of the coordinate.
-      texts: of "time", the ages in words.
+      labels: the coordinate, numbers or strings.
+      changes: the fields set at every point, ``({"adc.bits": 6}, ...)``; empty for "time".
+      unit, about: unit and description of the coordinate.
+      texts: for "time", the ages as strings.
     """
 
     name: str
@@ -60,19 +60,19 @@ class Axis:
 
 
 def axes_of(over: Any, targets: Sequence[Hardware], structural: Sequence[str] = ()) -> tuple[Axis, ...]:
-    """Checked axes, in the order of ``over``.
+    """Return the checked axes, in the order of ``over``.
 
     Args:
-      over: ``{name: values}``. A name is a dotted field of the hardware, "time", or "hardware"; a tuple of names
-        changes fields together, its values being tuples. Values are a sequence, or a mapping from labels to values.
-      targets: every hardware that the sweep changes; a field has to be in at least one of them.
-      structural: names whose points are compiled apart although they are numbers.
+      over: ``{name: values}``. A name is a dotted hardware field, "time", or "hardware"; a tuple of names changes
+        several fields together, with tuples as values. Values are a sequence, or a mapping from labels to values.
+      targets: all hardware that the sweep changes; a field must exist in at least one of them.
+      structural: names of number fields whose points are compiled separately.
 
     Raises:
-      InputError: for an unknown field, a value out of range, the same value twice, or no value.
+      InputError: for an unknown field, a value out of range, a duplicate value, or no value.
     """
     if isinstance(structural, str) or not isinstance(structural, Sequence):
-        raise InputError(f"structural = {brief(structural)}: must be a sequence of names that are swept")
+        raise InputError(f"structural = {brief(structural)}: must be a sequence of swept names")
     if not isinstance(over, Mapping):
         raise InputError(f"over = {brief(over)}: must be a mapping from names to values, {{'adc.bits': [4, 6, 8]}}")
     unknown = [name for name in structural if name not in over]
@@ -104,7 +104,7 @@ def _axis(name: Any, values: Any, targets: Sequence[Hardware], structural: bool)
     if not points:
         raise InputError(f"over: {title}: has no value")
     if title == CHIP:
-        raise InputError("over: 'chip' is always an axis; say how many by chips=...")
+        raise InputError("over: 'chip' is always an axis; set the number of chips with chips=...")
     if title == TIME:
         return _times(points, labels)
     if title == HARDWARE:
@@ -128,7 +128,7 @@ def _axis(name: Any, values: Any, targets: Sequence[Hardware], structural: bool)
 
 
 def _plain(value: Any) -> Any:
-    """A NumPy or JAX number as Python's."""
+    """Convert a NumPy or JAX scalar to a Python number."""
     return value.item() if isinstance(value, np.generic | np.ndarray | jax.Array) and np.ndim(value) == 0 else value
 
 
@@ -136,7 +136,7 @@ def _together(title: str, names: tuple, point: Any) -> tuple:
     if len(names) == 1:
         return (point,)
     if not isinstance(point, Sequence) or isinstance(point, str) or len(point) != len(names):
-        raise InputError(f"over: {title} = {brief(point)}: must be a tuple of {len(names)} values, one a name")
+        raise InputError(f"over: {title} = {brief(point)}: must be a tuple of {len(names)} values, one per name")
     return tuple(point)
 
 
@@ -144,7 +144,7 @@ def _times(points: list, labels: list) -> Axis:
     times_s: list[float] = []
     for point in points:
         if np.ndim(point) != 0:
-            raise InputError(f"over: time = {brief(point)}: must be a number of seconds, or text such as '1 day'")
+            raise InputError(f"over: time = {brief(point)}: must be a number of seconds, or a string such as '1 day'")
         times_s.append(float(seconds(point, "over: time")) + 0.0)  # type: ignore[arg-type]
     if max(times_s) > _LATEST_S:
         raise InputError(f"over: time = {max(times_s):g}: must be at most {_LATEST_S:g} (unit: s after programming)")
@@ -154,13 +154,15 @@ def _times(points: list, labels: list) -> Axis:
 
 
 def _whole_hardware(points: list, labels: list) -> Axis:
-    found = [preset(point) if isinstance(point, str) else point for point in points]
-    for point in found:
+    hardware = [preset(point) if isinstance(point, str) else point for point in points]
+    for point in hardware:
         if not isinstance(point, Hardware):
             raise InputError(f"over: hardware = {brief(point)}: must be a Hardware, or the name of a preset")
     names = labels or [p if isinstance(p, str) else p.name for p in points]
     _check_distinct(HARDWARE, names)
-    return Axis(HARDWARE, "structure", tuple(names), tuple({HARDWARE: h} for h in found), "", "what the layers run on")
+    return Axis(
+        HARDWARE, "structure", tuple(names), tuple({HARDWARE: h} for h in hardware), "", "hardware of the analog layers"
+    )
 
 
 def _check_distinct(title: str, labels: Sequence) -> None:
@@ -171,7 +173,11 @@ def _check_distinct(title: str, labels: Sequence) -> None:
 
 
 def rule_at(name: str, targets: Sequence[Hardware]) -> Rule:
-    """The rule of a field by its dotted name, from the first hardware that has it."""
+    """Return the rule of a dotted field, from the first hardware that has it.
+
+    Raises:
+      InputError: if none has it.
+    """
     problem: InputError | None = None
     for target in targets:
         try:
@@ -179,7 +185,7 @@ def rule_at(name: str, targets: Sequence[Hardware]) -> Rule:
         except InputError as error:
             problem = problem or error
     if problem is None:
-        raise InputError(f"over: '{name}': there is no analog hardware whose field it could be")
+        raise InputError(f"over: '{name}': no analog layer has this field")
     raise InputError(f"over: {problem}")
 
 
@@ -192,12 +198,12 @@ def _rule(item: Any, name: str) -> Rule:
         return rule_of(fields[head])
     inner = getattr(item, head)
     if not isinstance(inner, Description):
-        raise InputError(f"{type(item).__name__}.{head} = {inner!r} has no fields of its own (asked: {rest})")
+        raise InputError(f"{type(item).__name__}.{head} = {inner!r} has no fields (requested: {rest})")
     return _rule(inner, rest)
 
 
 def has_field(item: Hardware, name: str) -> bool:
-    """Whether the hardware has the field of this dotted name.
+    """Return whether the hardware has the field of this dotted name.
 
     Example:
       >>> has_field(preset("pcm"), "adc.bits"), has_field(preset("int8"), "adc.bits")
@@ -211,15 +217,20 @@ def has_field(item: Hardware, name: str) -> bool:
 
 
 def changed(item: Hardware, change: Mapping[str, Any]) -> Hardware:
-    """The hardware with a point's changes, those of fields that it has; values may be traced."""
+    """Return the hardware with the changes of a point; changes of fields that it lacks are skipped.
+
+    Args:
+      item: the hardware.
+      change: values by dotted field, possibly traced; "hardware" replaces ``item``.
+    """
     if HARDWARE in change:
         item = change[HARDWARE]
-    own = {name: value for name, value in change.items() if name != HARDWARE and has_field(item, name)}
-    return item.replace(**own) if own else item
+    fields = {name: value for name, value in change.items() if name != HARDWARE and has_field(item, name)}
+    return item.replace(**fields) if fields else item
 
 
 def _checked(change: dict[str, Any], targets: Sequence[Hardware], title: str) -> dict[str, Any]:
-    """The change with its values as the fields hold them, each by its field's rules: ``"20 uS"`` is a number of S."""
+    """Return the change with each value checked and converted by its field's rule: ``"20 uS"`` becomes 2e-5."""
     checked = dict(change)
     for name, value in change.items():
         owner = next(target for target in targets if has_field(target, name))
@@ -233,14 +244,17 @@ def _checked(change: dict[str, Any], targets: Sequence[Hardware], title: str) ->
     return checked
 
 
-#: Points that are tried as hardware, all of the grid where it has no more.
+#: A grid of at most this many points is built and checked completely.
 _TRIED = 4000
 
 
 def check_points(axes: Sequence[Axis], targets: Sequence[Hardware]) -> None:
-    """Try the points of the grid as hardware: fields that all of its parts have, and values that go together.
+    """Build the hardware of the grid's points, to refuse missing fields and values that do not go together.
 
-    Of a grid of more than 4,000 points, all pairs of values of two axes are tried.
+    In a grid of more than 4,000 points, only all pairs of values of any two axes are built.
+
+    Raises:
+      InputError: for the first point that is refused.
     """
     fields = [axis for axis in axes if axis.name != TIME]
     if math.prod(map(len, fields)) <= _TRIED:
@@ -266,20 +280,20 @@ def _try(change: dict[str, Any], target: Hardware) -> None:
     try:
         changed(target, change)
     except InputError as error:
-        said = ", ".join(f"{name} = {_text(value, '')}" for name, value in change.items())
-        raise InputError(f"over: at {said}: {error}") from None
+        point = ", ".join(f"{name} = {_text(value, '')}" for name, value in change.items())
+        raise InputError(f"over: at {point}: {error}") from None
 
 
 def _check_precision(title: str, values: list, alone: bool) -> None:
-    """Refuse numbers that the compiled program, in single precision, would take for others."""
+    """Refuse numbers that single precision, in which programs are compiled, cannot hold or tell apart."""
     single = [np.float32(value) for value in values]
     for value, rounded in zip(values, single, strict=True):
         if not np.isfinite(rounded) or (rounded == 0) != (value == 0):
             raise InputError(
-                f"over: {title}: {value!r} is out of the range of single precision; name it in structural="
+                f"over: {title}: {value!r} is out of the range of single precision; add the field to structural="
             )
     if alone and len(set(single)) < len(single):
-        raise InputError(f"over: {title}: two values are one in single precision; name the field in structural=")
+        raise InputError(f"over: {title}: two values are equal in single precision; add the field to structural=")
 
 
 def _is_leaf(rule: Rule, value: Any) -> bool:
@@ -288,7 +302,7 @@ def _is_leaf(rule: Rule, value: Any) -> bool:
 
 
 def _label(names: tuple, change: dict[str, Any], rules: dict[str, Rule]) -> Any:
-    """A number where one number is set; else a text."""
+    """Return the value if a single number is set, else a string."""
     value = change[names[0]]
     if len(names) == 1 and isinstance(value, numbers.Real) and not isinstance(value, bool):
         return value

@@ -1,4 +1,4 @@
-"""``sweep``: a grid of hardware, chips and ages, measured in one call."""
+"""``sweep``: evaluate sampled chips over a grid of hardware and ages in one call."""
 
 import contextlib
 import sys
@@ -25,9 +25,9 @@ from analogsim.sweeps.workers import BlockScheduler, check_workers, workers_for
 if TYPE_CHECKING:
     import xarray
 
-#: A block lasts about as long as this share of all so far, at most so long, and at least so many times as long as
-#: writing the file takes.
-_SHARE, _BLOCK_S, _WRITES = 0.25, 1.0, 5
+#: Duration of a block: this fraction of the time so far, at most _BLOCK_S seconds, and at least _WRITES times the
+#: duration of writing the file.
+_FRACTION, _BLOCK_S, _WRITES = 0.25, 1.0, 5
 
 
 def sweep(
@@ -47,85 +47,87 @@ def sweep(
     progress: bool | Callable[[int, int], Any] | None = None,
     title: str = "",
 ) -> "xarray.Dataset":
-    """Measure sampled chips over a grid of hardware and ages.
+    """Evaluate sampled chips over a grid of hardware and ages.
 
-    Numbers of the hardware run in one compiled program, chips and ages with them; what selects another program (sizes,
-    schemes, kinds of cells) is compiled once a point. Chip i is fabricated from the same random numbers at every point
-    and whatever ``chips`` is, so that differences between points are those of the hardware. The numbers do not depend
-    on blocks, executors or devices.
+    All values of numeric fields, all chips and all ages run in one compiled program; fields that change the program
+    (sizes, schemes, classes of cells) are compiled once per point. Chip i is fabricated from the same random numbers at
+    every point and for every value of ``chips``, so differences between points come from the hardware alone. Results
+    do not depend on blocks, executors or devices.
 
     Args:
       evaluate: ``ChipScores(model, variables, x, labels)``, or a function ``evaluate(hardware, key)`` of one chip that
-        returns a number or ``{name: number}``; with a third argument ``time_s`` where ages are swept.
-      hardware: what is swept: a ``Hardware`` or, for ``ChipScores``, rules as of ``convert``; None for a model with
-        analog layers, each of which keeps its own.
-      over: ``{"adc.bits": [4, 6, 8], "time": ["1 s", "1 day"]}``. Names are dotted fields, "time" and "hardware" (names
-        of presets, or ``{label: Hardware}``); a tuple of names changes fields together, ``{("dac.bits", "adc.bits"):
-        [(4, 4), (8, 8)]}``. Values are numbers, texts with units, None, descriptions, or a mapping from labels to them.
-      key: everything random follows from it.
-      chips: how many are sampled at every point.
-      path: a netCDF file, ``results.nc``, that is written after every second or so of work; one that is there already
-        is continued if it is of the same inputs, else refused. Inputs are values, and the code of your own functions
-        and classes with the globals that they name, not what code reads from elsewhere (files, the network).
-      resume: False refuses a file that is there already.
-      executor: who computes: an executor of ``concurrent.futures`` (processes must be spawned, not forked), or a
-        ``distributed.Client``. None is this process.
-      devices: of this process, among which chips are shared; None is the first.
-      chip_batch_size: chips side by side; None for one on a CPU, where it is fastest, else as many as fit into memory.
-      structural: names of number fields to be compiled point by point, for code that decides by their values.
-      compiled: False calls a function ``evaluate`` with plain numbers, chip by chip.
-      progress: True or False for a bar; None shows it on a terminal; a function is called with (done, total).
-      title: of the dataset and its report.
+        returns a number or ``{name: number}``; with a third argument ``time_s`` if ages are swept.
+      hardware: the hardware to vary: a ``Hardware`` or, for ``ChipScores``, rules as for ``convert``; None if the
+        model has analog layers, which then keep their own hardware.
+      over: ``{"adc.bits": [4, 6, 8], "time": ["1 s", "1 day"]}``. Names are dotted fields, "time" and "hardware"
+        (preset names, or ``{label: Hardware}``); a tuple of names changes fields together, ``{("dac.bits",
+        "adc.bits"): [(4, 4), (8, 8)]}``. Values are numbers, strings with units, None, descriptions, or a mapping from
+        labels to them.
+      key: random key; all random numbers of the sweep derive from it.
+      chips: number of chips per point.
+      path: netCDF file, ``results.nc``, written about once a second; an existing file is resumed if it has the same
+        inputs, else refused. Inputs are values, and the code of your functions and classes with the globals that they
+        name; data that code reads elsewhere (files, the network) is not tracked.
+      resume: False refuses an existing file.
+      executor: an executor of ``concurrent.futures`` (processes must be spawned, not forked) or a
+        ``distributed.Client``; None computes in this process.
+      devices: devices of this process to distribute chips over; None uses the first.
+      chip_batch_size: chips computed in parallel; None is one on a CPU, where that is fastest, and elsewhere as many as
+        fit into memory.
+      structural: names of number fields to compile point by point, for code that branches on their values.
+      compiled: False calls a function ``evaluate`` with plain numbers, one chip at a time.
+      progress: True or False for a progress bar; None shows it on a terminal; a function is called with (done, total).
+      title: title of the dataset and its report.
 
     Returns:
-      A dataset with one variable a metric over the axes and ``chip``; ``analogsim.chip_statistics`` gives means and
-      spreads. The attributes hold all it was computed from.
+      a dataset with one variable per metric over the axes and ``chip``; ``analogsim.chip_statistics`` gives means and
+      standard deviations. The attributes record the inputs.
 
     Raises:
       InputError: for bad input, before anything is computed.
-      SweepStopped: on Ctrl-C, a ``KeyboardInterrupt`` whose ``data`` is what is done.
-      NotWritten: where the file cannot be written; its ``data`` is what is done.
+      SweepStopped: on Ctrl-C, a ``KeyboardInterrupt`` whose ``data`` holds the results so far.
+      NotWritten: if the file cannot be written; its ``data`` holds the results so far.
 
     Example:
       >>> import jax, jax.numpy as jnp
       >>> from analogsim import preset
       >>> def error(hardware, key):            # of one programmed 64 x 64 matrix
       ...     w = jnp.linspace(-1, 1, 4096).reshape(64, 64)
-      ...     held = hardware.store.read(hardware.store.program(key, w), 1.0).mean
-      ...     return jnp.sqrt(jnp.mean((hardware.store.combine(held, None) - w) ** 2))
+      ...     columns = hardware.store.read(hardware.store.program(key, w), 1.0).mean
+      ...     return jnp.sqrt(jnp.mean((hardware.store.combine(columns, None) - w) ** 2))
       >>> ranges = {"store.cell.g_max": ["10 uS", "25 uS"]}
-      >>> found = sweep(error, preset("pcm"), over=ranges, chips=3, key=jax.random.key(0))
-      >>> dict(found.score.sizes), found["store.cell.g_max"].attrs["units"]
+      >>> data = sweep(error, preset("pcm"), over=ranges, chips=3, key=jax.random.key(0))
+      >>> dict(data.score.sizes), data["store.cell.g_max"].attrs["units"]
       ({'store.cell.g_max': 2, 'chip': 3}, 'S')
     """
     _check_arguments(key, chips, chip_batch_size, devices)
     evaluation, chips = evaluation_of(evaluate, compiled), int(chips)
     if chip_batch_size is not None and not compiled:
         raise InputError(
-            f"chip_batch_size = {chip_batch_size}: has no effect with compiled = False, which goes chip by chip"
+            f"chip_batch_size = {chip_batch_size}: has no effect with compiled = False, which runs one chip at a time"
         )
     if chip_batch_size is not None and getattr(evaluation, "on_host", False):
         raise InputError(
-            f"chip_batch_size = {chip_batch_size}: has no effect with on_host = True, which goes chip by chip"
+            f"chip_batch_size = {chip_batch_size}: has no effect with on_host = True, which runs one chip at a time"
         )
-    whole = hardware if not isinstance(over, Mapping) or HARDWARE not in over else _first(over[HARDWARE], hardware)
-    targets = evaluation.targets(whole)
+    base = hardware if not isinstance(over, Mapping) or HARDWARE not in over else _first(over[HARDWARE], hardware)
+    targets = evaluation.targets(base)
     plan = SweepPlan(axes_of(over, [*_swept_hardware(over), *targets], structural), chips)
     check_points(plan.axes, targets)
-    _check_times(plan, evaluation, whole)
+    _check_times(plan, evaluation, base)
     data, kind = np.asarray(jax.random.key_data(key)), str(jax.random.key_impl(key))
-    job = Job(evaluation, whole, plan, data, kind, chip_batch_size)
+    job = Job(evaluation, base, plan, data, kind, chip_batch_size)
     hashes = identity(job)
 
     file = None if path is None else results.ResultsFile(path)
     with contextlib.nullcontext() if file is None else file.exclusive_lock():
-        return _carried_out(job, file, hashes, resume, executor, devices, progress, title)
+        return _run(job, file, hashes, resume, executor, devices, progress, title)
 
 
-def _carried_out(
+def _run(
     job: Job, file: Any, hashes: Mapping[str, str], resume: bool, executor: Any, devices: Any, progress: Any, title: str
 ) -> "xarray.Dataset":
-    """What is saved already, and the rest computed."""
+    """Load the saved results, compute the rest, and return all of them."""
     plan, saved = job.plan, None
     if file is not None:
         file.check(resume)
@@ -135,24 +137,24 @@ def _carried_out(
     check_workers(executor, devices)
     work = _Work(job, results.Progress(plan) if saved is None else results.restored(plan, saved), hashes, title, file)
     workers = workers_for(job, executor, devices)
-    with _meter(progress, plan.n_items, title or "sweep") as tell:
-        work.run(workers, (job.chip_batch_size or 1) * (len(devices) if devices else 1), tell)
-    found = work.dataset()
-    _warn_of_what_is_no_number(found)
-    return found
+    with _meter(progress, plan.n_items, title or "sweep") as report:
+        work.run(workers, (job.chip_batch_size or 1) * (len(devices) if devices else 1), report)
+    data = work.dataset()
+    _warn_if_not_finite(data)
+    return data
 
 
-def _warn_of_what_is_no_number(found: "xarray.Dataset") -> None:
-    """Name the first score that is no finite number, and how many there are."""
-    for name, scores in found.data_vars.items():
+def _warn_if_not_finite(data: "xarray.Dataset") -> None:
+    """Warn of non-finite scores: name the first, and their number."""
+    for name, scores in data.data_vars.items():
         bad = np.argwhere(~np.isfinite(scores.values)) if CHIP in scores.dims else np.zeros((0, 1))
         if not len(bad):
             continue
         place = dict(zip(scores.dims, bad[0], strict=True))
-        point = [f"{axis} = {found[axis].values[i]}" for axis, i in place.items() if axis != CHIP]
+        point = [f"{axis} = {data[axis].values[i]}" for axis, i in place.items() if axis != CHIP]
         more = f", and in {len(bad) - 1} more" if len(bad) > 1 else ""
         warnings.warn(
-            f"sweep: {name}: is {scores.values[tuple(bad[0])]} on chip {place[CHIP]} at {', '.join(point)}{more}: its "
+            f"sweep: {name}: is {scores.values[tuple(bad[0])]} on chip {place[CHIP]} at {', '.join(point)}{more}: the "
             f"outputs hold NaN, or the metric divides by zero",
             UserWarning,
             stacklevel=4,
@@ -160,7 +162,7 @@ def _warn_of_what_is_no_number(found: "xarray.Dataset") -> None:
 
 
 class _Work:
-    """What is done so far, and where it is kept."""
+    """The results so far, and the file they are written to."""
 
     def __init__(self, job: Job, progress: results.Progress, hashes: Mapping[str, str], title: str, file: Any):
         self.job, self.progress, self.file = job, progress, file
@@ -171,45 +173,45 @@ class _Work:
         self._write_s, self._unwritten = 0.0, False
 
     def dataset(self) -> "xarray.Dataset":
-        """The results so far."""
+        """Return the results so far."""
         return results.dataset(self.job, self.progress, self._frame)
 
     def _block_s(self) -> float:
-        """How long the next block should last."""
-        return max(min(_BLOCK_S, _SHARE * (time.perf_counter() - self._started)), _WRITES * self._write_s)
+        """Return the intended duration of the next block, s."""
+        return max(min(_BLOCK_S, _FRACTION * (time.perf_counter() - self._started)), _WRITES * self._write_s)
 
-    def run(self, workers: Any, unit: int, tell: Callable[[int], None]) -> None:
-        """Compute what is left."""
-        cutter = BlockScheduler(self.progress.done, unit, workers.in_flight)
-        tell(self.progress.n_done)
-        under_way = 0
+    def run(self, workers: Any, unit: int, report: Callable[[int], None]) -> None:
+        """Compute the remaining items."""
+        scheduler = BlockScheduler(self.progress.done, unit, workers.in_flight)
+        report(self.progress.n_done)
+        in_flight = 0
         try:
             while True:
-                while under_way < workers.in_flight and (block := cutter.next(self._block_s())):
+                while in_flight < workers.in_flight and (block := scheduler.next(self._block_s())):
                     workers.submit(block)
-                    under_way += 1
-                if not under_way:
+                    in_flight += 1
+                if not in_flight:
                     break
                 computed = workers.next()
-                under_way -= 1
-                cutter.learn(computed)
+                in_flight -= 1
+                scheduler.learn(computed)
                 self.progress.add(computed.block.structure, computed.block.items, computed.found)
                 self._unwritten = True
-                tell(self.progress.n_done)
-                self._keep(now=self.progress.is_complete)
+                report(self.progress.n_done)
+                self._save(now=self.progress.is_complete)
         except KeyboardInterrupt:
-            self._keep(now=True)
+            self._save(now=True)
             raise results.SweepStopped(self._stopped(), self.dataset()) from None
         except results.NotWritten:
             raise
         except BaseException:
-            self._keep(now=True)
+            self._save(now=True)
             raise
         finally:
             workers.close()
 
-    def _keep(self, now: bool) -> None:
-        """Write what is done: now, or when writing is a small part of the time."""
+    def _save(self, now: bool) -> None:
+        """Write the results: ``now``, or if the last write was long ago compared with its duration."""
         due = time.perf_counter() - self._written_at >= _WRITES * self._write_s
         if self.file is None or not self._unwritten or not (now or due):
             return
@@ -222,26 +224,28 @@ class _Work:
         if not self.progress.n_done:
             return f"stopped: none of {self.progress.done.size} chips is done, and nothing was written"
         done = f"stopped: {self.progress.n_done} of {self.progress.done.size} chips are done"
-        return done if self.file is None else f"{done} and kept in {self.file.path}; run the same sweep again to go on"
+        return done if self.file is None else f"{done} and saved in {self.file.path}; rerun the same sweep to resume"
 
 
 def _check_arguments(key: Any, chips: Any, chip_batch_size: Any, devices: Any) -> None:
-    check_one_key(key, remedy="the chips' keys follow from it; give chips=n for n chips")
+    check_one_key(key, remedy="the chips' keys derive from it; pass chips=n for n chips")
     check_integer(chips, "chips")
     if chip_batch_size is not None:
         check_integer(chip_batch_size, "chip_batch_size")
     if devices is not None and not (
         isinstance(devices, Sequence) and devices and all(isinstance(device, jax.Device) for device in devices)
     ):
-        raise InputError(f"devices = {brief(devices)}: must be a sequence of this process's devices, jax.devices()")
+        raise InputError(
+            f"devices = {brief(devices)}: must be a sequence of devices of this process, for example jax.devices()"
+        )
 
 
 def _first(values: Any, hardware: Any) -> Any:
-    """Where the hardware itself is swept, the first stands for the others while axes are checked."""
+    """Return the first hardware of a "hardware" axis, which represents the others while axes are checked."""
     from analogsim.hardware.presets import preset
 
     if hardware is not None:
-        raise InputError("hardware: is swept by over['hardware']; give sweep one of both")
+        raise InputError("hardware: is swept by over['hardware']; pass only one of them")
     if isinstance(values, str) or not isinstance(values, Mapping | Sequence):
         raise InputError(f"over: hardware = {brief(values)}: must be a sequence of presets, or a mapping to Hardware")
     points = list(values.values()) if isinstance(values, Mapping) else list(values)
@@ -251,7 +255,7 @@ def _first(values: Any, hardware: Any) -> Any:
 
 
 def _swept_hardware(over: Any) -> list[Any]:
-    """Every hardware of an axis of such, whose fields other axes may set."""
+    """Return all hardware of a "hardware" axis; other axes may set their fields."""
     from analogsim.hardware.presets import preset
 
     values = over.get(HARDWARE, ()) if isinstance(over, Mapping) else ()
@@ -260,12 +264,12 @@ def _swept_hardware(over: Any) -> list[Any]:
 
 
 def _check_times(plan: SweepPlan, evaluation: Any, hardware: Any) -> None:
-    """Refuse ages that a store's model has no data for, and an axis of time that evaluate does not take."""
+    """Refuse ages beyond a store's data, and a time axis that ``evaluate`` does not take."""
     if isinstance(evaluation, FunctionEvaluation) and evaluation.takes_time != (plan.times_s is not None):
         raise InputError(
-            "over: time: evaluate takes no age; give it a third argument time_s"
+            "over: time: evaluate has no third argument time_s; add it"
             if plan.times_s is not None
-            else "evaluate: takes time_s, which is not swept; add 'time' to over, ['1 s'] for example"
+            else "evaluate: takes time_s, which is not swept; add 'time' to over, for example ['1 s']"
         )
     for index in range(plan.n_structures if plan.times_s is not None else 0):
         change = plan.structure(index)
@@ -276,7 +280,7 @@ def _check_times(plan: SweepPlan, evaluation: Any, hardware: Any) -> None:
 
 @contextlib.contextmanager
 def _meter(progress: Any, total: int, title: str) -> Iterator[Callable[[int], None]]:
-    """What is told how many chips are done: a bar with rate and time left, the user's function, or nothing."""
+    """Yield the function to call with the number of finished chips: a progress bar, the user's function, or none."""
     if callable(progress):
         yield lambda done: progress(done, total)
         return
@@ -288,7 +292,7 @@ def _meter(progress: Any, total: int, title: str) -> Iterator[Callable[[int], No
     from rich.text import Text
 
     class Rate(ProgressColumn):
-        """Chips a second."""
+        """Chips per second."""
 
         def render(self, task: Any) -> Text:
             speed = task.finished_speed or task.speed

@@ -197,7 +197,7 @@ def test_the_data_sheet_says_until_when_there_are_data():
         device_report.extrapolated(device_report.build("pcm"), "pcm")
     with pytest.raises(InputError, match="device 'milo' has no trend over time"):
         device_report.extrapolated(device_report.build("milo"), "milo")
-    with pytest.raises(InputError, match="--extrapolate: is for the figure of one device"):
+    with pytest.raises(InputError, match="--extrapolate: applies only to the figure of one device"):
         device_report.run(None, False, None, None, True)
 
 

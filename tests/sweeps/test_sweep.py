@@ -231,7 +231,7 @@ def test_progress_is_told_and_ctrl_c_keeps_what_is_done(tmp_path):
         return float(jax.random.uniform(key))
 
     path = tmp_path / "results.nc"
-    with pytest.raises(SweepStopped, match=r"of 18 chips are done and kept in .*results\.nc") as stopped:
+    with pytest.raises(SweepStopped, match=r"of 18 chips are done and saved in .*results\.nc") as stopped:
         sweep(measure, HARDWARE, over=OVER, chips=3, key=jax.random.key(3), compiled=False, path=path,
               progress=stop_half_way)  # fmt: skip
     assert told[0] == (0, 18)

@@ -152,7 +152,7 @@ def test_a_second_run_goes_on_and_json_is_for_scripts(swept):
         (["--workers", "-1"], "--workers -1: must be at least 0"),
         (["--out", "r.txt"], "must end in .nc"),
         (["--out", "."], "must end in .nc"),
-        (["--example"], "goes with nothing else"),
+        (["--example"], "takes no other argument"),
     ],
     ids=str,
 )
