@@ -1,7 +1,7 @@
-"""A block of items computed: one compiled program a structure, whatever points, chips and times it is asked for.
+"""Compute blocks of items with one compiled program per structure.
 
-The program loops over items, a few at a time side by side (``at_once``), and takes the number of items as a number, so
-that blocks of any length share one compilation. Several devices of a machine each take a part of the block.
+The program loops over items, ``at_once`` of them in parallel, and takes the number of items as an argument, so blocks
+of any length share one compilation. Several devices of a computer each compute a part of the block.
 """
 
 import dataclasses
@@ -18,21 +18,21 @@ from analogsim.base.errors import InputError
 from analogsim.sweeps.evaluations import Evaluation, Prepared
 from analogsim.sweeps.plan import SweepPlan
 
-#: Items in one call of the program at most; what a block needs beyond that is several calls.
+#: Maximum number of items per call of the program; longer blocks take several calls.
 _CAPACITY = 4096
 
-#: Items side by side at most: beyond that, memory grows and time no longer falls.
+#: Maximum number of items in parallel: beyond it memory grows, and time no longer falls.
 _MOST_AT_ONCE = 64
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """Everything that a block's numbers follow from. Can be sent to another process.
+    """The complete inputs of a sweep, which can be pickled and sent to another process.
 
     Attributes:
-      evaluation, hardware, plan: what is measured, on what, and the grid.
-      key_data, key_kind: the sweep's key, as numbers.
-      chip_batch_size: items side by side; None lets the memory decide.
+      evaluation, hardware, plan: the measurement, its hardware and the grid.
+      key_data, key_kind: the sweep's key as raw data, and its implementation.
+      chip_batch_size: items in parallel; None chooses by free memory.
     """
 
     evaluation: Evaluation
@@ -44,20 +44,20 @@ class Job:
 
     @property
     def key(self) -> jax.Array:
-        """The sweep's key."""
+        """The sweep's random key."""
         return jax.random.wrap_key_data(jnp.asarray(self.key_data), impl=self.key_kind)
 
 
 class Runner:
-    """Computes the blocks of one structure at a time; what was compiled for it is kept until another is asked for."""
+    """Computes blocks; keeps the compiled program of one structure until another structure is requested."""
 
     def __init__(self, job: Job, devices: Sequence[Any] | None = None):
         self.job, self.devices = job, devices
-        self.structure: int | None = None  #: which one is ready
+        self.structure: int | None = None  #: the structure that is prepared
         self._call: Callable[[np.ndarray], dict[str, np.ndarray]] = lambda items: {}
 
     def get_ready(self, structure: int) -> None:
-        """Prepare a structure; compiling comes with the first block."""
+        """Prepare a structure; its program is compiled with the first block."""
         if structure != self.structure:
             job = self.job
             prepared = job.evaluation.prepare(job.hardware, job.plan.structure(structure), job.key)
@@ -65,15 +65,15 @@ class Runner:
             self._call, self.structure = make(job, prepared, self.devices), structure
 
     def run(self, structure: int, items: np.ndarray) -> dict[str, np.ndarray]:
-        """Metrics of these items, ``{metric: [items(, times)]}``."""
+        """Return the metrics of these items, ``{metric: [items(, times)]}``."""
         self.get_ready(structure)
         return self._call(np.asarray(items))
 
 
 def _eager(job: Job, prepared: Prepared, devices: Any) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
-    """Item by item with plain numbers."""
+    """Return a function that computes item by item with plain numbers."""
     if devices is not None:
-        raise InputError("devices: goes with a compiled evaluate; leave it out, or give an executor")
+        raise InputError("devices: needs a compiled evaluate; omit it, or pass an executor")
     points, times_s = job.plan.points(), job.plan.times_s
 
     def call(items: np.ndarray) -> dict[str, np.ndarray]:
@@ -88,7 +88,7 @@ def _eager(job: Job, prepared: Prepared, devices: Any) -> Callable[[np.ndarray],
 
 
 def _compiled(job: Job, prepared: Prepared, devices: Any) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
-    """One program, for all points, chips and times."""
+    """Return a function that computes items with one compiled program for all points, chips and times."""
     plan, n_devices = job.plan, len(devices) if devices else 1
     columns = {name: jnp.asarray(column) for name, column in plan.columns().items()}
     times_s = None if plan.times_s is None else jnp.asarray(plan.times_s)
@@ -106,7 +106,7 @@ def _compiled(job: Job, prepared: Prepared, devices: Any) -> Callable[[np.ndarra
         size = capacity * n_devices
         for start in range(0, len(items), size):
             part = items[start : start + size]
-            items_per_device = -(-len(part) // n_devices)  # of a device; all do as many, the last ones some again
+            items_per_device = -(-len(part) // n_devices)  # every device computes this many; the last repeat some items
             laid = np.full((n_devices, capacity), part[-1])
             for device in range(n_devices):
                 device_items = part[device * items_per_device : (device + 1) * items_per_device]
@@ -122,13 +122,13 @@ def _compiled(job: Job, prepared: Prepared, devices: Any) -> Callable[[np.ndarra
 
 
 def _capacity(plan: SweepPlan, at_once: int, n_devices: int) -> int:
-    """Items of a device in one call: a multiple of ``at_once``."""
+    """Return the number of items per device in one call, a multiple of ``at_once``."""
     most = min(_CAPACITY, -(-plan.n_points * plan.chips // n_devices))
     return -(-most // at_once) * at_once
 
 
 def _program(prepared: Prepared, at_once: int, capacity: int, devices: Any) -> Callable[..., dict[str, jax.Array]]:
-    """The compiled loop: ``program(operands, columns, key, times_s, points, chips, count)``."""
+    """Return the compiled loop ``program(operands, columns, key, times_s, points, chips, count)``."""
 
     def loop(operands, columns, key, times_s, points, chips, count):
         def one(point, chip):
@@ -146,7 +146,7 @@ def _program(prepared: Prepared, at_once: int, capacity: int, devices: Any) -> C
 
         shapes = jax.eval_shape(one, points[0], chips[0])
         nothing = {name: jnp.zeros((capacity, *score.shape), score.dtype) for name, score in shapes.items()}
-        if devices:  # every device fills a part of its own
+        if devices:  # shard_map (JAX 0.10) requires loop carries to vary over the mesh if their updates do
             nothing = jax.tree.map(lambda a: lax.pcast(a, "items", to="varying"), nothing)
         return lax.fori_loop(0, (count + at_once - 1) // at_once, group, nothing)
 
@@ -158,7 +158,7 @@ def _program(prepared: Prepared, at_once: int, capacity: int, devices: Any) -> C
 
 
 def _that_fit(program: Any, fixed: tuple, length: int) -> int:
-    """How many items fit side by side into half of the device's free memory, by what one of them takes."""
+    """Return how many items in parallel fit into half of the device's free memory, from the memory use of one."""
     numbers = jnp.zeros(length, jnp.int32)
     memory = program.lower(*fixed, numbers, numbers, jnp.int32(1)).compile().memory_analysis()
     one = getattr(memory, "temp_size_in_bytes", 0)
@@ -169,7 +169,7 @@ def _that_fit(program: Any, fixed: tuple, length: int) -> int:
 
 
 def _free_bytes() -> int | None:
-    """Memory of the first device that nothing holds; None where it does not say."""
+    """Return the free memory of the first device in bytes; None if it does not report it."""
     stats = jax.devices()[0].memory_stats()
     if stats and "bytes_limit" in stats:
         return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
@@ -177,7 +177,7 @@ def _free_bytes() -> int | None:
 
 
 class _clear_errors:
-    """Says in one sentence that a number was needed while the program was compiled."""
+    """Turns JAX's error about a traced value that is needed as a number into one sentence."""
 
     def __init__(self, names: list[str]):
         self.names = names
@@ -189,7 +189,7 @@ class _clear_errors:
         if isinstance(error, jax.errors.ConcretizationTypeError | jax.errors.TracerArrayConversionError):
             swept = f" and the swept fields {', '.join(self.names)}" if self.names else ""
             raise InputError(
-                f"evaluate: needs the values of its arguments while it is compiled, where its key{swept} are not known "
-                f"yet; write it with jax.numpy and without float() or 'if' on them, name the field that is meant in "
-                f"structural=..., or give compiled=False"
+                f"evaluate: needs the values of its arguments during compilation, when its key{swept} are not known "
+                f"yet; use jax.numpy without float() or 'if' on them, add the field to structural=..., or pass "
+                f"compiled=False"
             ) from error

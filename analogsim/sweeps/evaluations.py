@@ -1,10 +1,10 @@
-"""What a sweep measures: a model on sampled chips, or any function of the hardware.
+"""The measurement of a sweep: a model's scores on sampled chips, or any function of the hardware.
 
     ChipScores(model, variables, x, labels)        a model's score on programmed chips, as ``evaluate`` measures it
-    def evaluate(hardware, key): ...               anything else; with a third argument time_s where ages are swept
+    def evaluate(hardware, key): ...               anything else; with a third argument time_s if ages are swept
 
-Both answer ``prepare``: once for every structure, outside of the compiled program, they give a function of the numbers
-that are swept, of one chip's key and of the times.
+Both implement ``prepare``, which is called once per structure, outside the compiled program, and returns a function of
+the swept numbers, of one chip's key and of the times.
 """
 
 import dataclasses
@@ -36,12 +36,12 @@ _PRICED_EXAMPLES = 64
 
 
 class Prepared(NamedTuple):
-    """One structure, ready to be measured.
+    """One structure, prepared for measurement.
 
     Attributes:
-      operands: arrays (a tree) that the function is handed, so that they are not compiled into it.
-      measure: ``measure(operands, values, key, chip, times_s) -> {metric: [times]}``, or numbers where ``times_s`` is
-        None; ``values`` are those of the leaf axes by field, ``key`` the sweep's, ``chip`` a number.
+      operands: arrays (a tree) passed to ``measure``, so that they are not compiled into it as constants.
+      measure: ``measure(operands, values, key, chip, times_s) -> {metric: [times]}``, or scalars if ``times_s`` is
+        None; ``values`` holds the leaf axes' values by field, ``key`` is the sweep's, ``chip`` an index.
       compiled: whether ``measure`` can be traced.
     """
 
@@ -51,7 +51,7 @@ class Prepared(NamedTuple):
 
 
 class ByPoint(NamedTuple):
-    """A number of the hardware alone.
+    """A quantity that depends on the hardware but not on the chip.
 
     Attributes:
       values: ``[points]``.
@@ -64,55 +64,60 @@ class ByPoint(NamedTuple):
 
 
 class Evaluation(Protocol):
-    """What a sweep can measure."""
+    """The interface of a measurement."""
 
     def targets(self, hardware: Any) -> list[Hardware]:
-        """Every hardware that a sweep over ``hardware`` changes."""
+        """Return all hardware that a sweep over ``hardware`` changes."""
         ...
 
     def prepare(self, hardware: Any, change: Mapping[str, Any], key: jax.Array) -> Prepared:
-        """Get one structure ready: the hardware with ``change`` made."""
+        """Prepare one structure: the hardware with ``change`` applied."""
         ...
 
     def exact(self) -> dict[str, float]:
-        """Scores of the exact model by metric; empty where there is none."""
+        """Return the digital model's scores by metric; empty if there is none."""
         ...
 
     def words(self, metric: str) -> str:
-        """What a metric is, for labels."""
+        """Return a metric's name for labels."""
         ...
 
     def about(self) -> str:
-        """What is measured, in a line."""
+        """Describe the measurement in one line."""
         ...
 
     def by_point(
         self, hardware: Any, change: Mapping[str, Any], columns: Mapping[str, np.ndarray]
     ) -> dict[str, ByPoint]:
-        """What no chip decides, at every point of a structure; ``columns`` are the leaf axes by field."""
+        """Return the quantities that no chip decides, at every point of a structure.
+
+        Args:
+          hardware, change: the hardware and the changes of the structure.
+          columns: values of the leaf axes by field, ``{field: [n_points]}``.
+        """
         ...
 
 
 @dataclasses.dataclass(frozen=True)
 class ChipScores:
-    """A model's scores on programmed chips, for ``sweep``; measured as ``evaluate`` measures them.
+    """The scores of a model on programmed chips, for ``sweep``; computed as by ``evaluate``.
 
     Attributes:
-      model: a Linen or NNX model, plain (it is converted to the swept hardware) or with analog layers (give ``sweep``
-        the hardware None: every layer keeps its own, with the swept fields changed).
-      variables: a Linen model's; None for NNX.
-      x, labels: what is measured on, ``[n, ...]``, as of ``evaluate``.
+      model: a Linen or NNX model: plain (it is converted to the swept hardware) or with analog layers (pass
+        ``hardware=None`` to ``sweep``: each layer keeps its hardware, with the swept fields changed).
+      variables: variables of a Linen model; None for NNX.
+      x, labels: inputs and labels ``[n, ...]``, as for ``evaluate``.
       metric: ``metric(outputs, labels)``, or several by name, ``{"accuracy": accuracy, "loss": loss}``.
-      calibrate: inputs from which converter ranges are taken anew at every structure, those by keyword as
-        ``Inputs(x, mask=mask)``; needed where a structural axis changes the tiles and the variables carry ranges.
-        None keeps the variables' ranges, if any.
-      time: when chips are read, where ages are not swept: seconds after programming or text.
-      batch_size, batched: as of ``evaluate``: examples computed together, or all of them in one call.
-      on_host: as of ``evaluate``: the metrics are called in Python with NumPy arrays, chip by chip.
-      energy: also give ``energy_j``, the typical joules of one inference at every point (``energy.inference_j``, on the
-        first 64 examples).
-      options: keyword arguments of the model's call, ``{"train": False}``, and ``rngs``; those that hold arrays are
-        inputs.
+      calibrate: inputs for calibrating converter ranges at every structure, with keywords as
+        ``Inputs(x, mask=mask)``; needed if a structural axis changes the tiles and the variables carry ranges. None
+        keeps the variables' ranges, if any.
+      time: time of reading if ages are not swept: seconds after programming, or a string.
+      batch_size, batched: as for ``evaluate``: examples computed together, or all of them in one call.
+      on_host: as for ``evaluate``: metrics are called in Python with NumPy arrays, one chip at a time.
+      energy: also return ``energy_j``, the typical energy per inference at every point in J (``energy.inference_j``, on
+        the first 64 examples).
+      options: keyword arguments of the model's call, for example ``{"train": False}``, and ``rngs``; those that hold
+        arrays are treated as inputs.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -120,9 +125,9 @@ class ChipScores:
       >>> from analogsim import preset, sweep
       >>> model, x = nn.Dense(3), jax.random.normal(jax.random.key(0), (8, 4))
       >>> variables, labels = model.init(jax.random.key(1), x), jnp.zeros(8, int)
-      >>> found = sweep(ChipScores(model, variables, x, labels), preset("pcm"),
-      ...               over={"adc.bits": [4, 8], "time": ["1 s", "1 year"]}, chips=2, key=jax.random.key(2))
-      >>> dict(found.score.sizes)
+      >>> data = sweep(ChipScores(model, variables, x, labels), preset("pcm"),
+      ...              over={"adc.bits": [4, 8], "time": ["1 s", "1 year"]}, chips=2, key=jax.random.key(2))
+      >>> dict(data.score.sizes)
       {'adc.bits': 2, 'time': 2, 'chip': 2}
     """
 
@@ -153,14 +158,14 @@ class ChipScores:
 
     @property
     def _call_options(self) -> dict[str, Any]:
-        """Keywords of the call that hold no array."""
+        """Keyword arguments of the call without arrays."""
         return inputs_of(self.x, self.options)[1]
 
     def _inputs(self) -> Inputs:
         return inputs_of(self.x, self.options)[0]
 
     def _work(self, model: Any, variables: Any) -> EvaluationJob:
-        """The model of one structure, bound to its variables, with the data."""
+        """Return the model of one structure, bound to its variables, with the data."""
         how = (self.batch_size, self.batched, self.on_host)
         return checked_work(model, variables, self.x, self.labels, self.options, *how)
 
@@ -170,13 +175,13 @@ class ChipScores:
         return {name: metric(outputs, labels) for name, metric in self._metrics.items()}
 
     def targets(self, hardware: Any) -> list[Hardware]:
-        """The rules' hardware, or that of the model's own layers."""
+        """Return the hardware of the rules, or of the model's layers if ``hardware`` is None."""
         if hardware is None:
             return _own_hardware(self._work(*self._placed(None, {})).bound)
         return [target for _, target in checked_rules(hardware, None) if target is not None]
 
     def _placed(self, hardware: Any, change: Mapping[str, Any]) -> tuple[Any, Any]:
-        """The model on the hardware of one structure and its variables, calibrated where asked for."""
+        """Return the model on the hardware of one structure and its variables, calibrated if requested."""
         model, variables = self.model, self.variables
         if hardware is not None:
             rules = [
@@ -184,7 +189,7 @@ class ChipScores:
             ]
             model = convert(model, rules)
         if self.calibrate is not None:
-            model, variables = bind(model, variables).unbind()  # a copy, where ranges are set in the model
+            model, variables = bind(model, variables).unbind()  # a copy: an NNX model stores its ranges in itself
             with override_hardware(lambda path, own: changed(own, change)):
                 variables = calibrated(model, variables, self.calibrate, **self._call_options)
         return model, variables
@@ -195,7 +200,7 @@ class ChipScores:
             check_metric(metric, outputs, work.labels, self.on_host)
 
     def prepare(self, hardware: Any, change: Mapping[str, Any], key: jax.Array) -> Prepared:
-        """Convert, calibrate and bind the model; program one chip to see that it can be."""
+        """Convert, calibrate and bind the model, and program one chip, so that errors are raised early."""
         work = self._work(*self._placed(hardware, change))
         own_time = jnp.asarray([seconds(self.time, "time")], jnp.float32)
         with override_hardware(lambda path, own: changed(own, change)):
@@ -217,7 +222,7 @@ class ChipScores:
         return Prepared((work.bound, work.x, work.labels), measure)
 
     def _prepared_on_host(self, work: EvaluationJob, change: Mapping[str, Any], own_time: jax.Array) -> Prepared:
-        """Outputs are computed by two programs a structure, and scored in Python."""
+        """Compute outputs with two compiled programs per structure, and score them in Python."""
 
         @jax.jit
         def cells_of(bound: Any, values: Any, key: Any, chip: Any) -> Any:
@@ -245,7 +250,7 @@ class ChipScores:
     def by_point(
         self, hardware: Any, change: Mapping[str, Any], columns: Mapping[str, np.ndarray]
     ) -> dict[str, ByPoint]:
-        """Joules, if they are asked for."""
+        """Return ``energy_j`` if ``energy`` is set."""
         if not self.energy:
             return {}
         from analogsim.energy import inference_j
@@ -262,33 +267,33 @@ class ChipScores:
         return {"energy_j": ByPoint(np.asarray(found), "J", "energy of one inference, typical")}
 
     def about(self) -> str:
-        """The model, its metrics and how many examples."""
+        """Name the metrics, the model and the number of examples."""
         metrics = " and ".join(map(self.words, self._metrics))
         return f"{metrics} of {type(self.model).__name__} on {count_examples(self._inputs())} examples"
 
     def words(self, metric: str) -> str:
-        """The metric's name, and what it is where that is known."""
+        """Return the metric's name; the default score is called accuracy."""
         return "accuracy" if self._metrics.get(metric) is accuracy else metric
 
     def exact(self) -> dict[str, float]:
-        """Of the exact model."""
+        """Return the digital model's scores by metric."""
         work = self._work(self.model, self.variables)
         self._check_metrics(work)
         return {name: score_digital(work, metric) for name, metric in self._metrics.items()}
 
 
 def _own_hardware(bound: Any) -> list[Hardware]:
-    """What the model's own layers run on, each once."""
+    """Return the distinct hardware of a model's layers."""
     return list({repr(hardware): hardware for hardware in bound.hardware().values()}.values())
 
 
 @dataclasses.dataclass(frozen=True)
 class FunctionEvaluation:
-    """A user's function ``evaluate(hardware, key)`` or ``evaluate(hardware, key, time_s)``: numbers by name, or one.
+    """A user's function ``evaluate(hardware, key[, time_s])`` that returns a number or numbers by name.
 
     Attributes:
-      function: what is called.
-      compiled: False calls it chip by chip with plain numbers, for what JAX cannot trace.
+      function: the function.
+      compiled: False calls it with plain numbers, one chip at a time, for code that JAX cannot trace.
       takes_time: whether it has a third argument.
     """
 
@@ -297,13 +302,13 @@ class FunctionEvaluation:
     takes_time: bool
 
     def targets(self, hardware: Any) -> list[Hardware]:
-        """The hardware that it is called with."""
+        """Return the hardware that the function is called with."""
         if not isinstance(hardware, Hardware):
-            raise InputError(f"hardware = {brief(hardware)}: must be a Hardware, with which evaluate is called")
+            raise InputError(f"hardware = {brief(hardware)}: must be a Hardware, the first argument of evaluate")
         return [hardware]
 
     def prepare(self, hardware: Any, change: Mapping[str, Any], key: jax.Array) -> Prepared:
-        """Nothing to get ready but the hardware."""
+        """Apply the structural changes to the hardware."""
         del key
         structure = changed(hardware, change)
 
@@ -341,30 +346,36 @@ class FunctionEvaluation:
     def by_point(
         self, hardware: Any, change: Mapping[str, Any], columns: Mapping[str, np.ndarray]
     ) -> dict[str, ByPoint]:
-        """Nothing."""
+        """Return nothing."""
         del hardware, change, columns
         return {}
 
     def about(self) -> str:
-        """The function's name and the first line of its docstring."""
+        """Return the function's name and the first line of its docstring."""
         name = getattr(self.function, "__qualname__", type(self.function).__name__)
         text = (inspect.getdoc(self.function) or "").partition("\n")[0]
         return f"{name}: {text}" if text else name
 
     def words(self, metric: str) -> str:
-        """Its name."""
+        """Return the metric's name."""
         return metric
 
     def exact(self) -> dict[str, float]:
-        """None is known."""
+        """Return nothing: a function has no digital model."""
         return {}
 
 
 def evaluation_of(evaluate: Any, compiled: bool) -> Evaluation:
-    """What the user gave, as an evaluation."""
+    """Return the user's ``evaluate`` as an ``Evaluation``.
+
+    Raises:
+      InputError: if it is neither ``ChipScores`` nor a function of two or three arguments.
+    """
     if all(hasattr(evaluate, name) for name in ("targets", "prepare", "exact")):
         if not compiled:
-            raise InputError("compiled = False: goes with a function evaluate(hardware, key); ChipScores is compiled")
+            raise InputError(
+                "compiled = False: applies only to a function evaluate(hardware, key); ChipScores is always compiled"
+            )
         return evaluate
     if not callable(evaluate):
         raise InputError(
@@ -374,13 +385,13 @@ def evaluation_of(evaluate: Any, compiled: bool) -> Evaluation:
     takes = _arguments(evaluate)
     if takes not in (2, 3):
         raise InputError(
-            "evaluate: must be a function of (hardware, key), or of (hardware, key, time_s) where ages are swept"
+            "evaluate: must be a function of (hardware, key), or of (hardware, key, time_s) if ages are swept"
         )
     return FunctionEvaluation(evaluate, compiled, takes == 3)
 
 
 def _arguments(function: Callable) -> int | None:
-    """How many positional arguments the function needs."""
+    """Return the number of positional arguments without defaults; None if unknown."""
     try:
         parameters: Sequence[inspect.Parameter] = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):

@@ -1,9 +1,9 @@
-"""What a results file was computed from, as hashes: a file is continued only with exactly the same inputs.
+"""Hashes of the inputs of a results file: a file is resumed only with exactly the same inputs.
 
-Arrays count by type, shape and bytes; descriptions and models by class and fields; functions by their name, their code,
-what they enclose, and the globals that they name, which are followed in the same way; classes by the code of their
-methods. What comes with the libraries counts by its name, since their versions are part of the hash. What cannot be
-told from others of its kind is refused.
+Arrays are hashed by type, shape and bytes; descriptions and models by class and fields; functions by name, code,
+closure and the globals that they name, recursively; classes by the code of their methods. Objects of the libraries are
+hashed by name, since the versions are part of the hash. Objects that cannot be told from others of their class are
+refused.
 """
 
 import dataclasses
@@ -23,17 +23,17 @@ from analogsim.base.version import __version__
 from analogsim.models.bound import content_of
 from analogsim.sweeps.block import Job
 
-#: The parts of a sweep's identity, in the words of messages.
+#: The parts of a sweep's identity, with their names in messages.
 WORDS = {
-    "evaluate": "what is measured (model, weights, data, metric, or the code of one of them)",
+    "evaluate": "the measurement (model, weights, data, metric, or the code of one of them)",
     "hardware": "the hardware",
-    "over": "what is swept",
+    "over": "the swept fields",
     "chips": "the number of chips",
     "key": "the key",
     "software": "the versions of analogsim, jax or numpy, jax's settings, or the kind of device",
 }
 
-#: Packages whose versions are known: what they define counts by its name.
+#: Packages whose objects are hashed by name, because their versions are hashed.
 _LIBRARIES = {
     "jax",
     "jaxlib",
@@ -48,15 +48,15 @@ _LIBRARIES = {
 }
 _LIBRARIES.discard("__main__")
 
-#: Settings of jax that change numbers.
+#: JAX settings that change results.
 _SETTINGS = ("jax_enable_x64", "jax_threefry_partitionable", "jax_default_matmul_precision", "jax_default_prng_impl")
 
 
 def identity(job: Job) -> dict[str, str]:
-    """A hash for each part of what a sweep computes from.
+    """Return a hash for each part of a sweep's inputs.
 
     Raises:
-      InputError: for something in it that cannot be told from others of its kind, such as an open file.
+      InputError: for an object that cannot be told from others of its class, such as an open file.
     """
     return {
         "evaluate": fingerprint(job.evaluation),
@@ -69,7 +69,7 @@ def identity(job: Job) -> dict[str, str]:
 
 
 def software() -> dict[str, str]:
-    """Versions and the kind of device: numbers may differ in their last digits between them."""
+    """Return versions and backend, between which results may differ in the last digits."""
     return {
         "analogsim": __version__,
         "jax": jax.__version__,
@@ -79,7 +79,7 @@ def software() -> dict[str, str]:
 
 
 def fingerprint(item: Any) -> str:
-    """A hash of a value, equal for equal values, in every process.
+    """Return a hash of a value that is equal for equal values in every process.
 
     Example:
       >>> fingerprint({"a": 1.0}) == fingerprint({"a": 1.0}), fingerprint(1) == fingerprint(1.0)
@@ -91,13 +91,13 @@ def fingerprint(item: Any) -> str:
 
 
 def _add(digest: Any, item: Any, above: tuple) -> None:
-    """Feed one value; ``above`` are the objects that hold it, so that a circle ends."""
+    """Add one value to the digest; ``above`` holds the ids of its containers, to stop at cycles."""
     if id(item) in above:
         digest.update(b"(above)")
         return
     inner = (*above, id(item))
     if isinstance(item, (np.ndarray, jax.Array)) and not is_key(item):
-        _add_array(digest, np.asarray(item), inner)  # of either kind
+        _add_array(digest, np.asarray(item), inner)  # NumPy and JAX arrays hash alike
         return
     digest.update(type(item).__qualname__.encode() + b":")
     if isinstance(item, (str, bytes, bool, int, float, complex, type(None), type(...))):
@@ -111,8 +111,8 @@ def _add(digest: Any, item: Any, above: tuple) -> None:
             _add(digest, name, inner)
             _add(digest, item[name], inner)
     elif isinstance(item, (tuple, list)):
-        for each in item:
-            _add(digest, each, inner)
+        for element in item:
+            _add(digest, element, inner)
         digest.update(b";")
     elif isinstance(item, (set, frozenset)):
         _add(digest, sorted(map(fingerprint, item)), inner)
@@ -129,7 +129,7 @@ def _add_array(digest: Any, array: np.ndarray, inner: tuple) -> None:
 
 
 def _add_object(digest: Any, item: Any, inner: tuple) -> None:
-    """Functions, classes, records, models, and other objects by their class and what they hold."""
+    """Add a function, class, record, model or other object by its class and contents."""
     around = getattr(item, "__wrapped__", None) or getattr(item, "pyfunc", None) or getattr(item, "fun", None)
     if isinstance(item, functools.partial):
         _add(digest, (item.func, item.args, item.keywords), inner)
@@ -145,7 +145,7 @@ def _add_object(digest: Any, item: Any, inner: tuple) -> None:
         _add(digest, item.__func__, inner)
     elif isinstance(item, property):
         _add(digest, (item.fget, item.fset), inner)
-    elif _is_library(item) and isinstance(getattr(item, "__name__", None), str):  # a function by another type
+    elif _is_library(item) and isinstance(getattr(item, "__name__", None), str):  # a library function of another type
         digest.update(f"{item.__module__}.{item.__name__}".encode())
     elif callable(around):  # jax.jit, functools.lru_cache, numpy.vectorize, jax.custom_jvp
         _add(digest, around, inner)
@@ -161,24 +161,24 @@ def _add_object(digest: Any, item: Any, inner: tuple) -> None:
 
 
 def _add_other(digest: Any, item: Any, inner: tuple) -> None:
-    """By class and attributes, or by its printed form where that has no address."""
-    held = {name: getattr(item, name) for name in getattr(type(item), "__slots__", ()) if hasattr(item, name)}
-    held |= getattr(item, "__dict__", {})
+    """Add an object by class and attributes, or by its repr if that contains no address."""
+    attributes = {name: getattr(item, name) for name in getattr(type(item), "__slots__", ()) if hasattr(item, name)}
+    attributes |= getattr(item, "__dict__", {})
     _add(digest, type(item), inner)
     text = repr(item)
-    if held:
-        _add(digest, held, inner)
+    if attributes:
+        _add(digest, attributes, inner)
     elif " at 0x" not in text:
         digest.update(text.encode())
     elif not type(item).__flags__ & _MADE_IN_PYTHON:
         kind = f"{type(item).__module__}.{type(item).__qualname__}"
         raise InputError(
-            f"evaluate: holds a {kind}, which cannot be told from others of its kind, so that the results would not "
-            f"know what they were computed from; keep it out of what is measured"
+            f"evaluate: holds a {kind}, which cannot be told from others of its class, so the inputs of the results "
+            f"would be unknown; remove it from the measurement"
         )
 
 
-#: Flag of classes that a program defines: an instance without attributes is like every other.
+#: CPython's Py_TPFLAGS_HEAPTYPE, set for classes defined in Python: instances without attributes are all equal.
 _MADE_IN_PYTHON = 1 << 9
 
 
@@ -199,7 +199,7 @@ def _add_function(digest: Any, item: types.FunctionType, inner: tuple) -> None:
 def _content(cell: Any) -> Any:
     try:
         return cell.cell_contents
-    except ValueError:  # what it names is defined later
+    except ValueError:  # a cell that is not filled yet
         return "(empty)"
 
 
@@ -221,7 +221,7 @@ def _is_library(item: Any) -> bool:
 
 
 def _add_code(digest: Any, code: types.CodeType, inner: tuple, names: set[str]) -> None:
-    """Instructions, names and constants; neither the file nor the line in which they stand."""
+    """Add instructions, names and constants, but not the file and line numbers."""
     digest.update(code.co_code + repr((code.co_names, code.co_varnames)).encode())
     names.update(code.co_names)
     for constant in code.co_consts:

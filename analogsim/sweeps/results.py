@@ -1,8 +1,8 @@
 """Results as a labelled dataset, and the netCDF file that holds them while they grow.
 
-The file is replaced whole (``files``), so that at every moment, even when the process is killed or the disk is full, it
-is either what it was or what it is to be, and sealed (``netcdf``), so that damage to it is noticed. Unfinished results
-have NaN where nothing is computed yet, and ``done``, which says so.
+The file is replaced atomically (``files``): if the process is killed or the disk is full, it holds the last complete
+write. It is sealed with a checksum (``netcdf``), so damage is noticed. Incomplete results have NaN where nothing is
+computed yet, and a variable ``done`` that marks the finished chips.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class SweepStopped(KeyboardInterrupt):
-    """The sweep was interrupted; ``data`` is what was done, also in the file if there is one."""
+    """Raised when a sweep is interrupted; ``data`` holds the results so far, which are also in the file, if any."""
 
     def __init__(self, message: str, data: "xarray.Dataset"):
         super().__init__(message)
@@ -38,22 +38,22 @@ class SweepStopped(KeyboardInterrupt):
 
 
 class NotWritten(InputError):
-    """The results could not be written; ``data`` is what was done, and the file is as it was before."""
+    """Raised when the results cannot be written; ``data`` holds the results so far, and the file is unchanged."""
 
     def __init__(self, message: str, data: "xarray.Dataset"):
         super().__init__(message)
         self.data = data
 
 
-#: What a dataset has beside metrics and axes.
+#: Names in a dataset that are neither metrics nor axes.
 _OWN_NAMES = {CHIP, TIME, "time_label", "done", "energy_j", "statistic", EXTRAPOLATED}
 
 
 class Progress:
-    """What is done, in the order of the work.
+    """The scores computed so far, in the order of the work.
 
     Attributes:
-      values: ``{metric: [structures, points, chips(, times)]}``, NaN where nothing is done; made with the first block.
+      values: ``{metric: [structures, points, chips(, times)]}``, NaN if not computed; allocated with the first block.
       done: ``[structures, points, chips]``.
     """
 
@@ -63,7 +63,13 @@ class Progress:
         self.done = np.zeros((plan.n_structures, plan.n_points, plan.chips), bool)
 
     def add(self, structure: int, items: np.ndarray, found: Mapping[str, np.ndarray]) -> None:
-        """Put a block in its place."""
+        """Store the scores of a block.
+
+        Args:
+          structure: index of the structure.
+          items: item numbers of the block.
+          found: ``{metric: [items(, times)]}``.
+        """
         points, chips = np.divmod(items, self.plan.chips)
         self._check_names(found)
         for name, scores in found.items():
@@ -74,33 +80,37 @@ class Progress:
         self.done[structure, points, chips] = True
 
     def _check_names(self, found: Mapping[str, Any]) -> None:
-        """Refuse metrics by the names of what else a dataset holds."""
+        """Refuse metrics whose names are taken by other parts of the dataset."""
         taken = {axis.name for axis in self.plan.axes} | _OWN_NAMES
         for name in found:
             if not name or name in taken or name.startswith("digital"):
                 raise InputError(
-                    f"evaluate: returned a number by the name {name!r}, which the results have for another"
+                    f"evaluate: returned a metric named {name!r}, a name that the results use for something else"
                 )
 
     @property
     def n_done(self) -> int:
-        """Items done."""
+        """Number of finished items."""
         return int(self.done.sum())
 
     @property
     def is_complete(self) -> bool:
-        """Whether nothing is left to do."""
+        """True if all items are finished."""
         return bool(self.done.all())
 
 
 def empty_dataset(job: Job, hashes: Mapping[str, str], title: str) -> "xarray.Dataset":
-    """What does not change while results grow: coordinates with units, and all that the numbers are computed from."""
+    """Return the dataset without scores: coordinates with units, per-point quantities, and attributes of the inputs."""
     import xarray
 
     variables: dict[str, Any] = {}
     for name, value in job.evaluation.exact().items():
         label = "digital" if name == "score" else f"digital_{name}"
-        variables[label] = ((), value, {"long_name": f"{job.evaluation.words(name)} of the exact model", "units": "1"})
+        variables[label] = (
+            (),
+            value,
+            {"long_name": f"{job.evaluation.words(name)} of the digital model", "units": "1"},
+        )
     variables |= _by_point(job)
     attrs = {"title": title, "evaluate": job.evaluation.about(), **software(), "python": platform.python_version()}
     attrs |= {"key": f"{job.key_kind} {' '.join(map(str, np.ravel(job.key_data)))}", "inputs": json.dumps(dict(hashes))}
@@ -109,7 +119,7 @@ def empty_dataset(job: Job, hashes: Mapping[str, str], title: str) -> "xarray.Da
 
 
 def _beyond_data(job: Job) -> tuple[dict[str, Any], dict[str, str]]:
-    """The coordinate and the attribute of numbers that are extrapolated; empty where none is."""
+    """Return the coordinate and the attribute that mark extrapolated numbers; empty if there are none."""
     plan = job.plan
     if plan.times_s is None:
         return {}, {}
@@ -128,7 +138,7 @@ def _beyond_data(job: Job) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 def _by_point(job: Job) -> dict[str, Any]:
-    """What no chip decides, over the axes of the hardware."""
+    """Return the quantities that do not depend on the chip, over the axes of the hardware."""
     plan = job.plan
     rows = [job.evaluation.by_point(job.hardware, plan.structure(i), plan.columns()) for i in range(plan.n_structures)]
     variables = {}
@@ -140,7 +150,7 @@ def _by_point(job: Job) -> dict[str, Any]:
 
 
 def dataset(job: Job, progress: Progress, framed: "xarray.Dataset") -> "xarray.Dataset":
-    """The results in their frame."""
+    """Return the dataset with the scores so far added to the empty one."""
     plan, variables = job.plan, dict[str, Any]()
     for name, values in progress.values.items():
         dims, ordered = plan.in_order_of_axes(values)
@@ -169,7 +179,7 @@ def _coordinates(plan: SweepPlan) -> dict[str, Any]:
 
 
 def _about_hardware(job: Job) -> dict[str, str]:
-    """What the sweep starts from, for people and for programs, with its sources."""
+    """Return the hardware as text and as JSON, and its sources."""
     from analogsim.base.description import describe
     from analogsim.chips.checkpoint.description import described
     from analogsim.hardware.citation import cite
@@ -184,7 +194,7 @@ def _about_hardware(job: Job) -> dict[str, str]:
 
 
 def restored(plan: SweepPlan, saved: "xarray.Dataset") -> Progress:
-    """What a dataset holds, back in the order of the work."""
+    """Return the progress stored in a dataset."""
     progress = Progress(plan)
     if "done" in saved:
         progress.done = plan.in_order_of_work(saved["done"].values.astype(bool), with_time=False).copy()
@@ -198,16 +208,16 @@ def restored(plan: SweepPlan, saved: "xarray.Dataset") -> Progress:
 
 
 class ResultsFile:
-    """A netCDF file of results that grows by whole, atomic replacements."""
+    """A netCDF file of results, updated by atomic replacement."""
 
     def __init__(self, path: str | os.PathLike):
         if not isinstance(path, str | os.PathLike) or "\0" in os.fspath(path):
             raise InputError(f"path = {path!r}: must be the path of a file, 'results.nc'")
         self.path = Path(path)
         if self.path.suffix != ".nc":
-            raise InputError(f"path = {str(self.path)!r}: must end in .nc, the results being netCDF")
+            raise InputError(f"path = {str(self.path)!r}: must end in .nc (netCDF)")
         if self.path.is_dir():
-            raise InputError(f"path = {str(self.path)!r}: is a folder; name a file in it")
+            raise InputError(f"path = {str(self.path)!r}: is a folder; give the path of a file")
 
     @contextlib.contextmanager
     def exclusive_lock(self) -> Iterator[None]:
@@ -224,7 +234,7 @@ class ResultsFile:
             acquired = lock.acquire()
         except Timeout:
             raise InputError(
-                f"{self.path}: another sweep is writing it; wait until it ends, or name another file"
+                f"{self.path}: another sweep is writing it; wait until it ends, or choose another file"
             ) from None
         except OSError as error:
             raise InputError(f"{self.path}: cannot be written there ({error.strerror or error})") from None
@@ -234,14 +244,18 @@ class ResultsFile:
 
     @property
     def _target(self) -> Path:
-        """The file itself, behind links."""
+        """The file, with links resolved."""
         return self.path.resolve()
 
     def check(self, resume: bool) -> None:
-        """Refuse, whatever is to be measured, a file that cannot be written or continued."""
+        """Refuse a file that cannot be written or resumed, before anything is computed.
+
+        Raises:
+          InputError: if the file exists and ``resume`` is False, is not a results file, or cannot be written.
+        """
         if self.path.exists():
             if not resume:
-                raise InputError(f"{self.path}: is there already; resume=True continues it, or name another file")
+                raise InputError(f"{self.path}: already exists; use resume=True to resume it, or another file")
             self._saved()
             return
         try:
@@ -252,33 +266,37 @@ class ResultsFile:
             raise InputError(f"{self.path}: cannot be written there ({error.strerror or error})") from None
 
     def _saved(self) -> "tuple[xarray.Dataset, bool, dict[str, str]]":
-        """What the file holds, whether it is sealed, and its inputs; refused where it is not of a sweep."""
+        """Return the dataset, whether it is sealed, and the hashes of its inputs; refuse other files."""
         saved, is_sealed = netcdf.read(self.path)
         try:
             known = json.loads(saved.attrs["inputs"])
             return saved, is_sealed, {part: known[part] for part in WORDS}
         except (KeyError, TypeError, ValueError):
             raise InputError(
-                f"{self.path}: is no results file of a sweep; it was left as it is: name another"
+                f"{self.path}: is not a results file of a sweep; it is unchanged: choose another file"
             ) from None
 
     def load(self, hashes: Mapping[str, str]) -> "xarray.Dataset | None":
-        """What the file holds, or None where there is none; refused where it is not of these inputs."""
+        """Return the dataset in the file, or None if there is no file.
+
+        Raises:
+          InputError: if the file was computed from other inputs, or is not a results file.
+        """
         if not self.path.exists():
             return None
         saved, is_sealed, known = self._saved()
         other = [words for part, words in WORDS.items() if known[part] != hashes[part]]
         if other:
             raise InputError(
-                f"{self.path}: holds a sweep that differs in {' and '.join(other)}; it was left as it is: name another "
-                f"file, or go back to the inputs that it was made with"
+                f"{self.path}: holds a sweep that differs in {' and '.join(other)}; it is unchanged: choose another "
+                f"file, or restore the inputs that it was computed from"
             )
         if not is_sealed:
             _warn(self.path)
         return saved
 
     def try_to_write(self, data: "xarray.Dataset") -> None:
-        """Write beside the file and take it away, before anything is computed."""
+        """Write to a temporary file next to the target, to see that it can be written."""
         try:
             with files.temporary_sibling(self._target) as neighbour, neighbour.open("xb") as file:
                 file.write(netcdf.content(data))
@@ -286,27 +304,35 @@ class ResultsFile:
             raise InputError(f"{self.path}: cannot be written there ({error.strerror or error})") from None
 
     def write(self, data: "xarray.Dataset") -> None:
-        """Replace the file; all or nothing.
+        """Replace the file atomically.
 
         Raises:
-          NotWritten: where the disk is full or the folder no longer there; the file is as it was.
+          NotWritten: if the disk is full or the folder is gone; the file is unchanged.
         """
         try:
             files.replace(self.path, netcdf.content(data))
         except OSError as error:
             raise NotWritten(
-                f"{self.path}: could not be written ({error.strerror or error}); what it held before is intact: "
-                f"make room and run the same sweep again to go on",
+                f"{self.path}: could not be written ({error.strerror or error}); its previous contents are intact: "
+                f"free some space and rerun the same sweep to resume",
                 data,
             ) from error
 
 
 def load_results(path: str | os.PathLike) -> "xarray.Dataset":
-    """A results file as a dataset in memory.
+    """Load a results file into memory.
+
+    Args:
+      path: netCDF file of ``sweep`` or ``save_results``.
+
+    Returns:
+      the dataset.
 
     Raises:
-      InputError: where there is no such file, it is no netCDF, or its bytes have changed since it was written.
-      UserWarning: (a warning) where it has no checksum, because something else than this library wrote it.
+      InputError: if there is no such file, it is not netCDF, or its bytes have changed since it was written.
+
+    Warns:
+      UserWarning: if the file has no checksum, because another program wrote it.
     """
     path = Path(path)
     if not path.is_file():

@@ -1,7 +1,7 @@
-"""Who computes the blocks: this process, any executor of ``concurrent.futures``, or Dask's workers.
+"""Workers that compute blocks: this process, an executor of ``concurrent.futures``, or Dask's workers.
 
-An executor gets blocks as tasks: the job, and which items. A worker compiles a structure once and keeps it. No
-scheduling of our own: an executor hands out tasks as it does, Dask also repeats those of a worker that died.
+An executor receives blocks as tasks: the job and the items. A worker compiles a structure once and keeps the program.
+Scheduling is left to the executor; Dask also repeats the tasks of a worker that died.
 """
 
 import contextlib
@@ -18,18 +18,18 @@ from analogsim.base.errors import InputError, brief
 from analogsim.sweeps.block import Job, Runner
 from analogsim.sweeps.plan import Block
 
-#: How often Dask gives a task of workers that died to others.
+#: How often Dask repeats a task whose worker died.
 _RETRIES = 5
 
 
 class Computed(NamedTuple):
-    """A block's metrics.
+    """The metrics of a block.
 
     Attributes:
-      block: which.
+      block: the block.
       found: ``{metric: [items(, times)]}``.
-      seconds: it took.
-      fresh: whether that includes compiling.
+      seconds: duration, s.
+      fresh: whether the duration includes compilation.
     """
 
     block: Block
@@ -41,7 +41,7 @@ class Computed(NamedTuple):
 class Workers(Protocol):
     """Computes blocks, several at a time."""
 
-    #: How many blocks are worth having under way.
+    #: Number of blocks to keep submitted.
     in_flight: int
 
     def submit(self, block: Block) -> None:
@@ -53,12 +53,12 @@ class Workers(Protocol):
         ...
 
     def close(self) -> None:
-        """Forget what is under way."""
+        """Drop submitted blocks."""
         ...
 
 
 class ThisProcess:
-    """One block at a time, here."""
+    """Computes one block at a time in this process."""
 
     in_flight = 1
 
@@ -66,19 +66,19 @@ class ThisProcess:
         self._runner, self._waiting = Runner(job, devices), queue.SimpleQueue[Block]()
 
     def submit(self, block: Block) -> None:
-        """Keep it until ``next``."""
+        """Queue the block until ``next``."""
         self._waiting.put(block)
 
     def next(self) -> Computed:
-        """Compute it."""
+        """Compute the queued block."""
         return _timed(self._runner, self._waiting.get())
 
     def close(self) -> None:
-        """Nothing is under way."""
+        """Do nothing: no block runs in the background."""
 
 
 class OnExecutor:
-    """Blocks as tasks of an executor, or of a ``distributed.Client``."""
+    """Computes blocks as tasks of an executor, or of a ``distributed.Client``."""
 
     def __init__(self, job: Job, executor: Any):
         self._finished: queue.SimpleQueue[tuple[Block, Any]] = queue.SimpleQueue()
@@ -93,23 +93,23 @@ class OnExecutor:
             workers = sum(executor.nthreads().values())
         else:
             workers = getattr(executor, "_max_workers", None) or 4
-        self.in_flight = 2 * max(1, workers)  # one that is computed and one that waits for each
+        self.in_flight = 2 * max(1, workers)  # per worker, one running and one waiting
 
     def submit(self, block: Block) -> None:
-        """Hand it over."""
+        """Submit the block to the executor."""
         future = self._executor.submit(_compute, self._name, self._job, block, **self._options)
         self._under_way[id(future)] = future
         future.add_done_callback(lambda done, block=block: self._finished.put((block, done)))
 
     def next(self) -> Computed:
-        """The next that is done.
+        """Wait for the next finished block, in any order.
 
         Raises:
-          InputError: where a worker died and the executor does not start another.
+          InputError: if a worker died and the executor does not replace it.
         """
         while True:
             try:
-                _, future = self._finished.get(timeout=0.2)  # so that Ctrl-C is heard
+                _, future = self._finished.get(timeout=0.2)  # a wait without timeout would block Ctrl-C
                 break
             except queue.Empty:
                 continue
@@ -122,13 +122,13 @@ class OnExecutor:
         except Exception as error:
             if type(error).__name__ in ("BrokenProcessPool", "KilledWorker", "BrokenThreadPool", "CancelledError"):
                 raise InputError(
-                    f"executor: a worker died ({type(error).__name__}), for want of memory perhaps; what was done is "
-                    f"kept: run the same sweep again with a new executor to go on"
+                    f"executor: a worker died ({type(error).__name__}), possibly out of memory. Finished points are "
+                    f"saved; rerun the same sweep with a new executor to resume"
                 ) from error
             raise
 
     def close(self) -> None:
-        """Cancel what has not begun."""
+        """Cancel the tasks that have not started."""
         for future in list(self._under_way.values()):
             future.cancel()
 
@@ -138,16 +138,20 @@ def _is_dask(executor: Any) -> bool:
 
 
 def workers_for(job: Job, executor: Any, devices: Sequence[Any] | None) -> Workers:
-    """Who computes, by what the user gave."""
+    """Return the workers for the user's executor or devices."""
     return ThisProcess(job, devices) if executor is None else OnExecutor(job, executor)
 
 
 def check_workers(executor: Any, devices: Sequence[Any] | None) -> None:
-    """Refuse what cannot compute, before anything is."""
+    """Refuse an unusable executor before anything is computed.
+
+    Raises:
+      InputError: for an executor without ``submit``, or one together with ``devices``.
+    """
     if executor is None:
         return
     if devices is not None:
-        raise InputError("devices: are those of this process; leave them out with an executor")
+        raise InputError("devices: belong to this process; omit them with an executor")
     if not callable(getattr(executor, "submit", None)):
         raise InputError(
             f"executor = {brief(executor)}: must have submit(function, *arguments), as those of concurrent.futures and "
@@ -157,15 +161,15 @@ def check_workers(executor: Any, devices: Sequence[Any] | None) -> None:
 
 @contextlib.contextmanager
 def _clear_sending_errors() -> Iterator[None]:
-    """Says in one sentence that an executor cannot send the sweep to its workers; how is the executor's matter."""
+    """Turn an executor's serialisation errors into one sentence."""
     try:
         yield
-    except Exception as error:  # by executor and object: PicklingError, TypeError, AttributeError
+    except Exception as error:  # PicklingError, TypeError or AttributeError, depending on executor and object
         if isinstance(error, InputError) or not any(word in str(error).lower() for word in ("pickle", "serializ")):
             raise
         raise InputError(
-            f"executor: the sweep cannot be sent to another process ({str(error).splitlines()[0]}); write evaluate, "
-            f"the model's class and the metric in a module that can be imported"
+            f"executor: the sweep cannot be sent to another process ({str(error).splitlines()[0]}); define "
+            f"evaluate, the model's class and the metric in a module that can be imported"
         ) from error
 
 
@@ -173,7 +177,7 @@ _here = threading.local()
 
 
 def _compute(name: str, job: Job, block: Block) -> Computed:
-    """On a worker: one block, with what was compiled for the last one of the sweep of this name."""
+    """Compute one block on a worker, reusing the program compiled for the same sweep (by name)."""
     if getattr(_here, "name", None) != name:
         _here.runner, _here.name = Runner(job), name
     return _timed(_here.runner, block)
@@ -187,7 +191,7 @@ def _timed(runner: Runner, block: Block) -> Computed:
 
 
 def sizes(done: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Structures with the numbers of their items that are not done, ``done`` being ``[structures, points, chips]``."""
+    """Yield each structure with its unfinished items; ``done`` is ``[structures, points, chips]``."""
     for structure in range(len(done)):
         left = np.flatnonzero(~done[structure].reshape(-1))
         if left.size:
@@ -195,12 +199,12 @@ def sizes(done: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
 
 
 class BlockScheduler:
-    """Cuts what is left into blocks that last about as long as asked for, once it is known how long an item takes.
+    """Splits the remaining items into blocks of a given duration, once the duration of an item is known.
 
     Args:
       done: ``[structures, points, chips]``.
-      unit: items that are computed side by side; a block is a multiple of it, but for the last.
-      in_flight: blocks that are under way at a time.
+      unit: items computed in parallel; blocks are multiples of it, except for the last.
+      in_flight: number of blocks submitted at a time.
     """
 
     def __init__(self, done: np.ndarray, unit: int, in_flight: int):
@@ -209,12 +213,12 @@ class BlockScheduler:
         self._item_s: float | None = None
 
     def learn(self, computed: Computed) -> None:
-        """Take note of how long a block took; one that was compiled says nothing."""
+        """Record the duration of a block, unless it includes compilation."""
         if not computed.fresh:
             self._item_s = computed.seconds / len(computed.block.items)
 
     def next(self, seconds: float) -> Block | None:
-        """A block that lasts about ``seconds``; None where nothing is left."""
+        """Return a block that lasts about ``seconds``; None if nothing is left."""
         if not self._left:
             return None
         structure, items = self._left.pop(0)

@@ -127,7 +127,7 @@ def test_commands_refuse_before_they_train_or_price(forbidden, tmp_path):
         (("energy", "--out", tmp_path / "file"), "file: cannot write there"),
         (("train", "--recipe", "lenet", "--out", tmp_path / "out"), "network: holds something else than a checkpoint"),
         (("sweep", tmp_path / "s.toml", "--out", tmp_path / "r.nc"), "r.nc: cannot be read as netCDF"),
-        (("sweep", tmp_path / "s.toml", "--out", tmp_path / "r.nc", "--no-resume"), "r.nc: is there already"),
+        (("sweep", tmp_path / "s.toml", "--out", tmp_path / "r.nc", "--no-resume"), "r.nc: already exists"),
         (("sweep", tmp_path / "s.toml", "--out", tmp_path / "file" / "r.nc"), "r.nc: cannot be written there"),
         (("quickstart", "--seed", 2**63, "--out", tmp_path / "q"), "--seed 9223372036854775808: must be at least"),
     ):

@@ -178,7 +178,7 @@ def test_a_sweep_takes_metrics_in_python_and_goes_on(tmp_path):
     python = swept({"error": errors(np), "best": lambda o, t: o.max()}, on_host=True)
     again = swept({"error": errors(np), "best": lambda o, t: o.max()}, on_host=True)
     np.testing.assert_array_equal(again.error, python.error)
-    with pytest.raises(InputError, match="differs in what is measured"):
+    with pytest.raises(InputError, match="differs in the measurement"):
         swept({"error": errors(np), "best": lambda o, t: o.min()}, on_host=True)
     (tmp_path / "a.nc").unlink()
     compiled = swept({"error": errors(jnp), "best": lambda o, t: o.max()})

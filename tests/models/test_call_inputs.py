@@ -159,7 +159,7 @@ def test_a_sweep_takes_them_and_goes_on_with_the_same_only(tmp_path):
 
     assert float(swept(MASK).score.max()) < 20 * 2**-20
     assert float(swept(jnp.asarray(MASK)).score.max()) < 20 * 2**-20
-    with pytest.raises(InputError, match="differs in what is measured"):
+    with pytest.raises(InputError, match="differs in the measurement"):
         swept(~MASK)
 
 

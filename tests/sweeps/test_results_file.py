@@ -115,7 +115,7 @@ def test_a_finished_file_is_read_and_nothing_computed(tmp_path, finished):
     stamp = finished.stat().st_mtime_ns
     xarray.testing.assert_identical(small(finished), first)
     assert finished.stat().st_mtime_ns == stamp
-    with pytest.raises(InputError, match="is there already"):
+    with pytest.raises(InputError, match="already exists"):
         small(finished, resume=False)
 
 
@@ -123,7 +123,7 @@ def test_a_finished_file_is_read_and_nothing_computed(tmp_path, finished):
     ("change", "word"),
     [
         (dict(hardware=HARDWARE.replace(**{"adc.noise": 0.1})), "the hardware"),
-        (dict(over={"adc.bits": [4, 6]}), "what is swept"),
+        (dict(over={"adc.bits": [4, 6]}), "the swept fields"),
         (dict(chips=3), "the number of chips"),
         (dict(key=jax.random.key(4)), "the key"),
     ],
@@ -145,10 +145,10 @@ def test_a_changed_function_is_other_input(tmp_path):
         lambda hardware, key: 3 * factor * hardware.adc.bits,
         lambda hardware, key: factor + hardware.adc.bits,
     ):
-        with pytest.raises(InputError, match="what is measured"):
+        with pytest.raises(InputError, match="the measurement"):
             sweep(other, HARDWARE, **how)
     factor = 2.5
-    with pytest.raises(InputError, match="what is measured"):
+    with pytest.raises(InputError, match="the measurement"):
         sweep(lambda hardware, key: factor * hardware.adc.bits, HARDWARE, **how)
 
 
@@ -156,13 +156,15 @@ def test_damaged_and_foreign_files_are_refused_and_kept(tmp_path, finished):
     path, whole = finished, finished.read_bytes()
     for damaged in (b"", b"not netCDF at all", whole[: len(whole) // 2], b"\0" * 512 + whole[512:]):
         path.write_bytes(damaged)
-        with pytest.raises(InputError, match=r"r\.nc: .*(cannot be read as netCDF|is no results file|it is damaged)"):
+        with pytest.raises(
+            InputError, match=r"r\.nc: .*(cannot be read as netCDF|is not a results file|it is damaged)"
+        ):
             small(path)
         assert path.read_bytes() == damaged
     path.unlink()
     xarray.Dataset({"score": ("chip", [1.0])}).to_netcdf(path, engine="h5netcdf")
     foreign = path.read_bytes()
-    with pytest.raises(InputError, match="is no results file of a sweep; it was left as it is"):
+    with pytest.raises(InputError, match="is not a results file of a sweep; it is unchanged"):
         small(path)
     assert path.read_bytes() == foreign
     with pytest.raises(InputError, match="is a folder"):

@@ -407,7 +407,7 @@ def test_coordinates_are_what_was_written():
 
 @pytest.mark.parametrize("name", ["adc.bits", "chip", "done", "digital_loss", "energy_j", ""])
 def test_metrics_do_not_take_the_names_of_others(name):
-    with pytest.raises(InputError, match="which the results have for another"):
+    with pytest.raises(InputError, match="that the results use for something else"):
         sweep(
             lambda h, key: {name: 1.0}, HARDWARE, over={"adc.bits": [4]}, chips=1, key=jax.random.key(0), progress=False
         )

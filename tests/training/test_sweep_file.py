@@ -147,7 +147,7 @@ def test_a_second_run_goes_on_and_json_is_for_scripts(swept):
     ("more", "message"),
     [
         (["--chips", "3"], "differs in the number of chips"),
-        (["--no-resume"], "is there already"),
+        (["--no-resume"], "already exists"),
         (["--workers", "2", "--dask", "tcp://x:1"], "--workers, --dask: give only one"),
         (["--workers", "-1"], "--workers -1: must be at least 0"),
         (["--out", "r.txt"], "must end in .nc"),
