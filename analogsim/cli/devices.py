@@ -107,7 +107,7 @@ def details(name: str, cell: Any) -> list["rich.table.Table"]:
     page = _table(f"{name}: {sheet.technology}", quantity="left", value="right", source="left")
     for key, title in _QUANTITIES.items():
         datum = getattr(sheet, key)
-        value = "a fitted law, valid at all times" if key == "validity" and datum is None else words(datum)
+        value = "at all times (law)" if key == "validity" and datum is None else words(datum)
         value += f" {MARK}" * (key == "validity" and getattr(cell, "extrapolated_after_s", None) is not None)
         page.add_row(title, value, escape(_origin(datum)))
     page.add_section()

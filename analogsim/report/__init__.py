@@ -1,8 +1,8 @@
-"""One self-contained HTML page: text, tables and figures in a single file that opens offline, on a desk or a phone.
+"""Self-contained HTML reports: text, tables and figures in a single file that opens offline, on desktop and phone.
 
-results   write: the page about a file of results or a dataset, as ``analogsim report`` makes it
-html      the blocks of a page of your own: page, paragraph, bullets, numbered, preformatted, table, figure, png
-tables, figures, wording, file   what is on the page of results, and how it is read
+results   write: the report of a results file or dataset, as ``analogsim report`` makes it
+html      building blocks for other pages: page, paragraph, bullets, numbered, preformatted, table, figure, png
+tables, figures, wording, file   the contents of the report of results
 """
 
 from analogsim.report.html import bullets as bullets

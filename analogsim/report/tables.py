@@ -1,4 +1,4 @@
-"""Tables of a sweep for a page: what was varied, and mean and spread over chips at every point."""
+"""Tables of a sweep for a page: the swept axes, and mean and standard deviation over chips at every point."""
 
 from typing import TYPE_CHECKING
 
@@ -13,36 +13,36 @@ from analogsim.report import wording as words
 if TYPE_CHECKING:
     import xarray
 
-#: Rows of a table on a page.
+#: Maximum number of rows of a table on a page.
 MOST_ROWS = 200
 _MOST_TIMES = 8  # columns
 
 
 def axes_table(data: "xarray.Dataset", metric: str) -> str:
-    """One row an axis: its name, its field, what that is, its values."""
+    """Return a table of the axes: name, field, meaning and values, one row per axis."""
     rows = []
     for axis in results.axes(data, metric, single=True):
         n = data.sizes[axis]
         shown = range(n) if n <= 12 else [0, 1, 2, n - 1]
         values = [results.value_label(data, axis, i) for i in shown]
         if n > 12:
-            values.insert(3, f"… ({n:,} in all)")
+            values.insert(3, f"… ({n:,} in total)")
         meaning = str(data[axis].attrs.get("long_name") or "")
         rows.append([results.axis_words(axis), axis, meaning, ", ".join(values)])
-    return html.table(["axis", "field", "what it is", "values"], rows, text=(0, 1, 2, 3)) if rows else ""
+    return html.table(["axis", "field", "meaning", "values"], rows, text=(0, 1, 2, 3)) if rows else ""
 
 
 def points_table(data: "xarray.Dataset", metric: str, max_rows: int = MOST_ROWS) -> str:
-    """Mean and standard deviation over chips, a row a point; a column a time where there are few of them."""
+    """Return a table of mean and standard deviation over chips: one row per point; few times are columns."""
     over = results.axes(data, metric)
     times = "time" in over and data.sizes["time"] <= _MOST_TIMES
     rows_over = [axis for axis in over if not (times and axis == "time")]
     amount_format = words.amounts(data, metric)
-    spread_columns = [] if times or words.chips(data, metric) < 2 else ["5 % below", "95 % below"]
+    spread_columns = [] if times or words.chips(data, metric) < 2 else ["5th percentile", "95th percentile"]
     partial = bool(results.gaps(data, metric))
-    beside = [name for name in _companions(data, metric, rows_over)]
+    companions = _companions(data, metric, rows_over)
     header = [results.axis_words(axis) for axis in rows_over] or ["points"]
-    header += ["exact digital" if n.startswith("digital") else results.metric_words(data, n) for n in beside]
+    header += ["digital model" if n.startswith("digital") else results.metric_words(data, n) for n in companions]
     header += [results.value_label(data, "time", i) for i in range(data.sizes["time"])] if times else ["mean"]
     header += [*spread_columns, *(["chips"] if partial else [])]
     rows = []
@@ -52,7 +52,7 @@ def points_table(data: "xarray.Dataset", metric: str, max_rows: int = MOST_ROWS)
         if number == max_rows:
             break
         row = [results.value_label(data, axis, i) for axis, i in indices.items()] or ["all"]
-        row += [_companion(data, name, metric, indices) for name in beside]
+        row += [_companion(data, name, metric, indices) for name in companions]
         point_values = values[tuple(indices.values())]
         cells = _cells(point_values if times else point_values[None], amount_format, bool(spread_columns))
         late = [results.is_extrapolated(data, {**indices, **at}) for at in _times(data, times)]
@@ -67,11 +67,11 @@ def points_table(data: "xarray.Dataset", metric: str, max_rows: int = MOST_ROWS)
     )
 
 
-def _cells(held: np.ndarray, how: words.Amounts, quantiles: bool) -> list[str]:
-    """Texts of one point's values ``[times, n]``."""
-    means, spreads = results.over_chips(held), words.spreads(held)
+def _cells(values: np.ndarray, how: words.Amounts, quantiles: bool) -> list[str]:
+    """Return the cells of one point; ``values`` is ``[times, n]``."""
+    means, spreads = results.over_chips(values), words.spreads(values)
     cells = [how.pair(float(m), float(s)) for m, s in zip(means, spreads, strict=True)]
-    return cells + [how.mean(float(results.over_chips(held, q)[0])) for q in ("low", "high") if quantiles]
+    return cells + [how.mean(float(results.over_chips(values, q)[0])) for q in ("low", "high") if quantiles]
 
 
 def _caption(data: "xarray.Dataset", metric: str, how: words.Amounts) -> str:
@@ -84,22 +84,22 @@ def _caption(data: "xarray.Dataset", metric: str, how: words.Amounts) -> str:
 
 
 def _times(data: "xarray.Dataset", columns: bool) -> list[dict[str, int]]:
-    """The times that have columns of their own, or none in particular."""
+    """Return the index of each time with its own column, or one empty index."""
     return [{"time": i} for i in range(data.sizes["time"])] if columns else [{}]
 
 
 def _companions(data: "xarray.Dataset", metric: str, rows_over: list[str]) -> list[str]:
-    """Numbers without chips over some of the axes: the exact score where it differs, energies."""
+    """Return names of variables over some of the axes but not over chips: varying digital scores, energies."""
     exact = results.digital(data, metric)
-    found = []
+    companions = []
     for name, values in data.data_vars.items():
         dims = set(values.dims) - set(results.POOLED)
         is_exact = exact is not None and name == exact.name
         if values.dtype.kind != "f" or not dims or not dims <= set(rows_over) or name == metric:
             continue
         if is_exact or not (set(results.POOLED) & set(values.dims) or str(name).startswith("digital")):
-            found.append(str(name))
-    return found
+            companions.append(str(name))
+    return companions
 
 
 def _companion(data: "xarray.Dataset", name: str, metric: str, indices: dict[str, int]) -> str:
@@ -114,5 +114,5 @@ def _left_out(total: int, most: int) -> str:
     if total <= most:
         return ""
     return html.paragraph(
-        f"These are the first {most:,} of {total:,} points; the file of results holds all of them.", note=True
+        f"These are the first {most:,} of {total:,} points; the results file holds all of them.", note=True
     )

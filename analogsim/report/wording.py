@@ -1,4 +1,4 @@
-"""What a sweep found, in sentences: best and worst point, the exact model beside them, what ages, what is missing."""
+"""The summary of a sweep in sentences: best and worst point, digital model, ageing, missing values."""
 
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,84 +13,84 @@ if TYPE_CHECKING:
 
 
 class Amounts(NamedTuple):
-    """How the numbers of a metric are written: divided by a factor, with so many decimals, with a unit behind."""
+    """The number format of a metric: values are divided by ``factor`` and followed by ``unit``."""
 
     factor: float
     unit: str
     share: bool
 
     def mean(self, value: float) -> str:
-        """A mean, without its unit."""
+        """Format a mean without unit."""
         if not np.isfinite(value):
             return "–"
         return f"{value / self.factor:.2f}" if self.share else f"{value / self.factor:.4g}"
 
     def pair(self, value: float, spread: float) -> str:
-        """``"93.21 ± 0.40"``, or the mean alone where there is no spread, without the unit."""
+        """Format mean and standard deviation without unit, ``"93.21 ± 0.40"``; only the mean if that is NaN."""
         if not np.isfinite(value) or not np.isfinite(spread):
             return self.mean(value)
         digits = f"{spread / self.factor:.2f}" if self.share else f"{spread / self.factor:.2g}"
         return f"{self.mean(value)} ± {digits}"
 
     def with_unit(self, text: str) -> str:
-        """A text of this kind with the unit."""
+        """Append the unit."""
         return f"{text} {self.unit}".strip()
 
     def distance(self, difference: float) -> str:
-        """A difference without its sign: shares differ by points."""
+        """Format the magnitude of a difference; differences of percentages are in points."""
         return self.with_unit(self.mean(abs(difference))) if not self.share else f"{self.mean(abs(difference))} points"
 
 
 def amounts(data: "xarray.Dataset", metric: str) -> Amounts:
-    """How to write a metric's numbers."""
+    """Return the number format of a metric."""
     if results.is_share(data, metric):
         return Amounts(0.01, "%", True)
     return Amounts(*results.prefixed(data[metric].values, results.unit(data, metric)), False)
 
 
 def spreads(values: np.ndarray) -> np.ndarray:
-    """Standard deviation over the last axis; NaN where fewer than two values are there, which have none."""
+    """Return the standard deviation over the last axis; NaN for fewer than two values."""
     several = np.sum(np.isfinite(values), axis=-1) > 1
     return np.where(several, results.over_chips(values, "std"), np.nan)
 
 
 def chips(data: "xarray.Dataset", metric: str) -> int:
-    """How many values every point has when all is computed."""
+    """Return the number of values per point in a complete sweep."""
     return int(np.prod([data.sizes[d] for d in data[metric].dims if d in results.POOLED]))
 
 
 def count(number: int, noun: str) -> str:
-    """``"1 chip"``, ``"40 chips"``."""
+    """Format a count: ``"1 chip"``, ``"40 chips"``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def verdict(data: "xarray.Dataset", metric: str) -> list[str]:
-    """Sentences about one metric."""
+    """Return the summary of one metric, a list of sentences."""
     lines = []
     missing = results.gaps(data, metric)
     if results.computed_share(data, metric) < 1:
-        lines.append(f"Unfinished: {missing}. Every number and figure is of what is there so far.")
+        lines.append(f"Incomplete: {missing}. All numbers and figures show the results so far.")
     elif missing:
         lines.append(f"{missing[0].upper()}{missing[1:]}.")
     if not np.any(np.isfinite(data[metric].values)):
-        return lines or ["Nothing is computed yet."]
+        return lines or ["No results yet."]
     lines += [*_ends(data, metric), *_ageing(data, metric)]
     return [*lines, results.extrapolation(data)] if results.extrapolation(data) else lines
 
 
 def _reference_time(data: "xarray.Dataset", metric: str) -> int | None:
-    """Index of a year after programming, or of the last time with results; None without times."""
+    """Return the index of one year after programming, or of the last time with results; None without times."""
     if "time" not in data[metric].dims:
         return None
     values = results.pooled(data, metric, ["time"])
-    known = np.flatnonzero(np.any(np.isfinite(values), axis=1))
+    computed = np.flatnonzero(np.any(np.isfinite(values), axis=1))
     seconds = data["time"].values.astype(float)
-    year = known[np.isclose(seconds[known], TIMES_S["year"], rtol=0.01)]
-    return int(year[0] if year.size else known[np.argmax(seconds[known])])
+    year = computed[np.isclose(seconds[computed], TIMES_S["year"], rtol=0.01)]
+    return int(year[0] if year.size else computed[np.argmax(seconds[computed])])
 
 
 def _ends(data: "xarray.Dataset", metric: str) -> list[str]:
-    """Best and worst point at one time, and the exact model beside the best."""
+    """Describe the best and the worst point at one time, and the digital model compared with the best."""
     at = _reference_time(data, metric)
     now = data if at is None else data.isel(time=at)
     when = "" if at is None else f"{results.value_label(data, 'time', at)} after programming: "
@@ -102,7 +102,7 @@ def _ends(data: "xarray.Dataset", metric: str) -> list[str]:
     words = results.metric_words(data, metric)
     n = ("up to " if results.gaps(data, metric) else "") + count(chips(data, metric), "chip")
 
-    def said(index: tuple) -> str:
+    def describe_point(index: tuple) -> str:
         indices = dict(zip(over, map(int, index), strict=True))
         place, mark = results.point_labels(data, indices), f" {MARK}" * results.is_extrapolated(now, indices)
         return (
@@ -112,14 +112,14 @@ def _ends(data: "xarray.Dataset", metric: str) -> list[str]:
         )
 
     if not over:
-        lines = [_sentence(f"{when}{words}: {said(())}, mean and standard deviation over {n}.")]
+        lines = [_sentence(f"{when}{words}: {describe_point(())}, mean and standard deviation over {n}.")]
     else:
         first, second = ("Best", "Worst") if results.has_direction(data, metric) else ("Highest", "Lowest")
         n_points = count(int(np.sum(np.isfinite(means))), "point")
         lines = [
             _sentence(f"{when}{words}, mean and standard deviation over {n} at each of {n_points}."),
-            f"{first}: {said(best)}{_alike(values, best)}.",
-            f"{second}: {said(worst)}.",
+            f"{first}: {describe_point(best)}{_alike(values, best)}.",
+            f"{second}: {describe_point(worst)}.",
         ]
     exact = _exact(now, metric, dict(zip(over, map(int, best), strict=True)))
     if exact is not None:
@@ -129,7 +129,7 @@ def _ends(data: "xarray.Dataset", metric: str) -> list[str]:
             "this" if not over else "the best point" if results.has_direction(data, metric) else "the highest point"
         )
         lines.append(
-            f"The exact digital model has {amount_format.with_unit(amount_format.mean(exact))}; {subject} is {where}."
+            f"The digital model has {amount_format.with_unit(amount_format.mean(exact))}; {subject} is {where}."
         )
     return lines
 
@@ -139,7 +139,7 @@ def _sentence(text: str) -> str:
 
 
 def _alike(values: np.ndarray, best: tuple) -> str:
-    """How many points cannot be told from the best by so many chips."""
+    """Count the points within two standard errors of the best, as a phrase."""
     n = np.sum(np.isfinite(values), axis=-1)
     means, variances = results.over_chips(values), spreads(values) ** 2 / np.maximum(n, 1)
     close = np.abs(means - means[best]) <= 2 * np.sqrt(variances + variances[best])
@@ -158,7 +158,7 @@ def _exact(data: "xarray.Dataset", metric: str, indices: dict[str, int]) -> floa
 
 
 def _ageing(data: "xarray.Dataset", metric: str) -> list[str]:
-    """From the first to the last time, at the point that changes most and over all."""
+    """Describe the change from the first to the last time: the mean over points, and the largest change."""
     if "time" not in results.axes(data, metric):
         return []
     over = [axis for axis in results.axes(data, metric) if axis != "time"]
@@ -177,11 +177,11 @@ def _ageing(data: "xarray.Dataset", metric: str) -> list[str]:
     after += f" {MARK}" * results.is_extrapolated(data, {"time": int(order[-1])})
     start = f"From {first} to {last} after programming the mean"
     if not over:
-        return [f"{start} goes from {before} to {after}."]
+        return [f"{start} changes from {before} to {after}."]
     largest_change = np.unravel_index(np.argmax(np.abs(change)), change.shape)
     place = results.point_labels(data, dict(zip(over, map(int, largest_change), strict=True)))
     direction = "up" if change[largest_change] > 0 else "down"
     indices = dict(zip([*over, "time"], [*map(int, largest_change), int(order[-1])], strict=True))
     mark = f" {MARK}" * results.is_extrapolated(data, indices)
-    return [f"{start} over all points goes from {before} to {after}; most at {place}, {direction} by "
+    return [f"{start} over all points changes from {before} to {after}; most at {place}, {direction} by "
             f"{amount_format.distance(float(change[largest_change]))}{mark}."]  # fmt: skip

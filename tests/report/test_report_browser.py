@@ -73,7 +73,7 @@ def energy_page(folder):
     parts = {f"energy_{k}_j": (("system", "batch"), low * f) for k, f in (("low", 1), ("typical", 3), ("high", 10))}
     systems = ["pcm", "H100", "Eyeriss", "brain", "a system of a very long name on a page", BAD]
     data = xarray.Dataset(parts, {"system": systems, "batch": [1, 256]}, {"excludes": "cooling\n" + "word " * 60})
-    return report.write(data, folder / "energy.html"), "Energy of one inference"
+    return report.write(data, folder / "energy.html"), "Energy per inference"
 
 
 @pytest.mark.parametrize("width", [390, 1280])

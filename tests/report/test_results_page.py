@@ -102,7 +102,7 @@ def test_numbers_of_the_table_are_those_of_the_file(saved):
 def test_quantiles_stand_in_a_table_without_times():
     data = sweep_results({BITS: (4, 8)})
     table = Page(points_table(data, "accuracy")).tables[0]
-    assert table[0] == ["ADC bits", "mean", "5 % below", "95 % below"]
+    assert table[0] == ["ADC bits", "mean", "5th percentile", "95th percentile"]
     for row, scores in zip(table[1:], 100 * data.accuracy.values, strict=True):
         low, high = np.quantile(scores, [0.05, 0.95])
         assert row[1:] == [f"{scores.mean():.2f} ± {scores.std():.2f}", f"{low:.2f}", f"{high:.2f}"]
@@ -111,7 +111,7 @@ def test_quantiles_stand_in_a_table_without_times():
 def test_a_long_table_says_how_many_points_there_are():
     text = points_table(sweep_results({"a": range(21), "b": range(11)}, chips=2), "accuracy")
     assert len(Page(text).tables[0]) == 1 + 200
-    assert "first 200 of 231 points; the file of results holds all" in Page(text).text
+    assert "first 200 of 231 points; the results file holds all" in Page(text).text
 
 
 def test_the_verdict_names_best_and_worst_the_exact_model_and_ageing():
@@ -123,9 +123,9 @@ def test_the_verdict_names_best_and_worst_the_exact_model_and_ageing():
         "points.",
         f"Best: {year[0].mean():.2f} ± {year[0].std():.2f} % (ADC bits = 8).",
         f"Worst: {year[1].mean():.2f} ± {year[1].std():.2f} % (ADC bits = 6).",
-        f"The exact digital model has 97.00 %; the best point is {97 - year[0].mean():.2f} points below it.",
-        f"From 1 s to 10 years after programming the mean over all points goes from {ends[0]:.2f} % to {ends[-1]:.2f} "
-        f"%; most at ADC bits = {8 if np.ptp(scores[0].mean(-1)) > np.ptp(scores[1].mean(-1)) else 6}, down by "
+        f"The digital model has 97.00 %; the best point is {97 - year[0].mean():.2f} points below it.",
+        f"From 1 s to 10 years after programming the mean over all points changes from {ends[0]:.2f} % to "
+        f"{ends[-1]:.2f} %; most at ADC bits = {8 if np.ptp(scores[0].mean(-1)) > np.ptp(scores[1].mean(-1)) else 6}, down by "
         f"{max(np.ptp(s.mean(-1)[[0, -1]]) for s in scores):.2f} points.",
     ]
 
@@ -148,7 +148,7 @@ def test_of_a_loss_the_lowest_is_best_and_of_an_unknown_number_only_the_highest_
 def test_an_unfinished_sweep_says_how_much_there_is(tmp_path):
     data = sweep_results({NOISE: (0.0, 0.01, 1.0), BITS: (4, 8)}, chips=25, done=0.42)
     page = Page(report.write(data, tmp_path / "r.html").read_text())
-    assert "Unfinished: 42 % computed." in page.text
+    assert "Incomplete: 42 % computed." in page.text
     table = page.tables[1]
     there = np.isfinite(data.accuracy.values).sum(-1).ravel()
     assert [row[-1] for row in table[1:]] == list(map(str, there))
@@ -157,13 +157,13 @@ def test_an_unfinished_sweep_says_how_much_there_is(tmp_path):
 
 def test_nothing_computed_yet_is_a_page_too(tmp_path):
     page = Page(report.write(sweep_results({BITS: (4, 8)}, done=0.0), tmp_path / "r.html").read_text())
-    assert "Unfinished: 0 % computed." in page.text
+    assert "Incomplete: 0 % computed." in page.text
 
 
 def test_figures_are_over_time_every_numeric_axis_and_two_of_them_and_few():
     data = sweep_results({NOISE: range(9), BITS: range(3, 8), "drift_compensation": ("none", "global"), "time": TIMES})
     found = dict(pictures(data, "accuracy"))
-    start = "Accuracy on test digits over "
+    start = "Accuracy on test digits versus "
     assert list(found) == [start + s for s in ("time", "read noise", "ADC bits", "read noise and ADC bits")]
     assert max(map(len, found.values())) <= 4
     first = found[start + "time"][0]
@@ -179,7 +179,7 @@ def test_every_metric_has_its_figure_and_table(tmp_path):
     data["loss"] = (data.accuracy.dims, 1 - data.accuracy.values, {"long_name": "cross-entropy", "units": ""})
     page = Page(report.write(data, tmp_path / "r.html").read_text())
     assert [tag for tag, _ in page.tags].count("img") == 2
-    for heading in ("Numbers: accuracy on test digits", "Numbers: cross-entropy", "Cross-entropy over ADC bits"):
+    for heading in ("Numbers: accuracy on test digits", "Numbers: cross-entropy", "Cross-entropy versus ADC bits"):
         assert heading in page.text
 
 
@@ -193,7 +193,7 @@ def test_results_of_evaluate_and_of_the_quickstart(tmp_path):
     )
     page = Page(report.write(data, tmp_path / "quickstart.html").read_text())
     table = page.tables[1]
-    assert table[0] == ["network", "compensation", "exact digital", "1 s", "1 day", "1 year"]
+    assert table[0] == ["network", "compensation", "digital model", "1 s", "1 day", "1 year"]
     mean = 100 * scores[:, 1, 0, :, 1]
     assert table[3] == ["aware", "none", "81.00", *table[3][3:]]
     assert table[3][4] == f"{mean.mean():.2f} ± {mean.std():.2f}"
@@ -230,7 +230,7 @@ def test_energies_have_their_own_page(tmp_path):
     assert "<script" not in text
     assert page.tables[0][1] == ["pcm", "1", "1 pJ", "3 pJ", "10 pJ", "–"]
     assert "typically 1,000 times as much." in page.text
-    assert "Left out cooling" in page.text
+    assert "Excluded cooling" in page.text
 
 
 def test_the_page_shows_how_to_load_the_file_and_that_works(saved, monkeypatch):
@@ -266,11 +266,15 @@ def files(tmp_path):
         ("none.nc", None, "none.nc: does not exist"),
         ("text.nc", None, "text.nc: cannot be read as netCDF"),
         ("cut.nc", None, "cut.nc: cannot be read as netCDF"),
-        ("folder.nc", None, "folder.nc: is a folder; name a file in it"),
-        ("foreign.nc", None, "foreign.nc: is no result of analogsim.sweep, analogsim.evaluate or analogsim.energy: it"),
+        ("folder.nc", None, "folder.nc: is a folder; give the path of a file"),
+        (
+            "foreign.nc",
+            None,
+            "foreign.nc: is not a result of analogsim.sweep, analogsim.evaluate or analogsim.energy: it",
+        ),
         ("empty.nc", None, "it holds nothing, and no numbers over 'chip'"),
         ("whole.nc", "whole.nc", "whole.nc: must end in .html"),
-        ("whole.nc", "folder.nc", "folder.nc: is a folder; name the page"),
+        ("whole.nc", "folder.nc", "folder.nc: is a folder; give the path of a page"),
         ("whole.nc", "/proc/nowhere/r.html", "--out /proc/nowhere: cannot write there"),
     ],
 )
@@ -284,7 +288,7 @@ def test_mistakes_are_one_sentence(files, name, out, message):
 
 
 def test_a_dataset_needs_to_be_told_where_its_page_goes():
-    with pytest.raises(InputError, match="out = None: give the path of the page"):
+    with pytest.raises(InputError, match="out = None: must be the path of the page"):
         report.write(sweep_results())
     with pytest.raises(InputError, match="results = 3: must be a dataset, or the path"):
         report.write(3)

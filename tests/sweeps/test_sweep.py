@@ -296,7 +296,7 @@ BAD_ARGUMENTS = [
     (dict(evaluate=3), "evaluate = 3: must be ChipScores"),
     (dict(evaluate=lambda hardware: 0.0), "must be a function of (hardware, key)"),
     (dict(evaluate=aged), "takes time_s, which is not swept"),
-    (dict(over={"time": [1.0]}), "give it a third argument time_s"),
+    (dict(over={"time": [1.0]}), "has no third argument time_s"),
     (dict(evaluate=lambda h, k: jnp.ones(2)), "must be one number"),
     (dict(evaluate=lambda h, k: {}), "returned no number"),
     (dict(evaluate=lambda h, k: 1j), "must be a real number"),
@@ -314,7 +314,7 @@ BAD_ARGUMENTS = [
     (dict(over={"hardware": "pcm"}, hardware=None), "must be a sequence of presets"),
     (dict(over={"adc.bits": np.array(3)}), "must be a sequence of values"),
     (dict(over={"time": np.ones((2, 2))}), "must be a sequence of values"),
-    (dict(structural="adc.bits"), "must be a sequence of names"),
+    (dict(structural="adc.bits"), "must be a sequence of swept names"),
     (dict(devices=[0]), "devices = [0]"),
     (dict(path=5), "path = 5"),
     (dict(evaluate=lambda h, k: None, compiled=False), "returned None: must be a number"),
@@ -335,7 +335,7 @@ def test_chip_scores_refuse_what_cannot_be_measured():
         ChipScores(MODEL, VARIABLES, X, LABELS[:5])
     with pytest.raises(InputError, match="metric = 3"):
         ChipScores(MODEL, VARIABLES, X, LABELS, metric=3)
-    with pytest.raises(InputError, match="no analog hardware"):
+    with pytest.raises(InputError, match="no analog layer has this field"):
         sweep(ChipScores(MODEL, VARIABLES, X, LABELS), over={"adc.bits": [4]}, chips=1, key=jax.random.key(0))
     assert analogsim.sweep is sweep
 
@@ -401,7 +401,7 @@ def test_coordinates_are_what_was_written():
     eager = sweep(lambda h, key: h.store.cell.g_max == 10e-6, HARDWARE, over={"store.cell.g_max": ["10 uS"]}, chips=1,
                   key=jax.random.key(0), compiled=False, progress=False)  # fmt: skip
     assert eager.score.item() == 1.0
-    with pytest.raises(InputError, match="two values are one in single precision"):
+    with pytest.raises(InputError, match="two values are equal in single precision"):
         sweep(numbers, HARDWARE, over={"adc.noise": [0.1, 0.1 * (1 + 1e-9)]}, chips=1, key=jax.random.key(0))
 
 
