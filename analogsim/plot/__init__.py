@@ -1,6 +1,6 @@
-"""Figures in one call: labels with units, bands for spread, colours that the colour-blind can tell apart.
+"""Figures in one call: labels with units, bands for the variation over chips, colour-blind-safe colours.
 
-Every function takes ``ax=None``, draws on these axes (or on those of a new figure) and returns them. None runs a
+Every function takes ``ax=None``, draws on these axes (or on those of a new figure) and returns them. No function runs a
 simulation.
 
 sweeps        sweep, drift: a metric over one axis
@@ -8,9 +8,9 @@ heatmaps      heatmap: a metric over two axes
 arrays        array: weights or conductances of a layer
 energy_bars   energy, energy_batch: an energy comparison
 sensitivity   sensitivity: the ranking of a sensitivity analysis
-light         mesh, hold: interferometer meshes, power to hold a value in light
+light         mesh, hold_power: interferometer meshes, static power of optical memories
 cells         programming error, retention and read noise of a cell (``analogsim devices``)
-axes, scales, dataset   house style, ticks, and how a dataset is put into words
+axes, scales, dataset   style, ticks, and labels derived from a dataset
 """
 
 from analogsim.plot.arrays import array as array

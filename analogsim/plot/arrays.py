@@ -1,4 +1,4 @@
-"""A map of what the arrays of one layer hold: the weights they stand for, or the conductances of their cells."""
+"""A map of the arrays of one layer: their weights, or the conductances of their cells."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -24,22 +24,23 @@ _SHOWS = ("weights", "conductance")
 def array(
     held: Any, layer: str | None = None, show: str = "weights", array: int = 0, ax: "Axes | None" = None
 ) -> "Axes":
-    """A map of what the arrays of one layer hold: inputs from top to bottom, outputs from left to right.
+    """Draw a map of the arrays of one layer: inputs from top to bottom, outputs from left to right, tiles outlined.
 
     Args:
       held: a matrix ``[n_in, n_out]``; a ``Chip``, at its age; or one programmed matrix, ``ProgrammedTiles`` (drawn
         right after programming) or ``ChipArray``.
-      layer: path of the layer of a chip, as ``analogsim.summary`` lists it; not needed where it has one.
-      show: ``"weights"``, the means over reads of what the tiles and their digital scales stand for; or
-        ``"conductance"``, the cells of one array of every tile in microsiemens.
-      array: for conductances, which of a tile's arrays: of a differential pair 0 is the plus and 1 the minus side, and
-        slices of weights follow one another.
-      ax: where to draw.
+      layer: path of the layer of a chip, as listed by ``analogsim.summary``; optional if the chip has one layer.
+      show: ``"weights"``, the mean over reads including digital scales; or ``"conductance"``, the cells of one array of
+        every tile in microsiemens.
+      array: index of the array of each tile, for conductances: of a differential pair 0 is the positive and 1 the
+        negative side; the arrays of weight slices follow in order.
+      ax: axes to draw on; by default new ones.
 
-    Borders of tiles are drawn as lines.
+    Returns:
+      the axes.
 
     Raises:
-      InputError: for what holds no matrix, several of them (a stack of chips), or no conductances.
+      InputError: for an object without a matrix, with several of them (a stack of chips), or without conductances.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -57,7 +58,7 @@ def array(
     grid: tuple[int, ...] = (1, 1)
     if chip_array is None:
         if show == "conductance":
-            raise InputError("show = 'conductance': a matrix has none; give a chip or a programmed matrix")
+            raise InputError("show = 'conductance': a plain matrix has none; pass a chip or a programmed matrix")
         matrix, title = _matrix(held), ""
     else:
         reading = chip_array.reading
@@ -79,17 +80,17 @@ def _age(chip_array: ChipArray) -> str:
 
 
 def _chip_array(held: Any, layer: Any) -> ChipArray | None:
-    """What one matrix holds at its time; None for a matrix of numbers."""
+    """Return the array of one matrix at its time; None for a plain matrix."""
     if isinstance(held, Chip):
         found = dict(leaves_of(ChipArray, held.readings))
         if layer is None and len(found) > 1:
-            raise InputError(f"layer = None: the chip has {len(found)} layers; give one of {', '.join(found)}")
+            raise InputError(f"layer = None: the chip has {len(found)} layers; choose one of {', '.join(found)}")
         name = next(iter(found)) if layer is None else layer
         if name not in found:
             raise InputError(f"layer = {brief(layer)}: the chip has no such layer; {nearest(str(layer), found)}")
         held = found[name]
     elif layer is not None:
-        raise InputError(f"layer = {brief(layer)}: must be None, since only a chip has layers")
+        raise InputError(f"layer = {brief(layer)}: must be None unless held is a chip")
     if isinstance(held, ProgrammedTiles):
         _check_one(held.scale)
         held = ChipArray.read(held, 0.0, None, False)
@@ -103,7 +104,7 @@ def _check_one(scale: Any) -> None:
     if np.ndim(scale) != 4:
         raise InputError(
             f"held: is a stack of {np.prod(np.shape(scale)[:-4]):.0f} matrices (chips, groups or scanned layers), a "
-            f"map shows one; take it with jax.tree.map(lambda a: a[0], ...)"
+            f"map shows one; select it with jax.tree.map(lambda a: a[0], ...)"
         )
 
 
@@ -120,7 +121,7 @@ def _matrix(held: Any) -> np.ndarray:
 
 
 def _weights(array: ChipArray) -> jax.Array:
-    """The matrix ``[n_in, n_out]`` that the tiles multiply with, without converters: what each input alone gives."""
+    """Return the matrix ``[n_in, n_out]`` of the tiles, without converters: the outputs for unit inputs."""
     reading, store = array.reading, array.hardware.store
 
     def outputs(lines: jax.Array, gain: jax.Array) -> jax.Array:
@@ -132,14 +133,14 @@ def _weights(array: ChipArray) -> jax.Array:
 
 
 def _conductances(array: ChipArray) -> jax.Array:
-    """Siemens of the cells, means over reads, ``[arrays, inputs, columns]``: the tiles joined in their places."""
+    """Return the mean conductances of the cells, ``[arrays, inputs, columns]`` in S, with the tiles joined."""
     reading, store = array.reading, array.hardware.store
     states = reading.state
     cell, faults = getattr(store, "cell", None), getattr(store, "faults", None)
     cells = getattr(states, "cells", None)
     if cell is None or cells is None:
         raise InputError(
-            f"show = 'conductance': a {type(store).__name__} holds no cells with conductances; show='weights' works"
+            f"show = 'conductance': a {type(store).__name__} has no cells with conductances; use show='weights'"
         )
 
     def one(state: Any) -> jax.Array:
@@ -155,7 +156,7 @@ def _conductances(array: ChipArray) -> jax.Array:
 
 
 def _joined(tiled: jax.Array) -> jax.Array:
-    """``[R, C, rows, columns]`` to ``[R rows, C columns]``."""
+    """Join tiles ``[R, C, rows, columns]`` to one matrix ``[R rows, C columns]``."""
     r, c, rows, columns = tiled.shape
     return tiled.transpose(0, 2, 1, 3).reshape(r * rows, c * columns)
 
@@ -174,7 +175,7 @@ def _draw(matrix: np.ndarray, grid: tuple[int, ...], title: str, show: str, ax: 
         how = {"cmap": "viridis", "vmin": 0.0}
     image = ax.imshow(matrix, aspect="auto", extent=(0, columns, rows, 0), interpolation="auto", **how)
     line = "black" if weights else "white"
-    # As ``programmed.cut``: even parts, of which only the last may be shorter.
+    # Tile borders as in ``programmed.cut``: equal parts, of which only the last may be shorter.
     for i in range(1, grid[0]):
         ax.axhline(i * -(-rows // grid[0]), color=line, linewidth=1.2)
     for i in range(1, grid[1]):
@@ -183,7 +184,7 @@ def _draw(matrix: np.ndarray, grid: tuple[int, ...], title: str, show: str, ax: 
     ax.grid(False)
     ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     ax.yaxis.set_major_locator(MaxNLocator(6, integer=True))
-    wide = axes.width(ax)  # the colour bar will take some of it
+    wide = axes.width(ax)  # measured before the colour bar takes a part
     below = wide < axes.NARROW
     figure: Any = ax.get_figure(root=True)
     bar = figure.colorbar(image, ax=ax, location="bottom" if below else "right", fraction=0.05, pad=0.02)

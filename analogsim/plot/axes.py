@@ -1,4 +1,4 @@
-"""The house style of figures: colours, axes, labels that fit, legends that cover no line."""
+"""The style of figures: colours, axes, labels that fit, legends that do not cover lines."""
 
 import contextlib
 import textwrap
@@ -10,10 +10,10 @@ from analogsim.base.errors import InputError, brief
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-#: Okabe and Ito's palette.
+#: Colour-blind-safe palette of Okabe and Ito.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
-#: Inches of axes: a phone's, a page's.
+#: Limits of the width of axes in inches: narrower ones are for a phone, wider ones for a page.
 NARROW, WIDE = 4.0, 7.0
 
 _STYLE: dict[Any, Any] = {
@@ -35,7 +35,7 @@ _STYLE: dict[Any, Any] = {
 
 @contextlib.contextmanager
 def style() -> Iterator[None]:
-    """The house style for figures made inside the block."""
+    """Apply the style to figures created inside the ``with`` block."""
     import matplotlib
 
     with matplotlib.rc_context(_STYLE):
@@ -43,7 +43,11 @@ def style() -> Iterator[None]:
 
 
 def new_axes(width: float = 6.4, height: float = 4.0) -> "Axes":
-    """Axes of a new figure that belongs to no window and needs no display."""
+    """Return the axes of a new figure that needs no window and no display.
+
+    Args:
+      width, height: size of the figure in inches.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -54,7 +58,11 @@ def new_axes(width: float = 6.4, height: float = 4.0) -> "Axes":
 
 
 def axes_or_new(ax: Any, width: float = 6.4, height: float = 4.0) -> "Axes":
-    """The axes that a caller gave, refused where they are none, or those of a new figure."""
+    """Return ``ax``, or the axes of a new figure if it is None.
+
+    Raises:
+      InputError: if ``ax`` is not matplotlib axes.
+    """
     if ax is None:
         return new_axes(width, height)
     if not hasattr(ax, "fill_between"):
@@ -63,32 +71,32 @@ def axes_or_new(ax: Any, width: float = 6.4, height: float = 4.0) -> "Axes":
 
 
 def width(ax: "Axes") -> float:
-    """Inches that the axes have for themselves and their labels."""
-    whole = ax.get_position(original=True)  # before cells of one size make it narrower
+    """Return the width available to the axes and their labels, in inches."""
+    whole = ax.get_position(original=True)  # the width before an equal aspect ratio shrinks the axes
     return ax.get_figure(root=True).get_figwidth() * whole.width  # type: ignore[union-attr]
 
 
 def plain(text: str) -> str:
-    """A text that matplotlib draws as it is: a dollar begins no formula, an underscore hides no line of a legend."""
+    """Escape text for matplotlib: a dollar would start a formula, a leading underscore would hide a legend entry."""
     inert = text.replace("$", r"\$")
     return f" {inert}" if inert.startswith("_") else inert
 
 
 def wrapped(text: str, inches: float) -> str:
-    """A label broken into lines that fit."""
+    """Break a label into lines that fit into a width in inches."""
     return "\n".join(textwrap.wrap(text, max(12, int(inches / 0.095)), break_long_words=inches < NARROW)) or text
 
 
 def legend(ax: "Axes", handles: list, outside: bool = False) -> float:
-    """Beside wide axes, below narrow ones, where it covers no line; within axes of the usual size if it is short.
+    """Draw a legend: to the right of wide axes, below narrow ones, and inside axes of the usual size if it is short.
 
     Args:
-      ax: whose legend.
-      handles: its entries.
-      outside: keep it out of axes of the usual size too: it would cover what is no line.
+      ax: the axes.
+      handles: the entries.
+      outside: keep it outside axes of the usual size too.
 
     Returns:
-      inches that it takes beside the axes.
+      the width that it takes to the right of the axes, in inches.
     """
     longest = max(len(handle.get_label()) for handle in handles)
     if width(ax) < NARROW:

@@ -1,7 +1,7 @@
-"""One memory cell as a device paper shows it: programming error, retention over ten years, read noise.
+"""Figures of one memory cell, as in a device paper: programming error, retention over ten years, read noise.
 
-Everything is sampled from cells, as a network would meet them, with one key; the closed curve of the programming error
-(the cell's ``programming_error``) is drawn over the samples where the cell has one.
+All panels are sampled from the same cells with one key. If the cell has a closed form of the programming error
+(``programming_error``), it is drawn with the samples.
 """
 
 import dataclasses
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 TEN_YEARS_S = 10 * TIMES_S["year"]
-#: Cells without retention data hold their state for this long at most; see ``milo.py``.
+#: Cells without retention data are read up to this age, s; see ``milo.py``.
 NO_RETENTION_S = 1.0
 _TICKS = {"1 s": 1.0, "1 min": 60.0, "1 h": 3600.0, "1 day": 86400.0, "1 mo": TIMES_S["month"], "1 yr": TIMES_S["year"],
           "10 yr": TEN_YEARS_S}  # fmt: skip
 _LEVELS, _CELLS = 33, 2000
-_SHOWN = np.array([4, 11, 18, 25, 32])  # of the levels, over time
+_SHOWN = np.array([4, 11, 18, 25, 32])  # levels shown in the retention panel
 
 _program = jax.jit(lambda cell, key, target: cell.program(key, target))
 _read = jax.jit(lambda cell, state, time_s: cell.read(state, time_s))
@@ -31,16 +31,16 @@ _life = jax.jit(lambda cell, state, times: jax.lax.map(lambda t: cell.read(state
 
 
 class ProgrammingCurve(NamedTuple):
-    """Error right after programming, S."""
+    """Programming error right after programming."""
 
-    target: np.ndarray  #: of the sampled cells, S
+    target: np.ndarray  #: targets of the sampled cells, S
     error: np.ndarray  #: their rms deviation from it, S
-    curve_target: np.ndarray  #: of the closed curve, S
-    curve: np.ndarray | None  #: its rms deviation, S; None if the cell has no closed curve
+    curve_target: np.ndarray  #: targets of the closed form, S
+    curve: np.ndarray | None  #: its rms deviation, S; None if the cell has no closed form
 
 
 class RetentionCurve(NamedTuple):
-    """Conductance of programmed levels, quantiles over cells."""
+    """Conductance of programmed levels over time, as quantiles over cells."""
 
     time_s: np.ndarray  #: ``[n_times]``
     target: np.ndarray  #: ``[n_levels]``, S
@@ -50,7 +50,7 @@ class RetentionCurve(NamedTuple):
 
 
 class ReadNoiseCurve(NamedTuple):
-    """Spread from read to read, medians over cells."""
+    """Standard deviation between reads, as medians over cells."""
 
     time_s: tuple[float, ...]
     conductance: np.ndarray  #: ``[n_times, n_levels]``, S
@@ -58,22 +58,22 @@ class ReadNoiseCurve(NamedTuple):
 
 
 def programming(cell: Any, key: jax.Array) -> ProgrammingCurve:
-    """Rms deviation of freshly written cells from their targets, over the window, without read noise."""
+    """Sample the rms programming error over the conductance window, without read noise."""
     if "read_noise" in _field_names(cell):
         cell = cell.replace(read_noise=0.0)
     target, state = _written(cell, key)
     error = np.sqrt(np.mean((np.asarray(_read(cell, state, 0.0).mean, np.float64) - target[:, None]) ** 2, axis=1))
-    # Without the ends of the window, where what is written may be cut off and no closed form holds.
+    # Exclude the ends of the window, where conductances are clipped and the closed form does not hold.
     curve_target = np.linspace(float(cell.g_min), float(cell.g_max), 803, dtype=np.float32)[1:-1]
     closed = getattr(cell, "programming_error", None)
     return ProgrammingCurve(target, error, curve_target, None if closed is None else np.asarray(closed(curve_target)))
 
 
 def retention(cell: Any, key: jax.Array) -> RetentionCurve:
-    """Conductance of five levels from 1 s to ten years, or to the last time with data: the same cells at every time."""
+    """Sample five levels from 1 s to ten years, or to the last time with data, with the same cells at every time."""
     end = _end(cell)
     time_s = np.geomspace(min(1.0, end), end, 61 if end > 1 else 1)
-    time_s[-1] = end  # not a rounding beyond the data
+    time_s[-1] = end  # geomspace may round beyond the data, which is refused
     measured_s = _measured_until(cell)
     time_s = time_s if measured_s is None else np.union1d(time_s, measured_s)
     target, state = _written(cell, key)
@@ -84,7 +84,7 @@ def retention(cell: Any, key: jax.Array) -> RetentionCurve:
 
 
 def read_noise(cell: Any, key: jax.Array) -> ReadNoiseCurve | None:
-    """Spread from read to read over the window, 1 s after programming and at the end; None if reading is noiseless."""
+    """Sample the read noise over the window, 1 s after programming and at the end; None if reading is noiseless."""
     _, state = _written(cell, key)
     times = (min(1.0, _end(cell)), _end(cell))
     reads = [_read(cell, state, t) for t in times]
@@ -95,7 +95,7 @@ def read_noise(cell: Any, key: jax.Array) -> ReadNoiseCurve | None:
 
 
 def _written(cell: Any, key: jax.Array) -> tuple[np.ndarray, Any]:
-    """One set of cells for every panel: targets over the window, ``[levels]``, and the state, ``[levels, cells]``."""
+    """Program the cells of all panels; return targets over the window ``[levels]``, and state ``[levels, cells]``."""
     target = np.linspace(float(cell.g_min), float(cell.g_max), _LEVELS, dtype=np.float32)
     return target, _program(cell, key, jnp.tile(target[:, None], _CELLS))
 
@@ -105,13 +105,13 @@ def _end(cell: Any) -> float:
 
 
 def _measured_until(cell: Any) -> float | None:
-    """The last measured age of a cell that is read later; None where nothing is extrapolated."""
+    """Return the last measured age of a cell that extrapolates, s; None if nothing shown is extrapolated."""
     after_s = getattr(cell, "extrapolated_after_s", None)
     return None if after_s is None or after_s >= TEN_YEARS_S else float(after_s)
 
 
 def draw(cell: Any, title: str, key: jax.Array) -> "Axes":
-    """The three panels of one cell; returns the first one's axes (``.figure`` is the whole)."""
+    """Draw the three panels of one cell, and return the axes of the first; its ``.figure`` holds all three."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -127,7 +127,7 @@ def draw(cell: Any, title: str, key: jax.Array) -> "Axes":
 
 
 def draw_programming(data: ProgrammingCurve, ax: "Axes") -> None:
-    """Rms programming error over the target."""
+    """Draw the rms programming error versus target conductance."""
     ax.set_title("(a) programming error")
     if not data.error.any() and (data.curve is None or not data.curve.any()):
         _say(ax, "Every cell meets its target exactly:\nthis model has no programming error.")
@@ -136,7 +136,7 @@ def draw_programming(data: ProgrammingCurve, ax: "Axes") -> None:
     e, unit_e = _scale(data.error if data.curve is None else np.concatenate([data.error, data.curve]))
     if data.curve is not None:
         ax.plot(
-            data.curve_target * g, data.curve * e, color="#555555", linewidth=1.3, label="closed form, without cut-off"
+            data.curve_target * g, data.curve * e, color="#555555", linewidth=1.3, label="closed form, without clipping"
         )
     ax.plot(data.target * g, data.error * e, "o", color=axes.COLOURS[0], markersize=4.5, label="sampled cells")
     ax.set(xlabel=f"target conductance ({unit_g})", ylabel=f"rms error ({unit_e})")
@@ -147,9 +147,9 @@ def draw_programming(data: ProgrammingCurve, ax: "Axes") -> None:
 def draw_retention(
     data: RetentionCurve, time_limit_s: float | None, ax: "Axes", measured_until_s: float | None = None
 ) -> None:
-    """Median and 5-95 % band of every level over logarithmic time; grey where there are no data.
+    """Draw median and 5 to 95 % band of every level versus logarithmic time; times without data are grey.
 
-    Beyond ``measured_until_s``, from which on what the cell holds is extrapolated, lines are dashed and bands paler.
+    Beyond ``measured_until_s`` the model extrapolates: lines are dashed and bands paler.
     """
     ax.set_title("(b) conductance after programming")
     g, unit = _scale(data.target)
@@ -184,15 +184,15 @@ def draw_retention(
 
 
 def _parts(time_s: np.ndarray, measured_until_s: float | None) -> list[tuple[slice, str, float]]:
-    """Places, dash and shade of a line as measured and as extrapolated, which share the last place with data."""
+    """Return slice, dash and opacity of the measured and the extrapolated part, which share the last measured point."""
     if measured_until_s is None:
         return [(slice(None), "-", 0.18)]
-    end = int(np.searchsorted(time_s, measured_until_s * (1 + 1e-9)))  # places up to the last measured age
+    end = int(np.searchsorted(time_s, measured_until_s * (1 + 1e-9)))  # number of points up to the last measured age
     return [(slice(0, end), "-", 0.18), (slice(end - 1, None), "--", 0.07)]
 
 
 def _mark_extrapolated(measured_until_s: float, ax: "Axes") -> None:
-    """A line at the last measured age, and words beyond it."""
+    """Draw a line at the last measured age, and a label beyond it."""
     ax.axvline(measured_until_s, color="#555555", linewidth=0.9)
     words = f"extrapolated\nafter {show_time(measured_until_s)}"
     middle = np.sqrt(measured_until_s * 2 * TEN_YEARS_S)
@@ -201,7 +201,7 @@ def _mark_extrapolated(measured_until_s: float, ax: "Axes") -> None:
 
 
 def draw_read_noise(data: ReadNoiseCurve | None, ax: "Axes", measured_until_s: float | None = None) -> None:
-    """Spread from read to read over the conductance; dashed where it is of an extrapolated age."""
+    """Draw the read noise versus conductance; dashed if the age is extrapolated."""
     ax.set_title("(c) read noise")
     if data is None:
         _say(ax, "This model has no read noise:\nevery read of a cell gives the same.")
@@ -217,14 +217,14 @@ def draw_read_noise(data: ReadNoiseCurve | None, ax: "Axes", measured_until_s: f
         late = measured_until_s is not None and data.time_s[1 if same else i] > measured_until_s
         ax.plot(data.conductance[i][order] * g, data.sigma[i][order] * s, "--o" if late and not same else "-o",
                 color=axes.COLOURS[i], markersize=3.5, label=label + " (extrapolated)" * late)  # fmt: skip
-    ax.set(xlabel=f"conductance ({unit_g})", ylabel=f"spread of a read ({unit_s})")
+    ax.set(xlabel=f"conductance ({unit_g})", ylabel=f"standard deviation of a read ({unit_s})")
     ax.set_xlim(left=0)
     ax.set_ylim(0, 1.18 * s * data.sigma.max())
     ax.legend(fontsize=9, loc="upper left", ncols=2)
 
 
 def _say(ax: "Axes", words: str) -> None:
-    """A panel that has nothing to draw says so."""
+    """Write a message into a panel that has nothing to draw."""
     ax.set(xticks=[], yticks=[], facecolor="#f6f6f6")
     ax.grid(visible=False)
     for side in ("left", "bottom"):
@@ -233,7 +233,7 @@ def _say(ax: "Axes", words: str) -> None:
 
 
 def _scale(values: Any) -> tuple[float, str]:
-    """The factor and unit in which siemens of this size are read best."""
+    """Return the factor and the prefixed unit for conductances of this size."""
     largest = float(np.max(np.abs(values)))
     for factor, unit in ((1.0, "S"), (1e3, "mS"), (1e6, "µS"), (1e9, "nS"), (1e12, "pS")):
         if largest * factor >= 1 or unit == "pS":

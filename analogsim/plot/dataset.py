@@ -1,9 +1,8 @@
-"""What a dataset of results holds, in the words that figures and pages use: axes, metrics, labels, statistics.
+"""Axes, metrics, labels and statistics of a dataset of results, for figures and pages.
 
-A dataset has metrics over axes and chips; ``analogsim.sweep``, ``analogsim.evaluate`` and the quickstart give such
-ones. ``chip`` and ``seed`` are pooled, every other dimension is an axis. While a sweep is unfinished, its metrics are
-NaN where nothing is computed yet, ``done`` says for which chips of which points there is something, and the attribute
-``complete`` is 0.
+A dataset has metrics over axes and chips, as returned by ``analogsim.sweep``, ``analogsim.evaluate`` and the
+quickstart. ``chip`` and ``seed`` are pooled; every other dimension is an axis. In an incomplete sweep, metrics are NaN
+where nothing is computed yet, ``done`` marks the finished chips of every point, and the attribute ``complete`` is 0.
 """
 
 import itertools
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 #: Dimensions that statistics are taken over.
 POOLED = ("chip", "seed")
-#: What can be shown of the spread over chips, in words.
+#: Statistics over chips, with their labels.
 STATISTICS = {
     "mean": "mean over chips",
     "std": "standard deviation over chips",
@@ -35,11 +34,11 @@ STATISTICS = {
 _QUANTILES = {"median": 0.5, "low": 0.05, "high": 0.95}
 _LOWER_IS_BETTER = ("loss", "error", "mse", "rmse", "mae", "perplexity", "energy", "latency")
 _HIGHER_IS_BETTER = ("accuracy", "score", "correlation", "auc", "f1")
-LONGEST = 36  # characters of a label in a figure
+LONGEST = 36  # maximum number of characters of a label in a figure
 
 
 def metrics(data: "xarray.Dataset") -> list[str]:
-    """Names of what was measured: numbers over chips, or over any axis where the chips are already summarised."""
+    """Return the names of the metrics: variables over chips or, if there are none, over any axis."""
     found = {
         str(name): values
         for name, values in data.data_vars.items()
@@ -54,10 +53,10 @@ def _is_reference(name: str) -> bool:
 
 
 def chosen_metric(data: Any, metric: Any = None) -> str:
-    """The metric that is to be shown: as named, or the first.
+    """Return the metric to show: the given one, else ``score``, ``accuracy`` or the first.
 
     Raises:
-      InputError: for what is no dataset of results, or has no such metric.
+      InputError: if ``data`` is not a dataset of results, or has no such metric.
     """
     if not hasattr(data, "data_vars"):
         raise InputError(
@@ -77,23 +76,23 @@ def chosen_metric(data: Any, metric: Any = None) -> str:
 
 
 def axes(data: "xarray.Dataset", metric: str, single: bool = False) -> list[str]:
-    """Dimensions of a metric that are not pooled; those of one value only if ``single``."""
+    """Return the axes of a metric: dimensions that are not pooled; those of length 1 only if ``single``."""
     return [str(d) for d in data[metric].dims if d not in POOLED and (single or data.sizes[d] > 1)]
 
 
 def is_numeric(data: "xarray.Dataset", axis: str) -> bool:
-    """Whether the values of an axis are finite numbers, and not names or yes and no."""
+    """Return whether the values of an axis are finite numbers, rather than names or Booleans."""
     return data[axis].dtype.kind in "iuf" and bool(np.all(np.isfinite(data[axis].values)))
 
 
 def unit(data: "xarray.Dataset", name: str) -> str:
-    """The unit of an axis or a metric; empty for pure numbers. A time is in seconds, whether it says so or not."""
+    """Return the unit of an axis or a metric; empty for pure numbers. The default for time is seconds."""
     found = str(data[name].attrs.get("units", "s" if name == "time" else ""))
     return "" if found == "1" else found
 
 
 def axis_words(axis: str) -> str:
-    """A short name for people: ``"store.cell.read_noise"`` is ``"read noise"``, ``"adc.bits"`` is ``"ADC bits"``."""
+    """Return a short label: ``"store.cell.read_noise"`` gives ``"read noise"``, ``"adc.bits"`` gives ``"ADC bits"``."""
     if axis == "time":
         return "time after programming"
     name = axis.removeprefix("store.").removeprefix("cell.").removesuffix("_s")
@@ -102,12 +101,12 @@ def axis_words(axis: str) -> str:
 
 
 def number(value: float, digits: int = 4) -> str:
-    """A pure number: whole ones below a million in full."""
+    """Format a pure number; integers below a million in full."""
     return f"{value:.0f}" if value == round(value) and abs(value) < 1e6 else f"{value:.{digits}g}"
 
 
 def is_extrapolated(data: "xarray.Dataset", indices: Mapping[str, int], everywhere: bool = False) -> bool:
-    """Whether some of the numbers (all, if ``everywhere``) at these places are beyond the last measured age."""
+    """Return whether any (all, if ``everywhere``) of the numbers at these indices are extrapolated in time."""
     if EXTRAPOLATED not in data.coords:
         return False
     late = data[EXTRAPOLATED]
@@ -116,7 +115,7 @@ def is_extrapolated(data: "xarray.Dataset", indices: Mapping[str, int], everywhe
 
 
 def extrapolation(data: "xarray.Dataset") -> str:
-    """What the mark stands for, in a sentence; empty where nothing is extrapolated."""
+    """Return a sentence that explains the mark of extrapolated numbers; empty if there are none."""
     if not is_extrapolated(data, {}):
         return ""
     why = str(data.attrs.get(EXTRAPOLATED) or "the trend of the last measured decade continued")
@@ -124,9 +123,9 @@ def extrapolation(data: "xarray.Dataset") -> str:
 
 
 def value_label(data: "xarray.Dataset", axis: str, index: int, digits: int = 4) -> str:
-    """A value of an axis as it is read: ``"1 day"``, ``"20 µS"``, ``"0.5"``, ``"global"``.
+    """Format a value of an axis: ``"1 day"``, ``"20 µS"``, ``"0.5"``, ``"global"``.
 
-    One whose numbers all are extrapolated is marked.
+    A value whose numbers are all extrapolated is marked.
     """
     plain = _plain_label(data, axis, index, digits)
     over = data.coords[EXTRAPOLATED].dims if EXTRAPOLATED in data.coords else ()
@@ -144,7 +143,7 @@ def _plain_label(data: "xarray.Dataset", axis: str, index: int, digits: int) -> 
 
 
 def point_label(data: "xarray.Dataset", axis: str, index: int) -> str:
-    """An axis and its value: ``"ADC bits = 6"``; a name that speaks for itself stands alone."""
+    """Format an axis and its value: ``"ADC bits = 6"``; networks, hardware and times are given without axis."""
     value = shorter(value_label(data, axis, index), LONGEST)
     if axis in ("compensation", "drift_compensation"):
         return "no compensation" if value == "none" else f"{value} compensation"
@@ -154,18 +153,18 @@ def point_label(data: "xarray.Dataset", axis: str, index: int) -> str:
 
 
 def point_labels(data: "xarray.Dataset", indices: Mapping[str, int]) -> str:
-    """A point of a sweep in words: ``"ADC bits = 6, read noise = 0.5"``."""
+    """Format a point of a sweep: ``"ADC bits = 6, read noise = 0.5"``."""
     return ", ".join(point_label(data, axis, i) for axis, i in indices.items())
 
 
 def points(data: "xarray.Dataset", over: Sequence[str]) -> Iterator[dict[str, int]]:
-    """Every combination of the values of some axes, by their indices; the last axis runs fastest."""
+    """Yield every combination of the indices of some axes; the last axis varies fastest."""
     for combination in itertools.product(*(range(data.sizes[axis]) for axis in over)):
         yield dict(zip(over, combination, strict=True))
 
 
 def is_share(data: "xarray.Dataset", metric: str) -> bool:
-    """Whether a metric is a share between 0 and 1 that is read in per cent: not a loss that happens to lie there."""
+    """Return whether a metric is a fraction to show in per cent: in [0, 1], without unit, and not a loss."""
     if lower_is_better(metric) or str(data[metric].attrs.get("units", "1")) != "1":
         return False
     values = data[metric].values
@@ -173,12 +172,12 @@ def is_share(data: "xarray.Dataset", metric: str) -> bool:
 
 
 def lower_is_better(metric: str) -> bool:
-    """Whether less of it is better, by its name."""
+    """Return whether lower values are better, judging by the metric's name."""
     return any(word in _LOWER_IS_BETTER for word in metric.lower().replace("_", " ").split())
 
 
 def has_direction(data: "xarray.Dataset", metric: str) -> bool:
-    """Whether its name says which end of it is the better one; a score that is no share may be anything."""
+    """Return whether the name says if higher or lower is better; a score that is not a fraction does not."""
     if metric == "score":
         return is_share(data, metric)
     words = metric.lower().replace("_", " ").split()
@@ -186,12 +185,12 @@ def has_direction(data: "xarray.Dataset", metric: str) -> bool:
 
 
 def metric_words(data: "xarray.Dataset", metric: str) -> str:
-    """What a metric is called."""
+    """Return the label of a metric."""
     return shorter(str(data[metric].attrs.get("long_name") or metric.replace("_", " ")), 48)
 
 
 def prefixed(values: np.ndarray, symbol: str) -> tuple[float, str]:
-    """The factor to divide by, and the unit with its prefix, that make all values readable: ``(1e-6, "µS")``."""
+    """Return the factor to divide all values by, and the prefixed unit: ``(1e-6, "µS")``."""
     found = np.abs(values[np.isfinite(values) & (values != 0)])
     if not symbol or not found.size or symbol.startswith("m2") or symbol == "1":
         return 1.0, symbol
@@ -201,7 +200,7 @@ def prefixed(values: np.ndarray, symbol: str) -> tuple[float, str]:
 
 
 def pooled(data: "xarray.Dataset", metric: str, over: Sequence[str]) -> np.ndarray:
-    """Values ``[*over, n]``: the given axes in this order, and everything that is pooled."""
+    """Return values ``[*over, n]``: the given axes in this order, all other dimensions pooled."""
     values = data[metric]
     rest = [d for d in values.dims if d not in over]
     shape = [data.sizes[axis] for axis in over]
@@ -209,9 +208,9 @@ def pooled(data: "xarray.Dataset", metric: str, over: Sequence[str]) -> np.ndarr
 
 
 def over_chips(values: np.ndarray, statistic: str = "mean") -> np.ndarray:
-    """A statistic over the last axis of ``values [..., n]`` without what is NaN; NaN where nothing is left."""
+    """Return a statistic over the last axis of ``values [..., n]``, skipping NaN; NaN if all are NaN."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of points that have no value at all
+        warnings.simplefilter("ignore", RuntimeWarning)  # "All-NaN slice", for points without any value
         if statistic in _QUANTILES:
             return np.nanquantile(values, _QUANTILES[statistic], axis=-1)
         functions: dict[str, Any] = {"mean": np.nanmean, "std": np.nanstd, "min": np.nanmin, "max": np.nanmax}
@@ -219,14 +218,14 @@ def over_chips(values: np.ndarray, statistic: str = "mean") -> np.ndarray:
 
 
 def digital(data: "xarray.Dataset", metric: str) -> "xarray.DataArray | None":
-    """The exact model's value of a metric: ``digital_<metric>``, or ``digital`` for the first of the metrics."""
+    """Return the digital model's value of a metric: ``digital_<metric>``, or ``digital`` for the first metric."""
     if f"digital_{metric}" in data:
         return data[f"digital_{metric}"]
     return data["digital"] if "digital" in data and metric == chosen_metric(data) else None
 
 
 def computed_share(data: "xarray.Dataset", metric: str) -> float:
-    """How much of an unfinished sweep is there, 0 to 1; 1 for finished ones, whatever they hold."""
+    """Return the computed fraction of a sweep; 1 if it is complete, even with NaN."""
     if "done" in data:
         return float(np.mean(data["done"].values.astype(float)))
     if str(data.attrs.get("complete", 1)) not in ("0", "False"):
@@ -235,7 +234,7 @@ def computed_share(data: "xarray.Dataset", metric: str) -> float:
 
 
 def gaps(data: "xarray.Dataset", metric: str) -> str:
-    """What is missing, in words; empty where nothing is."""
+    """Describe missing values; empty if there are none."""
     share = computed_share(data, metric)
     if share < 1:
         return f"{np.floor(100 * share + 1e-9):.0f} % computed"

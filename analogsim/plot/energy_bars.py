@@ -1,4 +1,4 @@
-"""Figures of an energy account: a bar a system, and curves over the batch size."""
+"""Figures of an energy comparison: one bar per system, and curves versus batch size."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -13,20 +13,23 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-#: Share from which on a label says how much waits, as ``analogsim.energy.waiting`` says it in words.
+#: Idle fraction above which labels state it, as ``analogsim.energy.waiting`` does in words.
 MOST = 0.5
 
 
 def energy(data: "xarray.Dataset | Any", ax: "Axes | None" = None) -> "Axes":
-    """Energy of one inference on a logarithmic axis: a bar from the low to the high estimate, a dot at the typical one.
+    """Draw the energy per inference on a logarithmic axis: bars from low to high estimate, dots at the typical one.
 
     Args:
-      data: from ``analogsim.energy.compare(...)``, as it is or as its ``to_dataset()``.
-      ax: where to draw.
+      data: result of ``analogsim.energy.compare(...)``, or its ``to_dataset()``.
+      ax: axes to draw on; by default new ones.
+
+    Returns:
+      the axes.
     """
     table: Any = data.to_dataset() if hasattr(data, "breakdowns") else data
     if not all(hasattr(table, name) for name in ("energy_low_j", "energy_typical_j", "energy_high_j")):
-        raise InputError(f"data = {brief(data)}: must be what analogsim.energy.compare returns")
+        raise InputError(f"data = {brief(data)}: must be the result of analogsim.energy.compare")
     rows = _energy_rows(table)
     ax = axes.axes_or_new(ax, 7.2, max(3.3, 1.0 + 0.3 * len(rows)))
     narrow = axes.width(ax) < axes.NARROW
@@ -46,38 +49,41 @@ def energy(data: "xarray.Dataset | Any", ax: "Axes | None" = None) -> "Axes":
         high *= (high / low) ** 0.1  # these labels are longer
     ax.set_xlim(low, high * 10)  # room for the labels
     first, last = np.ceil(np.log10(low)), np.floor(np.log10(high * 10))
-    step = 6 if narrow and last - first > 8 else 3  # one tick an SI prefix, or every other one
+    step = 6 if narrow and last - first > 8 else 3  # one tick per SI prefix, or per two
     decades = 10.0 ** np.arange(3 * np.ceil(first / 3), last + 1, step)
     ax.set_xticks(decades, [show(d, "J", 1) for d in decades])
     ax.xaxis.minorticks_off()
     if axes.width(ax) < axes.NARROW:
-        ax.set_xlabel("energy of one inference\n(bar: range, dot: typical)", fontsize=9)
+        ax.set_xlabel("energy per inference\n(bar: range, dot: typical)", fontsize=9)
     elif axes.width(ax) < axes.WIDE:
-        ax.set_xlabel("energy of one inference (bar: range, dot: typical)")
+        ax.set_xlabel("energy per inference (bar: range, dot: typical)")
     else:
-        ax.set_xlabel("energy of one inference (bar: low to high estimate, dot: typical)")
+        ax.set_xlabel("energy per inference (bar: low to high estimate, dot: typical)")
     ax.grid(axis="y", visible=False)
     return ax
 
 
 def _name(label: str, longest: int) -> str:
-    """A system and its batch; of a long name only the beginning."""
+    """Return a system and its batch size, with a long name shortened."""
     system, comma, batch = label.rpartition(", batch ")
     return axes.plain(f"{shorter(system, longest - 11)}{comma}{batch}" if comma else shorter(label, longest))
 
 
 def energy_batch(data: "xarray.Dataset | Any", ax: "Axes | None" = None) -> "Axes":
-    """Energy of one inference over the batch size: typical estimates as lines; the hardware's has a band, low to high.
+    """Draw the typical energy per inference versus batch size; the first system has a band from low to high.
 
-    The bands of all systems would cover each other: the bars of ``energy`` show them.
+    The bands of all systems would overlap: the bars of ``energy`` show them.
 
     Args:
-      data: from ``analogsim.energy.compare(..., batch=(1, 4, 16, 64, 256))``, or its ``to_dataset()``.
-      ax: where to draw.
+      data: result of ``analogsim.energy.compare(..., batch=(1, 4, 16, 64, 256))``, or its ``to_dataset()``.
+      ax: axes to draw on; by default new ones.
+
+    Returns:
+      the axes.
     """
     table: Any = data.to_dataset() if hasattr(data, "breakdowns") else data
     if not all(hasattr(table, name) for name in ("energy_low_j", "energy_typical_j", "energy_high_j")):
-        raise InputError(f"data = {brief(data)}: must be what analogsim.energy.compare returns")
+        raise InputError(f"data = {brief(data)}: must be the result of analogsim.energy.compare")
     ax = axes.axes_or_new(ax, 6.4, 4.0)
     batches = table.batch.values
     if len(batches) < 2:
@@ -100,13 +106,13 @@ def energy_batch(data: "xarray.Dataset | Any", ax: "Axes | None" = None) -> "Axe
     ax.set_yticks(decades, [show(d, "J", 1) for d in decades])
     ax.minorticks_off()
     _label_ends(ax, batches[-1], ends)
-    ax.set_xlabel("examples computed together (batch)")
-    ax.set_ylabel("energy of one inference")
+    ax.set_xlabel("batch size")
+    ax.set_ylabel("energy per inference")
     return ax
 
 
 def _label_ends(ax: "Axes", x: float, ends: list[tuple[float, str, str]]) -> None:
-    """Names of the lines at their right ends; names that would cover each other are spread about their middle."""
+    """Label the lines at their right ends; labels that would overlap are spread around their mean."""
     low, high = np.log(ax.get_ylim())
     figure: Any = ax.get_figure(root=True)
     height = 0.17 / (figure.get_figheight() * ax.get_position().height) * (high - low)  # of a line of text

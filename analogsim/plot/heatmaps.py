@@ -1,4 +1,4 @@
-"""Two axes of a sweep as a map: one coloured cell a point."""
+"""Maps of a sweep: a metric versus two axes, one coloured cell per point."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -27,23 +27,26 @@ def heatmap(
     percent: bool | None = None,
     limits: tuple[float, float] | None = None,
 ) -> "Axes":
-    """A statistic over chips on two axes of a sweep: one coloured cell a point, with its number where there is room.
+    """Draw a statistic over chips versus two axes of a sweep: one coloured cell per point.
+
+    All cells have the same size, whatever the distances between values. Up to 100 cells are labelled with their
+    numbers, if there is room; cells that are not computed are hatched.
 
     Args:
-      data: from ``analogsim.sweep`` or ``analogsim.evaluate``.
+      data: dataset of ``analogsim.sweep`` or ``analogsim.evaluate``.
       x, y: the two axes; by default the two numeric ones with most values, time last.
-      metric: which of the dataset's metrics; by default ``score`` or ``accuracy``, or the first.
+      metric: name of the metric; by default ``score``, ``accuracy`` or the first.
       statistic: over chips: ``"mean"``, ``"median"``, ``"std"``, ``"low"`` and ``"high"`` (5 % of chips are below, or
         above), ``"min"``, ``"max"``.
-      ax: where to draw.
-      percent: show the metric in per cent; by default where it is a share between 0 and 1 and no loss.
-      limits: ends of the colours, as the dataset counts, so that several maps share them; by default this map's own.
+      ax: axes to draw on; by default new ones.
+      percent: show the metric in per cent; by default if it is a fraction in [0, 1] and not a loss.
+      limits: limits of the colour scale, in the dataset's unit, to share between maps; by default those of the values.
 
-    Cells are of one size, whatever the distances of the values. Up to 100 cells have numbers; cells that are not
-    computed are hatched.
+    Returns:
+      the axes.
 
     Raises:
-      InputError: for no such dataset, axis, metric or statistic, or for an axis beside the two that has several values.
+      InputError: for an unknown dataset, axis, metric or statistic, or a third axis with several values.
 
     Example:
       >>> import numpy as np, xarray
@@ -85,12 +88,12 @@ def _checked(limits: Any) -> tuple[float, float]:
     except (TypeError, ValueError):
         low = high = np.nan
     if not low < high:
-        raise InputError(f"limits = {brief(limits)}: must be two numbers, the lower first, or None")
+        raise InputError(f"limits = {brief(limits)}: must be two numbers in ascending order, or None")
     return low, high
 
 
 def _chosen_axes(data: "xarray.Dataset", metric: str, x: Any, y: Any) -> tuple[str, str]:
-    """As named, or the two with most values: numbers before names, time last."""
+    """Return the given axes, or the two with most values: numbers before names, time last."""
     axis_names = results.axes(data, metric, single=True)
     for name, requested in (("x", x), ("y", y)):
         if requested is not None and (not isinstance(requested, str) or requested not in axis_names):
@@ -105,7 +108,7 @@ def _chosen_axes(data: "xarray.Dataset", metric: str, x: Any, y: Any) -> tuple[s
 
     free = sorted((a for a in axis_names if a not in (x, y)), key=rank, reverse=True)
     if len(free) + (x is not None) + (y is not None) < 2:
-        raise InputError(f"data: '{metric}' has {len(axis_names)} axis beside its chips; a map needs two")
+        raise InputError(f"data: '{metric}' has {len(axis_names)} axis besides its chips; a map needs two")
     x = free.pop(0) if x is None else x
     y = free.pop(0) if y is None else y
     remaining = [a for a in free if data.sizes[a] > 1]
@@ -140,7 +143,7 @@ def _cells(ax: "Axes", cells: np.ndarray) -> Any:
 
 
 def _mark(ax: "Axes", late: np.ndarray) -> None:
-    """A mark in the corner of every cell that is extrapolated."""
+    """Mark the corner of every extrapolated cell."""
     from matplotlib.patheffects import withStroke
 
     outline, size = withStroke(linewidth=1.2, foreground="black"), 8 if late.size <= 400 else 4
@@ -168,8 +171,8 @@ def _colour_bar(ax: "Axes", image: Any, words: str, statistic: str) -> None:
 
 
 def _numbers(ax: "Axes", cells: np.ndarray, image: Any, one_decimal: bool) -> None:
-    """The value in every cell, dark on light and light on dark."""
-    room = axes.width(ax) / cells.shape[1]  # inches a cell
+    """Write the value into every cell, dark on light or light on dark."""
+    room = axes.width(ax) / cells.shape[1]  # inches per cell
     size = 9 if room > 0.5 else 7 if room > 0.36 else 0
     if not size:
         return
@@ -182,7 +185,7 @@ def _numbers(ax: "Axes", cells: np.ndarray, image: Any, one_decimal: bool) -> No
 
 
 def _label(ax: "Axes", data: "xarray.Dataset", axis: str, order: np.ndarray, which: str) -> None:
-    """Values as ticks, all or every so many, and the name of the axis."""
+    """Set the values, at most 16 of them, as tick labels, and the label of the axis."""
     names = [axes.plain(shorter(results.value_label(data, axis, int(i), 3), results.LONGEST)) for i in order]
     shown = range(0, len(names), max(1, -(-len(names) // 16)))
     getattr(ax, f"set_{which}ticks")(list(shown), [names[i] for i in shown], fontsize=9)

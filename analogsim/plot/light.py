@@ -1,4 +1,4 @@
-"""Figures of light: a programmed mesh as it lies on the chip, and what holding one value costs in every medium."""
+"""Figures of photonic stores: the layout of a programmed mesh, and the static power of memory media."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -19,15 +19,18 @@ _GREY = "#8a8a8a"
 
 
 def mesh(store: MZIMesh, state: MeshState, ax: "Axes | None" = None) -> "Axes":
-    """A tile as it lies on the chip: light runs from left to right, a crossing a cell, its colour the phase theta.
+    """Draw the layout of a mesh: light runs from left to right, each crossing is a cell coloured by its phase theta.
 
     Args:
-      store: of the tile.
-      state: from ``store.program``, of one tile.
-      ax: where to draw.
+      store: the mesh.
+      state: state of one tile, from ``store.program``.
+      ax: axes to draw on; by default new ones.
+
+    Returns:
+      the axes.
     """
     if not isinstance(store, MZIMesh) or not isinstance(state, MeshState) or np.ndim(state.commands) != 2:
-        raise InputError(f"mesh = {brief(store)}: must be an MZIMesh, and the state that its program gave for one tile")
+        raise InputError(f"mesh = {brief(store)}: must be an MZIMesh, with the state of one tile from its program")
     n_in, n_out = state.weight_gradient.shape
     grid = ShifterGrid(n_in, n_out, store.topology)
     first, attenuator, last = grid.parted(store.phases(state, 0.0) % (2 * np.pi))
@@ -62,7 +65,7 @@ def mesh(store: MZIMesh, state: MeshState, ax: "Axes | None" = None) -> "Axes":
 
 
 def _draw_columns(ax: "Axes", n: int, topology: str, theta: np.ndarray, left: float, colours: Any) -> None:
-    """Waveguides and cells of one mesh, from ``left`` on."""
+    """Draw waveguides and cells of one mesh, starting at ``left``."""
     where = layout(n, topology)
     xs, ys, values = [], [], []
     for column in range(where.columns):
@@ -83,7 +86,7 @@ def _draw_columns(ax: "Axes", n: int, topology: str, theta: np.ndarray, left: fl
 
 
 def hold_power(ax: "Axes | None" = None) -> "Axes":
-    """Power that holds one analog value, and how long the value stays without it or without being renewed."""
+    """Draw the static power that holds one analog value in each medium, and the retention without power or refresh."""
     rows = hold_costs()
     ax = axes.axes_or_new(ax, 8.0, 0.9 + 0.42 * len(rows))
     least = min(row.hold_w for row in rows if row.hold_w) / 30
@@ -92,13 +95,13 @@ def hold_power(ax: "Axes | None" = None) -> "Axes":
         colour = axes.COLOURS[1] if row.volatile else axes.COLOURS[2]
         ax.barh(i, row.hold_w or 0, left=0, height=0.55, color=colour)
         power = (
-            "an apparatus, not shared out" if row.hold_w is None else show(row.hold_w, "W") if row.hold_w else "none"
+            "whole apparatus, not per value" if row.hold_w is None else show(row.hold_w, "W") if row.hold_w else "none"
         )
         stays = f"stays {show_time(row.lifetime_s)}" + ("" if row.volatile else " or more")
         at = max(row.hold_w or 0, least)
         ax.annotate(f"{power}; {stays}", (at, i), textcoords="offset points", xytext=(6, 0), va="center", fontsize=9)
     ax.set_xscale("log")
-    ax.set(xlim=(least, most * 3e4), xlabel="power that holds one value (W)")
+    ax.set(xlim=(least, most * 3e4), xlabel="static power per value (W)")
     ax.set_yticks(range(len(rows)), [row.medium for row in rows])
     ax.invert_yaxis()
     ax.grid(False, axis="y")

@@ -1,4 +1,4 @@
-"""Scales and ticks of an axis that shows physical values: linear, logarithmic, or logarithmic with a zero."""
+"""Scales and ticks of an axis with physical values: linear, logarithmic, or symmetric-logarithmic with zero."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,14 +11,14 @@ from analogsim.plot.dataset import number, prefixed
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-#: From this ratio of the largest to the smallest value on an axis is logarithmic.
+#: Ratio of the largest to the smallest value from which an axis is logarithmic.
 DECADES = 30.0
-_FEW = 10  # values that are ticks themselves
+_FEW = 10  # at most this many values are used as ticks
 _CALENDAR = (1e-6, 1e-3, 1.0, 60.0, 3600.0, 86400.0, TIMES_S["month"], TIMES_S["year"], 10 * TIMES_S["year"])
 
 
 def kind(values: Any) -> str:
-    """``"log"`` where positive values span decades or grow by one factor, ``"symlog"`` with zero, else ``"linear"``."""
+    """Return ``"log"`` if positive values span decades or are geometric, ``"symlog"`` with zero, else ``"linear"``."""
     finite = np.unique(np.asarray(values, float)[np.isfinite(np.asarray(values, float))])
     sizes = np.unique(np.abs(finite[finite != 0]))
     if len(sizes) < 2:
@@ -32,14 +32,14 @@ def kind(values: Any) -> str:
 
 
 def set_values(ax: "Axes", values: np.ndarray, unit: str, words: str, axis: Literal["x", "y"] = "x") -> None:
-    """Scale, ticks and label of an axis for values in an SI unit; times are marked as people name them.
+    """Set scale, ticks and label of an axis for values in an SI unit; times are labelled in days, years and so on.
 
     Args:
-      ax: whose axis.
-      values: all that are drawn along it; what is not finite is passed over.
-      unit: the SI unit of the values, without a prefix; empty for pure numbers.
-      words: what they are.
-      axis: the axis.
+      ax: the axes.
+      values: all values drawn along the axis; non-finite ones are skipped.
+      unit: SI unit without prefix; empty for pure numbers.
+      words: name of the quantity.
+      axis: ``"x"`` or ``"y"``.
     """
     values = np.unique(values[np.isfinite(values)])
     if not len(values):
@@ -59,7 +59,7 @@ def set_values(ax: "Axes", values: np.ndarray, unit: str, words: str, axis: Lite
         _set_ticks(ax, _spread(values, scale), lambda value: show(value, unit, 3), axis)
     else:
         _set_ticks(ax, _spread(values, scale), number, axis)
-    named = times or (scale != "linear" and unit)  # every tick has its own unit
+    named = times or (scale != "linear" and unit)  # the tick labels carry the unit
     getattr(ax, f"set_{axis}label")(words if named else _with_unit(words, unit))
 
 
@@ -68,7 +68,7 @@ def _with_unit(words: str, unit: str) -> str:
 
 
 def _linear(ax: "Axes", values: np.ndarray, unit: str, which: str) -> str:
-    """Ticks in the prefixed unit, which is returned; few whole numbers are the ticks."""
+    """Set ticks in the prefixed unit, which is returned; a few integers are the ticks themselves."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     axis = getattr(ax, f"{which}axis")
@@ -82,18 +82,18 @@ def _linear(ax: "Axes", values: np.ndarray, unit: str, which: str) -> str:
 
 
 def _set_symlog(ax: "Axes", values: np.ndarray, which: str) -> None:
-    """Logarithmic but for a linear piece about zero, which is as wide as two thirds of a decade."""
+    """Set a logarithmic scale with a linear part around zero, as wide as two thirds of a decade."""
     smallest = float(np.min(np.abs(values[values != 0])))
     getattr(ax, f"set_{which}scale")("symlog", linthresh=smallest, linscale=0.67)
     if values[0] >= 0:
         getattr(ax, f"set_{which}lim")(-0.25 * smallest, float(values[-1]) * 1.3)
-        if which == "x":  # here the axis is broken
+        if which == "x":  # mark the break of the axis
             ax.text(smallest / 2, 0, "//", transform=ax.get_xaxis_transform(), ha="center", va="center", fontsize=10,
                     bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5}, zorder=5)  # fmt: skip
 
 
 def _spread(values: np.ndarray, scale: str) -> np.ndarray:
-    """The values themselves where they are few and stand apart, else decades."""
+    """Return the values themselves if they are few and far apart, else decades."""
     ends = np.log10(np.abs(values[values != 0]))
     span = np.ptp(ends) + (0.67 if scale == "symlog" else 0)
     if len(values) <= _FEW and np.all(np.diff(np.sort(ends)) > span / 16):
@@ -106,7 +106,7 @@ def _spread(values: np.ndarray, scale: str) -> np.ndarray:
 
 
 def _times(values: np.ndarray, scale: str) -> np.ndarray:
-    """The times themselves where they are few, else round ones between them."""
+    """Return the times themselves if they are few, else round times between them."""
     if len(values) <= _FEW:
         return values
     if scale == "linear":

@@ -1,4 +1,4 @@
-"""The ranking of a sensitivity analysis as bars."""
+"""The ranking of a sensitivity analysis as a bar chart."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -13,15 +13,18 @@ if TYPE_CHECKING:
 
 
 def sensitivity(found: Any, ax: "Axes | None" = None, rows: int = 10) -> "Axes":
-    """What a little more or less of every number does to the loss, the largest effects on top, with standard errors.
+    """Draw the change of the loss for a small change of each number, largest first, with standard errors.
 
     Args:
-      found: from ``analogsim.training.sensitivity(...)``.
-      ax: where to draw.
-      rows: how many changes.
+      found: result of ``analogsim.training.sensitivity(...)``.
+      ax: axes to draw on; by default new ones.
+      rows: maximum number of changes shown.
+
+    Returns:
+      the axes.
     """
     if not hasattr(found, "ranking"):
-        raise InputError(f"found = {brief(found)}: must be what analogsim.training.sensitivity returns")
+        raise InputError(f"found = {brief(found)}: must be the result of analogsim.training.sensitivity")
     ranking = found.ranking[:rows][::-1]
     ax = axes_or_new(ax, 7.2, 0.9 + 0.36 * len(ranking))
     means = [mean for _, _, mean, _ in ranking]

@@ -1,4 +1,4 @@
-"""Curves of a sweep: a metric over one axis, lines for values of up to two others, bands for the spread of chips."""
+"""Curves of a sweep: a metric versus one axis, lines for up to two other axes, bands over chips."""
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 _DASHES: tuple[Any, ...] = ("-", "--", "-.", (0, (6, 1, 1, 1, 1, 1)))
 _MOST_COLOURS, _MOST_DASHES = 20, len(_DASHES)
 _GREY = "#555555"
-#: What is extrapolated is paler, with hollow marks.
+#: Extrapolated points are paler, with hollow marks.
 _BEYOND: dict[str, Any] = {"alpha": 0.45, "markerfacecolor": "white"}
 
 
 class _Drawing(NamedTuple):
-    """What the parts of the figure share."""
+    """Common data of the parts of a figure."""
 
     data: "xarray.Dataset"
     metric: str
     x: str
-    split: list[str]  #: axes that are told apart by colour and dash
-    scale: float  #: 100 where per cent are drawn
+    split: list[str]  #: axes shown by colour and dash
+    scale: float  #: 100 if the metric is shown in per cent
     order: np.ndarray  #: indices of the values of x, from low to high
-    places: np.ndarray  #: of these values on the axis
+    places: np.ndarray  #: positions of these values on the axis
 
 
 def sweep(
@@ -40,24 +40,25 @@ def sweep(
     ax: "Axes | None" = None,
     percent: bool | None = None,
 ) -> "Axes":
-    """A metric over one axis of a sweep: means over chips as lines, bands that hold the middle 90 % of chips.
+    """Draw a metric versus one axis of a sweep: lines are means over chips, bands hold the middle 90 % of chips.
 
-    Numbers that span decades are drawn on a logarithmic axis, which is broken at zero where zero is among them. Over
-    names, means are points with bars. The exact model's value is dotted. What is not computed yet is left out, and the
-    figure says how much there is.
+    Up to two other axes are shown by colour and dash; of the lines of one colour the solid one has a band. Values that
+    span decades are on a logarithmic axis, with a break at zero if needed. For a non-numeric axis, means are points
+    with bars. The digital model is dotted. Missing values are omitted, and the figure states how much is computed.
 
     Args:
-      data: from ``analogsim.sweep`` or ``analogsim.evaluate``: metrics over axes and ``chip`` (and ``seed``: pooled).
-      x: the axis to go along; by default the numeric one with most values, time only where there is no other.
-      metric: which of the dataset's metrics; by default ``score`` or ``accuracy``, or the first.
-      ax: where to draw.
-      percent: show the metric in per cent; by default where it is a share between 0 and 1 and no loss.
+      data: dataset of ``analogsim.sweep`` or ``analogsim.evaluate``, over axes and ``chip``; ``seed`` is pooled.
+      x: axis to plot along; by default the numeric axis with most values, time only if there is no other.
+      metric: name of the metric; by default ``score``, ``accuracy`` or the first.
+      ax: axes to draw on; by default new ones.
+      percent: show the metric in per cent; by default if it is a fraction in [0, 1] and not a loss.
 
-    Up to two other axes are told apart by colour and by dash; of the lines of one colour the solid one has a band.
+    Returns:
+      the axes.
 
     Raises:
-      InputError: for no such dataset, axis or metric, or for more axes or values than a figure can show: take some
-        with ``data.sel`` or ``data.isel``, or a mean.
+      InputError: for an unknown dataset, axis or metric, or more axes or values than a figure can show: select some
+        with ``data.sel`` or ``data.isel``, or take a mean.
 
     Example:
       >>> import numpy as np, xarray
@@ -91,45 +92,50 @@ def sweep(
 def drift(
     data: "xarray.Dataset", ax: "Axes | None" = None, percent: bool | None = None, metric: str | None = None
 ) -> "Axes":
-    """A metric over time after programming: ``sweep`` with ``x="time"``.
+    """Draw a metric versus time after programming: ``sweep`` with ``x="time"``.
 
     Args:
-      data: from ``analogsim.evaluate`` or ``analogsim.sweep``, over time and chip; ``chip`` and ``seed`` are pooled, up
-        to two other dimensions (compensation, network, bits...) are told apart by colour and dash. ``digital`` is drawn
-        dotted, a line for each network.
-      ax: where to draw.
-      percent: True for accuracies, whose axis is then called so; by default per cent where all values are shares.
-      metric: which of the dataset's metrics.
+      data: dataset of ``analogsim.evaluate`` or ``analogsim.sweep``, over time and chip; ``chip`` and ``seed`` are
+        pooled, up to two other dimensions (compensation, network, bits...) are shown by colour and dash. ``digital`` is
+        dotted, one line per network.
+      ax: axes to draw on; by default new ones.
+      percent: True labels the axis as accuracy in per cent; by default per cent is used if all values are fractions.
+      metric: name of the metric.
+
+    Returns:
+      the axes.
     """
     if not hasattr(data, "data_vars") or "time" not in data.dims:
-        raise InputError(f"data = {brief(data)}: must be the dataset that analogsim.evaluate returns")
+        raise InputError(f"data = {brief(data)}: must be a dataset of analogsim.evaluate")
     return sweep(data, "time", metric, ax, percent)
 
 
 def _chosen_x(data: "xarray.Dataset", x: Any, metric: str) -> str:
-    """As named, or the numeric axis with most values; time only where there is no other."""
+    """Return the given axis, or the numeric one with most values; time only if there is no other."""
     known = results.axes(data, metric, single=True)
     if x is not None:
         if not isinstance(x, str) or x not in known:
             raise InputError(f"x = {brief(x)}: must be an axis of '{metric}'; {nearest(str(x), known)}")
         return x
     if not known:
-        raise InputError(f"data: '{metric}' has no axis but its chips; a curve needs one")
+        raise InputError(f"data: '{metric}' has no axis except its chips; a curve needs one")
     return max(known, key=lambda a: (data.sizes[a] > 1, results.is_numeric(data, a), a != "time", data.sizes[a]))
 
 
 def _split(data: "xarray.Dataset", metric: str, x: str) -> list[str]:
-    """The other axes, colour first: as in the dataset, time last, and what has many values in colours."""
+    """Return the other axes, colour first: in the dataset's order, time last; a long axis takes the colours."""
     split = sorted((a for a in results.axes(data, metric) if a != x), key=lambda a: a == "time")
     sizes = ", ".join(f"'{a}' ({data.sizes[a]})" for a in split)
-    fewer = "take some of their values with data.sel or data.isel, or the mean, data.mean('...')"
+    fewer = "select some of their values with data.sel or data.isel, or the mean, data.mean('...')"
     if len(split) > 2:
-        raise InputError(f"data: beside x = '{x}' there are {len(split)} axes, {sizes}, a figure shows two; {fewer}")
+        raise InputError(
+            f"data: besides x = '{x}' there are {len(split)} axes, {sizes}, but a figure shows two; {fewer}"
+        )
     if len(split) == 2 and data.sizes[split[1]] > _MOST_DASHES:
         split.reverse()
     if (split and data.sizes[split[0]] > _MOST_COLOURS) or (len(split) == 2 and data.sizes[split[1]] > _MOST_DASHES):
         raise InputError(
-            f"data: beside x = '{x}' there are {sizes} values, of which a figure shows {_MOST_COLOURS} as colours and "
+            f"data: besides x = '{x}' there are {sizes} values, of which a figure shows {_MOST_COLOURS} as colours and "
             f"{_MOST_DASHES} as dashes; {fewer}"
         )
     return split
@@ -141,7 +147,7 @@ def _chips(drawing: _Drawing) -> int:
 
 
 def _series(drawing: _Drawing) -> Any:
-    """For every line: its indices, name, colour, dash, and values ``[x, n]``."""
+    """Yield indices, name, colour, dash and values ``[x, n]`` of every line."""
     values = drawing.scale * results.pooled(drawing.data, drawing.metric, [*drawing.split, drawing.x])
     for indices in results.points(drawing.data, drawing.split):
         line = values[tuple(indices.values())][drawing.order]
@@ -151,7 +157,7 @@ def _series(drawing: _Drawing) -> Any:
 
 
 def _style(drawing: _Drawing, indices: list[int]) -> tuple[Any, Any]:
-    """Colour by the first axis, dash by the second, so that pairs are seen as pairs."""
+    """Return the colour, from the first axis, and the dash, from the second."""
     if not indices:
         return axes.COLOURS[0], "-"
     return _colour(drawing, indices[0]), _dash(drawing, indices[1]) if len(indices) > 1 else "-"
@@ -167,7 +173,7 @@ def _colour(drawing: _Drawing, index: int) -> Any:
 
 
 def _dash(drawing: _Drawing, index: int) -> Any:
-    """Without compensation is dashed, so that the solid lines are those of what one would build."""
+    """Return the dash; results without drift compensation are dashed, so that the practical case is solid."""
     axis = drawing.split[1]
     first = str(drawing.data[axis].values[0])
     if axis in ("compensation", "drift_compensation") and first == "none" and index < 2:
@@ -176,7 +182,7 @@ def _dash(drawing: _Drawing, index: int) -> Any:
 
 
 def _lines(ax: "Axes", drawing: _Drawing) -> np.ndarray:
-    """Means as lines; of lines of one colour only the solid one has a band, since more could not be told apart."""
+    """Draw means as lines; of the lines of one colour only the solid one has a band, since bands would overlap."""
     drawn = []
     for indices, name, colour, dash, values in _series(drawing):
         middle = results.over_chips(values)
@@ -193,26 +199,26 @@ def _lines(ax: "Axes", drawing: _Drawing) -> np.ndarray:
 
 
 def _late(drawing: _Drawing, indices: dict[str, int]) -> np.ndarray:
-    """Which places of a line are extrapolated."""
+    """Return which positions of a line are extrapolated."""
     everywhere = drawing.x != "time"
     late = [results.is_extrapolated(drawing.data, {**indices, drawing.x: int(i)}, everywhere) for i in drawing.order]
     return np.array(late, bool)
 
 
 def _parts(drawing: _Drawing, indices: dict[str, int]) -> list[tuple[np.ndarray, dict[str, Any]]]:
-    """A line as measured and, paler and with hollow marks, as extrapolated: places of both, and how they are drawn."""
+    """Split a line into measured and extrapolated positions, each with its style."""
     late = _late(drawing, indices)
     parts: list[tuple[np.ndarray, dict[str, Any]]] = [(np.flatnonzero(~late), {})]
     if late.any():
         first = int(np.argmax(late))
-        joined = first > 0 and bool(late[first:].all())  # from the last measured place on, which has its own mark
+        joined = first > 0 and bool(late[first:].all())  # start at the last measured position, which has a filled mark
         beyond = np.arange(first - 1, len(late)) if joined else np.flatnonzero(late)
         parts.append((beyond, _BEYOND | {"markevery": slice(int(joined), None)}))
     return [(places, how) for places, how in parts if places.size]
 
 
 def _points(ax: "Axes", drawing: _Drawing) -> np.ndarray:
-    """Means as points beside one another over a name, with bars for the middle 90 % of chips."""
+    """Draw means as points side by side at each name, with bars for the middle 90 % of chips."""
     series, drawn = list(_series(drawing)), []
     step = min(0.16, 0.7 / len(series))
     markers = ("o", "s", "^", "D")
@@ -232,7 +238,7 @@ def _points(ax: "Axes", drawing: _Drawing) -> np.ndarray:
 
 
 def _digital(ax: "Axes", drawing: _Drawing) -> list[np.ndarray]:
-    """The exact score as dotted lines, in the colour of the lines it belongs to; what was drawn."""
+    """Draw the digital score as dotted lines in the colour of their curves, and return the values drawn."""
     exact = results.digital(drawing.data, drawing.metric)
     if exact is None:
         return []
@@ -241,7 +247,7 @@ def _digital(ax: "Axes", drawing: _Drawing) -> list[np.ndarray]:
     drawn = []
     for indices in results.points(drawing.data, own_axes):
         values = drawing.scale * np.asarray(exact.isel(indices).values, float)
-        name = ", ".join(filter(None, (results.point_labels(drawing.data, indices), "exact digital")))
+        name = ", ".join(filter(None, (results.point_labels(drawing.data, indices), "digital")))
         colour = _colour(drawing, indices[own_axes[0]]) if own_axes and own_axes[0] == drawing.split[0] else _GREY
         line_style: dict[str, Any] = {"color": colour, "linestyle": ":", "linewidth": 1.4, "label": axes.plain(name)}
         if values.ndim:
@@ -253,7 +259,7 @@ def _digital(ax: "Axes", drawing: _Drawing) -> list[np.ndarray]:
 
 
 def _label(ax: "Axes", drawing: _Drawing, drawn: np.ndarray, percent: bool | None, room: float) -> None:
-    """Scales, ticks and names of both axes, which are so many inches wide."""
+    """Set scales, ticks and labels of both axes; ``room`` is the width in inches."""
     data, x, metric = drawing.data, drawing.x, drawing.metric
     words = results.axis_words(x)
     if results.is_numeric(data, x):
@@ -266,7 +272,7 @@ def _label(ax: "Axes", drawing: _Drawing, drawn: np.ndarray, percent: bool | Non
     ax.tick_params(axis="x", labelsize=9)
     names = [tick.get_text() for tick in ax.get_xticklabels()]
     if _crowded(ax, names, room):
-        for tick in ax.get_xticklabels():  # they stand close together
+        for tick in ax.get_xticklabels():  # close together
             tick.set(rotation=50, ha="right", rotation_mode="anchor")
     if drawing.scale == 100:
         ax.set_ylabel("accuracy (%)" if percent else axes.plain(f"{results.metric_words(data, metric)} (%)"))
@@ -279,7 +285,7 @@ def _label(ax: "Axes", drawing: _Drawing, drawn: np.ndarray, percent: bool | Non
 
 
 def _crowded(ax: "Axes", names: list[str], room: float) -> bool:
-    """Whether ticks of the x axis would cover each other, or nearly."""
+    """Return whether tick labels of the x axis would overlap, or nearly."""
     if len(names) < 3:
         return False
     low, high = ax.get_xlim()
@@ -290,7 +296,7 @@ def _crowded(ax: "Axes", names: list[str], room: float) -> bool:
 
 
 def _legend(ax: "Axes", drawing: _Drawing, has_band: bool, has_digital: bool) -> float:
-    """One entry a colour and one a dash, so that a grid of lines takes few words; inches that it takes beside."""
+    """Draw a legend with one entry per colour and per dash, and return its width beside the axes in inches."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
@@ -310,7 +316,7 @@ def _legend(ax: "Axes", drawing: _Drawing, has_band: bool, has_digital: bool) ->
         how = {"linestyle": "-" if numeric else "none", "marker": "o", "markersize": 4 if numeric else 6}
         handles.append(Line2D([], [], color=_GREY, label=MEANING, **_BEYOND, **how))
     if has_digital:
-        handles.append(Line2D([], [], color=_GREY, linestyle=":", linewidth=1.4, label="exact digital"))
+        handles.append(Line2D([], [], color=_GREY, linestyle=":", linewidth=1.4, label="digital"))
     if has_band:
         chips = f"middle 90 % of {_chips(drawing):,} chips"
         handles.append(
@@ -322,7 +328,7 @@ def _legend(ax: "Axes", drawing: _Drawing, has_band: bool, has_digital: bool) ->
 
 
 def _named(data: "xarray.Dataset", axis: str) -> list[int]:
-    """Which values the legend names: of many numbers, whose colours are a sequence, six from end to end."""
+    """Return the indices in the legend: of many numbers, whose colours are sequential, six from end to end."""
     n = data.sizes[axis]
     if n <= 8 or not results.is_numeric(data, axis):
         return list(range(n))
@@ -330,7 +336,7 @@ def _named(data: "xarray.Dataset", axis: str) -> list[int]:
 
 
 def describe(ax: "Axes", data: "xarray.Dataset", metric: str, meaning: bool = True) -> None:
-    """Above the axes: which one value the other axes have, the ``meaning`` of marks, and what is not computed yet."""
+    """Write above the axes: the values of single-valued axes, the ``meaning`` of marks, and what is missing."""
     fixed = [a for a in results.axes(data, metric, single=True) if data.sizes[a] == 1]
     words = [results.point_label(data, axis, 0) for axis in fixed]
     for name, value in data[metric].coords.items():
@@ -342,7 +348,7 @@ def describe(ax: "Axes", data: "xarray.Dataset", metric: str, meaning: bool = Tr
     narrow = axes.width(ax) < axes.NARROW
     if words and not ax.get_title(loc="left"):
         lines = axes.wrapped(axes.plain(", ".join(words)), axes.width(ax) * (1.2 if narrow else 1.0))
-        room = "\n" if narrow and missing else ""  # a line for what is missing
+        room = "\n" if narrow and missing else ""  # an empty line for the note on missing values
         ax.set_title(lines + room, fontsize=10, fontweight="normal", loc="left")
     if missing:
         note = f"of these points {missing}" if missing.endswith("computed") else missing

@@ -28,16 +28,16 @@ def test_every_network_has_its_own_exact_line_in_its_colour():
     lines = labels(plot.drift(scores()))
     assert len(lines) == 6
     for network, mean in (("plain", 91.0), ("aware", 81.0)):  # means over the two seeds, in per cent
-        exact = lines[f"{network}, exact digital"]
+        exact = lines[f"{network}, digital"]
         np.testing.assert_allclose(exact.get_ydata(), mean)
         assert exact.get_linestyle() == ":"
         assert exact.get_color() == lines[f"{network}, global compensation"].get_color()
-    assert lines["plain, exact digital"].get_color() != lines["aware, exact digital"].get_color()
+    assert lines["plain, digital"].get_color() != lines["aware, digital"].get_color()
 
 
 def test_one_network_has_one_exact_line():
     data = scores(("plain",), (0.9,)).isel(network=0, seed=0)
-    exact = labels(plot.drift(data))["exact digital"]
+    exact = labels(plot.drift(data))["digital"]
     np.testing.assert_allclose(exact.get_ydata(), 90.0)
 
 
@@ -87,13 +87,13 @@ def test_energy_takes_a_comparison_or_its_dataset():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: plot.drift(3), "data = 3: must be the dataset that analogsim.evaluate returns"),
+        (lambda: plot.drift(3), "data = 3: must be a dataset of analogsim.evaluate"),
         (
             lambda: plot.drift(comparison_data()),
-            "data = a Dataset: must be the dataset that analogsim.evaluate returns",
+            "data = a Dataset: must be a dataset of analogsim.evaluate",
         ),
-        (lambda: plot.energy(3), "data = 3: must be what analogsim.energy.compare returns"),
-        (lambda: plot.energy(scores()), "data = a Dataset: must be what analogsim.energy.compare returns"),
+        (lambda: plot.energy(3), "data = 3: must be the result of analogsim.energy.compare"),
+        (lambda: plot.energy(scores()), "data = a Dataset: must be the result of analogsim.energy.compare"),
         (lambda: plot.drift(scores(), ax=3), "ax = 3: must be matplotlib axes"),
     ],
 )

@@ -35,7 +35,7 @@ def test_lines_are_means_and_bands_are_quantiles_over_chips():
     data = sweep_results()
     ax = plot.sweep(data, ax=plot.new_axes())
     drawn = lines(ax)
-    assert list(drawn) == ["ADC bits = 4", "ADC bits = 6", "ADC bits = 8", "exact digital"]
+    assert list(drawn) == ["ADC bits = 4", "ADC bits = 6", "ADC bits = 8", "digital"]
     scores = 100 * data.accuracy.values
     for index, bits in enumerate((4, 6, 8)):
         line = drawn[f"ADC bits = {bits}"]
@@ -44,8 +44,8 @@ def test_lines_are_means_and_bands_are_quantiles_over_chips():
         xs, edges = band(ax.collections[index])
         np.testing.assert_array_equal(xs, data[NOISE].values)
         np.testing.assert_allclose(edges, np.quantile(scores[:, index], [0.05, 0.95], axis=1), rtol=1e-12)
-    np.testing.assert_allclose(drawn["exact digital"].get_ydata(), 97.0)
-    assert drawn["exact digital"].get_linestyle() == ":"
+    np.testing.assert_allclose(drawn["digital"].get_ydata(), 97.0)
+    assert drawn["digital"].get_linestyle() == ":"
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("read noise", "accuracy on test digits (%)")
     assert legend_texts(ax) == [*list(drawn), "middle 90 % of 12 chips"]
 
@@ -112,7 +112,7 @@ def test_two_other_axes_are_colours_and_dashes_time_last():
     assert [drawn[f"ADC bits = 6, {t}"].get_linestyle() for t in ("1 s", "1 day")] == ["-", "--"]
     assert len(ax.collections) == 3  # bands of the solid lines
     assert legend_texts(ax) == [
-        "ADC bits = 4", "ADC bits = 6", "ADC bits = 8", "1 s", "1 day", "exact digital", "middle 90 % of 12 chips"
+        "ADC bits = 4", "ADC bits = 6", "ADC bits = 8", "1 s", "1 day", "digital", "middle 90 % of 12 chips"
     ]  # fmt: skip
 
 
@@ -175,7 +175,7 @@ def test_what_the_other_axes_are_at_stands_above():
 def test_drift_takes_a_sweep_and_one_chip_has_no_band():
     data = sweep_results({BITS: (4, 8), "time": TIMES}, chips=1)
     ax = plot.drift(data)
-    assert list(lines(ax)) == ["ADC bits = 4", "ADC bits = 8", "exact digital"]
+    assert list(lines(ax)) == ["ADC bits = 4", "ADC bits = 8", "digital"]
     assert (len(ax.collections), ax.get_xlabel()) == (0, "time after programming")
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["1 s", "1 day", "1 year", "10 years"]
 
@@ -258,17 +258,20 @@ def test_dollars_and_underscores_in_names_are_drawn_as_they_are():
         (lambda: plot.sweep(sweep_results(), metric="acuracy"), "metric = 'acuracy': the dataset has no such numbers"),
         (lambda: plot.sweep(sweep_results(), ax=3), "ax = 3: must be matplotlib axes"),
         (lambda: plot.sweep(sweep_results(), percent=3), "percent = 3: must be True, False or None"),
-        (lambda: plot.sweep(sweep_results({})), "'accuracy' has no axis but its chips"),
-        (lambda: plot.drift(sweep_results()), "must be the dataset that analogsim.evaluate returns"),
+        (lambda: plot.sweep(sweep_results({})), "'accuracy' has no axis except its chips"),
+        (lambda: plot.drift(sweep_results()), "must be a dataset of analogsim.evaluate"),
         (
             lambda: plot.sweep(sweep_results({"a": (1, 2), "b": (1, 2), "c": (1, 2), "d": (1, 2, 3)})),
-            "data: beside x = 'd' there are 3 axes, 'a' (2), 'b' (2), 'c' (2), a figure shows two; take some",
+            "data: besides x = 'd' there are 3 axes, 'a' (2), 'b' (2), 'c' (2), but a figure shows two; select some",
         ),
         (lambda: plot.sweep(sweep_results({"a": range(30), "b": range(25)})), "'b' (25) values, of which a figure"),
         (lambda: plot.heatmap(sweep_results(), statistic="men"), "statistic = 'men': did you mean 'mean'?"),
-        (lambda: plot.heatmap(sweep_results({BITS: (4, 8)})), "has 1 axis beside its chips; a map needs two"),
+        (lambda: plot.heatmap(sweep_results({BITS: (4, 8)})), "has 1 axis besides its chips; a map needs two"),
         (lambda: plot.heatmap(sweep_results(), x=BITS, y=BITS), "y = 'adc.bits': is also x"),
-        (lambda: plot.heatmap(sweep_results(), limits=(2, 1)), "limits = (2, 1): must be two numbers, the lower first"),
+        (
+            lambda: plot.heatmap(sweep_results(), limits=(2, 1)),
+            "limits = (2, 1): must be two numbers in ascending order",
+        ),
         (lambda: plot.heatmap(sweep_results(), y=3), "y = 3: must be an axis of 'accuracy'"),
         (
             lambda: plot.heatmap(sweep_results({"a": range(4), "b": range(3), "time": TIMES})),
@@ -349,7 +352,7 @@ def test_bad_input(chip):
         (lambda: plot.array(chip, show="conductance", array=2), "array = 2: must be an integer between 0 and 1"),
         (lambda: plot.array(chip, array=1.5), "array = 1.5: must be an integer of at least 0"),
         (lambda: plot.array(chip, layer="Dense_7"), "layer = 'Dense_7': the chip has no such layer"),
-        (lambda: plot.array(many), "layer = None: the chip has 2 layers; give one of"),
+        (lambda: plot.array(many), "layer = None: the chip has 2 layers; choose one of"),
         (lambda: plot.array(chip.__class__(None, stack, None, 0.0)), "held: is a stack of 2 matrices"),
     ]:
         with pytest.raises(InputError) as error:

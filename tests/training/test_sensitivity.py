@@ -369,7 +369,7 @@ def test_the_table_and_the_figure(found):
     assert means == sorted(means, reverse=True)
     labels = [t.get_text() for t in plot.sensitivity(found, rows=4).get_yticklabels()]
     assert labels[-1] == f"{found.ranking[0][0]}, {found.ranking[0][1]}"
-    with pytest.raises(InputError, match=r"must be what analogsim.training.sensitivity returns"):
+    with pytest.raises(InputError, match=r"must be the result of analogsim.training.sensitivity"):
         plot.sensitivity(3)
 
 
