@@ -346,7 +346,7 @@ def test_bad_input(chip):
     for call, message in [
         (lambda: plot.array(3), "held = 3: must be a matrix [n_in, n_out] of real numbers, a chip or"),
         (lambda: plot.array(np.ones((2, 2)) * 1j), "must be a matrix [n_in, n_out] of real numbers"),
-        (lambda: plot.array(np.ones((2, 2)), show="conductance"), "show = 'conductance': a matrix has none"),
+        (lambda: plot.array(np.ones((2, 2)), show="conductance"), "show = 'conductance': a plain matrix has none"),
         (lambda: plot.array(np.ones((2, 2)), layer="a"), "layer = 'a': must be None"),
         (lambda: plot.array(chip, show="g"), "show = 'g': must be 'weights' or 'conductance'"),
         (lambda: plot.array(chip, show="conductance", array=2), "array = 2: must be an integer between 0 and 1"),
@@ -364,5 +364,5 @@ def test_a_store_without_cells_has_weights_only():
     layer, x = AnalogDense(3, hardware=preset("int8")), np.ones((1, 4), np.float32)
     chip = program(layer, models.drawn(layer, x), jax.random.key(1), x)
     assert plot.array(chip).images[0].get_array().shape == (4, 3)
-    with pytest.raises(InputError, match="holds no cells with conductances"):
+    with pytest.raises(InputError, match="has no cells with conductances"):
         plot.array(chip, show="conductance")

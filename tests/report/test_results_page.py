@@ -125,8 +125,8 @@ def test_the_verdict_names_best_and_worst_the_exact_model_and_ageing():
         f"Worst: {year[1].mean():.2f} ± {year[1].std():.2f} % (ADC bits = 6).",
         f"The digital model has 97.00 %; the best point is {97 - year[0].mean():.2f} points below it.",
         f"From 1 s to 10 years after programming the mean over all points changes from {ends[0]:.2f} % to "
-        f"{ends[-1]:.2f} %; most at ADC bits = {8 if np.ptp(scores[0].mean(-1)) > np.ptp(scores[1].mean(-1)) else 6}, down "
-        f"by {max(np.ptp(s.mean(-1)[[0, -1]]) for s in scores):.2f} points.",
+        f"{ends[-1]:.2f} %; most at ADC bits = {8 if np.ptp(scores[0].mean(-1)) > np.ptp(scores[1].mean(-1)) else 6}, "
+        f"down by {max(np.ptp(s.mean(-1)[[0, -1]]) for s in scores):.2f} points.",
     ]
 
 

@@ -204,7 +204,7 @@ except NotWritten as error:
     path = tmp_path / "r.nc"
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, timeout=120)
     assert "could not be written" in done.stdout, done.stderr
-    assert "make room and run the same sweep again" in done.stdout
+    assert "free some space and rerun the same sweep" in done.stdout
     assert int(done.stdout.split()[-1]) > 0
     assert list(tmp_path.iterdir()) == []  # neither a torn file nor a temporary one
 
