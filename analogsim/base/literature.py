@@ -1,10 +1,10 @@
-"""What the numbers of a description rest on: papers, and how each figure is known.
+"""Papers and sources of the numbers in a description.
 
-A ``Paper`` is one publication, as a short string for a table, a full reference, and BibTeX. A ``Source`` stands behind
-a field (``field(source=...)``): the papers, a note, and whether the figure was recalled instead of read. The project's
-papers are the entries of ``papers.bib``, which ``cited`` names by their keys. The file is read when the first of them
-is needed: that takes a tenth of a second and a library, and ``import analogsim`` needs neither. A cell of your own may
-bring its own papers, written in Python or read from your BibTeX file:
+A ``Paper`` is one publication; it prints as a short string, a full reference, or BibTeX. A ``Source`` belongs to a
+field (``field(source=...)``) and holds the papers, a note, and whether the figure was recalled instead of read. The
+papers used by this package are in ``papers.bib``; ``cited`` refers to them by key. The file is parsed on first use, not
+by ``import analogsim``, because parsing takes a tenth of a second and imports pybtex. A custom cell may cite its own
+papers, written in Python or read from a BibTeX file:
 
     ours = Paper(key="doe2026", authors=("Doe, Jane",), title="A cell", venue="J. Cells", year=2026, doi="10.1/2")
     ours = papers_from("ours.bib")["doe2026"]
@@ -28,19 +28,19 @@ _RECALLED = "bibliographic details recalled"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Paper:
-    """One publication.
+    """A publication.
 
     Attributes:
-      key: its BibTeX key, unique.
+      key: BibTeX key, unique.
       authors: ``"Family, Given"``, in order.
       title: as printed.
       year: of publication; None for software without versions.
       venue: short name of journal or conference (``"Nat. Commun."``); ``""`` for a preprint or software.
       proceedings: full name of the conference; ``""`` for everything else.
-      volume, pages: where known; the pages of a journal with article numbers are that number.
-      doi, arxiv, url: at least one of them.
+      volume, pages: if known; for a journal with article numbers, ``pages`` is that number.
+      doi, arxiv, url: identifiers; at least one is required.
       more_authors: whether the list of authors ends with "and others".
-      details_recalled: whether title, authors or numbers were written from memory and are still to be checked.
+      details_recalled: whether title, authors or numbers were written from memory and have not been checked yet.
 
     Example:
       >>> paper = Paper(key="chen2013", authors=("Chen, An",), title="A Comprehensive Crossbar Array Model", year=2013,
@@ -73,24 +73,24 @@ class Paper:
 
     @property
     def short(self) -> str:
-        """One line for a table: first author, where, when, identifier."""
+        """Return one line for a table: first author, venue, year, identifier."""
         return f"{self._names(surnames=True)}, {self._place(full=False)}"
 
     @property
     def reference(self) -> str:
-        """The whole reference, with its title; says so where its details are recalled."""
+        """Return the full reference with title; it notes if bibliographic details are recalled."""
         recalled = f" ({_RECALLED})" if self.details_recalled else ""
         return f'{self._names(surnames=False)}, "{self.title}", {self._place(full=True)}{recalled}'
 
     @property
     def link(self) -> str:
-        """Where it is found: doi, else arXiv number, else address."""
+        """Return the identifier: DOI, else arXiv number, else URL."""
         address = self.url.removeprefix("https://")
         return f"doi {self.doi}" if self.doi else f"arXiv {self.arxiv}" if self.arxiv else address
 
     @property
     def bibtex(self) -> str:
-        """One BibTeX entry, in ASCII."""
+        """Return a BibTeX entry in ASCII."""
         kind = "inproceedings" if self.proceedings else "article" if self.venue else "misc"
         authors = [_latex(name) for name in self.authors] + ["others"] * self.more_authors
         entry = {
@@ -117,27 +117,26 @@ class Paper:
         return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
     def _place(self, full: bool) -> str:
-        """Venue, volume, first page (all pages if ``full``), year and identifier, as far as they are known."""
+        """Format venue, volume, first page (all pages if ``full``), year and identifier, as far as known."""
         pages = self.pages if full else self.pages.partition("-")[0]
         year = f" ({self.year})" if self.year else ""
         if self.proceedings:
             return _list(f"{self.venue} {self.year}", pages if full else "", self.link)
         if self.venue:
             return _list(f"{self.venue} {_list(self.volume, pages)}".strip() + year, self.link)
-        if self.arxiv and not self.doi:
-            return self.link + year
-        return _list("" if full else self.title + year, self.link)
+        # Without a venue, the short form names the title, which the full reference has already.
+        return self.link + year if full or (self.arxiv and not self.doi) else _list(self.title + year, self.link)
 
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """What stands behind one number.
+    """The source of one number.
 
     Attributes:
-      references: the papers where it was published, or the keys of some in ``papers.bib``; empty for a figure derived
-        or chosen here, which the note then explains. A key is looked up when ``papers`` is asked for.
-      note: how it follows from the papers, or under which conditions it holds.
-      recalled: whether the figure was recalled and is still to be checked against the paper.
+      references: papers that publish the number, or keys of ``papers.bib``; empty for a figure derived or chosen here,
+        which the note then explains. A key is resolved when ``papers`` is read.
+      note: how the number follows from the papers, or under which conditions it holds.
+      recalled: whether the figure was recalled and has not been checked against the paper yet.
 
     Example:
       >>> str(Source(note="from three silicon ADCs", recalled=True))
@@ -158,7 +157,7 @@ class Source:
 
     @property
     def papers(self) -> tuple[Paper, ...]:
-        """The papers.
+        """Return the papers, with keys resolved.
 
         Raises:
           InputError: for a key that is not in ``papers.bib``.
@@ -173,12 +172,12 @@ class Source:
 
 
 def cited(*keys: str, note: str = "", recalled: bool = False) -> Source:
-    """A source by the keys of its papers.
+    """Return a source that cites papers by key.
 
     Args:
-      *keys: of entries in ``papers.bib``.
-      note: how the figure follows from them.
-      recalled: whether it was recalled and is still to be checked against the paper.
+      *keys: keys of entries in ``papers.bib``.
+      note: how the figure follows from the papers.
+      recalled: whether the figure was recalled and has not been checked against the paper yet.
 
     Example:
       >>> str(cited("jouppi2021", note="fp32, 7 nm", recalled=True))
@@ -189,22 +188,25 @@ def cited(*keys: str, note: str = "", recalled: bool = False) -> Source:
 
 @functools.cache
 def papers() -> Mapping[str, Paper]:
-    """The papers that the project's numbers rest on, by key: ``papers.bib``, read once."""
+    """Return the papers of ``papers.bib`` by key; the file is read once."""
     return papers_from(pathlib.Path(__file__).with_name("papers.bib"))
 
 
 def papers_from(path: str | os.PathLike[str]) -> dict[str, Paper]:
-    """Read the papers of a BibTeX file, by key.
+    """Read the papers of a BibTeX file.
 
-    LaTeX becomes plain characters (``M{\\o}lmer`` is Mølmer). The short name of a conference is its ``shortbooktitle``
-    where the entry has that field, else its ``booktitle``; a ``note`` with "bibliographic details recalled" sets
-    ``details_recalled``. Fields that ``Paper`` does not have, such as an abstract, are not read.
+    LaTeX is converted to plain characters (``M{\\o}lmer`` becomes Mølmer). The short name of a conference is its
+    ``shortbooktitle`` if the entry has that field, else its ``booktitle``; a ``note`` with "bibliographic details
+    recalled" sets ``details_recalled``. Fields unknown to ``Paper``, such as an abstract, are ignored.
 
     Args:
-      path: the file, in UTF-8.
+      path: BibTeX file in UTF-8.
+
+    Returns:
+      the papers by key.
 
     Raises:
-      InputError: if the file cannot be read or is no BibTeX, or an entry lacks what a ``Paper`` needs.
+      InputError: if the file cannot be read or is not BibTeX, or if an entry lacks a field that ``Paper`` requires.
 
     Example:
       >>> import tempfile
@@ -225,11 +227,11 @@ def papers_from(path: str | os.PathLike[str]) -> dict[str, Paper]:
 
 
 def _paper_from_entry(key: str, entry: Any) -> Paper:
-    """One entry of a BibTeX file, as pybtex has parsed it."""
+    """Convert an entry parsed by pybtex."""
     from pybtex.richtext import Text
 
     def plain(*names: str) -> str:
-        """The first of these fields that the entry has, without LaTeX."""
+        """Return the first of these fields that the entry has, without LaTeX."""
         return next((str(Text.from_latex(entry.fields[name])) for name in names if name in entry.fields), "")
 
     authors = [str(Text.from_latex(str(person))) for person in entry.persons.get("author", ())]
@@ -261,7 +263,7 @@ def _paper_by_key(key: str) -> Paper:
 
 
 def as_source(source: Any) -> Source | None:
-    """A field's source in one form: a string becomes a note, recalled if it says so; nothing becomes None."""
+    """Normalise a field's source: a string becomes a note (recalled if it says so), an empty one None."""
     if isinstance(source, Source) or not source:
         return source or None
     return Source(note=str(source), recalled="recalled" in str(source))
@@ -277,9 +279,9 @@ def _spoken(name: str, surname: bool) -> str:
 
 
 def _latex(text: str) -> str:
-    """ASCII for BibTeX: special characters and accents as LaTeX writes them; what LaTeX has no command for stays.
+    """Convert to ASCII for BibTeX; characters without a LaTeX command stay.
 
-    A letter with an accent stands in braces: BibTeX takes it for one letter only so.
+    An accented letter is put in braces, because BibTeX only then treats it as one letter.
     """
     import latexcodec  # noqa: F401 (registers its codecs)
 
@@ -289,5 +291,5 @@ def _latex(text: str) -> str:
         latex = encode(character[0], "ulatex+ascii", "keep")
         return f"{{{latex}}}" if latex.startswith("\\") else latex
 
-    plain = re.sub("[{}]", "", unicodedata.normalize("NFC", text)).replace("$", r"\$")  # which it takes for mathematics
+    plain = re.sub("[{}]", "", unicodedata.normalize("NFC", text)).replace("$", r"\$")  # else the codec reads mathematics
     return re.sub(r"[^\x00-\x7f]", ascii_of, encode(plain, "ulatex+utf8", "keep"))

@@ -42,10 +42,10 @@ def line_of(text: str, path: Sequence[str | int]) -> int | None:
       >>> line_of(text, ("store", "cell", "g_max")), line_of(text, ("store",)), line_of(text, ("adc",))
       (4, 2, None)
     """
-    return columns_of_tiles(text).get(tuple(path))
+    return lines_by_path(text).get(tuple(path))
 
 
-def columns_of_tiles(text: str) -> dict[Path, int]:
+def lines_by_path(text: str) -> dict[Path, int]:
     """The line of everything that a TOML text gives, by its path."""
     scan = _Scan()
     line = 1

@@ -1,6 +1,7 @@
 """The papers of the project, as papers.bib has them, and those of a user's BibTeX file."""
 
 import ast
+import dataclasses
 import pathlib
 import re
 
@@ -8,9 +9,9 @@ import pybtex.database
 import pytest
 
 from analogsim import InputError, cite
-from analogsim.base import papers_from
+from analogsim.base import Paper, papers_from
 from analogsim.base.literature import papers
-from analogsim.devices import HermesPCM, Paper
+from analogsim.devices import HermesPCM
 
 ROOT = pathlib.Path(__file__).parents[2]
 PAPERS = papers()
@@ -49,6 +50,15 @@ def test_papers_are_found_by_what_identifies_them():
         assert not set("{}\\") & set("".join((*paper.authors, paper.title, paper.venue, paper.proceedings))), key
         assert paper.link in paper.short
         assert paper.title in paper.reference
+
+
+def test_a_reference_without_venue_has_its_year():
+    by_doi = Paper(key="doe2026", authors=("Doe, Jane",), title="A cell", year=2026, doi="10.1/2")
+    assert by_doi.reference == 'Jane Doe, "A cell", doi 10.1/2 (2026)'
+    assert by_doi.short == "Doe, A cell (2026), doi 10.1/2"
+    by_url = dataclasses.replace(by_doi, doi="", url="https://a.org/b")
+    assert by_url.reference == 'Jane Doe, "A cell", a.org/b (2026)'
+    assert all(str(paper.year or "") in paper.reference for paper in PAPERS.values())
 
 
 def test_every_cited_key_is_in_the_file():

@@ -8,7 +8,7 @@ import hypothesis.strategies as st
 import pytest
 
 from analogsim import InputError
-from analogsim.base.toml_lines import columns_of_tiles, line_of
+from analogsim.base.toml_lines import lines_by_path, line_of
 from analogsim.base.toml_text import TomlFile, toml_header, toml_key, toml_section, toml_value
 
 TEXT = '''# a comment with [brackets] and a = 1
@@ -108,7 +108,7 @@ def test_every_way_to_write_a_key(path):
 
 
 def test_exactly_the_values_of_the_text_have_lines():
-    assert set(places(tomllib.loads(TEXT))) == set(columns_of_tiles(TEXT))
+    assert set(places(tomllib.loads(TEXT))) == set(lines_by_path(TEXT))
 
 
 @pytest.mark.parametrize("path", [(), ("x",), ("title", "x"), ("list", 2), ("table", "array", 3), ("not_a_header",)])
@@ -135,8 +135,8 @@ def test_what_is_written_is_read_back_and_every_value_has_its_line(content):
     back = tomllib.loads(text)
     assert repr(back) == repr({"top": back["top"]})
     assert toml_value(back["top"]) == toml_value(_tables_last(content))
-    assert set(places(back)) == set(columns_of_tiles(text))
-    for (*_, name), line in ((path, n) for path, n in columns_of_tiles(text).items() if isinstance(path[-1], str)):
+    assert set(places(back)) == set(lines_by_path(text))
+    for (*_, name), line in ((path, n) for path, n in lines_by_path(text).items() if isinstance(path[-1], str)):
         assert toml_key(name) in text.split("\n")[line - 1]
 
 
@@ -150,7 +150,7 @@ def _tables_last(content):
     st.one_of(st.text(), st.text("a.=[]{},\"'\\\n#1 "), st.text("a=[]\"'\n").map(lambda t: TEXT[:60] + t))
 )
 def test_any_text_may_be_asked(text):
-    assert all(1 <= line <= text.count("\n") + 1 for line in columns_of_tiles(text).values())
+    assert all(1 <= line <= text.count("\n") + 1 for line in lines_by_path(text).values())
     assert line_of(text, ("a", 0, "b")) is None or isinstance(line_of(text, ("a", 0, "b")), int)
 
 
