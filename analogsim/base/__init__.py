@@ -1,22 +1,22 @@
-"""What every room stands on: errors, units, validated descriptions, random streams, papers, tables, files.
+"""Foundations used by all packages: errors, units, validated descriptions, random streams, papers, tables, files.
 
-starting         Ctrl-C while the package loads
-errors           InputError: one sentence, and the field that it is about
+starting         handling of Ctrl-C while the package loads
+errors           InputError: a one-sentence message and the field at fault
 description      frozen, validated descriptions that are JAX pytrees: Description, field, static
-field_rules      what a field of a description may hold: numbers in a range, choices, strings, other descriptions
-checks           arguments of functions: integers, numbers in a range
-equality, dtypes  comparison by value; which dtype computes what
-units            "25 uS" and "1 day" at the border, SI inside
+field_rules      validation rules of fields: numbers in a range, choices, strings, nested descriptions
+checks           validation of function arguments: integers, numbers in a range
+equality, dtypes  comparison by value; dtypes of physics and products
+units            parsing and printing of "25 uS" and "1 day"; SI units inside
 random           named noise streams, keys of chips and of their reads
-literature       Paper, Source: what stands behind a number; cited, papers_from; papers.bib, the project's papers
-straight_through  rounding and clipping whose gradients pass
-call_inputs      what a model is called with: arrays, tuples, pytrees, Inputs, Shared
-blocks           with blocks that change what is traced inside them
-extrapolation    what lies beyond measured data, and how that is marked
+literature       Paper, Source: sources of numbers; cited, papers_from; papers.bib with the papers of this package
+straight_through  straight-through estimators for rounding and clipping
+call_inputs      inputs of a model's call: arrays, tuples, pytrees, Inputs, Shared
+blocks           with blocks that change how the code inside them is traced
+extrapolation    detection and marking of results beyond measured data
 files, netcdf, toml_lines, toml_text, tables, version   reading and writing
 """
 
-from analogsim.base import starting as starting  # isort: skip  # first: it takes care of Ctrl-C while the rest loads
+from analogsim.base import starting as starting  # isort: skip  # first: handles Ctrl-C while the rest loads
 from analogsim.base.call_inputs import Inputs as Inputs
 from analogsim.base.call_inputs import Shared as Shared
 from analogsim.base.description import Description as Description

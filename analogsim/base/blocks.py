@@ -1,21 +1,20 @@
 """``with`` blocks that change how the analog layers of a model compute: ``digital`` and ``override_hardware``.
 
-A block is in force in the thread that entered it, from there until it is left, for all that is traced or computed
-directly meanwhile. It is a part of the key of jax's compilation caches (``jax.make_user_context``). That decides what
-it means for
+A block is active in the thread that entered it, until it is left, for everything traced or computed eagerly meanwhile.
+It is part of the key of JAX's compilation caches (``jax.make_user_context``). Consequences:
 
-    compiled functions    one that was compiled outside is traced and compiled anew when it is called inside, and the
-                          other way around; both stay in the cache
-    ahead of time         what ``jax.jit(f).lower(x).compile()`` gives is a finished program: the blocks around
-                          ``lower`` count, those around its calls do not
-    threads               a thread that is started inside begins without blocks, as with ``numpy.errstate``: enter
-                          one in the function that it runs. Callbacks of compiled programs run in threads of their own
-    generators            a block that is open at a ``yield`` stays in force for whoever goes on, until the generator
-                          leaves it. Blocks may be left in any order: those that are still open are in force, no others
-    coroutines            a block that is open at an ``await`` would reach the other tasks of the loop, and jax's caches
-                          know no tasks: it is refused when it is left, with the tasks' results in doubt
-    copies of contexts    ``contextvars.copy_context()`` takes no block along, and leaves none behind
-    exceptions            leave the block, as always
+    compiled functions    a function compiled outside is traced and compiled again when called inside, and vice versa;
+                          both programs stay in the cache
+    ahead of time         ``jax.jit(f).lower(x).compile()`` returns a finished program: blocks around ``lower`` apply,
+                          blocks around its calls do not
+    threads               a thread started inside begins without blocks, as with ``numpy.errstate``: enter a block in
+                          the function that it runs. Callbacks of compiled programs run in separate threads
+    generators            a block open at a ``yield`` stays active for the caller until the generator leaves it. Blocks
+                          may be left in any order: exactly those that are still open are active
+    coroutines            a block open at an ``await`` would affect other tasks of the loop, and JAX's caches do not
+                          distinguish tasks: leaving it raises an error, as results of the tasks may be wrong
+    copies of contexts    ``contextvars.copy_context()`` does not copy blocks
+    exceptions            leave the block, as usual
 """
 
 import asyncio
@@ -31,11 +30,11 @@ _scopes: list["Scope"] = []
 
 
 class Scope:
-    """Blocks of one kind that are open in each thread, and the value that they give together.
+    """The open blocks of one kind in each thread, and their combined value.
 
     Args:
       context: from ``jax.make_user_context``.
-      joined: the value that open blocks give, from what they were entered with, the outermost first.
+      joined: function that combines the contents of the open blocks, the outermost first.
     """
 
     def __init__(self, context: Any, joined: Callable[[list[Any]], Any]):
@@ -45,7 +44,7 @@ class Scope:
 
     @property
     def value(self) -> Any:
-        """What is in force in this thread."""
+        """Combined value of the blocks that are open in this thread."""
         return self._context.value
 
     def enter(self, content: Any) -> "Opened":
@@ -55,33 +54,33 @@ class Scope:
         return opened
 
     def leave(self, opened: "Opened") -> None:
-        """Close a block, whatever else was opened since.
+        """Close a block, even if others were opened since.
 
         Raises:
-          InputError: in another thread than that which opened it; there it stays in force until the next block is
+          InputError: in another thread than the one that opened it, where it stays active until the next block is
             entered.
         """
         opened.is_closed = True
         if opened.thread != threading.get_ident():
             raise InputError(
                 "a block (digital, override_hardware) is left in another thread than it was entered in, perhaps by a "
-                "generator that went on elsewhere: enter and leave it in one thread"
+                "generator that was resumed elsewhere: enter and leave it in one thread"
             )
         self._set(self._open())
 
     def tidy(self) -> None:
-        """Close what was left in another thread."""
+        """Close blocks of this thread that were left in another thread."""
         if any(opened.is_closed for opened in getattr(self._here, "opened", ())):
             self._set(self._open())
 
     def _open(self) -> list["Opened"]:
-        """Blocks of this thread that are open, the outermost first."""
+        """Return the open blocks of this thread, the outermost first."""
         return [opened for opened in getattr(self._here, "opened", ()) if not opened.is_closed]
 
     def _set(self, opened: list["Opened"]) -> None:
         before, self._here.opened = getattr(self._here, "opened", ()), opened
         if not opened:
-            if before:  # back to jax's own value, whatever it was
+            if before:  # restores the value from before the outermost block
                 self._here.outermost.__exit__(None, None, None)
             return
         context = self._context(self._joined([one.content for one in opened]))
@@ -91,19 +90,19 @@ class Scope:
 
 
 class Opened:
-    """One entry into a block."""
+    """One entry of a block."""
 
     def __init__(self, content: Any):
         self.content, self.thread, self.is_closed = content, threading.get_ident(), False
 
 
 class Block(contextlib.ContextDecorator):
-    """A ``with`` block; it can be entered again, also inside of itself, and decorates functions.
+    """A reentrant ``with`` block, also usable as a decorator.
 
     Args:
-      scope: where it is opened.
-      content: called at every entry, for what is entered.
-      name: for messages.
+      scope: scope that the block is opened in.
+      content: called at every entry; returns the block's content.
+      name: name for messages.
     """
 
     def __init__(self, scope: Scope, content: Callable[[], Any], name: str):
@@ -124,24 +123,28 @@ class Block(contextlib.ContextDecorator):
         self._scope.leave(opened)
         if awaited and error is None:
             raise InputError(
-                f"{self._name}: the block was left open over an await, so that it was in force for other tasks of the "
-                f"event loop, too; await outside of it, and compute inside"
+                f"{self._name}: the block was open during an await and so affected other tasks of the event loop; "
+                f"await outside of the block, and compute inside"
             )
 
     def __call__(self, function: Any) -> Any:
-        """Decorate a function; refused for one whose body runs after its call."""
+        """Decorate a function.
+
+        Raises:
+          InputError: for a coroutine or generator, whose body runs after the block is left.
+        """
         if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function) or (
             inspect.isasyncgenfunction(function)
         ):  # fmt: skip
             raise InputError(
-                f"{self._name}: decorates '{function.__name__}', a coroutine or generator, whose body runs after the "
-                f"block; enter the block inside of it"
+                f"{self._name}: cannot decorate '{function.__name__}', a coroutine or generator, whose body runs after "
+                f"the block; enter the block inside of it"
             )
         return super().__call__(function)
 
 
 class _Turn:
-    """Notes whether an event loop went on to other work, as it does at an ``await``."""
+    """Detects whether an event loop switched to other work, as it does at an ``await``."""
 
     def __init__(self, loop: Any):
         self._has_turned = False
@@ -149,7 +152,7 @@ class _Turn:
 
     @classmethod
     def of_this_loop(cls) -> "_Turn | None":
-        """For the loop that runs this code, if one does."""
+        """Return a detector for the running event loop, or None."""
         try:
             return cls(asyncio.get_running_loop())
         except RuntimeError:
@@ -159,6 +162,6 @@ class _Turn:
         self._has_turned = True
 
     def ended(self) -> bool:
-        """Stop, and say whether it did."""
+        """Stop, and return whether the loop switched."""
         self._handle.cancel()
         return self._has_turned

@@ -2,16 +2,16 @@
 
     program(model, variables, key, x)                          one input
     program(model, variables, key, (x, y))                     two: model(x, y)
-    program(model, variables, key, {"ids": ids, "types": t})   one, which is a dictionary
-    program(model, variables, key, x, mask=mask, train=False)  an input by keyword beside an option
-    program(model, variables, key, Inputs(x, mask=mask))       the same, for keywords that the function has itself
-    evaluate(model, variables, x, labels, mask=Shared(mask))   an array that all examples share
+    program(model, variables, key, {"ids": ids, "types": t})   one input, a dictionary
+    program(model, variables, key, x, mask=mask, train=False)  an input by keyword, and an option
+    program(model, variables, key, Inputs(x, mask=mask))       the same, if ``program`` has such a keyword itself
+    evaluate(model, variables, x, labels, mask=Shared(mask))   an array shared by all examples
 
-A tuple is several inputs; whatever else holds arrays (dictionaries, named tuples, dataclasses) is one. A list of
-numbers is an array written out. Every array has its examples along its leading axis, the same number in all, unless it
-is ``Shared``, which passes whole. Keywords that hold no array are options of the call, static and passed as they are;
-so are numbers, texts and None among the inputs. The option ``rngs={"dropout": key}`` is for the random streams of a
-model that stays random while it is run.
+A tuple is several inputs; any other container of arrays (dictionary, named tuple, dataclass) is one. A list of numbers
+is converted to an array. The leading axis of every array is the examples axis, of the same length in all, unless the
+array is ``Shared``, which is passed unsplit. Keywords without arrays are static options of the call and are passed
+unchanged; so are numbers, strings and None among the inputs. The option ``rngs={"dropout": key}`` sets the random
+streams of a model that is random when it runs.
 """
 
 import dataclasses
@@ -29,9 +29,14 @@ from analogsim.base.errors import InputError
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Shared:
-    """An input, an array or a pytree of arrays, that has no examples: all share it, and it passes whole.
+    """An input (array or pytree of arrays) without an examples axis, shared by all examples and passed unsplit.
 
     A causal mask, for example, or a table of positions.
+
+    Example:
+      >>> mask = Shared(jnp.tril(jnp.ones((3, 3), bool)))
+      >>> inputs_of(jnp.ones((5, 3)), {"mask": mask})[0].call(lambda x, mask: (x.shape, mask.shape))
+      ((5, 3), (3, 3))
     """
 
     value: Any
@@ -39,7 +44,7 @@ class Shared:
 
 @jax.tree_util.register_static
 class Fixed:
-    """What is no array: static, compared by value where it can be hashed, else by identity."""
+    """A static value that is not an array; compared by value if hashable, else by identity."""
 
     def __init__(self, value: Any):
         self.value = value
@@ -56,30 +61,33 @@ class Fixed:
             return False
         if self._hash is None:
             return self.value is other.value
-        # By type, too: 1, 1.0 and True are equal, and mean different things to a model.
+        # Also by type: 1, 1.0 and True are equal, but mean different things to a model.
         return type(self.value) is type(other.value) and self.value == other.value
 
     def __repr__(self):
         return f"Fixed({self.value!r})"
 
 
-#: Keyword arguments of a model's call that hold no array, static.
+#: Static keyword arguments of a model's call, none of which holds an array.
 Options = tuple[tuple[str, Fixed], ...]
 
 
 def fixed_options(options: Mapping[str, Any]) -> Options:
-    """Keyword arguments of a model's call in the form that compiled functions can be keyed by."""
+    """Convert static keyword arguments of a call to a form that can be part of a compilation key."""
     return tuple((name, Fixed(value)) for name, value in sorted(options.items()))
 
 
 def keywords(options: Options) -> dict[str, Any]:
-    """The keyword arguments as they were given."""
+    """Convert the result of ``fixed_options`` back to keyword arguments."""
     return {name: value.value for name, value in options}
 
 
 @jax.tree_util.register_pytree_with_keys_class
 class Inputs:
-    """One call's inputs, ``model(*args, **kwargs)``; goes wherever ``x`` does. A pytree.
+    """The inputs of one call, ``model(*args, **kwargs)``, accepted wherever ``x`` is. A pytree.
+
+    Args:
+      *args, **kwargs: arrays, pytrees of arrays, or ``Shared``; ``[n, ...]`` unless shared.
 
     Example:
       >>> x = Inputs(jnp.ones((5, 4)), mask=jnp.ones((5, 4), bool))
@@ -94,25 +102,25 @@ class Inputs:
         return f"Inputs({', '.join([*map(repr, self.args), *(f'{n}={v!r}' for n, v in self.kwargs.items())])})"
 
     def tree_flatten_with_keys(self):
-        """For jax."""
+        """Flatten for JAX."""
         names = (jax.tree_util.GetAttrKey("args"), jax.tree_util.GetAttrKey("kwargs"))
         return tuple(zip(names, (self.args, self.kwargs), strict=True)), None
 
     @classmethod
     def tree_unflatten(cls, _: Any, children: Any) -> "Inputs":
-        """For jax."""
-        found = object.__new__(cls)
-        found.args, found.kwargs = children
-        return found
+        """Unflatten for JAX."""
+        inputs = object.__new__(cls)
+        inputs.args, inputs.kwargs = children
+        return inputs
 
     def call(self, function: Callable[..., Any], *first: Any, **options: Any) -> Any:
-        """``function(*first, *args, **kwargs, **options)``, with what is shared or fixed as it was given."""
+        """Return ``function(*first, *args, **kwargs, **options)``, with shared and fixed inputs unwrapped."""
         args, kwargs = _plain((self.args, self.kwargs))
         return function(*first, *args, **kwargs, **options)
 
     @property
     def given(self) -> Any:
-        """As one gives it: an array, a tuple where there are several, ``Inputs`` where there are keywords."""
+        """The inputs as a user passes them: an array, a tuple if several, ``Inputs`` if there are keywords."""
         if self.kwargs:
             return self
         args = _plain(self.args)
@@ -132,32 +140,35 @@ def _is_several(x: Any) -> bool:
 
 
 def inputs_of(x: Any, options: Mapping[str, Any] | None = None) -> tuple[Inputs, dict[str, Any]]:
-    """A call's inputs, and its options: the keywords that hold no array.
+    """Split a call's arguments into inputs and static options.
 
     Args:
-      x: an array, a tuple of inputs, ``Inputs``, any pytree.
+      x: an array, a tuple of inputs, ``Inputs``, or any other pytree.
       options: keyword arguments of the model's call.
 
+    Returns:
+      the inputs, including keywords with arrays, and the options, the keywords without.
+
     Raises:
-      InputError: for what is no array of numbers.
+      InputError: for an input that is not an array of numbers, or a keyword that is given twice.
 
     Example:
       >>> x, options = inputs_of(jnp.ones((2, 4)), {"mask": jnp.ones((2, 4)), "train": False})
       >>> sorted(x.kwargs), options
       (['mask'], {'train': False})
     """
-    options = dict(options or {})  # rngs are keys of random streams, no inputs
+    options = dict(options or {})  # rngs holds keys of random streams, which are not inputs
     by_name = {name: options.pop(name) for name in list(options) if name != "rngs" and _holds_arrays(options[name])}
-    found = as_inputs(x)
-    twice = found.kwargs.keys() & (by_name.keys() | options.keys())
+    inputs = as_inputs(x)
+    twice = inputs.kwargs.keys() & (by_name.keys() | options.keys())
     if twice:
         raise InputError(f"{min(twice)}: is given twice, in Inputs and as a keyword")
     more = {name: _arrays(value, name, True) for name, value in by_name.items()}
-    return Inputs(*found.args, **found.kwargs, **more), options
+    return Inputs(*inputs.args, **inputs.kwargs, **more), options
 
 
 def as_inputs(x: Any) -> Inputs:
-    """The same without keywords."""
+    """Convert ``x`` to ``Inputs``, as ``inputs_of`` does without keywords."""
     if isinstance(x, Inputs):
         args = tuple(_arrays(a, "x" if len(x.args) == 1 else f"x[{i}]", True) for i, a in enumerate(x.args))
         return Inputs(*args, **{name: _arrays(a, name, True) for name, a in x.kwargs.items()})
@@ -171,10 +182,10 @@ def as_inputs(x: Any) -> Inputs:
 
 
 def no_arrays(options: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Options as they are; refuses arrays among them, where these cannot be cut with the examples."""
+    """Return a copy of the options; raises an error for arrays, for callers that cannot split them by examples."""
     for name, value in (options or {}).items():
         if name != "rngs" and _holds_arrays(value):
-            raise InputError(f"{name}: holds an array; give it beside x, as Inputs(x, {name}=...)")
+            raise InputError(f"{name}: holds an array; pass it together with x, as Inputs(x, {name}=...)")
     return dict(options or {})
 
 
@@ -187,13 +198,13 @@ def _is_array(value: Any) -> bool:
 
 
 def _is_written_out(value: Any) -> bool:
-    """A list of numbers, or of such lists or tuples."""
+    """Return whether a value is a list of numbers, or of such lists or tuples."""
     leaves = jax.tree.leaves(value)
     return isinstance(value, list) and bool(leaves) and all(isinstance(a, (numbers.Number, np.generic)) for a in leaves)
 
 
 def _arrays(tree: Any, where: str, inner: bool) -> Any:
-    """A pytree with its arrays as jax has them, and the rest fixed; ``inner`` allows that it is no array at all."""
+    """Convert arrays of a pytree to JAX arrays, and wrap the rest in ``Fixed``; ``inner`` allows a bare non-array."""
 
     def convert(path: tuple, leaf: Any) -> Any:
         name = where + jax.tree_util.keystr(path)
@@ -211,20 +222,26 @@ def _arrays(tree: Any, where: str, inner: bool) -> Any:
 
 
 def array(value: Any, name: str) -> Any:
-    """One input as a jax array, in its own type; shapes pass."""
+    """Convert one input to a JAX array of the same dtype; a ``ShapeDtypeStruct`` is returned unchanged."""
     if isinstance(value, (jax.Array, jax.ShapeDtypeStruct)):
         return value
     try:
-        found = np.asarray(value)
+        numbers_in = np.asarray(value)
     except (TypeError, ValueError):
-        found = np.asarray(None)
-    if found.dtype != bool and not jnp.issubdtype(found.dtype, np.number):
+        numbers_in = np.asarray(None)
+    if numbers_in.dtype != bool and not jnp.issubdtype(numbers_in.dtype, np.number):
         raise InputError(f"{name} = {type(value).__name__}: must be an array of numbers, or a pytree of arrays")
-    return jnp.asarray(found)
+    return jnp.asarray(numbers_in)
 
 
 def input_name(path: tuple, count: int, of_args: str = "x") -> str:
-    """An array's name, ``x``, ``x[1]``, ``x['ids']`` or ``mask``, by its path in ``Inputs`` of so many arguments."""
+    """Return an array's name for messages, ``x``, ``x[1]``, ``x['ids']`` or ``mask``.
+
+    Args:
+      path: path of the array in ``Inputs``.
+      count: number of positional inputs; a single one has no index.
+      of_args: name of the positional inputs.
+    """
     kind, which, *rest = path
     shown = jax.tree_util.keystr(tuple(p for p in rest if p != jax.tree_util.GetAttrKey("value")))
     if kind == jax.tree_util.GetAttrKey("kwargs"):
@@ -233,52 +250,52 @@ def input_name(path: tuple, count: int, of_args: str = "x") -> str:
 
 
 def map_examples(function: Callable[..., Any], x: Any, *others: Any) -> Any:
-    """``function`` of every array that has examples; what is shared stays as in ``x``."""
+    """Apply ``function`` to every array with an examples axis; shared inputs are taken from ``x`` unchanged."""
     same = lambda a, *more: a if isinstance(a, Shared) else function(a, *more)  # noqa: E731
     return jax.tree.map(same, x, *others, is_leaf=lambda n: isinstance(n, Shared))
 
 
 def apart(x: Any) -> tuple[list[Any], Callable[[list[Any]], Any]]:
-    """The arrays that have examples, and what makes the inputs of such arrays again."""
+    """Return the arrays with an examples axis, and a function that puts such arrays back into the inputs."""
     leaves, structure = jax.tree.flatten(x, is_leaf=lambda n: isinstance(n, Shared))
-    own = [i for i, leaf in enumerate(leaves) if not isinstance(leaf, Shared)]
+    positions = [i for i, leaf in enumerate(leaves) if not isinstance(leaf, Shared)]
 
     def together(arrays: list[Any]) -> Any:
-        every = list(leaves)
-        for i, a in zip(own, arrays, strict=True):
-            every[i] = a
-        return jax.tree.unflatten(structure, every)
+        new_leaves = list(leaves)
+        for i, a in zip(positions, arrays, strict=True):
+            new_leaves[i] = a
+        return jax.tree.unflatten(structure, new_leaves)
 
-    return [leaves[i] for i in own], together
+    return [leaves[i] for i in positions], together
 
 
 def count_examples(x: Any, name: str = "x") -> int:
-    """How many examples the inputs have.
+    """Return the number of examples of the inputs.
 
     Raises:
-      InputError: for none, or where arrays differ.
+      InputError: if there are none, or arrays differ.
     """
     shapes = [tuple(np.shape(a)) for a in apart(x)[0]]
     if not shapes or any(not shape or shape[0] != shapes[0][0] for shape in shapes):
         raise InputError(
-            f"{name}: shapes {shapes}: must be [n, ...], with one n for all inputs; put an array that all examples "
-            f"share into analogsim.Shared"
+            f"{name}: shapes {shapes}: must be [n, ...], with the same n for all inputs; wrap an array that all "
+            f"examples share in analogsim.Shared"
         )
     if shapes[0][0] == 0:
-        raise InputError(f"{name}: shape {shapes[0]}: holds no example")
+        raise InputError(f"{name}: shape {shapes[0]}: must hold at least one example")
     return shapes[0][0]
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Sample:
-    """Shapes of one call's inputs, kept beside calibrated ranges so that programming needs no data.
+    """Shapes of one call's inputs, stored with calibrated ranges so that programming needs no data.
 
     Attributes:
-      shapes: of every array, ``(shape, dtype)``, with a single example.
-      structure: the pytree that they are the leaves of, ``(args, kwargs)``; None for arrays that are so many inputs.
-      shared: numbers of those arrays that all examples share.
-      fixed: what is no array, ``(number of the leaf, value)``.
+      shapes: ``(shape, dtype)`` of every array, with a single example.
+      structure: pytree structure of ``(args, kwargs)``; None if every input is one positional array.
+      shared: leaf indices of arrays that all examples share.
+      fixed: ``(leaf index, value)`` of inputs that are not arrays.
     """
 
     shapes: tuple[tuple[tuple[int, ...], str], ...] = dataclasses.field(metadata=dict(static=True))
@@ -288,11 +305,11 @@ class Sample:
 
     @classmethod
     def of(cls, x: Any) -> "Sample":
-        """The sample of any inputs."""
-        found = as_inputs(x)
+        """Return the sample of the given inputs."""
+        inputs = as_inputs(x)
         shared: list[int] = []
         fixed: list[tuple[int, Any]] = []
-        wrapped, outer = jax.tree.flatten((found.args, found.kwargs), is_leaf=_is_wrapped)
+        wrapped, outer = jax.tree.flatten((inputs.args, inputs.kwargs), is_leaf=_is_wrapped)
         tree, shapes, number = [], [], 0
         for item in wrapped:
             if isinstance(item, Fixed):
@@ -312,7 +329,7 @@ class Sample:
         return cls(tuple(shapes), None if plain else structure, tuple(shared), tuple(fixed))
 
     def inputs(self) -> Inputs:
-        """Zeros of these shapes."""
+        """Return inputs of these shapes, filled with zeros."""
         zeros = iter([jnp.zeros(shape, dtype) for shape, dtype in self.shapes])
         if self.structure is None:
             return Inputs(*zeros)
@@ -328,21 +345,21 @@ class Sample:
 def _single(leaf: Any, is_shared: bool) -> tuple[tuple[int, ...], str]:
     shape, dtype = tuple(np.shape(leaf)), jnp.result_type(leaf)
     if jnp.issubdtype(dtype, jax.dtypes.prng_key):
-        raise InputError("x: holds random keys; give a model's random streams as rngs={name: key}")
+        raise InputError("x: holds random keys; pass a model's random streams as rngs={name: key}")
     if is_shared:
         return shape, str(dtype)
     if not shape:
         raise InputError(
-            "x: shapes [()]: must be [n, ...]; put a number or an array that all examples share into analogsim.Shared"
+            "x: shapes [()]: must be [n, ...]; wrap a number or an array that all examples share in analogsim.Shared"
         )
     return (1, *shape[1:]), str(dtype)
 
 
 def sample_text(sample: Sample) -> Any:
-    """A sample as JSON: a list of shapes where arrays are so many inputs, else with the tree that they are in.
+    """Convert a sample to JSON: a list of shapes if every input is one positional array, else shapes and tree.
 
     Raises:
-      InputError: for a tree of other nodes than dictionaries, lists and tuples.
+      InputError: for a tree with other nodes than dictionaries, lists and tuples.
     """
     shapes = [{"shape": list(shape), "dtype": dtype} for shape, dtype in sample.shapes]
     if sample.structure is None:
@@ -356,10 +373,10 @@ def sample_text(sample: Sample) -> Any:
 
 
 def sample_from_text(text: Any) -> Sample:
-    """The sample that ``sample_text`` wrote.
+    """Convert the JSON of ``sample_text`` back to a sample.
 
     Raises:
-      TypeError, ValueError, KeyError: if it did not.
+      TypeError, ValueError, KeyError: if it is not such JSON.
     """
     plain = isinstance(text, list)
     shapes = tuple((_shape(one["shape"]), str(jnp.dtype(one["dtype"]))) for one in (text if plain else text["arrays"]))
@@ -369,13 +386,13 @@ def sample_from_text(text: Any) -> Sample:
     fixed = tuple((int(number), value) for number, value in text["fixed"])
     sample = Sample(shapes, structure, tuple(map(int, text["shared"])), fixed)
     if structure.num_leaves != len(shapes) + len(fixed):
-        raise ValueError("the tree has other leaves than there are arrays")
+        raise ValueError("the tree's leaves do not match the arrays")
     return sample
 
 
 def _shape(shape: Any) -> tuple[int, ...]:
     if not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
-        raise ValueError(f"{shape!r} is no shape")
+        raise ValueError(f"{shape!r} is not a shape")
     return tuple(shape)
 
 

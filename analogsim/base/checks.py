@@ -1,4 +1,4 @@
-"""Checks of arguments that all rooms share: each refuses with the argument's name, its value and what is allowed."""
+"""Checks of function arguments; error messages name the argument, its value and what is allowed."""
 
 import numbers
 from typing import Any
@@ -8,20 +8,20 @@ import jax
 from analogsim.base.errors import InputError, brief, range_text
 from analogsim.base.field_rules import Number
 
-#: What a function for models with analog layers says of one without.
+#: Error message of functions that need a model with analog layers.
 NO_ANALOG_LAYER = "the model has no analog layer: build it with AnalogDense, or convert(model, hardware)"
 
 
 def check_integer(value: Any, name: str, ge: int = 1, le: int | None = None) -> int:
-    """Return an integer of Python or NumPy as ``int``.
+    """Return a Python or NumPy integer as ``int``.
 
     Args:
-      value: what was given; neither a bool nor a float, not even 2.0.
-      name: of the argument, for the message.
+      value: the argument; neither a bool nor a float, not even 2.0.
+      name: name of the argument, for the message.
       ge, le: smallest and largest allowed value.
 
     Raises:
-      InputError: for what is no integer, or out of range.
+      InputError: if the value is not an integer or is out of range.
 
     Example:
       >>> check_integer(0, "chips")
@@ -43,15 +43,15 @@ def check_number(
     lt: float | None = None,
     le: float | None = None,
 ) -> None:
-    """Refuse what is no finite real number, or array of such numbers, in a range; tracers pass.
+    """Check that a value is a finite real number, or an array of them, within a range; tracers pass.
 
     Args:
-      value: what was given.
-      name: of the argument, for the message.
+      value: the argument.
+      name: name of the argument, for the message.
       gt, ge, lt, le: allowed range (exclusive or inclusive).
 
     Raises:
-      InputError: for another type, or the first number out of range.
+      InputError: for another type, or for the first number out of range.
     """
     if isinstance(value, jax.core.Tracer):
         return
@@ -62,5 +62,5 @@ def check_number(
 
 
 def check_fraction(value: Any, name: str) -> None:
-    """Refuse what is no number between 0 and 1, as ``check_number`` does."""
+    """Check that a value is a number between 0 and 1; see ``check_number``."""
     check_number(value, name, ge=0, le=1)

@@ -1,13 +1,12 @@
 """Frozen, validated hardware descriptions that are JAX pytrees.
 
-A description is a keyword-only frozen dataclass. Its physical numbers are pytree leaves, so they may be
-traced: swept under ``jax.vmap``, differentiated under ``jax.grad``, without a recompilation. What chooses the
-program (sizes, schemes) is static. Values are checked when a description is built. A traced number has no value yet:
-where a compiled program finds it outside of its range, the field becomes NaN, and so does all that follows from it.
-What comes out of the program is named where it is first seen as numbers: ``program``, ``Chip.at``, ``evaluate`` and
-``sweep`` refuse hardware with such a field. They refuse numbers, too, that were put into a finished description by
-``jax.tree.map`` or ``jax.vmap``, which pass all checks by. Rules that join several fields are checked on numbers alone,
-unless a class says otherwise.
+A description is a keyword-only frozen dataclass. Its physical numbers are pytree leaves, so they may be traced: swept
+under ``jax.vmap`` or differentiated under ``jax.grad`` without recompilation. Fields that select the program (sizes,
+schemes) are static. Values are checked when a description is built. A traced number has no value yet: if it is out of
+range when the compiled program runs, the field becomes NaN, and so do all results that depend on it. ``program``,
+``Chip.at``, ``evaluate`` and ``sweep`` refuse hardware with such a field, and for numbers that were put into
+an existing description by ``jax.tree.map`` or ``jax.vmap``, which bypass the checks. Rules that involve several
+fields are checked for concrete numbers only, unless a class states otherwise.
 
     class Wire(Description):
         resistance: float = field(default=2.93, unit="ohm", ge=0, doc="resistance of one segment")
@@ -53,19 +52,19 @@ def field(
     counts: str = "",
     source: Source | str = "",
 ) -> Any:
-    """A physical quantity (a pytree leaf), or a description within a description.
+    """Declare a physical quantity (a pytree leaf) or a nested description.
 
     Args:
-      default: value where the user gives none.
-      factory: a function that makes the default, for nested descriptions.
-      unit: SI unit, shown in messages and read from strings.
+      default: default value.
+      factory: function that returns the default, for nested descriptions.
+      unit: SI unit, shown in messages and parsed from strings.
       gt, ge, lt, le: allowed range (exclusive or inclusive).
       integer: whether only integers are allowed.
       optional: whether None (the effect is absent) is allowed.
-      methods, kind: for a nested description, what it must be able to do, or its class (or a union of classes).
-      doc: one line that says what it is.
-      counts: when it counts, where it does not change every result: ``"with locking = 'open'"``. Shown after ``doc``.
-      source: where the default value comes from: ``cited("joshi2020")``, or a string.
+      methods, kind: for a nested description, the methods it must have, or its class (or a union of classes).
+      doc: one line that explains the field.
+      counts: condition under which the field has an effect: ``"with locking = 'open'"``. Shown after ``doc``.
+      source: source of the default value: ``cited("joshi2020")``, or a string.
     """
     rule: Rule
     shown: Any = dict(unit=unit, optional=optional, counts=counts, source=source)
@@ -92,11 +91,11 @@ def static(
     doc: str = "",
     source: Source | str = "",
 ) -> Any:
-    """Structure: a hashable value that selects the compiled program (a size, a scheme, a name).
+    """Declare a static field: a hashable value that selects the compiled program (a size, a scheme, a name).
 
-    The source of a field with ``choices`` is that of all its choices. A ``label`` is for people: what differs in it
-    alone is of one structure (``structure_difference``). It still is part of the pytree, so that a compiled program
-    gives back the label that came in; another label therefore compiles once more.
+    The source of a field with ``choices`` applies to all its choices. A ``label`` is for people: descriptions that
+    differ only in labels have the same structure (``structure_difference``). A label is still part of the pytree, so
+    that a compiled program returns the label it was given; a different label therefore recompiles.
     """
     rule: Rule
     shown: Any = dict(is_static=True, label=label, doc=doc, source=source)
@@ -111,17 +110,17 @@ def static(
     return dataclasses.field(default=default, metadata={"rule": rule})
 
 
-#: The scope of checks of traced numbers: arithmetic that no machine does (``energy.workload`` leaves it out).
+#: Named scope of checks of traced numbers, which ``energy.workload`` does not count as work of the hardware.
 CHECKS = "description checks"
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field, static))
 class Description(ByValue):
-    """Base of every description; see the module's docstring. Subclasses become frozen keyword-only dataclasses.
+    """Base class of descriptions; subclasses become frozen keyword-only dataclasses. See the module's docstring.
 
-    Descriptions are equal by value, arrays included (``devices.equality``), and may be keys of dictionaries.
+    Descriptions are compared by value, arrays included (``base.equality``), and are hashable.
 
-    A subclass may define ``check(self)`` for rules that join several fields; it runs after the fields' own checks.
+    A subclass may define ``check(self)`` for rules that involve several fields; it runs after the checks of the fields.
     """
 
     def __init_subclass__(cls) -> None:
@@ -153,10 +152,14 @@ class Description(ByValue):
             self.check()
 
     def check(self) -> None:
-        """Rules that join several fields; nothing by default."""
+        """Check rules that involve several fields; does nothing by default."""
 
     def replace(self, **changes: Any) -> Self:
-        """A copy with fields changed, nested ones by dotted name: ``hw.replace(**{"store.cell.g_max": 2e-5})``."""
+        """Return a copy with changed fields, nested ones by dotted name: ``hw.replace(**{"store.cell.g_max": 2e-5})``.
+
+        Raises:
+          InputError: for an unknown field, or a value that the field does not allow.
+        """
         nested: dict[str, dict[str, Any]] = {}
         direct: dict[str, Any] = {}
         for name, value in changes.items():
@@ -173,14 +176,14 @@ class Description(ByValue):
             if not isinstance(base, Description):
                 first_name = next(iter(inner))
                 raise InputError(
-                    f"{type(self).__name__}.{head} = {base!r} has no fields of its own (asked: {first_name})", (head,)
+                    f"{type(self).__name__}.{head} = {base!r} has no fields (requested: {first_name})", (head,)
                 )
             with within(head):
                 direct[head] = base.replace(**inner)
         unchanged = {name: getattr(self, name) for name in names if name not in direct}
         if not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(unchanged)):
             return type(self)(**unchanged | direct)
-        # What is traced was checked when it came in: no second check in the compiled program.
+        # Traced fields that stay were checked when they were set: a second check would add operations to the program.
         _check_names(type(self), direct, names)
         copy = object.__new__(type(self))
         with jax.named_scope(CHECKS):
@@ -191,18 +194,18 @@ class Description(ByValue):
         return copy
 
     def demand(self, name: str, holds: Any, rule: str) -> None:
-        """For ``check``: ``refuse`` unless ``holds``; the field is NaN wherever a traced ``holds`` does not."""
+        """Call ``refuse`` unless ``holds``; if ``holds`` is traced, set the field to NaN where it is False."""
         if isinstance(holds, jax.core.Tracer):
             object.__setattr__(self, name, jnp.where(holds, getattr(self, name), jnp.nan))
         elif not np.all(holds):
             self.refuse(name, rule)
 
     def refuse(self, name: str, rule: str) -> NoReturn:
-        """For ``check``: raise an error about a field.
+        """Raise an error about a field, for use in ``check``.
 
         Args:
-          name: of the field, a dotted one within a description that this one holds.
-          rule: what its value must be, as the message goes on: ``"must be less than g_max = 2.5e-05 (unit: S)"``.
+          name: name of the field, dotted for a field of a nested description.
+          rule: end of the message: ``"must be less than g_max = 2.5e-05 (unit: S)"``.
 
         Raises:
           InputError: always, with the field, its value and the rule.
@@ -215,15 +218,15 @@ class Description(ByValue):
 
     @classmethod
     def published(cls) -> tuple[Self, ...]:
-        """What the fields' sources stand behind: the defaults, and a class's other published sets of values."""
+        """Return the sets of values that the fields' sources support: the defaults, and other published sets."""
         return () if any(map(is_required, dataclasses.fields(cls))) else (cls(),)  # type: ignore[arg-type]
 
     def model_sources(self) -> tuple[Source, ...]:
-        """Where the equations come from, beyond the sources of the fields; nothing by default."""
+        """Return sources of the equations, in addition to those of the fields; empty by default."""
         return ()
 
     def __repr__(self) -> str:
-        """Only what differs from the defaults: short, and it can be pasted back but for large arrays."""
+        """Return a repr with the fields that differ from their defaults; evaluable, except for large arrays."""
         parts = []
         for f in dataclasses.fields(self):  # type: ignore[arg-type]
             value = getattr(self, f.name)
@@ -244,7 +247,7 @@ def _check_names(cls: type, given: Iterable[str], names: Sequence[str]) -> None:
 
 
 class _Docstring:
-    """A class's docstring with its fields, composed when it is read, as their sources name papers of a file."""
+    """Class docstring with a list of fields, composed on access: sources of fields refer to papers in a file."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -254,7 +257,7 @@ class _Docstring:
 
 
 def _field_help(f: dataclasses.Field) -> str:
-    """One field for ``help()``: name, default, unit, meaning, source."""
+    """Format a field for ``help()``: name, default, unit, meaning, source."""
     rule, default = rule_of(f), "" if is_required(f) else f" = {default_of(f)!r}"
     unit, source = (f" {rule.unit}" if rule.unit else ""), (f" [{rule.source}]" if rule.source else "")
     return f"      {f.name}{default}{unit}: {rule.doc}{source}"
@@ -272,7 +275,7 @@ def _register(cls: type, fields: tuple) -> None:
         return [getattr(self, n) for n in leaves], tuple(getattr(self, n) for n in statics)
 
     def unflatten(aux: tuple, children: Any) -> Any:
-        # Bypasses __init__: inside JAX the leaves may be tracers, stacks or placeholders: not values to check.
+        # Bypasses __init__: inside JAX, leaves may be tracers, stacks or placeholder objects that fail the checks.
         self: Any = object.__new__(cls)
         for name, value in zip(leaves + statics, (*children, *aux), strict=True):
             object.__setattr__(self, name, value)
@@ -282,15 +285,15 @@ def _register(cls: type, fields: tuple) -> None:
 
 
 def structure_difference(a: Any, b: Any, ignoring: tuple[str, ...] = ()) -> tuple[str, Any, Any] | None:
-    """The first field in which two descriptions differ as structure: its dotted name and both values.
+    """Return the first structural difference of two descriptions: dotted name of the field and both values.
 
-    Numbers of fields do not count, nor labels, nor the fields ``ignoring`` of the outermost description.
+    Values of numbers are ignored, and so are labels and the fields ``ignoring`` of the outermost description.
     """
     if type(a) is not type(b) or not isinstance(a, Description):
         same = type(a) is type(b) and len(a) == len(b) if isinstance(a, tuple) else _outline(a) == _outline(b)
         if same and isinstance(a, tuple):
-            found = [(i, structure_difference(v, w)) for i, (v, w) in enumerate(zip(a, b, strict=True))]
-            return next(((f"[{i}]{_below(inner[0])}", *inner[1:]) for i, inner in found if inner), None)
+            parts = [(i, structure_difference(v, w)) for i, (v, w) in enumerate(zip(a, b, strict=True))]
+            return next(((f"[{i}]{_below(inner[0])}", *inner[1:]) for i, inner in parts if inner), None)
         return None if same else ("", a, b)
     for f in dataclasses.fields(a):  # type: ignore[arg-type]
         v, w = getattr(a, f.name), getattr(b, f.name)
@@ -309,7 +312,7 @@ def _below(name: str) -> str:
 
 
 def _outline(value: Any) -> str:
-    """The structure of what is no description: a number is like another."""
+    """Return the structure of a value; all numbers have the same."""
     return f"{type(value)}" if isinstance(value, Description) else str(jax.tree.structure(value))
 
 
@@ -318,7 +321,19 @@ def _same(a: Any, b: Any) -> bool:
 
 
 def describe(item: Any, indent: int = 0) -> str:
-    """A description as indented text, every field with its value, unit and meaning."""
+    """Format a description as indented text: every field with value, unit and meaning.
+
+    Args:
+      item: a description.
+      indent: level of indentation; at 0, the text begins with the name of the class.
+
+    Example:
+      >>> class Wire(Description):
+      ...     resistance: float = field(default=2.93, unit="ohm", ge=0, doc="resistance of one segment")
+      >>> print(describe(Wire()))
+      Wire
+        resistance = 2.93 ohm   resistance of one segment
+    """
     pad = "  " * indent
     lines = [f"{pad}{type(item).__name__}"] if indent == 0 else []
     for f in dataclasses.fields(item):
@@ -332,24 +347,28 @@ def describe(item: Any, indent: int = 0) -> str:
 
 
 def pretty(value: Any, unit: str) -> str:
-    """A field's value with its unit, for people: ``25 µS``."""
+    """Format a field's value with its unit: ``25 µS``."""
     if isinstance(value, tuple):
         return "(" + ", ".join(pretty(v, unit) for v in value) + ")"
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value} {unit}".strip()
     if isinstance(value, numbers.Real) and not isinstance(value, bool):
-        if unit == "s":  # the seconds of a read with a prefix, a month as a month
+        if unit == "s":  # short times with an SI prefix, long ones in calendar units
             return show_time(float(value), digits=4)
         return show(float(value), unit, digits=4)
     return repr(value)
 
 
 def check_numbers(item: Any, where: str) -> None:
-    """Refuse a description that holds a number outside of its field's range, past all checks; ``where`` begins the
-    message.
+    """Check the numbers of a finished description, which may have bypassed the checks on construction.
+
+    Args:
+      item: a description.
+      where: beginning of the message.
 
     Raises:
-      InputError: for the first such field. A NaN stands for a traced number that was refused in a compiled program.
+      InputError: for the first number out of range. A NaN stands for a traced number that was out of range in a
+        compiled program.
     """
     hint = " (nan stands for a traced number that is not allowed)"
     for f in dataclasses.fields(item):
@@ -359,17 +378,19 @@ def check_numbers(item: Any, where: str) -> None:
                 check_numbers(value, where)
         elif isinstance(rule, Number) and not rule.is_static:
             for number in value if isinstance(value, tuple) else (value,):
-                # A Python number was checked.
+                # Python numbers were checked on construction.
                 if isinstance(number, (jax.Array, np.ndarray)) and not isinstance(number, jax.core.Tracer):
                     with within(f.name):
                         rule.check_numbers(np.asarray(number), f"{where}{type(item).__name__}.{f.name}", hint)
 
 
 def check_one_value(item: Any) -> None:
-    """Refuse a description that holds several values where one layer takes one: a sweep that nothing maps over.
+    """Check that every field of a layer's description holds one value, not the values of a sweep.
 
-    Inside ``jax.vmap`` every field holds one value. Fields without a default, such as a measured table, are arrays by
-    nature and pass.
+    Inside ``jax.vmap`` every field holds one value. Fields without a default, such as a measured table, may be arrays.
+
+    Raises:
+      InputError: for the first field with an array of values.
     """
     for f in dataclasses.fields(item):
         value = getattr(item, f.name)
@@ -389,15 +410,15 @@ def _one_number_or_none(f: dataclasses.Field) -> bool:
 
 
 def sources(item: Any) -> list[str]:
-    """Where the numbers of a description come from: every distinct source of its fields, nested ones included.
+    """Return every distinct source of a description's fields, nested ones included.
 
     These are the sources of the default values; ``analogsim.cite`` also tells which values are still the defaults.
     """
-    found: dict[str, None] = {}
+    distinct: dict[str, None] = {}  # a set that keeps the order
     for f in dataclasses.fields(item):
         value = getattr(item, f.name)
         if dataclasses.is_dataclass(value):
-            found |= dict.fromkeys(sources(value))
+            distinct |= dict.fromkeys(sources(value))
         elif source := rule_of(f).source:
-            found[str(source)] = None
-    return list(found)
+            distinct[str(source)] = None
+    return list(distinct)

@@ -1,7 +1,7 @@
-"""Types of numbers: physics is computed with real or complex ones of single precision, or what is wider.
+"""Dtypes: physics is computed in real or complex single precision or wider.
 
-Conductances, phases and photons are no whole numbers: what is computed from integers or truth values is float32, as
-Flax's layers promote them, and halves are carried in float32 where they are written.
+Conductances, phases and photon numbers are not integers: integers and Booleans are promoted to float32, as in Flax's
+layers, and half-precision values are converted to float32 when they are written into cells.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 
 def wide(values: Any) -> jax.Array:
-    """An array in ``promote_types(dtype, float32)``: what is written into cells.
+    """Convert to ``promote_types(dtype, float32)``, the dtype of values written into cells.
 
     Example:
       >>> str(wide(jnp.array([True])).dtype), str(wide(jnp.ones(2, jnp.bfloat16)).dtype)
@@ -22,7 +22,7 @@ def wide(values: Any) -> jax.Array:
 
 
 def inexact(values: Any) -> jax.Array:
-    """An array in its own type, whole numbers and truth values in float32: what is multiplied with.
+    """Convert integers and Booleans to float32 and keep other dtypes, as for factors of a product.
 
     Example:
       >>> str(inexact(jnp.array([1, 2])).dtype), str(inexact(jnp.ones(2, jnp.bfloat16)).dtype)

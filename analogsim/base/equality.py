@@ -1,9 +1,9 @@
-"""Equality, hash and printing of what holds arrays: one truth value, and one short line.
+"""Equality (one Boolean), hash and one-line printing of objects that hold arrays.
 
 Two values are equal if they have the same type and equal parts; arrays, if they have the same shape, dtype and numbers
-(NumPy's and JAX's alike). A Python number is no array of one number: compiled programs tell them apart, too. A traced
-number equals only itself. Equal values have equal hashes; that of an array reads all its numbers, so it must not be
-changed in place.
+(NumPy and JAX arrays alike). A Python number never equals an array with one number, because compiled programs
+distinguish them, too. A traced number equals only itself. Equal values have equal hashes; the hash of an array reads
+all its numbers, so the array must not be modified in place.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ import numpy as np
 
 
 class ByValue:
-    """Base of dataclasses (``eq=False, repr=False``) that hold arrays: compared part by part, printed without them."""
+    """Base of dataclasses (``eq=False, repr=False``) with arrays: compares field by field, prints no arrays."""
 
     def __repr__(self) -> str:
         parts = (f"{f.name}={in_short(getattr(self, f.name))}" for f in dataclasses.fields(self) if f.repr)  # type: ignore[arg-type]
@@ -29,7 +29,7 @@ class ByValue:
 
 
 def equal(a: Any, b: Any) -> bool:
-    """Whether two values are the same; see the module."""
+    """Return whether two values are equal; see the module's docstring."""
     if a is b:
         return True
     if isinstance(a, jax.core.Tracer) or isinstance(b, jax.core.Tracer):
@@ -53,11 +53,11 @@ def equal(a: Any, b: Any) -> bool:
 
 
 def hash_of(value: Any) -> int:
-    """A hash that is the same for all that is ``equal``."""
+    """Return a hash that is the same for all values that are ``equal``."""
     if isinstance(value, jax.core.Tracer):
         return id(value)
     if _is_array(value):
-        # Zero has two signs, which are equal.
+        # Adding 0 turns -0.0 into 0.0: the two are equal, but differ in their bytes.
         return hash((value.shape, str(value.dtype), (_numbers(value) + 0).tobytes()))
     if isinstance(value, numbers.Number):
         return hash(_plain(value))
@@ -67,12 +67,12 @@ def hash_of(value: Any) -> int:
     return hash(value) if parts is None else hash((type(value), *map(hash_of, parts)))
 
 
-_LONGEST = 200  # letters of a value that is printed as it is
-_FEW = 8  # numbers of an array that is printed as it is
+_LONGEST = 200  # characters of a value that is printed unchanged
+_FEW = 8  # numbers of an array that is printed unchanged
 
 
 def in_short(value: Any) -> str:
-    """A value for ``repr``: as written where that is short, else only what it is and how much of it there is."""
+    """Format a value for ``repr``: unchanged if short, else only its type and size."""
     if _is_array(value) and not isinstance(value, jax.core.Tracer):
         return repr(value) if value.size <= _FEW else f"<{value.dtype}{list(value.shape)}>"
     if isinstance(value, (dict, list, tuple)) or _parts(value) is not None:
@@ -88,11 +88,11 @@ def _is_array(value: Any) -> bool:
 
 
 def _numbers(array: Any) -> np.ndarray:
-    """The numbers of an array, those behind random keys, too; truth values as numbers."""
+    """Return the numbers of an array, also those behind random keys; Booleans as integers."""
     if jax.dtypes.issubdtype(array.dtype, jax.dtypes.prng_key):
         array = jax.random.key_data(array)
-    found = np.asarray(array)
-    return found.view(np.uint8) if found.dtype == bool else found
+    values = np.asarray(array)
+    return values.view(np.uint8) if values.dtype == bool else values
 
 
 def _plain(value: Any) -> Any:
@@ -100,7 +100,7 @@ def _plain(value: Any) -> Any:
 
 
 def _parts(value: Any) -> list[Any] | None:
-    """What a value is made of; None for one that compares by itself."""
+    """Return the parts of a container or dataclass; None for any other value."""
     if isinstance(value, (tuple, list)):
         return list(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

@@ -1,4 +1,4 @@
-"""The one exception for bad input, shared by the whole project, and the words of its messages."""
+"""The exception for invalid input, and helpers that format its messages."""
 
 import contextlib
 import difflib
@@ -7,14 +7,14 @@ from typing import Any
 
 
 class InputError(ValueError):
-    """Something the caller gave is wrong; the message is one sentence that says what and what is allowed.
+    """Invalid input; the message is one sentence with the field, the value and what is allowed.
 
-    The command line prints the message alone, without a traceback.
+    The command line prints only the message, without a traceback.
 
     Args:
       message: the sentence.
-      field: where the value stands in the outermost description that was built, by names and indices:
-        ``("store", "cell", "g_max")``; () where the message speaks of no field. Readers of files turn it into a line.
+      field: path of the value within the outermost description, by names and indices: ``("store", "cell", "g_max")``;
+        () if the message is not about a field. File readers convert it to a line number.
     """
 
     def __init__(self, message: str, field: tuple[str | int, ...] = ()) -> None:
@@ -24,7 +24,7 @@ class InputError(ValueError):
 
 @contextlib.contextmanager
 def within(*field: str | int) -> Iterator[None]:
-    """Put the name of the enclosing field before the field of an error that is raised inside.
+    """Prepend the name of the enclosing field to the field of an ``InputError`` raised inside.
 
     Example:
       >>> try:
@@ -49,7 +49,7 @@ def range_text(
     lt: float | None = None,
     le: float | None = None,
 ) -> str:
-    """A range in words.
+    """Describe a range in words.
 
     Example:
       >>> range_text("an integer", ge=2, le=24), range_text("an integer", ge=1), range_text("", gt=0, le=0.5)
@@ -67,7 +67,7 @@ def _shown(end: float) -> str:
 
 
 def brief(value: Any) -> str:
-    """What was given, for an error message: as written where that is short, else only its type and shape."""
+    """Format a value for an error message: its repr if short, else only its type and shape."""
     text = repr(value)
     if len(text) <= 80 and "\n" not in text:
         return text
@@ -76,26 +76,26 @@ def brief(value: Any) -> str:
 
 
 def shorter(text: str, longest: int) -> str:
-    """Cut a string to one line of at most ``longest`` characters."""
+    """Shorten a string to one line of at most ``longest`` characters."""
     line = " ".join(text.split())
     return line if len(line) <= longest else line[: longest - 1].rstrip() + "…"
 
 
 def printable(text: str, longest: int = 80) -> str:
-    """Write a string that may hold anything, a key of a file for example, on one short line."""
+    """Format an arbitrary string, such as a key of a file, on one short line."""
     line = text if text.isprintable() else repr(text)[1:-1]
     return line if len(line) <= longest else f"{line[:longest]}…"
 
 
 def reason_of(error: Exception) -> str:
-    """Write what another library's exception says on one short line."""
+    """Format the message of another library's exception on one short line."""
     return shorter(str(error), 120) or type(error).__name__
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of an error message: the closest known name, or all of them."""
+    """Return the end of an error message: the closest known name, or all of them."""
     names = sorted(set(known))
-    # As people write them: PCM for pcm, read noise for read_noise. The name as it is comes first among equals.
+    # People write PCM for pcm and "read noise" for read_noise. An exact spelling takes precedence.
     plain = {_plain(known): known for known in names} | {known: known for known in names}
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.8) or difflib.get_close_matches(_plain(name), plain, 1)
     return f"did you mean '{plain[close[0]]}'?" if close else f"known: {', '.join(names)}"
@@ -106,7 +106,7 @@ def _plain(name: str) -> str:
 
 
 def nearest_of(name: str, known: Iterable[str]) -> str:
-    """The end of an error message about a short list: the closest known name and the list, or the list alone."""
+    """Return the end of an error message about a short list: the closest known name and the list, or only the list."""
     names = list(known)
     close = nearest(name, names)
     listed = f"known: {', '.join(names)}"

@@ -1,8 +1,8 @@
-"""From which age on a store's numbers are extrapolated, and the words and the mark that say so wherever they appear.
+"""Detection and marking of results that are extrapolated beyond a store's measured ages.
 
-A store whose model goes on beyond its data, because a user asked for it (``store.cell.extrapolate``), says from which
-time on (``extrapolated_after_s``). A dataset that has such numbers has a coordinate ``extrapolated``, yes or no, over
-its times and over whatever else decides it, and an attribute of the same name with the reason in words.
+A store whose model continues beyond its data, because a user set ``store.cell.extrapolate``, states the age from which
+it does so (``extrapolated_after_s``). A dataset with such numbers has a Boolean coordinate ``extrapolated`` over its
+times and all other dimensions that it depends on, and an attribute of the same name with the reason in words.
 """
 
 from collections.abc import Iterable
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 #: Name of the coordinate and of the attribute of a dataset.
 EXTRAPOLATED = "extrapolated"
-#: Stands behind every number that is extrapolated, and what it means.
+#: Mark after every extrapolated number, and its meaning.
 MARK = "†"
 MEANING = f"{MARK} extrapolated beyond the last measured age"
 
 
 def extrapolates(hardware: Any, time_s: Any) -> bool:
-    """Whether this hardware's numbers at a time are extrapolated; False while one of both is traced."""
+    """Return whether the hardware's numbers at a time are extrapolated; False if either is traced."""
     after_s = hardware.extrapolated_after_s
     if after_s is None or isinstance(after_s, jax.core.Tracer) or isinstance(time_s, jax.core.Tracer):
         return False
@@ -32,29 +32,30 @@ def extrapolates(hardware: Any, time_s: Any) -> bool:
 
 
 def extrapolated_times(hardware: Iterable[Any], times_s: Any) -> np.ndarray:
-    """Which of these times are beyond the data of any of some hardware, ``[times]``."""
-    found = list(hardware)
-    return np.array([any(extrapolates(one, t) for one in found) for t in np.ravel(times_s)], bool)
+    """Return which times (s) are beyond the data of at least one of the given hardware descriptions, ``[times]``."""
+    descriptions = list(hardware)
+    return np.array([any(extrapolates(one, t) for one in descriptions) for t in np.ravel(times_s)], bool)
 
 
 def coordinate(dims: tuple[str, ...], late: np.ndarray) -> tuple[Any, np.ndarray, dict[str, str]]:
-    """The coordinate ``extrapolated`` of a dataset, over its times and those dimensions that decide it."""
-    kept = [d for d, name in enumerate(dims) if name == "time" or np.any(np.diff(late.astype(int), axis=d))]
-    some = late[tuple(slice(None) if d in kept else 0 for d in range(late.ndim))]
-    return tuple(dims[d] for d in kept), some, {"long_name": "whether the store is read beyond its measured ages"}
+    """Return the coordinate ``extrapolated`` of a dataset, over time and the dimensions that it depends on."""
+    axes = [d for d, name in enumerate(dims) if name == "time" or np.any(np.diff(late.astype(int), axis=d))]
+    values = late[tuple(slice(None) if d in axes else 0 for d in range(late.ndim))]
+    return tuple(dims[d] for d in axes), values, {"long_name": "whether the store is read beyond its measured ages"}
 
 
 def marked(data: "xarray.Dataset", hardware: Iterable[Any]) -> "xarray.Dataset":
-    """A dataset over ``time`` of some hardware, with the coordinate and the attribute where something is beyond."""
-    held = list(hardware)
-    late = extrapolated_times(held, data["time"].values)
+    """Add the coordinate and the attribute ``extrapolated`` to a dataset over ``time``, if any time is extrapolated."""
+    descriptions = list(hardware)
+    late = extrapolated_times(descriptions, data["time"].values)
     if not late.any():
         return data
-    return data.assign_coords({EXTRAPOLATED: coordinate(("time",), late)}).assign_attrs({EXTRAPOLATED: in_words(held)})
+    coords = {EXTRAPOLATED: coordinate(("time",), late)}
+    return data.assign_coords(coords).assign_attrs({EXTRAPOLATED: in_words(descriptions)})
 
 
 def in_words(hardware: Iterable[Any]) -> str:
-    """One line: whose numbers are extrapolated, from which age on, and how; empty where none can be."""
+    """Return one line: which hardware is extrapolated, from which age, and how; empty if none can be."""
     ends = {
         one.name: float(one.extrapolated_after_s)
         for one in hardware
@@ -67,7 +68,7 @@ def in_words(hardware: Iterable[Any]) -> str:
 
 
 def remedy(store: Any) -> str:
-    """What a refusal of a late time says more where the store could go on; begins with a semicolon, or is empty."""
+    """Return the end of an error about a late time (``"; ..."``) if the store could extrapolate, else ``""``."""
     cell = getattr(store, "cell", None)
     can = hasattr(cell, "extrapolate") and np.size(getattr(cell, "time_s", (0, 0))) > 1
-    return "; store.cell.extrapolate=True goes on along the last decade" if can else ""
+    return "; store.cell.extrapolate=True continues the trend of the last decade" if can else ""

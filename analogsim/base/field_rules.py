@@ -1,6 +1,6 @@
-"""What a field of a description may hold: one class of rules per kind of value.
+"""Validation rules of a description's fields, one class per kind of value.
 
-``field`` and ``static`` (``description``) choose the rule, ``rule_of`` gives it back:
+``field`` and ``static`` (in ``description``) choose the rule, and ``rule_of`` returns it:
 
     rule_of(dataclasses.fields(PCM)[0]).check("25 uS", "PCM.g_max")      # 2.5e-05
     rule_of(dataclasses.fields(PCM)[0]).check(-1, "PCM.g_max")           # InputError
@@ -19,22 +19,22 @@ from analogsim.base.errors import InputError, brief, range_text, within
 from analogsim.base.literature import Source
 from analogsim.base.units import parse
 
-#: The default of a field that needs a value.
+#: Default of a required field.
 MISSING: Any = dataclasses.MISSING
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Rule:
-    """A field that takes any value, and what every field states about itself.
+    """Base rule: accepts any value, and holds the metadata common to all fields.
 
     Attributes:
-      unit: SI unit, shown in messages and read from strings.
+      unit: SI unit, shown in messages and parsed from strings.
       optional: whether None (the effect is absent) is allowed.
-      is_static: whether the field is structure, no pytree leaf.
-      label: whether the field is for people and no part of the structure.
-      doc: one line that says what the field is.
-      counts: when the field counts, where it does not change every result.
-      source: where the default value comes from.
+      is_static: whether the field is static instead of a pytree leaf.
+      label: whether the field is for people and not part of the structure.
+      doc: one line that explains the field.
+      counts: condition under which the field has an effect; "" if it always has.
+      source: source of the default value.
     """
 
     unit: str = ""
@@ -47,30 +47,30 @@ class Rule:
 
     @property
     def takes_none(self) -> bool:
-        """Whether the field may hold None."""
+        """True if the field may hold None."""
         return self.optional
 
     def check(self, value: Any, where: str) -> Any:
-        """The value in canonical form.
+        """Validate a value and return it in canonical form.
 
         Args:
-          value: what the field is given.
-          where: what messages call the field, ``"PCM.g_max"``.
+          value: the value, or a string with a unit.
+          where: name of the field in messages, ``"PCM.g_max"``.
 
         Raises:
-          InputError: that names the field, the value, what is allowed and the unit.
+          InputError: if the value is not allowed; names the field, the value, what is allowed and the unit.
         """
         return value
 
     def refusal(self, where: str, given: str, allowed: str) -> InputError:
-        """The error to raise for a value that is printed as ``given``."""
+        """Return the error to raise for a value that is printed as ``given``."""
         unit = f" (unit: {self.unit})" if self.unit else ""
         return InputError(f"{where} = {given}: must be {allowed}{unit}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Choice(Rule):
-    """One of a few values."""
+    """One of several given values."""
 
     choices: tuple
 
@@ -98,14 +98,14 @@ class Text(Rule):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Nested(Rule):
-    """A description within the description: of a class (or a union of classes), or with these methods."""
+    """A nested description: an instance of a class (or a union of classes), or an object with the given methods."""
 
     kind: Any = None
     methods: tuple[str, ...] = ()
 
     @property
     def kinds(self) -> tuple[type, ...]:
-        """The classes that are allowed; none where the methods decide."""
+        """Allowed classes; empty if the methods decide."""
         return typing.get_args(self.kind) or ((self.kind,) if self.kind else ())
 
     def check(self, value: Any, where: str) -> Any:
@@ -128,10 +128,10 @@ class Number(Rule):
     """Numbers in a range: one, an array of them, or a tuple of ``length`` numbers.
 
     Attributes:
-      gt, ge, lt, le: the range's ends, exclusive or inclusive.
+      gt, ge, lt, le: ends of the range, exclusive or inclusive.
       integer: whether only integers are allowed.
-      length: how many numbers the tuple holds; None for one number.
-      is_table: whether nested lists become an array of float64, as in a table of measurements.
+      length: number of entries of a tuple; None for a single number.
+      is_table: whether nested lists become a float64 array, as in a table of measurements.
     """
 
     gt: float | None = None
@@ -168,14 +168,14 @@ class Number(Rule):
         try:
             return np.array(rows, np.float64)
         except ValueError:
-            raise InputError(f"{where}: rows must have equally many numbers") from None
+            raise InputError(f"{where}: all rows must have the same length") from None
 
     def _numbers(self, value: Any, where: str) -> Any:
         if isinstance(value, str):
             value = parse(value, self.unit, where)
-        if self.is_static and not isinstance(value, numbers.Real):  # an array could not choose a program
+        if self.is_static and not isinstance(value, numbers.Real):  # static fields must be hashable
             raise self.refusal(where, brief(value), self.one_number)
-        if isinstance(value, jax.core.Tracer):  # its value is not known yet
+        if isinstance(value, jax.core.Tracer):  # has no value yet
             return self._nan_outside(value, where)
         if not _is_real(value):
             raise self.refusal(where, brief(value), self.one_number + ", or None" * self.optional)
@@ -185,7 +185,7 @@ class Number(Rule):
         return value
 
     def check_numbers(self, values: np.ndarray, where: str, hint: str = "") -> None:
-        """Refuse concrete numbers outside of the range; ``hint`` follows the message about a NaN."""
+        """Raise an InputError for concrete numbers out of range; ``hint`` is appended to a message about a NaN."""
         bad = np.argwhere(~self.admits(values))
         if len(bad):
             place = tuple(map(int, bad[0]))
@@ -193,13 +193,18 @@ class Number(Rule):
             raise InputError(f"{error}{hint if np.isnan(values[place]) else ''}", place)
 
     def _nan_outside(self, value: jax.Array, where: str) -> jax.Array:
-        """A traced number as it is, or NaN where it is none that the field takes."""
+        """Return a traced number, replaced by NaN where it is out of range."""
         if not _is_real(value):
             raise InputError(f"{where}: a traced {value.dtype}: must be {self.one_number}")
         return jnp.where(self.admits(value, jnp), value, jnp.nan)
 
     def admits(self, v: Any, xp: Any = np) -> Any:
-        """Where numbers are those that the field takes; its limits are rounded as the numbers are."""
+        """Return which numbers are allowed; the limits are rounded to the dtype of the numbers.
+
+        Args:
+          v: array of numbers.
+          xp: ``numpy``, or ``jax.numpy`` for traced numbers.
+        """
         ok = xp.isfinite(v)
         for bound, compare in ((self.gt, xp.greater), (self.ge, xp.greater_equal), (self.lt, xp.less),
                                (self.le, xp.less_equal)):  # fmt: skip
@@ -209,12 +214,12 @@ class Number(Rule):
 
     @property
     def allowed(self) -> str:
-        """What is allowed, in words: ``"an integer between 2 and 24"``, ``"at least 0"``."""
+        """The allowed range in words: ``"an integer between 2 and 24"``, ``"at least 0"``."""
         return range_text("an integer" if self.integer else "", gt=self.gt, ge=self.ge, lt=self.lt, le=self.le)
 
     @property
     def one_number(self) -> str:
-        """The same for what is no number at all: ``"a number of at least 0"``."""
+        """The same for messages about a value that is not a number: ``"a number of at least 0"``."""
         return range_text("an integer" if self.integer else "a number", gt=self.gt, ge=self.ge, lt=self.lt, le=self.le)
 
 
@@ -222,17 +227,17 @@ _ANY = Rule()
 
 
 def rule_of(f: dataclasses.Field) -> Rule:
-    """The rule of a field; of a plain dataclass's field, the one that takes any value."""
+    """Return the rule of a field; for a field of a plain dataclass, the rule that accepts any value."""
     return f.metadata.get("rule", _ANY)
 
 
 def default_of(f: dataclasses.Field) -> Any:
-    """The default value of a field, or MISSING."""
+    """Return the default value of a field, or MISSING."""
     return f.default_factory() if callable(f.default_factory) else f.default
 
 
 def is_required(f: dataclasses.Field) -> bool:
-    """Whether a field has no default."""
+    """Return whether a field has no default."""
     return f.default is MISSING and f.default_factory is MISSING
 
 
@@ -241,14 +246,14 @@ def _article(noun: str) -> str:
 
 
 def _is_real(value: Any) -> bool:
-    """Whether this is a real number or an array of such: no truth value, nothing complex."""
+    """Return whether a value is a real number or an array of real numbers; Booleans are not numbers here."""
     if isinstance(value, (np.ndarray, jax.Array)):
         return jnp.issubdtype(value.dtype, jnp.integer) or jnp.issubdtype(value.dtype, jnp.floating)
     return isinstance(value, numbers.Real) and not isinstance(value, (bool, np.bool_))
 
 
 def _is_choice(value: Any, choice: Any) -> bool:
-    """Whether this is the choice, of the same kind: True is no number, and 1.0 no number of something."""
+    """Return whether a value equals a choice and is of the same kind: True does not match 1, nor does 1.0."""
     for kind in ((bool, np.bool_), (str,), numbers.Integral, numbers.Real):
         if isinstance(choice, kind):
             return isinstance(value, kind) and isinstance(value, bool) == isinstance(choice, bool) and value == choice

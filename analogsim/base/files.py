@@ -1,7 +1,7 @@
-"""Files written whole or not at all: to a neighbour, onto the disk, then put into place by one rename (``os.replace``).
+"""Atomic file writes: write to a temporary sibling, flush to disk, then rename (``os.replace``).
 
-At every moment, even when the process is killed or the disk is full, a file is either what it was or what it is to be.
-Links are followed, and the permissions of a file that is replaced stay. Every file of this library is written here.
+A file always has either its old or its new content, even if the process is killed or the disk is full. Links are
+followed, and the permissions of a replaced file are kept. All files of this library are written by this module.
 """
 
 import contextlib
@@ -15,30 +15,33 @@ from pathlib import Path
 
 from analogsim.base.errors import InputError
 
-#: Neighbours that are being written now; an interrupt that cannot wait removes them (``interrupts``).
+#: Temporary files that are being written; a forced exit removes them (``cli.interrupts``).
 _unfinished: set[Path] = set()
-#: Held while something is between two places; an interrupt that cannot wait waits for this.
+#: Held while files are being moved into place; even a forced exit waits for it.
 placing = threading.RLock()
-#: What this process has put into place, in order; a dictionary for its keys.
+#: Files that this process has written, in order; a dictionary used as an ordered set.
 _finished: dict[Path, None] = {}
 
 
 def replace(path: str | os.PathLike, content: bytes | str) -> Path:
-    """Write a whole file, or leave what is there.
+    """Write a file atomically.
 
     Args:
-      path: of the file. What is no regular file (a pipe, ``/dev/stdout``) cannot be replaced and is written to.
-      content: all of it; a text is written in UTF-8.
+      path: path of the file. A pipe or another special file (``/dev/stdout``) is not replaced, but written to.
+      content: content of the file; a string is encoded in UTF-8.
+
+    Returns:
+      the path.
 
     Raises:
-      OSError: as the system says. The file is as it was, and no neighbour is left.
+      OSError: from the operating system. The file is then unchanged, and no temporary file is left.
     """
     path, target = Path(path), Path(path).resolve()
     raw = content.encode("utf-8") if isinstance(content, str) else content
     if target.exists():
         if target.is_dir():
             raise IsADirectoryError(21, "Is a directory", str(path))
-        if not os.access(target, os.W_OK):  # a rename would not ask
+        if not os.access(target, os.W_OK):  # os.replace ignores this permission
             raise PermissionError(13, "Permission denied", str(path))
         if not stat.S_ISREG(target.stat().st_mode):
             target.write_bytes(raw)
@@ -56,14 +59,14 @@ def replace(path: str | os.PathLike, content: bytes | str) -> Path:
 
 
 def write(path: str | os.PathLike, content: bytes | str, what: str = "") -> Path:
-    """``replace`` for a command: one sentence where it fails.
+    """Write a file atomically, with an ``InputError`` if that fails.
 
     Args:
-      path, content: as of ``replace``.
-      what: names the path in the sentence, for example ``"--out "``.
+      path, content: see ``replace``.
+      what: prefix of the path in the message, for example ``"--out "``.
 
     Raises:
-      InputError: where the file cannot be written.
+      InputError: if the file cannot be written.
 
     Example:
       >>> import tempfile
@@ -77,20 +80,20 @@ def write(path: str | os.PathLike, content: bytes | str, what: str = "") -> Path
     try:
         return replace(path, content)
     except OSError as error:
-        kept = "; the file that was there is as it was" if Path(path).is_file() else ""
-        raise InputError(f"{what}{path}: cannot write there ({error.strerror or error}){kept}") from error
+        unchanged = "; the existing file is unchanged" if Path(path).is_file() else ""
+        raise InputError(f"{what}{path}: cannot write there ({error.strerror or error}){unchanged}") from error
 
 
 @contextlib.contextmanager
 def temporary_sibling(target: Path, ending: str = "tmp") -> Iterator[Path]:
-    """A free name in the folder of ``target``; whatever is left under it at the end is removed."""
+    """Yield an unused path in the folder of ``target``; a file left there is removed on exit."""
     with temporary(target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.{ending}")) as neighbour:
         yield neighbour
 
 
 @contextlib.contextmanager
 def temporary(path: Path) -> Iterator[Path]:
-    """A file or a folder that is removed at the end, however that comes."""
+    """Yield ``path``; the file or folder there is removed on exit, also after an exception or a forced exit."""
     _unfinished.add(path)
     try:
         yield path
@@ -101,29 +104,29 @@ def temporary(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def kept(path: Path) -> Iterator[None]:
-    """While this lasts, ``remove_unfinished`` leaves the path alone."""
+    """Protect a path from ``remove_unfinished`` inside the ``with`` block."""
     _unfinished.discard(path)
     yield
     _unfinished.add(path)
 
 
 def noted(path: Path) -> None:
-    """Note that a file or a folder is in its place, for what an interrupted command says of what is kept."""
+    """Record that a file or folder is complete, for the message of an interrupted command."""
     _finished[path] = None
 
 
 def finished() -> list[Path]:
-    """What this process has put into place so far, in order."""
+    """Return the files and folders that this process has completed, in order."""
     return list(_finished)
 
 
 def forget() -> None:
-    """Begin a new list of what is finished."""
+    """Clear the list of completed files."""
     _finished.clear()
 
 
 def remove_unfinished() -> None:
-    """Remove what is being written now, by whatever thread: before a process ends without unwinding."""
+    """Remove the temporary files of all threads, before a process exits without unwinding."""
     for neighbour in list(_unfinished):
         _remove(neighbour)
 
@@ -136,7 +139,11 @@ def _remove(neighbour: Path) -> None:
 
 
 def output_folder(path: str | Path) -> Path:
-    """Make the folder results go to, or say in one sentence why it cannot be written."""
+    """Create the output folder of a command.
+
+    Raises:
+      InputError: if it cannot be created or written to.
+    """
     folder = Path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -291,5 +291,7 @@ def _latex(text: str) -> str:
         latex = encode(character[0], "ulatex+ascii", "keep")
         return f"{{{latex}}}" if latex.startswith("\\") else latex
 
-    plain = re.sub("[{}]", "", unicodedata.normalize("NFC", text)).replace("$", r"\$")  # else the codec reads mathematics
+    plain = re.sub("[{}]", "", unicodedata.normalize("NFC", text)).replace(
+        "$", r"\$"
+    )  # else the codec reads mathematics
     return re.sub(r"[^\x00-\x7f]", ascii_of, encode(plain, "ulatex+utf8", "keep"))

@@ -1,8 +1,8 @@
-"""netCDF files of results, written whole and sealed: the last line of the file is the SHA-256 of all bytes before it.
+"""netCDF files of results, written atomically and sealed: the last line is the SHA-256 of all bytes before it.
 
-HDF5, and so every reader of netCDF, ignores what follows its own end. A seal there covers attributes, labels and
-numbers alike, and does not travel into other files as an attribute would, when somebody changes a dataset and saves it.
-A file without a seal, which another program wrote or changed, is read; who reads it says that it cannot be checked.
+HDF5, and so every netCDF reader, ignores bytes after the end of its data. A seal there covers attributes, labels and
+numbers, and unlike an attribute it is not copied into other files when a dataset is changed and saved. A file without a
+seal, written or changed by another program, is still read, with a warning that it cannot be checked.
 """
 
 import contextlib
@@ -20,36 +20,36 @@ if TYPE_CHECKING:
 
 _MARK = b"\nanalogsim results, sha256 of all before: "
 _LENGTH = len(_MARK) + 64 + 1
-#: What is said of a file without a seal.
+#: Warning about a file without a seal.
 UNSEALED = (
-    "has no checksum, so that damage to it would not be noticed: something else than analogsim wrote or changed it "
+    "has no checksum, so that damage to it would not be noticed: another program wrote or changed it "
     "(analogsim.sweeps.save_results writes files with one)"
 )
-_MOST_CHANGED = 8  # bytes of the mark that may be damaged while it still is one
+_MOST_CHANGED = 8  # damaged bytes of the mark up to which the file still counts as sealed
 
 
 def content(data: "xarray.Dataset") -> bytes:
-    """The bytes of a sealed netCDF file."""
+    """Return the bytes of a sealed netCDF file."""
     with _without_dask():
-        raw = bytes(data.to_netcdf(engine="h5netcdf"))  # in memory: HDF5 fails noisily on a full disk
+        raw = bytes(data.to_netcdf(engine="h5netcdf"))  # in memory: on a full disk, HDF5 prints its own error stack
     return raw + _MARK + hashlib.sha256(raw).hexdigest().encode() + b"\n"
 
 
 def save_results(data: "xarray.Dataset", path: str | os.PathLike) -> Path:
-    """Write a dataset of results as a sealed netCDF file, whole or not at all.
+    """Write a dataset of results atomically as a sealed netCDF file.
 
-    ``analogsim.report``, ``analogsim.sweep`` and ``load_results`` check the seal, and refuse the file where a byte of
-    it has changed since. What ``dataset.to_netcdf`` writes has no seal, and is read with a warning.
+    ``analogsim.report``, ``analogsim.sweep`` and ``load_results`` verify the seal, and raise an error if a byte of it
+    has changed. Files written by ``dataset.to_netcdf`` have no seal and are read with a warning.
 
     Args:
-      data: of ``analogsim.evaluate``, ``analogsim.sweep`` or an energy comparison's ``to_dataset()``.
-      path: the file, ``.nc``; one that is there is replaced.
+      data: dataset from ``analogsim.evaluate``, ``analogsim.sweep`` or an energy comparison's ``to_dataset()``.
+      path: path of the file, ``.nc``; an existing file is replaced.
 
     Returns:
       the path.
 
     Raises:
-      InputError: where it is no dataset, or the file cannot be written; what was there is as it was.
+      InputError: if ``data`` is not a dataset, or the file cannot be written; an existing file is then unchanged.
 
     Example:
       >>> import tempfile, xarray
@@ -62,7 +62,7 @@ def save_results(data: "xarray.Dataset", path: str | os.PathLike) -> Path:
       >>> _ = file.write_bytes(whole.replace(b"score", b"scare"))
       >>> load_results(file)                                             # doctest: +ELLIPSIS
       Traceback (most recent call last):
-      analogsim.base.errors.InputError: ...scores.nc: is not as it was written, by its checksum; it is damaged...
+      analogsim.base.errors.InputError: ...scores.nc: does not match its checksum; the file is damaged...
     """
     if not hasattr(data, "data_vars"):
         raise InputError(f"data = {brief(data)}: must be an xarray.Dataset")
@@ -72,11 +72,11 @@ def save_results(data: "xarray.Dataset", path: str | os.PathLike) -> Path:
 
 
 def is_sealed(path: Path) -> bool:
-    """Whether a file has a seal, and so was checked.
+    """Return whether a file has a seal; a seal is verified.
 
     Raises:
-      InputError: where the bytes are not those that were sealed.
-      OSError: where it cannot be read.
+      InputError: if the file does not match its seal.
+      OSError: if the file cannot be read.
     """
     raw = path.read_bytes()
     end, mark = raw[-_LENGTH:], _MARK
@@ -85,21 +85,24 @@ def is_sealed(path: Path) -> bool:
     changed = sum(a != b for a, b in zip(end, mark, strict=False)) if len(end) == _LENGTH else len(mark)
     if changed <= _MOST_CHANGED or mark in raw[-2 * _LENGTH :]:
         raise InputError(
-            f"{path}: is not as it was written, by its checksum; it is damaged: make it again, or take another copy"
+            f"{path}: does not match its checksum; the file is damaged: create it again, or use another copy"
         )
     return False
 
 
 def read(path: Path) -> "tuple[xarray.Dataset, bool]":
-    """Read a netCDF file of results into memory, and say whether it is sealed.
+    """Read a netCDF file of results into memory.
+
+    Returns:
+      the dataset, and whether the file is sealed.
 
     Raises:
-      InputError: if it cannot be read, or its bytes are not those that were sealed.
+      InputError: if the file cannot be read, or does not match its seal.
     """
     import xarray
 
     try:
-        sealed = is_sealed(path)  # first: HDF5 complains of damage in its own words
+        sealed = is_sealed(path)  # first, because HDF5 reports damage with messages of its own
         # Times are seconds after programming, and never dates.
         return xarray.load_dataset(path, engine="h5netcdf", decode_times=False, decode_timedelta=False), sealed
     except InputError:
@@ -109,7 +112,7 @@ def read(path: Path) -> "tuple[xarray.Dataset, bool]":
 
 
 def _without_dask() -> Any:
-    """xarray would ask a Dask client for a lock, by the name of a file, which memory has none of."""
+    """Return a context without a Dask client, of which xarray would request a lock by the name of a file."""
     if "dask" not in sys.modules:
         return contextlib.nullcontext()
     import dask

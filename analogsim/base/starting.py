@@ -1,6 +1,6 @@
-"""Ctrl-C while the command line still loads, which takes seconds: one line instead of a traceback.
+"""Print one line instead of a traceback on Ctrl-C while the command line loads, which takes seconds.
 
-Only where this process is the command ``analogsim``. What runs later is ``cli.interrupts``' matter.
+This applies only if the process is the command ``analogsim``. Once loaded, ``cli.interrupts`` handles Ctrl-C.
 """
 
 import multiprocessing
@@ -13,7 +13,7 @@ from typing import Any
 
 
 def is_command() -> bool:
-    """Whether this process, or the one that spawned it, is ``analogsim`` or ``python -m analogsim``."""
+    """Return whether this process, or its parent, is ``analogsim`` or ``python -m analogsim``."""
     program = sys.argv[0] if sys.argv else ""
     if program == "-m":
         return sys.orig_argv[sys.orig_argv.index("-m") + 1 :][:1] == ["analogsim"]
@@ -30,5 +30,5 @@ def _stopped(kind: type[BaseException], error: BaseException, trace: Any) -> Non
 if is_command():
     if multiprocessing.parent_process() is None:
         sys.excepthook = _stopped
-    elif threading.current_thread() is threading.main_thread():  # a worker: the command answers
+    elif threading.current_thread() is threading.main_thread():  # a worker: the parent process prints the message
         signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,8 +1,8 @@
 """The straight-through estimator: one value forward, the gradient of another backward.
 
-A converter's staircase has no useful derivative and a programmed cell has none with respect to the weight it was
-written from. Training therefore uses the value of what the hardware does and the slope of what it was meant to do
-(Y. Bengio et al., arXiv 1308.3432 (2013)).
+A quantiser has no useful derivative, and a programmed cell has none with respect to the weight it was written from.
+Training therefore uses the actual output of the hardware in the forward pass and the derivative of the intended output
+in the backward pass (Y. Bengio et al., arXiv 1308.3432 (2013)).
 """
 
 from typing import Any
@@ -10,16 +10,24 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-#: Scale of what holds zeros alone. Noise of a converter times it is 12 orders below one full-scale cell, invisible in
-#: float32, while slopes survive being multiplied with it and divided by it again: even two such scales one after the
-#: other, 2^-80, leave a slope of 1 far above the least float32, 2^-126.
+#: Scale of an array of zeros. Converter noise times this scale is 12 orders of magnitude below one full-scale cell,
+#: invisible in float32, while gradients survive multiplication by it and division by it: even two such scales in
+#: sequence, 2^-80, keep a gradient of 1 far above the smallest normal float32, 2^-126.
 LEAST_SCALE = 2.0**-40
-_SUBNORMAL = 2.0**-126  # below it a float32 may be flushed to zero
+_SUBNORMAL = 2.0**-126  # smaller float32 numbers may be flushed to zero
 
 
 @jax.custom_jvp
 def straight_through(intended: jax.Array, actual: jax.Array) -> jax.Array:
-    """``actual``, with the derivative of ``intended`` added to its own; the two have one shape and dtype."""
+    """Return ``actual``, with the derivative of ``intended`` added to that of ``actual``.
+
+    Args:
+      intended, actual: arrays of one shape and dtype.
+
+    Example:
+      >>> jax.grad(lambda x: straight_through(x, jnp.round(x)))(0.7).item()
+      1.0
+    """
     del intended
     return actual
 
@@ -30,15 +38,16 @@ def _jvp(primals, tangents):
 
 
 def clip(x: jax.Array, bound: Any) -> jax.Array:
-    """``x`` within ``[-bound, bound]``. Not jnp.clip, which halves the slope at the range: there x is converted."""
+    """Clip ``x`` to ``[-bound, bound]``; the derivative at the bound is 1, as ``x`` is still converted there."""
+    # Not jnp.clip, whose derivative at the bound is 1/2.
     return jnp.where(x > bound, bound, jnp.where(x < -bound, -bound, x))
 
 
 def scale_of(largest: jax.Array) -> jax.Array:
-    """The digital scale of values of which ``largest`` is the largest magnitude: values / scale are at most 1.
+    """Return the digital scale of values whose largest magnitude is ``largest``, so that values / scale is at most 1.
 
-    Outputs are multiplied with it again, noise included, so that the scale of nothing must be the limit of the scale of
-    next to nothing: not 1, as for a full value, but nearly 0. Not 0 itself, through which no slope would reach the
-    values: zeros (a new head, LoRA's second factor, an input that is silent) must be able to learn. NaN stays NaN.
+    Outputs, noise included, are multiplied by the scale again. The scale of zeros must therefore be nearly 0, the limit
+    for small values, and not 1. It must not be 0 itself, because no gradient would then reach the values: zeros (a new
+    head, LoRA's second factor, a silent input) must be able to learn. NaN stays NaN.
     """
     return jnp.where(largest < _SUBNORMAL, jnp.asarray(LEAST_SCALE, largest.dtype), largest)

@@ -1,4 +1,4 @@
-"""Tables for a terminal, made with rich: one look for all of them."""
+"""Terminal tables in one style, built with rich."""
 
 import io
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ TEXT_WIDTH = 120
 
 
 def simple_table(title: str) -> "rich.table.Table":
-    """An empty table: title and caption to the left, a line under the head."""
+    """Return an empty table with left-aligned title and caption and a rule below the header."""
     import rich.box
     import rich.table
 
@@ -27,7 +27,7 @@ def simple_table(title: str) -> "rich.table.Table":
 
 
 def as_text(*parts: Any, width: int = TEXT_WIDTH) -> str:
-    """Tables as plain text, an empty line between them."""
+    """Render tables as plain text, separated by empty lines."""
     import rich.console
 
     console = rich.console.Console(file=io.StringIO(), width=width, color_system=None)
@@ -39,14 +39,14 @@ def as_text(*parts: Any, width: int = TEXT_WIDTH) -> str:
 
 
 def plain(words: str) -> str:
-    """Text that rich prints as it is: a hardware's name is no markup."""
+    """Escape a string for rich, so that brackets in names are not taken for markup."""
     import rich.markup
 
     return rich.markup.escape(words)
 
 
 def share(part: float, whole: float) -> str:
-    """A part in per cent of the whole; what is small but there is not shown as nothing."""
+    """Format a part of a whole in percent; small nonzero parts print as ``< 0.1 %``."""
     if whole == 0:
         return ""
     percent = 100 * part / whole
@@ -54,5 +54,5 @@ def share(part: float, whole: float) -> str:
 
 
 def many(number: float) -> str:
-    """A count: whole below a million, then with a prefix."""
+    """Format a count: in full below a million, else with an SI prefix."""
     return f"{number:,.0f}" if number < 1e6 else show(number, "x")[:-1]

@@ -1,8 +1,8 @@
-"""Where a value stands in a TOML text, so that a message can name the line.
+"""Line numbers of the values in a TOML file, for error messages.
 
-``tomllib`` gives values without their places. This scan finds the places and no values. It knows headers, arrays of
-tables, dotted and quoted keys, arrays over several lines and inline tables, and takes the text as TOML: of a text that
-is none it finds what it can.
+``tomllib`` returns values without their positions; this scan finds positions without values. It handles headers, arrays
+of tables, dotted and quoted keys, arrays over several lines and inline tables. It assumes valid TOML, and finds what it
+can in other text.
 """
 
 import re
@@ -24,18 +24,18 @@ _TOKEN = re.compile(
 )
 
 
-_DEEPEST = 100  # keys of a path that are told apart, so that a text of brackets alone takes no time
+_DEEPEST = 100  # longest path in keys, so that a file of brackets alone is scanned in linear time
 
 
 def line_of(text: str, path: Sequence[str | int]) -> int | None:
-    """The line, counted from 1, on which a value is given; None where the text gives no such value.
+    """Return the line, counted from 1, of a value; None if the file has no such value.
+
+    The line of a table is that of its header or, without one, that of its first key. Values in inline tables and arrays
+    have their own lines.
 
     Args:
-      text: of a TOML file.
+      text: content of a TOML file.
       path: keys from the top of the file, and indices of arrays.
-
-    A table is where its header is, or, without one, where it is first named. What stands in an inline table or an array
-    is where it is itself, which for an inline table is the line of the key that holds it.
 
     Example:
       >>> text = 'rows = 4\\n[store]\\nkind = "Crossbar"\\ncell.g_max = "25 uS"'
@@ -46,28 +46,28 @@ def line_of(text: str, path: Sequence[str | int]) -> int | None:
 
 
 def lines_by_path(text: str) -> dict[Path, int]:
-    """The line of everything that a TOML text gives, by its path."""
+    """Return the line of every value in a TOML file, by its path."""
     scan = _Scan()
     line = 1
     for match in _TOKEN.finditer(text.removeprefix("\ufeff")):
         if match.lastgroup != "space":
             scan.take(str(match.lastgroup), match[0], line)
         line += match[0].count("\n")
-    return scan.found
+    return scan.lines
 
 
 class _Scan:
-    """What is open at one place of the text."""
+    """State of the scan: open tables and arrays at the current position."""
 
     def __init__(self) -> None:
-        self.found: dict[Path, int] = {}
+        self.lines: dict[Path, int] = {}
         self.arrays: dict[Path, int] = {}  # arrays of tables, with the number of their tables
-        self.table: Path = ()  # of the last header
-        self.open: list[tuple[Path, int | None]] = []  # arrays with their index, inline tables with None
-        self.parts: list[str] = []  # of the key that is being read
-        self.path: Path = ()  # of the value that is being read
+        self.table: Path = ()  # path of the last header
+        self.open: list[tuple[Path, int | None]] = []  # arrays with the current index, inline tables with None
+        self.parts: list[str] = []  # parts of the current key
+        self.path: Path = ()  # path of the current value
         self.state = "key"  # or "value", or "header"
-        self.brackets = 0  # of a header
+        self.brackets = 0  # opening brackets of the current header
 
     def take(self, group: str, token: str, line: int) -> None:
         if group == "newline":
@@ -104,7 +104,7 @@ class _Scan:
             self.parts = []
 
     def _resolved(self, parts: list[str], is_array: bool) -> Path:
-        """A header's path, with the index of the last table wherever it leads through an array of tables."""
+        """Return a header's path, with the index of the last table after each array of tables."""
         path: Path = ()
         for i, part in enumerate(parts):
             path = (*path, part)
@@ -146,16 +146,16 @@ class _Scan:
 
     def _note(self, path: Path, line: int) -> None:
         for n in range(len(path), 0, -1):
-            if path[:n] in self.found:
+            if path[:n] in self.lines:
                 return
-            self.found[path[:n]] = line
+            self.lines[path[:n]] = line
 
 
 def _name(token: str) -> str:
-    """A key without its quotes."""
+    """Return a key without quotes."""
     if token[0] not in "\"'":
         return token
     try:
         return tomllib.loads(f"key = {token}")["key"]
-    except ValueError:  # a text that is no TOML
+    except ValueError:  # not valid TOML
         return token

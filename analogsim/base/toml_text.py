@@ -1,10 +1,10 @@
-"""TOML as the project's files use it: read with messages that name file and line, and written from plain values.
+"""TOML files: reading with error messages that name file and line, and writing of plain values.
 
     file = TomlFile.read("my.toml")                     # or TomlFile.parse(text, "my.toml")
     file.content["rows"]                                # nested dictionaries, lists, numbers and strings
     raise file.error(("rows",), "must be even")         # my.toml, line 3: must be even
 
-Nothing is evaluated: ``tomllib`` reads, and what it gives are numbers, strings, lists, dictionaries and dates.
+Nothing is executed: ``tomllib`` returns numbers, strings, lists, dictionaries and dates.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ _LONGEST = 600  # characters of a message
 
 @dataclasses.dataclass(frozen=True)
 class TomlFile:
-    """A file that was read: its name for messages, its text and what the text says.
+    """A TOML file: its name in messages, its text and its parsed content.
 
     Example:
       >>> file = TomlFile.parse("rows = 4\\n\\n[dac]\\nbits = 8", "my.toml")
@@ -41,13 +41,17 @@ class TomlFile:
 
     @classmethod
     def read(cls, path: str | os.PathLike, name: str | None = None) -> "TomlFile":
-        """A file as UTF-8 text; ``name`` stands for it in messages.
+        """Read a TOML file in UTF-8.
+
+        Args:
+          path: path of the file.
+          name: name of the file in messages; None for its path.
 
         Raises:
-          InputError: where there is no such file, it is a folder, too large, no UTF-8 or no TOML.
+          InputError: if the file does not exist, is a folder, is too large, or is not UTF-8 or TOML.
         """
         if not isinstance(path, (str, os.PathLike)):
-            raise InputError(f"a TOML file is given by its path, not by {brief(path)}")
+            raise InputError(f"path = {brief(path)}: must be the path of a TOML file")
         name = str(path) if name is None else name
         try:
             file = pathlib.Path(path)
@@ -67,19 +71,19 @@ class TomlFile:
 
     @classmethod
     def parse(cls, text: str, name: str) -> "TomlFile":
-        """A text as if it were read from a file of that name; a byte-order mark before it says nothing."""
+        """Parse a string as the content of a file of that name; a leading byte-order mark is ignored."""
         text = text.removeprefix("\ufeff")
         try:
             return cls(name, text, tomllib.loads(text))
         except tomllib.TOMLDecodeError as error:
             raise InputError(_syntax(str(error), text, name)) from None
         except ValueError as error:  # a number of thousands of digits
-            raise InputError(f"{name}: is no valid TOML ({str(error).partition(';')[0]})") from None
+            raise InputError(f"{name}: is not valid TOML ({str(error).partition(';')[0]})") from None
         except RecursionError:
-            raise InputError(f"{name}: is no valid TOML (nested too deep)") from None
+            raise InputError(f"{name}: is not valid TOML (nested too deep)") from None
 
     def error(self, path: Sequence[str | int], message: object) -> InputError:
-        """The error to raise for what stands at ``path``; it names the line, or that of what encloses it."""
+        """Return an error about the value at ``path``; it names its line, or that of the enclosing table."""
         place = tuple(path)
         line = line_of(self.text, place)
         while line is None and place:
@@ -91,7 +95,7 @@ class TomlFile:
 
     @contextlib.contextmanager
     def at(self, path: Sequence[str | int]) -> Iterator[None]:
-        """Name the file and the line of ``path`` in an InputError that is raised inside."""
+        """Add the file and the line of ``path`` to an ``InputError`` that is raised inside."""
         try:
             yield
         except InputError as error:
@@ -99,10 +103,10 @@ class TomlFile:
 
 
 def toml_value(item: Any) -> str:
-    """A number, a string, a list or a dictionary of these on one line; floats are read back to the same float.
+    """Format a number, a string, a list or a dictionary as TOML on one line; floats are read back exactly.
 
     Raises:
-      InputError: for anything else, which a TOML file cannot hold.
+      InputError: for any other type, which TOML cannot represent.
 
     Example:
       >>> toml_value({"kind": "DeviceNoise", "times": (1e-6, True, 'a "b"')})
@@ -125,7 +129,7 @@ def toml_value(item: Any) -> str:
 
 
 def toml_key(name: str) -> str:
-    """A key as it is written: in quotes where it must be.
+    """Format a key, in quotes if needed.
 
     Example:
       >>> toml_key("rows"), toml_key("adc.bits")
@@ -135,13 +139,13 @@ def toml_key(name: str) -> str:
 
 
 def toml_header(path: Sequence[str], is_array: bool = False) -> str:
-    """The line above a table: ``[store.cell]``, or ``[[of]]`` for one of several."""
+    """Format the header of a table: ``[store.cell]``, or ``[[of]]`` for an array of tables."""
     name = ".".join(map(toml_key, path))
     return f"[[{name}]]" if is_array else f"[{name}]"
 
 
 def toml_section(path: Sequence[str], fields: Mapping[str, Any]) -> str:
-    """A table, its fields, and after them the tables within it as sections of their own.
+    """Format a table: its fields, then nested tables as separate sections.
 
     Example:
       >>> print(toml_section(["hardware"], {"store": {"kind": "Crossbar"}, "rows": 4}))
@@ -158,7 +162,7 @@ def toml_section(path: Sequence[str], fields: Mapping[str, Any]) -> str:
 
 def _text(text: str) -> str:
     if any("\ud800" <= c <= "\udfff" for c in text):
-        raise InputError(f"{brief(text)}: is half a character, which no TOML file can hold")
+        raise InputError(f"{brief(text)}: has a lone surrogate, which TOML cannot represent")
     return '"' + "".join(_escaped(c) for c in text) + '"'
 
 
@@ -169,7 +173,7 @@ def _escaped(c: str) -> str:
 
 
 def _syntax(message: str, text: str, name: str) -> str:
-    """tomllib's message in the order of ours: file, line, what is wrong."""
+    """Rewrite a message of tomllib in the order file, line, reason."""
     place = _PLACE.search(message)
     reason = message[: place.start()] if place else message
     declared = re.fullmatch(r"Cannot declare \((.*?),?\) twice", reason)
@@ -181,4 +185,4 @@ def _syntax(message: str, text: str, name: str) -> str:
     line, column = (
         (int(place[1]), f", column {place[2]}") if place and place[1] else (text.rstrip().count("\n") + 1, "")
     )
-    return f"{name}, line {line}: is no valid TOML ({reason}{column})"
+    return f"{name}, line {line}: is not valid TOML ({reason}{column})"

@@ -179,7 +179,7 @@ def test_awaiting_inside_is_refused():
     assert found[0] == 21  # and what it sees after its own await is in doubt: others hold blocks open
     for name, error in (("digital()", digitally), ("override_hardware(...)", altering)):
         assert isinstance(error, InputError)
-        assert str(error).startswith(f"{name}: the block was left open over an await")
+        assert str(error).startswith(f"{name}: the block was open during an await")
     assert isinstance(failed, KeyError)
     assert asyncio.run(right()) == (21, 20)
 
@@ -219,6 +219,6 @@ def test_blocks_decorate_functions_but_nothing_that_runs_later():
 
     for later in (coroutine, generator, both):
         with pytest.raises(
-            InputError, match=r"digital\(\): decorates '\w+', a coroutine or generator, whose body runs"
+            InputError, match=r"digital\(\): cannot decorate '\w+', a coroutine or generator, whose body runs"
         ):
             digital()(later)

@@ -107,7 +107,7 @@ def test_tables_are_taken_as_lists():
     assert cell.sigma.dtype == np.float64
     np.testing.assert_array_equal(cell.sigma, [[0, 1e-8]])
     np.testing.assert_array_equal(cell.conductance, [0, 1e-6])
-    with pytest.raises(InputError, match="rows must have equally many numbers"):
+    with pytest.raises(InputError, match="all rows must have the same length"):
         cell.replace(sigma=[[0, 1], [0]])
 
 

@@ -96,9 +96,9 @@ def test_an_unknown_field_is_answered_with_the_nearest():
         preset("pcm", **{"store.cell.gmax": 1})
     with pytest.raises(InputError, match=r"Hardware has no field 'stor'; did you mean 'store'\?"):
         preset("pcm", **{"stor.cell": 1})
-    with pytest.raises(InputError, match=r"Hardware.adc = None has no fields of its own \(asked: bits\)"):
+    with pytest.raises(InputError, match=r"Hardware.adc = None has no fields \(requested: bits\)"):
         preset("ideal", **{"adc.bits": 8})
-    with pytest.raises(InputError, match=r"PCM.g_max = 2.5e-05 has no fields of its own \(asked: x\)"):
+    with pytest.raises(InputError, match=r"PCM.g_max = 2.5e-05 has no fields \(requested: x\)"):
         preset("pcm", **{"store.cell.g_max.x": 1})
 
 

@@ -34,7 +34,7 @@ def full_disk(monkeypatch):
 def test_a_full_disk_leaves_the_old_file_and_no_neighbour(tmp_path, full_disk):
     old = tmp_path / "a.html"
     old.write_text("old")
-    for name, kept in (("a.html", "; the file that was there is as it was"), ("b.html", "")):
+    for name, kept in (("a.html", "; the existing file is unchanged"), ("b.html", "")):
         message = rf"^--out .*{name}: cannot write there \(No space left on device\){kept}$"
         with pytest.raises(InputError, match=message):
             files.write(tmp_path / name, "new", "--out ")
@@ -97,7 +97,7 @@ def test_what_cannot_be_replaced(tmp_path, monkeypatch):
         with pytest.raises(InputError, match=rf"cannot write there \({reason}\)"):
             files.write(path, "new")
     monkeypatch.setattr(files.os, "access", lambda path, mode: False)  # root may write everywhere
-    with pytest.raises(InputError, match=r"\(Permission denied\); the file that was there is as it was"):
+    with pytest.raises(InputError, match=r"\(Permission denied\); the existing file is unchanged"):
         files.write(tmp_path / "file", "new")
     assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
 
@@ -140,7 +140,7 @@ def a_results_file(path):
 def test_every_writer_leaves_the_old_file_on_a_full_disk(tmp_path, full_disk, write, name):
     """The others are tested where they stand: sweeps, checkpoints, and the commands that call these."""
     (tmp_path / name).write_text("old")
-    with pytest.raises(InputError, match=rf"{name}: cannot write there \(No space left on device\); the file that was"):
+    with pytest.raises(InputError, match=rf"{name}: cannot write there \(No space left on device\); the existing file"):
         write(tmp_path / name)
     assert (tmp_path / name).read_text() == "old"
     assert os.listdir(tmp_path) == [name]

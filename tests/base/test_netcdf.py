@@ -38,7 +38,7 @@ def test_any_changed_byte_is_refused(tmp_path, sealed):
         flipped = bytearray(sealed)
         flipped[i] ^= 4
         file.write_bytes(flipped)
-        with pytest.raises(InputError, match=r"r\.nc: is not as it was written, by its checksum; it is damaged"):
+        with pytest.raises(InputError, match=r"r\.nc: does not match its checksum; the file is damaged"):
             is_sealed(file)
     for damaged in (sealed[:-3], sealed + b"x", sealed[:500] + sealed[501:]):
         file.write_bytes(damaged)
@@ -80,7 +80,7 @@ def test_a_page_of_damaged_results_is_refused_and_one_of_unsealed_results_says_s
     flipped[scores + 6] ^= 8
     file.write_bytes(flipped)
     assert float(xarray.load_dataset(file, engine="h5netcdf").accuracy[0, 0]) != float(data.accuracy[0, 0])
-    with pytest.raises(InputError, match="by its checksum; it is damaged"):
+    with pytest.raises(InputError, match="checksum; the file is damaged"):
         report.write(file)
     assert not page.exists()
     file.write_bytes(whole)

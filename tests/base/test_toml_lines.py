@@ -8,7 +8,7 @@ import hypothesis.strategies as st
 import pytest
 
 from analogsim import InputError
-from analogsim.base.toml_lines import lines_by_path, line_of
+from analogsim.base.toml_lines import line_of, lines_by_path
 from analogsim.base.toml_text import TomlFile, toml_header, toml_key, toml_section, toml_value
 
 TEXT = '''# a comment with [brackets] and a = 1
@@ -196,14 +196,14 @@ def test_headers():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a = 1\nb = = 2", r"f.toml, line 2: is no valid TOML (Invalid value, column 5)"),
-        ("a = 1\nb = [1,", r"f.toml, line 2: is no valid TOML (Invalid value)"),
-        ("a = 1\nc = 1\na = 2\nd = 1", r"f.toml, line 3: is no valid TOML (a key is given twice, column 6)"),
-        ("a = 1\na = 2", r"f.toml, line 2: is no valid TOML (a key is given twice)"),
-        ("[a]\nx=1\n[b]\n[a]", r"f.toml, line 4: is no valid TOML ([a] is declared twice, column 3)"),
-        ("[a.b]\n[a.b]\n", r"f.toml, line 2: is no valid TOML ([a.b] is declared twice, column 5)"),
-        ("a = " + "[" * 100_000, r"f.toml: is no valid TOML (nested too deep)"),
-        ("a = " + "1" * 5000, r"f.toml: is no valid TOML (Exceeds the limit (4300"),
+        ("a = 1\nb = = 2", r"f.toml, line 2: is not valid TOML (Invalid value, column 5)"),
+        ("a = 1\nb = [1,", r"f.toml, line 2: is not valid TOML (Invalid value)"),
+        ("a = 1\nc = 1\na = 2\nd = 1", r"f.toml, line 3: is not valid TOML (a key is given twice, column 6)"),
+        ("a = 1\na = 2", r"f.toml, line 2: is not valid TOML (a key is given twice)"),
+        ("[a]\nx=1\n[b]\n[a]", r"f.toml, line 4: is not valid TOML ([a] is declared twice, column 3)"),
+        ("[a.b]\n[a.b]\n", r"f.toml, line 2: is not valid TOML ([a.b] is declared twice, column 5)"),
+        ("a = " + "[" * 100_000, r"f.toml: is not valid TOML (nested too deep)"),
+        ("a = " + "1" * 5000, r"f.toml: is not valid TOML (Exceeds the limit (4300"),
     ],
     ids=range(8),
 )

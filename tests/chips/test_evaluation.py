@@ -204,9 +204,9 @@ def test_bad_options_are_refused(data, options, message):
     [
         (np.ones((20, 8)), np.zeros((20, 1)), r"labels: shape \(20, 1\): .* that is shape \(20,\)"),
         (np.ones((20, 8)), np.eye(3)[np.arange(20) % 3], r"labels: shape \(20, 3\): .* by labels.argmax\(-1\)"),
-        (np.ones((0, 8)), np.zeros(0), r"x: shape \(0, 8\): holds no example"),
+        (np.ones((0, 8)), np.zeros(0), r"x: shape \(0, 8\): must hold at least one example"),
         (np.ones(()), np.zeros(1), r"x: shapes \[\(\)\]: must be \[n, \.\.\.\]"),
-        ((np.ones((20, 8)), np.ones((10, 8))), np.zeros(20), r"x: shapes .*: must be \[n, \.\.\.\], with one n"),
+        ((np.ones((20, 8)), np.ones((10, 8))), np.zeros(20), r"x: shapes .*: must be \[n, \.\.\.\], with the same n"),
     ],
 )  # fmt: skip
 def test_data_that_would_give_a_wrong_accuracy_are_refused(data, x, labels, message):

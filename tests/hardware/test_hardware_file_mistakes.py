@@ -79,9 +79,9 @@ modifiers = [
         ('[store.cell]', '"mapping..sides" = 2\n[store.cell]', "8: 'mapping..sides' names no field"),
         ('[store.cell]', '"cell.g_max" = 2e-5\n[store.cell]', "11: store.cell.g_max: is given twice"),
         ("rows = 256", 'rows = 256\n"rows.x" = 2', "4: rows.x: 'rows' is no table, it has no fields"),
-        ("rows = 256", "rows = 256\nrows = 256", "4: is no valid TOML (a key is given twice, column 11)"),
-        ("rows = 256", "rows =", "3: is no valid TOML (Invalid value, column 7)"),
-        ("rows = 256", "rows = 256\nname = 3", "4: is no valid TOML (a key is given twice, column 9)"),
+        ("rows = 256", "rows = 256\nrows = 256", "4: is not valid TOML (a key is given twice, column 11)"),
+        ("rows = 256", "rows =", "3: is not valid TOML (Invalid value, column 7)"),
+        ("rows = 256", "rows = 256\nname = 3", "4: is not valid TOML (a key is given twice, column 9)"),
         ('name = "my pcm"', "name = 3", "2: Hardware.name = 3: must be a string"),
         ('name = "my pcm"', 'preset = "pmc"', "2: unknown preset 'pmc'; did you mean 'pcm'?"),
         ('name = "my pcm"', "preset = 3", "2: unknown preset 3: must be the name of one"),
@@ -97,7 +97,7 @@ modifiers = [
 def test_mistakes_are_named_with_their_line(old, new, message):
     text = FILE.replace(old, new, 1)
     if message == "0: ":  # a comma too many
-        message = "21: is no valid TOML"
+        message = "21: is not valid TOML"
     with pytest.raises(InputError) as error:
         from_toml(text, name="my.toml")
     assert str(error.value).startswith(f"my.toml, line {message}")
@@ -110,7 +110,7 @@ def test_tables_of_measurements_are_checked_by_row():
     for value, message in (
         ("-1", "9: MeasuredCell.sigma = -1: must be at least 0 and at most 1 (unit: S)"),
         ('"1 V"', "9: MeasuredCell.sigma = '1 V': unknown unit 'V'"),
-        ("[1e-7]", "8: MeasuredCell.sigma: rows must have equally many numbers"),
+        ("[1e-7]", "8: MeasuredCell.sigma: all rows must have the same length"),
         ("{ a = 1 }", "9: MeasuredCell.sigma = {'a': 1}: must be a number"),
         (
             "1e-7, 1e-7",
@@ -134,8 +134,8 @@ def test_files_that_cannot_be_read(tmp_path):
         (large, "large.toml: has 4194305 bytes, must have at most 4194304"),
         ("x" * 5000, "cannot be read (File name too long)"),
         ("a\0b.toml", "there is no such file"),
-        (3, "a TOML file is given by its path, not by 3"),
-        (None, "a TOML file is given by its path, not by None"),
+        (3, "path = 3: must be the path of a TOML file"),
+        (None, "path = None: must be the path of a TOML file"),
     ):
         with pytest.raises(InputError) as error:
             load_hardware(path)

@@ -145,7 +145,7 @@ def test_training_takes_them_too():
     step = make_step(*LINEN, x, optimizer=optax.sgd(0.0), **options)
     _, found = jax.jit(step)(step.initial_state, x, labels, KEY)
     assert float(found.accuracy) == 1.0  # labels are the largest outputs of this very network
-    with pytest.raises(InputError, match=r"mask: holds an array; give it beside x, as Inputs\(x, mask=...\)"):
+    with pytest.raises(InputError, match=r"mask: holds an array; pass it together with x, as Inputs\(x, mask=...\)"):
         make_step(*LINEN, X, optimizer=optax.sgd(0.0), **KEYWORDS)
     noisy = convert(Net(), Hardware(dac=DAC(noise=0.1)))
     slopes = sensitivity(noisy, LINEN[1], X, labels, key=KEY, chips=1, parameters=("dac.noise",), **KEYWORDS)
@@ -184,7 +184,7 @@ def test_what_is_no_array_stays_what_it_is():
         ({"a": A, "b": object()}, {}, r"x\['b'\] = object: must be an array of numbers"),
         ((A, np.array(["a"] * N)), {}, r"x\[1\] = ndarray: must be an array of numbers"),
         ("a", {}, "x = str: must be an array of numbers"),
-        ({"a": A[:0], "b": [B[:0]]}, dict(mask=MASK[:0], bias=Shared(BIAS)), "holds no example"),
+        ({"a": A[:0], "b": [B[:0]]}, dict(mask=MASK[:0], bias=Shared(BIAS)), "must hold at least one example"),
     ],
 )  # fmt: skip
 def test_what_is_no_input_is_refused_in_one_sentence(x, options, message):

@@ -163,7 +163,7 @@ def test_hardware_trains_on_later_ages_only_where_they_are_asked_for():
     assert later.extrapolated_after_s == 172800.0
     assert Hardware().extrapolated_after_s is None
     assert preset("pcm").extrapolated_after_s is None
-    words = "store.cell.extrapolate=True goes on along the last decade"
+    words = "store.cell.extrapolate=True continues the trend of the last decade"
     with pytest.raises(InputError, match=rf"Hardware.training: latest_s = 3.15576e\+07: .*{words}"):
         preset("reram", **{"training.time_s": "1 year"})
     with pytest.raises(InputError, match=r"has data only from 0 to 1 \(unit: s after programming\)$"):

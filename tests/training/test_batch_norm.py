@@ -105,7 +105,10 @@ def test_bad_input(variables):
     for call, message in (
         (lambda: reestimate_batch_norm(plain, without, X), r"no running statistics"),
         (lambda: reestimate_batch_norm(Net(), variables, X), r"the running statistics do not change; .*train=True"),
-        (lambda: reestimate_batch_norm(Net(), variables, X[:0], train=True), r"x: shape \(0, 8\): holds no example"),
+        (
+            lambda: reestimate_batch_norm(Net(), variables, X[:0], train=True),
+            r"x: shape \(0, 8\): must hold at least one example",
+        ),
         (lambda: reestimate_batch_norm(Net(), variables, X, batch_size=0, train=True), r"batch_size = 0"),
         (lambda: reestimate_batch_norm(Net(), variables, X, chip=3, train=True), r"chip = 3: must be a chip"),
         (lambda: reestimate_batch_norm(linear, None, X), r"no running statistics"),

@@ -90,7 +90,7 @@ def test_shipped_recipes_train_on_the_life_of_devices():
         ('"adc.bits" = 7', '"adc.bit" = 7', r"ADC has no field 'bit'; did you mean 'bits'"),
         ("chips = 3", "chips = 0", r"Evaluate.chips = 0: must be an integer between 1"),
         ('"1 year"', '"1 yaer"', r"Evaluate.times = '1 yaer'"),
-        ("chips = 3", "chips = ", r"line 19: is no valid TOML \(Invalid value, column 9\)"),
+        ("chips = 3", "chips = ", r"line 19: is not valid TOML \(Invalid value, column 9\)"),
         (
             'preset = "pcm"\n"adc.bits" = 7',
             'preset = "ideal"',

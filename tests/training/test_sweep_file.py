@@ -48,7 +48,7 @@ MISTAKES = [
     ("adc.bitz = [4]", "my.toml, line 6: over: ADC has no field 'bitz'; did you mean 'bits'?"),
     ('time = ["1 s"]\n"adc.bits" = [4, 99]', "my.toml, line 7: over: adc.bits: ADC.bits = 99"),
     ('"adc.bits" = 4', "my.toml, line 6: over: adc.bits = 4: must be a list"),
-    ("adc.bits = [4]\nadc.bits = [4]", "my.toml, line 7: is no valid TOML"),
+    ("adc.bits = [4]\nadc.bits = [4]", "my.toml, line 7: is not valid TOML"),
     ('"adc.bits" = [4]\nadc = ["none"]', "my.toml, line 5: over: 'adc.bits' is set by two axes"),
     ('store = [{ kind = "Crossbra" }]', "my.toml, line 6: store.kind: unknown class 'Crossbra'"),
     ('"dac.bits, adc.bits" = [4]', "my.toml, line 6: over: dac.bits, adc.bits: every value must be a list of 2"),
