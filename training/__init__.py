@@ -1,32 +1,32 @@
-"""``analogsim.training``: how networks learn on analog hardware.
+"""``analogsim.training``: hardware-aware training of neural networks.
 
-The layers do the main part: called with ``rngs={"analog": key}``, an analog layer computes on what its hardware's field
-``training`` says, converters included, and passes gradients straight through to its kernel.
+Called with ``rngs={"analog": key}``, an analog layer computes with the weights defined by the field ``training`` of its
+hardware, converters included, and passes gradients straight through to its kernel.
 
-What weights become, ``preset("pcm", training=...)``
-    FreshChip             a freshly programmed, aged chip every call: exact, the default
-    DeviceNoise           the same errors by their mean and variance: one random number a weight
-    ProgrammingNoise      the error of writing alone
+Weights during training, ``preset("pcm", training=...)``
+    FreshChip             a freshly programmed, aged chip per call: exact, the default
+    DeviceNoise           the same errors by mean and variance: one random number per weight
+    ProgrammingNoise      programming error only
     AdditiveNoise, MultiplicativeNoise, ReadNoise, Discretise, DropConnect, StuckCells, Chain
-How converter ranges behave, ``preset("pcm", input_range=..., output_range=...)``
+Converter ranges during training, ``preset("pcm", input_range=..., output_range=...)``
     LearnedRange, TrackedRange, DynamicRange
-All at once
-    fine_tune             from a pretrained network to one that survives its hardware, taught by the digital one
-Which flaw hurts most
-    sensitivity           the slope of the loss with respect to every number of the hardware, over sampled chips
+Complete training
+    fine_tune             hardware-aware fine-tuning of a pretrained network, with distillation from the digital model
+Analysis and tuning
+    sensitivity           gradient of the loss with respect to every number of the hardware, over sampled chips
     tune                  converter ranges and conductance scales by gradient descent on a calibration set
-Pieces of a user's own Optax loop
-    make_step             one step of fine_tune as a plain function
+Parts of a custom Optax loop
+    make_step             one step of fine_tune as a pure function
     cross_entropy, distillation
-    strength              a schedule of how hard training is made, in one compilation
-    modified_weights      any of the modifiers on the kernels of any Flax model, inside the loss
+    scaled_noise          a schedule of the noise level, in one compilation
+    modified_weights      a weight modifier on the kernels of any Flax model, inside the loss
     weight_noise          the same with Gaussian noise
-    clip_weights          an Optax transformation that keeps kernels in range; learned_clip learns the range
-    reestimate_batch_norm running statistics as a programmed chip has them
-    with_output_scales    learned digital scales of outputs; remap keeps columns at one size beside them;
-                          fold_output_scales multiplies them into the kernels
+    clip_weights          an Optax transformation that clips kernels; learned_clip learns the limits
+    reestimate_batch_norm running statistics of a programmed chip
+    with_output_scales    learned digital output scales; remap_weights keeps the columns at one size,
+                          fold_output_scales multiplies the scales into the kernels
     straight_through      one value forward, the gradient of another backward
-    quantise              a converter's staircase with a straight-through gradient
+    quantise              a quantiser with a straight-through gradient
 """
 
 from analogsim.base.straight_through import straight_through as straight_through

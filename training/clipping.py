@@ -1,19 +1,19 @@
-"""Weight clipping as Optax transformations: keeps weights where cells can hold them well.
+"""Weight clipping as Optax transformations, so that weights use the range of the cells well.
 
-A few large weights set the scale of a whole column and push all others towards zero, where the relative error of
-cells is largest. Clipping each kernel, or each of its columns, to a multiple of its own standard deviation keeps the
-range in use (Rasch et al., Nat. Commun. 14, 5282 (2023), doi 10.1038/s41467-023-40770-4).
+A few large weights set the scale of a whole column and push all others towards zero, where the relative error of cells
+is largest. Clipping each kernel, or each column, to a multiple of its standard deviation keeps the range in use (Rasch
+et al., Nat. Commun. 14, 5282 (2023), doi 10.1038/s41467-023-40770-4).
 
-The limit may be learned, as PACT learns that of activations (J. Choi et al., arXiv 1805.06085): the network uses
+The limit may be learned, as PACT does for activations (J. Choi et al., arXiv 1805.06085): the network uses
 W = clip(V, -c, c), and a loss has
 
     dL/dV = dL/dW within the limit, 0 beyond it          dL/dc = sum over |V| > c of dL/dW sign(V)
 
-With u what the rest of the chain would add to W (for gradient descent -rate dL/dW), a step is therefore
+With u the update of W from the rest of the chain (for gradient descent -rate dL/dW), a step is therefore
 
     V <- V + u where |V| <= c          c <- c + m (sum over |V| > c of u sign(V) - decay c)          W <- clip(V, -c, c)
 
-The parameters hold W; V, which differs from it beyond the limit only, is kept in the optimiser's state.
+The parameters hold W; the optimiser state holds how V differs from W, which it does only beyond the limit.
 """
 
 from typing import Any, NamedTuple
@@ -26,21 +26,27 @@ from analogsim.base.checks import check_number
 from analogsim.base.errors import InputError
 from analogsim.training.selection import is_kernel, map_selected
 
-_LEAST = 1e-6  # of a learned limit, relative to where it began
+_LEAST = 1e-6  # a limit may shrink to this fraction in one step, so that it never crosses zero
 
 
 def clip_weights(
     limit: Any = None, *, sigmas: Any = None, per: str = "kernel", where: Any = is_kernel
 ) -> optax.GradientTransformationExtraArgs:
-    """Keep kernels within ``[-limit, limit]``, or within ``sigmas`` standard deviations of each kernel or column.
+    """Clip kernels to ``[-limit, limit]``, or to ``sigmas`` standard deviations of each kernel or column.
 
-    Put it last in an ``optax.chain``: it changes the update so that the weights after it obey the limit.
+    Put it last in an ``optax.chain``: it changes the update so that the updated weights are within the limit.
 
     Args:
       limit: largest absolute weight.
       sigmas: alternatively, a multiple of the standard deviation of each updated kernel or column.
-      per: ``"kernel"`` or ``"column"`` (every output, the last axis): what has a standard deviation of its own.
-      where: ``where(path, leaf) -> bool`` chooses the leaves; by default those named ``kernel``.
+      per: ``"kernel"``, or ``"column"`` for one standard deviation per output (the last axis).
+      where: ``where(path, leaf) -> bool`` selects the leaves; by default those named ``kernel``.
+
+    Returns:
+      an Optax transformation; its ``update`` needs the parameters.
+
+    Raises:
+      InputError: unless exactly one of ``limit`` and ``sigmas`` is given, greater than 0.
 
     Example:
       >>> tx = optax.chain(optax.sgd(1.0), clip_weights(0.5))
@@ -65,11 +71,11 @@ def clip_weights(
 
 
 class LearnedClipState(NamedTuple):
-    """State of ``learned_clip``, by the position of a kernel among the parameters' leaves.
+    """State of ``learned_clip``, by the index of a kernel among the parameters' leaves.
 
     Attributes:
       limits: c, ``[1, ..., n_out]`` or ``[1, ..., 1]``; ``optax.tree_utils.tree_get(state, "limits")``.
-      beyond: how far V lies outside of its limit, like the kernel; 0 within.
+      beyond: V - clip(V, -c, c), in the shape of the kernel; 0 within the limit.
     """
 
     limits: dict[int, jax.Array]
@@ -80,23 +86,29 @@ def learned_clip(
     initial: Any = None, *, sigmas: Any = None, learning_rate: Any = 1.0, decay: Any = 0.0, per: str = "column",
     where: Any = is_kernel,
 ) -> optax.GradientTransformationExtraArgs:  # fmt: skip
-    """Keep kernels within limits that are learned with them; see the module for the equations.
+    """Clip kernels to learned limits; see the module's docstring for the equations.
 
     Put it last in an ``optax.chain``.
 
     Args:
-      initial: the limits at first.
-      sigmas: alternatively, a multiple of the standard deviation of each kernel or column at first.
-      learning_rate: m, of the limits relative to that of the weights.
-      decay: pull towards zero; without it a limit falls only where the weights at it do.
-      per: ``"column"`` or ``"kernel"``: what has a limit of its own.
-      where: as of ``clip_weights``.
+      initial: initial limits.
+      sigmas: alternatively, a multiple of the initial standard deviation of each kernel or column.
+      learning_rate: m, learning rate of the limits relative to that of the weights.
+      decay: decay of the limits; without it a limit shrinks only if the weights beyond it are pulled inwards.
+      per: ``"column"`` or ``"kernel"``: one limit per output or per kernel.
+      where: see ``clip_weights``.
+
+    Returns:
+      an Optax transformation with the state ``LearnedClipState``; its ``update`` needs the parameters.
+
+    Raises:
+      InputError: unless exactly one of ``initial`` and ``sigmas`` is given, greater than 0.
 
     Example:
       >>> tx = optax.chain(optax.sgd(1.0), learned_clip(0.5))
       >>> params = {"kernel": jnp.array([[0.75], [0.1]])}
       >>> updates, state = tx.update({"kernel": jnp.array([[-0.25], [0.0]])}, tx.init(params), params)
-      >>> float(optax.tree_utils.tree_get(state, "limits")[0][0, 0])      # the first weight, clipped to 0.5, wants out
+      >>> float(optax.tree_utils.tree_get(state, "limits")[0][0, 0])      # the first weight is clipped to 0.5
       0.75
     """
     _check_limit("learned_clip", initial, sigmas, per)
@@ -107,8 +119,8 @@ def learned_clip(
         limits, beyond = {}, {}
 
         def note(index: int, leaf: jax.Array) -> jax.Array:
-            spread = jnp.std(leaf, axis=_axes(leaf, per), keepdims=True)
-            limits[index] = sigmas * spread if initial is None else jnp.full_like(spread, initial)
+            std = jnp.std(leaf, axis=_axes(leaf, per), keepdims=True)
+            limits[index] = sigmas * std if initial is None else jnp.full_like(std, initial)
             beyond[index] = leaf - jnp.clip(leaf, -limits[index], limits[index])
             return leaf
 
@@ -146,7 +158,7 @@ def _known(name: str, params: Any) -> list[jax.Array]:
 def _check_limit(where: str, limit: Any, sigmas: Any, per: Any) -> None:
     first = "limit" if where == "clip_weights" else "initial"
     if (limit is None) == (sigmas is None):
-        raise InputError(f"{where}: give either {first} or sigmas, not both and not none")
+        raise InputError(f"{where}: give exactly one of {first} and sigmas")
     for name, value in ((first, limit), ("sigmas", sigmas)):
         if value is not None:
             check_number(value, name, gt=0)

@@ -1,7 +1,7 @@
-"""Losses: class numbers, and what a digital network would have said.
+"""Losses: cross entropy, and distillation from a digital teacher.
 
 Knowledge distillation trains a student, here the network on analog hardware, on the softened outputs of a teacher, here
-the digital network. With logits s and t, temperature T and weight a,
+the digital model. With logits s (student) and t (teacher), temperature T and weight a,
 
     L = (1 - a) cross_entropy(s, labels) + a T^2 KL(softmax(t/T) || softmax(s/T))
 
@@ -24,7 +24,14 @@ Loss = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 def cross_entropy(outputs: jax.Array, labels: jax.Array) -> jax.Array:
-    """Mean cross entropy of logits ``[..., classes]`` and class numbers ``[...]``.
+    """Return the mean cross entropy.
+
+    Args:
+      outputs: logits ``[..., classes]``.
+      labels: class numbers ``[...]``, integers.
+
+    Raises:
+      InputError: if the shapes do not match.
 
     Example:
       >>> round(float(cross_entropy(jnp.zeros((3, 4)), jnp.array([0, 1, 2]))), 4)      # ln 4
@@ -33,13 +40,13 @@ def cross_entropy(outputs: jax.Array, labels: jax.Array) -> jax.Array:
     if labels.shape != outputs.shape[:-1]:
         raise InputError(
             f"labels: shape {labels.shape}: cross entropy needs one class number for each of the outputs of shape "
-            f"{outputs.shape}, that is shape {outputs.shape[:-1]}; give another loss for other labels"
+            f"{outputs.shape}, that is shape {outputs.shape[:-1]}; pass another loss for other labels"
         )
     return optax.softmax_cross_entropy_with_integer_labels(outputs.astype(jnp.float32), labels).mean()
 
 
 def check_classes_of(loss: Loss, outputs: Any, labels: Any) -> None:
-    """Refuse labels that are no class of these outputs (their shapes suffice), where the loss is of classes."""
+    """Check class numbers against the outputs' shape, if the loss is ``cross_entropy``."""
     if loss is cross_entropy and labels.shape == outputs.shape[:-1]:
         check_classes(labels, outputs.shape[-1])
 
@@ -48,14 +55,14 @@ def distillation(
     outputs: jax.Array, labels: jax.Array, teacher: jax.Array, *, weight: Any = 0.5, temperature: Any = 2.0,
     loss: Loss = cross_entropy,
 ) -> jax.Array:  # fmt: skip
-    """The loss of a student whose teacher says ``teacher``; see the module for the equation.
+    """Return the distillation loss; see the module's docstring for the equation.
 
     Args:
-      outputs, teacher: logits ``[..., classes]``; no gradient passes to the teacher's.
-      labels: what ``loss`` compares the outputs with.
+      outputs, teacher: logits ``[..., classes]`` of student and teacher; no gradient passes to the teacher's.
+      labels: labels for ``loss``.
       weight: a, in [0, 1].
       temperature: T, greater than 0.
-      loss: the task's own.
+      loss: loss of the task, ``loss(outputs, labels) -> number``.
 
     Example:
       >>> same = jnp.array([[1.0, 2.0]])

@@ -1,4 +1,4 @@
-"""How hard training is made, as a schedule: one compiled step for all noise levels."""
+"""Schedules of the noise level in hardware-aware training: one compiled step for all levels."""
 
 from contextlib import AbstractContextManager
 from typing import Any
@@ -8,13 +8,16 @@ from analogsim.hardware.override import override_hardware
 
 
 def scaled_noise(noise_scale: Any) -> AbstractContextManager[None]:
-    """Inside this block, hardware-aware training deviates from ideal hardware ``noise_scale`` times as far.
+    """Scale the non-idealities of hardware-aware training inside a ``with`` block.
 
-    It scales what ``Hardware.training`` does to weights, and the noise of the converters; their steps stay. The level
-    may be traced: enter the block inside the function that is compiled.
+    The factor applies to the weight changes by ``Hardware.training`` and to converter noise; quantisation steps are not
+    scaled. The factor may be traced: enter the block inside the compiled function.
 
     Args:
-      noise_scale: at least 0; 0 trains on ideal cells, 1 on the hardware as described.
+      noise_scale: factor of at least 0; 0 trains on ideal cells, 1 on the hardware as described.
+
+    Raises:
+      InputError: for a negative or non-finite number.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax
@@ -29,5 +32,5 @@ def scaled_noise(noise_scale: Any) -> AbstractContextManager[None]:
       >>> output(0).shape, output(50).shape      # one compilation
       ((2, 3), (2, 3))
     """
-    check_number(noise_scale, "level", ge=0)
+    check_number(noise_scale, "noise_scale", ge=0)
     return override_hardware(lambda path, hardware: hardware.replace(training_noise_scale=noise_scale))

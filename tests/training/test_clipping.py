@@ -131,7 +131,7 @@ def test_first_limits_and_many_steps_of_one():
         (lambda: learned_clip(1.0, decay=-1), r"decay = -1: must be at least 0"),
         (lambda: learned_clip(1.0, per="row"), r"learned_clip: per = 'row': must be one of 'kernel', 'column'"),
         (lambda: clip_weights(1.0, per="row"), r"clip_weights: per = 'row': must be one of"),
-        (lambda: learned_clip(1.0).init({"bias": jnp.ones(2)}), r"no parameter is chosen"),
+        (lambda: learned_clip(1.0).init({"bias": jnp.ones(2)}), r"no parameter is selected"),
         (lambda: learned_clip(1.0).update({"kernel": jnp.ones((2, 2))}, None), r"learned_clip needs the parameters"),
     ],
 )

@@ -369,10 +369,10 @@ def test_modified_weights_of_any_model():
             lambda: seen(AdditiveNoise(std=0.1), n=1, store=MZIMesh()),
             r"Hardware.training = AdditiveNoise: must be FreshChip\(\) for a MZIMesh with a detector",
         ),
-        (lambda: scaled_noise(-1.0), r"level = -1: must be at least 0"),
+        (lambda: scaled_noise(-1.0), r"noise_scale = -1: must be at least 0"),
         (
             lambda: modified_weights(jax.random.key(0), {"kernel": W}, DeviceNoise()),
-            r"modifier = DeviceNoise\(\): must be a modifier of weights that draws by step",
+            r"modifier = DeviceNoise\(\): must be a weight modifier that draws once per step",
         ),
         (
             lambda: modified_weights(jax.random.key(0), {"kernel": W}, AdditiveNoise(std=0.1), noise_scale=-1),

@@ -61,7 +61,7 @@ def test_clipping_at_standard_deviations():
     [
         (lambda: weight_noise(jax.random.key(0), PARAMS, -0.1), "std = -0.1: must be at least 0"),
         (lambda: weight_noise(jax.random.key(0), PARAMS, 0.1, relative_to="row"), "must be one of 'column', 'layer'"),
-        (lambda: weight_noise(jax.random.key(0), {"w": jnp.ones(2)}, 0.1), "no parameter is chosen"),
+        (lambda: weight_noise(jax.random.key(0), {"w": jnp.ones(2)}, 0.1), "no parameter is selected"),
         (lambda: weight_noise(0, PARAMS, 0.1), "key = 0: must be a random key, for example jax.random.key(0)"),
         (lambda: weight_noise(jax.random.split(jax.random.key(0)), PARAMS, 0.1), "an array of keys of shape (2,)"),
         (lambda: weight_noise(jax.random.key(0), PARAMS, "a"), "std = 'a': must be a number of at least 0"),
