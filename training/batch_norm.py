@@ -1,16 +1,16 @@
-"""Batch normalisation on a programmed chip: running statistics estimated anew from what the chip computes.
+"""Batch normalisation on a programmed chip: running statistics re-estimated from the chip's activations.
 
-Errors of the cells shift and stretch what arrives at a normalisation; its running statistics, taken from the digital
-network, then fit no longer. Re-estimating them needs a few hundred inputs, no labels and no writing (V. Joshi et al.,
-Nat. Commun. 11, 2473 (2020), doi 10.1038/s41467-020-16108-9).
+Errors of the cells shift and scale the inputs of a normalisation, so that the running statistics of the digital model
+no longer match. Re-estimating them needs a few hundred inputs, no labels and no writing (V. Joshi et al., Nat. Commun.
+11, 2473 (2020), doi 10.1038/s41467-020-16108-9).
 
-All batches b with n_b of n examples give, by the law of total variance, the statistics of the whole,
+By the law of total variance, batches b with n_b of n examples give the statistics of all examples,
 
     mean = sum_b n_b/n m_b          variance = sum_b n_b/n (v_b + (m_b - mean)^2)
 
 A layer reports its batch's statistics through its running average, r' = momentum r + (1 - momentum) m_b. That is linear
-in r: the same batch, with the same noise, run from r = 0 and from r = 1 gives momentum and m_b, whatever the layer was
-set to. Layers behind others see inputs normalised by their batch, as they do in training.
+in r: running the same batch, with the same noise, from r = 0 and from r = 1 gives momentum and m_b, for any setting of
+the layer. Later layers see inputs normalised by their batch, as in training.
 """
 
 import dataclasses
@@ -34,17 +34,17 @@ def reestimate_batch_norm(
     model: Any, variables: Any, x: Any, *, chip: Chip | None = None, key: jax.Array | None = None,
     batch_size: int = 128, **options: Any,
 ) -> Any:  # fmt: skip
-    """Running statistics of every batch normalisation, estimated from ``x``.
+    """Re-estimate the running statistics of every batch normalisation from ``x``.
 
     Args:
       model: a Linen model, or an NNX model on a chip (``analogsim.nnx.on_chip``).
-      variables: a Linen model's variables; of a chip, its own count. None for NNX.
+      variables: a Linen model's variables, ignored if there is a chip, which has its own; None for NNX.
       x: inputs without labels (``analogsim.Inputs``), ``[n, ...]`` each.
-      chip: where a Linen model runs, at the age it is read at; None for the exact network.
-      key: noise of the reads of a Linen model; None where reading is noiseless.
+      chip: chip that a Linen model runs on, at its read time; None for the digital model.
+      key: random key of a Linen model's read noise; None if reading is noiseless.
       batch_size: examples that are normalised together.
-      **options: keyword arguments with which the model normalises by its batch, for example ``train=True``. Give
-        none that draw random numbers, such as dropout's.
+      **options: keyword arguments with which the model normalises by its batch, for example ``train=True``; none that
+        draw random numbers, such as those of dropout.
 
     Returns:
       Linen: the chip with new statistics among its variables, or, without a chip, the variables. NNX: a copy of the

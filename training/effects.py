@@ -1,4 +1,4 @@
-"""What ``sensitivity`` gives: what every number does to the loss, with standard errors, as data and as a table."""
+"""Results of ``sensitivity``: effects of hardware numbers on the loss with standard errors, as dataset and table."""
 
 import dataclasses
 import typing
@@ -16,47 +16,47 @@ if typing.TYPE_CHECKING:
 
 _SHOWN = 12
 
-#: By how much a number is changed that is no whole number.
+#: Relative change of a number that is not an integer.
 SHARE = 0.1
 STEPS = ("more", "less")
 
 
 class Effect(NamedTuple):
-    """What one change of one number, in all layers at once, does to the loss."""
+    """Change of the loss when one number is changed in all layers at once."""
 
     parameter: str
     change: str  #: "10 % more", "one bit fewer"
-    mean: float  #: over chips
+    mean: float  #: mean over chips
     error: float  #: standard error of the mean; NaN for a single chip
 
 
 class HardwareGradient(NamedTuple):
-    """The slope of the loss in one number of one layer."""
+    """Gradient of the loss with respect to one number of one layer."""
 
     layer: str
     parameter: str
-    unit: str  #: of the number; the slope is in 1/unit
-    mean: float  #: over chips
+    unit: str  #: unit of the number; the gradient is in 1/unit
+    mean: float  #: mean over chips
     error: float  #: standard error of the mean; NaN for a single chip
-    effect: float  #: of 10 % more of this number in this layer alone
+    effect: float  #: first-order change of the loss for +10 % of this number in this layer alone
 
 
 @dataclasses.dataclass(frozen=True)
 class Sensitivity:
-    """What ``sensitivity`` found; prints as a table, the largest effects first.
+    """Result of ``sensitivity``; prints as a table, the largest effects first.
 
     Attributes:
-      data: ``effect``, the change of the loss, over (chip, step, parameter), the two steps being ``more`` and ``less``;
-        ``slope`` over (chip, layer, parameter), in 1/unit; ``value`` over (layer, parameter); ``loss`` over chip; for
-        every parameter its ``method``, ``unit`` and, by step, ``change`` in words. NaN where there is none: a layer
-        without this number, a number without a slope, a step out of the range that is allowed.
+      data: ``effect``, the change of the loss, over (chip, step, parameter), with the steps ``more`` and ``less``;
+        ``gradient`` over (chip, layer, parameter), 1/unit; ``value`` over (layer, parameter); ``loss`` over chip; for
+        every parameter its ``method``, ``unit`` and, by step, ``change`` in words. Missing values are NaN: a layer
+        without this number, a number without a gradient, a step out of the allowed range.
     """
 
     data: "xarray.Dataset"
 
     @property
     def ranking(self) -> list[Effect]:
-        """Effects, the largest first. A slope counts once; a difference once up and once down, which may differ."""
+        """Effects, the largest first; two per number changed up and down by differences, one per gradient."""
         found = []
         for name in self.data.parameter.values:
             own = self.data.sel(parameter=name)
@@ -69,7 +69,7 @@ class Sensitivity:
 
     @property
     def gradients(self) -> list[HardwareGradient]:
-        """Slopes of every layer, in the order of their effects, the largest first."""
+        """Gradients of every layer, those with the largest effects first."""
         found = []
         for layer in self.data.layer.values:
             for name in self.data.parameter.values:
@@ -78,10 +78,10 @@ class Sensitivity:
                 if np.isfinite(mean):
                     effect = SHARE * float(own.value) * mean
                     found.append(HardwareGradient(str(layer), str(name), str(own.unit.values), mean, error, effect))
-        return sorted(found, key=lambda slope: -abs(slope.effect))
+        return sorted(found, key=lambda gradient: -abs(gradient.effect))
 
     def table(self, rows: int = _SHOWN) -> Any:
-        """The largest effects as a rich table."""
+        """Return the largest effects as a rich table of at most ``rows`` rows."""
         from analogsim.base.tables import simple_table
 
         n, loss = self.data.sizes["chip"], float(self.data.loss.mean())
@@ -93,8 +93,8 @@ class Sensitivity:
             found.add_column(column, justify="right")
         ranking = self.ranking
         for name, change, mean, error in ranking[:rows]:
-            spread = f"{error:.5f}" if np.isfinite(error) else "one chip"
-            found.add_row(name, change, self._value(name), f"{mean:+.5f}", spread)
+            shown_error = f"{error:.5f}" if np.isfinite(error) else "one chip"
+            found.add_row(name, change, self._value(name), f"{mean:+.5f}", shown_error)
         found.caption = "\n".join(self._left_out(ranking[rows:])) or None
         return found
 
@@ -103,13 +103,13 @@ class Sensitivity:
         notes = [f"extrapolated, not measured: {late}"] if late else []
         if left:
             notes.append(f"{len(left)} more, each of at most {abs(left[0].mean):.2g}")
-        for words, names in ((self.data.attrs["absent"], "absent (None)"), (self.data.attrs["unknown"], "no slope")):
+        for words, names in ((self.data.attrs["absent"], "absent (None)"), (self.data.attrs["unknown"], "no gradient")):
             if words:
                 notes.append(f"{names}: {words}")
         return notes
 
     def _value(self, name: str) -> str:
-        """The number in all layers that have it, as a range where they differ."""
+        """Format the number's value, as a range if layers differ."""
         of_parameter = self.data.sel(parameter=name)
         finite_values = of_parameter.value.values[np.isfinite(of_parameter.value.values)]
         if not finite_values.size:
@@ -126,13 +126,13 @@ class Sensitivity:
 
 
 def _statistics(values: np.ndarray) -> tuple[float, float]:
-    """Mean over chips and its standard error, std/sqrt(n)."""
+    """Return the mean over chips and its standard error, std/sqrt(n)."""
     error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
     return float(values.mean()), float(error)
 
 
 class Perturbation(NamedTuple):
-    """One step of one number in all layers: by how much in each, ``{path: amount}``, or the factor of its ranges."""
+    """One step of one number in all layers: the change of each, ``{path: amount}``, or the factor of its ranges."""
 
     name: str
     step: str
@@ -151,7 +151,7 @@ def dataset(
     time_s: float,
     extrapolated: str = "",
 ) -> "xarray.Dataset":
-    """Losses ``[chip]``, slopes ``{path: {name: [chip]}}`` and differences ``[move, chip]`` with their labels."""
+    """Label losses ``[chip]``, gradients ``{path: {name: [chip]}}`` and differences ``[move, chip]`` as a dataset."""
     import xarray
 
     layers, names = list(chosen.layers), [name for name in chosen.names if name not in unknown]
@@ -194,12 +194,12 @@ def dataset(
 
 
 def _number(chosen: SelectedNumbers, name: str) -> HardwareNumber:
-    """The first layer's number of this name; of a calibrated range one without a rule."""
+    """Return the number of this name in the first layer that has it; for a calibrated range, one without a rule."""
     return next((found[name] for found in chosen.layers.values() if name in found), HardwareNumber(None, Rule()))
 
 
 def _words(chosen: SelectedNumbers, name: str, step: str) -> str:
-    """A change in words."""
+    """Describe a change in words."""
     if not _number(chosen, name).is_integer:
         return f"10 % {step}"
     fewer = "more" if step == "more" else "fewer"

@@ -1,14 +1,14 @@
-"""Hardware-aware fine-tuning: from a pretrained network to one that survives its hardware, in one call.
+"""Hardware-aware fine-tuning of a pretrained network in one call.
 
     tuned = fine_tune(model, variables, x, labels, key=key, epochs=5)      # variables: pretrained, calibrated
     variables = tuned.variables
 
-What it does is a loop over ``training.make_step``, which is the way to do anything else. Every step draws its hardware
-from a key of its own, or every micro-batch does; the digital network that it starts from teaches it
-(``losses.distillation``); learned ranges move with the parameters, in proportion to their size. One compiled step
-serves all noise levels. V. Joshi et al., Nat. Commun. 11, 2473 (2020), doi
-10.1038/s41467-020-16108-9, fine-tune with noise from a pretrained network; M. J. Rasch et al., Nat. Commun. 14, 5282
-(2023), doi 10.1038/s41467-023-40770-4, add distillation, learned ranges and a ramp.
+``fine_tune`` is a loop over ``training.make_step``, which also serves custom loops. Every step, or every micro-batch,
+samples its hardware from a separate key; the initial digital model is the teacher (``losses.distillation``); learned
+ranges are trained with the parameters, in proportion to their size. One compiled step serves all noise levels.
+V. Joshi et al., Nat. Commun. 11, 2473 (2020), doi 10.1038/s41467-020-16108-9, fine-tune with noise from a pretrained
+network; M. J. Rasch et al., Nat. Commun. 14, 5282 (2023), doi 10.1038/s41467-023-40770-4, add distillation, learned
+ranges and a ramp.
 """
 
 import dataclasses
@@ -32,22 +32,21 @@ from analogsim.training.divergence import explain
 from analogsim.training.losses import Loss, check_classes_of, cross_entropy
 from analogsim.training.step import TrainingStep, TrainState, make_step
 
-_CHECKED = 256  # examples whose clipping is looked at before and after
+_CHECKED = 256  # examples of the clipping reports before and after
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class FineTuned(ByValue):
-    """What ``fine_tune`` gives.
+    """Result of ``fine_tune``.
 
     Attributes:
-      variables: a Linen model's variables, ranges and batch statistics among them; None for NNX.
+      variables: a Linen model's variables, including ranges and batch statistics; None for NNX.
       model: the trained copy of an NNX model; the model itself for Linen.
-      loss: mean over the steps of each epoch, ``[epochs]``.
-      accuracy: share of right classes while training, on the hardware as it was drawn, ``[epochs]``; NaN where labels
-        are not one class number for each output.
-      noise_scale: at the end of each epoch, ``[epochs]``.
-      clipping_before, clipping: what the ranges do to the first examples, before and after; None where nothing is
-        calibrated.
+      loss: mean loss of each epoch, ``[epochs]``.
+      accuracy: fraction of correct classes during training, on the sampled hardware, ``[epochs]``; NaN if labels are
+        not one class number per output.
+      noise_scale: noise scale at the end of each epoch, ``[epochs]``.
+      clipping_before, clipping: range reports of the first examples, before and after; None without calibrated ranges.
     """
 
     variables: Any
@@ -80,30 +79,34 @@ def fine_tune(
     on_epoch: Callable[[int, float], Any] | None = None,
     **options: Any,
 ) -> FineTuned:
-    """Train a model on its hardware, from the parameters that it has.
+    """Fine-tune a model on its hardware, starting from its parameters.
 
     Args:
-      model, variables: a Linen model with analog layers and its variables (calibrated, where ranges are learned), or an
-        NNX model and None. Neither is changed.
-      x, labels: the training data, ``[n, ...]`` each; ``x`` as of ``analogsim.Inputs``.
-      key: the order of the data and all of the hardware follow from it.
-      epochs, batch_size: as usual; what does not fill a batch waits for the next epoch's order.
-      optimizer: of the parameters; None for Adam with a cosine schedule from 1e-3. Ends well with ``clip_weights``.
-      range_learning_rate: of learned ranges, relative to each range's size; Adam.
-      distil: weight of the teacher in the loss, in [0, 1]; 0 for none.
-      temperature: of the distillation.
-      teacher: ``teacher(x) -> logits`` of all examples of a batch; None for the exact network that it starts from.
-      loss: ``loss(outputs, labels) -> number`` of the task; cross entropy by default.
-      ramp: share of the steps over which the hardware's deviations grow from none to all (``noise_scale``).
-      micro_batches: pieces that every batch is cut into, each on hardware of its own; their gradients are averaged.
-      training_options: keyword arguments of a Linen model's call while it is trained, for example ``{"train": True}``;
-        None for ``options``.
+      model, variables: a Linen model with analog layers and its variables (calibrated, if ranges are learned), or an
+        NNX model and None. Neither is modified.
+      x, labels: training data, ``[n, ...]`` each; ``x`` as in ``analogsim.Inputs``.
+      key: random key of the data order and the hardware.
+      epochs, batch_size: number of epochs and batch size; examples of an incomplete last batch are skipped.
+      optimizer: optimiser of the parameters, best ending with ``clip_weights``; None for Adam with a cosine schedule
+        from 1e-3.
+      range_learning_rate: learning rate of learned ranges, relative to the size of each range; Adam.
+      distil: weight of the teacher in the loss, in [0, 1]; 0 for no distillation.
+      temperature: temperature of the distillation.
+      teacher: ``teacher(x) -> logits`` for a batch; None for the digital model that training starts from.
+      loss: loss of the task, ``loss(outputs, labels) -> number``; cross entropy by default.
+      ramp: fraction of the steps over which the noise scale grows from 0 to 1 (``scaled_noise``).
+      micro_batches: number of parts of a batch, each on separately sampled hardware; their gradients are averaged.
+      training_options: keyword arguments of a Linen model's call in training, for example ``{"train": True}``; None for
+        ``options``.
       on_epoch: called with the epoch's number and mean loss.
       **options: keyword arguments of the model's call elsewhere, for example ``train=False``; those that hold arrays
         are inputs, with or without training.
 
+    Returns:
+      the trained variables or model, and the history of the training.
+
     Raises:
-      InputError: for a loss that is not a number, with the step and the first layer in which it shows.
+      InputError: for a loss that is not finite, with the step and the first layer at fault.
 
     Warns:
       UserWarning: for a layer that clips more than half of its inputs or conversions, by its path.
@@ -170,10 +173,10 @@ def _order(key: jax.Array, n: int, used: int) -> jax.Array:
 def _epoch_of(
     step: TrainingStep, data: Any, steps: int, batch_size: int, ramp_steps: float
 ) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """An epoch, ``(carry, key, order, first) -> (carry, found [steps])``, and step i of it, ``(..., i)``.
+    """Return an epoch, ``(carry, key, order, first) -> (carry, metrics [steps])``, and its step i, ``(..., i)``.
 
-    A scan on accelerators. XLA compiles a loop's body for one core of a CPU, which makes convolutions ten times slower
-    there than in a step of their own, so that a CPU is given the same compiled step again and again.
+    On accelerators the epoch is a scan. On CPUs XLA compiles the body of a loop for one core, which makes convolutions
+    ten times slower than in a separate step, so there the epoch is a Python loop over one compiled step.
     """
 
     def one(carry, key, order, first, i, data):
@@ -205,7 +208,7 @@ def _steps_alone() -> bool:
 
 
 def _teacher_outputs(step: TrainingStep, teacher: Any, x: Any, batch_size: int) -> jax.Array:
-    """What the teacher says to every example, once."""
+    """Return the teacher's logits for all examples, computed once."""
     said = step.teacher_logits if teacher is None else lambda batch: teacher(batch.given)
     n = count_examples(x)
     size = min(n, max(batch_size, 256))
@@ -239,7 +242,7 @@ def _check_settings(n: int, epochs: Any, batch_size: Any, micro_batches: Any, ra
 
 
 def _warn(step: TrainingStep, carry: TrainState, x: Any, options: dict[str, Any]) -> RangeReport | None:
-    """Say which layers clip nearly everything."""
+    """Warn about layers that clip more than half of their values."""
     if not jax.tree.leaves({**carry.params, **carry.model_state}.get("ranges")):
         return None
     report = range_report(*step.unbound(carry), _some(x, _CHECKED), **options)

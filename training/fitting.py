@@ -1,4 +1,4 @@
-"""A model as training sees it: what is trained, what is kept, how it is called.
+"""A model in the form used by training: trained arrays, other state, and the call.
 
 A fit has a tree of arrays ``{"params": ..., "ranges": ...}`` that an optimiser may move (the ranges only where the
 hardware learns them), the other state of the model (batch statistics, tracked ranges), and a call
@@ -21,12 +21,12 @@ from analogsim.models.protocol import BoundModel
 
 
 def learns(hardware: dict[str, Hardware]) -> bool:
-    """Whether any layer learns a range."""
+    """Return whether any layer learns a range."""
     return any(isinstance(r, LearnedRange) for h in hardware.values() for r in (h.input_range, h.output_range))
 
 
 def tracks(hardware: dict[str, Hardware]) -> bool:
-    """Whether any layer's range follows the values."""
+    """Return whether any layer's range tracks the values."""
     return any(isinstance(r, TrackedRange) for h in hardware.values() for r in (h.input_range, h.output_range))
 
 
@@ -47,7 +47,7 @@ class Fit(NamedTuple):
     Attributes:
       bound: the model, called with its options outside of training.
       options: keyword arguments of its calls in training.
-      hardware: what every analog layer runs on, by path.
+      hardware: hardware of every analog layer, by path.
     """
 
     bound: BoundModel
@@ -68,7 +68,7 @@ class Fit(NamedTuple):
         return params, {name: value for name, value in collections.items() if name not in names}
 
     def call(self, params: Any, state: Any, x: Any, key: jax.Array) -> tuple[Any, Any]:
-        """Outputs on hardware drawn from the key, and the state after."""
+        """Return the outputs on hardware sampled from the key, and the new state."""
         changing = [name for name in state if name != "ranges" or tracks(self.hardware)]
         if tracks(self.hardware) and "ranges" not in changing:
             changing.append("ranges")
@@ -77,7 +77,7 @@ class Fit(NamedTuple):
         return outputs, {**state, **{name: value for name, value in new.items() if name not in params}}
 
     def digital(self, params: Any, state: Any, x: Any) -> Any:
-        """Exact outputs."""
+        """Return the outputs of the digital model."""
         return self._with(params, state).digital(x, as_in_training=True)
 
     def unbound(self, params: Any, state: Any) -> tuple[Any, Any]:

@@ -1,8 +1,8 @@
-"""Learned digital scales of outputs, and weights that are kept at a common size beside them.
+"""Learned digital output scales, and remapping of the weights to columns of one size.
 
-Behind the converters, digital logic multiplies every output with a number anyway: the scale that its column was divided
-by. A learned scale s joins it, y_j = s_j sum_i x_i W_ij, so that the optimiser moves a whole column at once, without
-moving cells. The scales are a part of the network, in the collection ``ranges`` beside the converters' ranges:
+After the converters, digital logic multiplies every output by the scale of its column anyway. A learned scale s is
+merged into it, y_j = s_j sum_i x_i W_ij, so that the optimiser changes a whole column at once, without changing cells.
+The scales belong to the network and are stored in the collection ``ranges``, as the converters' ranges are:
 
     variables = with_output_scales(model, variables, x)                 # ones: nothing changes yet
     tree = {"params": variables["params"], "ranges": variables["ranges"]}
@@ -97,7 +97,7 @@ def remap_weights(limit: float = 1.0) -> optax.GradientTransformationExtraArgs:
 
     def update(updates: Any, state: Any, params: Any = None, **_: Any) -> tuple[Any, Any]:
         if params is None:
-            raise InputError("remap needs the parameters: tx.update(gradients, state, params)")
+            raise InputError("remap_weights needs the parameters: tx.update(gradients, state, params)")
         kernels = scaled_kernels(params)
         new = jax.tree.map(lambda p, u: p + u, params, updates)
         for kernel_path, scale_path in kernels:

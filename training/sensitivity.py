@@ -1,19 +1,20 @@
-"""Which flaw of the hardware hurts most: the slope of the loss in every physical number, over sampled chips.
+"""Which non-ideality costs most: gradient of the loss with respect to hardware numbers, over sampled chips.
 
-For chips c = 1..n, fabricated and programmed from keys of their own and read at one time, the mean loss L_c over the
+For chips c = 1..n, fabricated and programmed from separate keys and read at one time, the mean loss L_c over the
 examples is differentiated with respect to every number p of every layer's hardware, through fabrication, writing,
-ageing and reading: the random numbers stay, their sizes change. Reported is what 10 % more of a number does,
+ageing and reading: the random numbers stay, their sizes change. The reported effect is that of +10 % of a number,
 
     effect_c = 0.1 sum over layers of p dL_c/dp          mean over c, with the standard error std/sqrt(n)
 
-Slopes pass converters straight through their staircase, and leave out what a number does to the read noise of later
-layers by changing their inputs. Some numbers have no slope: bits and the ranges of converters (a staircase), and those
-that act through a comparison, such as shares of stuck cells or the window of closed-loop writing; their slope is
-exactly zero on every chip. These, or with ``method="difference"`` all, are changed in all layers by one, or by 10 %,
+Gradients use the straight-through estimator of the quantisers, and omit the effect of a number on the read noise of
+later layers through their inputs. Some numbers have no gradient: bits and ranges of converters (quantisation), and
+numbers that act through a comparison, such as fractions of stuck cells or the window of program-and-verify; their
+gradient is exactly zero on every chip. These, or with ``method="difference"`` all, are changed in all layers by one, or
+by 10 %,
 
     effect_c = L_c(changed) - L_c                        once up and once down
 
-on the same chips with the same random numbers. Up and down differ where the loss is bent: a range that is 10 % smaller
+on the same chips with the same random numbers. Up and down differ if the loss is curved: a range that is 10 % smaller
 clips, one that is 10 % larger does not gain as much.
 """
 
@@ -59,23 +60,25 @@ def sensitivity(
     batch_size: int = 512,
     **options: Any,
 ) -> Sensitivity:
-    """The slope of the loss with respect to every number of the hardware, on programmed chips.
+    """Differentiate the loss with respect to every number of the hardware, on sampled chips.
 
     Args:
       model, variables: a Linen model with analog layers and its variables, or an NNX model and None.
-      x, labels: examples (``analogsim.Inputs``) and what ``loss`` compares the outputs with, ``[n, ...]``; a few
-        hundred are enough.
-      key: everything random follows from it; chip i is the same whatever ``chips`` is.
-      chips: how many to sample.
-      time: when they are read after programming.
-      compensation: drift compensation; None for the hardware's own.
+      x, labels: examples (``analogsim.Inputs``) and labels for ``loss``, ``[n, ...]``; a few hundred are enough.
+      key: random key; chip i does not depend on ``chips``.
+      chips: number of sampled chips.
+      time: read time after programming, seconds or a string such as ``"1 day"``.
+      compensation: drift compensation; None for the hardware's setting.
       loss: ``loss(outputs, labels) -> number``.
-      parameters: names or patterns, ``("store.cell.*", "adc.noise")``; None for all but the single coefficients of
-        fits (``store.cell.drift_mean[0]``), ``"all"`` for those, too.
-      method: ``"gradient"`` where there is one; ``"difference"`` changes every number by 10 %, which assumes nothing
-        about staircases and costs two evaluations a number.
+      parameters: names or patterns, ``("store.cell.*", "adc.noise")``; None for all except single coefficients of fits
+        (``store.cell.drift_mean[0]``), ``"all"`` to include those.
+      method: ``"gradient"`` uses gradients if they exist; ``"difference"`` changes every number by 10 %, which needs no
+        straight-through estimator and costs two evaluations per number.
       batch_size: examples computed together.
       **options: keyword arguments of the model's call, for example ``train=False``; those that hold arrays are inputs.
+
+    Returns:
+      the effects and gradients, as a dataset and a table.
 
     Raises:
       InputError: for a name that no layer has, or that is None in all; for a loss that is not one finite number.
@@ -120,7 +123,7 @@ def sensitivity(
 
 
 class _Setting(NamedTuple):
-    """What is static."""
+    """Static settings."""
 
     compensation: str | None
     loss: Loss
@@ -128,7 +131,7 @@ class _Setting(NamedTuple):
 
 
 def _is_stepped(name: str, chosen: SelectedNumbers) -> bool:
-    """Whether it is known beforehand that a number acts through a staircase."""
+    """Return whether a number is known to act through quantisation."""
     whole = any(found[name].is_integer for found in chosen.layers.values() if name in found)
     return whole or name in chosen.ranges or name == OWN_RANGE
 
@@ -138,7 +141,7 @@ def _zeros(chosen: SelectedNumbers, names: list[str]) -> dict[str, dict[str, jax
 
 
 def _loss_of(bound: Any, key: Any, index: Any, time_s: Any, x: Any, labels: Any, setting: _Setting, shifts: Any):
-    """The mean loss of one chip whose layers' numbers are shifted by ``shifts[path][name]``."""
+    """Return the mean loss of one chip whose layers' numbers are shifted by ``shifts[path][name]``."""
 
     def change(path: str, hardware: Any) -> Any:
         return shifted(hardware, shifts.get(path, {}))
@@ -156,7 +159,7 @@ def _loss_of(bound: Any, key: Any, index: Any, time_s: Any, x: Any, labels: Any,
 
 @functools.partial(jax.jit, static_argnames="setting")
 def _gradients(bound, key, indices, time_s, x, labels, zeros, setting):
-    """Losses ``[chip]`` and their slopes ``{path: {name: [chip]}}``."""
+    """Return losses ``[chip]`` and their gradients ``{path: {name: [chip]}}``."""
 
     def one(index):
         loss = functools.partial(_loss_of, bound, key, index, time_s, x, labels, setting)
@@ -166,7 +169,7 @@ def _gradients(bound, key, indices, time_s, x, labels, zeros, setting):
 
 
 def _with_gradients(smooth: list[str], gradients: Any, chosen: SelectedNumbers) -> tuple[list[str], list[str]]:
-    """Names that have a slope; names of zeros that have none, of which 10 % more is nothing."""
+    """Return names with a gradient, and names of zeros without one, for which +10 % is no change."""
     having, unknown = [], []
     for name in smooth:
         found = np.stack([np.asarray(own[name]) for own in gradients.values() if name in own])
@@ -178,7 +181,7 @@ def _with_gradients(smooth: list[str], gradients: Any, chosen: SelectedNumbers) 
 
 
 def _moves(names: list[str], chosen: SelectedNumbers) -> list[Perturbation]:
-    """Every number up and down, where its field allows it in all layers."""
+    """Return the steps up and down of every number, if its field allows them in all layers."""
     found = []
     for name in names:
         own = {path: numbers[name] for path, numbers in chosen.layers.items() if name in numbers}
@@ -195,11 +198,11 @@ def _moves(names: list[str], chosen: SelectedNumbers) -> list[Perturbation]:
 def _differences(
     bound: Any, data: tuple, setting: _Setting, moves: list[Perturbation], chosen: SelectedNumbers
 ) -> np.ndarray:
-    """Changes of the loss ``[move, chip]``."""
+    """Return the changes of the loss ``[move, chip]``."""
     if not moves:
         return np.zeros((0, len(data[1])))
     names = list(dict.fromkeys(move.name for move in moves))
-    still = Perturbation("", "", {}, 1.0)  # the same compiled function, so that what is equal cancels
+    still = Perturbation("", "", {}, 1.0)  # through the same compiled function, so that equal losses cancel exactly
     shifts = {
         path: {n: jnp.array([m.amounts[path] if m.name == n else 0.0 for m in (still, *moves)])
                for n in names if n in numbers}
@@ -218,7 +221,7 @@ def _differences(
 
 @functools.partial(jax.jit, static_argnames=("setting", "whole"))
 def _varied(bound, key, indices, time_s, x, labels, shifts, factors, setting, whole):
-    """Losses ``[chip, step]``."""
+    """Return losses ``[chip, step]``."""
 
     def one(index):
         def at(step):
@@ -240,7 +243,7 @@ def _check_settings(method: Any, **counts: Any) -> None:
 
 
 def _seconds(time: Any, hardware: dict[str, Any]) -> float:
-    """Seconds after programming, for which every store must have data."""
+    """Return the time in seconds after programming; every store must have data for it."""
     time_s = float(check_time(time, {}))
     for path, item in hardware.items():
         item.check_time(time_s, f"layer {path}: time")
@@ -248,7 +251,7 @@ def _seconds(time: Any, hardware: dict[str, Any]) -> float:
 
 
 def _explain(bound: Any, key: jax.Array, time_s: Any, losses: jax.Array) -> None:
-    """Say why a loss is not finite: what is programmed, what is read, else the loss itself."""
+    """Raise an error that explains a non-finite loss: by the programmed cells, the readings, else the loss itself."""
     cells = program_jit(bound, chip_key(key, 0))
     check_finite(cells)
     check_solved(read(cells, time_s, None, True))

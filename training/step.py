@@ -1,18 +1,17 @@
-"""One step of hardware-aware training as a plain function, for a loop of one's own; ``fine_tune`` is made of it.
+"""One step of hardware-aware training as a pure function, for custom loops; ``fine_tune`` is built from it.
 
     step = make_step(model, variables, x[:64], optimizer=optax.adam(1e-3), distil=0.5)
     carry, update = step.initial_state, jax.jit(step)
     for number in range(1000):
         batch, key = ..., jax.random.fold_in(root, number)
-        carry, found = update(carry, x, labels, key, ramp(number), step.teacher_logits(x))     # found.loss,
-    found.accuracy
-    variables = step.unbind(carry)
+        carry, metrics = update(carry, x, labels, key, ramp(number), step.teacher_logits(x))
+    variables = step.unbind(carry)                                       # metrics.loss, metrics.accuracy
 
-It is pure, and reads nothing but its arguments: ``jax.lax.scan`` makes an epoch of it, ``jax.vmap`` over keys trains on
-several draws of the hardware, arrays sharded over the examples make it data-parallel. ``step.loss`` alone goes into
-``jax.grad``, or any other optimiser. The level is a number like any other: a ramp is one compilation. With several
-micro-batches each has hardware of its own and their gradients are added up one after the other, so that memory holds
-the activations of one and one gradient.
+The step depends only on its arguments: ``jax.lax.scan`` runs an epoch, ``jax.vmap`` over keys trains on several samples
+of the hardware, and arrays sharded over the examples make it data-parallel. ``step.loss`` can be passed to ``jax.grad``
+or another optimiser. The noise scale may be traced, so that a ramp needs one compilation. With several micro-batches,
+each samples separate hardware, and their gradients are accumulated sequentially, so that memory holds one gradient and
+the activations of one micro-batch.
 """
 
 import dataclasses
@@ -33,12 +32,12 @@ from analogsim.training.schedule import scaled_noise
 
 
 class TrainState(NamedTuple):
-    """What one step hands to the next.
+    """State of training between steps.
 
     Attributes:
-      params: ``{"params": ...}``, and ``"ranges"`` where the hardware learns them: what the optimiser moves.
-      model_state: the model's other collections, batch statistics and tracked ranges among them.
-      opt_state: of the optimiser.
+      params: ``{"params": ...}``, and ``"ranges"`` if the hardware learns them: the trained arrays.
+      model_state: the model's other collections, such as batch statistics and tracked ranges.
+      opt_state: state of the optimiser.
     """
 
     params: Any
@@ -47,9 +46,9 @@ class TrainState(NamedTuple):
 
 
 class StepMetrics(NamedTuple):
-    """What a step found before it moved: mean loss, and the share of its examples whose class was right.
+    """Mean loss and fraction of correct classes of a batch, before the update.
 
-    The accuracy is NaN where labels are not one class number for each output.
+    The accuracy is NaN if labels are not one class number per output.
     """
 
     loss: jax.Array
@@ -58,11 +57,11 @@ class StepMetrics(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TrainingStep:
-    """A step; see ``make_step``.
+    """A training step; see ``make_step``.
 
     Attributes:
-      initial_state: the carry to begin with.
-      fit: the model as training sees it.
+      fit: the model in the form used by training.
+      initial_state: state before the first step.
     """
 
     fit: Fit
@@ -83,14 +82,14 @@ class TrainingStep:
         noise_scale: Any = 1.0,
         teacher_logits: Any = None,
     ) -> tuple[jax.Array, tuple[Any, jax.Array]]:
-        """``(loss, (state, accuracy))`` on hardware drawn from the key; for ``jax.value_and_grad(..., has_aux=True)``.
+        """Return ``(loss, (state, accuracy))`` on sampled hardware, for ``jax.value_and_grad(..., has_aux=True)``.
 
         Args:
-          params, state: as in a ``TrainState``.
-          x, labels: ``[n, ...]`` each; ``x`` as of ``analogsim.Inputs``, of the same form in every step.
-          key: a random key.
-          noise_scale: how far the hardware deviates from an ideal one (``noise_scale``); may be traced.
-          teacher_logits: logits of the teacher, ``[n, classes]``; needed where ``distil`` is not 0.
+          params, state: ``params`` and ``model_state`` of a ``TrainState``.
+          x, labels: batch, ``[n, ...]`` each; ``x`` as in ``analogsim.Inputs``, with the same structure in every step.
+          key: random key of the hardware.
+          noise_scale: factor of the non-idealities (``scaled_noise``); may be traced.
+          teacher_logits: logits of the teacher, ``[n, classes]``; required unless ``distil`` is 0.
         """
         with scaled_noise(noise_scale):
             outputs, state = self.fit.call(params, state, x, key)
@@ -109,7 +108,7 @@ class TrainingStep:
     def __call__(
         self, carry: TrainState, x: Any, labels: Any, key: jax.Array, noise_scale: Any = 1.0, teacher_logits: Any = None
     ) -> tuple[TrainState, StepMetrics]:
-        """The carry after one step, and what it found; arguments as of ``loss``."""
+        """Return the state after one step, and the metrics; see ``loss`` for the arguments."""
         batch = (x, labels, teacher_logits)
         if self.micro_batches == 1:
             found, state, gradient = self._gradient(carry.params, carry.model_state, batch, key, noise_scale)
@@ -119,16 +118,16 @@ class TrainingStep:
         return TrainState(optax.apply_updates(carry.params, updates), state, opt_state), found
 
     def teacher_logits(self, x: Any) -> jax.Array:
-        """Logits of the exact network that training starts from, ``[n, classes]``: the teacher."""
+        """Return the logits ``[n, classes]`` of the teacher, the digital model that training starts from."""
         return self._exact(self.initial_state.params, self.initial_state.model_state, x)
 
     def unbind(self, carry: TrainState) -> Any:
-        """A Linen model's variables, or the trained copy of an NNX model."""
+        """Return a Linen model's variables, or the trained copy of an NNX model."""
         model, variables = self.unbound(carry)
         return model if variables is None else variables
 
     def unbound(self, carry: TrainState) -> tuple[Any, Any]:
-        """Model and variables; the variables are None where the model is a trained copy that holds its arrays."""
+        """Return model and variables; the variables are None if the model is a trained copy that holds its arrays."""
         return self.fit.unbound(carry.params, carry.model_state)
 
     @functools.cached_property
@@ -147,7 +146,7 @@ class TrainingStep:
         n = count_examples(as_inputs(x))
         if n % m:
             raise InputError(f"micro_batches = {m}: must divide the {n} examples of a batch")
-        arrays, together = apart(as_inputs(x))  # what the examples share is not cut
+        arrays, together = apart(as_inputs(x))  # shared inputs are not split
         cut = jax.tree.map(lambda a: a.reshape(m, n // m, *a.shape[1:]), (arrays, *other_leaves))
 
         def one(carry, numbered):
@@ -177,19 +176,25 @@ def make_step(
     training_options: dict[str, Any] | None = None,
     **options: Any,
 ) -> TrainingStep:
-    """One step of hardware-aware training; the module shows a loop.
+    """Build one step of hardware-aware training; the module's docstring shows a loop.
 
     Args:
-      model, variables: a Linen model with analog layers and its variables (calibrated, where ranges are learned), or an
-        NNX model and None. Neither is changed.
-      x: a first batch (``analogsim.Inputs``), ``[n, ...]`` each: for its shape, and the first values of tracked ranges.
-      optimizer: of the parameters.
-      range_learning_rate: of learned ranges, relative to each range's size; Adam.
-      loss: ``loss(outputs, labels) -> number`` of the task.
-      distil, temperature: weight of the teacher in the loss, in [0, 1], and how soft its outputs are taken.
-      micro_batches: pieces that every batch is cut into.
-      key: for the first values of tracked ranges; not needed without.
-      training_options, **options: as of ``fine_tune``.
+      model, variables: a Linen model with analog layers and its variables (calibrated, if ranges are learned), or an
+        NNX model and None. Neither is modified.
+      x: a first batch (``analogsim.Inputs``), ``[n, ...]`` each, for shapes and for initial values of tracked ranges.
+      optimizer: optimiser of the parameters.
+      range_learning_rate: learning rate of learned ranges, relative to the size of each range; Adam.
+      loss: loss of the task, ``loss(outputs, labels) -> number``.
+      distil, temperature: weight of the teacher in the loss, in [0, 1], and temperature of the distillation.
+      micro_batches: number of parts that every batch is split into.
+      key: random key for initial values of tracked ranges; otherwise not needed.
+      training_options, **options: see ``fine_tune``.
+
+    Returns:
+      the step, ``step(state, x, labels, key, noise_scale, teacher_logits) -> (state, StepMetrics)``.
+
+    Raises:
+      InputError: for a model without analog layers, missing ranges, or a setting out of range.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax
@@ -211,7 +216,7 @@ def make_step(
     params, state = fit.start()
     if tracks(fit.hardware):
         if key is None:
-            raise InputError("key: tracked ranges need one for their first values")
+            raise InputError("key: is required for the initial values of tracked ranges")
         check_one_key(key)
         _, state = jax.jit(fit.call)(params, state, x, stream(key, "first ranges"))
     tx = _with_ranges(optimizer, range_learning_rate, fit, params)
@@ -227,7 +232,7 @@ def _first(x: Any, n: int) -> Any:
 def _with_ranges(of_params: Any, range_learning_rate: Any, fit: Fit, params: Any) -> optax.GradientTransformation:
     if "ranges" not in params:
         return of_params
-    # Adam's step times the range itself: as fast for a range of 0.01 as for one of 10, and never through zero.
+    # Steps are relative to the range: as fast for a range of 0.01 as for one of 10, and it never crosses zero.
     of_ranges = optax.chain(optax.scale_by_adam(), _times_value(), optax.scale(-range_learning_rate))
     rules = {"params": of_params, "ranges": of_ranges, "frozen": optax.set_to_zero()}
     return optax.partition(rules, learned_labels(params, fit.hardware))

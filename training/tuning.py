@@ -1,16 +1,16 @@
-"""Converter ranges and conductance scales tuned by gradient descent, the network's parameters untouched.
+"""Tuning of converter ranges and conductance scales by gradient descent; the network's parameters do not change.
 
-Calibration sets a layer's ranges by what passes through that layer. What counts is what comes out of the network, on
-chips with errors: a range may clip a little more to gain resolution, and a layer may give up its largest weights to
-write all others with larger conductances (a weight range below 1). Every range r = r_0 e^theta is moved along the slope
-of a loss, on a freshly fabricated chip a step,
+Calibration sets a layer's ranges from the values in that layer. Tuning instead considers the output of the network, on
+chips with errors: a range may clip slightly more to gain resolution, and a layer may clip its largest weights to write
+all others with larger conductances (a weight range below 1). Each range r = r_0 e^theta follows the gradient of a loss,
+on one freshly fabricated chip per step,
 
-    theta <- Adam(d loss/d theta)           straight through the converters' staircases (``range_rules``, "gradient")
+    theta <- Adam(d loss/d theta)           with straight-through quantisers (``range_rules``, "gradient")
 
-with the loss of the task, or, without labels, the squared distance from the exact network's outputs in units of their
-variance. A layer has one theta for each kind of range: where it has a range for every line, because weights are cut
-into slices, those keep their ratios, which digital logic relies on. What is returned did best on other chips; it is
-never worse there than the start.
+with the loss of the task or, without labels, the squared distance from the digital model's outputs in units of their
+variance. A layer has one theta for each kind of range: if it has a range for every column, because weights are
+bit-sliced, those keep their ratios, which the digital logic relies on. The returned ranges are the best on separate
+validation chips, and never worse there than the initial ones.
 """
 
 import dataclasses
@@ -38,21 +38,21 @@ from analogsim.training.fitting import Fit, fit_of
 from analogsim.training.held_ranges import range_kind
 from analogsim.training.losses import Loss, cross_entropy
 
-#: Where a layer's own path ends in Linen's collections and NNX's states.
+#: Names of the hooks that follow a layer's path in Linen's collections and NNX's states.
 _HOOKS = ("analog", "dot_general", "conv_general_dilated", "einsum_op", "analog_op", "attend_op")
 _KINDS = ("input", "output", "weight")
-_STRETCHES = 5  # of the descent, after each of which the ranges are judged on other chips
+_STRETCHES = 5  # number of validations during the descent
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Tuned(ByValue):
-    """What ``tune`` gives; prints as a table.
+    """Result of ``tune``; prints as a table.
 
     Attributes:
       variables: a Linen model's variables with tuned ranges; None for NNX.
       model: a copy of an NNX model with tuned ranges; the model itself for Linen.
-      before, after: mean loss on the chips that the choice was made by.
-      ranges: layer, kind, value before and after.
+      before, after: mean loss on the validation chips.
+      ranges: layer, kind, value before and value after.
     """
 
     variables: Any
@@ -62,7 +62,7 @@ class Tuned(ByValue):
     ranges: tuple[tuple[str, str, float, float], ...]
 
     def table(self) -> Any:
-        """Every range before and after, as a rich table."""
+        """Return every range before and after tuning, as a rich table."""
         from analogsim.base.tables import simple_table
 
         found = simple_table(f"Loss on sampled chips: {self.before:.4g} before, {self.after:.4g} after tuning")
@@ -99,18 +99,24 @@ def tune(
     """Tune ranges on a calibration set.
 
     Args:
-      model, variables: a Linen model with analog layers and its variables, or an NNX model and None; not changed.
-        Ranges start from those that are calibrated, or are calibrated first.
-      x, labels: a few hundred examples (``analogsim.Inputs``), ``[n, ...]`` each; labels are not needed.
-      key: everything random follows from it.
-      what: of ``"input"`` and ``"output"`` (the converters' ranges) and ``"weight"`` (the weight, relative to the
-        largest of its column, that takes all of a cell's window).
-      steps, batch_size: of gradient descent, each on a chip of its own.
-      learning_rate: of Adam, in the logarithm of a range: 0.02 moves it by about 2 % a step.
-      time: how long after programming chips are read.
-      loss: ``loss(outputs, labels) -> number``, with labels.
-      chips: by which the best ranges are chosen, on all of ``x``.
+      model, variables: a Linen model with analog layers and its variables, or an NNX model and None; not modified.
+        Ranges start from the calibrated ones; if there are none, the model is calibrated first.
+      x, labels: a few hundred examples (``analogsim.Inputs``), ``[n, ...]`` each; labels are optional.
+      key: random key.
+      what: any of ``"input"`` and ``"output"`` (the converters' ranges) and ``"weight"`` (the weight, relative to the
+        largest of its column, that is written with the full conductance window).
+      steps, batch_size: of gradient descent; every step samples a new chip.
+      learning_rate: learning rate of Adam, in the logarithm of a range: 0.02 changes it by about 2 % per step.
+      time: read time after programming, seconds or a string such as ``"1 day"``.
+      loss: ``loss(outputs, labels) -> number``, used if there are labels.
+      chips: number of validation chips that select the best ranges, on all of ``x``.
       **options: keyword arguments of the model's call, for example ``train=False``; those that hold arrays are inputs.
+
+    Returns:
+      the model or variables with tuned ranges, and the losses before and after.
+
+    Raises:
+      InputError: for a setting out of range, or a loss that is not finite at the start.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -147,7 +153,7 @@ def tune(
 
 
 def _tunable(training: FreshChip, path: str, hardware: Any) -> Any:
-    """The layer's hardware with ranges that have slopes."""
+    """Return the layer's hardware with ranges that have gradients."""
     learned = LearnedRange(rule="gradient")
     converts = hardware.dac is not None or hardware.adc is not None
     return hardware.replace(
@@ -159,7 +165,7 @@ def _tunable(training: FreshChip, path: str, hardware: Any) -> Any:
 
 
 def _started(model: Any, variables: Any, x: Any, what: tuple[str, ...], options: dict[str, Any]) -> tuple[Any, Any]:
-    """The model with ranges to begin with."""
+    """Return model and variables with initial ranges."""
     bound = bind(model, variables, x, options)
     model, variables = bound.unbind()  # a copy, where ranges are set in the model
     missing = bound.hardware().keys() - {path for path, ranges in bound.layer_ranges().items() if "input" in ranges}
@@ -175,30 +181,30 @@ def _started(model: Any, variables: Any, x: Any, what: tuple[str, ...], options:
 
 
 def _distance(outputs: jax.Array, targets: jax.Array) -> jax.Array:
-    """Squared distance in units of the targets' variance."""
+    """Return the squared distance in units of the targets' variance."""
     return jnp.mean((outputs - targets) ** 2) / jnp.maximum(jnp.var(targets), 1e-12)
 
 
 def _rows(tree: Any, what: tuple[str, ...]) -> list[tuple[str, str, Any]]:
-    """Layer, kind and (mean) value of every range that is tuned."""
+    """Return layer, kind and (mean) value of every tuned range."""
     found = []
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree["ranges"]):
         kind, owner = range_kind(path), _layer_of(path)
         if kind in what:
-            # The hook is the last part of a layer's path: a model may have a part called "analog", too.
+            # Only the last part can be the hook: a module of the model may be called "analog", too.
             name = "/".join(owner[:-1] if owner and owner[-1] in _HOOKS else owner)
             found.append((name or "(the model itself)", kind, np.mean(leaf)))
     return found
 
 
 def _layer_of(path: tuple) -> tuple[str, ...]:
-    """The path of the hook that a range belongs to."""
+    """Return the path of the hook that a range belongs to."""
     names = tuple(str(getattr(p, "key", getattr(p, "name", p))) for p in path)
     return names[:-2] if names[-1] == "value" else names[:-1]
 
 
 def _no_change(ranges: Any, what: tuple[str, ...]) -> Any:
-    """Logarithms of a factor of 1 for each layer's ranges of each kind, one for every member of a stack of layers."""
+    """Return theta = 0 for each layer's ranges of each kind, one for every member of a stack of layers."""
     stacks = {_layer_of(path): np.shape(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(ranges)
               if range_kind(path) == "input"}  # fmt: skip
 
@@ -210,7 +216,7 @@ def _no_change(ranges: Any, what: tuple[str, ...]) -> Any:
 
 
 def _scaled(theta: jax.Array, leaf: Any) -> jax.Array:
-    """A range times its layer's factor, for all of the layer's lines."""
+    """Multiply a range by its layer's factor e^theta, the same for all columns of the layer."""
     return leaf * jnp.exp(theta).reshape(theta.shape + (1,) * (jnp.ndim(leaf) - theta.ndim)).astype(leaf.dtype)
 
 
@@ -218,7 +224,7 @@ def _descended(
     fit: Fit, tree: Any, state: Any, x: Any, targets: Any, objective: Any, key: jax.Array, kinds: tuple[str, ...],
     steps: int, learning_rate: Any, batch_size: int, chips: int,
 ) -> tuple[Any, float, float]:  # fmt: skip
-    """The best tree of ranges, and the validated loss before and with it."""
+    """Return the tree with the best ranges, and the validation losses before and after."""
     moves = jax.tree_util.tree_map_with_path(lambda path, _: range_kind(path) in kinds, tree["ranges"])
     if not any(jax.tree.leaves(moves)):
         raise InputError(f"kinds = {kinds!r}: the model has no such range")
@@ -240,12 +246,13 @@ def _descended(
     @jax.jit
     def some(carry: Any, first: Any, last: Any, x: Any, targets: Any) -> Any:
         def step(number, carry):
-            theta, memory = carry
+            theta, opt_state = carry
             step_key = jax.random.fold_in(stream(key, "steps"), number)
             chosen = jax.random.choice(stream(step_key, "examples"), n, (batch_size,), replace=False)
-            slope = jax.grad(loss)(theta, *map_examples(lambda a: a[chosen], (x, targets)), stream(step_key, "chip"))
-            updates, memory = tx.update(slope, memory, theta)
-            return optax.apply_updates(theta, updates), memory
+            batch = map_examples(lambda a: a[chosen], (x, targets))
+            gradient = jax.grad(loss)(theta, *batch, stream(step_key, "chip"))
+            updates, opt_state = tx.update(gradient, opt_state, theta)
+            return optax.apply_updates(theta, updates), opt_state
 
         return jax.lax.fori_loop(first, last, step, carry)
 

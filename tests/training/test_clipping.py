@@ -126,7 +126,7 @@ def test_first_limits_and_many_steps_of_one():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: learned_clip(), r"learned_clip: give either initial or sigmas"),
+        (lambda: learned_clip(), r"learned_clip: give exactly one of initial and sigmas"),
         (lambda: learned_clip(-1.0), r"initial = -1: must be greater than 0"),
         (lambda: learned_clip(1.0, decay=-1), r"decay = -1: must be at least 0"),
         (lambda: learned_clip(1.0, per="row"), r"learned_clip: per = 'row': must be one of 'kernel', 'column'"),

@@ -138,5 +138,5 @@ def test_bad_input(noisy):
     with pytest.raises(InputError, match=r"distil = 2: must be at least 0 and at most 1"):
         make_step(model, variables, X, optimizer=sgd, distil=2)
     tracked = analogsim.convert(PlainMLP(), NOISY.replace(input_range=TrackedRange()))
-    with pytest.raises(InputError, match=r"key: tracked ranges need one for their first values"):
+    with pytest.raises(InputError, match=r"key: is required for the initial values of tracked ranges"):
         make_step(tracked, variables, X, optimizer=sgd)

@@ -177,7 +177,7 @@ def test_a_weight_range_has_a_slope():
     ("call", "message"),
     [
         (lambda: remap_weights(0), r"limit = 0: must be greater than 0"),
-        (lambda: remap_weights().update({}, None), r"remap needs the parameters"),
+        (lambda: remap_weights().update({}, None), r"remap_weights needs the parameters"),
         (lambda: remap_weights().update({}, None, {"params": {}}), r"must hold the collections 'params' and 'ranges'"),
         (lambda: fold_output_scales({"params": {}, "ranges": {}}), r"no layer has a learned scale"),
         (

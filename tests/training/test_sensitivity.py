@@ -224,7 +224,7 @@ def test_stuck_cells_have_no_slope_and_are_counted_by_difference():
     # 10 % more of a share of zero is nothing, and its slope is not known: said, not shown as no effect.
     zeros = [f"store.faults.{name}" for name in ("stuck_off", "stuck_at", "stuck_at_conductance")]
     assert found.data.attrs["unknown"].split(", ") == zeros
-    assert "no slope" in str(found)
+    assert "no gradient" in str(found)
     assert set(found.data.attrs["absent"].split(", ")) == {
         "store.faults.off_conductance",
         "store.faults.device_variation",

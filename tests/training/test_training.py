@@ -70,7 +70,7 @@ def test_clipping_at_standard_deviations():
         (lambda: clip_weights("1"), "limit = '1': must be a number greater than 0"),
         (lambda: clip_weights(True), "limit = True: must be a number greater than 0"),
         (lambda: clip_weights(sigmas=float("nan")), "sigmas = nan: must be greater than 0"),
-        (lambda: clip_weights(), "give either limit or sigmas"),
+        (lambda: clip_weights(), "give exactly one of limit and sigmas"),
         (lambda: clip_weights(0.0), "limit = 0: must be greater than 0"),
         (lambda: clip_weights(1.0).update({"kernel": jnp.ones(2)}, None), "needs the parameters"),
     ],
