@@ -1,12 +1,12 @@
-"""Which papers a description rests on, and how each of its numbers is known.
+"""Find the papers that a description is based on, and the origin of each of its numbers.
 
-    found = cite(preset("pcm"))
-    print(found)               # every paper with the fields that rest on it; what is recalled, set by you, chosen
-    found.bibtex               # the same papers for LaTeX
-    found.recalled             # what is still to be checked against its paper
+    citations = cite(preset("pcm"))
+    print(citations)           # every paper with the fields that rest on it, then the numbers without a paper
+    citations.bibtex           # the same papers for LaTeX
+    citations.recalled         # numbers that are still to be checked against their source
 
-A paper stands behind a value, not behind a field: a field that holds another value than the published one (the default,
-another set that the class calls published, or what a preset of the hardware's name sets) is listed as set by the user.
+A paper supports a value, not a field. A field whose value differs from the published one (the default, another set
+that the class calls published, or the value of the preset with the hardware's name) is listed as set by the user.
 """
 
 import dataclasses
@@ -30,14 +30,14 @@ _WIDTH = 110
 
 @dataclasses.dataclass(frozen=True)
 class Use:
-    """One value of a description, and what stands behind it.
+    """One value of a description and its source.
 
     Attributes:
-      where: the description that holds it, dotted (``"store.cell"``); ``""`` for the one that was asked about.
-      name: its field, or ``"equations"`` for what the description computes.
-      value: with its unit, as text; ``""`` for equations.
-      source: what stands behind it; None if it was set by the user, or chosen without a source.
-      by_user: whether it differs from what was published.
+      where: dotted name of the description that contains it (``"store.cell"``); ``""`` for the cited one itself.
+      name: its field, or ``"equations"`` for the model equations of the description.
+      value: the value with its unit, as a string; ``""`` for equations.
+      source: its source; None if it was set by the user, or chosen without a source.
+      by_user: whether it differs from the published value.
     """
 
     where: str
@@ -48,12 +48,12 @@ class Use:
 
     @property
     def path(self) -> str:
-        """Dotted name, as ``Description.replace`` takes it."""
+        """Dotted name, as ``Description.replace`` accepts it."""
         return f"{self.where}.{self.name}" if self.where else self.name
 
 
 class Citation(NamedTuple):
-    """A paper and what rests on it."""
+    """A paper and the values that rest on it."""
 
     paper: Paper
     uses: tuple[Use, ...]
@@ -65,7 +65,7 @@ class Citation(NamedTuple):
 
 
 class Recalled(NamedTuple):
-    """A number that was taken from memory of its source."""
+    """A number recalled from its source, not yet checked: dotted name, value with unit, source."""
 
     path: str
     value: str
@@ -74,11 +74,11 @@ class Recalled(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Citations:
-    """What ``cite`` found: iterates over the papers as ``Citation`` (paper, uses), in the order of the fields.
+    """Result of ``cite``. Iterates over the papers as ``Citation`` (paper, uses), in the order of the fields.
 
     Attributes:
-      subject: what was asked about.
-      uses: every value, with what stands behind it.
+      subject: name of the cited item.
+      uses: every value with its source.
     """
 
     subject: str
@@ -93,36 +93,36 @@ class Citations:
 
     @property
     def papers(self) -> tuple[Paper, ...]:
-        """Every paper once."""
+        """All papers, without repetition."""
         return tuple(citation.paper for citation in self)
 
     @property
     def recalled(self) -> list[Recalled]:
-        """Numbers that were recalled and are still to be checked: (path, value with unit, source)."""
+        """Recalled numbers that are still to be checked against their source."""
         return [Recalled(u.path, u.value, u.source) for u in self.uses if u.source and u.source.recalled]
 
     @property
     def set_by_user(self) -> list[Use]:
-        """Values that differ from the published ones, which no paper stands behind."""
+        """Values that differ from the published ones, so that no paper supports them."""
         return [use for use in self.uses if use.by_user]
 
     @property
     def without_paper(self) -> list[Use]:
-        """Values whose source is a derivation or an assumption, in words."""
+        """Values whose source is a derivation or an assumption, without a paper."""
         return [use for use in self.uses if use.source and not use.source.papers and not use.source.recalled]
 
     @property
     def chosen(self) -> list[Use]:
-        """Defaults without a source: choices such as the size of a tile."""
+        """Defaults without a source, e.g. the size of a tile."""
         return [use for use in self.uses if not use.source and not use.by_user]
 
     @property
     def bibtex(self) -> str:
-        """Every paper once, as BibTeX in ASCII."""
+        """All papers as BibTeX entries in ASCII, without repetition."""
         keys: dict[str, Paper] = {}
         for paper in self.papers:
             key, count = paper.key, 1
-            while key in keys:  # two papers of one key: a user's own beside one of ours
+            while key in keys:  # a user's paper may have the key of one of ours
                 count += 1
                 key = f"{paper.key}-{count}"
             keys[key] = dataclasses.replace(paper, key=key)
@@ -130,7 +130,7 @@ class Citations:
 
     @property
     def text(self) -> str:
-        """The papers with the fields that rest on them, then how every other value is known."""
+        """Readable report: the papers with the fields that rest on them, then the origin of all other values."""
         count = len(self.papers)
         blocks = [f"{self.subject} rests on {count or 'no'} paper{'' if count == 1 else 's'}."]
         for number, citation in enumerate(self, 1):
@@ -144,7 +144,7 @@ class Citations:
         return "\n\n".join(blocks)
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain lists and strings, for JSON."""
+        """Return the report as plain lists, dictionaries and strings, for JSON."""
 
         def plain(use: Use) -> dict[str, str]:
             entry = {"field": use.path, "value": use.value}
@@ -176,34 +176,34 @@ class Citations:
 
 
 def cite(item: Any) -> Citations:
-    """The papers that a description rests on, and which of its numbers are recalled, set by the user or chosen.
+    """Return the papers that a description rests on, and which numbers are recalled, set by the user or chosen.
 
     Args:
-      item: hardware, a cell, a store, prices or any other description; or what holds some: a chip, a converted or an
-        NNX model, an energy comparison, a list.
+      item: hardware, a cell, a store, an energy table or any other description; or an object that contains some: a
+        chip, a converted model, an NNX model, an energy comparison, a list.
 
     Raises:
-      InputError: if there is no description in it.
+      InputError: if ``item`` contains no description.
 
     Example:
       >>> from analogsim.devices import PCM
-      >>> found = cite(PCM(g_max="20 uS"))
-      >>> [paper.key for paper in found.papers]
+      >>> citations = cite(PCM(g_max="20 uS"))
+      >>> [paper.key for paper in citations.papers]
       ['nandakumar2019', 'joshi2020', 'rasch2021']
-      >>> [(use.path, use.value) for use in found.set_by_user]
+      >>> [(use.path, use.value) for use in citations.set_by_user]
       [('g_max', '20 µS')]
     """
-    found: dict[tuple[Use, ...], str] = {}
+    labels: dict[tuple[Use, ...], str] = {}
     for label, values in _parts(item, {}):
-        found.setdefault(tuple(values), label)
-    if not found:
+        labels.setdefault(tuple(values), label)
+    if not labels:
         raise InputError(f"cite: {_what(item)}; pass hardware (preset('pcm')), a cell (PCM()) or a programmed chip")
-    if len(found) == 1:
-        ((uses, label),) = found.items()
+    if len(labels) == 1:
+        ((uses, label),) = labels.items()
         return Citations(label, uses)
     names: list[str] = []
     joined: dict[Use, None] = {}
-    for uses, label in found.items():
+    for uses, label in labels.items():
         name = label if label not in names else f"{label} ({sum(n.startswith(label) for n in names) + 1})"
         names.append(name)
         joined |= {dataclasses.replace(u, where=f"{name}.{u.where}" if u.where else name): None for u in uses}
@@ -219,20 +219,20 @@ def _what(item: Any) -> str:
 
 
 def _parts(item: Any, seen: dict[int, Any]) -> Iterator[tuple[str, list[Use]]]:
-    """Everything in ``item`` that has sources: a label and its values."""
+    """Yield a label and the values of every part of ``item`` that has sources."""
     if isinstance(item, type) or id(item) in seen:
         return
-    seen[id(item)] = item  # kept alive, so that no other object takes its id
+    seen[id(item)] = item  # keep it alive: Python reuses the id of a deleted object
     if isinstance(item, Description):
         yield getattr(item, "name", "") or type(item).__name__, _uses(item, "", _known(item))
         return
-    if hasattr(item, "cited_values"):  # it knows itself, as an energy breakdown does
+    if hasattr(item, "cited_values"):  # an energy breakdown lists its own values
         yield from item.cited_values()
         return
     leaves = jax.tree.leaves(item, is_leaf=lambda node: isinstance(node, Description) or hasattr(node, "cited_values"))
     if len(leaves) != 1 or leaves[0] is not item:  # a container: a chip, an NNX model, a list
         inner: Any = leaves
-    elif isinstance(item, functools.partial):  # how a Linen layer holds its hook
+    elif isinstance(item, functools.partial):  # a Linen layer stores its matmul hook as a partial
         inner = [item.args, item.keywords]
     else:
         inner = (
@@ -243,13 +243,13 @@ def _parts(item: Any, seen: dict[int, Any]) -> Iterator[tuple[str, list[Use]]]:
 
 
 class _Published(NamedTuple):
-    """A set of values that sources stand behind: those of the fields, except where ``sources`` names another."""
+    """Published values of a description: with the sources of their fields, unless ``sources`` gives another."""
 
     values: Any
     sources: dict[str, Source]
 
     def inside(self, name: str, value: Any) -> "list[_Published]":
-        """What it says about the description ``value`` in one of its fields."""
+        """Return the published values of the description ``value`` in field ``name``; empty for another class."""
         inner = getattr(self.values, name)
         if type(inner) is not type(value):
             return []
@@ -258,17 +258,17 @@ class _Published(NamedTuple):
 
 
 def _known(item: Any) -> list[_Published]:
-    """The published sets of values of one description."""
-    found = []
+    """Return the published sets of values of one description."""
+    published_sets = []
     if isinstance(item, Hardware) and item.name in presets():
-        found.append(_Published(preset(item.name), preset_sources(item.name)))
+        published_sets.append(_Published(preset(item.name), preset_sources(item.name)))
     if isinstance(item, Description):
-        found += [_Published(values, {}) for values in item.published()]
-    return found
+        published_sets += [_Published(values, {}) for values in item.published()]
+    return published_sets
 
 
 def _uses(item: Any, where: str, published_sets: list[_Published]) -> list[Use]:
-    """Every value of a description and of those inside it, compared with the published set that it is closest to."""
+    """List the values of a description and of those inside it, compared with the closest published set."""
     best = max(published_sets, key=lambda published_set: _matches(item, published_set.values), default=None)
     behind = item.model_sources() if isinstance(item, Description) else ()
     equations = [Use(where, "equations", "", source) for source in behind]
@@ -288,9 +288,9 @@ def _uses(item: Any, where: str, published_sets: list[_Published]) -> list[Use]:
 
 
 def _use(f: dataclasses.Field, where: str, value: Any, published: Any, special: Source | None) -> Use | None:
-    """What stands behind one value; None for what is no quantity.
+    """Return the source of one value; None for a value that is not a quantity.
 
-    These are labels, schemes without a source (what they compute is among the equations), effects that are absent by
+    These are labels, schemes without a source (``model_sources`` covers their equations), effects that are absent by
     default, and multipliers that are 1.
     """
     rule, source = rule_of(f), as_source(rule_of(f).source)
@@ -307,7 +307,7 @@ def _use(f: dataclasses.Field, where: str, value: Any, published: Any, special: 
 
 
 def _matches(item: Any, other: Any) -> int:
-    """How many values two descriptions share."""
+    """Count the values that two descriptions share."""
     if not dataclasses.is_dataclass(item):
         return int(_same(item, other))
     if type(item) is not type(other):
@@ -316,7 +316,7 @@ def _matches(item: Any, other: Any) -> int:
 
 
 def _same(value: Any, published: Any) -> bool:
-    """Whether a value is the published one, in its own precision; every one of a stack. A traced value is not known."""
+    """Return whether all entries of a value equal the published one in their own precision; False if traced."""
     if isinstance(value, tuple) and isinstance(published, tuple):
         return len(value) == len(published) and all(map(_same, value, published))
     if published is MISSING or isinstance(value, jax.core.Tracer):
@@ -329,7 +329,7 @@ def _same(value: Any, published: Any) -> bool:
         )
     try:
         return bool(value == published)
-    except Exception:  # no common ground for a comparison: not the published value
+    except Exception:  # a user's type may raise on ==; then it is not the published value
         return False
 
 
@@ -345,7 +345,7 @@ def _shown(value: Any, unit: str) -> str:
 
 
 def _grouped(uses: tuple[Use, ...]) -> list[str]:
-    """The fields that rest on one paper, a line a description and note."""
+    """Return the fields that rest on one paper, one line per description and note."""
     groups: dict[tuple[str, str], list[str]] = {}
     for use in uses:
         groups.setdefault((use.where, use.source.note if use.source else ""), []).append(use.name)
@@ -357,7 +357,7 @@ def _grouped(uses: tuple[Use, ...]) -> list[str]:
 
 
 def _values(uses: list[Use]) -> list[str]:
-    """A line a use; of equations, which have no value, the source alone."""
+    """Return one line per use; equations have no value, only a source."""
     named = [use.path + (f" = {use.value}" if use.value else "") for use in uses]
     return [name + (f": {use.source}" if use.source else "") for name, use in zip(named, uses, strict=True)]
 

@@ -1,22 +1,22 @@
-"""Hardware in a TOML file: written with every number's unit and meaning, edited by hand, read back.
+"""Write hardware to a TOML file with the unit and meaning of every number, and read it back.
 
     preset = "pcm"                     # a preset that the file changes; without it, the defaults of Hardware
     rows = 256
     "adc.bits" = 6                     # one field of what is there, by its dotted name
 
-    [store]                            # another store than the preset's: kind names its class
+    [store]                            # replaces the preset's store: kind names its class
     kind = "Crossbar"
 
     [store.cell]
     kind = "PCM"
     g_max = "20 uS"                    # a string with a unit, or a number in SI units
 
-    [energy_table]                     # without a kind: changes to the prices that are there
+    [energy_table]                     # without a kind: changes to the preset's energy table
     read_time_s = "100 ns"
 
-``"none"`` stands for None, an effect that is absent. ``analogsim show pcm --toml > my.toml`` writes a whole file to
-start from. Which classes a file may name is a plain dictionary (``hardware_kinds``); nothing in a file is imported,
-unpickled or evaluated.
+``"none"`` stands for None, an absent effect. ``analogsim show pcm --toml > my.toml`` writes a complete file to start
+from. A file can name only the classes of a plain dictionary (``kinds``); nothing in it is imported, unpickled or
+evaluated.
 """
 
 import os
@@ -42,16 +42,16 @@ _OPENING = """\
 
 
 def to_toml(hardware: Hardware, *, all_fields: bool = False, kinds: Kinds | None = None) -> str:
-    """Hardware as a file that ``load_hardware`` reads back to the same numbers.
+    """Return hardware as the text of a TOML file that ``load_hardware`` reads back to the same numbers.
 
     Args:
-      hardware: what is written; arrays in it come back as float64 arrays of NumPy.
-      all_fields: whether fields that hold their defaults are written, too. Such a file is good for editing, and means
-        the same when defaults change.
-      kinds: classes of your own in the hardware, by their names: ``{"MyCell": MyCell}``.
+      hardware: the hardware to write; arrays in it are read back as float64 NumPy arrays.
+      all_fields: whether to write fields that hold their defaults, too. Such a file is convenient to edit, and keeps
+        its meaning if defaults change.
+      kinds: user-defined classes in the hardware, by name: ``{"MyCell": MyCell}``.
 
     Raises:
-      InputError: for traced hardware, a sweep, or a class that is not known.
+      InputError: for traced hardware, for a sweep (arrays in scalar fields), or for an unknown class.
 
     Example:
       >>> from analogsim import DAC
@@ -66,21 +66,21 @@ def to_toml(hardware: Hardware, *, all_fields: bool = False, kinds: Kinds | None
     if not isinstance(hardware, Hardware):
         raise InputError(f"to_toml writes Hardware, not {brief(hardware)}")
     tables = list(Writer(with_kinds(kinds), all_fields).tables(hardware))
-    # A file says at least one thing, also where every field holds its default.
+    # ``hardware_from`` refuses an empty file, so write the name if every field holds its default.
     return "\n\n".join([_OPENING.rstrip(), *(tables or [f'name = "{hardware.name}"'])]) + "\n"
 
 
 def from_toml(text: str, *, name: str = "hardware", kinds: Kinds | None = None) -> Hardware:
-    """Hardware from the text of a file; see the module for what may stand in it.
+    """Return the hardware that a TOML text describes; see the module for the format.
 
     Args:
-      text: what ``to_toml`` writes, or a person.
-      name: of the text, for messages.
-      kinds: classes of your own that the text may name: ``{"MyCell": MyCell}``.
+      text: TOML text, from ``to_toml`` or written by hand.
+      name: name of the text in error messages.
+      kinds: user-defined classes that the text may name: ``{"MyCell": MyCell}``.
 
     Raises:
-      InputError: in one sentence, with the line, for what is no TOML, an unknown field, kind or preset (with the
-        nearest known one), a value out of range, or values that do not go together.
+      InputError: for invalid TOML, an unknown field, kind or preset (the message gives the nearest known one), a value
+        out of range, or values that contradict each other. The message is one sentence and gives the line.
 
     Example:
       >>> from_toml('preset = "pcm"\\n"adc.bits" = 6').adc.bits
@@ -95,16 +95,20 @@ def from_toml(text: str, *, name: str = "hardware", kinds: Kinds | None = None) 
 
 
 def load_hardware(path: str | os.PathLike, *, kinds: Kinds | None = None) -> Hardware:
-    """Hardware from a TOML file: ``load_hardware("my.toml")``; see ``from_toml``, and the module for an example.
+    """Load hardware from a TOML file, e.g. ``load_hardware("my.toml")``; see the module for the format.
+
+    Args:
+      path: the file.
+      kinds: user-defined classes, as in ``from_toml``.
 
     Raises:
-      InputError: as ``from_toml``, and for a file that cannot be read.
+      InputError: as ``from_toml``, and if the file cannot be read.
     """
     return hardware_from(TomlFile.read(path), kinds=kinds)
 
 
 def hardware_named(name: str) -> Hardware:
-    """What a command line means by a hardware: a path that ends with ``.toml``, else the name of a preset.
+    """Resolve a ``--hardware`` argument: a path that ends with ``.toml``, else the name of a preset.
 
     Raises:
       InputError: for an unknown preset, or a file with a mistake.
@@ -113,7 +117,7 @@ def hardware_named(name: str) -> Hardware:
 
 
 def hardware_from(file: TomlFile, path: Path = (), *, kinds: Kinds | None = None) -> Hardware:
-    """Hardware from a table within a file, such as the section of a recipe; from the whole file where path is ()."""
+    """Return hardware from the table at ``path`` in a file, e.g. a section of a recipe; () is the whole file."""
     raw = file.content
     for part in path:
         raw = raw[part]  # type: ignore[index]

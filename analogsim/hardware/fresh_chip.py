@@ -1,9 +1,9 @@
-"""The default of hardware-aware training: every call computes on a freshly fabricated, programmed and aged chip.
+"""The default of hardware-aware training: every call uses a newly fabricated, programmed and aged chip.
 
-Nothing is approximated: cells are written one by one with all that their technology does, and read as a chip is. The
-time of the read may be drawn at random, uniform in its logarithm, so that a network meets its whole life in training.
-With a strength s, what a line carries is g_ideal + s (g - g_ideal), and the variance of its reads is s^2 that of the
-cells. Cheaper stand-ins are in ``analogsim.training``.
+Nothing is approximated: every cell is written with the full model of its technology and read as on a chip. The time of
+the read can be drawn at random, uniform in its logarithm, so that training covers the lifetime of a chip. With the
+noise scale s (``Hardware.training_noise_scale``), a column carries g_ideal + s (g - g_ideal), and its read variance is
+s^2 times that of the cells. ``analogsim.training`` offers cheaper approximations.
 """
 
 import dataclasses
@@ -20,29 +20,32 @@ from analogsim.signal_path.reading import Reading
 
 
 class TrainingForward(Protocol):
-    """What a layer's tiles hold in one call of hardware-aware training. A frozen pytree."""
+    """Interface of ``Hardware.training``: gives the tiles of a layer in one training call. A frozen pytree."""
 
     def reading(
         self, hardware: Any, weights: jax.Array, key: jax.Array | None, tile_rows: int | None, weight_range: Any
     ) -> Reading:
-        """The tiles of a matrix ``[n_in, n_out]``, or of each of a stack ``[S, n_in, n_out]``.
+        """Return the reading of a matrix ``[n_in, n_out]``, or of every matrix of a stack ``[S, n_in, n_out]``.
 
         Args:
-          hardware: what the layer runs on; ``hardware.training_noise_scale`` scales every deviation from the ideal.
-          weights: the layer's matrix. No gradient passes: see ``Reading.trained_by``.
-          key: what is drawn follows from it; None only where nothing is random.
-          tile_rows: as of ``programmed.program``.
-          weight_range: as of ``programmed.program``.
+          hardware: the layer's hardware; ``hardware.training_noise_scale`` scales every deviation from the ideal.
+          weights: the layer's matrix. No gradient passes through it here; see ``Reading.trained_by``.
+          key: random key; may be None only if nothing is random.
+          tile_rows: rows per tile, as in ``programmed.program``.
+          weight_range: calibrated weight range, as in ``programmed.program``.
         """
         ...
 
     def draws(self, hardware: Any) -> bool:
-        """Whether ``reading`` draws random numbers, or leaves them to be drawn at the output: it then needs a key."""
+        """Return whether ``reading`` or the product with it draws random numbers, so that a key is required."""
         ...
 
 
 class FreshChip(Description):
-    """A chip of its own for every call, read once.
+    """Samples a new chip for every training call and reads it once.
+
+    Raises:
+      InputError: if ``until_s`` is given and ``time_s`` is not between 0 and ``until_s``.
 
     Example:
       >>> from analogsim import preset
@@ -51,7 +54,7 @@ class FreshChip(Description):
       FreshChip(until_s=31557600.0)
     """
 
-    time_s: Any = field(default=1.0, unit="s", ge=0, le=1e12, doc="read so long after programming")
+    time_s: Any = field(default=1.0, unit="s", ge=0, le=1e12, doc="time of the read after programming")
     until_s: Any = field(
         default=None, unit="s", gt=0, le=1e12, optional=True,
         doc="None reads at time_s; else at a random time between the two, uniform in its logarithm",
@@ -68,11 +71,11 @@ class FreshChip(Description):
 
     @property
     def latest_s(self) -> Any:
-        """The last time that is read at."""
+        """Latest time after programming at which the chip may be read (s)."""
         return self.time_s if self.until_s is None else self.until_s
 
     def when(self, key: jax.Array | None) -> Any:
-        """Seconds after programming of one call."""
+        """Return the time after programming of one call (s); drawn from ``key`` if ``until_s`` is given."""
         if self.until_s is None:
             return self.time_s
         if key is None:
@@ -90,7 +93,7 @@ class FreshChip(Description):
     def reading(
         self, hardware: Any, weights: jax.Array, key: jax.Array | None, tile_rows: int | None, weight_range: Any
     ) -> Reading:
-        """See ``TrainingForward``. Every layer draws its own time; one for all is set with ``override_hardware``."""
+        """See ``TrainingForward``. Each layer draws its own time; use ``override_hardware`` for a common one."""
         programmed = program_all(hardware, weights, key, None, tile_rows, weight_range)
         read = read_all(programmed, self.when(key))
         noise_scale = hardware.training_noise_scale

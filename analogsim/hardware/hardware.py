@@ -1,6 +1,6 @@
-"""One immutable description of the machine a layer runs on: store, tile size, converters, energy parameters.
+"""One immutable description of the hardware of a layer: weight store, tile size, converters, energy table.
 
-Hardware is what a user passes to a layer. It is a pytree: every physical number in it may be swept or differentiated.
+Users pass it to layers. It is a pytree, so every physical number in it can be swept or differentiated.
 """
 
 from typing import Any
@@ -21,7 +21,12 @@ from analogsim.signal_path.drift_compensation import ESTIMATORS
 
 
 class Hardware(Description):
-    """Analog hardware for a layer.
+    """Describes the analog hardware that a layer runs on.
+
+    Physical numbers are leaves of the pytree; sizes and choices (``rows``, ``scaling``) are static and recompile.
+
+    Raises:
+      InputError: if a value is out of range, or two fields contradict each other.
 
     Example:
       >>> hw = Hardware(store=DigitalMemory(bits=8), dac=DAC(bits=8))
@@ -43,10 +48,10 @@ class Hardware(Description):
             "time_limit_s",
             "detects_noise",
         ),
-        doc="what physically holds the weights",
+        doc="weight store: the device or array that holds the weights",
     )
-    rows: int = static(default=512, ge=1, le=65536, integer=True, doc="inputs of one tile")
-    columns: int = static(default=512, ge=1, le=65536, integer=True, doc="outputs of one tile")
+    rows: int = static(default=512, ge=1, le=65536, integer=True, doc="inputs per tile")
+    columns: int = static(default=512, ge=1, le=65536, integer=True, doc="outputs per tile")
     dac: DAC | None = field(default=None, optional=True, kind=DAC, doc="input converter; None drives exact values")
     adc: Any = field(
         default=None,
@@ -57,12 +62,12 @@ class Hardware(Description):
     scaling: str = static(
         default="column",
         choices=("column", "tile"),
-        doc="one digital scale a column of a tile, or one for the whole tile",
+        doc="one digital scale per column of a tile, or one per tile",
     )
     groups: str = static(
         default="shared",
         choices=("shared", "apart"),
-        doc="matrices of grouped convolutions and batch axes: along the diagonal of shared tiles, or on tiles each",
+        doc="matrices of grouped convolutions and batch axes: along the diagonal of shared tiles, or on separate tiles",
     )
     drift_compensation: str = static(
         default="none",
@@ -85,7 +90,7 @@ class Hardware(Description):
     sampling: str = static(
         default="outputs",
         choices=("outputs", "cells"),
-        doc="read noise is drawn once an output, with exact mean and variance, or (slow) once a cell and input vector",
+        doc="draw read noise once per output, with exact mean and variance, or (slow) once per cell and input vector",
     )
     bound_management: str = static(
         default="none",
@@ -95,19 +100,19 @@ class Hardware(Description):
     training: Any = field(
         factory=FreshChip,
         methods=("reading", "draws"),
-        doc="what hardware-aware training computes on: FreshChip, or a modifier of analogsim.training",
+        doc="forward pass of hardware-aware training: FreshChip, or a weight modifier of analogsim.training",
     )
     training_noise_scale: Any = field(
         default=1.0,
         ge=0,
         le=100,
-        doc="multiplies what training does to weights, and the noise of converters while training: for schedules",
+        doc="scales the weight deviations and the converter noise during training, for schedules",
     )
     input_range: Any = field(
         default=None,
         optional=True,
         kind=RangeRule,
-        doc="LearnedRange, TrackedRange or DynamicRange; None: as calibrated, else every example's own",
+        doc="LearnedRange, TrackedRange or DynamicRange; None: the calibrated range, else the maximum of each example",
     )
     output_range: Any = field(
         default=None,
@@ -115,7 +120,7 @@ class Hardware(Description):
         kind=RangeRule,
         doc="LearnedRange(rule='gradient') or TrackedRange; None: as calibrated, else that of the ADC",
     )
-    energy_table: EnergyTable = field(factory=EnergyTable, kind=EnergyTable, doc="energy of every action")
+    energy_table: EnergyTable = field(factory=EnergyTable, kind=EnergyTable, doc="energy per action")
 
     def model_sources(self) -> tuple[Source, ...]:
         found = []
@@ -149,14 +154,14 @@ class Hardware(Description):
             )
 
     def check_time(self, time_s: Any, where: str) -> None:
-        """Refuse a time that the store's model has no data for; what is traced passes.
+        """Raise if the store's model has no data for a time. Traced times are not checked.
 
         Args:
-          time_s: seconds after programming, a number or an array. As in reads, float32 decides.
-          where: what the message calls the time, ``"layer Dense_0: time"``.
+          time_s: seconds after programming, a number or an array. It is compared in float32, as reads compute with.
+          where: name of the time in the error message, e.g. ``"layer Dense_0: time"``.
 
         Raises:
-          InputError: for a time after the store's ``time_limit_s``, with the remedy.
+          InputError: if a time exceeds the store's ``time_limit_s``; the message gives the remedy.
         """
         limit = self.store.time_limit_s
         if limit is None or isinstance(time_s, jax.core.Tracer) or isinstance(limit, jax.core.Tracer):
@@ -169,18 +174,18 @@ class Hardware(Description):
 
     @property
     def extrapolated_after_s(self) -> Any:
-        """From which time on numbers of this hardware are extrapolated, seconds after programming; None: never."""
+        """Seconds after programming beyond which the store's model extrapolates; None if it never does."""
         return self.store.extrapolated_after_s
 
     @property
     def cell_write_j(self) -> Any:
-        """Joules of writing and verifying one cell: the store's own, where it has one; None where it is not known."""
+        """Energy to write and verify one cell (J): the store's if it defines one, else the energy table's; or None."""
         own_j = self.store.cell_write_j
         return self.energy_table.cell_write_j if own_j is None else own_j
 
     @property
     def read_time_s(self) -> Any:
-        """Seconds of one read of a tile: the store's own, where it has one."""
+        """Duration of one read of a tile (s): the store's if it defines one, else the energy table's."""
         own_s = self.store.read_time_s
         return self.energy_table.read_time_s if own_s is None else own_s
 

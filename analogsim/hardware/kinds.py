@@ -1,7 +1,7 @@
-"""The classes that a hardware file may name: everything that the package exports to put into ``Hardware``.
+"""The classes that a hardware file can name: every description that the package exports for use in ``Hardware``.
 
-A plain dictionary, made once from what ``devices``, ``converters`` and this room export. A file chooses among its
-classes by their names; no name in a file is ever imported.
+``KINDS`` is a plain dictionary, built once from the exports of ``devices``, ``converters`` and this package. A file
+selects a class by its name in the dictionary; no name in a file is ever imported.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ def _exported(*modules: Any) -> dict[str, type[Description]]:
     }
 
 
-#: Every class by its name.
+#: All known classes, by name.
 KINDS: dict[str, type[Description]] = {
     **_exported(devices, converters, range_rules, fresh_chip, energy_table, weight_modifiers),
     "Branches": Branches,  # part of HermesPCM
@@ -34,10 +34,10 @@ KINDS: dict[str, type[Description]] = {
 
 
 def with_kinds(kinds: Mapping[str, type[Description]] | None) -> dict[str, type[Description]]:
-    """The known classes and a user's own.
+    """Return the known classes together with a user's classes.
 
     Raises:
-      InputError: for what is no description, or for a name that is taken.
+      InputError: if a class is not a ``Description``, its name is taken, or it has a field named ``kind``.
     """
     if kinds is not None and not isinstance(kinds, Mapping):
         raise InputError(f"kinds = {brief(kinds)}: must be a dictionary of classes by name, {{'MyCell': MyCell}}")
@@ -54,7 +54,7 @@ def with_kinds(kinds: Mapping[str, type[Description]] | None) -> dict[str, type[
 
 
 def fitting(rule: Rule, kinds: Mapping[str, type[Description]]) -> list[str]:
-    """The names of the classes that may stand in a field with that rule, sorted; all of them in one for any value.
+    """Return the sorted names of the classes that a field with this rule accepts; all names if it accepts any value.
 
     Example:
       >>> fitting(Nested(kind=range_rules.RangeRule), KINDS)

@@ -1,4 +1,4 @@
-"""Named hardware, as data. ``preset("pcm")`` gives one, ``presets()`` lists them."""
+"""Named hardware from the literature: ``preset("pcm")`` returns one, ``presets()`` lists them."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ _PRESETS = {
         lambda: Hardware(name="ideal", rows=65536, columns=65536, groups="apart"),
     ),
     "int8": (
-        "digital: weights and inputs rounded to 8 bits, one weight scale a column, exact accumulation",
+        "digital: weights and inputs rounded to 8 bits, one weight scale per column, exact accumulation",
         lambda: Hardware(
             name="int8",
             store=DigitalMemory(bits=8),
@@ -45,8 +45,8 @@ _PRESETS = {
             ),
         ),
     ),
-    # Converters and output noise as in the standard evaluation of Rasch et al. 2023; a read takes as long as the
-    # noise model says.
+    # Converters and output noise as in the standard evaluation of Rasch et al. 2023; the read time is that of the
+    # noise model.
     "pcm": (
         "phase-change memory, differential pairs, 512 x 512 tiles, 8-bit converters, global drift compensation",
         lambda: Hardware(
@@ -71,7 +71,7 @@ _PRESETS = {
             energy_table=EnergyTable(read_voltage_v=0.5, cell_write_j=0.5e-9, write_pulse_j=61e-12),
         ),
     ),
-    # Detectors, lasers and their drivers are charged one by one; no chip is known whose rest could be added.
+    # Detectors, lasers and drivers are accounted for individually; no published chip gives the overhead beyond them.
     "mzi-mesh": (
         "light: pairs of 32 x 32 interferometer meshes with heaters, homodyne detectors, 8-bit converters, 5 GS/s",
         lambda: Hardware(
@@ -85,7 +85,8 @@ _PRESETS = {
         ),
     ),
     "ring-bank": (
-        "light: a wavelength an input, a microring a weight, 16 x 16 tiles, rings locked to 9 bits, 8-bit converters",
+        "light: one wavelength per input, one microring per weight, 16 x 16 tiles, rings locked to 9 bits, "
+        "8-bit converters",
         lambda: Hardware(
             name="ring-bank",
             store=RingBank(laser_w=0.1),
@@ -97,7 +98,7 @@ _PRESETS = {
         ),
     ),
     "photonic-pcm": (
-        "light: phase-change films that absorb, pairs, 16 x 8 tiles, held without power, 8-bit converters",
+        "light: absorbing phase-change films in pairs, 16 x 8 tiles, no holding power, 8-bit converters",
         lambda: Hardware(
             name="photonic-pcm",
             store=PhotonicTensorCore(laser_w=0.1),
@@ -109,7 +110,7 @@ _PRESETS = {
         ),
     ),
     "fading-light": (
-        "light that fades: pulses in loops of fibre whose gain keeps them, 64 x 64 tiles, 8-bit converters",
+        "fading light: pulses in fibre loops with gain, 64 x 64 tiles, 8-bit converters",
         lambda: Hardware(
             name="fading-light",
             store=FadingLight(rows=64),
@@ -122,9 +123,10 @@ _PRESETS = {
             energy_table=EnergyTable(overhead_j=0.0, sample_rate_hz=1e9, cell_area_m2=1e-9),
         ),
     ),
-    # The best that could be hoped for: small tiles, since gates grow with 2^n; a digital product behind the counters.
+    # An optimistic limit: small tiles, because gates grow with 2^n, and a digital product behind the counters.
     "quantum-register": (
-        "qubits: a register of 4 an output, 8 x 8 tiles, gates and read-out ten times better than usual, 100,000 shots",
+        "qubits: a 4-qubit register per output, 8 x 8 tiles, gates and readout 10 times better than usual, "
+        "100,000 shots",
         lambda: Hardware(
             name="quantum-register",
             store=AmplitudeStore(
@@ -156,7 +158,7 @@ _LIGHT: dict[str, Source] = {
     "energy_table.sample_rate_hz": _MESH,
 }
 
-#: Where the values come from that a preset sets, by dotted name. They stand in for the sources of the defaults.
+#: Sources of the values that a preset sets, by dotted name; they replace the sources of the defaults.
 _SOURCES: dict[str, dict[str, Source]] = {
     "ideal": {},
     "int8": {
@@ -228,24 +230,24 @@ _SOURCES: dict[str, dict[str, Source]] = {
 
 
 def preset_sources(name: str) -> dict[str, Source]:
-    """Where the values come from that a preset sets, by dotted name (``"adc.noise"``); empty for an unknown name."""
+    """Return the sources of the values that a preset sets, by dotted name (``"adc.noise"``); empty if unknown."""
     return _SOURCES.get(name, {})
 
 
 def presets() -> dict[str, str]:
-    """The names that ``preset`` knows, each with one line on what it is."""
+    """Return the names of the presets, each with a one-line description."""
     return {name: text for name, (text, _) in _PRESETS.items()}
 
 
 def preset(name: str, /, **changes: Any) -> Hardware:
-    """Named hardware, optionally with fields changed by dotted name.
+    """Return named hardware, optionally with fields changed by dotted name.
 
     Args:
       name: one of ``presets()``.
       **changes: fields to replace, ``preset("pcm", **{"adc.bits": 6, "store.cell.read_noise": 0.0})``.
 
     Raises:
-      InputError: for an unknown name or field (with the nearest known one) or a value out of range.
+      InputError: for an unknown name or field (the message gives the nearest known one), or a value out of range.
 
     Example:
       >>> preset("pcm", rows=256).rows

@@ -1,13 +1,13 @@
-"""Which layer gets which hardware: ordered rules, of which the first that matches decides.
+"""Assign hardware to layers by ordered rules; the first rule that matches a layer decides.
 
 A rule is a pair (selector, hardware); hardware None keeps the layer digital. A selector is
 
-    a string       a regular expression that the layer's whole path matches, ``"encoder/.*"``
-    a type         ``nn.Conv``; a type of module that holds layers, such as attention, stands for all layers inside
+    a string       a regular expression that must match the full path of the layer, ``"encoder/.*"``
+    a type         ``nn.Conv``; a module that contains layers, such as attention, selects all layers inside
     types          a tuple of such types
-    a function     of a ``Candidate``, for anything else: ``lambda layer: layer.shape[0] < 64``
+    a function     a predicate on a ``Candidate``: ``lambda layer: layer.shape[0] < 64``
 
-A rule that decides about no layer, and a layer that should be converted but cannot be, are errors, never silence.
+A rule that matches no layer, and a selected layer that cannot be converted, raise errors.
 """
 
 import dataclasses
@@ -24,30 +24,30 @@ Selector = str | type | tuple[type, ...] | Callable[["Candidate"], bool]
 Rules = tuple[tuple[Selector, Hardware | None], ...]
 
 
-#: Path of a layer that is the model.
+#: Path of a layer that is itself the model.
 ROOT = "(the model itself)"
 
 
 def attending(path: str) -> str:
-    """Path of the array with which an Embed at this path attends."""
+    """Return the path of ``Embed.attend``, for an Embed at ``path``."""
     return "attend" if path == ROOT else f"{path}/attend"
 
 
 def holder(path: str) -> str:
-    """Path of the layer that holds the parameters of this one: itself, or the Embed that attends."""
+    """Return the path of the layer that owns the parameters: ``path`` itself, or the Embed of an ``attend`` path."""
     return ROOT if path == "attend" else path.removesuffix("/attend")
 
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """A layer that holds a matrix, as rules see it.
+    """A layer with a weight matrix, as passed to selectors.
 
     Attributes:
-      path: where its variables are, ``"encoder/Dense_0"``.
+      path: path of its variables, ``"encoder/Dense_0"``.
       module: the Flax layer; None for a parameter outside of any layer.
-      shape: of its kernel or table.
-      within: the modules that hold it, the innermost first.
-      part_of: for a core of a compressed layer, the path of that layer, by which rules select it too; else empty.
+      shape: shape of its kernel or table.
+      within: the modules that contain it, innermost first.
+      part_of: for a core of a compressed layer, the path of that layer, which patterns match too; else empty.
       stands_for: for a core of a compressed layer of an NNX model, the class of that layer before it was compressed.
         Rules by type see a core by this class and by what holds it, not as the DenseGeneral that computes it.
     """
@@ -61,12 +61,16 @@ class Candidate:
 
     @property
     def kind(self) -> str:
-        """Name of its class."""
+        """Name of the layer's class; ``"parameter"`` outside of any layer."""
         return "parameter" if self.module is None else type(self.module).__name__
 
 
 def checked_rules(hardware: Any, where: Any) -> Rules:
-    """Rules from what a user gives: one hardware and a selector, or pairs."""
+    """Return validated rules from ``Hardware`` with an optional selector ``where``, or from a sequence of pairs.
+
+    Raises:
+      InputError: for anything else, or for an invalid selector.
+    """
     everything = where is None
     if isinstance(hardware, Hardware):
         pairs: Any = ((".*" if everything else where, hardware),)
@@ -100,7 +104,7 @@ def _checked(rule: Any) -> tuple[Selector, Hardware | None]:
 
 
 def name_of(selector: Any) -> str:
-    """A selector in a message."""
+    """Return the name of a selector for messages."""
     if isinstance(selector, str):
         return repr(selector)
     if isinstance(selector, tuple):
@@ -109,34 +113,38 @@ def name_of(selector: Any) -> str:
 
 
 def selects(selector: Selector, layer: Candidate) -> bool:
-    """Whether a selector matches a layer."""
+    """Return whether a selector matches a layer.
+
+    Raises:
+      InputError: if a selector function does not return a boolean.
+    """
     if isinstance(selector, str):
         return any(re.fullmatch(selector, path) for path in (layer.path, layer.part_of) if path)
     if isinstance(selector, (type, tuple)):
         if any(isinstance(module, selector) for module in layer.within):
             return True
-        if layer.part_of:  # a core: of its own class, not of the one that this is derived from
+        if layer.part_of:  # a core's class derives from DenseGeneral, which must not select it
             kinds = selector if isinstance(selector, tuple) else (selector,)
             return type(layer.module) in kinds or (layer.stands_for is not None and issubclass(layer.stands_for, kinds))
         return isinstance(layer.module, selector)
-    found = selector(layer)
-    if not isinstance(found, (bool, np.bool_)):
-        raise InputError(f"rule {name_of(selector)}: gave {found!r} for layer {layer.path}: must give True or False")
-    return bool(found)
+    answer = selector(layer)
+    if not isinstance(answer, (bool, np.bool_)):
+        raise InputError(f"rule {name_of(selector)}: gave {answer!r} for layer {layer.path}: must give True or False")
+    return bool(answer)
 
 
 class Matches:
-    """Which rules decided about which layers of one model."""
+    """Applies rules to the layers of one model and records which rules were used."""
 
     def __init__(self, rules: Rules):
         self.rules = rules
         self._used: set[int] = set()
         self._paths: dict[str, None] = {}
-        #: Parameters with a matrix's shape that no layer holds and that a rule asks hardware for.
+        #: Matrix-shaped parameters outside of any layer that a rule assigns hardware to.
         self.doubtful: set[str] = set()
 
     def decide(self, layer: Candidate) -> tuple[Hardware | None, str]:
-        """The layer's hardware, or None and why it stays digital."""
+        """Return the layer's hardware and ``""``, or None and the reason why it stays digital."""
         self._paths[layer.path] = None
         for index, (selector, hardware) in enumerate(self.rules):
             if selects(selector, layer):
@@ -145,7 +153,10 @@ class Matches:
         return None, "no rule"
 
     def decide_about_parameters(self, parameters: Iterable[tuple[str, tuple[int, ...]]]) -> None:
-        """Let rules speak of matrices that no layer holds, as (path, shape): multiplied with perhaps, or only added."""
+        """Apply the rules to matrices outside of any layer, given as (path, shape); fills ``doubtful``.
+
+        Shapes do not tell whether such a parameter is multiplied with inputs or only added.
+        """
         layers = dict(self._paths)
         for path, shape in parameters:
             if sum(size > 1 for size in shape) < 2 or path in layers or (path.rpartition("/")[0] or ROOT) in layers:
@@ -155,7 +166,7 @@ class Matches:
         self._paths = layers
 
     def check(self) -> None:
-        """Refuse a rule that decided about no layer."""
+        """Raise ``InputError`` for a rule that matched no layer."""
         for index, (selector, _) in enumerate(self.rules):
             if index not in self._used:
                 layers = ", ".join(self._paths) or "none"
@@ -165,7 +176,7 @@ class Matches:
 
 
 def cannot(layer: Candidate, why: str) -> InputError:
-    """What is raised for a layer that should be converted and cannot be."""
+    """Return the error for a selected layer that cannot be converted."""
     return InputError(
         f"layer {layer.path} ({layer.kind}) cannot run on analog hardware: {why}; keep it digital with a first "
         f"rule ({layer.path!r}, None), or pass strict=False"

@@ -1,9 +1,9 @@
-"""Descriptions from the tables of a TOML file; every mistake is named with its line.
+"""Read descriptions from the tables of a TOML file; every error gives its line.
 
-A table says by ``kind`` which class it describes, and gives the fields that differ from the class's defaults. Without
-``kind`` it changes fields of what stands there already: the preset's, or the default's. A key may be a dotted name,
-``"cell.g_max" = "20 uS"``, and ``"none"`` stands for None. Lists become tuples, or arrays in fields that hold a table
-of measurements; a complex number is ``{ re = 1.0, im = -2.0 }``.
+``kind`` names the class of a table; the other keys are the fields that differ from the defaults of the class. A table
+without ``kind`` changes fields of the existing description, from the preset or the default. A key can be a dotted
+name, ``"cell.g_max" = "20 uS"``, and ``"none"`` stands for None. Lists become tuples, or arrays in fields that hold a
+table of measurements; a complex number is ``{ re = 1.0, im = -2.0 }``.
 """
 
 import dataclasses
@@ -22,20 +22,20 @@ _MISTAKES = (TypeError, ValueError, ArithmeticError, LookupError, AttributeError
 
 
 class Node(NamedTuple):
-    """What stands at one place: ``{name: Node}`` for a table, ``[Node]`` for a list, or a plain value."""
+    """A value of the file with its location: ``{name: Node}`` for a table, ``[Node]`` for a list, or a plain value."""
 
     value: Any
-    path: Path  #: in the file, for its line
+    path: Path  #: location in the file, which gives the line
 
     @property
     def plain(self) -> Any:
-        """The value without places."""
+        """The value without locations."""
         if isinstance(self.value, dict):
             return {name: node.plain for name, node in self.value.items()}
         return [node.plain for node in self.value] if isinstance(self.value, list) else self.value
 
     def at(self, field: Path) -> Path:
-        """The place of a field, or of the innermost part of the file that holds it."""
+        """Return the location of a field, or of the innermost part of the file that contains it."""
         node = self
         for part in field:
             inside = dict(enumerate(node.value)) if isinstance(node.value, list) else node.value
@@ -46,26 +46,30 @@ class Node(NamedTuple):
 
 
 def grow(file: TomlFile, raw: Any, path: Path = (), depth: int = 0) -> Node:
-    """A part of a file with dotted names taken apart, every value with its place."""
+    """Return a part of a file as nodes, with dotted names expanded to nested tables.
+
+    Raises:
+      InputError: for tables nested more than 20 deep, dates, integers beyond 64 bits, or a key given twice.
+    """
     if depth > _DEEPEST:
         raise file.error(path, f"tables and lists are nested more than {_DEEPEST} deep")
     if isinstance(raw, list):
         return Node([grow(file, item, (*path, i), depth + 1) for i, item in enumerate(raw)], path)
     if not isinstance(raw, dict):
         if not isinstance(raw, (bool, int, float, str)):
-            raise file.error(path, f"{_last(path)} = {raw}: a date or a time of day is no value here")
+            raise file.error(path, f"{_last(path)} = {raw}: must not be a date or a time of day")
         if type(raw) is int and not -(2**63) <= raw < 2**63:
             raise file.error(path, f"{_last(path)}: integers must have at most 64 bits")
         return Node(raw, path)
-    found = Node({}, path)
+    table = Node({}, path)
     for name, item in raw.items():
         parts = name.split(".")
         if not all(parts):
             raise file.error((*path, name), f"{printable(name)!r} names no field")
         if depth + len(parts) > _DEEPEST:
             raise file.error((*path, name), f"tables and lists are nested more than {_DEEPEST} deep")
-        _put(file, found, parts, grow(file, item, (*path, name), depth + len(parts)))
-    return found
+        _put(file, table, parts, grow(file, item, (*path, name), depth + len(parts)))
+    return table
 
 
 def _put(file: TomlFile, table: Node, parts: list[str], item: Node) -> None:
@@ -73,7 +77,7 @@ def _put(file: TomlFile, table: Node, parts: list[str], item: Node) -> None:
     if rest:
         inner = table.value.setdefault(name, Node({}, item.path))
         if not isinstance(inner.value, dict):
-            raise file.error(item.path, f"{_last(item.path)}: {printable(name)!r} is no table, it has no fields")
+            raise file.error(item.path, f"{_last(item.path)}: {printable(name)!r} is not a table and has no fields")
         _put(file, inner, rest, item)
     elif name not in table.value:
         table.value[name] = item
@@ -86,13 +90,18 @@ def _put(file: TomlFile, table: Node, parts: list[str], item: Node) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Reader:
-    """Builds descriptions from the tables of one file, out of the classes it knows."""
+    """Builds descriptions from the tables of one file.
+
+    Attributes:
+      file: the parsed file.
+      kinds: the classes that the file can name, by name.
+    """
 
     file: TomlFile
     kinds: Mapping[str, type[Description]]
 
     def table(self, node: Node, cls: type[Description], base: Description | None = None) -> Any:
-        """A table as a ``cls``: its fields over those of ``base``, or over the defaults."""
+        """Return a table as a ``cls``; fields that it does not set come from ``base``, or from the defaults."""
         fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
         values = {} if base is None else {name: getattr(base, name) for name in fields}
         for name, child in node.value.items():
@@ -104,7 +113,7 @@ class Reader:
         return self.made(node, cls, values)
 
     def made(self, node: Node, cls: type[Description], values: Mapping[str, Any]) -> Any:
-        """``cls(**values)``; what its checks refuse is named with the line of the field that the error carries."""
+        """Return ``cls(**values)``; an error of its checks gets the line of the field that it refers to."""
         try:
             return cls(**values)
         except InputError as error:
@@ -113,7 +122,7 @@ class Reader:
             raise self.file.error(node.path, f"{cls.__name__}: cannot hold these values ({error})") from None
 
     def _field(self, node: Node, where: str, rule: Rule, base: Any) -> Any:
-        """What a field is given, to be checked by its class; ``base`` is what it holds without the file."""
+        """Return the value of a field, which its class checks; ``base`` is its value without the file."""
         if rule.takes_none and node.value == "none":
             return None
         if isinstance(rule, Nested):
@@ -125,13 +134,16 @@ class Reader:
         return self._plain(node, where) if type(rule) is Rule else node.plain
 
     def described(self, node: Node, where: str, rule: Rule, base: Any = None) -> Any:
-        """A table as a description: of the class that it names, or with changes to what stands there.
+        """Return a table as a description: of the class that it names, or as a changed copy of ``base``.
 
         Args:
           node: the table.
-          where: what messages call it, ``"Hardware.store"``.
-          rule: of the field that it stands in.
-          base: what stands there without the file; None for nothing.
+          where: name of the table in messages, ``"Hardware.store"``.
+          rule: rule of the field that contains the table.
+          base: value of the field without the file; None if there is none.
+
+        Raises:
+          InputError: for a missing ``kind``, an unknown class, or one that the field does not accept.
         """
         fields = {name: child for name, child in node.value.items() if name != "kind"}
         fit = fitting(rule, self.kinds)
@@ -152,7 +164,7 @@ class Reader:
         raise self.file.error(node.path, f"{where}: {requirement}")
 
     def _plain(self, node: Node, where: str) -> Any:
-        """What a field without rules holds: values as they are, tuples, complex numbers, descriptions by their kind."""
+        """Convert the value of a field without a rule: lists to tuples, ``re``/``im`` to complex, kinds to classes."""
         if isinstance(node.value, list):
             return tuple(self._plain(item, f"{where}[{i}]") for i, item in enumerate(node.value))
         if not isinstance(node.value, dict):

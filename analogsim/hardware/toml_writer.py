@@ -1,7 +1,7 @@
-"""Descriptions as tables of a TOML file that ``description_reading`` reads back to the same numbers.
+"""Write descriptions as tables of a TOML file that ``toml_reader`` reads back to the same numbers.
 
-Every field has its meaning as a comment. A number with a unit is a string with the prefix that reads best (``"25 uS"``)
-where that text is exactly the number, and the number itself in SI units where it is not.
+Every field has its meaning as a comment. A number with a unit is written as a string with a convenient prefix
+(``"25 uS"``) if that string parses to exactly the same number, else as the number in SI units.
 """
 
 import dataclasses
@@ -20,32 +20,32 @@ from analogsim.base.units import parse, show, show_time
 from analogsim.hardware.kinds import fitting
 
 _WIDTH = 118
-_COLUMN = 44  # up to which the comments of a table are lined up
+_COLUMN = 44  # rows up to this length have their comments aligned
 
-#: Units that people read with prefixes; of the others (dB, K, nm) a prefix would only confuse.
+#: Units that are written with prefixes; for the others (dB, K, nm) a prefix would confuse.
 _PREFIXED = {"S", "s", "V", "A", "W", "J", "F", "Hz", "m", "m2", "ohm", "J/B", "J/bit", "W/B", "m2/B"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Writer:
-    """Writes descriptions of the classes it knows.
+    """Writes descriptions of known classes.
 
     Attributes:
-      kinds: the classes by their names.
-      all_fields: whether fields that hold their defaults are written, too.
+      kinds: the known classes, by name.
+      all_fields: whether to write fields that hold their defaults, too.
     """
 
     kinds: Mapping[str, type[Description]]
     all_fields: bool
 
     def tables(self, item: Description, path: tuple[str, ...] = (), heading: str = "", kind: str = "") -> Iterator[str]:
-        """The table of a description and those of the descriptions within it, each as a string without an empty line.
+        """Yield the table of a description and those of the descriptions inside it, each without an empty line.
 
         Args:
-          item: what is written.
-          path: of its table; () for the top of the file, which has no header.
-          heading: the header line with its comment; "" for the top.
-          kind: the line that names the class; "" for the top.
+          item: the description to write.
+          path: path of its table; () for the top of the file, which has no header.
+          heading: the header line with its comment; "" at the top.
+          kind: the line that names the class; "" at the top.
         """
         rows, inner = [], []
         for f in dataclasses.fields(item):  # type: ignore[arg-type]
@@ -70,7 +70,7 @@ class Writer:
                 )
 
     def _kind(self, item: Description, f: dataclasses.Field, value: Description) -> str:
-        """The line that names a class, with those that could stand in its place."""
+        """Return the line that names a class, with the alternatives as a comment."""
         name = type(value).__name__
         if self.kinds.get(name) is not type(value):
             raise InputError(
@@ -97,12 +97,12 @@ class Writer:
             if plain == "none" and rule.takes_none:
                 raise InputError(f"{where} = 'none': is the word that stands for None in a hardware file")
         choices = [toml_value(c) for c in (rule.choices if isinstance(rule, Choice) else ()) if c is not None]
-        told = f"{' or '.join(choices)}; {doc}" if len(choices) > 1 else doc
-        return f"{toml_key(f.name)} = {written}", _comment(f"{unit}: {told}" if unit else told)
+        comment = f"{' or '.join(choices)}; {doc}" if len(choices) > 1 else doc
+        return f"{toml_key(f.name)} = {written}", _comment(f"{unit}: {comment}" if unit else comment)
 
 
 def is_default(value: Any, f: dataclasses.Field) -> bool:
-    """Whether a field holds its default, to the last bit and of the same type."""
+    """Return whether a field holds its default, bit for bit and of the same type."""
     return _identical(value, default_of(f))
 
 
@@ -115,13 +115,15 @@ def _identical(a: Any, b: Any) -> bool:
 
 
 def _plain(value: Any, where: str, f: dataclasses.Field) -> Any:
-    """Numbers, strings and lists of them; complex numbers as tables."""
+    """Convert a value to numbers, strings and lists of them; complex numbers to tables."""
     if isinstance(value, jax.core.Tracer):
         raise InputError(f"{where}: is traced; a file is written outside of jax.jit, jax.vmap and jax.grad")
     if isinstance(value, (jax.Array, np.ndarray, np.generic)):
         array = np.asarray(value)
         if array.ndim and not is_required(f):
-            raise InputError(f"{where}: is an array of shape {array.shape}; a file describes one hardware, not a sweep")
+            raise InputError(
+                f"{where}: is an array of shape {array.shape}; a file describes one set of hardware, not a sweep"
+            )
         if array.dtype.kind not in "biuSUO":
             array = array.astype(complex if array.dtype.kind == "c" else np.float64)
         return _plain(array.tolist(), where, f)
@@ -135,7 +137,7 @@ def _plain(value: Any, where: str, f: dataclasses.Field) -> Any:
 
 
 def _quantity(value: float, unit: str) -> str | None:
-    """A number with its unit, if that is read back to the same number: ``"25 uS"``."""
+    """Return a number with its unit, ``"25 uS"``, if it parses to the same number; else None."""
     if unit == "s":
         texts = [show_time(value, digits=12), show(value, unit, digits=12)]
     elif unit in _PREFIXED:
@@ -146,7 +148,7 @@ def _quantity(value: float, unit: str) -> str | None:
         text = text.replace("µ", "u").replace("²", "2")
         try:
             same = repr(parse(text, unit, "")) == repr(float(value))
-        except InputError:  # a unit that is not read with this prefix
+        except InputError:  # the parser does not accept this unit with this prefix
             same = False
         if same and type(value) is float:
             return toml_value(text)
@@ -154,14 +156,14 @@ def _quantity(value: float, unit: str) -> str | None:
 
 
 def _aligned(rows: list[tuple[str, str]]) -> list[str]:
-    """Rows with their comments behind them, in one column as far as they are short."""
+    """Return rows with their comments, aligned after the short rows."""
     short = [len(row) for row, _ in rows if len(row) <= _COLUMN]
     column = max(short, default=0)
     return [_commented(row.ljust(column) if comment else row, comment) for row, comment in rows]
 
 
 def _commented(row: str, comment: str) -> str:
-    """A line with its comment behind it, or above it where both are too long for one line."""
+    """Return a line with its comment behind it, or above it if both do not fit on one line."""
     if not comment:
         return row
     line = f"{row}  # {comment}"
@@ -172,5 +174,5 @@ def _commented(row: str, comment: str) -> str:
 
 
 def _comment(text: str) -> str:
-    """A comment as TOML allows it behind a #: on one line, without control characters."""
+    """Return text that TOML allows after a #: one line without control characters."""
     return "".join(c for c in " ".join(text.split()) if c.isprintable())

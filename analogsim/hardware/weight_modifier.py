@@ -1,4 +1,4 @@
-"""How a weight modifier gets into a layer: tiles that hold the modified weights, read in place of a fresh chip's."""
+"""Base class of the weight modifiers: it gives a layer tiles with modified weights instead of a fresh chip's."""
 
 import functools
 from typing import Any
@@ -18,66 +18,72 @@ _TINY = 1e-20
 
 
 class WeightModifier(Description):
-    """Base of the modifiers: ``preset("pcm", training=AdditiveNoise(std=0.05))``. See ``weight_modifiers``.
+    """Base class of the modifiers in ``weight_modifiers``, e.g. ``preset("pcm", training=AdditiveNoise(std=0.05))``.
 
-    One of ``changed`` and ``moments`` suffices where nothing else is special: Gaussian noise follows from its moments,
-    and what cannot be drawn for every example needs none.
+    A subclass implements ``changed`` or ``moments``. ``moments`` suffices for Gaussian noise, which follows from its
+    mean and variance; ``changed`` suffices for a modifier that never draws per example.
     """
 
     draw: str = static(
         default="step",
         choices=("step", "example"),
-        doc="random numbers once a call for all of a batch, or anew for every input vector, at the output",
+        doc="draw random numbers once per call for the whole batch, or once per input vector, at the output",
     )
 
     @property
     def is_random(self) -> bool:
-        """Whether the change of the weights is drawn."""
+        """Whether the modifier draws random numbers."""
         return True
 
     def moments(self, weights: jax.Array, scale: jax.Array, noise_scale: Any) -> Moments:
-        """Mean and variance of every weight over draws.
+        """Return the mean and variance over draws of every weight.
 
         Args:
-          weights: in [-1, 1], ``[R, C, rows, columns]``.
-          scale: what the outputs are multiplied with again, ``[R, C, 1, columns or 1]``.
-          noise_scale: multiplies the deviations.
+          weights: normalised weights in [-1, 1], ``[R, C, rows, columns]``.
+          scale: digital scale of the outputs, ``[R, C, 1, columns or 1]``.
+          noise_scale: factor of the deviations.
         """
         raise NotImplementedError
 
     def changed(self, key: jax.Array | None, weights: jax.Array, scale: jax.Array, noise_scale: Any) -> jax.Array:
-        """One draw of every weight; Gaussian with ``moments`` unless a modifier says otherwise."""
+        """Return one draw of every weight; arguments as in ``moments``. Gaussian with ``moments`` by default."""
         return self.drawn(key, self.moments(weights, scale, noise_scale), "step").mean
 
     def weights(self, key: jax.Array | None, weights: jax.Array, scale: jax.Array, noise_scale: Any) -> Moments:
-        """The weights of one call: drawn, or to be drawn for every example (with a variance)."""
+        """Return the weights of one call: drawn, or with a variance if they are to be drawn per example."""
         if self.draw == "example":
             return self.moments(weights, scale, noise_scale)
         return Moments(self.changed(key, weights, scale, noise_scale))
 
     def drawn(self, key: jax.Array | None, held: Moments, draw: str | None = None) -> Moments:
-        """Gaussian draws of these moments, or the moments for draws at the output."""
+        """Return a Gaussian draw of the moments ``held``, or ``held`` itself if draws happen at the output."""
         if (draw or self.draw) == "example" or held.variance is None:
             return held
         if key is None:
             raise InputError("key = None: weights are changed at random, pass a key (jax.random.key(0))")
         xi = normal(stream(key, "weights"), held.mean.shape, held.mean.dtype)
-        # The floor is invisible and keeps the slope with respect to a noise level finite where there is no noise.
+        # The floor is negligible; it keeps the gradient of sqrt finite where a noise level is zero.
         return Moments(held.mean + jnp.sqrt(jnp.maximum(held.variance, _TINY)) * xi)
 
     def lines(
         self, hardware: Any, tiled: jax.Array, scale: jax.Array, key: jax.Array | None
     ) -> tuple[Moments, jax.Array | None]:
-        """What the lines carry ``[R, C, rows, n_columns]``, and the factor of drift compensation."""
+        """Return the moments of the column weights ``[R, C, rows, n_columns]``, and the factor of drift compensation.
+
+        Args:
+          hardware: the layer's hardware.
+          tiled, scale: normalised weights and their scales, as in ``moments``.
+          key: random key; may be None only if nothing is drawn.
+        """
         changed = self.weights(key, tiled, scale, hardware.training_noise_scale)
         store = hardware.store
         ideal = columns_of_tiles(hardware, tiled)
-        # Linear in the change, so that weights beyond the window and constant currents come out right.
+        # ``to_columns`` is linear, so mapping the difference is exact beyond the window and for constant currents.
         mean = ideal + jax.vmap(jax.vmap(store.to_columns))(changed.mean - tiled)
         if changed.variance is not None and mean.shape != tiled.shape:
             raise InputError(
-                f"{type(self).__name__}.draw = 'example': must be 'step' for a store that reads a weight by several "
-                f"lines, {type(store).__name__}"
+                f"{type(self).__name__}.draw = 'example': must be 'step' for {type(store).__name__}, which reads a "
+                f"weight by several columns"
             )
         return Moments(mean, changed.variance), None
 
@@ -117,6 +123,6 @@ class WeightModifier(Description):
             time_s=0.0,
             n_in=weights.shape[0],
             n_out=weights.shape[1],
-            noise_persists=True,  # weights drawn for an example are the same in all steps of its product
+            noise_persists=True,  # weights drawn for an example stay the same in all steps of its product
             full_scale=automatic_range(hardware, tiled),
         )

@@ -1,4 +1,4 @@
-"""The arrays of a model as a checkpoint names them."""
+"""The arrays of a model under the names that a checkpoint uses."""
 
 from typing import Any, NamedTuple
 

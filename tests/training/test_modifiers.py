@@ -355,7 +355,7 @@ def test_modified_weights_of_any_model():
                 AdditiveNoise(std=0.1, draw="example"), n=1,
                 store=Crossbar(mapping=Differential(slices=BitSlices(widths=(4, 4)))),
             ),
-            r"AdditiveNoise.draw = 'example': must be 'step' for a store that reads a weight by several lines",
+            r"AdditiveNoise.draw = 'example': must be 'step' for Crossbar, which reads a weight by several columns",
         ),
         (
             lambda: seen(AdditiveNoise(std=0.1, draw="example"), n=1, sampling="cells"),
