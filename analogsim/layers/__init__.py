@@ -1,7 +1,8 @@
 """What an analog layer does in each mode, once for both Flax APIs.
 
-layer            one call of an analog layer: read or program its tiles, multiply, track its range
-modes            digital, programming, observing: what a layer is asked for
+layer            one call of an analog layer: read or program its tiles, multiply, track its ranges
+modes            digital, programming, observing: what a layer does when it is called
+options          options that Flax passes to matmul hooks
 inventory        a model's layers and the products outside them, by abstract evaluation
 weight_products  products with weights in a traced program
 compression      which layers of a model are held as cores

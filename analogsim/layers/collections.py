@@ -4,11 +4,11 @@ from typing import Any, NamedTuple
 
 
 class Collections(NamedTuple):
-    """What a checkpoint holds of a model, in collections.
+    """The arrays of a model that a checkpoint saves, by collection.
 
     Attributes:
-      trees: collection to its tree of arrays; a leaf is saved under the collection's name and its path.
-      fixed: collections whose leaves the model determines; others may depend on what was done with it.
+      trees: collection name to its tree of arrays; a leaf is saved under the collection's name and its path.
+      fixed: collections whose leaves the model determines; those of others depend on how the model was used.
       by_layer: collections of calibrated ranges by layer and name, of which a model may have any.
       left_out: starts of the names of leaves that are not saved, because they describe the hardware.
     """

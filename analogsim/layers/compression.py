@@ -1,4 +1,4 @@
-"""Which layers of a model are held as cores, and what became of each; once for all front ends."""
+"""Select the layers of a model that are stored as tensor-train cores, and record the outcome; for both Flax APIs."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,11 +14,11 @@ from analogsim.hardware.rules import Candidate, Selector, selects
 
 
 class CoreSelection:
-    """Decides layer by layer, and keeps a record.
+    """Decides layer by layer whether to compress, and records the outcome.
 
     Attributes:
-      layers: what was compressed, by path.
-      kept: what was not, and why, by path.
+      layers: records of the compressed layers, by path.
+      kept: reasons why the other layers stay dense, by path.
     """
 
     def __init__(self, codec: Codec, where: Selector | None = None, only_smaller: bool = True):
@@ -27,7 +27,13 @@ class CoreSelection:
         self.kept: dict[str, str] = {}
 
     def cores(self, layer: Candidate, why_dense: str, matrix: Callable[[], Any]) -> tuple[jax.Array, ...] | None:
-        """The layer's cores, or None and a reason noted; ``matrix()`` is its kernel ``[n_in, n_out]``."""
+        """Return the cores of a layer, or None after recording the reason.
+
+        Args:
+          layer: the layer, as selectors see it.
+          why_dense: reason why it must stay dense; ``""`` if there is none.
+          matrix: function that returns its kernel ``[n_in, n_out]``; called only if needed.
+        """
         if self.where is not None and not selects(self.where, layer):
             self.kept[layer.path] = "where does not select it"
         elif why_dense:
@@ -49,13 +55,13 @@ class CoreSelection:
         return None
 
     def check(self) -> None:
-        """Refuse a model of which no layer is compressed."""
+        """Raise ``InputError`` if no layer of the model is compressed."""
         if not self.layers:
             reasons = "; ".join(f"{path}: {why}" for path, why in self.kept.items()) or "it has no dense layer"
             raise InputError(f"compress: no layer of the model is compressed: {reasons}")
 
 
 def check_no_stack(path: str, cores: Any) -> None:
-    """Refuse to round the cores of a stack of layers."""
+    """Raise ``InputError`` for the cores of stacked layers, which cannot be rounded."""
     if any(core.ndim != 4 for core in cores):
         raise InputError(f"layer {path}: its cores are a stack (nn.scan, vmap); stacks of layers cannot be rounded")

@@ -1,11 +1,11 @@
-"""What an analog layer does in each mode, once for Linen and NNX: only where their state lives differs.
+"""One call of an analog layer in each mode, for Linen and NNX, which differ only in where they keep their state.
 
 digital      the exact product
-programming  the kernel is written onto fresh tiles
+programming  the kernel is programmed onto new tiles
 chip         the programmed tiles are read; gradients pass straight through to the kernel
-training     what ``Hardware.training`` gives, by default a fresh chip per call; gradients pass straight through
+training     the reading of ``Hardware.training``, by default a fresh chip per call; gradients pass straight through
 
-The learned digital scale of the outputs belongs to the network: it is applied in every mode.
+The learned digital scale of the outputs belongs to the network and is applied in every mode.
 """
 
 import functools
@@ -30,24 +30,23 @@ from analogsim.signal_path.ranges import Ranges
 from analogsim.signal_path.reading import Reading, other_structure
 from analogsim.signal_path.tile_row import draws_around, is_random
 
-#: The scope of what an analog layer computes digitally, for whoever reads the traced program.
+#: Named scope of the digital product of an analog layer, by which traced programs are searched.
 LAYER_SCOPE = "analog<{}>"
 
 
 class LayerUse(NamedTuple):
-    """One pass of data through one matrix of an analog layer, as noted by ``observe``.
+    """One pass of data through one matrix of an analog layer, as recorded by ``observe``.
 
     Attributes:
       path: the layer's path in the model, ``"Dense_0"`` or ``"encoder/Dense_1"``.
-      hardware: what it runs on.
-      operator: how its inputs meet the matrix, an ``Operator`` or a ``Lookup``.
+      hardware: its hardware.
+      operator: an ``Operator`` or a ``Lookup``, which maps its inputs to the matrix.
       x: its input, in the operator's layout.
       weights: its matrix, ``[n_in, n_out]``.
       ranges: its calibrated ranges.
-      place: number of its entry in the ranges of the model, where layers are stacked (``nn.scan``); None without.
-      member: which matrix of the layer, where it has several (grouped convolution, batch axes); all share the ranges.
-      n_weights: how many entries of the matrix are weights of the layer; the others are zeros that fill it up. 0 for
-        all.
+      place: index of its entry in the ranges of the model, if layers are stacked (``nn.scan``); else None.
+      member: index of the matrix, if the layer has several (grouped convolution, batch axes); all share the ranges.
+      n_weights: number of matrix entries that are weights of the layer; the others are zero padding. 0 means all.
     """
 
     path: str
@@ -62,53 +61,53 @@ class LayerUse(NamedTuple):
 
     @property
     def vectors(self) -> int:
-        """Matrix-vector products that this pass stands for."""
+        """Number of matrix-vector products in this pass."""
         return self.operator.vectors(self.x)
 
     @property
     def is_lookup(self) -> bool:
-        """Whether rows of a table are read, instead of products computed."""
+        """Whether the layer reads rows of a table instead of computing products."""
         return isinstance(self.operator, Lookup)
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the layer's only matrix, or the first of several that work side by side."""
+        """Whether this is the layer's only matrix, or the first of several."""
         return self.member == 0
 
     @property
     def grid(self) -> tuple[int, int]:
-        """How many tiles hold the matrix, (along the inputs, along the outputs)."""
+        """Number of tiles of the matrix, (along the inputs, along the outputs)."""
         n_in, n_out = self.weights.shape
         return tiling.grid(n_in, n_out, self.hardware, self.operator.tile_rows)
 
 
 class LayerState(Protocol):
-    """Where a front end keeps what belongs to one layer beyond its parameters: a Linen scope, an NNX hook."""
+    """State of one layer beyond its parameters, as a front end keeps it: in a Linen scope or an NNX hook."""
 
-    #: Added to the message that a random key is missing.
+    #: Appended to the error message for a missing random key.
     key_hint: str
 
     def chip_array(self) -> ChipArray | None:
-        """What a programmed chip gives the layer; None to train on a fresh chip."""
+        """Return the layer's part of a programmed chip; None to train on a fresh chip."""
 
     def keys(self) -> tuple[jax.Array | None, jax.Array | None]:
-        """This call's randomness, and what a fresh chip is fabricated from; None where no key was given."""
+        """Return the keys of this call's noise and of the fabrication of a fresh chip; None if not given."""
 
     @property
     def tracks_ranges(self) -> bool:
-        """Whether ranges that follow the values (``TrackedRange``) can be kept."""
+        """Whether tracked ranges (``TrackedRange``) can be stored in this call."""
 
     def keep_ranges(self, ranges: dict[str, jax.Array]) -> None:
-        """Keep these fields of ``Ranges``."""
+        """Store these fields of ``Ranges``."""
 
     def keep(self, kernel: jax.Array) -> bool:
-        """Keep the kernel that reached the layer, where there is a place for it; whether there is."""
+        """Store the kernel that reached the layer, if there is a place for it; return whether it was stored."""
 
     def write(self, call: "LayerCall", again: bool) -> None:
-        """Write the call's kernel onto fresh tiles, or ``again`` onto those that are there."""
+        """Program the call's kernel onto new tiles, or with ``again`` onto the existing ones."""
 
     def mark_place(self) -> None:
-        """Leave a mark where the layer's ranges belong."""
+        """Mark the place of the layer's ranges."""
 
 
 class LayerCall(NamedTuple):
@@ -116,13 +115,13 @@ class LayerCall(NamedTuple):
 
     Attributes:
       path: the layer's path in the model, for messages.
-      hardware: what it runs on.
-      operator: how its inputs meet its kernel: an ``Operator``, a ``Stack`` of several, or a ``Lookup``.
+      hardware: its hardware.
+      operator: an ``Operator``, a ``Stack`` of several, or a ``Lookup``, which maps inputs and kernel to matrices.
       x, kernel: as the Flax layer passes them.
       ranges: its calibrated ranges.
-      state: where its chip, keys and ranges are kept.
-      place: as of ``LayerUse``.
-      precision: of the exact product, and of the products of the signal path.
+      state: a ``LayerState`` with its chip, keys and ranges.
+      place: as in ``LayerUse``.
+      precision: of the digital product and of the products of the signal path.
     """
 
     path: str
@@ -136,18 +135,18 @@ class LayerCall(NamedTuple):
     precision: Any = None
 
     def on_device(self) -> "LayerCall":
-        """The same call with arrays of jax for those of NumPy."""
+        """Return the same call with JAX arrays instead of NumPy arrays."""
         x, kernel, ranges, place = jax.tree.map(jnp.asarray, (self.x, self.kernel, self.ranges, self.place))
         return self._replace(x=x, kernel=kernel, ranges=ranges, place=place)
 
     def digital(self) -> jax.Array:
-        """The exact output."""
-        with jax.named_scope(LAYER_SCOPE.format(self.path)):  # the energy account tells layers from the rest by it
+        """Return the exact output."""
+        with jax.named_scope(LAYER_SCOPE.format(self.path)):  # the energy account finds layers by this name
             y = self.operator.digital(self.x, self.kernel, self.precision)
         return self.scaled(y)
 
     def scaled(self, y: jax.Array) -> jax.Array:
-        """An output times the layer's learned scale of every column."""
+        """Return an output times the learned scale of every column."""
         scale, operator = self.ranges.scale, self.operator
         if scale is None:
             return y
@@ -157,10 +156,10 @@ class LayerCall(NamedTuple):
         return y * factor.astype(y.dtype)
 
     def uses(self, by_shape: bool = False) -> list[LayerUse]:
-        """What passes through the layer's matrices: one use, or one for each member of a stack.
+        """Return the uses of the layer's matrices: one, or one per member of a stack.
 
         Args:
-          by_shape: give ``x`` and ``weights`` of every use as ``jax.ShapeDtypeStruct``, and no ``place``.
+          by_shape: whether ``x`` and ``weights`` of every use are ``jax.ShapeDtypeStruct``, without ``place``.
         """
         operator, place = self.operator, None if by_shape else self.place
         compute = jax.eval_shape if by_shape else lambda function, *arrays: function(*arrays)
@@ -177,20 +176,26 @@ class LayerCall(NamedTuple):
 
 
 def _real_size(kernel: jax.Array) -> int:
-    """Real numbers that tiles hold of a kernel: four of a complex one (``operators.real_matrix``)."""
+    """Count the real numbers that tiles store per kernel: four per complex entry (``operators.real_matrix``)."""
     return kernel.size * (4 if jnp.issubdtype(kernel.dtype, jnp.complexfloating) else 1)
 
 
 def write(
     hardware: Hardware, operator: Operator | Stack, kernel: jax.Array, key: Any, reprogram: Any, ranges: Ranges
 ) -> ProgrammedTiles:
-    """A layer's kernel on fresh tiles, or on these again."""
+    """Program a layer's kernel onto new tiles, or onto those of ``reprogram``.
+
+    Args:
+      hardware, operator, kernel, ranges: those of the layer.
+      key: random key; None only if programming draws nothing.
+      reprogram: the existing ``ProgrammedTiles``, or None.
+    """
     with without_overrides():
         return program_all(hardware, operator.matrix(kernel), key, reprogram, operator.tile_rows, ranges.weight)
 
 
 def forward(call: LayerCall, exact: bool = False) -> jax.Array:
-    """The layer's output: of the mode in force, else exact if asked for, else on hardware."""
+    """Return the layer's output: by the current mode if there is one, else exact if ``exact``, else on hardware."""
     mode = modes.current()
     if mode is not None:
         return mode.apply(call)
@@ -198,7 +203,7 @@ def forward(call: LayerCall, exact: bool = False) -> jax.Array:
 
 
 def _analog(call: LayerCall) -> jax.Array:
-    """The output of the programmed chip, or of a fresh one."""
+    """Return the output of the programmed chip, or of a fresh one."""
     hardware, operator, path = call.hardware, call.operator, call.path
     array, (key, chip_key) = call.state.chip_array(), call.state.keys()
     weights, inputs = operator.matrix(call.kernel), operator.inputs(call.x)
@@ -210,8 +215,8 @@ def _analog(call: LayerCall) -> jax.Array:
     else:
         _check_chip(array, hardware, weights, path)
         reading = array.reading
-        # The cells are the chip's, the converters the layer's: one chip may be read with other converters, unless its
-        # own were fabricated with errors, which belong to the description that they were drawn from.
+        # The chip provides the cells, the layer the converters, so a chip can be read with other converters. Fabricated
+        # converters are the exception: their errors belong to the description from which they were drawn.
         if reading.converters is not None:
             adc = array.hardware.adc
             hardware = hardware.replace(adc=adc if weights.ndim == 2 else jax.tree.map(lambda a: a[0], adc))
@@ -228,7 +233,7 @@ def _analog(call: LayerCall) -> jax.Array:
 
 
 def _tracked(call: LayerCall, inputs: jax.Array, weights: jax.Array) -> Ranges:
-    """The ranges of this training step; those that follow the values (``TrackedRange``) are kept, too."""
+    """Return the ranges of this training step, and store the tracked ones (``TrackedRange``)."""
     hardware, operator, old = call.hardware, call.operator, call.ranges
     inputs, new = lax.stop_gradient(inputs), {}
     rule = hardware.input_range
@@ -247,11 +252,11 @@ def _tracked(call: LayerCall, inputs: jax.Array, weights: jax.Array) -> Ranges:
     return old._replace(**new)
 
 
-_SEEN = 32  # examples of a batch that an output's range follows: a product of all costs as much as the first
+_SEEN = 32  # examples per batch that update an output range: a product of all would double the cost of the layer
 
 
 def _ideal_products(hardware: Hardware, operator: Any, inputs: jax.Array, weights: jax.Array, ranges: Ranges):
-    """What perfectly written lines carry for the first examples of a batch."""
+    """Return the outputs of ideal columns for the first examples of a batch."""
 
     def of_one(x: jax.Array, w: jax.Array, one: Any) -> jax.Array:
         lines = ideal_columns(hardware, w, one.tile_rows, ranges.weight)
@@ -263,13 +268,13 @@ def _ideal_products(hardware: Hardware, operator: Any, inputs: jax.Array, weight
 
 
 def _followed(old: Any, new: jax.Array, rule: TrackedRange) -> jax.Array:
-    """Where nothing is seen yet but zeros, a range of 1."""
+    """Return the moving average of a range; 1 as long as all values are zero."""
     new = jnp.where(new > 0, new, 1.0 if old is None else jnp.max(old))
     return new if old is None else rule.momentum * jnp.max(old) + (1 - rule.momentum) * new
 
 
 def _check_has_ranges(call: LayerCall) -> None:
-    """Refuse ranges that are learned or tracked and have no value to start from."""
+    """Raise ``InputError`` if a learned or tracked range has no initial value."""
     has_input = isinstance(call.operator, Lookup) or call.ranges.input is not None
     for name, rule, has_value in (
         ("input", call.hardware.input_range, has_input),
@@ -288,9 +293,9 @@ def _check_has_ranges(call: LayerCall) -> None:
 
 
 def _run(call: LayerCall, reading: Reading, weights: jax.Array, inputs: jax.Array, key: Any) -> jax.Array:
-    """The signal path, once for each matrix of the layer."""
+    """Run the signal path, once per matrix of the layer."""
     hardware, operator = call.hardware, call.operator
-    # The range of the weights and the digital scale are not the signal path's.
+    # The weight range is applied when programming and the digital scale behind the signal path (``scaled``).
     how: dict[str, Any] = dict(ranges=call.ranges._replace(weight=None, scale=None), precision=call.precision)
 
     def product(matrix: jax.Array, reading: Reading, x: jax.Array, key: Any, operator: Any = operator) -> jax.Array:
@@ -321,7 +326,7 @@ def _fresh(call: LayerCall, weights: jax.Array, key: jax.Array | None) -> Readin
 
 
 def _quieter(hardware: Hardware) -> Hardware:
-    """With the converter noise of a strength of training other than 1."""
+    """Return hardware whose converter noise is scaled by ``training_noise_scale``."""
     noise_scale = hardware.training_noise_scale
     if isinstance(noise_scale, float) and noise_scale == 1.0:
         return hardware
@@ -334,7 +339,7 @@ def _quieter(hardware: Hardware) -> Hardware:
 
 
 def needs_key(hardware: Hardware) -> bool:
-    """Whether training on this hardware draws random numbers."""
+    """Return whether training on this hardware draws random numbers."""
     return hardware.training.draws(hardware) or draws_around(hardware)
 
 

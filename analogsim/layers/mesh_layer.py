@@ -1,18 +1,18 @@
-"""A layer whose parameters are the phases of an interferometer mesh: trained in place, not by way of weights.
+"""Layers whose parameters are the phases of an interferometer mesh: trained in place, without weights.
 
-The phases meet one fabricated mesh with all its errors (DAC, crosstalk, couplers, loss). Their gradient is the one that
-can be measured with a second beam sent backwards, dL/dphi = -Im(forward field x adjoint field) in every shifter
-(T. W. Hughes et al., Optica 5, 864 (2018), doi 10.1364/OPTICA.5.000864). Training works around the errors of its own
-chip and has to start anew on another.
+The phases drive one fabricated mesh with all its errors (DAC, crosstalk, couplers, loss). Their gradient is the one
+that can be measured with a second beam sent backwards, dL/dphi = -Im(forward field x adjoint field) in every shifter
+(T. W. Hughes et al., Optica 5, 864 (2018), doi 10.1364/OPTICA.5.000864). Training compensates the errors of its own
+chip and must be repeated on another.
 
-Detection is said, never assumed, with b the field behind the mesh for the input x:
+The detection scheme is always explicit; b is the field behind the mesh for the input x:
 
     coherent        y = gain Re(b)                              homodyne, signed, linear
     intensity       y = gain |b|^2                              photodiodes, photons counted
-    differential    y = gain (|b_2j|^2 - |b_2j+1|^2)            two diodes an output, so twice as many waveguides
+    differential    y = gain (|b_2j|^2 - |b_2j+1|^2)            two diodes per output, so twice as many waveguides
 
-There are no weights behind these layers: ``analogsim.digital()``, ``program`` and the energy account, which are about
-weights on hardware, see nothing of them. To age or price what was trained, store its matrix with ``AnalogDense``.
+These layers have no weights, so ``analogsim.digital()``, ``program`` and the energy account, which concern weights on
+hardware, do not see them. To age a trained mesh or account its energy, store its matrix with ``AnalogDense``.
 """
 
 from typing import Any, NamedTuple
@@ -35,14 +35,18 @@ DETECTIONS = ("coherent", "intensity", "differential")
 
 
 class MeshParameters(NamedTuple):
-    """What is trained: phases ``[rows, width]`` in radians, and the digital gain behind the detectors."""
+    """Trained parameters: phases ``[rows, width]`` (rad), and the digital gain behind the detectors."""
 
     phases: jax.Array
     gain: jax.Array
 
 
 def checked_time(mesh: Any, features: Any, detection: Any, time: Any, where: str) -> Any:
-    """Seconds of ``time``, a number or text such as ``"1 day"``; refuses what no such layer can be made of."""
+    """Validate the fields of a mesh layer and return ``time``, a number or a string such as ``"1 day"``, in seconds.
+
+    Raises:
+      InputError: for an invalid field; ``where`` names the layer.
+    """
     if not isinstance(mesh, MZIMesh):
         raise InputError(f"{where}: mesh = {mesh!r}: must be an MZIMesh")
     check_integer(features, f"{where}: features")
@@ -52,12 +56,12 @@ def checked_time(mesh: Any, features: Any, detection: Any, time: Any, where: str
 
 
 def n_outputs(features: int, detection: str) -> int:
-    """Waveguides behind the mesh."""
+    """Return the number of waveguides behind the mesh."""
     return 2 * features if detection == "differential" else features
 
 
 def start(mesh: MZIMesh, key: jax.Array, n_in: int, n_out: int) -> MeshParameters:
-    """Phases of random unitary cells."""
+    """Return initial parameters: the phases of random unitary cells."""
     return MeshParameters(*mesh.random_phases(key, n_in, n_out))
 
 
@@ -65,20 +69,23 @@ def forward(
     mesh: MZIMesh, fabric: FabricatedMesh, trained: MeshParameters, x: jax.Array, n_out: int, *, detection: str,
     key: jax.Array | None, time_s: Any = 0.0,
 ) -> jax.Array:  # fmt: skip
-    """What the detectors say.
+    """Return the output of the layer.
 
     Args:
-      mesh: what the layer consists of.
-      fabric: this chip's errors.
+      mesh: description of the mesh.
+      fabric: fabrication errors of this chip.
       trained: phases and gain.
-      x: ``[..., n_in]``; every example is scaled so that its largest input is all of the light of a waveguide.
+      x: ``[..., n_in]``; each example is scaled so that its largest input is the full light of a waveguide.
       n_out: waveguides behind the mesh (``n_outputs``).
       detection: one of ``DETECTIONS``.
-      key: of the noise of phases and detection; None for expected values.
+      key: random key for the noise of phases and detection; None for expected values.
       time_s: seconds after the phases were set.
 
     Returns:
-      ``[..., features]``.
+      Outputs, ``[..., features]``.
+
+    Raises:
+      InputError: if ``fabric`` does not fit ``n_in`` and ``n_out``.
     """
     x, n_in = inexact(x), x.shape[-1]
     _check_fabric(mesh, fabric, n_in, n_out)
@@ -112,7 +119,7 @@ def _coherent(mesh: MZIMesh, fields: jax.Array, n_in: int, key: jax.Array | None
 
 
 def _powers(mesh: MZIMesh, fields: jax.Array, n_in: int, key: jax.Array | None) -> jax.Array:
-    """Powers relative to a fully lit input, each with the noise of a photodiode: counts, dark current, load, laser."""
+    """Powers relative to a fully lit input, with photodiode noise: shot noise, dark current, load, laser intensity."""
     power = jnp.real(fields) ** 2 + jnp.imag(fields) ** 2
     if key is None or mesh.detector is None:
         return power

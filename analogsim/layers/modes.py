@@ -1,8 +1,8 @@
-"""How the analog layers of a model behave while it is called.
+"""Modes: how the analog layers of a model behave while it is called.
 
-Without a mode, what the caller passes decides: a programmed chip is read, a random key alone means hardware-aware
-training on a fresh chip per call. A mode overrides this for everything inside a ``with`` block. Modes are part of jax's
-compilation-cache key, so a function that was compiled in one mode is compiled anew in another.
+Without a mode, the arguments of the call decide: a programmed chip is read; a random key alone means hardware-aware
+training on a fresh chip per call. A mode overrides this inside a ``with`` block. Modes are part of JAX's compilation
+cache key, so a function compiled in one mode is compiled again in another.
 """
 
 import contextlib
@@ -17,26 +17,27 @@ from analogsim.base.blocks import Block, Scope
 
 
 class Mode:
-    """What an analog layer does instead of its product on hardware. Equal modes share compiled programs.
+    """Base class: what an analog layer computes instead of its product on hardware.
 
-    Modes that collect something are equal to themselves alone: never a cached trace.
+    Equal modes share compiled programs. Modes that collect data compare by identity, so that no cached trace skips the
+    collection.
     """
 
     #: Whether layers write their own variables, so that loops of the model run their body once.
     writes = False
 
     def apply(self, call: Any) -> jax.Array:
-        """The output of one call of a layer, ``analogsim.layers.layer.LayerCall``."""
+        """Return the output of one call of a layer, an ``analogsim.layers.layer.LayerCall``."""
         return call.digital()
 
 
 @dataclasses.dataclass(frozen=True)
 class DigitalMode(Mode):
-    """Analog layers compute exactly, as the plain layers they are."""
+    """Analog layers compute the digital product, like plain Flax layers."""
 
 
 class OutliningMode(Mode):
-    """Analog layers compute exactly and note their shapes while a function of the model is traced."""
+    """Analog layers compute the digital product and record their shapes while a function of the model is traced."""
 
     def __init__(self):
         self.uses: list[Any] = []
@@ -47,9 +48,9 @@ class OutliningMode(Mode):
 
 
 class CollectingMode(OutliningMode):
-    """The same with arrays: what passes through layers while a function of the model runs or is traced.
+    """Like ``OutliningMode``, but records arrays while a function of the model runs or is traced.
 
-    Only where the layers are called directly: what a loop or ``remat`` traces does not outlive it.
+    Works only for layers that are called directly: tracers of a loop or of ``remat`` must not leave their trace.
     """
 
     def apply(self, call: Any) -> jax.Array:
@@ -58,9 +59,9 @@ class CollectingMode(OutliningMode):
 
 
 class KernelCapture(Mode):
-    """Analog layers compute exactly, and NNX layers keep the kernels that reach them; see ``nnx.matrices``.
+    """Analog layers compute the digital product, and NNX layers store the kernels that reach them.
 
-    ``kept`` are the paths of those that were called.
+    ``kept`` collects the paths of the called layers. See ``nnx.matrices``.
     """
 
     def __init__(self):
@@ -74,9 +75,9 @@ class KernelCapture(Mode):
 
 @dataclasses.dataclass(frozen=True)
 class ProgrammingMode(Mode):
-    """Analog layers write their kernels onto tiles and leave them in the model's state.
+    """Analog layers program their kernels onto tiles and store the tiles in the model's state.
 
-    Fresh tiles, or, ``again``, the ones that the state holds already.
+    The tiles are new, or with ``again`` those that the state already contains.
     """
 
     again: bool = False
@@ -89,7 +90,7 @@ class ProgrammingMode(Mode):
 
 @dataclasses.dataclass(frozen=True)
 class PlacingMode(Mode):
-    """Analog layers leave a mark where their calibrated ranges belong in the model's variables."""
+    """Analog layers mark the place of their calibrated ranges in the model's variables."""
 
     writes = True
 
@@ -99,9 +100,9 @@ class PlacingMode(Mode):
 
 
 class ObservingMode(Mode):
-    """Analog layers compute exactly and note what passes.
+    """Analog layers compute the digital product and record their inputs and kernels.
 
-    Where values are not known yet (``nn.remat``, ``jax.vmap``, a loop), a callback notes them when they are.
+    Inside a trace (``nn.remat``, ``jax.vmap``, a loop), a callback records the values at run time.
     """
 
     def __init__(self):
@@ -121,19 +122,19 @@ class ObservingMode(Mode):
 
     @property
     def uses(self) -> list[Any]:
-        """Everything that was noted, in order."""
-        jax.effects_barrier()
+        """All recorded uses (``LayerUse``), in order."""
+        jax.effects_barrier()  # debug callbacks run asynchronously
         return [use for call in self._calls for use in call.on_device().uses()]
 
 
 class ListedLayer(NamedTuple):
-    """One analog layer of a model, by shapes.
+    """The shapes of one analog layer of a model.
 
     Attributes:
       path: the layer's path.
-      hardware, operator: what it runs on, and how its inputs meet its kernel.
+      hardware, operator: its hardware, and the operator that maps its inputs and kernel to a matrix product.
       kernel: shape of its kernel.
-      matrices: shape of what the tiles hold, ``(n_in, n_out)`` or ``(S, n_in, n_out)``.
+      matrices: shape of the matrices on tiles, ``(n_in, n_out)`` or ``(S, n_in, n_out)``.
     """
 
     path: str
@@ -144,10 +145,10 @@ class ListedLayer(NamedTuple):
 
 
 class InventoryMode(Mode):
-    """Analog layers note themselves and give zeros without touching their kernels: an inventory by shapes.
+    """Each analog layer records its shapes and returns zeros without using its kernel.
 
-    What products with parameters are left are those that no analog layer does. ``digital`` has the layers that stay
-    digital: their class, the shape of their kernel and why; ``kinds`` the classes of all by path.
+    Products with parameters that remain in the trace thus belong to no analog layer. ``digital`` maps the paths of
+    layers that stay digital to their class, kernel shape and reason; ``kinds`` maps all paths to classes.
     """
 
     def __init__(self):
@@ -157,12 +158,12 @@ class InventoryMode(Mode):
         self.kinds: dict[str, str] = {}
 
     def leave(self, path: str, kind: str, shape: tuple[int, ...], why: str) -> None:
-        """Note a layer that stays digital."""
+        """Record a layer that stays digital."""
         self.digital[path] = (kind, shape, why)
         self.order[path] = None
 
     def apply(self, call: Any) -> jax.Array:
-        """Note the layer, and give zeros like its output that depend on its input."""
+        """Record the layer and return zeros in the shape of its output, which depend on its input in the trace."""
         operator, kernel = call.operator, call.kernel
         matrices = jax.eval_shape(operator.matrix, kernel).shape
         self.layers.append(ListedLayer(call.path, call.hardware, operator, kernel.shape, matrices))
@@ -175,13 +176,13 @@ _mode = Scope(jax.make_user_context(None), lambda modes: modes[-1])
 
 
 def current() -> Any:
-    """The mode in force, or None."""
+    """Return the current mode, or None."""
     return _mode.value
 
 
 @contextlib.contextmanager
 def enter(mode: Any) -> Iterator[None]:
-    """Put ``mode`` in force."""
+    """Use ``mode`` inside the ``with`` block."""
     opened = _mode.enter(mode)
     try:
         yield
@@ -190,16 +191,15 @@ def enter(mode: Any) -> Iterator[None]:
 
 
 def digital() -> contextlib.AbstractContextManager[None]:
-    """Inside this block, analog layers compute exactly: the digital baseline of the same model and parameters.
+    """Compute the digital baseline of a model: inside this ``with`` block, analog layers compute exact products.
 
-    It is in force in this thread, for what is traced or computed until it is left, and reaches functions that were
-    compiled outside. A program that was compiled ahead of time stays what it is, a thread that is started inside begins
-    without the block, and an ``await`` inside is refused: ``analogsim.base.blocks`` says what holds for generators and
-    the rest.
+    The block applies to the current thread, to everything that is traced or computed inside, also to functions that
+    were compiled outside. It does not change programs compiled ahead of time or threads started inside, and ``await``
+    inside is refused. See ``analogsim.base.blocks`` for generators and other cases.
 
     Raises:
-      InputError: on leaving it, after an ``await`` inside or in another thread; as the decorator of a coroutine or a
-        generator function.
+      InputError: on leaving the block after an ``await`` inside or in another thread; if used as the decorator of a
+        coroutine or generator function.
 
     Example:
       >>> import jax, jax.numpy as jnp

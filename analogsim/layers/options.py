@@ -9,10 +9,10 @@ from analogsim.base.errors import InputError
 
 
 def caster(options: dict[str, Any], path: str) -> Callable[[jax.Array], jax.Array]:
-    """What makes a result have the dtype that ``preferred_element_type`` asks for.
+    """Return a function that casts a result to ``preferred_element_type``, or leaves it if that is not set.
 
     Raises:
-      InputError: for any other option that is set: hardware cannot honour it.
+      InputError: if any other option is set, which hardware cannot honour.
     """
     for name, value in options.items():
         if value is not None and name != "preferred_element_type":

@@ -1,23 +1,24 @@
-"""Which parameters a function multiplies data with, found in its jaxpr.
+"""Find the parameters that a function multiplies data with, from its jaxpr.
 
-A layer computes y = x W, x from data and W from parameters. Both are followed through the program: every variable
-carries its origin, the parameter leaves that it derives from and whether it depends on data, and
+A layer computes y = x W with x from data and W from parameters. Both are traced through the program: every variable
+has an origin, i.e. the parameter leaves that it derives from and whether it depends on data, with
 
     origin(f(a, b, ...)) = (union of the operands' leaves, whether any operand depends on data).
 
-An operand that derives from parameters and depends on no data is a weight. A matrix product or convolution of a weight
-with something that depends on data is a weight product. So masked, cast, normalised, noisy and factored weights still
-are weights; what data has entered is an activation, and activations times activations (attention) are no weight
-product. Adding, scaling, looking up and slicing are no products.
+An operand that derives from parameters and not from data is a weight. A matrix product or convolution of a weight with
+an operand that depends on data is a weight product. Masked, cast, normalised, noisy and factored weights are still
+weights. An operand that depends on data is an activation; products of activations (attention) are not weight products.
+Addition, scaling, lookup and slicing are not products.
 
-Constants, arrays that the function closes over, and random keys with all that is drawn from them are not data. Noise
-on a weight leaves it a weight, and a random projection of a weight is no product with data; nor is a latent that the
-function draws itself, times a weight: pass such a latent in as an argument.
+Constants, arrays that the function closes over, and random keys with everything drawn from them are not data. A noisy
+weight is still a weight, and a random projection of a weight is not a product with data. Neither is the product of a
+weight with a latent that the function draws itself: pass such a latent as an argument.
 
-Not seen: products written as multiplication and sum, ``(x[..., None] * w).sum(-2)``, or computed outside of jax (host
-callbacks); weights that data chose or scaled (``w[expert]``, ``cond`` on data, a hypernetwork), which the program does
-not tell from embedded tokens; what passes through a mutable reference. Seen, being products of data with parameters:
-learned queries on keys made of data, linear systems with a parameter matrix, and layers on analog hardware.
+Not detected: products written as multiplication and sum, ``(x[..., None] * w).sum(-2)``, or computed outside of JAX
+(host callbacks); weights that data selects or scales (``w[expert]``, ``cond`` on data, a hypernetwork), which look like
+embedded tokens in the program; values that pass through a mutable reference. Detected, because they are products of
+data with parameters: learned queries on keys made of data, linear systems with a parameter matrix, and layers on analog
+hardware.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -30,8 +31,10 @@ from jax.extend.core import Jaxpr, JaxprEqn, Literal, jaxprs_in_params
 class WeightProduct(NamedTuple):
     """A parameter that data is multiplied with.
 
-    ``path`` names the leaf as in ``"encoder/Dense_0/kernel"``, ``shape`` is the whole leaf's, and ``primitive`` says
-    how: ``"dot_general"``, ``"ragged_dot_general"`` (groups of rows) or ``"conv_general_dilated"``.
+    Attributes:
+      path: path of the leaf, ``"encoder/Dense_0/kernel"``.
+      shape: shape of the leaf.
+      primitive: ``"dot_general"``, ``"ragged_dot_general"`` (groups of rows) or ``"conv_general_dilated"``.
     """
 
     path: str
@@ -40,20 +43,18 @@ class WeightProduct(NamedTuple):
 
 
 def weight_products(function: Callable[..., Any], parameters: Any, *args: Any) -> list[WeightProduct]:
-    """Every product of data with parameters in ``function(parameters, *args)``.
-
-    Found from shapes alone: nothing is computed.
+    """List the products of data with parameters in ``function(parameters, *args)``, by abstract evaluation.
 
     Args:
-      function: of parameters and data. State that is neither (``batch_stats``) belongs into ``parameters``, or is
-        closed over; an NNX model is merged inside.
+      function: function of parameters and data. Pass other state (``batch_stats``) in ``parameters``, or close over
+        it; merge an NNX model inside.
       parameters: a pytree of arrays or ``jax.ShapeDtypeStruct``: a Linen model's ``params``, an ``nnx.State``.
-      args: the data, likewise. Random keys may be among them.
+      args: the data, likewise; may include random keys.
 
     Returns:
-      One entry for each parameter leaf and kind of product, in the order of first use. Only leaves that are matrices,
-      of two or more axes longer than 1, are listed: of ``g * v / norm(v)`` it is ``v``. Layers stacked by ``nn.scan``
-      are one leaf.
+      One entry per parameter leaf and kind of product, in the order of first use. Only matrices are listed, i.e. leaves
+      with two or more axes longer than 1: of ``g * v / norm(v)`` it is ``v``. Layers stacked by ``nn.scan`` are one
+      leaf.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -62,7 +63,7 @@ def weight_products(function: Callable[..., Any], parameters: Any, *args: Any) -
       [WeightProduct(path='w', shape=(4, 3), primitive='dot_general')]
     """
     leaves = jax.tree_util.tree_flatten_with_path(parameters)[0]
-    # A function of its own: jax would hand out the trace it made of the same function before, under another state.
+    # The lambda is new on every call: JAX caches traces by function, and a cached one may stem from another mode.
     jaxpr = jax.make_jaxpr(lambda *inputs: function(*inputs))(parameters, *args).jaxpr
     weights = [_Origin(leaves=frozenset([index])) for index in range(len(leaves))]
     found: _Found = {}
@@ -76,14 +77,14 @@ def weight_products(function: Callable[..., Any], parameters: Any, *args: Any) -
 
 
 def leaf_path(path: tuple[Any, ...]) -> str:
-    """A leaf's key path as names joined by ``/``, without the ``.value`` of the box or ``nnx.Variable`` around it."""
+    """Return a leaf's key path as names joined by ``/``, without the ``.value`` of a box or ``nnx.Variable``."""
     if path and path[-1] == jax.tree_util.GetAttrKey("value"):
         path = path[:-1]
     return jax.tree_util.keystr(path, simple=True, separator="/") or "(the parameter itself)"
 
 
 class _Origin(NamedTuple):
-    """What a variable derives from."""
+    """The parameter leaves that a variable derives from, and whether it depends on data."""
 
     leaves: frozenset[int] = frozenset()
     data: bool = False
@@ -96,7 +97,7 @@ class _Origin(NamedTuple):
 _Found = dict[tuple[int, str], None]  # leaves and primitives in the order of first use
 _CONSTANT = _Origin()
 _PRODUCTS = ("dot_general", "ragged_dot_general", "conv_general_dilated")
-_SEPARATE = ("optimization_barrier", "device_put")  # several operands go in and come out, each by itself
+_SEPARATE = ("optimization_barrier", "device_put")  # pass several operands through independently
 
 
 def _join(origins: Iterable[_Origin]) -> _Origin:
@@ -109,7 +110,7 @@ def _join_each(*rows: Sequence[_Origin]) -> list[_Origin]:
 
 
 def _walk(jaxpr: Jaxpr, inputs: Sequence[_Origin], found: _Found) -> list[_Origin]:
-    """The origins of a program's outputs; the weight products on the way are added to ``found``."""
+    """Return the origins of a program's outputs, and add its weight products to ``found``."""
     origins: dict[Any, _Origin] = {}
 
     def bind(variables, values):
@@ -127,7 +128,7 @@ def _walk(jaxpr: Jaxpr, inputs: Sequence[_Origin], found: _Found) -> list[_Origi
 
 
 def _follow(eqn: JaxprEqn, inputs: list[_Origin], found: _Found) -> list[_Origin]:
-    """The origins of one equation's results."""
+    """Return the origins of one equation's results, and add its weight products to ``found``."""
     name = eqn.primitive.name
     if name in _LOOPS_AND_BRANCHES:
         return _LOOPS_AND_BRANCHES[name](eqn, inputs, found)
@@ -139,12 +140,12 @@ def _follow(eqn: JaxprEqn, inputs: list[_Origin], found: _Found) -> list[_Origin
     if inner and all(len(j.invars) == len(inputs) and len(j.outvars) == len(eqn.outvars) for j in inner):
         return _join_each(*[_walk(j, inputs, found) for j in inner])  # jit, remat, custom_vjp_call, shard_map, ...
     for primitive in dict.fromkeys(p for j in inner for p in _products_in(j)):
-        _note(primitive, inputs, found)  # a kernel, a linear solve: who meets whom inside is unknown, so all do
+        _note(primitive, inputs, found)  # a kernel or linear solve: pairs inside are unknown, so count all operands
     return [_join(inputs)] * len(eqn.outvars)
 
 
 def _sums(eqn: JaxprEqn) -> bool:
-    """False for a dot_general that contracts nothing, which is how einsum writes ``"bn,n->bn"``."""
+    """Return False for a dot_general without contraction, to which einsum lowers ``"bn,n->bn"``."""
     return eqn.primitive.name != "dot_general" or len(eqn.params["dimension_numbers"][0][0]) > 0
 
 
@@ -165,7 +166,7 @@ def _products_in(jaxpr: Jaxpr) -> list[str]:
 
 
 def _fixed_point(step: Callable[[list[_Origin]], list[_Origin]], carry: list[_Origin]) -> list[_Origin]:
-    """What a loop's carry derives from after any number of steps. Origins only grow, so this ends."""
+    """Return the origins of a loop's carry after any number of steps. Origins only grow, so the iteration ends."""
     while (grown := _join_each(carry, step(carry))) != carry:
         carry = grown
     return carry
@@ -175,7 +176,7 @@ def _scan(eqn: JaxprEqn, inputs: list[_Origin], found: _Found) -> list[_Origin]:
     body, a = eqn.params["jaxpr"].jaxpr, eqn.params["num_consts"]
     b = a + eqn.params["num_carry"]
     constants, carry, slices = inputs[:a], inputs[a:b], inputs[b:]
-    # Products count with the settled carry: a learned initial state is data from the second step on.
+    # Count products only with the converged carry: a learned initial state is data from the second step on.
     carry = _fixed_point(lambda c: _walk(body, constants + c + slices, {})[: b - a], carry)
     return _walk(body, constants + carry + slices, found)
 
@@ -185,15 +186,15 @@ def _while(eqn: JaxprEqn, inputs: list[_Origin], found: _Found) -> list[_Origin]
     a = eqn.params["cond_nconsts"]
     b = a + eqn.params["body_nconsts"]
     carry = _fixed_point(lambda c: _walk(body, inputs[a:b] + c, {}), inputs[b:])
-    go_on = _walk(condition, inputs[:a] + carry, found)
+    continues = _walk(condition, inputs[:a] + carry, found)
     _walk(body, inputs[a:b] + carry, found)
-    return [_join([*go_on, c]) for c in carry]  # the number of steps decides about the results, too
+    return [_join([*continues, c]) for c in carry]  # results depend on the number of steps, too
 
 
 def _cond(eqn: JaxprEqn, inputs: list[_Origin], found: _Found) -> list[_Origin]:
-    which, operands = inputs[0], inputs[1:]
+    index, operands = inputs[0], inputs[1:]
     results = _join_each(*[_walk(branch.jaxpr, operands, found) for branch in eqn.params["branches"]])
-    return [_join([which, result]) for result in results]
+    return [_join([index, result]) for result in results]
 
 
 _LOOPS_AND_BRANCHES = {"scan": _scan, "while": _while, "cond": _cond}
