@@ -1,14 +1,14 @@
-"""The one signal path: how an input becomes an output on analog hardware.
+"""The signal path: from input to output on analog hardware.
 
     x -> / input range -> DAC (+ noise) -> store (+ read noise) -> + converter noise -> ADC, per tile
-      -> * drift compensation, recombination of a weight's lines, * column scale (digital; knows codes without noise)
+      -> * drift compensation, combination of a weight's columns, * column scale (digital; uses noise-free codes)
       -> sum over tiles (digital) -> * input range -> y
 
-Training and inference, every store, Linen and NNX all pass here. Read noise is applied where it arrives: for noise
-independent from cell to cell and read to read, y = M x + sqrt(V x^2) xi has the exact mean and variance of a read that
-perturbs every cell, M and V being the cells' first two moments; its shape is Gaussian by the central limit theorem. It
-costs one more product and one Gaussian per output, instead of one per cell and input vector. What fluctuates
-slowly, the same in all reads of one reading, is part of M (``ProgrammedTiles.read``).
+Training and inference, all stores, Linen and NNX use this path. Read noise is applied at the outputs: for noise that is
+independent between cells and reads, y = M x + sqrt(V x^2) xi has the exact mean and variance of a read that perturbs
+every cell, where M and V are the cells' first two moments; the distribution is Gaussian by the central limit theorem.
+It costs one more product and one Gaussian number per output, instead of one per cell and input vector. Slow
+fluctuations, the same in all reads of one reading, are part of M (``ProgrammedTiles.read``).
 """
 
 from __future__ import annotations
@@ -45,20 +45,23 @@ def multiply(
     ranges: Ranges = UNCALIBRATED,
     precision: Any = None,
 ) -> Shaped[Array, ...]:
-    """Carry ``x`` through the hardware.
+    """Multiply ``x`` with a reading on the hardware.
 
     Args:
-      hardware: what the reading is multiplied on: its store and converters.
-      reading: what the tiles hold.
-      x: the layer's input, in the shape its operator takes (``[..., n_in]`` for a matrix, an image for a convolution).
-      operator: how inputs meet the matrix.
-      key: drives this call's noise; None only if nothing is random (``is_random``).
+      hardware: its store and converters.
+      reading: the reading of the tiles.
+      x: the layer's input in the shape of its operator (``[..., n_in]`` for a matrix, an image for a convolution).
+      operator: maps inputs to the matrix.
+      key: random key of this call's noise; None only if nothing is random (``is_random``).
       ranges: calibrated ranges.
       precision: matmul precision; the highest by default, so that ideal hardware is exact on every backend.
 
     Returns:
-      The output, in the dtype of ``x``, float32 for integers. Sums and noise are carried in float32 (or float64
-      for float64 inputs).
+      The output, in the dtype of ``x``, float32 for integers. Sums and noise are computed in float32 (float64 for
+      float64 inputs).
+
+    Raises:
+      InputError: if something is random and ``key`` is None, or an output range does not fit the columns.
     """
     product = RowProduct.of(hardware, reading, operator, key, ranges, precision)
     x = inexact(x)  # integers are inputs, not outputs
@@ -96,7 +99,7 @@ def column_products(
     largest_input: Any,
     operator: Operator,
 ) -> Float[Array, "R steps *batch C n_columns"]:
-    """Return what perfectly written columns ``[R, C, rows, n_columns]`` carry, without noise."""
+    """Return the noise-free outputs of ideal columns ``[R, C, rows, n_columns]``, for every step of an input."""
     dac = hardware.dac
     code = encode(hardware, x, input_range(hardware, x, operator, largest_input))
     of_rows = []

@@ -1,4 +1,4 @@
-"""A weight matrix on tiles: fabricated, written, and read at any time."""
+"""A weight matrix on tiles: fabricate, program, and read at any time."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def ideal_columns(
     tile_rows: int | None = None,
     weight_range: Any = None,
 ) -> Float[Array, "*stack R C rows n_columns"]:
-    """Lines of perfectly written tiles, ``[R, C, rows, n_columns]``, or of each of a stack of matrices."""
+    """Return the column weights of ideally programmed tiles, ``[R, C, rows, n_columns]``; also for a stack."""
     if weights.ndim > 2:
         return jax.vmap(lambda w: ideal_columns(hardware, w, tile_rows, weight_range))(weights)
     wide = lax.stop_gradient(weights).astype(jnp.promote_types(weights.dtype, jnp.float32))
@@ -43,14 +43,14 @@ def ideal_columns(
 
 
 def columns_of_tiles(hardware: TileHardware, tiled: Tiles) -> Lines:
-    """Lines ``[R, C, rows, n_columns]`` of tiles ``[R, C, rows, columns]`` that hold their weights perfectly."""
+    """Return the ideal column weights ``[R, C, rows, n_columns]`` of tiles ``[R, C, rows, columns]``."""
     return over_tiles(hardware.store.ideal_columns)(tiled)
 
 
 def automatic_range(hardware: TileHardware, tiled: Tiles) -> Float[Array, ""] | None:
-    """``full_scale_of`` tiles that hold their weights perfectly; None where the ADC has a range, or there is none.
+    """Return ``full_scale_of`` ideal tiles; None if the ADC has its own range, or there is no ADC.
 
-    It belongs to what was written: as cells drift, their lines use less of it.
+    The range is fixed at programming: as cells drift, their columns use less of it.
     """
     if hardware.adc is None or hardware.adc.range is not None:
         return None
@@ -60,12 +60,12 @@ def automatic_range(hardware: TileHardware, tiled: Tiles) -> Float[Array, ""] | 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class ProgrammedTiles(ByValue):
-    """One matrix as fabricated and written on tiles: every cell's own state, from which any time can be read.
+    """One matrix fabricated and programmed on tiles: the state of every cell, which can be read at any time.
 
     Attributes:
-      hardware: what it was programmed on.
+      hardware: the hardware of the tiles.
       state: the stores' states, one per tile (leading axes ``[R, C]``).
-      converters: the state of every tile's ADCs, likewise; None where all are alike.
+      converters: the state of every tile's ADCs, likewise; None if all are alike.
       scale: digital scale, ``[R, C, 1, columns or 1]``.
       codes: what was written, 8 bits an entry ``[R, C, rows, n_columns]``, for drift compensation; None for estimators
         that do without.
@@ -92,17 +92,17 @@ class ProgrammedTiles(ByValue):
 
     @functools.partial(jax.jit, static_argnums=(2, 3))
     def read(self, time_s: Any, compensation: str | None = None, read_noise: bool = True) -> Reading:
-        """What the tiles hold ``time_s`` seconds after programming.
+        """Return the reading of the tiles ``time_s`` seconds after programming.
 
-        Drift compensation multiplies what a line's converter gives by a factor that restores the readout of the tile
-        (``"global"``) or of the line (``"column"``): see ``drift_compensation``. The calibrating reads are
-        taken as averaged until their own noise no longer counts (what fluctuates slowly stays in them), or, with
-        ``Hardware.calibration_reads``, as noisy as they are, drawn once per chip and time.
+        Drift compensation multiplies the converted columns by a factor that restores the readout of the tile
+        (``"global"``) or of the column (``"column"``); see ``drift_compensation``. The calibration reads are averaged
+        until their noise is negligible (slow fluctuations stay in them), or, with ``Hardware.calibration_reads``, have
+        their real noise, drawn once per chip and time.
 
         Args:
-          time_s: seconds since programming.
-          compensation: ``"none"``, ``"global"`` or ``"column"``; None takes the hardware's choice.
-          read_noise: False gives the expected readout, without the noise of a read and without slow fluctuations.
+          time_s: seconds after programming.
+          compensation: ``"none"``, ``"global"`` or ``"column"``; None uses the hardware's choice.
+          read_noise: False gives the expected reading, without read noise and slow fluctuations.
         """
         moments = over_tiles(lambda s: self.hardware.store.read(s, time_s))(self.state)
         mean, variance = self._fluctuating(moments, time_s) if read_noise else (moments.mean, None)
@@ -128,10 +128,10 @@ class ProgrammedTiles(ByValue):
         )
 
     def _fluctuating(self, moments: Any, time_s: Any) -> tuple[Lines, Lines | None]:
-        """What the lines hold in this reading, and the variance that is left from read to read.
+        """Return the mean of the columns in this reading, and the remaining variance from read to read.
 
-        One Gaussian an entry that follows from the chip and the time alone: a reading is the same whenever and beside
-        whichever others it is asked for.
+        The slow part is one Gaussian number per entry, a function of chip and time only, so that a reading does not
+        depend on when or with which other readings it is requested.
         """
         mean, variance = moments.mean, moments.variance
         if variance is None or moments.slow is None or self.fluctuation is None:
@@ -144,14 +144,14 @@ class ProgrammedTiles(ByValue):
         return mean + spread * xi, variance * (1 - fraction)
 
     def _key(self, time_s: Any) -> jax.Array:
-        """Of what one reading draws once."""
+        """Return the key of the random numbers that one reading draws once."""
         assert self.fluctuation is not None
         key = jax.random.wrap_key_data(self.fluctuation, impl="threefry2x32")
         when = lax.bitcast_convert_type(jnp.abs(jnp.asarray(time_s, jnp.float32)), jnp.uint32)  # no minus zero
         return jax.random.fold_in(key, when)
 
     def _readout(self, mean: Lines, variance: Lines | None, time_s: Any) -> Readout:
-        """What the calibrating reads give of every line."""
+        """Return the calibration readout of every column."""
         if self.hardware.calibration_reads is None:
             return readout(self.hardware, self.codes, mean)
         key = stream(self._key(time_s), "calibrating reads")
@@ -166,7 +166,7 @@ def program_all(
     tile_rows: int | None = None,
     weight_range: Any = None,
 ) -> ProgrammedTiles:
-    """``program`` for one matrix, or for each of a stack ``[..., n_in, n_out]``, with a key for each."""
+    """Apply ``program`` to one matrix, or to every matrix of a stack ``[..., n_in, n_out]`` with separate keys."""
     lead = weights.shape[:-2]
     keys = jax.random.split(key, lead) if lead and key is not None else key
 
@@ -181,7 +181,7 @@ def program_all(
 def read_all(
     programmed: ProgrammedTiles, time_s: Any, compensation: str | None = None, read_noise: bool = True
 ) -> Reading:
-    """``ProgrammedTiles.read`` of one matrix, or of each of a stack: layers of several, scanned layers, chips."""
+    """Apply ``ProgrammedTiles.read`` to one matrix, or to every matrix of a stack (groups, scanned layers, chips)."""
 
     def read(cells: ProgrammedTiles) -> Reading:
         return cells.read(time_s, compensation, read_noise)
@@ -194,11 +194,11 @@ def read_all(
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class ChipArray(ByValue):
-    """What a chip gives one layer: a reading, and the hardware that its tiles were programmed on.
+    """The part of a chip that belongs to one layer.
 
     Attributes:
-      hardware: as of ``ProgrammedTiles``.
-      reading: what the tiles hold at the chip's age.
+      hardware: the hardware that its tiles were programmed on.
+      reading: the reading of the tiles at the chip's age.
     """
 
     hardware: TileHardware
@@ -206,7 +206,7 @@ class ChipArray(ByValue):
 
     @classmethod
     def read(cls, cells: ProgrammedTiles, time_s: Any, compensation: str | None = None, read_noise: bool = True):
-        """Read one matrix, or each of a stack; arguments as of ``ProgrammedTiles.read``."""
+        """Read one matrix, or every matrix of a stack; arguments as in ``ProgrammedTiles.read``."""
         return cls(cells.hardware, read_all(cells, time_s, compensation, read_noise))
 
     def __repr__(self) -> str:
@@ -224,10 +224,18 @@ def program(
     tile_rows: int | None = None,
     weight_range: Any = None,
 ) -> ProgrammedTiles:
-    """Fabricate and write the tiles of one matrix ``[n_in, n_out]``. No gradient passes: see ``Reading.trained_by``.
+    """Fabricate and program the tiles of one matrix. No gradient passes; see ``Reading.trained_by``.
 
-    With ``reprogram`` these tiles are written again: what was drawn when they were fabricated stays. ``weight_range``
-    is of ``normalise``.
+    Args:
+      hardware: the hardware of the tiles.
+      weights: ``[n_in, n_out]``.
+      key: random key; None only if programming draws nothing.
+      reprogram: existing tiles to program again; their fabrication errors stay. None fabricates new tiles.
+      tile_rows: rows per tile if the operator requires them (``Operator.tile_rows``).
+      weight_range: as in ``normalise``.
+
+    Raises:
+      InputError: if ``reprogram`` has another size or hardware structure, or a key is required and missing.
     """
     check_one_value(hardware)
     if reprogram is not None and (reprogram.n_in, reprogram.n_out) != weights.shape:
@@ -279,7 +287,7 @@ def program(
 
 
 def fabricated(hardware: TileHardware, key: jax.Array | None, shape: tuple[int, ...]) -> Any:
-    """The fabricated ADCs of tiles ``[R, C, rows, n_columns]``; None where there are none or all are alike."""
+    """Return the fabricated ADCs of tiles ``[R, C, rows, n_columns]``; None if there are none or all are alike."""
     r, c, _, lines = shape
     if hardware.adc is None:
         return None
@@ -290,5 +298,5 @@ def fabricated(hardware: TileHardware, key: jax.Array | None, shape: tuple[int, 
 
 
 def _compute_once(values: Any) -> Any:
-    """What has several uses and costs random numbers or powers: without the barrier XLA computes it anew for each."""
+    """Keep XLA from recomputing random numbers and powers for every use: it duplicates them without the barrier."""
     return lax.optimization_barrier(values)

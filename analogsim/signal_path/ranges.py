@@ -1,4 +1,4 @@
-"""The ranges of a layer's converters: as calibrated, as the converter says, or as the written weights ask for."""
+"""The ranges of a layer's converters: calibrated, the converter's own, or derived from the programmed weights."""
 
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ from analogsim.signal_path.reading import Reading
 
 
 class Ranges(NamedTuple):
-    """A layer's calibrated ranges; None where not calibrated.
+    """The calibrated ranges of a layer; None for those that are not calibrated.
 
     Attributes:
       input: largest input that the DAC passes, in the units of x. None: each example's own largest value.
@@ -53,7 +53,7 @@ class Limits(NamedTuple):
     middle: Any = None
 
     def about(self, y: jax.Array, adc: Any) -> tuple[jax.Array, Any]:
-        """``y`` from the middle of the range on, and that middle, or None where it is 0."""
+        """Return ``y`` relative to the middle of the range, and the middle, or None if it is 0."""
         if self.middle is None:
             return y, None
         middle = whole_steps(adc, self.middle, self.half).astype(y.dtype)
@@ -61,7 +61,7 @@ class Limits(NamedTuple):
 
 
 def limits_of(adc: Any, reading: Reading, ranges: Ranges) -> Limits:
-    """The range of the ADCs: as calibrated, else their own, else what the written weights ask for."""
+    """Return the ADC range: calibrated, else the ADC's own, else derived from the programmed weights."""
     _check_output_range(reading, ranges)
     if ranges.output is not None or adc is None:
         return Limits(ranges.output, ranges.middle)
@@ -71,5 +71,5 @@ def limits_of(adc: Any, reading: Reading, ranges: Ranges) -> Limits:
 
 
 def largest_column_sum(store: Any) -> jax.Array:
-    """The most that a line carries when one row is driven fully."""
+    """Return the largest column output if one row is driven fully."""
     return jnp.max(jnp.abs(store.ideal_columns(jnp.array([[1.0], [-1.0]]))))

@@ -1,4 +1,4 @@
-"""What the tiles of one matrix hold at one time."""
+"""The reading of the tiles of one matrix at one time."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from jaxtyping import Array, Float
 
 
-#: What no fabricated and written array depends on, beside the name.
+#: Fields that no fabricated and programmed array depends on, besides the name.
 _NOT_OF_THE_CHIP = ("training", "training_noise_scale", "energy_table")
 
 
 def other_structure(chip: TileHardware, asked: TileHardware) -> str:
-    """What sets the hardware of a chip apart from that of a layer, for a message; empty where one serves the other."""
+    """Describe the structural difference of a chip's and a layer's hardware for a message; empty if compatible."""
     difference = structure_difference(chip, asked, _NOT_OF_THE_CHIP)
     if difference is None:
         return ""
@@ -44,7 +44,7 @@ def _in_words(value: Any) -> str:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Reading(ByValue):
-    """What the tiles of one matrix hold at one time, ready to be multiplied with: arrays, without their hardware.
+    """The arrays of the tiles of one matrix at one time, ready for products, without their hardware.
 
     Attributes:
       state: the stores' programmed states, for the noise of detection.
@@ -80,9 +80,9 @@ class Reading(ByValue):
         return f"Reading({size_in_words(self, self.mean.shape[:-2])}, {age_in_words(self.time_s)})"
 
     def check_single(self, path: str, matrices: int | None) -> None:
-        """Refuse the readings of several chips at once, where those of one layer are to be multiplied with.
+        """Raise ``InputError`` if this is a stack of readings of several chips instead of one layer's reading.
 
-        ``matrices`` is how many the layer has where it is a stack (``operators.stack``), else None.
+        ``matrices`` is the number of matrices of a layer that is a stack (``operators.stack``), else None.
         """
         axes = 4 if matrices is None else 5
         if self.mean.ndim > axes:
@@ -98,14 +98,14 @@ class Reading(ByValue):
             )
 
     def trained_by(self, weights: Float[Array, "n_in n_out"], store: Any) -> Reading:
-        """The same reading, through which gradients reach ``weights`` as if they were multiplied with directly.
+        """Return the same reading with a straight-through gradient to ``weights``.
 
         Args:
           weights: the matrix ``[n_in, n_out]``.
-          store: what holds it, a ``WeightStore``.
+          store: its ``WeightStore``.
         """
         intended = cut(weights, self.mean.shape[:2]) / lax.stop_gradient(self.scale)
-        # Stopped: the store's own numbers (significance of copies) have their gradients by what the lines hold already.
+        # Stopped: the gradients of the store's parameters (significance of copies) already flow through ``mean``.
         intended = over_tiles(lax.stop_gradient(store).to_columns)(intended.astype(self.mean.dtype))
         if self.gain is not None:
             intended = intended / lax.stop_gradient(self.gain)
@@ -113,19 +113,19 @@ class Reading(ByValue):
 
 
 def size_in_words(matrix: Any, shape: tuple[int, ...]) -> str:
-    """A matrix ``n_in`` x ``n_out`` and its tiles ``[..., R, C]``, for ``repr``."""
+    """Describe a matrix ``n_in`` x ``n_out`` and its tiles ``[..., R, C]`` for ``repr``."""
     *stack, r, c = shape
     several = f"{' x '.join(map(str, stack))} of " if stack else ""
     return f"{several}{matrix.n_in} x {matrix.n_out} on {r} x {c} tiles"
 
 
 def name_in_words(hardware: Any) -> str:
-    """The name of hardware, for ``repr``; in a tree of axes or shapes there may be none."""
+    """Describe the name of hardware for ``repr``; a tree of axes or shapes may have none."""
     return f" of {getattr(hardware, 'name', None)!r}"
 
 
 def age_in_words(time_s: Any) -> str:
-    """The time after programming, for ``repr``."""
+    """Describe the time after programming for ``repr``."""
     if isinstance(time_s, jax.core.Tracer) or np.ndim(time_s) != 0:
         return "at several times" if np.ndim(time_s) else "at a traced time"
     return f"at {show_time(float(time_s))}"

@@ -1,4 +1,4 @@
-"""One product on one row of tiles, which share their inputs: from codes to scaled outputs."""
+"""The product on one row of tiles, which share their inputs: from codes to scaled outputs."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ _UNROLLED = 8  # tiles along the inputs that are written out one by one
 
 
 def is_random(hardware: TileHardware, reading: Reading) -> bool:
-    """Whether a product with this reading draws random numbers, so that a key is needed."""
+    """Return whether a product with this reading draws random numbers, so that a key is required."""
     return reading.variance is not None or draws_around(hardware)
 
 
 def draws_around(hardware: TileHardware) -> bool:
-    """Whether converters or detection add noise to every product, whatever the cells do."""
+    """Return whether converters or detectors add noise to every product, independent of the cells."""
     converted = hardware.adc is not None and hardware.adc.noise is not None
     return converted or drives_noisily(hardware) or hardware.store.detects_noise
 
 
 class TileRow(NamedTuple):
-    """The C tiles of one row, which share their inputs, as in ``Reading``; or all rows, with a leading axis R."""
+    """The arrays of ``Reading`` for the C tiles of one row; or for all rows, with a leading axis R."""
 
     mean: Float[Array, "C rows n_columns"]
     variance: Float[Array, "C rows n_columns"] | None
@@ -57,7 +57,7 @@ class TileRow(NamedTuple):
 
     @classmethod
     def of(cls, reading: Reading) -> TileRow:
-        """All R rows of tiles."""
+        """Return all R rows of tiles."""
         return cls(
             reading.mean, reading.variance, reading.curvature, reading.converters,
             reading.gain, reading.scale, reading.state, jnp.arange(reading.mean.shape[0]),
@@ -65,7 +65,7 @@ class TileRow(NamedTuple):
 
 
 class RowProduct(NamedTuple):
-    """One product, tile by tile: what all tiles have in common, and what happens on a row of them."""
+    """One product: the parameters that all tiles share, and the computation on one row of tiles."""
 
     hardware: TileHardware
     operator: Operator
@@ -87,10 +87,10 @@ class RowProduct(NamedTuple):
         ranges: Ranges,
         precision: Any,
     ) -> RowProduct:
-        """The products with a reading; arguments as of ``path.multiply``.
+        """Return the product with a reading; arguments as in ``path.multiply``.
 
         Raises:
-          InputError: where something is random and there is no key, or a range fits no line.
+          InputError: if something is random and ``key`` is None, or an output range does not fit the columns.
         """
         check_one_value(hardware)
         if key is None and is_random(hardware, reading):
@@ -108,7 +108,7 @@ class RowProduct(NamedTuple):
         )
 
     def outputs(self, part: Codes, driven: Codes | None, tiles: TileRow) -> Float[Array, "*batch C columns"]:
-        """Scaled outputs ``[..., C, columns]`` for codes, and what they drive the rows with if that is not the same."""
+        """Return scaled outputs ``[..., C, columns]`` for codes ``part``; ``driven`` are the codes with DAC noise."""
         dac, store = self.hardware.dac, self.hardware.store
         key = None if self.key is None else jax.random.fold_in(self.key, tiles.row)
         if dac is None or dac.conversions == 1:
@@ -124,14 +124,14 @@ class RowProduct(NamedTuple):
         return store.combine(y, drive) * tiles.scale[:, 0, :].astype(y.dtype)
 
     def step_by_step(self, part: Codes, tiles: TileRow, key: jax.Array | None) -> Lines:
-        """Lines of an input that is driven and converted slice by slice, added up digitally."""
+        """Return the column outputs of an input driven and converted slice by slice, summed digitally."""
         lines, factors = self.lines_of_steps(part, tiles, key)
         return jnp.tensordot(factors, jax.vmap(lambda y: self.converted(y, tiles))(lines), 1)
 
     def lines_of_steps(
         self, part: Codes, tiles: TileRow, key: jax.Array | None
     ) -> tuple[Float[Array, "steps *batch C n_columns"], Float[Array, " steps"]]:
-        """What the lines carry in every step of an input, ``[steps, ..., C, n_columns]``, and what a step counts."""
+        """Return the ADC inputs in every step of an input, ``[steps, ..., C, n_columns]``, and the step weights."""
         parts, counts = self.hardware.dac.steps(part)
         pieces, factors = jnp.stack(parts), jnp.asarray(counts, part.dtype)
         noise, cells = None, None
@@ -150,20 +150,20 @@ class RowProduct(NamedTuple):
         return jax.vmap(one)(pieces, jnp.arange(len(parts)), noise), factors
 
     def drive(self, dac: Any, code: Codes, tiles: TileRow) -> RowDrive:
-        """One conversion's drive of the rows by a code; by amplitudes without a DAC."""
+        """Return the drive of the rows by one conversion of a code; by amplitudes without a DAC."""
         return RowDrive.of(dac, code, tiles.curvature is not None, self.noise_persists)
 
     def variance_of(self, tiles: TileRow) -> Callable[[Codes], Lines]:
-        """The lines' variance from read to read, as a function of the squares that drive the rows."""
+        """Return the columns' variance from read to read, as a function of the squared drive of the rows."""
         assert tiles.variance is not None
         variance = tiles.variance
-        # The noise does not steer the inputs: no gradient through them, and no transposed product of squares.
+        # No gradient through the inputs of the noise, which also saves the transposed product of squares.
         return lambda squares: self.operator.product(
             lax.stop_gradient(squares), variance.astype(squares.dtype), self.precision
         )
 
     def converted(self, y: Lines, tiles: TileRow) -> Lines:
-        """What the converters give for what the lines carry, ``[..., C, n_columns]``."""
+        """Return the converted ADC inputs ``[..., C, n_columns]``."""
         adc = self.hardware.adc
         if adc is None:
             return y
@@ -182,7 +182,7 @@ class RowProduct(NamedTuple):
         return converted if middle is None else converted + middle
 
     def overflows(self, part: Codes, tiles: TileRow) -> Bool[Array, "*batch C n_columns"]:
-        """Whether a line leaves the ADCs' range in any step, as an array like the lines."""
+        """Return which columns exceed the ADC range in any step, ``[..., C, n_columns]``."""
         dac = self.hardware.dac
         key = None if self.key is None else jax.random.fold_in(self.key, tiles.row)
         if dac is None or dac.conversions == 1:
@@ -191,13 +191,13 @@ class RowProduct(NamedTuple):
         return jnp.any(self.is_beyond(lines), axis=0)
 
     def is_beyond(self, y: Lines) -> Bool[Array, "*batch C n_columns"]:
-        """Whether each line is outside of the ADCs' range."""
+        """Return which ADC inputs are outside of the ADC range."""
         return jnp.abs(self.limits.about(y, self.hardware.adc)[0]) > self.limits.half
 
     def lines(self, drive: RowDrive, tiles: TileRow, key: jax.Array | None, cells: jax.Array | None = None) -> Lines:
-        """What the lines carry for one drive of the rows, noise included, ``[..., C, n_columns]``.
+        """Return the ADC inputs for one drive of the rows, including noise, ``[..., C, n_columns]``.
 
-        ``cells`` is what sampled cells are drawn from, where several steps meet the same; None to draw them anew.
+        ``cells`` is the key of sampled cells that are the same in several steps; None draws new ones.
         """
         hardware = self.hardware
         y = self.operator.product(drive.code, tiles.mean.astype(drive.code.dtype), self.precision)
@@ -216,7 +216,7 @@ class RowProduct(NamedTuple):
         return y
 
     def noise_variance(self, drive: RowDrive, y: Lines, tiles: TileRow) -> Lines | None:
-        """Variance of the lines: of reading, sum_i x_i^2 Var(w_ij), of detection and of the converter; None without."""
+        """Return the columns' variance: sum_i x_i^2 Var(w_ij) of the read, plus detection and converter; or None."""
         store, adc = self.hardware.store, self.hardware.adc
         terms = []
         if tiles.variance is not None:
@@ -229,8 +229,8 @@ class RowProduct(NamedTuple):
 
 
 def sum_over_tiles(tile: Any, each: tuple, r: int) -> jax.Array:
-    """Digital accumulation of the partial sums: written out for a few tiles, a loop for many (bounded compile time)."""
-    # Unstacked, not indexed: the transpose of an index is a sum over arrays of the full size, one for every tile.
+    """Accumulate partial sums digitally: unrolled for a few tiles, a scan for many to bound the compile time."""
+    # Unstack instead of indexing: the transpose of an index sums full-size arrays, one per tile.
     leaves, structure = jax.tree.flatten(each)
     rows = zip(*(jnp.unstack(a[: min(r, _UNROLLED)]) for a in leaves), strict=True)
     parts = [tile(*jax.tree.unflatten(structure, row)) for row in rows]

@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 
 
 def grid(n_in: int, n_out: int, hardware: TileHardware, tile_rows: int | None = None) -> tuple[int, int]:
-    """How many tiles hold an ``n_in`` x ``n_out`` matrix: (along the inputs, along the outputs).
+    """Return the number of tiles of an ``n_in`` x ``n_out`` matrix: (along the inputs, along the outputs).
 
-    ``tile_rows`` is how many rows each tile takes, where the operator asks for that (``Operator.tile_rows``).
+    ``tile_rows`` is the number of rows per tile, if the operator requires one (``Operator.tile_rows``).
     """
     return -(-n_in // (tile_rows or hardware.rows)), -(-n_out // hardware.columns)
 
 
 def spans(n: int, parts: int) -> list[tuple[int, int]]:
-    """The even cut of n rows or columns: from where to where each part goes."""
+    """Return the (start, stop) of each part if n rows or columns are cut evenly."""
     size = -(-n // parts)
     return [(i * size, min((i + 1) * size, n)) for i in range(parts)]
 
 
 def cut(weights: Float[Array, "n_in n_out"], tiles: tuple[int, ...]) -> Float[Array, "R C rows columns"]:
-    """``[n_in, n_out]`` to ``[R, C, rows, columns]``; what a tile has too many is zero."""
+    """Cut ``[n_in, n_out]`` into tiles ``[R, C, rows, columns]``, padded with zeros."""
     (n_in, n_out), (r, c) = weights.shape, tiles
     padded = jnp.pad(weights, ((0, -n_in % r), (0, -n_out % c)))
     rows, columns = padded.shape[0] // r, padded.shape[1] // c
@@ -43,7 +43,7 @@ def cut(weights: Float[Array, "n_in n_out"], tiles: tuple[int, ...]) -> Float[Ar
 
 
 def cut_inputs(x: Float[Array, "*batch n_in"], r: int) -> Float[Array, "R *batch rows"]:
-    """``[..., n_in]`` to ``[R, ..., rows]``, zero where a tile has more rows than inputs are left."""
+    """Cut inputs ``[..., n_in]`` into ``[R, ..., rows]``, padded with zeros."""
     padded = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, -x.shape[-1] % r)])
     return jnp.moveaxis(padded.reshape(*x.shape[:-1], r, padded.shape[-1] // r), -2, 0)
 
@@ -51,11 +51,11 @@ def cut_inputs(x: Float[Array, "*batch n_in"], r: int) -> Float[Array, "R *batch
 def normalise(
     weights: Float[Array, "n_in n_out"], hardware: TileHardware, tile_rows: int | None = None, weight_range: Any = None
 ) -> tuple[Float[Array, "R C rows columns"], Float[Array, "R C 1 _"]]:
-    """Tiles of weights in [-1, 1], ``[R, C, rows, columns]``, and their scales ``[R, C, 1, columns or 1]``.
+    """Return tiles of weights in [-1, 1], ``[R, C, rows, columns]``, and their scales ``[R, C, 1, columns or 1]``.
 
-    The largest weight of a column (or tile) takes all of a cell's window. A column of zeros has next to no scale, so
-    that neither its cells' noise nor its converter's is heard (``straight_through.scale_of``). With a ``weight_range``
-    r it is r times the largest weight that does; for r < 1 the weights beyond it are clipped.
+    The largest weight of a column (or tile) uses the full window of a cell; with a ``weight_range`` r, r times the
+    largest weight does, and for r < 1 larger weights are clipped. A column of zeros has a negligible scale, which
+    suppresses the noise of its cells and converter (``straight_through.scale_of``).
     """
     n_in, n_out = weights.shape
     tiled = cut(weights, grid(n_in, n_out, hardware, tile_rows))
