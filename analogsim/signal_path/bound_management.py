@@ -15,11 +15,11 @@ _MOST_DOUBLINGS = 10  # of an input range: a factor of about 1000
 
 
 def managed_range(product: RowProduct, x: jax.Array, bound: Any, cut: Any, tiles: TileRow, n_in: int) -> jax.Array:
-    """Bound management: the input range of every example, doubled until none of its lines overflows an ADC.
+    """Return the input range of every example, doubled until none of its columns overflows an ADC (at most 10 times).
 
-    Each trial is a read of its own; the read that counts is one more. Every example has its own range, so that one
-    which overflows does not cost another its resolution. T. Gokmen et al., Front. Neurosci. 11, 538 (2017),
-    doi 10.3389/fnins.2017.00538.
+    Each trial is a separate read, and the final product is one more. Every example has its own range, so that an
+    overflow of one example does not reduce the resolution of another. T. Gokmen et al., Front. Neurosci. 11, 538
+    (2017), doi 10.3389/fnins.2017.00538.
     """
     hardware, limits, x, tiles = lax.stop_gradient((product.hardware, product.limits, x, tiles))
     product = product._replace(hardware=hardware, limits=limits)

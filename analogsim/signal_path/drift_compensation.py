@@ -1,18 +1,18 @@
-"""Drift compensation: a digital factor that restores what a tile, or a line, gave right after programming.
+"""Drift compensation: a digital factor that restores the readout of a tile, or a column, right after programming.
 
-Every row of a tile is driven alone at full voltage and all lines are converted: the calibrating reads measure the
-cells' weights W(t), digital logic reduces them to one number per line, and compares it with the one after programming.
-With T the weights that were written, to 8 bits, the factor is
+The calibration reads drive every row of a tile alone at full voltage and convert all columns. They measure the cells'
+weights W(t); digital logic reduces them to one number per column and compares it with the number after programming.
+With T the programmed weights, rounded to 8 bits, the factor is
 
     projection       sum T W(0) / sum T W(t)          least squares along T: restores the weights' part of the output
     mean absolute    sum |W(0)| / sum |W(t)|          as published
 
-over the rows of a line ("column"), or the tile ("global", where lines of slices count with their significance). Errors
-of writing are independent of T and leave the projection where it is. Cells that hold zero carry nothing but errors,
-which drift faster than weights; the mean absolute readout counts them, and overshoots where there are many.
+summed over the rows of a column ("column") or over the tile ("global", where slices are weighted by significance).
+Programming errors are independent of T and do not bias the projection. Cells that store zero contain only errors, which
+drift faster than weights; the mean absolute readout includes them, and overcompensates if there are many.
 
-The projection's own spread, with n calibrating reads of each row whose noise has the variance V per cell, is
-sqrt(sum T^2 V / n) / sum T W(t). The tile keeps T, a byte per line and row, beside its cells.
+The relative standard deviation of the projection, with n calibration reads per row and noise of variance V per cell, is
+sqrt(sum T^2 V / n) / sum T W(t). The tile stores T, one byte per column and row, in addition to its cells.
 
 Sources: M. Le Gallo et al., IEEE Trans. Electron Devices 65, 4304 (2018), doi 10.1109/TED.2018.2865352 (mean absolute
 readout); the projection is derived here.
@@ -43,14 +43,14 @@ _FULL_SCALE = 127.0  # of the 8-bit codes of what was written
 
 
 def written_codes(hardware: TileHardware, lines: Lines) -> Codes | None:
-    """T ``[R, C, rows, n_columns]``, int8, of perfectly written lines; None where the estimator does without."""
+    """Return T ``[R, C, rows, n_columns]``, int8, from ideal columns; None if the estimator does not need it."""
     if hardware.drift_estimator != "projection":
         return None
     return jnp.clip(jnp.round(lines * _FULL_SCALE), -_FULL_SCALE, _FULL_SCALE).astype(jnp.int8)
 
 
 def readout(hardware: TileHardware, codes: Codes | None, mean: Lines) -> Readout:
-    """What calibrating reads without noise give of every line, ``[R, C, 1, n_columns]``."""
+    """Return the noise-free calibration readout of every column, ``[R, C, 1, n_columns]``."""
     if codes is None:
         return jnp.mean(jnp.abs(mean), axis=-2, keepdims=True)
     return jnp.mean(codes.astype(mean.dtype) * mean, axis=-2, keepdims=True) / _FULL_SCALE
@@ -59,9 +59,9 @@ def readout(hardware: TileHardware, codes: Codes | None, mean: Lines) -> Readout
 def noisy_readout(
     hardware: TileHardware, codes: Codes | None, state: Any, mean: Lines, variance: Lines | None, key: jax.Array
 ) -> Readout:
-    """The same with the noise of ``hardware.calibration_reads`` reads of every row.
+    """Return the calibration readout with the noise of ``hardware.calibration_reads`` reads per row.
 
-    Read noise, detection and the converters' noise average; a line's rounding is left out, as noise dithers it.
+    Noise of reads, detection and converters is averaged; ADC rounding is neglected, because the noise dithers it.
     """
     noise = jnp.zeros_like(mean) if variance is None else variance
     adc, store = hardware.adc, hardware.store
@@ -83,9 +83,9 @@ def noisy_readout(
 def factors(
     hardware: TileHardware, choice: str, before: Readout, now: Readout, columns: int
 ) -> Float[Array, "R C 1 _"] | None:
-    """What lines are multiplied with, ``[R, C, 1, n_columns or 1]``, from readouts ``[R, C, 1, n_columns]``.
+    """Return the factors of columns, ``[R, C, 1, n_columns or 1]``, from readouts ``[R, C, 1, n_columns]``.
 
-    ``choice`` is "none", "global" or "column"; ``columns`` are the outputs of a tile.
+    ``choice`` is "none", "global" or "column"; ``columns`` is the number of outputs per tile.
     """
     if choice == "none":
         return None
@@ -97,12 +97,12 @@ def factors(
 
 
 def _significance(hardware: TileHardware, columns: int) -> Any:
-    """The fraction of the squared output that each line stands for: of slices the square of what they count."""
+    """Return the weight of each column in the squared output: for slices, the square of their significance."""
     lines = hardware.store.column_map(columns)
     counts = np.asarray(lines.factor, float)[np.asarray(lines.slice)]
     return np.float32((counts / counts.max()) ** 2)
 
 
 def _root(values: jax.Array) -> jax.Array:
-    """A root whose gradient is finite at zero."""
+    """Return the square root with a finite gradient at zero."""
     return jnp.where(values > 0, jnp.sqrt(jnp.where(values > 0, values, 1.0)), 0.0)

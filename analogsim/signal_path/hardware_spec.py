@@ -1,10 +1,10 @@
-"""What the signal path needs to know of the hardware. ``analogsim.Hardware`` is what users pass."""
+"""The fields of a hardware description that the signal path uses. Users pass ``analogsim.Hardware``."""
 
 from typing import Any, Protocol
 
 
 class TileHardware(Protocol):
-    """Tiles of a store with their converters: the part of a hardware description that carries a product.
+    """Interface of the hardware of a product: tiles of a store with their converters.
 
     Attributes:
       name: for messages.

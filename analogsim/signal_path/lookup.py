@@ -1,4 +1,4 @@
-"""Rows of a stored table through the hardware: each drives one word line of the tiles that hold it."""
+"""Lookup of rows of a stored table: each drives one word line of the tiles that hold it."""
 
 from __future__ import annotations
 
@@ -37,18 +37,20 @@ def lookup(
     """Read rows of a stored table: each drives one word line of the tiles that hold it, at full scale.
 
     Args:
-      hardware: as of ``multiply``.
-      reading: what the tiles of the table ``[n_rows, n_out]`` hold.
-      numbers: which rows, ``[...]``.
-      operator: the table's.
-      key, precision: as of ``multiply``.
+      hardware: as in ``multiply``.
+      reading: the reading of the tiles of the table ``[n_rows, n_out]``.
+      numbers: row numbers, ``[...]`` integers.
+      operator: the operator of the table.
+      key, precision: as in ``multiply``.
       dtype: of the result.
-      ranges: calibrated ranges. Without, the ADCs are set for the one cell that a line has at most: conducting and
-        driven fully, with the constant part of its current where that is converted, too; or for the range that they
-        have, where that is less.
+      ranges: calibrated ranges. Without an output range, the ADC range is that of one fully driven cell at its largest
+        conductance, including the constant part of the current if that is converted, or the ADC's own if smaller.
 
     Returns:
-      ``[..., n_out]``; NaN for a number that is none of the table's.
+      Rows ``[..., n_out]``; NaN for a number beyond the table.
+
+    Raises:
+      InputError: if the hardware has bound management or DAC noise, or a required key is missing.
     """
     product = RowProduct.of(hardware, reading, Vectors(), key, ranges, precision)
     if hardware.bound_management != "none":

@@ -1,13 +1,14 @@
-"""How a layer's inputs meet its weight matrix: one file a kind, one interface (``protocol``).
+"""Operators map a layer's inputs and kernel to products with a matrix: one file per kind, one interface.
 
-    product        matrix products: Dense, DenseGeneral, einsum equations
-    convolution    convolutions, transposed ones too, in as many dimensions as Flax has
-    stack          several matrices with inputs of their own: grouped and depthwise convolution, batch axes
-    lookup        stored rows: embeddings
-    complex_numbers    products of complex numbers on real tiles
+operator         Operator: the interface; rows_in_use, partial_sums
+product          matrix products: Dense, DenseGeneral, einsum equations
+convolution      convolutions and transposed convolutions, in all dimensions that Flax supports
+stack            several matrices with separate inputs: grouped and depthwise convolution, batch axes
+lookup           stored rows: embeddings
+complex_numbers  products of complex numbers on real tiles
 
-Each turns the layer's kernel into one matrix ``[n_in, n_out]`` (a stack: ``[S, n_in, n_out]``), so that every layer is
-programmed, read, calibrated and billed alike.
+Each turns the layer's kernel into one matrix ``[n_in, n_out]`` (a stack: ``[S, n_in, n_out]``), so that all layers are
+programmed, read, calibrated and priced in the same way.
 """
 
 from analogsim.signal_path.operators.complex_numbers import for_numbers as for_numbers
