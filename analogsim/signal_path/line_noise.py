@@ -1,11 +1,11 @@
-"""Noise of the cells on its way to the lines: of one read, of all steps of a product, and of sampled cells.
+"""Noise of the cells at the columns: for one read, for all steps of a product, and for sampled cells.
 
-A code x that is driven in steps, x = sum_s f_s x_s, meets cells that fluctuate in one of two ways:
+If a code x is driven in steps, x = sum_s f_s x_s, cells fluctuate in one of two ways:
 
-    anew in every step       Var y = sum_s f_s^2 sum_i x_si^2 V_i        white noise
-    alike in all steps       Var y = sum_i x_i^2 V_i                     1/f noise: most of it is slower than a product
+    new in every step        Var y = sum_s f_s^2 sum_i x_si^2 V_i        white noise
+    same in all steps        Var y = sum_i x_i^2 V_i                     1/f noise: mostly slower than a product
 
-What is slower still, the same in all products of one reading, is part of the mean (``ProgrammedTiles.read``).
+Even slower noise, the same in all products of one reading, is part of the mean (``ProgrammedTiles.read``).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     Lines = Float[Array, "*batch C n_columns"]
 
 
-TINY = 1e-20  # least variance: its root is invisible, and the gradient of sqrt stays finite where nothing is driven
+TINY = 1e-20  # smallest variance: negligible, but keeps the gradient of sqrt finite if no row is driven
 
 
 def lasting_noise(
@@ -37,17 +37,17 @@ def lasting_noise(
     code: Codes,
     key: jax.Array,
 ) -> Float[Array, "steps *batch C n_columns"]:
-    """Noise of every step ``[steps, ..., C, n_columns]``, of cells that stay as they are through all of a product.
+    """Return the noise of every step ``[steps, ..., C, n_columns]``, for cells that stay the same during a product.
 
-    The variance of each step, sum_i x_si^2 V_i, and that of the sum of all steps, sum_i x_i^2 V_i, are exact. Between
-    the steps one correlation stands for all pairs of them: the digits of an input have one sign, so it is in [0, 1].
+    The variance of each step, sum_i x_si^2 V_i, and that of the sum of all steps, sum_i x_i^2 V_i, are exact. One
+    correlation approximates those of all pairs of steps; it is in [0, 1], because the digits of an input have one sign.
 
     Args:
-      variance: of the lines, from the squares that drive the rows.
-      pieces: what drives the rows in each step, ``[steps, ...]``.
-      factors: what each step counts, ``[steps]``.
-      code: their sum.
-      key: what is drawn follows from it.
+      variance: function from the squared drive of the rows to the variance of the columns.
+      pieces: drive of the rows in each step, ``[steps, ..., rows]``.
+      factors: weight of each step, ``[steps]``.
+      code: the weighted sum of the steps, ``[..., rows]``.
+      key: random key.
     """
     variances = jnp.maximum(jax.vmap(lambda piece: variance(piece**2))(pieces), TINY)
     apart = jnp.tensordot(factors**2, variances, 1)
@@ -60,24 +60,24 @@ def lasting_noise(
 
 
 def sampled(store: Any, time_s: Any, tiles: Any, drive: RowDrive, key: jax.Array, precision: Any) -> Lines:
-    """The product with cells drawn anew for every read of an input vector ``[..., rows]``: slow, exact in shape.
+    """Return the product with cells sampled for every read of an input vector: slow, with the exact distribution.
 
     Args:
-      store: what holds the weights.
+      store: the weight store.
       time_s: seconds after programming.
       tiles: state, mean, variance and curvature of C tiles that share their rows.
-      drive: of the rows.
-      key: what is drawn follows from it, and from the number of the vector.
-      precision: of the product.
+      drive: drive of the rows by input vectors ``[..., rows]``.
+      key: random key, folded with the index of the vector.
+      precision: matmul precision.
 
     Returns:
-      ``[..., C, n_columns]``.
+      ADC inputs ``[..., C, n_columns]``.
     """
     # What multiplies the mean and the orders beyond it, [vectors, reads, orders, rows].
     reads = [jnp.stack([a.reshape(-1, a.shape[-1]) for a in orders], axis=1) for orders in drive.shares]
     vectors = jnp.stack(reads, axis=1)
     base = jax.vmap(lambda s: store.read(s, time_s))(tiles.state)
-    # A sampled read holds all fluctuations of a cell. Those that last for this reading are in its mean already.
+    # A sampled read contains all fluctuations of a cell; the slow ones are already in the mean of this reading.
     spread = jnp.sqrt(tiles.variance / jnp.where(base.variance > 0, base.variance, 1.0))[:, None]
     usual, now = (_orders(a.mean, a.curvature) for a in (base, tiles))
 
@@ -97,6 +97,6 @@ def sampled(store: Any, time_s: Any, tiles: Any, drive: RowDrive, key: jax.Array
 def _orders(
     mean: Float[Array, "C rows n_columns"], curvature: Float[Array, "C 2 rows n_columns"] | None
 ) -> Float[Array, "C orders rows n_columns"]:
-    """The matrices of all orders of the current of tiles, ``[C, orders, rows, n_columns]``."""
+    """Return the matrices of all orders of the cell current, ``[C, orders, rows, n_columns]``."""
     first = mean[:, None]
     return first if curvature is None else jnp.concatenate([first, curvature], axis=1)

@@ -1,4 +1,4 @@
-"""Products of complex numbers, which voltages and currents are not, on real tiles."""
+"""Products of complex numbers on tiles, whose voltages and currents are real."""
 
 import dataclasses
 import math
@@ -18,7 +18,7 @@ from analogsim.signal_path.operators.stack import Stack
 def for_numbers(
     operator: Operator | Stack, x: jax.Array, kernel: jax.Array, path: str, hardware: TileHardware
 ) -> Operator | Stack:
-    """The operator itself for real numbers; for complex ones, the same product on a real matrix.
+    """Return the operator itself for real numbers; for complex ones, the same product on a real matrix.
 
     Raises:
       InputError: for complex matrices along batch axes, and rows of a complex table.
@@ -39,7 +39,7 @@ def for_numbers(
 
 
 def real_matrix(matrix: jax.Array) -> jax.Array:
-    """What tiles hold of a matrix ``[..., n_in, n_out]``: itself, or its real form ``[..., 2 n_in, 2 n_out]``."""
+    """Return a real matrix ``[..., n_in, n_out]`` itself, a complex one in its real form ``[..., 2 n_in, 2 n_out]``."""
     if not jnp.iscomplexobj(matrix):
         return matrix
     of_real = jnp.concatenate([matrix.real, matrix.imag], axis=-1)
@@ -152,7 +152,7 @@ class ComplexConvolution:
 
 @dataclasses.dataclass(frozen=True)
 class ComplexGroupedConvolution(ComplexConvolution):
-    """The same for a convolution in groups, a stack."""
+    """A grouped convolution of complex numbers on real tiles, a stack."""
 
     @property
     def one(self):

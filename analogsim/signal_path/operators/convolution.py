@@ -1,13 +1,12 @@
 """Convolutions: the window and the channels of a patch are the matrix's rows, the output channels its columns.
 
-Nothing is unfolded into patches. Rounding an image to codes is rounding its patches, so a tile that holds the whole
-window of some channels, rows ordered (window, channel), computes a convolution of those channels: tiles along the
-inputs share the channels between them, and each convolves its own. Only where a single channel's window exceeds the
-rows of a tile, or where something is drawn for every vector and row (noise of cells, detectors, DACs), patches are cut
-out.
+Images are not unfolded into patches. Rounding an image to codes also rounds its patches, so a tile that holds the full
+window of some channels, with rows ordered (window, channel), computes a convolution of those channels; tiles along the
+inputs divide the channels. Patches are cut out only if the window of a single channel exceeds the rows of a tile, or if
+random numbers are drawn for every vector and row (noise of cells, detectors, DACs).
 
-A transposed convolution is an ordinary one of an input that zeros are put between (``input_dilation``); zeros drive
-nothing. Convolutions in groups are several matrices (``stack``).
+A transposed convolution is a convolution of an input with zeros between its values (``input_dilation``); zeros do not
+drive rows. Grouped convolutions are several matrices (``stack``).
 """
 
 import dataclasses

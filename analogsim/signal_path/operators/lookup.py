@@ -1,10 +1,10 @@
-"""Stored rows: what an embedding asks of a table ``[n_rows, n_out]``.
+"""Lookup of rows: the operator of an embedding with a table ``[n_rows, n_out]``.
 
     y = table[number]
 
-is the product of the table with a vector that is 1 in one place, and that is how an array does it: the word line of
-that row, in the one row of tiles that holds it, is driven at full scale, and the lines of those tiles are converted.
-The other tiles rest. The table is cut, scaled and written like any matrix.
+is the product of the table with a one-hot vector, and an array computes it as such: the word line of the row is driven
+at full scale, in the one row of tiles that holds it, and the columns of those tiles are converted. The other tiles are
+idle. The table is cut, scaled and programmed like any matrix.
 """
 
 import dataclasses
@@ -16,10 +16,10 @@ import jax.numpy as jnp
 
 @dataclasses.dataclass(frozen=True)
 class Lookup:
-    """Rows of a table by their numbers, ``[...]`` integers to ``[..., n_out]``.
+    """Looks up rows of a table by number, ``[...]`` integers to ``[..., n_out]``.
 
-    As Flax has it: numbers below zero count from the end, numbers beyond the table give NaN, and the row of a table of
-    one is what every number gets.
+    As in Flax, negative numbers count from the end, numbers beyond the table give NaN, and a table with one row returns
+    it for every number.
     """
 
     n_rows: int
@@ -43,18 +43,18 @@ class Lookup:
         return jnp.take(kernel, jnp.zeros_like(x) if self.n_rows == 1 else x, axis=0)
 
     def places(self, x: jax.Array, rows: int) -> tuple[jax.Array, jax.Array]:
-        """For tiles of so many rows: which tile along the inputs holds each number, and in which of its rows."""
+        """Return the tile along the inputs and the row in it of each number, for tiles of ``rows`` rows."""
         x = self._signed(x)
         row = jnp.clip(jnp.where(x < 0, x + self.n_rows, x), 0, self.n_rows - 1)
         return row // rows, row % rows
 
     def known(self, x: jax.Array) -> jax.Array:
-        """Whether each number is one of a row of the table."""
+        """Return which numbers are rows of the table."""
         x = self._signed(x)
         return ((x >= -self.n_rows) & (x < self.n_rows)) | (self.n_rows == 1)
 
     def _signed(self, x: jax.Array) -> jax.Array:
-        """The numbers in a type that holds all rows and signs; large unsigned ones stay beyond the table."""
+        """Return the numbers in a signed type that holds all rows; large unsigned ones stay beyond the table."""
         if jnp.issubdtype(x.dtype, jnp.unsignedinteger):
             x = jnp.minimum(x.astype(jnp.promote_types(x.dtype, jnp.uint32)), self.n_rows).astype(jnp.int32)
         return x.astype(jnp.promote_types(x.dtype, jnp.int32))

@@ -1,13 +1,13 @@
-"""Matrix products: what Dense, DenseGeneral and Einsum ask of ``lax.dot_general`` and ``jnp.einsum``.
+"""Matrix products of Dense, DenseGeneral and Einsum, which call ``lax.dot_general`` and ``jnp.einsum``.
 
-An einsum equation with one kernel is a matrix product in disguise. Each letter plays one part:
+An einsum equation with one kernel is a matrix product. Each letter has one role:
 
     in the input, the kernel and not the output     contracted: the matrix's rows
     in the kernel and the output only               free: the matrix's columns
     in the input and the output only                free: the vectors
     in all three                                    a batch axis: a matrix for every entry (``stack``)
 
-A letter of the input alone is summed over before it is driven.
+A letter that only the input has is summed over digitally, before the rows are driven.
 """
 
 import dataclasses
@@ -32,7 +32,7 @@ class MatrixProduct:
     Attributes:
       x_contract, kernel_contract: axes that are summed over.
       x_ndim, kernel_shape: of the operands.
-      order: axes of the output in the order they are wanted in; None for the vectors' axes, then the kernel's.
+      order: permutation of the output axes; None for the vectors' axes, then the kernel's.
     """
 
     x_contract: tuple[int, ...]
@@ -45,7 +45,7 @@ class MatrixProduct:
 
     @property
     def layout(self) -> tuple[tuple[int, ...], ...]:
-        """What the matrix is made of: the kernel's axes for batches and for rows, in order."""
+        """The kernel's axes for batches and for rows of the matrix, in order."""
         return (), self.kernel_contract
 
     @property
@@ -91,7 +91,7 @@ def _ordered(y: jax.Array, order: tuple[int, ...] | None) -> jax.Array:
 def dot_general(
     dimension_numbers: Any, x_ndim: int, kernel_shape: tuple[int, ...], hardware: TileHardware, order: Any = None
 ) -> Operator | BatchedProduct:
-    """The operator of a call to ``lax.dot_general(x, kernel, dimension_numbers)``."""
+    """Return the operator of ``lax.dot_general(x, kernel, dimension_numbers)``; ``order`` permutes the output axes."""
     (x_contract, kernel_contract), (x_batch, kernel_batch) = dimension_numbers
     plain: dict[str, Any] = dict(
         x_contract=tuple(x_contract), kernel_contract=tuple(kernel_contract), x_ndim=x_ndim,
@@ -105,14 +105,14 @@ def dot_general(
 def einsum(
     equation: str, x: jax.Array, kernel_shape: tuple[int, ...], hardware: TileHardware, path: str
 ) -> tuple[Any, Any]:
-    """The operator of ``jnp.einsum(equation, x, kernel)``, and ``x`` summed over the axes that it alone has.
+    """Return the operator of ``jnp.einsum(equation, x, kernel)``, and ``x`` summed over the axes that only it has.
 
     Args:
       equation: explicit, with two operands: ``"...d,dhk->...hk"``.
       x: the input.
       kernel_shape: shape of the kernel, the second operand.
-      hardware: what the kernel is stored on.
-      path: the layer, for messages.
+      hardware: the hardware of the kernel.
+      path: path of the layer, for messages.
 
     Raises:
       InputError: for a repeated letter in one operand, a letter that the kernel alone has and sums over, or an axis of
@@ -145,7 +145,7 @@ def einsum(
 
 
 def _broadcast(equation: str, x: jax.Array, of_x: str, of_kernel: dict[str, int], path: str) -> jax.Array:
-    """``x`` with its axes of one repeated where an ellipsis meets longer ones of the kernel."""
+    """Broadcast axes of length 1 of ``x`` in the ellipsis to those of the kernel."""
     wide = [of_kernel.get(c, n) if c not in equation else n for c, n in zip(of_x, x.shape, strict=True)]
     for n, wanted in zip(x.shape, wide, strict=True):
         if n not in (1, wanted):
@@ -157,7 +157,7 @@ def _broadcast(equation: str, x: jax.Array, of_x: str, of_kernel: dict[str, int]
 
 
 def letters(equation: str, x_ndim: int, kernel_ndim: int) -> tuple[str, str, str]:
-    """The letters of input, kernel and output; those of an ellipsis are capitals that the equation does not use."""
+    """Return the letters of input, kernel and output; an ellipsis expands to capitals that the equation lacks."""
     operands, of_y = equation.replace(" ", "").split("->")
     of_x, of_kernel = operands.split(",")
     free = [c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZ" if c not in equation]
@@ -173,7 +173,7 @@ def letters(equation: str, x_ndim: int, kernel_ndim: int) -> tuple[str, str, str
 
 
 def explicit(equation: str) -> str:
-    """The equation with its output: by default the letters that occur once, in alphabetical order."""
+    """Return the equation with its output; the default output is the letters that occur once, sorted."""
     equation = equation.replace(" ", "")
     if equation.count(",") != 1:
         raise InputError(f"einsum {equation!r}: must have two operands, the input and the parameter")

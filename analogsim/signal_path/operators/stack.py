@@ -1,13 +1,13 @@
-"""Layers with several matrices, each with inputs of its own: convolution in groups, products with batch axes.
+"""Layers with several matrices and separate inputs: grouped convolution, products with batch axes.
 
-A depthwise 3 x 3 convolution of 512 channels is 512 matrices of 9 x 1. One tile holds as many of them as fit,
+A depthwise 3 x 3 convolution of 512 channels has 512 matrices of 9 x 1. One tile holds as many of them as fit,
 
     p = min(rows // n_in, columns // n_out)
 
 along its diagonal (``Hardware.groups = "shared"``), so that all are read at once; the cells off the diagonal are
-written to zero and are as imperfect as any. With ``"apart"`` every matrix has tiles of its own. Either way the layer is
-a stack ``[S, n_in, n_out]`` of matrices, S = ceil(groups / p), whose members each pass the signal path; places for
-groups that the last one lacks hold zeros.
+programmed to zero and have the usual errors. With ``"apart"`` every matrix has separate tiles. In both cases the layer
+is a stack ``[S, n_in, n_out]`` of matrices, S = ceil(groups / p), and each member passes the signal path; the last
+member is padded with zeros.
 """
 
 import dataclasses
@@ -28,46 +28,46 @@ class Stack(Protocol):
 
     @property
     def one(self) -> Operator:
-        """How the inputs of one member meet its matrix."""
+        """The operator of one member."""
         ...
 
     @property
     def members(self) -> tuple[int, ...]:
-        """Groups that each member holds."""
+        """Number of groups of each member."""
         ...
 
     @property
     def tile_rows(self) -> int | None:
-        """As of ``Operator``, of every member."""
+        """Rows per tile of every member, as in ``Operator``."""
         ...
 
     def inputs(self, x: jax.Array) -> jax.Array:
-        """Inputs of every member, ``[S, ...]``, each in the layout of ``one``."""
+        """Return the inputs of every member, ``[S, ...]``, each in the layout of ``one``."""
         ...
 
     def matrix(self, kernel: jax.Array) -> jax.Array:
-        """The members' matrices, ``[S, n_in, n_out]``."""
+        """Return the members' matrices, ``[S, n_in, n_out]``."""
         ...
 
     def member(self, groups: int) -> Operator:
-        """``one`` for a member that holds so many groups."""
+        """Return ``one`` for a member with this number of groups."""
         ...
 
     def held(self, groups: int, x: jax.Array, matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Inputs and matrix of a member without the places of groups that it lacks."""
+        """Return inputs and matrix of a member without the padding for missing groups."""
         ...
 
     def outputs(self, y: jax.Array) -> jax.Array:
-        """The layer's output from the members' ``[S, ..., n_out]``."""
+        """Return the layer's output from the members' ``[S, ..., n_out]``."""
         ...
 
     def digital(self, x: jax.Array, kernel: jax.Array, precision: Any) -> jax.Array:
-        """The layer's exact result."""
+        """Return the layer's exact result."""
         ...
 
 
 def members(groups: int, n_in: int, n_out: int, hardware: TileHardware) -> tuple[int, ...]:
-    """How many groups each member of the stack holds, as even as can be.
+    """Return the number of groups of each member of the stack, as even as possible.
 
     128 matrices of 9 x 1 on tiles of 512 rows, of which 56 would fit, are ``(43, 43, 42)``.
     """
@@ -77,14 +77,14 @@ def members(groups: int, n_in: int, n_out: int, hardware: TileHardware) -> tuple
 
 
 def bundle(groups: jax.Array, held: tuple[int, ...], axis: int) -> jax.Array:
-    """An axis of groups cut into members, ``[..., G, ...]`` to ``[..., S, p, ...]``; zeros where the last has fewer."""
+    """Cut an axis of groups into members, ``[..., G, ...]`` to ``[..., S, p, ...]``, padded with zeros."""
     missing = len(held) * held[0] - groups.shape[axis]
     padded = jnp.pad(groups, [(0, missing if d == axis else 0) for d in range(groups.ndim)])
     return padded.reshape(*groups.shape[:axis], len(held), held[0], *groups.shape[axis + 1 :])
 
 
 def block_diagonal(blocks: jax.Array) -> jax.Array:
-    """``[S, p, ..., n_in, n_out]`` to ``[S, ..., p n_in, p n_out]``, the blocks along the diagonal."""
+    """Place blocks along the diagonal, ``[S, p, ..., n_in, n_out]`` to ``[S, ..., p n_in, p n_out]``."""
     s, p, *window, n_in, n_out = blocks.shape
     on_diagonal = jnp.einsum("sp...io,pq->s...piqo", blocks, jnp.eye(p, dtype=blocks.dtype))
     return on_diagonal.reshape(s, *window, p * n_in, p * n_out)
@@ -92,7 +92,7 @@ def block_diagonal(blocks: jax.Array) -> jax.Array:
 
 @dataclasses.dataclass(frozen=True)
 class Vectors:
-    """Vectors ``[..., n_in]`` meeting a matrix as they are."""
+    """Multiplies vectors ``[..., n_in]`` with a matrix without any change of layout."""
 
     tile_rows = None
 
@@ -149,10 +149,10 @@ class BatchedProduct:
 
     @classmethod
     def on(cls, hardware: TileHardware, **fields: Any) -> "BatchedProduct":
-        """The operator with as many matrices on a tile as the hardware takes."""
-        made = cls(**fields)
-        groups, n_in, n_out = (math.prod(made._kernel_sizes(axes)) for axes in made._kernel_axes)
-        return dataclasses.replace(made, members=members(groups, n_in, n_out, hardware))
+        """Return the operator with as many matrices per tile as the hardware allows."""
+        operator = cls(**fields)
+        groups, n_in, n_out = (math.prod(operator._kernel_sizes(axes)) for axes in operator._kernel_axes)
+        return dataclasses.replace(operator, members=members(groups, n_in, n_out, hardware))
 
     @property
     def _x_free(self) -> list[int]:
