@@ -1,20 +1,20 @@
 """analogsim: emulate analog computers for neural networks in JAX.
 
-Describe hardware      preset, presets, Hardware, DAC, ADC, EnergyTable, override_hardware (inside a block)
-Keep it in a file      load_hardware, to_toml, from_toml
+Describe hardware      preset, presets, Hardware, DAC, ADC, EnergyTable, override_hardware (inside a with block)
+Store it in a file     load_hardware, to_toml, from_toml
 Convert a model        convert, summary, to_digital
 Compress it            analogsim.codecs (tensor trains, low rank), convert(..., codec=)
 Build a model          analogsim.linen.AnalogDense / AnalogConv, analogsim.nnx.AnalogLinear / AnalogConv
-Prepare it             calibrate, range_report, fit_adc (converters), analogsim.training (hardware-aware training)
+Prepare it             calibrate, range_report, fit_adc (converter ranges), analogsim.training (hardware-aware training)
 Train on it            FreshChip, LearnedRange, TrackedRange, DynamicRange: fields of Hardware
 Sample chips           program, Chip
 Multiply               program_matrix (a matrix and its transpose, as associative memories need them)
 Save                   save, restore (a model, its calibration and its chips, through Orbax)
-Measure                evaluate (hundreds of ageing chips), digital (the exact baseline)
-Give inputs            an array, a tuple of several, any pytree; Inputs (by keyword), Shared (what has no examples)
+Measure                evaluate (hundreds of ageing chips), digital (the digital baseline)
+Pass inputs            an array, a tuple of arrays, any pytree; Inputs (by keyword), Shared (without a batch axis)
 Sweep                  sweep, ChipScores, chip_statistics (hardware x chips x ages, resumable, on one machine or many)
-Price                  analogsim.energy.compare (joules beside GPU, Eyeriss and brain)
-Compare stores         analogsim.storage.storage (bits a read gives, for how long, at what power)
+Account energy         analogsim.energy.compare (joules per inference, next to GPU, Eyeriss and brain)
+Compare stores         analogsim.storage.storage (bits per read, retention, static power)
 Cite                   cite (the papers behind any of these, as text and BibTeX)
 Show                   analogsim.plot, analogsim.report, and ``analogsim --help``
 Physics                analogsim.devices

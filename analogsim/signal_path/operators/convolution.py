@@ -29,10 +29,10 @@ class Convolution:
     """``lax.conv_general_dilated`` with channels last and kernel ``[*window, n_channels, n_out]``.
 
     Attributes:
-      strides, padding, input_dilation, kernel_dilation, dimension_numbers: as of ``lax``.
-      window: its size in every dimension.
-      channels: of the input.
-      block: channels that each tile along the inputs takes; None where a tile cannot hold the window of one.
+      strides, padding, input_dilation, kernel_dilation, dimension_numbers: as in ``lax``.
+      window: size of the window in every dimension.
+      channels: number of input channels.
+      block: channels per tile along the inputs; None if a tile cannot hold the window of one channel.
     """
 
     strides: tuple[int, ...]
@@ -71,7 +71,7 @@ class Convolution:
         return y.reshape(*y.shape[:-1], c, columns)
 
     def rows_in_use(self) -> list[np.ndarray]:
-        """For each tile along the inputs, those of its rows that hold weights: the last may have channels to spare."""
+        """Return the rows that hold weights, per tile along the inputs; the last tile may have unused channels."""
         assert self.block is not None
         wide = min(self.block, self.channels)
         starts = wide * np.arange(math.prod(self.window))[:, None]
@@ -133,7 +133,7 @@ class Convolution:
         return max(self.input_dilation or (1,)) > 1
 
     def meetings(self, x: jax.Array) -> int:
-        """How often an element of a window meets an input of an image, no zero between or around the inputs."""
+        """Count the pairs of window elements and image inputs, without zeros between or around the inputs."""
         n = len(self.window)
         dilation, spread = self.kernel_dilation or (1,) * n, self.input_dilation or (1,) * n
         sizes = [(size - 1) * d + 1 for size, d in zip(x.shape[1:-1], spread, strict=True)]
@@ -217,7 +217,7 @@ def convolution(
     groups: int,
     hardware: TileHardware,
 ) -> Operator | Stack:
-    """The operator of a call to ``lax.conv_general_dilated`` with channels last."""
+    """Return the operator of a call to ``lax.conv_general_dilated`` with channels last."""
     *window, channels, features = kernel_shape
     operator = Convolution(
         strides=tuple(strides),
@@ -241,7 +241,7 @@ def convolution(
 
 
 def with_channels(of: Convolution | GroupedConvolution, times: int, hardware: TileHardware) -> Operator | Stack:
-    """The same convolution of so many times the channels and features, on its tiles."""
+    """Return the same convolution with ``times`` as many channels and features."""
     if isinstance(of, GroupedConvolution):
         widened = dataclasses.replace(of.one, channels=times * of.channels)
         shape = (*widened.window, widened.channels, times * of.features * sum(of.members))
@@ -277,7 +277,7 @@ def transposed(
     kernel_dilation: tuple[int, ...],
     transpose_kernel: bool,
 ) -> jax.Array:
-    """What Flax's ConvTranspose computes, with ``convolve`` in the place of ``lax.conv_general_dilated``.
+    """Compute Flax's ConvTranspose with ``convolve`` instead of ``lax.conv_general_dilated``.
 
     Args:
       x: ``[batch, *positions, channels]``.
@@ -300,7 +300,7 @@ def transposed(
 
 
 def towards_features(kernel: jax.Array) -> jax.Array:
-    """The kernel of a convolution, ``[*window, features, channels]``, as the one of its transpose uses it."""
+    """Flip a convolution kernel ``[*window, features, channels]`` to the one that its transpose uses."""
     return jnp.flip(kernel, range(kernel.ndim - 2)).swapaxes(-1, -2)
 
 
