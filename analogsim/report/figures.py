@@ -36,7 +36,7 @@ def pictures(data: "xarray.Dataset", metric: str) -> list[tuple[str, list[Pictur
     numeric = [a for a in over if a != "time" and results.is_numeric(data, a)]
     if len(numeric) > 1:
         x, y = sorted(numeric, key=lambda a: -data.sizes[a])[:2]
-        heading = f"{words} over {results.axis_words(x)} and {results.axis_words(y)}"
+        heading = f"{words} versus {results.axis_words(x)} and {results.axis_words(y)}"
         sections.append((heading, _maps(data, metric, x, y)))
     return [(heading[0].upper() + heading[1:], shown) for heading, shown in sections]
 
@@ -84,7 +84,7 @@ def _draw_sweep(data: "xarray.Dataset", x: str, metric: str, ax: Any) -> Any:
 def _maps(data: "xarray.Dataset", metric: str, x: str, y: str) -> list[Picture]:
     """Plot maps of the mean; a figure for each of a few values of the other axes."""
     apart = [a for a in results.axes(data, metric) if a not in (x, y)]
-    words = f"{results.metric_words(data, metric)} over {results.axis_words(x)} and {results.axis_words(y)}"
+    words = f"{results.metric_words(data, metric)} versus {results.axis_words(x)} and {results.axis_words(y)}"
     means = results.over_chips(results.pooled(data, metric, results.axes(data, metric)))
     finite = means[np.isfinite(means)]
     limits = (float(finite.min()), float(finite.max())) if np.ptp(finite if finite.size else 0.0) else None

@@ -290,7 +290,7 @@ def test_mistakes_are_one_sentence(files, name, out, message):
 def test_a_dataset_needs_to_be_told_where_its_page_goes():
     with pytest.raises(InputError, match="out = None: must be the path of the page"):
         report.write(sweep_results())
-    with pytest.raises(InputError, match="results = 3: must be a dataset, or the path"):
+    with pytest.raises(InputError, match="results = 3: must be a dataset or the path"):
         report.write(3)
     with pytest.raises(InputError, match="out = 3: must be the path"):
         report.write(sweep_results(), 3)
