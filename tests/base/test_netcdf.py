@@ -42,7 +42,7 @@ def test_any_changed_byte_is_refused(tmp_path, sealed):
             is_sealed(file)
     for damaged in (sealed[:-3], sealed + b"x", sealed[:500] + sealed[501:]):
         file.write_bytes(damaged)
-        with pytest.raises(InputError, match="it is damaged"):
+        with pytest.raises(InputError, match="the file is damaged"):
             is_sealed(file)
 
 
