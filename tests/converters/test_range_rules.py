@@ -201,7 +201,7 @@ def test_learned_ranges_train():
     [
         (
             lambda: preset("pcm", output_range=LearnedRange()),
-            r"Hardware.output_range = LearnedRange\(\): must be .*slope",
+            r"Hardware.output_range = LearnedRange\(\): must be .*gradient",
         ),
         (lambda: preset("pcm", output_range=DynamicRange()), r"Hardware.output_range = DynamicRange\(\): must be"),
         (

@@ -130,7 +130,10 @@ def test_kinds_are_descriptions_with_names_of_their_own(kinds, message):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"adc.noise": np.array([0.1, 0.2])}, r"ADC.noise: is an array of shape \(2,\); a file describes one set of hardware"),
+        (
+            {"adc.noise": np.array([0.1, 0.2])},
+            r"ADC.noise: is an array of shape \(2,\); a file describes one set of hardware",
+        ),
         ({"store.cell": MyCell(level=object())}, r"MyCell.level = <object .*>: cannot be written to a file"),
         ({"store.cell": MyCell(level=None)}, r"MyCell.level = None: cannot be written to a file"),
         ({"store.cell": MyCell(anything=((PCM(),),))}, r"MyCell.anything = PCM\(\): cannot be written to a file"),

@@ -334,7 +334,10 @@ def test_bfloat16_model_programs_float32_cells(x, variables):
         (lambda v, x: MLP(PCM).apply(v, x), "layer Dense_0 runs on 'pcm' hardware and needs a random key"),
         (lambda v, x: program(MLP(PCM), v, None, x), "key = None: must be a random key"),
         (lambda v, x: program(MLP(PCM), v, 7, x), "key = 7: must be a random key"),
-        (lambda v, x: program(MLP(PCM), v, jax.random.key(0)), "x = None: a Linen model is programmed from the shape"),
+        (
+            lambda v, x: program(MLP(PCM), v, jax.random.key(0)),
+            "x = None: the layers of a Linen model are known from the shape",
+        ),
         (lambda v, x: program(MLP(PCM), v, jax.random.key(0), x[:, :5]), "the input's width does not fit"),
         (lambda v, x: program(MLP(None), v, jax.random.key(0), x), "the model has no analog layer"),
         (lambda v, x: program(MLP(PCM), {"weights": 1}, jax.random.key(0), x), "must be a Linen model's variables"),
