@@ -162,7 +162,7 @@ def toml_section(path: Sequence[str], fields: Mapping[str, Any]) -> str:
 
 def _text(text: str) -> str:
     if any("\ud800" <= c <= "\udfff" for c in text):
-        raise InputError(f"{brief(text)}: has a lone surrogate, which TOML cannot represent")
+        raise InputError(f"{brief(text)}: has a lone surrogate, which a TOML file cannot hold")
     return '"' + "".join(_escaped(c) for c in text) + '"'
 
 

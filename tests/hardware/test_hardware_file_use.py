@@ -138,7 +138,7 @@ def test_kinds_are_descriptions_with_names_of_their_own(kinds, message):
         ({"store.cell": MyCell(level=None)}, r"MyCell.level = None: cannot be written to a file"),
         ({"store.cell": MyCell(anything=((PCM(),),))}, r"MyCell.anything = PCM\(\): cannot be written to a file"),
         ({"store.cell": MyCell(maybe="none")}, r"MyCell.maybe = 'none': is the word that stands for None"),
-        ({"name": "\ud800"}, r"has a lone surrogate, which TOML cannot represent"),
+        ({"name": "\ud800"}, r"has a lone surrogate, which a TOML file cannot hold"),
     ],
 )
 def test_what_a_file_cannot_hold_is_not_written(change, message):
