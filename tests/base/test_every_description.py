@@ -44,7 +44,7 @@ JOINT = {
     },
     ("BitSerialDAC.slice_bits", "highest"): "at most bits - 1",
     ("Crossbar.polarities", "interleaved"): "without wires",
-    **{(f"{adc}.middle", end): "must be None without a range"
+    **{(f"{adc}.middle", end): "must be None unless range is set"
        for adc in ("ADC", "Circuit", "CyclicADC", "PipelineADC", "RampADC", "SARADC") for end in ("lowest", "highest")},
     ("DeviceNoise.until_s", "lowest"): "less than until_s",
     ("ECRAM.bounds", "lowest"): "one below and one above 0",

@@ -91,10 +91,10 @@ def test_a_sweep_says_for_which_hardware_too(tmp_path):
 
 
 def test_nothing_is_swept_beyond_the_data_unasked():
-    with pytest.raises(InputError, match=r"only from 0 to 172800 .*store\.cell\.extrapolate=True goes on"):
+    with pytest.raises(InputError, match=r"only from 0 to 172800 .*store\.cell\.extrapolate=True continues"):
         sweep(spread_of, preset("reram"), over={"time": TIMES}, chips=1, key=jax.random.key(0), progress=False)
     chip = program(AnalogDense(3, hardware=preset("reram")), VARIABLES, jax.random.key(0), X)
-    with pytest.raises(InputError, match=r"only from 0 to 172800 .*store\.cell\.extrapolate=True goes on"):
+    with pytest.raises(InputError, match=r"only from 0 to 172800 .*store\.cell\.extrapolate=True continues"):
         chip.at("1 year")
 
 

@@ -258,7 +258,7 @@ def test_unknown_systems_are_refused_with_the_nearest(digits):
 
 def test_hardware_may_not_take_a_system_s_name(digits):
     _, variables, x = digits
-    with pytest.raises(InputError, match="'H100' is also the hardware's own name"):
+    with pytest.raises(InputError, match="'H100' is also the name of the hardware"):
         compare(MLP(preset("pcm").replace(name="H100")), variables, x)
 
 

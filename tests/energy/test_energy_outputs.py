@@ -139,7 +139,7 @@ def test_command_line_lists_what_there_is():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--batch", "one"], "--batch one: must be whole numbers"),
+        (["--batch", "one"], "--batch one: must be comma-separated integers"),
         (["--model", "lenett"], "did you mean 'lenet'"),
         (["--model", "nowhere.py:build"], "there is no such file"),
         (["--recalibrate", "1 day"], "--recalibrate: needs --inferences"),

@@ -188,7 +188,7 @@ def test_numbers_have_the_unit_that_reads_best():
         'adc_area_m2 = "1200 um2" ',
         'node_nm = "28 nm" ',
         "# S: largest programmed conductance",
-        '# "analog" or "digital"; the wires subtract',
+        '# "analog" or "digital"; subtraction of a pair',
         "# or Offset\n",
     ):
         assert line in text, line

@@ -123,7 +123,7 @@ def test_mistakes_name_the_file_and_the_field(tmp_path, old, new, message):
         ),
         ('[data]\nname = "digits"', "data = 3", "4: [data] must be a table of fields"),
         ("[hardware]", "[[hardware]]", "10: the hardware must be a table of fields"),
-        ("chips = 3", "chips = 1979-05-27", "19: evaluate.chips = 1979-05-27: a date"),
+        ("chips = 3", "chips = 1979-05-27", "19: evaluate.chips = 1979-05-27: must not be a date"),
         ("chips = 3", 'chips = "x"', "19: Evaluate.chips = 'x': expected a number"),
         ('"1 year"', '"1 yaer"', "20: Evaluate.times = '1 yaer'"),
         ('"1 year"]', '"1 year"]\ncompensation = 3', "18: Evaluate: cannot hold these values"),
