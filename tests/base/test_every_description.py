@@ -37,11 +37,6 @@ WITHOUT_RULE = {
 
 #: Limits and choices that a rule of several fields refuses beside the other defaults, with words of that rule.
 JOINT = {
-    **{
-        (f"{kind}.middle", end): "without a range of its own"
-        for kind in ("ADC", "Circuit", "CyclicADC", "PipelineADC", "RampADC", "SARADC")
-        for end in ("lowest", "highest")
-    },
     ("BitSerialDAC.slice_bits", "highest"): "at most bits - 1",
     ("Crossbar.polarities", "interleaved"): "without wires",
     **{(f"{adc}.middle", end): "must be None unless range is set"
@@ -70,7 +65,7 @@ JOINT = {
     ("MeasuredCell.time_s", "highest"): "must be ascending",
     ("OpticalPCM.k_amorphous", "highest"): "at most k_crystalline",
     ("OpticalPCM.k_crystalline", "lowest"): "at most k_crystalline",
-    ("OpticalPCM.spacing", "log"): "at most that many",
+    ("OpticalPCM.spacing", "log"): "must be at most",
     ("PCM.drift_mean_range", "lowest"): "must begin",
     ("PCM.drift_std_range", "lowest"): "must begin",
     ("PCM.fit_g_max", "lowest"): "at most fit_g_max",
@@ -78,7 +73,7 @@ JOINT = {
     ("Qubit.t1_s", "lowest"): "twice t1_s",
     ("Qubit.t2_s", "highest"): "twice t1_s",
     ("RingBank.channels", "highest"): "the free spectral range",
-    ("RingBank.spacing_m", "lowest"): "a wider spacing",
+    ("RingBank.spacing_m", "lowest"): "a spacing wider",
     ("RingBank.spacing_m", "highest"): "the free spectral range",
 }  # fmt: skip
 
