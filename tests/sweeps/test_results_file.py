@@ -69,7 +69,7 @@ def test_a_file_has_the_same_numbers_whoever_writes_it(uninterrupted, tmp_path, 
 def test_killed_at_random_moments_and_continued_it_ends_as_if_never_killed(uninterrupted, tmp_path):
     path, trace = tmp_path / "results.nc", tmp_path / "trace"
     choose, kills = random.Random(7), 0
-    for _ in range(9):
+    for _ in range(20):
         process = run_job(path, trace, start_new_session=True)
         before = len(trace.read_text().splitlines()) if trace.exists() else 0
         wanted = before + choose.randrange(8, 34)
@@ -77,7 +77,11 @@ def test_killed_at_random_moments_and_continued_it_ends_as_if_never_killed(unint
             time.sleep(choose.uniform(0.001, 0.01))
         if process.poll() is not None:
             assert process.returncode == 0, (tmp_path / "errors").read_text()
-            break
+            if kills >= 2:
+                break
+            for file in (path, trace):  # it was too fast to be killed twice: from the start again
+                file.unlink()
+            continue
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         kills += 1
@@ -86,7 +90,6 @@ def test_killed_at_random_moments_and_continued_it_ends_as_if_never_killed(unint
             assert int(partial["done"].sum()) == int(np.isfinite(partial["sum"]).sum())
     else:
         pytest.fail("the sweep never ended")
-    assert kills >= 2
     assert path.read_bytes() == uninterrupted.read_bytes()
 
 
