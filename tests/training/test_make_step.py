@@ -60,7 +60,7 @@ def test_it_is_the_same_under_vmap_and_over_sharded_examples(noisy):
     )
     assert found.loss.shape == (3,)
     carry, one = update(step.initial_state, X, LABELS, keys[1], 0.5, teacher_logits)
-    close(jax.tree.map(lambda a: np.asarray(a)[1], every.tree), carry.params)
+    close(jax.tree.map(lambda a: np.asarray(a)[1], every.params), carry.params)
     assert len(np.unique(np.asarray(found.loss))) == 3  # hardware of its own for each key
 
     mesh = jax.make_mesh((8,), ("data",))
@@ -68,7 +68,7 @@ def test_it_is_the_same_under_vmap_and_over_sharded_examples(noisy):
     whole = jax.device_put(step.initial_state, NamedSharding(mesh, PartitionSpec()))
     sharded, found = update(whole, spread(X), spread(LABELS), keys[1], 0.5, spread(teacher_logits))
     assert float(found.loss) == pytest.approx(float(one.loss), rel=1e-4)
-    close(sharded.tree, carry.params)
+    close(sharded.params, carry.params)
 
 
 @pytest.mark.slow
