@@ -60,7 +60,7 @@ def to_toml(hardware: Hardware, *, all_fields: bool = False, kinds: Kinds | None
       <BLANKLINE>
       [dac]  # input converter; None drives exact values
       kind = "DAC"  # or BitSerialDAC, PulseWidthDAC
-      noise = 0.01  # of what drives a row, relative to a full code; None for none
+      noise = 0.01  # noise of the row drive relative to a full code; None: none
       <BLANKLINE>
     """
     if not isinstance(hardware, Hardware):
