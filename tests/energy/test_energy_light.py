@@ -30,7 +30,7 @@ def bill_of(hardware, x):
     return found, variables["params"]
 
 
-def columns_of_tiles(found, component):
+def lines_of(found, component):
     return [line for line in found.hardware.lines if line.component == component and not line.waits]
 
 
@@ -39,15 +39,15 @@ def test_a_mesh_is_charged_for_light_and_for_its_heaters_as_long_as_all_layers_t
     x = inputs(3, 16)
     found, params = bill_of(hardware, x)
     # 16 x 12 on 2 x 2 tiles of 8 x 6, and 12 x 4 on 2 tiles of 6 x 4: 6 products a vector.
-    laser = sum(line.energy_j for line in columns_of_tiles(found, "laser"))
+    laser = sum(line.energy_j for line in lines_of(found, "laser"))
     assert laser == pytest.approx(6 * 10e-3 / 5e9 / 0.2)
-    symbols = sum(line.count for line in columns_of_tiles(found, "modulator"))
+    symbols = sum(line.count for line in lines_of(found, "modulator"))
     assert symbols == 4 * 8 + 2 * 6
-    samples = sum(line.count for line in columns_of_tiles(found, "receiver"))
+    samples = sum(line.count for line in lines_of(found, "receiver"))
     assert samples == 4 * 6 + 2 * 4
-    assert not columns_of_tiles(found, "word lines")
+    assert not lines_of(found, "word lines")
     # Both layers are held while both are read, 1 / 5 GHz each.
-    held = sum(line.energy_j for line in columns_of_tiles(found, "hold"))
+    held = sum(line.energy_j for line in lines_of(found, "hold"))
     watts = 0.0
     for name, (r, c) in (("Dense_0", (2, 2)), ("Dense_1", (2, 1))):
         kernel = np.asarray(params[name]["kernel"])
@@ -71,7 +71,7 @@ def test_bills_add_up_and_a_film_is_held_for_nothing():
         found, _ = bill_of(preset(name), x)
         total = sum(line.energy_j for line in found.hardware.lines)
         assert found.hardware.energy_typical_j == pytest.approx(total)
-        held = sum(line.energy_j for line in columns_of_tiles(found, "hold"))
+        held = sum(line.energy_j for line in lines_of(found, "hold"))
         assert (held == 0) == (name == "photonic-pcm")
 
 
@@ -83,9 +83,9 @@ def test_shapes_alone_are_enough():
     variables = jax.eval_shape(model.init, keys, x)
     found = energy.compare(model, variables, x, systems=(), batch=1)
     # 16 x 12 on one tile and 12 x 4 on one: a laser of 0.1 W for two symbols of 0.2 ns each.
-    assert sum(line.energy_j for line in columns_of_tiles(found, "laser")) == pytest.approx(2 * 0.1 * 2 / 5e9 / 0.2)
+    assert sum(line.energy_j for line in lines_of(found, "laser")) == pytest.approx(2 * 0.1 * 2 / 5e9 / 0.2)
     rings = 16 * 12 + 12 * 4
-    held = sum(line.energy_j for line in columns_of_tiles(found, "hold"))
+    held = sum(line.energy_j for line in lines_of(found, "hold"))
     assert held == pytest.approx(rings * 0.388e-3 * 2 * 2 / 5e9)
 
 

@@ -28,8 +28,8 @@ from analogsim.devices import (
 from analogsim.signal_path import Ranges, multiply, program
 from analogsim.signal_path.lookup import lookup
 from analogsim.signal_path.operators import Lookup, MatrixProduct
-from tests.signal_path.test_signal_path import Trembling
 from tests.support.sampling import assert_moments, censored
+from tests.support.signal_path import Trembling
 
 KEY = jax.random.key(30)
 #: 3 x 2 tiles of 4 x 3: rows 0-3, 4-7, 8-9.

@@ -22,7 +22,7 @@ from analogsim.signal_path.operators import convolution, einsum, partial_sums
 from analogsim.signal_path.operators.product import letters
 from analogsim.signal_path.operators.stack import block_diagonal, bundle, members
 from analogsim.signal_path.tiling import normalise
-from tests.signal_path.test_signal_path import Trembling
+from tests.support.signal_path import Trembling
 
 KEY = jax.random.key(60)
 RNG = np.random.default_rng(60)

@@ -1,9 +1,7 @@
 """The one signal path: range, DAC, store, noise, ADC, scale, sum. Worked by hand wherever a number can be."""
 
-import functools
 import math
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,83 +9,21 @@ import pytest
 from jax import lax
 
 from analogsim import ADC, DAC, Hardware, InputError, preset
-from analogsim.base import normal
 from analogsim.devices import (
     PCM,
-    Action,
     Crossbar,
-    Description,
     Differential,
     DigitalMemory,
-    Moments,
-    OneColumnPerOutput,
     ReRAM,
-    field,
 )
 from analogsim.layers.layer import needs_key
-from analogsim.linen import AnalogConv
 from analogsim.signal_path import Ranges, multiply, program
 from analogsim.signal_path.driving import encode
-from analogsim.signal_path.operators import Convolution, MatrixProduct
+from analogsim.signal_path.operators import MatrixProduct
 from analogsim.signal_path.tile_row import is_random
+from tests.support.signal_path import Trembling, draw, ones, run
 
 DAY_S = 86400.0
-
-
-class Trembling(OneColumnPerOutput, Description):
-    """The simplest store that is not ours: every weight trembles with one spread, detection adds one noise.
-
-    Nothing is random when it is programmed, so the statistics of reading are known by hand.
-    """
-
-    tremble: float = field(default=0.0, ge=0, le=10, doc="spread of a weight from read to read")
-    hiss: float | None = field(default=None, ge=0, le=10, optional=True, doc="spread of what detection adds")
-
-    draws_at_program = False
-
-    @property
-    def detects_noise(self):
-        return self.hiss is not None
-
-    def program(self, key, weights):
-        return weights
-
-    def read(self, state, time_s, key=None):
-        if key is None:
-            return Moments(state, jnp.full_like(state, self.tremble**2))
-        return Moments(state + self.tremble * normal(key, state.shape))
-
-    def noise(self, x, y, state):
-        return None if self.hiss is None else jnp.full_like(y, self.hiss)
-
-    def cost(self, weights, read_fraction):
-        return (Action("cell read", weights.size, "S"),)
-
-    def n_cells(self, n_in, n_out):
-        return n_in * n_out
-
-
-@jax.jit
-def run(hardware, weights, x, key=None, time_s=0.0, ranges=Ranges()):  # noqa: B008
-    """One product on freshly programmed tiles."""
-    operator = MatrixProduct((x.ndim - 1,), (0,), x.ndim, weights.shape)
-    reading = program(hardware, weights, key).read(time_s)
-    return multiply(hardware, reading.trained_by(weights, hardware.store), x, operator, key=key, ranges=ranges)
-
-
-def draw(*shape, seed=20):
-    """Normal numbers from NumPy, which compiles nothing."""
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
-
-
-def ones(*shape):
-    return np.ones(shape, np.float32)
-
-
-@pytest.fixture
-def data():
-    """Weights ``[12, 7]`` and inputs ``[5, 12]``."""
-    return draw(12, 7), draw(5, 12, seed=21)
 
 
 # --- ideal hardware --------------------------------------------------------------------------------------------------
@@ -408,170 +344,6 @@ def test_a_sweep_under_vmap_equals_a_loop(data, key):
     swept = np.asarray(jax.jit(jax.vmap(output))(levels))
     for level, y in zip(levels, swept, strict=True):
         np.testing.assert_allclose(y, output(level), rtol=1e-5, atol=2e-5)
-
-
-FIELDS = [
-    "store.cell.read_noise", "store.cell.programming_noise", "store.cell.drift", "store.cell.drift_reference_s",
-    "store.cell.read_time_s", "store.cell.g_min", "store.cell.g_max", "adc.noise",
-]  # fmt: skip
-
-
-@functools.cache
-def sensitivity():
-    """Hardware with every kind of noise, and its mean squared output with the slope for each of its leaves."""
-    key = jax.random.key(9)
-    weights, x = draw(12, 7), draw(30, 12, seed=21)
-    weights[0] = 0  # cells in RESET, where logarithms and powers are at their worst
-    # 24 bits, so that the staircase is finer than the differences.
-    hardware = Hardware(store=Crossbar(cell=PCM(g_min=5e-6, g_max=20e-6)), adc=ADC(bits=24, range=20.0, noise=0.3))
-    loss = lambda h: (run(h, weights, x, key, DAY_S) ** 2).mean()  # noqa: E731
-    return hardware, jax.jit(jax.value_and_grad(loss, allow_int=True))
-
-
-@pytest.mark.parametrize("name", FIELDS)
-def test_the_slope_with_respect_to_the_hardware_is_that_of_finite_differences(name):
-    hardware, loss = sensitivity()
-    leaf = lambda h: functools.reduce(getattr, name.split("."), h)  # noqa: E731
-    # Conductances move cells across the cut at zero, a kink that a large step would smear.
-    step, value = 0.005 if ".g_" in name else 0.05, leaf(hardware)
-    up, down = (float(loss(hardware.replace(**{name: value * (1 + sign * step)}))[0]) for sign in (1, -1))
-    by_jax = float(leaf(loss(hardware)[1])) * value
-    # Float32 sums leave a few 1e-7 of the loss, divided by the step.
-    assert by_jax == pytest.approx((up - down) / (2 * step), rel=0.02, abs=1e-6 * up / step)
-    assert abs(by_jax) > 1e-4 * up
-
-
-@pytest.mark.parametrize(
-    "off", [None, "store.cell.programming_noise", "store.cell.read_noise", "store.cell.drift", "adc.noise"]
-)
-def test_every_leaf_of_the_hardware_has_a_finite_slope(off):
-    # Also where a sweep over a noise level begins: at none.
-    hardware, loss = sensitivity()
-    slopes = loss(hardware.replace(**{off: 0.0} if off else {}, **{"store.cell.g_min": 0.0}))[1]
-    for path, value in jax.tree_util.tree_leaves_with_path(slopes):
-        if value.dtype != jax.dtypes.float0:
-            assert np.isfinite(value), jax.tree_util.keystr(path)
-
-
-def test_the_slope_of_converter_noise_by_hand():
-    # E y^2 = signal^2 + (s scale range)^2 with scale 3 and range 2, so d/ds = 2 s x 36 x mean of xi^2.
-    n, noise = 20_000, 0.5
-    weights, x = 3 * ones(4, 1), np.float32([2, -2, 2, -2]) * ones(n, 1)
-
-    def power(s):
-        hardware = Hardware(adc=ADC(bits=24, range=100.0, noise=s))
-        return (run(hardware, weights, x, jax.random.key(10)) ** 2).mean()
-
-    slope = float(jax.jit(jax.grad(power))(noise))
-    assert abs(slope / (2 * noise * 36) - 1) < 4 * math.sqrt(2 / n)
-
-
-# --- convolutions ----------------------------------------------------------------------------------------------------
-
-#: Input, window, strides, padding, input dilation, kernel dilation.
-CONVOLUTIONS = {
-    "1-D": ((2, 11, 3), (3,), (2,), "VALID", None, (2,)),
-    "2-D": ((2, 7, 6, 3), (3, 3), (2, 2), "SAME", None, None),
-    "2-D odd": ((1, 7, 5, 2), (2, 3), (3, 1), ((1, 2), (0, 1)), (1, 2), (1, 2)),
-    "3-D": ((1, 4, 5, 3, 2), (2, 3, 2), (1, 2, 1), "SAME", None, None),
-}
-
-
-def convolution(case, n_out=4):
-    """A case of ``CONVOLUTIONS`` as (operator, input, kernel), in the layout that Flax uses."""
-    shape, window, strides, padding, input_dilation, kernel_dilation = CONVOLUTIONS[case]
-    dims = len(window)
-    spatial = "DHW"[-dims:]
-    kernel_shape = (*window, shape[-1], n_out)
-    layout = (f"N{spatial}C", f"{spatial}IO", f"N{spatial}C")
-    numbers = lax.conv_dimension_numbers(shape, kernel_shape, layout)
-    operator = Convolution(strides, padding, input_dilation, kernel_dilation, numbers, window, shape[-1])
-    return operator, draw(*shape), draw(*kernel_shape, seed=21)
-
-
-@functools.partial(jax.jit, static_argnames="operator")
-def convolve(hardware, operator, x, kernel, key=None):
-    reading = program(hardware, operator.matrix(kernel), key).read(0.0)
-    return operator.outputs(multiply(hardware, reading, operator.inputs(x), operator, key=key))
-
-
-@pytest.mark.parametrize("case", CONVOLUTIONS)
-def test_a_convolution_on_ideal_hardware_is_the_convolution(case):
-    operator, x, kernel = convolution(case)
-    n_in = math.prod(kernel.shape[:-1])
-
-    @jax.jit
-    def outputs(x, kernel):
-        exact = lax.conv_general_dilated(
-            x, kernel, operator.strides, operator.padding, operator.input_dilation, operator.kernel_dilation,
-            dimension_numbers=operator.dimension_numbers, precision=lax.Precision.HIGHEST,
-        )  # fmt: skip
-        return exact, [convolve(Hardware(rows=-(-n_in // tiles)), operator, x, kernel) for tiles in (1, 3)]
-
-    exact, on_tiles = outputs(x, kernel)
-    for tiles, y in zip((1, 3), on_tiles, strict=True):
-        assert y.shape == exact.shape
-        np.testing.assert_allclose(y, exact, atol=3e-5, err_msg=f"{tiles} tiles")
-    assert operator.vectors(x) == math.prod(exact.shape[:-1])
-
-
-@pytest.mark.parametrize("case", ["1-D", "2-D"])
-def test_quantising_the_image_equals_quantising_its_patches(case):
-    operator, x, kernel = convolution(case)
-    n_in = math.prod(kernel.shape[:-1])
-    whole, cut = (convolve(Hardware(rows=r, dac=DAC(bits=4)), operator, x, kernel) for r in (n_in, -(-n_in // 2)))
-    np.testing.assert_allclose(whole, cut, atol=3e-5)
-    # Against patches quantised one by one in numpy: 4 bits, seven steps to the largest value of each image.
-    largest = np.abs(x).max(axis=tuple(range(1, x.ndim)), keepdims=True)
-    codes = np.float32(np.round(np.asarray(x / largest, np.float64) * 7) / 7 * largest)
-    np.testing.assert_allclose(whole, jax.jit(operator.digital)(codes, kernel, None), atol=3e-5)
-
-
-def test_the_range_of_an_image_is_its_own():
-    operator, x, kernel = convolution("2-D")
-    hardware = Hardware(dac=DAC(bits=4), adc=ADC(bits=8, range=6.0))
-    louder = x * np.float32([1, 1000]).reshape(2, 1, 1, 1)
-    loud, quiet = (np.asarray(convolve(hardware, operator, images, kernel)) for images in (louder, x))
-    np.testing.assert_array_equal(loud[0], quiet[0])
-
-
-def test_noise_of_detection_does_not_change_what_is_detected():
-    # Detection needs the input vectors, so the image is unfolded into patches, which must be the same convolution.
-    operator, x, kernel = convolution("2-D")
-    silent = Hardware(store=Trembling(hiss=0.0), dac=DAC(bits=4))
-    y = convolve(silent, operator, x, kernel, jax.random.key(12))
-    np.testing.assert_allclose(y, convolve(Hardware(dac=DAC(bits=4)), operator, x, kernel), atol=3e-5)
-
-
-@pytest.mark.parametrize("rows", [6, 3])
-def test_read_noise_of_a_convolution_is_that_of_its_patches(rows):
-    # A window of two on three channels and inputs of 2, -1, 1: a patch has the squared length 12, so cells that tremble
-    # by 0.04 of a weight of 1.5 give y the spread 0.04 x 1.5 x sqrt(12).
-    n = 4001
-    numbers = lax.conv_dimension_numbers((1, n, 3), (2, 3, 5), ("NWC", "WIO", "NWC"))
-    operator = Convolution((1,), "VALID", None, None, numbers, (2,), 3)
-    x = np.float32([2, -1, 1]) * ones(1, n, 1)
-    hardware = Hardware(store=Trembling(tremble=0.04), rows=rows)
-    y = np.asarray(convolve(hardware, operator, x, 1.5 * ones(2, 3, 5), jax.random.key(12)), np.float64)
-    std = 0.04 * 1.5 * math.sqrt(12)
-    assert y.shape == (1, n - 1, 5)
-    assert abs(y.mean() - 2 * 2 * 1.5) < 4 * std / math.sqrt(y.size)
-    assert abs(y.std() / std - 1) < 4 / math.sqrt(2 * y.size)
-    # Neighbouring positions share inputs but not reads.
-    assert abs(np.corrcoef(y[0, :-1, 0], y[0, 1:, 0])[0, 1]) < 4 / math.sqrt(n)
-
-
-def test_flax_convolutions_pass_what_the_operator_expects():
-    def outputs(padding, variables, x):
-        options = dict(padding=padding, strides=(2, 1), kernel_dilation=(1, 2), use_bias=False)
-        analog = AnalogConv(4, (3, 3), hardware=Hardware(rows=10), **options)
-        return analog.apply(variables, x), nn.Conv(4, (3, 3), **options).apply(variables, x)
-
-    paddings = ("SAME", "VALID", "CIRCULAR", 1)
-    every = jax.jit(lambda variables, x: [outputs(padding, variables, x) for padding in paddings])
-    pairs = every({"params": {"kernel": draw(3, 3, 3, 4)}}, draw(2, 6, 6, 3, seed=21))
-    for padding, (analog, digital) in zip(paddings, pairs, strict=True):
-        np.testing.assert_allclose(analog, digital, atol=2e-5, err_msg=f"padding {padding}")
 
 
 # --- whole path ------------------------------------------------------------------------------------------------------
