@@ -55,7 +55,7 @@ def main() -> None:
         ax.plot(bits, means, "o-", color=colour, label=name)
     with digital():
         exact = 100 * float(jnp.mean(jnp.argmax(MLP(None).apply({"params": params}, x_test), -1) == y_test))
-    ax.axhline(exact, color="#555555", linestyle=":", label="exact digital")
+    ax.axhline(exact, color="#555555", linestyle=":", label="digital")
     ax.set(xlabel="ADC bits", ylabel="accuracy of chips (%)")
     ax.set_xticks(bits)
     ax.legend(fontsize=9)

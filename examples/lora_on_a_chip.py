@@ -88,7 +88,7 @@ def main() -> None:
     ):
         mean, spread = scores[:, :, j].mean(1), scores[:, :, j].std(1)
         ax.errorbar(ranks, mean, yerr=spread, fmt="o-", capsize=3, color=colour, label=label)
-    ax.axhline(digital, color="#555555", linestyle=":", label="exact digital")
+    ax.axhline(digital, color="#555555", linestyle=":", label="digital")
     ax.set(xlabel="rank of the digital factors", ylabel="accuracy after 1 year (%)")
     ax.set_xticks(ranks)
     ax.legend()

@@ -188,7 +188,7 @@ def draw_lines(ax: Any, at: Sequence[float], lines: dict[str, np.ndarray]) -> No
         colour = plot.COLOURS[list(METHODS).index(method)]
         ax.fill_between(at, scores.min(1), scores.max(1), color=colour, alpha=0.15, linewidth=0)
         ax.plot(at, scores.mean(1), "--" if dashed else "-", marker="o", markersize=4, color=colour, label=name)
-    ax.axhline(1, color="#555555", linestyle=":", linewidth=1.4, label="exact digital")
+    ax.axhline(1, color="#555555", linestyle=":", linewidth=1.4, label="digital")
     ax.set_ylim(0, 1.05)
 
 

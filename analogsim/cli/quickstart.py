@@ -199,7 +199,7 @@ def write_report(path: Path, results: Any, breakdown: Any, hardware: Hardware, s
     from analogsim import plot
 
     n = results.sizes["chip"] * results.sizes["seed"]
-    header = ["network", "drift compensation", "exact digital", *LIFETIME]
+    header = ["network", "drift compensation", "digital", *LIFETIME]
     sections = [
         ("In short", report.paragraph(verdict(results, fast, "test digits"))),
         (

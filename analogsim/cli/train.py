@@ -83,7 +83,7 @@ def _write(folder: Path, outcome: Outcome, fast: bool, key: int) -> Path:
 def _sections(outcome: Outcome, fast: bool, text: str) -> list[tuple[str, str]]:
     results = outcome.results
     n = results.sizes["chip"] * results.sizes["seed"]
-    header = ["network", "drift compensation", "exact digital", *map(str, results.time_label.values)]
+    header = ["network", "drift compensation", "digital", *map(str, results.time_label.values)]
     figure = report.figure(
         functools.partial(plot.drift, results, percent=True),
         "Accuracy of the plain and the hardware-aware network versus time after programming",

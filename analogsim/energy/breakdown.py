@@ -15,7 +15,7 @@ the sum of the low and of the high ends of its items. Nothing else enters its jo
 
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -55,6 +55,18 @@ class EnergyItem:
     layer: str = ""
     waits: bool = False
     at_end: str = ""
+
+    @classmethod
+    def of_range(
+        cls, component: str, action: str, count: Any, unit: str, joules: Sequence[Any], sources: tuple[Source, ...],
+        **options: Any,
+    ) -> "EnergyItem":  # fmt: skip
+        """Return an item whose energy per unit of ``count`` is ``joules``: low, typical, high."""
+        low_j, typical_j, high_j = joules
+        return cls(
+            component=component, action=action, count=count, unit=unit, unit_energy_low_j=low_j,
+            unit_energy_j=typical_j, unit_energy_high_j=high_j, sources=sources, **options,
+        )  # fmt: skip
 
     @property
     def source(self) -> str:

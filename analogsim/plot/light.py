@@ -60,7 +60,8 @@ def mesh(store: MZIMesh, state: MeshState, ax: "Axes | None" = None) -> "Axes":
     for side in ax.spines.values():
         side.set_visible(False)
     bar = ax.figure.colorbar(colours, ax=ax, fraction=0.025, pad=0.01, ticks=[0, 0.5, 1, 1.5, 2])
-    bar.set_label("θ / π   (0 and 2 cross, 1 passes straight)")
+    tall = ax.get_figure(root=True).get_figheight()  # type: ignore[union-attr]
+    bar.set_label(axes.wrapped("θ / π (0 and 2 cross, 1 passes straight)", 0.75 * tall))
     return ax
 
 

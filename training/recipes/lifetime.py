@@ -104,7 +104,7 @@ def lifetime_table(results: Any, fast: bool, examples: str) -> Any:
     for network, compensation, *_ in lines:
         # Broken at the hyphen: five columns of this width fit a narrow terminal.
         table.add_column(network.replace("-", "-\n") + "\n" + drift[compensation], justify="right", no_wrap=True)
-    for i, name in enumerate(["exact digital", *map(str, results.time_label.values)]):
+    for i, name in enumerate(["digital", *map(str, results.time_label.values)]):
         table.add_row(name, *(line[2 + i] for line in lines))
     table.caption = results_data.extrapolation(results) or None
     return table

@@ -216,18 +216,8 @@ def breakdown(chip: SpikingChip, work: Workload, batch: int) -> EnergyBreakdown:
         chips = (share, math.sqrt(share * math.ceil(share)), float(math.ceil(share)))
         rows.append(("chip", _STATIC, chip.step_s, "s", _times(STEPS, _times(chips, (chip.static_w,) * 3))))
     lines = [
-        EnergyItem(
-            component=component,
-            action=action,
-            count=count,
-            unit=unit,
-            unit_energy_low_j=each[0],
-            unit_energy_j=each[1],
-            unit_energy_high_j=each[2],
-            sources=chip.sources,
-            waits=action == _STATIC,
-        )
-        for component, action, count, unit, each in rows
+        EnergyItem.of_range(component, action, count, unit, joules, chip.sources, waits=action == _STATIC)
+        for component, action, count, unit, joules in rows
     ]
     shared = chip.static_w is not None
     low, high = (", its share of a full chip's static power", ", whole chips") if shared else ("", "")

@@ -155,18 +155,8 @@ def breakdown(mesh: Mesh, work: Workload, batch: int) -> EnergyBreakdown:
         ("memory", "transfer", outside, "B", tuple(8 * each for each in per_bit), (dram.source,)),
     )  # fmt: skip
     lines = [
-        EnergyItem(
-            component=component,
-            action=action,
-            count=count,
-            unit=unit,
-            unit_energy_low_j=each[0],
-            unit_energy_j=each[1],
-            unit_energy_high_j=each[2],
-            sources=sources,
-            waits=action.endswith("waiting"),
-        )
-        for component, action, count, unit, each, sources in rows
+        EnergyItem.of_range(component, action, count, unit, joules, sources, waits=action.endswith("waiting"))
+        for component, action, count, unit, joules, sources in rows
     ]
     return EnergyBreakdown(
         system=mesh.name,
