@@ -6,6 +6,7 @@ outline      layers, hardware and shapes, compared with the model before arrays 
 chips        chips: cells, readings, age
 description  hardware as text, field by field
 leaves       arrays by name, dtype and shape
+formats      names in checkpoints of older formats
 folder       a folder written whole: checksums, replacement, damage
 """
 

@@ -27,10 +27,11 @@ import numpy as np
 
 from analogsim.base import files as writing
 from analogsim.base.errors import InputError, brief, reason_of
+from analogsim.chips.checkpoint.formats import up_to_date
 from analogsim.chips.checkpoint.leaves import data_like, sample_of
 from analogsim.models.bound import front_ends
 
-FORMAT = 2
+FORMAT = 3
 _TEXT, _ARRAYS = "analogsim.json", "arrays"
 _SHOWN = 3  # files named in a message
 
@@ -189,13 +190,15 @@ def read_arrays(path: pathlib.Path, entries: dict[str, Any]) -> dict[str, np.nda
         return {}
     import orbax.checkpoint as ocp
 
-    restore_args = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in non_empty}
+    in_file = {name: entries[name].get("in_file", name) for name in non_empty}
+    restore_args = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in in_file.values()}
     try:
         with contextlib.closing(ocp.PyTreeCheckpointHandler()) as handler:
-            args = ocp.args.PyTreeRestore(item=dict.fromkeys(non_empty, 0), restore_args=restore_args)
-            restored = handler.restore(path / _ARRAYS, args=args)
+            args = ocp.args.PyTreeRestore(item=dict.fromkeys(in_file.values(), 0), restore_args=restore_args)
+            by_file_name = handler.restore(path / _ARRAYS, args=args)
     except Exception as error:  # of many kinds, by what is missing or damaged
         raise _damaged(path, f"its arrays cannot be read ({reason_of(error)})") from error
+    restored = {name: by_file_name[stored] for name, stored in in_file.items()}
     for name, (shape, dtype) in non_empty.items():
         if restored[name].shape != shape or restored[name].dtype != dtype:
             raise _damaged(path, f"{name} is not the array that {_TEXT} speaks of")
@@ -229,7 +232,7 @@ def read_text(path: pathlib.Path) -> dict[str, Any]:
         except (KeyError, TypeError, ValueError, AttributeError, NotImplementedError):
             raise _damaged(path, f"'{name}' in {_TEXT} is missing or not what it should be") from None
     _check_leaf_names(path, text)
-    return text
+    return up_to_date(text)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
