@@ -14,14 +14,14 @@ from _shared import arguments, save
 
 from analogsim import plot
 from analogsim.devices import CELLS, datasheet
-from analogsim.plot.cells import Retention, draw_retention, retention
+from analogsim.plot.cells import RetentionCurve, draw_retention, retention
 
 NAMES = ("pcm", "hermes", "hermes-one-pair", "cmo", "reram", "sonos")
 
 
-def normalised(data: Retention, g_max: float) -> Retention:
+def normalised(data: RetentionCurve, g_max: float) -> RetentionCurve:
     """Conductances as shares of the largest one, so that technologies compare."""
-    return Retention(data.time_s, *(values / g_max for values in data[1:]))
+    return RetentionCurve(data.time_s, *(values / g_max for values in data[1:]))
 
 
 def main() -> None:
