@@ -6,6 +6,7 @@ read from the sources by itself, imports inside functions and for type checkers 
 
 import ast
 import graphlib
+import importlib
 import pathlib
 import re
 import tomllib
@@ -105,3 +106,31 @@ def _where_things_are() -> list[tuple[str, str]]:
 @pytest.mark.parametrize(("path", "name"), _where_things_are())
 def test_questions_lead_to_the_file_that_answers(path, name):
     assert re.search(rf"\b{re.escape(name)}\b", (ROOT / path).read_text(encoding="utf-8"))
+
+
+def _names_from_the_package(source: pathlib.Path) -> set[tuple[str, str]]:
+    """Every (module, name) that a file imports from the package or reads from a module of it."""
+    tree = ast.parse(source.read_text(encoding="utf-8"))
+    names, modules = set(), {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            modules |= {alias.asname or alias.name: alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "analogsim":
+            names |= {(node.module, alias.name) for alias in node.names}
+            modules |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
+            module = modules[node.value.id]
+            if module in MODULES:
+                names.add((module, node.attr))
+    return names
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.stem)
+def test_examples_use_names_that_the_package_has(path):
+    """Seconds instead of the minutes that running every example takes; they are run in CI as well."""
+    assert not [
+        f"{module}.{name}"
+        for module, name in sorted(_names_from_the_package(path))
+        if f"{module}.{name}" not in MODULES and not hasattr(importlib.import_module(module), name)
+    ]
