@@ -9,11 +9,12 @@ be negative, has, with a = g/s, the normal density phi and the normal distributi
 These are the textbook moments of a censored Gaussian, written so that nothing cancels if s << g.
 """
 
+import math
 from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.stats import norm
+from jax.scipy.special import ndtr  # jax.scipy.stats takes a tenth of a second to import
 
 from analogsim.devices.protocol import Moments
 
@@ -57,6 +58,11 @@ def largest(cell: Any) -> Any:
     return getattr(cell, "largest", cell.g_max)
 
 
+def normal_density(x: jax.Array) -> jax.Array:
+    """Return exp(-x^2/2) / sqrt(2 pi)."""
+    return jnp.exp((math.log(2 * math.pi) + x**2) / -2)
+
+
 def non_negative(mean: jax.Array, sigma: jax.Array) -> Moments:
     """Return the exact moments of max(N(mean, sigma^2), 0) for mean >= 0 and sigma >= 0; equations in the module.
 
@@ -68,7 +74,7 @@ def non_negative(mean: jax.Array, sigma: jax.Array) -> Moments:
     # of an outer where alone would be 0 * inf = NaN.
     visible = sigma > mean / 30
     a = jnp.where(visible, mean / jnp.where(visible, sigma, 1.0), 30.0)
-    below = norm.cdf(-a)
-    e = norm.pdf(a) - a * below
+    below = ndtr(-a)
+    e = normal_density(a) - a * below
     variance = sigma**2 * (1 - below - a * e - e**2)
     return Moments((mean + sigma * e).astype(narrow), variance.astype(narrow))

@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.stats import norm
+from jax.scipy.special import ndtr
 
 from analogsim.base.errors import InputError
+from analogsim.devices.crossbar.cell import normal_density
 
 _POINTS = 257
 _NODES = np.linspace(-4.5, 4.5, 37)
@@ -93,7 +94,7 @@ def _magnitude(mean: jax.Array, variance: jax.Array) -> jax.Array:
     # The floor keeps the division and the derivative of the root finite for a noiseless column.
     sigma = jnp.sqrt(jnp.maximum(variance, 1e-20))
     a = mean / sigma
-    return mean * (1 - 2 * norm.cdf(-a)) + 2 * sigma * norm.pdf(a)
+    return mean * (1 - 2 * ndtr(-a)) + 2 * sigma * normal_density(a)
 
 
 def _between(values: jax.Array) -> jax.Array:
@@ -138,5 +139,5 @@ def mean_decay(mean: Any, spread: Any, log_time: Any) -> jax.Array:
     s = jnp.where(is_random, spread, 1.0)
     a = log_time
     grown = jnp.exp((a * s) ** 2 / 2)
-    folded = grown * (jnp.exp(-a * mean) * norm.cdf(mean / s - a * s) + jnp.exp(a * mean) * norm.cdf(-mean / s - a * s))
+    folded = grown * (jnp.exp(-a * mean) * ndtr(mean / s - a * s) + jnp.exp(a * mean) * ndtr(-mean / s - a * s))
     return jnp.where(is_random, folded, jnp.exp(-a * jnp.abs(mean)))
