@@ -119,7 +119,7 @@ def _model(name: str, hardware: str) -> tuple[Any, Any, Any]:
     if not (isinstance(built, tuple) and len(built) == 3):
         raise InputError(f"--model {name}: the function must return (model, variables, sample)")
     model, variables, sample = built
-    if isinstance(model, nn.Module) and analogsim.summary(model, variables, sample).digital:
+    if analogsim.summary(model, variables, sample).digital:
         model = analogsim.convert(model, on)
     return model, variables, sample
 

@@ -118,15 +118,25 @@ def test_command_line_json():
     assert all(math.isfinite(line["energy_typical_j"]) for line in found["lines"])
 
 
-def test_command_line_takes_a_model_of_one_s_own(tmp_path):
+LINEN_MODEL = """
+import flax.linen as nn, jax, jax.numpy as jnp
+def build():
+    model, x = nn.Dense(3), jnp.ones((2, 7))
+    return model, model.init(jax.random.key(0), x), x
+"""
+NNX_MODEL = """
+import jax.numpy as jnp
+from flax import nnx
+def build():
+    return nnx.Linear(7, 3, rngs=nnx.Rngs(0)), None, jnp.ones((2, 7))
+"""
+
+
+@pytest.mark.parametrize("source", [LINEN_MODEL, NNX_MODEL], ids=["linen", "nnx"])
+def test_command_line_takes_a_model_from_a_file(tmp_path, source):
     file = tmp_path / "mine.py"
-    file.write_text(
-        "import flax.linen as nn, jax, jax.numpy as jnp\n"
-        "def build():\n"
-        "    model, x = nn.Dense(3), jnp.ones((2, 7))\n"
-        "    return model, model.init(jax.random.key(0), x), x\n"
-    )
-    done = RUN(app, ["energy", "--model", f"{file}:build", "--json", "--batch", "1"])
+    file.write_text(source)
+    done = RUN(app, ["energy", "--model", f"{file}:build", "--json", "--batch", "1", "--systems", "H100"])
     assert json.loads(done.output)["work"]["macs"] == 21
 
 
