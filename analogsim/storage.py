@@ -34,7 +34,7 @@ from analogsim.base.random import stream
 from analogsim.base.units import seconds, show, show_time
 from analogsim.chips.chip import read
 from analogsim.devices.digital import DigitalMemory
-from analogsim.energy.chip.tile_work import PRICED
+from analogsim.energy.chip.tile_work import ACTIONS
 from analogsim.hardware.hardware import Hardware
 from analogsim.hardware.presets import preset, presets
 from analogsim.linen import AnalogDense
@@ -127,10 +127,10 @@ class StorageComparison:
 
     def table(self) -> "rich.table.Table":
         """Tabulate the comparison, one row per store."""
-        from analogsim.base.tables import many, simple_table
+        from analogsim.base.tables import as_count, simple_table
 
         when = show_time(self.time_s) if self.time_s else "no time"
-        result = simple_table(f"{many(self.weights)} weights, read {when} after programming")
+        result = simple_table(f"{as_count(self.weights)} weights, read {when} after programming")
         result.add_column("store", no_wrap=True)
         reads = f"reads for\n{self.required_bits:g} bits"
         for column in (
@@ -334,9 +334,9 @@ def _costs(hardware: Hardware, weights: int) -> tuple[int, float, float, float |
     cells = math.ceil(store.n_cells(rows, columns) * fraction)
     spent = {}
     for action in store.cost(tile, 1 / 3):
-        spent[action.name] = float(action.quantity) * float(PRICED[action.name].price_j(energy_table)) * fraction
-    hold_w = sum(joules for name, joules in spent.items() if PRICED[name].held)
-    product_j = sum(joules for name, joules in spent.items() if not PRICED[name].held)
+        spent[action.name] = float(action.quantity) * float(ACTIONS[action.name].unit_energy_j(energy_table)) * fraction
+    hold_w = sum(joules for name, joules in spent.items() if ACTIONS[name].is_power)
+    product_j = sum(joules for name, joules in spent.items() if not ACTIONS[name].is_power)
     return cells, hold_w, product_j, _write_j(hardware, weights, cells, spent)
 
 
@@ -359,14 +359,14 @@ def _finite(value: Any) -> Any:
 
 
 def _words(row: StorageRow) -> list[str]:
-    from analogsim.base.tables import many
+    from analogsim.base.tables import as_count
 
     lifetime = f"> {show_time(row.lifetime_s)}" if row.outlasts_data else show_time(row.lifetime_s)
-    reads = "never" if math.isinf(row.reads) else many(row.reads)
+    reads = "never" if math.isinf(row.reads) else as_count(row.reads)
     late = f" {MARK}" * row.extrapolated
     lifetime += f" {MARK}" * row.lifetime_extrapolated
     return [
-        many(row.cells),
+        as_count(row.cells),
         "no data" if row.bits is None else f"{row.bits:.1f}{late}",
         "no data" if row.bits is None else f"{reads}{late}",
         "yes" if row.destructive_read else "no",

@@ -26,7 +26,7 @@ from _shared import arguments, load_digits, save
 
 from analogsim import calibrate, convert, evaluate, plot, preset, summary
 from analogsim.base import show
-from analogsim.base.tables import as_text, many, simple_table
+from analogsim.base.tables import as_count, as_text, simple_table
 from analogsim.codecs import LowRank, TensorTrain, compress
 from analogsim.energy import compare
 from analogsim.training.recipes.networks import MLP, Transformer
@@ -73,7 +73,7 @@ def accuracy(model: nn.Module, variables, x: jax.Array, y: jax.Array) -> jax.Arr
 
 
 def budgets(name: str, model: nn.Module, data, options) -> tuple[dict, dict, tuple, float]:
-    """Accuracies (before, after) by codec and share, what was fine-tuned, the dense network, and its accuracy."""
+    """Accuracies (before, after) by codec and fraction, what was fine-tuned, the dense network, and its accuracy."""
     x, y, x_test, y_test = data
     variables = model.init(jax.random.key(0), x[:1])
     variables = train(model, variables, x, y, 2 if options.fast else 40, 3e-3)
@@ -109,15 +109,15 @@ def on_hardware(tuned: dict, dense: tuple, data, options) -> None:
     for name, (model, variables) in forms.items():
         analog = calibrate_on(convert(model, preset("pcm")), variables, x[:200])
         breakdown = compare(analog[0], analog[1], x_test[:50], systems=("H100",)).hardware
-        lines = [line for line in breakdown.lines if line.layer.startswith("Dense_1")]
+        lines = [line for line in breakdown.items if line.layer.startswith("Dense_1")]
         rows = [row for row in summary(analog[0], variables, x[:1]) if row.path.startswith("Dense_1")]
         scores = evaluate(*analog, x_test[:n], y_test[:n], key=jax.random.key(2), times=("1 day",),
                           chips=2 if options.fast else 20).score  # fmt: skip
         macs = math.prod(rows[0].shape) if name == "dense" else tuned[name, 0.1][0].layers["Dense_1"].macs
         low, typical, high = (sum(getattr(line, f"energy{e}_j") for line in lines) for e in ("_low", "", "_high"))
         table.add_row(
-            name, many(sum(row.weights for row in rows)), many(sum(row.cells for row in rows)), many(macs),
-            many(sum(line.count for line in lines if line.component == "ADC")), show(typical, "J"),
+            name, as_count(sum(row.weights for row in rows)), as_count(sum(row.cells for row in rows)), as_count(macs),
+            as_count(sum(line.count for line in lines if line.component == "ADC")), show(typical, "J"),
             f"{show(low, 'J')} to {show(high, 'J')}",
             f"{100 * scores.mean().item():.1f} ± {100 * scores.std().item():.1f}",
         )  # fmt: skip

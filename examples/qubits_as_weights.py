@@ -25,7 +25,7 @@ from _shared import arguments, load_digits, save
 
 from analogsim import ChipScores, convert, energy, evaluate, plot, preset, sweep
 from analogsim.base import show, show_time
-from analogsim.base.tables import as_text, many, simple_table
+from analogsim.base.tables import as_count, as_text, simple_table
 from analogsim.cli.quickstart import FAST, MLP, Settings, train
 from analogsim.devices import AmplitudeRegister
 from analogsim.storage import storage
@@ -186,8 +186,8 @@ def main() -> None:
     print(f"\nAs a memory, analogsim.storage.storage({weights}, time='1 us'):")
     print(storage(weights, time="1 us", stores=["int8"] if options.fast else ["int8", "pcm", HARDWARE]))
     wait = TYPICAL * TRAINED_S
-    print(f"Each of {many(TYPICAL)} copies that is stored for {show_time(TRAINED_S)} waits as long: one after another, "
-          f"{show(wait, 's')} a layer, which the bill does not count.")  # fmt: skip
+    print(f"Each of {as_count(TYPICAL)} copies that is stored for {show_time(TRAINED_S)} waits as long: one after "
+          f"another, {show(wait, 's')} a layer, which the bill does not count.")  # fmt: skip
     save(draw(data, plain, x_test), options.out / "qubits_as_weights.png")
 
 

@@ -17,7 +17,7 @@ if typing.TYPE_CHECKING:
 _SHOWN = 12
 
 #: Relative change of a number that is not an integer.
-SHARE = 0.1
+RELATIVE_CHANGE = 0.1
 STEPS = ("more", "less")
 
 
@@ -76,7 +76,7 @@ class Sensitivity:
                 own = self.data.sel(layer=layer, parameter=name)
                 mean, error = _statistics(own.gradient.values)
                 if np.isfinite(mean):
-                    effect = SHARE * float(own.value) * mean
+                    effect = RELATIVE_CHANGE * float(own.value) * mean
                     found.append(HardwareGradient(str(layer), str(name), str(own.unit.values), mean, error, effect))
         return sorted(found, key=lambda gradient: -abs(gradient.effect))
 
@@ -165,7 +165,7 @@ def dataset(
                 if name in smooth:
                     gradient[:, i, j] = gradients[layer][name]
     for j in (names.index(name) for name in smooth):
-        total = SHARE * np.nansum(gradient[:, :, j] * value[:, j], axis=1)
+        total = RELATIVE_CHANGE * np.nansum(gradient[:, :, j] * value[:, j], axis=1)
         effect[:, 0, j], effect[:, 1, j] = total, -total
     for move, found in zip(moves, differences, strict=True):
         effect[:, STEPS.index(move.step), names.index(move.name)] = found

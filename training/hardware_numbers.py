@@ -25,7 +25,7 @@ _ELSEWHERE = ("energy_table", "training", "training_noise_scale", "input_range",
 RANGES = {"input": "ranges.input", "output": "ranges.output", "weight": "ranges.weight"}
 
 #: The converter's own range: in force where nothing is calibrated.
-OWN_RANGE = "adc.range"
+ADC_RANGE = "adc.range"
 
 
 class HardwareNumber(NamedTuple):
@@ -131,7 +131,7 @@ def _of_layer(hardware: Any) -> dict[str, HardwareNumber]:
 
 
 def _wanted(parameters: Any, names: list[str], absent: set[str], calibrated: bool) -> set[str]:
-    idle = {OWN_RANGE} if calibrated else set()  # a calibrated range stands in its place
+    idle = {ADC_RANGE} if calibrated else set()  # a calibrated range stands in its place
     if parameters is None:
         return {name for name in names if "[" not in name} - absent - idle
     if isinstance(parameters, str) and parameters == "all":

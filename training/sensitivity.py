@@ -36,8 +36,8 @@ from analogsim.chips.metrics import check_data
 from analogsim.chips.outputs import check_outputs, run_examples
 from analogsim.hardware.override import override_hardware
 from analogsim.models.bound import bind, program_jit
-from analogsim.training.effects import SHARE, STEPS, Perturbation, Sensitivity, dataset
-from analogsim.training.hardware_numbers import OWN_RANGE, RANGES, SelectedNumbers, choose, shifted
+from analogsim.training.effects import RELATIVE_CHANGE, STEPS, Perturbation, Sensitivity, dataset
+from analogsim.training.hardware_numbers import ADC_RANGE, RANGES, SelectedNumbers, choose, shifted
 from analogsim.training.held_ranges import ranges_of, with_ranges
 from analogsim.training.losses import Loss, check_classes_of, cross_entropy
 
@@ -133,7 +133,7 @@ class _Setting(NamedTuple):
 def _is_stepped(name: str, chosen: SelectedNumbers) -> bool:
     """Return whether a number is known to act through quantisation."""
     whole = any(found[name].is_integer for found in chosen.layers.values() if name in found)
-    return whole or name in chosen.ranges or name == OWN_RANGE
+    return whole or name in chosen.ranges or name == ADC_RANGE
 
 
 def _zeros(chosen: SelectedNumbers, names: list[str]) -> dict[str, dict[str, jax.Array]]:
@@ -187,11 +187,11 @@ def _moves(names: list[str], chosen: SelectedNumbers) -> list[Perturbation]:
         own = {path: numbers[name] for path, numbers in chosen.layers.items() if name in numbers}
         for step, sign in zip(STEPS, (1, -1), strict=True):
             amounts = {
-                path: float(sign) if number.is_integer else sign * SHARE * float(number.value)
+                path: float(sign) if number.is_integer else sign * RELATIVE_CHANGE * float(number.value)
                 for path, number in own.items()
             }
             if all(number.allows(float(number.value) + amounts[path]) for path, number in own.items()):
-                found.append(Perturbation(name, step, amounts, 1 + sign * SHARE))
+                found.append(Perturbation(name, step, amounts, 1 + sign * RELATIVE_CHANGE))
     return found
 
 

@@ -30,7 +30,7 @@ import numpy as np
 
 from analogsim.base.equality import ByValue, equal, in_short
 from analogsim.base.errors import InputError, nearest, within
-from analogsim.base.field_rules import MISSING, Choice, Nested, Number, Rule, Text, default_of, is_required, rule_of
+from analogsim.base.field_rules import MISSING, Choice, Nested, Number, Rule, String, default_of, is_required, rule_of
 from analogsim.base.literature import Source
 from analogsim.base.units import show, show_time
 
@@ -102,7 +102,7 @@ def static(
     if choices is not None:
         rule = Choice(choices=choices, **shown)
     elif isinstance(default, str):
-        rule = Text(**shown)
+        rule = String(**shown)
     elif integer or ge is not None or le is not None:
         rule = Number(ge=ge, le=le, integer=integer, **shown)
     else:

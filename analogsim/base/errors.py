@@ -92,9 +92,9 @@ def reason_of(error: Exception) -> str:
     return shorter(str(error), 120) or type(error).__name__
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def nearest(name: str, choices: Iterable[str]) -> str:
     """Return the end of an error message: the closest known name, or all of them."""
-    names = sorted(set(known))
+    names = sorted(set(choices))
     # People write PCM for pcm and "read noise" for read_noise. An exact spelling takes precedence.
     plain = {_plain(known): known for known in names} | {known: known for known in names}
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.8) or difflib.get_close_matches(_plain(name), plain, 1)
@@ -105,9 +105,9 @@ def _plain(name: str) -> str:
     return name.casefold().replace("-", "_").replace(" ", "_")
 
 
-def nearest_of(name: str, known: Iterable[str]) -> str:
+def nearest_of(name: str, choices: Iterable[str]) -> str:
     """Return the end of an error message about a short list: the closest known name and the list, or only the list."""
-    names = list(known)
+    names = list(choices)
     close = nearest(name, names)
     listed = f"known: {', '.join(names)}"
     return f"{close} ({listed})" if close.startswith("did") else listed

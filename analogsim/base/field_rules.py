@@ -87,7 +87,7 @@ class Choice(Rule):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Text(Rule):
+class String(Rule):
     """A string."""
 
     def check(self, value: Any, where: str) -> Any:

@@ -103,7 +103,7 @@ def temporary(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def kept(path: Path) -> Iterator[None]:
+def protected(path: Path) -> Iterator[None]:
     """Protect a path from ``remove_unfinished`` inside the ``with`` block."""
     _unfinished.discard(path)
     yield

@@ -45,14 +45,14 @@ def plain(words: str) -> str:
     return rich.markup.escape(words)
 
 
-def share(part: float, whole: float) -> str:
-    """Format a part of a whole in percent; small nonzero parts print as ``< 0.1 %``."""
-    if whole == 0:
+def as_percent(part: float, total: float) -> str:
+    """Format a part of a total in percent; small nonzero parts print as ``< 0.1 %``."""
+    if total == 0:
         return ""
-    percent = 100 * part / whole
+    percent = 100 * part / total
     return "< 0.1 %" if 0 < percent < 0.05 else f"{percent:.1f} %"
 
 
-def many(number: float) -> str:
+def as_count(number: float) -> str:
     """Format a count: in full below a million, else with an SI prefix."""
     return f"{number:,.0f}" if number < 1e6 else show(number, "x")[:-1]

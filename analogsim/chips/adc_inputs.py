@@ -166,7 +166,7 @@ def input_values(use: LayerUse) -> jax.Array:
     return use.x.astype(jnp.promote_types(use.x.dtype, jnp.float32))
 
 
-def line_values(use: LayerUse, ranges: Ranges) -> Iterator[np.ndarray]:
+def adc_input_values(use: LayerUse, ranges: Ranges) -> Iterator[np.ndarray]:
     """What the ADCs see, a few examples at a time: ``[conversions, C n_columns]``."""
     if use.is_lookup:
         yield from _rows_of_table(use)
@@ -221,9 +221,9 @@ def smallest_input_step(dac: Any) -> float | None:
     return 1 / (2**bits - 1)
 
 
-def largest_lines(hardware: Any, rows: int, found: ColumnReadout) -> np.ndarray:
+def largest_adc_inputs(hardware: Any, rows: int, readout: ColumnReadout) -> np.ndarray:
     """The most that a line of each slice can carry: every one of its cells conducts and is driven fully."""
-    columns = int(found.map.output.max()) + 1
+    columns = int(readout.map.output.max()) + 1
     both = jnp.stack([jnp.ones(columns), -jnp.ones(columns)])
     most = np.max(np.abs(np.asarray(hardware.store.ideal_columns(both))), axis=0)
-    return rows * np.array([most[found.map.slice == s].max() for s in range(len(found.map.factor))])
+    return rows * np.array([most[readout.map.slice == s].max() for s in range(len(readout.map.factor))])

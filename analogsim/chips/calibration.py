@@ -33,11 +33,11 @@ from analogsim.chips.adc_inputs import (
     ColumnReadout,
     ForwardPasses,
     MagnitudeSample,
+    adc_input_values,
     check_finite,
     checked_sample,
     input_values,
-    largest_lines,
-    line_values,
+    largest_adc_inputs,
     nominal,
     readout,
     smallest_input_step,
@@ -119,7 +119,7 @@ def calibrate(
             layer.input_range = rule.input_range(layer.inputs, layer.hardware)
     for use in passes if rule.needs_lines else ():
         layer = layers[int(use.place)]
-        for values in line_values(use, Ranges(layer.input_range)):
+        for values in adc_input_values(use, Ranges(layer.input_range)):
             for s, lines in enumerate(layer.lines_used(use)):
                 if rule.symmetric:
                     layer.lines[s].add(values[:, lines])
@@ -229,7 +229,7 @@ class _Rule:
         if self.method == "granular" and adc is not None:
             return self.margin * _granular(layer, adc), None
         if self.method == "full" or not self.needs_lines:
-            limits = largest_lines(layer.hardware, layer.rows, lines)
+            limits = largest_adc_inputs(layer.hardware, layer.rows, lines)
         else:
             convert = None if adc is None else Partial(_one_line, nominal(adc))
             limits = np.array([self.measured(seen, convert) for seen in layer.lines])

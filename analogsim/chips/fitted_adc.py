@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from analogsim.base.errors import InputError
-from analogsim.chips.adc_inputs import ForwardPasses, checked_sample, line_values
+from analogsim.chips.adc_inputs import ForwardPasses, adc_input_values, checked_sample
 from analogsim.chips.range_report import range_in_force
 from analogsim.converters.tabulated import TabulatedADC
 
@@ -45,7 +45,7 @@ def fit_adc(
         if use.hardware.adc is None:
             continue
         half, middle = (np.asarray(0.0 if a is None else a, np.float64) for a in range_in_force(use))
-        for values in line_values(use, use.ranges):
+        for values in adc_input_values(use, use.ranges):
             lines = values.reshape(len(values), -1, max(half.size, 1))
             flat = ((lines - middle) / half).ravel()
             parts.setdefault(use.path, []).append(rng.choice(flat, min(flat.size, _OF_A_LAYER), replace=False))

@@ -20,14 +20,14 @@ from analogsim.base.units import effective_bits
 from analogsim.chips.adc_inputs import (
     ColumnReadout,
     ForwardPasses,
+    adc_input_values,
     checked_sample,
     ideal_columns,
     input_values,
-    line_values,
     nominal,
     readout,
 )
-from analogsim.converters.ranges import full_scale_of, whole_steps
+from analogsim.converters.ranges import full_scale_of, integer_steps
 from analogsim.models.bound import bind
 from analogsim.signal_path.ranges import largest_column_sum
 
@@ -78,17 +78,17 @@ class RangeReport:
     def __getitem__(self, index: int) -> LayerRanges:
         return self.layers[index]
 
-    def clipping(self, share: float = 0.5) -> tuple[str, ...]:
-        """A sentence for every layer that clips more than ``share`` of its inputs or conversions."""
+    def clipping(self, fraction: float = 0.5) -> tuple[str, ...]:
+        """A sentence for every layer that clips more than ``fraction`` of its inputs or conversions."""
         found = []
         for layer in self.layers:
-            if layer.inputs_clipped > share:
+            if layer.inputs_clipped > fraction:
                 found.append(
                     f"layer {layer.layer}: its input range {layer.input_range:.4g} clips {layer.inputs_clipped:.0%} of "
                     f"its inputs; calibrate it again"
                 )
             for s, clipped in enumerate(layer.outputs_clipped):
-                if clipped > share:
+                if clipped > fraction:
                     found.append(
                         f"layer {layer.layer}: its output range {layer.ends(s)} clips {clipped:.0%} of its "
                         f"conversions; calibrate it again"
@@ -190,7 +190,7 @@ class _Tally:
         limit, middle = (np.inf, None) if self.adc is None else range_in_force(use)
         self.limit = np.broadcast_to(np.asarray(limit, float), (self.readout.n_columns,))
         self.is_about_zero = middle is None
-        moved = 0.0 if middle is None else whole_steps(self.adc, np.asarray(middle), np.asarray(limit))
+        moved = 0.0 if middle is None else integer_steps(self.adc, np.asarray(middle), np.asarray(limit))
         self.middle = np.broadcast_to(np.asarray(moved, float), (self.readout.n_columns,))
         self.n_out = use.weights.shape[1]
 
@@ -203,7 +203,7 @@ class _Tally:
         if self.adc is None:
             return
         found, limits, middles = self._lines_of(use)
-        for values in line_values(use, use.ranges):
+        for values in adc_input_values(use, use.ranges):
             limit, middle = (
                 np.tile(a, values.shape[1] // found.n_columns).astype(values.dtype) for a in (limits, middles)
             )

@@ -71,18 +71,18 @@ class Circuit(Description):
         """Step between neighbouring outputs over the range."""
         return 2.0 / self.codes
 
-    def fabricate(self, key: jax.Array | None, lines: int) -> Any:
+    def fabricate(self, key: jax.Array | None, n_columns: int) -> Any:
         """Draw the capacitors and comparators of one tile; see ``Converter.fabricate``."""
-        check_integer(lines, "lines")
+        check_integer(n_columns, "n_columns")
         if not self.draws_at_fabrication:
             return None
         if key is None:
             raise InputError(f"key = None: {type(self).__name__} has mismatch or offsets and needs a random key")
-        return _built(self, key, int(lines))
+        return _built(self, key, int(n_columns))
 
     @jax.jit
     def convert(self, y: jax.Array, bound: Any, state: Any) -> jax.Array:
-        """Convert the ADC inputs of one tile, ``[..., lines]``; see ``Converter.convert``."""
+        """Convert the ADC inputs of one tile, ``[..., n_columns]``; see ``Converter.convert``."""
         if state is None:
             if self.draws_at_fabrication:
                 raise InputError(
@@ -102,7 +102,7 @@ class Circuit(Description):
         """True if converters differ from tile to tile."""
         return self.capacitor_mismatch is not None or self.comparator_offset is not None
 
-    def _build(self, key: jax.Array | None, lines: int) -> Any:
+    def _build(self, key: jax.Array | None, n_columns: int) -> Any:
         """Build the parts of one tile's converters; without a key, with nominal values."""
         raise NotImplementedError
 
@@ -126,15 +126,15 @@ class Circuit(Description):
 
 
 @functools.partial(jax.jit, static_argnums=2)
-def _built(circuit: Circuit, key: jax.Array, lines: int) -> Any:
-    return circuit._build(key, lines)
+def _built(circuit: Circuit, key: jax.Array, n_columns: int) -> Any:
+    return circuit._build(key, n_columns)
 
 
-def converters_of(lines: int, sharing: int) -> int:
+def converters_of(n_columns: int, sharing: int) -> int:
     """Return the number of converters if ``sharing`` neighbouring columns share one; the last may serve fewer."""
-    return -(-lines // sharing)
+    return -(-n_columns // sharing)
 
 
-def of_lines(parts: jax.Array, lines: int, sharing: int) -> jax.Array:
-    """Repeat parts ``[..., converters]`` to ``[..., lines]``: every column gets the parts of its converter."""
-    return jnp.repeat(parts, sharing, axis=-1)[..., :lines]
+def per_column(parts: jax.Array, n_columns: int, sharing: int) -> jax.Array:
+    """Repeat parts ``[..., converters]`` to ``[..., n_columns]``: every column gets the parts of its converter."""
+    return jnp.repeat(parts, sharing, axis=-1)[..., :n_columns]

@@ -53,7 +53,7 @@ class DAC(Description):
         """Return the factors on variances of cells that fluctuate independently from step to step, any shape."""
         return code**2
 
-    def shares(self, code: jax.Array, non_linear: bool) -> list[tuple[jax.Array, ...]]:
+    def step_contributions(self, code: jax.Array, non_linear: bool) -> list[tuple[jax.Array, ...]]:
         """Return per step its contribution to one conversion: of the code and, if non-linear, of ``powers``."""
         return [(code, *(self.powers(code) if non_linear else ()))]
 
@@ -142,7 +142,7 @@ class BitSerialDAC(DAC):
         parts, factors = self.steps(lax.stop_gradient(code))
         return sum((f * part) ** 2 for part, f in zip(parts, factors, strict=True))  # type: ignore[return-value]
 
-    def shares(self, code: jax.Array, non_linear: bool) -> list[tuple[jax.Array, ...]]:
+    def step_contributions(self, code: jax.Array, non_linear: bool) -> list[tuple[jax.Array, ...]]:
         """Return per step its contribution to one conversion: of the code and, if non-linear, of ``powers``."""
         steps = list(zip(*self.steps(code), strict=True))
         if not non_linear:

@@ -17,17 +17,17 @@ import jax.numpy as jnp
 from jax import lax
 
 from analogsim.base.description import field, static
-from analogsim.converters.circuit import Circuit, converters_of, of_lines
+from analogsim.converters.circuit import Circuit, converters_of, per_column
 
 
 class Stages(NamedTuple):
     """The converters of one tile, with the parts that every column sees; a cyclic converter has one stage.
 
     Attributes:
-      ratio: C2/C1, shape ``[stages, lines]``.
+      ratio: C2/C1, shape ``[stages, n_columns]``.
       inverse_feedback: 1/beta, same shape.
       upper, lower: offsets of the stages' comparators, in units of V_ref, same shape.
-      last: offset of the last comparator, in units of V_ref, shape ``[lines]``.
+      last: offset of the last comparator, in units of V_ref, shape ``[n_columns]``.
     """
 
     ratio: jax.Array
@@ -45,7 +45,7 @@ class PipelineADC(Circuit):
       >>> PipelineADC(bits=4).convert(jnp.array([-0.25, 0.0, 0.25]), 1.0, None).tolist()
       [-0.1875, 0.0625, 0.3125]
       >>> adc = PipelineADC(capacitor_mismatch=0.01, sharing=8)
-      >>> adc.fabricate(jax.random.key(0), lines=20).ratio.shape
+      >>> adc.fabricate(jax.random.key(0), n_columns=20).ratio.shape
       (7, 20)
     """
 
@@ -58,8 +58,8 @@ class PipelineADC(Circuit):
     )
     sharing: int = static(default=1, ge=1, le=65536, integer=True, doc="neighbouring columns that share one converter")
 
-    def _build(self, key: jax.Array | None, lines: int) -> Stages:
-        n = converters_of(lines, self.sharing)
+    def _build(self, key: jax.Array | None, n_columns: int) -> Stages:
+        n = converters_of(n_columns, self.sharing)
         capacitors = 1 + self._drawn(key, "capacitor mismatch", (2, self._stages, n))
         offsets = self._drawn(key, "comparator offset", (2 * self._stages + 1, n))
         first, second = capacitors
@@ -71,7 +71,7 @@ class PipelineADC(Circuit):
             lower=offsets[self._stages : -1],
             last=offsets[-1],
         )
-        return jax.tree.map(lambda part: of_lines(part, lines, self.sharing), parts)
+        return jax.tree.map(lambda part: per_column(part, n_columns, self.sharing), parts)
 
     def _search(self, v: jax.Array, reference: jax.Array, state: Stages) -> tuple[jax.Array, jax.Array]:
         state = jax.tree.map(lambda part: part.astype(v.dtype), state)
@@ -102,7 +102,7 @@ class CyclicADC(PipelineADC):
       >>> import jax, jax.numpy as jnp
       >>> CyclicADC(bits=4).convert(jnp.array([-0.25, 0.0, 0.25]), 1.0, None).tolist()
       [-0.1875, 0.0625, 0.3125]
-      >>> CyclicADC(capacitor_mismatch=0.01).fabricate(jax.random.key(0), lines=20).ratio.shape
+      >>> CyclicADC(capacitor_mismatch=0.01).fabricate(jax.random.key(0), n_columns=20).ratio.shape
       (1, 20)
     """
 

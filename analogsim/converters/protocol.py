@@ -49,18 +49,18 @@ class Converter(Protocol):
         """Step between neighbouring outputs over the range."""
         ...
 
-    def fabricate(self, key: jax.Array | None, lines: int) -> Any:
+    def fabricate(self, key: jax.Array | None, n_columns: int) -> Any:
         """Draw the errors of one tile's converters.
 
         Args:
           key: of the draw; None only for a converter without random parts.
-          lines: physical columns of the tile.
+          n_columns: physical columns of the tile.
 
         Returns:
           The state, a pytree; None if nothing is random.
 
         Raises:
-          InputError: if a key is needed and None, or if ``lines`` is not an integer >= 1.
+          InputError: if a key is needed and None, or if ``n_columns`` is not an integer >= 1.
         """
         ...
 
@@ -71,7 +71,7 @@ class Converter(Protocol):
         the gradient of clipped values.
 
         Args:
-          y: ADC inputs, ``[..., lines]``.
+          y: ADC inputs, ``[..., n_columns]``.
           bound: the range, in the units of ``y``, broadcastable to it; positive.
           state: as returned by this converter's ``fabricate``.
 

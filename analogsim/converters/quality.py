@@ -28,7 +28,7 @@ class TransferCurve(NamedTuple):
 
     Attributes:
       inputs: from -1 to 1, ``[n]``.
-      outputs: converted values, ``[n, lines]``.
+      outputs: converted values, ``[n, n_columns]``.
     """
 
     inputs: jax.Array
@@ -39,8 +39,8 @@ class Linearity(NamedTuple):
     """Differential and integral non-linearity, in LSB.
 
     Attributes:
-      dnl: of the codes 1 .. codes-2, ``[codes-2, lines]``; -1 for a missing code.
-      inl: of the thresholds below the codes 1 .. codes-1, ``[codes-1, lines]``; zero at both ends.
+      dnl: of the codes 1 .. codes-2, ``[codes-2, n_columns]``; -1 for a missing code.
+      inl: of the thresholds below the codes 1 .. codes-1, ``[codes-1, n_columns]``; zero at both ends.
     """
 
     dnl: jax.Array
@@ -48,7 +48,7 @@ class Linearity(NamedTuple):
 
 
 class Errors(NamedTuple):
-    """Root-mean-square and largest error (output minus input) over the whole range, in LSB, ``[lines]`` each."""
+    """Root-mean-square and largest error (output minus input) over the whole range, in LSB, ``[n_columns]`` each."""
 
     rms: jax.Array
     largest: jax.Array
@@ -115,7 +115,7 @@ def errors(converter: Converter, state: Any = None, *, points: int = 32) -> Erro
 
 
 def effective_bits(converter: Converter, state: Any = None, *, signal: str = "sine", points: int = 32) -> jax.Array:
-    """Return the effective number of bits of every column, ``[lines]``.
+    """Return the effective number of bits of every column, ``[n_columns]``.
 
     The output is fitted with gain times input plus offset; the residual is noise and distortion. Its power is compared
     with that of a full-scale sine for either signal.

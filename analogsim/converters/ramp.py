@@ -21,7 +21,7 @@ class Ramp(NamedTuple):
     Attributes:
       levels: levels of the DAC with mismatch, in units of V_ref, sorted ascending, ``[2^bits]``.
       codes: code of each level, ``[2^bits]``; mismatch may swap neighbours.
-      offsets: offsets of the comparators, in units of V_ref, ``[lines]``.
+      offsets: offsets of the comparators, in units of V_ref, ``[n_columns]``.
     """
 
     levels: jax.Array
@@ -37,14 +37,14 @@ class RampADC(Circuit):
       >>> RampADC(bits=3).convert(jnp.array([-5.0, 0.1, 1.0]), 4.0, None).tolist()
       [-3.5, 0.5, 1.5]
       >>> adc = RampADC(bits=6, capacitor_mismatch=0.02, comparator_offset=0.01, amplifier_gain_db=60)
-      >>> state = adc.fabricate(jax.random.key(0), lines=3)
+      >>> state = adc.fabricate(jax.random.key(0), n_columns=3)
       >>> adc.convert(jnp.zeros((2, 3)), 1.0, state).shape
       (2, 3)
     """
 
     signed: bool = static(default=True, choices=(True, False), doc="two's-complement or unsigned capacitor DAC")
 
-    def _build(self, key: jax.Array | None, lines: int) -> Ramp:
+    def _build(self, key: jax.Array | None, n_columns: int) -> Ramp:
         dac = capacitor_dac(
             self._drawn(key, "capacitor mismatch", units(self.bits, 1)), signed=self.signed, split=False
         )
@@ -56,7 +56,7 @@ class RampADC(Circuit):
         if self.capacitor_mismatch is not None:
             codes = jnp.argsort(levels)
             levels = levels[codes]
-        return Ramp(levels, codes, self._drawn(key, "comparator offset", (lines,)))
+        return Ramp(levels, codes, self._drawn(key, "comparator offset", (n_columns,)))
 
     def _search(self, v: jax.Array, reference: jax.Array, state: Ramp) -> tuple[jax.Array, jax.Array]:
         levels = state.levels.astype(v.dtype)

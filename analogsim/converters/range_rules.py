@@ -111,28 +111,28 @@ published.defvjp(_published_fwd, _published_bwd)
 
 
 @jax.custom_vjp
-def widened_by_outputs(y: jax.Array, bound: jax.Array, full_scale: jax.Array, share: jax.Array) -> jax.Array:
+def widened_by_outputs(y: jax.Array, bound: jax.Array, full_scale: jax.Array, fraction: jax.Array) -> jax.Array:
     """Return ``y`` unchanged; in the backward pass, clipped ADC inputs widen the input range ``bound``.
 
     Args:
       y: ADC inputs of tiles, any shape.
       bound: the input range, which receives the gradient.
       full_scale: the ADC's range, in the units of ``y``.
-      share: weight of these columns among all columns of the layer.
+      fraction: weight of these columns among all columns of the layer.
     """
-    del bound, full_scale, share
+    del bound, full_scale, fraction
     return y
 
 
-def _widened_fwd(y: jax.Array, bound: jax.Array, full_scale: jax.Array, share: jax.Array) -> tuple[jax.Array, tuple]:
+def _widened_fwd(y: jax.Array, bound: jax.Array, full_scale: jax.Array, fraction: jax.Array) -> tuple[jax.Array, tuple]:
     clipped = jnp.mean((jnp.abs(y) > full_scale).astype(y.dtype))
-    return y, (clipped, bound, full_scale, share)
+    return y, (clipped, bound, full_scale, fraction)
 
 
 def _widened_bwd(residuals: tuple, d: jax.Array) -> tuple[jax.Array, ...]:
-    clipped, bound, full_scale, share = residuals
-    gradient = (-clipped * share * bound).astype(bound.dtype)
-    return d, jnp.broadcast_to(gradient, bound.shape), jnp.zeros_like(full_scale), jnp.zeros_like(share)
+    clipped, bound, full_scale, fraction = residuals
+    gradient = (-clipped * fraction * bound).astype(bound.dtype)
+    return d, jnp.broadcast_to(gradient, bound.shape), jnp.zeros_like(full_scale), jnp.zeros_like(fraction)
 
 
 widened_by_outputs.defvjp(_widened_fwd, _widened_bwd)

@@ -67,7 +67,7 @@ def full_precision_bits(weight_bits: int, input_bits: int, rows: int) -> int:
     return w + x + math.ceil(math.log2(check_integer(rows, "rows"))) - (w == 1 or x == 1)
 
 
-def full_scale_of(lines: jax.Array) -> jax.Array:
+def full_scale_of(columns: jax.Array) -> jax.Array:
     """Return the automatic range (one number) of ADCs without a given range.
 
     A column l whose rows are driven with independent codes of mean m and variance s^2 carries m sum l +- s |l|, |l|
@@ -80,22 +80,22 @@ def full_scale_of(lines: jax.Array) -> jax.Array:
     The range is the smaller of these, for the column with the largest value.
 
     Args:
-      lines: ideal columns, ``[..., rows, n_columns]``.
+      columns: ideal columns, ``[..., rows, n_columns]``.
     """
-    norm = jnp.sqrt(jnp.sum(lines**2, axis=-2))
-    likely = jnp.maximum(2 * norm, jnp.abs(jnp.sum(lines, axis=-2)) / 2 + norm)
-    largest = jnp.max(jnp.minimum(jnp.sum(jnp.abs(lines), axis=-2), likely))
+    norm = jnp.sqrt(jnp.sum(columns**2, axis=-2))
+    likely = jnp.maximum(2 * norm, jnp.abs(jnp.sum(columns, axis=-2)) / 2 + norm)
+    largest = jnp.max(jnp.minimum(jnp.sum(jnp.abs(columns), axis=-2), likely))
     return jnp.where(largest > 0, largest, 1.0)  # a tile of zeros converts noise alone
 
 
-def whole_steps(adc: Any, middle: Any, half: Any) -> jax.Array:
+def integer_steps(adc: Any, middle: Any, half: Any) -> jax.Array:
     """Round the ``middle`` of a range with half-width ``half`` to an integer number of LSBs.
 
     Zero then stays a code of a mid-tread converter, or a threshold of a mid-rise one, as in a range about zero.
 
     Example:
       >>> from analogsim.converters import ADC
-      >>> float(whole_steps(ADC(bits=3), 1.4, 1.5))      # LSB 0.5
+      >>> float(integer_steps(ADC(bits=3), 1.4, 1.5))      # LSB 0.5
       1.5
     """
     step = jnp.asarray(adc.lsb, jnp.float32) * half

@@ -17,15 +17,15 @@ import jax.numpy as jnp
 
 from analogsim.base.description import static
 from analogsim.converters.capacitor_dac import CapacitorDAC, capacitor_dac, level, units
-from analogsim.converters.circuit import Circuit, converters_of, of_lines
+from analogsim.converters.circuit import Circuit, converters_of, per_column
 
 
 class Register(NamedTuple):
     """The converters of one tile, with the parts that every column sees.
 
     Attributes:
-      dac: voltages and loads of the capacitors, ``[bits, lines]``.
-      offsets: offsets of the comparators, in units of V_ref, ``[lines]``.
+      dac: voltages and loads of the capacitors, ``[bits, n_columns]``.
+      offsets: offsets of the comparators, in units of V_ref, ``[n_columns]``.
     """
 
     dac: CapacitorDAC
@@ -40,7 +40,7 @@ class SARADC(Circuit):
       >>> SARADC(bits=3).convert(jnp.array([-5.0, 0.1, 1.0]), 4.0, None).tolist()
       [-3.5, 0.5, 1.5]
       >>> adc = SARADC(bits=8, split=True, capacitor_mismatch=0.03, sharing=4)
-      >>> state = adc.fabricate(jax.random.key(0), lines=6)
+      >>> state = adc.fabricate(jax.random.key(0), n_columns=6)
       >>> y = adc.convert(jnp.linspace(-1, 1, 7)[:, None] * jnp.ones(6), 1.0, state)
       >>> bool((y[:, 0] == y[:, 3]).all()), bool((y[:, 0] == y[:, 4]).all())
       (True, False)
@@ -50,13 +50,13 @@ class SARADC(Circuit):
     split: bool = static(default=False, choices=(True, False), doc="two small capacitor arrays joined by a bridge")
     sharing: int = static(default=1, ge=1, le=65536, integer=True, doc="neighbouring columns that share one converter")
 
-    def _build(self, key: jax.Array | None, lines: int) -> Register:
-        n = converters_of(lines, self.sharing)
+    def _build(self, key: jax.Array | None, n_columns: int) -> Register:
+        n = converters_of(n_columns, self.sharing)
         deviations = self._drawn(key, "capacitor mismatch", units(self.bits, n))
         dac = capacitor_dac(deviations, signed=self.signed, split=self.split)
         offsets = self._drawn(key, "comparator offset", (n,))
         parts = Register(dac, offsets)
-        return jax.tree.map(lambda part: of_lines(part, lines, self.sharing), parts)
+        return jax.tree.map(lambda part: per_column(part, n_columns, self.sharing), parts)
 
     def _search(self, v: jax.Array, reference: jax.Array, state: Register) -> tuple[jax.Array, jax.Array]:
         voltage, load, offset = jax.tree.map(lambda part: part.astype(v.dtype), (*state.dac, state.offsets))

@@ -120,12 +120,12 @@ class TabulatedADC(Description):
         """Mean step between neighbouring outputs over the range."""
         return (self.levels[-1] - self.levels[0]) / (self.codes - 1)
 
-    def fabricate(self, key: jax.Array | None, lines: int) -> None:
+    def fabricate(self, key: jax.Array | None, n_columns: int) -> None:
         """Return None, as nothing is random; see ``Converter.fabricate``."""
-        check_integer(lines, "lines")
+        check_integer(n_columns, "n_columns")
 
     def convert(self, y: jax.Array, bound: Any, state: Any) -> jax.Array:
-        """Convert the ADC inputs of one tile, ``[..., lines]``; see ``Converter.convert``."""
+        """Convert the ADC inputs of one tile, ``[..., n_columns]``; see ``Converter.convert``."""
         del state
         y = as_float(y)
         intended = clip(y, bound)

@@ -55,12 +55,12 @@ def noise_field() -> Any:
     )
 
 
-class LineErrors(NamedTuple):
+class ColumnErrors(NamedTuple):
     """Errors of the uniform converters of one tile; None for an error that the converter does not have.
 
     Attributes:
-      gain: relative gain error, ``[lines]``.
-      offset: offset error in LSB, ``[lines]``.
+      gain: relative gain error, ``[n_columns]``.
+      offset: offset error in LSB, ``[n_columns]``.
     """
 
     gain: jax.Array | None
@@ -86,7 +86,7 @@ class ADC(Description):
       [0.0, 2.0, 3.0]
       >>> ADC(bits=2, style="mid-rise").convert(jnp.array([0.4, 1.6, 9.0]), 2.0, None).tolist()
       [0.5, 1.5, 1.5]
-      >>> ADC(gain_error=0.01).fabricate(jax.random.key(0), lines=4).gain.shape
+      >>> ADC(gain_error=0.01).fabricate(jax.random.key(0), n_columns=4).gain.shape
       (4,)
     """
 
@@ -125,21 +125,21 @@ class ADC(Description):
         """Step between neighbouring outputs over the range."""
         return 2.0 / (self.codes - 1) if self.style == "mid-tread" else 2.0 / self.codes
 
-    def fabricate(self, key: jax.Array | None, lines: int) -> LineErrors | None:
+    def fabricate(self, key: jax.Array | None, n_columns: int) -> ColumnErrors | None:
         """Draw the gain and offset errors of every column; see ``Converter.fabricate``."""
-        check_integer(lines, "lines")
+        check_integer(n_columns, "n_columns")
         if not self.draws_at_fabrication:
             return None
         if key is None:
             raise InputError("key = None: ADC has gain or offset errors and needs a random key")
 
         def drawn(name: str, sigma: Any) -> jax.Array | None:
-            return None if sigma is None else sigma * normal(stream(key, name), (lines,))
+            return None if sigma is None else sigma * normal(stream(key, name), (n_columns,))
 
-        return LineErrors(drawn("gain error", self.gain_error), drawn("offset error", self.offset_error))
+        return ColumnErrors(drawn("gain error", self.gain_error), drawn("offset error", self.offset_error))
 
-    def convert(self, y: jax.Array, bound: Any, state: LineErrors | None) -> jax.Array:
-        """Convert the ADC inputs of one tile, ``[..., lines]``; see ``Converter.convert``.
+    def convert(self, y: jax.Array, bound: Any, state: ColumnErrors | None) -> jax.Array:
+        """Convert the ADC inputs of one tile, ``[..., n_columns]``; see ``Converter.convert``.
 
         Gain and offset errors are differentiable, too, by their effect on the value that is quantised.
         """

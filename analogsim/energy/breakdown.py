@@ -126,7 +126,7 @@ class EnergyBreakdown:
 
     system: str
     batch: int
-    lines: tuple[EnergyItem, ...]
+    items: tuple[EnergyItem, ...]
     latency_s: float | None
     note: str
     excludes: str
@@ -136,23 +136,23 @@ class EnergyBreakdown:
 
     def cited_values(self) -> Iterator[tuple[str, list[Use]]]:
         """Yield the system's name with its energies per action and their sources, for ``analogsim.cite``."""
-        uses = (line.cited(source) for line in self.lines for source in line.sources)
+        uses = (line.cited(source) for line in self.items for source in line.sources)
         yield self.system, list(dict.fromkeys(uses))  # layers share energies per action
 
     @property
     def energy_typical_j(self) -> float:
         """Joules per inference with every energy per action at its typical value."""
-        return math.fsum(line.energy_j for line in self.lines)
+        return math.fsum(line.energy_j for line in self.items)
 
     @property
     def energy_low_j(self) -> float:
         """Joules per inference at the low end of every item's range."""
-        return math.fsum(line.energy_low_j for line in self.lines)
+        return math.fsum(line.energy_low_j for line in self.items)
 
     @property
     def energy_high_j(self) -> float:
         """Joules per inference at the high end of every item's range."""
-        return math.fsum(line.energy_high_j for line in self.lines)
+        return math.fsum(line.energy_high_j for line in self.items)
 
     @property
     def power_w(self) -> float | None:
@@ -163,12 +163,12 @@ class EnergyBreakdown:
     def idle_fraction(self) -> float:
         """Fraction of the typical energy that is spent while nothing is computed or moved; 0 if there is no energy."""
         total_j = self.energy_typical_j
-        return math.fsum(line.energy_j for line in self.lines if line.waits) / total_j if total_j else 0.0
+        return math.fsum(line.energy_j for line in self.items if line.waits) / total_j if total_j else 0.0
 
     @property
     def includes(self) -> str:
         """The counted components and actions, as one string."""
-        return ", ".join(dict.fromkeys(f"{line.component} ({line.action})" for line in self.lines))
+        return ", ".join(dict.fromkeys(f"{line.component} ({line.action})" for line in self.items))
 
 
 def one_per_system(breakdowns: Iterable[EnergyBreakdown]) -> tuple[EnergyBreakdown, ...]:
@@ -176,14 +176,14 @@ def one_per_system(breakdowns: Iterable[EnergyBreakdown]) -> tuple[EnergyBreakdo
     return tuple({breakdown.system: breakdown for breakdown in breakdowns}.values())
 
 
-def merge_items(lines: Iterable[EnergyItem]) -> tuple[EnergyItem, ...]:
+def merge_items(items: Iterable[EnergyItem]) -> tuple[EnergyItem, ...]:
     """Convert items to plain float64 numbers, and join those that differ only in their count.
 
     Raises:
       InputError: if a count or an energy is not one finite, non-negative number, or typical lies outside its range.
     """
     joined: dict[EnergyItem, float] = {}
-    for line in lines:
+    for line in items:
         count = _number(line.count, line)
         unit_energy_j = _number(line.unit_energy_j, line)
         low_j, high_j = (
@@ -197,9 +197,9 @@ def merge_items(lines: Iterable[EnergyItem]) -> tuple[EnergyItem, ...]:
     return tuple(dataclasses.replace(line, count=count) for line, count in joined.items())
 
 
-def across_layers(lines: Iterable[EnergyItem]) -> tuple[EnergyItem, ...]:
+def across_layers(items: Iterable[EnergyItem]) -> tuple[EnergyItem, ...]:
     """Join equal actions of all layers, for a breakdown of the whole model."""
-    return merge_items(dataclasses.replace(line, layer="") for line in lines)
+    return merge_items(dataclasses.replace(line, layer="") for line in items)
 
 
 _ROUNDING = 1e-12  # the geometric mean of two equal ends may differ from them by rounding

@@ -180,7 +180,7 @@ class Embodied:
     high_kg: float
     sources: tuple[Source, ...] = (_ACT, _ENDS)
 
-    def share(self, time_s: float, lifetime_s: float, devices: float = 1.0, utilisation: float = 1.0) -> "Embodied":
+    def allocated(self, time_s: float, lifetime_s: float, devices: float = 1.0, utilisation: float = 1.0) -> "Embodied":
         """Return the emissions attributed to a job: K t devices / (lifetime utilisation).
 
         Raises:

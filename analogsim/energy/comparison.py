@@ -104,7 +104,7 @@ class Comparison:
         """Return one row per item of every breakdown, with the source of its energy per action."""
         import pandas
 
-        return pandas.DataFrame(self.to_dict()["lines"])
+        return pandas.DataFrame(self.to_dict()["items"])
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain numbers and strings, for JSON or YAML."""

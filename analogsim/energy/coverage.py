@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from analogsim.base.tables import many
+from analogsim.base.tables import as_count
 from analogsim.energy.breakdown import EnergyBreakdown, one_per_system
 from analogsim.energy.work.layer_work import Workload
 
@@ -19,8 +19,8 @@ def excludes(breakdowns: Iterable[EnergyBreakdown], work: Workload) -> str:
     counts = "counts" if len(complete) == 1 else "count"
     unknown = ", ".join(name for name, _ in operations.uncounted)
     common = (
-        f"The model computes {many(work.analog_macs)} of {many(work.macs)} MAC in analog layers, "
-        f"{many(operations.results / operations.examples)} results of other arithmetic. "
+        f"The model computes {as_count(work.analog_macs)} of {as_count(work.macs)} MAC in analog layers, "
+        f"{as_count(operations.results / operations.examples)} results of other arithmetic. "
         f"{', '.join(complete)} {counts} all of it. Left out everywhere: cooling and losses of the power supply"
         f"{f'; arithmetic of {unknown}, which is not known' if unknown else ''}."
     )

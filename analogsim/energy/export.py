@@ -54,7 +54,7 @@ def as_dict(
         "systems": [_system(breakdown, work.macs) for breakdown in breakdowns],
         "unsupported": [dataclasses.asdict(unfit_system) for unfit_system in unsupported],
         "ratios": [dataclasses.asdict(ratio) for ratio in ratios(breakdowns)],
-        "lines": [_line(breakdown, line) for breakdown in breakdowns for line in breakdown.lines],
+        "items": [_line(breakdown, line) for breakdown in breakdowns for line in breakdown.items],
         "arrays": None if arrays is None else _arrays(arrays),
     }
 

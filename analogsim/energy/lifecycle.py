@@ -16,7 +16,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from analogsim.base.errors import InputError, brief
-from analogsim.base.tables import as_text, many, plain, share, simple_table
+from analogsim.base.tables import as_count, as_percent, as_text, plain, simple_table
 from analogsim.base.units import show
 from analogsim.energy import carbon
 from analogsim.energy.breakdown import EnergyBreakdown
@@ -105,8 +105,8 @@ class Lifecycle:
         machines_j = self.energy_j[1] / self.pue
         for part in self.parts:
             low, typical, high = (show(e, "J") for e in part.total_j)
-            table.add_row(plain(part.name), many(part.times) if part.times >= 1 else f"{part.times:.3g}",
-                          show(part.unit_energy_j[1], "J"), low, typical, high, share(part.total_j[1], machines_j),
+            table.add_row(plain(part.name), as_count(part.times) if part.times >= 1 else f"{part.times:.3g}",
+                          show(part.unit_energy_j[1], "J"), low, typical, high, as_percent(part.total_j[1], machines_j),
                           plain(part.note))  # fmt: skip
         table.add_section()
         table.add_row(f"all, times a PUE of {self.pue:g}", "", "", *(show(e, "J") for e in self.energy_j), "", "")
@@ -122,8 +122,8 @@ class Lifecycle:
             table.add_row("carbon of making", "", "", *(f"{k:.3g} kg" for k in embodied_kg), "", plain(behind))
             table.add_row("carbon in all", "", "", *(f"{k:.3g} kg" for k in self.total_kg), "", "")
         turn = "" if math.isinf(self.break_even) else (
-            f" From {many(self.break_even)} inferences on they take more than all the rest.")  # fmt: skip
-        table.caption = f"Inference is {share(self.inference_fraction, 1.0)} of the typical energy.{turn}"
+            f" From {as_count(self.break_even)} inferences on they take more than all the rest.")  # fmt: skip
+        table.caption = f"Inference is {as_percent(self.inference_fraction, 1.0)} of the typical energy.{turn}"
         return table
 
     def to_dict(self) -> dict[str, Any]:
@@ -180,7 +180,7 @@ def lifecycle(
       calibration_j, calibrations: of one calibration of its drift, and how often.
       country: where it runs, as of ``carbon.grid``.
       pue: as for ``carbon.pue``; multiplies everything above.
-      embodied: emissions of manufacture attributed to this lifetime (``carbon.embodied(...).share(...)``).
+      embodied: emissions of manufacture attributed to this lifetime (``carbon.embodied(...).allocated(...)``).
 
     Raises:
       InputError: for a negative number, or a triple that does not rise.

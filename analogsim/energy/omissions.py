@@ -6,7 +6,7 @@ costed at zero silently: the breakdown carries an ``Omission`` with its amount a
 
 import dataclasses
 
-from analogsim.base.tables import many
+from analogsim.base.tables import as_count
 from analogsim.energy.work.operations import Operation, Operations
 
 
@@ -27,8 +27,8 @@ class Omission:
     unit: str
 
     def __str__(self) -> str:
-        share = "all" if self.count == self.of else f"{many(self.count)} of"
-        return f"{share} {many(self.of)} {self.unit} of the model: {self.what}"
+        share = "all" if self.count == self.of else f"{as_count(self.count)} of"
+        return f"{share} {as_count(self.of)} {self.unit} of the model: {self.what}"
 
 
 def holds_weights(op: Operation) -> bool:

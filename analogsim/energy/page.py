@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from analogsim import plot, report
 from analogsim.base import files
-from analogsim.base.tables import share
+from analogsim.base.tables import as_percent
 from analogsim.base.units import show
 from analogsim.base.version import __version__
 from analogsim.energy import coverage, export, waiting
@@ -101,7 +101,7 @@ def systems_table(breakdowns: Sequence[EnergyBreakdown], unsupported: Sequence[U
 def components_table(breakdown: EnergyBreakdown) -> str:
     """Return an HTML table of the hardware's energy by component, with numbered sources."""
     total = breakdown.energy_typical_j
-    lines = sorted(across_layers(breakdown.lines), key=lambda line: -line.energy_j)
+    lines = sorted(across_layers(breakdown.items), key=lambda line: -line.energy_j)
     numbers = {s: i + 1 for i, s in enumerate(dict.fromkeys(str(s) for line in lines for s in line.sources))}
     rows = [
         [
@@ -110,7 +110,7 @@ def components_table(breakdown: EnergyBreakdown) -> str:
             f"{line.count:.4g} {line.unit}".strip(),
             show(line.unit_energy_j, f"J/{line.unit}" if line.unit else "J"),
             show(line.energy_j, "J"),
-            share(line.energy_j, total),
+            as_percent(line.energy_j, total),
             ", ".join(str(numbers[str(s)]) for s in line.sources),
         ]
         for line in lines

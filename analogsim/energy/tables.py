@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from analogsim.base.tables import many, plain, share, simple_table
+from analogsim.base.tables import as_count, as_percent, plain, simple_table
 from analogsim.base.units import show
 from analogsim.energy import coverage, waiting
 from analogsim.energy.breakdown import EnergyBreakdown, EnergyItem, UnsupportedSystem, across_layers, one_per_system
@@ -19,7 +19,7 @@ def systems(
     breakdowns: Sequence[EnergyBreakdown], work: Workload, unsupported: Sequence[UnsupportedSystem]
 ) -> "rich.table.Table":
     """Return one row per system and batch size; the caption states ranges and what is counted and left out."""
-    table = simple_table(f"Energy of one inference ({many(work.macs)} MAC)")
+    table = simple_table(f"Energy of one inference ({as_count(work.macs)} MAC)")
     for name in ("system", "batch", "low", "typical", "high", "time", "power", "bound by"):
         words = name in ("system", "bound by")
         table.add_column(name, justify="left" if words else "right", no_wrap=not words)
@@ -89,7 +89,7 @@ def components(
     for name, justify in (("component", "left"), ("action", "left"), ("count", "right"), ("per unit", "right"),
                           ("total", "right"), ("fraction", "right"), ("source", "left")):  # fmt: skip
         table.add_column(name, justify=justify, no_wrap=not name.startswith("source"))  # type: ignore[arg-type]
-    for line in sorted(across_layers(breakdown.lines), key=lambda entry: -entry.energy_j):
+    for line in sorted(across_layers(breakdown.items), key=lambda entry: -entry.energy_j):
         count, price = _count(line), show(line.unit_energy_j, "J") + (f"/{line.unit}" if line.unit else "")
         table.add_row(
             line.component,
@@ -97,11 +97,11 @@ def components(
             count,
             price,
             show(line.energy_j, "J"),
-            share(line.energy_j, total_j),
+            as_percent(line.energy_j, total_j),
             line.source,
         )
     table.add_section()
-    table.add_row("sum", "", "", "", show(total_j, "J"), share(total_j, total_j), _range(breakdown))
+    table.add_row("sum", "", "", "", show(total_j, "J"), as_percent(total_j, total_j), _range(breakdown))
     table.caption = plain(
         "\n".join([_arrays(arrays, breakdown), *coverage.excludes(breakdowns, work).splitlines()[:2]]).strip()
     )
@@ -118,8 +118,8 @@ def layers(breakdown: EnergyBreakdown, work: Workload) -> "rich.table.Table":
     passes: dict[str, list[LayerWork]] = {}
     for layer in work.layers:
         passes.setdefault(layer.use.path, []).append(layer)
-    for path in dict.fromkeys([*passes, *(line.layer for line in breakdown.lines)]):
-        of_layer = [line for line in breakdown.lines if line.layer == path]
+    for path in dict.fromkeys([*passes, *(line.layer for line in breakdown.items)]):
+        of_layer = [line for line in breakdown.items if line.layer == path]
         energy_j = sum(line.energy_j for line in of_layer)
         macs = sum(layer.passes * layer.macs for layer in passes.get(path, []))
         first = passes[path][0] if path in passes else None
@@ -127,10 +127,10 @@ def layers(breakdown: EnergyBreakdown, work: Workload) -> "rich.table.Table":
         table.add_row(
             plain(path) or "(the rest of the model)",
             "" if first is None else " x ".join(map(str, first.use.weights.shape)),
-            "" if first is None else many(sum(layer.passes * layer.vectors for layer in passes[path])),
-            many(macs) if macs else "",
+            "" if first is None else as_count(sum(layer.passes * layer.vectors for layer in passes[path])),
+            as_count(macs) if macs else "",
             show(energy_j, "J"),
-            share(energy_j, breakdown.energy_typical_j),
+            as_percent(energy_j, breakdown.energy_typical_j),
             show(energy_j / macs, "J") if macs else "",
             most,
         )
@@ -151,10 +151,10 @@ def _arrays(arrays: AnalogArrays | None, breakdown: EnergyBreakdown) -> str:
     )
     readout = arrays.calibration_energy_j
     calibrated = f"; one readout for drift compensation: {show(readout, 'J')}" if readout else ""
-    not_counted = "" if any(line.component == "writing" for line in breakdown.lines) else "Not in the sum: "
+    not_counted = "" if any(line.component == "writing" for line in breakdown.items) else "Not in the sum: "
     return (
-        f"{arrays.tiles} tiles, {100 * arrays.utilisation:.2g} % of their capacity used, {many(arrays.cells)} cells, "
-        f"{arrays.area_m2 * 1e6:.3g} mm² of blocks in use. "
+        f"{arrays.tiles} tiles, {100 * arrays.utilisation:.2g} % of their capacity used, "
+        f"{as_count(arrays.cells)} cells, {arrays.area_m2 * 1e6:.3g} mm² of blocks in use. "
         f"{not_counted}writing every cell once: {write}{calibrated}."
     )
 
@@ -162,4 +162,4 @@ def _arrays(arrays: AnalogArrays | None, breakdown: EnergyBreakdown) -> str:
 def _count(line: EnergyItem) -> str:
     if line.unit in ("S", "s", "J", "B", "B s", "W s", "bit"):
         return show(line.count, line.unit)
-    return f"{many(line.count)} {line.unit}".strip()
+    return f"{as_count(line.count)} {line.unit}".strip()

@@ -14,16 +14,16 @@ MOST = 0.5  #: fraction of the typical energy above which waiting is mentioned
 _BOUND = {"launches": "launch-bound", "latency": "latency-bound", "dispatch": "dispatch-bound"}
 
 
-def percent(share: float) -> str:
+def percent(fraction: float) -> str:
     """Format a fraction as per cent, never rounded up to 100 %.
 
     Example:
       >>> percent(0.987), percent(0.99994), percent(0.999999)
       ('98.7 %', '99.99 %', 'over 99.99 %')
     """
-    if share > 0.9999:
-        return "99.99 %" if share < 0.99995 else "over 99.99 %"
-    return f"{100 * share:.4g} %" if share >= 0.99 else f"{100 * share:.3g} %"
+    if fraction > 0.9999:
+        return "99.99 %" if fraction < 0.99995 else "over 99.99 %"
+    return f"{100 * fraction:.4g} %" if fraction >= 0.99 else f"{100 * fraction:.3g} %"
 
 
 def mark(breakdown: EnergyBreakdown) -> str:

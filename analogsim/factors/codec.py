@@ -31,7 +31,7 @@ from analogsim.base.errors import InputError, brief, within
 from analogsim.base.literature import Source
 from analogsim.factors.layout import MOST_CORES, CoreLayout, balanced_modes
 from analogsim.factors.record import Compression
-from analogsim.factors.trains import check_error, initial, interleaved, kept, rounding_noise, train_of
+from analogsim.factors.trains import check_error, initial, interleaved, rounding_noise, train_of, truncation_rank
 
 
 class CodecDoesNotFit(InputError):
@@ -158,10 +158,10 @@ class Codec(Description):
         """Function of cut and singular values that returns how many of them to keep."""
         noise = rounding_noise(dtype if self.rel_error is None else np.float64, max(w.shape))
         if self.rank is not None:
-            return lambda k, s: kept(s, 0.0, self.rank, noise)
+            return lambda k, s: truncation_rank(s, 0.0, self.rank, noise)
         size, cuts = float(np.linalg.norm(w)), max(len(modes_in) - 1, 1)
         if self.rel_error is not None:
-            return lambda k, s: kept(s, self.rel_error * size / math.sqrt(cuts), noise=noise)
+            return lambda k, s: truncation_rank(s, self.rel_error * size / math.sqrt(cuts), noise=noise)
         ranks = self._ranks_in_budget(w, modes_in, modes_out, noise)
         return lambda k, s: min(ranks[k], len(s))
 
@@ -177,7 +177,7 @@ class Codec(Description):
         ]
 
         def at(eps: float) -> CoreLayout:
-            ranks = [kept(s, eps * size / math.sqrt(cuts), noise=noise) for s in spectra]
+            ranks = [truncation_rank(s, eps * size / math.sqrt(cuts), noise=noise) for s in spectra]
             return CoreLayout(modes_in, modes_out, tuple(ranks))
 
         if at(0.0).params <= budget:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analogsim.base.tables import as_text, many, plain, simple_table
+from analogsim.base.tables import as_count, as_text, plain, simple_table
 from analogsim.factors.layout import CoreLayout
 
 if TYPE_CHECKING:
@@ -82,10 +82,10 @@ def compressions_table(title: str, rows: Iterable[tuple[str, Compression]]) -> "
             plain(path),
             str(compression.layout),
             f"{compression.rel_error:.3g}",
-            many(compression.params),
-            many(compression.layout.dense),
+            as_count(compression.params),
+            as_count(compression.layout.dense),
             f"{compression.ratio:.2f}",
-            many(compression.macs),
+            as_count(compression.macs),
             f"{compression.macs / compression.macs_dense:.2f}",
         )
     if len(compressions) > 1:
@@ -95,6 +95,13 @@ def compressions_table(title: str, rows: Iterable[tuple[str, Compression]]) -> "
         )
         table.add_section()
         table.add_row(
-            "all", "", "", many(params), many(dense), f"{dense / params:.2f}", many(macs), f"{macs / dense:.2f}"
+            "all",
+            "",
+            "",
+            as_count(params),
+            as_count(dense),
+            f"{dense / params:.2f}",
+            as_count(macs),
+            f"{macs / dense:.2f}",
         )
     return table

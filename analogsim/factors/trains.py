@@ -52,7 +52,7 @@ def train_of(w: Any, modes_in: tuple[int, ...], modes_out: tuple[int, ...], choo
     return cores
 
 
-def kept(s: np.ndarray, delta: float, at_most: int | None = None, noise: float = 0.0) -> int:
+def truncation_rank(s: np.ndarray, delta: float, at_most: int | None = None, noise: float = 0.0) -> int:
     """Return how many singular values to keep so that the norm of the dropped ones is at most ``delta``; at least one.
 
     ``at_most`` is a cap. A value below ``noise`` times the largest is rounding error and always dropped; each is judged
@@ -123,7 +123,9 @@ def rounded(
     size = max(math.prod(core.shape) for core in known)
     noise = rounding_noise(dtype if rel_error is None else np.float64, size)
     delta = 0.0 if rel_error is None else rel_error * float(norm(known, np)) / math.sqrt(max(layout.cores - 1, 1))
-    return tuple(jnp.asarray(core, dtype) for core in _swept(known, lambda k, s: kept(s, delta, rank, noise), np))
+    return tuple(
+        jnp.asarray(core, dtype) for core in _swept(known, lambda k, s: truncation_rank(s, delta, rank, noise), np)
+    )
 
 
 def _wide(cores: Sequence[jax.Array]) -> list[jax.Array]:

@@ -20,7 +20,7 @@ import numpy as np
 
 from analogsim.base.description import Description, pretty
 from analogsim.base.errors import InputError
-from analogsim.base.field_rules import MISSING, Choice, Text, default_of, rule_of
+from analogsim.base.field_rules import MISSING, Choice, String, default_of, rule_of
 from analogsim.base.literature import Paper, Source, as_source
 from analogsim.hardware.hardware import Hardware
 from analogsim.hardware.presets import preset, preset_sources, presets
@@ -295,7 +295,7 @@ def _use(f: dataclasses.Field, where: str, value: Any, published: Any, special: 
     """
     rule, source = rule_of(f), as_source(rule_of(f).source)
     is_published, is_scheme = _same(value, published), isinstance(rule, Choice)
-    if (isinstance(rule, Text) or is_scheme) and not source:
+    if (isinstance(rule, String) or is_scheme) and not source:
         return None
     if value is None and (is_published or published is MISSING):
         return None

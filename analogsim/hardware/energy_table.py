@@ -124,7 +124,7 @@ class EnergyTable(Description):
         default=100e6, unit="Hz", gt=0, le=1e12, doc="conversions per second of one ADC; a slow one delays reads",
         source=Source(note="chosen: the reference rate of the survey's fit"),
     )  # fmt: skip
-    lines_per_adc: int = static(
+    columns_per_adc: int = static(
         default=1,
         ge=1,
         le=65536,

@@ -110,9 +110,9 @@ class Reader:
                 values[name] = self._field(child, f"{cls.__name__}.{name}", rule_of(fields[name]), default)
             else:
                 values[name] = child.plain
-        return self.made(node, cls, values)
+        return self.build(node, cls, values)
 
-    def made(self, node: Node, cls: type[Description], values: Mapping[str, Any]) -> Any:
+    def build(self, node: Node, cls: type[Description], values: Mapping[str, Any]) -> Any:
         """Return ``cls(**values)``; an error of its checks gets the line of the field that it refers to."""
         try:
             return cls(**values)

@@ -55,17 +55,17 @@ class WeightModifier(Description):
             return self.moments(weights, scale, noise_scale)
         return Moments(self.changed(key, weights, scale, noise_scale))
 
-    def drawn(self, key: jax.Array | None, held: Moments, draw: str | None = None) -> Moments:
-        """Return a Gaussian draw of the moments ``held``, or ``held`` itself if draws happen at the output."""
-        if (draw or self.draw) == "example" or held.variance is None:
-            return held
+    def drawn(self, key: jax.Array | None, moments: Moments, draw: str | None = None) -> Moments:
+        """Return a Gaussian draw of ``moments``, or ``moments`` itself if draws happen at the output."""
+        if (draw or self.draw) == "example" or moments.variance is None:
+            return moments
         if key is None:
             raise InputError("key = None: weights are changed at random, pass a key (jax.random.key(0))")
-        xi = normal(stream(key, "weights"), held.mean.shape, held.mean.dtype)
+        xi = normal(stream(key, "weights"), moments.mean.shape, moments.mean.dtype)
         # The floor is negligible; it keeps the gradient of sqrt finite where a noise level is zero.
-        return Moments(held.mean + jnp.sqrt(jnp.maximum(held.variance, _TINY)) * xi)
+        return Moments(moments.mean + jnp.sqrt(jnp.maximum(moments.variance, _TINY)) * xi)
 
-    def lines(
+    def columns(
         self, hardware: Any, tiled: jax.Array, scale: jax.Array, key: jax.Array | None
     ) -> tuple[Moments, jax.Array | None]:
         """Return the moments of the column weights ``[R, C, rows, n_columns]``, and the factor of drift compensation.
@@ -111,7 +111,7 @@ class WeightModifier(Description):
             )
         wide = weights.astype(jnp.promote_types(weights.dtype, jnp.float32))
         tiled, scale = normalise(wide, hardware, tile_rows, weight_range)
-        held, gain = self.lines(hardware, tiled, scale, key)
+        held, gain = self.columns(hardware, tiled, scale, key)
         return Reading(
             state=None,
             mean=held.mean,

@@ -165,7 +165,7 @@ class DeviceNoise(WeightModifier):
         """Latest time after programming at which the cells may be read (s)."""
         return self.time_s if self.until_s is None else self.until_s
 
-    def lines(
+    def columns(
         self, hardware: Any, tiled: jax.Array, scale: jax.Array, key: jax.Array | None
     ) -> tuple[Moments, jax.Array | None]:
         expected = getattr(hardware.store, "expected", None)

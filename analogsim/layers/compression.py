@@ -18,13 +18,13 @@ class CoreSelection:
 
     Attributes:
       layers: records of the compressed layers, by path.
-      kept: reasons why the other layers stay dense, by path.
+      uncompressed: reasons why the other layers stay dense, by path.
     """
 
     def __init__(self, codec: Codec, where: Selector | None = None, only_smaller: bool = True):
         self.codec, self.where, self.only_smaller = codec, where, only_smaller
         self.layers: dict[str, Compression] = {}
-        self.kept: dict[str, str] = {}
+        self.uncompressed: dict[str, str] = {}
 
     def cores(self, layer: Candidate, why_dense: str, matrix: Callable[[], Any]) -> tuple[jax.Array, ...] | None:
         """Return the cores of a layer, or None after recording the reason.
@@ -35,15 +35,15 @@ class CoreSelection:
           matrix: function that returns its kernel ``[n_in, n_out]``; called only if needed.
         """
         if self.where is not None and not selects(self.where, layer):
-            self.kept[layer.path] = "where does not select it"
+            self.uncompressed[layer.path] = "where does not select it"
         elif why_dense:
-            self.kept[layer.path] = why_dense
+            self.uncompressed[layer.path] = why_dense
         else:
             try:
                 kernel = matrix()
                 factors, record = self.codec.compress(kernel)
             except CodecDoesNotFit as error:
-                self.kept[layer.path] = str(error)
+                self.uncompressed[layer.path] = str(error)
                 return None
             except InputError as error:
                 raise InputError(f"layer {layer.path}: {error}") from None
@@ -51,13 +51,15 @@ class CoreSelection:
                 cores = balanced(factors)
                 self.layers[layer.path] = Compression.of(np.asarray(kernel, np.float64), cores)
                 return cores
-            self.kept[layer.path] = f"its cores would take {record.params} numbers, its kernel {record.layout.dense}"
+            self.uncompressed[layer.path] = (
+                f"its cores would take {record.params} numbers, its kernel {record.layout.dense}"
+            )
         return None
 
     def check(self) -> None:
         """Raise ``InputError`` if no layer of the model is compressed."""
         if not self.layers:
-            reasons = "; ".join(f"{path}: {why}" for path, why in self.kept.items()) or "it has no dense layer"
+            reasons = "; ".join(f"{path}: {why}" for path, why in self.uncompressed.items()) or "it has no dense layer"
             raise InputError(f"compress: no layer of the model is compressed: {reasons}")
 
 

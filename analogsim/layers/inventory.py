@@ -34,18 +34,18 @@ class Inventory(NamedTuple):
     parameters: Mapping[str, int] = MappingProxyType({})
 
 
-def inventory(run: Callable[..., Any], parameters: Any, args: tuple, known: Any = ()) -> Inventory:
+def inventory(run: Callable[..., Any], parameters: Any, args: tuple, known_paths: Any = ()) -> Inventory:
     """The tour of ``run(parameters, *args)``.
 
     Args:
       run: a function that runs the model.
       parameters: what it multiplies with, a tree.
       args: its inputs.
-      known: paths of layers, beyond those that note themselves, whose products are no strays.
+      known_paths: paths of layers, beyond those that note themselves, whose products are no strays.
     """
     listing = modes.InventoryMode()
     with modes.enter(listing):
         products = weight_products(run, parameters, *args)
-    held = {*known, *listing.digital, *map(holder, listing.digital)}
+    held = {*known_paths, *listing.digital, *map(holder, listing.digital)}
     strays = [p for p in products if p.path not in held and (p.path.rpartition("/")[0] or ROOT) not in held]
     return Inventory(listing.layers, listing.digital, list(listing.order), listing.kinds, strays)

@@ -97,10 +97,10 @@ class LayerState(Protocol):
     def tracks_ranges(self) -> bool:
         """Whether tracked ranges (``TrackedRange``) can be stored in this call."""
 
-    def keep_ranges(self, ranges: dict[str, jax.Array]) -> None:
+    def store_ranges(self, ranges: dict[str, jax.Array]) -> None:
         """Store these fields of ``Ranges``."""
 
-    def keep(self, kernel: jax.Array) -> bool:
+    def capture_kernel(self, kernel: jax.Array) -> bool:
         """Store the kernel that reached the layer, if there is a place for it; return whether it was stored."""
 
     def write(self, call: "LayerCall", again: bool) -> None:
@@ -169,7 +169,7 @@ class LayerCall(NamedTuple):
             return [LayerUse(self.path, self.hardware, operator, inputs, weights, self.ranges, place, 0, size)]
         uses, per_group = [], size // sum(operator.members)
         for s, groups in enumerate(operator.members):
-            x, w = compute(lambda x, w, s=s, groups=groups: operator.held(groups, x[s], w[s]), inputs, weights)
+            x, w = compute(lambda x, w, s=s, groups=groups: operator.unpadded(groups, x[s], w[s]), inputs, weights)
             n, member = groups * per_group, operator.member(groups)
             uses.append(LayerUse(self.path, self.hardware, member, x, w, self.ranges, place, s, n))
         return uses
@@ -248,7 +248,7 @@ def _tracked(call: LayerCall, inputs: jax.Array, weights: jax.Array) -> Ranges:
             raise InputError(f"{where}: slices of weights need a range each; calibrate")
         lines = _ideal_products(hardware, operator, inputs, lax.stop_gradient(weights), old._replace(**new))
         new["output"] = _followed(old.output, quantile_of(lines, rule.quantile), rule)
-    call.state.keep_ranges(new)
+    call.state.store_ranges(new)
     return old._replace(**new)
 
 

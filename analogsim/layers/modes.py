@@ -61,15 +61,15 @@ class CollectingMode(OutliningMode):
 class KernelCapture(Mode):
     """Analog layers compute the digital product, and NNX layers store the kernels that reach them.
 
-    ``kept`` collects the paths of the called layers. See ``nnx.matrices``.
+    ``captured`` collects the paths of the called layers. See ``nnx.matrices``.
     """
 
     def __init__(self):
-        self.kept: set[str] = set()
+        self.captured: set[str] = set()
 
     def apply(self, call: Any) -> jax.Array:
-        if call.state.keep(call.kernel):
-            self.kept.add(call.path)
+        if call.state.capture_kernel(call.kernel):
+            self.captured.add(call.path)
         return call.digital()
 
 

@@ -69,7 +69,7 @@ class FactoredDense(nn.Module):
     def __call__(self, inputs: jax.Array) -> jax.Array:
         self._check()
         x = inputs  # named as in nn.Dense
-        layout = held_layout(self, self.codec.modes(x.shape[-1], self.features))
+        layout = layout_in_variables(self, self.codec.modes(x.shape[-1], self.features))
         if layout is None:
             layout = self.codec.layout(x.shape[-1], self.features)
         variance = 1 / layout.n_in if self.variance is None else self.variance
@@ -151,7 +151,7 @@ def encoded(layer: Any, inputs: jax.Array, *, layout: CoreLayout, contraction: s
             f"the variables that codecs.compress gave"
         )
     flat, features = flattened(layer, inputs)
-    layout = held_layout(layer, (layout.modes_in, layout.modes_out)) or layout
+    layout = layout_in_variables(layer, (layout.modes_in, layout.modes_out)) or layout
     if flat.shape[-1] != layout.n_in:
         raise InputError(
             f"layer {layer_path(layer)}: the input's width does not fit the model's parameters: it has "
@@ -249,31 +249,31 @@ def with_bias(y: jax.Array, bias: Any, dtype: Any) -> jax.Array:
     return y + bias
 
 
-def held_layout(layer: nn.Module, wanted: tuple[tuple[int, ...], tuple[int, ...]]) -> CoreLayout | None:
+def layout_in_variables(layer: nn.Module, layer_modes: tuple[tuple[int, ...], tuple[int, ...]]) -> CoreLayout | None:
     """The layout of the cores that a layer's variables hold; None where there are none yet.
 
     Raises:
       InputError: where they are of other modes than the layer's.
     """
-    cores = held_cores(layer)
+    cores = cores_in_variables(layer)
     if not cores:
         return None
     layout = CoreLayout.of(cores)
-    if (layout.modes_in, layout.modes_out) != tuple(map(tuple, wanted)):
+    if (layout.modes_in, layout.modes_out) != tuple(map(tuple, layer_modes)):
         raise InputError(
             f"layer {layer_path(layer)}: its cores are {layout}, and the layer's modes are "
-            f"{tuple(wanted[0])} for inputs and {tuple(wanted[1])} for outputs"
+            f"{tuple(layer_modes[0])} for inputs and {tuple(layer_modes[1])} for outputs"
         )
     return layout
 
 
-def held_cores(layer: Any) -> list[jax.Array]:
+def cores_in_variables(layer: Any) -> list[jax.Array]:
     """The cores in a layer's variables, in order."""
     params = layer.scope.variables().get("params", {})
-    found: list[jax.Array] = []
-    while (own := params.get(f"core_{len(found)}")) is not None:
-        found.append(nn.meta.unbox(own["kernel"]))
-    return found
+    cores: list[jax.Array] = []
+    while (core := params.get(f"core_{len(cores)}")) is not None:
+        cores.append(nn.meta.unbox(core["kernel"]))
+    return cores
 
 
 def writes_out(layer: nn.Module, layout: CoreLayout, x: jax.Array, contraction: str) -> bool:
@@ -285,7 +285,7 @@ def writes_out(layer: nn.Module, layout: CoreLayout, x: jax.Array, contraction: 
 
 def dense(layer: nn.Module, x: jax.Array, dtype: Any, precision: Any) -> jax.Array:
     """The product with the matrix, written out."""
-    x, *cores = nn.dtypes.promote_dtype(x, *held_cores(layer), dtype=dtype)
+    x, *cores = nn.dtypes.promote_dtype(x, *cores_in_variables(layer), dtype=dtype)
     return jnp.matmul(x, decode(cores), precision=precision)
 
 

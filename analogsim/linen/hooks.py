@@ -165,11 +165,11 @@ class _State:
     def tracks_ranges(self) -> bool:
         return self._module.is_mutable_collection("ranges")
 
-    def keep_ranges(self, ranges: dict[str, jax.Array]) -> None:
+    def store_ranges(self, ranges: dict[str, jax.Array]) -> None:
         for name, value in ranges.items():
             self._module.put_variable("ranges", name, value)
 
-    def keep(self, kernel: jax.Array) -> bool:
+    def capture_kernel(self, kernel: jax.Array) -> bool:
         return False
 
     def write(self, call: layer.LayerCall, again: bool) -> None:

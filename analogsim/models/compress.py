@@ -32,13 +32,13 @@ class Compressed(ByValue):
       model: runs the compressed layers; to be trained, or given to ``convert``.
       variables: of a Linen model, with cores in the place of kernels; None for NNX.
       layers: what was compressed, by path.
-      kept: what was not, and why, by path.
+      uncompressed: what was not, and why, by path.
     """
 
     model: Any
     variables: Any
     layers: dict[str, Compression]
-    kept: dict[str, str]
+    uncompressed: dict[str, str]
 
     @property
     def params(self) -> int:
@@ -53,8 +53,10 @@ class Compressed(ByValue):
     def table(self) -> "rich.table.Table":
         """A row a layer; below, what was kept."""
         table = compressions_table(f"{len(self.layers)} compressed layers", self.layers.items())
-        if self.kept:
-            table.caption = "\n".join(plain(f"kept: {path}, {why}") for path, why in self.kept.items())
+        if self.uncompressed:
+            table.caption = "\n".join(
+                plain(f"not compressed: {path}, {why}") for path, why in self.uncompressed.items()
+            )
         return table
 
     def __str__(self) -> str:
@@ -112,7 +114,7 @@ def compress(
     selection = CoreSelection(codec, where, only_smaller)
     smaller, arrays = front_end_of(model).compress(model, variables, x, selection, contraction, options)
     selection.check()
-    return Compressed(smaller, arrays, selection.layers, selection.kept)
+    return Compressed(smaller, arrays, selection.layers, selection.uncompressed)
 
 
 def round_model(model: Any, *, rel_error: float | None = None, rank: int | None = None) -> Any:

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from analogsim.base.call_inputs import inputs_of
-from analogsim.base.tables import as_text, many, plain, share, simple_table
+from analogsim.base.tables import as_count, as_percent, as_text, plain, simple_table
 from analogsim.hardware.hardware import Hardware
 from analogsim.hardware.rules import ROOT, holder
 from analogsim.layers import modes
@@ -42,7 +42,7 @@ class LayerSummary:
       tiles: how many hold the layer, all copies together; so for what follows.
       utilisation: weights as a share of the places on these tiles.
       cells: physical cells.
-      lines: readout lines, each converted for every vector.
+      adc_inputs: number of ADC inputs (physical columns), each converted for every vector.
       why_digital: why it stays digital; empty where it does not.
       same_as: path of the first layer of an NNX model that has the same parameter; each has an array of its own,
         because one array's scales and converters serve one direction and one place. Empty for a parameter of its own.
@@ -58,7 +58,7 @@ class LayerSummary:
     tiles: int = 0
     utilisation: float = 0.0
     cells: int = 0
-    lines: int = 0
+    adc_inputs: int = 0
     why_digital: str = ""
     same_as: str = ""
 
@@ -122,14 +122,14 @@ class Summary:
         places = sum(layer.weights / layer.utilisation for layer in on)
         if self.larger_as_cores:
             table.caption = "\n".join(
-                plain(f"{path}: its cores hold {many(cores)} numbers, a dense kernel {many(dense)}")
+                plain(f"{path}: its cores hold {as_count(cores)} numbers, a dense kernel {as_count(dense)}")
                 for path, (cores, dense) in self.larger_as_cores.items()
             )
         table.add_section()
         table.add_row(
-            "all", "", f"{many(weights)} weights", f"{share(held, weights)} analog",
-            many(sum(layer.tiles for layer in on)), share(held, places),
-            many(sum(layer.cells for layer in on)), "", "",
+            "all", "", f"{as_count(weights)} weights", f"{as_percent(held, weights)} analog",
+            as_count(sum(layer.tiles for layer in on)), as_percent(held, places),
+            as_count(sum(layer.cells for layer in on)), "", "",
         )  # fmt: skip
         return table
 
@@ -144,7 +144,7 @@ def _cells(layer: LayerSummary) -> tuple[str, ...]:
     if hardware is None:
         return (*first, plain(f"digital: {layer.why_digital}"), "", "", "", "", "")
     return (
-        *first, plain(hardware.name), many(layer.tiles), share(layer.utilisation, 1), many(layer.cells),
+        *first, plain(hardware.name), as_count(layer.tiles), as_percent(layer.utilisation, 1), as_count(layer.cells),
         _converter(hardware.dac), _converter(hardware.adc),
     )  # fmt: skip
 

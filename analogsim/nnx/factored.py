@@ -21,7 +21,7 @@ from analogsim.hardware.hardware import Hardware
 from analogsim.layers import modes
 from analogsim.layers.options import caster
 from analogsim.nnx.hooks import RANGES, AnalogOp, attach, check_rngs
-from analogsim.nnx.layers import own_stream
+from analogsim.nnx.layers import analog_stream
 
 _zeros = nnx.initializers.zeros_init()
 
@@ -180,7 +180,7 @@ def _scratch(name: str, n_in: int, n_out: int, rngs: Any, codec: Any, hardware: 
     layer = FactoredLinear(codec.layout(n_in, n_out), rngs=rngs, features=(n_out,), **options)
     if hardware is not None:
         for core in layer._layers():
-            attach(core, hardware, stream=own_stream(rngs))
+            attach(core, hardware, stream=analog_stream(rngs))
     return layer
 
 

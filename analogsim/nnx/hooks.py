@@ -88,7 +88,7 @@ class AnalogOp(nnx.Module):
         self.output_scale: RangeVariable | None = nnx.data(None)
         self.output_middle: RangeVariable | None = nnx.data(None)
         self.place: RangeVariable | None = nnx.data(None)
-        self.kept: KernelVariable | None = nnx.data(None)
+        self.captured_kernel: KernelVariable | None = nnx.data(None)
         self.stream = nnx.data(stream)
 
     @property
@@ -138,7 +138,7 @@ class AnalogOp(nnx.Module):
             raise InputError(f"layer {self.path} has no noise stream: build or convert it with rngs=nnx.Rngs(0)")
         return None if self.stream is None else self.stream(), None
 
-    def keep_ranges(self, ranges: dict[str, jax.Array]) -> None:
+    def store_ranges(self, ranges: dict[str, jax.Array]) -> None:
         """Keep ranges that follow the values."""
         for name, value in ranges.items():
             variable = getattr(self, RANGES[name])
@@ -147,11 +147,11 @@ class AnalogOp(nnx.Module):
             else:
                 variable.set_value(value)
 
-    def keep(self, kernel: jax.Array) -> bool:
+    def capture_kernel(self, kernel: jax.Array) -> bool:
         """Keep the kernel that reached the layer, where ``nnx.matrices`` has made a place for it."""
-        if self.kept is None:
+        if self.captured_kernel is None:
             return False
-        self.kept.set_value(kernel.astype(self.kept.get_value().dtype))
+        self.captured_kernel.set_value(kernel.astype(self.captured_kernel.get_value().dtype))
         return True
 
     def layout(self, module: Any, kernel_shape: tuple[int, ...]) -> tuple[Any, str]:

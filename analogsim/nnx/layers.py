@@ -32,7 +32,7 @@ def AnalogLinear(
     check_rngs(rngs, "AnalogLinear")
     linear = nnx.Linear(in_features, out_features, rngs=rngs, **options)
     if hardware is not None:
-        attach(linear, hardware, stream=own_stream(rngs))
+        attach(linear, hardware, stream=analog_stream(rngs))
     return linear
 
 
@@ -43,11 +43,11 @@ def AnalogConv(
     check_rngs(rngs, "AnalogConv")
     conv = nnx.Conv(in_features, out_features, kernel_size, rngs=rngs, **options)
     if hardware is not None:
-        attach(conv, hardware, stream=own_stream(rngs))
+        attach(conv, hardware, stream=analog_stream(rngs))
     return conv
 
 
-def own_stream(rngs: nnx.Rngs) -> nnx.RngStream:
+def analog_stream(rngs: nnx.Rngs) -> nnx.RngStream:
     """A noise stream for one layer that leaves the stream which draws parameters as it was.
 
     The parameters of the layers built after this one are then those of the digital model. The default stream's count

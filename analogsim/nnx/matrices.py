@@ -45,14 +45,14 @@ def multiplied(
     mode = modes.KernelCapture()
     if run is not None:
         for path, (_, op) in ops.items():
-            op.kept = nnx.data(KernelVariable(kernels[path]))
+            op.captured_kernel = nnx.data(KernelVariable(kernels[path]))
         with modes.enter(mode):
             run(model)
-        kernels = {path: op.kept.get_value() for path, (_, op) in ops.items()}
-    reached = set(mode.kept)
+        kernels = {path: op.captured_kernel.get_value() for path, (_, op) in ops.items()}
+    reached = set(mode.captured)
     for path in ops:  # a table is one, whether its rows are looked up or products with it are asked for
         other = holder(path) if holder(path) != path else attending(path)
-        if path not in reached and other in mode.kept:
+        if path not in reached and other in mode.captured:
             kernels[path] = kernels[other]
             reached.add(path)
     around = _around(model)

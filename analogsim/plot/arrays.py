@@ -22,12 +22,12 @@ _SHOWS = ("weights", "conductance")
 
 
 def array(
-    held: Any, layer: str | None = None, show: str = "weights", array: int = 0, ax: "Axes | None" = None
+    source: Any, layer: str | None = None, show: str = "weights", array: int = 0, ax: "Axes | None" = None
 ) -> "Axes":
     """Draw a map of the arrays of one layer: inputs from top to bottom, outputs from left to right, tiles outlined.
 
     Args:
-      held: a matrix ``[n_in, n_out]``; a ``Chip``, at its age; or one programmed matrix, ``ProgrammedTiles`` (drawn
+      source: a matrix ``[n_in, n_out]``; a ``Chip``, at its age; or one programmed matrix, ``ProgrammedTiles`` (drawn
         right after programming) or ``ChipArray``.
       layer: path of the layer of a chip, as listed by ``analogsim.summary``; optional if the chip has one layer.
       show: ``"weights"``, the mean over reads including digital scales; or ``"conductance"``, the cells of one array of
@@ -54,12 +54,12 @@ def array(
     if show not in _SHOWS:
         raise InputError(f"show = {brief(show)}: must be 'weights' or 'conductance'")
     check_integer(array, "array", ge=0)
-    chip_array = _chip_array(held, layer)
+    chip_array = _chip_array(source, layer)
     grid: tuple[int, ...] = (1, 1)
     if chip_array is None:
         if show == "conductance":
             raise InputError("show = 'conductance': a plain matrix has none; pass a chip or a programmed matrix")
-        matrix, title = _matrix(held), ""
+        matrix, title = _matrix(source), ""
     else:
         reading = chip_array.reading
         grid = reading.mean.shape[:2]
@@ -79,43 +79,43 @@ def _age(chip_array: ChipArray) -> str:
     return show_time(time_s) + (" (extrapolated)" if extrapolates(chip_array.hardware, time_s) else "")
 
 
-def _chip_array(held: Any, layer: Any) -> ChipArray | None:
+def _chip_array(source: Any, layer: Any) -> ChipArray | None:
     """Return the array of one matrix at its time; None for a plain matrix."""
-    if isinstance(held, Chip):
-        found = dict(leaves_of(ChipArray, held.readings))
+    if isinstance(source, Chip):
+        found = dict(leaves_of(ChipArray, source.readings))
         if layer is None and len(found) > 1:
             raise InputError(f"layer = None: the chip has {len(found)} layers; choose one of {', '.join(found)}")
         name = next(iter(found)) if layer is None else layer
         if name not in found:
             raise InputError(f"layer = {brief(layer)}: the chip has no such layer; {nearest(str(layer), found)}")
-        held = found[name]
+        source = found[name]
     elif layer is not None:
-        raise InputError(f"layer = {brief(layer)}: must be None unless held is a chip")
-    if isinstance(held, ProgrammedTiles):
-        _check_one(held.scale)
-        held = ChipArray.read(held, 0.0, None, False)
-    if not isinstance(held, ChipArray):
+        raise InputError(f"layer = {brief(layer)}: must be None unless source is a chip")
+    if isinstance(source, ProgrammedTiles):
+        _check_one(source.scale)
+        source = ChipArray.read(source, 0.0, None, False)
+    if not isinstance(source, ChipArray):
         return None
-    _check_one(held.reading.scale)
-    return held
+    _check_one(source.reading.scale)
+    return source
 
 
 def _check_one(scale: Any) -> None:
     if np.ndim(scale) != 4:
         raise InputError(
-            f"held: is a stack of {np.prod(np.shape(scale)[:-4]):.0f} matrices (chips, groups or scanned layers), a "
+            f"source: is a stack of {np.prod(np.shape(scale)[:-4]):.0f} matrices (chips, groups or scanned layers), a "
             f"map shows one; select it with jax.tree.map(lambda a: a[0], ...)"
         )
 
 
-def _matrix(held: Any) -> np.ndarray:
+def _matrix(source: Any) -> np.ndarray:
     try:
-        matrix = np.empty(0) if np.iscomplexobj(held) else np.asarray(held, dtype=float)
+        matrix = np.empty(0) if np.iscomplexobj(source) else np.asarray(source, dtype=float)
     except (TypeError, ValueError):
         matrix = np.empty(0)
     if matrix.ndim != 2 or not matrix.size:
         raise InputError(
-            f"held = {brief(held)}: must be a matrix [n_in, n_out] of real numbers, a chip or a programmed matrix"
+            f"source = {brief(source)}: must be a matrix [n_in, n_out] of real numbers, a chip or a programmed matrix"
         )
     return matrix
 

@@ -163,7 +163,7 @@ def points(data: "xarray.Dataset", over: Sequence[str]) -> Iterator[dict[str, in
         yield dict(zip(over, combination, strict=True))
 
 
-def is_share(data: "xarray.Dataset", metric: str) -> bool:
+def is_fraction(data: "xarray.Dataset", metric: str) -> bool:
     """Return whether a metric is a fraction to show in per cent: in [0, 1], without unit, and not a loss."""
     if lower_is_better(metric) or str(data[metric].attrs.get("units", "1")) != "1":
         return False
@@ -179,7 +179,7 @@ def lower_is_better(metric: str) -> bool:
 def has_direction(data: "xarray.Dataset", metric: str) -> bool:
     """Return whether the name says if higher or lower is better; a score that is not a fraction does not."""
     if metric == "score":
-        return is_share(data, metric)
+        return is_fraction(data, metric)
     words = metric.lower().replace("_", " ").split()
     return any(word in (*_LOWER_IS_BETTER, *_HIGHER_IS_BETTER) for word in words)
 
@@ -207,7 +207,7 @@ def pooled(data: "xarray.Dataset", metric: str, over: Sequence[str]) -> np.ndarr
     return np.asarray(values.transpose(*over, *rest).values, np.float64).reshape(*shape, -1)
 
 
-def over_chips(values: np.ndarray, statistic: str = "mean") -> np.ndarray:
+def pooled_statistic(values: np.ndarray, statistic: str = "mean") -> np.ndarray:
     """Return a statistic over the last axis of ``values [..., n]``, skipping NaN; NaN if all are NaN."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # "All-NaN slice", for points without any value
@@ -224,7 +224,7 @@ def digital(data: "xarray.Dataset", metric: str) -> "xarray.DataArray | None":
     return data["digital"] if "digital" in data and metric == chosen_metric(data) else None
 
 
-def computed_share(data: "xarray.Dataset", metric: str) -> float:
+def computed_fraction(data: "xarray.Dataset", metric: str) -> float:
     """Return the computed fraction of a sweep; 1 if it is complete, even with NaN."""
     if "done" in data:
         return float(np.mean(data["done"].values.astype(float)))
@@ -235,7 +235,7 @@ def computed_share(data: "xarray.Dataset", metric: str) -> float:
 
 def gaps(data: "xarray.Dataset", metric: str) -> str:
     """Describe missing values; empty if there are none."""
-    share = computed_share(data, metric)
+    share = computed_fraction(data, metric)
     if share < 1:
         return f"{np.floor(100 * share + 1e-9):.0f} % computed"
     missing = int(np.sum(np.isnan(data[metric].values)))

@@ -61,9 +61,9 @@ def heatmap(
         raise InputError(f"statistic = {brief(statistic)}: {nearest(str(statistic), results.STATISTICS)}")
     if percent is not None and not isinstance(percent, bool):
         raise InputError(f"percent = {brief(percent)}: must be True, False or None")
-    share = results.is_share(data, metric) if percent is None else percent
+    share = results.is_fraction(data, metric) if percent is None else percent
     columns, rows = _order(data, x), _order(data, y)
-    cells = (100 if share else 1) * results.over_chips(results.pooled(data, metric, [y, x]), statistic)
+    cells = (100 if share else 1) * results.pooled_statistic(results.pooled(data, metric, [y, x]), statistic)
     cells = cells[np.ix_(rows, columns)]
     ax = axes.axes_or_new(ax, 3.2 + 0.6 * min(len(columns), 12), 1.6 + 0.45 * min(len(rows), 12))
     factor, unit = (1.0, "%") if share else results.prefixed(cells, results.unit(data, metric))

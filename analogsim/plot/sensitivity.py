@@ -12,20 +12,20 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def sensitivity(found: Any, ax: "Axes | None" = None, rows: int = 10) -> "Axes":
+def sensitivity(result: Any, ax: "Axes | None" = None, rows: int = 10) -> "Axes":
     """Draw the change of the loss for a small change of each number, largest first, with standard errors.
 
     Args:
-      found: result of ``analogsim.training.sensitivity(...)``.
+      result: result of ``analogsim.training.sensitivity(...)``.
       ax: axes to draw on; by default new ones.
       rows: maximum number of changes shown.
 
     Returns:
       the axes.
     """
-    if not hasattr(found, "ranking"):
-        raise InputError(f"found = {brief(found)}: must be the result of analogsim.training.sensitivity")
-    ranking = found.ranking[:rows][::-1]
+    if not hasattr(result, "ranking"):
+        raise InputError(f"result = {brief(result)}: must be the result of analogsim.training.sensitivity")
+    ranking = result.ranking[:rows][::-1]
     ax = axes_or_new(ax, 7.2, 0.9 + 0.36 * len(ranking))
     means = [mean for _, _, mean, _ in ranking]
     errors = [error if np.isfinite(error) else 0.0 for *_, error in ranking]
@@ -36,9 +36,9 @@ def sensitivity(found: Any, ax: "Axes | None" = None, rows: int = 10) -> "Axes":
     ax.set_yticks(places, [f"{name}, {change}" for name, change, _, _ in ranking], fontsize=9)
     ax.grid(axis="y", visible=False)
     ax.locator_params(axis="x", nbins=5)
-    n = found.data.sizes["chip"]
+    n = result.data.sizes["chip"]
     spread = f", with standard errors over {n} chips" if n > 1 else ""
-    late = f"\n{MEANING}" if found.data.attrs.get(EXTRAPOLATED) else ""
-    ax.set_xlabel(f"change of the loss of {float(found.data.loss.mean()):.3g}{spread}{late}", fontsize=9)
+    late = f"\n{MEANING}" if result.data.attrs.get(EXTRAPOLATED) else ""
+    ax.set_xlabel(f"change of the loss of {float(result.data.loss.mean()):.3g}{spread}{late}", fontsize=9)
     ax.tick_params(axis="x", labelsize=9)
     return ax

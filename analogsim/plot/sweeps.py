@@ -72,7 +72,7 @@ def sweep(
     split = _split(data, metric, x)
     if percent is not None and not isinstance(percent, bool):
         raise InputError(f"percent = {brief(percent)}: must be True, False or None")
-    share = results.is_share(data, metric) if percent is None else percent
+    share = results.is_fraction(data, metric) if percent is None else percent
     ax = axes.axes_or_new(ax)
     numeric = results.is_numeric(data, x)
     values = data[x].values
@@ -185,9 +185,9 @@ def _lines(ax: "Axes", drawing: _Drawing) -> np.ndarray:
     """Draw means as lines; of the lines of one colour only the solid one has a band, since bands would overlap."""
     drawn = []
     for indices, name, colour, dash, values in _series(drawing):
-        middle = results.over_chips(values)
+        middle = results.pooled_statistic(values)
         band = dash == "-" and _chips(drawing) > 1
-        low, high = (results.over_chips(values, end) for end in ("low", "high")) if band else (middle, middle)
+        low, high = (results.pooled_statistic(values, end) for end in ("low", "high")) if band else (middle, middle)
         for part, how in _parts(drawing, indices):
             at = drawing.places[part]
             if band:
@@ -223,7 +223,7 @@ def _points(ax: "Axes", drawing: _Drawing) -> np.ndarray:
     step = min(0.16, 0.7 / len(series))
     markers = ("o", "s", "^", "D")
     for number, (indices, name, colour, _, values) in enumerate(series):
-        middle, low, high = (results.over_chips(values, s) for s in ("mean", "low", "high"))
+        middle, low, high = (results.pooled_statistic(values, s) for s in ("mean", "low", "high"))
         places = drawing.places + step * (number - (len(series) - 1) / 2)
         marker = markers[list(indices.values())[1]] if len(indices) > 1 else "o"
         if _chips(drawing) > 1:

@@ -85,7 +85,7 @@ def _maps(data: "xarray.Dataset", metric: str, x: str, y: str) -> list[Picture]:
     """Plot maps of the mean; a figure for each of a few values of the other axes."""
     apart = [a for a in results.axes(data, metric) if a not in (x, y)]
     words = f"{results.metric_words(data, metric)} versus {results.axis_words(x)} and {results.axis_words(y)}"
-    means = results.over_chips(results.pooled(data, metric, results.axes(data, metric)))
+    means = results.pooled_statistic(results.pooled(data, metric, results.axes(data, metric)))
     finite = means[np.isfinite(means)]
     limits = (float(finite.min()), float(finite.max())) if np.ptp(finite if finite.size else 0.0) else None
     height = min(1.8 + 0.42 * data.sizes[y], 6.0)

@@ -69,9 +69,9 @@ def points_table(data: "xarray.Dataset", metric: str, max_rows: int = MOST_ROWS)
 
 def _cells(values: np.ndarray, how: words.Amounts, quantiles: bool) -> list[str]:
     """Return the cells of one point; ``values`` is ``[times, n]``."""
-    means, spreads = results.over_chips(values), words.spreads(values)
+    means, spreads = results.pooled_statistic(values), words.standard_deviations(values)
     cells = [how.pair(float(m), float(s)) for m, s in zip(means, spreads, strict=True)]
-    return cells + [how.mean(float(results.over_chips(values, q)[0])) for q in ("low", "high") if quantiles]
+    return cells + [how.mean(float(results.pooled_statistic(values, q)[0])) for q in ("low", "high") if quantiles]
 
 
 def _caption(data: "xarray.Dataset", metric: str, how: words.Amounts) -> str:

@@ -17,19 +17,19 @@ class Amounts(NamedTuple):
 
     factor: float
     unit: str
-    share: bool
+    is_fraction: bool
 
     def mean(self, value: float) -> str:
         """Format a mean without unit."""
         if not np.isfinite(value):
             return "–"
-        return f"{value / self.factor:.2f}" if self.share else f"{value / self.factor:.4g}"
+        return f"{value / self.factor:.2f}" if self.is_fraction else f"{value / self.factor:.4g}"
 
-    def pair(self, value: float, spread: float) -> str:
+    def pair(self, value: float, std: float) -> str:
         """Format mean and standard deviation without unit, ``"93.21 ± 0.40"``; only the mean if that is NaN."""
-        if not np.isfinite(value) or not np.isfinite(spread):
+        if not np.isfinite(value) or not np.isfinite(std):
             return self.mean(value)
-        digits = f"{spread / self.factor:.2f}" if self.share else f"{spread / self.factor:.2g}"
+        digits = f"{std / self.factor:.2f}" if self.is_fraction else f"{std / self.factor:.2g}"
         return f"{self.mean(value)} ± {digits}"
 
     def with_unit(self, text: str) -> str:
@@ -38,20 +38,24 @@ class Amounts(NamedTuple):
 
     def distance(self, difference: float) -> str:
         """Format the magnitude of a difference; differences of percentages are in points."""
-        return self.with_unit(self.mean(abs(difference))) if not self.share else f"{self.mean(abs(difference))} points"
+        return (
+            self.with_unit(self.mean(abs(difference)))
+            if not self.is_fraction
+            else f"{self.mean(abs(difference))} points"
+        )
 
 
 def amounts(data: "xarray.Dataset", metric: str) -> Amounts:
     """Return the number format of a metric."""
-    if results.is_share(data, metric):
+    if results.is_fraction(data, metric):
         return Amounts(0.01, "%", True)
     return Amounts(*results.prefixed(data[metric].values, results.unit(data, metric)), False)
 
 
-def spreads(values: np.ndarray) -> np.ndarray:
+def standard_deviations(values: np.ndarray) -> np.ndarray:
     """Return the standard deviation over the last axis; NaN for fewer than two values."""
     several = np.sum(np.isfinite(values), axis=-1) > 1
-    return np.where(several, results.over_chips(values, "std"), np.nan)
+    return np.where(several, results.pooled_statistic(values, "std"), np.nan)
 
 
 def chips(data: "xarray.Dataset", metric: str) -> int:
@@ -68,7 +72,7 @@ def verdict(data: "xarray.Dataset", metric: str) -> list[str]:
     """Return the summary of one metric, a list of sentences."""
     lines = []
     missing = results.gaps(data, metric)
-    if results.computed_share(data, metric) < 1:
+    if results.computed_fraction(data, metric) < 1:
         lines.append(f"Incomplete: {missing}. All numbers and figures show the results so far.")
     elif missing:
         lines.append(f"{missing[0].upper()}{missing[1:]}.")
@@ -96,7 +100,7 @@ def _ends(data: "xarray.Dataset", metric: str) -> list[str]:
     when = "" if at is None else f"{results.value_label(data, 'time', at)} after programming: "
     over = results.axes(now, metric)
     values, amount_format = results.pooled(now, metric, over), amounts(data, metric)
-    means, spread = results.over_chips(values), spreads(values)
+    means, spread = results.pooled_statistic(values), standard_deviations(values)
     sign = -1 if results.lower_is_better(metric) else 1
     best, worst = (np.unravel_index(pick(sign * means), means.shape) for pick in (np.nanargmax, np.nanargmin))
     words = results.metric_words(data, metric)
@@ -141,7 +145,7 @@ def _sentence(text: str) -> str:
 def _alike(values: np.ndarray, best: tuple) -> str:
     """Count the points within two standard errors of the best, as a phrase."""
     n = np.sum(np.isfinite(values), axis=-1)
-    means, variances = results.over_chips(values), spreads(values) ** 2 / np.maximum(n, 1)
+    means, variances = results.pooled_statistic(values), standard_deviations(values) ** 2 / np.maximum(n, 1)
     close = np.abs(means - means[best]) <= 2 * np.sqrt(variances + variances[best])
     others = int(np.sum(close)) - 1
     if others < 1:
@@ -164,7 +168,7 @@ def _ageing(data: "xarray.Dataset", metric: str) -> list[str]:
     over = [axis for axis in results.axes(data, metric) if axis != "time"]
     values = results.pooled(data, metric, [*over, "time"])
     order = np.argsort(data["time"].values)
-    means = results.over_chips(values)[..., order]
+    means = results.pooled_statistic(values)[..., order]
     is_complete = np.isfinite(means[..., 0]) & np.isfinite(means[..., -1])
     if not np.any(is_complete):
         return []

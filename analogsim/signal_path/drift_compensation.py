@@ -32,7 +32,7 @@ from analogsim.signal_path.hardware_spec import TileHardware
 if TYPE_CHECKING:
     from jaxtyping import Array, Float, Int8
 
-    Lines = Float[Array, "R C rows n_columns"]
+    Columns = Float[Array, "R C rows n_columns"]
     Codes = Int8[Array, "R C rows n_columns"]
     Readout = Float[Array, "R C 1 n_columns"]
 
@@ -42,14 +42,14 @@ ESTIMATORS = ("projection", "mean absolute")
 _FULL_SCALE = 127.0  # of the 8-bit codes of what was written
 
 
-def written_codes(hardware: TileHardware, lines: Lines) -> Codes | None:
+def written_codes(hardware: TileHardware, columns: Columns) -> Codes | None:
     """Return T ``[R, C, rows, n_columns]``, int8, from ideal columns; None if the estimator does not need it."""
     if hardware.drift_estimator != "projection":
         return None
-    return jnp.clip(jnp.round(lines * _FULL_SCALE), -_FULL_SCALE, _FULL_SCALE).astype(jnp.int8)
+    return jnp.clip(jnp.round(columns * _FULL_SCALE), -_FULL_SCALE, _FULL_SCALE).astype(jnp.int8)
 
 
-def readout(hardware: TileHardware, codes: Codes | None, mean: Lines) -> Readout:
+def readout(hardware: TileHardware, codes: Codes | None, mean: Columns) -> Readout:
     """Return the noise-free calibration readout of every column, ``[R, C, 1, n_columns]``."""
     if codes is None:
         return jnp.mean(jnp.abs(mean), axis=-2, keepdims=True)
@@ -57,7 +57,7 @@ def readout(hardware: TileHardware, codes: Codes | None, mean: Lines) -> Readout
 
 
 def noisy_readout(
-    hardware: TileHardware, codes: Codes | None, state: Any, mean: Lines, variance: Lines | None, key: jax.Array
+    hardware: TileHardware, codes: Codes | None, state: Any, mean: Columns, variance: Columns | None, key: jax.Array
 ) -> Readout:
     """Return the calibration readout with the noise of ``hardware.calibration_reads`` reads per row.
 

@@ -31,13 +31,13 @@ class RowDrive(NamedTuple):
       code: factor of the cells' conductances.
       squares: factor of their variances.
       powers: factors of their second- and third-order currents; empty for linear cells.
-      shares: parts of the code and the powers, one per read of the cells with independent noise.
+      step_contributions: parts of the code and the powers, one per read of the cells with independent noise.
     """
 
     code: jax.Array
     squares: jax.Array
     powers: tuple[jax.Array, ...]
-    shares: list[tuple[jax.Array, ...]]
+    step_contributions: list[tuple[jax.Array, ...]]
 
     @classmethod
     def of(cls, dac: Any, code: jax.Array, non_linear: bool, noise_persists: bool) -> "RowDrive":
@@ -49,7 +49,7 @@ class RowDrive(NamedTuple):
         powers = dac.powers(code) if non_linear else ()
         if noise_persists:
             return cls(code, code**2, powers, [(code, *powers)])
-        return cls(code, dac.squares(code), powers, dac.shares(code, non_linear))
+        return cls(code, dac.squares(code), powers, dac.step_contributions(code, non_linear))
 
 
 def input_range(hardware: TileHardware, x: jax.Array, operator: Operator, calibrated: Any) -> jax.Array | None:

@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from jaxtyping import Array, Float
 
     Codes = Float[Array, "*batch rows"]
-    Lines = Float[Array, "*batch C n_columns"]
+    Columns = Float[Array, "*batch C n_columns"]
 
 
 TINY = 1e-20  # smallest variance: negligible, but keeps the gradient of sqrt finite if no row is driven
 
 
 def lasting_noise(
-    variance: Callable[[Codes], Lines],
+    variance: Callable[[Codes], Columns],
     pieces: Float[Array, "steps *batch rows"],
     factors: Float[Array, " steps"],
     code: Codes,
@@ -59,7 +59,7 @@ def lasting_noise(
     return jnp.sqrt(variances) * (jnp.sqrt(alike) * common + jnp.sqrt(1 - alike) * separate)
 
 
-def sampled(store: Any, time_s: Any, tiles: Any, drive: RowDrive, key: jax.Array, precision: Any) -> Lines:
+def sampled(store: Any, time_s: Any, tiles: Any, drive: RowDrive, key: jax.Array, precision: Any) -> Columns:
     """Return the product with cells sampled for every read of an input vector: slow, with the exact distribution.
 
     Args:
@@ -74,7 +74,7 @@ def sampled(store: Any, time_s: Any, tiles: Any, drive: RowDrive, key: jax.Array
       ADC inputs ``[..., C, n_columns]``.
     """
     # What multiplies the mean and the orders beyond it, [vectors, reads, orders, rows].
-    reads = [jnp.stack([a.reshape(-1, a.shape[-1]) for a in orders], axis=1) for orders in drive.shares]
+    reads = [jnp.stack([a.reshape(-1, a.shape[-1]) for a in orders], axis=1) for orders in drive.step_contributions]
     vectors = jnp.stack(reads, axis=1)
     base = jax.vmap(lambda s: store.read(s, time_s))(tiles.state)
     # A sampled read contains all fluctuations of a cell; the slow ones are already in the mean of this reading.

@@ -70,7 +70,7 @@ def lookup(
     whole_tiles = hardware.store.detects_noise or (hardware.sampling == "cells" and reading.variance is not None)
     y = (_from_tiles if whole_tiles else _from_rows)(product, reading, tile, row)
     y = y.reshape(len(flat), y.shape[-2] * y.shape[-1])[:, : reading.n_out]
-    y = jnp.where(operator.known(flat)[:, None], y, jnp.nan)
+    y = jnp.where(operator.in_table(flat)[:, None], y, jnp.nan)
     return y.reshape(*numbers.shape, reading.n_out).astype(dtype)
 
 

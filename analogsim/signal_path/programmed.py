@@ -24,7 +24,7 @@ from analogsim.signal_path.tiling import normalise, over_tiles
 if TYPE_CHECKING:
     from jaxtyping import Array, Float, Int8, UInt32
 
-    Lines = Float[Array, "R C rows n_columns"]
+    Columns = Float[Array, "R C rows n_columns"]
     Tiles = Float[Array, "R C rows columns"]
     Readout = Float[Array, "R C 1 n_columns"]
 
@@ -42,7 +42,7 @@ def ideal_columns(
     return columns_of_tiles(hardware, normalise(wide, hardware, tile_rows, weight_range)[0])
 
 
-def columns_of_tiles(hardware: TileHardware, tiled: Tiles) -> Lines:
+def columns_of_tiles(hardware: TileHardware, tiled: Tiles) -> Columns:
     """Return the ideal column weights ``[R, C, rows, n_columns]`` of tiles ``[R, C, rows, columns]``."""
     return over_tiles(hardware.store.ideal_columns)(tiled)
 
@@ -127,7 +127,7 @@ class ProgrammedTiles(ByValue):
             full_scale=self.full_scale,
         )
 
-    def _fluctuating(self, moments: Any, time_s: Any) -> tuple[Lines, Lines | None]:
+    def _fluctuating(self, moments: Any, time_s: Any) -> tuple[Columns, Columns | None]:
         """Return the mean of the columns in this reading, and the remaining variance from read to read.
 
         The slow part is one Gaussian number per entry, a function of chip and time only, so that a reading does not
@@ -150,7 +150,7 @@ class ProgrammedTiles(ByValue):
         when = lax.bitcast_convert_type(jnp.abs(jnp.asarray(time_s, jnp.float32)), jnp.uint32)  # no minus zero
         return jax.random.fold_in(key, when)
 
-    def _readout(self, mean: Lines, variance: Lines | None, time_s: Any) -> Readout:
+    def _readout(self, mean: Columns, variance: Columns | None, time_s: Any) -> Readout:
         """Return the calibration readout of every column."""
         if self.hardware.calibration_reads is None:
             return readout(self.hardware, self.codes, mean)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from analogsim.base.errors import InputError
-from analogsim.converters.ranges import full_scale_of, whole_steps
+from analogsim.converters.ranges import full_scale_of, integer_steps
 from analogsim.signal_path.reading import Reading
 
 
@@ -56,7 +56,7 @@ class Limits(NamedTuple):
         """Return ``y`` relative to the middle of the range, and the middle, or None if it is 0."""
         if self.middle is None:
             return y, None
-        middle = whole_steps(adc, self.middle, self.half).astype(y.dtype)
+        middle = integer_steps(adc, self.middle, self.half).astype(y.dtype)
         return y - middle, middle
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from jaxtyping import Array, Bool, Float, Int
 
     Codes = Float[Array, "*batch rows"]
-    Lines = Float[Array, "*batch C n_columns"]
+    Columns = Float[Array, "*batch C n_columns"]
 
 
 _UNROLLED = 8  # tiles along the inputs that are written out one by one
@@ -113,7 +113,7 @@ class RowProduct(NamedTuple):
         key = None if self.key is None else jax.random.fold_in(self.key, tiles.row)
         if dac is None or dac.conversions == 1:
             rows = self.drive(dac, part if driven is None else driven, tiles)
-            y = self.converted(self.lines(rows, tiles, key), tiles)
+            y = self.converted(self.adc_inputs(rows, tiles, key), tiles)
         else:
             y = self.step_by_step(part, tiles, key)
         if tiles.gain is not None:
@@ -123,12 +123,12 @@ class RowProduct(NamedTuple):
             drive = self.operator.product(part, jnp.ones((1, tiles.mean.shape[-2], 1), part.dtype), self.precision)
         return store.combine(y, drive) * tiles.scale[:, 0, :].astype(y.dtype)
 
-    def step_by_step(self, part: Codes, tiles: TileRow, key: jax.Array | None) -> Lines:
+    def step_by_step(self, part: Codes, tiles: TileRow, key: jax.Array | None) -> Columns:
         """Return the column outputs of an input driven and converted slice by slice, summed digitally."""
-        lines, factors = self.lines_of_steps(part, tiles, key)
+        lines, factors = self.adc_inputs_of_steps(part, tiles, key)
         return jnp.tensordot(factors, jax.vmap(lambda y: self.converted(y, tiles))(lines), 1)
 
-    def lines_of_steps(
+    def adc_inputs_of_steps(
         self, part: Codes, tiles: TileRow, key: jax.Array | None
     ) -> tuple[Float[Array, "steps *batch C n_columns"], Float[Array, " steps"]]:
         """Return the ADC inputs in every step of an input, ``[steps, ..., C, n_columns]``, and the step weights."""
@@ -144,7 +144,7 @@ class RowProduct(NamedTuple):
 
         def one(piece: jax.Array, step: jax.Array, noise: jax.Array | None) -> jax.Array:
             step_key = None if key is None else jax.random.fold_in(key, step)
-            y = self.lines(self.drive(None, piece, tiles), tiles, step_key, cells)
+            y = self.adc_inputs(self.drive(None, piece, tiles), tiles, step_key, cells)
             return y if noise is None else y + noise
 
         return jax.vmap(one)(pieces, jnp.arange(len(parts)), noise), factors
@@ -153,7 +153,7 @@ class RowProduct(NamedTuple):
         """Return the drive of the rows by one conversion of a code; by amplitudes without a DAC."""
         return RowDrive.of(dac, code, tiles.curvature is not None, self.noise_persists)
 
-    def variance_of(self, tiles: TileRow) -> Callable[[Codes], Lines]:
+    def variance_of(self, tiles: TileRow) -> Callable[[Codes], Columns]:
         """Return the columns' variance from read to read, as a function of the squared drive of the rows."""
         assert tiles.variance is not None
         variance = tiles.variance
@@ -162,7 +162,7 @@ class RowProduct(NamedTuple):
             lax.stop_gradient(squares), variance.astype(squares.dtype), self.precision
         )
 
-    def converted(self, y: Lines, tiles: TileRow) -> Lines:
+    def converted(self, y: Columns, tiles: TileRow) -> Columns:
         """Return the converted ADC inputs ``[..., C, n_columns]``."""
         adc = self.hardware.adc
         if adc is None:
@@ -186,15 +186,17 @@ class RowProduct(NamedTuple):
         dac = self.hardware.dac
         key = None if self.key is None else jax.random.fold_in(self.key, tiles.row)
         if dac is None or dac.conversions == 1:
-            return self.is_beyond(self.lines(self.drive(dac, part, tiles), tiles, key))
-        lines, _ = self.lines_of_steps(part, tiles, key)
+            return self.is_beyond(self.adc_inputs(self.drive(dac, part, tiles), tiles, key))
+        lines, _ = self.adc_inputs_of_steps(part, tiles, key)
         return jnp.any(self.is_beyond(lines), axis=0)
 
-    def is_beyond(self, y: Lines) -> Bool[Array, "*batch C n_columns"]:
+    def is_beyond(self, y: Columns) -> Bool[Array, "*batch C n_columns"]:
         """Return which ADC inputs are outside of the ADC range."""
         return jnp.abs(self.limits.about(y, self.hardware.adc)[0]) > self.limits.half
 
-    def lines(self, drive: RowDrive, tiles: TileRow, key: jax.Array | None, cells: jax.Array | None = None) -> Lines:
+    def adc_inputs(
+        self, drive: RowDrive, tiles: TileRow, key: jax.Array | None, cells: jax.Array | None = None
+    ) -> Columns:
         """Return the ADC inputs for one drive of the rows, including noise, ``[..., C, n_columns]``.
 
         ``cells`` is the key of sampled cells that are the same in several steps; None draws new ones.
@@ -215,7 +217,7 @@ class RowProduct(NamedTuple):
                 y = y + jnp.sqrt(jnp.maximum(total, TINY)) * normal(key, y.shape, y.dtype)
         return y
 
-    def noise_variance(self, drive: RowDrive, y: Lines, tiles: TileRow) -> Lines | None:
+    def noise_variance(self, drive: RowDrive, y: Columns, tiles: TileRow) -> Columns | None:
         """Return the columns' variance: sum_i x_i^2 Var(w_ij) of the read, plus detection and converter; or None."""
         store, adc = self.hardware.store, self.hardware.adc
         terms = []
@@ -228,14 +230,14 @@ class RowProduct(NamedTuple):
         return functools.reduce(jnp.add, terms) if terms else None
 
 
-def sum_over_tiles(tile: Any, each: tuple, r: int) -> jax.Array:
+def sum_over_tiles(tile: Any, stacked: tuple, r: int) -> jax.Array:
     """Accumulate partial sums digitally: unrolled for a few tiles, a scan for many to bound the compile time."""
     # Unstack instead of indexing: the transpose of an index sums full-size arrays, one per tile.
-    leaves, structure = jax.tree.flatten(each)
+    leaves, structure = jax.tree.flatten(stacked)
     rows = zip(*(jnp.unstack(a[: min(r, _UNROLLED)]) for a in leaves), strict=True)
     parts = [tile(*jax.tree.unflatten(structure, row)) for row in rows]
     y = functools.reduce(jnp.add, parts)
     if r <= _UNROLLED:
         return y
-    rest = jax.tree.map(lambda a: a[_UNROLLED:], each)
+    rest = jax.tree.map(lambda a: a[_UNROLLED:], stacked)
     return lax.scan(lambda total, some: (total + tile(*some), None), y, rest)[0]

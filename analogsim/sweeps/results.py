@@ -62,17 +62,17 @@ class Progress:
         self.values: dict[str, np.ndarray] = {}
         self.done = np.zeros((plan.n_structures, plan.n_points, plan.chips), bool)
 
-    def add(self, structure: int, items: np.ndarray, found: Mapping[str, np.ndarray]) -> None:
+    def add(self, structure: int, items: np.ndarray, scores_by_metric: Mapping[str, np.ndarray]) -> None:
         """Store the scores of a block.
 
         Args:
           structure: index of the structure.
           items: item numbers of the block.
-          found: ``{metric: [items(, times)]}``.
+          scores_by_metric: ``{metric: [items(, times)]}``.
         """
         points, chips = np.divmod(items, self.plan.chips)
-        self._check_names(found)
-        for name, scores in found.items():
+        self._check_names(scores_by_metric)
+        for name, scores in scores_by_metric.items():
             if name not in self.values:
                 kind = scores.dtype if np.issubdtype(scores.dtype, np.floating) else np.dtype(np.float64)
                 self.values[name] = np.full((*self.done.shape, *scores.shape[1:]), np.nan, kind)

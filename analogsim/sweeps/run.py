@@ -195,7 +195,7 @@ class _Work:
                 computed = workers.next()
                 in_flight -= 1
                 scheduler.learn(computed)
-                self.progress.add(computed.block.structure, computed.block.items, computed.found)
+                self.progress.add(computed.block.structure, computed.block.items, computed.scores)
                 self._unwritten = True
                 report(self.progress.n_done)
                 self._save(now=self.progress.is_complete)

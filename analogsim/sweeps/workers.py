@@ -27,13 +27,13 @@ class Computed(NamedTuple):
 
     Attributes:
       block: the block.
-      found: ``{metric: [items(, times)]}``.
+      scores: ``{metric: [items(, times)]}``.
       seconds: duration, s.
       fresh: whether the duration includes compilation.
     """
 
     block: Block
-    found: dict[str, np.ndarray]
+    scores: dict[str, np.ndarray]
     seconds: float
     fresh: bool
 

@@ -78,7 +78,7 @@ class Crossbar(StoreTags, Description):
         factory=PCM, methods=("program", "read", "g_min", "g_max", "time_limit_s"), doc="the memory technology"
     )
     mapping: Any = field(
-        factory=Differential, methods=("conductances", "lines", "combine"), doc="how a weight becomes conductances"
+        factory=Differential, methods=("conductances", "columns", "combine"), doc="how a weight becomes conductances"
     )
     faults: Faults | None = field(
         default=None, optional=True, kind=Faults, doc="stuck cells, device variation, spare columns; None: none"
@@ -233,7 +233,7 @@ class Crossbar(StoreTags, Description):
             cells = self.faults.apply(state.fabric, cells, self.cell.g_min, largest(self.cell))
         if self.wires is not None:
             cells = self._behind_wires(self.wires, cells)
-        columns = self.mapping.lines(cells, self.cell.g_min, self.cell.g_max)
+        columns = self.mapping.columns(cells, self.cell.g_min, self.cell.g_max)
         columns = columns._replace(curvature=self._curvature(cells.mean), slow=slow)
         if self.time_limit_s is None:
             return columns
@@ -270,7 +270,7 @@ class Crossbar(StoreTags, Description):
         a2, a3 = law(conductances)
         v = self.cell.read_voltage_v
         ends = self.cell.g_min, self.cell.g_max
-        return jnp.stack([self.mapping.lines(Moments(a), *ends).mean for a in (a2 * v, a3 * v**2)])
+        return jnp.stack([self.mapping.columns(Moments(a), *ends).mean for a in (a2 * v, a3 * v**2)])
 
     def noise(self, x: jax.Array, y: jax.Array, state: Any) -> None:
         """Return None: columns add no noise; the noise of amplifiers and converters belongs to the ADC."""
@@ -292,7 +292,7 @@ class Crossbar(StoreTags, Description):
     def ideal_columns(self, weights: jax.Array) -> jax.Array:
         """Return the columns ``[n_in, n_columns]`` of the target conductances."""
         targets = self.mapping.conductances(weights, self.cell.g_min, self.cell.g_max)
-        return self.mapping.lines(Moments(targets), self.cell.g_min, self.cell.g_max).mean
+        return self.mapping.columns(Moments(targets), self.cell.g_min, self.cell.g_max).mean
 
     def column_map(self, n_out: int) -> ColumnMap:
         """Return how the columns are grouped by the mapping."""

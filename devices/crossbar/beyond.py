@@ -54,14 +54,14 @@ class Extrapolates:
         return (Source(note="assumed: the trend of the last decade continues"),) if self.extrapolate else ()
 
 
-def continued(spread: Callable[[Any], jax.Array], time_s: jax.Array, first_s: Any, last_s: Any) -> jax.Array:
-    """Return ``spread(time_s)`` until ``last_s``, and from there its extrapolation by the module's law.
+def continued(std: Callable[[Any], jax.Array], time_s: jax.Array, first_s: Any, last_s: Any) -> jax.Array:
+    """Return ``std(time_s)`` until ``last_s``, and from there its extrapolation by the module's law.
 
     Args:
-      spread: standard deviation (S) as a function of a time in seconds; must be constant from ``last_s`` on.
+      std: standard deviation (S) as a function of a time in seconds; must be constant from ``last_s`` on.
       time_s: seconds after programming, one number.
       first_s, last_s: first and last measured time, seconds.
     """
     from_s = jnp.maximum(first_s, last_s / 10)
     decades = jnp.log10(jnp.maximum(time_s / last_s, 1.0)) / jnp.log10(last_s / from_s)
-    return jnp.maximum(spread(time_s) + (spread(last_s) - spread(from_s)) * decades, 0.0)
+    return jnp.maximum(std(time_s) + (std(last_s) - std(from_s)) * decades, 0.0)

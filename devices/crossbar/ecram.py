@@ -70,7 +70,7 @@ class ECRAM(Description):
         default=(-0.8276, 1.1724), ge=-10, le=10, doc="w_min and w_max; up and down steps are equal at 0", source=_FITS
     )
     step: Any = field(default=0.002, gt=0, le=1, doc="s at w = 0, in units of w", source=_FITS)
-    slopes: Any = field(
+    step_decrease: Any = field(
         default=(0.1153, 0.5085),
         ge=0,
         lt=1,
@@ -93,7 +93,9 @@ class ECRAM(Description):
     @classmethod
     def metal_oxide(cls, **changes: Any) -> "ECRAM":
         """Return the fit to metal-oxide cells, whose steps are 7 times finer and far noisier, with ``changes``."""
-        fit: dict[str, Any] = dict(bounds=(-0.8286, 1.1714), step=2.8214e-4, slopes=(0.4152, 0.7342), step_noise=2.0)
+        fit: dict[str, Any] = dict(
+            bounds=(-0.8286, 1.1714), step=2.8214e-4, step_decrease=(0.4152, 0.7342), step_noise=2.0
+        )
         return cls(**(fit | changes))
 
     @classmethod
@@ -122,7 +124,7 @@ class ECRAM(Description):
         (low, high), (w_min, w_max) = self.window, self.bounds
         unit = (high - low) / (w_max - w_min)
         w = w_min + (g - low) / unit
-        decrease = self.slopes[0] * w / w_max if self.approach == "up" else self.slopes[1] * w / w_min
+        decrease = self.step_decrease[0] * w / w_max if self.approach == "up" else self.step_decrease[1] * w / w_min
         return unit * self.step * (1 - decrease)
 
     def program(self, key: jax.Array, target: jax.Array) -> ECRAMState:

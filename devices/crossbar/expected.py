@@ -85,7 +85,7 @@ def _column(store: Any, grid: jax.Array, time_s: Any, read_noise: bool) -> tuple
     """Return mean and variance of one column's entries at the weights of the grid."""
     cell, mapping = store.cell, store.mapping
     targets = mapping.conductances(grid[:, None], cell.g_min, cell.g_max)
-    column = mapping.lines(cell.moments(targets, time_s, read_noise), cell.g_min, cell.g_max)
+    column = mapping.columns(cell.moments(targets, time_s, read_noise), cell.g_min, cell.g_max)
     return column.mean[:, 0], column.variance[:, 0]
 
 
@@ -133,10 +133,10 @@ def over_writing(target: jax.Array, sigma: jax.Array, of: Callable[[jax.Array], 
     return jnp.sum(of(reached) * jnp.asarray(_NODE_WEIGHTS, target.dtype), axis=-1)
 
 
-def mean_decay(mean: Any, spread: Any, log_time: Any) -> jax.Array:
-    """Return E[exp(-log_time |nu|)] for nu ~ N(mean, spread^2); ``log_time`` is ln T, at least 0."""
-    is_random = jnp.asarray(spread) > 0  # the inner where keeps derivatives finite at spread = 0
-    s = jnp.where(is_random, spread, 1.0)
+def mean_decay(mean: Any, std: Any, log_time: Any) -> jax.Array:
+    """Return E[exp(-log_time |nu|)] for nu ~ N(mean, std^2); ``log_time`` is ln T, at least 0."""
+    is_random = jnp.asarray(std) > 0  # the inner where keeps derivatives finite at std = 0
+    s = jnp.where(is_random, std, 1.0)
     a = log_time
     grown = jnp.exp((a * s) ** 2 / 2)
     folded = grown * (jnp.exp(-a * mean) * ndtr(mean / s - a * s) + jnp.exp(a * mean) * ndtr(-mean / s - a * s))

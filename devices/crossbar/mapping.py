@@ -41,7 +41,7 @@ class Mapping(Protocol):
         """
         ...
 
-    def lines(self, cells: Moments, g_min: Any, g_max: Any) -> Moments:
+    def columns(self, cells: Moments, g_min: Any, g_max: Any) -> Moments:
         """Return the columns for a unit input on each row, ``[n_in, n_columns]``, in units of the window.
 
         Args:
@@ -146,12 +146,12 @@ class Differential(Description):
 
         All plus cells come before all minus cells: with one plane, index 0 is plus and 1 is minus.
         """
-        planes = _planes(self.slices, weights, signed=True).held
+        planes = _planes(self.slices, weights, signed=True).values
         pair = jnp.concatenate([planes, -planes])
         fraction = jnp.maximum(pair, 0.0) if self.sides == 1 else (1 + pair) / 2
         return g_min + (g_max - g_min) * fraction
 
-    def lines(self, cells: Moments, g_min: Any, g_max: Any) -> Moments:
+    def columns(self, cells: Moments, g_min: Any, g_max: Any) -> Moments:
         """Return the columns of cells ``[2 planes, n_in, n_out]``; cells are independent, so variances add."""
 
         def joined(values: jax.Array, power: int) -> jax.Array:
@@ -233,13 +233,13 @@ class Offset(Description):
     def conductances(self, weights: jax.Array, g_min: Any, g_max: Any) -> jax.Array:
         """Return targets (S), ``[planes, n_in, columns]``; the unit column, if any, is the last one."""
         planes = _planes(self.slices, weights, signed=False)
-        values = planes.held
+        values = planes.values
         if self.subtraction == "unit column":
             unit = jnp.broadcast_to(planes.zero[:, None, None], (*values.shape[:2], 1))
             values = jnp.concatenate([values, unit], axis=-1)
         return g_min + (g_max - g_min) * values
 
-    def lines(self, cells: Moments, g_min: Any, g_max: Any) -> Moments:
+    def columns(self, cells: Moments, g_min: Any, g_max: Any) -> Moments:
         """Return the columns of cells ``[planes, n_in, columns]``; cells are independent, so variances add."""
 
         def joined(values: jax.Array, power: int) -> jax.Array:

@@ -50,7 +50,7 @@ class MeasuredCell(Extrapolates, Description):
       >>> import jax, jax.numpy as jnp
       >>> rows = [(0.0, 0.1e-6, 1.0), (20e-6, 0.5e-6, 1.0), (0.0, 0.2e-6, 3600.0), (20e-6, 0.9e-6, 3600.0)]
       >>> cell = MeasuredCell.from_rows(rows)
-      >>> round(float(cell.spread(jnp.array(10e-6), 60.0)) * 1e9)  # halfway in g and in log t: (300 + 550)/2 nS
+      >>> round(float(cell.conductance_std(jnp.array(10e-6), 60.0)) * 1e9)  # halfway in g and log t: (300 + 550)/2 nS
       425
     """
 
@@ -122,15 +122,15 @@ class MeasuredCell(Extrapolates, Description):
 
     def programming_error(self, target: jax.Array) -> jax.Array:
         """Return the standard deviation (S) of cells programmed to ``target`` (S), at time zero."""
-        return self.programming_noise * self.spread(target, 0.0)
+        return self.programming_noise * self.conductance_std(target, 0.0)
 
     def read(self, state: MeasuredState, time_s: Any, key: jax.Array | None = None) -> Moments:
         """Return conductances (S) at ``time_s``; reads are noiseless in this model, so ``key`` is not used."""
         del key
-        sigma = self.programming_noise * self.spread(state.target, time_s)
+        sigma = self.programming_noise * self.conductance_std(state.target, time_s)
         return Moments(jnp.maximum(state.target + sigma * state.deviate, 0.0))
 
-    def spread(self, target: jax.Array, time_s: Any) -> jax.Array:
+    def conductance_std(self, target: jax.Array, time_s: Any) -> jax.Array:
         """Return sigma(g, t) (S) for targets (S, any shape), as measured; outside of the table its nearest values."""
         if not self.extrapolate:
             return self._measured(target, time_s)

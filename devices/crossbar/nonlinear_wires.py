@@ -265,4 +265,4 @@ def _solve(wires: Wires, g: jax.Array, v: jax.Array, law: Partial, limit: float,
         word, bit = (linear.at_corner(wires, jnp.moveaxis(x, -1, 0)) for x in (word, bit))
         return Solution(linear.at_corner(wires, currents.T, rows=None), word, bit, count, residual)
 
-    return linear.each_array(one, g, v)
+    return linear.map_arrays(one, g, v)

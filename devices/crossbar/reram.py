@@ -74,15 +74,15 @@ class ReRAM(Extrapolates, Description):
 
     def programming_error(self, target: jax.Array) -> jax.Array:
         """Return the standard deviation (S) of cells programmed to ``target`` (S), at time zero."""
-        return self.programming_noise * self.spread(target, 0.0)
+        return self.programming_noise * self.conductance_std(target, 0.0)
 
     def read(self, state: ReRAMState, time_s: Any, key: jax.Array | None = None) -> Moments:
         """Return conductances (S) at ``time_s``; reads are noiseless in this model, so ``key`` is not used."""
         del key
-        sigma = self.programming_noise * self.spread(state.target, time_s)
+        sigma = self.programming_noise * self.conductance_std(state.target, time_s)
         return Moments(jnp.maximum(state.target + sigma * state.deviate, 0.0))
 
-    def spread(self, target: jax.Array, time_s: Any) -> jax.Array:
+    def conductance_std(self, target: jax.Array, time_s: Any) -> jax.Array:
         """Return sigma(g, t) (S) for targets (S, any shape), as published: ``programming_noise`` is not applied."""
         if not self.extrapolate:
             return self._measured(target, time_s)
@@ -104,4 +104,4 @@ class ReRAM(Extrapolates, Description):
     def moments(self, target: jax.Array, time_s: Any, read_noise: bool = True) -> Moments:
         """Return mean (S) and variance (S^2) over cells programmed to ``target`` (S); reads add no variance."""
         del read_noise
-        return non_negative(target, self.programming_noise * self.spread(target, time_s))
+        return non_negative(target, self.programming_noise * self.conductance_std(target, time_s))

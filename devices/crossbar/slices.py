@@ -33,13 +33,13 @@ class Planes(NamedTuple):
     """Weights distributed over planes.
 
     Attributes:
-      held: value on each plane, ``[planes, n_in, n_out]``: in [-1, 1] signed, in [0, 1] offset.
+      values: value on each plane, ``[planes, n_in, n_out]``: in [-1, 1] signed, in [0, 1] offset.
       factors: c_p, ``[planes]``.
       constant: c_0, minus the weight that all-zero planes represent; 0 for signed planes.
       zero: value on each plane that represents the weight 0, ``[planes]``.
     """
 
-    held: jax.Array
+    values: jax.Array
     factors: jax.Array
     constant: jax.Array
     zero: jax.Array
@@ -53,7 +53,7 @@ class BitSlices(Description):
     Example:
       >>> import jax.numpy as jnp
       >>> planes = BitSlices(widths=(2, 2)).signed(jnp.array([[7 / 15, -1.0]]))   # 7 = 1 * 4 + 3
-      >>> [[round(float(v), 3) for v in row[0]] for row in planes.held]
+      >>> [[round(float(v), 3) for v in row[0]] for row in planes.values]
       [[1.0, -1.0], [0.333, -1.0]]
     """
 
@@ -116,16 +116,16 @@ class BitSlices(Description):
             k = jnp.floor(k / 2**width)
         return jnp.stack(digits)
 
-    def _planes(self, weights: jax.Array, held: jax.Array, full_scale: int, half: int) -> Planes:
+    def _planes(self, weights: jax.Array, values: jax.Array, full_scale: int, half: int) -> Planes:
         place = [2 ** sum(self.widths[:p]) for p in range(self.planes)]
         factors = [(2**w - 1) * v / full_scale for w, v in zip(self.widths, place, strict=True)]
         zero = [half // v % 2**w / (2**w - 1) for w, v in zip(self.widths, place, strict=True)]
         # Straight-through estimator, as in ``digital``: the derivative of the digits is zero, that of their sum is one.
         # The gradient enters by b_p, the least-norm solution of sum_p c_p b_p = 1: mostly in the significant digits.
         norm = sum(f * f for f in factors)
-        gradient = jnp.asarray([f / norm for f in factors], held.dtype)
-        held = held + gradient[:, None, None] * (weights - jax.lax.stop_gradient(weights))
-        return Planes(held, *(jnp.asarray(a, held.dtype) for a in (factors, half / full_scale, zero)))
+        gradient = jnp.asarray([f / norm for f in factors], values.dtype)
+        values = values + gradient[:, None, None] * (weights - jax.lax.stop_gradient(weights))
+        return Planes(values, *(jnp.asarray(a, values.dtype) for a in (factors, half / full_scale, zero)))
 
 
 class MultiCell(Description):
@@ -134,7 +134,7 @@ class MultiCell(Description):
     Example:
       >>> import jax.numpy as jnp
       >>> planes = MultiCell(significance=(3.0, 1.0)).signed(jnp.array([[0.4]]))
-      >>> planes.held.shape, planes.factors.tolist()
+      >>> planes.values.shape, planes.factors.tolist()
       ((2, 1, 1), [0.75, 0.25])
     """
 

@@ -59,10 +59,10 @@ class SONOS(Extrapolates, Description):
     g_max: Any = field(default=16e-6, unit="S", gt=0, le=18e-6, doc="largest programmed conductance", source=_AGRAWAL)
     g_min: Any = field(default=0.0, unit="S", ge=0, le=18e-6, doc="conductance of a weight of zero", source=_AGRAWAL)
     programming_noise: Any = field(default=1.0, ge=0, le=100, doc="multiplies the published sigma at every time")
-    spread: Any = field(default=(19.88665e-8, 25.59102e-8, 28.72753e-8, 31.04318e-8, 33.76214e-8, 34.57909e-8),
+    std_limit: Any = field(default=(19.88665e-8, 25.59102e-8, 28.72753e-8, 31.04318e-8, 33.76214e-8, 34.57909e-8),
         unit="S", ge=0, le=1e-3, doc="A after 0..5 days", source=_AGRAWAL,
     )  # fmt: skip
-    spread_scale: Any = field(
+    std_scale: Any = field(
         default=(1.763115e-6, 1.8685544e-6, 1.9356834e-6, 1.9890332e-6, 2.0477023e-6, 2.0734309e-6),
         unit="S", gt=0, le=1e-3, doc="B after 0..5 days", source=_AGRAWAL,
     )  # fmt: skip
@@ -84,11 +84,11 @@ class SONOS(Extrapolates, Description):
 
     def programming_error(self, target: jax.Array) -> jax.Array:
         """Return the standard deviation (S) of cells programmed to ``target`` (S), at time zero."""
-        return self.programming_noise * self.spread_at(target, 0.0)
+        return self.programming_noise * self.conductance_std(target, 0.0)
 
     def read(self, state: SONOSState, time_s: Any, key: jax.Array | None = None) -> Moments:
         """Return conductances (S) ``time_s`` after programming: moments, or one sampled read if a key is given."""
-        sigma = self.programming_noise * self.spread_at(state.target, time_s)
+        sigma = self.programming_noise * self.conductance_std(state.target, time_s)
         g = jnp.maximum(state.target + sigma * state.deviate, 0.0)
         noise = self.read_noise * _saturating(g, *self.read_noise_fit)
         if key is None:
@@ -96,7 +96,7 @@ class SONOS(Extrapolates, Description):
         xi = normal(stream(key, "read noise"), g.shape, g.dtype)
         return Moments(jnp.maximum(g + noise * xi, 0.0))
 
-    def spread_at(self, target: jax.Array, time_s: Any) -> jax.Array:
+    def conductance_std(self, target: jax.Array, time_s: Any) -> jax.Array:
         """Return sigma(g, t) (S) for targets (S, any shape), as published: ``programming_noise`` is not applied."""
         if not self.extrapolate:
             return self._measured(target, time_s)
@@ -106,8 +106,8 @@ class SONOS(Extrapolates, Description):
     def _measured(self, target: jax.Array, time_s: Any) -> jax.Array:
         """Return sigma at ``time_s``, constant after the last measured time."""
         weights = weights_between(jnp.asarray(time_s, target.dtype), jnp.asarray(_DAYS_S, target.dtype))
-        amplitude = sum(weights[day] * value for day, value in enumerate(self.spread))
-        scale = sum(weights[day] * value for day, value in enumerate(self.spread_scale))
+        amplitude = sum(weights[day] * value for day, value in enumerate(self.std_limit))
+        scale = sum(weights[day] * value for day, value in enumerate(self.std_scale))
         return _saturating(target, amplitude, scale)
 
 

@@ -346,7 +346,7 @@ def _fields(
     return in_rounds(lambda v: line_solver.fields(net, v, limit, steps, nodes=nodes, slow=slow), v, net.g.size)
 
 
-def each_array(function: Any, *arrays: jax.Array) -> Any:
+def map_arrays(function: Any, *arrays: jax.Array) -> Any:
     """Map ``function`` of two-dimensional arrays over all leading axes, sequentially to bound the memory."""
     lead = arrays[0].shape[:-2]
     if not lead:
@@ -365,7 +365,7 @@ def _solve(wires: Wires, g: jax.Array, v: jax.Array, limit: float, steps: int) -
         currents = at_corner(wires, solution.currents.T * unit, rows=None)
         return Solution(currents, word, bit, solution.iterations, solution.residual)
 
-    return each_array(one, g, v)
+    return map_arrays(one, g, v)
 
 
 @functools.partial(jax.jit, static_argnames=("limit", "steps"))
@@ -379,7 +379,7 @@ def _effective(wires: Wires, g: jax.Array, limit: float, steps: int) -> tuple[ja
         matrix = solution.currents if m > n else solution.currents.T
         return at_corner(wires, unit * matrix), jnp.max(solution.residual)
 
-    return each_array(one, g)
+    return map_arrays(one, g)
 
 
 def checked(wires: Wires, g: Any, tolerance: float | None, max_iterations: int) -> tuple[jax.Array, float]:

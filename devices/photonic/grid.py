@@ -25,7 +25,7 @@ class ShifterGrid(NamedTuple):
 
     Example:
       >>> grid = ShifterGrid(4, 2, "rectangular")
-      >>> grid.shape, int(grid.held.sum())        # 7 interferometers with 2 phases, 6 outputs, 2 attenuators
+      >>> grid.shape, int(grid.mask.sum())        # 7 interferometers with 2 phases, 6 outputs, 2 attenuators
       ((13, 4), 22)
     """
 
@@ -44,7 +44,7 @@ class ShifterGrid(NamedTuple):
         return 2 * self.columns + 3, max(self.n_in, self.n_out)
 
     @property
-    def held(self) -> np.ndarray:
+    def mask(self) -> np.ndarray:
         """Mask of the positions that have a shifter, ``[rows, width]``, Boolean."""
         return _shifter_mask(*self)
 

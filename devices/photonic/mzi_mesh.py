@@ -267,7 +267,7 @@ class MZIMesh(OneColumnPerOutput, Description):
           fabric, phases, gain: as returned by ``fabricate`` and ``phases_for``.
           weight_gradient: zeros ``[n_in, n_out]``, see ``MeshState``.
         """
-        mask = self._grid(weight_gradient).held
+        mask = self._grid(weight_gradient).mask
         rounded = self.shifter.commands(lax.stop_gradient(phases), mask)
         commands = rounded + jnp.where(mask, phases - lax.stop_gradient(phases), 0.0)
         return MeshState(fabric, commands, gain, weight_gradient)
@@ -311,7 +311,7 @@ class MZIMesh(OneColumnPerOutput, Description):
 
     def phases(self, state: MeshState, time_s: Any) -> jax.Array:
         """Return the phases ``[rows, width]`` that light sees ``time_s`` after programming, without read noise."""
-        mask = self._grid(state.weight_gradient).held
+        mask = self._grid(state.weight_gradient).mask
         heated = self.shifter.phases(state.commands, mask)
         time = jnp.asarray(time_s, heated.dtype)
         # The gradient of a square root is infinite at time 0: both branches of the selection must be finite.

@@ -112,25 +112,25 @@ class PhaseShifter(Description):
         """Return the total power (W) that holds these commands (rad, any shape)."""
         return self.half_wave_w / jnp.pi * jnp.sum(commands)
 
-    def commands(self, phases: jax.Array, held: np.ndarray) -> jax.Array:
+    def commands(self, phases: jax.Array, mask: np.ndarray) -> jax.Array:
         """Return the commands of the shifters for target phases, radians, at least 0.
 
         Args:
           phases: target phases on the grid, ``[rows, width]``, radians.
-          held: mask of the positions that have a shifter, ``[rows, width]``.
+          mask: mask of the positions that have a shifter, ``[rows, width]``.
         """
-        target = jnp.where(held, jnp.mod(phases, _TURN), 0.0)
+        target = jnp.where(mask, jnp.mod(phases, _TURN), 0.0)
         if self.crosstalk is not None and self.compensated:
-            target = self._against_crosstalk(target, held)
-        return jnp.where(held, self._converted(target), 0.0)
+            target = self._against_crosstalk(target, mask)
+        return jnp.where(mask, self._converted(target), 0.0)
 
-    def phases(self, commands: jax.Array, held: np.ndarray) -> jax.Array:
-        """Return the phases (rad, ``[rows, width]``) that result from commands with crosstalk; ``held`` as above."""
+    def phases(self, commands: jax.Array, mask: np.ndarray) -> jax.Array:
+        """Return the phases (rad, ``[rows, width]``) that result from commands with crosstalk; ``mask`` as above."""
         if self.crosstalk is None:
             return commands
-        return jnp.where(held, commands + self._leaked(commands), 0.0)
+        return jnp.where(mask, commands + self._leaked(commands), 0.0)
 
-    def _against_crosstalk(self, target: jax.Array, held: np.ndarray) -> jax.Array:
+    def _against_crosstalk(self, target: jax.Array, mask: np.ndarray) -> jax.Array:
         """Solve for commands whose phases equal the targets up to full turns: first the turns, then the commands.
 
         Each fixed-point round subtracts the neighbours' leakage. The error shrinks per round by the summed crosstalk:
@@ -138,10 +138,10 @@ class PhaseShifter(Description):
         """
 
         def reduced(turns: jax.Array, commands: jax.Array) -> jax.Array:
-            return jnp.where(held, target + turns - self._leaked(commands), 0.0)
+            return jnp.where(mask, target + turns - self._leaked(commands), 0.0)
 
         def choose(_: Any, commands: jax.Array) -> jax.Array:
-            return jnp.where(held, jnp.mod(target - self._leaked(commands), _TURN), 0.0)
+            return jnp.where(mask, jnp.mod(target - self._leaked(commands), _TURN), 0.0)
 
         commands = lax.fori_loop(0, 6, choose, target)
         # Fix the nearest turn before the linear rounds: a late change of leakage must not move a command by a turn.

@@ -85,12 +85,12 @@ class Ring(Description):
         return self.wavelength_m**2 / (self.group_index * self.circumference_m)
 
     @property
-    def kept(self) -> Any:
+    def round_trip_amplitude(self) -> Any:
         """Fraction of the field left after a round trip, p = r1 r2 a."""
         return self.r1 * self.r2 * self.amplitude
 
     @property
-    def lost(self) -> Any:
+    def round_trip_loss(self) -> Any:
         """Fraction of the field lost per round trip, 1 - p, summed over couplers and losses.
 
         Computing it from p would lose digits, as p rounds near 1.
@@ -105,7 +105,7 @@ class Ring(Description):
     @property
     def half_width_rad(self) -> Any:
         """Half linewidth as a round-trip phase, radians."""
-        return self.lost / self.kept**0.5
+        return self.round_trip_loss / self.round_trip_amplitude**0.5
 
     @property
     def fwhm_m(self) -> Any:
@@ -145,7 +145,7 @@ class Ring(Description):
         """Return the power fractions at the drop and through ports for a round-trip phase (rad), any shape."""
         s = _half_sine(phase)
         scale = 1 / self._denominator(s)
-        return Ports(self._most_dropped() * scale, (self._least_passed() + 4 * self.kept * s) * scale)
+        return Ports(self._most_dropped() * scale, (self._least_passed() + 4 * self.round_trip_amplitude * s) * scale)
 
     def drop(self, phase: Any) -> jax.Array:
         """Return the power fraction at the drop port for a round-trip phase (rad), any shape."""
@@ -163,7 +163,7 @@ class Ring(Description):
         """Return the phase in [0, pi] of a weight, any shape; that of the nearest reachable weight if out of reach."""
         weight = jnp.asarray(weight)
         above = jnp.maximum(weight + 1, 1e-6)  # w = -1 is unreachable: some light is dropped at any phase
-        s = (self._numerator() - weight * self.lost**2) / (4 * self.kept * above)
+        s = (self._numerator() - weight * self.round_trip_loss**2) / (4 * self.round_trip_amplitude * above)
         # Square root and arcsine have infinite derivatives at the ends of [0, 1] and are undefined outside.
         inside = (s > 0) & (s < 1)
         angle = 2 * jnp.arcsin(jnp.sqrt(jnp.where(inside, s, 0.5)))
@@ -182,7 +182,7 @@ class Ring(Description):
         return self._weight(_half_sine(jnp.minimum(phase, _TURN / 2))), self._weight(0.0)
 
     def _weight(self, s: Any) -> Any:
-        return (self._numerator() - 4 * self.kept * s) / self._denominator(s)
+        return (self._numerator() - 4 * self.round_trip_amplitude * s) / self._denominator(s)
 
     def _numerator(self) -> Any:
         """Numerator of the weight at resonance."""
@@ -195,7 +195,7 @@ class Ring(Description):
         return ((1 - self.r1) - (1 - self.r2) - self.r2 * (1 - self.amplitude)) ** 2
 
     def _denominator(self, s: Any) -> Any:
-        return self.lost**2 + 4 * self.kept * s
+        return self.round_trip_loss**2 + 4 * self.round_trip_amplitude * s
 
 
 def _half_sine(phase: Any) -> jax.Array:
@@ -239,7 +239,7 @@ def cascade(ring: Ring, shifts: jax.Array, spacing_m: Any) -> Ports:
     return Ports(jnp.sum(_ahead(through) * drop, axis=-2), jnp.prod(through, axis=-2))
 
 
-def around_own(ring: Ring, shifts: jax.Array, spacing_m: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
+def linear_in_own_ring(ring: Ring, shifts: jax.Array, spacing_m: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Write each channel's weight as c + b T_drop + e T_through of its own ring, with the remaining rings fixed.
 
     Args:

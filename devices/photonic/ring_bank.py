@@ -38,7 +38,7 @@ from analogsim.base.literature import Source, cited
 from analogsim.base.random import normal, stream
 from analogsim.devices.photonic.detection import Photodiode
 from analogsim.devices.photonic.light import CHARGE
-from analogsim.devices.photonic.ring import Ports, Ring, around_own, cascade
+from analogsim.devices.photonic.ring import Ports, Ring, cascade, linear_in_own_ring
 from analogsim.devices.protocol import Action, Moments, OneColumnPerOutput
 
 #: Demonstrated precision in bits, by kind of lock.
@@ -302,7 +302,7 @@ class RingBank(OneColumnPerOutput, Description):
 
     def _moments(self, shifts: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Mean and variance of every weight before the gain, ``[n_out, n_in]``, over its own ring's detuning."""
-        rest, by_drop, by_through = around_own(self.ring, shifts, self.spacing_m)
+        rest, by_drop, by_through = linear_in_own_ring(self.ring, shifts, self.spacing_m)
         # The response is even in the detuning, so the shift of a ring serves as its channel's detuning.
         nodes = jnp.asarray(_NODES, shifts.dtype)[:, None, None]
         node_weights = jnp.asarray(_SHARES, shifts.dtype)[:, None, None]

@@ -175,20 +175,20 @@ def carnot_factor(cold_k: float, room_k: float = 300.0) -> float:
     return room_k / cold_k - 1
 
 
-def wall_plug_j(shots: Any, prepare_s: Any, read_s: Any, system_w: Any = FRIDGE_W, share: Any = 1.0) -> Any:
+def wall_plug_j(shots: Any, prepare_s: Any, read_s: Any, system_w: Any = FRIDGE_W, fraction: Any = 1.0) -> Any:
     """Return the energy (J) that the system takes while it prepares and reads the copies in sequence.
 
     Args:
       shots: S, number of copies.
       prepare_s, read_s: durations for one copy, seconds.
       system_w: power of the refrigerator and its supporting equipment, W; by default 25 kW, as of a D-Wave 2X.
-      share: fraction of the system attributed to this register.
+      fraction: fraction of the system attributed to this register.
 
     Example:
       >>> f"{wall_plug_j(2.56e6, 0.0, 1e-3):.3g}"       # one vector of 1024 values, to 1 %
       '6.4e+07'
     """
-    return shots * (prepare_s + read_s) * system_w * share
+    return shots * (prepare_s + read_s) * system_w * fraction
 
 
 def qram_infidelity(n_cells: int, error: float, layout: str = "bucket brigade") -> float:

@@ -196,11 +196,11 @@ def cosine(a: jax.Array, b: jax.Array) -> jax.Array:
     return product / jnp.where(lengths > 0, lengths, 1.0)
 
 
-def cleanup(noisy: jax.Array, known: jax.Array) -> jax.Array:
-    """Return the index ``[...]`` of the vector in ``known`` ``[V, d]`` nearest in angle to ``noisy`` ``[..., d]``."""
+def cleanup(noisy: jax.Array, candidates: jax.Array) -> jax.Array:
+    """Return the index ``[...]`` in ``candidates`` ``[V, d]`` of the nearest in angle to ``noisy`` ``[..., d]``."""
     # The norm of ``noisy`` changes no order; one matrix product avoids an array of [..., V, d].
-    lengths = moduli(jnp.sum(jnp.abs(known) ** 2, -1))
-    fits = jnp.real(jnp.matmul(noisy, jnp.conj(known).T, precision=_HIGHEST))
+    lengths = moduli(jnp.sum(jnp.abs(candidates) ** 2, -1))
+    fits = jnp.real(jnp.matmul(noisy, jnp.conj(candidates).T, precision=_HIGHEST))
     return jnp.argmax(fits / jnp.where(lengths > 0, lengths, 1.0), axis=-1)
 
 
@@ -258,22 +258,26 @@ def hopfield_recall(key: jax.Array, n_patterns: int, d: int, flipped: Any = 0.0,
     return jnp.mean(jnp.mean(state == x, axis=-1) >= 0.95)
 
 
-def holographic_recall(key: jax.Array, n_pairs: int, d: int, n_known: int = 256, phasors: bool = False) -> jax.Array:
-    """Return the fraction of K values recalled among ``n_known`` candidates from the sum of K bound pairs.
+def holographic_recall(
+    key: jax.Array, n_pairs: int, d: int, n_candidates: int = 256, phasors: bool = False
+) -> jax.Array:
+    """Return the fraction of K values recalled among ``n_candidates`` candidates from the sum of K bound pairs.
 
     Args:
       key: of keys and values.
       n_pairs, d: K and the dimension.
-      n_known: number of candidate values.
+      n_candidates: number of candidate values.
       phasors: whether vectors are complex phasors (FHRR).
     """
-    if n_pairs > n_known:
-        raise InputError(f"n_pairs = {n_pairs}: must be at most n_known = {n_known}, the number of candidates")
+    if n_pairs > n_candidates:
+        raise InputError(
+            f"n_pairs = {n_pairs}: must be at most n_candidates = {n_candidates}, the number of candidates"
+        )
     if phasors:
-        angles = jax.random.uniform(stream(key, "phasors"), (n_known + n_pairs, d), maxval=2 * jnp.pi)
-        candidates, keys = jnp.split(jnp.exp(1j * angles), [n_known])
+        angles = jax.random.uniform(stream(key, "phasors"), (n_candidates + n_pairs, d), maxval=2 * jnp.pi)
+        candidates, keys = jnp.split(jnp.exp(1j * angles), [n_candidates])
     else:
-        candidates = normal(stream(key, "values"), (n_known, d))
+        candidates = normal(stream(key, "values"), (n_candidates, d))
         keys = unitary_keys(key, n_pairs, d)
     memory_vector = bundle(bind(keys, candidates[:n_pairs]))
     recalled = cleanup(unbind(memory_vector, keys), candidates)

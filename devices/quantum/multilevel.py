@@ -135,14 +135,14 @@ class FockQudit(Description):
     def model_sources(self) -> tuple[Source, ...]:
         return (cited("blahut1972", note="capacity"),)
 
-    def kept(self, time_s: Any) -> jax.Array:
+    def photon_survival(self, time_s: Any) -> jax.Array:
         """Return eta, the probability that a photon is retained for ``time_s`` seconds."""
         check_time(time_s)
         return jnp.exp(-jnp.asarray(time_s) / self.lifetime_s)
 
     def confusion(self, time_s: Any) -> jax.Array:
         """Return P(n -> k) ``[levels written, levels read]`` after ``time_s`` seconds; rows sum to 1."""
-        eta = self.kept(time_s)
+        eta = self.photon_survival(time_s)
         n, k = np.arange(self.levels)[:, None], np.arange(self.levels)
         lost = np.maximum(n - k, 0)
         ways = np.array([[math.comb(a, b) for b in k] for a in n[:, 0]], float)
@@ -152,7 +152,7 @@ class FockQudit(Description):
 
     def survival(self, time_s: Any) -> jax.Array:
         """Return the mean probability that the written photon number is read, for equally frequent numbers."""
-        return jnp.mean(self.kept(time_s) ** np.arange(self.levels))
+        return jnp.mean(self.photon_survival(time_s) ** np.arange(self.levels))
 
     def bits(self, time_s: Any) -> jax.Array:
         """Return the mutual information (bits) of written and read number, for equally frequent numbers."""

@@ -170,11 +170,11 @@ class AmplitudeRegister(Description):
         """Correct frequencies ``[..., 2^n]`` with the inverse confusion matrix: unbiased, sometimes negative."""
         return on_every_bit(frequencies, jnp.linalg.inv(self.confusion()))
 
-    def read(self, held: Encoded, time_s: Any, shots: Any, key: jax.Array, invert: bool = False) -> jax.Array:
+    def read(self, encoded: Encoded, time_s: Any, shots: Any, key: jax.Array, invert: bool = False) -> jax.Array:
         """Estimate the moduli ``[2^n]`` of the stored vector from shots, each of a newly prepared copy.
 
         Args:
-          held: the result of ``encode``.
+          encoded: the result of ``encode``.
           time_s: storage time of each copy, seconds.
           shots: number of copies read.
           key: of the outcomes.
@@ -186,8 +186,8 @@ class AmplitudeRegister(Description):
           >>> register.read(stored, 0.0, 1_000_000, jax.random.key(0)).round(1).tolist()
           [3.0, 4.0]
         """
-        frequencies = counts(key, self.probabilities(held.amplitudes, time_s), shots) / shots
-        return held.norm * moduli(self.corrected(frequencies) if invert else frequencies)
+        frequencies = counts(key, self.probabilities(encoded.amplitudes, time_s), shots) / shots
+        return encoded.norm * moduli(self.corrected(frequencies) if invert else frequencies)
 
     def overlap(
         self, stored: Encoded, reference: jax.Array, time_s: Any, shots: Any = None, key: Any = None

@@ -112,7 +112,9 @@ def test_what_no_array_depends_on_is_no_other_structure(chip):
     """A name, prices and what training computes on: the chip serves, and is written again under its new name."""
     expected = layer().apply(chip.variables, X)
     other = layer(
-        name="another", energy_table=EnergyTable(lines_per_adc=8, cell_write_j=1e-12), training=FreshChip(until_s=10.0)
+        name="another",
+        energy_table=EnergyTable(columns_per_adc=8, cell_write_j=1e-12),
+        training=FreshChip(until_s=10.0),
     )
     np.testing.assert_array_equal(other.apply(chip.variables, X), expected)
     again = program(other, WEIGHTS, jax.random.key(0), X, reprogram=chip)

@@ -13,7 +13,7 @@ import pytest
 
 from analogsim import InputError
 from analogsim.base.errors import brief
-from analogsim.base.field_rules import Choice, Nested, Number, Rule, Text, rule_of
+from analogsim.base.field_rules import Choice, Nested, Number, Rule, String, rule_of
 from tests.support.descriptions import NEEDED, every_description, example
 
 KINDS = every_description()
@@ -87,7 +87,7 @@ def nothing_is_compiled(caplog):
 
 def kind_of_rule(f: dataclasses.Field) -> str:
     """By what a field is checked."""
-    return {Choice: "choices", Nested: "nested", Text: "text", Number: "number", Rule: "none"}[type(rule_of(f))]
+    return {Choice: "choices", Nested: "nested", String: "text", Number: "number", Rule: "none"}[type(rule_of(f))]
 
 
 def fields(kind, *rules):

@@ -70,7 +70,7 @@ def small(variables):
 
 def test_at_full_rank_nothing_changes(variables, full):
     assert set(full.layers) == LAYERS | {"head"}
-    assert full.kept == {"Conv_0": "codecs hold Dense and DenseGeneral"}
+    assert full.uncompressed == {"Conv_0": "codecs hold Dense and DenseGeneral"}
     exact = run(Encoder(), variables)
     for model in (full.model, convert(full.model, preset("ideal", rows=7))):
         np.testing.assert_allclose(run(model, full.variables), exact, rtol=1e-4, atol=1e-5)
@@ -79,7 +79,7 @@ def test_at_full_rank_nothing_changes(variables, full):
 
 def test_compressed_layers_and_their_record(variables, small):
     assert set(small.layers) == LAYERS
-    assert small.kept["head"] == "where does not select it"
+    assert small.uncompressed["head"] == "where does not select it"
     own = small.variables["params"]["MultiHeadDotProductAttention_0"]["query"]
     assert jax.tree.map(jnp.shape, own) == {
         "core_0": {"kernel": (1, 4, 4, 3)}, "core_1": {"kernel": (3, 4, 4, 1)}, "bias": (2, 8),
@@ -89,7 +89,7 @@ def test_compressed_layers_and_their_record(variables, small):
     error = np.linalg.norm(jax.jit(decode)(found["CheckpointDense_0"]) - kernel) / np.linalg.norm(kernel)
     assert error == pytest.approx(small.layers["CheckpointDense_0"].rel_error, rel=1e-4)
     assert small.params == sum(core.size for cores in found.values() for core in cores)
-    assert "kept: Conv_0, codecs hold Dense and DenseGeneral" in str(small)
+    assert "not compressed: Conv_0, codecs hold Dense and DenseGeneral" in str(small)
 
 
 def test_without_hardware_it_trains_and_starts_anew(small):
@@ -177,7 +177,7 @@ def test_fewer_cells_and_more_conversions():
     def costs(model, variables):
         cells = sum(row.cells for row in analogsim.summary(model, variables, jnp.zeros((1, 256))))
         breakdown = energy.compare(model, variables, x, systems=("H100",)).hardware
-        return cells, sum(line.count for line in breakdown.lines if line.component == "ADC"), breakdown.energy_typical_j
+        return cells, sum(line.count for line in breakdown.items if line.component == "ADC"), breakdown.energy_typical_j
 
     dense = costs(convert(layer, PCM), v)
     assert dense[:2] == (2 * 256 * 256, 256)
@@ -273,7 +273,7 @@ class Stacked(nn.Module):
 def test_what_is_not_compressed_is_said():
     v = start(Stacked(), X)
     found = compress(Stacked(), v, X, LowRank(rank=2))
-    assert found.kept == {"stack": "it is a stack of layers (nn.scan, nn.vmap)"}
+    assert found.uncompressed == {"stack": "it is a stack of layers (nn.scan, nn.vmap)"}
     np.testing.assert_array_equal(found.variables["params"]["stack"]["kernel"], v["params"]["stack"]["kernel"])
     assert run(found.model, found.variables).shape == X.shape
 
@@ -353,9 +353,9 @@ def test_what_cores_would_not_honour_stays_dense():
     codec = TensorTrain(rank=4, modes_in=(4, 4), modes_out=(2, 1))
     found = compress(Model(), v, x, codec, only_smaller=False)
     assert set(found.layers) == {"last"}
-    assert found.kept["own"] == "it has a promote_dtype of its own"
-    assert "WeightNorm" in next(why for path, why in found.kept.items() if "normed" in path)
-    assert "multiplies to 16, the matrix has 2 inputs" in found.kept["small"]
+    assert found.uncompressed["own"] == "it has a promote_dtype of its own"
+    assert "WeightNorm" in next(why for path, why in found.uncompressed.items() if "normed" in path)
+    assert "multiplies to 16, the matrix has 2 inputs" in found.uncompressed["small"]
     np.testing.assert_allclose(run(found.model, found.variables, x), run(Model(), v, x), rtol=1e-4, atol=1e-5)
     direct = convert(Model(), [(".*normed", None), (".*", IDEAL)], codec=codec)
     with pytest.raises(InputError, match="the codec fits none"):  # cores of that rank are no fewer numbers
@@ -373,9 +373,9 @@ def test_what_cores_would_not_honour_stays_dense():
 
     found = compress(Other(nnx.Rngs(0)), codec=LowRank(rank=2))
     assert set(found.layers) == {"last"}
-    assert "hook" in found.kept["hooked"]
-    assert found.kept["own"] == "it has a promote_dtype of its own"
-    assert "WeightNorm" in next(why for path, why in found.kept.items() if "normed" in path)
+    assert "hook" in found.uncompressed["hooked"]
+    assert found.uncompressed["own"] == "it has a promote_dtype of its own"
+    assert "WeightNorm" in next(why for path, why in found.uncompressed.items() if "normed" in path)
 
 
 def test_rules_by_type_see_a_core_as_its_layer():

@@ -41,6 +41,6 @@ def convert(adc, y, bound, state):
     return adc.convert(y, bound, state)
 
 
-@functools.partial(jax.jit, static_argnames="lines")
-def fabricate(adc, key, lines=4):
-    return adc.fabricate(key, lines)
+@functools.partial(jax.jit, static_argnames="n_columns")
+def fabricate(adc, key, n_columns=4):
+    return adc.fabricate(key, n_columns)

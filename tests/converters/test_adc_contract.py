@@ -155,11 +155,11 @@ def test_a_key_and_a_state_are_asked_for_where_they_matter(name):
         REAL[name].convert(np.zeros(4, np.float32), 1.0, None)
 
 
-@pytest.mark.parametrize("lines", [0, -1, 2.0, "4", None, True])
+@pytest.mark.parametrize("n_columns", [0, -1, 2.0, "4", None, True])
 @pytest.mark.parametrize("adc", [ADC(), RampADC(), PipelineADC(comparator_offset=0.01)])
-def test_impossible_numbers_of_lines_are_refused(adc, lines):
-    with pytest.raises(InputError, match=r"lines = .*: must be an integer of at least 1"):
-        adc.fabricate(jax.random.key(0), lines)
+def test_impossible_numbers_of_columns_are_refused(adc, n_columns):
+    with pytest.raises(InputError, match=r"n_columns = .*: must be an integer of at least 1"):
+        adc.fabricate(jax.random.key(0), n_columns)
 
 
 def test_circuits_have_at_most_14_bits():

@@ -75,5 +75,5 @@ def test_training_through_a_circuit_reaches_its_input():
         y = adc.convert(w * x, 1.0, state)
         return ((y - target) ** 2).sum(), y
 
-    slope, y = jax.jit(jax.grad(loss, has_aux=True))(0.9, fabricate(adc, jax.random.key(3), lines=2))
+    slope, y = jax.jit(jax.grad(loss, has_aux=True))(0.9, fabricate(adc, jax.random.key(3), n_columns=2))
     assert float(slope) == pytest.approx((2 * (np.asarray(y) - target) * x).sum(), rel=1e-6)

@@ -9,7 +9,7 @@ from analogsim.devices import PCM, Crossbar, Differential, Moments
 from tests.support.cells import stored
 
 conductances = jax.jit(lambda mapping, weights, g_min, g_max: mapping.conductances(weights, g_min, g_max))
-lines = jax.jit(lambda mapping, cells, g_min, g_max: mapping.lines(cells, g_min, g_max))
+lines = jax.jit(lambda mapping, cells, g_min, g_max: mapping.columns(cells, g_min, g_max))
 #: Of most tests here, so that they share what is compiled.
 WEIGHTS = np.random.default_rng(20).uniform(-1, 1, (13, 7)).astype(np.float32)
 WINDOWS = [(0.0, 25e-6), (2e-6, 22e-6), (9e-6, 88.2e-6)]

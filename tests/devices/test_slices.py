@@ -39,7 +39,7 @@ conductances = jax.jit(lambda mapping, weights: mapping.conductances(weights, *W
 def test_digits_of_a_signed_weight_by_hand():
     # 7 bits, 127 levels: -91/127 is 91 = 1|0110|11 in binary, cut into widths 2, 4, 1 from the least significant end.
     planes = jax.tree.map(np.asarray, jax.jit(BitSlices(widths=(2, 4, 1)).signed)(np.float32([[-91 / 127]])))
-    np.testing.assert_allclose(planes.held[:, 0, 0], [-3 / 3, -6 / 15, -1.0], rtol=1e-6)
+    np.testing.assert_allclose(planes.values[:, 0, 0], [-3 / 3, -6 / 15, -1.0], rtol=1e-6)
     # A digit's full scale times its place, over 127: 3, 15 * 4 and 1 * 64.
     np.testing.assert_allclose(planes.factors, np.array([3, 60, 64]) / 127, rtol=1e-6)
     assert float(planes.constant) == 0
@@ -48,7 +48,7 @@ def test_digits_of_a_signed_weight_by_hand():
 def test_digits_of_an_offset_weight_by_hand():
     # 8 bits: -0.25 is round(-0.25 * 127) + 128 = 96 = 0110|0000; zero is 128 = 1000|0000.
     planes = jax.tree.map(np.asarray, jax.jit(BitSlices(widths=(4, 4)).offset)(np.float32([[-0.25, 0.0, 1.0, -1.0]])))
-    np.testing.assert_allclose(planes.held[:, 0] * 15, [[0, 0, 15, 1], [6, 8, 15, 0]], atol=1e-5)
+    np.testing.assert_allclose(planes.values[:, 0] * 15, [[0, 0, 15, 1], [6, 8, 15, 0]], atol=1e-5)
     np.testing.assert_allclose(planes.factors, np.array([15, 240]) / 127, rtol=1e-6)
     np.testing.assert_allclose(planes.constant, 128 / 127, rtol=1e-6)
     np.testing.assert_allclose(planes.zero * 15, [0, 8], atol=1e-6)
@@ -62,20 +62,20 @@ def test_every_level_comes_back(widths, signed):
     weights = np.arange(-top, top + 1, dtype=np.float32)[None] / np.float32(top)
     slices = BitSlices(widths=widths)
     planes = jax.tree.map(np.asarray, jax.jit(slices.signed if signed else slices.offset)(weights))
-    back = np.tensordot(planes.factors, planes.held, 1) - planes.constant
+    back = np.tensordot(planes.factors, planes.values, 1) - planes.constant
     np.testing.assert_allclose(back, weights, atol=2e-6)
     full = (2 ** np.array(widths) - 1)[:, None, None]
-    np.testing.assert_allclose(planes.held * full, np.round(planes.held * full), atol=1e-5)  # whole digits
+    np.testing.assert_allclose(planes.values * full, np.round(planes.values * full), atol=1e-5)  # whole digits
 
 
 def test_rounding_is_to_the_nearest_level():
-    held = jax.jit(BitSlices(widths=(2,)).signed)(np.float32([[0.49, 0.51, -0.16, -0.17]])).held  # levels are thirds
+    held = jax.jit(BitSlices(widths=(2,)).signed)(np.float32([[0.49, 0.51, -0.16, -0.17]])).values  # levels are thirds
     np.testing.assert_allclose(np.asarray(held)[0, 0] * 3, [1, 2, 0, -1], atol=1e-6)
 
 
 def test_copies_count_by_significance():
     planes = jax.tree.map(np.asarray, jax.jit(MultiCell(significance=(3.0, 1.0)).signed)(np.float32([[0.4]])))
-    np.testing.assert_allclose(planes.held[:, 0, 0], [0.4, 0.4], rtol=1e-6)
+    np.testing.assert_allclose(planes.values[:, 0, 0], [0.4, 0.4], rtol=1e-6)
     np.testing.assert_allclose(planes.factors, [0.75, 0.25], rtol=1e-6)
 
 
@@ -116,7 +116,7 @@ def carried(name):
     def run(weights, x):
         drive = jnp.sum(x, -1, keepdims=True)
         targets = mapping.conductances(weights, *WINDOW)
-        held = mapping.lines(Moments(targets, targets**2), *WINDOW)
+        held = mapping.columns(Moments(targets, targets**2), *WINDOW)
         lines = mapping.to_columns(weights)
         dark, lit = (mapping.combine(y, drive, *WINDOW) for y in (jnp.zeros((2, lines.shape[1])), x @ lines))
         return targets, held, mapping.combine(x @ held.mean, drive, *WINDOW), lines, lit - dark
@@ -164,7 +164,7 @@ def test_variances_of_cells_add_up(mapping, expected):
     @jax.jit
     def variances_and_slopes():
         targets = mapping.conductances(jnp.zeros((1, 1)), *WINDOW)
-        lines = mapping.lines(Moments(targets, jnp.full_like(targets, spread**2)), *WINDOW)
+        lines = mapping.columns(Moments(targets, jnp.full_like(targets, spread**2)), *WINDOW)
         return lines.variance[0], jax.jacobian(lambda y: mapping.combine(y, jnp.ones((1,)), *WINDOW)[0])(lines.mean[0])
 
     # The output is linear in the lines: its variance is that of the lines times the squared slopes.

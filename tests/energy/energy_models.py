@@ -54,7 +54,7 @@ def dense(weights, x, hardware, ranges=None):
 
 def line(comparison, component) -> EnergyItem:
     """The one line of the hardware's bill for a component."""
-    (found,) = [entry for entry in comparison.hardware.lines if entry.component == component]
+    (found,) = [entry for entry in comparison.hardware.items if entry.component == component]
     return found
 
 

@@ -23,8 +23,8 @@ def found_lines(work, energy_table):
     return {
         (x.component, x.action): x
         for x in [
-            *digital_unit.rest_lines(work.operations, energy_table),
-            *analog_memory.memory_lines(plan, work.operations, energy_table),
+            *digital_unit.rest_items(work.operations, energy_table),
+            *analog_memory.memory_items(plan, work.operations, energy_table),
         ]
     }
 
@@ -34,7 +34,7 @@ def test_what_enters_and_leaves_a_network_passes_the_memory():
     result = compare(*mlp(), systems=(), batch=1)
     assert line(result, "memory").count == 64 + 10
     assert line(result, "memory").energy_j == pytest.approx(74 * 64e-12)
-    assert not [x for x in result.hardware.lines if x.action == "large maps"]  # 8 kB beside a tile hold them
+    assert not [x for x in result.hardware.items if x.action == "large maps"]  # 8 kB beside a tile hold them
     assert "memory outside" not in result.hardware.excludes
 
 
@@ -75,7 +75,7 @@ def test_large_maps_pass_a_larger_buffer():
         "pcm", **{"energy_table.buffer_j_per_byte": 1e-12, "energy_table.weight_fetch_j_per_byte": 128e-12}
     )
     result = compare(convert(layer, hardware), of_ones(layer, x), x, systems=(), batch=1)
-    (large,) = [x for x in result.hardware.lines if x.action == "large maps"]
+    (large,) = [x for x in result.hardware.items if x.action == "large maps"]
     assert large.count == 2 * 64 * 64 * 8
     assert large.unit_energy_j == pytest.approx(8e-12)
 
@@ -91,7 +91,7 @@ def test_the_memory_s_price_has_a_slope():
         energy_table = EnergyTable(memory_j_per_byte=price)
         plan = analog_memory.plan_of((), shapes((64, 10, 1, 64)).operations, energy_table)
         return sum(
-            x.energy_j for x in analog_memory.memory_lines(plan, shapes((64, 10, 1, 64)).operations, energy_table)
+            x.energy_j for x in analog_memory.memory_items(plan, shapes((64, 10, 1, 64)).operations, energy_table)
         )
 
     assert jax.grad(energy_j)(64e-12) == pytest.approx(4 * 74)
@@ -100,6 +100,6 @@ def test_the_memory_s_price_has_a_slope():
 def test_a_photonic_mesh_has_a_memory_outside():
     # 8 bits: 64 numbers in, 10 out.
     breakdown = photonic.breakdown(photonic.Mesh(), shapes((64, 10, 1, 64)), 1)
-    (memory,) = [x for x in breakdown.lines if x.component == "memory"]
+    (memory,) = [x for x in breakdown.items if x.component == "memory"]
     assert memory.count == 74
     assert memory.unit_energy_j == pytest.approx(8 * DRAM["LPDDR4"].low_j_per_bit)

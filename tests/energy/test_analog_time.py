@@ -84,7 +84,7 @@ def test_a_slow_memory_keeps_tiles_waiting():
 def test_buffers_leak_while_tiles_wait():
     # The larger maps that stay on the chip, 64 B into the second layer and 10 out, for the time of 138 results.
     result = compare(*mlp(preset("pcm", **{"energy_table.memory_byte_per_s": 1e15})), systems=(), batch=1)
-    (waiting,) = [x for x in result.hardware.lines if x.waits]
+    (waiting,) = [x for x in result.hardware.items if x.waits]
     assert waiting.count == pytest.approx(74 * 138 / DIGITAL, rel=1e-3)  # but for 74 fs of transfers
     assert 0 < result.hardware.idle_fraction < 1e-3
 
@@ -121,9 +121,9 @@ def test_a_function_costs_what_its_program_does():
     hardware = Hardware(name="own", energy_table=EnergyTable(arithmetic_j=1e-12, mac_j=10e-12))
     result = compare(convert(model, hardware), of_ones(model, x), x, systems="H100", batch=1)
     additions, multiplications = COST["exp"]
-    (own,) = [entry for entry in result.hardware.lines if entry.action == "other result"]
+    (own,) = [entry for entry in result.hardware.items if entry.action == "other result"]
     assert own.count == 4
     assert own.unit_energy_j == pytest.approx(additions * 1e-12 + multiplications * 10e-12)
-    (gpu,) = [entry for entry in result.breakdowns[1].lines if entry.action == "other result"]
+    (gpu,) = [entry for entry in result.breakdowns[1].items if entry.action == "other result"]
     assert gpu.unit_energy_j == pytest.approx((additions * 0.38e-12 + multiplications * 1.31e-12) * (4 / 7) ** 0.5)
     assert line(result, "memory").count == 4 * (6 + 4)

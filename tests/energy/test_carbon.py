@@ -145,7 +145,7 @@ def test_memory_counts_once_in_every_account():
 
 def test_a_job_s_share():
     whole = Embodied(low_kg=10, typical_kg=20, high_kg=100)
-    part = whole.share(time_s=86400, lifetime_s=3 * 365 * 86400, devices=8, utilisation=0.5)
+    part = whole.allocated(time_s=86400, lifetime_s=3 * 365 * 86400, devices=8, utilisation=0.5)
     assert part.typical_kg == pytest.approx(20 * 8 / (3 * 365 * 0.5))
     assert part.low_kg < part.typical_kg < part.high_kg
 
@@ -205,7 +205,7 @@ def test_free_inference_never_breaks_even():
         (lambda: embodied(1e-4, "6nm"), "node = '6nm': has no figure"),
         (lambda: embodied(-1.0, "7nm"), "area_m2 = -1.0"),
         (lambda: embodied(1e-4, "7nm", memory="hbm"), "memory = 'hbm': has no figure"),
-        (lambda: Embodied(low_kg=1, typical_kg=1, high_kg=1).share(1, 1, 1, 0), "utilisation = 0"),
+        (lambda: Embodied(low_kg=1, typical_kg=1, high_kg=1).allocated(1, 1, 1, 0), "utilisation = 0"),
         (lambda: lifecycle(1.0, inferences=-1), "inferences = -1: must be a number and at least 0"),
         (lambda: lifecycle((2.0, 1.0, 3.0), inferences=1), r"inference = \(2.0, 1.0, 3.0\): must be joules"),
         (lambda: training_s(0, 1, 1, 1), "parameters = 0: must be greater than 0"),

@@ -22,7 +22,7 @@ def test_it_is_the_bill(digits):
     breakdown = compare(*digits, systems=(), batch=1).hardware
     whole = inference_j(*digits)
     assert float(whole) == pytest.approx(breakdown.energy_typical_j, rel=1e-5)
-    cells = sum(line.energy_j for line in breakdown.lines if line.component == "cells")
+    cells = sum(line.energy_j for line in breakdown.items if line.component == "cells")
     assert float(inference_j(*digits, components=CELLS)) == pytest.approx(cells, rel=1e-5)
     assert float(jax.jit(lambda v: inference_j(digits[0], v, digits[2]))(digits[1])) == pytest.approx(float(whole))
 

@@ -12,7 +12,7 @@ from analogsim import nnx as analog_nnx
 from analogsim.converters import BitSerialDAC
 from analogsim.devices import PCM, Action, BitSlices, Crossbar, Differential, DigitalMemory, Offset
 from analogsim.energy import compare
-from analogsim.energy.chip import adc_price, analog_lines
+from analogsim.energy.chip import adc_price, analog_items
 from analogsim.energy.chip.tile_work import read_fractions, tile_work
 from analogsim.energy.work import layer_work
 from analogsim.linen import AnalogConv, AnalogDense
@@ -100,7 +100,7 @@ def test_buffer_words_are_as_wide_as_the_converter_and_at_least_a_byte(bits, wid
 
 def test_without_converters_there_are_none_to_pay_for():
     result = dense(np.ones((6, 4)), np.ones((1, 6)), crossbar())
-    assert [entry.component for entry in result.hardware.lines] == ["cells", "word lines", "buffer", "memory"]
+    assert [entry.component for entry in result.hardware.items] == ["cells", "word lines", "buffer", "memory"]
     assert line(result, "buffer").count == 4 * (6 + 4)  # float32
     assert result.hardware.energy_low_j == result.hardware.energy_high_j
 
@@ -119,7 +119,7 @@ def test_digital_store_pays_for_arithmetic_and_weights_only():
 def test_mlp_counts():
     result = compare(*mlp(), systems=(), batch=1)
     total = {}
-    for entry in result.hardware.lines:
+    for entry in result.hardware.items:
         total[entry.component] = total.get(entry.component, 0) + entry.count
     assert total["ADC"] == 74
     assert total["DAC"] == 128
@@ -229,7 +229,7 @@ class Stack(nn.Module):
 def test_a_matrix_is_held_once_however_often_it_is_used(model, passes, matrices):
     x = jnp.ones((2, 6))
     result = compare(model, model.init(jax.random.key(0), x), x, systems=(), batch=1)
-    assert sum(entry.count for entry in result.hardware.lines if entry.component == "ADC") == 6 * passes
+    assert sum(entry.count for entry in result.hardware.items if entry.component == "ADC") == 6 * passes
     assert result.macs == 36 * passes
     assert result.arrays.cells == 2 * 36 * matrices
     assert result.other_parameters == 0
@@ -256,7 +256,7 @@ def test_the_bill_is_differentiable_in_the_prices():
     def energy_j(k1):
         hardware = layer.use.hardware.replace(**{"energy_table.adc_capacitance_f": k1})
         use = layer.use._replace(hardware=hardware)
-        return analog_lines.total_j(analog_lines.lines(layer.__class__(use, 1, 6, 24), per_vector))
+        return analog_items.total_j(analog_items.layer_items(layer.__class__(use, 1, 6, 24), per_vector))
 
     assert jax.grad(energy_j)(310e-15) == pytest.approx(4 * 8 * 0.81, rel=1e-5)
 

@@ -27,10 +27,10 @@ def comparison(digits):
 def test_every_bill_is_the_sum_of_its_lines(comparison):
     for breakdown in comparison.breakdowns:
         assert breakdown.energy_typical_j == pytest.approx(
-            sum(x.count * x.unit_energy_j for x in breakdown.lines), rel=1e-12
+            sum(x.count * x.unit_energy_j for x in breakdown.items), rel=1e-12
         )
         assert 0 < breakdown.energy_low_j <= breakdown.energy_typical_j <= breakdown.energy_high_j
-        assert all(x.source for x in breakdown.lines)
+        assert all(x.source for x in breakdown.items)
 
 
 def test_rows_are_the_hardware_then_the_systems(comparison):
@@ -45,7 +45,7 @@ def test_rows_are_the_hardware_then_the_systems(comparison):
 
 def test_analog_energy_is_the_same_in_any_batch(comparison):
     one, many = comparison.breakdowns[:2]
-    assert one.lines == many.lines
+    assert one.items == many.items
 
 
 def test_dataset(comparison):
@@ -77,7 +77,7 @@ def test_tables_say_what_they_leave_out(comparison):
     console = rich.console.Console(width=120, file=None, record=True, quiet=True)
     console.print(comparison.table())
     assert comparison.table().row_count == 6  # pcm and the brain cost the same in any batch
-    lines = {(x.component, x.action) for x in comparison.hardware.lines}
+    lines = {(x.component, x.action) for x in comparison.hardware.items}
     assert comparison.components_table().row_count == len(lines) + 1  # and the sum
 
 
@@ -108,7 +108,7 @@ def test_every_bill_says_how_much_of_the_model_it_leaves_out():
     mesh = next(s for s in found.to_dict()["systems"] if s["system"] == "photonic mesh")
     assert mesh["macs_per_s_per_w"] == pytest.approx(864 / mesh["energy_typical_j"])
     # What is left out is not priced either: events of the 864 alone, three meshes of one tile.
-    lines = {(b.system, x.component): x for b in found.breakdowns for x in b.lines}
+    lines = {(b.system, x.component): x for b in found.breakdowns for x in b.items}
     assert lines["Loihi", "synapses"].count == 864
     assert lines["brain", "synapses"].count == 1632
     assert lines["photonic mesh", "DAC"].count == 3 * 8 * 6
@@ -123,7 +123,7 @@ def test_light_computes_with_a_matrix_that_it_holds_already():
 
     x = jnp.ones((1, 6))
     mesh = compare(Twice(), Twice().init(jax.random.key(0), x), x, systems="photonic mesh", batch=1).breakdowns[1]
-    count = {line.action: line.count for line in mesh.lines}
+    count = {line.action: line.count for line in mesh.items}
     assert count["drive a modulator"] == 12
     assert count["light"] == pytest.approx(2e-9)
     assert mesh.latency_s == pytest.approx(5e-6 + 2e-9)  # 12 numbers pass the memory in 0.5 ns
@@ -283,8 +283,8 @@ def test_layers_side_by_side_are_counted_one_by_one():
     assert result.other_parameters == 8
     assert result.arrays.cells == 2 * 48
     own, gpu = result.breakdowns
-    assert {x.component: x.count for x in own.lines if x.component in ("DAC", "ADC")} == {"DAC": 12, "ADC": 8}
-    assert {x.action: x.count for x in gpu.lines if x.component in ("arithmetic", "memory")} == {
+    assert {x.component: x.count for x in own.items if x.component in ("DAC", "ADC")} == {"DAC": 12, "ADC": 8}
+    assert {x.action: x.count for x in gpu.items if x.component in ("arithmetic", "memory")} == {
         "MAC": 48,
         "other result": 8,
         "transfer": 2 * (48 + 6 + 8),  # one input for both

@@ -34,7 +34,7 @@ def breakdown(layer, variables, x, hardware, **options):
 
 
 def total(comparison, component):
-    return sum(entry.count for entry in comparison.hardware.lines if entry.component == component)
+    return sum(entry.count for entry in comparison.hardware.items if entry.component == component)
 
 
 # --- groups ----------------------------------------------------------------------------------------------------------
@@ -63,7 +63,7 @@ def test_groups_are_billed_for_their_own_rows_and_lines(groups, tiles, cells, pl
     assert result.arrays.utilisation == pytest.approx(90 / places)
     assert result.other_parameters == 0
     (row,) = summary(convert(GROUPED, hardware), of_ones(GROUPED, ONES), ONES)
-    assert (row.tiles, row.cells, row.lines) == (tiles, cells, 10)
+    assert (row.tiles, row.cells, row.adc_inputs) == (tiles, cells, 10)
     assert row.utilisation == pytest.approx(90 / places)
 
 
@@ -101,9 +101,9 @@ def test_a_depthwise_convolution_of_an_image():
     layer, x = nn.Conv(8, (3, 3), feature_group_count=8, use_bias=False), np.ones((3, 5, 5, 8), np.float32)
     result = breakdown(layer, of_ones(layer, x), x, crossbar(**CONVERTERS), systems=("H100", "Eyeriss"))
     assert result.macs == 25 * 9 * 8
-    (memory,) = [entry for entry in result.breakdowns[1].lines if entry.component == "memory"]
+    (memory,) = [entry for entry in result.breakdowns[1].items if entry.component == "memory"]
     assert memory.count == 2 * (72 + 200 + 200)
-    (dram,) = [entry for entry in result.breakdowns[2].lines if entry.component == "DRAM"]
+    (dram,) = [entry for entry in result.breakdowns[2].items if entry.component == "DRAM"]
     assert dram.count == 72 + 200 + 200
     assert result.hardware.latency_s == pytest.approx(5e-6 + 25 * 100e-9)
 
@@ -137,7 +137,7 @@ def test_the_last_block_of_channels_is_billed_as_far_as_it_is_filled():
     assert total(result, "cells") == pytest.approx(2 * (36 + 6) * 25e-6, rel=1e-6)
     assert total(result, "word lines") == pytest.approx(2 * 2 * (36 + 6), rel=1e-6)
     (row,) = summary(convert(layer, hardware), of_ones(layer, x), x)
-    assert (row.tiles, row.cells, row.lines) == (2, 120, 4)
+    assert (row.tiles, row.cells, row.adc_inputs) == (2, 120, 4)
 
 
 # --- transposed convolutions -----------------------------------------------------------------------------------------
@@ -190,7 +190,7 @@ def test_a_look_up_reads_one_row():
     assert read.energy_j == pytest.approx(siemens_of_rows() * 0.2**2 * 100e-9, rel=1e-6)
     assert line(result, "word lines").count == 2 * 2 * 5  # both cells of five pairs, twice
     assert line(result, "ADC").count == line(result, "digital").count == 2 * 5
-    assert not [entry for entry in result.hardware.lines if entry.component == "DAC"]
+    assert not [entry for entry in result.hardware.items if entry.component == "DAC"]
     assert line(result, "buffer").count == 2 * (4 + 5)  # the number, and a byte for each output
     assert result.hardware.latency_s == pytest.approx(5e-6 + 2 * 100e-9)
     assert (result.arrays.tiles, result.arrays.cells) == (6, 100)
@@ -232,7 +232,7 @@ def test_a_digital_table_is_fetched_row_by_row():
     # int8: 2 x 5 bytes of rows at 1.75 pJ, no MAC.
     result = breakdown(TABLE, VARIABLES, IDS, preset("int8", **SMALL))
     assert line(result, "weight memory").count == 2 * 5
-    assert not [entry for entry in result.hardware.lines if entry.component == "arithmetic"]
+    assert not [entry for entry in result.hardware.items if entry.component == "arithmetic"]
 
 
 @pytest.mark.parametrize("batch", [1, 8])
@@ -241,9 +241,9 @@ def test_other_machines_fetch_the_rows_not_the_table(batch):
     work = layer_work.count(convert(TABLE, crossbar()), VARIABLES, IDS)
     moved = digital.traffic(devices()["H100"], FORMATS["bf16"], work, batch)
     assert (moved.weights, moved.memory) == (batch * 2 * 10, batch * 2 * 22)
-    lines = {entry.action: entry.count for entry in eyeriss.breakdown(work, batch).lines if entry.component != "buffer"}
+    lines = {entry.action: entry.count for entry in eyeriss.breakdown(work, batch).items if entry.component != "buffer"}
     assert (lines["MAC"], lines["hop"]) == (0, 0)
-    assert {x.component: x.count for x in eyeriss.breakdown(work, batch).lines if x.action == "access"} == {
+    assert {x.component: x.count for x in eyeriss.breakdown(work, batch).items if x.action == "access"} == {
         "register file": 0, "buffer": 2 * 22, "DRAM": 22,
     }  # fmt: skip
 
@@ -288,12 +288,12 @@ def test_the_bill_of_a_whole_model_adds_up(name):
     assert result.macs == 5 * 72 + 5 * 2 * 12 * 4 + 4 * 3
     assert result.other_parameters == 12 + 4 + 3  # biases
     for one in result.breakdowns:
-        assert all(entry.count >= 0 and entry.unit_energy_j > 0 for entry in one.lines)
-        assert one.energy_typical_j == pytest.approx(sum(x.count * x.unit_energy_j for x in one.lines), rel=1e-12)
+        assert all(entry.count >= 0 and entry.unit_energy_j > 0 for entry in one.items)
+        assert one.energy_typical_j == pytest.approx(sum(x.count * x.unit_energy_j for x in one.items), rel=1e-12)
         assert 0 < one.energy_low_j <= one.energy_typical_j <= one.energy_high_j
-    layers = {entry.layer for entry in result.hardware.lines} - {""}  # what belongs to the whole model
+    layers = {entry.layer for entry in result.hardware.items} - {""}  # what belongs to the whole model
     assert layers == {"Embed_0", "Conv_0", "ConvTranspose_0", "Dense_0"}
-    assert all(entry.count > 0 for entry in result.hardware.lines)
+    assert all(entry.count > 0 for entry in result.hardware.items)
 
 
 def test_nnx_layers_have_the_same_bill():

@@ -31,7 +31,7 @@ def bill_of(hardware, x):
 
 
 def lines_of(found, component):
-    return [line for line in found.hardware.lines if line.component == component and not line.waits]
+    return [line for line in found.hardware.items if line.component == component and not line.waits]
 
 
 def test_a_mesh_is_charged_for_light_and_for_its_heaters_as_long_as_all_layers_take():
@@ -61,7 +61,7 @@ def test_a_mesh_is_charged_for_light_and_for_its_heaters_as_long_as_all_layers_t
     # rectifiers wait for the digital unit. The heaters are held all the while.
     slow = 16 / 25.6e9 - 1 / 5e9 + 28 / 256e9
     assert found.hardware.latency_s == pytest.approx(5e-6 + 2 / 5e9 + slow)
-    waiting = sum(line.energy_j for line in found.hardware.lines if line.component == "hold" and line.waits)
+    waiting = sum(line.energy_j for line in found.hardware.items if line.component == "hold" and line.waits)
     assert waiting == pytest.approx(held / (2 / 5e9) * (5e-6 + slow), rel=1e-6)
 
 
@@ -69,7 +69,7 @@ def test_bills_add_up_and_a_film_is_held_for_nothing():
     x = inputs(3, 16)
     for name in ("ring-bank", "photonic-pcm", "fading-light"):
         found, _ = bill_of(preset(name), x)
-        total = sum(line.energy_j for line in found.hardware.lines)
+        total = sum(line.energy_j for line in found.hardware.items)
         assert found.hardware.energy_typical_j == pytest.approx(total)
         held = sum(line.energy_j for line in lines_of(found, "hold"))
         assert (held == 0) == (name == "photonic-pcm")

@@ -114,8 +114,8 @@ def test_command_line_json():
                      "--recalibrate", "1 day"])  # fmt: skip
     found = json.loads(done.output)
     assert {s["system"] for s in found["systems"]} == {"pcm", "H100", "Eyeriss", "brain"}
-    assert "drift calibration" in {line["component"] for line in found["lines"]}
-    assert all(math.isfinite(line["energy_typical_j"]) for line in found["lines"])
+    assert "drift calibration" in {line["component"] for line in found["items"]}
+    assert all(math.isfinite(line["energy_typical_j"]) for line in found["items"])
 
 
 LINEN_MODEL = """

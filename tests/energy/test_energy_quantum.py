@@ -23,7 +23,7 @@ def test_a_register_is_charged_for_its_refrigerator(shapes_alone):
     breakdown = bill_of(preset("quantum-register"), x, shapes_alone or None)
     seconds = 100_000 * (14 * 200e-9 + 1e-6)
     assert breakdown.latency_s == pytest.approx(seconds, rel=1e-4)  # 5 us of dispatch, and some ns of other arithmetic
-    by_action = {(line.component, line.action): line.energy_j for line in breakdown.lines}
+    by_action = {(line.component, line.action): line.energy_j for line in breakdown.items}
     assert by_action["refrigerator", "power, waiting"] == pytest.approx(
         16 * 4 * 25 * (breakdown.latency_s - seconds), rel=1e-3
     )
@@ -32,7 +32,7 @@ def test_a_register_is_charged_for_its_refrigerator(shapes_alone):
     assert by_action["qubits", "read"] == pytest.approx(16 * 4 * 1e5 * 10e-9)
     assert by_action["weight memory", "fetch"] == pytest.approx(16 * 15 * 2 * 1e5 * 7.57e-12)
     assert breakdown.energy_typical_j == pytest.approx(sum(by_action.values()))
-    assert not any(line.component in ("ADC", "DAC", "word lines") for line in breakdown.lines)
+    assert not any(line.component in ("ADC", "DAC", "word lines") for line in breakdown.items)
 
 
 def test_a_refrigerator_of_one_s_own():
@@ -40,7 +40,7 @@ def test_a_refrigerator_of_one_s_own():
         "quantum-register", **{"energy_table.refrigerator_qubits": 64, "energy_table.refrigerator_w": "10 kW"}
     )
     breakdown = bill_of(hardware, np.ones((1, 16), np.float32))
-    (cold,) = [line for line in breakdown.lines if line.component == "refrigerator" and not line.waits]
+    (cold,) = [line for line in breakdown.items if line.component == "refrigerator" and not line.waits]
     assert cold.energy_j == pytest.approx(10e3 * 0.38)
     assert "set by this hardware: EnergyTable.refrigerator_w" in [source.note for source in cold.sources]
 

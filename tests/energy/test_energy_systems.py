@@ -64,7 +64,7 @@ def test_h100_256_digits(digits):
 
 def test_a_machine_that_works_all_the_time_waits_for_its_dispatch_alone():
     breakdown = digital.breakdown(H100, shapes((16384, 16384, 1, 16384)), 1)
-    (waiting,) = [line for line in breakdown.lines if line.waits]
+    (waiting,) = [line for line in breakdown.items if line.waits]
     assert waiting.count == pytest.approx(5e-6)
     assert breakdown.idle_fraction == pytest.approx(140 * 5e-6 / breakdown.energy_typical_j)
 
@@ -109,7 +109,7 @@ def test_a_matrix_that_is_used_again_is_read_once():
     bf16 = FORMATS["bf16"]
     for work, kept in ((once, 0), (twice, 2 * 16)):
         moved = digital.traffic(H100, bf16, work, 1)
-        assert (moved.weights, moved.maps, moved.kept) == (2 * 64, 2 * 16, kept)
+        assert (moved.weights, moved.maps, moved.on_chip_maps) == (2 * 64, 2 * 16, kept)
     assert digital.time_s(H100, bf16, twice, 1, digital.traffic(H100, bf16, twice, 1))[0] == pytest.approx(11e-6)
 
 
@@ -117,7 +117,7 @@ def test_maps_that_do_not_fit_pass_the_memory():
     # 20 million numbers in and out of one example at 2 B exceed half of 50 MB.
     work = shapes((10, 10, 2_000_000, 20_000_000))
     moved = digital.traffic(H100, FORMATS["bf16"], work, 3)
-    assert (moved.maps, moved.kept) == (3 * 2 * 40_000_000, 0)
+    assert (moved.maps, moved.on_chip_maps) == (3 * 2 * 40_000_000, 0)
 
 
 def test_an_arithmetic_the_machine_lacks_is_refused(digits):
@@ -146,7 +146,7 @@ def test_compressed_weights_shrink_the_traffic_by_their_ratio():
     kernel[::2] = 0
     work = dataclasses.replace(shapes((64, 64, 1, 64)), kernels=(kernel,))
     plain, packed = (digital.breakdown(H100, work, 1, weights=w) for w in (None, STORAGE["bitmask"]))
-    memory = [next(x.count for x in b.lines if x.component == "memory") for b in (plain, packed)]
+    memory = [next(x.count for x in b.items if x.component == "memory") for b in (plain, packed)]
     assert memory == pytest.approx([2 * 4096 + 2 * 128, 2 * 4096 * 9 / 16 + 2 * 128])
     with pytest.raises(InputError, match="only shapes are known"):
         digital.breakdown(H100, shapes((64, 64, 1, 64)), 1, weights=STORAGE["bitmask"])
@@ -156,7 +156,7 @@ def test_eyeriss_one_digit(digits):
     # Fully connected, batch 1: weights pass once, and so do inputs and outputs where all filters fit the buffer.
     # 64 x 64 and 64 x 10: 4736 weights; inputs 64 + 64, outputs 64 + 10.
     breakdown = eyeriss.breakdown(digits, 1)
-    lines = {(x.component, x.action): x.count for x in breakdown.lines}
+    lines = {(x.component, x.action): x.count for x in breakdown.items}
     assert lines["arithmetic", "MAC"] == 4736
     assert lines["register file", "access"] == 4 * 4736
     assert lines["arithmetic", "other result"] == 138
@@ -164,7 +164,7 @@ def test_eyeriss_one_digit(digits):
     assert lines["buffer", "access"] >= 4736 + 202
     # A word of 16 bits from its DRAM: 200 units, between memories of 8 and 70 pJ a bit; the rest in units, between
     # those of the fifth and the first layer of AlexNet as measured.
-    words = {(x.component, x.action): x for x in breakdown.lines}["DRAM", "access"]
+    words = {(x.component, x.action): x for x in breakdown.items}["DRAM", "access"]
     low, typical, high = (bill_j - 4938 * unit_energy_j for bill_j, unit_energy_j in zip(
         (breakdown.energy_low_j, breakdown.energy_typical_j, breakdown.energy_high_j),
         (16 * 8e-12, 200 * eyeriss.UNIT_J, 16 * 70e-12), strict=True))  # fmt: skip
@@ -217,7 +217,7 @@ def test_a_brain_of_one_s_own(digits):
     breakdown = found.breakdown(digits, 1)
     assert ends(breakdown) == pytest.approx((4736 * 85e-15,) * 3)
     assert "17 W among 1e+14 synapses at a mean rate of 2 Hz" in breakdown.note
-    assert "given" in breakdown.lines[0].source
+    assert "given" in breakdown.items[0].source
     assert brain.Brain(rate_hz=(1, 4)).event_j[2] == pytest.approx(20 / 1.5e14)
     for bad, words in ((dict(rate_hz=(4, 1)), "must be one rate, or the lowest and the highest"),
                        (dict(rate_hz=0), r"Brain.rate_hz = 0: must be greater than 0 and finite .unit: Hz."),

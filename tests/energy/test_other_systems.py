@@ -36,23 +36,23 @@ def test_laser_power():
 def test_holding_the_phases_of_a_mesh():
     # 100 x 70 weights on 64 x 64: 2 x 2 meshes of 8,192 heaters; 5 vectors at 1 GHz are 5 ns. 2 mW, at most 10 mW.
     breakdown = photonic.breakdown(photonic.Mesh(), shapes((100, 70, 5, 500)), 1)
-    phases = next(line for line in breakdown.lines if line.component == "phases")
+    phases = next(line for line in breakdown.items if line.component == "phases")
     assert phases.energy_j == pytest.approx(4 * 8192 * 5e-9 * 2e-3)
     assert (phases.energy_low_j, phases.energy_high_j) == pytest.approx((0.0, 4 * 8192 * 5e-9 * 10e-3))
-    counts = {line.component: line.count for line in breakdown.lines}
+    counts = {line.component: line.count for line in breakdown.items}
     assert counts["DAC"] == 5 * 100 * 2
     assert counts["ADC"] == 5 * 70 * 2
     # After a dispatch of 5 us, and while 5 * 170 B pass at 25.6 GB/s, longer than the light takes.
     passing_s = 5 * 170 / 25.6e9
     assert breakdown.latency_s == pytest.approx(5e-6 + passing_s)
-    (waiting,) = [line for line in breakdown.lines if line.waits]
+    (waiting,) = [line for line in breakdown.items if line.waits]
     assert waiting.energy_j == pytest.approx(4 * 8192 * 2e-3 * (5e-6 + passing_s - 5e-9))
     # Full, at 1 GHz and 10 mW: about 20 pJ a multiply-accumulate, ten times less at 10 GHz.
     full = shapes((64, 64, 1000, 64000))
     each = [
         next(
             x.energy_high_j
-            for x in photonic.breakdown(photonic.Mesh(rate_hz=f), full, 1).lines
+            for x in photonic.breakdown(photonic.Mesh(rate_hz=f), full, 1).items
             if x.component == "phases"
         )
         / full.macs
@@ -69,7 +69,7 @@ SMALL, CODE = (64, 10, 3, 192), ((1, 1), (8**0.5, 4), (8, 16))
 
 
 def of(breakdown, component):
-    (line,) = [line for line in breakdown.lines if line.component == component]
+    (line,) = [line for line in breakdown.items if line.component == component]
     return line.energy_low_j, line.energy_j, line.energy_high_j
 
 
@@ -105,7 +105,7 @@ def test_true_north_s_events_are_marginal_beside_its_static_power():
     assert power_w == pytest.approx(71e-3, rel=0.01)
     assert power_w / (2**20 * 128 * 20.07) == pytest.approx(26e-12, rel=0.02)
     breakdown = neuromorphic.breakdown(chip, shapes(SMALL), 1)
-    assert {line.component for line in breakdown.lines} == {"synapses", "chip"}  # the sweep holds messages and updates
+    assert {line.component for line in breakdown.items} == {"synapses", "chip"}  # the sweep holds messages and updates
     assert of(breakdown, "chip") == pytest.approx(
         [64.43e-6 * k for k in (30 / 2**20, 4 * (30 / 2**20) ** 0.5, 16)], rel=1e-3
     )
@@ -164,13 +164,13 @@ def test_a_deployment_shares_writing_and_calibration():
     life = Deployment(inferences=1e6, lifetime_s="2 years", recalibrate_every_s="1 week", rewrite_every_s="1 year")
     assert (life.calibrations, life.writes) == (1 + 104, 1 + 2)
     found = compare(model, variables, x, systems=(), batch=1, deployment=life)
-    lines = {line.component: line.energy_j for line in found.hardware.lines}
+    lines = {line.component: line.energy_j for line in found.hardware.items}
     assert lines["writing"] == pytest.approx(3 * plain.arrays.write_energy_j / 1e6)
     assert lines["drift calibration"] == pytest.approx(105 * plain.arrays.calibration_energy_j / 1e6)
     more = found.hardware.energy_typical_j - plain.hardware.energy_typical_j
     assert more == pytest.approx(lines["writing"] + lines["drift calibration"])
     measured = dataclasses.replace(life, write_j=1e-6)
-    lines = compare(model, variables, x, systems=(), batch=1, deployment=measured).hardware.lines
+    lines = compare(model, variables, x, systems=(), batch=1, deployment=measured).hardware.items
     assert next(line.energy_j for line in lines if line.component == "writing") == pytest.approx(3 * 1e-6 / 1e6)
     assert "both reported separately" in plain.excludes
     assert "both reported separately" not in found.excludes
@@ -203,7 +203,7 @@ def test_every_adc_model_has_its_price():
             "pcm", **{"energy_table.adc_model": model} | {f"energy_table.{k}": v for k, v in energy_table.items()}
         )
         layer, x = AnalogDense(4, hardware=hardware), jnp.ones((1, 6))
-        lines = compare(layer, layer.init(jax.random.key(0), x), x, systems=(), batch=1).hardware.lines
+        lines = compare(layer, layer.init(jax.random.key(0), x), x, systems=(), batch=1).hardware.items
         return next(line.unit_energy_j for line in lines if line.component == "ADC")
 
     found = [adc_j(model) for model in ("floor", "median", "regression", "embedded")]
@@ -215,7 +215,7 @@ def test_every_adc_model_has_its_price():
 
 def test_lines_that_share_an_adc_wait_and_take_less_room():
     def of(n):
-        hardware = preset("pcm", **{"energy_table.lines_per_adc": n})
+        hardware = preset("pcm", **{"energy_table.columns_per_adc": n})
         layer, x = AnalogDense(64, hardware=hardware), jnp.ones((1, 16))
         return compare(layer, layer.init(jax.random.key(0), x), x, systems=(), batch=1)
 

@@ -28,7 +28,7 @@ def energies(breakdown):
 @given(layers=NETWORK, batch=st.integers(1, 300))
 def test_bills_are_sums_of_parts_that_are_not_negative(name, layers, batch):
     breakdown = SYSTEMS[name].breakdown(shapes(*layers), batch)
-    for line in breakdown.lines:
+    for line in breakdown.items:
         assert line.count >= 0
         assert 0 <= line.energy_low_j <= line.energy_high_j * (1 + 1e-12)
         assert math.isfinite(line.energy_high_j)
@@ -36,7 +36,7 @@ def test_bills_are_sums_of_parts_that_are_not_negative(name, layers, batch):
     low, typical, high = energies(breakdown)
     assert 0 < low <= typical * (1 + 1e-12)
     assert typical <= high * (1 + 1e-12)
-    assert typical == pytest.approx(sum(line.energy_j for line in breakdown.lines), rel=1e-12)
+    assert typical == pytest.approx(sum(line.energy_j for line in breakdown.items), rel=1e-12)
 
 
 @pytest.mark.parametrize("name", ALL)

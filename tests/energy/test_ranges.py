@@ -44,7 +44,7 @@ def test_typical_is_neither_end_on_any_machine(name, work):
         breakdown = SYSTEMS[name].breakdown(*WORK[work])
     except ModelDoesNotFit:
         pytest.skip("maps of this work do not fit its memory")
-    for line in breakdown.lines:
+    for line in breakdown.items:
         in_order(line)
 
 
@@ -52,7 +52,7 @@ def hardware_lines(**changes):
     layer, x = AnalogDense(12, hardware=preset(changes.pop("name", "pcm"), **changes)), jnp.ones((1, 20))
     shaped = jax.ShapeDtypeStruct(x.shape, x.dtype)
     variables = jax.eval_shape(layer.init, jax.random.key(0), x)
-    return compare(layer, variables, shaped, systems=(), batch=1).hardware.lines
+    return compare(layer, variables, shaped, systems=(), batch=1).hardware.items
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_the_middle_of_two_ends_is_their_geometric_mean():
     assert DRAM["HBM3"].typical_j_per_bit == pytest.approx(5.2915e-12, rel=1e-4)
     assert DRAM["DDR4"].typical_j_per_bit == pytest.approx(17.3205e-12, rel=1e-4)
     for name in ("Loihi", "SpiNNaker", "SpiNNaker2", "brain", "brain vesicles"):
-        line = SYSTEMS[name].breakdown(*WORK["small"]).lines[0]
+        line = SYSTEMS[name].breakdown(*WORK["small"]).items[0]
         assert line.energy_j == pytest.approx((line.energy_low_j * line.energy_high_j) ** 0.5), name
 
 

@@ -353,7 +353,7 @@ def test_bad_input(chip):
         (lambda: plot.array(chip, array=1.5), "array = 1.5: must be an integer of at least 0"),
         (lambda: plot.array(chip, layer="Dense_7"), "layer = 'Dense_7': the chip has no such layer"),
         (lambda: plot.array(many), "layer = None: the chip has 2 layers; choose one of"),
-        (lambda: plot.array(chip.__class__(None, stack, None, 0.0)), "held: is a stack of 2 matrices"),
+        (lambda: plot.array(chip.__class__(None, stack, None, 0.0)), "source: is a stack of 2 matrices"),
     ]:
         with pytest.raises(InputError) as error:
             call()

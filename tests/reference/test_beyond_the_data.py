@@ -27,7 +27,7 @@ TABLE = MeasuredCell.from_rows(ROWS, extrapolate=True)
 @jax.jit
 def spreads(cell, target, times_s):
     """uS, ``[times, targets]``."""
-    law = cell.spread_at if isinstance(cell, SONOS) else cell.spread
+    law = cell.conductance_std
     return jax.vmap(lambda t: law(target, t))(times_s) * 1e6
 
 
@@ -130,7 +130,7 @@ def test_a_crossbar_and_its_closed_form_agree_with_cells_after_a_year():
 
 
 def test_slopes_with_respect_to_the_age_and_the_measured_numbers():
-    spread = jax.jit(jax.grad(lambda cell, t: cell.spread(jnp.float32(10e-6), t), argnums=(0, 1)))
+    spread = jax.jit(jax.grad(lambda cell, t: cell.conductance_std(jnp.float32(10e-6), t), argnums=(0, 1)))
     by_cell, by_time = spread(RERAM, YEAR_S)
     share = math.log(17280) / math.log(86400)
     decades = math.log10(YEAR_S / 172800)

@@ -182,7 +182,7 @@ def test_the_cut_gaussian_of_a_noisy_oxide_at_its_upper_end():
         (dict(g_min=0.0), r"ECRAM.g_min = 0: must be within window"),
         (dict(window=(3e-5, 1e-5)), r"ECRAM.window = .*: must begin with its smaller end"),
         (dict(bounds=(0.5, 1.0)), r"ECRAM.bounds = .*: must be one below and one above 0"),
-        (dict(slopes=(1.0, 0.1)), r"ECRAM.slopes = 1: must be .* less than 1"),
+        (dict(step_decrease=(1.0, 0.1)), r"ECRAM.step_decrease = 1: must be .* less than 1"),
     ],
 )
 def test_bad_values_are_refused(bad, message):

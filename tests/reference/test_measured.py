@@ -30,7 +30,7 @@ SPREAD = {
 }
 CSV = "conductance_s,sigma_s,time_s\n" + "".join(f"{g} uS,{s}e-6,{t} s\n" for g, s, t in ROWS)
 
-spread = jax.jit(lambda cell, target, time_s: cell.spread(target, time_s))
+spread = jax.jit(lambda cell, target, time_s: cell.conductance_std(target, time_s))
 
 
 def spread_us(cell: MeasuredCell, target_us: float, time_s: float) -> float:

@@ -49,7 +49,7 @@ def sigma(x: float, time: str) -> float:
     return sum(c * x**k for k, c in enumerate(COEFFICIENTS[time]))
 
 
-spread = jax.jit(lambda cell, target, time_s: cell.spread(target, time_s))
+spread = jax.jit(lambda cell, target, time_s: cell.conductance_std(target, time_s))
 
 
 def spread_us(cell: ReRAM, target_us: float, time_s: float) -> np.ndarray:

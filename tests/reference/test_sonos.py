@@ -33,12 +33,12 @@ SPREAD = {
 #: current: read noise in nA, by hand.
 READ_NOISE = {50.0: 2.60644, 200.0: 7.61005, 1600.0: 12.57290}
 
-spread_at = jax.jit(lambda cell, target, time_s: cell.spread_at(target, time_s))
+conductance_std = jax.jit(lambda cell, target, time_s: cell.conductance_std(target, time_s))
 
 
 def spread_na(current: float, time_s: float) -> float:
     """The cell's spread in nA."""
-    return float(spread_at(SONOS(), np.float32(current * 1e-8), time_s)) * 1e8
+    return float(conductance_std(SONOS(), np.float32(current * 1e-8), time_s)) * 1e8
 
 
 QUIET = SONOS(read_noise=0.0)
@@ -109,7 +109,7 @@ def test_a_cell_keeps_its_deviate_for_life():
 
 def test_slopes_with_respect_to_the_published_constants():
     # d sigma/dA_1 = 1 - exp(-I/B_1) after one day, and nothing from the other days.
-    slope = jax.jit(jax.grad(lambda c: c.spread_at(np.float32(200e-8), DAY_S)))(SONOS())
+    slope = jax.jit(jax.grad(lambda c: c.conductance_std(np.float32(200e-8), DAY_S)))(SONOS())
     np.testing.assert_allclose(slope.spread, [0, 1 - math.exp(-200 / B[1]), 0, 0, 0, 0], atol=1e-6)
 
 

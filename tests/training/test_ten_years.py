@@ -7,7 +7,7 @@ import pytest
 
 from analogsim import InputError
 from analogsim.training.recipes import datasets, load_recipe
-from analogsim.training.recipes.lifetime import digital_accuracy, mean_and_spread
+from analogsim.training.recipes.lifetime import digital_accuracy, mean_and_std
 from analogsim.training.recipes.run import run_recipe
 
 pytestmark = pytest.mark.slow
@@ -27,9 +27,9 @@ def test_it_loses_at_most_a_point_in_a_year_and_the_plain_network_more(name, los
     assert results.time_label.values.tolist() == ["1 year"]
     year = 0
     digital = digital_accuracy(results, "plain")
-    aware, _ = mean_and_spread(results, "hardware-aware", "global", year)
-    plain, _ = mean_and_spread(results, "plain", "none", year)
+    aware, _ = mean_and_std(results, "hardware-aware", "global", year)
+    plain, _ = mean_and_std(results, "plain", "none", year)
     assert aware > digital - 1.0
     assert plain < digital - lost
-    bare, _ = mean_and_spread(results, "hardware-aware", "none", year)
+    bare, _ = mean_and_std(results, "hardware-aware", "none", year)
     assert bare > plain

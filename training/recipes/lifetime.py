@@ -14,7 +14,7 @@ from analogsim.plot import dataset as results_data
 NETWORKS = ("plain", "hardware-aware")
 
 
-def mean_and_spread(results: Any, network: str, compensation: str, time_index: int) -> tuple[float, float]:
+def mean_and_std(results: Any, network: str, compensation: str, time_index: int) -> tuple[float, float]:
     """Accuracy in per cent over all chips and seeds: mean and standard deviation."""
     scores = 100 * results.score.sel(network=network, compensation=compensation).isel(time=time_index).values
     return float(scores.mean()), float(scores.std())
@@ -43,7 +43,7 @@ def verdict(results: Any, fast: bool, examples: str) -> str:
     for network in reversed(NETWORKS):
         digital = digital_accuracy(results, network)
         first, *others = (
-            mean_and_spread(results, network, c, index)[0] for c in ("global", "none", "column") if c in kinds
+            mean_and_std(results, network, c, index)[0] for c in ("global", "none", "column") if c in kinds
         )
         bare = f"; without compensation it is {points(others[0] - digital)}" if others and "none" in kinds else ""
         figures.append((network, first, points(first - digital), digital, bare))
@@ -58,11 +58,11 @@ def verdict(results: Any, fast: bool, examples: str) -> str:
 
 
 def table_rows(results: Any) -> list[list[str]]:
-    """A row for each network and compensation: their names, the exact accuracy, and mean and spread at every time."""
+    """Return a row per network and compensation: names, digital accuracy, mean and standard deviation at every time."""
     rows = []
     for network in NETWORKS:
         for compensation in map(str, results.compensation.values):
-            cells = [mean_and_spread(results, network, compensation, i) for i in range(results.sizes["time"])]
+            cells = [mean_and_std(results, network, compensation, i) for i in range(results.sizes["time"])]
             exact = f"{digital_accuracy(results, network):.2f}"
             marks = [f" {MARK}" * results_data.is_extrapolated(results, {"time": i}) for i in range(len(cells))]
             texts = [f"{mean:.2f} ± {std:.2f}{mark}" for (mean, std), mark in zip(cells, marks, strict=True)]
@@ -79,7 +79,7 @@ def as_text_of_json(results: Any, page: Any) -> str:
             "time_s": float(time_s),
             "exact": digital_accuracy(results, network),
             **({EXTRAPOLATED: late} if (late := results_data.is_extrapolated(results, {"time": i})) else {}),
-            **dict(zip(("mean", "std"), mean_and_spread(results, network, str(compensation), i), strict=True)),
+            **dict(zip(("mean", "std"), mean_and_std(results, network, str(compensation), i), strict=True)),
         }
         for network in NETWORKS
         for compensation in results.compensation.values

@@ -270,7 +270,7 @@ def section_of(file: TomlFile, section: str, kind: Any) -> Any:
     node, reader = grow(file, file.content.get(section, {}), (section,)), Reader(file, KINDS)
     if not isinstance(node.value, dict):
         raise file.error(node.path, f"[{section}] must be a table of fields")
-    return reader.made(node, kind, node.plain)
+    return reader.build(node, kind, node.plain)
 
 
 def _check_known(section: Description, name: Any, known: Any) -> None:

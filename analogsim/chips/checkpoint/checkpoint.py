@@ -28,7 +28,7 @@ from analogsim.chips.checkpoint.chips import (
     stack_of,
     stacked,
 )
-from analogsim.chips.checkpoint.contents import cells_beside, contents_of, found_beside, rebuilt
+from analogsim.chips.checkpoint.contents import contents_of, match_model, rebuilt, saved_cells
 from analogsim.chips.checkpoint.leaves import data_of, entry_of, inputs_of, leaf_of, same_bits, under
 from analogsim.chips.checkpoint.outline import described_layers
 from analogsim.chips.chip import Chip, check_age
@@ -164,11 +164,11 @@ def restore(folder: str | os.PathLike, model: Any, **options: Any) -> Checkpoint
         titles = {sentence.name: sentence.title for sentence in front_ends()}
         raise InputError(f"checkpoint {path}: holds {titles[text['front_end']]} model, this is {front_end.title} model")
     entries = {name: text["leaves"].get(entry.get("same_as"), entry) for name, entry in text["leaves"].items()}
-    matched = found_beside(model, text, entries, options)
-    _refuse(path, matched.said)
+    matched = match_model(model, text, entries, options)
+    _refuse(path, matched.differences)
     parts = None
     if text["chip"] is not None:
-        cells = stacked(cells_beside(model, matched), tuple(text["chip"]["stack"]))
+        cells = stacked(saved_cells(model, matched), tuple(text["chip"]["stack"]))
         parts = cells, readings_like(cells, under("chip/readings", entries))
         messages = [
             chip_differences(under(f"chip/{n}", entries), expected) for n, expected in zip(PARTS, parts, strict=True)

@@ -91,7 +91,7 @@ def check_chip(chip: Chip, expected_shapes: Any, layers: dict[str, Layer]) -> No
             for d in differences(described(node.hardware), layer_hardware):
                 raise InputError(
                     f"chip: layer {path} was programmed on hardware with {d.field} = {d.saved}, this model's has "
-                    f"{d.field} = {d.found}; save it with the model that it was programmed for"
+                    f"{d.field} = {d.actual}; save it with the model that it was programmed for"
                 )
     check_age(chip.time_s, chip.cells, "chip/time_s")
     cells, readings = entries_of(bare(chip.cells)), entries_of(bare(chip.readings))

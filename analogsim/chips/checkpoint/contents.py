@@ -53,14 +53,14 @@ class RestoredModel(NamedTuple):
     Attributes:
       layers: the model's analog layers by path.
       expected: the collections that it makes.
-      said: where the two differ, one sentence each.
+      differences: where the two differ, one sentence each.
       variables: those that are saved, as shapes; None where the model holds its arrays.
       sample, options: with which it is called.
     """
 
     layers: dict[str, Layer]
     expected: Collections
-    said: list[str]
+    differences: list[str]
     variables: Any
     sample: Sample | None
     options: dict[str, Any]
@@ -88,7 +88,7 @@ def contents_of(model: Any, variables: Any, x: Any, options: dict[str, Any]) -> 
     return Contents(leaves, layers_of(bound), cells_of(bound), sample, built_with)
 
 
-def found_beside(model: Any, text: dict[str, Any], entries: dict[str, Entry], options: dict[str, Any]) -> RestoredModel:
+def match_model(model: Any, text: dict[str, Any], entries: dict[str, Entry], options: dict[str, Any]) -> RestoredModel:
     """A model beside the text of a checkpoint, whose shared entries are resolved in ``entries``."""
     front_end = front_end_of(model)
     if not front_end.needs_call:
@@ -117,14 +117,14 @@ def _odd_ranges(layers: dict[str, Layer], expected: Collections, entries: dict[s
     ]
 
 
-def cells_beside(model: Any, found: RestoredModel) -> Any:
+def saved_cells(model: Any, restored: RestoredModel) -> Any:
     """The programmed tiles of a chip of the model with the saved variables, as shapes."""
-    return cells_of(bind(model, found.variables, found.sample, found.options))
+    return cells_of(bind(model, restored.variables, restored.sample, restored.options))
 
 
-def rebuilt(model: Any, found: RestoredModel, leaves: dict[str, Any]) -> tuple[Any, Any]:
+def rebuilt(model: Any, restored: RestoredModel, leaves: dict[str, Any]) -> tuple[Any, Any]:
     """Model and variables of the saved leaves."""
-    return front_end_of(model).rebuilt(model, assembled(leaves, found.expected))
+    return front_end_of(model).rebuilt(model, assembled(leaves, restored.expected))
 
 
 def _refuse_call(title: str, options: dict[str, Any], x: Any) -> None:

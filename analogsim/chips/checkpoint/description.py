@@ -16,11 +16,11 @@ from analogsim.base.field_rules import MISSING, default_of
 
 
 class Difference(NamedTuple):
-    """A field whose saved value is not this one's: ``field = saved`` beside ``field = found``."""
+    """A field whose saved value is not this one's: ``field = saved`` beside ``field = actual``."""
 
     field: str
     saved: str
-    found: str
+    actual: str
 
 
 def described(item: Any) -> Any:

@@ -31,7 +31,7 @@ from analogsim.chips.checkpoint.formats import up_to_date
 from analogsim.chips.checkpoint.leaves import data_like, sample_of
 from analogsim.models.bound import front_ends
 
-FORMAT = 3
+FORMAT = 4
 _TEXT, _ARRAYS = "analogsim.json", "arrays"
 _SHOWN = 3  # files named in a message
 
@@ -118,7 +118,7 @@ def _exchange(new: pathlib.Path, path: pathlib.Path) -> None:
         new.rename(path)
         return
     shutil.copymode(path, new)
-    with writing.placing, writing.temporary_sibling(path, "old") as old, writing.kept(old):
+    with writing.placing, writing.temporary_sibling(path, "old") as old, writing.protected(old):
         path.rename(old)
         try:
             new.rename(path)

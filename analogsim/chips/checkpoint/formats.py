@@ -1,40 +1,63 @@
 """Checkpoints of older formats, whose names differ from today's.
 
 Format 3 renamed fields and classes of hardware, and one field of the states of meshes, rings, tensor cores and
-registers. Nothing else changed, so ``up_to_date`` rewrites these names in a text of format 1 or 2.
+registers; format 4 renamed four more fields of hardware. Nothing else changed, so ``up_to_date`` rewrites these names
+in the content of an older checkpoint, format by format.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
-_CLASSES = {"Prices": "EnergyTable", "Copies": "MultiCell", "Several": "Chain", "Layout": "CoreLayout"}
-_FIELDS = {
-    "prices": "energy_table",
-    "training_strength": "training_noise_scale",
-    "device_spread": "device_variation",
-    "drift_spread": "drift_std",
-    "drift_spread_range": "drift_std_range",
-    "step_spread": "step_std",
-    "max_share": "max_fraction",
+
+class _Renames(NamedTuple):
+    """Old names by new ones, of the descriptions of one format."""
+
+    classes: dict[str, str]
+    fields: dict[str, str]
+    fields_of: dict[str, dict[str, str]]  #: of one class only, by its old name: they are common words
+
+
+_RENAMES = {
+    3: _Renames(
+        {"Prices": "EnergyTable", "Copies": "MultiCell", "Several": "Chain", "Layout": "CoreLayout"},
+        {
+            "prices": "energy_table",
+            "training_strength": "training_noise_scale",
+            "device_spread": "device_variation",
+            "drift_spread": "drift_std",
+            "drift_spread_range": "drift_std_range",
+            "step_spread": "step_std",
+            "max_share": "max_fraction",
+        },
+        {"Several": {"of": "modifiers"}},
+    ),
+    4: _Renames(
+        {},
+        {},
+        {
+            "EnergyTable": {"lines_per_adc": "columns_per_adc"},
+            "SONOS": {"spread": "std_limit", "spread_scale": "std_scale"},
+            "ECRAM": {"slopes": "step_decrease"},
+        },
+    ),
 }
-#: A field of one class only: its name is a common word.
-_FIELDS_OF = {"Several": {"of": "modifiers"}}
-#: Components of the names of a chip's leaves.
+#: Components of the names of a chip's leaves, renamed by format 3.
 _LEAVES = {"slope": "weight_gradient"}
 
 
 def up_to_date(text: dict[str, Any]) -> dict[str, Any]:
-    """Rewrite the content of ``analogsim.json`` from format 1 or 2 to today's names.
+    """Rewrite the content of ``analogsim.json`` from an older format to today's names.
 
     Every renamed leaf keeps the name of its array on the disk as ``in_file``.
     """
-    if text["format"] > 2:
-        return text
-    leaves = {
-        _leaf_name(name): {**_entry(entry), "in_file": name} if _leaf_name(name) != name else _entry(entry)
-        for name, entry in text["leaves"].items()
-    }
-    described = {name: _described(text[name]) for name in ("layers", "built_with")}
-    return {**text, **described, "leaves": leaves}
+    if text["format"] < 3:
+        leaves = {
+            _leaf_name(name): {**_entry(entry), "in_file": name} if _leaf_name(name) != name else _entry(entry)
+            for name, entry in text["leaves"].items()
+        }
+        text = {**text, "leaves": leaves}
+    for renames in (_RENAMES[number] for number in _RENAMES if number > text["format"]):
+        text = {**text, **{name: _described(text[name], renames) for name in ("layers", "built_with")}}
+    return text
 
 
 def _leaf_name(name: str) -> str:
@@ -47,17 +70,17 @@ def _entry(entry: dict[str, Any]) -> dict[str, Any]:
     return {**entry, "same_as": _leaf_name(entry["same_as"])} if "same_as" in entry else entry
 
 
-def _described(item: Any) -> Any:
+def _described(item: Any, renames: _Renames) -> Any:
     if isinstance(item, list):
-        return [_described(part) for part in item]
+        return [_described(part, renames) for part in item]
     if not isinstance(item, dict):
         return item
     kind = item.get("class")
     if kind is None:  # layers by their paths, which are the model's own names
-        return {name: _described(value) for name, value in item.items()}
-    fields = _FIELDS | _FIELDS_OF.get(kind, {})
-    renamed = {fields.get(name, name): _described(value) for name, value in item.items()}
-    renamed["class"] = _CLASSES.get(kind, kind)
+        return {name: _described(value, renames) for name, value in item.items()}
+    fields = renames.fields | renames.fields_of.get(kind, {})
+    renamed = {fields.get(name, name): _described(value, renames) for name, value in item.items()}
+    renamed["class"] = renames.classes.get(kind, kind)
     if kind == "LearnedRange" and renamed.get("rule") == "slope":
         renamed["rule"] = "gradient"
     return renamed

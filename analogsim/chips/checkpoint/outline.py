@@ -93,7 +93,7 @@ def layer_differences(saved: dict[str, Any], layers: dict[str, Layer], kernels: 
 
 def _hardware_differences(saved: Any, layer: Layer) -> list[str]:
     found = differences(saved["hardware"], layer.hardware)
-    texts = [f": saved on hardware with {d.field} = {d.saved}, this model's has {d.field} = {d.found}" for d in found]
+    texts = [f": saved on hardware with {d.field} = {d.saved}, this model's has {d.field} = {d.actual}" for d in found]
     sizes = [(*saved["matrix"], saved["matrices"]), (*layer.matrix, layer.matrices)]
     if not texts and sizes[0] != sizes[1]:
         was, now = (f"{n} of {a} x {b}" if n > 1 else f"{a} x {b}" for a, b, n in sizes)

@@ -1,7 +1,7 @@
 """Energy, time and area of the analog hardware.
 
-tile_work        tile_work, PRICED: actions of a layer's tiles, and the joules per action
-analog_lines     energy items of one layer: cells, word lines, converters, buffers, network
+tile_work        tile_work, ACTIONS: actions of a layer's tiles, and the joules per action
+analog_items     energy items of one layer: cells, word lines, converters, buffers, network
 analog_memory    on-chip buffer and external memory
 digital_unit     arithmetic that no analog layer does
 analog_time      latency, and the energy spent while tiles wait
@@ -15,4 +15,4 @@ differentiable   inference_j: joules per inference, differentiable by hardware, 
 from analogsim.energy.chip.arrays import AnalogArrays as AnalogArrays
 from analogsim.energy.chip.deployment import Deployment as Deployment
 from analogsim.energy.chip.differentiable import inference_j as inference_j
-from analogsim.energy.chip.tile_work import PRICED as PRICED
+from analogsim.energy.chip.tile_work import ACTIONS as ACTIONS

@@ -1,4 +1,4 @@
-"""The energy breakdown of the analog hardware: its items (``analog_lines``), its arrays, and its deployment.
+"""The energy breakdown of the analog hardware: its items (``analog_items``), its arrays, and its deployment.
 
 A sum of components is not a chip. IBM's 64-core PCM chip (M. Le Gallo et al., Nat. Electron. 6, 680 (2023), doi
 10.1038/s41928-023-01010-1: 9.76 and 2.48 TOPS/W) takes 13.4 nJ for a 256 x 256 product of 8 bits read in one phase and
@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from analogsim.energy.breakdown import EnergyBreakdown, merge_items
-from analogsim.energy.chip.analog_lines import hold_lines, lines
-from analogsim.energy.chip.analog_memory import memory_lines, plan_of
-from analogsim.energy.chip.analog_time import example_time, waiting_lines
+from analogsim.energy.chip.analog_items import hold_items, layer_items
+from analogsim.energy.chip.analog_memory import memory_items, plan_of
+from analogsim.energy.chip.analog_time import example_time, waiting_items
 from analogsim.energy.chip.arrays import AnalogArrays, arrays_of
 from analogsim.energy.chip.deployment import Deployment
-from analogsim.energy.chip.digital_unit import rest_lines
+from analogsim.energy.chip.digital_unit import rest_items
 from analogsim.energy.chip.tile_work import tile_work
 from analogsim.energy.work.layer_work import Workload
 
@@ -44,16 +44,16 @@ def breakdowns(
     """
     layers = [(layer, tile_work(layer.use)) for layer in work.layers]
     energy_table = work.layers[0].use.hardware.energy_table
-    unsettled = [line for layer, per_vector in layers for line in lines(layer, per_vector)]
+    unsettled = [line for layer, per_vector in layers for line in layer_items(layer, per_vector)]
     moved = plan_of(layers, work.operations, energy_table)
     merge_items(unsettled)  # rejects invalid numbers before the time is computed from them
     time = example_time(layers, work.operations, moved, energy_table)
-    unsettled += hold_lines(layers, time.reads_s) + rest_lines(work.operations, energy_table)
-    unsettled += memory_lines(moved, work.operations, energy_table)
+    unsettled += hold_items(layers, time.reads_s) + rest_items(work.operations, energy_table)
+    unsettled += memory_items(moved, work.operations, energy_table)
     charged = merge_items(unsettled)
     arrays = arrays_of(layers)
     if deployment is not None:
-        charged += merge_items(deployment.lines(arrays))
+        charged += merge_items(deployment.items(arrays))
     converts = any(line.component == "ADC" for line in charged)
     has_rest = any(line.component == "rest of the chip" and line.unit_energy_j > 0 for line in charged)
     repeats = any(layer.use.hardware.bound_management != "none" for layer, _ in layers)
@@ -81,7 +81,7 @@ def breakdowns(
     per_batch = [
         EnergyBreakdown(
             batch=b,
-            lines=(*charged, *merge_items(waiting_lines(layers, time, moved, energy_table, b))),
+            items=(*charged, *merge_items(waiting_items(layers, time, moved, energy_table, b))),
             latency_s=float(energy_table.dispatch_s + b * time.seconds),
             bound=time.bound(energy_table.dispatch_s, b),
             **common,

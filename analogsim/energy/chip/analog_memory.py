@@ -7,7 +7,7 @@ Weights of analog layers stay in their tiles. Weights of layers kept digital, an
 buffer from one inference to the next if all of them fit next to the maps; else they are read again. Maps are as wide as
 a layer's converters, and at least a byte; work outside of analog layers is computed in 32 bits. Inputs and outputs of
 the model, a key-value cache included, pass the external memory in any case. Each tile has a buffer of 8 kB
-(``analog_lines``); larger maps use a larger one: banks of at most 1 MB, large enough for the maps of the operation.
+(``analog_items``); larger maps use a larger one: banks of at most 1 MB, large enough for the maps of the operation.
 Energies: ``EnergyTable.buffer_j_per_byte`` (8 kB), ``EnergyTable.weight_fetch_j_per_byte`` (1 MB),
 ``EnergyTable.memory_j_per_byte``.
 """
@@ -20,7 +20,7 @@ import jax
 import numpy as np
 
 from analogsim.energy.breakdown import EnergyItem
-from analogsim.energy.chip.analog_lines import byte_widths
+from analogsim.energy.chip.analog_items import byte_widths
 from analogsim.energy.chip.tile_work import TileWork
 from analogsim.energy.work.layer_work import LayerWork
 from analogsim.energy.work.operations import Operation, Operations
@@ -57,7 +57,7 @@ def plan_of(done: Done, operations: Operations, energy_table: EnergyTable) -> Tr
     return plan(needs(operations, weight_bytes, map_bytes), 1, energy_table.buffer_bytes)
 
 
-def memory_lines(traffic: TrafficPlan, operations: Operations, energy_table: EnergyTable) -> list[EnergyItem]:
+def memory_items(traffic: TrafficPlan, operations: Operations, energy_table: EnergyTable) -> list[EnergyItem]:
     """Return the energy items per example of the external memory and of buffers larger than those of the tiles."""
     outside = traffic.maps + (0.0 if traffic.stays else traffic.weights)
     lines = [
@@ -75,10 +75,10 @@ def memory_lines(traffic: TrafficPlan, operations: Operations, energy_table: Ene
         for op, moved in zip(moving(operations), traffic.moved, strict=True)
         if op.layer and moved.touched > SMALL_BYTES * op.repeats
     ]
-    return [line for line in [*lines, *sized_line("buffer", "large maps", large, energy_table)] if line.count]
+    return [line for line in [*lines, *sized_item("buffer", "large maps", large, energy_table)] if line.count]
 
 
-def sized_line(
+def sized_item(
     component: str, action: str, moved: Sequence[tuple[float, float]], energy_table: EnergyTable
 ) -> list[EnergyItem]:
     """Return one item for pairs (bytes moved, size of the memory in bytes), at their mean energy per byte."""

@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from analogsim.energy.breakdown import EnergyItem
-from analogsim.energy.chip.analog_lines import STORES_OWN, larger, read_s
-from analogsim.energy.chip.tile_work import PRICED, TileWork
+from analogsim.energy.chip.analog_items import STORE_SOURCE, larger, read_s
+from analogsim.energy.chip.tile_work import ACTIONS, TileWork
 from analogsim.energy.work.layer_work import LayerWork
 from analogsim.energy.work.operations import Operation, Operations
 from analogsim.energy.work.traffic import TrafficPlan
@@ -99,7 +99,7 @@ def example_time(
     return total
 
 
-def waiting_lines(
+def waiting_items(
     done: Sequence[tuple[LayerWork, TileWork]],
     time: AnalogTime,
     moved: TrafficPlan,
@@ -109,13 +109,13 @@ def waiting_lines(
     """Return the energy per example drawn while no tile is read: by held weights and by buffers that store maps."""
     waits_s = time.waiting_s + energy_table.dispatch_s / batch
     lines = [
-        EnergyItem(component=PRICED[name].component, action=f"{PRICED[name].action}, waiting",
-             count=layer.matrices * quantity * waits_s, unit=f"{PRICED[name].unit} s",
-             unit_energy_j=PRICED[name].price_j(layer.use.hardware.energy_table), layer=layer.use.path, waits=True,
-             sources=layer.use.hardware.energy_table.sources(*PRICED[name].fields) or STORES_OWN)
+        EnergyItem(component=action.component, action=f"{action.action}, waiting",
+             count=layer.matrices * quantity * waits_s, unit=f"{action.unit} s",
+             unit_energy_j=action.unit_energy_j(layer.use.hardware.energy_table), layer=layer.use.path, waits=True,
+             sources=layer.use.hardware.energy_table.sources(*action.fields) or STORE_SOURCE)
         for layer, work in done
-        for name, quantity in work.quantities.items()
-        if PRICED[name].held and layer.new_weights
+        for action, quantity in ((ACTIONS[name], quantity) for name, quantity in work.quantities.items())
+        if action.is_power and layer.new_weights
     ]  # fmt: skip
     if any(work.is_analog and layer.use.hardware.adc is not None for layer, work in done):
         lines.append(

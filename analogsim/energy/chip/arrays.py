@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from analogsim.energy.chip import adc_price
 from analogsim.energy.chip.floorplan import FloorplanPart, parts
-from analogsim.energy.chip.tile_work import PRICED, TileWork
+from analogsim.energy.chip.tile_work import ACTIONS, TileWork
 from analogsim.energy.work.layer_work import LayerWork
 
 
@@ -65,7 +65,7 @@ def calibration_j(layer: LayerWork, work: TileWork) -> float:
     hardware, energy_table = layer.use.hardware, layer.use.hardware.energy_table
     if hardware.drift_compensation == "none":
         return 0.0
-    cells_j = sum(quantity * PRICED[name].price_j(energy_table) for name, quantity in work.all_rows.items())
+    cells_j = sum(quantity * ACTIONS[name].unit_energy_j(energy_table) for name, quantity in work.all_rows.items())
     lines_j = work.cells * energy_table.line_capacitance_f * energy_table.read_voltage_v**2 if work.is_electric else 0.0
     dac = None if layer.use.is_lookup else hardware.dac  # the rows of a lookup table have switches
     drives_j = 0.0 if dac is None else work.rows * energy_table.dac_energy_j(dac.bits)
@@ -76,4 +76,4 @@ def calibration_j(layer: LayerWork, work: TileWork) -> float:
             adc_price.typical_j(energy_table, bits) + energy_table.sample_hold_j(bits) + energy_table.overhead_j
         )
     reads = 1.0 if hardware.calibration_reads is None else hardware.calibration_reads
-    return float(reads * (cells_j + lines_j + drives_j + work.row_lines * conversion_j))
+    return float(reads * (cells_j + lines_j + drives_j + work.row_conversions * conversion_j))

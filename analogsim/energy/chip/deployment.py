@@ -68,7 +68,7 @@ class Deployment:
     def _times(self, every_s: float | None) -> int:
         return 0 if every_s is None else math.floor(self.lifetime_s / every_s)
 
-    def lines(self, arrays: AnalogArrays | None) -> list[EnergyItem]:
+    def items(self, arrays: AnalogArrays | None) -> list[EnergyItem]:
         """Return the energy items per inference.
 
         Args:

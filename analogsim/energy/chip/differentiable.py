@@ -16,10 +16,10 @@ import jax
 
 from analogsim.base.call_inputs import count_examples, inputs_of
 from analogsim.base.errors import InputError
-from analogsim.energy.chip.analog_lines import hold_lines, lines
-from analogsim.energy.chip.analog_memory import memory_lines, plan_of
-from analogsim.energy.chip.analog_time import example_time, waiting_lines
-from analogsim.energy.chip.digital_unit import rest_lines
+from analogsim.energy.chip.analog_items import hold_items, layer_items
+from analogsim.energy.chip.analog_memory import memory_items, plan_of
+from analogsim.energy.chip.analog_time import example_time, waiting_items
+from analogsim.energy.chip.digital_unit import rest_items
 from analogsim.energy.chip.tile_work import tile_work
 from analogsim.energy.work.layer_work import layers_of, trace
 from analogsim.layers import modes
@@ -68,16 +68,16 @@ def inference_j(model: Any, variables: Any, x: Any, *, components: tuple[str, ..
             f"layer {looped}: runs in a loop of the model, so its energy has no gradient; use energy.compare"
         )
     layer_work = [(layer, tile_work(layer.use)) for layer in layers]
-    every = [line for layer, work in layer_work for line in lines(layer, work)]
+    every = [line for layer, work in layer_work for line in layer_items(layer, work)]
     energy_table = layers[0].use.hardware.energy_table
     moved = plan_of(layer_work, operations, energy_table)
     time = example_time(layer_work, operations, moved, energy_table)
     every += (
-        hold_lines(layer_work, time.reads_s)
-        + rest_lines(operations, energy_table)
-        + memory_lines(moved, operations, energy_table)
+        hold_items(layer_work, time.reads_s)
+        + rest_items(operations, energy_table)
+        + memory_items(moved, operations, energy_table)
     )
-    every += waiting_lines(layer_work, time, moved, energy_table, 1)
+    every += waiting_items(layer_work, time, moved, energy_table, 1)
     if components is not None:
         component_names = dict.fromkeys(line.component for line in every)
         for name in components:

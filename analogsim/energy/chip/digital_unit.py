@@ -7,13 +7,13 @@ operands                inputs and outputs of these products, from a buffer larg
 """
 
 from analogsim.energy.breakdown import EnergyItem
-from analogsim.energy.chip.analog_memory import sized_line
+from analogsim.energy.chip.analog_memory import sized_item
 from analogsim.energy.work.operations import Operations
 from analogsim.energy.work.primitives import COST_SOURCE
 from analogsim.hardware.energy_table import EnergyTable
 
 
-def rest_lines(operations: Operations, energy_table: EnergyTable) -> list[EnergyItem]:
+def rest_items(operations: Operations, energy_table: EnergyTable) -> list[EnergyItem]:
     """Return the energy items of the digital unit per example."""
     n = operations.examples
     macs = results = additions = multiplications = weights = 0.0
@@ -56,4 +56,4 @@ def rest_lines(operations: Operations, energy_table: EnergyTable) -> list[Energy
         for action, amount, unit, unit_energy_j, behind in rows
         if amount
     ]
-    return lines + sized_line("digital unit", "operands", moved, energy_table)
+    return lines + sized_item("digital unit", "operands", moved, energy_table)

@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from analogsim.base.literature import Source
-from analogsim.energy.chip.analog_lines import byte_widths
+from analogsim.energy.chip.analog_items import byte_widths
 from analogsim.energy.chip.tile_work import TileWork
 from analogsim.energy.work.layer_work import LayerWork
 
@@ -38,9 +38,9 @@ def parts(layers: Sequence[tuple[LayerWork, TileWork]]) -> tuple[FloorplanPart, 
     for layer, work in layers:
         hardware, energy_table = layer.use.hardware, layer.use.hardware.energy_table
         dac, adc, n = hardware.dac, hardware.adc, layer.matrices
-        adcs = 0 if adc is None else work.lines / energy_table.lines_per_adc
+        adcs = 0 if adc is None else work.adc_inputs / energy_table.columns_per_adc
         bytes_in, bytes_out = map(float, byte_widths(hardware))
-        buffer_bytes = work.rows * bytes_in + work.lines * bytes_out
+        buffer_bytes = work.rows * bytes_in + work.adc_inputs * bytes_out
         for name, count, field, times in (
             ("cells", work.cells, "cell_area_m2", 1.0),
             ("drivers", 0 if dac is None else work.rows, "driver_area_m2", 1.0 if dac is None else float(dac.bits)),

@@ -34,59 +34,59 @@ _normalise = jax.jit(normalise, static_argnames="tile_rows")
 
 
 @dataclasses.dataclass(frozen=True)
-class PricedAction:
+class ActionEnergy:
     """The energy of one action of a weight store.
 
     Attributes:
       component, action: names in tables.
       unit: the unit in which the store counts the action.
-      price_j: returns the joules per unit.
+      unit_energy_j: returns the joules per unit.
       fields: fields of ``EnergyTable`` that enter, for their sources.
       read_time: True for an analog read, which takes the read time, in parallel in all tiles.
       per_cell: True if its quantity is a sum over weights; else it is per product, whatever the weights.
-      held: True if it is a power, drawn for as long as the inference lasts.
+      is_power: True if it is a power, drawn for as long as the inference lasts.
     """
 
     component: str
     action: str
     unit: str
-    price_j: Callable[[EnergyTable], Any]
+    unit_energy_j: Callable[[EnergyTable], Any]
     fields: tuple[str, ...]
     read_time: bool = False
     per_cell: bool = True
-    held: bool = False
+    is_power: bool = False
 
 
 #: Every action with a known energy. A store with any other action is refused, never counted as zero.
-PRICED = {
-    "cell read": PricedAction(
+ACTIONS = {
+    "cell read": ActionEnergy(
         "cells", "read", "S", lambda p: p.read_voltage_v**2 * p.read_time_s, ("read_voltage_v", "read_time_s"), True
     ),
-    "mac": PricedAction("arithmetic", "multiply, add", "MAC", lambda p: p.mac_j, ("mac_j",)),
-    "weight fetch": PricedAction(
+    "mac": ActionEnergy("arithmetic", "multiply, add", "MAC", lambda p: p.mac_j, ("mac_j",)),
+    "weight fetch": ActionEnergy(
         "weight memory", "fetch", "B", lambda p: p.weight_fetch_j_per_byte, ("weight_fetch_j_per_byte",)
     ),
-    "laser": PricedAction(
+    "laser": ActionEnergy(
         "laser", "light", "J", lambda p: 1 / p.laser_efficiency, ("laser_efficiency",), True, per_cell=False
     ),
-    "modulator": PricedAction(
+    "modulator": ActionEnergy(
         "modulator", "symbol", "symbol", lambda p: p.modulator_j, ("modulator_j",), per_cell=False
     ),
-    "receiver": PricedAction("receiver", "sample", "sample", lambda p: p.receiver_j, ("receiver_j",), per_cell=False),
-    "qubit gate": PricedAction("qubits", "gate", "gate", lambda p: p.qubit_gate_j, ("qubit_gate_j",), per_cell=False),
-    "qubit read": PricedAction(
+    "receiver": ActionEnergy("receiver", "sample", "sample", lambda p: p.receiver_j, ("receiver_j",), per_cell=False),
+    "qubit gate": ActionEnergy("qubits", "gate", "gate", lambda p: p.qubit_gate_j, ("qubit_gate_j",), per_cell=False),
+    "qubit read": ActionEnergy(
         "qubits", "read", "read", lambda p: p.qubit_read_j, ("qubit_read_j",), True, per_cell=False
     ),
-    "qubit": PricedAction(
+    "qubit": ActionEnergy(
         "refrigerator",
         "power",
         "qubit",
         lambda p: p.refrigerator_w / p.refrigerator_qubits,
         ("refrigerator_w", "refrigerator_qubits"),
         per_cell=False,
-        held=True,
+        is_power=True,
     ),
-    "hold": PricedAction("hold", "power", "W", lambda p: 1.0, (), per_cell=False, held=True),
+    "hold": ActionEnergy("hold", "power", "W", lambda p: 1.0, (), per_cell=False, is_power=True),
 }
 
 
@@ -98,30 +98,30 @@ class TileWork:
       quantities: amount of every action, by name.
       driven_cells: cells times the mean squared input of their row.
       cells: number of physical cells.
-      lines: number of ADC inputs (physical columns), each converted once.
+      adc_inputs: number of ADC inputs (physical columns), each converted once.
       tiles: number of tiles.
       all_rows: amount of every action if each row is driven alone at full voltage once.
       rows: rows of all tiles.
-      row_lines: rows times columns per tile, summed over tiles: conversions if every row is read alone.
+      row_conversions: rows times columns per tile, summed over tiles: conversions if every row is read alone.
     """
 
     quantities: dict[str, Any]
     driven_cells: float
     cells: int
-    lines: int
+    adc_inputs: int
     tiles: int
     all_rows: dict[str, Any]
     rows: int
-    row_lines: int
+    row_conversions: int
 
     @property
     def is_analog(self) -> bool:
         """True if the store is read in place, so that its converters are circuits."""
-        return any(PRICED[name].read_time for name in self.quantities)
+        return any(ACTIONS[name].read_time for name in self.quantities)
 
     @property
     def is_electric(self) -> bool:
-        """True if rows are word lines, whose capacitance is charged."""
+        """True if rows are word adc_inputs, whose capacitance is charged."""
         return "cell read" in self.quantities
 
 
@@ -140,7 +140,7 @@ def tile_work(use: LayerUse) -> TileWork:
     quantities: dict[str, Any] = {}
     all_rows: dict[str, Any] = {}
     driven: Any = 0.0
-    cells, lines, rows, row_lines = 0, 0, 0, 0
+    cells, adc_inputs, rows, row_conversions = 0, 0, 0, 0
     in_use = rows_in_use(use.operator, n_in, r)
     places = sum(map(len, in_use)) * n_out
     filled = (use.n_weights or places) / places  # a digital unit does not multiply by zeros between blocks
@@ -153,22 +153,22 @@ def tile_work(use: LayerUse) -> TileWork:
                 actions = list(zip(store.cost(part, share), store.cost(part, 1.0), strict=True))
             for action, fully in actions:
                 _check_priced(action, store)
-                priced = PRICED[action.name]
+                priced = ACTIONS[action.name]
                 digital = priced.per_cell and not priced.read_time
                 quantity = action.quantity * filled if digital else action.quantity
                 quantities[action.name] = quantities.get(action.name, 0.0) + quantity
-                if not priced.held:  # one product per row, in sequence
+                if not priced.is_power:  # one product per row, in sequence
                     row_total = fully.quantity if priced.per_cell else fully.quantity * len(tile_rows)
                     all_rows[action.name] = all_rows.get(action.name, 0.0) + row_total
             here, read_by = store.n_cells(len(tile_rows), right - first), store.n_columns(right - first)
-            driven, cells, lines = driven + here * share, cells + here, lines + read_by
-            rows, row_lines = rows + len(tile_rows), row_lines + len(tile_rows) * read_by
-    if use.is_lookup and all(PRICED[name].per_cell for name in quantities):
-        quantities, driven, lines = _of_rows(use, normalised)
+            driven, cells, adc_inputs = driven + here * share, cells + here, adc_inputs + read_by
+            rows, row_conversions = rows + len(tile_rows), row_conversions + len(tile_rows) * read_by
+    if use.is_lookup and all(ACTIONS[name].per_cell for name in quantities):
+        quantities, driven, adc_inputs = _of_rows(use, normalised)
     elif use.is_lookup:  # one row of tiles does the product, but all are held
-        quantities = {name: q if PRICED[name].held else q / r for name, q in quantities.items()}
-        lines //= r
-    return TileWork(quantities, driven, cells, lines, r * c, all_rows, rows, row_lines)
+        quantities = {name: q if ACTIONS[name].is_power else q / r for name, q in quantities.items()}
+        adc_inputs //= r
+    return TileWork(quantities, driven, cells, adc_inputs, r * c, all_rows, rows, row_conversions)
 
 
 def _normalised(use: LayerUse) -> Any:
@@ -188,7 +188,7 @@ _SAMPLE = 64
 def _assumed_cost(store: Any, share: Any, shape: tuple[int, int]) -> list[tuple[Action, Action]]:
     """Return the actions of a tile of assumed weights, at its rows' fraction and fully driven, scaled from a sample."""
     few = store.cost(_assumed(1, 1), share)
-    sample = (_SAMPLE, _SAMPLE) if all(a.name in PRICED and PRICED[a.name].per_cell for a in few) else shape
+    sample = (_SAMPLE, _SAMPLE) if all(a.name in ACTIONS and ACTIONS[a.name].per_cell for a in few) else shape
     part, times = _assumed(*sample), store.n_cells(*shape) / store.n_cells(*sample)
     return [
         (a._replace(quantity=times * a.quantity), b._replace(quantity=times * b.quantity))
@@ -264,8 +264,8 @@ def _sum(product: jax.Array) -> Any:
 
 def _check_priced(action: Action, store: Any) -> None:
     where = f"{type(store).__name__}: action '{action.name}'"
-    if action.name not in PRICED:
-        raise InputError(f"{where} has no known energy; {nearest(action.name, PRICED)}")
-    unit = PRICED[action.name].unit
+    if action.name not in ACTIONS:
+        raise InputError(f"{where} has no known energy; {nearest(action.name, ACTIONS)}")
+    unit = ACTIONS[action.name].unit
     if action.unit != unit:
         raise InputError(f"{where} is counted in '{action.unit}': must be in '{unit}'")

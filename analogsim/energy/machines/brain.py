@@ -137,7 +137,7 @@ def _bill(
     return EnergyBreakdown(
         system=name,
         batch=batch,
-        lines=merge_items([line]),
+        items=merge_items([line]),
         latency_s=None,
         note=note,
         excludes=excludes,

@@ -62,7 +62,7 @@ class Traffic:
     Attributes:
       weights: read from memory.
       maps: inputs and outputs through memory.
-      kept: inputs and outputs that stay on the chip.
+      on_chip_maps: inputs and outputs that stay on the chip.
       on_chip: operands read from on-chip memory and results written to it.
       stays: of the weights, what may be on the chip still from the batch before.
       moved: the same operation by operation.
@@ -70,7 +70,7 @@ class Traffic:
 
     weights: float
     maps: float
-    kept: float
+    on_chip_maps: float
     on_chip: float
     stays: float = 0.0
     moved: tuple[Moved, ...] = ()
@@ -106,7 +106,7 @@ def traffic(device: Device, number: NumberFormat, work: Workload, batch: int, sh
     return Traffic(
         weights=least.weights,
         maps=least.maps,
-        kept=max(least.touched - least.maps, 0.0),
+        on_chip_maps=max(least.touched - least.maps, 0.0),
         on_chip=operands + least.touched,
         stays=least.weights if least.stays else 0.0,
         moved=least.moved,
@@ -162,7 +162,7 @@ def breakdown(
     return EnergyBreakdown(
         system=name or device.name,
         batch=batch,
-        lines=merge_items(lines),
+        items=merge_items(lines),
         latency_s=time.seconds,
         note="; ".join([*notes, *([f"arithmetic {beyond}"] if beyond else [])]),
         bound=time.bound,

@@ -149,7 +149,7 @@ def breakdown(work: Workload, batch: int) -> EnergyBreakdown:
     return EnergyBreakdown(
         system="Eyeriss",
         batch=batch,
-        lines=merge_items(lines),
+        items=merge_items(lines),
         latency_s=None,
         note="16-bit chip of 65 nm; low and high: by the measured layers of AlexNet that take least and most, with "
         "DRAM of 8 and 70 pJ a bit",

@@ -224,7 +224,7 @@ def breakdown(chip: SpikingChip, work: Workload, batch: int) -> EnergyBreakdown:
     return EnergyBreakdown(
         system=chip.name,
         batch=batch,
-        lines=merge_items(lines),
+        items=merge_items(lines),
         latency_s=None,
         note=f"{chip.kind} costs; low: each input spikes once, one step{low}; high: rate code, {SPIKES[2]:g} spikes in "
         f"{STEPS[2]:g} steps{high}; typical: geometric mean",

@@ -161,7 +161,7 @@ def breakdown(mesh: Mesh, work: Workload, batch: int) -> EnergyBreakdown:
     return EnergyBreakdown(
         system=mesh.name,
         batch=batch,
-        lines=merge_items(lines),
+        items=merge_items(lines),
         latency_s=batch * (seconds + waits_s),
         bound="light" if seconds > waits_s else "dispatch" if mesh.dispatch_s > batch * seconds else "memory",
         note=f"{n} x {n} meshes at {f / 1e9:g} GHz; low: phases that hold without power, high: heaters of 10 mW",

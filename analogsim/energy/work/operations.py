@@ -12,7 +12,7 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING
 
-from analogsim.base.tables import as_text, many, plain, simple_table
+from analogsim.base.tables import as_count, as_text, plain, simple_table
 from analogsim.base.units import show
 
 if TYPE_CHECKING:
@@ -245,8 +245,8 @@ class Operations:
     def table(self) -> "rich.table.Table":
         """Return a table with one row per product, convolution or lookup."""
         table = simple_table(
-            f"One run for {self.examples} example{'s' if self.examples != 1 else ''}: {many(self.macs)} MAC, "
-            f"{many(self.results)} other results, {show(self.total_bytes, 'B')} moved, {self.intensity:.3g} FLOP/B"
+            f"One run for {self.examples} example{'s' if self.examples != 1 else ''}: {as_count(self.macs)} MAC, "
+            f"{as_count(self.results)} other results, {show(self.total_bytes, 'B')} moved, {self.intensity:.3g} FLOP/B"
         )
         for name, justify in (("operation", "left"), ("where", "left"), ("shape", "left"), ("runs", "right"),
                               ("MAC", "right"), ("weights", "right"), ("in", "right"), ("out", "right"),
@@ -256,11 +256,11 @@ class Operations:
             if op.kind == "elementwise":
                 continue
             reuse = f"{op.weight_reuse:.3g}" if math.isfinite(op.weight_reuse) else ""
-            weights = f"{many(op.new_weight_words)} x {op.weight_bits} b" if op.new_weight_words else "none new"
+            weights = f"{as_count(op.new_weight_words)} x {op.weight_bits} b" if op.new_weight_words else "none new"
             where = plain(op.layer or op.scope)
             table.add_row(op.kind, where, "" if op.shape is None else str(op.shape), str(op.repeats),
-                          many(op.total_macs), weights, many(op.repeats * op.input_words),
-                          many(op.repeats * op.output_words), reuse)  # fmt: skip
+                          as_count(op.total_macs), weights, as_count(op.repeats * op.input_words),
+                          as_count(op.repeats * op.output_words), reuse)  # fmt: skip
         notes = ["Other arithmetic (activation functions, normalisation, sums) is counted by its results."]
         if self.uncounted:
             listed = ", ".join(f"{name} ({times})" for name, times in self.uncounted)

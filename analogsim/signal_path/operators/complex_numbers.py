@@ -165,5 +165,5 @@ class ComplexGroupedConvolution(ComplexConvolution):
     def member(self, groups):
         return self.real.member(groups)
 
-    def held(self, groups, x, matrix):
-        return self.real.held(groups, x, matrix)
+    def unpadded(self, groups, x, matrix):
+        return self.real.unpadded(groups, x, matrix)

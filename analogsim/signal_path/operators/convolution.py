@@ -193,7 +193,7 @@ class GroupedConvolution:
         channels = groups * self.channels  # several groups share one tile, which fewer need not be cut for
         return dataclasses.replace(self.one, channels=channels, block=channels)
 
-    def held(self, groups, x, matrix):
+    def unpadded(self, groups, x, matrix):
         if groups == self.members[0]:
             return x, matrix
         channels, features = groups * self.channels, groups * self.features

@@ -48,7 +48,7 @@ class Lookup:
         row = jnp.clip(jnp.where(x < 0, x + self.n_rows, x), 0, self.n_rows - 1)
         return row // rows, row % rows
 
-    def known(self, x: jax.Array) -> jax.Array:
+    def in_table(self, x: jax.Array) -> jax.Array:
         """Return which numbers are rows of the table."""
         x = self._signed(x)
         return ((x >= -self.n_rows) & (x < self.n_rows)) | (self.n_rows == 1)

@@ -53,7 +53,7 @@ class Stack(Protocol):
         """Return ``one`` for a member with this number of groups."""
         ...
 
-    def held(self, groups: int, x: jax.Array, matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def unpadded(self, groups: int, x: jax.Array, matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Return inputs and matrix of a member without the padding for missing groups."""
         ...
 
@@ -76,11 +76,11 @@ def members(groups: int, n_in: int, n_out: int, hardware: TileHardware) -> tuple
     return tuple(min(each, groups - start) for start in range(0, groups, each))
 
 
-def bundle(groups: jax.Array, held: tuple[int, ...], axis: int) -> jax.Array:
+def bundle(groups: jax.Array, sizes: tuple[int, ...], axis: int) -> jax.Array:
     """Cut an axis of groups into members, ``[..., G, ...]`` to ``[..., S, p, ...]``, padded with zeros."""
-    missing = len(held) * held[0] - groups.shape[axis]
+    missing = len(sizes) * sizes[0] - groups.shape[axis]
     padded = jnp.pad(groups, [(0, missing if d == axis else 0) for d in range(groups.ndim)])
-    return padded.reshape(*groups.shape[:axis], len(held), held[0], *groups.shape[axis + 1 :])
+    return padded.reshape(*groups.shape[:axis], len(sizes), sizes[0], *groups.shape[axis + 1 :])
 
 
 def block_diagonal(blocks: jax.Array) -> jax.Array:
@@ -183,7 +183,7 @@ class BatchedProduct:
         del groups
         return self.one
 
-    def held(self, groups, x, matrix):
+    def unpadded(self, groups, x, matrix):
         n_in, n_out = (size // self.members[0] * groups for size in matrix.shape)
         return x[..., :n_in], matrix[:n_in, :n_out]
 

@@ -122,14 +122,14 @@ def test_what_is_no_checkpoint_is_refused(tmp_path):
 
 
 def _of_newer_format(text):
-    text["format"] = 4
+    text["format"] = 5
     text["leaves"] = "arranged in another way"
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (_of_newer_format, "has format 4, of analogsim .*; this version reads up to format 3: update it"),
+        (_of_newer_format, "has format 5, of analogsim .*; this version reads up to format 4: update it"),
         (lambda t: t.update(format="1"), "has no format number; it is damaged"),
         (lambda t: t.pop("layers"), "'layers' in analogsim.json is missing or not what it should be; it is damaged"),
         (lambda t: t.update(layers=[1]), "'layers' in"),
@@ -148,7 +148,7 @@ def _of_newer_format(text):
             "'files' in analogsim.json is empty, but variables/.* is an array; it is damaged",
         ),
         (lambda t: t["files"].popitem(), "arrays/.* is not in the list 'files' of analogsim.json; it is damaged"),
-        (lambda t: t.update(more=1), "has 'more', which no checkpoint of format 3 has; it is damaged"),
+        (lambda t: t.update(more=1), "has 'more', which no checkpoint of format 4 has; it is damaged"),
         (
             lambda t: t.update(chip=None),
             "'leaves' in analogsim.json has chip/.*, which belongs to nothing that was saved",
@@ -218,7 +218,7 @@ def test_every_byte_of_the_text_is_covered(tmp_path, kept):
     (tmp_path / "analogsim.json").write_text(laid_out)
     assert read(tmp_path) == expected
     for twice in (
-        laid_out.replace('"format": 3', '"format": 3, "format": 3'),
+        laid_out.replace('"format": 4', '"format": 4, "format": 4'),
         laid_out.replace('"chip":', '"chip": NaN, "b":'),
     ):
         (tmp_path / "analogsim.json").write_text(twice)

@@ -81,7 +81,7 @@ def test_without_errors_its_fields_hold_any_complex_matrix_exactly(shape, topolo
 @pytest.mark.parametrize("shape", [(6, 6), (5, 3), (3, 8), (1, 4), (4, 1), (1, 1)])
 def test_every_cell_has_two_shifters_and_every_output_of_a_mesh_one(shape, topology):
     cells, attenuators = (n * (n - 1) // 2 for n in shape), min(shape)
-    assert ShifterGrid(*shape, topology).held.sum() == 2 * sum(cells) + sum(shape) + attenuators
+    assert ShifterGrid(*shape, topology).mask.sum() == 2 * sum(cells) + sum(shape) + attenuators
 
 
 def test_a_matrix_of_zeros_is_held_by_closed_attenuators(key):
@@ -133,7 +133,7 @@ def test_offsets_and_drift_have_their_spread_on_every_shifter(key):
         state = store.driven(store.fabricate(key, 32, 32), phases, jnp.ones(()), jnp.zeros((32, 32)))
         return jax.vmap(lambda t: store.phases(state, t) - phases)(times)
 
-    now, later = np.asarray(off(np.array([0.0, 400.0])))[:, grid.held]
+    now, later = np.asarray(off(np.array([0.0, 400.0])))[:, grid.mask]
     n = now.size
     assert now.std() == pytest.approx(0.02, rel=4 / np.sqrt(2 * n))
     assert (later - now).std() == pytest.approx(0.001 * 20, rel=4 / np.sqrt(2 * n))  # the root of 400 s

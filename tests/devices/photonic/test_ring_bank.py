@@ -11,7 +11,7 @@ from analogsim import InputError
 from analogsim.devices import Photodiode, Ring, RingBank
 from analogsim.devices.photonic import RINGS
 from analogsim.devices.photonic.light import BOLTZMANN, CHARGE
-from analogsim.devices.photonic.ring import around_own, cascade
+from analogsim.devices.photonic.ring import cascade, linear_in_own_ring
 from analogsim.devices.photonic.ring_bank import LOCK_BITS
 
 SPACING_M = 0.8e-9
@@ -28,7 +28,7 @@ cascade_of = jax.jit(cascade)
 @jax.jit
 def by_own_ring(ring, shifts, spacing_m):
     """Weights of a bank as functions of each channel's own ring."""
-    c, b, e = around_own(ring, shifts, spacing_m)
+    c, b, e = linear_in_own_ring(ring, shifts, spacing_m)
     phase = ring.phase(shifts)
     return c + b * ring.drop(phase) + e * ring.through(phase)
 

@@ -79,7 +79,7 @@ def test_cold():
 
 def test_a_vector_of_1024_numbers_costs_64_megajoules():
     assert accounting.wall_plug_j(2.56e6, 0.0, 1e-3) == pytest.approx(64e6)
-    assert accounting.wall_plug_j(2.56e6, 0.999e-3, 1e-6, share=10 / 1000) == pytest.approx(0.64e6)
+    assert accounting.wall_plug_j(2.56e6, 0.999e-3, 1e-6, fraction=10 / 1000) == pytest.approx(0.64e6)
 
 
 def test_qram():

@@ -114,7 +114,7 @@ def test_impossible_memories_are_refused():
         DenseAssociativeMemory(X[:1])
     with pytest.raises(InputError, match=r"beta = 0.0: must be greater than 0"):
         DenseAssociativeMemory(X, beta=0.0)
-    with pytest.raises(InputError, match="at most n_known = 4"):
+    with pytest.raises(InputError, match="at most n_candidates = 4"):
         associative.holographic_recall(jax.random.key(0), 5, 16, 4)
 
 

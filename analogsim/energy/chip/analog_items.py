@@ -30,18 +30,18 @@ import jax.numpy as jnp
 from analogsim.base.literature import Source
 from analogsim.energy.breakdown import EnergyItem
 from analogsim.energy.chip import adc_price
-from analogsim.energy.chip.tile_work import PRICED, TileWork
+from analogsim.energy.chip.tile_work import ACTIONS, TileWork
 from analogsim.energy.work.layer_work import LayerWork
 from analogsim.hardware.energy_table import EnergyTable
 
 _FOUR_PHASE_OVERHEAD_J = 192e-12  # see ``analog``
 
 
-STORES_OWN = (Source(note="given by the store's description of its phases, rings or light"),)
+STORE_SOURCE = (Source(note="given by the store's description of its phases, rings or light"),)
 _SAMPLING = Source(note="thermal noise as large as the rounding: 12 k T 4^b at 300 K")
 
 
-def lines(layer: LayerWork, per_vector: TileWork) -> list[EnergyItem]:
+def layer_items(layer: LayerWork, per_vector: TileWork) -> list[EnergyItem]:
     """Return the energy items of one example's passes through one layer."""
     hardware, energy_table = layer.use.hardware, layer.use.hardware.energy_table
     c, vectors = layer.use.grid[1], layer.passes * layer.vectors
@@ -49,7 +49,7 @@ def lines(layer: LayerWork, per_vector: TileWork) -> list[EnergyItem]:
     n_in = 1 if looks_up else per_vector.rows // c
     inputs, outputs = vectors * n_in, layer.passes * layer.output_words
     is_analog, dac, converter = per_vector.is_analog, hardware.dac, hardware.adc
-    converted = vectors * per_vector.lines * (1 if dac is None else dac.conversions)
+    converted = vectors * per_vector.adc_inputs * (1 if dac is None else dac.conversions)
     items = []
 
     def add_item(
@@ -59,16 +59,16 @@ def lines(layer: LayerWork, per_vector: TileWork) -> list[EnergyItem]:
                           **({"sources": energy_table.sources(*fields), "layer": layer.use.path} | band)))  # fmt: skip
 
     for name, quantity in per_vector.quantities.items():
-        priced = PRICED[name]
-        if priced.held:
-            continue  # by time, not by vectors: ``hold_lines``
+        action = ACTIONS[name]
+        if action.is_power:
+            continue  # by time, not by vectors: ``hold_items``
         add_item(
-            priced.component,
-            priced.action,
+            action.component,
+            action.action,
             vectors * quantity,
-            priced.unit,
-            priced.price_j(energy_table),
-            *priced.fields,
+            action.unit,
+            action.unit_energy_j(energy_table),
+            *action.fields,
         )
     if per_vector.is_electric:
         unit_energy_j = energy_table.line_capacitance_f * energy_table.read_voltage_v**2
@@ -97,21 +97,21 @@ def lines(layer: LayerWork, per_vector: TileWork) -> list[EnergyItem]:
             energy_table.buffer_leakage_w_per_byte,
             "buffer_leakage_w_per_byte",
         )
-        adders = per_vector.lines / energy_table.lines_per_adc
+        adders = per_vector.adc_inputs / energy_table.columns_per_adc
         add_item("leakage", "logic of an ADC", on_s * adders, "s", energy_table.adder_leakage_w, "adder_leakage_w")
     return items
 
 
-def hold_lines(done: Iterable[tuple[LayerWork, TileWork]], on_s: Any) -> list[EnergyItem]:
+def hold_items(done: Iterable[tuple[LayerWork, TileWork]], on_s: Any) -> list[EnergyItem]:
     """Return the items that hold the weights of all layers while tiles are read, ``on_s`` seconds per example."""
     done = list(done)
     return [
-        EnergyItem(component=PRICED[name].component, action=PRICED[name].action, count=layer.matrices * quantity * on_s,
-             unit=f"{PRICED[name].unit} s", unit_energy_j=PRICED[name].price_j(layer.use.hardware.energy_table),
-             layer=layer.use.path, sources=layer.use.hardware.energy_table.sources(*PRICED[name].fields) or STORES_OWN)
+        EnergyItem(component=action.component, action=action.action, count=layer.matrices * quantity * on_s,
+             unit=f"{action.unit} s", unit_energy_j=action.unit_energy_j(layer.use.hardware.energy_table),
+             layer=layer.use.path, sources=layer.use.hardware.energy_table.sources(*action.fields) or STORE_SOURCE)
         for layer, work in done
-        for name, quantity in work.quantities.items()
-        if PRICED[name].held and layer.new_weights
+        for action, quantity in ((ACTIONS[name], quantity) for name, quantity in work.quantities.items())
+        if action.is_power and layer.new_weights
     ]  # fmt: skip
 
 
@@ -146,8 +146,8 @@ def read_s(layer: LayerWork) -> Any:
     """
     hardware, energy_table = layer.use.hardware, layer.use.hardware.energy_table
     one_read_s = hardware.read_time_s
-    if hardware.adc is not None and energy_table.lines_per_adc > 1:
-        one_read_s = one_read_s + energy_table.lines_per_adc / energy_table.sample_rate_hz
+    if hardware.adc is not None and energy_table.columns_per_adc > 1:
+        one_read_s = one_read_s + energy_table.columns_per_adc / energy_table.sample_rate_hz
     elif hardware.adc is not None:
         one_read_s = larger(one_read_s, 1 / energy_table.sample_rate_hz)
     return layer.passes * layer.vectors * (1 if hardware.dac is None else hardware.dac.reads) * one_read_s
