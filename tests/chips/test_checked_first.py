@@ -125,7 +125,7 @@ def test_commands_refuse_before_they_train_or_price(forbidden, tmp_path):
     (tmp_path / "r.nc").write_text("")
     for arguments, message in (
         (("energy", "--out", tmp_path / "file"), "file: cannot write there"),
-        (("train", "--recipe", "lenet", "--out", tmp_path / "out"), "network: holds something else than a checkpoint"),
+        (("train", "--recipe", "lenet", "--out", tmp_path / "out"), "network: is not a checkpoint"),
         (("sweep", tmp_path / "s.toml", "--out", tmp_path / "r.nc"), "r.nc: cannot be read as netCDF"),
         (("sweep", tmp_path / "s.toml", "--out", tmp_path / "r.nc", "--no-resume"), "r.nc: already exists"),
         (("sweep", tmp_path / "s.toml", "--out", tmp_path / "file" / "r.nc"), "r.nc: cannot be written there"),

@@ -1,13 +1,13 @@
 """Checkpoints of models, their calibration and their chips, exact to the bit.
 
 checkpoint   save, restore, Checkpoint
-contents     the variables of a model, its ranges and inputs
-outline      layers, hardware and shapes, compared with the model before arrays are read
-chips        chips: cells, readings, age
-description  hardware as text, field by field
+contents     the arrays of a model: collected, compared with a checkpoint and reassembled
+outline      the analog layers of a model, compared before any array is read
+chips        the arrays of a chip: cells, readings, age
+description  hardware descriptions as JSON, compared field by field
 leaves       arrays by name, dtype and shape
-formats      names in checkpoints of older formats
-folder       a folder written whole: checksums, replacement, damage
+formats      conversion of older formats
+folder       the folder on disk: atomic replacement, checksums, damage
 """
 
 from analogsim.chips.checkpoint.checkpoint import Checkpoint as Checkpoint

@@ -1,22 +1,27 @@
-"""Saving and restoring models, their calibration and their chips, exact to the bit.
+"""Save and restore models, their calibration and their chips, exact to the bit.
 
-A checkpoint is a folder: the arrays, written by Orbax, and ``analogsim.json``, which says in plain text what was saved,
-on which hardware and in which shapes. The model given to ``restore`` supplies all structure. It is compared with the
-text before anything is loaded, and another hardware, layer, shape or dtype is refused by name. Checksums cover the
-text and the arrays (``folder``). Nothing is pickled, and no class is looked up by a name in the file.
+A checkpoint is a folder: the arrays, written by Orbax, and ``analogsim.json``, a manifest in plain text that lists what
+was saved, the hardware and the shapes. The model passed to ``restore`` supplies all structure. It is compared with the
+manifest before any array is read, and a different hardware, layer, shape or dtype is refused by name. Checksums cover
+the manifest and the arrays (``folder``). Nothing is pickled, and no class is looked up by a name in the file.
 
-    hardware    compared field by field, prices included; only its ``name``, a label, may differ. Calibrated ranges and
-                programmed cells belong to the hardware that they were made for: restore with the model as it was saved,
-                and pass what comes back to a model on other hardware.
-    chips       their cells and readings as they are, at the age at which they were saved. Their description is the
-                model's; a chip that was programmed on another is refused when it is saved.
-    not kept    the model itself, its hardware (the text is for comparison), the state of an optimiser, shardings.
+    hardware    compared field by field, including the energy table; only its ``name``, a label, may differ. Calibrated
+                ranges and programmed cells are valid for one hardware: restore with the model as it was saved, then
+                pass the result to a model on other hardware.
+    chips       cells and readings, at the age at which they were saved. Their hardware is the model's; a chip that was
+                programmed on other hardware is refused by ``save``.
+    not saved   the model itself, its hardware (the manifest is only compared), optimiser state, shardings.
 """
 
 import os
+import pathlib
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from analogsim.base.call_inputs import sample_text
 from analogsim.base.errors import InputError
+from analogsim.base.version import __version__
 from analogsim.chips.checkpoint import folder as files
 from analogsim.chips.checkpoint.chips import (
     PARTS,
@@ -29,7 +34,7 @@ from analogsim.chips.checkpoint.chips import (
     stacked,
 )
 from analogsim.chips.checkpoint.contents import contents_of, match_model, rebuilt, saved_cells
-from analogsim.chips.checkpoint.leaves import data_of, entry_of, inputs_of, leaf_of, same_bits, under
+from analogsim.chips.checkpoint.leaves import Entry, data_of, entry_of, leaf_of, same_bits, under
 from analogsim.chips.checkpoint.outline import described_layers
 from analogsim.chips.chip import Chip, check_age
 from analogsim.models.bound import front_end_of, front_ends
@@ -38,12 +43,12 @@ _SHOWN = 3  # differences named in a message
 
 
 class Checkpoint(NamedTuple):
-    """What a checkpoint held.
+    """The content of a checkpoint, as returned by ``restore``.
 
     Attributes:
-      variables: of a Linen model; None for NNX.
+      variables: variables of a Linen model; None for NNX.
       chip: the chip or stack of chips, or None.
-      model: the Linen model itself; a copy of the NNX model, with what was saved.
+      model: the Linen model that was passed; for NNX, a copy of it that holds the saved arrays.
     """
 
     variables: Any
@@ -61,24 +66,24 @@ def save(
     overwrite: bool = False,
     **options: Any,
 ) -> None:
-    """Write a model's parameters, ranges and other state, and a chip of it, into a folder.
+    """Write a model's parameters, ranges and other state, and optionally a chip, to a folder.
 
-    The folder appears whole or not at all. Leaves in a model's variables that are the same arrays in the chip are
-    written once.
+    The folder is written atomically: it appears complete or not at all. An array that the model's variables and the
+    chip have in common is written once.
 
     Args:
       folder: a path on a local disk, relative or absolute.
       model: a Linen or NNX model.
-      variables: a Linen model's variables; None for NNX, whose state is the model's own.
-      chip: a chip, or a stack of chips, of this model: at any age, read in any way.
-      x: one input of a Linen model (an array, or a tuple for several), of which only the shape is used; not needed if
-        ``variables`` come from ``calibrate``.
-      overwrite: replace a checkpoint that is there; refused, by their names, where the folder holds other files, too.
+      variables: a Linen model's variables; None for an NNX model, which holds its own.
+      chip: a chip, or a stack of chips, of this model, of any age and with any readings.
+      x: example input of a Linen model (an array, or a tuple of several), ``[n, ...]``; only its shape is used. Not
+        needed if ``variables`` come from ``calibrate``.
+      overwrite: whether to replace an existing checkpoint; refused if the folder holds any other file.
       **options: keyword arguments of the Linen model's call, for example ``train=False``.
 
     Raises:
-      InputError: if the folder is not empty or cannot be written, the variables or the chip are not of this model, or
-        they hold something else than arrays and numbers.
+      InputError: if the folder is not empty or cannot be written; if the variables or the chip do not fit the model,
+        or hold anything other than arrays and numbers.
 
     Example:
       >>> import tempfile, jax, jax.numpy as jnp
@@ -89,8 +94,8 @@ def save(
       >>> chip = program(layer, variables, jax.random.key(1), x).at("1 year")
       >>> with tempfile.TemporaryDirectory() as folder:
       ...     save(folder, layer, variables, chip, x=x)
-      ...     found = restore(folder, layer)
-      >>> found.chip.readings["analog"]["array"] == chip.readings["analog"]["array"]
+      ...     restored = restore(folder, layer)
+      >>> restored.chip.readings["analog"]["array"] == chip.readings["analog"]["array"]
       True
     """
     if isinstance(variables, Chip):
@@ -106,29 +111,27 @@ def save(
         check_chip(chip, stacked(contents.cells, stack), contents.layers)
         leaves = leaves | chip_leaves(chip)
     entries, arrays = _entries_and_arrays(leaves)
-    text = {
+    manifest = {
         "format": files.FORMAT,
-        "analogsim": _version(),
+        "analogsim": __version__,
         "front_end": front_end_of(model).name,
-        "inputs": None if contents.sample is None else inputs_of(contents.sample),
+        "inputs": None if contents.sample is None else sample_text(contents.sample),
         "chip": None if stack is None else {"stack": list(stack)},
         "layers": described_layers(contents.layers),
         "built_with": contents.built_with,
         "leaves": entries,
     }
-    files.write(path, text, arrays)
+    files.write(path, manifest, arrays)
 
 
-def _version() -> str:
-    from analogsim.base.version import __version__
+def _entries_and_arrays(leaves: dict[str, Any]) -> tuple[dict[str, Entry], dict[str, np.ndarray]]:
+    """Return the entry of every leaf, and the arrays to be written.
 
-    return __version__
-
-
-def _entries_and_arrays(leaves: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Every leaf's entry, and its array unless an equal one is there: readings repeat much of the cells."""
-    entries: dict[str, Any] = {}
-    arrays: dict[str, Any] = {}
+    A chip's readings repeat many arrays of its cells, and its digital part those of the variables. Such a leaf only
+    refers to its twin, ``{"same_as": name}``.
+    """
+    entries: dict[str, Entry] = {}
+    arrays: dict[str, np.ndarray] = {}
     for name, leaf in leaves.items():
         entry, data = entry_of(name, leaf), data_of(leaf)
         twin = name.replace("chip/readings/", "chip/cells/", 1).replace("chip/digital/", "variables/", 1)
@@ -142,47 +145,48 @@ def _entries_and_arrays(leaves: dict[str, Any]) -> tuple[dict[str, Any], dict[st
 
 
 def restore(folder: str | os.PathLike, model: Any, **options: Any) -> Checkpoint:
-    """What ``save`` wrote, in the structure of this model, bit for bit.
+    """Read a checkpoint written by ``save`` into the structure of a model, bit for bit.
 
     Args:
-      folder: the checkpoint.
-      model: a Linen or NNX model like the saved one: the same hardware, layers and shapes. It is left as it is.
+      folder: folder of the checkpoint.
+      model: a Linen or NNX model with the hardware, layers and shapes of the saved one; not modified.
       **options: keyword arguments of the Linen model's call, as for ``save``.
 
     Returns:
-      The variables, the chip and the model; see ``Checkpoint``.
+      the variables, the chip and the model.
 
     Raises:
-      InputError: if the folder holds no checkpoint or a damaged one, or if it is of another model or hardware: the
-        message names what differs.
-      UserWarning: (a warning) for a checkpoint of version 0.1, whose description has no checksum.
+      InputError: if the folder holds no checkpoint or a damaged one, or one of another model or hardware; the message
+        names the differences.
+
+    Warns:
+      UserWarning: for a checkpoint of version 0.1 (format 1), whose manifest has no checksum.
     """
     path = files.checked_path(folder)
     front_end = front_end_of(model)
-    text = files.read_text(path)
-    if text["front_end"] != front_end.name:
-        titles = {sentence.name: sentence.title for sentence in front_ends()}
-        raise InputError(f"checkpoint {path}: holds {titles[text['front_end']]} model, this is {front_end.title} model")
-    entries = {name: text["leaves"].get(entry.get("same_as"), entry) for name, entry in text["leaves"].items()}
-    matched = match_model(model, text, entries, options)
-    _refuse(path, matched.differences)
+    manifest = files.read_manifest(path)
+    if manifest["front_end"] != front_end.name:
+        titles = {known.name: known.title for known in front_ends()}
+        raise InputError(
+            f"checkpoint {path}: holds {titles[manifest['front_end']]} model, this is {front_end.title} model"
+        )
+    entries = {name: manifest["leaves"].get(entry.get("same_as"), entry) for name, entry in manifest["leaves"].items()}
+    target = match_model(model, manifest, entries, options)
+    _refuse(path, target.differences)
     parts = None
-    if text["chip"] is not None:
-        cells = stacked(saved_cells(model, matched), tuple(text["chip"]["stack"]))
+    if manifest["chip"] is not None:
+        cells = stacked(saved_cells(model, target), tuple(manifest["chip"]["stack"]))
         parts = cells, readings_like(cells, under("chip/readings", entries))
-        messages = [
-            chip_differences(under(f"chip/{n}", entries), expected) for n, expected in zip(PARTS, parts, strict=True)
-        ]
-        _refuse(path, [f"chip: {sentence}" for sentences in messages for sentence in sentences])
-    files.check_files(path, text["files"])
-    leaves = _leaves(path, text["leaves"])
-    model, variables = rebuilt(model, matched, leaves)
+        saved = [under(f"chip/{part}", entries) for part in PARTS]
+        _refuse(path, [f"chip: {text}" for pair in zip(saved, parts, strict=True) for text in chip_differences(*pair)])
+    files.check_files(path, manifest["files"])
+    leaves = _leaves(path, manifest["leaves"])
+    model, variables = rebuilt(model, target, leaves)
     chip = None
     if parts is not None:
         digital = {f"variables/{name}": leaf for name, leaf in under("chip/digital", leaves).items()}
-        beside = None if variables is None else rebuilt(model, matched, digital)[1]
-        chip = restored_chip(leaves, parts, matched.layers, beside)
-    if chip is not None:
+        chip_variables = None if variables is None else rebuilt(model, target, digital)[1]
+        chip = restored_chip(leaves, parts, target.layers, chip_variables)
         try:
             check_age(chip.time_s, chip.cells, "chip/time_s")
         except InputError as error:
@@ -190,15 +194,14 @@ def restore(folder: str | os.PathLike, model: Any, **options: Any) -> Checkpoint
     return Checkpoint(variables, chip, model)
 
 
-def _refuse(path: Any, said: list[str]) -> None:
-    if said:
-        more = f"; and {len(said) - _SHOWN} more" if len(said) > _SHOWN else ""
-        raise InputError(f"checkpoint {path}: {'; '.join(said[:_SHOWN])}{more}")
+def _refuse(path: pathlib.Path, differences: list[str]) -> None:
+    if differences:
+        more = f"; and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
+        raise InputError(f"checkpoint {path}: {'; '.join(differences[:_SHOWN])}{more}")
 
 
-def _leaves(path: Any, entries: dict[str, Any]) -> dict[str, Any]:
-    """Every leaf as it was saved."""
-    own = {name: entry for name, entry in entries.items() if "same_as" not in entry}
-    arrays = files.read_arrays(path, own)
-    leaves = {name: leaf_of(name, entry, arrays.get(name)) for name, entry in own.items()}
+def _leaves(path: pathlib.Path, entries: dict[str, Entry]) -> dict[str, Any]:
+    written = {name: entry for name, entry in entries.items() if "same_as" not in entry}
+    arrays = files.read_arrays(path, written)
+    leaves = {name: leaf_of(name, entry, arrays.get(name)) for name, entry in written.items()}
     return {name: leaves[entry.get("same_as", name)] for name, entry in entries.items()}

@@ -1,27 +1,19 @@
-"""What of a model is saved, and how it is put together again, in the collections that its front end gives.
+"""The arrays of a model that are saved, and how a model is reassembled from them.
 
-Linen      its variables, ``variables/params/Dense_0/kernel``
-NNX        its state but the ranges, ``state/hidden/kernel``, and ``ranges/hidden/input`` by layer, because a model that
-           is not calibrated has no place for them
+Leaves are named by the collections of the model's front end:
+
+    Linen      its variables, ``variables/params/Dense_0/kernel``
+    NNX        its state without the calibrated ranges, ``state/hidden/kernel``, and the ranges by layer,
+               ``ranges/hidden/input``: a model that is not calibrated has no variable for them
 """
 
 from typing import Any, NamedTuple
 
 import jax
 
-from analogsim.base.call_inputs import Sample
+from analogsim.base.call_inputs import Sample, sample_from_text
 from analogsim.base.errors import InputError
-from analogsim.chips.checkpoint.leaves import (
-    Entry,
-    entry_of,
-    escaped,
-    named,
-    nested,
-    sample_of,
-    signature,
-    struct_of,
-    under,
-)
+from analogsim.chips.checkpoint.leaves import Entry, entry_of, escaped, named, nested, signature, struct_of, under
 from analogsim.chips.checkpoint.outline import Layer, cells_of, layer_differences, layers_of, leaf_differences
 from analogsim.hardware.rules import ROOT
 from analogsim.layers.collections import Collections
@@ -30,14 +22,14 @@ from analogsim.signal_path.ranges import Ranges
 
 
 class Contents(NamedTuple):
-    """What is saved of a model.
+    """A model as ``save`` writes it.
 
     Attributes:
-      leaves: by name.
-      layers: the analog layers by path.
-      cells: the programmed tiles of a chip, as shapes.
-      sample: the shapes of the inputs of a model that is known from a call; else None.
-      built_with: dtypes that the model makes, where its variables have others.
+      leaves: arrays and numbers by name.
+      layers: analog layers by path.
+      cells: programmed tiles of one chip, as shapes.
+      sample: shapes of the inputs of a model whose layers are known from a call only; else None.
+      built_with: dtypes that the model initialises, for leaves whose variables have another dtype.
     """
 
     leaves: dict[str, Any]
@@ -48,14 +40,14 @@ class Contents(NamedTuple):
 
 
 class RestoredModel(NamedTuple):
-    """A model beside a checkpoint.
+    """A model that a checkpoint is restored to.
 
     Attributes:
-      layers: the model's analog layers by path.
-      expected: the collections that it makes.
-      differences: where the two differ, one sentence each.
-      variables: those that are saved, as shapes; None where the model holds its arrays.
-      sample, options: with which it is called.
+      layers: analog layers of the model by path.
+      expected: collections of the model.
+      differences: differences between checkpoint and model, one message each.
+      variables: the saved variables as shapes; None if the model holds its arrays.
+      sample, options: inputs and keyword arguments of the model's call.
     """
 
     layers: dict[str, Layer]
@@ -67,7 +59,11 @@ class RestoredModel(NamedTuple):
 
 
 def contents_of(model: Any, variables: Any, x: Any, options: dict[str, Any]) -> Contents:
-    """What is saved of a model."""
+    """Collect everything of a model that is saved.
+
+    Raises:
+      InputError: if the variables do not fit the model, or hold something that cannot be saved or restored.
+    """
     front_end = front_end_of(model)
     bound = bind(model, variables, x, options)
     if not front_end.needs_call:
@@ -75,63 +71,75 @@ def contents_of(model: Any, variables: Any, x: Any, options: dict[str, Any]) -> 
     saved = front_end.saved(model, variables)
     leaves = _leaves(saved)
     for name, leaf in leaves.items():
-        entry_of(name, leaf)  # refuses what cannot be saved
+        entry_of(name, leaf)  # raises if the leaf cannot be saved
     sample = Sample.of(bound.inputs()) if front_end.needs_call else None
     expected = front_end.expected(model, sample, options)
     _check_plain(saved, expected)
     present = expected._replace(trees={name: tree for name, tree in expected.trees.items() if name in saved.trees})
-    own, made = _fixed_entries(saved), _fixed_entries(present)
-    dtypes = {name: signature(entry)[1] for name, entry in made.items()}
-    built_with = {n: dtypes[n] for n, entry in own.items() if n in dtypes and signature(entry)[1] != dtypes[n]}
-    for said in leaf_differences(own, made, built_with, ("with", "in the variables")):
-        raise InputError(f"variables: {said}")
+    entries, initial = _fixed_entries(saved), _fixed_entries(present)
+    dtypes = {name: signature(entry)[1] for name, entry in initial.items()}
+    built_with = {n: dtypes[n] for n, entry in entries.items() if n in dtypes and signature(entry)[1] != dtypes[n]}
+    for text in leaf_differences(entries, initial, built_with, ("with", "in the variables")):
+        raise InputError(f"variables: {text}")
     return Contents(leaves, layers_of(bound), cells_of(bound), sample, built_with)
 
 
-def match_model(model: Any, text: dict[str, Any], entries: dict[str, Entry], options: dict[str, Any]) -> RestoredModel:
-    """A model beside the text of a checkpoint, whose shared entries are resolved in ``entries``."""
+def match_model(
+    model: Any, manifest: dict[str, Any], entries: dict[str, Entry], options: dict[str, Any]
+) -> RestoredModel:
+    """Compare a model with a checkpoint, before any array is read.
+
+    Args:
+      model: the model that is restored to.
+      manifest: content of ``analogsim.json``.
+      entries: its leaves, with every ``same_as`` resolved.
+      options: keyword arguments of the model's call.
+
+    Raises:
+      InputError: if the model cannot be called with inputs of the saved shapes.
+    """
     front_end = front_end_of(model)
     if not front_end.needs_call:
         _refuse_call(front_end.title, options, None)
-    sample = sample_of(text["inputs"] or []) if front_end.needs_call else None
+    sample = sample_from_text(manifest["inputs"] or []) if front_end.needs_call else None
     expected = _expected(model, sample, options)
     _, variables = front_end.rebuilt(model, expected.trees)
     layers = layers_of(bind(model, variables, sample, options))
     structs = assembled({name: struct_of(entry) for name, entry in entries.items()}, expected)
-    if variables is not None:  # saved ranges may be others than the model makes
+    if variables is not None:  # the saved ranges may have other shapes than the initial ones
         _, variables = front_end.rebuilt(model, structs)
     saved = _fixed_entries(expected._replace(trees=structs))
     present = expected._replace(trees={name: tree for name, tree in expected.trees.items() if name in structs})
-    said = _compared(text, layers, saved, _fixed_entries(present))
-    if not said:  # a layer that is missing was named already
-        said = _odd_ranges(layers, expected, entries)
-    return RestoredModel(layers, expected, said, variables, sample, options)
+    differences = _differences(manifest, layers, saved, _fixed_entries(present))
+    if not differences:  # otherwise the ranges of a missing layer would be reported in addition to the layer
+        differences = _unknown_ranges(layers, expected, entries)
+    return RestoredModel(layers, expected, differences, variables, sample, options)
 
 
-def _odd_ranges(layers: dict[str, Layer], expected: Collections, entries: dict[str, Entry]) -> list[str]:
-    known = {f"{escaped(path)}/{end}" for path in layers for end in Ranges._fields}
+def _unknown_ranges(layers: dict[str, Layer], expected: Collections, entries: dict[str, Entry]) -> list[str]:
+    valid = {f"{escaped(path)}/{end}" for path in layers for end in Ranges._fields}
     return [
-        f"{collection}/{name} is in the checkpoint, and is no range of the model"
+        f"{collection}/{name} is in the checkpoint, but is not a range of the model"
         for collection in expected.by_layer
-        for name in sorted(under(collection, entries).keys() - known)
+        for name in sorted(under(collection, entries).keys() - valid)
     ]
 
 
-def saved_cells(model: Any, restored: RestoredModel) -> Any:
-    """The programmed tiles of a chip of the model with the saved variables, as shapes."""
-    return cells_of(bind(model, restored.variables, restored.sample, restored.options))
+def saved_cells(model: Any, target: RestoredModel) -> Any:
+    """Return the programmed tiles of one chip of the model with the saved variables, as shapes."""
+    return cells_of(bind(model, target.variables, target.sample, target.options))
 
 
-def rebuilt(model: Any, restored: RestoredModel, leaves: dict[str, Any]) -> tuple[Any, Any]:
-    """Model and variables of the saved leaves."""
-    return front_end_of(model).rebuilt(model, assembled(leaves, restored.expected))
+def rebuilt(model: Any, target: RestoredModel, leaves: dict[str, Any]) -> tuple[Any, Any]:
+    """Return model and variables with the given leaves."""
+    return front_end_of(model).rebuilt(model, assembled(leaves, target.expected))
 
 
 def _refuse_call(title: str, options: dict[str, Any], x: Any) -> None:
     for name in options:
-        raise InputError(f"{name}: {title} model takes no call options here: it is known without a call")
+        raise InputError(f"{name}: {title} model takes no call options here, its layers are known without a call")
     if x is not None:
-        raise InputError(f"x: what {title} model is made of is known without an input; leave x out")
+        raise InputError(f"x: the layers of {title} model are known without an input; leave x out")
 
 
 def _expected(model: Any, sample: Sample | None, options: dict[str, Any]) -> Collections:
@@ -139,14 +147,14 @@ def _expected(model: Any, sample: Sample | None, options: dict[str, Any]) -> Col
         return front_end_of(model).expected(model, sample, options)
     except InputError:
         raise
-    except Exception as error:  # whatever a model of other inputs raises
-        inputs, why = [] if sample is None else sample.shapes, " ".join(str(error).split())
-        shapes = ", ".join(str(shape) for shape, _ in inputs)
-        raise InputError(f"the model cannot be called with inputs as saved, of shape {shapes} ({why})") from error
+    except Exception as error:  # a user's model may raise anything if its inputs have other shapes
+        shapes = ", ".join(str(shape) for shape, _ in ([] if sample is None else sample.shapes))
+        why = " ".join(str(error).split())
+        raise InputError(f"the model cannot be called with inputs of the saved shapes {shapes} ({why})") from error
 
 
 def _names(collection: str, tree: Any, left_out: tuple[str, ...]) -> dict[str, Any]:
-    """The leaves of a collection by name, in the tree's order, without what is not saved."""
+    """Return the leaves of a collection by name, in the tree's order, without those that are not saved."""
     return {
         f"{collection}/{name}": leaf
         for name, leaf in named(tree, boxed=True).items()
@@ -162,7 +170,10 @@ def _leaves(collections: Collections) -> dict[str, Any]:
 
 
 def assembled(leaves: dict[str, Any], expected: Collections) -> dict[str, Any]:
-    """Collections from their leaves by name: in the model's own structure where it has one, else dictionaries."""
+    """Build collections from leaves by name.
+
+    A collection with the same leaves as the model's takes the model's structure; any other becomes nested dictionaries.
+    """
     trees: dict[str, Any] = {}
     roots = {name.partition("/")[0] for name in expected.trees}  # variables; state and ranges
     for root in roots:
@@ -170,23 +181,23 @@ def assembled(leaves: dict[str, Any], expected: Collections) -> dict[str, Any]:
         tree = nested(under(root, leaves))
         trees |= {f"{root}/{name}": inner for name, inner in tree.items()} if deep else {root: tree}
     for collection, like in expected.trees.items():
-        found = under(collection, leaves)
-        kept = [name.removeprefix(f"{collection}/") for name in _names(collection, like, expected.left_out)]
-        if found and set(kept) == set(found):
-            filled = [found.get(name, own) for name, own in named(like, boxed=True).items()]
+        by_name = under(collection, leaves)
+        saved = {name.removeprefix(f"{collection}/") for name in _names(collection, like, expected.left_out)}
+        if by_name and saved == set(by_name):
+            filled = [by_name.get(name, leaf) for name, leaf in named(like, boxed=True).items()]
             trees[collection] = jax.tree.unflatten(jax.tree.structure(like), filled)
     return trees
 
 
 def _fixed_entries(collections: Collections) -> dict[str, Entry]:
-    """Entries of the leaves that the model determines, named without the first part, ``params/Dense_0/kernel``."""
+    """Return entries of the leaves that the model determines, without their first part: ``params/Dense_0/kernel``."""
     fixed = {name: tree for name, tree in collections.trees.items() if name in collections.fixed}
     leaves = _leaves(collections._replace(trees=fixed))
     return {name.partition("/")[2]: entry_of(name, leaf) for name, leaf in leaves.items()}
 
 
 def _check_plain(saved: Collections, expected: Collections) -> None:
-    """Refuse collections that could not be put together again: neither made by the model nor plain dictionaries."""
+    """Refuse collections that cannot be reassembled: those that the model does not create, unless dictionaries."""
     for collection, tree in saved.trees.items():
         like = expected.trees.get(collection)
         if like is None or set(named(tree, boxed=True)) != set(named(like, boxed=True)):
@@ -199,22 +210,22 @@ def _check_dictionaries(tree: Any, where: str) -> None:
             _check_dictionaries(inner, f"{where}/{name}")
     elif not isinstance(tree, Sample) and not jax.tree_util.all_leaves([tree]):
         raise InputError(
-            f"variables: {where} is a {type(tree).__name__}; in a collection that model.init does not make, only "
+            f"variables: {where} is a {type(tree).__name__}; in a collection that model.init does not create, only "
             f"dictionaries of arrays can be saved: leave it out"
         )
 
 
-def _compared(
-    text: dict[str, Any], layers: dict[str, Layer], saved: dict[str, Entry], expected: dict[str, Entry]
+def _differences(
+    manifest: dict[str, Any], layers: dict[str, Layer], saved: dict[str, Entry], expected: dict[str, Entry]
 ) -> list[str]:
-    """Differences of the layers, then of the leaves that do not belong to a layer which only one of both has."""
-    owners = tuple(set(map(_owner, names)) for names in (saved, expected))
-    messages = layer_differences(text["layers"], layers, (owners[0], owners[1]))
-    alone = (text["layers"].keys() ^ layers.keys()) - (owners[0] & owners[1])
-    compared_entries = [{n: e for n, e in names.items() if _owner(n) not in alone} for names in (saved, expected)]
-    return messages + leaf_differences(compared_entries[0], compared_entries[1], text["built_with"])
+    """Describe differences of the layers, then of the leaves, except those of a layer that exists on one side only."""
+    kernels = (set(map(_layer_of, saved)), set(map(_layer_of, expected)))
+    messages = layer_differences(manifest["layers"], layers, kernels)
+    one_sided = (manifest["layers"].keys() ^ layers.keys()) - (kernels[0] & kernels[1])
+    saved, expected = ({n: e for n, e in names.items() if _layer_of(n) not in one_sided} for names in (saved, expected))
+    return messages + leaf_differences(saved, expected, manifest["built_with"])
 
 
-def _owner(name: str) -> str:
-    """The path of the layer that a leaf belongs to."""
+def _layer_of(name: str) -> str:
+    """Return the path of the layer that a leaf belongs to."""
     return name.removeprefix("params/").rpartition("/")[0] or ROOT

@@ -1,7 +1,7 @@
-"""Hardware in the JSON file: nested dictionaries of class names and field values, written and compared, never executed.
+"""Hardware descriptions as JSON: nested dictionaries of class names and field values, compared but never executed.
 
-Numbers are exact: Python's ``repr`` of a float is read back to the same float. Arrays are nested lists, compared by
-value, whatever their dtype. Infinity and NaN, which JSON lacks, are texts.
+Numbers are exact: Python reads the ``repr`` of a float back to the same float. Arrays are nested lists and are compared
+by value, whatever their dtype. Infinity and NaN, which JSON lacks, are strings.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ from analogsim.base.field_rules import MISSING, default_of
 
 
 class Difference(NamedTuple):
-    """A field whose saved value is not this one's: ``field = saved`` beside ``field = actual``."""
+    """A field whose saved value differs from the actual one; the values are formatted for messages."""
 
     field: str
     saved: str
@@ -24,7 +24,11 @@ class Difference(NamedTuple):
 
 
 def described(item: Any) -> Any:
-    """A description, a number, an array or a text as what JSON can hold."""
+    """Convert a description, number, array, string or container of these to plain JSON values.
+
+    Raises:
+      InputError: for a traced value.
+    """
     if isinstance(item, jax.core.Tracer):
         raise InputError(
             "the model's hardware is traced; save and restore run outside of jax.jit, jax.vmap and jax.grad"
@@ -32,7 +36,7 @@ def described(item: Any) -> Any:
     if item is None or isinstance(item, (bool, str)):
         return item
     if isinstance(item, (int, float)):
-        plain = int(item) if isinstance(item, int) else float(item)
+        plain = int(item) if isinstance(item, int) else float(item)  # without subclasses such as np.float64
         return plain if math.isfinite(plain) else repr(plain)
     if isinstance(item, complex):
         return [described(item.real), described(item.imag)]
@@ -45,6 +49,7 @@ def described(item: Any) -> Any:
         return {str(name): described(value) for name, value in item.items()}
     if isinstance(item, (tuple, list)):
         return [described(value) for value in item]
+    # Anything else by its name; a repr with an address would differ in every process.
     text = repr(item)
     return getattr(item, "__qualname__", type(item).__name__ if " at 0x" in text else text)
 
@@ -61,17 +66,22 @@ def _field_names(item: Any) -> list[str] | None:
 
 
 def differences(saved: Any, item: Any, where: str = "") -> list[Difference]:
-    """Where a saved description is not that of ``item``.
+    """Compare a saved description, as ``described`` returns it, with ``item``.
 
-    The hardware's ``name`` is a label and may differ. A field that the saved description lacks, because it is newer,
-    counts as its default.
+    The hardware's ``name`` is a label and may differ. A field that is missing in the saved description, because it was
+    added later, counts as its default.
+
+    Args:
+      saved: JSON values.
+      item: description, number or array, not yet converted.
+      where: dotted path of the item, prefix of the fields' names.
     """
     names = _field_names(item)
     if names is None:
-        return _of_values(saved, described(item), where)
+        return _value_differences(saved, described(item), where)
     if not isinstance(saved, dict) or saved.get("class") != type(item).__name__:
         return [Difference(where or "class", show(saved), type(item).__name__)]
-    found = []
+    result = []
     for name in names:
         inner = f"{where}.{name}" if where else name
         if inner == "name":
@@ -79,34 +89,34 @@ def differences(saved: Any, item: Any, where: str = "") -> list[Difference]:
         value = getattr(item, name)
         before = saved[name] if name in saved else _default(item, name)
         if before is MISSING:
-            found.append(Difference(inner, "nothing", show(described(value))))
+            result.append(Difference(inner, "nothing", show(described(value))))
         else:
-            found += differences(before, value, inner)
+            result += differences(before, value, inner)
     for name in saved.keys() - {*names, "class"}:
-        found.append(Difference(f"{where}.{name}" if where else name, show(saved[name]), "no such field"))
-    return found
+        result.append(Difference(f"{where}.{name}" if where else name, show(saved[name]), "no such field"))
+    return result
 
 
 def _default(item: Any, name: str) -> Any:
-    """The described default of a field; MISSING where it has none, or the item is no dataclass."""
+    """Return the described default of a field; MISSING if it has none or the item is not a dataclass."""
     fields = {f.name: f for f in dataclasses.fields(item)} if dataclasses.is_dataclass(item) else {}
     default = default_of(fields[name]) if name in fields else MISSING
     return default if default is MISSING else described(default)
 
 
-def _of_values(saved: Any, current: Any, where: str) -> list[Difference]:
-    """The first difference of two plain values."""
-    if saved == current:
+def _value_differences(saved: Any, actual: Any, where: str) -> list[Difference]:
+    """Return the first difference between two JSON values, by its index in lists of equal length."""
+    if saved == actual:
         return []
-    if isinstance(saved, list) and isinstance(current, list) and len(saved) == len(current):
-        index = next(i for i, (a, b) in enumerate(zip(saved, current, strict=True)) if a != b)
-        return _of_values(saved[index], current[index], f"{where}[{index}]")
-    texts = show(saved), show(current)
-    return [Difference(where, *(texts if texts[0] != texts[1] else (repr(saved), repr(current))))]
+    if isinstance(saved, list) and isinstance(actual, list) and len(saved) == len(actual):
+        index = next(i for i, (a, b) in enumerate(zip(saved, actual, strict=True)) if a != b)
+        return _value_differences(saved[index], actual[index], f"{where}[{index}]")
+    texts = show(saved), show(actual)
+    return [Difference(where, *(texts if texts[0] != texts[1] else (repr(saved), repr(actual))))]
 
 
 def show(value: Any) -> str:
-    """A described value, for people."""
+    """Format a JSON value for a message."""
     if isinstance(value, dict):
         return str(value.get("class", "a dictionary"))
     if isinstance(value, list):

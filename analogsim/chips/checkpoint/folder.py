@@ -1,13 +1,14 @@
-"""The folder of a checkpoint: ``analogsim.json``, for people and for comparison, and ``arrays/``, written by Orbax.
+"""The folder of a checkpoint: ``analogsim.json``, the readable manifest, and ``arrays/``, written by Orbax.
 
-A folder appears whole or not at all: everything is written into a sibling, ``.<name>.<random>.partial``, which then is
-renamed. Every byte that is restored is covered by a checksum:
+A folder is written atomically: everything is first written to a sibling, ``.<name>.<random>.partial``, which is then
+renamed. Checksums cover every byte that is restored:
 
-    files       length and CRC-32 of every file below ``arrays/``, which holds these and no others
-    checksum    SHA-256 of all else that ``analogsim.json`` says, as JSON with sorted keys and without spaces, so that
-                the file may be laid out anew but not changed
+    files       length and CRC-32 of every file below ``arrays/``; other files there are refused
+    checksum    SHA-256 of the rest of ``analogsim.json``, as JSON with sorted keys and without spaces, so that the
+                file's layout may change but not its content
 
-Format 1, of version 0.1, has no ``checksum``: its arrays are checked, its text as far as values can be, with a warning.
+Format 1, of version 0.1, has no ``checksum``: its arrays are checked, its manifest only for valid values, with a
+warning.
 """
 
 import contextlib
@@ -19,25 +20,30 @@ import re
 import shutil
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import numpy as np
 
 from analogsim.base import files as writing
+from analogsim.base.call_inputs import sample_from_text
 from analogsim.base.errors import InputError, brief, reason_of
 from analogsim.chips.checkpoint.formats import up_to_date
-from analogsim.chips.checkpoint.leaves import data_like, sample_of
+from analogsim.chips.checkpoint.leaves import Entry, data_like
 from analogsim.models.bound import front_ends
 
 FORMAT = 4
-_TEXT, _ARRAYS = "analogsim.json", "arrays"
+_MANIFEST, _ARRAYS = "analogsim.json", "arrays"
 _SHOWN = 3  # files named in a message
 
 
 def checked_path(folder: Any) -> pathlib.Path:
-    """The folder's absolute path."""
+    """Return the folder's absolute path.
+
+    Raises:
+      InputError: if it is not a path, or not on a local disk.
+    """
     if not isinstance(folder, (str, os.PathLike)) or not os.fspath(folder):
         raise InputError(f"folder = {brief(folder)}: must be the path of a folder")
     if "://" in str(folder):
@@ -46,78 +52,90 @@ def checked_path(folder: Any) -> pathlib.Path:
 
 
 def check_free(path: pathlib.Path, overwrite: bool) -> None:
-    """Refuse a place that holds something else than nothing, or than a checkpoint that may be overwritten."""
+    """Refuse a path that holds anything, except a checkpoint and nothing else if ``overwrite`` is True."""
     if jax.process_count() > 1:
-        raise InputError("save: works in one process; gather the arrays in one, or use Orbax itself")
-    with _spoken(path, "looked into"):
+        raise InputError("save: runs in a single process; gather the arrays in one process, or use Orbax directly")
+    with _os_errors(path, "read"):
         if path.exists() and not path.is_dir():
             raise InputError(f"folder {path}: is a file")
         if not path.is_dir() or not any(path.iterdir()):
             return
         if not overwrite:
             raise InputError(f"folder {path}: is not empty; choose another, or pass overwrite=True")
-        if not (path / _TEXT).is_file():
-            raise InputError(f"folder {path}: holds something else than a checkpoint and is not overwritten")
+        if not (path / _MANIFEST).is_file():
+            raise InputError(f"folder {path}: is not a checkpoint and is not overwritten")
         if foreign := _foreign(path):
             more = f" and {len(foreign) - _SHOWN} more" if len(foreign) > _SHOWN else ""
             raise InputError(
-                f"folder {path}: holds {', '.join(foreign[:_SHOWN])}{more} beside the checkpoint, which overwriting "
-                f"would delete; move what is yours, or choose another folder"
+                f"folder {path}: holds {', '.join(foreign[:_SHOWN])}{more} in addition to the checkpoint, which "
+                f"overwriting would delete; move your files, or choose another folder"
             )
 
 
 def _foreign(path: pathlib.Path) -> list[str]:
-    """What stands in a checkpoint's folder and is not of the checkpoint."""
+    """Return the files and folders in a checkpoint's folder that do not belong to the checkpoint."""
     try:
-        own = {_TEXT, _ARRAYS, *json.loads((path / _TEXT).read_bytes())["files"]}
+        listed = {_MANIFEST, _ARRAYS, *json.loads((path / _MANIFEST).read_bytes())["files"]}
     except (ValueError, KeyError, TypeError):
         raise InputError(
-            f"folder {path}: its {_TEXT} cannot be read, so that the checkpoint's files cannot be told from others; "
-            f"delete the folder yourself, or choose another"
+            f"folder {path}: its {_MANIFEST} cannot be read, so the checkpoint's files cannot be told from other "
+            f"files; delete the folder yourself, or choose another"
         ) from None
-    found = {entry.relative_to(path).as_posix(): entry for entry in path.rglob("*")}
-    empty_of_orbax = {name for name, entry in found.items() if name.startswith(f"{_ARRAYS}/") and entry.is_dir()}
-    return sorted(found.keys() - own - empty_of_orbax)
+    present = {entry.relative_to(path).as_posix(): entry for entry in path.rglob("*")}
+    orbax_folders = {name for name, entry in present.items() if name.startswith(f"{_ARRAYS}/") and entry.is_dir()}
+    return sorted(present.keys() - listed - orbax_folders)
 
 
-def write(path: pathlib.Path, text: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-    """Write a whole checkpoint; what was there before stays until the new one is complete."""
-    with _spoken(path, "written"):
+def write(path: pathlib.Path, manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    """Write a complete checkpoint; an existing one stays until the new one is complete.
+
+    Args:
+      path: from ``checked_path``.
+      manifest: content of ``analogsim.json`` without ``files`` and ``checksum``.
+      arrays: arrays by name, none of them empty.
+
+    Raises:
+      InputError: if the folder cannot be written; an existing checkpoint is then unchanged.
+    """
+    with _os_errors(path, "written"):
         path.parent.mkdir(parents=True, exist_ok=True)
         with writing.temporary_sibling(path, "partial") as new:
             new.mkdir()
             if arrays:
                 import orbax.checkpoint as ocp
 
-                # The handler alone, without ocp.Checkpointer, which would write into a second temporary folder and
-                # rename it: its rename cannot wait for checksums of what it wrote, its force=True removes the old
-                # checkpoint before the new one is written, and what it leaves after an error stays (Orbax 0.12).
+                # The handler alone, without ocp.Checkpointer, which would write to a second temporary folder and
+                # rename it: its rename cannot wait for checksums of the files, its force=True removes the old
+                # checkpoint before the new one is written, and its temporary folder stays after an error (Orbax 0.12).
                 (new / _ARRAYS).mkdir()
                 with contextlib.closing(ocp.PyTreeCheckpointHandler()) as handler:
                     handler.save(new / _ARRAYS, args=ocp.args.PyTreeSave(arrays))
                     handler.finalize(new / _ARRAYS)
-            text = {**text, "files": _sums(new, _ARRAYS)}
-            (new / _TEXT).write_text(_for_people(text | {"checksum": _checksum(text)}), encoding="utf-8")
+            manifest = {**manifest, "files": _sums(new, _ARRAYS)}
+            content = _readable(manifest | {"checksum": _checksum(manifest)})
+            (new / _MANIFEST).write_text(content, encoding="utf-8")
             for file in new.rglob("*"):
                 if file.is_file():
                     _sync(file)
-            check_free(path, overwrite=True)  # what was put there meanwhile
+            check_free(path, overwrite=True)  # again: files may have appeared since
             _exchange(new, path)
     writing.noted(path)
 
 
 def _sync(file: pathlib.Path) -> None:
-    """Onto the disk, so that a full one is noticed before anything is replaced."""
+    """Flush a file to disk, so that a full disk raises before anything is replaced."""
     with file.open("rb") as stream:
         os.fsync(stream.fileno())
 
 
 def _exchange(new: pathlib.Path, path: pathlib.Path) -> None:
-    """Put a folder in the place of another, which is removed; a failure leaves the other where it was."""
+    """Rename ``new`` to ``path`` and remove the folder that was there; if that fails, put it back."""
     if not path.is_dir():
         new.rename(path)
         return
     shutil.copymode(path, new)
+    # No file system renames over a folder that is not empty, so that there are two renames; ``placing`` delays a
+    # forced exit between them.
     with writing.placing, writing.temporary_sibling(path, "old") as old, writing.protected(old):
         path.rename(old)
         try:
@@ -127,16 +145,17 @@ def _exchange(new: pathlib.Path, path: pathlib.Path) -> None:
             raise
 
 
-def _checksum(text: dict[str, Any]) -> str:
-    """Of all that the text says but this."""
-    plain = {name: value for name, value in text.items() if name != "checksum"}
+def _checksum(manifest: dict[str, Any]) -> str:
+    """Return the SHA-256 of a manifest without its field ``checksum``."""
+    plain = {name: value for name, value in manifest.items() if name != "checksum"}
     canonical = json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return f"sha256:{hashlib.sha256(canonical.encode()).hexdigest()}"
 
 
-def _for_people(text: dict[str, Any]) -> str:
-    """JSON with a field a line, and a list of plain values on one line. A line break is never inside of a text."""
-    indented = json.dumps(text, indent=1, allow_nan=False)
+def _readable(manifest: dict[str, Any]) -> str:
+    """Format JSON with one field per line, and lists of plain values on one line."""
+    indented = json.dumps(manifest, indent=1, allow_nan=False)
+    # JSON escapes line breaks inside strings, so that every line break here is layout.
     return (
         re.sub(r"\[\n[^\[\]{}]*\n *\]", lambda m: re.sub(r"\n *", " ", m[0]).replace("[ ", "[")[:-2] + "]", indented)
         + "\n"
@@ -144,15 +163,15 @@ def _for_people(text: dict[str, Any]) -> str:
 
 
 @contextlib.contextmanager
-def _spoken(path: pathlib.Path, what: str) -> Iterator[None]:
+def _os_errors(path: pathlib.Path, verb: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise InputError(f"{path}: cannot be {what} ({error.strerror or error})") from error
+        raise InputError(f"{path}: cannot be {verb} ({error.strerror or error})") from error
 
 
 def _sums(folder: pathlib.Path, name: str) -> dict[str, list[int]]:
-    """Length and CRC-32 of every file below ``folder/name``."""
+    """Return length and CRC-32 of every file below ``folder/name``."""
     files = sorted(file for file in (folder / name).rglob("*") if file.is_file())
     return {file.relative_to(folder).as_posix(): _sum(file) for file in files}
 
@@ -166,178 +185,178 @@ def _sum(file: pathlib.Path) -> list[int]:
 
 
 def check_files(path: pathlib.Path, files: dict[str, list[int]]) -> None:
-    """Refuse files that are gone, have changed or are not the checkpoint's, before anything is made of them."""
-    with _spoken(path, "looked into"):
-        there = {f.relative_to(path).as_posix() for f in (path / _ARRAYS).rglob("*") if not f.is_dir()}
-    for name in sorted(there - files.keys()):
-        raise _damaged(path, f"{name} is not in the list 'files' of {_TEXT}")
+    """Refuse files below ``arrays/`` that are missing, changed or not listed, before any of them is read.
+
+    Args:
+      path: folder of the checkpoint.
+      files: length and CRC-32 by name, from the manifest.
+    """
+    with _os_errors(path, "read"):
+        present = {f.relative_to(path).as_posix() for f in (path / _ARRAYS).rglob("*") if not f.is_dir()}
+    for name in sorted(present - files.keys()):
+        raise _damaged(path, f"{name} is not listed in 'files' of {_MANIFEST}")
     for name, expected in files.items():
         if not (path / name).is_file():
             raise _damaged(path, f"{name} is missing")
-        with _spoken(path / name, "read"):
-            found = _sum(path / name)
-        if found != expected:
-            raise _damaged(
-                path, f"{name} is not what was written, by its {'length' if found[0] != expected[0] else 'CRC'}"
-            )
+        with _os_errors(path / name, "read"):
+            actual = _sum(path / name)
+        if actual != expected:
+            what = "length" if actual[0] != expected[0] else "CRC"
+            raise _damaged(path, f"the {what} of {name} differs from the one in {_MANIFEST}")
 
 
-def read_arrays(path: pathlib.Path, entries: dict[str, Any]) -> dict[str, np.ndarray]:
-    """The arrays of these leaves, as they were saved."""
+def read_arrays(path: pathlib.Path, entries: dict[str, Entry]) -> dict[str, np.ndarray]:
+    """Read the stored arrays of leaves.
+
+    Args:
+      path: folder of the checkpoint.
+      entries: entries of the leaves by name.
+
+    Returns:
+      the arrays by name; leaves without an array, and empty arrays, are left out.
+
+    Raises:
+      InputError: if Orbax cannot read an array, or it differs in shape or dtype from its entry.
+    """
     likes = {name: data_like(entry) for name, entry in entries.items()}
-    non_empty = {name: expected for name, expected in likes.items() if expected is not None and 0 not in expected[0]}
-    if not non_empty:
+    stored = {name: like for name, like in likes.items() if like is not None and 0 not in like[0]}
+    if not stored:
         return {}
     import orbax.checkpoint as ocp
 
-    in_file = {name: entries[name].get("in_file", name) for name in non_empty}
+    in_file = {name: entries[name].get("in_file", name) for name in stored}
     restore_args = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in in_file.values()}
     try:
         with contextlib.closing(ocp.PyTreeCheckpointHandler()) as handler:
             args = ocp.args.PyTreeRestore(item=dict.fromkeys(in_file.values(), 0), restore_args=restore_args)
             by_file_name = handler.restore(path / _ARRAYS, args=args)
-    except Exception as error:  # of many kinds, by what is missing or damaged
+    except Exception as error:  # Orbax and TensorStore raise many types
         raise _damaged(path, f"its arrays cannot be read ({reason_of(error)})") from error
-    restored = {name: by_file_name[stored] for name, stored in in_file.items()}
-    for name, (shape, dtype) in non_empty.items():
-        if restored[name].shape != shape or restored[name].dtype != dtype:
-            raise _damaged(path, f"{name} is not the array that {_TEXT} speaks of")
-    return restored
+    arrays = {name: by_file_name[file_name] for name, file_name in in_file.items()}
+    for name, (shape, dtype) in stored.items():
+        if arrays[name].shape != shape or arrays[name].dtype != dtype:
+            raise _damaged(path, f"{name} has another shape or dtype than in {_MANIFEST}")
+    return arrays
 
 
-def read_text(path: pathlib.Path) -> dict[str, Any]:
-    """What ``analogsim.json`` says, checked."""
+def read_manifest(path: pathlib.Path) -> dict[str, Any]:
+    """Read and check ``analogsim.json``, and convert it to the current format.
+
+    Args:
+      path: folder of the checkpoint.
+
+    Raises:
+      InputError: if there is none, or it is damaged or of a newer format.
+
+    Warns:
+      UserWarning: for format 1, which has no checksum.
+    """
     if not path.is_dir():
         raise InputError(f"folder {path}: does not exist" if not path.exists() else f"folder {path}: is a file")
-    if not (path / _TEXT).is_file():
-        raise InputError(f"folder {path}: is no checkpoint of analogsim.save: it has no {_TEXT}")
-    with _spoken(path, "read"):
-        raw = (path / _TEXT).read_bytes()
+    if not (path / _MANIFEST).is_file():
+        raise InputError(f"folder {path}: is not a checkpoint of analogsim.save: it has no {_MANIFEST}")
+    with _os_errors(path, "read"):
+        raw = (path / _MANIFEST).read_bytes()
     try:
-        text = json.loads(raw, object_pairs_hook=_once, parse_constant=_no_constant)
+        manifest = json.loads(raw, object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        raise _damaged(path, f"{_TEXT} cannot be read ({error})") from None
-    version = text.get("format") if isinstance(text, dict) else None
+        raise _damaged(path, f"{_MANIFEST} cannot be read ({error})") from None
+    version = manifest.get("format") if isinstance(manifest, dict) else None
     if type(version) is not int or version < 1:
-        raise _damaged(path, f"{_TEXT} has no format number")
+        raise _damaged(path, f"{_MANIFEST} has no format number")
     if version > FORMAT:
         raise InputError(
-            f"checkpoint {path}: has format {version}, of analogsim {text.get('analogsim')}; this version reads up to "
-            f"format {FORMAT}: update it"
+            f"checkpoint {path}: has format {version}, written by analogsim {manifest.get('analogsim')}; this version "
+            f"reads formats up to {FORMAT}; update analogsim"
         )
-    _check_sum(path, text, version)
+    _check_sum(path, manifest, version)
     for name, check in _CHECKS.items():
         try:
-            check(text[name])
+            valid = check(manifest[name])
         except (KeyError, TypeError, ValueError, AttributeError, NotImplementedError):
-            raise _damaged(path, f"'{name}' in {_TEXT} is missing or not what it should be") from None
-    _check_leaf_names(path, text)
-    return up_to_date(text)
+            valid = False
+        if not valid:
+            raise _damaged(path, f"'{name}' in {_MANIFEST} is missing or invalid")
+    _check_leaf_names(path, manifest)
+    return up_to_date(manifest)
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of JSON, in which no name stands twice."""
-    found = dict(pairs)
-    for name in found if len(found) < len(pairs) else ():
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Convert a JSON object to a dictionary; ``json`` alone would keep the last of two equal names."""
+    content = dict(pairs)
+    for name in content if len(content) < len(pairs) else ():
         if sum(other == name for other, _ in pairs) > 1:
-            raise ValueError(f"{name!r} stands there twice")
-    return found
+            raise ValueError(f"{name!r} occurs twice")
+    return content
 
 
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
 
 
-def _check_sum(path: pathlib.Path, text: dict[str, Any], version: int) -> None:
-    """Refuse a text that is not as it was written; warn where that cannot be known."""
-    odd = sorted(text.keys() - _CHECKS.keys() - {"format", *(["checksum"] if version > 1 else [])})
-    if odd:
-        raise _damaged(path, f"{_TEXT} has {odd[0]!r}, which no checkpoint of format {version} has")
+def _check_sum(path: pathlib.Path, manifest: dict[str, Any], version: int) -> None:
+    """Refuse a manifest that differs from its checksum; warn if it has none."""
+    unknown = sorted(manifest.keys() - _CHECKS.keys() - {"format", *(["checksum"] if version > 1 else [])})
+    if unknown:
+        raise _damaged(path, f"{_MANIFEST} has {unknown[0]!r}, which no checkpoint of format {version} has")
     if version == 1:
         warnings.warn(
-            f"checkpoint {path}: is of format 1, of analogsim {text.get('analogsim')}, whose description has no "
-            f"checksum: the arrays are checked, changes of {_TEXT} might not be noticed; save it again for one",
+            f"checkpoint {path}: has format 1, written by analogsim {manifest.get('analogsim')}, without a checksum of "
+            f"{_MANIFEST}: the arrays are checked, but changes of {_MANIFEST} may go unnoticed; save it again to add "
+            f"a checksum",
             UserWarning,
             stacklevel=4,
         )
-    elif "checksum" not in text:
-        raise _damaged(path, f"'checksum' in {_TEXT} is missing")
-    elif text["checksum"] != _checksum(text):
-        raise _damaged(path, f"{_TEXT} is not what was written, by its checksum")
+    elif "checksum" not in manifest:
+        raise _damaged(path, f"'checksum' in {_MANIFEST} is missing")
+    elif manifest["checksum"] != _checksum(manifest):
+        raise _damaged(path, f"{_MANIFEST} does not match its checksum")
 
 
 def _damaged(path: pathlib.Path, what: str) -> InputError:
     return InputError(f"checkpoint {path}: {what}; it is damaged")
 
 
-def _is(kinds: Any) -> Any:
-    def check(value: Any) -> None:
-        if not isinstance(value, kinds):
-            raise TypeError
-
-    return check
+def _is_layer(layer: Any) -> bool:
+    sizes = [*layer["matrix"], layer["matrices"]]
+    return isinstance(layer["hardware"], dict) and [type(n) for n in sizes] == [int, int, int]
 
 
-def _check_inputs(inputs: Any) -> None:
-    if inputs is not None:
-        sample_of(inputs)
+def _is_entry(entry: Any) -> bool:
+    if "same_as" in entry:
+        return list(entry) == ["same_as"]
+    data_like(entry)  # raises if it is not one
+    return True
 
 
-def _check_chip(chip: Any) -> None:
-    if chip is not None and not all(type(n) is int and n > 0 for n in chip["stack"]):
-        raise ValueError
-
-
-def _check_layers(layers: Any) -> None:
-    for layer in layers.values():
-        _is(dict)(layer["hardware"])
-        if [type(n) for n in layer["matrix"]] != [int, int] or type(layer["matrices"]) is not int:
-            raise TypeError
-
-
-def _check_leaves(leaves: Any) -> None:
-    for entry in leaves.values():
-        if "same_as" not in entry:
-            data_like(entry)
-        elif list(entry) != ["same_as"]:
-            raise ValueError
-
-
-def _check_sums(files: Any) -> None:
-    for name, numbers in files.items():
-        if not name.startswith(f"{_ARRAYS}/") or ".." in name or [type(n) for n in numbers] != [int, int]:
-            raise ValueError
-
-
-def _check_front_end(front_end: Any) -> None:
-    if front_end not in {known.name for known in front_ends()}:
-        raise ValueError
-
-
-def _check_leaf_names(path: pathlib.Path, text: dict[str, Any]) -> None:
-    leaves = text["leaves"]
+def _check_leaf_names(path: pathlib.Path, manifest: dict[str, Any]) -> None:
+    """Refuse a reference to a missing leaf, and a leaf that belongs neither to the model nor to the chip."""
+    leaves = manifest["leaves"]
     shared = [entry["same_as"] for entry in leaves.values() if "same_as" in entry]
-    needed = [*shared, *([] if text["chip"] is None else ["chip/time_s"])]
-    for name in needed:
+    for name in [*shared, *([] if manifest["chip"] is None else ["chip/time_s"])]:
         if "kind" not in leaves.get(name, {}):
-            raise _damaged(path, f"'leaves' in {_TEXT} has no {name}")
-    roots = next(known.roots for known in front_ends() if known.name == text["front_end"])
-    parts = {f"{part}/" for part in (*roots, *([] if text["chip"] is None else ["chip"]))}
+            raise _damaged(path, f"'leaves' in {_MANIFEST} has no {name}")
+    roots = next(known.roots for known in front_ends() if known.name == manifest["front_end"])
+    prefixes = tuple(f"{root}/" for root in (*roots, *([] if manifest["chip"] is None else ["chip"])))
     for name, entry in leaves.items():
-        if not name.startswith(tuple(parts)):
-            raise _damaged(path, f"'leaves' in {_TEXT} has {name}, which belongs to nothing that was saved")
+        if not name.startswith(prefixes):
+            raise _damaged(path, f"'leaves' in {_MANIFEST} has {name}, which is not part of the saved model or chip")
         like = data_like(entry) if "kind" in entry else None
-        if like is not None and 0 not in like[0] and not text["files"]:
-            raise _damaged(path, f"'files' in {_TEXT} is empty, but {name} is an array")
+        if like is not None and 0 not in like[0] and not manifest["files"]:
+            raise _damaged(path, f"'files' in {_MANIFEST} is empty, but {name} is an array")
 
 
-_CHECKS = {
-    "analogsim": _is(str),
-    "front_end": _check_front_end,
-    "inputs": _check_inputs,
-    "chip": _check_chip,
-    "layers": _check_layers,
-    "leaves": _check_leaves,
-    "files": _check_sums,
-    "built_with": _is(dict),
+#: For every field of the manifest, a function that returns False or raises if the value is invalid.
+_CHECKS: dict[str, Callable[[Any], bool]] = {
+    "analogsim": lambda version: isinstance(version, str),
+    "front_end": lambda name: name in [known.name for known in front_ends()],
+    "inputs": lambda inputs: inputs is None or sample_from_text(inputs) is not None,
+    "chip": lambda chip: chip is None or all(type(n) is int and n > 0 for n in chip["stack"]),
+    "layers": lambda layers: all(map(_is_layer, layers.values())),
+    "leaves": lambda leaves: all(map(_is_entry, leaves.values())),
+    "files": lambda files: all(
+        name.startswith(f"{_ARRAYS}/") and ".." not in name and [type(n) for n in numbers] == [int, int]
+        for name, numbers in files.items()
+    ),
+    "built_with": lambda dtypes: isinstance(dtypes, dict),
 }

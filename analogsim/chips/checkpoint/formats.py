@@ -1,19 +1,19 @@
-"""Checkpoints of older formats, whose names differ from today's.
+"""Conversion of checkpoints of older formats.
 
 Format 3 renamed fields and classes of hardware, and one field of the states of meshes, rings, tensor cores and
-registers; format 4 renamed four more fields of hardware. Nothing else changed, so ``up_to_date`` rewrites these names
-in the content of an older checkpoint, format by format.
+registers; format 4 renamed four more fields of hardware. Nothing else changed, so ``up_to_date`` only replaces these
+names in the manifest, format by format.
 """
 
 from typing import Any, NamedTuple
 
 
 class _Renames(NamedTuple):
-    """Old names by new ones, of the descriptions of one format."""
+    """New names of classes and fields by their old names, as introduced by one format."""
 
     classes: dict[str, str]
     fields: dict[str, str]
-    fields_of: dict[str, dict[str, str]]  #: of one class only, by its old name: they are common words
+    fields_of: dict[str, dict[str, str]]  #: by old name of the class, because the field's name is a common word
 
 
 _RENAMES = {
@@ -40,24 +40,26 @@ _RENAMES = {
         },
     ),
 }
-#: Components of the names of a chip's leaves, renamed by format 3.
+#: Parts of the names of a chip's leaves, renamed by format 3.
 _LEAVES = {"slope": "weight_gradient"}
 
 
-def up_to_date(text: dict[str, Any]) -> dict[str, Any]:
-    """Rewrite the content of ``analogsim.json`` from an older format to today's names.
+def up_to_date(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Replace the names of older formats in the content of ``analogsim.json`` by the current names.
 
-    Every renamed leaf keeps the name of its array on the disk as ``in_file``.
+    The entry of a renamed leaf keeps the name of its stored array as ``in_file``.
     """
-    if text["format"] < 3:
+    if manifest["format"] < 3:
         leaves = {
             _leaf_name(name): {**_entry(entry), "in_file": name} if _leaf_name(name) != name else _entry(entry)
-            for name, entry in text["leaves"].items()
+            for name, entry in manifest["leaves"].items()
         }
-        text = {**text, "leaves": leaves}
-    for renames in (_RENAMES[number] for number in _RENAMES if number > text["format"]):
-        text = {**text, **{name: _described(text[name], renames) for name in ("layers", "built_with")}}
-    return text
+        manifest = {**manifest, "leaves": leaves}
+    for version, renames in _RENAMES.items():
+        if manifest["format"] < version:
+            described = {name: _described(manifest[name], renames) for name in ("layers", "built_with")}
+            manifest = {**manifest, **described}
+    return manifest
 
 
 def _leaf_name(name: str) -> str:
@@ -76,7 +78,7 @@ def _described(item: Any, renames: _Renames) -> Any:
     if not isinstance(item, dict):
         return item
     kind = item.get("class")
-    if kind is None:  # layers by their paths, which are the model's own names
+    if kind is None:  # keyed by the paths of layers, which are names of the user's model
         return {name: _described(value, renames) for name, value in item.items()}
     fields = renames.fields | renames.fields_of.get(kind, {})
     renamed = {fields.get(name, name): _described(value, renames) for name, value in item.items()}

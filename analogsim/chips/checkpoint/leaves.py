@@ -1,11 +1,12 @@
-"""The leaves of a saved tree: their names, what the JSON file says of each, and the plain arrays that Orbax keeps.
+"""The leaves of a saved tree: their names, their entries in the manifest, and the plain arrays that Orbax stores.
 
-A leaf's name is its path, ``variables/params/Dense_0/kernel``, with ``~0`` and ``~1`` for ``~`` and ``/`` inside of a
-part (JSON Pointer, RFC 6901). Its entry holds all that an array of numbers does not: whether it is a jax or a numpy
-array, a random key (kept as its integers), a Python number (kept as text in the entry) or the shapes of an input.
+A leaf's name is its path, ``variables/params/Dense_0/kernel``; ``~`` and ``/`` inside a part are written ``~0`` and
+``~1`` (JSON Pointer, RFC 6901). Its entry records what a plain array does not: whether the leaf is a jax or a numpy
+array, a random key (stored as integers), a Python number (a string in the entry) or a ``Sample`` of inputs.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -17,38 +18,44 @@ from analogsim.base.errors import InputError
 
 Entry = dict[str, Any]
 
-_NUMBERS: dict[str, Any] = {"bool": {"True": True, "False": False}.__getitem__, "int": int, "float": float}
-_NUMBERS["complex"] = complex
+_NUMBERS: dict[str, Callable[[str], Any]] = {
+    "bool": {"True": True, "False": False}.__getitem__, "int": int, "float": float, "complex": complex,
+}  # fmt: skip
 _ARRAYS = ("array", "numpy", "scalar", "key")
 
 
 def named(tree: Any, boxed: bool = False) -> dict[str, Any]:
-    """The leaves of a tree by name; a ``Sample`` is one. ``boxed`` leaves out the ``.value`` of ``nnx.Variable``."""
+    """Return the leaves of a tree by name, in the tree's order; a ``Sample`` is one leaf.
+
+    Args:
+      tree: any pytree.
+      boxed: whether to omit the ``value`` that ``nnx.Variable`` and Linen's boxes add to a path.
+    """
     leaves = jax.tree_util.tree_flatten_with_path(tree, is_leaf=lambda n: isinstance(n, Sample))[0]
-    found: dict[str, Any] = {}
+    by_name: dict[str, Any] = {}
     for path, leaf in leaves:
         keys = [k for k in path if not (boxed and k == jax.tree_util.GetAttrKey("value"))]
         name = "/".join(map(_part, keys))
-        if name in found:
+        if name in by_name:
             raise InputError(f"{name}: two leaves of the tree have this name; only one can be saved under it")
-        found[name] = leaf
-    return found
+        by_name[name] = leaf
+    return by_name
 
 
 def _part(key: Any) -> str:
-    for attribute in ("key", "name", "idx"):
+    for attribute in ("key", "name", "idx"):  # DictKey, GetAttrKey, SequenceKey
         if hasattr(key, attribute):
             return escaped(str(getattr(key, attribute)))
     return escaped(str(key))
 
 
 def escaped(part: str) -> str:
-    """One part of a name, without slashes of its own."""
+    """Escape the slashes in one part of a name."""
     return part.replace("~", "~0").replace("/", "~1")
 
 
 def nested(leaves: dict[str, Any]) -> dict[str, Any]:
-    """Nested dictionaries of the leaves."""
+    """Convert leaves by name to nested dictionaries; the inverse of ``named``."""
     tree: dict[str, Any] = {}
     for name, leaf in leaves.items():
         *above, last = (part.replace("~1", "/").replace("~0", "~") for part in name.split("/"))
@@ -60,16 +67,20 @@ def nested(leaves: dict[str, Any]) -> dict[str, Any]:
 
 
 def under(prefix: str, leaves: dict[str, Any]) -> dict[str, Any]:
-    """The leaves whose names begin with ``prefix/``, by the rest of their names."""
+    """Return the leaves whose names begin with ``prefix/``, by the rest of their names."""
     return {n.removeprefix(f"{prefix}/"): leaf for n, leaf in leaves.items() if n.startswith(f"{prefix}/")}
 
 
 def entry_of(name: str, leaf: Any) -> Entry:
-    """What the JSON file says of a leaf; of a ``jax.ShapeDtypeStruct`` as of the jax array that it stands for."""
+    """Return a leaf's entry in the manifest; a ``jax.ShapeDtypeStruct`` has the entry of a jax array.
+
+    Raises:
+      InputError: for a traced leaf, or one that is neither an array of numbers, a number nor a random key.
+    """
     if isinstance(leaf, jax.core.Tracer):
         raise InputError(f"{name}: is traced; save and restore run outside of jax.jit, jax.vmap and jax.grad")
     if isinstance(leaf, Sample):
-        return {"kind": "sample", "inputs": inputs_of(leaf)}
+        return {"kind": "sample", "inputs": sample_text(leaf)}
     if type(leaf).__name__ in _NUMBERS and not hasattr(leaf, "dtype"):
         return {"kind": type(leaf).__name__, "value": repr(leaf)}
     dtype = getattr(leaf, "dtype", None)
@@ -84,56 +95,46 @@ def entry_of(name: str, leaf: Any) -> Entry:
     return {"kind": "array", **entry, **({"weak": True} if getattr(leaf, "weak_type", False) else {})}
 
 
-def entries_of(tree: Any, boxed: bool = False) -> dict[str, Entry]:
-    """Every leaf's entry by name."""
-    return {name: entry_of(name, leaf) for name, leaf in named(tree, boxed).items()}
-
-
-def inputs_of(sample: Sample) -> Any:
-    """A sample for the JSON file."""
-    return sample_text(sample)
-
-
-def sample_of(inputs: Any) -> Sample:
-    """The sample that ``inputs_of`` wrote.
-
-    Raises:
-      TypeError, ValueError, KeyError: if it did not.
-    """
-    return sample_from_text(inputs)
+def entries_of(tree: Any) -> dict[str, Entry]:
+    """Return the entry of every leaf of a tree, by name."""
+    return {name: entry_of(name, leaf) for name, leaf in named(tree).items()}
 
 
 def _shape(shape: Any) -> tuple[int, ...]:
     if not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
-        raise ValueError(f"{shape!r} is no shape")
+        raise ValueError(f"{shape!r} is not a shape")
     return tuple(shape)
 
 
 def signature(entry: Entry) -> tuple[tuple[int, ...], str]:
-    """Shape and dtype."""
+    """Return shape and dtype of a leaf; for a Python number ``()`` and its type."""
     return (_shape(entry["shape"]), str(entry["dtype"])) if entry["kind"] in _ARRAYS else ((), entry["kind"])
 
 
 def data_of(leaf: Any) -> np.ndarray | None:
-    """What Orbax keeps of a leaf; None where the entry says all."""
+    """Return the array that Orbax stores for a leaf; None if the entry holds everything or the array is empty."""
     if isinstance(leaf, Sample) or not hasattr(leaf, "dtype"):
         return None
     if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         leaf = jax.random.key_data(leaf)
-    return np.asarray(leaf) if math.prod(np.shape(leaf)) else None  # Orbax has no empty arrays
+    return np.asarray(leaf) if math.prod(np.shape(leaf)) else None  # Orbax cannot store empty arrays
 
 
 def data_like(entry: Entry) -> tuple[tuple[int, ...], np.dtype] | None:
-    """Shape and dtype of ``data_of`` such a leaf, or None; raises what is not a valid entry."""
+    """Return shape and dtype of the stored array of an entry, empty arrays included; None if there is none.
+
+    Raises:
+      KeyError, TypeError, ValueError: for an invalid entry.
+    """
     kind = entry["kind"]
     if kind == "sample":
-        sample_of(entry["inputs"])
+        sample_from_text(entry["inputs"])
         return None
     if kind in _NUMBERS:
         _NUMBERS[kind](entry["value"])
         return None
     if kind not in _ARRAYS:
-        raise ValueError(f"{kind!r} is no kind of leaf")
+        raise ValueError(f"{kind!r} is not a kind of leaf")
     shape = _shape(entry["shape"])
     if kind == "key":
         data = jax.random.key_data(jax.random.key(0, impl=entry["impl"]))
@@ -142,7 +143,7 @@ def data_like(entry: Entry) -> tuple[tuple[int, ...], np.dtype] | None:
 
 
 def struct_of(entry: Entry) -> Any:
-    """A leaf without its numbers."""
+    """Return a leaf as a ``jax.ShapeDtypeStruct``; a Python number or a sample as itself."""
     if entry["kind"] not in _ARRAYS:
         return leaf_of("", entry, None)
     is_key = entry["kind"] == "key"
@@ -151,15 +152,24 @@ def struct_of(entry: Entry) -> Any:
 
 
 def leaf_of(name: str, entry: Entry, data: np.ndarray | None) -> Any:
-    """The leaf that was saved."""
+    """Return a leaf as it was saved.
+
+    Args:
+      name: for messages.
+      entry: its entry in the manifest.
+      data: the stored array; None for leaves without one.
+
+    Raises:
+      InputError: for 64-bit numbers of a jax array while JAX has 64-bit numbers disabled.
+    """
     kind = entry["kind"]
     if kind == "sample":
-        return sample_of(entry["inputs"])
+        return sample_from_text(entry["inputs"])
     if kind in _NUMBERS:
         return _NUMBERS[kind](entry["value"])
     if data is None:
-        like: Any = data_like(entry)
-        data = np.zeros(*like)
+        empty: Any = data_like(entry)
+        data = np.zeros(*empty)
     if kind == "numpy":
         return data
     if kind == "scalar":
@@ -175,12 +185,15 @@ def leaf_of(name: str, entry: Entry, data: np.ndarray | None) -> Any:
 
 
 def _weakly_typed(array: jax.Array) -> jax.Array:
-    """The array with the dtype of a Python number, which gives way to that of what it is combined with."""
+    """Return the array with JAX's weak type, the type of a Python number, which other operands' dtypes override.
+
+    JAX has no public function for it, but an update of a weakly typed array keeps the type.
+    """
     number = jnp.asarray(array.dtype.type(0).item())
     return array if number.dtype != array.dtype else jnp.broadcast_to(number, array.shape).at[...].set(array)
 
 
 def same_bits(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether two arrays are equal bit for bit, NaN included."""
+    """Return whether two arrays are equal bit for bit: equal NaN are equal, and zeros of opposite sign are not."""
     first, second = (np.ascontiguousarray(array).reshape(-1).view(np.uint8) for array in (a, b))
     return a.shape == b.shape and a.dtype == b.dtype and np.array_equal(first, second)

@@ -26,8 +26,8 @@ def test_chips_of_another_model_are_refused(tmp_path, variables, chip, chips, ne
     for model, v, c, message in (
         (other, variables, chip, r"layer Dense_0 was programmed on hardware with store.cell.g_max = 2.5e-05, this"),
         (MLP(preset("reram")), variables, chip, "with store.cell = PCM, this model's has store.cell = ReRAM"),
-        (wide, drawn(wide, X), chip, "chip: layer Dense_2 is on the model, not on the chip"),
-        (MODEL, variables, net_chip, "chip: layer hidden is on the chip, not on the model"),
+        (wide, drawn(wide, X), chip, "chip: layer Dense_2 is in the model, not on the chip"),
+        (MODEL, variables, net_chip, "chip: layer hidden is on the chip, not in the model"),
         (MODEL, variables, 3, "chip = int: must be a chip"),
         (MODEL, chip, None, r"variables: this is a chip; pass it by name"),
         (MODEL, chip.variables, None, r"variables: hold a chip's readings \('analog'\)"),
@@ -64,7 +64,7 @@ def test_variables_that_do_not_fit_or_cannot_be_saved_are_refused(tmp_path, vari
             save(tmp_path / "a", MODEL, v, x=X)
     with pytest.raises(InputError, match=r"run outside of jax\.jit"):
         jax.jit(lambda v: save(tmp_path / "a", MODEL, v, x=X))({"params": params})
-    with pytest.raises(InputError, match="x: what an NNX model is made of is known"):
+    with pytest.raises(InputError, match="x: the layers of an NNX model are known without an input"):
         save(tmp_path / "a", net, x=X)
     with pytest.raises(InputError, match="variables: an NNX model carries its own"):
         save(tmp_path / "a", net, variables)
@@ -84,7 +84,7 @@ def test_a_folder_is_overwritten_only_when_asked_and_only_if_it_is_a_checkpoint(
     assert_equal(restore("a", MODEL).variables, doubled)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("years of work")
-    with pytest.raises(InputError, match="holds something else than a checkpoint and is not overwritten"):
+    with pytest.raises(InputError, match="is not a checkpoint and is not overwritten"):
         save("mine", MODEL, variables, overwrite=True)
     with pytest.raises(InputError, match="is a file"):
         save("mine/thesis.tex", MODEL, variables)
@@ -99,12 +99,12 @@ def test_overwriting_never_deletes_what_is_not_the_checkpoints(tmp_path, variabl
         (tmp_path / "a" / name).parent.mkdir(exist_ok=True)
         (tmp_path / "a" / name).write_text("years of work")
     message = (
-        r"holds arrays/mine.txt, runs, thesis.tex and 2 more beside the checkpoint, which overwriting would delete"
+        r"holds arrays/mine.txt, runs, thesis.tex and 2 more in addition to the checkpoint, which overwriting would"
     )
     with pytest.raises(InputError, match=message):
         save(tmp_path / "a", MODEL, variables, overwrite=True)
     assert (tmp_path / "a" / "zzz" / "deep").read_text() == "years of work"
-    restore_refuses = r"arrays/mine.txt is not in the list 'files'"
+    restore_refuses = r"arrays/mine.txt is not listed in 'files'"
     with pytest.raises(InputError, match=restore_refuses):
         restore(tmp_path / "a", MODEL)
     for name in ("thesis.tex", "arrays/mine.txt", "runs", "zzz/deep"):
@@ -113,9 +113,7 @@ def test_overwriting_never_deletes_what_is_not_the_checkpoints(tmp_path, variabl
     save(tmp_path / "a", MODEL, variables, overwrite=True)
     assert (tmp_path / "a").stat().st_mode & 0o777 == 0o750
     (tmp_path / "a" / "analogsim.json").write_text("torn")
-    with pytest.raises(
-        InputError, match=r"its analogsim.json cannot be read, so that the checkpoint's files cannot be"
-    ):
+    with pytest.raises(InputError, match=r"its analogsim.json cannot be read, so the checkpoint's files cannot be"):
         save(tmp_path / "a", MODEL, variables, overwrite=True)
     assert os.listdir(tmp_path) == ["a"]
 
@@ -129,7 +127,7 @@ def test_a_file_that_appears_while_saving_is_not_deleted(tmp_path, variables, mo
         return sums(*arguments)
 
     monkeypatch.setattr(folder, "_sums", meanwhile)
-    with pytest.raises(InputError, match="holds notes beside the checkpoint"):
+    with pytest.raises(InputError, match="holds notes in addition to the checkpoint"):
         save(tmp_path / "a", MODEL, variables, overwrite=True)
     assert (tmp_path / "a" / "notes").read_text() == "new"
     assert os.listdir(tmp_path) == ["a"]

@@ -12,7 +12,7 @@ from checkpoint_models import MODEL, PCM, Net, Wide, apply, assert_equal, edited
 from flax import nnx
 
 from analogsim import InputError, preset, restore
-from analogsim.chips.checkpoint.folder import read_text
+from analogsim.chips.checkpoint.folder import read_manifest
 from analogsim.nnx import AnalogLinear, on_chip
 from tests.support.models import MLP, PlainMLP
 
@@ -83,7 +83,7 @@ def test_a_name_is_a_label_and_a_newer_field_counts_as_its_default(tmp_path, kep
             "layers Dense_0, Dense_1 are in the checkpoint, not in the model; params/",
         ),
         (PlainMLP(), "this model's is digital"),
-        (nn.Conv(3, (2, 2, 2)), r"cannot be called with inputs as saved, of shape \(1, 8\)"),
+        (nn.Conv(3, (2, 2, 2)), r"cannot be called with inputs of the saved shapes \(1, 8\)"),
         (Net(PCM, nnx.Rngs(0)), "holds a Linen model, this is an NNX model"),
         (3, "model = int: must be a flax.linen or flax.nnx module"),
     ],
@@ -111,7 +111,7 @@ def test_another_nnx_model_is_refused(kept_net, net, net_chip):
 def test_what_is_no_checkpoint_is_refused(tmp_path):
     for folder, message in (
         (tmp_path / "none", "does not exist"),
-        (tmp_path, "is no checkpoint of analogsim.save: it has no analogsim.json"),
+        (tmp_path, "is not a checkpoint of analogsim.save: it has no analogsim.json"),
         (3, "folder = 3: must be the path of a folder"),
         ("", "folder = '': must be the path"),
         ("gs://bucket/a", "must be on a local disk"),
@@ -129,9 +129,12 @@ def _of_newer_format(text):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (_of_newer_format, "has format 5, of analogsim .*; this version reads up to format 4: update it"),
+        (
+            _of_newer_format,
+            "has format 5, written by analogsim .*; this version reads formats up to 4; update analogsim",
+        ),
         (lambda t: t.update(format="1"), "has no format number; it is damaged"),
-        (lambda t: t.pop("layers"), "'layers' in analogsim.json is missing or not what it should be; it is damaged"),
+        (lambda t: t.pop("layers"), "'layers' in analogsim.json is missing or invalid; it is damaged"),
         (lambda t: t.update(layers=[1]), "'layers' in"),
         (lambda t: t["layers"]["Dense_0"].pop("matrix"), "'layers' in"),
         (lambda t: t["layers"]["Dense_0"].update(hardware=3), "'layers' in"),
@@ -140,18 +143,18 @@ def _of_newer_format(text):
         (lambda t: t.update(files={"../../secret": [1, 2]}), "'files' in"),
         (lambda t: t.update(inputs=[{"shape": "8", "dtype": "float32"}]), "'inputs' in"),
         (lambda t: t.update(inputs=[{"shape": [8], "dtype": "float"}, 3]), "'inputs' in"),
-        (lambda t: t.update(inputs=None), "cannot be called with inputs as saved"),
+        (lambda t: t.update(inputs=None), "cannot be called with inputs of the saved shapes"),
         (lambda t: t.update(chip={"stack": [0]}), "'chip' in"),
-        (lambda t: t.update(chip={"stack": [2]}), r"chip: .*: shape \(.*\) on the chip, \(2, .*\) by the model"),
+        (lambda t: t.update(chip={"stack": [2]}), r"chip: .*: shape \(.*\) on the chip, \(2, .*\) in the model"),
         (
             lambda t: t.update(files={}),
             "'files' in analogsim.json is empty, but variables/.* is an array; it is damaged",
         ),
-        (lambda t: t["files"].popitem(), "arrays/.* is not in the list 'files' of analogsim.json; it is damaged"),
+        (lambda t: t["files"].popitem(), "arrays/.* is not listed in 'files' of analogsim.json; it is damaged"),
         (lambda t: t.update(more=1), "has 'more', which no checkpoint of format 4 has; it is damaged"),
         (
             lambda t: t.update(chip=None),
-            "'leaves' in analogsim.json has chip/.*, which belongs to nothing that was saved",
+            "'leaves' in analogsim.json has chip/.*, which is not part of the saved model or chip",
         ),
         (
             lambda t: t["leaves"].update({"chip/time_s": {"kind": "int", "value": "-5"}}),
@@ -173,8 +176,14 @@ def _of_newer_format(text):
         (lambda t: t["leaves"].update(a={"same_as": "b"}), "'leaves' in analogsim.json has no b"),
         (lambda t: t["leaves"].pop("chip/time_s"), "'leaves' in analogsim.json has no chip/time_s"),
         (lambda t: t["leaves"].pop("variables/params/Dense_0/bias"), "has no variables/params/Dense_0/bias"),
-        (lambda t: t["leaves"].pop("chip/cells/Dense_0/analog/array/reference"), "reference is only in one of both"),
-        (lambda t: t["leaves"]["variables/ranges/Dense_0/analog/input"].update(shape=[2]), "input is not the array"),
+        (
+            lambda t: t["leaves"].pop("chip/cells/Dense_0/analog/array/reference"),
+            "reference is in the model, not on the chip",
+        ),
+        (
+            lambda t: t["leaves"]["variables/ranges/Dense_0/analog/input"].update(shape=[2]),
+            "input has another shape or dtype than in analogsim.json",
+        ),
         (lambda t: t["leaves"]["variables/ranges/Dense_0/analog/input"].update(dtype="x"), "'leaves' in"),
     ],
 )
@@ -196,13 +205,13 @@ def test_a_damaged_or_newer_text_is_refused(tmp_path, kept, change, message):
     ],
 )
 def test_every_word_of_the_text_is_covered(tmp_path, kept, change):
-    with pytest.raises(InputError, match=r"analogsim.json is not what was written, by its checksum; it is damaged"):
+    with pytest.raises(InputError, match=r"analogsim.json does not match its checksum; it is damaged"):
         restore(edited(tmp_path / "a", kept, change, seal=False), MODEL)
 
 
 def test_every_byte_of_the_text_is_covered(tmp_path, kept):
     """A flipped bit anywhere is refused, or is in the layout, which says nothing."""
-    raw, read = (kept / "analogsim.json").read_bytes(), read_text
+    raw, read = (kept / "analogsim.json").read_bytes(), read_manifest
     expected, unseen = read(kept), 0
     for i in range(0, len(raw), 29):
         flipped = bytearray(raw)
@@ -236,7 +245,9 @@ def test_a_checkpoint_of_the_first_version_is_read_with_a_warning(tmp_path, kept
         del text["checksum"]
 
     old = edited(tmp_path / "old", kept, of_first_version)
-    with pytest.warns(UserWarning, match=r"is of format 1, of analogsim 0\.1\.0, whose description has no checksum"):
+    with pytest.warns(
+        UserWarning, match=r"has format 1, written by analogsim 0\.1\.0, without a checksum of analogsim\.json"
+    ):
         found = restore(old, MODEL)
     assert_equal(found.chip, chip)
     assert_equal(found.variables, variables)
@@ -252,7 +263,7 @@ def test_a_checkpoint_of_the_first_version_is_read_with_a_warning(tmp_path, kept
     for i, (change, message) in enumerate(
         ((switched_off, "'files' in analogsim.json is empty, but"), (younger, "chip/time_s = -5: must be finite"))
     ):
-        with pytest.warns(UserWarning, match="is of format 1"), pytest.raises(InputError, match=message):
+        with pytest.warns(UserWarning, match="has format 1"), pytest.raises(InputError, match=message):
             restore(edited(tmp_path / str(i), kept, change), MODEL)
     with pytest.raises(InputError, match="has 'checksum', which no checkpoint of format 1 has"):
         restore(edited(tmp_path / "both", kept, lambda t: t.update(format=1), seal=False), MODEL)
@@ -263,7 +274,7 @@ def test_ranges_of_no_layer_are_refused(tmp_path, kept_net, net):
         leaves = text["leaves"]
         leaves["ranges/hidden/inputs"] = leaves.pop("ranges/hidden/input")
 
-    with pytest.raises(InputError, match="ranges/hidden/inputs is in the checkpoint, and is no range of the model"):
+    with pytest.raises(InputError, match="ranges/hidden/inputs is in the checkpoint, but is not a range of the model"):
         restore(edited(tmp_path / "a", kept_net, renamed), net)
 
 
@@ -289,7 +300,9 @@ def test_cut_texts_and_missing_arrays_are_refused(tmp_path, kept):
         folder = tmp_path / f"changed{i}"
         shutil.copytree(kept, folder)
         (folder / data).write_bytes(raw)
-        with pytest.raises(InputError, match=rf"{data} is not what was written, by its {how}; it is damaged"):
+        with pytest.raises(
+            InputError, match=rf"the {how} of {data} differs from the one in analogsim.json; it is damaged"
+        ):
             restore(folder, MODEL)
 
     def one_more(text):
