@@ -28,6 +28,7 @@ from analogsim.chips.chip import Chip
 from analogsim.chips.metrics import check_inputs
 from analogsim.models.bound import bind
 from analogsim.models.protocol import BoundModel
+from analogsim.training.fitting import path_names
 
 
 def reestimate_batch_norm(
@@ -73,11 +74,11 @@ def reestimate_batch_norm(
     if chip is not None and not isinstance(chip, Chip):
         raise InputError(f"chip = {chip!r}: must be a chip from analogsim.program(model, variables, key), or None")
     if chip is not None and chip.digital is None:
-        raise InputError("an NNX model brings its chip along: reestimate_batch_norm(on_chip(model, chip), None, x)")
+        raise InputError("an NNX model holds its chip; call reestimate_batch_norm(on_chip(model, chip), None, x)")
     bound = bind(model, variables if chip is None else chip.digital, options=options)
     collections, readings = bound.collections(), None if chip is None else chip.readings
     if not jax.tree.leaves(collections.get("batch_stats", {})):
-        raise InputError("model: has no running statistics (batch_stats), there is nothing to estimate anew")
+        raise InputError("model: has no running statistics (batch_stats) to re-estimate")
 
     def with_statistics(stats: Any) -> BoundModel:
         return bound.with_collections({**collections, "batch_stats": stats})
@@ -97,10 +98,10 @@ def reestimate_batch_norm(
 
 
 def _estimated(statistics: Callable[[Any, Any, int], Any], stats: Any, x: Any, batch_size: int) -> Any:
-    """Statistics of the whole from those of batches; see the module."""
+    """Combine the statistics of batches to those of all examples, by the equations of the module."""
     n = count_examples(x)
     zeros, ones = jax.tree.map(jnp.zeros_like, stats), jax.tree.map(jnp.ones_like, stats)
-    parts, shares, momentum = [], [], None
+    parts, fractions, momentum = [], [], None
     for number, start in enumerate(range(0, n, batch_size)):
         batch = map_examples(lambda a, s=start: a[s : s + batch_size], x)
         from_zero = statistics(zeros, batch, number)
@@ -108,27 +109,23 @@ def _estimated(statistics: Callable[[Any, Any, int], Any], stats: Any, x: Any, b
             momentum = jax.tree.map(lambda a, b: a - b, statistics(ones, batch, number), from_zero)
             if any(bool(jnp.any(m > 1 - 1e-6)) for m in jax.tree.leaves(momentum)):
                 raise InputError(
-                    "options: with them the running statistics do not change; give those that the model is trained "
-                    "with, for example train=True"
+                    "options: the running statistics do not change under them; pass the options of training, for "
+                    "example train=True"
                 )
         parts.append(jax.tree.map(lambda a, m: a / (1 - m), from_zero, momentum))
-        shares.append(min(batch_size, n - start) / n)
+        fractions.append(min(batch_size, n - start) / n)
 
-    def whole(*values: jax.Array) -> jax.Array:
-        return jnp.sum(jnp.stack([share * value for share, value in zip(shares, values, strict=True)]), axis=0)
+    def average(*values: jax.Array) -> jax.Array:
+        return jnp.sum(jnp.stack([f * value for f, value in zip(fractions, values, strict=True)]), axis=0)
 
-    mean = jax.tree.map(whole, *parts)
-    spread = jax.tree.map(lambda m, *values: whole(*((v - m) ** 2 for v in values)), mean, *parts)
-    leaves, structure = jax.tree_util.tree_flatten_with_path(mean)
-    between = {_beside(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(spread)}
-    new = [leaf + between[_mean_of(path)] if "var" in _beside(path) else leaf for path, leaf in leaves]
-    return jax.tree.unflatten(structure, new)
+    mean = jax.tree.map(average, *parts)
+    between = jax.tree.map(lambda m, *values: average(*((v - m) ** 2 for v in values)), mean, *parts)
+    by_path = {tuple(path_names(path)): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(between)}
 
+    def total(path: tuple, leaf: jax.Array) -> jax.Array:
+        names = path_names(path)
+        if "var" not in names:
+            return leaf
+        return leaf + by_path[tuple("mean" if name == "var" else name for name in names)]  # variance of batch means
 
-def _beside(path: tuple) -> tuple[str, ...]:
-    return tuple(str(getattr(p, "key", getattr(p, "name", p))) for p in path)
-
-
-def _mean_of(path: tuple) -> tuple[str, ...]:
-    """Where the mean is that belongs to a variance."""
-    return tuple("mean" if name == "var" else name for name in _beside(path))
+    return jax.tree_util.tree_map_with_path(total, mean)

@@ -1,38 +1,40 @@
-"""Calibrated ranges of a bound model: which kinds it has, and the model with others in their place."""
+"""Calibrated ranges of a bound model: which kinds it has, and how to scale them."""
 
 from typing import Any
 
 import jax
 
 from analogsim.models.protocol import BoundModel
+from analogsim.training.fitting import path_names
 from analogsim.training.hardware_numbers import RANGES
 
 
 def range_kind(path: tuple) -> str:
-    """``"input"``, ``"output"`` or ``"weight"`` for a leaf among a model's ranges, by the end of its path; else "".
+    """Return ``"input"``, ``"output"`` or ``"weight"`` for the path of a leaf in a model's ranges, or "" for others.
 
-    Only the end counts: layers may be called input or output, too.
+    Only the end of the path decides, because a layer may also be called input or output.
 
     Example:
       >>> from jax.tree_util import DictKey
       >>> range_kind((DictKey("output"), DictKey("analog"), DictKey("input")))
       'input'
     """
-    names = [str(getattr(p, "key", getattr(p, "name", p))) for p in path]
-    last = names[-2] if names[-1] == "value" and len(names) > 1 else names[-1]  # NNX has the array below its variable
+    names = path_names(path)
+    # In NNX, the array is one level below its variable.
+    last = names[-2] if names[-1] == "value" and len(names) > 1 else names[-1]
     kind = last.removesuffix("_range")
     return kind if kind in RANGES else ""
 
 
 def ranges_of(bound: BoundModel) -> list[str]:
-    """Names of the kinds of ranges that are calibrated."""
+    """Return the names of the kinds of ranges that are calibrated, for example ``["ranges.input"]``."""
     leaves = jax.tree_util.tree_leaves_with_path(bound.collections().get("ranges", {}))
     kinds = {range_kind(path) for path, _ in leaves}
     return [name for kind, name in RANGES.items() if kind in kinds]
 
 
 def with_ranges(bound: BoundModel, factors: dict[str, Any]) -> BoundModel:
-    """The bound model with its calibrated ranges multiplied, by kind."""
+    """Return the model with its calibrated ranges multiplied by one factor per kind, ``{"input": 1.1}``."""
     if not factors:
         return bound
     collections = bound.collections()

@@ -1,8 +1,8 @@
-"""Where a loss that is not a number comes from: the steps since the last good epoch are taken again, one by one.
+"""Find the cause of a non-finite loss, by repeating the steps of the epoch one by one.
 
-The first array that is not finite is looked for in the order in which training touches things: the data, the parameters
-and ranges that a step left behind, what passes through the exact network on the batch at hand. A step's parameters are
-named before the loss of the next one, because one layer that overflows spoils all others a step later.
+The first non-finite array is searched in the order in which a step uses them: the batch, the parameters and ranges
+after the previous step, the activations of the digital model. The parameters after a step are checked before the next
+step, because one layer that overflows makes all layers non-finite one step later.
 """
 
 from collections.abc import Callable
@@ -24,22 +24,22 @@ _ADVICE = "lower the learning rate, clip gradients (optax.clip_by_global_norm), 
 def explain(
     step: TrainingStep,
     carry: TrainState,
-    one: Callable[[TrainState, int], TrainState],
+    take_step: Callable[[TrainState, int], TrainState],
     losses: np.ndarray,
     batch: Callable[[int], Any],
     numbers: tuple[int, int],
     options: dict[str, Any],
 ) -> NoReturn:
-    """Raise an ``InputError`` that names the step and the first layer.
+    """Raise an ``InputError`` that names the step and the first non-finite layer.
 
     Args:
-      step: what is trained.
-      carry: before the first step of the epoch.
-      one: ``one(carry, i)``: the carry after step i of the epoch.
-      losses: of the epoch, ``[steps]``, at least one of them not finite.
-      batch: ``batch(i)``: the inputs of step i.
-      numbers: of the epoch, and of its first step, both from 0.
-      options: keyword arguments of the model's exact call.
+      step: the training step.
+      carry: state before the first step of the epoch.
+      take_step: ``take_step(carry, i)``, the state after step i of the epoch.
+      losses: losses of the epoch, ``[steps]``, at least one of them not finite.
+      batch: ``batch(i)``, the inputs of step i.
+      numbers: number of the epoch and of its first step, both counted from 0.
+      options: keyword arguments of the digital model's call.
     """
     epoch, first = numbers
     bad = int(np.argmin(np.isfinite(losses)))
@@ -53,34 +53,29 @@ def explain(
             when = f"after step {first + i}" if first + i else "before the first step"
             raise InputError(f"{where}: layer {layers[0]}: its weights hold NaN or infinity {when}{more}; {_ADVICE}")
         if i < bad:
-            carry = one(carry, i)
-    found = _overflowing(step, carry, batch(bad), options)
-    if found:
-        raise InputError(f"{where}: {found} is the first that is not finite; {_ADVICE}")
+            carry = take_step(carry, i)
+    layer = first_not_finite(observe(*step.unbound(carry), batch(bad), **options))
+    if layer:
+        raise InputError(f"{where}: {layer} is the first non-finite value in the digital model; {_ADVICE}")
     raise InputError(
-        f"{where}: all weights are finite, and so is what passes through the exact network: the loss itself, or what "
-        f"the hardware does, is not; {_ADVICE}"
+        f"{where}: all weights and all activations of the digital model are finite; the loss function or the sampled "
+        f"hardware gives a non-finite value; {_ADVICE}"
     )
 
 
 def _broken(step: TrainingStep, carry: TrainState) -> list[str]:
-    """Layers with parameters, ranges or other state that are not finite, in the order of use."""
-    kept = {"tree": carry.params, "state": carry.model_state}
-    leaves = [(path_names(path)[2:], leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(kept)]
-    odd = [names for names, leaf in leaves if not _finite(leaf)]
-    analog = [path for path in step.fit.hardware if any(_inside(names, path) for names in odd)]
-    rest = ["/".join(names[:-1]) or "/".join(names) for names in odd if not any(_inside(names, p) for p in analog)]
-    return [*analog, *dict.fromkeys(rest)]
+    """Return layers with non-finite parameters, ranges or other state: analog in the order of use, then digital."""
+    leaves = jax.tree_util.tree_leaves_with_path((carry.model_state, carry.params))
+    # Without the first two parts, the position in the tuple and the name of the collection.
+    broken = [path_names(path)[2:] for path, leaf in leaves if not _finite(leaf)]
+    analog = [path for path in step.fit.hardware if any(_inside(names, path) for names in broken)]
+    digital = [names for names in broken if not any(_inside(names, path) for path in analog)]
+    return [*analog, *dict.fromkeys("/".join(names[:-1]) or "/".join(names) for names in digital)]
 
 
 def _inside(names: list[str], path: str) -> bool:
-    own = [] if path == "(the model itself)" else path.split("/")
-    return names[: len(own)] == own
-
-
-def _overflowing(step: TrainingStep, carry: TrainState, x: Any, options: dict[str, Any]) -> str | None:
-    """The first input or output of an analog layer that is not finite in the exact network."""
-    return first_not_finite(observe(*step.unbound(carry), x, **options))
+    parts = [] if path == "(the model itself)" else path.split("/")
+    return names[: len(parts)] == parts
 
 
 def _finite(tree: Any) -> bool:

@@ -16,7 +16,7 @@ if typing.TYPE_CHECKING:
 
 _SHOWN = 12
 
-#: Relative change of a number that is not an integer.
+#: Change of a number that is not an integer, relative to its value.
 RELATIVE_CHANGE = 0.1
 STEPS = ("more", "less")
 
@@ -57,28 +57,28 @@ class Sensitivity:
     @property
     def ranking(self) -> list[Effect]:
         """Effects, the largest first; two per number changed up and down by differences, one per gradient."""
-        found = []
+        effects = []
         for name in self.data.parameter.values:
-            own = self.data.sel(parameter=name)
-            for step in ("more",) if own.method == "gradient" else ("more", "less"):
-                effect = own.effect.sel(step=step)
+            of_parameter = self.data.sel(parameter=name)
+            for step in ("more",) if of_parameter.method == "gradient" else ("more", "less"):
+                effect = of_parameter.effect.sel(step=step)
                 mean, error = _statistics(effect.values)
                 if np.isfinite(mean):
-                    found.append(Effect(str(name), str(effect.change.values), mean, error))
-        return sorted(found, key=lambda effect: -abs(effect.mean))
+                    effects.append(Effect(str(name), str(effect.change.values), mean, error))
+        return sorted(effects, key=lambda effect: -abs(effect.mean))
 
     @property
     def gradients(self) -> list[HardwareGradient]:
         """Gradients of every layer, those with the largest effects first."""
-        found = []
+        gradients = []
         for layer in self.data.layer.values:
             for name in self.data.parameter.values:
-                own = self.data.sel(layer=layer, parameter=name)
-                mean, error = _statistics(own.gradient.values)
+                number = self.data.sel(layer=layer, parameter=name)
+                mean, error = _statistics(number.gradient.values)
                 if np.isfinite(mean):
-                    effect = RELATIVE_CHANGE * float(own.value) * mean
-                    found.append(HardwareGradient(str(layer), str(name), str(own.unit.values), mean, error, effect))
-        return sorted(found, key=lambda gradient: -abs(gradient.effect))
+                    effect, unit = RELATIVE_CHANGE * float(number.value) * mean, str(number.unit.values)
+                    gradients.append(HardwareGradient(str(layer), str(name), unit, mean, error, effect))
+        return sorted(gradients, key=lambda gradient: -abs(gradient.effect))
 
     def table(self, rows: int = _SHOWN) -> Any:
         """Return the largest effects as a rich table of at most ``rows`` rows."""
@@ -86,23 +86,24 @@ class Sensitivity:
 
         n, loss = self.data.sizes["chip"], float(self.data.loss.mean())
         chips = f"{n} chips" if n > 1 else "1 chip"
-        found = simple_table(f"What changes a loss of {loss:.4f}, mean of {chips}, {self.data.attrs['time']} old")
+        table = simple_table(f"Changes of a loss of {loss:.4f}, mean over {chips}, {self.data.attrs['time']} old")
         for column in ("parameter", "change"):
-            found.add_column(column)
+            table.add_column(column)
         for column in ("value", "loss", "standard error"):
-            found.add_column(column, justify="right")
+            table.add_column(column, justify="right")
         ranking = self.ranking
         for name, change, mean, error in ranking[:rows]:
             shown_error = f"{error:.5f}" if np.isfinite(error) else "one chip"
-            found.add_row(name, change, self._value(name), f"{mean:+.5f}", shown_error)
-        found.caption = "\n".join(self._left_out(ranking[rows:])) or None
-        return found
+            table.add_row(name, change, self._value(name), f"{mean:+.5f}", shown_error)
+        table.caption = "\n".join(self._notes(ranking[rows:])) or None
+        return table
 
-    def _left_out(self, left: list[Effect]) -> list[str]:
+    def _notes(self, omitted: list[Effect]) -> list[str]:
+        """Return the lines below the table, which is without the effects ``omitted``."""
         late = self.data.attrs.get("extrapolated")
         notes = [f"extrapolated, not measured: {late}"] if late else []
-        if left:
-            notes.append(f"{len(left)} more, each of at most {abs(left[0].mean):.2g}")
+        if omitted:
+            notes.append(f"{len(omitted)} more, each at most {abs(omitted[0].mean):.2g}")
         for words, names in ((self.data.attrs["absent"], "absent (None)"), (self.data.attrs["unknown"], "no gradient")):
             if words:
                 notes.append(f"{names}: {words}")
@@ -132,7 +133,7 @@ def _statistics(values: np.ndarray) -> tuple[float, float]:
 
 
 class Perturbation(NamedTuple):
-    """One step of one number in all layers: the change of each, ``{path: amount}``, or the factor of its ranges."""
+    """A step of one number in all layers: its change per layer, ``{path: amount}``, or the factor of a range."""
 
     name: str
     step: str
@@ -167,8 +168,8 @@ def dataset(
     for j in (names.index(name) for name in smooth):
         total = RELATIVE_CHANGE * np.nansum(gradient[:, :, j] * value[:, j], axis=1)
         effect[:, 0, j], effect[:, 1, j] = total, -total
-    for move, found in zip(moves, differences, strict=True):
-        effect[:, STEPS.index(move.step), names.index(move.name)] = found
+    for move, change in zip(moves, differences, strict=True):
+        effect[:, STEPS.index(move.step), names.index(move.name)] = change
     return xarray.Dataset(
         {
             "gradient": (("chip", "layer", "parameter"), gradient),
@@ -186,21 +187,23 @@ def dataset(
             "change": (("step", "parameter"), [[_words(chosen, name, s) for name in names] for s in STEPS]),
         },
         attrs={
-            "time": show_time(time_s), "time_s": time_s,
-            "absent": ", ".join(chosen.absent), "unknown": ", ".join(unknown),
+            "time": show_time(time_s),
+            "time_s": time_s,
+            "absent": ", ".join(chosen.absent),
+            "unknown": ", ".join(unknown),
             **({"extrapolated": extrapolated} if extrapolated else {}),
         },
-    )  # fmt: skip
+    )
 
 
 def _number(chosen: SelectedNumbers, name: str) -> HardwareNumber:
     """Return the number of this name in the first layer that has it; for a calibrated range, one without a rule."""
-    return next((found[name] for found in chosen.layers.values() if name in found), HardwareNumber(None, Rule()))
+    return next((numbers[name] for numbers in chosen.layers.values() if name in numbers), HardwareNumber(None, Rule()))
 
 
 def _words(chosen: SelectedNumbers, name: str, step: str) -> str:
     """Describe a change in words."""
     if not _number(chosen, name).is_integer:
         return f"10 % {step}"
-    fewer = "more" if step == "more" else "fewer"
-    return f"one bit {fewer}" if name.rpartition(".")[2] == "bits" else f"one {fewer}"
+    direction = "more" if step == "more" else "fewer"
+    return f"one bit {direction}" if name.rpartition(".")[2] == "bits" else f"one {direction}"

@@ -1,11 +1,11 @@
 """A model in the form used by training: trained arrays, other state, and the call.
 
-A fit has a tree of arrays ``{"params": ..., "ranges": ...}`` that an optimiser may move (the ranges only where the
-hardware learns them), the other state of the model (batch statistics, tracked ranges), and a call
+A ``Fit`` separates the arrays that an optimiser changes, ``{"params": ..., "ranges": ...}`` (ranges only if any is
+learned), from the other state of the model (batch statistics, tracked ranges). Its call
 
-    outputs, state = fit.call(tree, state, x, key)
+    outputs, state = fit.call(params, state, x, key)
 
-on freshly drawn hardware. All of it is pure, so that it goes into any transformation.
+samples the hardware from the key. It is a pure function, so that it can be transformed.
 """
 
 from typing import Any, NamedTuple
@@ -19,6 +19,9 @@ from analogsim.hardware.hardware import Hardware
 from analogsim.models.bound import bind
 from analogsim.models.protocol import BoundModel
 
+#: Names of learned output scales in Linen's collections and NNX's states.
+_SCALES = {"scale", "output_scale"}
+
 
 def learns(hardware: dict[str, Hardware]) -> bool:
     """Return whether any layer learns a range."""
@@ -31,13 +34,11 @@ def tracks(hardware: dict[str, Hardware]) -> bool:
 
 
 def _has_scales(ranges: Any) -> bool:
-    """Whether learned scales of outputs are among these."""
-    paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(ranges)]
-    return any({"scale", "output_scale"} & set(path_names(path)) for path in paths)
+    return any(_SCALES & set(path_names(path)) for path, _ in jax.tree_util.tree_leaves_with_path(ranges))
 
 
 def path_names(path: tuple) -> list[str]:
-    """The names along a path into a tree."""
+    """Return the names along a path of a pytree."""
     return [str(getattr(p, "key", getattr(p, "name", p))) for p in path]
 
 
@@ -55,9 +56,13 @@ class Fit(NamedTuple):
     hardware: dict[str, Hardware]
 
     def start(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The tree to be trained, and the model's other state.
+        """Return the arrays that are trained, and the other state of the model.
 
-        Ranges are trained together with the parameters where any moves; what does not learn gets no update.
+        If any range or output scale is learned, all ranges are among the trained arrays; ``learned_labels`` tells
+        which of them are updated.
+
+        Raises:
+          InputError: if the hardware learns ranges and the model has none.
         """
         collections = self.bound.collections()
         if learns(self.hardware) and "ranges" not in collections:
@@ -73,7 +78,7 @@ class Fit(NamedTuple):
         if tracks(self.hardware) and "ranges" not in changing:
             changing.append("ranges")
         outputs, new = self._with(params, state).train(x, key, changing, self.options)
-        # Ranges that learn belong to the tree.
+        # A call also returns the ranges as new state; those that learn are in params.
         return outputs, {**state, **{name: value for name, value in new.items() if name not in params}}
 
     def digital(self, params: Any, state: Any, x: Any) -> Any:
@@ -81,20 +86,26 @@ class Fit(NamedTuple):
         return self._with(params, state).digital(x, as_in_training=True)
 
     def unbound(self, params: Any, state: Any) -> tuple[Any, Any]:
-        """Model and variables; the variables are None where the model itself is a trained copy."""
+        """Return model and variables; the variables are None if the model is a copy that holds the trained arrays."""
         return self._with(params, state).unbind()
 
     def _with(self, params: Any, state: Any) -> BoundModel:
         return self.bound.with_collections({**state, **params})
 
 
-def fit_of(model: Any, variables: Any, x: Any, options: dict[str, Any], exact_options: dict[str, Any]) -> Fit:
-    """The model as training sees it; ``x`` is one small batch.
+def fit_of(model: Any, variables: Any, x: Any, options: dict[str, Any], digital_options: dict[str, Any]) -> Fit:
+    """Prepare a model for training.
+
+    Args:
+      model, variables: a Linen model and its variables, or an NNX model and None.
+      x: a small batch, for its shapes and the initial values of tracked ranges.
+      options: keyword arguments of the model's call in training.
+      digital_options: keyword arguments of the digital model's call.
 
     Raises:
-      InputError: where the model has no analog layer.
+      InputError: if the model has no analog layer.
     """
-    bound = bind(model, variables, x, exact_options)
+    bound = bind(model, variables, x, digital_options)
     hardware = bound.hardware()
     if not hardware:
         raise InputError(NO_ANALOG_LAYER)
@@ -104,25 +115,24 @@ def fit_of(model: Any, variables: Any, x: Any, options: dict[str, Any], exact_op
 
 
 def learned_labels(params: Any, hardware: dict[str, Hardware]) -> Any:
-    """``"params"``, ``"ranges"`` or ``"frozen"`` for every leaf of a tree that is trained."""
+    """Label every leaf of the trained arrays ``"params"``, ``"ranges"`` or ``"frozen"``, for ``optax.partition``."""
 
     def label(path: tuple, leaf: Any) -> str:
         names = path_names(path)
-        if names[0] == "params":
+        if names[0] == "params" or _SCALES & set(names):  # a digital output scale is trained like a weight
             return "params"
-        if {"scale", "output_scale"} & set(names):
-            return "params"  # a digital scale is learned as a weight is
-        rules = {"input": "input_range", "input_range": "input_range"}
-        rules |= {"output": "output_range", "output_range": "output_range"}
-        rule = next((rules[name] for name in reversed(names) if name in rules), None)
-        owner = _owner(names[1:], hardware)
-        learned = rule is not None and owner is not None and isinstance(getattr(owner, rule), LearnedRange)
-        return "ranges" if learned else "frozen"
+        # The last matching name counts: a layer may be called input or output, too.
+        kind = next((name for name in reversed(names) if name.removesuffix("_range") in ("input", "output")), None)
+        layer_hardware = _hardware_of(names[1:], hardware)
+        if kind is None or layer_hardware is None:
+            return "frozen"
+        rule = getattr(layer_hardware, f"{kind.removesuffix('_range')}_range")
+        return "ranges" if isinstance(rule, LearnedRange) else "frozen"
 
     return jax.tree_util.tree_map_with_path(label, params)
 
 
-def _owner(names: list[str], hardware: dict[str, Hardware]) -> Hardware | None:
-    """The hardware of the layer whose path these names begin with; the longest that does."""
-    own = [path for path in hardware if names[: len(path.split("/"))] == path.split("/")]
-    return hardware[max(own, key=len)] if own else hardware.get("(the model itself)")
+def _hardware_of(names: list[str], hardware: dict[str, Hardware]) -> Hardware | None:
+    """Return the hardware of the layer whose path is the longest prefix of these names."""
+    paths = [path for path in hardware if names[: len(path.split("/"))] == path.split("/")]
+    return hardware[max(paths, key=len)] if paths else hardware.get("(the model itself)")

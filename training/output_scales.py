@@ -1,17 +1,17 @@
-"""Learned digital output scales, and remapping of the weights to columns of one size.
+"""Learned digital output scales, and remapping of weights so that the largest weight of every column is equal.
 
-After the converters, digital logic multiplies every output by the scale of its column anyway. A learned scale s is
-merged into it, y_j = s_j sum_i x_i W_ij, so that the optimiser changes a whole column at once, without changing cells.
-The scales belong to the network and are stored in the collection ``ranges``, as the converters' ranges are:
+Digital logic after the converters multiplies every output by the scale of its column. A learned scale s is merged into
+it, y_j = s_j sum_i x_i W_ij, so that the optimiser can scale a column without changing its cells. The scales are stored
+in the collection ``ranges``, like the converters' ranges:
 
-    variables = with_output_scales(model, variables, x)                 # ones: nothing changes yet
+    variables = with_output_scales(model, variables, x)                 # ones: the outputs do not change
     tree = {"params": variables["params"], "ranges": variables["ranges"]}
-    tx = optax.chain(optax.adam(1e-3), remap_weights())                         # trained together, columns kept at 1
-    variables = fold_output_scales(variables)                           # back to a plain network: W_ij s_j
+    tx = optax.chain(optax.adam(1e-3), remap_weights())                 # trained together, columns scaled to 1
+    variables = fold_output_scales(variables)                           # a plain network again: W_ij s_j
 
 ``remap_weights`` is the channel-wise symmetric mapping of Rasch et al. (Nat. Commun. 14, 5282 (2023), doi
-10.1038/s41467-023-40770-4): after every step the largest weight of each column is one, and s has the rest, so that
-noise relative to the window and clipping at a fixed value mean the same for every column.
+10.1038/s41467-023-40770-4): after every step the largest weight of each column is 1 and s holds the magnitude, so that
+noise relative to the conductance window, and clipping at a fixed value, have the same effect in every column.
 """
 
 import math
@@ -25,25 +25,26 @@ from analogsim.base.call_inputs import inputs_of
 from analogsim.base.checks import check_number
 from analogsim.base.errors import InputError
 from analogsim.models.bound import Sample, bind, front_end_of
+from analogsim.training.fitting import path_names
 
 _SCALED = "scale"
 
 
 def with_output_scales(model: Any, variables: Any = None, x: Any = None, **options: Any) -> Any:
-    """Give every analog layer a learned scale of its outputs, one for now.
+    """Add learned output scales to every analog layer, with initial values of 1.
 
     Args:
       model, variables: a Linen model with analog layers and its variables, or an NNX model and None.
-      x: one call's inputs (``analogsim.Inputs``), of which a Linen model's shapes follow; not needed after
+      x: inputs of one call (``analogsim.Inputs``), ``[n, ...]``, for the shapes of a Linen model; not needed after
         ``calibrate``.
       **options: keyword arguments of the Linen model's call.
 
     Returns:
-      For Linen, the variables with ``ranges/<layer>/analog/scale`` of shape ``[n_out]``, or ``[S, n_out]`` for a layer
-      of S matrices (grouped convolutions, batch axes). For NNX, nothing: the scales are set in the model.
+      for Linen, the variables with ``ranges/<layer>/analog/scale`` of shape ``[n_out]``, or ``[S, n_out]`` for a layer
+      of S matrices (grouped convolutions, batch axes). For NNX, None: the scales are set in the model.
 
     Raises:
-      InputError: for layers in stacks (``nn.scan``, ``nnx.vmap``), whose scales are not supported.
+      InputError: for layers in stacks (``nn.scan``, ``nnx.vmap``), which do not support scales.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -64,25 +65,24 @@ def with_output_scales(model: Any, variables: Any = None, x: Any = None, **optio
         scales[layer.path] = {_SCALED: jnp.ones((*matrices, n_out))}
     for path, numbers in bound.places().items():
         if numbers.ndim:
-            raise _stacked(path)
+            raise InputError(f"layer {path}: is in a stack (nn.scan, nnx.vmap), which does not support output scales")
     return front_end.set_ranges(model, variables, scales, None if x is None else Sample.of(x))
 
 
-def _stacked(path: str) -> InputError:
-    return InputError(f"layer {path}: is one of a stack (nn.scan, nnx.vmap), whose outputs have no learned scales")
-
-
 def remap_weights(limit: float = 1.0) -> optax.GradientTransformationExtraArgs:
-    """Keep the largest weight of every column at ``limit``; the learned scale of the output takes what that changes.
+    """Rescale every column of weights to a largest weight of ``limit``, and compensate it in the output scale.
 
-    Last in an ``optax.chain``, on a tree ``{"params": ..., "ranges": ...}`` in which layers have scales
-    (``with_output_scales``). The product of kernel and scale, and so the network, is what the step made of it.
+    To be the last transformation of an ``optax.chain``, on a tree ``{"params": ..., "ranges": ...}`` with scales
+    (``with_output_scales``). It does not change the product of kernel and scale, and so not the network's outputs.
 
     Args:
-      limit: the largest absolute weight of every column.
+      limit: largest absolute weight of every column.
+
+    Returns:
+      a gradient transformation, which requires the parameters in ``update``.
 
     Raises:
-      InputError: for a tree without scales, or a scale whose layer's kernel is not found or has other outputs.
+      InputError: for a tree without scales, or a scale without a kernel that has the same number of outputs.
 
     Example:
       >>> tree = {"params": {"d": {"kernel": jnp.array([[2.0], [-4.0]])}},
@@ -113,7 +113,13 @@ def remap_weights(limit: float = 1.0) -> optax.GradientTransformationExtraArgs:
 
 
 def fold_output_scales(variables: Any) -> Any:
-    """A Linen model's variables without scales, their kernels multiplied by them: the same network.
+    """Multiply the kernels of a Linen model by their output scales and remove the scales; the outputs do not change.
+
+    Args:
+      variables: variables with ``params`` and ``ranges``.
+
+    Raises:
+      InputError: as ``remap_weights``.
 
     Example:
       >>> variables = {"params": {"d": {"kernel": jnp.ones((2, 1))}},
@@ -130,41 +136,40 @@ def fold_output_scales(variables: Any) -> Any:
 
 
 def scaled_kernels(tree: Any) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
-    """Where the kernels with a learned scale are, and where their scales, in ``{"params": ..., "ranges": ...}``."""
+    """Return the paths of every kernel with a learned scale and of the scale, in ``{"params": ..., "ranges": ...}``."""
     if "params" not in tree or "ranges" not in tree:
         raise InputError("the tree must hold the collections 'params' and 'ranges', {'params': ..., 'ranges': ...}")
-    found = []
+    pairs = []
     for path, scale in jax.tree_util.tree_leaves_with_path(tree["ranges"]):
-        names = tuple(str(getattr(p, "key", p)) for p in path)
+        names = tuple(path_names(path))
         if names[-2:] != ("analog", _SCALED):
             continue
         kernel_path = ("params", *names[:-2], "kernel")
         kernel = _at(tree, kernel_path)
         layer = "/".join(names[:-2]) or "(the model itself)"
         if kernel is None or not _outputs(kernel, scale):
-            have = "no kernel" if kernel is None else f"a kernel of shape {jnp.shape(kernel)}"
+            has = "no kernel" if kernel is None else f"a kernel of shape {jnp.shape(kernel)}"
             raise InputError(
-                f"layer {layer}: its scale of shape {jnp.shape(scale)} is one number for each of its outputs, and it "
-                f"has {have}"
+                f"layer {layer}: a scale of shape {jnp.shape(scale)} does not fit, because the layer has {has}"
             )
-        found.append((kernel_path, ("ranges", *names)))
-    if not found:
-        raise InputError("no layer has a learned scale; with_output_scales(model, variables, x) gives them one each")
-    return found
+        pairs.append((kernel_path, ("ranges", *names)))
+    if not pairs:
+        raise InputError("no layer has a learned scale; add scales by with_output_scales(model, variables, x)")
+    return pairs
 
 
 def _outputs(kernel: Any, scale: Any) -> tuple[int, ...]:
-    """The last axes of a kernel that are a layer's outputs, as many as the scale has; none if they do not fit."""
+    """Return the shape of the kernel's last axes that match the scale in size; ``()`` if none do."""
     for axes in range(1, jnp.ndim(kernel)):
         shape = jnp.shape(kernel)[-axes:]
         if math.prod(shape) == jnp.size(scale):
             return shape
-    # The last of several matrices of grouped convolutions may have places that no group takes.
+    # A grouped convolution on several matrices: the last of them may have unused columns, which have scales, too.
     return jnp.shape(kernel)[-1:] if jnp.ndim(scale) == 2 and jnp.shape(kernel)[-1] < jnp.size(scale) else ()
 
 
 def _as_scale(factor: jax.Array, scale: jax.Array) -> jax.Array:
-    """Factors of the outputs in the shape of a scale; 1 in places that no output takes."""
+    """Reshape factors of the outputs to the shape of a scale, with 1 for unused columns."""
     flat = factor.reshape(-1)
     return jnp.concatenate([flat, jnp.ones(scale.size - flat.size, flat.dtype)]).reshape(scale.shape)
 

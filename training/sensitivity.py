@@ -36,9 +36,9 @@ from analogsim.chips.metrics import check_data
 from analogsim.chips.outputs import check_outputs, run_examples
 from analogsim.hardware.override import override_hardware
 from analogsim.models.bound import bind, program_jit
+from analogsim.training.calibrated_ranges import ranges_of, with_ranges
 from analogsim.training.effects import RELATIVE_CHANGE, STEPS, Perturbation, Sensitivity, dataset
 from analogsim.training.hardware_numbers import ADC_RANGE, RANGES, SelectedNumbers, choose, shifted
-from analogsim.training.held_ranges import ranges_of, with_ranges
 from analogsim.training.losses import Loss, check_classes_of, cross_entropy
 
 _METHODS = ("gradient", "difference")
@@ -90,9 +90,9 @@ def sensitivity(
       >>> layer, x = AnalogDense(3, hardware=preset("pcm")), jax.random.normal(jax.random.key(0), (20, 4))
       >>> variables = layer.init(jax.random.key(1), x)
       >>> names = ("store.cell.drift", "adc.noise")
-      >>> found = sensitivity(
+      >>> result = sensitivity(
       ...     layer, variables, x, jnp.zeros(20, int), key=jax.random.key(2), chips=3, parameters=names)
-      >>> found.data.gradient.dims, found.ranking[0].change
+      >>> result.data.gradient.dims, result.ranking[0].change
       (('chip', 'layer', 'parameter'), '10 % more')
     """
     check_one_key(key)
@@ -118,7 +118,7 @@ def sensitivity(
     smooth, unknown = _with_gradients(smooth, gradients, chosen)
     moves = _moves([n for n in chosen.names if n not in (*smooth, *unknown)], chosen)
     differences = _differences(bound, data, setting, moves, chosen)
-    late = in_words(held for held in hardware.values() if extrapolates(held, float(time_s)))
+    late = in_words(h for h in hardware.values() if extrapolates(h, float(time_s)))
     return Sensitivity(dataset(chosen, losses, gradients, smooth, unknown, moves, differences, float(time_s), late))
 
 
@@ -132,12 +132,15 @@ class _Setting(NamedTuple):
 
 def _is_stepped(name: str, chosen: SelectedNumbers) -> bool:
     """Return whether a number is known to act through quantisation."""
-    whole = any(found[name].is_integer for found in chosen.layers.values() if name in found)
-    return whole or name in chosen.ranges or name == ADC_RANGE
+    return _is_integer(name, chosen) or name in chosen.ranges or name == ADC_RANGE
+
+
+def _is_integer(name: str, chosen: SelectedNumbers) -> bool:
+    return any(numbers[name].is_integer for numbers in chosen.layers.values() if name in numbers)
 
 
 def _zeros(chosen: SelectedNumbers, names: list[str]) -> dict[str, dict[str, jax.Array]]:
-    return {path: {n: jnp.zeros(()) for n in names if n in found} for path, found in chosen.layers.items()}
+    return {path: {n: jnp.zeros(()) for n in names if n in numbers} for path, numbers in chosen.layers.items()}
 
 
 def _loss_of(bound: Any, key: Any, index: Any, time_s: Any, x: Any, labels: Any, setting: _Setting, shifts: Any):
@@ -169,30 +172,30 @@ def _gradients(bound, key, indices, time_s, x, labels, zeros, setting):
 
 
 def _with_gradients(smooth: list[str], gradients: Any, chosen: SelectedNumbers) -> tuple[list[str], list[str]]:
-    """Return names with a gradient, and names of zeros without one, for which +10 % is no change."""
+    """Return names with a gradient, and names of zeros without one, which +10 % would not change."""
     having, unknown = [], []
     for name in smooth:
-        found = np.stack([np.asarray(own[name]) for own in gradients.values() if name in own])
-        if np.all(np.isfinite(found)) and np.any(found != 0):
+        values = np.stack([np.asarray(of_layer[name]) for of_layer in gradients.values() if name in of_layer])
+        if np.all(np.isfinite(values)) and np.any(values != 0):
             having.append(name)
-        elif all(float(own[name].value) == 0 for own in chosen.layers.values() if name in own):
+        elif all(float(numbers[name].value) == 0 for numbers in chosen.layers.values() if name in numbers):
             unknown.append(name)
     return having, unknown
 
 
 def _moves(names: list[str], chosen: SelectedNumbers) -> list[Perturbation]:
     """Return the steps up and down of every number, if its field allows them in all layers."""
-    found = []
+    moves = []
     for name in names:
-        own = {path: numbers[name] for path, numbers in chosen.layers.items() if name in numbers}
+        by_layer = {path: numbers[name] for path, numbers in chosen.layers.items() if name in numbers}
         for step, sign in zip(STEPS, (1, -1), strict=True):
             amounts = {
                 path: float(sign) if number.is_integer else sign * RELATIVE_CHANGE * float(number.value)
-                for path, number in own.items()
+                for path, number in by_layer.items()
             }
-            if all(number.allows(float(number.value) + amounts[path]) for path, number in own.items()):
-                found.append(Perturbation(name, step, amounts, 1 + sign * RELATIVE_CHANGE))
-    return found
+            if all(number.allows(float(number.value) + amounts[path]) for path, number in by_layer.items()):
+                moves.append(Perturbation(name, step, amounts, 1 + sign * RELATIVE_CHANGE))
+    return moves
 
 
 def _differences(
@@ -202,33 +205,34 @@ def _differences(
     if not moves:
         return np.zeros((0, len(data[1])))
     names = list(dict.fromkeys(move.name for move in moves))
-    still = Perturbation("", "", {}, 1.0)  # through the same compiled function, so that equal losses cancel exactly
+    # The unchanged loss comes from the same compiled function, so that equal losses cancel exactly.
+    steps = [Perturbation("", "", {}, 1.0), *moves]
     shifts = {
-        path: {n: jnp.array([m.amounts[path] if m.name == n else 0.0 for m in (still, *moves)])
-               for n in names if n in numbers}
+        path: {n: jnp.array([s.amounts[path] if s.name == n else 0.0 for s in steps]) for n in names if n in numbers}
         for path, numbers in chosen.layers.items()
-    }  # fmt: skip
+    }
     factors = {
-        kind: jnp.array([m.factor if m.name == name else 1.0 for m in (still, *moves)])
-        for kind, name in RANGES.items() if name in names
-    }  # fmt: skip
-    integer_names = tuple(
-        n for n in names if any(numbers[n].is_integer for numbers in chosen.layers.values() if n in numbers)
-    )
-    numbers = np.asarray(_varied(bound, *data, shifts, factors, setting, integer_names), np.float64)
-    return (numbers[:, 1:] - numbers[:, :1]).T
+        kind: jnp.array([s.factor if s.name == name else 1.0 for s in steps])
+        for kind, name in RANGES.items()
+        if name in names
+    }
+    integers = tuple(n for n in names if _is_integer(n, chosen))
+    losses = np.asarray(_varied(bound, *data, shifts, factors, setting, integers), np.float64)
+    return (losses[:, 1:] - losses[:, :1]).T
 
 
-@functools.partial(jax.jit, static_argnames=("setting", "whole"))
-def _varied(bound, key, indices, time_s, x, labels, shifts, factors, setting, whole):
-    """Return losses ``[chip, step]``."""
+@functools.partial(jax.jit, static_argnames=("setting", "integers"))
+def _varied(bound, key, indices, time_s, x, labels, shifts, factors, setting, integers):
+    """Return losses ``[chip, step]``; the numbers named in ``integers`` are shifted as integers."""
 
     def one(index):
         def at(step):
-            amounts, own = step
-            amounts = {p: {n: a.astype(jnp.int32) if n in whole else a for n, a in f.items()}
-                       for p, f in amounts.items()}  # fmt: skip
-            return _loss_of(with_ranges(bound, own), key, index, time_s, x, labels, setting, amounts)
+            amounts, range_factors = step
+            amounts = {
+                path: {n: a.astype(jnp.int32) if n in integers else a for n, a in of_layer.items()}
+                for path, of_layer in amounts.items()
+            }
+            return _loss_of(with_ranges(bound, range_factors), key, index, time_s, x, labels, setting, amounts)
 
         return jax.lax.map(at, (shifts, factors))
 
@@ -257,6 +261,6 @@ def _explain(bound: Any, key: jax.Array, time_s: Any, losses: jax.Array) -> None
     check_solved(read(cells, time_s, None, True))
     bad = int(jnp.sum(~jnp.isfinite(losses)))
     raise InputError(
-        f"loss: is not a finite number on {bad} of the {len(losses)} sampled chips, though data and weights are "
-        f"finite; look at the ranges, and for logarithms of zero in the loss"
+        f"loss: is not finite on {bad} of the {len(losses)} sampled chips, although data and weights are finite; check "
+        f"the ranges, and the loss for logarithms of zero"
     )

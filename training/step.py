@@ -111,15 +111,15 @@ class TrainingStep:
         """Return the state after one step, and the metrics; see ``loss`` for the arguments."""
         batch = (x, labels, teacher_logits)
         if self.micro_batches == 1:
-            found, state, gradient = self._gradient(carry.params, carry.model_state, batch, key, noise_scale)
+            metrics, state, gradient = self._gradient(carry.params, carry.model_state, batch, key, noise_scale)
         else:
-            found, state, gradient = self._accumulated(carry.params, carry.model_state, batch, key, noise_scale)
+            metrics, state, gradient = self._accumulated(carry.params, carry.model_state, batch, key, noise_scale)
         updates, opt_state = self.optimizer.update(gradient, carry.opt_state, carry.params)
-        return TrainState(optax.apply_updates(carry.params, updates), state, opt_state), found
+        return TrainState(optax.apply_updates(carry.params, updates), state, opt_state), metrics
 
     def teacher_logits(self, x: Any) -> jax.Array:
         """Return the logits ``[n, classes]`` of the teacher, the digital model that training starts from."""
-        return self._exact(self.initial_state.params, self.initial_state.model_state, x)
+        return self._digital(self.initial_state.params, self.initial_state.model_state, x)
 
     def unbind(self, carry: TrainState) -> Any:
         """Return a Linen model's variables, or the trained copy of an NNX model."""
@@ -131,13 +131,14 @@ class TrainingStep:
         return self.fit.unbound(carry.params, carry.model_state)
 
     @functools.cached_property
-    def _exact(self) -> Any:
+    def _digital(self) -> Any:
         return jax.jit(self.fit.digital)
 
     def _gradient(self, params, state, batch, key, noise_scale):
         x, labels, teacher_logits = batch
-        both = jax.value_and_grad(self.loss, has_aux=True)(params, state, x, labels, key, noise_scale, teacher_logits)
-        (value, (state, accuracy)), gradient = both
+        loss_and_gradient = jax.value_and_grad(self.loss, has_aux=True)
+        result, gradient = loss_and_gradient(params, state, x, labels, key, noise_scale, teacher_logits)
+        value, (state, accuracy) = result
         return StepMetrics(value, accuracy), state, gradient
 
     def _accumulated(self, params, state, batch, key, noise_scale):
@@ -202,7 +203,7 @@ def make_step(
       >>> from analogsim.linen import AnalogDense
       >>> layer, x = AnalogDense(3, hardware=preset("pcm")), jax.random.normal(jax.random.key(0), (16, 4))
       >>> step = make_step(layer, layer.init(jax.random.key(1), x), x, optimizer=optax.sgd(0.1))
-      >>> carry, found = jax.jit(step)(step.initial_state, x, jnp.zeros(16, int), jax.random.key(2))
+      >>> carry, metrics = jax.jit(step)(step.initial_state, x, jnp.zeros(16, int), jax.random.key(2))
       >>> step.unbind(carry)["params"]["kernel"].shape
       (4, 3)
     """
@@ -212,7 +213,8 @@ def make_step(
     check_integer(micro_batches, "micro_batches")
     options, more = no_arrays(options), no_arrays(training_options)
     x = as_inputs(x)
-    fit = fit_of(model, variables, _first(x, 2), options if training_options is None else more, options)
+    two = map_examples(lambda a: a[:2], x)
+    fit = fit_of(model, variables, two, options if training_options is None else more, options)
     params, state = fit.start()
     if tracks(fit.hardware):
         if key is None:
@@ -223,10 +225,6 @@ def make_step(
     return TrainingStep(
         fit, TrainState(params, state, tx.init(params)), tx, loss, distil, temperature, int(micro_batches)
     )
-
-
-def _first(x: Any, n: int) -> Any:
-    return map_examples(lambda a: a[:n], x)
 
 
 def _with_ranges(of_params: Any, range_learning_rate: Any, fit: Fit, params: Any) -> optax.GradientTransformation:
@@ -247,7 +245,7 @@ def _times_value() -> optax.GradientTransformation:
 
 def _accuracy(outputs: Any, labels: Any) -> jax.Array:
     shape: tuple[int, ...] = getattr(outputs, "shape", ())
-    one_each = shape[:-1] == jnp.shape(labels) and len(shape) > 1 and shape[-1] > 1
-    if not one_each or not jnp.issubdtype(jnp.result_type(labels), jnp.integer):
+    one_class_per_output = shape[:-1] == jnp.shape(labels) and len(shape) > 1 and shape[-1] > 1
+    if not one_class_per_output or not jnp.issubdtype(jnp.result_type(labels), jnp.integer):
         return jnp.full((), jnp.nan)
     return (jnp.argmax(jax.lax.stop_gradient(outputs), axis=-1) == labels).mean()

@@ -34,8 +34,8 @@ from analogsim.converters.range_rules import LearnedRange
 from analogsim.hardware.fresh_chip import FreshChip
 from analogsim.hardware.override import override_hardware
 from analogsim.models.bound import bind, front_end_of
-from analogsim.training.fitting import Fit, fit_of
-from analogsim.training.held_ranges import range_kind
+from analogsim.training.calibrated_ranges import range_kind
+from analogsim.training.fitting import Fit, fit_of, path_names
 from analogsim.training.losses import Loss, cross_entropy
 
 #: Names of the hooks that follow a layer's path in Linen's collections and NNX's states.
@@ -65,14 +65,14 @@ class Tuned(ByValue):
         """Return every range before and after tuning, as a rich table."""
         from analogsim.base.tables import simple_table
 
-        found = simple_table(f"Loss on sampled chips: {self.before:.4g} before, {self.after:.4g} after tuning")
+        table = simple_table(f"Loss on sampled chips: {self.before:.4g} before, {self.after:.4g} after tuning")
         for column in ("layer", "range"):
-            found.add_column(column)
+            table.add_column(column)
         for column in ("before", "after", "ratio"):
-            found.add_column(column, justify="right")
+            table.add_column(column, justify="right")
         for layer, kind, before, after in self.ranges:
-            found.add_row(layer, kind, f"{before:.4g}", f"{after:.4g}", f"{after / before:.3f}")
-        return found
+            table.add_row(layer, kind, f"{before:.4g}", f"{after:.4g}", f"{after / before:.3f}")
+        return table
 
     def __str__(self) -> str:
         from analogsim.base.tables import as_text
@@ -175,7 +175,7 @@ def _started(model: Any, variables: Any, x: Any, what: tuple[str, ...], options:
     if "weight" not in what:
         return model, variables
     ranges = bind(model, variables, options=options).layer_ranges()
-    ones = {path: {"weight": jnp.ones(jnp.shape(own["input"]))} for path, own in ranges.items() if "weight" not in own}
+    ones = {path: {"weight": jnp.ones(jnp.shape(r["input"]))} for path, r in ranges.items() if "weight" not in r}
     with_weights = front_end_of(model).set_ranges(model, variables, ones)
     return model, None if variables is None else with_weights
 
@@ -187,29 +187,29 @@ def _distance(outputs: jax.Array, targets: jax.Array) -> jax.Array:
 
 def _rows(tree: Any, what: tuple[str, ...]) -> list[tuple[str, str, Any]]:
     """Return layer, kind and (mean) value of every tuned range."""
-    found = []
+    rows = []
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree["ranges"]):
-        kind, owner = range_kind(path), _layer_of(path)
+        kind, hook = range_kind(path), _hook_of(path)
         if kind in what:
             # Only the last part can be the hook: a module of the model may be called "analog", too.
-            name = "/".join(owner[:-1] if owner and owner[-1] in _HOOKS else owner)
-            found.append((name or "(the model itself)", kind, np.mean(leaf)))
-    return found
+            name = "/".join(hook[:-1] if hook and hook[-1] in _HOOKS else hook)
+            rows.append((name or "(the model itself)", kind, np.mean(leaf)))
+    return rows
 
 
-def _layer_of(path: tuple) -> tuple[str, ...]:
+def _hook_of(path: tuple) -> tuple[str, ...]:
     """Return the path of the hook that a range belongs to."""
-    names = tuple(str(getattr(p, "key", getattr(p, "name", p))) for p in path)
+    names = tuple(path_names(path))
     return names[:-2] if names[-1] == "value" else names[:-1]
 
 
 def _no_change(ranges: Any, what: tuple[str, ...]) -> Any:
     """Return theta = 0 for each layer's ranges of each kind, one for every member of a stack of layers."""
-    stacks = {_layer_of(path): np.shape(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(ranges)
-              if range_kind(path) == "input"}  # fmt: skip
+    leaves = jax.tree_util.tree_leaves_with_path(ranges)
+    stacks = {_hook_of(path): np.shape(leaf) for path, leaf in leaves if range_kind(path) == "input"}
 
     def start(path: tuple, leaf: Any) -> jax.Array:
-        members = stacks.get(_layer_of(path), ()) if range_kind(path) in what else ()
+        members = stacks.get(_hook_of(path), ()) if range_kind(path) in what else ()
         return jnp.zeros(members, jnp.float32)
 
     return jax.tree_util.tree_map_with_path(start, ranges)
@@ -227,16 +227,16 @@ def _descended(
     """Return the tree with the best ranges, and the validation losses before and after."""
     moves = jax.tree_util.tree_map_with_path(lambda path, _: range_kind(path) in kinds, tree["ranges"])
     if not any(jax.tree.leaves(moves)):
-        raise InputError(f"kinds = {kinds!r}: the model has no such range")
+        raise InputError(f"what = {kinds!r}: the model has no such range")
     tx = optax.partition({True: optax.adam(learning_rate), False: optax.set_to_zero()}, moves)
     n = count_examples(x)
 
-    def whole(theta: Any) -> Any:
+    def with_factors(theta: Any) -> Any:
         ranges = jax.tree.map(lambda t, r, m: _scaled(t, r) if m else r, theta, tree["ranges"], moves)
         return {**tree, "ranges": ranges}
 
     def loss(theta: Any, x: Any, targets: Any, chip_key: jax.Array) -> jax.Array:
-        return objective(fit.call(whole(theta), state, x, chip_key)[0], targets)
+        return objective(fit.call(with_factors(theta), state, x, chip_key)[0], targets)
 
     @jax.jit
     def validated(theta: Any, x: Any, targets: Any) -> jax.Array:
@@ -244,7 +244,7 @@ def _descended(
         return jax.lax.map(lambda k: loss(theta, x, targets, k), keys).mean()
 
     @jax.jit
-    def some(carry: Any, first: Any, last: Any, x: Any, targets: Any) -> Any:
+    def descend(carry: Any, first: Any, last: Any, x: Any, targets: Any) -> Any:
         def step(number, carry):
             theta, opt_state = carry
             step_key = jax.random.fold_in(stream(key, "steps"), number)
@@ -259,15 +259,15 @@ def _descended(
     theta = _no_change(tree["ranges"], kinds)
     before = after = float(validated(theta, x, targets))
     if not np.isfinite(before):
-        raise InputError("loss: is not a finite number on the sampled chips; look at the data, weights and ranges")
+        raise InputError("loss: is not finite on the sampled chips; check the data, weights and ranges")
     best, carry = theta, (theta, tx.init(theta))
     ends = [steps * (i + 1) // _STRETCHES for i in range(_STRETCHES)]
     for first, last in zip([0, *ends], ends, strict=False):
-        carry = some(carry, jnp.asarray(first), jnp.asarray(last), x, targets)
+        carry = descend(carry, jnp.asarray(first), jnp.asarray(last), x, targets)
         validated_loss = float(validated(carry[0], x, targets))
         if validated_loss < after:
             best, after = carry[0], validated_loss
-    return whole(best), before, after
+    return with_factors(best), before, after
 
 
 def _check(what: Any, steps: Any, batch_size: Any, chips: Any, learning_rate: Any) -> None:

@@ -1,8 +1,8 @@
-"""Hardware that is changed for everything inside a ``with`` block, whatever model it stands in.
+"""Override the hardware of all analog layers inside a ``with`` block.
 
-A description is frozen into the layers that were built with it. Schedules, sweeps and slopes want to change one number
-of it, often a traced one, for one call of the model. The change is made where a layer asks what it runs on, so that it
-reaches layers whose hardware is written down inside a model's code, too.
+A layer holds a frozen description of its hardware. Schedules, sweeps and gradients change a number of it, often to a
+traced value, for one call of the model. The override is applied when a layer looks up its effective hardware, so it
+also reaches layers whose hardware is defined inside the code of a model.
 """
 
 import contextlib
@@ -16,44 +16,47 @@ from analogsim.hardware.hardware import Hardware
 
 
 class _Override:
-    """A change. Every one is its own: a compiled function is never reused under another."""
+    """A change of hardware, compared by identity, so that a function compiled under one is not reused under another."""
 
     def __init__(self, change: Callable[[str, Hardware], Hardware] | None):
-        self.change = change  # None forgets those around it
+        self.change = change  # None cancels the enclosing overrides
 
     def __call__(self, path: str, hardware: Hardware) -> Hardware:
         after = self.change(path, hardware) if self.change is not None else hardware
         if not isinstance(after, Hardware):
-            raise InputError(f"layer {path}: the change of its hardware gave {after!r}: must be a Hardware")
+            raise InputError(f"layer {path}: change returned {after!r}: must be a Hardware")
         return after
 
 
-_FORGET = _Override(None)
+_CANCEL = _Override(None)
 
 
 def _joined(changes: list[_Override]) -> tuple[_Override, ...] | None:
-    """Those since the last that forgets; None for none, as where there is no block at all."""
-    forgotten = max((i + 1 for i, change in enumerate(changes) if change is _FORGET), default=0)
-    return tuple(changes[forgotten:]) or None
+    """Return the changes in force, those after the last cancellation; None for none, which is the initial context."""
+    first = max((i + 1 for i, change in enumerate(changes) if change is _CANCEL), default=0)
+    return tuple(changes[first:]) or None
 
 
-# Part of jax's cache key, compared by identity.
+# jax.make_user_context makes the changes part of the key of JAX's compilation caches, compared by identity.
 _changes = Scope(jax.make_user_context(None), _joined)
 
 
 def override_hardware(change: Callable[[str, Hardware], Hardware]) -> contextlib.AbstractContextManager[None]:
-    """Inside this block, every analog layer runs on ``change(path, hardware)`` in the place of its own hardware.
+    """Replace the hardware of every analog layer by ``change(path, hardware)`` inside a ``with`` block.
 
-    Enter it inside of the function that is compiled: a function compiled outside is compiled again for every block.
-    Blocks nest, the inner one changes what the outer one gives. A programmed chip keeps the cells that it has, only its
-    converters follow. What holds for threads, generators, coroutines and programs that were compiled ahead of time
-    stands at ``digital`` and in ``analogsim.base.blocks``.
+    Enter the block inside the compiled function; a function that is compiled outside is compiled again for every block.
+    Blocks nest: the inner change is applied to the result of the outer one. A programmed chip keeps its cells, only its
+    converters are affected. For threads, generators, coroutines and programs compiled ahead of time, see ``digital``
+    and ``analogsim.base.blocks``.
 
     Args:
-      change: ``change(path, hardware) -> hardware``; numbers in it may be traced.
+      change: ``change(path, hardware) -> hardware``, with the path of the layer; numbers in it may be traced.
+
+    Returns:
+      a context manager.
 
     Raises:
-      InputError: where the change is no function or gives no Hardware; on leaving it, as ``digital``.
+      InputError: if ``change`` is not a function or does not return a Hardware; when the block is left, as ``digital``.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -69,12 +72,12 @@ def override_hardware(change: Callable[[str, Hardware], Hardware]) -> contextlib
       ((2, 3), (2, 3))
     """
     if not callable(change):
-        raise InputError(f"change = {change!r}: must be a function change(path, hardware) that gives a Hardware")
+        raise InputError(f"change = {change!r}: must be a function change(path, hardware) that returns a Hardware")
     return Block(_changes, lambda: _Override(change), "override_hardware(...)")
 
 
 def effective_hardware(hardware: Hardware, path: str) -> Hardware:
-    """What a layer runs on here and now."""
+    """Return a layer's hardware with the overrides in force applied; ``path`` is the path of the layer."""
     for change in _changes.value or ():
         hardware = change(path, hardware)
     return hardware
@@ -82,8 +85,8 @@ def effective_hardware(hardware: Hardware, path: str) -> Hardware:
 
 @contextlib.contextmanager
 def without_overrides() -> Iterator[None]:
-    """A context in which the change is forgotten, for compiled parts that were handed their hardware already."""
-    opened = _changes.enter(_FORGET)
+    """Cancel all overrides inside a ``with`` block, for compiled parts whose hardware already includes them."""
+    opened = _changes.enter(_CANCEL)
     try:
         yield
     finally:

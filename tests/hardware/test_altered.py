@@ -112,7 +112,7 @@ def test_bad_changes(variables):
     with pytest.raises(InputError, match=r"change = 3: must be a function"), override_hardware(3):
         pass
     with (
-        pytest.raises(InputError, match=r"layer Dense_0: the change of its hardware gave None: must be a Hardware"),
+        pytest.raises(InputError, match=r"layer Dense_0: change returned None: must be a Hardware"),
         override_hardware(lambda path, hardware: None),
     ):
         jax.eval_shape(MLP(IDEAL).apply, variables, X)

@@ -51,7 +51,7 @@ def test_differences_are_said_in_words(difference, words):
     assert points(difference) == words
 
 
-def test_the_verdict_names_each_network_s_own_exact_accuracy():
+def test_the_verdict_names_the_digital_accuracy_of_each_network():
     year = LIFETIME.index("1 year")
     score = np.zeros((2, 2, 2, 3, len(LIFETIME)))
     for network, (without, with_) in enumerate([(0.90, 0.95), (0.96, 0.98)]):
@@ -68,8 +68,8 @@ def test_the_verdict_names_each_network_s_own_exact_accuracy():
         },
     )
     assert verdict(data, fast=False, examples="test digits") == (
-        "A year after programming, the hardware-aware network on drift-compensated chips is right on 98.00 % of the "
-        "test digits, 1.00 points below its exact 99.00 %; without compensation it is 3.00 points below. The plain "
-        "network is right on 95.00 %, 2.00 points below its exact 97.00 %; without compensation, 7.00 points below. "
-        "All are means over 6 chips."
+        "A year after programming, the hardware-aware network on drift-compensated chips classifies 98.00 % of the "
+        "test digits correctly, 1.00 points below its digital 99.00 %; without compensation, 3.00 points below. The "
+        "plain network classifies 95.00 % correctly, 2.00 points below its digital 97.00 %; without compensation, "
+        "7.00 points below. All values are means over 6 chips."
     )

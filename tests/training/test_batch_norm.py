@@ -104,7 +104,10 @@ def test_bad_input(variables):
     chip = program(analogsim.convert(Net(), CELLS), variables, jax.random.key(2), X)
     for call, message in (
         (lambda: reestimate_batch_norm(plain, without, X), r"no running statistics"),
-        (lambda: reestimate_batch_norm(Net(), variables, X), r"the running statistics do not change; .*train=True"),
+        (
+            lambda: reestimate_batch_norm(Net(), variables, X),
+            r"running statistics do not change under them; .*train=True",
+        ),
         (
             lambda: reestimate_batch_norm(Net(), variables, X[:0], train=True),
             r"x: shape \(0, 8\): must hold at least one example",

@@ -187,7 +187,7 @@ def test_a_loss_that_is_no_number_names_the_layer(variables):
         run(variables, np.where(np.arange(48)[:, None] == 3, np.float32(np.nan), X))
     # Weights of 1e38 are finite; the first product with them is not, or the one after it.
     with pytest.raises(
-        InputError, match=r"step 2 \(epoch 1\): layer Dense_\d: its (in|out)put is the first that is not"
+        InputError, match=r"step 2 \(epoch 1\): layer Dense_\d: its (in|out)put is the first non-finite value"
     ):
         run(variables, optimizer=optax.sgd(1e38), distil=0.0)
 

@@ -184,7 +184,7 @@ def test_a_weight_range_has_a_slope():
             lambda: fold_output_scales(
                 {"params": {"d": {"kernel": X}}, "ranges": {"d": {"analog": {"scale": X[0, :3]}}}}
             ),
-            r"layer d: its scale of shape \(3,\) is one number for each .* a kernel of shape \(5, 8\)",
+            r"layer d: a scale of shape \(3,\) does not fit, .* a kernel of shape \(5, 8\)",
         ),
         (lambda: with_output_scales(MLP(IDEAL), {"params": {}}), r"x = None: the layers of a Linen model are known"),
     ],

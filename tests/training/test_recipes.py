@@ -248,7 +248,7 @@ def test_a_data_file_that_holds_code_is_not_run(tmp_path):
         file.write(b"cpathlib\nPosixPath\n(S'x'\ntR.")  # by hand: a call of any class that is no array
     with (
         (tmp_path / "bad.npy").open("rb") as file,
-        pytest.raises(InputError, match=r"names pathlib\S*, which is no array"),
+        pytest.raises(InputError, match=r"names pathlib\S*, which is not an array"),
     ):
         datasets._pickled_arrays(file)
 

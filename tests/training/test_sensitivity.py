@@ -361,7 +361,7 @@ def test_layers_on_different_hardware_and_nnx():
 
 def test_the_table_and_the_figure(found):
     text = str(found)
-    assert "What changes a loss of" in text
+    assert "Changes of a loss of" in text
     assert "6 chips, 1 day old" in text
     assert "25 µS" in as_text(found.table(rows=99))
     assert max(map(len, text.splitlines())) <= 100
@@ -378,11 +378,11 @@ def test_the_table_and_the_figure(found):
     [
         ({"chips": 0}, r"chips = 0: must be an integer of at least 1"),
         ({"parameters": "adc.noise"}, r"parameters = 'adc.noise': must be names or patterns"),
-        ({"parameters": ("adc.nose",)}, r"'adc.nose' is no number of the hardware; did you mean 'adc.noise'"),
+        ({"parameters": ("adc.nose",)}, r"'adc.nose' is not a number of the hardware; did you mean 'adc.noise'"),
         ({"parameters": ("adc.gain_error",)}, r"'adc.gain_error' is None in every layer"),
-        ({"parameters": ("adc.range",)}, r"'adc.range': calibrated ranges stand in its place .* 'ranges.output'"),
+        ({"parameters": ("adc.range",)}, r"'adc.range': is replaced by calibrated ranges .* 'ranges.output'"),
         ({"x": np.where(np.eye(64, 8) > 0, np.nan, X)}, r"x: nan at \[0, 0\]: must be finite"),
-        ({"loss": lambda y, labels: jnp.log(-jnp.mean(y**2))}, r"loss: is not a finite number on 1 of the 1 sampled"),
+        ({"loss": lambda y, labels: jnp.log(-jnp.mean(y**2))}, r"loss: is not finite on 1 of the 1 sampled"),
         ({"loss": lambda y, labels: y[:, 0]}, r"loss: returns shape \(64,\): must be one number"),
         ({"method": "slopes"}, r"method = 'slopes': must be 'gradient' or 'difference'"),
         ({"batch_size": 0}, r"batch_size = 0: must be an integer of at least 1"),

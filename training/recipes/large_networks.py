@@ -1,8 +1,8 @@
-"""Networks of the image literature as plain Flax modules, for sizing hardware; nothing here is trained.
+"""Image networks of the literature as plain Flax modules, for estimates of energy and area; none is trained here.
 
-alexnet     five convolutions, two of them in two groups, and three dense layers; 227 x 227 images, 1000 classes
+alexnet     five convolutions, three of them in two groups, and three dense layers; 227 x 227 images, 1000 classes
             (Krizhevsky, Sutskever and Hinton, NIPS 2012): 665,784,864 multiply-accumulates in the convolutions
-resnet50    bottleneck blocks 3, 4, 6, 3, the stride in the 3 x 3 window; 224 x 224 images, 1000 classes
+resnet50    3, 4, 6 and 3 bottleneck blocks, with the stride in the 3 x 3 convolution; 224 x 224 images, 1000 classes
             (He, Zhang, Ren and Sun, CVPR 2016, doi 10.1109/CVPR.2016.90): 4.09 billion multiply-accumulates
 """
 
@@ -13,7 +13,7 @@ import jax
 
 
 class AlexNet(nn.Module):
-    """Images ``[n, 227, 227, 3]``."""
+    """AlexNet, for images ``[n, 227, 227, 3]``."""
 
     classes: int = 1000
 
@@ -32,7 +32,7 @@ class AlexNet(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """Windows of 1, 3 and 1, batch normalisation after each, and the shortcut."""
+    """Convolutions of 1 x 1, 3 x 3 and 1 x 1, each with batch normalisation, and a residual connection."""
 
     features: int
     stride: int = 1
@@ -50,7 +50,7 @@ class Bottleneck(nn.Module):
 
 
 class ResNet50(nn.Module):
-    """Images ``[n, 224, 224, 3]``; batch statistics as they are (no training)."""
+    """ResNet-50 in inference mode, for images ``[n, 224, 224, 3]``."""
 
     classes: int = 1000
 

@@ -1,8 +1,8 @@
-"""Plain Flax networks of the literature, for recipes and benchmarks; nothing in them knows of analog hardware.
+"""Small plain Flax networks, for recipes and benchmarks.
 
-mlp           784-256-128-10 of the in-memory computing literature, any input flattened
-lenet         two convolutions of 5 x 5 with pooling, two dense layers, tanh, as aihwkit's example has it
-gru           one gated recurrent layer over a series, its last state classified
+mlp           784-256-128-10 of the in-memory computing literature; the input is flattened
+lenet         two convolutions of 5 x 5 with pooling and two dense layers, with tanh, as in aihwkit's example
+gru           a gated recurrent layer over a series; its last state is classified
 transformer   an encoder of two blocks over the steps of a series or the rows of an image
 """
 
@@ -17,7 +17,7 @@ from analogsim.base.errors import InputError, nearest
 
 
 class MLP(nn.Module):
-    """Dense layers with ReLU between."""
+    """Dense layers with ReLU between them, for inputs ``[n, ...]`` of any shape."""
 
     classes: int
     hidden: tuple[int, ...] = (256, 128)
@@ -31,7 +31,7 @@ class MLP(nn.Module):
 
 
 class LeNet(nn.Module):
-    """16 and 32 windows of 5 x 5, each pooled by two; 128 hidden units; tanh. Images ``[n, height, width, 1]``."""
+    """Convolutions with 16 and 32 features, pooled by two, and 128 hidden units; images ``[n, height, width, 1]``."""
 
     classes: int
 
@@ -44,7 +44,7 @@ class LeNet(nn.Module):
 
 
 class GRU(nn.Module):
-    """64 gated recurrent units over a series ``[n, steps, channels]``."""
+    """A layer of gated recurrent units, for series ``[n, steps, channels]``."""
 
     classes: int
     features: int = 64
@@ -56,7 +56,7 @@ class GRU(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Two pre-normalised blocks of 64 features and four heads over a series ``[n, steps, channels]``."""
+    """An encoder with layer normalisation before each block and four heads, for series ``[n, steps, channels]``."""
 
     classes: int
     features: int = 64
@@ -75,11 +75,11 @@ class Transformer(nn.Module):
 
 
 def _series(x: jax.Array) -> jax.Array:
-    """Series as they are; the rows of an image one after another."""
+    """Return a series unchanged, and an image as the series of its rows."""
     return jnp.reshape(x, (*x.shape[:2], -1))
 
 
-#: By name, made for a number of classes.
+#: Functions from the number of classes to a network, by name.
 NETWORKS: dict[str, Callable[[int], nn.Module]] = {
     "mlp": MLP,
     "lenet": LeNet,
@@ -89,7 +89,14 @@ NETWORKS: dict[str, Callable[[int], nn.Module]] = {
 
 
 def network(name: str, classes: int) -> nn.Module:
-    """One of the networks above.
+    """Return a network by the name in the module's table.
+
+    Args:
+      name: ``"mlp"``, ``"lenet"``, ``"gru"`` or ``"transformer"``.
+      classes: number of outputs.
+
+    Raises:
+      InputError: for an unknown name.
 
     Example:
       >>> network("mlp", 10).hidden

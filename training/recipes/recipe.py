@@ -1,4 +1,4 @@
-"""A recipe: what is trained on which data for which hardware, and how it is measured, in one small TOML file.
+"""A recipe: a TOML file with a data set, a network, hardware, its training and its evaluation.
 
     title = "LeNet on phase-change memory"
 
@@ -24,8 +24,8 @@
     [evaluate]
     chips = 25
 
-What a section leaves out has its default; without a section [hardware] that is the preset pcm. An unknown name is
-refused with the nearest known one, and the file's line.
+A field that is left out has its default; without a section [hardware], the hardware is the preset pcm. An unknown name
+is refused with the nearest known name and the line of the file.
 """
 
 import dataclasses
@@ -50,7 +50,7 @@ from analogsim.training.recipes.networks import NETWORKS
 
 _FOLDER = pathlib.Path(__file__).parent
 
-#: What ``training = { kind = ... }`` may be.
+#: Kinds of ``training = { kind = ... }``.
 KINDS: dict[str, Any] = {
     kind.__name__: kind
     for kind in (
@@ -90,7 +90,11 @@ class Model(Description):
             _check_known(self, self.name, NETWORKS)
 
     def factory(self) -> Any:
-        """A function from the number of classes to a plain Linen model."""
+        """Return a function from the number of classes to a plain Linen model.
+
+        Raises:
+          InputError: if the named factory cannot be imported.
+        """
         if ":" not in self.name:
             return NETWORKS[self.name]
         module, _, name = self.name.partition(":")
@@ -104,26 +108,32 @@ class Digital(Description):
     """Section ``[digital]``: training of the plain network."""
 
     epochs: int = static(default=10, ge=1, le=10_000, integer=True, doc="passes over the data")
-    batch_size: int = static(default=64, ge=1, le=1_000_000, integer=True, doc="examples of a step")
-    learning_rate: float = static(default=1e-3, ge=1e-8, le=10, doc="of Adam, with a cosine schedule to 0")
+    batch_size: int = static(default=64, ge=1, le=1_000_000, integer=True, doc="examples per step")
+    learning_rate: float = static(
+        default=1e-3, ge=1e-8, le=10, doc="learning rate of Adam, with a cosine schedule to 0"
+    )
 
 
 class Aware(Description):
     """Section ``[aware]``: hardware-aware fine-tuning; see ``analogsim.training.fine_tune``."""
 
     epochs: int = static(default=5, ge=1, le=10_000, integer=True, doc="passes over the data")
-    batch_size: int = static(default=64, ge=1, le=1_000_000, integer=True, doc="examples of a step")
-    learning_rate: float = static(default=1e-3, ge=1e-8, le=10, doc="of Adam, with a cosine schedule to 0")
-    training: Any = static(default=(("kind", "FreshChip"),), doc="kind, and its fields: what every step computes on")
-    input_range: str = static(default="calibrated", choices=tuple(_RANGES), doc="ranges of inputs while training")
-    output_range: str = static(default="calibrated", choices=("calibrated", "learned", "tracked"), doc="of outputs")
-    distil: float = static(default=0.5, ge=0, le=1, doc="weight of the digital network as a teacher")
-    temperature: float = static(default=2.0, ge=0.01, le=100, doc="of the distillation")
-    ramp: float = static(default=0.3, ge=0, le=1, doc="share of the steps over which deviations grow")
-    clip_sigmas: float = static(default=2.5, ge=0, le=100, doc="weights are kept within so many deviations; 0: free")
-    micro_batches: int = static(
-        default=1, ge=1, le=10_000, integer=True, doc="pieces of a batch with chips of their own"
+    batch_size: int = static(default=64, ge=1, le=1_000_000, integer=True, doc="examples per step")
+    learning_rate: float = static(
+        default=1e-3, ge=1e-8, le=10, doc="learning rate of Adam, with a cosine schedule to 0"
     )
+    training: Any = static(default=(("kind", "FreshChip"),), doc="kind and fields of the noise in every step")
+    input_range: str = static(default="calibrated", choices=tuple(_RANGES), doc="input ranges during training")
+    output_range: str = static(
+        default="calibrated", choices=("calibrated", "learned", "tracked"), doc="output ranges during training"
+    )
+    distil: float = static(default=0.5, ge=0, le=1, doc="weight of the digital network as a teacher")
+    temperature: float = static(default=2.0, ge=0.01, le=100, doc="temperature of the distillation")
+    ramp: float = static(default=0.3, ge=0, le=1, doc="fraction of the steps with growing noise")
+    clip_sigmas: float = static(
+        default=2.5, ge=0, le=100, doc="weights are clipped at this many standard deviations; 0: no clipping"
+    )
+    micro_batches: int = static(default=1, ge=1, le=10_000, integer=True, doc="parts of a batch, each on its own chip")
 
     def check(self) -> None:
         if isinstance(self.training, dict):
@@ -134,7 +144,7 @@ class Aware(Description):
             self.modifier()
 
     def modifier(self) -> Any:
-        """What every step computes on."""
+        """Return the weight modifier, or ``FreshChip``, that every step samples."""
         fields = dict(self.training)
         kind = fields.pop("kind", None)
         if kind not in KINDS:
@@ -142,23 +152,22 @@ class Aware(Description):
         return KINDS[kind](**fields)
 
     def on(self, hardware: Hardware) -> Hardware:
-        """The hardware as it is trained on."""
-        ranges = {"input_range": _RANGES[self.input_range]()}
-        ranges["output_range"] = (
-            LearnedRange(rule="gradient") if self.output_range == "learned" else _RANGES[self.output_range]()
-        )
-        return hardware.replace(training=self.modifier(), **ranges)
+        """Return the hardware with the weight modifier and the range rules of this section."""
+        learned = self.output_range == "learned"
+        output_range = LearnedRange(rule="gradient") if learned else _RANGES[self.output_range]()
+        input_range = _RANGES[self.input_range]()
+        return hardware.replace(training=self.modifier(), input_range=input_range, output_range=output_range)
 
 
 class Evaluate(Description):
-    """Section ``[evaluate]``: accuracy over a life."""
+    """Section ``[evaluate]``: accuracy over the lifetime of sampled chips."""
 
-    chips: int = static(default=25, ge=1, le=1_000_000, integer=True, doc="sampled for each network")
-    times: tuple[str, ...] = static(default=LIFETIME, doc="after programming")
+    chips: int = static(default=25, ge=1, le=1_000_000, integer=True, doc="chips sampled per network")
+    times: tuple[str, ...] = static(default=LIFETIME, doc="read times after programming")
     compensation: tuple[str, ...] = static(default=("none", "global"), doc="drift compensations")
-    examples: int = static(default=1000, ge=1, le=10_000_000, integer=True, doc="test examples at most")
+    examples: int = static(default=1000, ge=1, le=10_000_000, integer=True, doc="maximum number of test examples")
     calibration: str = static(
-        default="percentile", choices=("percentile", "max", "error"), doc="how converter ranges are chosen"
+        default="percentile", choices=("percentile", "max", "error"), doc="calibration method of converter ranges"
     )
 
     def check(self) -> None:
@@ -173,7 +182,14 @@ class Evaluate(Description):
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """A whole recipe; ``hardware`` is what it describes, ``hardware_fields`` how it was written."""
+    """A recipe.
+
+    Attributes:
+      title: title of the experiment.
+      data, model, digital, aware, evaluate: the sections of the file.
+      hardware: hardware of the section ``[hardware]``.
+      hardware_fields: fields of that section as written, for ``to_toml``.
+    """
 
     title: str
     data: Data
@@ -185,12 +201,12 @@ class Recipe:
     evaluate: Evaluate
 
     def shortened(self, epochs: int) -> "Recipe":
-        """The same with fewer passes over the data."""
+        """Return the recipe with this number of epochs in both trainings."""
         digital, aware = self.digital.replace(epochs=epochs), self.aware.replace(epochs=epochs)
         return dataclasses.replace(self, digital=digital, aware=aware)
 
     def to_toml(self) -> str:
-        """The recipe as a file that ``load_recipe`` reads back; every field is written, also those left out before."""
+        """Format the recipe as TOML for ``load_recipe``, with every field, including those left at their defaults."""
         parts = [f"title = {toml_value(self.title)}"]
         parts += [_section(name, getattr(self, name)) for name in ("data", "model")]
         parts.append(toml_section(["hardware"], self.hardware_fields))
@@ -209,7 +225,7 @@ SECTIONS: dict[str, Any] = {
 
 
 def recipes() -> dict[str, str]:
-    """The recipes that come with the package, each with its title.
+    """Return the recipes of the package, ``{name: title}``.
 
     Example:
       >>> recipes()["lenet"]
@@ -219,10 +235,13 @@ def recipes() -> dict[str, str]:
 
 
 def load_recipe(name: str | pathlib.Path) -> Recipe:
-    """A recipe by the name of one that comes with the package, or from a TOML file.
+    """Load a recipe of the package by name, or a recipe from a TOML file.
+
+    Args:
+      name: ``"lenet"``, or the path of a file.
 
     Raises:
-      InputError: for a file that is not there or not TOML, an unknown section or field, or a value out of range.
+      InputError: for a missing or invalid file, an unknown section or field, or a value out of range.
 
     Example:
       >>> load_recipe("lenet").model.name
@@ -240,7 +259,7 @@ def load_recipe(name: str | pathlib.Path) -> Recipe:
 
 
 def parse_recipe(content: dict[str, Any], where: str) -> Recipe:
-    """A recipe from nested dictionaries; ``where`` is named in messages."""
+    """Build a recipe from nested dictionaries; ``where`` is its name in messages."""
     return _recipe(TomlFile(f"recipe {where}", "", content), where)
 
 
@@ -254,19 +273,19 @@ def _recipe(file: TomlFile, name: str) -> Recipe:
     for section in ("data", "model"):
         if section not in content:
             raise file.error((), f"needs a section [{section}]")
-    made = {section: section_of(file, section, kind) for section, kind in SECTIONS.items()}
+    sections = {section: section_of(file, section, kind) for section, kind in SECTIONS.items()}
     hardware = hardware_from(file, ("hardware",)) if "hardware" in content else preset("pcm")
     try:
-        made["aware"].on(hardware)  # refuses what does not go together
+        sections["aware"].on(hardware)  # raises for ranges or a modifier that the hardware cannot have
     except InputError as error:
         aware = grow(file, content.get("aware", {}), ("aware",))
         raise file.error(aware.at(error.field), error) from None
     fields = dict(content.get("hardware", {"preset": "pcm"}))
-    return Recipe(str(content.get("title", name)), hardware=hardware, hardware_fields=fields, **made)
+    return Recipe(str(content.get("title", name)), hardware=hardware, hardware_fields=fields, **sections)
 
 
 def section_of(file: TomlFile, section: str, kind: Any) -> Any:
-    """A section as a description; a mistake is named with the line of its field."""
+    """Read a section as a description of this kind; an error names the line of the field."""
     node, reader = grow(file, file.content.get(section, {}), (section,)), Reader(file, KINDS)
     if not isinstance(node.value, dict):
         raise file.error(node.path, f"[{section}] must be a table of fields")
@@ -279,7 +298,7 @@ def _check_known(section: Description, name: Any, known: Any) -> None:
 
 
 def _section(name: str, section: Any) -> str:
-    """A section with every field; what a modifier is made from stands on one line."""
+    """Format a section with every field; a weight modifier is an inline table."""
     fields = {f.name: getattr(section, f.name) for f in dataclasses.fields(section)}
     lines = [f"{key} = {toml_value(dict(v) if key == 'training' else v)}" for key, v in fields.items()]
     return "\n".join([toml_header([name]), *lines])

@@ -1,4 +1,4 @@
-"""A recipe carried out: a digital network, its hardware-aware continuation, and the life of both on sampled chips."""
+"""Run a recipe: train a digital network, fine-tune it for its hardware, and evaluate both on chips over time."""
 
 import dataclasses
 from collections.abc import Callable
@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from analogsim.base.equality import ByValue
@@ -31,15 +30,15 @@ _CALIBRATED = 512  # examples of the training data
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Outcome(ByValue):
-    """What a recipe gave.
+    """Result of ``run_recipe``.
 
     Attributes:
-      recipe: as it was carried out.
+      recipe: the recipe that was run.
       data: the data set.
-      model: the network on its hardware, as it is deployed.
-      variables: of the plain and of the hardware-aware network, calibrated.
+      model: the network on its hardware, as deployed.
+      variables: calibrated variables of the ``"plain"`` and the ``"hardware-aware"`` network.
       results: ``score`` over (seed, network, compensation, chip, time) and ``digital`` over (seed, network).
-      tuned: the record of fine-tuning.
+      tuned: result of fine-tuning.
     """
 
     recipe: Recipe
@@ -51,32 +50,28 @@ class Outcome(ByValue):
 
 
 def smoke(recipe: Recipe) -> Recipe:
-    """The recipe with hardly any training and few chips: its accuracies mean nothing."""
-    few = recipe.evaluate.replace(chips=2, examples=min(100, recipe.evaluate.examples))
-    return dataclasses.replace(recipe.shortened(epochs=1), evaluate=few)
-
-
-def digital_network(recipe: Recipe, data: Dataset, *, key: jax.Array) -> Any:
-    """The plain network's variables: from the recipe's checkpoint, or trained."""
-    return _digital(recipe, recipe.model.factory()(data.classes), data, key, lambda *_: None, lambda: None)
-
-
-def aware_network(recipe: Recipe, plain: Any, digital: Any, data: Dataset, *, key: jax.Array) -> FineTuned:
-    """The plain network's variables, trained on for the recipe's hardware."""
-    return _aware(recipe, plain, digital, data, key, lambda *_: None)
+    """Shorten a recipe to one epoch, two chips and 100 examples, for a smoke test; its accuracies mean nothing."""
+    evaluation = recipe.evaluate.replace(chips=2, examples=min(100, recipe.evaluate.examples))
+    return dataclasses.replace(recipe.shortened(epochs=1), evaluate=evaluation)
 
 
 def run_recipe(
     recipe: Recipe, *, key: jax.Array, on_stage: Callable[[str, int], Any] | None = None,
     on_progress: Callable[[], Any] | None = None,
 ) -> Outcome:  # fmt: skip
-    """Train, fine-tune, calibrate and measure.
+    """Train, fine-tune, calibrate and evaluate.
 
     Args:
       recipe: from ``load_recipe``.
-      key: everything random follows from it.
-      on_stage: called with the name of every stage and how many steps it reports.
-      on_progress: called at each of them.
+      key: random key.
+      on_stage: called at the start of every stage with its name and number of steps.
+      on_progress: called after every step of a stage.
+
+    Returns:
+      networks and results.
+
+    Raises:
+      InputError: for data that is not installed, or settings that do not fit the data or the hardware.
     """
     import xarray
 
@@ -86,26 +81,26 @@ def run_recipe(
     _check_batch(recipe.aware.batch_size, data, "aware")
     plain = recipe.model.factory()(data.classes)
     deployed = convert(plain, recipe.hardware)
-    digital = _digital(recipe, plain, data, key, stage, progress)
+    digital = digital_network(recipe, data, key=key, on_stage=stage, on_progress=progress)
     stage("hardware-aware", recipe.aware.epochs)
-    tuned = _aware(recipe, plain, digital, data, key, lambda *_: progress())
+    tuned = aware_network(recipe, plain, digital, data, key=key, on_epoch=lambda *_: progress())
 
     sample, method = data.x[:_CALIBRATED], recipe.evaluate.calibration
-    keep = recipe.aware.input_range in ("learned", "tracked")
+    trained_ranges = recipe.aware.input_range in ("learned", "tracked")
     variables = {
         "plain": calibrate(deployed, digital, sample, method=method),
-        "hardware-aware": calibrate(deployed, tuned.variables, sample, method=method, keep_inputs=keep),
+        "hardware-aware": calibrate(deployed, tuned.variables, sample, method=method, keep_inputs=trained_ranges),
     }
     scores = []
     x_test, labels = (a[: recipe.evaluate.examples] for a in (data.x_test, data.labels_test))
     for network in NETWORKS:
         stage(f"chips of the {network} network", recipe.evaluate.chips)
-        found = evaluate(
+        network_scores = evaluate(
             deployed, variables[network], x_test, labels, key=stream(key, "chips"), chips=recipe.evaluate.chips,
             times=recipe.evaluate.times, compensation=recipe.evaluate.compensation,
             on_progress=lambda n: [progress() for _ in range(n)],
         )  # fmt: skip
-        scores.append(found)
+        scores.append(network_scores)
     results = xarray.concat(scores, xarray.IndexVariable("network", list(NETWORKS))).expand_dims("seed")
     return Outcome(recipe, data, deployed, variables, results, tuned)
 
@@ -115,23 +110,52 @@ def _adam(settings: Any, examples: int) -> optax.GradientTransformation:
     return optax.adam(optax.cosine_decay_schedule(settings.learning_rate, max(steps, 1)))
 
 
-def _digital(recipe: Recipe, plain: Any, data: Dataset, key: jax.Array, stage: Any, progress: Any) -> Any:
-    """The plain network's variables: from the checkpoint, or trained by the same loop on ideal hardware."""
+def digital_network(
+    recipe: Recipe,
+    data: Dataset,
+    *,
+    key: jax.Array,
+    on_stage: Callable[[str, int], Any] = lambda *_: None,
+    on_progress: Callable[[], Any] = lambda: None,
+) -> Any:
+    """Return the plain network's variables: from the recipe's checkpoint, or trained on ideal hardware.
+
+    Args:
+      recipe, key, on_stage, on_progress: see ``run_recipe``.
+      data: data set of the recipe.
+    """
+    plain = recipe.model.factory()(data.classes)
     if recipe.model.checkpoint:
         return restore(recipe.model.checkpoint, plain).variables
     settings = recipe.digital
     _check_batch(settings.batch_size, data, "digital")
-    stage("digital", settings.epochs)
+    on_stage("digital", settings.epochs)
     variables = plain.init(stream(key, "parameters"), jnp.asarray(data.x[:1]))
     trained = fine_tune(
         convert(plain, preset("ideal")), variables, data.x, data.labels, key=stream(key, "digital"),
         epochs=settings.epochs, batch_size=settings.batch_size, optimizer=_adam(settings, len(data.x)), distil=0.0,
-        on_epoch=lambda *_: progress(),
+        on_epoch=lambda *_: on_progress(),
     )  # fmt: skip
     return trained.variables
 
 
-def _aware(recipe: Recipe, plain: Any, digital: Any, data: Dataset, key: jax.Array, on_epoch: Any) -> FineTuned:
+def aware_network(
+    recipe: Recipe,
+    plain: Any,
+    digital: Any,
+    data: Dataset,
+    *,
+    key: jax.Array,
+    on_epoch: Callable[[int, float], Any] = lambda *_: None,
+) -> FineTuned:
+    """Fine-tune the digital network's variables for the recipe's hardware.
+
+    Args:
+      recipe, key: see ``run_recipe``.
+      plain, digital: the network and its variables, from ``digital_network``.
+      data: data set of the recipe.
+      on_epoch: called with number and mean loss of every epoch.
+    """
     settings = recipe.aware
     _check_batch(settings.batch_size, data, "aware")
     model = convert(plain, settings.on(recipe.hardware))
@@ -148,4 +172,4 @@ def _aware(recipe: Recipe, plain: Any, digital: Any, data: Dataset, key: jax.Arr
 
 def _check_batch(batch_size: int, data: Dataset, section: str) -> None:
     if batch_size > len(data.x):
-        raise InputError(f"[{section}] batch_size = {batch_size}: must be at most {len(np.asarray(data.x))} examples")
+        raise InputError(f"[{section}] batch_size = {batch_size}: must be at most {len(data.x)} examples")

@@ -1,4 +1,4 @@
-"""A sweep in one small TOML file: a network, the hardware it runs on, and what of it is varied.
+"""A sweep in a TOML file: a network, its hardware, and the fields of the hardware that vary.
 
     title = "Bits and ageing of a small network"
 
@@ -8,7 +8,7 @@
     [model]                                # as in a recipe: one of the networks, or "package.module:Factory"
     name = "mlp"
 
-    [digital]                              # how it is trained, unless the model has a checkpoint
+    [digital]                              # training of the network, unless the model has a checkpoint
     epochs = 10
 
     [hardware]                             # as in a hardware file
@@ -22,9 +22,9 @@
     [sweep]
     chips = 25
 
-``"dac.bits, adc.bits" = [[4, 4], [8, 8]]`` changes fields together; ``"none"`` stands for None where a field allows it,
-and a table with a kind for a part: ``"store.cell" = [{ kind = "PCM" }, { kind = "ReRAM" }]``. With a section
-``[aware]``, as in a recipe, the network is also trained for its hardware, before it is swept.
+``"dac.bits, adc.bits" = [[4, 4], [8, 8]]`` varies fields together. ``"none"`` stands for None if a field allows it. A
+component is a table with a kind: ``"store.cell" = [{ kind = "PCM" }, { kind = "ReRAM" }]``. With a section ``[aware]``,
+as in a recipe, the network is fine-tuned for its hardware before the sweep.
 """
 
 import dataclasses
@@ -53,7 +53,7 @@ from analogsim.training.recipes.run import aware_network, digital_network
 
 _CALIBRATED = 512  # examples of the training data
 
-#: A file to start from.
+#: An example file, which the command line prints.
 EXAMPLE = """\
 title = "Bits, programming noise and ageing of a small network on phase-change memory"
 
@@ -85,20 +85,22 @@ key = 0
 class Sweep(Description):
     """Section ``[sweep]``."""
 
-    chips: int = static(default=25, ge=1, le=1_000_000, integer=True, doc="sampled at every point")
-    examples: int = static(default=1000, ge=1, le=10_000_000, integer=True, doc="test examples at most")
-    energy: bool = static(default=False, choices=(False, True), doc="also price an inference at every point")
-    key: int = static(default=0, ge=0, le=2**31 - 1, integer=True, doc="everything random follows from it")
+    chips: int = static(default=25, ge=1, le=1_000_000, integer=True, doc="chips sampled per point")
+    examples: int = static(default=1000, ge=1, le=10_000_000, integer=True, doc="maximum number of test examples")
+    energy: bool = static(
+        default=False, choices=(False, True), doc="whether to compute the energy per inference of every point"
+    )
+    key: int = static(default=0, ge=0, le=2**31 - 1, integer=True, doc="random seed")
 
 
 @dataclasses.dataclass(frozen=True)
 class SweepFile:
-    """A whole file.
+    """Content of a sweep file.
 
     Attributes:
-      recipe: the network: its data, model, training and hardware.
-      aware: whether it is trained for its hardware.
-      over: what is varied, as ``analogsim.sweep`` takes it.
+      recipe: data, model, training and hardware of the network.
+      aware: whether the network is fine-tuned for its hardware.
+      over: axes of the sweep, as for ``analogsim.sweep``.
       settings: section ``[sweep]``.
     """
 
@@ -109,30 +111,30 @@ class SweepFile:
 
     @property
     def hardware(self) -> Hardware | None:
-        """What is swept; None where the hardware itself is."""
+        """The hardware whose fields are swept; None if the hardware itself is an axis."""
         return None if HARDWARE in self.over else self.recipe.hardware
 
     def scores(self, folder: pathlib.Path | None, tell: Callable[[str], Any] = lambda text: None) -> ChipScores:
-        """The trained network, to be swept.
+        """Train the network, or restore it, and return its evaluation for ``analogsim.sweep``.
 
         Args:
-          folder: where networks are kept, so that a sweep that goes on finds the one that it began with, whatever
-            machine trained it; None trains it every time.
-          tell: called with what is being done, if that takes a while.
+          folder: folder in which trained networks are saved, so that a resumed sweep uses the network that it started
+            with, whichever computer trained it; None trains it every time.
+          tell: called with a message before a long operation.
         """
         recipe, settings = self.recipe, self.settings
         data = load(recipe.data.name)
         plain = recipe.model.factory()(data.classes)
         trained_for = (recipe.aware, recipe.hardware) if self.aware else None
-        made_by = fingerprint((recipe.data, recipe.model, recipe.digital, trained_for, settings.key, software()))
-        kept = None if folder is None or recipe.model.checkpoint else folder / f"network-{made_by[:8]}"
-        if kept is not None and kept.is_dir():
-            variables = restore(kept, plain).variables
+        inputs = fingerprint((recipe.data, recipe.model, recipe.digital, trained_for, settings.key, software()))
+        saved = None if folder is None or recipe.model.checkpoint else folder / f"network-{inputs[:8]}"
+        if saved is not None and saved.is_dir():
+            variables = restore(saved, plain).variables
         else:
             tell("training the network")
             variables = self._trained(data, plain)
-            if kept is not None:
-                save(kept, plain, variables, x=data.x[:1])
+            if saved is not None:
+                save(saved, plain, variables, x=data.x[:1])
         x, labels = (part[: settings.examples] for part in (data.x_test, data.labels_test))
         return ChipScores(plain, variables, x, labels, calibrate=data.x[:_CALIBRATED], energy=settings.energy)
 
@@ -146,16 +148,16 @@ class SweepFile:
 
 
 def load_sweep(path: str | pathlib.Path) -> SweepFile:
-    """A sweep from a TOML file.
+    """Load a sweep from a TOML file.
 
     Raises:
-      InputError: with the file's line, for what is no TOML, an unknown section or field, or a value out of range.
+      InputError: with the line of the file, for invalid TOML, an unknown section or field, or a value out of range.
     """
     return parse_sweep(TomlFile.read(path))
 
 
 def parse_sweep(file: TomlFile) -> SweepFile:
-    """A sweep from a file that was read."""
+    """Build a sweep from the content of a file; see ``load_sweep``."""
     section_kinds = {"title": None, "hardware": None, "over": None, "sweep": Sweep, **SECTIONS}
     del section_kinds["evaluate"]
     for name in file.content:
@@ -183,7 +185,7 @@ def parse_sweep(file: TomlFile) -> SweepFile:
 
 
 def _over(file: TomlFile, hardware: Hardware) -> dict[Any, Any]:
-    """The axes, each tried on the hardware so that a mistake has its line."""
+    """Return the axes; every value is applied to the hardware here, so that an error names its line."""
     content = file.content["over"]
     if not isinstance(content, dict):
         raise file.error(("over",), "over: must be a table of names and values")
@@ -205,35 +207,34 @@ def _over(file: TomlFile, hardware: Hardware) -> dict[Any, Any]:
 
 
 def _targets(content: dict, hardware: Hardware) -> list[Hardware]:
-    """Whose fields may be set: the presets of an axis of hardware, else the file's."""
-    named = content.get(HARDWARE, [])
-    found = [preset(name) for name in named if isinstance(name, str) and name in presets()] if named else []
-    return [*found, hardware]
+    """Return the hardware whose fields the axes may set: presets on an axis of hardware, and the file's hardware."""
+    names = content.get(HARDWARE) or []
+    return [*(preset(name) for name in names if isinstance(name, str) and name in presets()), hardware]
 
 
 def _named(file: TomlFile, table: dict, above: str, path: tuple) -> list[tuple[str, Any, tuple]]:
-    """Axes by name: ``adc.bits = [...]`` is a table in a table to TOML."""
-    found: list[tuple[str, Any, tuple]] = []
+    """Return name, values and path of every axis; TOML reads ``adc.bits = [...]`` as a table inside a table."""
+    axes: list[tuple[str, Any, tuple]] = []
     for name, value in table.items():
         inner = f"{above}{name}"
         if value == {}:
             raise file.error((*path, name), f"over: {inner}: has no value")
         if isinstance(value, dict) and not _is_labelled(value):
-            found += _named(file, value, f"{inner}.", (*path, name))
+            axes += _named(file, value, f"{inner}.", (*path, name))
         else:
-            found.append((inner, value, (*path, name)))
-    return found
+            axes.append((inner, value, (*path, name)))
+    return axes
 
 
 def _is_labelled(table: dict) -> bool:
-    """Whether a table gives values by their labels: none of them is a list or a table without a kind."""
+    """Return whether a table maps labels to values: none of its values is a list, or a table without a kind."""
     return bool(table) and all(
         not isinstance(v, list) and (not isinstance(v, dict) or "kind" in v) for v in table.values()
     )
 
 
 def _values(file: TomlFile, name: Any, values: Any, path: tuple, targets: list[Hardware]) -> Any:
-    """Values of an axis as ``analogsim.sweep`` takes them: None for "none", descriptions for tables."""
+    """Convert the values of an axis for ``analogsim.sweep``: "none" to None, tables to descriptions."""
     if not isinstance(values, list | dict):
         raise file.error(path, f"over: {name} = {values!r}: must be a list of values")
     if name in (TIME, HARDWARE):

@@ -6,8 +6,8 @@ manifest before any array is read, and a different hardware, layer, shape or dty
 the manifest and the arrays (``folder``). Nothing is pickled, and no class is looked up by a name in the file.
 
     hardware    compared field by field, including the energy table; only its ``name``, a label, may differ. Calibrated
-                ranges and programmed cells are valid for one hardware: restore with the model as it was saved, then
-                pass the result to a model on other hardware.
+                ranges and programmed cells belong to the hardware they were made for: restore with the model as it was
+                saved, then pass the result to a model on other hardware.
     chips       cells and readings, at the age at which they were saved. Their hardware is the model's; a chip that was
                 programmed on other hardware is refused by ``save``.
     not saved   the model itself, its hardware (the manifest is only compared), optimiser state, shardings.
