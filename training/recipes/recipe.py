@@ -109,9 +109,7 @@ class Digital(Description):
 
     epochs: int = static(default=10, ge=1, le=10_000, integer=True, doc="passes over the data")
     batch_size: int = static(default=64, ge=1, le=1_000_000, integer=True, doc="examples per step")
-    learning_rate: float = static(
-        default=1e-3, ge=1e-8, le=10, doc="learning rate of Adam, with a cosine schedule to 0"
-    )
+    learning_rate: float = static(default=1e-3, ge=1e-8, le=10, doc="initial rate of Adam; cosine decay to 0")
 
 
 class Aware(Description):
@@ -119,9 +117,7 @@ class Aware(Description):
 
     epochs: int = static(default=5, ge=1, le=10_000, integer=True, doc="passes over the data")
     batch_size: int = static(default=64, ge=1, le=1_000_000, integer=True, doc="examples per step")
-    learning_rate: float = static(
-        default=1e-3, ge=1e-8, le=10, doc="learning rate of Adam, with a cosine schedule to 0"
-    )
+    learning_rate: float = static(default=1e-3, ge=1e-8, le=10, doc="initial rate of Adam; cosine decay to 0")
     training: Any = static(default=(("kind", "FreshChip"),), doc="kind and fields of the noise in every step")
     input_range: str = static(default="calibrated", choices=tuple(_RANGES), doc="input ranges during training")
     output_range: str = static(
@@ -130,9 +126,7 @@ class Aware(Description):
     distil: float = static(default=0.5, ge=0, le=1, doc="weight of the digital network as a teacher")
     temperature: float = static(default=2.0, ge=0.01, le=100, doc="temperature of the distillation")
     ramp: float = static(default=0.3, ge=0, le=1, doc="fraction of the steps with growing noise")
-    clip_sigmas: float = static(
-        default=2.5, ge=0, le=100, doc="weights are clipped at this many standard deviations; 0: no clipping"
-    )
+    clip_sigmas: float = static(default=2.5, ge=0, le=100, doc="clips weights at this many sigmas; 0: no clipping")
     micro_batches: int = static(default=1, ge=1, le=10_000, integer=True, doc="parts of a batch, each on its own chip")
 
     def check(self) -> None:
@@ -166,9 +160,7 @@ class Evaluate(Description):
     times: tuple[str, ...] = static(default=LIFETIME, doc="read times after programming")
     compensation: tuple[str, ...] = static(default=("none", "global"), doc="drift compensations")
     examples: int = static(default=1000, ge=1, le=10_000_000, integer=True, doc="maximum number of test examples")
-    calibration: str = static(
-        default="percentile", choices=("percentile", "max", "error"), doc="calibration method of converter ranges"
-    )
+    calibration: str = static(default="percentile", choices=("percentile", "max", "error"), doc="of converter ranges")
 
     def check(self) -> None:
         for name in ("times", "compensation"):
