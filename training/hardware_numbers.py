@@ -65,11 +65,7 @@ class SelectedNumbers(NamedTuple):
 
 
 def numbers_of(item: Description, above: str = "") -> dict[str, HardwareNumber]:
-    """Return the numbers of a description by dotted name, those of a tuple with an index.
-
-    Args:
-      item: a description, such as ``Hardware``.
-      above: prefix of the names.
+    """Return the numbers of a description by dotted name, ``above`` as its prefix; those of a tuple have an index.
 
     Example:
       >>> from analogsim.devices import ReRAM
@@ -91,11 +87,7 @@ def numbers_of(item: Description, above: str = "") -> dict[str, HardwareNumber]:
 
 
 def shifted(hardware: Hardware, shifts: dict[str, Any]) -> Hardware:
-    """Return the hardware with amounts added to its numbers.
-
-    Args:
-      hardware: any hardware.
-      shifts: amounts by dotted name, in the units of the fields; may be traced.
+    """Return the hardware with ``shifts[name]`` added to the number of this dotted name; shifts may be traced.
 
     Example:
       >>> from analogsim import preset

@@ -105,7 +105,7 @@ def tune(
       key: random key.
       what: any of ``"input"`` and ``"output"`` (the converters' ranges) and ``"weight"`` (the weight, relative to the
         largest of its column, that is written with the full conductance window).
-      steps, batch_size: of gradient descent; every step samples a new chip.
+      steps, batch_size: number of steps, each on a newly sampled chip, and examples per step.
       learning_rate: learning rate of Adam, in the logarithm of a range: 0.02 changes it by about 2 % per step.
       time: read time after programming, seconds or a string such as ``"1 day"``.
       loss: ``loss(outputs, labels) -> number``, used if there are labels.

@@ -55,9 +55,13 @@ def smoke(recipe: Recipe) -> Recipe:
     return dataclasses.replace(recipe.shortened(epochs=1), evaluate=evaluation)
 
 
+def _ignore(*_: Any) -> None:
+    """Report nothing."""
+
+
 def run_recipe(
-    recipe: Recipe, *, key: jax.Array, on_stage: Callable[[str, int], Any] | None = None,
-    on_progress: Callable[[], Any] | None = None,
+    recipe: Recipe, *, key: jax.Array, on_stage: Callable[[str, int], Any] = _ignore,
+    on_progress: Callable[[], Any] = _ignore,
 ) -> Outcome:  # fmt: skip
     """Train, fine-tune, calibrate and evaluate.
 
@@ -75,15 +79,14 @@ def run_recipe(
     """
     import xarray
 
-    stage, progress = on_stage or (lambda *_: None), on_progress or (lambda: None)
     checked_times(recipe.evaluate.times, [("(all)", recipe.hardware)])
     data = load(recipe.data.name)
     _check_batch(recipe.aware.batch_size, data, "aware")
     plain = recipe.model.factory()(data.classes)
     deployed = convert(plain, recipe.hardware)
-    digital = digital_network(recipe, data, key=key, on_stage=stage, on_progress=progress)
-    stage("hardware-aware", recipe.aware.epochs)
-    tuned = aware_network(recipe, plain, digital, data, key=key, on_epoch=lambda *_: progress())
+    digital = digital_network(recipe, data, key=key, on_stage=on_stage, on_progress=on_progress)
+    on_stage("hardware-aware", recipe.aware.epochs)
+    tuned = aware_network(recipe, plain, digital, data, key=key, on_epoch=lambda *_: on_progress())
 
     sample, method = data.x[:_CALIBRATED], recipe.evaluate.calibration
     trained_ranges = recipe.aware.input_range in ("learned", "tracked")
@@ -94,11 +97,11 @@ def run_recipe(
     scores = []
     x_test, labels = (a[: recipe.evaluate.examples] for a in (data.x_test, data.labels_test))
     for network in NETWORKS:
-        stage(f"chips of the {network} network", recipe.evaluate.chips)
+        on_stage(f"chips of the {network} network", recipe.evaluate.chips)
         network_scores = evaluate(
             deployed, variables[network], x_test, labels, key=stream(key, "chips"), chips=recipe.evaluate.chips,
             times=recipe.evaluate.times, compensation=recipe.evaluate.compensation,
-            on_progress=lambda n: [progress() for _ in range(n)],
+            on_progress=lambda n: [on_progress() for _ in range(n)],
         )  # fmt: skip
         scores.append(network_scores)
     results = xarray.concat(scores, xarray.IndexVariable("network", list(NETWORKS))).expand_dims("seed")
@@ -111,19 +114,10 @@ def _adam(settings: Any, examples: int) -> optax.GradientTransformation:
 
 
 def digital_network(
-    recipe: Recipe,
-    data: Dataset,
-    *,
-    key: jax.Array,
-    on_stage: Callable[[str, int], Any] = lambda *_: None,
-    on_progress: Callable[[], Any] = lambda: None,
-) -> Any:
-    """Return the plain network's variables: from the recipe's checkpoint, or trained on ideal hardware.
-
-    Args:
-      recipe, key, on_stage, on_progress: see ``run_recipe``.
-      data: data set of the recipe.
-    """
+    recipe: Recipe, data: Dataset, *, key: jax.Array, on_stage: Callable[[str, int], Any] = _ignore,
+    on_progress: Callable[[], Any] = _ignore,
+) -> Any:  # fmt: skip
+    """Return the plain network's variables, from the recipe's checkpoint or trained; see ``run_recipe``."""
     plain = recipe.model.factory()(data.classes)
     if recipe.model.checkpoint:
         return restore(recipe.model.checkpoint, plain).variables
@@ -140,22 +134,10 @@ def digital_network(
 
 
 def aware_network(
-    recipe: Recipe,
-    plain: Any,
-    digital: Any,
-    data: Dataset,
-    *,
-    key: jax.Array,
-    on_epoch: Callable[[int, float], Any] = lambda *_: None,
-) -> FineTuned:
-    """Fine-tune the digital network's variables for the recipe's hardware.
-
-    Args:
-      recipe, key: see ``run_recipe``.
-      plain, digital: the network and its variables, from ``digital_network``.
-      data: data set of the recipe.
-      on_epoch: called with number and mean loss of every epoch.
-    """
+    recipe: Recipe, plain: Any, digital: Any, data: Dataset, *, key: jax.Array,
+    on_epoch: Callable[[int, float], Any] = _ignore,
+) -> FineTuned:  # fmt: skip
+    """Fine-tune the network ``plain`` with variables ``digital`` for the recipe's hardware."""
     settings = recipe.aware
     _check_batch(settings.batch_size, data, "aware")
     model = convert(plain, settings.on(recipe.hardware))

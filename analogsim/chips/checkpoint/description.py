@@ -69,12 +69,7 @@ def differences(saved: Any, item: Any, where: str = "") -> list[Difference]:
     """Compare a saved description, as ``described`` returns it, with ``item``.
 
     The hardware's ``name`` is a label and may differ. A field that is missing in the saved description, because it was
-    added later, counts as its default.
-
-    Args:
-      saved: JSON values.
-      item: description, number or array, not yet converted.
-      where: dotted path of the item, prefix of the fields' names.
+    added later, counts as its default. ``where`` is the dotted path of the item.
     """
     names = _field_names(item)
     if names is None:

@@ -39,11 +39,7 @@ _SHOWN = 3  # files named in a message
 
 
 def checked_path(folder: Any) -> pathlib.Path:
-    """Return the folder's absolute path.
-
-    Raises:
-      InputError: if it is not a path, or not on a local disk.
-    """
+    """Return the folder's absolute path; refuse what is not a path, or not on a local disk."""
     if not isinstance(folder, (str, os.PathLike)) or not os.fspath(folder):
         raise InputError(f"folder = {brief(folder)}: must be the path of a folder")
     if "://" in str(folder):
@@ -87,15 +83,12 @@ def _foreign(path: pathlib.Path) -> list[str]:
 
 
 def write(path: pathlib.Path, manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-    """Write a complete checkpoint; an existing one stays until the new one is complete.
+    """Write a complete checkpoint; an existing one stays until the new one is complete, also after an error.
 
     Args:
       path: from ``checked_path``.
       manifest: content of ``analogsim.json`` without ``files`` and ``checksum``.
       arrays: arrays by name, none of them empty.
-
-    Raises:
-      InputError: if the folder cannot be written; an existing checkpoint is then unchanged.
     """
     with _os_errors(path, "written"):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -185,12 +178,7 @@ def _sum(file: pathlib.Path) -> list[int]:
 
 
 def check_files(path: pathlib.Path, files: dict[str, list[int]]) -> None:
-    """Refuse files below ``arrays/`` that are missing, changed or not listed, before any of them is read.
-
-    Args:
-      path: folder of the checkpoint.
-      files: length and CRC-32 by name, from the manifest.
-    """
+    """Refuse files below ``arrays/`` that are missing, changed or not in the manifest's ``files``."""
     with _os_errors(path, "read"):
         present = {f.relative_to(path).as_posix() for f in (path / _ARRAYS).rglob("*") if not f.is_dir()}
     for name in sorted(present - files.keys()):
@@ -206,14 +194,7 @@ def check_files(path: pathlib.Path, files: dict[str, list[int]]) -> None:
 
 
 def read_arrays(path: pathlib.Path, entries: dict[str, Entry]) -> dict[str, np.ndarray]:
-    """Read the stored arrays of leaves.
-
-    Args:
-      path: folder of the checkpoint.
-      entries: entries of the leaves by name.
-
-    Returns:
-      the arrays by name; leaves without an array, and empty arrays, are left out.
+    """Read the stored arrays of leaves by name; leaves without an array, and empty arrays, are left out.
 
     Raises:
       InputError: if Orbax cannot read an array, or it differs in shape or dtype from its entry.
@@ -241,9 +222,6 @@ def read_arrays(path: pathlib.Path, entries: dict[str, Entry]) -> dict[str, np.n
 
 def read_manifest(path: pathlib.Path) -> dict[str, Any]:
     """Read and check ``analogsim.json``, and convert it to the current format.
-
-    Args:
-      path: folder of the checkpoint.
 
     Raises:
       InputError: if there is none, or it is damaged or of a newer format.

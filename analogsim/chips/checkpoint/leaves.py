@@ -27,9 +27,7 @@ _ARRAYS = ("array", "numpy", "scalar", "key")
 def named(tree: Any, boxed: bool = False) -> dict[str, Any]:
     """Return the leaves of a tree by name, in the tree's order; a ``Sample`` is one leaf.
 
-    Args:
-      tree: any pytree.
-      boxed: whether to omit the ``value`` that ``nnx.Variable`` and Linen's boxes add to a path.
+    ``boxed`` omits the ``value`` that ``nnx.Variable`` and Linen's boxes add to a path.
     """
     leaves = jax.tree_util.tree_flatten_with_path(tree, is_leaf=lambda n: isinstance(n, Sample))[0]
     by_name: dict[str, Any] = {}
@@ -152,12 +150,7 @@ def struct_of(entry: Entry) -> Any:
 
 
 def leaf_of(name: str, entry: Entry, data: np.ndarray | None) -> Any:
-    """Return a leaf as it was saved.
-
-    Args:
-      name: for messages.
-      entry: its entry in the manifest.
-      data: the stored array; None for leaves without one.
+    """Return a leaf as it was saved; ``data`` is its stored array, None for leaves without one.
 
     Raises:
       InputError: for 64-bit numbers of a jax array while JAX has 64-bit numbers disabled.
