@@ -73,3 +73,5 @@ def test_the_verdict_names_the_digital_accuracy_of_each_network():
         "plain network classifies 95.00 % correctly, 2.00 points below its digital 97.00 %; without compensation, "
         "7.00 points below. All values are means over 6 chips."
     )
+    by_column = verdict(data.assign_coords(compensation=["none", "column"]), fast=False, examples="test digits")
+    assert "classifies 96.00 % of the test digits correctly, 3.00 points below its digital 99.00 %. The" in by_column
