@@ -27,7 +27,7 @@ from analogsim.chips.evaluation import LIFETIME
 from analogsim.energy import page as energy_page
 from analogsim.linen import AnalogDense
 from analogsim.training import clip_weights
-from analogsim.training.recipes.lifetime import NETWORKS, as_text_of_json, lifetime_table, table_rows, verdict
+from analogsim.training.recipes.lifetime import NETWORKS, lifetime_json, lifetime_table, table_rows, verdict
 
 COMPENSATIONS = ("none", "global")
 
@@ -151,7 +151,7 @@ def run(
     files.write(folder / "results.nc", netcdf.content(results), "--out ")
     page = write_report(folder / "report.html", results, breakdown, hardware, settings, fast)
     if as_json:
-        print(as_text_of_json(results, page))
+        print(lifetime_json(results, page))
     console.print(f"Wrote {page} and {folder / 'results.nc'} in {time.perf_counter() - started:.0f} s")
     return page
 

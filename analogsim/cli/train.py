@@ -15,7 +15,7 @@ from analogsim.base.description import describe
 from analogsim.chips.checkpoint.folder import check_free
 from analogsim.hardware.citation import cite
 from analogsim.plot import dataset as results_data
-from analogsim.training.recipes.lifetime import as_text_of_json, lifetime_table, table_rows, verdict
+from analogsim.training.recipes.lifetime import lifetime_json, lifetime_table, table_rows, verdict
 from analogsim.training.recipes.recipe import load_recipe
 from analogsim.training.recipes.run import Outcome, run_recipe, smoke
 
@@ -62,7 +62,7 @@ def run(
     page = _write(folder, outcome, fast, key)
     console.print(f"Wrote {page.parent}/: report.html, results.nc, recipe.toml, network/", soft_wrap=True)
     if as_json:
-        print(as_text_of_json(outcome.results, page))
+        print(lifetime_json(outcome.results, page))
     console.print(f"{time.perf_counter() - started:.0f} s")
     return page
 

@@ -82,14 +82,14 @@ def table_rows(results: "xarray.Dataset") -> list[list[str]]:
     return rows
 
 
-def as_text_of_json(results: "xarray.Dataset", page: pathlib.Path) -> str:
+def lifetime_json(results: "xarray.Dataset", page: pathlib.Path) -> str:
     """Format file names and the accuracies of every network, compensation and time, in per cent, as JSON."""
     rows = [
         {
             "network": network,
             "compensation": str(compensation),
             "time_s": float(time_s),
-            "exact": digital_accuracy(results, network),
+            "digital": digital_accuracy(results, network),
             **({EXTRAPOLATED: late} if (late := results_data.is_extrapolated(results, {"time": i})) else {}),
             **dict(zip(("mean", "std"), mean_and_std(results, network, str(compensation), i), strict=True)),
         }
