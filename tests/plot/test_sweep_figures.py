@@ -344,7 +344,7 @@ def test_bad_input(chip):
     stack = jax.tree.map(lambda a: np.stack([a, a]), chip.readings)
     many = chip.__class__(chip.cells, {"a": chip.readings, "b": chip.readings}, None, 0.0)
     for call, message in [
-        (lambda: plot.array(3), "held = 3: must be a matrix [n_in, n_out] of real numbers, a chip or"),
+        (lambda: plot.array(3), "source = 3: must be a matrix [n_in, n_out] of real numbers, a chip or"),
         (lambda: plot.array(np.ones((2, 2)) * 1j), "must be a matrix [n_in, n_out] of real numbers"),
         (lambda: plot.array(np.ones((2, 2)), show="conductance"), "show = 'conductance': a plain matrix has none"),
         (lambda: plot.array(np.ones((2, 2)), layer="a"), "layer = 'a': must be None"),

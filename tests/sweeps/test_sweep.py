@@ -259,7 +259,7 @@ def test_over_chips_gives_mean_and_spread(grid):
     np.testing.assert_allclose(found["sum"].sel(statistic="mean"), values.mean(-1), rtol=1e-6)
     np.testing.assert_allclose(found["sum"].sel(statistic="std"), values.std(-1, ddof=1), rtol=1e-4)
     np.testing.assert_allclose(found["sum"].sel(statistic="high"), np.quantile(values, 0.95, -1), rtol=1e-6)
-    with pytest.raises(InputError, match="share = 0"):
+    with pytest.raises(InputError, match="fraction = 0"):
         chip_statistics(grid, fraction=0)
     with pytest.raises(InputError, match="must be a dataset over chips"):
         chip_statistics(3)
