@@ -110,7 +110,7 @@ def test_a_cell_keeps_its_deviate_for_life():
 def test_slopes_with_respect_to_the_published_constants():
     # d sigma/dA_1 = 1 - exp(-I/B_1) after one day, and nothing from the other days.
     slope = jax.jit(jax.grad(lambda c: c.conductance_std(np.float32(200e-8), DAY_S)))(SONOS())
-    np.testing.assert_allclose(slope.spread, [0, 1 - math.exp(-200 / B[1]), 0, 0, 0, 0], atol=1e-6)
+    np.testing.assert_allclose(slope.std_limit, [0, 1 - math.exp(-200 / B[1]), 0, 0, 0, 0], atol=1e-6)
 
 
 def test_a_crossbar_of_sonos_cells_ends_after_five_days():
