@@ -210,7 +210,7 @@ def test_a_removed_converter_and_a_changed_multiplier_are_the_user_s():
 def test_another_cell_is_measured_by_its_own_papers():
     found = cite(preset("pcm", **{"store.cell": SONOS(g_max="12 uS")}))
     assert "joshi2020" not in _keys(found)
-    assert "store.cell.spread" in _fields(found, "agrawal2022")
+    assert "store.cell.std_limit" in _fields(found, "agrawal2022")
     assert [use.path for use in found.set_by_user] == ["store.cell.g_max"]
 
 

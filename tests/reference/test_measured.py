@@ -77,11 +77,11 @@ def test_a_cell_keeps_its_deviate_for_life(cell):
 
 def test_the_table_is_made_of_leaves(cell):
     # At 5 uS and 60 s four entries count a quarter each; the rest do not matter.
-    slope = jax.jit(jax.grad(lambda c: c.spread(np.float32(5e-6), 60.0)))(jax.tree.map(np.float32, cell))
+    slope = jax.jit(jax.grad(lambda c: c.conductance_std(np.float32(5e-6), 60.0)))(jax.tree.map(np.float32, cell))
     np.testing.assert_allclose(slope.sigma, [[0.25, 0.25, 0], [0.25, 0.25, 0], [0, 0, 0]], atol=1e-6)
 
     def louder(noise):
-        return cell.replace(programming_noise=noise).spread(np.float32(10e-6), 1.0)
+        return cell.replace(programming_noise=noise).conductance_std(np.float32(10e-6), 1.0)
 
     swept = jax.jit(jax.vmap(louder))(np.arange(3, dtype=np.float32))
     np.testing.assert_allclose(np.asarray(swept) * 1e6, 0.9, rtol=1e-5)
