@@ -304,7 +304,7 @@ def test_an_energy_comparison_recalls_what_its_systems_do():
     assert all(
         isinstance(s, Source)
         for b in analogsim.energy.compare(layer, layer.init(jax.random.key(0), x), x, systems=("A100",)).breakdowns
-        for line in b.lines
+        for line in b.items
         for s in line.sources
     )
 

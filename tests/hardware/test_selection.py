@@ -246,7 +246,7 @@ def test_the_summary_counts_tiles_cells_and_lines():
     found = {row.path: row for row in rows}
     assert rows.paths == ("table", "grouped", "dense", "table/attend")
     table, grouped, attend = found["table"], found["grouped"], found["table/attend"]
-    assert (table.tiles, table.matrix, table.cells, table.lines) == (4, (1000, 6), 12000, 24)
+    assert (table.tiles, table.matrix, table.cells, table.adc_inputs) == (4, (1000, 6), 12000, 24)
     assert table.utilisation == pytest.approx(6000 / (4 * 256 * 256))
     assert (attend.tiles, attend.matrix, attend.kind) == (4, (6, 1000), "Embed")
     # Three groups of 3 x 2 inputs and 4 outputs along the diagonal of one tile; the blocks off it hold zeros.
