@@ -74,7 +74,7 @@ class Evaluation(Protocol):
         """Prepare one structure: the hardware with ``change`` applied."""
         ...
 
-    def exact(self) -> dict[str, float]:
+    def digital_scores(self) -> dict[str, float]:
         """Return the digital model's scores by metric; empty if there is none."""
         ...
 
@@ -275,7 +275,7 @@ class ChipScores:
         """Return the metric's name; the default score is called accuracy."""
         return "accuracy" if self._metrics.get(metric) is accuracy else metric
 
-    def exact(self) -> dict[str, float]:
+    def digital_scores(self) -> dict[str, float]:
         """Return the digital model's scores by metric."""
         work = self._work(self.model, self.variables)
         self._check_metrics(work)
@@ -360,7 +360,7 @@ class FunctionEvaluation:
         """Return the metric's name."""
         return metric
 
-    def exact(self) -> dict[str, float]:
+    def digital_scores(self) -> dict[str, float]:
         """Return nothing: a function has no digital model."""
         return {}
 
@@ -371,7 +371,7 @@ def evaluation_of(evaluate: Any, compiled: bool) -> Evaluation:
     Raises:
       InputError: if it is neither ``ChipScores`` nor a function of two or three arguments.
     """
-    if all(hasattr(evaluate, name) for name in ("targets", "prepare", "exact")):
+    if all(hasattr(evaluate, name) for name in ("targets", "prepare", "digital_scores")):
         if not compiled:
             raise InputError(
                 "compiled = False: applies only to a function evaluate(hardware, key); ChipScores is always compiled"

@@ -104,7 +104,7 @@ def empty_dataset(job: Job, hashes: Mapping[str, str], title: str) -> "xarray.Da
     import xarray
 
     variables: dict[str, Any] = {}
-    for name, value in job.evaluation.exact().items():
+    for name, value in job.evaluation.digital_scores().items():
         label = "digital" if name == "score" else f"digital_{name}"
         variables[label] = (
             (),
