@@ -1,11 +1,10 @@
-"""A tour of a model by shapes: its analog layers, its digital ones, and products that no layer does.
+"""Inventory of a model's layers by abstract evaluation, and of matrix products outside of any known layer.
 
-Nothing is computed. The model is traced with its analog layers doing no more than noting themselves
-(``modes.InventoryMode``); the products with parameters that are left in the trace are those of digital layers, which
-the tour knows too, and strays.
+The model is traced in ``modes.InventoryMode``, in which analog layers record themselves and leave out their product.
+The products with parameters that remain in the trace belong to digital layers, which are known, or to no layer.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -15,15 +14,16 @@ from analogsim.layers.weight_products import WeightProduct, weight_products
 
 
 class Inventory(NamedTuple):
-    """What a model is made of.
+    """The layers of a model.
 
     Attributes:
-      layers: analog layers in the order of their use, a layer that is used twice twice.
-      digital: layers that stay digital: path to (class, shape of the kernel, why).
-      order: paths of both, in the order of their first use.
-      kinds: class of every layer, by path.
+      layers: uses of analog layers in order; a layer that is used twice is listed twice.
+      digital: layers that stay digital: (class, shape of the kernel, reason) by path.
+      order: paths of analog and digital layers in the order of their first use.
+      kinds: classes of all layers by path.
       strays: products with parameters outside of any layer.
-      parameters: a number by path, equal for layers that share one parameter; empty where each has its own.
+      parameters: an integer per path that identifies the layer's parameter; equal for layers that share it. Empty if
+        every layer has a separate parameter.
     """
 
     layers: list[modes.ListedLayer]
@@ -34,18 +34,18 @@ class Inventory(NamedTuple):
     parameters: Mapping[str, int] = MappingProxyType({})
 
 
-def inventory(run: Callable[..., Any], parameters: Any, args: tuple, known_paths: Any = ()) -> Inventory:
-    """The tour of ``run(parameters, *args)``.
+def inventory(run: Callable[..., Any], parameters: Any, args: tuple, known_paths: Iterable[str] = ()) -> Inventory:
+    """List the layers and products of ``run(parameters, *args)``.
 
     Args:
-      run: a function that runs the model.
-      parameters: what it multiplies with, a tree.
+      run: function that runs the model.
+      parameters: its parameters, a pytree.
       args: its inputs.
-      known_paths: paths of layers, beyond those that note themselves, whose products are no strays.
+      known_paths: paths of layers whose products are not strays, in addition to the layers that record themselves.
     """
     listing = modes.InventoryMode()
     with modes.enter(listing):
         products = weight_products(run, parameters, *args)
-    held = {*known_paths, *listing.digital, *map(holder, listing.digital)}
-    strays = [p for p in products if p.path not in held and (p.path.rpartition("/")[0] or ROOT) not in held]
+    digital = {*known_paths, *listing.digital, *map(holder, listing.digital)}
+    strays = [p for p in products if p.path not in digital and (p.path.rpartition("/")[0] or ROOT) not in digital]
     return Inventory(listing.layers, listing.digital, list(listing.order), listing.kinds, strays)

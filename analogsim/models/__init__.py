@@ -1,10 +1,10 @@
-"""One whole Flax model, whichever API it is written in.
+"""Operations on whole Flax models, Linen and NNX alike.
 
-protocol   BoundModel and FrontEnd: what the rest of the package asks of a model, and what a third front end would take
-bound      bind, observe: a model with its arrays; the one place that tells Linen from NNX
-convert    convert, to_digital: a model on hardware, and back
-summary    summary: a table of a model's layers
-compress   compress, round_model: a model's matrices as tensor trains or low-rank cores
+protocol   BoundModel and FrontEnd: the interface to Linen and NNX, and how to add another front end
+bound      bind, observe: a model with its arrays; the only module that distinguishes Linen from NNX
+convert    convert, to_digital: move a model to analog hardware and back
+summary    summary: list a model's layers
+compress   compress, round_model: replace a model's matrices by tensor-train or low-rank cores
 """
 
 from analogsim.models.bound import bind as bind

@@ -1,4 +1,4 @@
-"""A model bound to its arrays, and the one place that tells the front ends apart."""
+"""Bind a model to its arrays; the only module that distinguishes the front ends."""
 
 import functools
 from collections.abc import Iterator, Mapping
@@ -17,7 +17,7 @@ from analogsim.signal_path.programmed import ProgrammedTiles
 
 
 def front_ends() -> Iterator[FrontEnd]:
-    """Every front end; each loads when it is asked for, so that a Linen model does without NNX."""
+    """Yield every front end; each is imported only when reached, so that Linen models do not import NNX."""
     from analogsim.linen import front_end as linen
 
     yield linen.FRONT_END
@@ -27,10 +27,10 @@ def front_ends() -> Iterator[FrontEnd]:
 
 
 def front_end_of(model: Any) -> FrontEnd:
-    """The front end that a model is of.
+    """Return the front end of a model.
 
     Raises:
-      InputError: for anything but a model.
+      InputError: if the object is not a Flax model.
     """
     for front_end in front_ends():
         if front_end.owns(model):
@@ -39,19 +39,33 @@ def front_end_of(model: Any) -> FrontEnd:
 
 
 def content_of(item: Any) -> list[Any] | None:
-    """What tells a model, or a part of one, from others of its kind; None for other objects."""
+    """Return the parts whose values identify a model or a part of one; None for other objects."""
     return next((parts for front_end in front_ends() if (parts := front_end.content(item)) is not None), None)
 
 
 def bind(model: Any, variables: Any = None, x: Any = None, options: dict[str, Any] | None = None) -> BoundModel:
-    """A model of either kind with its arrays.
+    """Bind a model to its arrays.
 
     Args:
       model: a ``flax.linen.Module`` or a ``flax.nnx.Module``.
       variables: a Linen model's variables (``{"params": ...}``); None for NNX.
-      x: an input, for the shapes that programming runs the model with; or the ``Sample`` of one.
+      x: inputs (``analogsim.Inputs``) of which only the shapes are used, to run the model when programming; or a
+        ``Sample``.
       options: keyword arguments of the model's call that hold no array, for example ``train=False``, and ``rngs``: keys
-        of the random streams that the model draws from while it is run (``{"dropout": key}``).
+        of the model's random streams (``{"dropout": key}``).
+
+    Returns:
+      a ``BoundModel``, a pytree.
+
+    Raises:
+      InputError: if the object is not a Flax model, or ``variables`` or ``rngs`` do not fit.
+
+    Example:
+      >>> import flax.linen as nn, jax.numpy as jnp
+      >>> model, x = nn.Dense(3), jnp.ones((2, 4))
+      >>> bound = bind(model, model.init(jax.random.key(0), x))
+      >>> jax.jit(lambda bound, x: bound.call(x))(bound, x).shape
+      (2, 3)
     """
     options = dict(options or {})
     rngs = _checked_rngs(options.pop("rngs", None))
@@ -60,12 +74,20 @@ def bind(model: Any, variables: Any = None, x: Any = None, options: dict[str, An
 
 
 def observe(model: Any, variables: Any, x: Any, *, places: bool = False, **options: Any) -> list[LayerUse]:
-    """Run a model digitally on ``x`` and note what passes through every analog layer, in order.
+    """Run the digital model and record the inputs and kernel of every use of an analog layer.
 
-    Loops and compiled blocks inside the model are unrolled, so a layer that is used many times is noted many times.
+    Loops and compiled blocks inside the model are unrolled, so a layer that runs several times is recorded several
+    times.
 
-    ``places`` also notes which entry of a stack of layers (``nn.scan``) each use is of, as ``LayerUse.place``; the
-    model must then pass the collection ``ranges`` on to every analog layer.
+    Args:
+      model, variables: a Linen model and its variables, or an NNX model and None.
+      x: a batch of inputs (``analogsim.Inputs``), ``[n, ...]`` each.
+      places: whether to record also, as ``LayerUse.place``, which entry of a stack of layers (``nn.scan``) each use
+        belongs to; the model must then pass the collection ``ranges`` on to every analog layer.
+      **options: keyword arguments of the model's call, for example ``train=False``.
+
+    Returns:
+      one ``LayerUse`` per use and matrix, in order.
 
     Raises:
       InputError: if the model has no analog layer.
@@ -79,7 +101,7 @@ def observe(model: Any, variables: Any, x: Any, *, places: bool = False, **optio
 
 
 def _checked_rngs(rngs: Any) -> dict[str, jax.Array]:
-    """The keys of a model's own random streams by name."""
+    """Return validated keys of the model's random streams."""
     if rngs is None:
         return {}
     if not isinstance(rngs, Mapping) or not all(isinstance(name, str) for name in rngs):
@@ -89,30 +111,31 @@ def _checked_rngs(rngs: Any) -> dict[str, jax.Array]:
     for name, key in rngs.items():
         check_one_key(key, f"rngs['{name}']")
         if name in ("analog", "chip"):
-            raise InputError(f"rngs: '{name}' follows from key; give the model's own streams only, such as 'dropout'")
+            raise InputError(f"rngs: '{name}' follows from key; pass only the model's streams, such as 'dropout'")
     return dict(rngs)
 
 
-#: Programming compiled once for each model structure and input shape.
+#: ``BoundModel.program`` for one key, and for an array of keys. Module-level, so that all calls share one jit cache.
 program_jit = jax.jit(lambda bound, key, reprogram=None: bound.program(key, reprogram))
 program_many_jit = jax.jit(lambda bound, keys, reprogram=None: jax.vmap(bound.program)(keys, reprogram))
 
 
 def programmed_leaves(tree: Any) -> list[tuple[str, ProgrammedTiles]]:
-    """Every programmed array in a tree, with the path of its layer."""
+    """Return all programmed tiles of a pytree, with the paths of their layers."""
     return leaves_of(ProgrammedTiles, tree)
 
 
 def leaves_of(kind: type, tree: Any) -> list[tuple[str, Any]]:
-    """Every node of a kind in a tree, with the path of its layer."""
-    found = jax.tree_util.tree_flatten_with_path(tree, is_leaf=lambda n: isinstance(n, kind))[0]
-    return [(_layer_path(path), leaf) for path, leaf in found]
+    """Flatten a pytree into leaves with the paths of their layers; objects of class ``kind`` are leaves."""
+    leaves = jax.tree_util.tree_flatten_with_path(tree, is_leaf=lambda n: isinstance(n, kind))[0]
+    return [(_layer_path(path), leaf) for path, leaf in leaves]
 
 
 def _layer_path(path: tuple) -> str:
     names = [str(getattr(p, "key", p)) for p in path]
-    # Linen keeps the array two levels below its layer: Dense_0/analog/array.
+    # In a Linen model the array is two levels below its layer: Dense_0/analog/array.
     return "/".join(names[:-2] if names[-2:] == ["analog", "array"] else names) or "(the model itself)"
 
 
+#: ``jax.tree.map`` over the ``ProgrammedTiles`` of a pytree.
 map_programmed = functools.partial(jax.tree.map, is_leaf=lambda n: isinstance(n, ProgrammedTiles))

@@ -1,8 +1,8 @@
-"""Whole models as cores: the kernels of their dense layers compressed, nothing else of them touched.
+"""Compress whole models: replace the kernels of dense layers by tensor-train or low-rank cores.
 
-A Linen model's variables are rewritten, ``<path>/kernel`` to ``<path>/core_0/kernel``, ``<path>/core_1/kernel``, ...,
-and the model that comes back computes those layers core after core; an NNX model is copied with other layers in their
-place. Both run digitally, train, and can be given to ``analogsim.convert``, which puts every core on tiles of its own.
+In a Linen model's variables, ``<path>/kernel`` becomes ``<path>/core_0/kernel``, ``<path>/core_1/kernel``, ..., and the
+returned model multiplies with the cores. An NNX model is copied with other layers. Both run digitally, can be trained,
+and can be converted by ``analogsim.convert``, which stores every core on separate tiles.
 """
 
 import dataclasses
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Compressed(ByValue):
-    """What ``compress`` gives; prints as a table.
+    """Result of ``compress``; prints as a table.
 
     Attributes:
-      model: runs the compressed layers; to be trained, or given to ``convert``.
-      variables: of a Linen model, with cores in the place of kernels; None for NNX.
-      layers: what was compressed, by path.
-      uncompressed: what was not, and why, by path.
+      model: the compressed model, which can be trained or converted.
+      variables: variables of a Linen model, with cores instead of kernels; None for NNX.
+      layers: records of the compressed layers, by path.
+      uncompressed: reasons why other layers stay dense, by path.
     """
 
     model: Any
@@ -42,16 +42,16 @@ class Compressed(ByValue):
 
     @property
     def params(self) -> int:
-        """Numbers in the compressed layers' cores."""
-        return sum(one.params for one in self.layers.values())
+        """Number of parameters in the cores of all compressed layers."""
+        return sum(layer.params for layer in self.layers.values())
 
     @property
     def ratio(self) -> float:
-        """How many times fewer they are than their kernels'."""
-        return sum(one.layout.dense for one in self.layers.values()) / max(self.params, 1)
+        """Compression ratio: parameters in the kernels of the compressed layers per parameter in their cores."""
+        return sum(layer.layout.dense for layer in self.layers.values()) / max(self.params, 1)
 
     def table(self) -> "rich.table.Table":
-        """A row a layer; below, what was kept."""
+        """Return a table with one row per compressed layer; its caption lists the layers that stay dense."""
         table = compressions_table(f"{len(self.layers)} compressed layers", self.layers.items())
         if self.uncompressed:
             table.caption = "\n".join(
@@ -74,36 +74,36 @@ def compress(
     contraction: str = "auto",
     **options: Any,
 ) -> Compressed:
-    """A model whose dense layers' kernels are cores.
+    """Replace the kernels of a model's dense layers by cores.
 
     Args:
-      model, variables: a plain Linen model and its variables, or an NNX model and None. Neither is changed.
-      x: one call's inputs of a Linen model (``analogsim.Inputs``), of which only the shape is used.
-      codec: ``TensorTrain`` or ``LowRank`` with a target, which holds for every layer by itself. A layer that it does
-        not fit (modes of another size, a budget below rank 1) stays dense, with the reason in ``kept``.
-      where: which layers, as for ``analogsim.convert``; all Dense and DenseGeneral (Linear and LinearGeneral), those of
-        attention among them, by default.
-      only_smaller: keep a layer dense where its cores would take as many numbers or more.
-      contraction: of layers that run digitally: ``"factored"``, ``"dense"``, or ``"auto"`` for what takes fewer
+      model, variables: a plain Linen model and its variables, or an NNX model and None; not modified.
+      x: inputs of a Linen model (``analogsim.Inputs``), of which only the shapes are used.
+      codec: ``TensorTrain`` or ``LowRank`` with a target, which applies to each layer separately. A layer that it does
+        not fit (modes of another size, a budget below rank 1) stays dense, with the reason in ``uncompressed``.
+      where: selector of layers, as for ``analogsim.convert``; by default all Dense and DenseGeneral (Linear and
+        LinearGeneral), including those of attention.
+      only_smaller: keep a layer dense if its cores would hold as many numbers as its kernel or more.
+      contraction: how digital layers multiply: ``"factored"``, ``"dense"``, or ``"auto"`` for the one with fewer
         multiply-accumulates.
       **options: keyword arguments of the Linen model's call, for example ``train=False``.
 
     Returns:
-      The model that runs the cores, its variables, and a record of every layer. All cores of a layer have like root
-      mean squares (``balanced``), so that one learning rate fits them.
+      The compressed model, its variables, and a record per layer. All cores of a layer have similar root mean squares
+      (``balanced``), so that one learning rate fits all of them.
 
     Raises:
-      InputError: where nothing is compressed, with the reasons; where a kernel holds NaN or infinity.
+      InputError: if no layer is compressed, with the reasons; if a kernel contains NaN or infinity.
 
     Example:
       >>> import flax.linen as nn, jax, jax.numpy as jnp
       >>> from analogsim import convert, preset
       >>> from analogsim.codecs import TensorTrain, compress
       >>> plain, x = nn.Sequential([nn.Dense(64), nn.relu, nn.Dense(3)]), jnp.ones((1, 64))
-      >>> found = compress(plain, plain.init(jax.random.key(0), x), x, TensorTrain(rank=4), where="layers_0")
-      >>> sorted(found.variables["params"]["layers_0"])
+      >>> small = compress(plain, plain.init(jax.random.key(0), x), x, TensorTrain(rank=4), where="layers_0")
+      >>> sorted(small.variables["params"]["layers_0"])
       ['bias', 'core_0', 'core_1', 'core_2']
-      >>> convert(found.model, preset("ideal")).apply(found.variables, x).shape
+      >>> convert(small.model, preset("ideal")).apply(small.variables, x).shape
       (1, 3)
     """
     if not isinstance(codec, Codec):
@@ -112,29 +112,29 @@ def compress(
     if x is not None:
         x, options = inputs_of(x, options)
     selection = CoreSelection(codec, where, only_smaller)
-    smaller, arrays = front_end_of(model).compress(model, variables, x, selection, contraction, options)
+    compressed, arrays = front_end_of(model).compress(model, variables, x, selection, contraction, options)
     selection.check()
-    return Compressed(smaller, arrays, selection.layers, selection.uncompressed)
+    return Compressed(compressed, arrays, selection.layers, selection.uncompressed)
 
 
 def round_model(model: Any, *, rel_error: float | None = None, rank: int | None = None) -> Any:
-    """Lower the ranks of every compressed layer of a model; see ``codecs.rounded``.
+    """Reduce the ranks of every compressed layer of a model; see ``codecs.rounded``.
 
-    Between steps of an optimiser it finds the ranks that training needs. Shapes change with the ranks, so that the
-    optimiser is to be initialised again, and compiled steps compile again.
+    Called between steps of an optimiser, it finds the ranks that training needs. Shapes change with the ranks, so the
+    optimiser state must be initialised again, and compiled steps are recompiled.
 
     Args:
-      model: a Linen model's variables (of a compressed model, or of one built of ``TensorTrainDense``), or a NNX model.
-      rel_error: how far each layer's matrix may move, relative to its Frobenius norm.
-      rank: cap of every rank.
+      model: variables of a Linen model with cores (compressed, or built from ``TensorTrainDense``), or an NNX model.
+      rel_error: largest change of each layer's matrix, relative to its Frobenius norm.
+      rank: upper limit of every rank.
 
     Returns:
-      Other variables, or a copy of the NNX model; nothing given is changed. All cores of a layer have like root mean
-      squares again (``balanced``). What belonged to the old cores, their calibrated ranges and chips (collections
-      ``ranges`` and ``analog``), is left out for every compressed layer: calibrate and program again.
+      New variables, or a copy of the NNX model; the argument is not modified. All cores of a layer have similar root
+      mean squares again (``balanced``). Calibrated ranges and chips of the compressed layers (collections ``ranges``
+      and ``analog``) are removed because they belong to the old cores: calibrate and program again.
 
     Raises:
-      InputError: where there is no compressed layer, or it is a stack of layers (``nn.scan``).
+      InputError: if there is no compressed layer, or if one is a stack of layers (``nn.scan``).
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -147,7 +147,7 @@ def round_model(model: Any, *, rel_error: float | None = None, rank: int | None 
     """
     owner = next((front_end for front_end in front_ends() if front_end.owns_arrays(model)), None)
     if owner is None:
-        raise InputError("model: must be a Linen model's variables, {'params': ...}, or a NNX model")
+        raise InputError("model: must be a Linen model's variables, {'params': ...}, or an NNX model")
     result, count = owner.with_other_cores(
         model, lambda cores: balanced(rounded(cores, rel_error=rel_error, rank=rank))
     )

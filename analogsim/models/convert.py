@@ -1,8 +1,8 @@
-"""Whole models onto analog hardware in one call: ``convert(model, hardware)``.
+"""Convert whole models to analog hardware: ``convert(model, hardware)``.
 
-The model is not edited. Linen layers are converted while they are called (``analogsim.linen.conversion``), NNX layers
-in a copy of the model (``analogsim.nnx.conversion``); parameter names, paths, shapes and dtypes stay, and a digital
-checkpoint loads unchanged. Which hardware a layer gets is decided by ordered rules (``analogsim.hardware.rules``).
+The model itself is not modified. Linen layers are converted while they are called (``analogsim.linen.conversion``), NNX
+layers in a copy of the model (``analogsim.nnx.conversion``). Parameter names, paths, shapes and dtypes stay the same,
+and a digital checkpoint loads unchanged. Ordered rules (``analogsim.hardware.rules``) assign hardware to layers.
 """
 
 from collections.abc import Sequence
@@ -28,49 +28,50 @@ def convert(
     rngs: "nnx.Rngs | None" = None,
     x: Any = None,
 ) -> Any:
-    """A Flax model whose layers run on analog hardware.
+    """Convert a Flax model so that its layers run on analog hardware.
 
-    Converted are Dense (Linear), DenseGeneral (LinearGeneral), Einsum, convolutions of any kind (strided, dilated,
-    grouped, depthwise, transposed, ConvLocal), Embed (lookups, and ``attend`` as a second array ``<path>/attend``),
-    and with them attention's projections and recurrent cells. Products of activations with activations stay digital,
-    and so do the factors of ``nnx.LoRA``, beside the analog weight. ``analogsim.summary`` prints what became of every
-    layer.
+    Converts Dense (Linear), DenseGeneral (LinearGeneral), Einsum, convolutions of any kind (strided, dilated, grouped,
+    depthwise, transposed, ConvLocal) and Embed (lookups, and ``attend`` as a second array ``<path>/attend``), also
+    inside attention and recurrent cells. Products of activations with activations stay digital, and so do the factors
+    of ``nnx.LoRA``, which are added to the analog product. ``analogsim.summary`` lists the result for every layer.
 
     Args:
-      model: a Linen or NNX model. Layers that are analog already stay as they are.
-      hardware: one hardware for every layer that ``where`` selects; or ordered rules ``(selector, hardware)``, of which
-        the first that matches a layer decides, ``None`` keeping it digital.
-      where: with a single hardware, which layers; all by default. A selector is a regular expression on whole paths
-        (``"encoder/.*"``), a type of layer or of a module that holds layers (``nn.Conv``,
-        ``nn.MultiHeadDotProductAttention``), a tuple of types, or a function of a ``Candidate`` with ``path``,
+      model: a Linen or NNX model. Layers that are already analog stay unchanged.
+      hardware: a ``Hardware`` for all layers that ``where`` selects; or ordered rules ``(selector, hardware)``, of
+        which the first that matches a layer decides. Hardware ``None`` keeps the layer digital.
+      where: selector of layers for a single ``Hardware``, by default all. A selector is a regular expression for full
+        paths (``"encoder/.*"``), a class of layers or of modules that contain layers (``nn.Conv``,
+        ``nn.MultiHeadDotProductAttention``), a tuple of classes, or a predicate on a ``Candidate`` with ``path``,
         ``module``, ``shape`` and ``within``.
-      codec: what the kernels of Dense and DenseGeneral (Linear and LinearGeneral) become before they are stored, such
-        as ``TensorTrain(rank=8)`` of ``analogsim.codecs``: every core is on tiles of its own, ``<path>/core_0``. A
-        layer that cores would take more numbers for, or that the codec does not fit, stays as it is. Linen keeps the
-        plain model's variables and computes cores from kernels in every call, with ranks by the size alone (every
-        target but ``rel_error``) and without a derivative: the model in ``with analogsim.digital():`` has these cores,
-        too, the rules are of layers and not of single cores, and a bill of its energy counts the kernels among the
-        parameters and the decompositions as digital work. To train cores, to give rules to single ones, for a bill of
-        cores alone, or for ``rel_error``, ``codecs.compress`` first. An NNX model's copy holds the cores, for every
-        target.
-      strict: raise for what cannot be converted, by path and reason: a layer whose hook is taken, or a parameter that
-        the model multiplies with outside of any known layer (``analogsim.linen.analog_einsum`` and
-        ``analogsim.nnx.parameter_einsum`` make a layer of it). False leaves it digital; ``summary`` lists it.
-      rngs: seeds the noise streams of an NNX model's layers; needed there for hardware-aware training.
-      x: inputs of an NNX model (``analogsim.Inputs``), by whose shape products outside of layers are found.
+      codec: codec such as ``TensorTrain(rank=8)`` of ``analogsim.codecs`` that compresses the kernels of Dense and
+        DenseGeneral (Linear and LinearGeneral). Every core is stored on separate tiles, as ``<path>/core_0``. A layer
+        stays uncompressed if its cores would hold more numbers than its kernel, or if the codec does not fit it.
+        A copy of an NNX model contains the cores. A Linen model keeps its variables and computes the cores from the
+        kernels in every call, with ranks determined by the size alone (every target except ``rel_error``) and without
+        gradients. Then the digital model (``with analogsim.digital():``) uses the cores, too; rules apply to layers,
+        not to single cores; and its energy breakdown counts the kernels as parameters and the decompositions as digital
+        work. Use ``codecs.compress`` first to train cores, to give them separate rules, for an energy breakdown of the
+        cores alone, or for ``rel_error``.
+      strict: raise an error, with path and reason, for a layer whose hook is already used and for a parameter that the
+        model multiplies with outside of any known layer; ``analogsim.linen.analog_einsum`` and
+        ``analogsim.nnx.parameter_einsum`` turn such a product into a layer. False leaves both digital, and ``summary``
+        lists them.
+      rngs: ``nnx.Rngs`` that seeds the noise streams of an NNX model's layers, needed for hardware-aware training.
+      x: inputs of an NNX model (``analogsim.Inputs``), whose shapes are used to find products outside of layers.
 
     Returns:
-      A Linen module with the same parameter tree, or a converted copy of the NNX model with parameters of its own.
+      A Linen module with the same parameter tree, or a converted copy of the NNX model with separate parameters.
 
     Raises:
-      InputError: at once, or (Linen) when the model is first run, since its layers exist only then.
+      InputError: for a rule that matches no layer, or a layer that cannot be converted; for a Linen model when it is
+        first run, because its layers exist only then.
 
     Example:
       >>> import flax.linen as nn, jax, jax.numpy as jnp
       >>> from analogsim import preset
       >>> plain = nn.Sequential([nn.Dense(8), nn.relu, nn.Dense(3)])
       >>> analog = convert(plain, [("layers_2", None), (nn.Dense, preset("pcm"))])
-      >>> variables = plain.init(jax.random.key(0), jnp.ones((1, 4)))       # the plain model's own parameters
+      >>> variables = plain.init(jax.random.key(0), jnp.ones((1, 4)))
       >>> analog.apply(variables, jnp.ones((2, 4)), rngs={"analog": jax.random.key(1)}).shape
       (2, 3)
     """
@@ -81,19 +82,19 @@ def convert(
 
 
 def to_digital(model: Any) -> Any:
-    """The plain digital model behind an analog one: what ``convert`` was given.
+    """Return the plain digital model that was converted: the inverse of ``convert``.
 
     Args:
-      model: what ``convert`` returned, or an NNX model with analog layers.
+      model: a result of ``convert``, or an NNX model with analog layers.
 
     Returns:
-      The Linen model itself, whose parameters are ``variables["params"]`` as ever; or a copy of the NNX model, trained
-      parameters included, of plain layers. Where the parameters are cores (``codecs.compress``, or an NNX model's
-      ``codec``), they stay cores. Of a Linen model with a ``codec`` this is the plain model with its whole kernels,
-      unlike ``with analogsim.digital():``, in which the cores multiply.
+      The original Linen model, whose parameters are still ``variables["params"]``; or a copy of the NNX model with
+      plain layers and the trained parameters. Parameters that are cores (``codecs.compress``, or ``codec`` for an NNX
+      model) stay cores. For a Linen model converted with a ``codec`` it is the plain model with full kernels, unlike in
+      ``with analogsim.digital():``, where the cores are used.
 
     Raises:
-      InputError: for a Linen model that was built of analog layers: run it in ``with analogsim.digital():``.
+      InputError: for a Linen model built from analog layers; run it in ``with analogsim.digital():`` instead.
 
     Example:
       >>> import flax.linen as nn

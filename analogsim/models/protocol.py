@@ -1,22 +1,33 @@
-"""What the rest of the package asks of a model, whatever library it is written in.
+"""The interface between the rest of the package and the library that a model is written in.
 
-A *front end* answers for the kind of model (``FrontEnd``): what it is, how it is converted, compressed and saved. A
-*bound model* answers for one model with its arrays (``BoundModel``): it is programmed, run on readings, observed and
-trained. Linen's are ``linen.front_end`` and ``linen.bound``, NNX's are ``nnx.front_end`` and ``nnx.bound``. No other
-room knows which of them it has.
+A *front end* (``FrontEnd``) represents one kind of model, Flax Linen or Flax NNX: it recognises, binds, converts,
+compresses and saves models of that kind. A *bound model* (``BoundModel``) is one model together with its arrays: it is
+programmed, run on a chip, observed and trained. ``chips``, ``training``, ``energy`` and ``sweeps`` call these two
+protocols only, and do not depend on the kind of model.
 
-A third front end, such as Equinox, is one folder beside ``linen/`` and ``nnx/`` with
+A third front end, for Equinox say, is a package next to ``linen`` and ``nnx`` with three parts:
 
-    hooks       its linear layers and convolutions with the product replaced. A hook fills a ``layers.layer.LayerCall``
-                and hands it on; modes, programming and the signal path are shared, and know of no front end
-    bound       a ``BoundModel``. A pytree whose structure is static; Equinox's ``partition`` and ``combine`` do for it
-                what ``nnx.split`` and ``nnx.merge`` do. It decides where chips and ranges are kept: beside the model,
-                or in the hooks of a copy
-    front_end   a ``FrontEnd``, named once, in ``models.bound.front_ends``
+    hooks        linear layers and convolutions whose product is replaced. The replacement builds a
+                 ``layers.layer.LayerCall`` (path, hardware, operator, input, kernel, and a ``LayerState`` that knows
+                 where the layer keeps its chip, keys and ranges) and returns ``layers.layer.forward(call)``. Modes,
+                 programming and the signal path are shared and independent of the front end.
+    bound        a ``BoundModel``. For Equinox, ``partition`` and ``combine`` take the role of ``nnx.split`` and
+                 ``nnx.merge``. Chips and ranges are either variables outside of the model (Linen) or stored in the
+                 hooks of a copy of it (NNX).
+    front_end    a ``FrontEnd``, added to ``models.bound.front_ends``
 
-``convert`` finds layers through the model's own tree and gives each a path, by which rules, chips, ranges, checkpoints
-and tables name it. What may differ is whether layers are known without a call (``needs_call``), and whether arrays lie
-beside the model (``unbind`` gives ``variables``) or in it (None).
+Both kinds of object follow these conventions:
+
+    paths        A layer's path, such as ``"encoder/Dense_0"``, identifies it in rules, chips, ranges, checkpoints and
+                 tables; ``hardware.rules.ROOT`` if the layer is the whole model, ``hardware.rules.attending(path)`` for
+                 products with the table of an embedding, which are a separate array.
+    purity       Methods of a bound model run inside ``jax.jit``, ``jax.vmap`` and ``jax.lax`` loops: they have no side
+                 effects, and draw random numbers only from their keys and from streams in the model's arrays.
+    inputs       ``x`` is an array ``[n, ...]``, a tuple of arrays or ``analogsim.Inputs``, see ``base.call_inputs``.
+    ``None``     as ``variables`` means that the model holds its arrays itself.
+
+Front ends may differ in two respects: whether layers are known only from a call (``FrontEnd.needs_call``), and whether
+``BoundModel.unbind`` returns variables or a model that holds its arrays.
 """
 
 from collections.abc import Callable
@@ -25,7 +36,7 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
-from analogsim.base.call_inputs import Options, Sample
+from analogsim.base.call_inputs import Inputs, Options, Sample
 from analogsim.factors.codec import Codec
 from analogsim.hardware.hardware import Hardware
 from analogsim.hardware.rules import Rules
@@ -36,83 +47,133 @@ from analogsim.layers.layer import LayerUse
 
 
 class BoundModel(Protocol):
-    """A model with its arrays: a pytree, so that functions of it compile once per structure."""
+    """A model with its arrays.
+
+    A JAX pytree: its leaves are arrays, its structure is static and compared by value, so that functions of it compile
+    once per structure.
+    """
 
     @property
     def arrays(self) -> Any:
-        """Every array of the model, as a tree."""
+        """All arrays of the model, as a pytree."""
 
     def collections(self) -> dict[str, Any]:
-        """The arrays by kind: ``params``, where there are any ``ranges`` and ``batch_stats``, and others."""
+        """Return the arrays by kind: ``params``, ``ranges`` and ``batch_stats`` if there are any, and others."""
 
     def with_collections(self, collections: dict[str, Any]) -> "BoundModel":
-        """The same model with other arrays, in collections as ``collections()`` gives them."""
+        """Return the same model with other arrays, in the format of ``collections``."""
 
     def unbind(self) -> tuple[Any, Any]:
-        """``(model, variables)`` as the user has them; variables are None where the model holds its arrays."""
+        """Return ``(model, variables)`` in the user's form; the variables are None if the model holds its arrays."""
 
-    def inputs(self) -> Any:
-        """Zeros in the shapes of one call's inputs; None without a sample, where layers are known without a call.
+    def inputs(self) -> Inputs | None:
+        """Return zeros in the shapes of one call's inputs; None if the shapes are unknown and not needed.
 
         Raises:
-          InputError: where there is no sample and layers are known from a call only.
+          InputError: if the shapes are unknown and layers are known only from a call.
         """
 
     def places(self, x: Any = None) -> dict[str, np.ndarray]:
-        """The numbers by which ``observed`` tells entries of ranges apart, by layer, in the shape of its stack.
+        """Number the entries of ranges consecutively over all layers, as in ``LayerUse.place``.
 
-        ``x`` are inputs, for their shapes; None for the sample.
+        Args:
+          x: inputs, for their shapes; by default ``inputs()``.
+
+        Returns:
+          integers by path, in the shape of the layer's stack: ``()`` for one layer, ``(3,)`` for three stacked layers.
         """
 
     def layer_ranges(self) -> dict[str, dict[str, Any]]:
-        """Calibrated ranges by layer, and by the name of a field of ``signal_path.ranges.Ranges``."""
+        """Return the calibrated ranges by path and by name of a field of ``signal_path.ranges.Ranges``."""
 
     def hardware(self) -> dict[str, Hardware]:
-        """What every analog layer runs on here and now, by path; from shapes alone."""
+        """Return the hardware of every analog layer by path, with overrides in force, by abstract evaluation."""
 
     def inventory(self) -> Inventory:
-        """The model's layers, analog and digital, and products outside of layers; from shapes alone."""
+        """List analog layers, digital layers and products outside of layers, by abstract evaluation."""
 
     def program(self, key: jax.Array, reprogram: Any = None) -> Any:
-        """Programmed tiles of every analog layer, as a tree; ``reprogram`` are such tiles, to be written again."""
+        """Program all analog layers.
+
+        Args:
+          key: random key of fabrication and writing.
+          reprogram: an earlier result, whose tiles are reprogrammed; None fabricates new ones.
+
+        Returns:
+          a pytree whose nodes are ``signal_path.programmed.ProgrammedTiles``, one per analog layer.
+        """
 
     def run(self, readings: Any, x: Any, key: jax.Array) -> Any:
-        """Outputs for a batch on the chip that ``readings`` describe."""
+        """Return the model's outputs on a chip.
+
+        Args:
+          readings: the result of ``program`` with a ``ChipArray`` in place of every ``ProgrammedTiles``.
+          x: a batch of inputs.
+          key: random key of read noise and of the streams given to ``bind``.
+        """
 
     def call(self, x: Any) -> Any:
-        """Outputs in the mode in force (``layers.modes``)."""
+        """Return the outputs in the current mode (``layers.modes``)."""
 
     def digital(self, x: Any, key: Any = None, *, as_in_training: bool = False) -> Any:
-        """Exact outputs for a batch; ``key`` tells one example's random streams from another's.
+        """Return the outputs of the digital model.
 
-        A model that draws random numbers without a key, or normalises by its batch, is refused. With
-        ``as_in_training`` it may, where its library allows that.
+        Args:
+          x: a batch of inputs.
+          key: random key that separates the examples' random streams, if streams were given to ``bind``.
+          as_in_training: allow random numbers without a stream and normalisation by the batch, if the library does.
+
+        Raises:
+          InputError: if the model does either without ``as_in_training``.
         """
 
     def observed(self, x: Any, places: bool = False) -> list[LayerUse]:
-        """What passes through every analog layer of the exact model, in order; numbered with ``places``."""
+        """Run the digital model, and return every use of an analog layer in order.
+
+        Args:
+          x: a batch of inputs.
+          places: whether to set ``LayerUse.place``, see ``places``.
+        """
 
     def with_tracked_ranges(self, x: Any, options: dict[str, Any]) -> "BoundModel":
-        """The model with a place for every range that follows values."""
+        """Return the model with storage for its tracked ranges (``TrackedRange``), before the first step of training.
+
+        Args:
+          x: a batch of inputs.
+          options: keyword arguments of a call in training, instead of the model's options.
+        """
 
     def train(self, x: Any, key: jax.Array, changing: list[str], options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        """Outputs on hardware drawn from the key, and the collections ``changing`` as they are after the call.
+        """Run the model once as in training.
 
-        ``options`` are keyword arguments of a call in training, in the place of the model's own.
+        Args:
+          x: a batch of inputs.
+          key: random key of the hardware and of the model's random layers.
+          changing: names of the collections that the call may change.
+          options: keyword arguments of the call, instead of the model's options.
+
+        Returns:
+          the outputs, and the collections ``changing`` after the call.
         """
 
     def statistics_after(self, x: Any, key: Any, readings: Any = None) -> Any:
-        """``batch_stats`` after one call that normalises by its batch, on a chip where readings are given."""
+        """Return ``batch_stats`` after one call that normalises by its batch.
+
+        Args:
+          x: a batch of inputs.
+          key: random key of read noise, or None.
+          readings: the chip to run on, as for ``run``; None for the model itself.
+        """
 
 
 class FrontEnd(Protocol):
-    """A kind of model.
+    """One kind of model.
 
     Attributes:
-      name: short, as checkpoints have it.
-      title: with its article, for messages.
-      roots: first parts of the names of its arrays in checkpoints.
-      needs_call: whether layers are known only from a call, so that inputs and options are needed to find them.
+      name: short name, stored in checkpoints.
+      title: name with article, for messages.
+      roots: first parts of the names of arrays in checkpoints.
+      needs_call: whether layers are known only from a call, which needs inputs and options.
     """
 
     name: str
@@ -121,48 +182,69 @@ class FrontEnd(Protocol):
     needs_call: bool
 
     def owns(self, model: Any) -> bool:
-        """Whether this is such a model."""
+        """Return whether an object is a model of this kind."""
 
     def owns_arrays(self, item: Any) -> bool:
-        """Whether this is what such models keep their arrays in: variables, or the model itself."""
+        """Return whether an object holds the arrays of such a model: its variables, or the model itself."""
 
     def bind(
         self, model: Any, variables: Any, sample: Sample | None, options: Options, rngs: dict[str, jax.Array]
     ) -> BoundModel:
-        """The model with its arrays, the shapes of its inputs, and what it is called with."""
+        """Return the model with its arrays.
+
+        Args:
+          model, variables: the model, and its variables or None.
+          sample: shapes of one call's inputs, if known.
+          options: static keyword arguments of the model's call.
+          rngs: keys of the model's random streams, by name.
+        """
 
     def set_ranges(
         self, model: Any, variables: Any, ranges: dict[str, dict[str, Any]], sample: Sample | None = None
     ) -> Any:
-        """Variables with these ranges by layer and name, and a sample of inputs; None where the model itself has them.
+        """Set calibrated ranges and leave all others unchanged.
 
-        A range that is None is taken away. What is not named stays.
+        Args:
+          model, variables: the model, and its variables or None.
+          ranges: ranges by path and name, as in ``BoundModel.layer_ranges``; None removes a range.
+          sample: shapes of one call's inputs, stored with the ranges if the front end needs a call.
+
+        Returns:
+          new variables; None if the ranges were set in the model itself, in place.
         """
 
     def convert(
         self, model: Any, rules: Rules, *, codec: Codec | None, strict: bool, rngs: Any = None, x: Any = None
     ) -> Any:
-        """The model on analog hardware; see ``analogsim.convert``."""
+        """Return the model on analog hardware; see ``analogsim.convert``."""
 
     def to_digital(self, model: Any) -> Any:
-        """The plain model behind an analog one; see ``analogsim.to_digital``."""
+        """Return the plain model behind an analog one; see ``analogsim.to_digital``."""
 
     def compress(
         self, model: Any, variables: Any, x: Any, selection: CoreSelection, contraction: str, options: dict[str, Any]
     ) -> tuple[Any, Any]:
-        """Model and variables with cores in the layers that the selection decides for."""
+        """Return model and variables with cores instead of kernels, if ``selection`` decides so for a layer."""
 
     def with_other_cores(self, item: Any, change: Callable[[Any], Any]) -> tuple[Any, int]:
-        """Arrays (``owns_arrays``) with ``change(cores)`` in every compressed layer, and how many layers that are."""
+        """Apply ``change`` to the cores of every compressed layer.
+
+        Args:
+          item: variables or a model, see ``owns_arrays``; not modified.
+          change: function of a layer's tuple of cores ``[r_(k-1), m_k, n_k, r_k]``.
+
+        Returns:
+          the changed variables or model, and the number of compressed layers.
+        """
 
     def saved(self, model: Any, variables: Any) -> Collections:
-        """What a checkpoint keeps."""
+        """Return the arrays that a checkpoint saves."""
 
     def expected(self, model: Any, sample: Sample | None, options: dict[str, Any]) -> Collections:
-        """What a checkpoint of this model has to hold, of arrays or of their shapes."""
+        """Return the collections, with arrays or their shapes, that a checkpoint of this model must contain."""
 
     def rebuilt(self, model: Any, trees: dict[str, Any]) -> tuple[Any, Any]:
-        """Model and variables of the collections of a checkpoint."""
+        """Return ``(model, variables)`` from the collections of a checkpoint."""
 
     def content(self, item: Any) -> list[Any] | None:
-        """What tells a module or variable from others of its kind; None for an object of another library."""
+        """Return the parts whose values identify a module or variable; None for objects of other libraries."""

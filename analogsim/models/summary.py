@@ -1,7 +1,7 @@
-"""What a model became: every layer that holds a matrix, on which hardware and how many tiles, or digital and why.
+"""Summarise a model: its layers with a weight matrix, their hardware and tiles, or the reason why they are digital.
 
-The share of the places on its tiles that a layer uses is its weights over tiles x rows x columns; a place holds as many
-cells as the mapping takes for a weight.
+The utilisation of a layer's tiles is its number of weights / (tiles x rows x columns). Each weight takes as many cells
+as the mapping of its hardware needs.
 """
 
 import dataclasses
@@ -29,23 +29,23 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class LayerSummary:
-    """One layer.
+    """One layer of a model.
 
     Attributes:
-      path: where its variables are.
-      kind: name of its class; ``"parameter"`` for one that the model multiplies with outside of any layer.
-      shape: of its kernel or table.
-      copies: how many such layers a stack (``nn.scan``) holds; 1 without.
-      hardware: what it runs on; None where it stays digital.
-      matrix: ``(n_in, n_out)`` of what its tiles hold.
-      matrices: how many of them: more than one for groups and batch axes.
-      tiles: how many hold the layer, all copies together; so for what follows.
-      utilisation: weights as a share of the places on these tiles.
-      cells: physical cells.
-      adc_inputs: number of ADC inputs (physical columns), each converted for every vector.
-      why_digital: why it stays digital; empty where it does not.
-      same_as: path of the first layer of an NNX model that has the same parameter; each has an array of its own,
-        because one array's scales and converters serve one direction and one place. Empty for a parameter of its own.
+      path: path of its variables.
+      kind: name of its class; ``"parameter"`` for a parameter that the model multiplies with outside of any layer.
+      shape: shape of its kernel or table.
+      copies: number of such layers in a stack (``nn.scan``); 1 without a stack.
+      hardware: its hardware; None if it stays digital.
+      matrix: ``(n_in, n_out)``, the shape of each matrix on its tiles.
+      matrices: number of these matrices; more than one for groups and batch axes.
+      tiles: number of tiles, of all copies together, like the numbers below.
+      utilisation: fraction of the weight positions on these tiles that hold weights.
+      cells: number of physical cells.
+      adc_inputs: number of ADC inputs (physical columns), each of which is converted for every input vector.
+      why_digital: reason why it stays digital; else empty.
+      same_as: path of the first layer of an NNX model that shares its parameter; else empty. Each of these layers has
+        a separate array, because the scales and converters of an array serve one direction and one place.
     """
 
     path: str
@@ -64,16 +64,13 @@ class LayerSummary:
 
     @property
     def weights(self) -> int:
-        """Numbers in its kernel, all copies together."""
+        """Number of entries of its kernel, of all copies together."""
         return self.copies * math.prod(self.shape)
 
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """One row a layer, in the order of use; prints as a table.
-
-    ``summary.digital`` are the rows of what stayed digital.
-    """
+    """The layers of a model in the order of use; a sequence of ``LayerSummary`` that prints as a table."""
 
     layers: tuple[LayerSummary, ...]
 
@@ -88,49 +85,49 @@ class Summary:
 
     @property
     def digital(self) -> tuple[LayerSummary, ...]:
-        """What stayed digital."""
+        """The layers that stay digital."""
         return tuple(layer for layer in self.layers if layer.hardware is None)
 
     @property
     def larger_as_cores(self) -> dict[str, tuple[int, int]]:
-        """Layers held as cores that take as many numbers as a kernel, or more: path to (in cores, in a kernel)."""
+        """Layers whose cores hold at least as many numbers as a dense kernel: (numbers in cores, in kernel) by path."""
         layers: dict[str, list[tuple[int, ...]]] = {}
         for layer in self.layers:
             if layer.kind == "Core" and len(layer.shape) == 4:
                 layers.setdefault(layer.path.rpartition("/")[0] or ROOT, []).append(layer.shape)
-        found = {
+        sizes = {
             path: (sum(map(math.prod, shapes)), math.prod(m * n for _, m, n, _ in shapes))
             for path, shapes in layers.items()
         }
-        return {path: numbers for path, numbers in found.items() if numbers[0] >= numbers[1]}
+        return {path: (cores, dense) for path, (cores, dense) in sizes.items() if cores >= dense}
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """The layers' paths, in the order of use: the first and the last are ``paths[0]`` and ``paths[-1]``."""
+        """Paths of the layers in the order of use."""
         return tuple(layer.path for layer in self.layers)
 
     def table(self) -> "rich.table.Table":
-        """Analog layers with their tiles, digital ones with the reason."""
-        on = [layer for layer in self.layers if layer.hardware is not None]
-        table = simple_table(f"{len(on)} of {len(self.layers)} matrix layers on analog hardware")
-        for name, right in (("layer", 0), ("type", 0), ("kernel", 0), ("on", 0), ("tiles", 1), ("used", 1),
-                            ("cells", 1), ("DAC", 0), ("ADC", 0)):  # fmt: skip
-            table.add_column(name, justify="right" if right else "left", overflow="fold")
+        """Return a table with one row per layer: the tiles of analog layers, the reason for digital ones."""
+        analog = [layer for layer in self.layers if layer.hardware is not None]
+        table = simple_table(f"{len(analog)} of {len(self.layers)} matrix layers on analog hardware")
+        for name in ("layer", "type", "kernel", "on", "tiles", "used", "cells", "DAC", "ADC"):
+            justify: Any = "right" if name in ("tiles", "used", "cells") else "left"
+            table.add_column(name, justify=justify, overflow="fold")
         for layer in self.layers:
             table.add_row(*_cells(layer))
-        weights, held = sum(layer.weights for layer in self.layers), sum(layer.weights for layer in on)
-        places = sum(layer.weights / layer.utilisation for layer in on)
+        weights, on_tiles = sum(layer.weights for layer in self.layers), sum(layer.weights for layer in analog)
+        positions = sum(layer.weights / layer.utilisation for layer in analog)
         if self.larger_as_cores:
             table.caption = "\n".join(
                 plain(f"{path}: its cores hold {as_count(cores)} numbers, a dense kernel {as_count(dense)}")
                 for path, (cores, dense) in self.larger_as_cores.items()
             )
         table.add_section()
+        tiles, cells = sum(layer.tiles for layer in analog), sum(layer.cells for layer in analog)
+        total = (as_count(tiles), as_percent(on_tiles, positions), as_count(cells))
         table.add_row(
-            "all", "", f"{as_count(weights)} weights", f"{as_percent(held, weights)} analog",
-            as_count(sum(layer.tiles for layer in on)), as_percent(held, places),
-            as_count(sum(layer.cells for layer in on)), "", "",
-        )  # fmt: skip
+            "all", "", f"{as_count(weights)} weights", f"{as_percent(on_tiles, weights)} analog", *total, "", ""
+        )
         return table
 
     def __str__(self) -> str:
@@ -143,38 +140,37 @@ def _cells(layer: LayerSummary) -> tuple[str, ...]:
     hardware = layer.hardware
     if hardware is None:
         return (*first, plain(f"digital: {layer.why_digital}"), "", "", "", "", "")
-    return (
-        *first, plain(hardware.name), as_count(layer.tiles), as_percent(layer.utilisation, 1), as_count(layer.cells),
-        _converter(hardware.dac), _converter(hardware.adc),
-    )  # fmt: skip
+    tiles = (as_count(layer.tiles), as_percent(layer.utilisation, 1), as_count(layer.cells))
+    return (*first, plain(hardware.name), *tiles, _converter(hardware.dac), _converter(hardware.adc))
 
 
 def _converter(converter: Any) -> str:
-    """Bits of a converter, and its circuit where it is a special one: ``"8 b"``, ``"8 b SAR"``."""
+    """Format the bits of a converter, and its circuit unless it is the default one: ``"8 b"``, ``"8 b SAR"``."""
     if converter is None:
         return "none"
-    kind = type(converter).__name__.removesuffix("ADC").removesuffix("DAC")
-    bits = converter.bits
-    known = "exact" if bits is None else f"{int(bits)} b" if np.ndim(bits) == 0 and not _is_traced(bits) else "swept"
-    return f"{known} {kind}".strip()
-
-
-def _is_traced(value: Any) -> bool:
-    return isinstance(value, jax.core.Tracer)
+    kind, bits = type(converter).__name__.removesuffix("ADC").removesuffix("DAC"), converter.bits
+    swept = np.ndim(bits) > 0 or isinstance(bits, jax.core.Tracer)
+    return f"{'exact' if bits is None else 'swept' if swept else f'{int(bits)} b'} {kind}".strip()
 
 
 def summary(model: Any, variables: Any = None, x: Any = None, **options: Any) -> Summary:
-    """Every layer of a model that holds a matrix: its hardware, tiles, cells and converters, or why it is digital.
+    """List the layers of a model that have a weight matrix: hardware, tiles, cells and converters, or why digital.
 
-    Works for plain models, too: then all layers are digital, and their paths are what rules can name. Nothing is
-    computed: shapes suffice.
+    The model is only evaluated abstractly. A plain model may be passed, too, for example to see the paths of its layers
+    before writing rules; all its layers are digital.
 
     Args:
       model, variables: a Linen model and its variables, or an NNX model and None.
-      x: one call's inputs (``analogsim.Inputs``), of which only the shape is used; not needed if ``variables`` come
-        from ``calibrate``. An NNX model without ``x`` is listed in the order of its attributes, and products with
-        parameters outside of layers are not found.
-      **options: keyword arguments of the model's call, for example ``train=False``, and ``rngs`` of a Linen model's.
+      x: inputs (``analogsim.Inputs``), of which only the shapes are used; not needed if ``variables`` come from
+        ``calibrate``. Without ``x``, an NNX model is listed in the order of its attributes, and products with
+        parameters outside of layers are not listed.
+      **options: keyword arguments of the model's call, for example ``train=False``; for a Linen model also ``rngs``.
+
+    Returns:
+      a ``Summary``.
+
+    Raises:
+      InputError: if ``x`` is needed and missing, or does not fit the model.
 
     Example:
       >>> import flax.linen as nn, jax, jax.numpy as jnp
@@ -190,57 +186,65 @@ def summary(model: Any, variables: Any = None, x: Any = None, **options: Any) ->
         x, options = inputs_of(x, options)
     bound = bind(model, variables, x, options)
     inventory = bound.inventory()
-    first: dict[Any, str] = {}
+    first_layer: dict[Any, str] = {}  # by shared parameter
     rows = []
     for row in _rows(inventory, _sizes(bound.collections()["params"])):
-        path = first.setdefault(inventory.parameters.get(row.path, row.path), row.path)
+        path = first_layer.setdefault(inventory.parameters.get(row.path, row.path), row.path)
         rows.append(dataclasses.replace(row, same_as="" if path == row.path else path))
     return Summary(tuple(rows))
 
 
 def _sizes(parameters: Any) -> dict[str, int]:
-    """How many numbers the kernel of each layer has, by the layer's path; a stack's all together."""
+    """Return the number of entries of every layer's kernel by path, including all layers of a stack."""
     leaves = jax.tree_util.tree_flatten_with_path(parameters)[0]
     named = [(leaf_path(path), math.prod(np.shape(leaf))) for path, leaf in leaves]
     return {path.rpartition("/")[0]: size for path, size in named if path.rpartition("/")[2] in ("kernel", "embedding")}
 
 
-def _rows(found: Inventory, sizes: dict[str, int]) -> list[LayerSummary]:
-    analog = {listed.path: listed for listed in found.layers}
+def _rows(inventory: Inventory, sizes: dict[str, int]) -> list[LayerSummary]:
+    analog = {listed.path: listed for listed in inventory.layers}
     rows = []
-    for path in found.order:
+    for path in inventory.order:
         if path in analog:
             listed = analog[path]
-            kind = found.kinds.get(path, "")
+            kind = inventory.kinds.get(path, "")
             rows.append(_row(listed, kind, _copies(path, math.prod(listed.kernel), sizes)))
         else:
-            kind, shape, why = found.digital[path]
+            kind, shape, why = inventory.digital[path]
             rows.append(LayerSummary(path, kind, shape, _copies(path, math.prod(shape), sizes), why_digital=why))
-    for stray in found.strays:
+    for stray in inventory.strays:
         rows.append(LayerSummary(stray.path, "parameter", stray.shape, why_digital="multiplied with outside of layers"))
     return rows
 
 
 def _copies(path: str, kernel: int, sizes: dict[str, int]) -> int:
-    own = "" if holder(path) == ROOT else holder(path)
-    return max(sizes.get(own, kernel) // max(kernel, 1), 1)
+    owner = "" if holder(path) == ROOT else holder(path)
+    return max(sizes.get(owner, kernel) // max(kernel, 1), 1)
 
 
 def _row(listed: modes.ListedLayer, kind: str, copies: int) -> LayerSummary:
     *stack, n_in, n_out = listed.matrices
     hardware, operator = listed.hardware, listed.operator
     members = [(operator.member(p), p / operator.members[0]) for p in operator.members] if stack else [(operator, 1)]
-    arrays = cells = lines = 0
-    for one, filled in members:  # the last of a stack may hold fewer groups
+    tiles = cells = columns = 0
+    for member, filled in members:  # the last member of a stack may hold fewer groups
         used_in, used_out = round(filled * n_in), round(filled * n_out)
-        r, c = grid(used_in, used_out, hardware, one.tile_rows)
-        arrays += r * c
-        for rows in rows_in_use(one, used_in, r):
+        r, c = grid(used_in, used_out, hardware, member.tile_rows)
+        tiles += r * c
+        for rows in rows_in_use(member, used_in, r):
             for left, right in spans(used_out, c):
                 cells += hardware.store.n_cells(len(rows), right - left)
-                lines += hardware.store.n_columns(right - left)
-    used = math.prod(listed.kernel) / (arrays * hardware.rows * hardware.columns)
+                columns += hardware.store.n_columns(right - left)
     return LayerSummary(
-        listed.path, kind, listed.kernel, copies, hardware, (n_in, n_out), len(members),
-        copies * arrays, used, copies * cells, copies * lines,
-    )  # fmt: skip
+        path=listed.path,
+        kind=kind,
+        shape=listed.kernel,
+        copies=copies,
+        hardware=hardware,
+        matrix=(n_in, n_out),
+        matrices=len(members),
+        tiles=copies * tiles,
+        utilisation=math.prod(listed.kernel) / (tiles * hardware.rows * hardware.columns),
+        cells=copies * cells,
+        adc_inputs=copies * columns,
+    )
