@@ -1,21 +1,24 @@
-"""Analog layers for Flax NNX: the plain layers with their own matmul hook filled.
+"""Analog layers for Flax NNX: Flax's layers with their matmul hook filled.
 
     class MLP(nnx.Module):
         def __init__(self, rngs):
             self.hidden = AnalogLinear(64, 64, hardware=preset("pcm"), rngs=rngs)
             self.out = AnalogLinear(64, 10, hardware=preset("pcm"), rngs=rngs)
 
-``AnalogLinear`` returns a ``flax.nnx.Linear``; its parameters are the digital model's. A layer runs in one of three
-modes, which ``nnx.view(model, mode="digital")`` or ``model.set_attributes(mode=...)`` selects: ``"train"`` (a fresh
-chip every call, the default), ``"chip"`` (the programmed chip that ``on_chip`` loads) and ``"digital"``. Noise comes
-from each layer's own stream, forked from ``rngs`` at construction; plain ``jax.jit`` does not advance NNX streams and
-would repeat the same noise every call, ``nnx.jit`` does. Every use of a layer advances its stream: while training, a
-layer that is used twice in one pass runs on two fresh chips (on a programmed chip it is one array, in Linen always).
+``AnalogLinear`` returns an ``nnx.Linear`` with the parameters of the digital model. A layer runs in one of three modes,
+selected by ``nnx.view(model, mode="digital")`` or ``model.set_attributes(mode=...)``: ``"train"`` (default; a fresh
+chip per call), ``"chip"`` (the programmed chip that ``on_chip`` loads) or ``"digital"``.
 
-Layers that share one ``nnx.Param`` (tied weights) are trained as one and are an array each on a chip: the scales and
-converters of an array serve one direction. ``analogsim.summary`` says of which layer a parameter is.
+Noise comes from a separate stream per layer, forked from ``rngs`` at construction. Use ``nnx.jit``: plain ``jax.jit``
+does not advance NNX streams and would repeat the same noise in every call. Every use of a layer advances its stream, so
+in training a layer that is used twice in one pass runs on two fresh chips. (On a programmed chip, and always in Linen,
+it is one array.)
 
-Layers that ``nnx.vmap`` stacks along the first axis and ``nnx.scan`` runs are one array and one pair of ranges each.
+Layers that share one ``nnx.Param`` (tied weights) share its training, but have separate arrays on a chip, because the
+scales and converters of an array serve one direction. ``analogsim.summary`` shows which layers share a parameter.
+
+Layers stacked by ``nnx.vmap`` along the first axis and run by ``nnx.scan`` have a separate array and separate ranges
+each.
 """
 
 from analogsim.nnx.chips import analog_ops as analog_ops

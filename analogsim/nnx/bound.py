@@ -1,4 +1,4 @@
-"""An NNX model split into structure and arrays, as the rest of the package runs it (``models.protocol.BoundModel``)."""
+"""An NNX model split into structure and arrays; see ``models.protocol.BoundModel``."""
 
 import dataclasses
 from typing import Any
@@ -18,14 +18,22 @@ from analogsim.nnx.hooks import RangeVariable
 from analogsim.nnx.inventory import inventory_of
 from analogsim.nnx.streams import Inference, restart
 
-#: Names of the parts that the arrays are split into, and what is in each.
+#: Names and Flax filters of the collections that the arrays are split into.
 _COLLECTIONS: dict[str, Any] = {"params": nnx.Param, "ranges": RangeVariable, "batch_stats": nnx.BatchStat, "rest": ...}
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class BoundNnx(ByValue):
-    """An NNX model, split into structure and arrays."""
+    """An NNX model, split into structure and arrays.
+
+    Attributes:
+      arrays: state of the model, an ``nnx.State``.
+      graph: structure of the model, an ``nnx.GraphDef``.
+      options: static keyword arguments of the model's call.
+      rngs: keys of the model's random streams.
+      sample: shapes of one call's inputs, if known.
+    """
 
     arrays: Any
     graph: Any = dataclasses.field(metadata=dict(static=True))
@@ -34,68 +42,68 @@ class BoundNnx(ByValue):
     sample: Sample | None = None
 
     def collections(self) -> dict[str, Any]:
-        """The arrays by kind: ``params``, ``ranges``, ``batch_stats`` and the ``rest``."""
+        """Return the arrays by kind: ``params``, ``ranges``, ``batch_stats`` and the ``rest``."""
         return _split(self.arrays)
 
     def with_collections(self, collections: dict[str, Any]) -> "BoundNnx":
-        """The same model with other arrays."""
+        """Return the same model with other arrays."""
         return dataclasses.replace(self, arrays=nnx.merge_state(*collections.values()))
 
     def unbind(self) -> tuple[nnx.Module, None]:
-        """A copy of the model with these arrays; it has no variables beside it."""
+        """Return a copy of the model with these arrays, and None."""
         return self._merge(), None
 
     def inputs(self) -> Inputs | None:
-        """Zeros in the shapes of one call's inputs, where these were given."""
+        """Return zeros in the shapes of one call's inputs; None without a sample."""
         return None if self.sample is None else self.sample.inputs()
 
     def places(self, x: Any = None) -> dict[str, np.ndarray]:
-        """The numbers of every layer's entries of ranges, by the layer's path; a stack (``nnx.vmap``) has several."""
+        """Number the entries of ranges by path; a stack (``nnx.vmap``) has several."""
         del x
         return chips.places(self._merge())
 
     def layer_ranges(self) -> dict[str, dict[str, Any]]:
-        """Calibrated ranges by layer and name."""
+        """Return the calibrated ranges by path and name."""
         ops = chips.analog_ops(self._merge())
         return {path: {n: r for n, r in op.ranges._asdict().items() if r is not None} for path, (_, op) in ops.items()}
 
     def hardware(self) -> dict[str, Hardware]:
-        """What every analog layer runs on here and now, by path."""
+        """Return the hardware of every analog layer by path, with overrides in force."""
         return {path: op.runs_on for path, (_, op) in chips.analog_ops(self._merge()).items()}
 
     def inventory(self) -> Inventory:
-        """What the model is made of; without a sample of its inputs, in the order of its attributes."""
+        """List the model's layers; in the order of its attributes if there is no sample."""
         return inventory_of(self._merge(), self.inputs(), keywords(self.options))
 
     def program(self, key: jax.Array, reprogram: Any = None) -> Any:
-        """Programmed tiles by the layer's path; with a sample, of the kernels that layers multiply with in a call."""
+        """Program tiles by path: with a sample, the kernels that reach the layers in a call, else the stored ones."""
         inputs = self.inputs()
         if inputs is None:
             return chips.program(self._merge(), key, reprogram)
-        # Called as it is, in training mode or not: what it changes is a copy's.
+        # Not ``_call``: in training mode the call may draw numbers and update statistics, because it is a copy's.
         return chips.program(self._merge(), key, reprogram, lambda model: inputs.call(model, **keywords(self.options)))
 
     def run(self, readings: Any, x: Any, key: jax.Array) -> Any:
-        """Outputs on the chip that the readings describe."""
+        """Return outputs on the chip with these readings."""
         model = self._merge()
         chips.load(model, readings, key)
         return self._call(model, x, key)
 
     def call(self, x: Any) -> Any:
-        """Outputs in the mode in force, the layers named by their paths."""
+        """Return outputs in the current mode."""
         model = self._merge()
-        chips.analog_ops(model)  # the hooks learn their paths
+        chips.analog_ops(model)  # sets the paths of the hooks
         return self._call(model, x)
 
     def digital(self, x: Any, key: Any = None, *, as_in_training: bool = False) -> Any:
-        """Exact outputs; ``as_in_training`` lets a model be that draws random numbers or normalises by its batch."""
+        """Return digital outputs; ``as_in_training`` allows random numbers and normalisation by the batch."""
         with modes.digital():
             if as_in_training:
                 return as_inputs(x).call(self._merge(), **keywords(self.options))
             return self._call(self._merge(), x, key)
 
     def observed(self, x: Any, places: bool = False) -> list[LayerUse]:
-        """What passes through every analog layer of the exact model, in order."""
+        """Run the digital model, and return every use of an analog layer in order."""
         mode, model = modes.ObservingMode(), self._merge()
         if places:
             chips.mark_places(model)
@@ -106,14 +114,14 @@ class BoundNnx(ByValue):
         return mode.uses
 
     def with_tracked_ranges(self, x: Any, options: dict[str, Any]) -> "BoundNnx":
-        """The model after one call of training: a range that follows values has a place after the first of them."""
+        """Return the model after one call in training, which creates Variables for tracked ranges."""
         model = self._merge()
         as_inputs(x).call(model, **options)
         graph, arrays = nnx.split(model)
         return dataclasses.replace(self, graph=graph, arrays=arrays)
 
     def train(self, x: Any, key: jax.Array, changing: list[str], options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        """Outputs on hardware drawn from the key, and the collections that may change as they are after the call."""
+        """Return outputs on hardware sampled from the key, and the collections ``changing`` after the call."""
         model = self._merge()
         chips.reseed(model, key)
         outputs = as_inputs(x).call(model, **options)
@@ -121,8 +129,8 @@ class BoundNnx(ByValue):
         return outputs, {name: after[name] for name in changing}
 
     def statistics_after(self, x: Any, key: Any, readings: Any = None) -> Any:
-        """``batch_stats`` after one call that normalises by its batch, on the chip that the model is on."""
-        del key, readings  # of a model that is given beside its chip
+        """Return ``batch_stats`` after one call that normalises by its batch, on the model's chip if it has one."""
+        del key, readings  # the chip is loaded into the model's hooks (on_chip)
         model = self._merge()
         for _, module in nnx.iter_modules(model):
             if isinstance(module, nnx.BatchNorm):
@@ -131,13 +139,14 @@ class BoundNnx(ByValue):
         return nnx.state(model, nnx.BatchStat)
 
     def _merge(self) -> Any:
-        return nnx.merge(self.graph, self.arrays, copy=True)  # of the trace that it is merged in, a loop's or a map's
+        # Flax refuses to mutate Variables from another trace level, so every call, also in a loop, merges new ones.
+        return nnx.merge(self.graph, self.arrays, copy=True)
 
     def _call(self, model: Any, x: Any, key: Any = None) -> Any:
         restart(model, self.rngs, key)
-        seen = Inference(model, self.rngs)
+        inference = Inference(model, self.rngs)
         outputs = as_inputs(x).call(model, **keywords(self.options))
-        seen.check()
+        inference.check()
         return outputs
 
 

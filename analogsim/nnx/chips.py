@@ -1,4 +1,4 @@
-"""Chips, readings and ranges of NNX models: written into the hooks of a copy, or from the kernels."""
+"""Program chips from the kernels of NNX models, and load readings, keys and range places into their hooks."""
 
 import functools
 import math
@@ -12,8 +12,9 @@ from flax import nnx
 
 from analogsim.base.errors import InputError
 from analogsim.base.random import check_key, stream
+from analogsim.hardware.rules import attending
 from analogsim.layers import layer
-from analogsim.nnx.hooks import AnalogOp, ProgrammedVariable, RangeVariable
+from analogsim.nnx.hooks import AnalogOp, ProgrammedVariable, RangeVariable, matrix_of, path_of
 from analogsim.nnx.matrices import multiplied
 from analogsim.signal_path import programmed
 from analogsim.signal_path.operators import for_numbers
@@ -21,41 +22,52 @@ from analogsim.signal_path.programmed import ChipArray
 
 
 def analog_ops(model: nnx.Module) -> dict[str, tuple[nnx.Module, AnalogOp]]:
-    """Every analog layer of a model with its filled hook, by the layer's path; each hook learns its path."""
-    found = {}
+    """Return every analog layer of a model with its hook, ``(layer, hook)`` by path, and set the paths of the hooks.
+
+    Example:
+      >>> from analogsim import convert, preset
+      >>> list(analog_ops(convert(nnx.Sequential(nnx.Linear(4, 3, rngs=nnx.Rngs(0))), preset("pcm"))))
+      ['layers/0']
+    """
+    ops = {}
     for path, module in nnx.iter_modules(model):
         for name, op in list(vars(module).items()):
             if isinstance(op, AnalogOp):
-                below = ("attend",) if name == "attend_op" else ()
-                op.path = "/".join(map(str, (*path, *below))) or "(the model itself)"
-                found[op.path] = (module, op)
-    return found
+                op.path = path_of(path)
+                if name == "attend_op":
+                    op.path = attending(op.path)
+                ops[op.path] = (module, op)
+    return ops
 
 
 def stack_shape(module: Any, path: str) -> tuple[int, ...]:
-    """Leading axes of a layer that ``nnx.vmap`` stacked: ``()`` for a plain layer, ``(3,)`` for three in a stack."""
-    found, own, shape = stack_axes(module), _own_shape(module), _table(module).shape
-    if found is None:
+    """Return the leading axes of a layer that ``nnx.vmap`` stacked: ``()`` for a plain layer, ``(3,)`` for three.
+
+    Args:
+      module: a layer with a matrix.
+      path: its path, for messages.
+
+    Raises:
+      InputError: if the layers are stacked along other axes than the first.
+    """
+    stack = stack_axes(module)
+    if stack is None:
         raise InputError(
-            f"layer {path}: its kernel of shape {shape} is not a stack of kernels {own} along the first axes; stack "
-            f"layers with nnx.vmap(..., out_axes=0)"
+            f"layer {path}: its kernel of shape {matrix_of(module)[...].shape} is not a stack of kernels "
+            f"{_single_shape(module)} along the first axes; stack layers with nnx.vmap(..., out_axes=0)"
         )
-    return found
+    return stack
 
 
 def stack_axes(module: Any) -> tuple[int, ...] | None:
-    """The same, None where the kernel is no such stack."""
-    own, shape = _own_shape(module), _table(module).shape
-    lead = len(shape) - len(own)
-    return None if lead < 0 or shape[lead:] != own else shape[:lead]
+    """Return what ``stack_shape`` does, but None instead of an error."""
+    single, shape = _single_shape(module), matrix_of(module)[...].shape
+    lead = len(shape) - len(single)
+    return None if lead < 0 or shape[lead:] != single else shape[:lead]
 
 
-def _table(module: Any) -> jax.Array:
-    return (module.embedding if isinstance(module, nnx.Embed) else module.kernel)[...]
-
-
-def _own_shape(module: Any) -> tuple[int, ...]:
-    """Shape of the kernel of one layer, by its settings."""
+def _single_shape(module: Any) -> tuple[int, ...]:
+    """Return the shape of the kernel of one layer of a stack, from the settings of the layer."""
     if isinstance(module, nnx.Embed):
         return (module.num_embeddings, module.features)
     if isinstance(module, nnx.Linear):
@@ -71,28 +83,37 @@ def program(
     reprogram: dict[str, programmed.ProgrammedTiles] | None = None,
     run: Callable[[nnx.Module], Any] | None = None,
 ) -> dict[str, programmed.ProgrammedTiles]:
-    """Every analog layer's kernel written onto fresh tiles, or onto these again, by the layer's path.
+    """Program the kernel of every analog layer.
 
     Args:
-      model: a copy, which ``run`` may change.
-      key: of fabrication and writing.
-      reprogram: tiles to write again.
-      run: calls the model once, so that what layers multiply with is written; None writes what they hold.
+      model: a copy of a model, which ``run`` may change.
+      key: random key of fabrication and writing.
+      reprogram: tiles to reprogram, by path; None fabricates new ones.
+      run: function that calls the model once, so that the matrices that layers compute in a call are programmed; None
+        programs the stored kernels.
+
+    Returns:
+      programmed tiles by path, with the axes of its stack first if a layer is stacked.
+
+    Raises:
+      InputError: if ``reprogram`` has other layers than the model, or a layer may compute its matrix in a call and is
+        not called.
     """
     ops = analog_ops(model)
     if reprogram is not None and reprogram.keys() != ops.keys():
         raise InputError(
-            f"reprogram: the chip holds layers {sorted(reprogram)}, the model has {sorted(ops)}; must be of this model"
+            f"reprogram: the chip has layers {sorted(reprogram)}, the model has {sorted(ops)}; must be a chip of this "
+            f"model"
         )
     stacks = {path: stack_shape(module, path) for path, (module, _) in ops.items()}
-    shapes = {path: _own_shape(module) for path, (module, _) in ops.items()}
+    shapes = {path: _single_shape(module) for path, (module, _) in ops.items()}
     kernels, cells = multiplied(model, ops, stacks, run), {}
     for path, (module, op) in ops.items():
-        own, lead = stream(key, path), stacks[path]
-        write = functools.partial(_write, op, path, op.layout(module, shapes[path])[0])
+        layer_key, lead = stream(key, path), stacks[path]
+        write = functools.partial(_write, op, path, op.layout(module, shapes[path]))
         for _ in lead:
             write = jax.vmap(write)
-        keys = jax.random.split(own, lead) if lead else own
+        keys = jax.random.split(layer_key, lead) if lead else layer_key
         cells[path] = write(kernels[path], keys, None if reprogram is None else reprogram[path])
     return cells
 
@@ -105,10 +126,21 @@ def _write(
 
 
 def load(model: nnx.Module, readings: dict[str, ChipArray], key: jax.Array | None = None) -> None:
-    """Put readings into the model's hooks, in place, and run them from now on; ``key`` restarts their noise streams."""
+    """Load a chip's readings into the model's hooks, in place, and switch them to mode ``"chip"``.
+
+    Args:
+      model: the model that the chip was programmed for.
+      readings: arrays of the chip at one time, by path.
+      key: random key that restarts the noise streams; None leaves them unchanged.
+
+    Raises:
+      InputError: if the chip has other layers than the model.
+    """
     ops = analog_ops(model)
     if readings.keys() != ops.keys():
-        raise InputError(f"the chip holds layers {sorted(readings)}, the model has {sorted(ops)}; program one for it")
+        raise InputError(
+            f"the chip has layers {sorted(readings)}, the model has {sorted(ops)}; program a chip for this model"
+        )
     for path, (_, op) in ops.items():
         op.array = nnx.data(ProgrammedVariable(readings[path]))
         op.mode = "chip"
@@ -117,17 +149,17 @@ def load(model: nnx.Module, readings: dict[str, ChipArray], key: jax.Array | Non
 
 
 def reseed(model: nnx.Module, key: jax.Array) -> None:
-    """Restart every layer's noise stream from a key, in place."""
+    """Restart the noise streams of all analog layers from a key, in place."""
     for path, (module, op) in analog_ops(model).items():
-        own, lead = stream(key, path), stack_shape(module, path)
-        tag = "analog" if op.stream is None else op.stream.tag  # a loop wants the same structure before and after
-        fresh = nnx.RngStream(jax.random.split(own, lead) if lead else own, tag=tag)
-        fresh.count[...] = jnp.zeros(lead, fresh.count[...].dtype)  # each of a stack counts its own draws
-        op.stream = nnx.data(fresh)
+        layer_key, lead = stream(key, path), stack_shape(module, path)
+        tag = "analog" if op.stream is None else op.stream.tag  # a loop needs the same structure before and after
+        restarted = nnx.RngStream(jax.random.split(layer_key, lead) if lead else layer_key, tag=tag)
+        restarted.count[...] = jnp.zeros(lead, restarted.count[...].dtype)  # one count per layer of a stack
+        op.stream = nnx.data(restarted)
 
 
 def places(model: nnx.Module) -> dict[str, np.ndarray]:
-    """A number for every layer's entry of ranges, by the layer's path; a stack of layers has several."""
+    """Number the entries of ranges consecutively over all layers; see ``models.protocol.BoundModel.places``."""
     numbers, start = {}, 0
     for path, (module, _) in analog_ops(model).items():
         lead = stack_shape(module, path)
@@ -137,19 +169,22 @@ def places(model: nnx.Module) -> dict[str, np.ndarray]:
 
 
 def mark_places(model: nnx.Module) -> None:
-    """Write the numbers of ``places`` into the layers, in place, so that ``observe`` can tell entries apart."""
+    """Store the numbers of ``places`` in the hooks, in place, so that ``observe`` sets ``LayerUse.place``."""
     ops = analog_ops(model)
     for path, numbers in places(model).items():
         ops[path][1].place = nnx.data(RangeVariable(jnp.asarray(numbers)))
 
 
 def on_chip(model: nnx.Module, chip: Any, key: jax.Array | None = None) -> nnx.Module:
-    """A copy of the model whose analog layers run on a programmed chip, at the time the chip is read at.
+    """Return a copy of the model whose analog layers run on a programmed chip, at the chip's read time.
 
     Args:
-      model: the model that the chip was programmed for. It is left as it is.
-      chip: from ``analogsim.program(model, key=key)``, aged with ``chip.at("1 year")``.
-      key: noise of the reads from now on; None keeps the model's own streams.
+      model: the model that the chip was programmed for; not modified.
+      chip: result of ``analogsim.program(model, key=key)``, possibly aged by ``chip.at("1 year")``.
+      key: random key that restarts the streams of read noise; None leaves the model's streams unchanged.
+
+    Raises:
+      InputError: if ``model`` is not an NNX module, ``chip`` is not a chip, or their layers differ.
 
     Example:
       >>> import jax, jax.numpy as jnp

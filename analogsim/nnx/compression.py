@@ -1,4 +1,4 @@
-"""NNX models whose kernels are held as cores: other layers in a copy of the model."""
+"""Replace the kernels of an NNX model by cores, in a copy of the model."""
 
 import functools
 from collections.abc import Callable
@@ -10,20 +10,20 @@ from flax import nnx
 from analogsim.factors.codec import Codec
 from analogsim.hardware.rules import Candidate, Matches, Rules, Selector, name_of, selects
 from analogsim.layers.compression import CoreSelection, check_no_stack
-from analogsim.nnx.conversion import candidates, is_analog, parameters, path_of
+from analogsim.nnx.conversion import candidates, is_analog, parameters
 from analogsim.nnx.factored import FactoredLinear, factored, kernel_matrix, why_dense
+from analogsim.nnx.hooks import path_of
 
 
 def compressed(model: nnx.Module, selection: CoreSelection, contraction: str) -> nnx.Module:
-    """A copy of the model with cores in the selected layers; see ``analogsim.codecs.compress``."""
+    """Return a copy of the model with cores in the selected layers; see ``analogsim.codecs.compress``."""
     copy = nnx.clone(model)
     by_path = {}
     for layer in candidates(copy):
         if layer.path.endswith("attend"):
             continue
-        module = layer.module
-        why = why_dense(module, layer.shape, layer.within)
-        cores = selection.cores(layer, why, functools.partial(kernel_matrix, module))
+        why = why_dense(layer.module, layer.shape, layer.within)
+        cores = selection.cores(layer, why, functools.partial(kernel_matrix, layer.module))
         if cores is not None:
             by_path[layer.path] = cores
 
@@ -35,8 +35,21 @@ def compressed(model: nnx.Module, selection: CoreSelection, contraction: str) ->
 
 
 def encoded(model: nnx.Module, rules: Rules, codec: Codec) -> tuple[nnx.Module, Rules]:
-    """A copy whose layers that get hardware are cores, and rules that say of cores what these say of their layers."""
-    matches, chosen, dense = Matches(rules), {}, set()
+    """Compress the layers that the rules put on hardware.
+
+    Args:
+      model: an NNX model; not modified.
+      rules: ordered rules for its layers.
+      codec: codec that compresses each kernel.
+
+    Returns:
+      a copy of the model with cores, and rules that select the cores of every layer that ``rules`` select.
+
+    Raises:
+      InputError: for a rule that matches no layer, or if no layer is compressed.
+    """
+    matches, dense = Matches(rules), set()
+    chosen: dict[str, int | None] = {}  # index of the first matching rule by path
     for layer in candidates(model):
         hardware, _ = matches.decide(layer)
         chosen[layer.path] = next((i for i, rule in enumerate(rules) if selects(rule[0], layer)), None)
@@ -62,9 +75,9 @@ def encoded(model: nnx.Module, rules: Rules, codec: Codec) -> tuple[nnx.Module, 
 def with_other_cores(
     model: nnx.Module, change: Callable[[tuple[jax.Array, ...]], tuple[jax.Array, ...]]
 ) -> tuple[nnx.Module, int]:
-    """A copy with ``change(cores)`` in every layer that is held as cores, and the number of these layers.
+    """Return a copy of the model after applying ``change`` to the cores of every compressed layer, and their number.
 
-    What belonged to the old cores, their ranges and chips, is dropped.
+    Calibrated ranges and chips of these layers are removed because they belong to the old cores.
     """
     copy = nnx.clone(model)
     layers = [module for _, module in nnx.iter_modules(copy) if isinstance(module, FactoredLinear)]

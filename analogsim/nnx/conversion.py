@@ -1,4 +1,4 @@
-"""An NNX model on analog hardware: a copy whose layers have their hooks filled, or are twins with hooks."""
+"""Convert a copy of an NNX model to analog hardware: fill hooks of layers, and replace layers without by twins."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,15 +9,7 @@ from jax import lax
 
 from analogsim.base.errors import InputError
 from analogsim.hardware.hardware import Hardware
-from analogsim.hardware.rules import (
-    ROOT,
-    Candidate,
-    Matches,
-    Rules,
-    attending,
-    cannot,
-    holder,
-)
+from analogsim.hardware.rules import ROOT, Candidate, Matches, Rules, attending, cannot, holder
 from analogsim.nnx.chips import stack_axes
 from analogsim.nnx.factored import Core
 from analogsim.nnx.hookless import TWINS, AnalogConvTranspose, AnalogEmbed, original, twin
@@ -29,25 +21,36 @@ from analogsim.nnx.hooks import (
     AnalogOp,
     AnalogTake,
     attach,
+    matrix_of,
+    path_of,
 )
 
-#: Layers that hold a matrix, and the name of the parameter that is one.
-MATRIX_LAYERS: dict[type, str] = {**dict.fromkeys(HOOKS, "kernel"), nnx.ConvTranspose: "kernel", nnx.Embed: "embedding"}
+#: Classes of layers with a weight matrix.
+MATRIX_LAYERS = (*HOOKS, nnx.ConvTranspose, nnx.Embed)
 
-#: What Flax's hooks hold by themselves.
+#: The default values of Flax's hooks.
 _PLAIN: dict[str, Any] = {
     "dot_general": lax.dot_general,
     "einsum_op": jnp.einsum,
     "conv_general_dilated": lax.conv_general_dilated,
 }
 
-STRAY = "the model multiplies with this parameter outside of any layer that is known"
-
 
 def convert(model: nnx.Module, rules: Rules, strict: bool, rngs: nnx.Rngs | None = None) -> tuple[nnx.Module, set[str]]:
-    """A copy of the model with matching layers on analog hardware, and the paths of doubtful parameters.
+    """Return a copy of the model with the selected layers on analog hardware; see ``analogsim.convert``.
 
-    These are matrices that a rule asks hardware for and no layer holds: the model may multiply with them by itself.
+    Args:
+      model: an NNX model; not modified.
+      rules: ordered rules.
+      strict: raise an error for a selected layer that cannot be converted, instead of leaving it digital.
+      rngs: seeds the layers' noise streams.
+
+    Returns:
+      the copy, and the paths of doubtful parameters: matrices outside of any layer to which a rule assigns hardware.
+      The model may multiply with them in its own code.
+
+    Raises:
+      InputError: for a rule that matches no layer, or with ``strict`` a layer that cannot be converted.
     """
     copy, matches = nnx.clone(model), Matches(rules)
     chosen: dict[str, Hardware | None] = {}
@@ -59,11 +62,11 @@ def convert(model: nnx.Module, rules: Rules, strict: bool, rngs: nnx.Rngs | None
         if why and strict:
             raise cannot(layer, why)
         chosen[layer.path] = None if why else hardware
-        if chosen[layer.path] is not None and _has_own_call(layer.module):
+        if chosen[layer.path] is not None and _overrides_call(layer.module):
             matches.doubtful.add("kernel" if layer.path == ROOT else f"{layer.path}/kernel")
 
     def stream(node: Any) -> nnx.RngStream | None:
-        lead = stack_axes(node)  # a scan takes a stream of each entry's own
+        lead = stack_axes(node)  # nnx.scan slices the stack, so every entry needs a separate stream
         return None if rngs is None else rngs["analog"].split(lead) if lead else rngs["analog"].fork()
 
     def op(kind: type[AnalogOp], hardware: Hardware | None, path: str, node: Any) -> AnalogOp | None:
@@ -89,7 +92,7 @@ def convert(model: nnx.Module, rules: Rules, strict: bool, rngs: nnx.Rngs | None
 
 
 def to_digital(model: nnx.Module) -> nnx.Module:
-    """A copy of plain layers; see ``analogsim.to_digital``."""
+    """Return a copy with plain layers; see ``analogsim.to_digital``."""
 
     def visit(parts: tuple, node: Any) -> Any:
         del parts
@@ -97,7 +100,7 @@ def to_digital(model: nnx.Module) -> nnx.Module:
             return original(node)
         for kind, (name, _) in HOOKS.items():
             if isinstance(node, kind) and isinstance(getattr(node, name), AnalogOp):
-                delattr(node, name)
+                delattr(node, name)  # makes Flax 0.12 forget that the attribute was data, which a function is not
                 setattr(node, name, None if kind is nnx.LinearGeneral else _PLAIN[name])
         return node
 
@@ -105,13 +108,12 @@ def to_digital(model: nnx.Module) -> nnx.Module:
 
 
 def candidates(model: nnx.Module) -> Iterator[Candidate]:
-    """Every layer of the model that holds a matrix, ``attend`` of an Embed as one of its own."""
-    modules = {parts: module for parts, module in nnx.iter_modules(model)}
+    """Yield every layer of the model that has a matrix; ``attend`` of an Embed counts as a separate layer."""
+    modules = dict(nnx.iter_modules(model))
     for parts, module in modules.items():
-        name = next((name for kind, name in MATRIX_LAYERS.items() if isinstance(module, kind)), None)
-        if name is None:
+        if not isinstance(module, MATRIX_LAYERS):
             continue
-        path, shape = path_of(parts), getattr(module, name)[...].shape
+        path, shape = path_of(parts), matrix_of(module)[...].shape
         within = tuple(modules[parts[:n]] for n in reversed(range(len(parts))) if parts[:n] in modules)
         part_of, stands_for = "", None
         if isinstance(module, Core):
@@ -122,7 +124,7 @@ def candidates(model: nnx.Module) -> Iterator[Candidate]:
 
 
 def is_analog(layer: Candidate) -> bool:
-    """Whether a layer runs on analog hardware already."""
+    """Return whether a layer already runs on analog hardware."""
     name = "attend_op" if _attends(layer) else "analog_op"
     hooks = [getattr(layer.module, name, None)]
     hooks += [getattr(layer.module, hook, None) for kind, (hook, _) in HOOKS.items() if isinstance(layer.module, kind)]
@@ -134,14 +136,13 @@ def _attends(layer: Candidate) -> bool:
 
 
 def obstacle(layer: Candidate, hardware: Hardware) -> str:
-    """Why a layer cannot be converted; nothing where it can."""
+    """Return the reason why a layer cannot be converted; ``""`` if it can."""
     module = layer.module
     if isinstance(module, nnx.Embed) and not _attends(layer) and hardware.bound_management != "none":
-        return f"bound_management = {hardware.bound_management!r} widens input ranges, of which a lookup has none"
+        return f"bound_management = {hardware.bound_management!r} widens input ranges, and a lookup has none"
     kind = next(kind for kind in MATRIX_LAYERS if isinstance(module, kind))
-    own = type(module).__mro__[: type(module).__mro__.index(kind)]
-    if kind in TWINS and own and not isinstance(module, tuple(TWINS.values())):
-        return f"it is of a subclass of {kind.__name__}, which may compute by code of its own"
+    if kind in TWINS and type(module) is not kind and not isinstance(module, TWINS[kind]):
+        return f"its class is a subclass of {kind.__name__}, which may compute something else"
     if isinstance(module, nnx.Einsum):
         try:
             AnalogEinsum(hardware, stream=None, path=layer.path).layout(module, tuple(module.kernel_shape))
@@ -150,12 +151,12 @@ def obstacle(layer: Candidate, hardware: Hardware) -> str:
     taken = getattr(module, "dot_general_cls", None) is not None
     name = HOOKS[kind][0] if kind in HOOKS else None
     if taken or (name is not None and getattr(module, name) not in (None, _PLAIN[name])):
-        return "its matmul hook is taken by something else"
+        return "its matmul hook is already set"
     return ""
 
 
-def _has_own_call(module: nnx.Module) -> bool:
-    """Whether a subclass of a layer with a hook calls it by code of its own, which may leave the hook out."""
+def _overrides_call(module: nnx.Module) -> bool:
+    """Return whether a subclass of a layer with a hook overrides ``__call__``, which then may not use the hook."""
     kind = next((kind for kind in HOOKS if isinstance(module, kind)), None)
     if kind is None or isinstance(module, nnx.LoRALinear):
         return False
@@ -164,18 +165,13 @@ def _has_own_call(module: nnx.Module) -> bool:
 
 
 def parameters(model: nnx.Module) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Path and shape of every parameter that is in no analog layer and no factor of LoRA."""
+    """Yield path and shape of every parameter that belongs to no analog layer and no factor of LoRA."""
     modules = dict(nnx.iter_modules(model))
     analog = [m for m in modules.values() if any(isinstance(v, AnalogOp) for v in vars(m).values())]
-    held = {id(value) for module in analog for value in vars(module).values()}  # by such a layer, too
+    of_layers = {id(value) for module in analog for value in vars(module).values()}  # the model may share them
     for parts, module in modules.items():
         if isinstance(module, (nnx.LoRA, AnalogOp)):
             continue
         for name, value in vars(module).items():
-            if isinstance(value, nnx.Param) and id(value) not in held:
-                yield "/".join(map(str, (*parts, name))), jnp.shape(value[...])
-
-
-def path_of(parts: tuple) -> str:
-    """A module's path in words."""
-    return "/".join(map(str, parts)) or ROOT
+            if isinstance(value, nnx.Param) and id(value) not in of_layers:
+                yield path_of((*parts, name)), jnp.shape(value[...])

@@ -1,4 +1,4 @@
-"""Products of an input with a parameter that no NNX layer holds, as a layer that shares the parameter."""
+"""Turn a product of an input with a parameter outside of any NNX layer into a layer that shares the parameter."""
 
 from typing import Any
 
@@ -10,14 +10,20 @@ from analogsim.signal_path.operators.product import explicit
 
 
 def parameter_einsum(equation: str, parameter: nnx.Param, **options: Any) -> nnx.Einsum:
-    """An ``nnx.Einsum`` on a parameter of the model's own, which stays where it is: mixtures of experts, attention.
+    """Build an ``nnx.Einsum`` that shares a parameter of the model, as in mixtures of experts or custom attention.
 
-    The layer is a module like any other, for rules, chips and ranges; the parameter is one, trained once.
+    Rules, chips and ranges treat it like any other layer. The parameter also stays where it was, and is trained once.
 
     Args:
-      equation: of ``jnp.einsum``, the input first, explicit or not: ``"bed,edf->bef"``.
-      parameter: what multiplies.
-      **options: as of ``nnx.Einsum``: ``precision``, ``dtype``.
+      equation: equation of ``jnp.einsum`` with the input first, ``"bed,edf->bef"``; the output may be left out.
+      parameter: the second operand.
+      **options: arguments of ``nnx.Einsum``: ``precision``, ``dtype``.
+
+    Returns:
+      a layer with one argument, the input.
+
+    Raises:
+      InputError: if ``parameter`` is not an ``nnx.Param``.
 
     Example:
       >>> import jax
@@ -35,7 +41,7 @@ def parameter_einsum(equation: str, parameter: nnx.Param, **options: Any) -> nnx
     if not isinstance(parameter, nnx.Param):
         raise InputError(f"parameter = {type(parameter).__name__}: must be an nnx.Param of the model")
     shape = tuple(parameter.get_value().shape)
-    layer = nnx.Einsum(
+    layer = nnx.Einsum(  # whose initial kernel, replaced below, is a scalar and takes no memory
         explicit(equation), shape, kernel_init=lambda *_: jnp.zeros(()), rngs=nnx.Rngs(params=0), **options
     )
     layer.kernel = parameter

@@ -1,7 +1,7 @@
-"""NNX layers whose kernel is held as cores: ``TensorTrainLinear``, ``LowRankLinear``, and Linear layers once encoded.
+"""NNX layers whose kernel is stored as cores: ``TensorTrainLinear``, ``LowRankLinear`` and compressed Linear layers.
 
-Every core is an attribute ``core_0``, ``core_1``, ... of its layer, a LinearGeneral in its own right with the parameter
-``kernel`` ``[r_(k-1), m_k, n_k, r_k]``, and so has a path, tiles, ranges and a chip as every layer has.
+Every core is an attribute ``core_0``, ``core_1``, ... of its layer. It is a LinearGeneral with the parameter ``kernel``
+``[r_(k-1), m_k, n_k, r_k]``, and so has a path, tiles, ranges and a chip like every layer.
 """
 
 import math
@@ -31,14 +31,21 @@ class Core(nnx.LinearGeneral):
 
 
 class FactoredLinear(nnx.Module):
-    """A linear layer whose kernel is held as cores.
+    """A linear layer whose kernel is stored as cores.
+
+    Args:
+      layout: modes and ranks.
+      rngs: initialises cores and bias.
+      features: shape of the outputs, of which the product is ``n_out``.
+      axis: axes of the input that are contracted.
+      use_bias, dtype, param_dtype, precision, bias_init: as for ``nnx.Linear``.
+      variance: variance of the entries of the initial matrix, by default 1 / n_in.
+      contraction: how the digital layer multiplies, as for ``codecs.apply``; on hardware always core after core.
 
     Attributes:
-      layout: modes and ranks.
-      axis: axes of the input that it takes, the last by default; features: shape of its outputs.
-      core_0, core_1, ...: the cores, ``bias``: a parameter or None.
-      contraction: of the digital layer, as for ``codecs.apply``; on hardware always core after core.
-      stands_for: class of the layer that was compressed to this one; None where it was built of cores.
+      core_0, core_1, ...: the cores.
+      bias: a parameter, or None.
+      stands_for: class of the layer that was compressed to this one, or None.
     """
 
     bias: nnx.Param | None
@@ -66,19 +73,22 @@ class FactoredLinear(nnx.Module):
 
     @property
     def cores(self) -> tuple[jax.Array, ...]:
-        """The cores' numbers, in order."""
+        """Arrays of the cores in order, ``[r_(k-1), m_k, n_k, r_k]``."""
         return tuple(core.kernel[...] for core in self._layers())
 
     @property
     def layout(self) -> CoreLayout:
-        """Modes, and the ranks of the cores as they are."""
+        """Modes and current ranks of the cores."""
         return CoreLayout.of(self.cores)
 
     def set_cores(self, cores: Sequence[jax.Array]) -> None:
-        """Put other cores of the same modes in, in place; their ranks may differ.
+        """Replace the cores, in place.
+
+        Args:
+          cores: arrays ``[r_(k-1), m_k, n_k, r_k]`` with the layer's modes; their ranks may differ.
 
         Raises:
-          InputError: for cores of other modes.
+          InputError: for cores with other modes.
         """
         layout = CoreLayout.of(cores)
         if (layout.modes_in, layout.modes_out) != (self.modes_in, self.modes_out):
@@ -89,7 +99,7 @@ class FactoredLinear(nnx.Module):
             core.kernel = nnx.Param(jnp.asarray(kernel))
 
     def forget_ranges(self) -> None:
-        """Drop the cores' calibrated ranges and chip, in place: they fit the cores as they were."""
+        """Remove the cores' calibrated ranges and chip, in place, for example after ``set_cores``."""
         for core in self._layers():
             if isinstance(op := core.dot_general, AnalogOp):
                 op.array = nnx.data(None)
@@ -97,20 +107,20 @@ class FactoredLinear(nnx.Module):
                     op.set_range(name, None)
 
     def __call__(self, inputs: jax.Array, out_sharding: Any = None) -> jax.Array:
-        x = inputs  # named as in nnx.Linear
-        caster({"out_sharding": out_sharding}, type(self).__name__)  # refuses it
+        x = inputs  # the name of the argument is that of nnx.Linear
+        caster({"out_sharding": out_sharding}, type(self).__name__)  # raises if it is given
         layout, cores = self.layout, self._layers()
-        axes = tuple(sorted(axis % x.ndim for axis in self.axis))  # the kernel's order, whatever the layer's
-        width = math.prod(x.shape[axis] for axis in axes)
-        flat = jnp.moveaxis(x, axes, range(-len(axes), 0)).reshape(*_without(x.shape, axes), width)
+        axes = tuple(sorted(axis % x.ndim for axis in self.axis))  # nnx.LinearGeneral sorts them, too
+        batch = [size for axis, size in enumerate(x.shape) if axis not in axes]
+        flat = jnp.moveaxis(x, axes, range(-len(axes), 0)).reshape(*batch, math.prod(x.shape[axis] for axis in axes))
         if flat.shape[-1] != layout.n_in:
             raise InputError(
                 f"x: shape {x.shape}: the input's width does not fit the model's parameters: it has "
                 f"{flat.shape[-1]} features, the cores take {layout.n_in}"
             )
-        if self._writes_out(layout, math.prod(flat.shape[:-1])):
-            known: list[jax.Array] = list(nnx.nn.dtypes.promote_dtype((flat, *self.cores), dtype=self.dtype))
-            y = jnp.matmul(known[0], decode(known[1:]), precision=self.precision)
+        if self._decodes(layout, math.prod(flat.shape[:-1])):
+            operands: list[jax.Array] = list(nnx.nn.dtypes.promote_dtype((flat, *self.cores), dtype=self.dtype))
+            y = jnp.matmul(operands[0], decode(operands[1:]), precision=self.precision)
         else:
             y = contract(flat, layout, lambda k, t: cores[k](t))
         y = y.reshape(*y.shape[:-1], *self.features)
@@ -122,32 +132,43 @@ class FactoredLinear(nnx.Module):
     def _layers(self) -> list[Any]:
         return [getattr(self, f"core_{k}") for k in range(len(self.modes_in))]
 
-    def _writes_out(self, layout: CoreLayout, vectors: int) -> bool:
+    def _decodes(self, layout: CoreLayout, vectors: int) -> bool:
+        """Return whether to decode the matrix, instead of multiplying with one core after another."""
         analog = any(isinstance(core.dot_general, AnalogOp) for core in self._layers())
         if analog or modes.current() is not None or self.contraction == "factored":
             return False
         return self.contraction == "dense" or not layout.by_cores(vectors)
 
 
-_TRAIN, _LOW_RANK = TensorTrain(rank=8), LowRank(rank=8)
+_TENSOR_TRAIN, _LOW_RANK = TensorTrain(rank=8), LowRank(rank=8)
 
 
 def TensorTrainLinear(
-    in_features: int, out_features: int, *, rngs: nnx.Rngs, codec: Codec = _TRAIN,
-    hardware: Hardware | None = None, **options: Any,
-) -> FactoredLinear:  # fmt: skip
-    """A linear layer with its kernel as a tensor train, to be trained from scratch.
+    in_features: int,
+    out_features: int,
+    *,
+    rngs: nnx.Rngs,
+    codec: Codec = _TENSOR_TRAIN,
+    hardware: Hardware | None = None,
+    **options: Any,
+) -> FactoredLinear:
+    """Build a linear layer whose kernel is a tensor train, to be trained from scratch.
 
-    Cores of high rank for a small matrix may hold more numbers than its kernel would: ``analogsim.summary`` says where
-    they do.
+    Cores of high rank may hold more numbers than the kernel of a small matrix; ``analogsim.summary`` points this out.
 
     Args:
       in_features, out_features: size of the matrix.
-      rngs: initialises cores and bias, and seeds the cores' own noise streams.
+      rngs: initialises cores and bias, and seeds the noise streams of the cores.
       codec: modes, and ranks by ``rank``, ``max_params`` or ``max_fraction``.
-      hardware: what every core is stored on, on tiles of its own; None is digital.
-      **options: ``use_bias``, ``dtype``, ``param_dtype``, ``precision``, ``bias_init`` as of ``nnx.Linear``;
-        ``variance`` of the initial matrix's entries, 1 / n_in by default; ``contraction`` as for ``codecs.apply``.
+      hardware: hardware that stores every core on separate tiles; None for a digital layer.
+      **options: ``use_bias``, ``dtype``, ``param_dtype``, ``precision``, ``bias_init``, ``variance`` and
+        ``contraction`` of ``FactoredLinear``.
+
+    Returns:
+      a layer that maps ``[..., in_features]`` to ``[..., out_features]``.
+
+    Raises:
+      InputError: if ``rngs`` is not ``nnx.Rngs``, or ``codec`` is not a codec that fits the matrix.
 
     Example:
       >>> import jax.numpy as jnp
@@ -160,10 +181,15 @@ def TensorTrainLinear(
 
 
 def LowRankLinear(
-    in_features: int, out_features: int, *, rngs: nnx.Rngs, codec: Codec = _LOW_RANK,
-    hardware: Hardware | None = None, **options: Any,
-) -> FactoredLinear:  # fmt: skip
-    """A linear layer with its kernel as a product of two narrow matrices; options as of ``TensorTrainLinear``.
+    in_features: int,
+    out_features: int,
+    *,
+    rngs: nnx.Rngs,
+    codec: Codec = _LOW_RANK,
+    hardware: Hardware | None = None,
+    **options: Any,
+) -> FactoredLinear:
+    """Build a linear layer whose kernel is a product of two narrow matrices; arguments as for ``TensorTrainLinear``.
 
     Example:
       >>> from flax import nnx
@@ -185,54 +211,64 @@ def _scratch(name: str, n_in: int, n_out: int, rngs: Any, codec: Any, hardware: 
 
 
 def factored(layer: Any, cores: Sequence[jax.Array], contraction: str) -> FactoredLinear:
-    """A ``nnx.Linear`` or ``LinearGeneral`` with these cores in the place of its kernel; its bias is shared."""
-    general = isinstance(layer, nnx.LinearGeneral)
-    made = FactoredLinear(
-        CoreLayout.of(cores), rngs=nnx.Rngs(0), axis=tuple(layer.axis) if general else (-1,), use_bias=False,
-        features=tuple(layer.out_features) if general else (layer.out_features,), dtype=layer.dtype,
-        param_dtype=layer.param_dtype, precision=layer.precision, contraction=contraction,
-    )  # fmt: skip
-    made.set_cores(cores)
-    made.stands_for = type(layer)
-    made.bias = nnx.data(layer.bias)
-    return made
+    """Build the layer that replaces an ``nnx.Linear`` or ``LinearGeneral``, with cores instead of its kernel.
+
+    Args:
+      layer: the layer to replace; its bias is shared, not copied.
+      cores: arrays ``[r_(k-1), m_k, n_k, r_k]`` that multiply to its kernel.
+      contraction: see ``FactoredLinear``.
+    """
+    compressed = FactoredLinear(
+        CoreLayout.of(cores),
+        rngs=nnx.Rngs(0),  # replaced by ``cores``
+        features=_features(layer),
+        axis=tuple(layer.axis) if isinstance(layer, nnx.LinearGeneral) else (-1,),
+        use_bias=False,
+        dtype=layer.dtype,
+        param_dtype=layer.param_dtype,
+        precision=layer.precision,
+        contraction=contraction,
+    )
+    compressed.set_cores(cores)
+    compressed.stands_for = type(layer)
+    compressed.bias = nnx.data(layer.bias)
+    return compressed
 
 
 def why_dense(layer: Any, shape: tuple[int, ...], within: tuple[Any, ...] = ()) -> str:
-    """Why a layer cannot be held as cores; nothing where it can."""
+    """Return the reason why a layer cannot be compressed; ``""`` if it can.
+
+    Args:
+      layer: an NNX layer.
+      shape: shape of its kernel.
+      within: modules that contain it.
+    """
     if isinstance(layer, Core):
         return "it is a core already"
     if type(layer) not in (nnx.Linear, nnx.LinearGeneral):
-        return "codecs hold Linear and LinearGeneral"
+        return "codecs compress Linear and LinearGeneral only"
     if getattr(layer, "batch_axis", None):
-        return "it has a matrix for every entry of its batch axes"
+        return "it has one matrix per entry of its batch axes"
     if isinstance(layer.dot_general, AnalogOp):
-        return "it is analog already; compress the plain model, and convert what comes of it"
-    if shape != _own_shape(layer):
+        return "it is analog already; compress the plain model, then convert the result"
+    inputs = layer.in_features if isinstance(layer, nnx.LinearGeneral) else (layer.in_features,)
+    if shape != (*inputs, *_features(layer)):
         return "it is a stack of layers"
     if layer.dot_general not in (None, jax.lax.dot_general) or getattr(layer, "dot_general_cls", None) is not None:
-        return "its matmul hook is taken by something else"
+        return "its matmul hook dot_general is already set"
     if layer.promote_dtype is not nnx.nn.dtypes.promote_dtype:
-        return "it has a promote_dtype of its own"
+        return "it has a custom promote_dtype"
     if getattr(layer, "preferred_element_type", None) is not None:
-        return "it has a preferred_element_type"
+        return "its preferred_element_type is set"
     if any(isinstance(module, (nnx.WeightNorm, nnx.SpectralNorm)) for module in within):
         return "its kernel is normalised before it multiplies (WeightNorm, SpectralNorm)"
     return ""
 
 
 def kernel_matrix(layer: Any) -> jax.Array:
-    """The kernel as ``[n_in, n_out]``."""
-    features = layer.out_features if isinstance(layer, nnx.LinearGeneral) else (layer.out_features,)
-    return layer.kernel[...].reshape(-1, math.prod(features))
+    """Return the kernel as ``[n_in, n_out]``."""
+    return layer.kernel[...].reshape(-1, math.prod(_features(layer)))
 
 
-def _own_shape(layer: Any) -> tuple[int, ...]:
-    if isinstance(layer, nnx.LinearGeneral):
-        return (*layer.in_features, *layer.out_features)
-    return (layer.in_features, layer.out_features)
-
-
-def _without(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
-    gone = {axis % len(shape) for axis in axes}
-    return tuple(size for axis, size in enumerate(shape) if axis not in gone)
+def _features(layer: Any) -> tuple[int, ...]:
+    return tuple(layer.out_features) if isinstance(layer, nnx.LinearGeneral) else (layer.out_features,)

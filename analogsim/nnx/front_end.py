@@ -1,4 +1,4 @@
-"""What the rest of the package asks of NNX models (``models.protocol.FrontEnd``)."""
+"""The front end for NNX models; see ``models.protocol.FrontEnd``."""
 
 import warnings
 from collections.abc import Callable
@@ -24,7 +24,7 @@ _RANGES, _STATE = "ranges", "state"  # collections of a checkpoint
 
 
 class NnxFrontEnd:
-    """Flax NNX: a model holds its own arrays and layers."""
+    """Flax NNX, whose models hold their arrays and know their layers without a call."""
 
     name = "nnx"
     title = "an NNX"
@@ -32,7 +32,7 @@ class NnxFrontEnd:
     needs_call = False
 
     def owns(self, model: Any) -> bool:
-        """Whether this is an NNX model."""
+        """Return whether this is an NNX model."""
         return isinstance(model, nnx.Module)
 
     owns_arrays = owns
@@ -40,16 +40,16 @@ class NnxFrontEnd:
     def bind(
         self, model: Any, variables: Any, sample: Sample | None, options: Options, rngs: dict[str, jax.Array]
     ) -> BoundNnx:
-        """The model in parts."""
+        """Split the model into structure and arrays."""
         if variables is not None:
-            raise InputError("variables: an NNX model carries its own; leave them out, or give None")
+            raise InputError("variables: an NNX model contains its arrays; leave variables out, or pass None")
         graph, arrays = nnx.split(model)
         return BoundNnx(arrays, graph, options, rngs, sample)
 
     def set_ranges(
         self, model: Any, variables: Any, ranges: dict[str, dict[str, Any]], sample: Sample | None = None
     ) -> None:
-        """Set these ranges in the model itself; None takes one away."""
+        """Set these ranges in the model itself, in place; None removes a range."""
         del variables, sample
         ops = chips.analog_ops(model)
         for path, values in ranges.items():
@@ -59,7 +59,7 @@ class NnxFrontEnd:
     def convert(
         self, model: Any, rules: Rules, *, codec: Codec | None, strict: bool, rngs: Any = None, x: Any = None
     ) -> nnx.Module:
-        """A converted copy of the model."""
+        """Return a converted copy of the model; see ``analogsim.convert``."""
         if rngs is not None:
             check_rngs(rngs, "convert")
         if codec is not None:
@@ -70,51 +70,53 @@ class NnxFrontEnd:
         return converted
 
     def to_digital(self, model: Any) -> nnx.Module:
-        """A copy of plain layers."""
+        """Return a copy with plain layers."""
         return conversion.to_digital(model)
 
     def compress(
         self, model: Any, variables: Any, x: Any, selection: CoreSelection, contraction: str, options: dict[str, Any]
     ) -> tuple[nnx.Module, None]:
-        """A copy of the model with cores in the selected layers."""
-        del x, options  # a model that holds its layers need not be called
+        """Return a copy of the model with cores in the selected layers."""
+        del x, options  # the layers are known without a call
         if variables is not None:
-            raise InputError("variables: an NNX model carries its own; leave them out (compress(model, codec=codec))")
+            raise InputError(
+                "variables: an NNX model contains its arrays; leave variables out, compress(model, codec=codec)"
+            )
         return compression.compressed(model, selection, contraction), None
 
     def with_other_cores(self, item: Any, change: Callable[[Any], Any]) -> tuple[nnx.Module, int]:
-        """A copy with ``change(cores)`` in every compressed layer, and the number of these layers."""
+        """Return a copy after applying ``change`` to the cores of every compressed layer, and the number of layers."""
         return compression.with_other_cores(item, change)
 
     def saved(self, model: Any, variables: Any = None) -> Collections:
-        """The state without ranges and hardware, and the ranges by layer.
+        """Return the state without ranges and hardware, and the ranges by layer.
 
-        A model that is not calibrated has no place for ranges, so that they are no part of the state's structure.
+        Ranges are a separate collection because a model that is not calibrated has no Variables for them.
         """
         del variables
         ranges, hardware = {}, []
         for path, (module, op) in chips.analog_ops(model).items():
             if op.array is not None:
                 raise InputError(
-                    f"model: layer {path} is on a chip (on_chip); pass the model that the chip was programmed for, and "
-                    f"the chip itself: save(folder, model, chip=chip)"
+                    f"model: layer {path} is on a chip (on_chip); pass the model that the chip was programmed for and "
+                    f"the chip: save(folder, model, chip=chip)"
                 )
             ranges[path] = {name: value for name, value in op.ranges._asdict().items() if value is not None}
             above = "" if holder(path) == ROOT else f"{holder(path)}/"
             names = [attribute for attribute, value in vars(module).items() if value is op]
-            hardware += [f"{above}{name}/hardware/" for name in names]  # such fields of it as are arrays
+            hardware += [f"{above}{name}/hardware/" for name in names]  # fields that are arrays belong to the state
         _, _, *states = nnx.split(model, RangeVariable, ...)
         return Collections(
             {_STATE: states[0], _RANGES: ranges}, fixed=(_STATE,), by_layer=(_RANGES,), left_out=tuple(hardware)
         )
 
     def expected(self, model: Any, sample: Sample | None, options: dict[str, Any]) -> Collections:
-        """What the model holds."""
+        """Return the collections that ``saved`` returns for this model."""
         del sample, options
         return self.saved(model)
 
     def rebuilt(self, model: Any, trees: dict[str, Any]) -> tuple[nnx.Module, None]:
-        """A copy of the model with this state and these ranges."""
+        """Return a copy of the model with this state and these ranges."""
         copy = nnx.clone(model)
         ops, ranges = chips.analog_ops(copy), trees.get(_RANGES, {})
         for path, (_, op) in ops.items():
@@ -124,7 +126,7 @@ class NnxFrontEnd:
         return nnx.merge(graph, states[0], trees[_STATE]), None
 
     def content(self, item: Any) -> list[Any] | None:
-        """What tells a module, by its class and attributes, or a variable, by its value, from others of its kind."""
+        """Return class and attributes of a module, or the value of a Variable; None for other objects."""
         if isinstance(item, nnx.Variable):
             value = item[...] if hasattr(item, "__getitem__") else item.get_value()
             return [value if is_key(value) else np.asarray(value)]
@@ -134,17 +136,19 @@ class NnxFrontEnd:
 
 
 def _refuse_strays(model: nnx.Module, doubtful: set[str], x: Any) -> None:
+    """Raise ``InputError`` if the model multiplies with one of these parameters; warn if there are no inputs."""
     if x is None:
         warnings.warn(
-            f"convert: {', '.join(sorted(doubtful))}: no layer that is known multiplies with these parameters; what "
-            f"the model does with them by itself stays digital. Give x, an example input, to find out, or name them in "
-            f"a first rule with None",
-            stacklevel=4,
+            f"convert: {', '.join(sorted(doubtful))}: no known layer multiplies with these parameters, so all "
+            f"computations with them stay digital. Pass x, an example input, to check whether there are products, or "
+            f"name the parameters in a first rule with None",
+            stacklevel=4,  # the caller of analogsim.convert
         )
         return
     for stray in inventory_of(model, as_inputs(x)).strays:
         if stray.path in doubtful:
-            raise cannot(Candidate(stray.path, None, stray.shape), conversion.STRAY)
+            why = "the model multiplies with this parameter outside of any known layer"
+            raise cannot(Candidate(stray.path, None, stray.shape), why)
 
 
 FRONT_END = NnxFrontEnd()

@@ -1,7 +1,6 @@
-"""NNX layers whose matmul Flax gives no hook to: the same layers with a call of their own.
+"""Twins of the NNX layers that have no matmul hook in Flax (0.12): subclasses with an analog ``__call__``.
 
-A twin is of a subclass of the layer's class and shares its attributes, so that it is found, filtered, saved and loaded
-as the layer it is.
+A twin shares the attributes of the layer that it replaces, so that it is selected, filtered, saved and loaded like it.
 """
 
 from typing import Any
@@ -16,11 +15,11 @@ from analogsim.signal_path.operators.convolution import dimension_numbers, per_d
 
 
 class AnalogConvTranspose(nnx.ConvTranspose):
-    """``nnx.ConvTranspose`` with ``analog_op`` in the place of its convolution."""
+    """``nnx.ConvTranspose`` that computes its convolution with ``analog_op``."""
 
     analog_op: AnalogConvGeneralDilated
 
-    def __call__(self, inputs):
+    def __call__(self, inputs):  # as in Flax 0.12, except for the convolution
         n = len(self.kernel_size)
         kernel = self.kernel[...] if self.mask is None else self.kernel[...] * self.mask
         batch = inputs.shape[: inputs.ndim - n - 1]
@@ -44,7 +43,7 @@ class AnalogConvTranspose(nnx.ConvTranspose):
 
 
 class AnalogEmbed(nnx.Embed):
-    """``nnx.Embed`` with ``analog_op`` for lookups and ``attend_op`` for products; None leaves either digital."""
+    """``nnx.Embed`` that uses ``analog_op`` for lookups and ``attend_op`` for products; None keeps either digital."""
 
     analog_op: AnalogTake | None
     attend_op: AnalogAttend | None
@@ -52,9 +51,9 @@ class AnalogEmbed(nnx.Embed):
     def __call__(self, inputs, out_sharding=None):
         if self.analog_op is None:
             return super().__call__(inputs, out_sharding)
-        caster({"out_sharding": out_sharding}, self.analog_op.path)  # refuses it
+        caster({"out_sharding": out_sharding}, self.analog_op.path)  # raises if it is given
         if not jnp.issubdtype(inputs.dtype, jnp.integer):
-            raise ValueError("Input type must be an integer or unsigned integer.")  # as Flax has it
+            raise ValueError("Input type must be an integer or unsigned integer.")  # Flax's own message
         (table,) = self.promote_dtype((self.embedding[...],), dtype=self.dtype, inexact=False)
         return self.analog_op(table, inputs)
 
@@ -65,26 +64,32 @@ class AnalogEmbed(nnx.Embed):
         return self.attend_op(AnalogAttend.equation, query, table, out_sharding=out_sharding)
 
 
-#: Twins of Flax's layers.
+#: Twins by the class of layer that they replace.
 TWINS: dict[type, type] = {nnx.ConvTranspose: AnalogConvTranspose, nnx.Embed: AnalogEmbed}
 
 
 def twin(kind: type, module: nnx.Module, **ops: AnalogOp | None) -> Any:
-    """The module as one of a twin's class, with these hooks; its attributes are shared, hooks that it has stay."""
-    made: Any = object.__new__(kind)
+    """Return a module of another class with the same attributes.
+
+    Args:
+      kind: the class: a twin, or the plain layer.
+      module: the module, whose attributes are shared.
+      **ops: hooks of the twin by attribute; None keeps a hook that the module already has.
+    """
+    copy: Any = object.__new__(kind)
     for name, value in vars(module).items():
-        object.__setattr__(made, name, value)
+        # Flax's __setattr__ would classify the attributes again; its records of the module are among those copied.
+        object.__setattr__(copy, name, value)
     for name, op in ops.items():
-        if op is not None or name not in vars(made):
-            setattr(made, name, nnx.data(op))
-    return made
+        if op is not None or name not in vars(copy):
+            setattr(copy, name, nnx.data(op))
+    return copy
 
 
 def original(module: Any) -> Any:
-    """The plain layer behind a twin."""
-    kind = next(kind for kind, analog in TWINS.items() if type(module) is analog)
-    made = twin(kind, module)
+    """Return the plain layer that a twin replaced."""
+    plain = twin(next(kind for kind, analog in TWINS.items() if type(module) is analog), module)
     for name in ("analog_op", "attend_op"):
-        if name in vars(made):
-            delattr(made, name)
-    return made
+        if name in vars(plain):
+            delattr(plain, name)
+    return plain

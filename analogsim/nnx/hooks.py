@@ -1,7 +1,7 @@
-"""What fills the matmul hooks of NNX layers: modules that hold a layer's chip, ranges and noise, no parameters.
+"""Modules for the matmul hooks of NNX layers; they hold a layer's chip, ranges and noise stream, and no parameters.
 
-A hook knows two things of its layer: how an input meets the kernel when the layer is called, and, without an input,
-which matrix the kernel is when a chip is programmed. What it computes in each mode is ``analogsim.layers.layer``.
+A hook defines how its layer multiplies the kernel with an input, and which matrix a chip is programmed with when there
+is no input. ``analogsim.layers.layer`` computes the output in each mode.
 """
 
 from typing import Any
@@ -13,6 +13,7 @@ from flax import nnx
 from analogsim.base.errors import InputError, nearest
 from analogsim.hardware.hardware import Hardware
 from analogsim.hardware.override import effective_hardware
+from analogsim.hardware.rules import ROOT
 from analogsim.layers import layer
 from analogsim.layers.options import caster
 from analogsim.signal_path.operators import Lookup, convolution, dot_general, einsum, for_numbers
@@ -22,16 +23,19 @@ from analogsim.signal_path.ranges import Ranges
 
 MODES = ("train", "chip", "digital")
 
-#: Where a hook keeps the fields of ``Ranges``.
+#: Attributes of a hook by the field of ``Ranges`` that they store.
 RANGES = {
-    "input": "input_range", "output": "output_range", "weight": "weight_range", "scale": "output_scale",
+    "input": "input_range",
+    "output": "output_range",
+    "weight": "weight_range",
+    "scale": "output_scale",
     "middle": "output_middle",
-}  # fmt: skip
+}
 
 
 @nnx.register_variable_name("analog")
 class ProgrammedVariable(nnx.Variable):
-    """One layer's array on a chip, as it is read now."""
+    """One layer's array on a chip, as read at one time (``ChipArray``)."""
 
 
 @nnx.register_variable_name("ranges")
@@ -40,23 +44,33 @@ class RangeVariable(nnx.Variable):
 
 
 class KernelVariable(ProgrammedVariable):
-    """The kernel that reached a layer's hook in one call; where what is programmed goes, this goes."""
+    """The kernel that reached a layer's hook in one call; filters select it together with programmed arrays."""
 
 
 def check_rngs(rngs: Any, where: str) -> None:
-    """Refuse what is no ``nnx.Rngs``, with the remedy."""
+    """Raise ``InputError`` unless ``rngs`` is ``nnx.Rngs``."""
     if not isinstance(rngs, nnx.Rngs):
         raise InputError(f"{where}: rngs = {rngs!r}: must be nnx.Rngs, for example nnx.Rngs(0)")
 
 
 def attach(module: nnx.Module, hardware: Hardware, *, stream: nnx.RngStream | None = None, path: str = "") -> None:
-    """Fill the matmul hook of one ``nnx.Linear``, ``LinearGeneral``, ``Einsum`` or ``Conv`` in place.
+    """Fill the matmul hook of one ``nnx.Linear``, ``LinearGeneral``, ``Einsum`` or ``Conv``, in place.
 
     Args:
       module: the layer.
-      hardware: what its kernel is stored on.
-      stream: its noise; without one it cannot be trained hardware-aware.
-      path: its name in messages until the whole model is seen.
+      hardware: hardware that stores its kernel.
+      stream: its noise stream, required for hardware-aware training.
+      path: its path in messages, until ``analog_ops`` sees the whole model; by default the name of its class.
+
+    Raises:
+      InputError: if ``hardware`` is not a ``Hardware``, or the layer has no matmul hook.
+
+    Example:
+      >>> from analogsim import preset
+      >>> layer = nnx.Linear(4, 3, rngs=nnx.Rngs(0))
+      >>> attach(layer, preset("pcm"), stream=nnx.Rngs(1)["analog"].fork())
+      >>> layer(jnp.ones((2, 4))).shape
+      (2, 3)
     """
     path = path or type(module).__name__
     if not isinstance(hardware, Hardware):
@@ -73,46 +87,59 @@ def attach(module: nnx.Module, hardware: Hardware, *, stream: nnx.RngStream | No
 
 
 class AnalogOp(nnx.Module):
-    """State of a filled hook: hardware, mode, chip, ranges, noise stream."""
+    """Base class of hooks, with their state: hardware, mode, chip, ranges and noise stream.
 
+    Implements the parts of ``layers.layer.LayerState`` that calls of NNX layers use. Programming and numbering of
+    ranges happen outside of calls (``nnx.chips``).
+
+    Args:
+      hardware: hardware that stores the kernel.
+      stream: noise stream, or None.
+      path: the layer's path in messages.
+    """
+
+    #: The first equation of an ``nnx.Einsum``, which determines how its kernel is laid out on tiles.
     equation: str | None = None
 
     def __init__(self, hardware: Hardware, *, stream: nnx.RngStream | None, path: str):
+        # Flax 0.12 decides on first assignment whether an attribute is data or static. Without nnx.data, None and
+        # Hardware would be static, and a static attribute refuses a Variable, and arrays (swept values).
         self.hardware = nnx.data(hardware)
         self.mode = "train"
         self.path = path
         self.array: ProgrammedVariable | None = nnx.data(None)
-        self.input_range: RangeVariable | None = nnx.data(None)
-        self.output_range: RangeVariable | None = nnx.data(None)
-        self.weight_range: RangeVariable | None = nnx.data(None)
-        self.output_scale: RangeVariable | None = nnx.data(None)
-        self.output_middle: RangeVariable | None = nnx.data(None)
+        for attribute in RANGES.values():
+            setattr(self, attribute, nnx.data(None))
         self.place: RangeVariable | None = nnx.data(None)
         self.captured_kernel: KernelVariable | None = nnx.data(None)
         self.stream = nnx.data(stream)
 
     @property
     def runs_on(self) -> Hardware:
-        """The hardware, as ``analogsim.override_hardware`` has it here."""
+        """The layer's hardware, after overrides by ``analogsim.override_hardware``."""
         return effective_hardware(self.hardware, self.path)
 
     @property
     def ranges(self) -> Ranges:
-        """The layer's ranges and scale."""
+        """The layer's calibrated ranges and output scale."""
         variables = {name: getattr(self, attribute) for name, attribute in RANGES.items()}
         return Ranges(**{name: None if value is None else value.get_value() for name, value in variables.items()})
 
     def set_range(self, name: str, value: Any) -> None:
-        """Set one field of the ranges; None takes it away."""
+        """Set one field of ``Ranges``; None removes it."""
         setattr(self, RANGES[name], nnx.data(None if value is None else RangeVariable(jnp.asarray(value))))
 
     def set_view(self, mode: str | None = None):
-        """Where the product is computed.
+        """Select how the product is computed; called by ``nnx.view``.
 
         Args:
-          mode: 'train' (a fresh chip each call), 'chip' (the loaded chip) or 'digital'.
+          mode: 'train' (a fresh chip per call), 'chip' (the loaded chip) or 'digital'.
         """
-        self.mode = self.mode if mode is None else _check_mode(mode)
+        # nnx.view_info parses the lines below "Args:", so they keep the form "name: description".
+        if mode is not None:
+            if mode not in MODES:
+                raise InputError(f"mode = {mode!r}: must be one of {', '.join(MODES)}; {nearest(str(mode), MODES)}")
+            self.mode = mode
 
     def _run(self, operator: Any, x: jax.Array, kernel: jax.Array, precision: Any) -> jax.Array:
         hardware, place = self.runs_on, None if self.place is None else self.place.get_value()
@@ -120,12 +147,12 @@ class AnalogOp(nnx.Module):
         call = layer.LayerCall(self.path, hardware, operator, x, kernel, self.ranges, self, place, precision)
         return layer.forward(call, exact=self.mode == "digital")
 
-    # What a call of the layer asks of its state: see ``layer.LayerState``.
+    # From here: ``layer.LayerState``.
     key_hint = ""
     tracks_ranges = True
 
     def chip_array(self) -> ChipArray | None:
-        """What the loaded chip gives the layer; None in training."""
+        """Return the layer's array on the loaded chip; None in training."""
         if self.mode != "chip":
             return None
         if self.array is None:
@@ -133,34 +160,39 @@ class AnalogOp(nnx.Module):
         return self.array.get_value()
 
     def keys(self) -> tuple[jax.Array | None, None]:
-        """The next key of the noise stream, of which a fresh chip is fabricated, too."""
+        """Return the next key of the noise stream; a fresh chip is fabricated from it, too."""
         if self.stream is None and self.mode == "train" and layer.needs_key(self.runs_on):
             raise InputError(f"layer {self.path} has no noise stream: build or convert it with rngs=nnx.Rngs(0)")
         return None if self.stream is None else self.stream(), None
 
     def store_ranges(self, ranges: dict[str, jax.Array]) -> None:
-        """Keep ranges that follow the values."""
+        """Store tracked ranges."""
         for name, value in ranges.items():
             variable = getattr(self, RANGES[name])
             if variable is None:
                 self.set_range(name, value)
-            else:
+            else:  # keep the Variable: a loop of steps needs the same structure before and after
                 variable.set_value(value)
 
     def capture_kernel(self, kernel: jax.Array) -> bool:
-        """Keep the kernel that reached the layer, where ``nnx.matrices`` has made a place for it."""
+        """Store the kernel that reached the layer if ``nnx.matrices`` has made a place for it."""
         if self.captured_kernel is None:
             return False
         self.captured_kernel.set_value(kernel.astype(self.captured_kernel.get_value().dtype))
         return True
 
-    def layout(self, module: Any, kernel_shape: tuple[int, ...]) -> tuple[Any, str]:
-        """How inputs will meet the module's kernel of this shape, and the name of that parameter."""
+    def layout(self, module: Any, kernel_shape: tuple[int, ...]) -> Any:
+        """Return the operator that maps the kernel to the matrix on tiles, without an input.
+
+        Args:
+          module: the layer.
+          kernel_shape: shape of its kernel or table, of one layer of a stack.
+        """
         raise NotImplementedError
 
 
 class AnalogDotGeneral(AnalogOp):
-    """Stands in for ``lax.dot_general`` inside a Linear or LinearGeneral."""
+    """Replaces ``lax.dot_general`` inside a Linear or LinearGeneral."""
 
     def __call__(self, x, kernel, dimension_numbers, precision=None, **options):
         (x_contract, kernel_contract), _ = dimension_numbers
@@ -170,16 +202,16 @@ class AnalogDotGeneral(AnalogOp):
         return cast(self._run(operator, x, kernel, precision))
 
     def layout(self, module, kernel_shape):
-        batch, contract = (
-            (len(module.batch_axis), len(module.axis)) if isinstance(module, nnx.LinearGeneral) else (0, 1)
-        )
+        batch, contract = 0, 1
+        if isinstance(module, nnx.LinearGeneral):
+            batch, contract = len(module.batch_axis), len(module.axis)
         of_batch, of_rows = tuple(range(batch)), tuple(range(batch, batch + contract))
-        dims = ((of_rows, of_rows), (of_batch, of_batch))  # of an input with just these axes
-        return dot_general(dims, batch + contract, kernel_shape, self.runs_on), "kernel"
+        dims = ((of_rows, of_rows), (of_batch, of_batch))  # for an input that has only these axes
+        return dot_general(dims, batch + contract, kernel_shape, self.runs_on)
 
 
 class AnalogEinsum(AnalogOp):
-    """Stands in for ``jnp.einsum`` of an input and a kernel, which is laid out as the layer's own equation has it."""
+    """Replaces ``jnp.einsum`` of an input and a kernel; the layer's equation determines the layout of the kernel."""
 
     def __call__(self, equation, x, kernel, precision=None, **options):
         cast = caster(options, self.path)
@@ -193,25 +225,25 @@ class AnalogEinsum(AnalogOp):
         return cast(self._run(operator, x, kernel, precision))
 
     def layout(self, module, kernel_shape):
-        return self.by_equation(module.einsum_str, kernel_shape), "kernel"
+        return self.by_equation(module.einsum_str, kernel_shape)
 
     def by_equation(self, equation: str, kernel_shape: tuple[int, ...]) -> Any:
-        """The operator for an input whose ellipsis stands for no axis."""
+        """Return the operator for an input whose ellipsis stands for no axes."""
         of_x = equation.replace(" ", "").partition(",")[0].replace("...", "")
         return einsum(equation, jnp.zeros((1,) * len(of_x)), kernel_shape, self.runs_on, self.path)[0]
 
 
 class AnalogAttend(AnalogEinsum):
-    """Products of queries with all rows of a table, which an array of its own holds the other way round."""
+    """Products of queries with all rows of a table, which a separate array stores transposed."""
 
     equation = "...d,nd->...n"
 
     def layout(self, module, kernel_shape):
-        return self.by_equation(self.equation, kernel_shape), "embedding"
+        return self.by_equation(self.equation, kernel_shape)
 
 
 class AnalogConvGeneralDilated(AnalogOp):
-    """Stands in for ``lax.conv_general_dilated``."""
+    """Replaces ``lax.conv_general_dilated``."""
 
     def __call__(
         self, x, kernel, strides, padding, lhs_dilation=None, rhs_dilation=None,
@@ -229,20 +261,20 @@ class AnalogConvGeneralDilated(AnalogOp):
         groups, n = getattr(module, "feature_group_count", 1), len(kernel_shape) - 2
         if getattr(module, "transpose_kernel", False):
             kernel_shape = (*kernel_shape[:-2], kernel_shape[-1], kernel_shape[-2])
-        return convolution(kernel_shape, (1,) * n, "VALID", None, None, None, groups, self.runs_on), "kernel"
+        return convolution(kernel_shape, (1,) * n, "VALID", None, None, None, groups, self.runs_on)
 
 
 class AnalogTake(AnalogOp):
-    """Stands in for ``jnp.take`` of a table's rows."""
+    """Replaces ``jnp.take`` of a table's rows."""
 
     def __call__(self, table, numbers):
         return self._run(Lookup(table.shape[0]), numbers, table, None)
 
     def layout(self, module, kernel_shape):
-        return Lookup(kernel_shape[0]), "embedding"
+        return Lookup(kernel_shape[0])
 
 
-#: Hooks that Flax gives, by the type of layer: the attribute, and what fills it.
+#: Flax's matmul hooks by class of layer: the attribute, and the module that fills it.
 HOOKS: dict[type, tuple[str, type[AnalogOp]]] = {
     nnx.Linear: ("dot_general", AnalogDotGeneral),
     nnx.LinearGeneral: ("dot_general", AnalogDotGeneral),
@@ -251,13 +283,23 @@ HOOKS: dict[type, tuple[str, type[AnalogOp]]] = {
 }
 
 
-def written(module: Any, name: str, kernel: jax.Array) -> jax.Array:
-    """The kernel as the layer multiplies with it: masked, turned round for a transposed convolution."""
-    if name == "kernel" and getattr(module, "mask", None) is not None:
+def path_of(parts: tuple) -> str:
+    """Return the path of a module, ``"layers/0"``, from its key in ``nnx.iter_modules``."""
+    return "/".join(map(str, parts)) or ROOT
+
+
+def matrix_of(module: Any) -> nnx.Param:
+    """Return the parameter of a layer that is its matrix: the kernel, or the table of an Embed."""
+    return module.embedding if isinstance(module, nnx.Embed) else module.kernel
+
+
+def written(module: Any, kernel: jax.Array) -> jax.Array:
+    """Return the kernel that the layer multiplies with: masked, and flipped for a transposed convolution."""
+    if isinstance(module, nnx.Embed):
+        return kernel
+    if getattr(module, "mask", None) is not None:
         kernel = kernel * module.mask
-    if getattr(module, "transpose_kernel", False):
-        kernel = towards_features(kernel)
-    return kernel
+    return towards_features(kernel) if getattr(module, "transpose_kernel", False) else kernel
 
 
 def _check_width(sizes: list[int], expected_sizes: list[int], path: str) -> None:
@@ -268,9 +310,3 @@ def _check_width(sizes: list[int], expected_sizes: list[int], path: str) -> None
             if len(sizes) == len(expected_sizes) == 1
             else f"layer {path}: the input's axes {tuple(sizes)} do not fit the kernel's {tuple(expected_sizes)}"
         )
-
-
-def _check_mode(mode: str) -> str:
-    if mode not in MODES:
-        raise InputError(f"mode = {mode!r}: must be one of {', '.join(MODES)}; {nearest(str(mode), MODES)}")
-    return mode

@@ -1,4 +1,4 @@
-"""The layers of an NNX model, for summaries and for finding products outside of layers."""
+"""List the layers of an NNX model, and the products with parameters outside of layers."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,26 +12,34 @@ from analogsim.hardware.rules import holder
 from analogsim.layers import modes
 from analogsim.layers.inventory import Inventory, inventory
 from analogsim.nnx.chips import analog_ops, stack_shape
-from analogsim.nnx.conversion import candidates, convert, is_analog, obstacle, path_of
-from analogsim.nnx.hooks import written
+from analogsim.nnx.conversion import candidates, convert, is_analog, obstacle
+from analogsim.nnx.hooks import AnalogOp, matrix_of, path_of, written
 
 
 def inventory_of(model: nnx.Module, x: Inputs | None, options: Mapping[str, Any] | None = None) -> Inventory:
-    """The tour of an NNX model called with these inputs; without inputs, its layers in the order of its attributes."""
-    found = {layer.path: layer for layer in candidates(model)}
+    """List the layers and products of an NNX model.
+
+    Args:
+      model: an NNX model; not modified.
+      x: inputs, of which only the shapes are used. Without them, layers are listed in the order of the model's
+        attributes, and products outside of layers are not found.
+      options: keyword arguments of the model's call.
+    """
+    layers = {layer.path: layer for layer in candidates(model)}
     digital = {
         path: (layer.kind, layer.shape, obstacle(layer, Hardware()) or "no rule, or one with None")
-        for path, layer in found.items()
+        for path, layer in layers.items()
         if not is_analog(layer)
     }
-    kinds = {path: type(layer.module).__name__.removeprefix("Analog") for path, layer in found.items()}
-    shared = _sharing(model)
+    kinds = {path: type(layer.module).__name__.removeprefix("Analog") for path, layer in layers.items()}
+    # Equal for layers that share a parameter; ``attend`` paths belong to the layer of their table.
+    shared = {path: id(matrix_of(layer.module)) for path, layer in layers.items() if path == holder(path)}
     if x is None:
-        listed = {path: _listed(path, module, op) for path, (module, op) in analog_ops(model).items()}
-        idle = {path for path in digital if path != holder(path)}  # who attends is seen only in a run
-        order = [path for path in found if path not in idle]
-        return Inventory(list(listed.values()), digital, order, kinds, [], shared)
-    # Layers that are digital note themselves from hooks, too, so that they have a place in the order of use.
+        listed = [_listed(path, module, op) for path, (module, op) in analog_ops(model).items()]
+        # Only a call shows whether a table is attended to, so digital ``attend`` paths are left out.
+        order = [path for path in layers if path not in digital or path == holder(path)]
+        return Inventory(listed, digital, order, kinds, [], shared)
+    # Digital layers get ideal hooks, too, so that they record themselves and take their place in the order of use.
     everything = convert(model, ((".*", Hardware()),), strict=False)[0] if digital else model
     graph, parameters, *others = nnx.split(everything, nnx.Param, ...)
 
@@ -40,26 +48,15 @@ def inventory_of(model: nnx.Module, x: Inputs | None, options: Mapping[str, Any]
 
     factors = {path_of(parts) for parts, module in nnx.iter_modules(model) if isinstance(module, nnx.LoRA)}
     seen = inventory(run, parameters, (x,), {*map(holder, digital), *factors})
-    layers = [listed for listed in seen.layers if listed.path not in digital]
-    unseen = [path for path in digital if path not in seen.order and path == holder(path)]
-    return Inventory(layers, digital, [*seen.order, *unseen], kinds, seen.strays, shared)
+    analog = [listed for listed in seen.layers if listed.path not in digital]
+    unused = [path for path in digital if path not in seen.order and path == holder(path)]
+    return Inventory(analog, digital, [*seen.order, *unused], kinds, seen.strays, shared)
 
 
-def _sharing(model: nnx.Module) -> dict[str, int]:
-    """Which parameter each layer multiplies with, a number by path: equal for layers that share one."""
-    layers = [layer for layer in candidates(model) if layer.path == holder(layer.path)]
-    return {layer.path: id(getattr(layer.module, _table_name(layer.module))) for layer in layers}
-
-
-def _table_name(module: Any) -> str:
-    return "embedding" if isinstance(module, nnx.Embed) else "kernel"
-
-
-def _listed(path: str, module: Any, op: Any) -> modes.ListedLayer:
-    """A layer by its own settings."""
-    name = _table_name(module)
-    shape = getattr(module, name)[...].shape[len(stack_shape(module, path)) :]
-    operator, _ = op.layout(module, shape)
-    kernel = jax.eval_shape(lambda k: written(module, name, k), jax.ShapeDtypeStruct(shape, "float32"))
+def _listed(path: str, module: Any, op: AnalogOp) -> modes.ListedLayer:
+    """Return the shapes of a layer from its settings, without a call."""
+    shape = matrix_of(module)[...].shape[len(stack_shape(module, path)) :]
+    operator = op.layout(module, shape)
+    kernel = jax.eval_shape(lambda k: written(module, k), jax.ShapeDtypeStruct(shape, "float32"))
     matrices = jax.eval_shape(operator.matrix, kernel).shape
     return modes.ListedLayer(path, op.hardware, operator, shape, matrices)

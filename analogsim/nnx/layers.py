@@ -1,4 +1,4 @@
-"""NNX layers to build analog models with: the plain layers, their hooks filled."""
+"""Build analog NNX layers: plain layers with filled matmul hooks."""
 
 from typing import Any
 
@@ -13,13 +13,19 @@ from analogsim.nnx.hooks import attach, check_rngs
 def AnalogLinear(
     in_features: int, out_features: int, *, hardware: Hardware | None, rngs: nnx.Rngs, **options: Any
 ) -> nnx.Linear:
-    """``flax.nnx.Linear`` on analog hardware.
+    """Build an ``nnx.Linear`` on analog hardware.
 
     Args:
       in_features, out_features: size of the kernel.
-      hardware: what the kernel is stored on, ``preset("pcm")``; None is the plain digital layer.
-      rngs: initialises the parameters exactly as ``nnx.Linear`` does, and seeds the layer's own noise stream.
-      **options: everything else that ``flax.nnx.Linear`` takes.
+      hardware: hardware that stores the kernel, such as ``preset("pcm")``; None for a digital layer.
+      rngs: initialises the parameters exactly as ``nnx.Linear`` does, and seeds the layer's noise stream.
+      **options: other arguments of ``nnx.Linear``.
+
+    Returns:
+      a layer that maps ``[..., in_features]`` to ``[..., out_features]``.
+
+    Raises:
+      InputError: if ``rngs`` is not ``nnx.Rngs``, or ``hardware`` is not a ``Hardware``.
 
     Example:
       >>> import jax.numpy as jnp
@@ -39,7 +45,22 @@ def AnalogLinear(
 def AnalogConv(
     in_features: int, out_features: int, kernel_size: Any, *, hardware: Hardware | None, rngs: nnx.Rngs, **options: Any
 ) -> nnx.Conv:
-    """``flax.nnx.Conv`` on analog hardware, in groups too."""
+    """Build an ``nnx.Conv`` on analog hardware, also with groups; further arguments as for ``AnalogLinear``.
+
+    Args:
+      in_features, out_features: numbers of input and output channels.
+      kernel_size: size of the window per spatial dimension.
+
+    Returns:
+      a layer that maps ``[..., *spatial, in_features]`` to ``[..., *spatial, out_features]``.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from analogsim import preset
+      >>> layer = AnalogConv(2, 3, (3,), hardware=preset("pcm"), rngs=nnx.Rngs(0))
+      >>> layer(jnp.ones((1, 8, 2))).shape
+      (1, 8, 3)
+    """
     check_rngs(rngs, "AnalogConv")
     conv = nnx.Conv(in_features, out_features, kernel_size, rngs=rngs, **options)
     if hardware is not None:
@@ -48,12 +69,10 @@ def AnalogConv(
 
 
 def analog_stream(rngs: nnx.Rngs) -> nnx.RngStream:
-    """A noise stream for one layer that leaves the stream which draws parameters as it was.
-
-    The parameters of the layers built after this one are then those of the digital model. The default stream's count
-    differs from layer to layer, because each has just drawn its parameters from it.
-    """
+    """Return a noise stream for one layer: forked from ``rngs["analog"]`` if there is one, else from ``params``."""
     if "analog" in rngs:
         return rngs["analog"].fork()
+    # A fork would advance the stream ``params``, and later layers would not get the digital model's parameters. Folding
+    # in its count gives every layer a separate stream, because each has just drawn its parameters from it.
     source = rngs["params"]
     return nnx.RngStream(jax.random.fold_in(stream(source.key[...], "analog"), source.count[...]), tag="analog")

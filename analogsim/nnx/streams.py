@@ -1,8 +1,8 @@
-"""Random streams and running statistics of an NNX model that is run, not trained.
+"""Random streams and running statistics of an NNX model in inference.
 
-A model that is merged anew for every example would draw the same numbers for all of them, and one that is left in
-training mode would normalise each by itself. Streams of the model's own (dropout) therefore run on keys that the caller
-gives, and what is left in training mode is refused by its name.
+The model is merged anew for every example. So its random streams (dropout) would draw the same numbers for all
+examples, and batch normalisation in training mode would normalise each example by itself. The streams are therefore
+restarted from keys given by the caller, and layers in training mode raise an error.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,11 +14,11 @@ from flax import nnx
 
 from analogsim.base.errors import InputError
 from analogsim.base.random import stream
-from analogsim.nnx.hooks import AnalogOp
+from analogsim.nnx.hooks import AnalogOp, path_of
 
 
-class _Held(NamedTuple):
-    """A stream of the model: where, whose it is, and the names that a key for it may have."""
+class _ModelStream(NamedTuple):
+    """A random stream, the module that owns it with its path, and the names under which a key for it may be given."""
 
     path: str
     stream: nnx.RngStream
@@ -26,24 +26,29 @@ class _Held(NamedTuple):
     names: tuple[str, ...]
 
 
-def _streams(model: nnx.Module) -> Iterator[_Held]:
-    """Every stream that is no analog layer's."""
+def _streams(model: nnx.Module) -> Iterator[_ModelStream]:
+    """Yield every random stream that belongs to no analog layer."""
     modules = dict(nnx.iter_modules(model))
     for parts, node in nnx.iter_graph(model):
         if not isinstance(node, nnx.RngStream):
             continue
         above = next(parts[:n] for n in reversed(range(len(parts))) if parts[:n] in modules)
         owner = modules[above]
-        if isinstance(
-            owner, (AnalogOp, nnx.RNN, nnx.RNNCellBase)
-        ):  # a recurrent one's is for its first state, of zeros
+        # Recurrent cells of Flax 0.12 pass their stream to the initialiser of the carry, which gives zeros.
+        if isinstance(owner, (AnalogOp, nnx.RNN, nnx.RNNCellBase)):
             continue
-        own = getattr(owner, "rng_collection", "dropout" if hasattr(owner, "dropout_rate") else node.tag)
-        yield _Held("/".join(map(str, above)) or "(the model itself)", node, owner, (own, node.tag, "default"))
+        name = getattr(owner, "rng_collection", "dropout" if hasattr(owner, "dropout_rate") else node.tag)
+        yield _ModelStream(path_of(above), node, owner, (name, node.tag, "default"))
 
 
 def restart(model: nnx.Module, rngs: Mapping[str, jax.Array], key: jax.Array | None) -> None:
-    """Start the model's own streams from these keys, in place; ``key`` is of one example, and of its chip and time."""
+    """Restart the model's random streams, in place.
+
+    Args:
+      model: the model.
+      rngs: keys by name: the stream's collection (``"dropout"``), its tag, or ``"default"``; other streams continue.
+      key: key that separates the draws of examples, chips and times; None for the same draws in all.
+    """
     for entry in _streams(model):
         name = next((name for name in entry.names if name in rngs), None)
         if name is None:
@@ -57,21 +62,22 @@ def restart(model: nnx.Module, rngs: Mapping[str, jax.Array], key: jax.Array | N
 
 
 class Inference:
-    """Refuses, after a call, a model that has drawn numbers without a key, or updated statistics of its batch."""
+    """Detects calls in training mode: create it before a call of the model, and ``check`` after it."""
 
     def __init__(self, model: nnx.Module, rngs: Mapping[str, jax.Array]):
         self._rngs = rngs
-        self._streams = [(held, held.stream.count.get_value()) for held in _streams(model)]
+        self._streams = [(entry, entry.stream.count.get_value()) for entry in _streams(model)]
         norms = [(path, m) for path, m in nnx.iter_modules(model) if isinstance(m, nnx.BatchNorm)]
         self._norms = [(path, m, None if m.mean is None else m.mean.get_value()) for path, m in norms]
 
     def check(self) -> None:
-        """By what has changed: a layer that is not in training mode changes nothing, whatever its attributes say."""
+        """Raise ``InputError`` if the call drew random numbers without a key, or updated running statistics."""
+        # Attributes such as ``deterministic`` do not tell, because a call may override them; what has changed does.
         for path, norm, before in self._norms:
             if not norm.use_running_average and norm.mean is not None and norm.mean.get_value() is not before:
                 raise InputError(
-                    f"layer {'/'.join(map(str, path))}: is in training mode and normalises by its batch, of a single "
-                    f"example; call model.eval() first, or take nnx.view(model, use_running_average=True)"
+                    f"layer {path_of(path)}: is in training mode and normalises by its batch of a single example; call "
+                    f"model.eval() first, or use nnx.view(model, use_running_average=True)"
                 )
         for entry, before in self._streams:
             has_key = any(name in self._rngs for name in entry.names)
@@ -79,5 +85,5 @@ class Inference:
                 continue
             raise InputError(
                 f"layer {entry.path}: draws random numbers from its stream '{entry.names[0]}', the same for every "
-                f"example; call model.eval() first, or give rngs={{'{entry.names[0]}': key}} to keep it random"
+                f"example; call model.eval() first, or pass rngs={{'{entry.names[0]}': key}} to keep it random"
             )

@@ -374,7 +374,7 @@ def test_what_cores_would_not_honour_stays_dense():
     found = compress(Other(nnx.Rngs(0)), codec=LowRank(rank=2))
     assert set(found.layers) == {"last"}
     assert "hook" in found.uncompressed["hooked"]
-    assert found.uncompressed["own"] == "it has a promote_dtype of its own"
+    assert found.uncompressed["own"] == "it has a custom promote_dtype"
     assert "WeightNorm" in next(why for path, why in found.uncompressed.items() if "normed" in path)
 
 

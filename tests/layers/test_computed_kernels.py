@@ -201,14 +201,14 @@ def test_nnx_layers_write_what_they_multiply_with(name):
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("own call", "subclass of Conv with code of its own"),
-        ("promote_dtype", "a promote_dtype of its own"),
+        ("own call", "subclass of Conv with its own code"),
+        ("promote_dtype", "a custom promote_dtype"),
         ("weight", "layer layer_instance: nnx.WeightNorm normalises"),
         ("spectral of transposed", "nnx.SpectralNorm normalises"),
     ],
 )
 def test_nnx_layers_that_may_compute_their_matrix_ask_for_an_input(name, why):
-    with pytest.warns(match="Give x") if name == "own call" else contextlib.nullcontext():
+    with pytest.warns(match="Pass x") if name == "own call" else contextlib.nullcontext():
         analog = convert(NNX[name][0](nnx.Rngs(0)), EXACT)
     with pytest.raises(InputError, match=rf"{why}.*program\(model, key=key, x=x\)"):
         jax.eval_shape(lambda: program(analog, key=KEY).cells)

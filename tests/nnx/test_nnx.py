@@ -110,13 +110,13 @@ def test_bad_input(x, model):
         nnx.view(model, mode="analogue")
     with pytest.raises(InputError, match="mode 'chip' without a chip"):
         nnx.view(model, mode="chip")(x)
-    with pytest.raises(InputError, match="an NNX model carries its own"):
+    with pytest.raises(InputError, match="an NNX model contains its arrays"):
         analogsim.program(model, {"params": {}}, jax.random.key(0))
     with pytest.raises(InputError, match="has no noise stream"):
         analogsim.convert(PLAIN(nnx.Rngs(0)), PCM)(x)
     small = AnalogLinear(2, 2, hardware=PCM, rngs=nnx.Rngs(0))
     other = jax.eval_shape(lambda key: analogsim.program(small, key=key), jax.random.key(0))
-    with pytest.raises(InputError, match="program one for it"):
+    with pytest.raises(InputError, match="program a chip for this model"):
         on_chip(model, other)
 
 

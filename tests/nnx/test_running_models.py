@@ -182,7 +182,7 @@ def attempts(make, flags):
         (
             nnx_model,
             dict(dropout=True),
-            r"layer dropout: draws .* 'dropout', .* call model.eval\(\) first, or give rngs=",
+            r"layer dropout: draws .* 'dropout', .* call model.eval\(\) first, or pass rngs=",
         ),
         (nnx_model, dict(norm=True), r"layer norm: is in training mode .* call model.eval\(\) first"),
     ],

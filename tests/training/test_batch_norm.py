@@ -117,7 +117,7 @@ def test_bad_input(variables):
         (lambda: reestimate_batch_norm(linear, None, X), r"no running statistics"),
         (
             lambda: reestimate_batch_norm(linear, None, X, chip=chip),
-            r"carries its own",
+            r"contains its arrays",
         ),
     ):
         with pytest.raises(InputError, match=message):

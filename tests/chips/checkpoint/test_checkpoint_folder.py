@@ -66,7 +66,7 @@ def test_variables_that_do_not_fit_or_cannot_be_saved_are_refused(tmp_path, vari
         jax.jit(lambda v: save(tmp_path / "a", MODEL, v, x=X))({"params": params})
     with pytest.raises(InputError, match="x: the layers of an NNX model are known without an input"):
         save(tmp_path / "a", net, x=X)
-    with pytest.raises(InputError, match="variables: an NNX model carries its own"):
+    with pytest.raises(InputError, match="variables: an NNX model contains its arrays"):
         save(tmp_path / "a", net, variables)
     with pytest.raises(InputError, match=r"layer hidden is on a chip \(on_chip\)"):
         save(tmp_path / "a", on_chip(net, net_chip))
