@@ -44,7 +44,7 @@ def content_of(item: Any) -> list[Any] | None:
 
 
 def bind(model: Any, variables: Any = None, x: Any = None, options: dict[str, Any] | None = None) -> BoundModel:
-    """Bind a model to its arrays.
+    """Bind a model to its arrays, as a pytree.
 
     Args:
       model: a ``flax.linen.Module`` or a ``flax.nnx.Module``.
@@ -53,9 +53,6 @@ def bind(model: Any, variables: Any = None, x: Any = None, options: dict[str, An
         ``Sample``.
       options: keyword arguments of the model's call that hold no array, for example ``train=False``, and ``rngs``: keys
         of the model's random streams (``{"dropout": key}``).
-
-    Returns:
-      a ``BoundModel``, a pytree.
 
     Raises:
       InputError: if the object is not a Flax model, or ``variables`` or ``rngs`` do not fit.

@@ -166,9 +166,6 @@ def summary(model: Any, variables: Any = None, x: Any = None, **options: Any) ->
         parameters outside of layers are not listed.
       **options: keyword arguments of the model's call, for example ``train=False``; for a Linen model also ``rngs``.
 
-    Returns:
-      a ``Summary``.
-
     Raises:
       InputError: if ``x`` is needed and missing, or does not fit the model.
 

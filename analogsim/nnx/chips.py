@@ -14,7 +14,15 @@ from analogsim.base.errors import InputError
 from analogsim.base.random import check_key, stream
 from analogsim.hardware.rules import attending
 from analogsim.layers import layer
-from analogsim.nnx.hooks import AnalogOp, ProgrammedVariable, RangeVariable, matrix_of, path_of
+from analogsim.nnx.hooks import (
+    AnalogOp,
+    ProgrammedVariable,
+    RangeVariable,
+    matrix_of,
+    path_of,
+    single_shape,
+    stack_axes,
+)
 from analogsim.nnx.matrices import multiplied
 from analogsim.signal_path import programmed
 from analogsim.signal_path.operators import for_numbers
@@ -41,40 +49,18 @@ def analog_ops(model: nnx.Module) -> dict[str, tuple[nnx.Module, AnalogOp]]:
 
 
 def stack_shape(module: Any, path: str) -> tuple[int, ...]:
-    """Return the leading axes of a layer that ``nnx.vmap`` stacked: ``()`` for a plain layer, ``(3,)`` for three.
-
-    Args:
-      module: a layer with a matrix.
-      path: its path, for messages.
+    """Return the shape of the stack of a layer: ``()`` for a plain layer, ``(3,)`` for three stacked by ``nnx.vmap``.
 
     Raises:
-      InputError: if the layers are stacked along other axes than the first.
+      InputError: if the layers are stacked along other axes than the first; ``path`` names the layer.
     """
     stack = stack_axes(module)
     if stack is None:
         raise InputError(
             f"layer {path}: its kernel of shape {matrix_of(module)[...].shape} is not a stack of kernels "
-            f"{_single_shape(module)} along the first axes; stack layers with nnx.vmap(..., out_axes=0)"
+            f"{single_shape(module)} along the first axes; stack layers with nnx.vmap(..., out_axes=0)"
         )
     return stack
-
-
-def stack_axes(module: Any) -> tuple[int, ...] | None:
-    """Return what ``stack_shape`` does, but None instead of an error."""
-    single, shape = _single_shape(module), matrix_of(module)[...].shape
-    lead = len(shape) - len(single)
-    return None if lead < 0 or shape[lead:] != single else shape[:lead]
-
-
-def _single_shape(module: Any) -> tuple[int, ...]:
-    """Return the shape of the kernel of one layer of a stack, from the settings of the layer."""
-    if isinstance(module, nnx.Embed):
-        return (module.num_embeddings, module.features)
-    if isinstance(module, nnx.Linear):
-        return (module.in_features, module.out_features)
-    if isinstance(module, nnx.LinearGeneral):
-        return (*module.batch_axis.values(), *module.in_features, *module.out_features)
-    return tuple(module.kernel_shape)
 
 
 def program(
@@ -106,7 +92,7 @@ def program(
             f"model"
         )
     stacks = {path: stack_shape(module, path) for path, (module, _) in ops.items()}
-    shapes = {path: _single_shape(module) for path, (module, _) in ops.items()}
+    shapes = {path: single_shape(module) for path, (module, _) in ops.items()}
     kernels, cells = multiplied(model, ops, stacks, run), {}
     for path, (module, op) in ops.items():
         layer_key, lead = stream(key, path), stacks[path]
@@ -126,12 +112,9 @@ def _write(
 
 
 def load(model: nnx.Module, readings: dict[str, ChipArray], key: jax.Array | None = None) -> None:
-    """Load a chip's readings into the model's hooks, in place, and switch them to mode ``"chip"``.
+    """Load a chip's readings, by path, into the model's hooks, and switch them to mode ``"chip"``, in place.
 
-    Args:
-      model: the model that the chip was programmed for.
-      readings: arrays of the chip at one time, by path.
-      key: random key that restarts the noise streams; None leaves them unchanged.
+    A ``key`` restarts the noise streams.
 
     Raises:
       InputError: if the chip has other layers than the model.

@@ -22,7 +22,7 @@ def compressed(model: nnx.Module, selection: CoreSelection, contraction: str) ->
     for layer in candidates(copy):
         if layer.path.endswith("attend"):
             continue
-        why = why_dense(layer.module, layer.shape, layer.within)
+        why = why_dense(layer.module, layer.within)
         cores = selection.cores(layer, why, functools.partial(kernel_matrix, layer.module))
         if cores is not None:
             by_path[layer.path] = cores
@@ -53,7 +53,7 @@ def encoded(model: nnx.Module, rules: Rules, codec: Codec) -> tuple[nnx.Module, 
     for layer in candidates(model):
         hardware, _ = matches.decide(layer)
         chosen[layer.path] = next((i for i, rule in enumerate(rules) if selects(rule[0], layer)), None)
-        if hardware is None or is_analog(layer) or why_dense(layer.module, layer.shape, layer.within):
+        if hardware is None or is_analog(layer) or why_dense(layer.module, layer.within):
             dense.add(layer.path)
     matches.decide_about_parameters(parameters(model))
     matches.check()

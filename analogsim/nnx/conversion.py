@@ -10,7 +10,6 @@ from jax import lax
 from analogsim.base.errors import InputError
 from analogsim.hardware.hardware import Hardware
 from analogsim.hardware.rules import ROOT, Candidate, Matches, Rules, attending, cannot, holder
-from analogsim.nnx.chips import stack_axes
 from analogsim.nnx.factored import Core
 from analogsim.nnx.hookless import TWINS, AnalogConvTranspose, AnalogEmbed, original, twin
 from analogsim.nnx.hooks import (
@@ -23,6 +22,7 @@ from analogsim.nnx.hooks import (
     attach,
     matrix_of,
     path_of,
+    stack_axes,
 )
 
 #: Classes of layers with a weight matrix.

@@ -20,7 +20,7 @@ from analogsim.factors.trains import check_variance, core_std, decode
 from analogsim.hardware.hardware import Hardware
 from analogsim.layers import modes
 from analogsim.layers.options import caster
-from analogsim.nnx.hooks import RANGES, AnalogOp, attach, check_rngs
+from analogsim.nnx.hooks import RANGES, AnalogOp, attach, check_rngs, stack_axes
 from analogsim.nnx.layers import analog_stream
 
 _zeros = nnx.initializers.zeros_init()
@@ -235,14 +235,8 @@ def factored(layer: Any, cores: Sequence[jax.Array], contraction: str) -> Factor
     return compressed
 
 
-def why_dense(layer: Any, shape: tuple[int, ...], within: tuple[Any, ...] = ()) -> str:
-    """Return the reason why a layer cannot be compressed; ``""`` if it can.
-
-    Args:
-      layer: an NNX layer.
-      shape: shape of its kernel.
-      within: modules that contain it.
-    """
+def why_dense(layer: Any, within: tuple[Any, ...] = ()) -> str:
+    """Return the reason why a layer inside the modules ``within`` cannot be compressed; ``""`` if it can."""
     if isinstance(layer, Core):
         return "it is a core already"
     if type(layer) not in (nnx.Linear, nnx.LinearGeneral):
@@ -251,8 +245,7 @@ def why_dense(layer: Any, shape: tuple[int, ...], within: tuple[Any, ...] = ()) 
         return "it has one matrix per entry of its batch axes"
     if isinstance(layer.dot_general, AnalogOp):
         return "it is analog already; compress the plain model, then convert the result"
-    inputs = layer.in_features if isinstance(layer, nnx.LinearGeneral) else (layer.in_features,)
-    if shape != (*inputs, *_features(layer)):
+    if stack_axes(layer) != ():
         return "it is a stack of layers"
     if layer.dot_general not in (None, jax.lax.dot_general) or getattr(layer, "dot_general_cls", None) is not None:
         return "its matmul hook dot_general is already set"

@@ -69,12 +69,9 @@ TWINS: dict[type, type] = {nnx.ConvTranspose: AnalogConvTranspose, nnx.Embed: An
 
 
 def twin(kind: type, module: nnx.Module, **ops: AnalogOp | None) -> Any:
-    """Return a module of another class with the same attributes.
+    """Return a module of class ``kind`` that shares the attributes of ``module``, with these hooks by attribute.
 
-    Args:
-      kind: the class: a twin, or the plain layer.
-      module: the module, whose attributes are shared.
-      **ops: hooks of the twin by attribute; None keeps a hook that the module already has.
+    None for a hook keeps the one that the module already has.
     """
     copy: Any = object.__new__(kind)
     for name, value in vars(module).items():

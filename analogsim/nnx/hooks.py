@@ -89,13 +89,8 @@ def attach(module: nnx.Module, hardware: Hardware, *, stream: nnx.RngStream | No
 class AnalogOp(nnx.Module):
     """Base class of hooks, with their state: hardware, mode, chip, ranges and noise stream.
 
-    Implements the parts of ``layers.layer.LayerState`` that calls of NNX layers use. Programming and numbering of
+    Implements the parts of ``layers.layer.LayerState`` that calls of NNX layers use; programming and numbering of
     ranges happen outside of calls (``nnx.chips``).
-
-    Args:
-      hardware: hardware that stores the kernel.
-      stream: noise stream, or None.
-      path: the layer's path in messages.
     """
 
     #: The first equation of an ``nnx.Einsum``, which determines how its kernel is laid out on tiles.
@@ -182,12 +177,7 @@ class AnalogOp(nnx.Module):
         return True
 
     def layout(self, module: Any, kernel_shape: tuple[int, ...]) -> Any:
-        """Return the operator that maps the kernel to the matrix on tiles, without an input.
-
-        Args:
-          module: the layer.
-          kernel_shape: shape of its kernel or table, of one layer of a stack.
-        """
+        """Return the operator that maps a layer's kernel of this shape to its matrix on tiles, without an input."""
         raise NotImplementedError
 
 
@@ -291,6 +281,24 @@ def path_of(parts: tuple) -> str:
 def matrix_of(module: Any) -> nnx.Param:
     """Return the parameter of a layer that is its matrix: the kernel, or the table of an Embed."""
     return module.embedding if isinstance(module, nnx.Embed) else module.kernel
+
+
+def single_shape(module: Any) -> tuple[int, ...]:
+    """Return the shape of the kernel of one layer of a stack, from the settings of the layer."""
+    if isinstance(module, nnx.Embed):
+        return (module.num_embeddings, module.features)
+    if isinstance(module, nnx.Linear):
+        return (module.in_features, module.out_features)
+    if isinstance(module, nnx.LinearGeneral):
+        return (*module.batch_axis.values(), *module.in_features, *module.out_features)
+    return tuple(module.kernel_shape)
+
+
+def stack_axes(module: Any) -> tuple[int, ...] | None:
+    """Return the leading axes along which ``nnx.vmap`` stacked a layer; None if it stacked along other axes."""
+    single, shape = single_shape(module), matrix_of(module)[...].shape
+    lead = len(shape) - len(single)
+    return None if lead < 0 or shape[lead:] != single else shape[:lead]
 
 
 def written(module: Any, kernel: jax.Array) -> jax.Array:
