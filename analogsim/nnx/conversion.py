@@ -73,10 +73,10 @@ def convert(model: nnx.Module, rules: Rules, strict: bool, rngs: nnx.Rngs | None
         return None if hardware is None else kind(hardware, stream=stream(node), path=path)
 
     def visit(parts: tuple, node: Any) -> Any:
-        path, layer = path_of(parts), node
+        path = path_of(parts)
         hardware, for_products = chosen.get(path), chosen.get(attending(path))
         if isinstance(node, tuple(HOOKS)) and hardware is not None:
-            attach(layer, hardware, stream=stream(layer), path=path)
+            attach(node, hardware, stream=stream(node), path=path)
         elif isinstance(node, nnx.ConvTranspose) and hardware is not None:
             return twin(AnalogConvTranspose, node, analog_op=op(AnalogConvGeneralDilated, hardware, path, node))
         elif isinstance(node, nnx.Embed) and (hardware is not None or for_products is not None):
