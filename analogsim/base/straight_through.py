@@ -10,6 +10,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from analogsim.base.dtypes import to_rank
+
 #: Scale of an array of zeros. Converter noise times this scale is 12 orders of magnitude below one full-scale cell,
 #: invisible in float32, while gradients survive multiplication by it and division by it: even two such scales in
 #: sequence, 2^-80, keep a gradient of 1 far above the smallest normal float32, 2^-126.
@@ -39,6 +41,7 @@ def _jvp(primals, tangents):
 
 def clip(x: jax.Array, bound: Any) -> jax.Array:
     """Clip ``x`` to ``[-bound, bound]``; the derivative at the bound is 1, as ``x`` is still converted there."""
+    bound = to_rank(bound, jnp.ndim(x))
     # Not jnp.clip, whose derivative at the bound is 1/2.
     return jnp.where(x > bound, bound, jnp.where(x < -bound, -bound, x))
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from analogsim.base.call_inputs import Inputs, apart, as_inputs, input_name, inputs_of, map_examples
 from analogsim.base.checks import check_integer
+from analogsim.base.dtypes import wide
 from analogsim.base.errors import InputError
 from analogsim.devices.protocol import ColumnMap
 from analogsim.layers.layer import LayerUse
@@ -163,7 +164,7 @@ def input_values(use: LayerUse) -> jax.Array:
     """The layer's inputs in the width that the signal path computes in; a lookup drives word lines fully."""
     if use.is_lookup:
         return jnp.ones(1)
-    return use.x.astype(jnp.promote_types(use.x.dtype, jnp.float32))
+    return wide(use.x)
 
 
 def adc_input_values(use: LayerUse, ranges: Ranges) -> Iterator[np.ndarray]:

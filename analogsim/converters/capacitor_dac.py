@@ -55,7 +55,7 @@ def capacitor_dac(deviations: jax.Array, *, signed: bool, split: bool) -> Capaci
         return CapacitorDAC(_split(deviations, bits, signed), None)
     array = _capacitor(np.arange(bits), deviations[:bits])
     feedback = _capacitor(np.array([bits - 1 if signed else bits]), deviations[bits : bits + 1])
-    voltage = array / array[-1] if signed else 2 * array / feedback
+    voltage = array / array[-1:] if signed else 2 * array / feedback
     return CapacitorDAC(voltage, array / feedback)
 
 
@@ -64,9 +64,10 @@ def _split(deviations: jax.Array, bits: int, signed: bool) -> jax.Array:
     n = np.arange(bits - signed)  # the sign bit has no capacitor
     array = _capacitor(np.where(n < h, n, n - h), deviations[: bits - signed])
     lower, upper = array[:h], array[h:]
-    lower_total, upper_total = lower.sum(0) + 1 + deviations[bits], upper.sum(0)
+    terminating, bridge = deviations[bits : bits + 1], deviations[bits + 1 :]
+    lower_total, upper_total = lower.sum(0, keepdims=True) + 1 + terminating, upper.sum(0, keepdims=True)
     # The formula divided by C_b, so that nominal values are integers and thresholds exact.
-    inverse = (1 - 0.5**h) / (1 + math.sqrt(1 - 0.5**h) * deviations[bits + 1])  # 1/C_b
+    inverse = (1 - 0.5**h) / (1 + math.sqrt(1 - 0.5**h) * bridge)  # 1/C_b
     stiff = lower_total * inverse
     voltage = jnp.concatenate([lower, upper * (stiff + 1)]) / (stiff * upper_total + lower_total + upper_total)
     return jnp.concatenate([voltage, jnp.ones_like(voltage[:1])]) if signed else 2 * voltage

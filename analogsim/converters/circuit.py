@@ -23,13 +23,13 @@ from jax import lax
 
 from analogsim.base.checks import check_integer
 from analogsim.base.description import Description, field, static
+from analogsim.base.dtypes import to_rank, wide
 from analogsim.base.errors import InputError
 from analogsim.base.random import normal, stream
 from analogsim.base.straight_through import straight_through
 from analogsim.converters.ranges import check_middle
 from analogsim.converters.uniform import (
     RASCH,
-    as_float,
     clip,
     middle_field,
     noise_field,
@@ -89,9 +89,9 @@ class Circuit(Description):
                     f"state = None: {type(self).__name__} has mismatch or offsets; pass fabricate's result"
                 )
             state = self._build(None, 1)
-        y = as_float(y)
+        y = wide(y)
         intended = clip(y, bound)
-        v, limit = lax.stop_gradient(intended), lax.stop_gradient(jnp.asarray(bound, y.dtype))
+        v, limit = lax.stop_gradient((intended, to_rank(jnp.asarray(bound, y.dtype), y.ndim)))
         code, shift = self._search(v, limit, state)
         actual = (2 * code + (1 - self.codes)) * (limit / self.codes)
         actual = lax.stop_gradient(jnp.where(jnp.isnan(v), v, actual))  # comparisons would turn NaN into a code

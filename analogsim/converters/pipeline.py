@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from analogsim.base.description import field, static
+from analogsim.base.dtypes import to_rank
 from analogsim.converters.circuit import Circuit, converters_of, per_column
 
 
@@ -79,16 +80,16 @@ class PipelineADC(Circuit):
         gain: Any = 1.0
         for i in range(self.bits - 1):
             s = min(i, self._stages - 1)
-            ratio, upper, lower = state.ratio[s], state.upper[s], state.lower[s]
+            ratio, inverse_feedback, upper, lower = (to_rank(part[s], v.ndim) for part in state[:4])
             # Both comparisons use >=, so that no value falls between two digits.
             high, middle = v >= (0.25 + upper) * reference, v >= (lower - 0.25) * reference
             digit = high.astype(v.dtype) + middle.astype(v.dtype)
-            v = self._damped((1 + ratio) * v + (1 - digit) * ratio * reference, state.inverse_feedback[s])
+            v = self._damped((1 + ratio) * v + (1 - digit) * ratio * reference, inverse_feedback)
             code = code + digit * 2.0 ** (self.bits - 2 - i)
-            gain = gain * self._damped(1 + ratio, state.inverse_feedback[s])
-        last = v >= state.last * reference
+            gain = gain * self._damped(1 + ratio, inverse_feedback)
+        threshold = to_rank(state.last, v.ndim) * reference
         # The residue referred to the input; redundancy has removed the offsets of all comparators but the last.
-        return code + last.astype(v.dtype), (v - state.last * reference) / lax.stop_gradient(gain)
+        return code + (v >= threshold).astype(v.dtype), (v - threshold) / lax.stop_gradient(gain)
 
     @property
     def _stages(self) -> int:

@@ -94,7 +94,8 @@ def linearity(converter: Converter, state: Any = None, *, points: int = 64) -> L
     outputs = transfer_curve(converter, state, points=points).outputs
     code = jnp.round(outputs / converter.lsb + (codes - 1) / 2).astype(jnp.int32)
     width = jax.vmap(lambda line: jnp.bincount(line, length=codes), in_axes=1, out_axes=1)(code)[1:-1]
-    dnl = width / jnp.mean(width, axis=0) - 1
+    mean = jnp.mean(width, axis=0, keepdims=True)
+    dnl = width.astype(mean.dtype) / mean - 1
     inl = jnp.concatenate([jnp.zeros_like(dnl[:1]), jnp.cumsum(dnl, axis=0)])
     return Linearity(dnl, inl)
 
@@ -137,9 +138,9 @@ def effective_bits(converter: Converter, state: Any = None, *, signal: str = "si
         x = jnp.sin(math.pi / 2 * x)
     # Fit the error instead of the output: it is small, so that float32 is precise enough.
     error = _convert(converter, x, state) - x[:, None]
-    gain_error = jnp.sum(error * x[:, None], axis=0) / jnp.sum(x**2)  # x has the mean zero
-    residual = error - jnp.mean(error, axis=0) - gain_error * x[:, None]
-    sinad = (1 + gain_error) ** 2 / 2 / jnp.mean(residual**2, axis=0)
+    gain_error = jnp.sum(error * x[:, None], axis=0, keepdims=True) / jnp.sum(x**2)  # x has the mean zero
+    residual = error - jnp.mean(error, axis=0, keepdims=True) - gain_error * x[:, None]
+    sinad = (1 + gain_error[0]) ** 2 / 2 / jnp.mean(residual**2, axis=0)
     return units.effective_bits(10 * jnp.log10(sinad))
 
 

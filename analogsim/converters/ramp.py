@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from analogsim.base.description import static
+from analogsim.base.dtypes import to_rank
 from analogsim.converters.capacitor_dac import all_codes, capacitor_dac, level, units
 from analogsim.converters.circuit import Circuit
 
@@ -61,7 +62,7 @@ class RampADC(Circuit):
     def _search(self, v: jax.Array, reference: jax.Array, state: Ramp) -> tuple[jax.Array, jax.Array]:
         levels = state.levels.astype(v.dtype)
         halfway = (levels[1:] + levels[:-1]) / 2
-        offset = state.offsets.astype(v.dtype) * reference
+        offset = to_rank(state.offsets.astype(v.dtype), v.ndim) * reference
         v = v + offset
         # Binary search for the number of the 2^b - 1 thresholds below a value: 2^b comparisons per value are slow.
         place = jnp.zeros(v.shape, jnp.int32)

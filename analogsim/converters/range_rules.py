@@ -24,6 +24,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from analogsim.base.description import Description, field, static
+from analogsim.base.dtypes import to_rank
 from analogsim.base.literature import Source, cited
 from analogsim.base.straight_through import clip
 
@@ -125,7 +126,7 @@ def widened_by_outputs(y: jax.Array, bound: jax.Array, full_scale: jax.Array, fr
 
 
 def _widened_fwd(y: jax.Array, bound: jax.Array, full_scale: jax.Array, fraction: jax.Array) -> tuple[jax.Array, tuple]:
-    clipped = jnp.mean((jnp.abs(y) > full_scale).astype(y.dtype))
+    clipped = jnp.mean((jnp.abs(y) > to_rank(full_scale, y.ndim)).astype(y.dtype))
     return y, (clipped, bound, full_scale, fraction)
 
 
@@ -150,6 +151,7 @@ def with_gradient(y: jax.Array, converted: jax.Array, bound: jax.Array) -> jax.A
       bound: the range, broadcastable to ``y``.
     """
     output, value = lax.stop_gradient((converted, y))
+    bound = to_rank(bound, y.ndim)
     limit = lax.stop_gradient(bound)
     derivative = (output - jnp.where(jnp.abs(value) <= limit, value, 0)) / limit
     return converted + (bound - limit) * derivative

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from analogsim.base.description import static
+from analogsim.base.dtypes import to_rank
 from analogsim.converters.capacitor_dac import CapacitorDAC, capacitor_dac, level, units
 from analogsim.converters.circuit import Circuit, converters_of, per_column
 
@@ -60,7 +61,7 @@ class SARADC(Circuit):
 
     def _search(self, v: jax.Array, reference: jax.Array, state: Register) -> tuple[jax.Array, jax.Array]:
         voltage, load, offset = jax.tree.map(lambda part: part.astype(v.dtype), (*state.dac, state.offsets))
-        offset = offset * reference
+        offset = to_rank(offset, v.ndim) * reference
         v = v + offset
         zero = jnp.zeros(v.shape, v.dtype)
         # For codes below zero, a signed DAC switches the capacitors of the magnitude.
@@ -68,8 +69,8 @@ class SARADC(Circuit):
         sign = jnp.where(up, 1, -1).astype(v.dtype)
         switched, loading, magnitude = zero, zero, zero
         for bit in reversed(range(self.bits - self.signed)):
-            trial = switched + voltage[bit]
-            trial_load = loading if load is None else loading + load[bit]
+            trial = switched + to_rank(voltage[bit], v.ndim)
+            trial_load = loading if load is None else loading + to_rank(load[bit], v.ndim)
             keep = (v >= self._threshold(sign * trial, trial_load) * reference) == up
             switched = jnp.where(keep, trial, switched)
             loading = jnp.where(keep, trial_load, loading)

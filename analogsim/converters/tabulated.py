@@ -25,10 +25,11 @@ from jax import lax
 
 from analogsim.base.checks import check_integer
 from analogsim.base.description import Description, field
+from analogsim.base.dtypes import to_rank, wide
 from analogsim.base.errors import InputError
 from analogsim.base.literature import Source, cited
 from analogsim.base.straight_through import clip, straight_through
-from analogsim.converters.uniform import as_float, noise_field, range_field
+from analogsim.converters.uniform import noise_field, range_field
 
 _MOST_BITS = 12
 _MOST_STEPS = 5000  # of the iteration
@@ -127,9 +128,9 @@ class TabulatedADC(Description):
     def convert(self, y: jax.Array, bound: Any, state: Any) -> jax.Array:
         """Convert the ADC inputs of one tile, ``[..., n_columns]``; see ``Converter.convert``."""
         del state
-        y = as_float(y)
+        y = wide(y)
         intended = clip(y, bound)
-        x, limit = lax.stop_gradient(intended), lax.stop_gradient(jnp.asarray(bound, y.dtype))
+        x, limit = lax.stop_gradient((intended, to_rank(jnp.asarray(bound, y.dtype), y.ndim)))
         thresholds = lax.stop_gradient(jnp.asarray(self.thresholds)).astype(y.dtype)
         code = jnp.searchsorted(thresholds, x / limit, side="right", method="scan_unrolled")
         actual = jnp.asarray(self.levels).astype(y.dtype).at[code].get(mode="promise_in_bounds") * limit

@@ -18,6 +18,7 @@ from jax import lax
 
 from analogsim.base.checks import check_integer
 from analogsim.base.description import Description, field, static
+from analogsim.base.dtypes import to_rank, wide
 from analogsim.base.errors import InputError
 from analogsim.base.literature import Source, cited
 from analogsim.base.random import normal, stream
@@ -118,12 +119,12 @@ class ADC(Description):
     @property
     def codes(self) -> Any:
         """Number of output codes."""
-        return 2**self.bits - (self.style == "mid-tread")
+        return 2**self.bits - int(self.style == "mid-tread")
 
     @property
     def lsb(self) -> Any:
         """Step between neighbouring outputs over the range."""
-        return 2.0 / (self.codes - 1) if self.style == "mid-tread" else 2.0 / self.codes
+        return 2 / (self.codes - 1) if self.style == "mid-tread" else 2 / self.codes
 
     def fabricate(self, key: jax.Array | None, n_columns: int) -> ColumnErrors | None:
         """Draw the gain and offset errors of every column; see ``Converter.fabricate``."""
@@ -143,18 +144,18 @@ class ADC(Description):
 
         Gain and offset errors are differentiable, too, by their effect on the value that is quantised.
         """
-        y = as_float(y)
+        y = wide(y)
         if state is None:
             if self.draws_at_fabrication:
                 raise InputError("state = None: ADC has gain or offset errors; pass the result of fabricate")
             return quantise(y, self.bits, bound, style=self.style)
         intended = clip(y, bound)
-        x, limit = lax.stop_gradient(intended), lax.stop_gradient(jnp.asarray(bound, y.dtype))
+        x, limit = lax.stop_gradient((intended, to_rank(jnp.asarray(bound, y.dtype), y.ndim)))
         if state.gain is not None:
-            x = x + x * state.gain.astype(y.dtype)
+            x = x + x * to_rank(state.gain.astype(y.dtype), y.ndim)
         if state.offset is not None:
-            steps = lax.stop_gradient(full_scale_code(self.bits, y.dtype)) + (self.style == "mid-rise")
-            x = x + state.offset.astype(y.dtype) * (limit / steps)
+            steps = lax.stop_gradient(full_scale_code(self.bits, y.dtype)) + int(self.style == "mid-rise")
+            x = x + to_rank(state.offset.astype(y.dtype), y.ndim) * (limit / steps)
         actual = quantise(x, self.bits, limit, style=self.style)
         return straight_through(jnp.broadcast_to(intended, actual.shape), actual)
 
@@ -182,7 +183,7 @@ def quantise(x: jax.Array, bits: Any, bound: Any, *, style: str = "mid-tread") -
     if style not in _STYLES:
         raise InputError(f"style = {style!r}: must be one of {', '.join(map(repr, _STYLES))}")
     inside = clip(x, bound)
-    clipped, limit = lax.stop_gradient(inside), lax.stop_gradient(jnp.asarray(bound, x.dtype))
+    clipped, limit = lax.stop_gradient((inside, to_rank(jnp.asarray(bound, x.dtype), x.ndim)))
     levels = lax.stop_gradient(full_scale_code(bits, x.dtype))
     if style == "mid-rise":
         return straight_through(inside, _mid_rise(clipped, levels + 1, limit))
@@ -195,11 +196,5 @@ def _mid_rise(x: jax.Array, half: jax.Array, bound: jax.Array) -> jax.Array:
     step = bound / half
     code = jnp.floor(x / step)
     # The quotient is rounded, so compare with the thresholds (integer steps): a value on one belongs above it.
-    code = code + (x >= (code + 1) * step) - (x < code * step)
+    code = code + (x >= (code + 1) * step).astype(x.dtype) - (x < code * step).astype(x.dtype)
     return (jnp.minimum(code, half - 1) + 0.5) * step
-
-
-def as_float(y: Any) -> jax.Array:
-    """Return ``y`` in float32, or unchanged if its dtype is wider."""
-    y = jnp.asarray(y)
-    return y.astype(jnp.promote_types(y.dtype, jnp.float32))

@@ -27,6 +27,7 @@ import numpy as np
 
 from analogsim.base.checks import check_integer
 from analogsim.base.description import Description, static
+from analogsim.base.dtypes import wide
 from analogsim.base.errors import InputError, brief, within
 from analogsim.base.literature import Source
 from analogsim.factors.layout import MOST_CORES, CoreLayout, balanced_modes
@@ -293,8 +294,7 @@ def _check_matrix(w: Any) -> None:
 def _encoded(
     w: jax.Array, modes_in: tuple[int, ...], modes_out: tuple[int, ...], ranks: tuple[int, ...]
 ) -> tuple[jax.Array, ...]:
-    wide = w.astype(jnp.promote_types(w.dtype, jnp.float32))
-    cores = train_of(wide, modes_in, modes_out, lambda k, s: min(ranks[k], s.shape[0]), jnp)
+    cores = train_of(wide(w), modes_in, modes_out, lambda k, s: min(ranks[k], s.shape[0]), jnp)
     return tuple(core.astype(w.dtype) for core in cores)
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 
+from analogsim.base.dtypes import promoted
 from analogsim.base.errors import InputError
 from analogsim.factors.layout import CoreLayout
 from analogsim.factors.trains import decode
@@ -98,5 +99,5 @@ def check_contraction(contraction: str) -> None:
 
 
 def _of_one_type(*arrays: jax.Array) -> list[jax.Array]:
-    dtype = jnp.result_type(*arrays)
+    dtype = promoted(*arrays)
     return [array.astype(dtype) for array in arrays]

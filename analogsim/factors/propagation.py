@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from analogsim.base.dtypes import wide
 from analogsim.base.errors import InputError
 from analogsim.factors.layout import CoreLayout
 from analogsim.factors.trains import grams
@@ -57,12 +58,12 @@ def propagate_errors(cores: Sequence[jax.Array], core_errors: Any) -> Propagated
             f"core_errors: shape {errors.shape}: must be one number, or one for each of {layout.cores} cores"
         )
     errors = jnp.broadcast_to(errors, (layout.cores,))
-    wide = [core.astype(jnp.promote_types(core.dtype, jnp.float32)) for core in cores]
-    left = grams(wide)
-    right = grams([core.transpose(3, 1, 2, 0) for core in reversed(wide)])[::-1]
+    cores = [wide(core) for core in cores]
+    left = grams(cores)
+    right = grams([core.transpose(3, 1, 2, 0) for core in reversed(cores)])[::-1]
     matrix_norm = jnp.sqrt(jnp.maximum(left[-1][0, 0], 0.0))
     contributions, bounds = [], []
-    for k, core in enumerate(wide):
+    for k, core in enumerate(cores):
         size, (r, _, _, s) = jnp.linalg.norm(core), core.shape
         before, after = left[k], right[k + 1]
         contributions.append(_relative(size * jnp.sqrt(jnp.trace(before) * jnp.trace(after) / (r * s)), matrix_norm))

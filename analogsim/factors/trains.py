@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from analogsim.base.checks import check_integer
+from analogsim.base.dtypes import wide
 from analogsim.base.errors import InputError
 from analogsim.factors.layout import CoreLayout
 
@@ -130,7 +131,7 @@ def rounded(
 
 def _wide(cores: Sequence[jax.Array]) -> list[jax.Array]:
     """Promote cores to at least float32: decompositions exist in single and double precision only."""
-    return [core.astype(jnp.promote_types(core.dtype, jnp.float32)) for core in cores]
+    return [wide(core) for core in cores]
 
 
 def _swept(cores: list[Any], choose: Choose, xp: Any) -> list[Any]:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from analogsim.base.description import Description, static
+from analogsim.base.dtypes import wide
 from analogsim.base.errors import InputError
 from analogsim.base.random import normal, stream
 from analogsim.devices.protocol import Moments
@@ -109,8 +110,7 @@ class WeightModifier(Description):
                 f"Hardware.training = {type(self).__name__}: must be FreshChip() for a {type(hardware.store).__name__} "
                 f"with a detector, whose noise depends on what was programmed; or set store.detector to None"
             )
-        wide = weights.astype(jnp.promote_types(weights.dtype, jnp.float32))
-        tiled, scale = normalise(wide, hardware, tile_rows, weight_range)
+        tiled, scale = normalise(wide(weights), hardware, tile_rows, weight_range)
         held, gain = self.columns(hardware, tiled, scale, key)
         return Reading(
             state=None,

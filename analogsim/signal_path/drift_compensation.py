@@ -26,6 +26,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from analogsim.base.dtypes import to_rank
 from analogsim.base.random import normal
 from analogsim.signal_path.hardware_spec import TileHardware
 
@@ -91,7 +92,7 @@ def factors(
         return None
     if choice == "global":
         fractions = _significance(hardware, columns) if hardware.drift_estimator == "projection" else 1.0
-        before, now = (jnp.mean(a * fractions, axis=-1, keepdims=True) for a in (before, now))
+        before, now = (jnp.mean(a * to_rank(fractions, a.ndim), axis=-1, keepdims=True) for a in (before, now))
     restorable = (before > 0) & (now > 0)  # nothing to restore in a line of zeros
     return jnp.where(restorable, before / jnp.where(restorable, now, 1.0), 1.0)
 

@@ -53,8 +53,8 @@ def lasting_noise(
     apart = jnp.tensordot(factors**2, variances, 1)
     spare = jnp.tensordot(factors, jnp.sqrt(variances), 1) ** 2 - apart  # what full correlation would add
     correlation = (variance(code**2) - apart) / jnp.where(spare > 0, spare, 1.0)
-    alike = lax.stop_gradient(jnp.clip(correlation, 0.0, 1.0))
-    common = normal(stream(key, "all steps"), apart.shape, apart.dtype)
+    alike = lax.stop_gradient(jnp.clip(correlation, 0.0, 1.0))[None]
+    common = normal(stream(key, "all steps"), apart.shape, apart.dtype)[None]
     separate = normal(stream(key, "single steps"), variances.shape, variances.dtype)
     return jnp.sqrt(variances) * (jnp.sqrt(alike) * common + jnp.sqrt(1 - alike) * separate)
 

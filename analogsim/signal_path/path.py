@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from analogsim.base.dtypes import inexact
+from analogsim.base.dtypes import inexact, promoted
 from analogsim.converters.range_rules import DynamicRange, LearnedRange, published
 from analogsim.signal_path.bound_management import managed_range
 from analogsim.signal_path.driving import drive_noise, drives_noisily, encode, input_range
@@ -65,7 +65,7 @@ def multiply(
     """
     product = RowProduct.of(hardware, reading, operator, key, ranges, precision)
     x = inexact(x)  # integers are inputs, not outputs
-    wide = x.astype(jnp.promote_types(x.dtype, reading.mean.dtype))
+    wide = x.astype(promoted(x.dtype, reading.mean.dtype))
     if isinstance(hardware.input_range, DynamicRange):
         ranges = ranges._replace(input=None)
     bound, clips = input_range(hardware, wide, operator, ranges.input), ranges.input is not None

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from analogsim.base.description import check_one_value
+from analogsim.base.dtypes import wide
 from analogsim.base.equality import ByValue
 from analogsim.base.errors import InputError
 from analogsim.base.extrapolation import extrapolates
@@ -38,8 +39,7 @@ def ideal_columns(
     """Return the column weights of ideally programmed tiles, ``[R, C, rows, n_columns]``; also for a stack."""
     if weights.ndim > 2:
         return jax.vmap(lambda w: ideal_columns(hardware, w, tile_rows, weight_range))(weights)
-    wide = lax.stop_gradient(weights).astype(jnp.promote_types(weights.dtype, jnp.float32))
-    return columns_of_tiles(hardware, normalise(wide, hardware, tile_rows, weight_range)[0])
+    return columns_of_tiles(hardware, normalise(wide(lax.stop_gradient(weights)), hardware, tile_rows, weight_range)[0])
 
 
 def columns_of_tiles(hardware: TileHardware, tiled: Tiles) -> Columns:
@@ -248,8 +248,7 @@ def program(
             f"reprogram: the chip is made of hardware '{reprogram.hardware.name}', the layer is on '{hardware.name}' "
             f"{difference}; only a chip of the same hardware is written again"
         )
-    wide = jnp.promote_types(weights.dtype, jnp.float32)
-    tiled, scale = normalise(lax.stop_gradient(weights).astype(wide), hardware, tile_rows, weight_range)
+    tiled, scale = normalise(wide(lax.stop_gradient(weights)), hardware, tile_rows, weight_range)
     store = hardware.store
     old = () if reprogram is None else (reprogram.state,)  # a store without anything fabricated need not know of it
     if key is None:

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from analogsim.base.dtypes import to_rank
 from analogsim.base.errors import InputError
 from analogsim.converters.ranges import full_scale_of, integer_steps
 from analogsim.signal_path.reading import Reading
@@ -56,7 +57,7 @@ class Limits(NamedTuple):
         """Return ``y`` relative to the middle of the range, and the middle, or None if it is 0."""
         if self.middle is None:
             return y, None
-        middle = integer_steps(adc, self.middle, self.half).astype(y.dtype)
+        middle = to_rank(integer_steps(adc, self.middle, self.half).astype(y.dtype), y.ndim)
         return y - middle, middle
 
 

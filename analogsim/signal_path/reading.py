@@ -10,6 +10,7 @@ import numpy as np
 from jax import lax
 
 from analogsim.base.description import Description, structure_difference
+from analogsim.base.dtypes import wide
 from analogsim.base.equality import ByValue
 from analogsim.base.errors import InputError, brief
 from analogsim.base.straight_through import straight_through
@@ -104,7 +105,7 @@ class Reading(ByValue):
           weights: the matrix ``[n_in, n_out]``.
           store: its ``WeightStore``.
         """
-        intended = cut(weights, self.mean.shape[:2]) / lax.stop_gradient(self.scale)
+        intended = wide(cut(weights, self.mean.shape[:2])) / lax.stop_gradient(self.scale)
         # Stopped: the gradients of the store's parameters (significance of copies) already flow through ``mean``.
         intended = over_tiles(lax.stop_gradient(store).to_columns)(intended.astype(self.mean.dtype))
         if self.gain is not None:

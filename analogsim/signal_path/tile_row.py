@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from analogsim.base.description import check_one_value
+from analogsim.base.dtypes import to_rank
 from analogsim.base.errors import InputError
 from analogsim.base.random import normal, stream
 from analogsim.base.straight_through import straight_through
@@ -117,11 +118,11 @@ class RowProduct(NamedTuple):
         else:
             y = self.step_by_step(part, tiles, key)
         if tiles.gain is not None:
-            y = y * tiles.gain[:, 0, :].astype(y.dtype)
+            y = y * to_rank(tiles.gain[:, 0, :].astype(y.dtype), y.ndim)
         drive = None
         if store.needs_drive:  # a product with a column of ones; digital logic knows the codes, not their noise
             drive = self.operator.product(part, jnp.ones((1, tiles.mean.shape[-2], 1), part.dtype), self.precision)
-        return store.combine(y, drive) * tiles.scale[:, 0, :].astype(y.dtype)
+        return store.combine(y, drive) * to_rank(tiles.scale[:, 0, :].astype(y.dtype), y.ndim)
 
     def step_by_step(self, part: Codes, tiles: TileRow, key: jax.Array | None) -> Columns:
         """Return the column outputs of an input driven and converted slice by slice, summed digitally."""
@@ -192,7 +193,7 @@ class RowProduct(NamedTuple):
 
     def is_beyond(self, y: Columns) -> Bool[Array, "*batch C n_columns"]:
         """Return which ADC inputs are outside of the ADC range."""
-        return jnp.abs(self.limits.about(y, self.hardware.adc)[0]) > self.limits.half
+        return jnp.abs(self.limits.about(y, self.hardware.adc)[0]) > to_rank(self.limits.half, y.ndim)
 
     def adc_inputs(
         self, drive: RowDrive, tiles: TileRow, key: jax.Array | None, cells: jax.Array | None = None

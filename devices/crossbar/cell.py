@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import ndtr  # jax.scipy.stats takes a tenth of a second to import
 
+from analogsim.base.dtypes import promoted
 from analogsim.devices.protocol import Moments
 
 
@@ -69,7 +70,7 @@ def non_negative(mean: jax.Array, sigma: jax.Array) -> Moments:
     Computed in float32 or wider, returned in the dtype of ``mean``.
     """
     narrow = mean.dtype
-    mean, sigma = (jnp.asarray(a, jnp.promote_types(narrow, jnp.float32)) for a in (mean, sigma))
+    mean, sigma = (jnp.asarray(a, promoted(narrow, jnp.float32)) for a in (mean, sigma))
     # Beyond 30 sigma the censoring is invisible. The inner where keeps the derivative finite at sigma = 0: the gradient
     # of an outer where alone would be 0 * inf = NaN.
     visible = sigma > mean / 30

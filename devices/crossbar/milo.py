@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 
 from analogsim.base.description import Description, field
+from analogsim.base.dtypes import wide
 from analogsim.base.literature import Source, cited
 from analogsim.base.random import normal, stream
 from analogsim.devices.crossbar.fits import polynomial
@@ -104,8 +105,7 @@ class MiloReRAM(Description):
           >>> round(float(1 + (square * 0.5 + cube * 0.25) / 62.5e-6), 3)  # I/(G V) at 0.5 V
           0.847
         """
-        g = jnp.asarray(conductance)
-        g = g.astype(jnp.promote_types(g.dtype, jnp.float32))
+        g = wide(conductance)
         written = jnp.clip(g, 50e-6, 225e-6)
         level = jnp.log10(written / 100e-6)
         scale = g / written

@@ -85,7 +85,7 @@ class BitSlices(Description):
     def signed(self, weights: jax.Array) -> Planes:
         """Return planes for pairs of cells, which carry the sign; ``weights`` ``[n_in, n_out]`` in [-1, 1]."""
         digits = self._digits(jnp.round(jnp.abs(weights) * (2**self.bits - 1)))
-        return self._planes(weights, jnp.sign(weights) * digits, 2**self.bits - 1, 0)
+        return self._planes(weights, jnp.sign(weights)[None] * digits, 2**self.bits - 1, 0)
 
     def offset(self, weights: jax.Array) -> Planes:
         """Return planes for single cells, which cannot hold a sign; ``weights`` ``[n_in, n_out]`` in [-1, 1].
@@ -124,7 +124,7 @@ class BitSlices(Description):
         # The gradient enters by b_p, the least-norm solution of sum_p c_p b_p = 1: mostly in the significant digits.
         norm = sum(f * f for f in factors)
         gradient = jnp.asarray([f / norm for f in factors], values.dtype)
-        values = values + gradient[:, None, None] * (weights - jax.lax.stop_gradient(weights))
+        values = values + gradient[:, None, None] * (weights - jax.lax.stop_gradient(weights))[None]
         return Planes(values, *(jnp.asarray(a, values.dtype) for a in (factors, half / full_scale, zero)))
 
 

@@ -25,6 +25,7 @@ from jax import lax
 
 from analogsim.base.checks import check_integer
 from analogsim.base.description import Description, field, static
+from analogsim.base.dtypes import promoted
 from analogsim.base.errors import InputError
 from analogsim.base.literature import Source, cited
 from analogsim.devices.crossbar import line_solver
@@ -394,7 +395,7 @@ def checked(wires: Wires, g: Any, tolerance: float | None, max_iterations: int) 
     g = jnp.asarray(g)
     if g.ndim < 2 or 0 in g.shape[-2:]:
         raise InputError(f"g has shape {g.shape}: must be [..., n_in, n_out] with at least one cell (unit: S)")
-    dtype = jnp.promote_types(g.dtype, jnp.float32)
+    dtype = promoted(g.dtype, jnp.float32)
     if not jnp.issubdtype(dtype, jnp.floating):
         raise InputError(f"g has dtype {dtype}: must be real (unit: S)")
     _require(g, "g", "S", lambda x: np.isfinite(x) & (x >= 0), "finite and at least 0")

@@ -25,6 +25,7 @@ import numpy as np
 from jax import lax
 
 from analogsim.base.description import Description, field
+from analogsim.base.dtypes import promoted
 from analogsim.base.errors import InputError
 from analogsim.base.literature import Source, cited
 from analogsim.base.random import normal, stream
@@ -205,7 +206,7 @@ def _follow_jvp(primals, tangents):
 
 def _like(target: jax.Array, value: Any, name: str) -> jax.Array:
     """Return ``value`` in the shape of the targets, in float32 or wider."""
-    array = jnp.asarray(value, jnp.promote_types(target.dtype, jnp.float32))
+    array = jnp.asarray(value, promoted(target.dtype, jnp.float32))
     try:
         return jnp.broadcast_to(array, target.shape)
     except ValueError:

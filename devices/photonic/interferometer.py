@@ -23,6 +23,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from analogsim.base.dtypes import promoted
+
 
 class TransferMatrix(NamedTuple):
     """The four entries of a 2 x 2 matrix, each an array over cells."""
@@ -49,12 +51,14 @@ def transfer(theta: Any, phi: Any, a: Any = 0.0, b: Any = 0.0) -> TransferMatrix
     theta, phi, a, b = (jnp.asarray(v) for v in (theta, phi, a, b))
     # Products of the couplers: c = cos, s = sin of pi/4 + error; i sin on the off-diagonals.
     ca, sa, cb, sb = (f(jnp.pi / 4 + e) for e in (a, b) for f in (jnp.cos, jnp.sin))
-    inner, outer = jnp.exp(1j * theta), jnp.exp(1j * phi)
+    dtype = promoted(theta, phi, a, b, 1j)
+    inner, outer = (jnp.exp(1j * phase.astype(dtype)) for phase in (theta, phi))
+    cc, cs, sc, ss = (product.astype(dtype) for product in (cb * ca, cb * sa, sb * ca, sb * sa))
     return TransferMatrix(
-        t11=(cb * ca * inner - sb * sa) * outer,
-        t12=1j * (cb * sa * inner + sb * ca),
-        t21=1j * (sb * ca * inner + cb * sa) * outer,
-        t22=cb * ca - sb * sa * inner,
+        t11=(cc * inner - ss) * outer,
+        t12=1j * (cs * inner + sc),
+        t21=1j * (sc * inner + cs) * outer,
+        t22=cc - ss * inner,
     )
 
 

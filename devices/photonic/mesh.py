@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from analogsim.base.dtypes import to_complex
 from analogsim.base.errors import InputError
 from analogsim.devices.photonic.interferometer import TransferMatrix, theta_for, transfer
 from analogsim.devices.photonic.layouts import UNIVERSAL, MeshLayout, layout
@@ -88,7 +89,7 @@ def decompose(unitary: jax.Array, topology: str = "rectangular", couplers: Coupl
             f"matrices, so train its phases instead"
         )
     where = layout(len(unitary), topology)
-    u = unitary.astype(jnp.promote_types(unitary.dtype, jnp.complex64))
+    u = to_complex(unitary)
     real = jnp.real(u).dtype
     empty = jnp.zeros(where.occupied.shape, real)
     if not len(where.mode):
@@ -167,7 +168,7 @@ def rebuild(
     columns = columns_of(phases, topology, couplers, cell_loss_db, balanced)
     nothing = jnp.eye(len(phases.output), dtype=columns.passing.dtype)
     u, _ = lax.scan(lambda u, column: (through(column, u), None), nothing, columns)
-    return jnp.exp(1j * phases.output)[:, None] * u
+    return jnp.exp(1j * to_complex(phases.output))[:, None] * u
 
 
 def columns_of(
@@ -179,8 +180,8 @@ def columns_of(
     where = layout(n, topology)
     a, b = (0.0, 0.0) if couplers is None else couplers
     t = transfer(phases.theta, phases.phi, a, b)
-    field = field_ratio(cell_loss_db)
-    occupied, outside = jnp.asarray(where.occupied), field if balanced else jnp.ones(())
+    field = jnp.asarray(field_ratio(cell_loss_db), t.t11.dtype)
+    occupied, outside = jnp.asarray(where.occupied), field if balanced else jnp.ones_like(field)
     straight = jnp.where(occupied, field, outside)
     cells = TransferMatrix(
         jnp.where(occupied, t.t11 * field, straight),
@@ -189,8 +190,7 @@ def columns_of(
         jnp.where(occupied, t.t22 * field, straight),
     )
     order = jnp.asarray(where.order)
-    passing = jnp.broadcast_to(jnp.asarray(outside, cells.t11.dtype), (where.columns,))
-    return Columns(cells, order, jnp.argsort(order, axis=1), passing)
+    return Columns(cells, order, jnp.argsort(order, axis=1), jnp.broadcast_to(outside, (where.columns,)))
 
 
 def through(column: Columns, u: jax.Array) -> jax.Array:
@@ -207,10 +207,9 @@ def through(column: Columns, u: jax.Array) -> jax.Array:
 def haar(key: jax.Array, n: int, dtype: Any = jnp.complex64) -> jax.Array:
     """Draw a unitary matrix ``[n, n]`` from the Haar measure: QR of a complex Gaussian matrix, diagonal of R > 0."""
     real = jnp.real(jnp.zeros((), dtype)).dtype
-    parts = jax.random.normal(key, (2, n, n), real)
-    q, r = jnp.linalg.qr((parts[0] + 1j * parts[1]).astype(dtype))
-    diagonal = jnp.diagonal(r)
-    return q * (diagonal / jnp.abs(diagonal))
+    q, r = jnp.linalg.qr(lax.complex(*jax.random.normal(key, (2, n, n), real)))
+    diagonal = jnp.diagonal(r)[None]
+    return q * (diagonal / jnp.abs(diagonal).astype(dtype))
 
 
 def _angle(value: jax.Array) -> jax.Array:

@@ -33,7 +33,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from analogsim.base.description import Description, field, static
-from analogsim.base.dtypes import wide
+from analogsim.base.dtypes import promoted, to_complex, wide
 from analogsim.base.errors import InputError
 from analogsim.base.literature import Source, cited
 from analogsim.base.random import normal, stream
@@ -235,10 +235,10 @@ class MZIMesh(OneColumnPerOutput, Description):
         largest = least if largest is None else _enough(jnp.asarray(largest, least.dtype), least)
         attenuator = theta_for((sigma / largest) ** 2, *fabric.between)
         # Attenuators also rotate the phase of the light; V^dagger rotates it back.
-        rotation = jnp.exp(-1j * jnp.angle(transfer(attenuator, 0.0, *fabric.between).t11))
+        rotation = jnp.exp(-1j * to_complex(jnp.angle(transfer(attenuator, 0.0, *fabric.between).t11)))
         rotation = jnp.ones(n_in, rotation.dtype).at[: len(sigma)].set(rotation)
         apart = functools.partial(decompose, topology=self.topology)
-        inputs = (rotation[:, None] * v, fabric.first), (u.astype(rotation.dtype), fabric.last)
+        inputs = (rotation[:, None] * v.astype(rotation.dtype), fabric.first), (u.astype(rotation.dtype), fabric.last)
         before, behind = _both(lambda matrix, couplers: apart(matrix, couplers=couplers), *inputs)
         gain = largest / self._transmission(grid, before, behind)
         return grid.joined(before, attenuator, behind), gain.astype(sigma.dtype)
@@ -302,12 +302,14 @@ class MZIMesh(OneColumnPerOutput, Description):
         if noise is not None and key is not None:
             phases = phases + noise * normal(stream(key, "phase noise"), phases.shape, phases.dtype)
         elif noise is not None:
-            phases = phases + 0.5j * jnp.asarray(noise, phases.dtype) ** 2  # mean of e^(i phi), as an imaginary phase
+            # The mean of e^(i phi), as an imaginary phase.
+            phases = to_complex(phases) + 0.5j * to_complex(jnp.asarray(noise, phases.dtype) ** 2)
         first, attenuator, last = grid.parted(phases)
         if noise is not None and key is None:
             variance = state.gain**2 * self._variance(state.fabric, grid, first, attenuator, last)
         matrix = self.matrix(state.fabric, first, attenuator, last)
-        return state.gain * matrix.T + state.weight_gradient, variance
+        gain, gradient = state.gain.astype(matrix.dtype), state.weight_gradient.astype(matrix.dtype)
+        return gain * matrix.T + gradient, variance
 
     def phases(self, state: MeshState, time_s: Any) -> jax.Array:
         """Return the phases ``[rows, width]`` that light sees ``time_s`` after programming, without read noise."""
@@ -335,7 +337,8 @@ class MZIMesh(OneColumnPerOutput, Description):
         return jnp.matmul(u[:, :k], passed[:, None] * v[:k], precision=lax.Precision.HIGHEST)
 
     def _attenuation(self, fabric: FabricatedMesh, theta: jax.Array) -> jax.Array:
-        return field_ratio(self.cell_loss_db) * transfer(self._arm(theta), 0.0, *fabric.between).t11
+        t11 = transfer(self._arm(theta), 0.0, *fabric.between).t11
+        return jnp.asarray(field_ratio(self.cell_loss_db), t11.dtype) * t11
 
     def _lossy(self, phases: Phases) -> Phases:
         return phases._replace(theta=self._arm(phases.theta))
@@ -345,7 +348,9 @@ class MZIMesh(OneColumnPerOutput, Description):
         imbalance = self.arm_imbalance_db
         if isinstance(imbalance, float) and imbalance == 0.0:
             return theta
-        return theta - 1j * jnp.log(field_ratio(imbalance))
+        loss = jnp.log(field_ratio(imbalance))
+        dtype = promoted(theta, loss, 1j)
+        return theta.astype(dtype) - 1j * loss.astype(dtype)
 
     def _variance(
         self, fabric: FabricatedMesh, grid: ShifterGrid, first: Phases, attenuator: jax.Array, last: Phases
@@ -357,12 +362,12 @@ class MZIMesh(OneColumnPerOutput, Description):
         passed = self._attenuation(fabric, attenuator)
         k = len(passed)
         middle = jnp.zeros((grid.n_out, grid.n_in), u.dtype).at[:k, :k].set(jnp.diag(passed))
-        arm = field_ratio(self.cell_loss_db) * jnp.exp(1j * self._arm(attenuator))
+        arm = jnp.asarray(field_ratio(self.cell_loss_db), u.dtype) * jnp.exp(1j * to_complex(self._arm(attenuator)))
         split = jnp.cos(jnp.pi / 4 + fabric.between.first) * jnp.cos(jnp.pi / 4 + fabric.between.second)
         total = (
             noise_variance(first, fabric.first, jnp.eye(grid.n_in, dtype=u.dtype), u @ middle, *common)
             + noise_variance(last, fabric.last, middle @ v, jnp.eye(grid.n_out, dtype=u.dtype), *common)
-            + squared_products(u[:, :k], (split * arm)[:, None] * v[:k])
+            + squared_products(u[:, :k], (split.astype(arm.dtype) * arm)[:, None] * v[:k])
         )
         return jnp.asarray(self.shifter.noise_rad, total.dtype) ** 2 * total.T
 

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from analogsim.base.dtypes import to_complex
 from analogsim.devices.photonic.interferometer import TransferMatrix, transfer
 from analogsim.devices.photonic.layouts import layout
 from analogsim.devices.photonic.light import field_ratio
@@ -42,19 +43,21 @@ def noise_variance(
       Variances ``[n_out, n_in]``.
     """
     columns = columns_of(phases, topology, couplers, cell_loss_db, balanced)
-    output, n_out = jnp.exp(1j * phases.output), len(behind)
+    output, n_out = jnp.exp(1j * to_complex(phases.output)), len(behind)
     last, ahead = lax.scan(
         lambda u, column: (through(column, u), u), before, columns
     )  # ahead: fields before each column
     t11, t12, t21, t22 = columns.cells
     backwards = columns._replace(cells=TransferMatrix(t11, t21, t12, t22))  # of the transposed mesh
-    _, after = lax.scan(lambda u, c: (through(c, u), u), (behind * output).T, backwards, reverse=True)
+    _, after = lax.scan(lambda u, c: (through(c, u), u), (behind * output[None]).T, backwards, reverse=True)
     where = layout(len(output), topology)
     lit, led = jax.vmap(_pairs)(columns.order, ahead), jax.vmap(_pairs)(columns.order, after)
-    outer, inner = jnp.exp(1j * phases.phi)[..., None], jnp.exp(1j * phases.theta)[..., None]
-    ca, sa, cb, sb = (f(jnp.pi / 4 + e)[..., None] for e in couplers for f in (jnp.cos, jnp.sin))
+    outer, inner = (jnp.exp(1j * to_complex(phase))[..., None] for phase in (phases.phi, phases.theta))
+    ca, sa, cb, sb = (to_complex(f(jnp.pi / 4 + e))[..., None] for e in couplers for f in (jnp.cos, jnp.sin))
     bare = TransferMatrix(*(t[..., None] for t in transfer(phases.theta, 0.0, *couplers)))
-    passed = (where.occupied * field_ratio(cell_loss_db))[..., None]  # zero removes pairs without a cell
+    passed = jnp.where(where.occupied, jnp.asarray(field_ratio(cell_loss_db), t11.dtype), 0)[
+        ..., None
+    ]  # zero removes pairs without a cell
     behind_phi = passed * (bare.t11 * led[0] + bare.t21 * led[1])
     behind_theta = passed * (cb * led[0] + 1j * sb * led[1])
     at_phi = outer * lit[0]

@@ -28,6 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from analogsim.base.dtypes import to_complex
 from analogsim.base.errors import InputError
 from analogsim.base.random import normal, stream
 from analogsim.devices.quantum.register import moduli
@@ -159,7 +160,9 @@ def unitary_keys(key: jax.Array, n: int, d: int) -> jax.Array:
     phases = jax.random.uniform(stream(key, "keys"), (n, half), minval=-jnp.pi, maxval=jnp.pi)
     real = np.zeros(half, bool)
     real[0], real[-1] = True, d % 2 == 0  # zero and Nyquist frequency of a real vector are real: +-1
-    return jnp.fft.irfft(jnp.where(real, jnp.where(phases < 0, -1.0, 1.0), jnp.exp(1j * phases)), n=d, axis=-1)
+    rotations = jnp.exp(1j * to_complex(phases))
+    signs = jnp.where(phases < 0, -1.0, 1.0).astype(rotations.dtype)
+    return jnp.fft.irfft(jnp.where(real[None], signs, rotations), n=d, axis=-1)
 
 
 def bind(a: jax.Array, b: jax.Array) -> jax.Array:
@@ -275,7 +278,7 @@ def holographic_recall(
         )
     if phasors:
         angles = jax.random.uniform(stream(key, "phasors"), (n_candidates + n_pairs, d), maxval=2 * jnp.pi)
-        candidates, keys = jnp.split(jnp.exp(1j * angles), [n_candidates])
+        candidates, keys = jnp.split(jnp.exp(1j * to_complex(angles)), [n_candidates])
     else:
         candidates = normal(stream(key, "values"), (n_candidates, d))
         keys = unitary_keys(key, n_pairs, d)

@@ -28,6 +28,7 @@ import numpy as np
 from jax import lax
 
 from analogsim.base.description import Description, field
+from analogsim.base.dtypes import to_complex
 from analogsim.base.errors import InputError
 from analogsim.base.literature import Source, cited
 from analogsim.base.random import check_one_key, stream
@@ -127,7 +128,7 @@ class Qubit(Description):
         damping = [matrix(one, zero, zero, _root(1 - g)), matrix(zero, _root(g), zero, zero)]
         dephasing = [matrix(one, zero, zero, _root(1 - lost)), matrix(zero, zero, zero, _root(lost))]
         paulis = jnp.array([[[1, 0], [0, 1]], [[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]])
-        amplitudes = _root(jnp.stack([1 - p, p / 3, p / 3, p / 3]))
+        amplitudes = _root(jnp.stack([1 - p, p / 3, p / 3, p / 3])).astype(paulis.dtype)
         return Kraus(jnp.stack(damping), jnp.stack(dephasing), amplitudes[:, None, None] * paulis)
 
     def bit_matrix(self, time_s: Any) -> jax.Array:
@@ -204,14 +205,14 @@ def on_every_bit(values: jax.Array, matrix: jax.Array) -> jax.Array:
 @jax.jit
 def _trajectory(amplitudes: jax.Array, kraus: Kraus, key: jax.Array) -> jax.Array:
     n = qubits_of(amplitudes.shape[0], "amplitudes")
-    psi = amplitudes.astype(jnp.promote_types(amplitudes.dtype, jnp.complex64))
+    psi = to_complex(amplitudes)
     for k in range(n):
         for name, operators in zip(Kraus._fields, kraus, strict=True):
             parts = psi.reshape(2**k, 2, 2 ** (n - k - 1))
             branches = jnp.einsum("aij,bjc->abic", operators.astype(psi.dtype), parts, precision=lax.Precision.HIGHEST)
             weights = jnp.sum(jnp.abs(branches) ** 2, axis=(1, 2, 3))
             draw = jax.random.categorical(jax.random.fold_in(stream(key, name), k), jnp.log(weights))
-            psi = (branches[draw] / jnp.sqrt(weights[draw])).reshape(-1)
+            psi = (branches[draw] / jnp.sqrt(weights[draw]).astype(psi.dtype)).reshape(-1)
     return psi
 
 

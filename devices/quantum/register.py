@@ -23,6 +23,7 @@ import numpy as np
 from jax import lax
 
 from analogsim.base.description import Description, field
+from analogsim.base.dtypes import wide
 from analogsim.base.errors import InputError
 from analogsim.base.literature import Source, cited
 from analogsim.devices.quantum.channels import Qubit, check_time, density_after, on_every_bit, probabilities_after
@@ -53,16 +54,16 @@ def qubits_for(n_values: int) -> int:
 
 def encoded(vectors: jax.Array) -> Encoded:
     """Encode vectors ``[N, ...]`` along their first axis; zero vectors and their derivatives stay finite."""
-    wide = vectors.astype(jnp.promote_types(vectors.dtype, jnp.float32))
-    padding = 2 ** qubits_for(len(wide)) - len(wide)
-    wide = jnp.pad(wide, [(0, padding)] + [(0, 0)] * (wide.ndim - 1))
-    largest = lax.stop_gradient(jnp.max(jnp.abs(wide), axis=0))
+    values = wide(vectors)
+    padding = 2 ** qubits_for(len(values)) - len(values)
+    values = jnp.pad(values, [(0, padding)] + [(0, 0)] * (values.ndim - 1))
+    largest = lax.stop_gradient(jnp.max(jnp.abs(values), axis=0))
     empty = largest == 0
     scale = jnp.where(empty, 1.0, largest)  # no square overflows or underflows
-    wide = wide / scale
-    norm = jnp.sqrt(jnp.where(empty, 1.0, jnp.sum(wide**2, axis=0)))
-    ground = jnp.zeros_like(wide).at[0].set(1.0)
-    return Encoded(jnp.where(empty, ground, wide / norm), jnp.where(empty, 0.0, norm * scale))
+    values = values / scale[None]
+    norm = jnp.sqrt(jnp.where(empty, 1.0, jnp.sum(values**2, axis=0)))
+    ground = jnp.zeros_like(values).at[0].set(1.0)
+    return Encoded(jnp.where(empty[None], ground, values / norm[None]), jnp.where(empty, 0.0, norm * scale))
 
 
 class AmplitudeRegister(Description):

@@ -25,6 +25,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from analogsim.base.dtypes import wide
 from analogsim.base.errors import InputError
 from analogsim.base.field_rules import Number
 from analogsim.base.random import normal
@@ -133,8 +134,8 @@ def counts(key: jax.Array, probabilities: jax.Array, shots: Any) -> jax.Array:
     """
     check_shots(shots)
     check_probabilities(probabilities)
-    wide = probabilities.astype(jnp.promote_types(probabilities.dtype, jnp.float32))
-    return _counted(key, wide, jnp.asarray(shots, wide.dtype))
+    probabilities = wide(probabilities)
+    return _counted(key, probabilities, jnp.asarray(shots, probabilities.dtype))
 
 
 def gaussian_frequencies(key: jax.Array, probabilities: jax.Array, shots: Any) -> jax.Array:

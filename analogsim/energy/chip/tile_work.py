@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from analogsim.base.dtypes import wide
 from analogsim.base.errors import InputError, nearest
 from analogsim.converters.dac import energy
 from analogsim.devices.protocol import Action
@@ -175,8 +176,7 @@ def _normalised(use: LayerUse) -> Any:
     """Return the normalised matrix as its tiles hold it, ``[R, rows, n_out]``; None if only shapes are known."""
     if isinstance(use.weights, jax.ShapeDtypeStruct):
         return None
-    weights = use.weights.astype(jnp.promote_types(use.weights.dtype, jnp.float32))
-    tiled = _normalise(weights, use.hardware, use.operator.tile_rows)[0]
+    tiled = _normalise(wide(use.weights), use.hardware, use.operator.tile_rows)[0]
     tiled = tiled if _traced(tiled) else np.asarray(tiled)
     r, c, rows, columns = tiled.shape
     return tiled.transpose(0, 2, 1, 3).reshape(r, rows, c * columns)
@@ -240,7 +240,7 @@ def read_fractions(use: LayerUse) -> list[Any]:
     if isinstance(use.x, jax.ShapeDtypeStruct):
         uniform = jnp.linspace(-1.0, 1.0, 2049)
         return [float(energy(use.hardware.dac, uniform).mean())] * r
-    x = use.x.astype(jnp.promote_types(use.x.dtype, jnp.float32))
+    x = wide(use.x)
     if use.ranges.input is None:
         largest = jnp.max(jnp.abs(x), axis=use.operator.example_axes(x), keepdims=True)
         bound = jnp.where(largest > 0, largest, 1)

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from analogsim.base.dtypes import wide
 from analogsim.base.errors import InputError
 from analogsim.signal_path.hardware_spec import TileHardware
 from analogsim.signal_path.operators.convolution import Convolution, GroupedConvolution, with_channels
@@ -75,7 +76,7 @@ class ComplexProduct:
         return self.of.product(part, tile, precision)
 
     def outputs(self, y):
-        y = y.astype(jnp.promote_types(y.dtype, jnp.float32))  # there is no complex number of half precision
+        y = wide(y)  # there is no complex number of half precision
         real, imaginary = jnp.split(y, 2, axis=-1) if self.complex_kernel else (y[0], y[1])
         return self.of.outputs(jax.lax.complex(real, imaginary))
 
@@ -134,7 +135,7 @@ class ComplexConvolution:
 
     def outputs(self, y):
         y = self.real.outputs(y)
-        y = y.astype(jnp.promote_types(y.dtype, jnp.float32))  # there is no complex number of half precision
+        y = wide(y)  # there is no complex number of half precision
         if not self.complex_kernel:
             return jax.lax.complex(*jnp.split(y, 2))
         real, imaginary = jnp.split(y.reshape(*y.shape[:-1], self._groups, -1), 2, axis=-1)

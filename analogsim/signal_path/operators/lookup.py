@@ -13,6 +13,8 @@ import math
 import jax
 import jax.numpy as jnp
 
+from analogsim.base.dtypes import promoted
+
 
 @dataclasses.dataclass(frozen=True)
 class Lookup:
@@ -56,5 +58,5 @@ class Lookup:
     def _signed(self, x: jax.Array) -> jax.Array:
         """Return the numbers in a signed type that holds all rows; large unsigned ones stay beyond the table."""
         if jnp.issubdtype(x.dtype, jnp.unsignedinteger):
-            x = jnp.minimum(x.astype(jnp.promote_types(x.dtype, jnp.uint32)), self.n_rows).astype(jnp.int32)
-        return x.astype(jnp.promote_types(x.dtype, jnp.int32))
+            x = jnp.minimum(x.astype(promoted(x.dtype, jnp.uint32)), self.n_rows).astype(jnp.int32)
+        return x.astype(promoted(x.dtype, jnp.int32))
