@@ -196,7 +196,8 @@ class Number(Rule):
         """Return a traced number, replaced by NaN where it is out of range."""
         if not _is_real(value):
             raise InputError(f"{where}: a traced {value.dtype}: must be {self.one_number}")
-        return jnp.where(self.admits(value, jnp), value, jnp.nan)
+        with jax.numpy_dtype_promotion("standard"):  # an integer becomes a weakly typed float
+            return jnp.where(self.admits(value, jnp), value, jnp.nan)
 
     def admits(self, v: Any, xp: Any = np) -> Any:
         """Return which numbers are allowed; the limits are rounded to the dtype of the numbers.

@@ -25,6 +25,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from analogsim.base.description import Description, field, static
+from analogsim.base.dtypes import to_complex
 from analogsim.base.literature import Source, cited
 from analogsim.base.random import normal, stream
 from analogsim.devices.photonic.light import C_BAND, WAVELENGTH_M
@@ -149,7 +150,7 @@ class OpticalPCM(Description):
         """Return the complex relative permittivity at a crystalline ``fraction`` in [0, 1], any shape."""
         amorphous = _polarisability(self.n_amorphous + 1j * self.k_amorphous)
         crystalline = _polarisability(self.n_crystalline + 1j * self.k_crystalline)
-        mixed = amorphous + jnp.asarray(fraction) * (crystalline - amorphous)
+        mixed = amorphous + to_complex(fraction) * (crystalline - amorphous)
         return (1 + 2 * mixed) / (1 - mixed)
 
     def index(self, fraction: Any) -> jax.Array:

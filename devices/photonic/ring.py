@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from analogsim.base.description import Description, field
+from analogsim.base.dtypes import to_rank
 from analogsim.base.literature import Source, cited
 from analogsim.devices.photonic.light import C_BAND, WAVELENGTH_M
 
@@ -263,7 +264,7 @@ def _responses(ring: Ring, shifts: jax.Array, spacing_m: Any) -> Ports:
     """Ports of every ring (axis -2) at every channel (axis -1)."""
     place = np.arange(shifts.shape[-1])
     distance = jnp.asarray(place - place[:, None], shifts.dtype) * spacing_m  # channel i minus k, exactly zero on k
-    phase = ring.phase(distance - shifts[..., :, None])
+    phase = ring.phase(to_rank(distance, shifts.ndim + 1) - shifts[..., :, None])
     return Ports(*(port.astype(shifts.dtype) for port in ring.ports(phase)))
 
 

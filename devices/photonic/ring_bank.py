@@ -284,7 +284,8 @@ class RingBank(OneColumnPerOutput, Description):
         """Fraction of each command that every ring of a bus sees, ``[rings, rings]``."""
         place = np.arange(like.shape[-1])
         distance = np.abs(place[:, None] - place)
-        leaked = self.crosstalk * jnp.exp(-(np.maximum(distance, 1) - 1) / self.crosstalk_length)
+        between = jnp.asarray(np.maximum(distance, 1) - 1, like.dtype)
+        leaked = self.crosstalk * jnp.exp(-between / self.crosstalk_length)
         return jnp.where(distance == 0, 1.0, leaked).astype(like.dtype)
 
     def read(self, state: RingState, time_s: Any, key: jax.Array | None = None) -> Moments:
@@ -302,15 +303,15 @@ class RingBank(OneColumnPerOutput, Description):
 
     def _moments(self, shifts: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Mean and variance of every weight before the gain, ``[n_out, n_in]``, over its own ring's detuning."""
-        rest, by_drop, by_through = linear_in_own_ring(self.ring, shifts, self.spacing_m)
+        rest, by_drop, by_through = (a[None] for a in linear_in_own_ring(self.ring, shifts, self.spacing_m))
         # The response is even in the detuning, so the shift of a ring serves as its channel's detuning.
         nodes = jnp.asarray(_NODES, shifts.dtype)[:, None, None]
         node_weights = jnp.asarray(_SHARES, shifts.dtype)[:, None, None]
-        phase = self.ring.phase(shifts + jnp.asarray(self.residual_m, shifts.dtype) * nodes)
+        phase = self.ring.phase(shifts[None] + jnp.asarray(self.residual_m, shifts.dtype) * nodes)
         drop, through = self.ring.ports(phase)
         own = rest + by_drop * drop + by_through * through
         mean = jnp.sum(node_weights * own, axis=0)
-        return mean, jnp.sum(node_weights * (own - mean) ** 2, axis=0)
+        return mean, jnp.sum(node_weights * (own - mean[None]) ** 2, axis=0)
 
     def noise(self, x: jax.Array, y: jax.Array, state: RingState) -> jax.Array | None:
         """Return the standard deviation of detection noise ``[..., n_out]``.

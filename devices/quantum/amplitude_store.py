@@ -135,15 +135,15 @@ class AmplitudeStore(OneColumnPerOutput, Description):
         p = self.register.probabilities(state.amplitudes, jnp.asarray(time_s, state.norm.dtype))
         if key is not None:
             drawn = moduli(counts(stream(key, "shots"), p, shots) / shots)
-            return Moments((state.norm * self._joined(drawn, state)).astype(dtype) + state.weight_gradient)
+            return Moments((state.norm[None] * self._joined(drawn, state)).astype(dtype) + state.weight_gradient)
         roots = root_moments(p, shots)
-        mean = state.norm * self._joined(roots.mean, state) / jnp.sqrt(shots)
+        mean = state.norm[None] * self._joined(roots.mean, state) / jnp.sqrt(shots)
         variance = roots.variance
         if self.signs == "differential":
             plus, minus = jnp.split(variance, 2, axis=-1)
             both = jnp.split(p * roots.step, 2, axis=-1)
             variance = plus + minus + 2 * shots * both[0] * both[1]
-        variance = state.norm**2 * variance.T[: len(state.weight_gradient)] / shots
+        variance = state.norm[None] ** 2 * variance.T[: len(state.weight_gradient)] / shots
         if state.signs is not None:
             variance = variance * state.signs.astype(variance.dtype) ** 2  # a weight known to be zero is zero
         return Moments(mean.astype(dtype) + state.weight_gradient, variance.astype(dtype))

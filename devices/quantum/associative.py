@@ -28,7 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from analogsim.base.dtypes import to_complex
+from analogsim.base.dtypes import to_complex, to_rank
 from analogsim.base.errors import InputError
 from analogsim.base.random import normal, stream
 from analogsim.devices.quantum.register import moduli
@@ -113,8 +113,8 @@ class DenseAssociativeMemory:
         """Return the index ``[...]`` of the pattern nearest to the retrieved state; arguments as of ``retrieve``."""
         state = self.retrieve(query, n_steps, key)
         # Squared distances without |state|^2, which changes no order.
-        distance = jnp.sum(self.patterns**2, axis=-1) - 2 * jnp.matmul(state, self.patterns.T, precision=_HIGHEST)
-        return jnp.argmin(distance, axis=-1)
+        products = jnp.matmul(state, self.patterns.T, precision=_HIGHEST)
+        return jnp.argmin(to_rank(jnp.sum(self.patterns**2, axis=-1), products.ndim) - 2 * products, axis=-1)
 
     def energy(self, state: jax.Array) -> jax.Array:
         """Return the energy E ``[...]`` of states ``[..., d]`` by digital products; at least 0.
@@ -162,11 +162,12 @@ def unitary_keys(key: jax.Array, n: int, d: int) -> jax.Array:
     real[0], real[-1] = True, d % 2 == 0  # zero and Nyquist frequency of a real vector are real: +-1
     rotations = jnp.exp(1j * to_complex(phases))
     signs = jnp.where(phases < 0, -1.0, 1.0).astype(rotations.dtype)
-    return jnp.fft.irfft(jnp.where(real[None], signs, rotations), n=d, axis=-1)
+    return jnp.fft.irfft(jnp.where(real, signs, rotations), n=d, axis=-1)
 
 
 def bind(a: jax.Array, b: jax.Array) -> jax.Array:
     """Return the circular convolution of real vectors ``[..., d]``, or the product of phasors (complex)."""
+    a, b = _of_one_rank(a, b)
     if jnp.iscomplexobj(a):
         return a * b
     return jnp.fft.irfft(jnp.fft.rfft(a) * jnp.fft.rfft(b), n=a.shape[-1])
@@ -182,9 +183,14 @@ def unbind(bound: jax.Array, a: jax.Array) -> jax.Array:
       >>> bool(jnp.allclose(unbind(bind(key, value), key), value, atol=1e-6))
       True
     """
+    bound, a = _of_one_rank(bound, a)
     if jnp.iscomplexobj(a):
         return bound * jnp.conj(a)
     return jnp.fft.irfft(jnp.fft.rfft(bound) * jnp.conj(jnp.fft.rfft(a)), n=bound.shape[-1])
+
+
+def _of_one_rank(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return to_rank(a, b.ndim), to_rank(b, a.ndim)
 
 
 def bundle(vectors: jax.Array) -> jax.Array:
@@ -194,6 +200,7 @@ def bundle(vectors: jax.Array) -> jax.Array:
 
 def cosine(a: jax.Array, b: jax.Array) -> jax.Array:
     """Return the cosine similarity ``[...]`` of vectors ``[..., d]``, its real part for phasors; 0 for zero vectors."""
+    a, b = _of_one_rank(a, b)
     product = jnp.real(jnp.sum(a * jnp.conj(b), axis=-1))
     lengths = moduli(jnp.sum(jnp.abs(a) ** 2, -1)) * moduli(jnp.sum(jnp.abs(b) ** 2, -1))
     return product / jnp.where(lengths > 0, lengths, 1.0)
@@ -204,7 +211,7 @@ def cleanup(noisy: jax.Array, candidates: jax.Array) -> jax.Array:
     # The norm of ``noisy`` changes no order; one matrix product avoids an array of [..., V, d].
     lengths = moduli(jnp.sum(jnp.abs(candidates) ** 2, -1))
     fits = jnp.real(jnp.matmul(noisy, jnp.conj(candidates).T, precision=_HIGHEST))
-    return jnp.argmax(fits / jnp.where(lengths > 0, lengths, 1.0), axis=-1)
+    return jnp.argmax(fits / to_rank(jnp.where(lengths > 0, lengths, 1.0), fits.ndim), axis=-1)
 
 
 def sampled_product(key: jax.Array, a: jax.Array, b: jax.Array, samples: int) -> jax.Array:
@@ -224,7 +231,7 @@ def sampled_product(key: jax.Array, a: jax.Array, b: jax.Array, samples: int) ->
     power = jnp.sum(a**2, axis=0)
     drawn = jax.random.categorical(stream(key, "columns"), jnp.log(power), shape=(samples,))
     probability = power[drawn] / jnp.sum(power)
-    return jnp.matmul(a[:, drawn] / (samples * probability), b[drawn], precision=_HIGHEST)
+    return jnp.matmul(a[:, drawn] / (samples * probability)[None], b[drawn], precision=_HIGHEST)
 
 
 def dense_recall(key: jax.Array, n_patterns: int, d: int, beta: Any = None, noise: Any = 0.1) -> jax.Array:

@@ -63,7 +63,7 @@ def encoded(vectors: jax.Array) -> Encoded:
     values = values / scale[None]
     norm = jnp.sqrt(jnp.where(empty, 1.0, jnp.sum(values**2, axis=0)))
     ground = jnp.zeros_like(values).at[0].set(1.0)
-    return Encoded(jnp.where(empty[None], ground, values / norm[None]), jnp.where(empty, 0.0, norm * scale))
+    return Encoded(jnp.where(empty, ground, values / norm[None]), jnp.where(empty, 0.0, norm * scale))
 
 
 class AmplitudeRegister(Description):
