@@ -43,6 +43,21 @@ def float16_where_it_compiles(request):
         pytest.skip("XLA does not compile float16 for this instruction set")
 
 
+#: Folders whose tests run under JAX's strict settings. Elsewhere tests build models as users do, in the standard mode.
+STRICT = ("converters", "devices", "signal_path")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def strict_promotion(request):
+    """Raise where arithmetic mixes dtypes or ranks implicitly."""
+    folder = request.path.relative_to(pathlib.Path(__file__).parent).parts[0]
+    with contextlib.ExitStack() as stack:
+        if folder in STRICT:
+            stack.enter_context(jax.numpy_dtype_promotion("strict"))
+            stack.enter_context(jax.numpy_rank_promotion("raise"))
+        yield
+
+
 #: What a worker may hold at the end of a module before it forgets what it compiled.
 LARGEST_MAPS = 20_000
 LARGEST_BYTES = 1.5e9

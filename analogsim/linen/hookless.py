@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.linen.linear import canonicalize_padding
 
+from analogsim.base.dtypes import to_rank
 from analogsim.hardware.hardware import Hardware
 from analogsim.linen.hooks import AnalogConvGeneralDilated, AnalogEinsum, AnalogTake
 from analogsim.signal_path.operators.convolution import dimension_numbers, per_dimension, transposed
@@ -72,7 +73,7 @@ def conv_transpose(layer: nn.ConvTranspose, hardware: Hardware, inputs: jax.Arra
         strides=per_dimension(layer.strides, n), padding=canonicalize_padding(layer.padding, n),
         kernel_dilation=per_dimension(layer.kernel_dilation, n), transpose_kernel=layer.transpose_kernel,
     )  # fmt: skip
-    y = y if bias is None else y + bias
+    y = y if bias is None else y + to_rank(bias, y.ndim)
     return y.reshape(*batch, *y.shape[1:])
 
 
@@ -101,7 +102,7 @@ def conv_local(layer: nn.ConvLocal, hardware: Hardware, inputs: jax.Array) -> ja
     x, kernel, bias = operands
     at = "xyz"[:n]
     y = _hook(AnalogEinsum, layer, hardware)(f"b{at}k,{at}kf->b{at}f", patches(x), kernel, layer.precision)
-    y = y if bias is None else y + bias
+    y = y if bias is None else y + to_rank(bias, y.ndim)
     return y.reshape(*batch, *y.shape[1:])
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 from flax import linen as nn
 
+from analogsim.base.dtypes import to_rank
 from analogsim.devices.photonic.mzi_mesh import MZIMesh
 from analogsim.layers import mesh_layer
 
@@ -50,5 +51,6 @@ class MeshDense(nn.Module):
             self.mesh, fabric.value, trained, x, n_out, detection=self.detection, key=key, time_s=time_s
         )
         if self.use_bias:
-            y = y + self.param("bias", nn.initializers.zeros_init(), (self.features,)).astype(y.dtype)
+            bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
+            y = y + to_rank(bias.astype(y.dtype), y.ndim)
         return y

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn.linear import canonicalize_padding
 
+from analogsim.base.dtypes import to_rank
 from analogsim.layers.options import caster
 from analogsim.nnx.hooks import AnalogAttend, AnalogConvGeneralDilated, AnalogOp, AnalogTake
 from analogsim.signal_path.operators.convolution import dimension_numbers, per_dimension, transposed
@@ -38,7 +39,7 @@ class AnalogConvTranspose(nnx.ConvTranspose):
             strides=per_dimension(self.strides, n), padding=canonicalize_padding(self.padding, n),
             kernel_dilation=per_dimension(self.kernel_dilation, n), transpose_kernel=self.transpose_kernel,
         )  # fmt: skip
-        y = y if bias is None else y + bias
+        y = y if bias is None else y + to_rank(bias, y.ndim)
         return y.reshape(*batch, *y.shape[1:])
 
 

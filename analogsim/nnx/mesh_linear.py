@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from analogsim.base.dtypes import to_rank
 from analogsim.devices.photonic.mzi_mesh import MZIMesh
 from analogsim.layers import mesh_layer
 
@@ -65,4 +66,4 @@ class MeshLinear(nnx.Module):
         y = mesh_layer.forward(
             self.mesh, fabric, parameters, x, self.n_out, detection=self.detection, key=key, time_s=self.time_s
         )
-        return y if self.bias is None else y + self.bias[...].astype(y.dtype)
+        return y if self.bias is None else y + to_rank(self.bias[...].astype(y.dtype), y.ndim)

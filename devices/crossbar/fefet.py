@@ -90,7 +90,7 @@ class FeFET(Description):
         below = jnp.clip(jnp.floor(-self.curvature * last * jnp.log1p(-y * span)), 0, last - 1)
         places = [-jnp.expm1(-p / (self.curvature * last)) / span for p in (below, below + 1)]
         upper = y - places[0] > places[1] - y
-        return below + upper, low + (high - low) * jnp.where(upper, places[1], places[0])
+        return below + upper.astype(below.dtype), low + (high - low) * jnp.where(upper, places[1], places[0])
 
     def program(self, key: jax.Array, target: jax.Array) -> FeFETState:
         """Program cells to ``target`` (S, any shape)."""

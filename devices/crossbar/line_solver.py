@@ -203,20 +203,19 @@ def _conjugate_gradients(net: Network, s: jax.Array, tolerance: Any, max_iterati
     for 24 x 20 to 128 x 128 and 30 x 200 cells. If the residual stays above ``tolerance``, f is NaN.
     """
     # Normalised, because squares of a small current or cotangent underflow float32, and zero would pass as converged.
-    # Squares of a small current or cotangent would leave the range of float32, and zero would pass for converged.
     peak = jnp.max(jnp.abs(s), axis=(0, 1))
     peak = jnp.where(peak == 0, 1, peak)
-    s = s / peak
+    s = s / peak[None, None]
     scale = _norm(s)
     target = tolerance / 4 * scale  # stricter than required: rounding may keep the true residual slightly above
 
     def advance(step: _Step) -> _Step:
         applied = step.search - _raise(net, step.search_lifted)
-        alpha = jnp.where(step.size > target, _ratio(step.gain, _dot(applied, step.search_lifted)), 0)
+        alpha = jnp.where(step.size > target, _ratio(step.gain, _dot(applied, step.search_lifted)), 0)[None, None]
         residual = step.residual - alpha * applied
         lifted = _grounded(net.bit, residual)
         gain = _dot(residual, lifted)
-        beta = _ratio(gain, step.gain)
+        beta = _ratio(gain, step.gain)[None, None]
         return _Step(
             step.f + alpha * step.search,
             residual,
@@ -240,7 +239,7 @@ def _conjugate_gradients(net: Network, s: jax.Array, tolerance: Any, max_iterati
     rounding = 2 * float(jnp.finfo(s.dtype).eps) / TOLERANCE[s.dtype.name]
     reference = scale + rounding * (_norm(end.f) + _norm(raised))
     residual = _norm(s - end.f + raised) / jnp.where(scale == 0, 1, reference)
-    return jnp.where(residual <= tolerance, end.f * peak, jnp.nan), (end.steps, residual)
+    return jnp.where(residual <= tolerance, end.f * peak[None, None], jnp.nan), (end.steps, residual)
 
 
 def fields(

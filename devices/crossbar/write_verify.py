@@ -181,7 +181,7 @@ def _loop(
         change = step + sigma * gaussians(pulse_key, now.number)
         moved = jnp.clip(now.conductance + (change if scale is None else scale * change), low, high)
         conductance = jnp.where(now.accepted, now.conductance, moved).astype(target.dtype)
-        return verify(now.number + 1, conductance, now.pulses + ~now.accepted, now.accepted)
+        return verify(now.number + 1, conductance, now.pulses + (~now.accepted).astype(jnp.int32), now.accepted)
 
     def unfinished(now: _Iteration) -> jax.Array:
         return (now.number < rule.max_pulses) & ~jnp.all(now.accepted)

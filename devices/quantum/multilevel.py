@@ -146,13 +146,12 @@ class FockQudit(Description):
         n, k = np.arange(self.levels)[:, None], np.arange(self.levels)
         lost = np.maximum(n - k, 0)
         ways = np.array([[math.comb(a, b) for b in k] for a in n[:, 0]], float)
-        # Integer exponents: 0^0 = 1, and its derivative is finite.
-        chance = jnp.asarray(ways, eta.dtype) * eta ** np.broadcast_to(k, lost.shape) * (1 - eta) ** lost
+        chance = jnp.asarray(ways, eta.dtype) * _powers(eta, np.broadcast_to(k, lost.shape)) * _powers(1 - eta, lost)
         return jnp.where(n >= k, chance, 0.0)
 
     def survival(self, time_s: Any) -> jax.Array:
         """Return the mean probability that the written photon number is read, for equally frequent numbers."""
-        return jnp.mean(self.photon_survival(time_s) ** np.arange(self.levels))
+        return jnp.mean(_powers(self.photon_survival(time_s), np.arange(self.levels)))
 
     def bits(self, time_s: Any) -> jax.Array:
         """Return the mutual information (bits) of written and read number, for equally frequent numbers."""
@@ -161,3 +160,9 @@ class FockQudit(Description):
     def capacity(self, time_s: Any) -> jax.Array:
         """Return the capacity (bits) with optimal frequencies of the numbers; at most log2 d."""
         return capacity_bits(self.confusion(time_s))[0]
+
+
+def _powers(base: jax.Array, exponents: np.ndarray) -> jax.Array:
+    """Return integer powers of a number. Unlike with float exponents, 0^0 is 1 and its derivative is finite."""
+    with jax.numpy_dtype_promotion("standard"):  # JAX 0.10's own rules for them mix dtypes
+        return base**exponents

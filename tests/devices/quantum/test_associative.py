@@ -98,8 +98,8 @@ def test_products_may_be_done_elsewhere():
 
 def test_memories_are_traced_and_differentiated():
     def error(patterns, beta):
-        memory = DenseAssociativeMemory(patterns, beta)
-        return jnp.sum((memory.retrieve(X[0] + 0.1) - X[0]) ** 2)
+        memory, stored = DenseAssociativeMemory(patterns, beta), X[0].astype(patterns.dtype)
+        return jnp.sum((memory.retrieve(stored + 0.1) - stored) ** 2)
 
     with jax.enable_x64(True):
         wide = X.astype(np.float64)
