@@ -25,10 +25,18 @@ class Mode:
 
     #: Whether layers write their own variables, so that loops of the model run their body once.
     writes = False
+    #: Whether the mode lists a model's layers; a converted model then reports them, and stray products are no error.
+    lists_layers = False
 
     def apply(self, call: Any) -> jax.Array:
         """Return the output of one call of a layer, an ``analogsim.layers.layer.LayerCall``."""
         return call.digital()
+
+    def list_kind(self, path: str, kind: str) -> None:
+        """Record the class of a layer."""
+
+    def leave(self, path: str, kind: str, shape: tuple[int, ...], why: str) -> None:
+        """Record a layer that stays digital, with its class, the shape of its kernel and the reason."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,14 +159,18 @@ class InventoryMode(Mode):
     layers that stay digital to their class, kernel shape and reason; ``kinds`` maps all paths to classes.
     """
 
+    lists_layers = True
+
     def __init__(self):
         self.layers: list[ListedLayer] = []
         self.digital: dict[str, tuple[str, tuple[int, ...], str]] = {}
         self.order: dict[str, None] = {}
         self.kinds: dict[str, str] = {}
 
+    def list_kind(self, path: str, kind: str) -> None:
+        self.kinds[path] = kind
+
     def leave(self, path: str, kind: str, shape: tuple[int, ...], why: str) -> None:
-        """Record a layer that stays digital."""
         self.digital[path] = (kind, shape, why)
         self.order[path] = None
 
@@ -178,6 +190,11 @@ _mode = Scope(jax.make_user_context(None), lambda modes: modes[-1])
 def current() -> Any:
     """Return the current mode, or None."""
     return _mode.value
+
+
+def current_or_default() -> Mode:
+    """Return the current mode, or a ``Mode`` that neither writes nor lists."""
+    return _mode.value or Mode()
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""A Linen model with its variables, as the rest of the package runs it (``models.protocol.BoundModel``)."""
+"""A Linen model with its variables, as the rest of the package runs it: a ``models.protocol.BoundModel``."""
 
 import dataclasses
 import math
@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
-from flax.errors import InvalidRngError, ModifyScopeVariableError, ScopeParamShapeError
+from flax.errors import FlaxError, InvalidRngError, ModifyScopeVariableError, ScopeParamShapeError
 
 from analogsim.base.call_inputs import Fixed, Inputs, Options, Sample, as_inputs, keywords
 from analogsim.base.equality import ByValue
@@ -26,7 +26,15 @@ from analogsim.linen.conversion import Converted
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class BoundLinen(ByValue):
-    """A Linen model with its variables."""
+    """A Linen model with its variables, a pytree; see ``models.protocol.BoundModel`` for its methods.
+
+    Attributes:
+      arrays: the variables, without a chip's readings.
+      static_model: the model as the user passed it.
+      options: static keyword arguments of its calls.
+      sample: shapes of the inputs of one call.
+      rngs: random streams of the model's calls, by name (``dropout``).
+    """
 
     arrays: dict[str, Any]
     static_model: Fixed = dataclasses.field(metadata=dict(static=True))
@@ -35,38 +43,38 @@ class BoundLinen(ByValue):
     rngs: dict[str, jax.Array] = dataclasses.field(default_factory=dict)
 
     def collections(self) -> dict[str, Any]:
-        """The variables: ``params``, ``ranges``, ``batch_stats`` and others."""
+        """Return the variables by collection: ``params``, ``ranges``, ``batch_stats`` and others."""
         return dict(self.arrays)
 
     def with_collections(self, collections: dict[str, Any]) -> "BoundLinen":
-        """The same model with other variables."""
+        """Return the same model with other variables."""
         return dataclasses.replace(self, arrays=collections)
 
     def unbind(self) -> tuple[nn.Module, dict[str, Any]]:
-        """The model as it was given, and its variables."""
+        """Return the model as the user passed it, and its variables."""
         return self.static_model.value, self.arrays
 
     def inputs(self) -> Inputs:
-        """Zeros in the shapes of one call's inputs.
+        """Return zeros in the shapes of one call's inputs.
 
         Raises:
-          InputError: where neither an input was given nor the variables remember one.
+          InputError: if there is no sample, neither from an input nor in the collection ``ranges``.
         """
         sample = self.sample or self.arrays.get("ranges", {}).get("sample")
         if not isinstance(sample, Sample):  # a checkpoint restored without a target has none
             raise InputError(
                 "x = None: the layers of a Linen model are known from the shape of its input; pass x (one example is "
-                "enough), or variables that come from analogsim.calibrate, which remember it"
+                "enough), or variables from analogsim.calibrate, which contain this shape"
             )
         return sample.inputs()
 
     def places(self, x: Any = None) -> dict[str, np.ndarray]:
-        """The numbers of every layer's entries of ranges, by the layer's path; a stack (``nn.scan``) has several."""
+        """Return the number of each layer's ranges by path; for a stack (``nn.scan``), one number per entry."""
         leaves = jax.tree_util.tree_leaves_with_path(self._numbered(self.inputs() if x is None else x))
         return {layer_of(path): np.asarray(leaf) for path, leaf in leaves}
 
     def _numbered(self, x: Any) -> dict[str, Any]:
-        """``{layer: ... {"analog": {"place": numbers}}}``."""
+        """Return ``{layer: ... {"analog": {"place": numbers}}}`` with different integers for all layers and entries."""
         variables = {name: value for name, value in self.arrays.items() if name != "ranges"}
         with modes.enter(modes.PlacingMode()):
             _, state = jax.eval_shape(lambda v, a: self._apply(v, a, mutable=["ranges"]), variables, x)
@@ -76,14 +84,14 @@ class BoundLinen(ByValue):
         return jax.tree.unflatten(structure, numbers)
 
     def layer_ranges(self) -> dict[str, dict[str, Any]]:
-        """Calibrated ranges by layer and name."""
+        """Return the calibrated ranges by layer and name."""
         ranges: dict[str, dict[str, Any]] = {}
         for path, leaf in jax.tree_util.tree_leaves_with_path(self.arrays.get("ranges", {})):
             ranges.setdefault(layer_of(path), {})[str(getattr(path[-1], "key", path[-1]))] = leaf
         return ranges
 
     def hardware(self) -> dict[str, Hardware]:
-        """What every analog layer runs on here and now, by path, in the order of use; from shapes alone."""
+        """Return the hardware of every analog layer by path, in the order of use, with overrides; from shapes only."""
         by_path: dict[str, Hardware] = {}
 
         def note(path: str, hardware: Hardware) -> Hardware:
@@ -95,40 +103,40 @@ class BoundLinen(ByValue):
         return by_path
 
     def inventory(self) -> Inventory:
-        """What the model is made of."""
+        """Return the model's layers, and its products outside of layers."""
         model = self.static_model.value
         runs = model if isinstance(model, Converted) else Converted(model, (), strict=False)
 
         def run(params: Any, inputs: Inputs) -> Any:
-            others = {name: jax.tree.map(_number, tree) for name, tree in self.arrays.items() if name != "params"}
+            others = {name: jax.tree.map(_array, tree) for name, tree in self.arrays.items() if name != "params"}
             return inputs.call(runs.apply, {**others, "params": params}, **self._call_options())
 
         return inventory(run, self.arrays["params"], (self.inputs(),))
 
     def program(self, key: jax.Array, reprogram: Any = None) -> Any:
-        """Programmed tiles, ``{layer: ... {"analog": {"array": tiles}}}``."""
+        """Return programmed tiles, ``{layer: ... {"analog": {"array": tiles}}}``: those of ``reprogram`` if given."""
         variables = self.arrays if reprogram is None else self.arrays | {"analog": reprogram}
         with modes.enter(modes.ProgrammingMode(again=reprogram is not None)):
-            rngs = {"analog": key, "chip": key}  # one key: nn.RNN passes on only the stream that its steps share
+            rngs = {"analog": key, "chip": key}  # in an nn.RNN, steps share the stream "chip" only
             _, state = self._apply(variables, self.inputs(), rngs=rngs, mutable=["analog"])
         return state.get("analog", {}) if reprogram is None else _rewritten(state["analog"])
 
     def run(self, readings: Any, x: Any, key: jax.Array) -> Any:
-        """Outputs on the chip that the readings describe."""
+        """Return the outputs on the chip that the readings describe."""
         return self._apply(self.arrays | {"analog": readings}, x, key, rngs={"analog": key})
 
     def call(self, x: Any) -> Any:
-        """Outputs in the mode in force."""
+        """Return the outputs in the current mode."""
         return self._apply(self.arrays, x)
 
     def digital(self, x: Any, key: Any = None, *, as_in_training: bool = False) -> Any:
-        """Exact outputs; a model that is called as in training is refused by Flax in any case."""
+        """Return the digital outputs; Flax refuses a call as in training, whatever ``as_in_training`` is."""
         del as_in_training
         with modes.digital():
             return self._apply(self.arrays, x, key)
 
     def observed(self, x: Any, places: bool = False) -> list[LayerUse]:
-        """What passes through every analog layer of the exact model, in order."""
+        """Return the inputs and kernels of all analog layers of the digital model, in order of use."""
         mode, variables = modes.ObservingMode(), self.arrays
         if places:
             variables = variables | {"ranges": merged(variables.get("ranges", {}), self._numbered(x))}
@@ -137,20 +145,20 @@ class BoundLinen(ByValue):
         return mode.uses
 
     def with_tracked_ranges(self, x: Any, options: dict[str, Any]) -> "BoundLinen":
-        """The same: a Linen model makes place for what it tracks in the call itself."""
+        """Return the same model: Linen creates the variables of tracked ranges during the call."""
         del x, options
         return self
 
     def train(self, x: Any, key: jax.Array, changing: list[str], options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        """Outputs on hardware drawn from the key, and the collections that may change as they are after the call."""
+        """Return the outputs on hardware drawn from the key, and the collections ``changing`` after the call."""
         rngs = {"analog": stream(key, "analog"), "dropout": stream(key, "dropout")}
         apply = self.static_model.value.apply
         outputs, new = as_inputs(x).call(apply, self.arrays, rngs=rngs, mutable=changing, **options)
-        # The sample of shapes beside the ranges is no array, and not returned.
+        # apply returns arrays only; the sample of shapes among the ranges is added again from the old variables.
         return outputs, {name: merged(self.arrays.get(name, {}), value) for name, value in new.items()}
 
     def statistics_after(self, x: Any, key: Any, readings: Any = None) -> Any:
-        """``batch_stats`` after one call that normalises by its batch, on a chip or on the exact model."""
+        """Return ``batch_stats`` after one call that normalises by its batch, on a chip or by the digital model."""
         variables = self.arrays if readings is None else self.arrays | {"analog": readings}
         mode: Any = modes.DigitalMode() if readings is None else modes.current()
         with modes.enter(mode):
@@ -160,8 +168,10 @@ class BoundLinen(ByValue):
 
     def _apply(self, variables: Any, x: Any, key: Any = None, rngs: Any = None, **how: Any) -> Any:
         how |= self._call_options(key, rngs)
-        with _clear_errors():
+        try:
             return as_inputs(x).call(self.static_model.value.apply, variables, **how)
+        except (ScopeParamShapeError, InvalidRngError, ModifyScopeVariableError) as error:
+            raise _clearer(error) from None
 
     def _call_options(self, key: Any = None, rngs: Any = None) -> dict[str, Any]:
         streams = _for_example(self.rngs, key) | (rngs or {})
@@ -169,12 +179,12 @@ class BoundLinen(ByValue):
 
 
 def layer_of(path: tuple) -> str:
-    """The layer that a leaf of its ranges, ``.../analog/input``, belongs to."""
+    """Return the path of the layer that a leaf of the ranges, ``.../analog/input``, belongs to."""
     return "/".join(str(getattr(part, "key", part)) for part in path[:-2]) or ROOT
 
 
 def nested_ranges(ranges: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Ranges by layer and name in the nesting of the collection ``ranges``."""
+    """Return ranges by layer and name in the nested form of the collection ``ranges``."""
     tree: dict[str, Any] = {}
     for path, values in ranges.items():
         inner = tree
@@ -185,49 +195,42 @@ def nested_ranges(ranges: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 
 def merged(tree: Any, other: Any) -> Any:
-    """Nested dictionaries as one."""
+    """Merge nested dictionaries; entries of ``other`` take precedence."""
     if not hasattr(tree, "items") or not hasattr(other, "items"):
         return other
     return {**tree, **{name: merged(tree[name], inner) if name in tree else inner for name, inner in other.items()}}
 
 
 def _rewritten(tree: Any) -> Any:
-    """The tree that writing again leaves, its new arrays in the place of the old ones."""
+    """Return the tree after reprogramming, with the new arrays instead of the old ones."""
     if "rewritten" in tree:
         return {"array": tree["rewritten"]}
     return {name: _rewritten(inner) for name, inner in tree.items()}
 
 
-def _number(leaf: Any) -> Any:
-    """An array of the variables; zeros in the place of a shape, which a trace cannot take from outside."""
+def _array(leaf: Any) -> Any:
+    """Return zeros for a ``jax.ShapeDtypeStruct``, which a trace cannot take from outside; arrays unchanged."""
     return jnp.zeros(leaf.shape, leaf.dtype) if isinstance(leaf, jax.ShapeDtypeStruct) else leaf
 
 
 def _for_example(rngs: dict[str, jax.Array], key: Any) -> dict[str, jax.Array]:
-    """The streams of one example, chip and time, told apart by the key of its noise."""
+    """Return separate streams per example, chip and time, which differ by the key of its noise."""
     if key is None or not rngs:
         return rngs
-    own = jax.random.bits(key, (), jnp.uint32)
-    return {name: jax.random.fold_in(base, own) for name, base in rngs.items()}
+    number = jax.random.bits(key, (), jnp.uint32)
+    return {name: jax.random.fold_in(base, number) for name, base in rngs.items()}
 
 
-class _clear_errors:
-    """Turns Flax's errors about parameter shapes, and about a model called as in training, into one sentence."""
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, trace):
-        first = str(error).partition(" (http")[0].rstrip(". ")
-        if isinstance(error, ScopeParamShapeError):
-            raise InputError(f"the input's width does not fit the model's parameters: {first}") from None
-        if isinstance(error, InvalidRngError):
-            raise InputError(
-                f"the model draws random numbers: {first}; call it without (train=False, deterministic=True), or give "
-                f"the stream a key, rngs={{'dropout': key}}"
-            ) from None
-        if isinstance(error, ModifyScopeVariableError):
-            raise InputError(
-                f"the model is called as in training: {first}; give the option that it runs with, such as train=False"
-            ) from None
-        return False
+def _clearer(error: FlaxError) -> InputError:
+    """Return an ``InputError`` for Flax's errors about parameter shapes and about calls as in training."""
+    first = str(error).partition(" (http")[0].rstrip(". ")
+    if isinstance(error, ScopeParamShapeError):
+        return InputError(f"the input's width does not fit the model's parameters: {first}")
+    if isinstance(error, InvalidRngError):
+        return InputError(
+            f"the model draws random numbers: {first}; switch this off (train=False, deterministic=True), or pass a "
+            f"key for the stream, rngs={{'dropout': key}}"
+        )
+    return InputError(
+        f"the model is called as in training: {first}; pass the option for inference, such as train=False"
+    )

@@ -1,6 +1,6 @@
-"""Linen models whose kernels are held as cores: ``<path>/kernel`` becomes ``<path>/core_0/kernel``, and so on.
+"""Compress kernels of a Linen model to cores: ``<path>/kernel`` becomes ``<path>/core_0/kernel``, and so on.
 
-The model is wrapped, and computes these layers core after core; nothing else of its variables is touched.
+The model is wrapped and computes these layers core by core; its other variables stay unchanged.
 """
 
 import functools
@@ -28,24 +28,24 @@ def compressed(
     model: nn.Module, variables: dict[str, Any], x: Inputs, selection: CoreSelection, contraction: str,
     options: dict[str, Any],
 ) -> tuple[Converted, dict[str, Any]]:  # fmt: skip
-    """The model that runs the cores of the selected layers, and its variables; see ``analogsim.codecs.compress``."""
+    """Return the model that runs the selected layers as cores, and its variables; see ``analogsim.codecs.compress``."""
     if isinstance(model, Converted):
-        raise InputError("model: is converted or compressed already; compress the plain model, then convert the result")
+        raise InputError("model: is already converted or compressed; compress the plain model, then convert the result")
     params = nn.meta.unbox(variables["params"])
     layouts = []
     for layer in _matrix_layers(model, variables, x, options):
         names = [] if layer.path == ROOT else layer.path.split("/")
-        own = params
+        old = params
         for name in names:
-            own = own[name]
+            old = old[name]
         why = why_dense(layer.module, layer.within)
-        stored = own.get("kernel", own.get("embedding"))
-        if not why and stored.shape != layer.shape:
+        kernel = old.get("kernel", old.get("embedding"))
+        if not why and kernel.shape != layer.shape:
             why = "it is a stack of layers (nn.scan, nn.vmap)"
         n_out = 1 if why else _n_out(layer)
-        cores = selection.cores(layer, why, functools.partial(jnp.reshape, stored, (-1, n_out)))
+        cores = selection.cores(layer, why, functools.partial(jnp.reshape, kernel, (-1, n_out)))
         if cores is not None:
-            rest = {name: value for name, value in own.items() if name != "kernel"}
+            rest = {name: value for name, value in old.items() if name != "kernel"}
             params = _with(params, names, rest | {f"core_{k}": {"kernel": core} for k, core in enumerate(cores)})
             layouts.append((layer.path, CoreLayout.of(cores)))
     wrapped = Converted(model, (), strict=False, encoding=Encoding(tuple(layouts), contraction))
@@ -53,7 +53,7 @@ def compressed(
 
 
 def _matrix_layers(model: Any, variables: Any, x: Inputs, options: dict[str, Any]) -> list[Candidate]:
-    """Every layer of a model that holds a matrix, by shapes."""
+    """Return the layers of a model that have a matrix, from shapes only."""
     layers: dict[str, Candidate] = {}
 
     def note(layer: Candidate) -> bool:
@@ -66,7 +66,7 @@ def _matrix_layers(model: Any, variables: Any, x: Inputs, options: dict[str, Any
     def run(params: Any, inputs: Any) -> Any:
         return inputs.call(noting.apply, {**variables, "params": params}, **options)
 
-    # With shapes as they are: a model may take one example without a batch.
+    # Pass x with its shape unchanged: the model may take one example without a batch axis.
     inventory(run, variables["params"], (jax.eval_shape(lambda a: a, x),))
     return [layer for layer in layers.values() if not layer.path.endswith("attend")]
 
@@ -78,29 +78,36 @@ def _n_out(layer: Candidate) -> int:
 
 
 def _with(tree: Any, names: list[str], value: Any) -> Any:
-    """The nested dictionary with another entry at a path."""
+    """Return the nested dictionary with a new value at a path."""
     if not names:
         return value
     return {**tree, names[0]: _with(tree[names[0]], names[1:], value)}
 
 
-def with_other_cores(variables: dict[str, Any], change: Callable[[Cores], Cores]) -> tuple[dict[str, Any], int]:
-    """Variables with ``change(cores)`` in every layer that is held as cores, and the number of these layers.
+def with_other_cores(item: dict[str, Any], change: Callable[[Cores], Cores]) -> tuple[dict[str, Any], int]:
+    """Return variables with ``change(cores)`` in every layer stored as cores, and the number of these layers.
 
-    What belonged to the old cores, their ranges and chips, is left out.
+    The ranges and chips of the old cores are removed. Cores of stacked layers (``nn.scan``) raise ``InputError``.
     """
-    by_path = dict(factored_layers(variables["params"]))
+    by_path = dict(factored_layers(item["params"]))
     for path, cores in by_path.items():
         check_no_stack(path, cores)
-    result = {**variables, "params": _changed(variables["params"], change)}
+    result = {**item, "params": _changed(item["params"], change)}
     for name in ("ranges", "analog"):
-        if name in variables:
-            result[name] = _without_cores(variables[name], variables["params"])
+        if name in item:
+            result[name] = _without_cores(item[name], item["params"])
     return result, len(by_path)
 
 
 def factored_layers(params: Any, path: str = "") -> Iterator[tuple[str, Cores]]:
-    """Every layer of a Linen model's parameters that is held as cores: its path and its cores."""
+    """Yield the path and the cores of every layer of a Linen model that is stored as cores.
+
+    Example:
+      >>> from analogsim.linen import LowRankDense
+      >>> params = jax.eval_shape(LowRankDense(16).init, jax.random.key(0), jnp.ones((1, 64)))["params"]
+      >>> [(path, [core.shape for core in cores]) for path, cores in factored_layers(params)]
+      [('(the model itself)', [(1, 64, 1, 8), (8, 1, 16, 1)])]
+    """
     if not hasattr(params, "items"):
         return
     if (cores := _cores(params)) is not None:
@@ -110,20 +117,20 @@ def factored_layers(params: Any, path: str = "") -> Iterator[tuple[str, Cores]]:
         yield from factored_layers(inner, f"{path}/{name}" if path else name)
 
 
-def _cores(own: Any) -> Cores | None:
+def _cores(params: Any) -> Cores | None:
     cores: list[jax.Array] = []
-    while (core := own.get(f"core_{len(cores)}")) is not None and "kernel" in core:
+    while (core := params.get(f"core_{len(cores)}")) is not None and "kernel" in core:
         cores.append(nn.meta.unbox(core["kernel"]))
     return tuple(cores) if len(cores) > 0 and cores[0].ndim >= 4 else None
 
 
 def _without_cores(tree: Any, params: Any) -> Any:
-    """A collection beside the parameters, without what belongs to cores."""
+    """Return another collection (ranges, chips) without the entries of cores."""
     if not hasattr(tree, "items") or not hasattr(params, "items"):
         return tree
     gone = {f"core_{k}" for k in range(len(_cores(params) or ()))}
-    kept = {name: _without_cores(inner, params.get(name)) for name, inner in tree.items() if name not in gone}
-    return {name: inner for name, inner in kept.items() if not (isinstance(inner, dict) and not inner and tree[name])}
+    rest = {name: _without_cores(inner, params.get(name)) for name, inner in tree.items() if name not in gone}
+    return {name: inner for name, inner in rest.items() if not (isinstance(inner, dict) and not inner and tree[name])}
 
 
 def _changed(params: Any, change: Callable[[Cores], Cores]) -> Any:

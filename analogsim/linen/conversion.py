@@ -1,16 +1,15 @@
-"""A Linen model on analog hardware, unedited: its layers are converted while they are called.
+"""Convert a Linen model to analog hardware without editing it: its layers are converted while they are called.
 
-Flax lets a function stand between a module and every call of a method (``nn.intercept_methods``). Ours decides about
-each layer that holds a matrix, and fills its matmul hook for the duration of the call, or computes a layer without a
-hook on the layer's own parameters. Transformations inside the model pass chips and noise on (``lifting``).
+Flax passes every call of a module's method through an interceptor (``nn.intercept_methods``). Ours applies the rules to
+each layer with a weight matrix and, for the duration of the call, fills the layer's matmul hook, or computes a layer
+without a hook from the layer's own parameters. ``lifting`` makes transformations inside the model pass chips and noise.
 """
 
-import contextlib
 import contextvars
 import functools
 import inspect
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -23,30 +22,18 @@ from analogsim.factors.codec import Codec
 from analogsim.hardware.hardware import Hardware
 from analogsim.hardware.rules import ROOT, Candidate, Matches, Rules, attending, cannot
 from analogsim.layers import modes
-from analogsim.linen import conversion_scope as in_force
-from analogsim.linen import factored, hookless
-from analogsim.linen.einsum import ParameterProduct, deciding
+from analogsim.layers.inventory import inventory
+from analogsim.linen import factored, hookless, hooks
+from analogsim.linen.einsum import ParameterProduct, deciding, product_obstacle
 from analogsim.linen.factored import Core, Encoding
-from analogsim.linen.hooks import (
-    AnalogConvGeneralDilated,
-    AnalogDotGeneral,
-    conv_hook,
-    dot_general_hook,
-    layer_path,
-)
-from analogsim.signal_path.operators import einsum as einsum_operator
+from analogsim.linen.hooks import layer_path, root_scope
 
-#: Layers that hold a matrix, and the name of the parameter that is one.
+#: Layers with a weight matrix, and the name of the parameter that holds it.
 MATRIX_LAYERS: dict[type, str] = {
-    nn.Dense: "kernel",
-    nn.DenseGeneral: "kernel",
-    nn.Einsum: "kernel",
-    nn.Conv: "kernel",
-    nn.ConvTranspose: "kernel",
-    nn.ConvLocal: "kernel",
+    **dict.fromkeys((nn.Dense, nn.DenseGeneral, nn.Einsum, nn.Conv, nn.ConvTranspose, nn.ConvLocal), "kernel"),
     nn.Embed: "embedding",
 }
-_HOOKLESS = {
+_HOOKLESS: dict[type, Callable[..., Any]] = {
     nn.Einsum: hookless.einsum,
     nn.ConvTranspose: hookless.conv_transpose,
     nn.ConvLocal: hookless.conv_local,
@@ -54,7 +41,7 @@ _HOOKLESS = {
 }
 _LSTM_GATES = tuple(side + gate for side in "ih" for gate in "ifgo")
 
-# What the conversions inside one apply decided.
+# The ``Matches`` of all conversions inside the current ``apply``.
 _decided: contextvars.ContextVar[list[Matches] | None] = contextvars.ContextVar("decided", default=None)
 
 # Modules of the model whose methods are running, the outermost first.
@@ -62,14 +49,12 @@ _running: contextvars.ContextVar[tuple[nn.Module, ...]] = contextvars.ContextVar
 
 
 class Conversion(NamedTuple):
-    """What one call of a converted model does with layers.
+    """State of one call of a converted model.
 
     Attributes:
-      matches: its rules, and what they decided about.
-      strict: whether what cannot be converted is refused.
-      encoding: the layers whose kernels the variables hold as cores.
-      codec: what kernels become on their way to the hardware; None for themselves.
-      coded: notes the layers that did.
+      matches: its rules, and a record of their decisions.
+      strict, encoding, codec: as in ``Converted``.
+      coded: paths of the layers that ``codec`` compressed.
     """
 
     matches: Matches
@@ -78,13 +63,32 @@ class Conversion(NamedTuple):
     codec: Codec | None
     coded: list[str]
 
+    def decide(self, layer: Candidate, obstacle: Callable[[Hardware], str]) -> Hardware | None:
+        """Return the layer's hardware; None if it stays digital.
+
+        ``obstacle`` returns why the layer cannot run on the given hardware, or ``""``; if strict, an obstacle raises.
+        """
+        hardware, why = self.matches.decide(layer)
+        if hardware is not None and (why := obstacle(hardware)) and self.strict:
+            raise cannot(layer, why)
+        if hardware is not None and not why:
+            return hardware
+        modes.current_or_default().leave(layer.path, layer.kind, layer.shape, why)
+        return None
+
 
 class Converted(nn.Module):
-    """A Linen model with matching layers on analog hardware; its variables are those of ``model``, without a level.
+    """A Linen model whose selected layers run on analog hardware; returned by ``analogsim.convert``.
 
-    The model's other methods are there too, converted alike: ``apply(..., method="encode")``, ``bind(v).encode(x)``.
-    ``encoding`` names the layers whose kernels the variables hold as cores; a model that is compressed and no more has
-    no rules. With a ``codec``, kernels become cores on their way to the hardware.
+    Its variables have the same structure as those of ``model``, without a level for the wrapper. Other methods of the
+    model are available and converted too: ``apply(..., method="encode")``, ``bind(v).encode(x)``.
+
+    Attributes:
+      model: the plain model.
+      rules: pairs (selector, hardware); empty for a model that is only compressed.
+      strict: whether to raise if a selected layer cannot be converted.
+      encoding: the layers whose kernels are cores in the variables.
+      codec: compresses kernels to cores before they reach the hardware; None for no compression.
     """
 
     model: nn.Module
@@ -99,10 +103,20 @@ class Converted(nn.Module):
 
     @nn.nowrap
     def apply(self, variables, *args, method=None, rngs=None, **kwargs):
-        """As of the model; ``method`` may be a name, a method of the model's class, or a function of this module.
+        """Apply the model, as ``flax.linen.Module.apply``.
 
-        The steps of an ``nn.RNN`` share their chip, which is fabricated from the stream ``chip``: the one of ``analog``
-        where none is given.
+        The steps of an ``nn.RNN`` share one chip, fabricated from the stream ``chip``; by default the stream
+        ``analog``.
+
+        Args:
+          variables: those of the plain model or of a chip.
+          *args, **kwargs: as for the model.
+          method: a name, a method of the model's class, or a function of this module.
+          rngs: random streams by name.
+
+        Raises:
+          InputError: if a rule matches no layer, a selected layer cannot be converted, or the model multiplies with a
+            selected parameter outside of any layer.
         """
         if isinstance(rngs, dict) and "analog" in rngs:
             rngs = {"chip": rngs["analog"], **rngs}
@@ -112,61 +126,62 @@ class Converted(nn.Module):
             result = super().apply(variables, *args, method=_by_name(self.model, method), rngs=rngs, **kwargs)
         finally:
             _decided.reset(token)
-        if self.strict and not isinstance(modes.current(), modes.InventoryMode):
+        if self.strict and not modes.current_or_default().lists_layers:
             self._refuse_strays(decided, variables, args, method, rngs, kwargs)
         return result
 
     @nn.nowrap
     def init_with_output(self, rngs, *args, method=None, **kwargs):
-        """As of the model; ``method`` as for ``apply``."""
+        """Initialise the model, as ``flax.linen.Module.init_with_output``; ``method`` as for ``apply``."""
         return super().init_with_output(rngs, *args, method=_by_name(self.model, method), **kwargs)
 
     @nn.nowrap
     def __getattr__(self, name):
-        # Only methods: a layer that was taken out and called would run outside of the rules, digitally.
+        # Only methods: a submodule that is taken out of the model and called would ignore the rules and stay digital.
         if name.startswith("_") or name == "model" or not inspect.isfunction(getattr(type(self.model), name, None)):
             return super().__getattr__(name)
         return types.MethodType(lambda module, *args, **kwargs: module(*args, method=name, **kwargs), self)
 
     def __call__(self, *args, method: str = "__call__", **kwargs):
-        matches = Matches(self.rules)
-        coded: list[str] = []
-        route = functools.partial(_route, Conversion(matches, self.strict, self.encoding, self.codec, coded))
-        token = deciding.set(functools.partial(_decide_about_product, matches, self.strict))
+        conversion = Conversion(Matches(self.rules), self.strict, self.encoding, self.codec, [])
+        route = functools.partial(_route, conversion)
+        token = deciding.set(functools.partial(_decide_about_product, conversion))
         try:
-            with in_force.conversion((self._cache_key(), bool(self.rules))), nn.intercept_methods(route):
+            with factored.conversion((self._cache_key(), bool(self.rules))), nn.intercept_methods(route):
                 result = getattr(self.model, method)(*args, **kwargs)
         finally:
             deciding.reset(token)
-        if method == "__call__":  # another entry point may leave layers out on purpose
+        if method == "__call__":  # other entry points may use only some of the layers
             above = "" if self.scope is None else "".join(f"{name}/" for name in self.scope.path)
-            matches.decide_about_parameters(_shapes(self.variables.get("params", {}), above))
-            matches.check()
-            if self.codec is not None and not coded and not self.is_initializing():
+            conversion.matches.decide_about_parameters(_shapes(self.variables.get("params", {}), above))
+            conversion.matches.check()
+            if self.codec is not None and not conversion.coded and not self.is_initializing():
                 raise InputError(
-                    f"codec = {self.codec!r}: no layer that gets hardware takes fewer numbers as cores, or the codec "
-                    f"fits none; lower the rank, or leave codec out"
+                    f"codec = {self.codec!r}: compresses no layer on hardware: the cores would hold more numbers than "
+                    f"the kernel, or the codec does not fit it; lower the rank, or leave codec out"
                 )
-            seen = _decided.get()
-            if seen is not None:
-                seen.append(matches)
+            decided = _decided.get()
+            if decided is not None:
+                decided.append(conversion.matches)
         return result
 
     @nn.nowrap
     def _cache_key(self) -> Any:
-        what = (self.rules, self.strict, self.encoding, self.codec)
+        fields = (self.rules, self.strict, self.encoding, self.codec)
         try:
-            return (hash(what), what)
-        except TypeError:  # traced hardware: never reuse a trace
+            return (hash(fields), fields)
+        except TypeError:  # unhashable, because the hardware is traced: never reuse a trace
             return object()
 
     @nn.nowrap
     def _refuse_strays(self, decided, variables, args, method, rngs, kwargs):
-        """Refuse products with parameters that no layer does, where a rule asks for hardware."""
+        """Raise ``InputError`` for a product with a selected parameter that no layer computes."""
         doubtful = {path for matches in decided for path in matches.doubtful}
-        if not doubtful or (known := self._fingerprint(variables["params"], args, method, kwargs)) in _found_clean:
+        if not doubtful:
             return
-        from analogsim.layers.inventory import inventory
+        fingerprint = self._fingerprint(variables["params"], args, method, kwargs)
+        if fingerprint in _without_strays:
+            return
 
         def run(params, *args):
             return self.apply({**variables, "params": params}, *args, method=method, rngs=rngs, **kwargs)
@@ -174,26 +189,25 @@ class Converted(nn.Module):
         for stray in inventory(run, variables["params"], args).strays:
             if stray.path in doubtful:
                 raise cannot(Candidate(stray.path, None, stray.shape), STRAY)
-        if known is not None:
-            _found_clean.add(known)
+        if fingerprint is not None:
+            _without_strays.add(fingerprint)
 
     @nn.nowrap
-    def _fingerprint(self, params, args, method, kwargs) -> Any:
-        """What a tour of the model depends on; None where that cannot be compared."""
+    def _fingerprint(self, params, args, method, kwargs) -> Hashable:
+        """Return everything that the model's inventory depends on; None if it is not hashable."""
         leaves, structure = jax.tree.flatten((params, args))
         try:
-            own = hash((self, method, str(kwargs)))
+            static = hash((self, method, str(kwargs)))
         except TypeError:  # traced hardware
             return None
-        return own, structure, tuple((jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
+        return static, structure, tuple((jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
 
 
-#: Fingerprints of models that were found to multiply with no parameter outside of layers.
-_found_clean: set[Any] = set()
+#: Fingerprints of models whose products all belong to layers, so that they are checked once.
+_without_strays: set[Hashable] = set()
 
 STRAY = (
-    "the model multiplies with this parameter outside of any layer that is known; with analogsim.linen.analog_einsum "
-    "in the place of the product it is one"
+    "the model multiplies with this parameter outside of any known layer, and not with analogsim.linen.analog_einsum"
 )
 
 
@@ -203,17 +217,17 @@ def _shapes(params: Any, above: str) -> Iterator[tuple[str, tuple[int, ...]]]:
 
 
 def _by_name(model: nn.Module, method: Any) -> Any:
-    """A method of the model's class by its name, so that it is called through the conversion; others as they are."""
+    """Return the name of a method of the model's class, so that it is called through the conversion."""
     function = getattr(method, "__func__", method)
     name = getattr(function, "__name__", None)
     return name if name is not None and getattr(type(model), name, None) is function else method
 
 
 def _follow_scope(module: Any) -> None:
-    """Give layers that ``nn.share_scope`` moved their new path and random streams.
+    """Correct the paths and random streams of the scopes below a module that ``nn.share_scope`` moved up one level.
 
-    They were bound one level deeper. Transformations inside the model start from the path, and initial parameters are
-    drawn from the streams.
+    Flax (as of 0.12) gives them a new parent only. But transformations inside the model start from the path, and
+    initial parameters are drawn from the streams.
     """
     if module.scope is None:
         return
@@ -227,39 +241,38 @@ def _follow_scope(module: Any) -> None:
 
 
 def _route(conversion: Conversion, call, args, kwargs, context):
-    """What happens in the place of one call of a method of a module inside the model."""
+    """Interceptor of all calls of methods inside the model."""
     token = _running.set((*_running.get(), context.module))
     try:
-        return _carry_out(conversion, call, args, kwargs, context.module, context.method_name)
+        return _call(conversion, call, args, kwargs, context.module, context.method_name)
     finally:
         _running.reset(token)
 
 
-def _carry_out(conversion: Conversion, call, args, kwargs, layer: Any, method: str):
-    matches, strict = conversion.matches, conversion.strict
+def _call(conversion: Conversion, call, args, kwargs, layer: Any, method: str):
     if method == "__call__" and isinstance(layer, nn.OptimizedLSTMCell):
-        return _lstm(matches, layer, call, args, kwargs)
+        return _lstm(conversion.matches, layer, call, args, kwargs)
     attends = method == "attend" and isinstance(layer, nn.Embed)
     if not (attends or (method == "__call__" and isinstance(layer, tuple(MATRIX_LAYERS)))):
         return call(*args, **kwargs)
     if conversion.encoding.layers and (layout := conversion.encoding.of(_layer_path(layer, attends))) is not None:
         return factored.encoded(layer, *args, layout=layout, contraction=conversion.encoding.contraction, **kwargs)
-    mode = modes.current()
-    if isinstance(mode, modes.InventoryMode):
-        mode.kinds[_layer_path(layer, attends)] = type(layer).__name__
-    known = layer.is_initializing() or layer.has_variable("params", _matrix_name(layer))
-    if _is_analog(layer) or not known:  # Flax says best which parameter is missing
+    mode = modes.current_or_default()
+    if mode.lists_layers:
+        mode.list_kind(_layer_path(layer, attends), type(layer).__name__)
+    has_matrix = layer.is_initializing() or layer.has_variable("params", _matrix_name(layer))
+    if _is_analog(layer) or not has_matrix:  # without the parameter, Flax raises the best error
         return call(*args, **kwargs)
-    if layer.is_initializing():  # the layer has its parameters only afterwards
+    if layer.is_initializing():  # the parameters, whose shapes rules may read, exist only after the call
         result = call(*args, **kwargs)
-        _decide(matches, strict, layer, attends, args, kwargs)
+        _decide(conversion, layer, attends, args, kwargs)
         return result
-    path, hardware = _decide(matches, strict, layer, attends, args, kwargs)
+    path, hardware = _decide(conversion, layer, attends, args, kwargs)
     if hardware is None:
         return call(*args, **kwargs)
     if attends:
         return hookless.attend(layer, hardware, *args, **kwargs)
-    compute: Any = next((compute for kind, compute in _HOOKLESS.items() if isinstance(layer, kind)), None)
+    compute = next((compute for kind, compute in _HOOKLESS.items() if isinstance(layer, kind)), None)
     if compute is not None:
         return compute(layer, hardware, *args, **kwargs)
     codec = conversion.codec if _place_of_applied(layer) is None else None
@@ -269,39 +282,23 @@ def _carry_out(conversion: Conversion, call, args, kwargs, layer: Any, method: s
     return _through_hook(layer, hardware, path, call, args, kwargs)
 
 
-def _decide(
-    matches: Matches, strict: bool, layer: Any, attends: bool, args: tuple, kwargs: dict[str, Any]
-) -> tuple[str, Hardware | None]:
-    """The layer's path and hardware; None where it stays digital."""
+def _decide(conversion: Conversion, layer: Any, attends: bool, args, kwargs) -> tuple[str, Hardware | None]:
+    """Return the path of a layer and its hardware; None if it stays digital."""
     path = _layer_path(layer, attends)
     table = nn.meta.unbox(layer.get_variable("params", _matrix_name(layer)))
     part_of = (path.rpartition("/")[0] or ROOT) if isinstance(layer, Core) else ""
     candidate = Candidate(path, layer, jnp.shape(table), _within(layer), part_of)
-    hardware, why = matches.decide(candidate)
-    obstacle = "" if hardware is None else _obstacle(layer, hardware, attends, candidate, args, kwargs)
-    if obstacle and strict:
-        raise cannot(candidate, obstacle)
-    if isinstance(modes.current(), modes.InventoryMode) and (hardware is None or obstacle):
-        modes.current().leave(path, candidate.kind, candidate.shape, obstacle or why)
-    return path, None if obstacle else hardware
+    return path, conversion.decide(candidate, lambda on: _obstacle(layer, on, attends, candidate, args, kwargs))
 
 
 def _decide_about_product(
-    matches: Matches, strict: bool, product: ParameterProduct, path: str, shape: tuple[int, ...], obstacle: Any
+    conversion: Conversion, product: ParameterProduct, path: str, shape: tuple[int, ...], obstacle: Any
 ) -> Hardware | None:
-    """The hardware of a product that ``analog_einsum`` does; None where it stays digital."""
+    """Return the hardware of a product of ``analog_einsum``; None if it stays digital."""
     inner = _running.get()[-1]
     candidate = Candidate(path, product, shape, tuple(m for m in (inner, *_within(inner)) if type(m) is not Converted))
-    hardware, why = matches.decide(candidate)
-    found = "" if hardware is None else obstacle(hardware)
-    if found and strict:
-        raise cannot(candidate, found)
-    mode = modes.current()
-    if isinstance(mode, modes.InventoryMode):
-        mode.kinds[path] = candidate.kind
-        if hardware is None or found:
-            mode.leave(path, candidate.kind, shape, found or why)
-    return None if found else hardware
+    modes.current_or_default().list_kind(path, candidate.kind)
+    return conversion.decide(candidate, obstacle)
 
 
 def _layer_path(layer: nn.Module, attends: bool) -> str:
@@ -313,30 +310,30 @@ def _layer_path(layer: nn.Module, attends: bool) -> str:
 
 
 def _place_of_applied(layer: nn.Module) -> tuple[nn.Module, list[str]] | None:
-    """Where a layer belongs that the model applies by itself, ``self.head.apply({"params": ...}, x)``; None for others.
+    """Return the place of a layer that the model applies with separate variables; None for all other layers.
 
-    Such a call has variables of its own and knows nothing of the model's. The layer's chip and ranges are kept where
-    they would be otherwise: below the module that applies it.
+    ``self.head.apply({"params": ...}, x)`` starts from a new root scope, apart from the model's variables. The chip and
+    the ranges of such a layer are stored where they would be if it were called: below the module that applies it.
+
+    Returns:
+      The module that applies it, and the names from there to the layer.
+
+    Raises:
+      InputError: if the applied module has no name.
     """
-    root, running = _root(layer), _running.get()
-    first = next((i for i, one in enumerate(running) if _root(one) is root), 0)
-    # What a transformation runs in a scope of its own has a path, or at least a name for messages.
+    root, running = root_scope(layer), _running.get()
+    first = next((i for i, module in enumerate(running) if root_scope(module) is root), 0)
+    # A transformation (nn.scan, nn.jit) also starts from a new root scope, but that has a path or a debug_path.
     if root is None or root.path or root.debug_path or not first or isinstance(running[first - 1], Converted):
         return None
     if (name := running[first].name) is None:
+        kind = type(running[first]).__name__
         raise InputError(
-            f"a {type(running[first]).__name__} in {layer_path(running[first - 1])} is applied by itself and has no "
-            f"name, for its place on the chip; give it one: {type(running[first]).__name__}(..., name='head')"
+            f"a {kind} in {layer_path(running[first - 1])} is applied with separate variables and has no name, which "
+            f"its place on the chip needs; give it one: {kind}(..., name='head')"
         )
     below: Any = layer.scope
     return running[first - 1], [name, *below.path]
-
-
-def _root(module: nn.Module) -> Any:
-    scope: Any = module.scope
-    while scope is not None and scope.parent is not None:
-        scope = scope.parent
-    return scope
 
 
 def _matrix_name(layer: nn.Module) -> str:
@@ -344,7 +341,7 @@ def _matrix_name(layer: nn.Module) -> str:
 
 
 def _within(module: nn.Module) -> tuple[nn.Module, ...]:
-    """The modules of the model that hold this one, the innermost first."""
+    """Return the modules of the model that contain this one, the innermost first."""
     modules: list[nn.Module] = []
     above = _holder(module)
     while above is not None and not any(above is holder for holder in modules):
@@ -354,105 +351,89 @@ def _within(module: nn.Module) -> tuple[nn.Module, ...]:
 
 
 def _holder(module: nn.Module) -> nn.Module | None:
-    """The module that holds this one. A transformation (``nn.scan``) runs a copy without a parent: what called it."""
+    """Return the module that contains this one."""
     if isinstance(module.parent, nn.Module):
         return module.parent
+    # A transformation (nn.scan) runs a clone without a parent; the module that called it is the next on the stack.
     running = _running.get()
-    place = next((i for i, one in enumerate(running) if one is module), 0)
+    place = next((i for i, other in enumerate(running) if other is module), 0)
     return running[place - 1] if place else None
 
 
 def _is_analog(layer: nn.Module) -> bool:
-    hooks = (getattr(layer, name, None) for name in ("dot_general_cls", "conv_general_dilated_cls"))
-    return any(getattr(h, "func", None) in (AnalogDotGeneral, AnalogConvGeneralDilated) for h in hooks)
+    values = (getattr(layer, name, None) for name in ("dot_general_cls", "conv_general_dilated_cls"))
+    return any(getattr(v, "func", None) in (hooks.AnalogDotGeneral, hooks.AnalogConvGeneralDilated) for v in values)
 
 
-def _obstacle(
-    layer: Any, hardware: Hardware, attends: bool, candidate: Candidate, args: tuple, kwargs: dict[str, Any]
-) -> str:
-    """Why a layer cannot be converted; nothing where it can."""
-    applied = _place_of_applied(layer) is not None
-    if applied and isinstance(layer, tuple(_HOOKLESS)):
-        return "it is applied by itself, with parameters of the call; multiply with analogsim.linen.analog_einsum"
+def _obstacle(layer: Any, hardware: Hardware, attends: bool, candidate: Candidate, args, kwargs) -> str:
+    """Return why a layer cannot be converted; ``""`` if it can."""
+    if _place_of_applied(layer) is not None and isinstance(layer, tuple(_HOOKLESS)):
+        return "the model applies it with separate variables; write its product with analogsim.linen.analog_einsum"
     if isinstance(layer, nn.Embed) and not attends and hardware.bound_management != "none":
-        return f"bound_management = {hardware.bound_management!r} widens input ranges, of which a lookup has none"
+        return f"bound_management = {hardware.bound_management!r} widens input ranges, and a lookup has none"
+    method = "attend" if attends else "__call__"
     for kind in _HOOKLESS:
-        if isinstance(layer, kind) and _own_code(layer, kind, "attend" if attends else "__call__"):
-            return f"it is of a subclass of {kind.__name__} that computes by code of its own"
+        if isinstance(layer, kind) and _overrides(layer, kind, method):
+            return f"its class overrides {kind.__name__}.{method}"
     if isinstance(layer, nn.Einsum):
         return _einsum_obstacle(layer, hardware, candidate, *args, **kwargs)
-    taken = ("conv_general_dilated", "conv_general_dilated_cls") if isinstance(layer, nn.Conv) else (
-        "dot_general", "dot_general_cls"
-    )  # fmt: skip
-    if any(getattr(layer, name, None) is not None for name in taken):
-        return "its matmul hook is taken by something else"
+    hook = "conv_general_dilated" if isinstance(layer, nn.Conv) else "dot_general"
+    if any(getattr(layer, name, None) is not None for name in (hook, f"{hook}_cls")):
+        return f"its matmul hook {hook} is already set"
     return ""
 
 
 def _einsum_obstacle(
     layer: Any, hardware: Hardware, candidate: Candidate, inputs: Any, einsum_str: str | None = None
 ) -> str:
-    """Why an equation is no matrix product with the kernel; the arguments are those of the layer's call."""
+    """Return ``product_obstacle``; ``inputs`` and ``einsum_str`` are the arguments of the layer's call."""
     equation: str = layer.einsum_str if einsum_str is None else einsum_str
-    try:
-        jax.eval_shape(lambda x: einsum_operator(equation, x, candidate.shape, hardware, candidate.path)[1], inputs)
-    except InputError as error:
-        return str(error)
-    return ""
+    return product_obstacle(equation, inputs, candidate.shape, hardware, candidate.path)
 
 
-def _own_code(layer: Any, kind: type, method: str) -> bool:
-    """Whether a subclass of Flax's layer has a method of its own."""
+def _overrides(layer: Any, kind: type, method: str) -> bool:
+    """Return whether the layer's class derives from ``kind`` and overrides the method."""
     return any(method in vars(c) for c in type(layer).__mro__[: type(layer).__mro__.index(kind)])
 
 
 def _through_hook(layer: Any, hardware: Hardware, path: str, call, args, kwargs):
-    """The layer's own code, with its hook filled for as long as it runs."""
-    name, make = (
-        ("conv_general_dilated_cls", conv_hook(hardware))
-        if isinstance(layer, nn.Conv)
-        else ("dot_general_cls", dot_general_hook(hardware))
-    )
+    """Run the layer's own code with its hook filled."""
+    is_conv = isinstance(layer, nn.Conv)
+    name = "conv_general_dilated_cls" if is_conv else "dot_general_cls"
+    hook = (hooks.conv_hook if is_conv else hooks.dot_general_hook)(hardware)
     if (place := _place_of_applied(layer)) is not None:
         scope: Any = place[0].scope
         for below in (*place[1], "analog"):
             scope = scope.push(below, reuse=True)
-        make = functools.partial(make.func, hardware, parent=scope)
+        hook = functools.partial(hook.func, hardware, parent=scope)
     used = []
 
-    def hook():
+    def noting_hook() -> nn.Module:
         used.append(True)
-        return make()
+        return hook()
 
-    with _filled(layer, **{name: hook}):
+    # Linen modules are frozen dataclasses, hence object.__setattr__. A clone with the hook would not do: it is another
+    # module, with another name. The old value is restored before other code can see the hook.
+    before = getattr(layer, name)
+    object.__setattr__(layer, name, noting_hook)
+    try:
         result = call(*args, **kwargs)
+    finally:
+        object.__setattr__(layer, name, before)
     if not used:
-        raise cannot(Candidate(path, layer, ()), f"its class does not make use of Flax's hook {name}")
+        raise cannot(Candidate(path, layer, ()), f"its class does not use Flax's hook {name}")
     return result
 
 
-@contextlib.contextmanager
-def _filled(layer: nn.Module, **fields: Any) -> Iterator[None]:
-    # Linen modules are frozen; the fields are put back before anyone else can see them.
-    before = {name: getattr(layer, name) for name in fields}
-    for name, value in fields.items():
-        object.__setattr__(layer, name, value)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            object.__setattr__(layer, name, value)
-
-
 def _lstm(matches: Matches, layer: Any, call, args, kwargs):
-    """The cell that fuses its gates, as one with a layer for each gate; the parameters are the same."""
-    entered = sum(one is layer for one in _running.get())
-    if entered == 1 and _own_code(layer, nn.OptimizedLSTMCell, "__call__"):
-        return call(*args, **kwargs)  # of a subclass, whose own code may call Flax's, which comes here again
+    """Run the LSTM cell with fused gates as a cell with one layer per gate, which has the same parameters."""
+    entered = sum(module is layer for module in _running.get())
+    if entered == 1 and _overrides(layer, nn.OptimizedLSTMCell, "__call__"):
+        return call(*args, **kwargs)  # if the subclass calls Flax's __call__, we get here again with entered = 2
     if not layer.is_initializing():
         return hookless.lstm(layer, *args, **kwargs)
     result = call(*args, **kwargs)
-    for gate in _LSTM_GATES:  # what the layers will be when the cell runs
+    for gate in _LSTM_GATES:  # rules must see the layers that run after initialisation
         kernel = nn.meta.unbox(layer.scope.get_variable("params", gate)["kernel"])
         dense = nn.Dense(layer.features, parent=None)
         matches.decide(Candidate(f"{layer_path(layer)}/{gate}", dense, kernel.shape, (layer, *_within(layer))))

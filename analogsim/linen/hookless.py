@@ -1,9 +1,8 @@
-"""Linen layers whose matmul Flax gives no hook to, computed here on what their own parameters hold.
+"""Linen layers without a matmul hook, computed from their own parameters.
 
-Einsum, ConvTranspose, ConvLocal, Embed and OptimizedLSTMCell. Each function does what the layer's call does after it
-has its parameters, with one of our hooks in the place of the product. Parameters are asked for as the layer asks for
-them: a subclass may compute what it multiplies with in ``param``. They are drawn by the layer itself, always: while a
-model is initialised its own code runs.
+Einsum, ConvTranspose, ConvLocal, Embed and OptimizedLSTMCell. Each function repeats the layer's ``__call__`` (Flax
+0.12) with one of our hooks instead of the product. Like the layer, it reads parameters with ``layer.param``, which a
+subclass may override to compute its kernel. It never draws them: initialisation runs the layer's own code.
 """
 
 from typing import Any
@@ -21,7 +20,8 @@ from analogsim.signal_path.operators.product import letters
 
 
 def _hook(kind: Any, layer: nn.Module, hardware: Hardware, *below: str) -> Any:
-    """A hook as the child ``analog`` of the layer, which need not be written compactly, or of a name below it."""
+    """Return a hook as the child ``analog`` of the layer, or of a name below it."""
+    # Pushing the scope by hand works outside of a compact method, too: nn.Embed defines its parameters in setup.
     scope: Any = layer.scope
     for name in (*below, "analog"):
         scope = scope.push(name, reuse=True)
@@ -29,7 +29,7 @@ def _hook(kind: Any, layer: nn.Module, hardware: Hardware, *below: str) -> Any:
 
 
 def einsum(layer: nn.Einsum, hardware: Hardware, inputs: jax.Array, einsum_str: str | None = None) -> jax.Array:
-    """``nn.Einsum``: a product by an equation, and a bias along the letters that kernel and output share."""
+    """Compute ``nn.Einsum``: an einsum, and a bias along the letters that kernel and output share."""
     equation = layer.einsum_str if einsum_str is None else einsum_str
     assert equation is not None
     kernel = layer.param("kernel", layer.kernel_init, tuple(layer.shape), layer.param_dtype)
@@ -48,7 +48,7 @@ def einsum(layer: nn.Einsum, hardware: Hardware, inputs: jax.Array, einsum_str: 
 
 
 def conv_transpose(layer: nn.ConvTranspose, hardware: Hardware, inputs: jax.Array) -> jax.Array:
-    """``nn.ConvTranspose``, in any number of dimensions and of batch axes."""
+    """Compute ``nn.ConvTranspose`` for any number of spatial dimensions and batch axes."""
     window = (layer.kernel_size,) if isinstance(layer.kernel_size, int) else tuple(layer.kernel_size)
     n = len(window)
     shape = (layer.features, inputs.shape[-1]) if layer.transpose_kernel else (inputs.shape[-1], layer.features)
@@ -78,7 +78,7 @@ def conv_transpose(layer: nn.ConvTranspose, hardware: Hardware, inputs: jax.Arra
 
 
 def conv_local(layer: nn.ConvLocal, hardware: Hardware, inputs: jax.Array) -> jax.Array:
-    """``nn.ConvLocal``: at every position of the output a matrix of its own, which multiplies the patch there."""
+    """Compute ``nn.ConvLocal``: every position of the output has a separate matrix, which multiplies its patch."""
     window = (layer.kernel_size,) if isinstance(layer.kernel_size, int) else tuple(layer.kernel_size)
     n = len(window)
     batch = inputs.shape[: inputs.ndim - n - 1]
@@ -93,47 +93,46 @@ def conv_local(layer: nn.ConvLocal, hardware: Hardware, inputs: jax.Array) -> ja
 
     _, *places, rows = jax.eval_shape(patches, x).shape
     kernel = layer.param("kernel", layer.kernel_init, (*places, rows, layer.features), layer.param_dtype)
-    bias = None
-    if layer.use_bias:
-        bias = layer.param("bias", layer.bias_init, (*places, layer.features), layer.param_dtype)
+    shape = (*places, layer.features)
+    bias = layer.param("bias", layer.bias_init, shape, layer.param_dtype) if layer.use_bias else None
     if layer.mask is not None:
         kernel = kernel * layer.mask
     operands: Any = layer.promote_dtype(x, kernel, bias, dtype=layer.dtype)
     x, kernel, bias = operands
-    at = "xyz"[:n]
-    y = _hook(AnalogEinsum, layer, hardware)(f"b{at}k,{at}kf->b{at}f", patches(x), kernel, layer.precision)
+    xyz = "xyz"[:n]
+    y = _hook(AnalogEinsum, layer, hardware)(f"b{xyz}k,{xyz}kf->b{xyz}f", patches(x), kernel, layer.precision)
     y = y if bias is None else y + to_rank(bias, y.ndim)
     return y.reshape(*batch, *y.shape[1:])
 
 
 def padded(x: jax.Array, padding: Any, window: tuple[int, ...], dilation: Any) -> tuple[jax.Array, Any]:
-    """The input padded by Flax's own rules, and what padding is left to ``lax``."""
-    found = canonicalize_padding(padding, len(window))
+    """Pad the input by Flax's rules; return it and the padding that remains for ``lax``."""
+    padding = canonicalize_padding(padding, len(window))
     reach = [(w - 1) * d + 1 for w, d in zip(window, per_dimension(dilation, len(window)), strict=True)]
-    if found in ("CIRCULAR", "REFLECT"):
+    if padding in ("CIRCULAR", "REFLECT"):
         pads = [(0, 0), *(((k - 1) // 2, k // 2) for k in reach), (0, 0)]
-        return jnp.pad(x, pads, mode="wrap" if found == "CIRCULAR" else "reflect"), "VALID"
-    if found == "CAUSAL":
+        return jnp.pad(x, pads, mode="wrap" if padding == "CIRCULAR" else "reflect"), "VALID"
+    if padding == "CAUSAL":
         return jnp.pad(x, [(0, 0), (reach[0] - 1, 0), (0, 0)]), "VALID"
-    return x, found
+    return x, padding
 
 
 def embed(layer: nn.Embed, hardware: Hardware, inputs: jax.Array) -> jax.Array:
-    """``nn.Embed``: rows of the stored table."""
+    """Compute ``nn.Embed``: rows of the stored table."""
     if not jnp.issubdtype(inputs.dtype, jnp.integer):
-        raise ValueError("Input type must be an integer or unsigned integer.")  # as Flax has it
+        raise ValueError("Input type must be an integer or unsigned integer.")  # as Flax
     (table,) = layer.promote_dtype(layer.embedding, dtype=layer.dtype, inexact=False)
     return _hook(AnalogTake, layer, hardware)(table, inputs)
 
 
 def attend(layer: nn.Embed, hardware: Hardware, query: jax.Array) -> jax.Array:
-    """``nn.Embed.attend``: products with all rows of the table, which a second array holds the other way round."""
+    """Compute ``nn.Embed.attend``: products with all rows of the table, stored transposed on a second array."""
     x, table = layer.promote_dtype(query, layer.embedding, dtype=layer.dtype)
     return _hook(AnalogEinsum, layer, hardware, "attend")("...d,nd->...n", x, table)
 
 
 def lstm(layer: nn.OptimizedLSTMCell, carry: Any, inputs: jax.Array) -> Any:
-    """``nn.OptimizedLSTMCell`` as the LSTMCell that it equals: a layer for each gate, on the same parameters."""
+    """Compute ``nn.OptimizedLSTMCell`` as the equivalent LSTMCell: one layer per gate, with the same parameters."""
     options = {name: getattr(layer, name) for name in ("gate_fn", "activation_fn", "dtype", "param_dtype")}
     scope: Any = layer.scope
     return nn.LSTMCell(layer.features, **options, parent=scope)(carry, inputs)

@@ -1,7 +1,7 @@
-"""What fills the matmul hooks of Linen layers: modules that hold no parameters, only a layer's chip and ranges.
+"""Modules that fill the matmul hooks of Linen layers; they have no parameters, only the layer's chip and ranges.
 
 A hook is the child ``analog`` of its layer; its variables are ``analog/<layer>/analog/array`` (the chip) and
-``ranges/<layer>/analog/input`` and ``output``. What its layer computes in each mode is ``analogsim.layers.layer``.
+``ranges/<layer>/analog/input`` and ``output``. ``analogsim.layers.layer`` says what it computes in each mode.
 """
 
 import functools
@@ -15,6 +15,7 @@ from flax.core.scope import LazyRng
 from analogsim.base.errors import InputError
 from analogsim.hardware.hardware import Hardware
 from analogsim.hardware.override import effective_hardware
+from analogsim.hardware.rules import ROOT
 from analogsim.layers import layer
 from analogsim.layers.options import caster
 from analogsim.linen.lifting import RECIPE
@@ -24,17 +25,30 @@ from analogsim.signal_path.ranges import Ranges
 
 
 def dot_general_hook(hardware: Hardware) -> Any:
-    """What goes into a Linen layer's ``dot_general_cls`` (Dense, DenseGeneral, attention projections)."""
+    """Return a value for ``dot_general_cls`` of a Linen layer (Dense, DenseGeneral, attention projections).
+
+    Example:
+      >>> from analogsim import preset
+      >>> layer = nn.DenseGeneral((2, 4), dot_general_cls=dot_general_hook(preset("pcm")))
+      >>> jax.eval_shape(layer.init, jax.random.key(0), jnp.ones((1, 3)))["params"]["kernel"].shape
+      (3, 2, 4)
+    """
     return functools.partial(AnalogDotGeneral, hardware=hardware, name="analog")
 
 
 def conv_hook(hardware: Hardware) -> Any:
-    """What goes into a Linen convolution's ``conv_general_dilated_cls``."""
+    """Return a value for ``conv_general_dilated_cls`` of a Linen convolution."""
     return functools.partial(AnalogConvGeneralDilated, hardware=hardware, name="analog")
 
 
+def check_hardware(hardware: Any, where: str) -> None:
+    """Raise ``InputError`` if ``hardware`` is neither a ``Hardware`` nor None; ``where`` names the layer."""
+    if hardware is not None and not isinstance(hardware, Hardware):
+        raise InputError(f"{where}: hardware = {hardware!r}: must be a Hardware such as preset('pcm'), or None")
+
+
 class AnalogDotGeneral(nn.Module):
-    """Stands in for ``lax.dot_general`` inside a layer."""
+    """Replaces ``lax.dot_general`` in a layer; takes the same arguments."""
 
     hardware: Hardware
 
@@ -47,7 +61,7 @@ class AnalogDotGeneral(nn.Module):
 
 
 class AnalogConvGeneralDilated(nn.Module):
-    """Stands in for ``lax.conv_general_dilated`` inside a layer."""
+    """Replaces ``lax.conv_general_dilated`` in a layer; takes the same arguments."""
 
     hardware: Hardware
 
@@ -66,7 +80,7 @@ class AnalogConvGeneralDilated(nn.Module):
 
 
 class AnalogEinsum(nn.Module):
-    """Stands in for ``jnp.einsum`` of an input and a kernel."""
+    """Replaces ``jnp.einsum`` of an input and a kernel."""
 
     hardware: Hardware
 
@@ -79,19 +93,19 @@ class AnalogEinsum(nn.Module):
         return cast(_run(self, hardware, operator, x, kernel, precision))
 
     def _check_layout(self, equation: str, operator: Any) -> None:
-        """One array serves equations that take its rows and columns alike."""
+        """Raise ``InputError`` if the layer's array is already used by an equation with other rows and columns."""
         scope: Any = self.scope
         layouts = vars(scope.root).setdefault("analog_layouts", {})
         first, layout = layouts.setdefault(_path(self), (equation, operator.layout))
         if layout != operator.layout:
             raise InputError(
                 f"layer {_path(self)}: einsum {equation!r}: its array is laid out for {first!r}; give the product a "
-                f"layer, or a name, of its own, for a second array"
+                f"separate layer or name for a second array"
             )
 
 
 class AnalogTake(nn.Module):
-    """Stands in for ``jnp.take`` of a table's rows."""
+    """Replaces ``jnp.take`` of the rows of a table ``[rows, features]``."""
 
     hardware: Hardware
 
@@ -102,30 +116,36 @@ class AnalogTake(nn.Module):
 
 
 def layer_path(module: nn.Module) -> str:
-    """Where a layer's variables are: ``"encoder/Dense_0"``.
+    """Return the path of a module's variables, ``"encoder/Dense_0"``.
 
-    Read off the chain of scopes, because ``module.path`` keeps the old path of layers that ``nn.share_scope`` moved.
+    The path is read from the chain of scopes, because ``nn.share_scope`` (Flax 0.12) leaves ``module.path`` as it was.
     """
     names: list[str] = []
     scope = module.scope
     while scope is not None and scope.parent is not None:
         names.insert(0, str(scope.name))
         scope = scope.parent
-    # The chain ends at the model, or at a module that a transformation such as nn.scan runs in a scope of its own.
+    # The chain ends at the model, or at a module that a transformation such as nn.scan runs in a new root scope.
     above = [] if scope is None else list(scope.path)
-    return "/".join([*above, *names]) or "(the model itself)"
+    return "/".join([*above, *names]) or ROOT
+
+
+def root_scope(module: nn.Module) -> Any:
+    """Return the outermost scope around a module; None if it is not bound."""
+    scope: Any = module.scope
+    while scope is not None and scope.parent is not None:
+        scope = scope.parent
+    return scope
 
 
 def _is_lifted(module: nn.Module) -> bool:
-    """Whether the layer runs inside a transformation that passes on only what it is told to (``nn.scan``)."""
-    scope = module.scope
-    while scope is not None and scope.parent is not None:
-        scope = scope.parent
-    return scope is not None and bool(scope.path)
+    """Return whether the layer runs inside a transformation, which passes on only what it names (``nn.scan``)."""
+    root = root_scope(module)
+    return root is not None and bool(root.path)
 
 
 def _path(hook: nn.Module) -> str:
-    return layer_path(hook).rpartition("/")[0] or "(the model itself)"
+    return layer_path(hook).rpartition("/")[0] or ROOT
 
 
 def _run(module: Any, hardware: Hardware, operator: Any, x: jax.Array, kernel: jax.Array, precision: Any) -> jax.Array:
@@ -139,7 +159,7 @@ def _run(module: Any, hardware: Hardware, operator: Any, x: jax.Array, kernel: j
 
 
 class _State:
-    """A layer's chip, keys and ranges in the scope of its hook: a ``layer.LayerState``."""
+    """The chip, keys and ranges of a layer, stored in the scope of its hook; implements ``layer.LayerState``."""
 
     def __init__(self, module: Any):
         self._module = module
@@ -176,14 +196,14 @@ class _State:
         module = self._module
         _check_passed_on(module, "analog")
         name = "rewritten" if again else "array"
-        if module.has_variable("analog", name):  # a module called twice is one array
+        if module.has_variable("analog", name):  # a layer that is called twice is one array
             return
         key = _chip_key(module)
         if key is None and _is_lifted(module) and layer.needs_key(call.hardware):
             raise InputError(f"layer {call.path} needs a random key to be programmed{_NOT_SPLIT}")
         reprogram = module.get_variable("analog", "array") if again else None
         if again and reprogram is None:
-            raise InputError(f"reprogram: the chip has no layer {call.path}; write a chip of this model again")
+            raise InputError(f"reprogram: the chip has no layer {call.path}; pass a chip of this model")
         cells = layer.write(call.hardware, call.operator, call.kernel, key, reprogram, call.ranges)
         module.put_variable("analog", name, cells)
 
@@ -192,21 +212,21 @@ class _State:
         self._module.put_variable("ranges", "place", jnp.zeros(()))
 
 
-_NOT_SPLIT = f"; it runs inside a transformation (nn.scan, nn.vmap) that does not pass the key on; {RECIPE}"
+_NOT_SPLIT = f"; it runs inside a transformation (nn.scan, nn.vmap) that does not pass on the key; {RECIPE}"
 
 
 def _chip_key(module: nn.Module) -> jax.Array | None:
-    """What fabrication is drawn from: the same for every use of the layer in one call, unlike ``make_rng``."""
+    """Return the key of fabrication: unlike ``make_rng``, the same for every use of the layer in one call."""
     rngs = {} if module.scope is None else module.scope.rngs
     rng = rngs.get("chip", rngs.get("analog"))
-    return None if rng is None else LazyRng.create(rng, 1).as_jax_rng()  # what the first make_rng gives
+    return None if rng is None else LazyRng.create(rng, 1).as_jax_rng()  # as the first make_rng
 
 
 def _check_passed_on(module: nn.Module, collection: str) -> None:
     if not module.is_mutable_collection(collection):
         raise InputError(
-            f"layer {_path(module)}: runs inside a transformation (nn.scan, nn.vmap) that does not pass the collection "
-            f"'{collection}' on; {RECIPE}"
+            f"layer {_path(module)}: runs inside a transformation (nn.scan, nn.vmap) that does not pass on the "
+            f"collection '{collection}'; {RECIPE}"
         )
 
 

@@ -1,21 +1,26 @@
-"""Linen layers to build analog models with: factories of the plain layers, their hooks filled."""
+"""Functions that create Linen layers on analog hardware: the plain layers with their matmul hooks filled."""
 
 from typing import Any
 
 from flax import linen as nn
 
-from analogsim.base.errors import InputError
 from analogsim.hardware.hardware import Hardware
-from analogsim.linen.hooks import conv_hook, dot_general_hook
+from analogsim.linen.hooks import check_hardware, conv_hook, dot_general_hook
 
 
 def AnalogDense(features: int, *, hardware: Hardware | None, **options: Any) -> nn.Dense:
-    """``flax.linen.Dense`` on analog hardware.
+    """Create a ``flax.linen.Dense`` on analog hardware, ``[..., n_in]`` to ``[..., features]``.
 
     Args:
       features: number of outputs.
-      hardware: what the kernel is stored on, ``preset("pcm")``; None is the plain digital layer.
-      **options: everything else that ``flax.linen.Dense`` takes.
+      hardware: stores the kernel ``[n_in, features]``, ``preset("pcm")``; None for the plain digital layer.
+      **options: all other fields of ``flax.linen.Dense``.
+
+    Returns:
+      The layer, with Flax's names, shapes, dtypes and initial values of parameters.
+
+    Raises:
+      InputError: if ``hardware`` is not a ``Hardware`` or None.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -25,29 +30,23 @@ def AnalogDense(features: int, *, hardware: Hardware | None, **options: Any) -> 
       >>> layer.apply(variables, jnp.ones((2, 4)), rngs={"analog": jax.random.key(1)}).shape
       (2, 3)
     """
-    if hardware is None:
-        return nn.Dense(features, **options)
-    _check_hardware(hardware, "AnalogDense")
-    return nn.Dense(features, dot_general_cls=dot_general_hook(hardware), **options)
+    check_hardware(hardware, "AnalogDense")
+    hook = {} if hardware is None else {"dot_general_cls": dot_general_hook(hardware)}
+    return nn.Dense(features, **hook, **options)
 
 
 def AnalogConv(features: int, kernel_size: Any, *, hardware: Hardware | None, **options: Any) -> nn.Conv:
-    """``flax.linen.Conv`` (1, 2 or 3 spatial dimensions) on analog hardware.
-
-    Strides, padding, dilation and groups are those of ``flax.linen.Conv``.
+    """Create a ``flax.linen.Conv`` (1, 2 or 3 spatial dimensions) on analog hardware.
 
     Args:
       features: number of output channels.
-      kernel_size: the window.
-      hardware: what the kernel is stored on; None is the plain digital layer.
-      **options: everything else that ``flax.linen.Conv`` takes.
+      kernel_size: size of the window per spatial dimension, ``(3, 3)``.
+      hardware: stores the kernel ``[*kernel_size, n_in / groups, features]``; None for the plain digital layer.
+      **options: all other fields of ``flax.linen.Conv``, such as strides, padding, dilation and groups.
+
+    Raises:
+      InputError: if ``hardware`` is not a ``Hardware`` or None.
     """
-    if hardware is None:
-        return nn.Conv(features, kernel_size, **options)
-    _check_hardware(hardware, "AnalogConv")
-    return nn.Conv(features, kernel_size, conv_general_dilated_cls=conv_hook(hardware), **options)
-
-
-def _check_hardware(hardware: Any, where: str) -> None:
-    if not isinstance(hardware, Hardware):
-        raise InputError(f"{where}: hardware = {hardware!r}: must be a Hardware such as preset('pcm'), or None")
+    check_hardware(hardware, "AnalogConv")
+    hook = {} if hardware is None else {"conv_general_dilated_cls": conv_hook(hardware)}
+    return nn.Conv(features, kernel_size, **hook, **options)

@@ -1,20 +1,20 @@
-"""Flax's lifted transformations, told of chips, ranges and noise.
+"""Complete Flax's lifted transformations with the collections and random streams of analog layers.
 
-``nn.scan`` and ``nn.vmap`` pass on what they are told to, and a model that was written without a thought of hardware
-tells them of its parameters. What an analog layer needs beside these goes where the parameters go:
+``nn.scan`` and ``nn.vmap`` pass on only the collections and streams that they name, and a model that was written
+without analog hardware names those of its parameters. Chips, ranges and noise follow the parameters:
 
-    parameters                  chip and ranges        noise of reads              fabrication
-    shared by steps or entries  shared                 each step draws its own     shared
-    one of a stack for each     stacked along axis 0   each step draws its own     each its own
+    parameters                  chip and ranges        read noise                  fabrication
+    shared by steps or entries  shared                 separate for each step      shared
+    stacked                     stacked along axis 0   separate for each step      separate for each entry
 
-``nn.RNN`` is built on ``nn.scan``, ``nn.remat_scan`` likewise; ``nn.remat`` and ``nn.jit`` pass on all of it.
+``nn.RNN`` and ``nn.remat_scan`` are built on ``nn.scan``; ``nn.remat`` and ``nn.jit`` pass on everything.
 ``nn.map_variables``, with which ``nn.WeightNorm`` and ``nn.SpectralNorm`` normalise parameters, leaves chips and ranges
-as they are. While a chip is programmed, ``nn.while_loop`` runs its body once, and ``nn.cond`` and ``nn.switch`` run
-every branch, because what a loop or a branch writes is lost.
+unchanged. While a chip is programmed, ``nn.while_loop`` runs its body once, and ``nn.cond`` and ``nn.switch`` run all
+branches, because Flax discards what loops and branches write.
 
-A collection or stream that the model's author names himself is left to him. Flax looks these functions up in
-``flax.core.lift`` when a transformation is made, which is where they are replaced; in classes that were transformed
-before, too. Models without the streams and collections of analog layers notice nothing.
+Collections and streams that the author of the model names are left to the author. Flax looks its transformations up in
+``flax.core.lift`` when one is created (Flax 0.12), so they are replaced there, and in classes that were transformed
+before the import. Models without analog layers run as before.
 """
 
 import functools
@@ -31,12 +31,12 @@ from analogsim.layers import modes
 
 COLLECTIONS = ("analog", "ranges")
 
-#: What to write where nothing of this arrives: the transformation was made before and by itself.
+#: Remedy for a transformation that was created before this module was imported, and passes on none of this.
 RECIPE = (
-    "give it variable_broadcast=[..., 'analog', 'ranges'] and split_rngs={..., 'analog': True, 'chip': False} where "
-    "its steps share parameters, or variable_axes={..., 'analog': 0, 'ranges': 0} and split_rngs={..., 'analog': True, "
-    "'chip': True} where they are stacked; done by itself where analogsim.linen is imported before the transformation "
-    "is made"
+    "give it variable_broadcast=[..., 'analog', 'ranges'] and split_rngs={..., 'analog': True, 'chip': False} if its "
+    "steps share parameters, or variable_axes={..., 'analog': 0, 'ranges': 0} and split_rngs={..., 'analog': True, "
+    "'chip': True} if they are stacked; import analogsim.linen before the transformation is created, and this is "
+    "automatic"
 )
 
 
@@ -59,18 +59,14 @@ def _vmap(options: dict[str, Any]) -> None:
     _split(options, shared)
 
 
-def _while_loop(options: dict[str, Any]) -> None:
-    _split(options, shared=True)
-
-
-def _whole(options: dict[str, Any]) -> None:
+def _checkpoint(options: dict[str, Any]) -> None:
     options["variables"] = union_filters(options["variables"], _unnamed(COLLECTIONS, options["variables"]))
     options["rngs"] = union_filters(options["rngs"], _unnamed(("analog", "chip"), options["rngs"]))
 
 
 def _map_variables(options: dict[str, Any]) -> None:
     mapped = options["mapped_collections"]
-    if not isinstance(mapped, (str, list, tuple, set, frozenset)):  # all, or all but some
+    if not isinstance(mapped, (str, list, tuple, set, frozenset)):  # True or DenyList, which include our collections
         options["mapped_collections"] = subtract_filters(mapped, COLLECTIONS)
 
 
@@ -81,25 +77,25 @@ def _split(options: dict[str, Any], shared: bool) -> None:
 
 
 def _unnamed(names: tuple[str, ...], *filters: Any) -> tuple[str, ...]:
-    return tuple(name for name in names if not any(in_filter(one, name) for one in filters))
+    return tuple(name for name in names if not any(in_filter(named, name) for named in filters))
 
 
 def _axis_of_params(axes: Any) -> Any:
-    """The axis that a transformation stacks parameters along; None where it does not."""
-    axis = next((axis for one, axis in axes.items() if in_filter(one, "params")), None)
+    """Return the axis along which a transformation stacks parameters; None if it does not."""
+    axis = next((axis for named, axis in axes.items() if in_filter(named, "params")), None)
     return getattr(axis, "axis", axis)  # nn.In(0)
 
 
-def _told(function: Callable[..., Any], tell: Callable[[dict[str, Any]], None]) -> Callable[..., Any]:
-    """The lifted transformation with its settings completed, and a stream ``chip`` beside every ``analog``."""
+def _completed(function: Callable[..., Any], complete: Callable[[dict[str, Any]], None]) -> Callable[..., Any]:
+    """Return a lifted transformation that first completes its settings and adds the stream ``chip`` to ``analog``."""
     signature = inspect.signature(function)
 
-    @functools.wraps(function)  # Flax names classes after it
-    def told(*args: Any, **kwargs: Any) -> Any:
+    @functools.wraps(function)  # Flax names transformed classes after the function's __name__
+    def transformation(*args: Any, **kwargs: Any) -> Any:
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
-        tell(bound.arguments)
-        if "scope" in bound.arguments:  # a loop runs at once
+        complete(bound.arguments)
+        if "scope" in bound.arguments:  # while_loop takes the scope itself and runs immediately
             _add_chip(bound.arguments["scope"])
             return function(*bound.args, **bound.kwargs)
         lifted = function(*bound.args, **bound.kwargs)
@@ -111,26 +107,23 @@ def _told(function: Callable[..., Any], tell: Callable[[dict[str, Any]], None]) 
 
         return run
 
-    return told
+    return transformation
 
 
 def _add_chip(scopes: Any) -> None:
-    """Fabrication draws from a stream of its own, which steps that share a chip share."""
+    """Add the stream of fabrication, so that a transformation can split ``analog`` per step without splitting it."""
     for scope in jax.tree.leaves(scopes):
         if "analog" in scope.rngs and "chip" not in scope.rngs:
             scope.rngs["chip"] = scope.rngs["analog"]
             scope.rng_counters.setdefault("chip", 0)
 
 
-def _is_writing() -> bool:
-    mode = modes.current()
-    return mode is not None and mode.writes
-
-
 def _looped(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def while_loop(cond_fn: Any, body_fn: Any, scope: Any, init: Any, *args: Any, **kwargs: Any) -> Any:
-        return body_fn(scope, init) if _is_writing() else function(cond_fn, body_fn, scope, init, *args, **kwargs)
+        if modes.current_or_default().writes:
+            return body_fn(scope, init)
+        return function(cond_fn, body_fn, scope, init, *args, **kwargs)
 
     return while_loop
 
@@ -140,7 +133,7 @@ def _branched(function: Callable[..., Any], names: tuple[str, ...]) -> Callable[
 
     @functools.wraps(function)
     def branch(*args: Any, **kwargs: Any) -> Any:
-        if not _is_writing():
+        if not modes.current_or_default().writes:
             return function(*args, **kwargs)
         arguments = signature.bind(*args, **kwargs).arguments
         branches = [arguments[name] for name in names] if len(names) > 1 else list(arguments[names[0]])
@@ -150,39 +143,40 @@ def _branched(function: Callable[..., Any], names: tuple[str, ...]) -> Callable[
     return branch
 
 
-_TOLD: dict[Callable[..., Any], Callable[..., Any]] = {}
+_COMPLETED: dict[Callable[..., Any], Callable[..., Any]] = {}
 
 
 def _replace(name: str, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
     before = getattr(lift, name)
-    if not hasattr(before, "told_of_chips"):
+    if not hasattr(before, "passes_chips"):  # importlib.reload runs this module again
         after: Any = make(before)
-        after.told_of_chips = True
+        after.passes_chips = True
         setattr(lift, name, after)
-        _TOLD[before] = after
+        _COMPLETED[before] = after
 
 
-_replace("scan", lambda function: _told(function, _scan))
-_replace("vmap", lambda function: _told(function, _vmap))
-_replace("checkpoint", lambda function: _told(function, _whole))
-_replace("jit", lambda function: _told(function, _whole))
-_replace("map_variables", lambda function: _told(function, _map_variables))
-_replace("while_loop", lambda function: _looped(_told(function, _while_loop)))
+_replace("scan", lambda function: _completed(function, _scan))
+_replace("vmap", lambda function: _completed(function, _vmap))
+_replace("checkpoint", lambda function: _completed(function, _checkpoint))
+_replace("jit", lambda function: _completed(function, _checkpoint))
+_replace("map_variables", lambda function: _completed(function, _map_variables))
+_replace("while_loop", lambda function: _looped(_completed(function, functools.partial(_split, shared=True))))
 _replace("cond", lambda function: _branched(function, ("true_fun", "false_fun")))
 _replace("switch", lambda function: _branched(function, ("branches",)))
 
 
 def _complete(kind: type) -> None:
-    """Complete what Flax made of a class, and of those derived from it, before this module was imported."""
+    """Complete the transformations of a class, and of those derived from it, that Flax made before this import."""
     for method in vars(kind).values():
         while inspect.isfunction(method):
             if "transform" in (names := method.__code__.co_freevars):
+                # Flax 0.12 keeps the transformation of a method (lift.scan) in the wrapper's closure variable.
                 cell: Any = (method.__closure__ or ())[names.index("transform")]
-                cell.cell_contents = _TOLD.get(cell.cell_contents, cell.cell_contents)
+                cell.cell_contents = _COMPLETED.get(cell.cell_contents, cell.cell_contents)
             method = getattr(method, "__wrapped__", None)
-    derived: list[type] = type.__subclasses__(kind)
-    for one in derived:
-        _complete(one)
+    subclasses: list[type] = kind.__subclasses__()
+    for derived in subclasses:
+        _complete(derived)
 
 
 _complete(nn.Module)

@@ -11,17 +11,18 @@ from analogsim.layers import mesh_layer
 
 
 class MeshDense(nn.Module):
-    """A dense layer in light, trained by its phases on one fabricated mesh.
+    """An optical dense layer, ``[..., n_in]`` to ``[..., features]``, trained by its phases on one fabricated mesh.
 
-    Parameters are ``phases`` and ``gain`` (and ``bias``); the mesh's own errors stand in the collection ``fabric``,
-    drawn from the stream ``chip`` at ``init``. Noise comes from the stream ``analog``; without it, expected values.
+    Parameters are ``phases`` ``[rows, width]`` (rad), ``gain`` and ``bias`` ``[features]``. The fabrication errors of
+    the mesh are in the collection ``fabric``, drawn from the stream ``chip`` by ``init``. Noise is drawn from the
+    stream ``analog``; without it, outputs are expected values.
 
     Attributes:
-      features: outputs.
-      mesh: what the layer consists of; one pair of meshes, as large as the layer.
+      features: number of outputs.
+      mesh: description of the pair of meshes, which is as large as the layer.
       detection: ``"coherent"``, ``"intensity"`` or ``"differential"``; see ``analogsim.layers.mesh_layer``.
-      use_bias: whether a digital bias is added.
-      time: after the phases were set, at which the layer is read: seconds, or text such as ``"1 day"``.
+      use_bias: whether to add a digital bias.
+      time: time of the read after the phases were set, in seconds or as a string such as ``"1 day"``.
 
     Example:
       >>> import jax, jax.numpy as jnp

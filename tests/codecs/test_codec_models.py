@@ -70,7 +70,7 @@ def small(variables):
 
 def test_at_full_rank_nothing_changes(variables, full):
     assert set(full.layers) == LAYERS | {"head"}
-    assert full.uncompressed == {"Conv_0": "codecs hold Dense and DenseGeneral"}
+    assert full.uncompressed == {"Conv_0": "codecs compress Dense and DenseGeneral only"}
     exact = run(Encoder(), variables)
     for model in (full.model, convert(full.model, preset("ideal", rows=7))):
         np.testing.assert_allclose(run(model, full.variables), exact, rtol=1e-4, atol=1e-5)
@@ -89,7 +89,7 @@ def test_compressed_layers_and_their_record(variables, small):
     error = np.linalg.norm(jax.jit(decode)(found["CheckpointDense_0"]) - kernel) / np.linalg.norm(kernel)
     assert error == pytest.approx(small.layers["CheckpointDense_0"].rel_error, rel=1e-4)
     assert small.params == sum(core.size for cores in found.values() for core in cores)
-    assert "not compressed: Conv_0, codecs hold Dense and DenseGeneral" in str(small)
+    assert "not compressed: Conv_0, codecs compress Dense and DenseGeneral only" in str(small)
 
 
 def test_without_hardware_it_trains_and_starts_anew(small):
@@ -288,11 +288,11 @@ def test_what_is_not_compressed_is_said():
         (lambda v: compress(Encoder(), v, X, FULL, where="nowhere"), "no layer of the model is compressed"),
         (lambda v: compress(Encoder(), v, X, LowRank(max_params=9)), "query: LowRank: a budget of 9 numbers"),
         (lambda v: convert(Encoder(), PCM, codec=3), "must be a codec"),
-        (lambda v: convert(Encoder(), PCM, codec=LowRank(rel_error=0.1)), "or convert what codecs.compress"),
+        (lambda v: convert(Encoder(), PCM, codec=LowRank(rel_error=0.1)), "or convert the model that codecs.compress"),
         (lambda v: jax.eval_shape(convert(Encoder(), IDEAL, codec=LowRank(rank=90)).apply, v, X),
-         "no layer that gets hardware takes"),
+         "compresses no layer on hardware"),
         (lambda v: convert(compress(Encoder(), v, X, LowRank(rank=2)).model, PCM, codec=LowRank(rank=1)),
-         "compressed already"),
+         "already compressed"),
         (lambda v: jax.eval_shape(compress(Encoder(), v, X, LowRank(rank=2)).model.apply, v, X),
          "these variables hold its kernel"),
     ],
@@ -353,12 +353,12 @@ def test_what_cores_would_not_honour_stays_dense():
     codec = TensorTrain(rank=4, modes_in=(4, 4), modes_out=(2, 1))
     found = compress(Model(), v, x, codec, only_smaller=False)
     assert set(found.layers) == {"last"}
-    assert found.uncompressed["own"] == "it has a promote_dtype of its own"
+    assert found.uncompressed["own"] == "it has a custom promote_dtype"
     assert "WeightNorm" in next(why for path, why in found.uncompressed.items() if "normed" in path)
     assert "multiplies to 16, the matrix has 2 inputs" in found.uncompressed["small"]
     np.testing.assert_allclose(run(found.model, found.variables, x), run(Model(), v, x), rtol=1e-4, atol=1e-5)
     direct = convert(Model(), [(".*normed", None), (".*", IDEAL)], codec=codec)
-    with pytest.raises(InputError, match="the codec fits none"):  # cores of that rank are no fewer numbers
+    with pytest.raises(InputError, match="the codec does not fit it"):  # cores of that rank are no fewer numbers
         jax.eval_shape(direct.apply, v, x)
 
     def hook(*args, **options):

@@ -132,11 +132,11 @@ class Raw(nn.Module):
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (Own(3), r"\(Own\) cannot run on analog hardware: its class does not make use of Flax's hook dot_general_cls"),
-        (Twice((6, 2), "...d,dh->...h"), r"\(Twice\) .*: it is of a subclass of Einsum that computes by code"),
+        (Own(3), r"\(Own\) cannot run on analog hardware: its class does not use Flax's hook dot_general_cls"),
+        (Twice((6, 2), "...d,dh->...h"), r"\(Twice\) .*: its class overrides Einsum.__call__"),
         (nn.Einsum((6, 6), "bsd,dd->bs", use_bias=False), "a letter twice in one operand is no matrix product"),
-        (nn.Dense(3, dot_general=jax.lax.dot_general), "its matmul hook is taken by something else"),
-        (Raw(), r"layer mixing \(parameter\) .*: the model multiplies with this parameter outside of any layer"),
+        (nn.Dense(3, dot_general=jax.lax.dot_general), "its matmul hook dot_general is already set"),
+        (Raw(), r"layer mixing \(parameter\) .*: the model multiplies with this parameter outside of any known layer"),
     ],
 )
 def test_what_cannot_be_converted_is_named_by_path_and_reason(model, message):

@@ -224,7 +224,7 @@ def test_other_methods_of_a_converted_model():
     assert set(init["params"]) == {"encoder"}
     with pytest.raises(AttributeError, match="nothing"):
         coarse.bind(v).nothing  # noqa: B018
-    with pytest.raises(InputError, match="is converted already"):
+    with pytest.raises(InputError, match="is already converted"):
         convert(coarse, PCM)
 
 

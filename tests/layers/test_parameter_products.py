@@ -120,9 +120,9 @@ class Wrong(nn.Module):
         (lambda w, x: analog_einsum("bd->b", x, w), "must have two operands"),
         (
             lambda w, x: analog_einsum("bd,fd->bf", analog_einsum("bd,df->bf", x, w), w),
-            "its array is laid out for 'bd,df->bf'; give the product a layer, or a name, of its own",
+            "its array is laid out for 'bd,df->bf'; give the product a separate layer or name",
         ),
-        (lambda w, x: x @ w, r"with analogsim\.linen\.analog_einsum in the place of the product it is one"),
+        (lambda w, x: x @ w, r"and not with analogsim\.linen\.analog_einsum"),
     ],
 )
 def test_wrong_use_is_told(how, message):
@@ -238,7 +238,9 @@ def test_a_layer_without_a_name_cannot_be_placed():
             w = self.param("w", nn.initializers.normal(), (6, 4))
             return nn.Dense(4, use_bias=False, parent=None).apply({"params": {"kernel": w}}, x)
 
-    with pytest.raises(InputError, match=r"is applied by itself and has no name.*Dense\(\.\.\., name='head'\)"):
+    with pytest.raises(
+        InputError, match=r"is applied with separate variables and has no name.*Dense\(\.\.\., name='head'\)"
+    ):
         jax.eval_shape(convert(Inline(), EXACT).apply, {"params": {"w": image(6, 4)}}, image(2, 6))
 
 

@@ -146,8 +146,7 @@ def test_what_cannot_be_converted_is_named():
     remedy = r"; keep it digital with a first rule \('{}', None\), or pass strict=False"
     message = (
         r"layer mixing \(parameter\) cannot run on analog hardware: the model multiplies with this parameter "
-        r"outside of any layer that is known; with analogsim\.linen\.analog_einsum in the place of the product "
-        r"it is one"
+        r"outside of any known layer, and not with analogsim\.linen\.analog_einsum"
     )
     v = jax.jit(Awkward().init)(jax.random.key(1), x)
     half = convert(Awkward(), [("ConvLocal_0", None), (".*", PCM)])
