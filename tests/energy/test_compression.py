@@ -234,7 +234,7 @@ def test_two_four_writes_two_values_and_their_places(vector):
 def test_two_four_names_the_group():
     weights = np.zeros((8, 5))
     weights[[4, 5, 7], 3] = 1.0
-    with pytest.raises(InputError, match=r"the group \[4:8, 3\] has 3 values that are not zero"):
+    with pytest.raises(InputError, match=r"the group \[4:8, 3\] has 3 nonzero values"):
         TwoFour().bits(weights, 8)
     with pytest.raises(InputError, match=r"the group \[0:4\] has 4 values"):
         TwoFour().bits(np.ones(4), 8)

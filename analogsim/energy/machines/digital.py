@@ -1,20 +1,19 @@
-"""Digital systems with memories: the roofline of time and the roofline of energy, for a whole batch.
+"""Digital systems with memories: rooflines of time and of energy for a whole batch.
 
     T = dispatch + sum over dependent steps of max(FLOP / (0.6 P), bytes / (0.8 B), launches * 3 us or latency)
     E = fraction * TDP * T + MAC * e_mac + adds * e_add + multiplies * e_mul + on-chip bytes * e_sram + bytes * e_dram
 
-Model: Choi, Bedard, Fowler and Vuduc, IPDPS 2013, doi 10.1109/IPDPS.2013.77. What passes the outside memory is the
-least that half of the on-chip memory allows (``traffic``; the other half holds what streams by): weights once a batch
-or once a piece of it, maps not at all or both ways, what enters and leaves the model, key-value caches included, once.
-Every operand of a product comes from on-chip memory and is used 128 times there. Other arithmetic is fused into the
-products it follows: joules, but no traffic; functions cost the additions and multiplications of their programs. Time is
-summed up step by step (``timing``): no machine is done sooner than its dispatch, its launches or the fill of its array.
+Model: Choi, Bedard, Fowler and Vuduc, IPDPS 2013, doi 10.1109/IPDPS.2013.77. Traffic to the external memory is the
+minimum that half of the on-chip memory allows (``traffic``; the other half buffers streams): weights once per batch or
+once per piece of it, maps not at all or both ways, inputs and outputs of the model (key-value caches included) once.
+Every operand of a product is read from on-chip memory and used 128 times. Other arithmetic is fused into the preceding
+product: it costs joules but no traffic; functions cost the additions and multiplications of their programs. Time is
+summed step by step (``timing``), so it includes the dispatch, the launches and the fill of the array.
 
-Low is switching energy alone, with weights that fit on the chip left there from the last batch: no machine that is
-switched on achieves it. Typical adds idle power, where it is known, or 0.2 TDP (idle and leakage, 0.15 to 0.3 of TDP)
-for as long as it runs. High is the memory's interface, TDP for as long as something is computed or moved, and 0.3 TDP
-while nothing is: a machine that waits for launches switches little and draws no TDP. What is drawn while it waits is a
-line of its own.
+Low is switching energy alone, with weights that fit on the chip left there by the previous batch; a real device also
+draws static power. Typical adds the idle power if it is known, else 0.2 TDP (idle and leakage: 0.15 to 0.3 of TDP), for
+the whole run. High adds the memory's interface, TDP while something is computed or moved, and 0.3 TDP otherwise, since
+a device that waits for launches switches little. Energy drawn while waiting is a separate item.
 """
 
 import dataclasses
@@ -44,7 +43,7 @@ from analogsim.energy.work.primitives import COST_SOURCE
 from analogsim.energy.work.traffic import Moved, needs, plan
 
 STATIC_FRACTION, STATIC_FRACTION_HIGH = 0.2, 0.3  #: of TDP, while nothing switches
-USES_ON_CHIP = 128  #: of an operand that was read from on-chip memory
+USES_ON_CHIP = 128  #: uses of an operand per read from on-chip memory
 _BANK_BYTES = 2**20  # on-chip memories are banks of a megabyte
 
 _TIME = (
@@ -57,15 +56,15 @@ _REUSE = Source(note="assumption: tiles of 128 x 128, each operand used 128 time
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Traffic:
-    """Bytes of a whole batch.
+    """Bytes moved for a whole batch.
 
     Attributes:
-      weights: read from memory.
-      maps: inputs and outputs through memory.
-      on_chip_maps: inputs and outputs that stay on the chip.
-      on_chip: operands read from on-chip memory and results written to it.
-      stays: of the weights, what may be on the chip still from the batch before.
-      moved: the same operation by operation.
+      weights: bytes of weights read from memory.
+      maps: bytes of inputs and outputs through memory.
+      on_chip_maps: bytes of inputs and outputs that stay on the chip.
+      on_chip: bytes of operands read from on-chip memory and of results written to it.
+      stays: the part of ``weights`` that may remain on the chip from the previous batch.
+      moved: traffic of each operation.
     """
 
     weights: float
@@ -82,7 +81,7 @@ class Traffic:
 
 
 def macs(work: Workload, batch: int) -> float:
-    """Return the multiply-accumulates of a batch; work that depends on no example counts once."""
+    """Return the multiply-accumulates of a batch; work that does not depend on the examples counts once."""
     return sum(_times(op, work, batch) * op.macs for op in work.operations.all)
 
 
@@ -92,10 +91,10 @@ def results(work: Workload, batch: int) -> float:
 
 
 def traffic(device: Device, number: NumberFormat, work: Workload, batch: int, shrink: float = 1.0) -> Traffic:
-    """Bytes of a batch, weights divided by ``shrink``: the least that the on-chip memory allows.
+    """Return the minimum traffic of a batch that the on-chip memory allows, with weights ``shrink`` times smaller.
 
-    A piece of a batch has a floor of time (a launch, the fill of an array), in which the memory could move bytes; on
-    those machines the least is of both (``traffic.plan``).
+    A piece of a batch takes a minimum time (a launch, the fill of an array) in which the memory could move bytes; the
+    plan then minimises the sum of both (``traffic.plan``).
     """
     byte = number.bits / 8
     needed = needs(work.operations, lambda op: byte / shrink, lambda op: (byte, byte))
@@ -148,11 +147,11 @@ def breakdown(
     if device.memory is None and needed > device.on_chip_bytes:
         raise ModelDoesNotFit(
             f"{device.name}: {needed / 1e6:.3g} MB of weights and maps do not fit its "
-            f"{device.on_chip_bytes / 1e6:g} MB on the chip, and what streaming them costs is not known"
+            f"{device.on_chip_bytes / 1e6:g} MB on the chip, and the cost of streaming them is not known"
         )
     time = timing(device, device.peak_op_per_s[number.peak], work, batch, moved.moved)
     switching = _switching(device, number, work, batch, moved)
-    lines = [*switching, *_static(device, switching, batch, time)]
+    items = [*switching, *_static(device, switching, batch, time)]
     notes = [number.name, "low: switching energy alone, high: full TDP while it computes, 0.3 TDP while it waits"]
     if weights is not None:
         notes.append(f"weights stored as {type(weights).__name__}, {shrink:.3g} times smaller")
@@ -162,7 +161,7 @@ def breakdown(
     return EnergyBreakdown(
         system=name or device.name,
         batch=batch,
-        items=merge_items(lines),
+        items=merge_items(items),
         latency_s=time.seconds,
         note="; ".join([*notes, *([f"arithmetic {beyond}"] if beyond else [])]),
         bound=time.bound,
@@ -173,25 +172,25 @@ def breakdown(
 def _switching(device: Device, number: NumberFormat, work: Workload, batch: int, moved: Traffic) -> list[EnergyItem]:
     node = device.node_nm
     sram_j = sram_j_per_byte(_BANK_BYTES, node)
-    lines = [
-        _line("arithmetic", "MAC", macs(work, batch) / batch, "", mac_j(number, node), number.source),
+    items = [
+        _item("arithmetic", "MAC", macs(work, batch) / batch, "", mac_j(number, node), number.source),
         *_other(work, batch, node),
-        _line("on-chip memory", "read, write", moved.on_chip / batch, "B", sram_j, SRAM_SOURCE, _REUSE),
-    ]  # fmt: skip
+        _item("on-chip memory", "read, write", moved.on_chip / batch, "B", sram_j, SRAM_SOURCE, _REUSE),
+    ]
     if device.memory is not None and moved.memory:
         dram = DRAM[device.memory]
         low_j = 8 * dram.low_j_per_bit * (moved.memory - moved.stays) / moved.memory
         is_end = low_j < 8 * dram.typical_j_per_bit == 8 * dram.high_j_per_bit
-        lines.append(
-            _line("memory", "transfer", moved.memory / batch, "B", 8 * dram.typical_j_per_bit, dram.source,
+        items.append(
+            _item("memory", "transfer", moved.memory / batch, "B", 8 * dram.typical_j_per_bit, dram.source,
                   unit_energy_low_j=low_j, unit_energy_high_j=8 * dram.high_j_per_bit,
                   at_end="one figure is known; low: weights stay on the chip" if is_end else "")
         )  # fmt: skip
-    return [line for line in lines if line.count]
+    return [item for item in items if item.count]
 
 
 def _other(work: Workload, batch: int, node: float) -> list[EnergyItem]:
-    """Other arithmetic in fp32, at the mean price of a result."""
+    """Return the item of other arithmetic in fp32, at the mean energy per result."""
     count = results(work, batch)
     if not count:
         return []
@@ -199,25 +198,25 @@ def _other(work: Workload, batch: int, node: float) -> list[EnergyItem]:
     additions = sum(run(op) * op.total_additions for op in work.operations.all if op.results)
     multiplications = sum(run(op) * op.total_multiplications for op in work.operations.all)
     unit_energy_j = (additions * add_j(node) + multiplications * multiply_j(node)) / count
-    return [_line("arithmetic", "other result", count / batch, "", unit_energy_j, FORMATS["fp32"].source, COST_SOURCE)]
+    return [_item("arithmetic", "other result", count / batch, "", unit_energy_j, FORMATS["fp32"].source, COST_SOURCE)]
 
 
 def _static(device: Device, switching: list[EnergyItem], batch: int, time: Timing) -> list[EnergyItem]:
     static_w = STATIC_FRACTION * device.tdp_w if device.idle_w is None else device.idle_w
     idle_w = max(static_w, STATIC_FRACTION_HIGH * device.tdp_w)
-    spent_w = sum(line.energy_high_j for line in switching) * batch / time.busy_s if time.busy_s else 0.0
-    high_w = max(device.tdp_w - spent_w, static_w)  # with the lines above: TDP for as long as it computes
+    spent_w = sum(item.energy_high_j for item in switching) * batch / time.busy_s if time.busy_s else 0.0
+    high_w = max(device.tdp_w - spent_w, static_w)  # together with the switching items: TDP while it computes
     waiting_s = max(time.seconds - time.busy_s, 0.0)
-    static = _line("board", "static power", time.busy_s / batch, "s", static_w, *_TIME, unit_energy_low_j=0.0,
+    static = _item("board", "static power", time.busy_s / batch, "s", static_w, *_TIME, unit_energy_low_j=0.0,
                    unit_energy_high_j=high_w,
-                   at_end="" if high_w > static_w else "what switches draws all that TDP leaves")  # fmt: skip
-    waiting = _line("board", "static power, waiting", waiting_s / batch, "s", static_w, *_TIME, unit_energy_low_j=0.0,
+                   at_end="" if high_w > static_w else "switching already draws the rest of the TDP")  # fmt: skip
+    waiting = _item("board", "static power, waiting", waiting_s / batch, "s", static_w, *_TIME, unit_energy_low_j=0.0,
                     unit_energy_high_j=idle_w, waits=True,
                     at_end="" if idle_w > static_w else "idle power as measured, above 0.3 TDP")  # fmt: skip
-    return [line for line in (static, waiting) if line.count]
+    return [item for item in (static, waiting) if item.count]
 
 
-def _line(
+def _item(
     component: str, action: str, count: float, unit: str, unit_energy_j: float, *sources: Source, **band: Any
 ) -> EnergyItem:
     return EnergyItem(
@@ -226,10 +225,10 @@ def _line(
 
 
 def format_of(device: Device, number_format: NumberFormat | str | None) -> NumberFormat:
-    """A number format by name, or the machine's own.
+    """Return a number format by name, or the device's default for None.
 
     Raises:
-      InputError: where the machine has no such arithmetic.
+      InputError: for an unknown format, or one without a peak rate on the device.
     """
     chosen = device.number_format if number_format is None else number_format
     if not isinstance(chosen, NumberFormat):
@@ -243,13 +242,13 @@ def format_of(device: Device, number_format: NumberFormat | str | None) -> Numbe
 
 
 def _shrink(work: Workload, storage: StorageFormat, number: NumberFormat) -> float:
-    """How many times smaller the weights are as they are stored."""
+    """Return how many times smaller the weights become in this storage format."""
     if not work.kernels:
-        raise InputError("weights: how far they shrink follows from their zeros, but only shapes are known here")
+        raise InputError("weights: their compressed size depends on their zeros, but only shapes are known here")
     dense = sum(array.size for array in work.kernels) * number.bits
     return dense / sum(storage.bits(array, number.bits) for array in work.kernels)
 
 
 def _times(op: Operation, work: Workload, batch: int) -> float:
-    """How often an operation's counts arise in a batch of this size."""
+    """Return how often an operation runs in a batch of this size."""
     return op.repeats * batch / work.operations.examples if op.per_example else op.repeats

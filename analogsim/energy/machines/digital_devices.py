@@ -1,7 +1,7 @@
-"""The digital machines with memories that models are compared with: vendors' specifications as data.
+"""The digital devices with memories that models are compared with: vendors' specifications as data.
 
-Peaks, memories and powers come from ``data/digital_baselines.csv``; what bounds short programs (launches, dispatch, the
-fill of an array) is recalled where no table has it. What they cost and how long they take: ``digital``, ``timing``.
+Peaks, memories and powers come from ``data/digital_baselines.csv``. The limits of short programs (launches, dispatch,
+the fill of an array) are recalled if no table has them. ``digital`` computes energy and ``timing`` computes time.
 """
 
 import csv
@@ -12,35 +12,35 @@ import math
 from types import MappingProxyType
 
 LAUNCH_S = 3e-6
-DISPATCH_S = 5e-6  #: from the host's call to the first instruction of a machine behind PCIe
+DISPATCH_S = 5e-6  #: from the host's call to the first instruction of a device behind PCIe
 _UNPUBLISHED_NM = 14.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Device:
-    """One machine. Peaks are dense, without the marketing factor of two for structured sparsity.
+    """A digital device. Peaks are dense, without the marketing factor of two for structured sparsity.
 
     Attributes:
       name: short name.
-      node_nm: of its process.
+      node_nm: process node in nm.
       peak_op_per_s: operations per second (two per multiply-accumulate) by the number format they are quoted for.
-      number_format: what it computes in unless told otherwise.
-      memory: key of ``DRAM``; None where weights must fit on the chip.
+      number_format: default number format, a name in ``FORMATS``.
+      memory: key of ``DRAM``; None if weights must fit on the chip.
       byte_per_s: bandwidth of that memory; infinite without one.
-      tdp_w: thermal design power.
-      idle_w: measured or published idle power; None where not known.
-      on_chip_bytes: of its largest on-chip memory; 0 where not known.
-      launch_s: time of one kernel launch; 0 for a machine that runs a compiled program by itself.
-      dispatch_s: from the host's call to the first instruction, once per batch.
-      fill_s: until a product's first result is there: of a systolic array, (rows + columns) / clock.
-      latency_s: of its memory.
+      tdp_w: thermal design power in W.
+      idle_w: measured or published idle power in W; None if not known.
+      on_chip_bytes: size of the largest on-chip memory; 0 if not known.
+      launch_s: seconds per kernel launch; 0 for a device that runs a whole compiled program by itself.
+      dispatch_s: seconds from the host's call to the first instruction, once per batch.
+      fill_s: seconds to the first result of a product; (rows + columns) / clock for a systolic array.
+      latency_s: latency of the memory in s.
       vector_op_per_s: additions or multiplications per second outside of products.
-      assumed: what of these had to be assumed, for the bill's note.
+      assumed: which of these are assumptions, for the note of the energy breakdown.
     """
 
     name: str
     node_nm: float
-    peak_op_per_s: MappingProxyType
+    peak_op_per_s: MappingProxyType[str, float]
     number_format: str
     memory: str | None
     byte_per_s: float
@@ -57,20 +57,20 @@ class Device:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Pace:
-    """What bounds short programs, recalled where no table has it; see ``Device``."""
+    """Limits of short programs, recalled if no table has them; see ``Device``."""
 
     launch_s: float = 0.0
     dispatch_s: float = DISPATCH_S
     fill_s: float = 0.0
-    vector_op_per_s: float | None = None  # None: half of the peak in fp32, which counts two operations a cycle
+    vector_op_per_s: float | None = None  # None: half of the fp32 peak, which counts two operations per cycle
 
 
 _GPU = _Pace(launch_s=LAUNCH_S)
 
 # Short name, row of the table, number format, pace. Arrays: 256 x 256 at 700 MHz (TPU v1), 128 x 128 at 1.05 GHz (v4),
-# 64 x 64 at 480 MHz (Edge TPU, not published: what its 4 TOP/s ask for). Other arithmetic: 256 results a cycle (v1);
-# two cores of 128 x 8 lanes with two units (v4); as many as the array has columns (Edge TPU, assumed). A processor's
-# threads meet after every product, 2 us (assumed); a call of its own program takes 1 us.
+# 64 x 64 at 480 MHz (Edge TPU, not published: derived from its 4 TOP/s). Other arithmetic: 256 results per cycle (v1);
+# two cores of 128 x 8 lanes with two units (v4); one result per column of the array (Edge TPU, assumed). The threads of
+# a processor synchronise after every product, 2 us (assumed); a call within its program takes 1 us.
 _KNOWN = (
     ("A100", "NVIDIA A100 SXM4 80GB", "bf16", _GPU),
     ("H100", "NVIDIA H100 SXM5", "bf16", _GPU),
@@ -82,13 +82,18 @@ _KNOWN = (
      _Pace(dispatch_s=100e-6, fill_s=128 / 480e6, vector_op_per_s=64 * 480e6)),
     ("Xeon", "Intel Xeon Platinum 8380", "fp32", _Pace(launch_s=2e-6, dispatch_s=1e-6)),
 )  # fmt: skip
-_LATENCY_S = {"HBM": 0.5e-6, "LPDDR": 0.2e-6, "DDR": 0.1e-6}  # by what a memory's name begins with
+_LATENCY_S = {"HBM": 0.5e-6, "LPDDR": 0.2e-6, "DDR": 0.1e-6}  # by the start of the memory's name
 _MEMORIES = {"on-chip": None, "DDR4-3200 x8": "DDR4"}
 
 
 @functools.cache
 def devices() -> dict[str, Device]:
-    """The machines by short name: vendors' specifications, read second-hand."""
+    """Return the digital devices by short name: vendors' specifications, read second-hand.
+
+    Example:
+      >>> devices()["H100"].tdp_w
+      700.0
+    """
     table = importlib.resources.files("analogsim.energy") / "data" / "digital_baselines.csv"
     with table.open(encoding="utf-8") as file:
         rows = {row["name"]: row for row in csv.DictReader(file)}
