@@ -1,20 +1,21 @@
-"""The row-stationary dataflow of Eyeriss: how often a layer reaches each level of its memory.
+"""The row-stationary dataflow of Eyeriss: accesses of a layer to each memory level.
 
-A processing element keeps rows of filters and inputs in registers and slides one along the other; R x e elements form a
-set that computes e rows of outputs; p filters and q channels take turns in an element, r and t sets work on other
-channels and filters; n images and m output channels are worked through before anything leaves the buffer (Chen, Emer
-and Sze, ISCA 2016, doi 10.1109/ISCA.2016.40; chip: Chen et al., IEEE J. Solid-State Circuits 52, 127 (2017), doi
-10.1109/JSSC.2016.2616357). In words, for N images, C channels and M filters a group, E x F outputs, stride U:
+A processing element stores rows of filters and inputs in registers and slides one along the other. R x e elements form
+a set that computes e rows of outputs; p filters and q channels take turns in one element; r and t sets work on
+different channels and filters; n images and m output channels are processed before anything leaves the buffer (Chen,
+Emer and Sze, ISCA 2016, doi 10.1109/ISCA.2016.40; chip: Chen et al., IEEE J. Solid-State Circuits 52, 127 (2017), doi
+10.1109/JSSC.2016.2616357). Accesses in words per group, for N images, C channels, M filters, R x S windows, inputs of
+width W, E x F outputs and stride U:
 
     strips                  s = ceil(E / e),  of h = (e - 1) U + R input rows
     buffer, inputs read     N C s h W ceil(M / (p t))
-    buffer, sums written    N M E F ceil(C / (q r)),  and read back one time fewer
+    buffer, sums written    N M E F ceil(C / (q r)),  and read back one time less
     buffer, filters         M C R S s ceil(N / n)
     hops between elements   N M E F ceil(C / (q r)) (R r - 1)
     DRAM                    N C s h W ceil(M / m), less the padding  +  the filters as above  +  N M E F
-    registers               4 a multiply-accumulate
+    registers               4 per multiply-accumulate
 
-Of the mappings that fit the registers, the array and the buffer, the one with the least energy is taken.
+Among the mappings that fit the registers, the array and the buffer, ``best`` takes the one of lowest energy.
 """
 
 import dataclasses
@@ -26,8 +27,8 @@ import numpy as np
 from analogsim.energy.work.operations import ConvolutionShape, MatrixProductShape
 
 ROWS, COLUMNS = 12, 14  #: elements of the array
-BUFFER_WORDS = 100 * 1024 // 2  #: for inputs and sums; the other 8 kB prefetch filters
-FILTER_SPAD, INPUT_SPAD, SUM_SPAD = 224, 12, 24  #: words of an element's registers
+BUFFER_WORDS = 100 * 1024 // 2  #: for inputs and sums; the remaining 8 kB prefetch filters
+FILTER_SPAD, INPUT_SPAD, SUM_SPAD = 224, 12, 24  #: words in the registers of an element
 REGISTERS_PER_MAC = 4  #: input, weight, sum read, sum written
 
 #: Costs of an access relative to a multiply-accumulate: registers, hop, buffer, DRAM.
@@ -36,7 +37,17 @@ COST_REGISTER, COST_HOP, COST_BUFFER, COST_DRAM = 1.0, 2.0, 6.0, 200.0
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Plane:
-    """One group of a layer as the dataflow sees it; a matrix product is a window of one on images of one pixel."""
+    """One group of a layer as the dataflow sees it; a matrix product is a 1 x 1 window on images of one pixel.
+
+    Attributes:
+      images, channels, filters: N, C and M of the paper.
+      pixels: input pixels per image and channel, without padding.
+      rows_in, width_in: padded input; ``width_in`` joins all axes but the first.
+      reach: input rows under one window, dilation included.
+      taps_rows, taps_width: weights of a window by axis, R and S.
+      stride: stride along the rows, U.
+      rows_out, width_out: output, E and F.
+    """
 
     images: int
     channels: int
@@ -54,7 +65,7 @@ class Plane:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataflowMapping:
-    """How a layer is laid out, the letters of the paper."""
+    """How a layer is mapped on the array, in the letters of the paper (see the module's docstring)."""
 
     m: int
     n: int
@@ -67,14 +78,14 @@ class DataflowMapping:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Accesses:
-    """Words that reach each level, and how much of the array works.
+    """Accesses in words to each memory level, and the utilisation of the array.
 
     Attributes:
       macs: multiply-accumulates.
       hops: sums passed between neighbouring elements.
       buffer: reads and writes of the buffer.
-      dram: reads and writes of the memory outside.
-      utilisation: share of the elements that compute.
+      dram: reads and writes of the external memory.
+      utilisation: fraction of the elements that compute.
     """
 
     macs: float
@@ -85,42 +96,32 @@ class Accesses:
 
     @property
     def chip(self) -> float:
-        """Energy without DRAM, in multiply-accumulates."""
+        """Energy without DRAM, in units of one multiply-accumulate."""
         return (1 + COST_REGISTER * REGISTERS_PER_MAC) * self.macs + COST_HOP * self.hops + COST_BUFFER * self.buffer
 
 
 def planes(shape: MatrixProductShape | ConvolutionShape) -> tuple[Plane, int]:
-    """One group of a layer, and how many groups there are."""
+    """Return one group of a layer, and the number of groups."""
     if isinstance(shape, MatrixProductShape):
-        one = Plane(
-            images=shape.vectors,
-            channels=shape.n_in,
-            filters=shape.n_out,
-            pixels=1,
-            rows_in=1,
-            width_in=1,
-            reach=1,
-            taps_rows=1,
-            taps_width=1,
-            stride=1,
-            rows_out=1,
-            width_out=1,
-        )
-        return one, shape.count
-    one = Plane(
+        plane = Plane(
+            images=shape.vectors, channels=shape.n_in, filters=shape.n_out, pixels=1, rows_in=1, width_in=1, reach=1,
+            taps_rows=1, taps_width=1, stride=1, rows_out=1, width_out=1,
+        )  # fmt: skip
+        return plane, shape.count
+    plane = Plane(
         images=shape.images, channels=shape.channels, filters=shape.filters, pixels=shape.pixels, rows_in=shape.size[0],
         width_in=math.prod(shape.size[1:]), reach=shape.window[0], taps_rows=shape.taps[0],
         taps_width=math.prod(shape.taps[1:]), stride=shape.stride[0], rows_out=shape.outputs[0],
         width_out=math.prod(shape.outputs[1:]),
     )  # fmt: skip
-    return one, shape.groups
+    return plane, shape.groups
 
 
 def accesses(plane: Plane, mapping: DataflowMapping) -> Accesses:
-    """Words that one group of a layer moves in a mapping."""
+    """Return the accesses of one group of a layer in a mapping."""
     k = mapping
-    found = _count(plane, *(np.array([v]) for v in (k.m, k.n, k.e, k.p, k.q, k.r, k.t)))
-    hops, buffer, dram = (float(v[0]) for v in found[:3])
+    words = _count(plane, *(np.array([v]) for v in (k.m, k.n, k.e, k.p, k.q, k.r, k.t)))
+    hops, buffer, dram = (float(v[0]) for v in words)
     rows = min(plane.taps_rows, ROWS)
     used = rows * k.e * min(k.r, -(-plane.channels // k.q)) * min(k.t, -(-plane.filters // k.p))
     return Accesses(macs=float(_macs(plane)), hops=hops, buffer=buffer, dram=dram,
@@ -129,27 +130,33 @@ def accesses(plane: Plane, mapping: DataflowMapping) -> Accesses:
 
 @functools.lru_cache(maxsize=4096)
 def best(plane: Plane) -> DataflowMapping:
-    """The mapping of least energy among those that fit."""
+    """Return the mapping of lowest energy among those that fit.
+
+    Example:
+      >>> plane, groups = planes(MatrixProductShape(vectors=1, n_in=64, n_out=10, count=1))
+      >>> accesses(plane, best(plane)).dram     # inputs, weights and outputs once
+      714.0
+    """
     per_column = max(1, ROWS // min(plane.taps_rows, ROWS))
-    whole = np.arange(1, plane.rows_out + 1)
-    e = np.unique(-(-plane.rows_out // whole))  # a smaller set of as many strips gains nothing
+    strips = np.arange(1, plane.rows_out + 1)
+    e = np.unique(-(-plane.rows_out // strips))  # the smallest e per number of strips; a larger one gains nothing
     e = e[e <= max(COLUMNS * per_column, e.min())]
     q = _steps(max(1, min(INPUT_SPAD // plane.taps_width, plane.channels)))
     p = _steps(min(SUM_SPAD, plane.filters))
     r = _steps(min(per_column * COLUMNS, plane.channels))
-    block = 2 ** np.arange(max(1, plane.filters.bit_length() + 1))  # m in blocks of the filters in flight
+    block = 2 ** np.arange(max(1, plane.filters.bit_length() + 1))  # m in units of the p t filters in flight
     e, q, p, r, block = (a.ravel() for a in np.meshgrid(e, q, p, r, block, indexing="ij"))
-    # Sets side by side, or one set folded over several bands of rows where e exceeds the columns.
+    # Sets next to each other, or one set folded over several bands of rows if e exceeds the columns.
     sets = np.where(e <= COLUMNS, per_column * (COLUMNS // np.minimum(e, COLUMNS)), per_column // -(-e // COLUMNS))
     t = np.maximum(np.minimum(sets // r, -(-plane.filters // p)), 0)
     fits = (r <= sets) & (t > 0) & (p * q * plane.taps_width <= max(FILTER_SPAD, plane.taps_width))
     e, q, p, r, block, t = (a[fits] for a in (e, q, p, r, block, t))
     m = np.minimum(block * p * t, plane.filters)
     rows = np.minimum((e - 1) * plane.stride + plane.reach, plane.rows_in)
-    # As many images as fit: more of them only read the filters less often.
+    # The largest number of images that fits, since more images only reduce reads of filters.
     n = np.minimum(BUFFER_WORDS // (q * r * rows * plane.width_in + m * e * plane.width_out), plane.images)
     fits = n > 0
-    if not fits.any():  # not even one image's strip: rows of it pass by, and nothing is kept
+    if not fits.any():  # not even a strip of one image fits: stream its rows without reuse in the buffer
         fits, n = m * e == (m * e).min(), np.ones_like(m)
     e, q, p, r, n, m, t = (a[fits] for a in (e, q, p, r, n, m, t))
     hops, buffer, dram = _count(plane, m, n, e, p, q, r, t)
@@ -158,7 +165,7 @@ def best(plane: Plane) -> DataflowMapping:
 
 
 def _count(plane: Plane, m, n, e, p, q, r, t) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Hops, buffer and DRAM words of a group, for arrays of mappings."""
+    """Return hops, buffer accesses and DRAM accesses of a group in words, for arrays of mappings."""
     strips = -(-plane.rows_out // e)
     rows = np.minimum((e - 1) * plane.stride + plane.reach, plane.rows_in)
     inputs = 1.0 * plane.images * plane.channels * np.maximum(strips * rows, plane.taps_rows) * plane.width_in
@@ -167,7 +174,7 @@ def _count(plane: Plane, m, n, e, p, q, r, t) -> tuple[np.ndarray, np.ndarray, n
     weights = plane.filters * plane.channels * plane.taps_rows * plane.taps_width
     filters = 1.0 * weights * strips * -(-plane.images // n)
     buffer = inputs * -(-plane.filters // (p * t)) + sums * (2 * passes - 1) + filters
-    stored = plane.pixels / (plane.rows_in * plane.width_in)  # no memory holds the padding
+    stored = plane.pixels / (plane.rows_in * plane.width_in)  # the padding is not stored
     dram = inputs * stored * -(-plane.filters // m) + filters + sums
     return sums * passes * (plane.taps_rows * r - 1), buffer, dram
 
@@ -178,7 +185,7 @@ def _macs(plane: Plane) -> int:
 
 
 def _steps(most: int) -> np.ndarray:
-    """Numbers to try up to this one: powers of two, three times those, and itself."""
+    """Return the numbers to try up to a maximum: powers of two, three times those, and the maximum itself."""
     twos = 2 ** np.arange(most.bit_length())
     tries = np.concatenate([twos, 3 * twos, [most]])
     return np.unique(tries[tries <= most])
