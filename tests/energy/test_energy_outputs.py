@@ -82,7 +82,7 @@ def test_figures(found):
 
 
 def test_two_systems_of_one_name_are_refused():
-    with pytest.raises(InputError, match="two of them are called 'H100'"):
+    with pytest.raises(InputError, match="two have the name 'H100'"):
         compare(*mlp(), systems=("H100", digital_system("H100")))
 
 

@@ -145,7 +145,7 @@ def test_every_published_event_says_what_it_counts():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: compare(*mlp(), systems="Loihi 2"), "'Loihi 2' cannot be priced: no energy of an event is published"),
+        (lambda: compare(*mlp(), systems="Loihi 2"), "'Loihi 2' has no energy model: no energy per event is published"),
         (lambda: neuromorphic.SpikingChip(name="x", kind="peak", event_j=1e-12, sources=()), "must be one of marginal"),
         (lambda: neuromorphic.SpikingChip(name="x", kind="marginal", event_j=-1.0, sources=()),
          r"SpikingChip.event_j = -1.0: must be at least 0 \(unit: J\)"),

@@ -1,22 +1,22 @@
-"""Energy of digital numbers: per multiply-accumulate by number format, per byte by memory.
+"""Energy of digital arithmetic and memory: joules per multiply-accumulate by number format, per byte by memory.
 
     MAC = multiply + accumulate           e(node) = e_45 (node / 45)^s,  s = ln(e_45 / e_7) / ln(45 / 7)
 
-Tables of 45 nm (Horowitz, ISSCC 2014, doi 10.1109/ISSCC.2014.6757323) and 7 nm (Jouppi et al., ISCA 2021, doi
-10.1109/ISCA52012.2021.00010), both recalled; between them the power law through the two points. Below 7 nm energy
-falls with the square root of the node, as is usually assumed; above 45 nm it grows as logic at 0.9 V does
-(``scaling``). Both, and a memory beyond the table, are extrapolations: ``extrapolated`` says so in words for a report.
+Energies at 45 nm (Horowitz, ISSCC 2014, doi 10.1109/ISSCC.2014.6757323) and 7 nm (Jouppi et al., ISCA 2021, doi
+10.1109/ISCA52012.2021.00010), both recalled, with a power law between the two points. Below 7 nm the energy falls with
+the square root of the node, a common assumption; above 45 nm it grows as logic at 0.9 V does (``scaling``). These two
+ranges, and memory sizes beyond the tables, are extrapolations, which ``extrapolated`` describes for reports.
 
-Formats that the tables lack are assumptions, and their sources say which. A multiplier's energy goes with the square
+Formats that the tables lack are assumptions, as their sources state. The energy of a multiplier grows with the square
 of its bits. Block floating point (MSFP: Rouhani et al., NeurIPS 2020; MXFP4: Rouhani et al., arXiv 2310.10537) takes
 
     MAC = (m / 8)^2 int8 multiply + int32 add + (int8 add + fp32 add) / block
 
-How far that carries: Rouhani et al. report MSFP16 at a third of the cost of bfloat16 and MSFP12 at a quarter of int8's
-(what the cost counts, the abstract does not say). Here bfloat16 takes 4.8 times the energy of MSFP16 at 7 nm (4.4 at
-45 nm) and 1.9 times its bits; int8 takes only 1.4 times the energy of MSFP12 and 1.8 times its bits. The first is about
-half as much again as the report, the second misses it: three quarters of MSFP12's energy here is accumulation with the
-32-bit adders of the tables, where its own hardware can add the products of a block in fewer bits.
+Limits of this model: Rouhani et al. report MSFP16 at a third of the cost of bfloat16 and MSFP12 at a quarter of int8's
+(the abstract does not define the cost). Here bfloat16 takes 4.8 times the energy of MSFP16 at 7 nm (4.4 at 45 nm) and
+1.9 times its bits; int8 takes only 1.4 times the energy of MSFP12 and 1.8 times its bits. The first ratio is about 1.5
+times the reported one. The second is far below it: three quarters of MSFP12's energy here is accumulation with the
+32-bit adders of the tables, whereas dedicated hardware can add the products of a block in fewer bits.
 """
 
 import dataclasses
@@ -28,17 +28,17 @@ from analogsim.base.errors import InputError, nearest_of
 from analogsim.base.literature import Source, cited
 from analogsim.energy.machines import scaling
 
-#: Columns of a digital device's peak rates.
+#: Number formats for which devices quote peak rates.
 PEAKS = ("fp32", "bf16", "fp8", "int8", "int4")
 
-#: Nanometres for which a price is given at all.
+#: Smallest and largest process node in nanometres.
 NODE_RANGE = (2.0, 130.0)
 
-#: Bytes for which a memory's price is given at all: 1 kB to 64 MB.
+#: Smallest and largest on-chip memory in bytes: 1 kB to 64 MB.
 SRAM_RANGE = (2.0**10, 2.0**26)
 
 _OLD_NM, _NEW_NM = 45.0, 7.0
-_V = 0.9  # the supply of the 45 nm table
+_V = 0.9  # supply voltage of the 45 nm table
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,15 +47,15 @@ class NumberFormat:
 
     Attributes:
       name: key in ``FORMATS``.
-      bits: bits of one element in memory, including its fraction of a block's exponent.
-      multiply_45nm_j, accumulate_45nm_j: joules at 45 nm and 0.9 V.
-      multiply_7nm_j, accumulate_7nm_j: joules at 7 nm.
-      block: elements that share an exponent; 1 for none.
-      peak: which peak rate of a device it is computed at, of ``PEAKS``.
-      source: where the joules come from; assumptions say so.
+      bits: bits per element in memory, including its fraction of a shared exponent.
+      multiply_45nm_j, accumulate_45nm_j: joules per operation at 45 nm and 0.9 V.
+      multiply_7nm_j, accumulate_7nm_j: joules per operation at 7 nm.
+      block: elements that share an exponent; 1 if there is no shared exponent.
+      peak: the format in ``PEAKS`` whose peak rate applies.
+      source: source of the joules; states assumptions.
 
     Raises:
-      InputError: where a number is not positive or the peak not known.
+      InputError: for a number that is not positive, or an unknown peak.
 
     Example:
       >>> FORMATS["int8"].multiply_7nm_j + FORMATS["int8"].accumulate_7nm_j
@@ -84,13 +84,14 @@ class NumberFormat:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Dram:
-    """The energy per bit to or from an external memory.
+    """An external memory with its energy per bit read or written.
 
     Attributes:
       name: key in ``DRAM``.
-      low_j_per_bit: the memory device, or the better end of what is reported.
-      high_j_per_bit: with interface and controller, or the worse end; the low one where only one figure is known.
-      source: where they come from and what they count.
+      low_j_per_bit: the memory device alone, or the lowest reported figure.
+      high_j_per_bit: including interface and controller, or the highest reported figure; equal to the low one if only
+        one figure is known.
+      source: source of the figures, and what they include.
     """
 
     name: str
@@ -100,8 +101,8 @@ class Dram:
 
     @property
     def typical_j_per_bit(self) -> float:
-        """The geometric mean of both ends, which are all that is known; the one figure where there is but one."""
-        if self.low_j_per_bit == self.high_j_per_bit:
+        """The geometric mean of both ends."""
+        if self.low_j_per_bit == self.high_j_per_bit:  # exact, without the rounding of the square root
             return self.low_j_per_bit
         return math.sqrt(self.low_j_per_bit * self.high_j_per_bit)
 
@@ -121,7 +122,7 @@ _INT4_MULTIPLY = _INT8_MULTIPLY / 4.0
 _INT32_ADD = np.array([0.1e-12, 0.03e-12])
 
 
-def _made(
+def _build(
     name: str,
     bits: float,
     peak: str,
@@ -131,7 +132,7 @@ def _made(
     *papers: str,
     block: int = 1,
 ) -> NumberFormat:
-    """A format from its multiply and its add at [45 nm, 7 nm]; a block adds its exponents and its sum once."""
+    """Build a format from multiply and add at [45 nm, 7 nm]; per block, exponents and sums are added once."""
     accumulate_j = add_j + ((_INT8_ADD + _FP32_ADD) / block if block > 1 else 0.0)
     return NumberFormat(
         name=name,
@@ -146,37 +147,37 @@ def _made(
     )
 
 
-_BLOCK_NOTE = "assumption: {} multiply + int32 add, an int8 add (exponents) and a fp32 add a block of {}; peak of {}"
+_BLOCK_NOTE = "assumption: {} multiply + int32 add, an int8 add (exponents) and an fp32 add per block of {}; peak of {}"
 
 _FORMATS = (
-    _made("fp32", 32.0, "fp32", _FP32_MULTIPLY, _FP32_ADD, "fp32 multiply + fp32 add"),
-    _made(
+    _build("fp32", 32.0, "fp32", _FP32_MULTIPLY, _FP32_ADD, "fp32 multiply + fp32 add"),
+    _build(
         "bf16", 16.0, "bf16", _BF16_MULTIPLY, _FP32_ADD,
-        "bf16 multiply + fp32 add; assumption at 45 nm: fp16's multiply times the ratio of the two at 7 nm",
+        "bf16 multiply + fp32 add; assumption at 45 nm: fp16 multiply times the ratio of the two at 7 nm",
     ),
-    _made("fp16", 16.0, "bf16", _FP16_MULTIPLY, _FP32_ADD, "fp16 multiply + fp32 add"),
-    _made(
+    _build("fp16", 16.0, "bf16", _FP16_MULTIPLY, _FP32_ADD, "fp16 multiply + fp32 add"),
+    _build(
         "fp8", 8.0, "fp8", _INT4_MULTIPLY + _INT8_ADD, _FP32_ADD,
         "assumption: 4-bit significands (e4m3) at a quarter of the int8 multiply, an int8 add (exponents), fp32 add",
     ),
-    _made("int8", 8.0, "int8", _INT8_MULTIPLY, _INT32_ADD, "int8 multiply + int32 add"),
-    _made("int4", 4.0, "int4", _INT4_MULTIPLY, _INT32_ADD, "assumption: a quarter of the int8 multiply + int32 add"),
-    _made(
+    _build("int8", 8.0, "int8", _INT8_MULTIPLY, _INT32_ADD, "int8 multiply + int32 add"),
+    _build("int4", 4.0, "int4", _INT4_MULTIPLY, _INT32_ADD, "assumption: a quarter of the int8 multiply + int32 add"),
+    _build(
         "msfp12", 4.0 + 8.0 / 16, "int4", _INT4_MULTIPLY, _INT32_ADD, _BLOCK_NOTE.format("int4", 16, "int4"),
         "rouhani2020", block=16,
     ),
-    _made(
+    _build(
         "msfp16", 8.0 + 8.0 / 16, "int8", _INT8_MULTIPLY, _INT32_ADD, _BLOCK_NOTE.format("int8", 16, "int8"),
         "rouhani2020", block=16,
     ),
-    _made(
+    _build(
         "mxfp4", 4.0 + 8.0 / 32, "int4", _INT4_MULTIPLY, _INT32_ADD, _BLOCK_NOTE.format("int4", 32, "int4"),
         "rouhani2023", block=32,
     ),
 )  # fmt: skip
 
 #: Number formats by name.
-FORMATS: dict[str, NumberFormat] = {made.name: made for made in _FORMATS}
+FORMATS: dict[str, NumberFormat] = {number.name: number for number in _FORMATS}
 
 _PJ = 1e-12
 _HBM2 = cited("oconnor2017", "jouppi2023", note="device; with interface and controller")
@@ -187,7 +188,7 @@ _DRAM = (
     ),
     Dram(
         name="DDR4", low_j_per_bit=15 * _PJ, high_j_per_bit=20 * _PJ,
-        source=Source(note="range of what is reported", recalled=True),
+        source=Source(note="range of reported figures", recalled=True),
     ),
     Dram(
         name="LPDDR4", low_j_per_bit=8 * _PJ, high_j_per_bit=8 * _PJ,
@@ -195,7 +196,7 @@ _DRAM = (
     ),
     Dram(
         name="LPDDR5", low_j_per_bit=8 * _PJ, high_j_per_bit=8 * _PJ,
-        source=Source(note="assumption: no more than LPDDR4, of which Accelergy's CACTI plug-in has 8 pJ/bit"),
+        source=Source(note="assumption: no more than LPDDR4, which takes 8 pJ/bit in Accelergy's CACTI plug-in"),
     ),
     Dram(
         name="GDDR5", low_j_per_bit=14 * _PJ, high_j_per_bit=14 * _PJ,
@@ -216,32 +217,31 @@ _DRAM = (
     ),
 )  # fmt: skip
 
-#: Outside memories by name.
-DRAM: dict[str, Dram] = {kind.name: kind for kind in _DRAM}
+#: External memories by name.
+DRAM: dict[str, Dram] = {dram.name: dram for dram in _DRAM}
 
 
 def mac_j(number_format: NumberFormat | str, node_nm: float) -> float:
-    """Return the joules per multiply-accumulate, between the 45 and the 7 nm table by a power law in the node.
+    """Return the joules per multiply-accumulate, by a power law in the node between the 45 nm and the 7 nm table.
 
     Args:
       number_format: a ``NumberFormat``, or a name in ``FORMATS``.
-      node_nm: process in nanometres, 2 to 130. Beyond the tables the figure is extrapolated: see ``extrapolated``.
+      node_nm: process node in nm, 2 to 130; below 7 and above 45 the energy is extrapolated (``extrapolated``).
 
     Raises:
-      InputError: for an unknown format or a node outside.
+      InputError: for an unknown format, or a node outside of 2 to 130 nm.
 
     Example:
       >>> mac_j("fp32", 45), mac_j("bf16", 7)
       (4.6e-12, 5.9e-13)
     """
-    found = _format(number_format)
-    return _at_node(
-        found.multiply_45nm_j + found.accumulate_45nm_j, found.multiply_7nm_j + found.accumulate_7nm_j, _node(node_nm)
-    )
+    number = _format(number_format)
+    old_j = number.multiply_45nm_j + number.accumulate_45nm_j
+    return _at_node(old_j, number.multiply_7nm_j + number.accumulate_7nm_j, _node(node_nm))
 
 
 def add_j(node_nm: float) -> float:
-    """Return the joules per fp32 addition, which other arithmetic is counted in; node as for ``mac_j``.
+    """Return the joules per fp32 addition, the unit of other arithmetic; ``node_nm`` as for ``mac_j``.
 
     Example:
       >>> add_j(7)
@@ -251,7 +251,7 @@ def add_j(node_nm: float) -> float:
 
 
 def multiply_j(node_nm: float) -> float:
-    """Return the joules per fp32 multiplication outside of products; node as for ``mac_j``.
+    """Return the joules per fp32 multiplication outside of products; ``node_nm`` as for ``mac_j``.
 
     Example:
       >>> multiply_j(7)
@@ -264,18 +264,18 @@ def sram_j_per_byte(capacity_bytes: float, node_nm: float) -> float:
     """Return the joules per byte read from an on-chip memory, an eighth of a 64-bit read.
 
     A power law in the capacity between 8 kB, 32 kB and 1 MB (10, 20, 100 pJ per read at 45 nm; 7.5, 8.5, 14 pJ at
-    7 nm). Smaller memories scale with its square root, larger ones as from 32 kB to 1 MB. A write is assumed to cost
-    as much as a read.
+    7 nm). Smaller memories scale with the square root of the capacity, larger ones as between 32 kB and 1 MB. A write
+    is assumed to cost as much as a read.
 
     Args:
-      capacity_bytes: of the memory, 1 kB (1024) to 64 MB. Beyond 8 kB to 1 MB it is extrapolated.
-      node_nm: process in nanometres, 2 to 130.
+      capacity_bytes: capacity of the memory, 1 kB (1024) to 64 MB; extrapolated outside of 8 kB to 1 MB.
+      node_nm: process node in nm, 2 to 130.
 
     Raises:
-      InputError: for a capacity or a node outside.
+      InputError: for a capacity or a node outside of these ranges.
 
     Example:
-      >>> round(sram_j_per_byte(2**20, 7) * 8e12, 6)  # pJ of a 64-bit read
+      >>> round(sram_j_per_byte(2**20, 7) * 8e12, 6)  # pJ per 64-bit read
       14.0
     """
     size = math.log(_capacity(capacity_bytes))
@@ -284,14 +284,14 @@ def sram_j_per_byte(capacity_bytes: float, node_nm: float) -> float:
 
 
 def extrapolated(node_nm: float, capacity_bytes: float | None = None) -> str:
-    """How a price lies beyond the tables, in words; ``""`` where it does not.
+    """Describe how an energy is extrapolated beyond the tables; ``""`` if it is not.
 
     Args:
-      node_nm: process in nanometres, 2 to 130.
-      capacity_bytes: of a memory, where the price is one.
+      node_nm: process node in nm, 2 to 130.
+      capacity_bytes: capacity of the memory, if the energy is that of one.
 
     Raises:
-      InputError: for a capacity or a node outside.
+      InputError: for a capacity or a node outside of the ranges of ``sram_j_per_byte``.
 
     Example:
       >>> extrapolated(28)
@@ -318,21 +318,22 @@ def _format(number_format: NumberFormat | str) -> NumberFormat:
 
 
 def _at_node(old_j: float, new_j: float, node_nm: float) -> float:
-    """Energy at a node from that at 45 nm and that at 7 nm."""
+    """Return the energy at a node from the energies at 45 nm and 7 nm."""
     if node_nm < _NEW_NM:
         return new_j * math.sqrt(node_nm / _NEW_NM)
     if node_nm > _OLD_NM:
         nodes = [node for node in sorted(scaling.nodes()) if node >= _OLD_NM]
         factors = [math.log(scaling.energy_factor(_OLD_NM, node, _V, _V)) for node in nodes]
         return old_j * math.exp(float(np.interp(math.log(node_nm), np.log(nodes), factors)))
-    share = math.log(_OLD_NM / node_nm) / math.log(_OLD_NM / _NEW_NM)
-    return old_j ** (1.0 - share) * new_j**share
+    position = math.log(_OLD_NM / node_nm) / math.log(_OLD_NM / _NEW_NM)  # 0 at 45 nm, 1 at 7 nm
+    return old_j ** (1.0 - position) * new_j**position
 
 
 def _log_line(size: float, table: dict[int, float]) -> float:
-    """ln of the joules a byte at ln of the capacity: straight between two points.
+    """Return ln of the joules per byte at ln of the capacity, by linear interpolation.
 
-    Beyond 1 MB the last line goes on; below 8 kB the square root of 45 nm serves both tables, which else would cross.
+    The last segment extends beyond 1 MB. Below 8 kB both tables follow the square root of the capacity, as at 45 nm;
+    with separate exponents they would cross.
     """
     sizes, energies = np.log(list(table)), np.log([read_j / 8.0 for read_j in table.values()])
     if size < sizes[0]:

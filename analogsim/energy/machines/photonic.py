@@ -1,16 +1,16 @@
-"""Photonic systems: laser, modulators, held phases, detectors; and a mesh of interferometers as a system.
+"""Energy of photonic systems (laser, modulators, phase shifters, detectors), and a mesh of interferometers as a system.
 
-    photons per sample  1.5 4^b                                 shot noise as large as the rounding to b effective bits
+    photons per sample  1.5 4^b                                 shot noise equals the rounding to b effective bits
     laser               P = N max(photons h nu f / eta, P_floor) 10^(loss/10) / wall-plug efficiency
-    modulator           e = C Vpp^2 / 4 a symbol, and its driver
-    phases              2 N^2 heaters of mean power P a mesh: P / f a symbol each, as long as the inference lasts
-    receiver            amplifier (TIA) and ADC a sample
-    memory              bytes of least traffic (``traffic``) beside a buffer on the chip; weights are in the meshes
+    modulator           e = C Vpp^2 / 4 per symbol, and its driver
+    phases              2 N^2 heaters of mean power P per mesh: P / f per symbol each, for the whole inference
+    receiver            amplifier (TIA) and ADC per sample
+    memory              minimum traffic (``traffic``) with a buffer on the chip; weights are in the meshes
 
-The thermal noise of a receiver asks for more light than shot noise does below about ten bits: P_floor, -20 dBm a
-detector. Non-volatile phases (phase-change cells, MEMS) hold without power: the low end. Sizes of optical parts are
-set by the wavelength and shrink with no CMOS process. Receivers and drivers as in Albireo's conservative, moderate
-and aggressive sets, A. Shiflett et al., ISCA 2021, doi 10.1109/ISCA52012.2021.00072.
+Below about ten bits the thermal noise of a receiver requires more light than shot noise: P_floor, -20 dBm per detector.
+Non-volatile phases (phase-change cells, MEMS) need no holding power, which is the low end. The wavelength sets the size
+of optical parts, so they do not shrink with the CMOS process. Receivers and drivers are the conservative, moderate and
+aggressive sets of Albireo, A. Shiflett et al., ISCA 2021, doi 10.1109/ISCA52012.2021.00072.
 """
 
 import dataclasses
@@ -31,7 +31,11 @@ _LIGHT = Source(note="shot-noise and -20 dBm receiver floor; loss 10 to 20 dB, e
 
 
 def photons(bits: float, efficiency: float = 1.0) -> float:
-    """Return the photons per sample whose shot noise equals the rounding to ``bits``: 1.5 4^b / efficiency.
+    """Return the photons per sample whose shot noise equals the rounding to ``bits``: 1.5 4^bits / efficiency.
+
+    Args:
+      bits: effective bits per sample.
+      efficiency: quantum efficiency of the detector.
 
     Example:
       >>> photons(8)
@@ -44,15 +48,15 @@ def laser_w(
     channels: float, bits: float, rate_hz: float, loss_db: float, *, detector: float = 0.8, wall_plug: float = 0.15,
     floor_w: float = 1e-5, wavelength_m: float = 1.55e-6,
 ) -> float:  # fmt: skip
-    """Return the electrical power in watts of a laser that leaves enough light at every detector.
+    """Return the electrical power in watts of a laser that provides enough light at every detector.
 
     Args:
       channels: number of detectors.
       bits: effective bits per sample.
       rate_hz: samples per second.
-      loss_db: from laser to detector.
-      detector: quantum efficiency.
-      wall_plug: light per electrical power.
+      loss_db: optical loss from laser to detector in dB.
+      detector: quantum efficiency of a detector.
+      wall_plug: optical power over electrical power.
       floor_w: minimum light at a detector, for its thermal noise.
       wavelength_m: wavelength of the light in m.
 
@@ -73,30 +77,30 @@ def laser_w(
 
 
 def modulator_j(capacitance_f: float, swing_v: float) -> float:
-    """Return the joules per symbol of a capacitive modulator, C Vpp^2 / 4."""
+    """Return the joules per symbol of a capacitive modulator (farads, peak-to-peak volts): C Vpp^2 / 4."""
     return capacitance_f * swing_v**2 / 4
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Mesh:
-    """A mesh of Mach-Zehnder interferometers that holds N x N weights by its phases; each pair is (low, typical, high).
+    """A mesh of Mach-Zehnder interferometers that stores N x N weights as phases; triples are (low, typical, high).
 
     Attributes:
-      name: of the system.
-      n: inputs and outputs.
+      name: name of the system.
+      n: number of inputs and of outputs.
       bits: effective bits of inputs and outputs.
-      rate_hz: vectors a second.
-      loss_db: from laser to detector.
-      wall_plug: of the laser.
-      phase_w: mean power that holds one phase.
-      driver_j: digital-to-analog conversion and driver of a modulator, a symbol.
-      modulator_j: the modulator itself, a symbol.
-      receiver_j: the amplifier behind a detector, a sample.
-      adc_j: conversion of a sample.
-      buffer_bytes: on-chip memory for inputs and outputs.
-      memory: key of ``energy.number_formats.DRAM``, for what enters, leaves or does not fit.
-      memory_byte_per_s: its rate; light waits for what takes longer than it does.
-      dispatch_s: from the host's call to the first symbol, once a batch, as of other machines.
+      rate_hz: vectors per second.
+      loss_db: optical loss from laser to detector in dB.
+      wall_plug: wall-plug efficiency of the laser.
+      phase_w: mean power in W to hold one phase.
+      driver_j: joules per symbol of the DAC and driver of a modulator.
+      modulator_j: joules per symbol of the modulator itself.
+      receiver_j: joules per sample of the amplifier behind a detector.
+      adc_j: joules per conversion of a sample.
+      buffer_bytes: size of the on-chip memory for inputs and outputs.
+      memory: external memory for inputs, outputs and maps that do not fit, a key of ``number_formats.DRAM``.
+      memory_byte_per_s: its bandwidth; the mesh waits if the traffic takes longer than the light.
+      dispatch_s: seconds from the host's call to the first symbol, once per batch.
     """
 
     name: str = "photonic mesh"
@@ -119,9 +123,9 @@ class Mesh:
 def breakdown(mesh: Mesh, work: Workload, batch: int) -> EnergyBreakdown:
     """Return the energy breakdown of one inference if every matrix has separate meshes and layers run in sequence.
 
-    All meshes are held for as long as the inference lasts, since a heater is slower than the whole inference, and while
-    the batch is dispatched and the memory is waited for. Work without weights (products of activations, other
-    arithmetic) is left out, and the breakdown says how much that is.
+    All heaters stay on for the whole inference, because a heater is slower than an inference, and also during the
+    dispatch of the batch and while waiting for the memory. Work without weights (products of activations, other
+    arithmetic) is left out, and the breakdown states its amount.
     """
     n, f = mesh.n, mesh.rate_hz
     symbols = samples = meshes = seconds = 0.0
@@ -131,9 +135,9 @@ def breakdown(mesh: Mesh, work: Workload, batch: int) -> EnergyBreakdown:
             continue
         n_in, n_out, vectors, groups = shape.n_in, shape.n_out, shape.vectors, shape.count
         r, c = -(-n_in // n), -(-n_out // n)
-        each = op.repeats * vectors * groups / work.operations.examples
-        symbols, samples = symbols + each * n_in * c, samples + each * n_out * r
-        # A loop over a stack of matrices holds several; a matrix that is used again is held once.
+        products = op.repeats * vectors * groups / work.operations.examples
+        symbols, samples = symbols + products * n_in * c, samples + products * n_out * r
+        # A loop over a stack of matrices needs a mesh for each of them; a reused matrix needs one.
         copies = op.new_weight_words / max(groups * n_in * n_out, 1)
         meshes += groups * r * c * (max(1.0, copies) if copies else 0.0)
         seconds += op.repeats * vectors / work.operations.examples / f
@@ -141,8 +145,8 @@ def breakdown(mesh: Mesh, work: Workload, batch: int) -> EnergyBreakdown:
         n * laser_w(1, mesh.bits, f, loss_db, wall_plug=plug)
         for loss_db, plug in zip(mesh.loss_db, mesh.wall_plug, strict=True)
     ]
-    dram, outside = DRAM[mesh.memory], _outside(mesh, work)
-    waits_s = mesh.dispatch_s / batch + max(0.0, outside / mesh.memory_byte_per_s - seconds)
+    dram, traffic_bytes = DRAM[mesh.memory], _external_bytes(mesh, work)
+    waits_s = mesh.dispatch_s / batch + max(0.0, traffic_bytes / mesh.memory_byte_per_s - seconds)
     per_bit = (dram.low_j_per_bit, dram.typical_j_per_bit, dram.high_j_per_bit)
     rows = (
         ("laser", "light", seconds, "s", tuple(lit), (_LIGHT,)),
@@ -152,20 +156,20 @@ def breakdown(mesh: Mesh, work: Workload, batch: int) -> EnergyBreakdown:
         ("modulator", "symbol", symbols, "", mesh.modulator_j, (Source(note="1 to 200 fJ", recalled=True),)),
         ("receiver", "sample", samples, "", mesh.receiver_j, (_ALBIREO,)),
         ("ADC", "convert", samples, "", mesh.adc_j, (_ADC,)),
-        ("memory", "transfer", outside, "B", tuple(8 * each for each in per_bit), (dram.source,)),
+        ("memory", "transfer", traffic_bytes, "B", tuple(8 * bit_j for bit_j in per_bit), (dram.source,)),
     )  # fmt: skip
-    lines = [
+    items = [
         EnergyItem.of_range(component, action, count, unit, joules, sources, waits=action.endswith("waiting"))
         for component, action, count, unit, joules, sources in rows
     ]
     return EnergyBreakdown(
         system=mesh.name,
         batch=batch,
-        items=merge_items(lines),
+        items=merge_items(items),
         latency_s=batch * (seconds + waits_s),
         bound="light" if seconds > waits_s else "dispatch" if mesh.dispatch_s > batch * seconds else "memory",
-        note=f"{n} x {n} meshes at {f / 1e9:g} GHz; low: phases that hold without power, high: heaters of 10 mW",
-        excludes="programming the phases, buffers, temperature control; layers one after another",
+        note=f"{n} x {n} meshes at {f / 1e9:g} GHz; low: non-volatile phases without power, high: heaters of 10 mW",
+        excludes="programming the phases, buffers, temperature control, overlap of layers",
         omits=(
             *omissions.activation_products(work.operations),
             *omissions.lookups(work.operations),
@@ -174,9 +178,9 @@ def breakdown(mesh: Mesh, work: Workload, batch: int) -> EnergyBreakdown:
     )
 
 
-def _outside(mesh: Mesh, work: Workload) -> float:
-    """Bytes to and from the memory outside, an example; weights of products are in the meshes."""
+def _external_bytes(mesh: Mesh, work: Workload) -> float:
+    """Return the bytes to and from the external memory per example; weights of products are in the meshes."""
     byte = mesh.bits / 8
-    asked = needs(work.operations, lambda op: 0.0 if op.is_product else byte, lambda op: (byte, byte))
-    found = plan(asked, 1, mesh.buffer_bytes)
-    return found.weights + found.maps
+    needed = needs(work.operations, lambda op: 0.0 if op.is_product else byte, lambda op: (byte, byte))
+    traffic = plan(needed, 1, mesh.buffer_bytes)
+    return traffic.weights + traffic.maps

@@ -2,12 +2,12 @@
 
     e_to / e_from = (a_to V_to^2 + b_to V_to + c_to) / (a_from V_from^2 + b_from V_from + c_from)
 
-Coefficients, fitted to circuit simulations, and the table of areas: Stillmaker and Baas, Integration 58, 74
-(2017), doi 10.1016/j.vlsi.2017.02.002. Their 45 and 32 nm are low-power transistors here, their 20 to 7 nm
-high-performance ones, so a factor across that border also changes the kind of transistor.
+The coefficients, fitted to circuit simulations, and the table of areas: Stillmaker and Baas, Integration 58, 74 (2017),
+doi 10.1016/j.vlsi.2017.02.002. The rows for 45 and 32 nm are low-power transistors and those for 20 to 7 nm are
+high-performance ones, so a factor between these groups also changes the kind of transistor.
 
-Only switching logic scales so. Parts whose size or energy is set by noise, matching, wavelength, pins or their own
-process do not: they are listed in ``DO_NOT_SCALE``. Arithmetic and SRAM have better figures, see ``number_formats``.
+Only switching logic scales this way. Parts whose size or energy is set by noise, matching, wavelength, pins or a
+separate process do not; ``DO_NOT_SCALE`` lists them. ``number_formats`` has better figures for arithmetic and SRAM.
 """
 
 import csv
@@ -20,18 +20,18 @@ from analogsim.base.literature import cited
 
 SOURCE = cited("stillmaker2017")
 
-#: What no process factor may be applied to.
+#: Parts that no process factor applies to.
 DO_NOT_SCALE = ("ADC", "DAC", "resistive cells", "photonics", "I/O", "DRAM")
 
-#: Volts. Below 0.6 V the parabola of 65 nm turns upwards; 1.3 V is about the supply of 130 nm.
+#: Supply range in volts. Below 0.6 V the parabola of 65 nm turns upwards; 1.3 V is about the supply of 130 nm.
 V_RANGE = (0.6, 1.3)
 
-#: A smaller factor is a long way from where the figure was measured, and is warned of.
+#: Smaller factors raise a warning, because they extrapolate far from the measured figure.
 SMALL = 0.3
 
 
 def nodes() -> tuple[int, ...]:
-    """The processes of the tables in nanometres, oldest first.
+    """Return the process nodes of the tables in nm, oldest first.
 
     Example:
       >>> nodes()
@@ -43,17 +43,17 @@ def nodes() -> tuple[int, ...]:
 def energy_factor(from_nm: float, to_nm: float, from_v: float, to_v: float) -> float:
     """Return the factor by which the energy of switching logic changes with process and supply.
 
-    (a V^2 + b V + c) of the one over that of the other. Never for what stands in ``DO_NOT_SCALE``.
+    The ratio of a V^2 + b V + c at both ends. Do not apply it to the parts in ``DO_NOT_SCALE``.
 
     Args:
-      from_nm, to_nm: process, one of ``nodes()``.
-      from_v, to_v: supply in volts, 0.6 to 1.3.
+      from_nm, to_nm: process nodes in nm, each one of ``nodes()``.
+      from_v, to_v: supplies in V, 0.6 to 1.3.
 
     Warns:
-      UserWarning: where the factor is below 0.3.
+      UserWarning: if the factor is below 0.3.
 
     Raises:
-      InputError: where a process is not in the table or a voltage lies outside.
+      InputError: for a node that is not in the table, or a supply out of range.
 
     Example:
       >>> round(energy_factor(32, 20, 0.9, 0.9), 3)
@@ -66,16 +66,16 @@ def energy_factor(from_nm: float, to_nm: float, from_v: float, to_v: float) -> f
 def area_factor(from_nm: float, to_nm: float) -> float:
     """Return the factor by which the area of logic changes with the process, as published (two digits).
 
-    Never for what stands in ``DO_NOT_SCALE``: a ring's size is set by the wavelength, a pad's by its wire.
+    Do not apply it to the parts in ``DO_NOT_SCALE``: the wavelength sets the size of a ring, the wire that of a pad.
 
     Args:
-      from_nm, to_nm: process, one of ``nodes()``.
+      from_nm, to_nm: process nodes in nm, each one of ``nodes()``.
 
     Warns:
-      UserWarning: where the factor is below 0.3.
+      UserWarning: if the factor is below 0.3.
 
     Raises:
-      InputError: where a process is not in the table.
+      InputError: for a node that is not in the table.
 
     Example:
       >>> area_factor(45, 32)
@@ -99,10 +99,10 @@ def _node(node_nm: float, name: str) -> int:
     return int(node_nm)
 
 
-def _warn_of_small(factor: float, what: str) -> float:
+def _warn_of_small(factor: float, name: str) -> float:
     if factor < SMALL:
         warnings.warn(
-            f"{what}: {factor:.3g} is below {SMALL}, a long extrapolation from the measured part; "
+            f"{name}: {factor:.3g} is below {SMALL}, a long extrapolation from the measured part; "
             f"never apply it to {', '.join(DO_NOT_SCALE)}",
             UserWarning,
             stacklevel=3,
@@ -112,7 +112,7 @@ def _warn_of_small(factor: float, what: str) -> float:
 
 @functools.cache
 def _coefficients() -> dict[int, tuple[float, float, float]]:
-    """a, b, c of the energy polynomial of every process."""
+    """Return (a, b, c) of the energy polynomial by process node."""
     return {
         int(row["node_nm"]): (float(row["energy_a_v2"]), float(row["energy_b_v"]), float(row["energy_c"]))
         for row in _rows("cmos_scaling_stillmaker_baas.csv")
@@ -121,7 +121,7 @@ def _coefficients() -> dict[int, tuple[float, float, float]]:
 
 @functools.cache
 def _areas() -> dict[tuple[int, int], float]:
-    """Factor of every pair of processes."""
+    """Return the area factor by (from, to) process node."""
     return {
         (int(row["from_nm"]), node): float(row[str(node)])
         for row in _rows("cmos_area_stillmaker_baas.csv")

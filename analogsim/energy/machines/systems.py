@@ -1,4 +1,4 @@
-"""The systems that hardware can be compared with, by name.
+"""The systems that analog hardware can be compared with, by name.
 
 int8 = digital_system("H100", number_format="int8", weights="bitmask")
 compare(model, variables, x, systems=("H100", "H100:int8", int8, "Eyeriss", "brain"))
@@ -23,7 +23,7 @@ class System:
     """A system with an energy model.
 
     Attributes:
-      name: name in tables.
+      name: name of the system in tables.
       breakdown: ``breakdown(work, batch)`` returns the energy breakdown of one inference.
     """
 
@@ -55,7 +55,7 @@ def digital_system(
 
     Args:
       device: name of a digital device (``energy.devices()``), or a ``Device``.
-      number_format: format of all numbers, a name in ``energy.FORMATS`` or a ``NumberFormat``; None: the default one.
+      number_format: format of all numbers, a name in ``energy.FORMATS`` or a ``NumberFormat``; None: the device's.
       weights: storage format of weights in memory, a name in ``energy.STORAGE`` or its value; None: uncompressed.
       name: name in tables; None: composed from the above.
 
@@ -77,20 +77,18 @@ def digital_system(
     chosen_format = None if number_format is None else digital.format_of(device, number_format)
     words = [device.name, "" if chosen_format is None else chosen_format.name, _storage_name(weights)]
     label = name or " ".join(word for word in words if word)
-    return System(
-        label,
-        functools.partial(digital.breakdown, device, number_format=chosen_format, weights=weights, name=label),
-    )  # fmt: skip
+    model = functools.partial(digital.breakdown, device, number_format=chosen_format, weights=weights, name=label)
+    return System(label, model)
 
 
 Named = str | System | brain.Brain | neuromorphic.SpikingChip
 
 
 def chosen(systems: Named | Iterable[Named]) -> list[System]:
-    """Systems from names, from brains and spiking chips of one's own, each once.
+    """Return the systems given by name, as a ``System``, ``Brain`` or ``SpikingChip``, without repetitions.
 
     Raises:
-      InputError: for an unknown name, or two systems of one name.
+      InputError: for an unknown name, or two different systems with the same name.
     """
     if isinstance(systems, Named):
         systems = [systems]
@@ -100,7 +98,7 @@ def chosen(systems: Named | Iterable[Named]) -> list[System]:
     for named in systems:
         system = _system(named)
         if not isinstance(named, str) and system.name in by_name:
-            raise InputError(f"systems: two of them are called '{system.name}'; name one otherwise")
+            raise InputError(f"systems: two have the name '{system.name}'; rename one of them")
         by_name[system.name] = system
     return list(by_name.values())
 
@@ -115,16 +113,16 @@ def _system(named: Any) -> System:
     return _named(str(named))
 
 
-def _named(text: str) -> System:
-    if text in SYSTEMS:
-        return SYSTEMS[text]
-    name, *formats = text.split(":")
+def _named(full_name: str) -> System:
+    if full_name in SYSTEMS:
+        return SYSTEMS[full_name]
+    name, *formats = full_name.split(":")
     if name in devices() and 1 <= len(formats) <= 2:
         return digital_system(name, number_format=formats[0] or None, weights=formats[1] if len(formats) == 2 else None)
-    if text in neuromorphic.UNPRICED:
-        raise InputError(f"systems: {text!r} cannot be priced: {neuromorphic.UNPRICED[text]}")
-    raise InputError(f"systems: unknown system {text!r}; {nearest(text, SYSTEMS)}")
+    if full_name in neuromorphic.UNPRICED:
+        raise InputError(f"systems: {full_name!r} has no energy model: {neuromorphic.UNPRICED[full_name]}")
+    raise InputError(f"systems: unknown system {full_name!r}; {nearest(full_name, SYSTEMS)}")
 
 
-def _storage_name(storage: Any) -> str:
+def _storage_name(storage: StorageFormat | None) -> str:
     return next((name for name, entry in STORAGE.items() if entry == storage), "" if storage is None else "compressed")

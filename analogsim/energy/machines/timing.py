@@ -1,23 +1,23 @@
-"""Latency of a digital device: the sum over dependent steps of the bound of each.
+"""Latency of a digital device: the sum over dependent steps of the largest of three lower bounds.
 
     T = dispatch + sum over steps of runs * max(arithmetic, memory, floor)
 
-    arithmetic    2 MAC / (0.6 P) + (additions + multiplications) / (0.6 V)      P: products, V: everything else
+    arithmetic    2 MAC / (0.6 P) + (additions + multiplications) / (0.6 V)      P: rate of products, V: all other
     memory        bytes of the step (``traffic``) / (0.8 B)
     floor         launches * t_launch on a GPU; on a TPU (rows + columns) / clock, the fill of its systolic array, and
-                  the latency of the memory where inputs or outputs pass it
+                  the latency of the memory if inputs or outputs pass it
 
-Operations of one step need nothing of each other (``Operation.step``): queries, keys and values, an LSTM's gates, the
-branches of a block. They are one launch, as libraries join them. So many launches per step are assumed on a GPU:
+Operations of one step are independent (``Operation.step``): queries, keys and values, the gates of an LSTM, the
+branches of a block. They take one launch, as libraries join them. Assumed launches per step on a GPU:
 
-    products        one; bias, rectifier, residual sum and other arithmetic by adds and products is fused into it
-    functions,      one more for all arithmetic up to the next product, if it has a function (exp, tanh, GELU's erf, a
-    sums            division) or a sum along an axis: softmax, a norm, a pooling each launch
-    recurrence      but none for the functions of a loop that uses the same weights every time (an LSTM's gates), which
-                    libraries fuse into the step
+    products        one; bias, rectifier, residual sum and other additions and multiplications are fused into it
+    functions,      one more for all arithmetic up to the next product if it has a function (exp, tanh, GELU's erf, a
+    sums            division) or a sum along an axis: softmax, a norm and a pooling each launch
+    recurrence      none for the functions of a loop that reuses its weights (the gates of an LSTM), which libraries
+                    fuse into the step
 
-A batch that is worked through in pieces launches for each of them. Dispatch is once per batch: from the host's call to
-the first instruction.
+A batch that is processed in pieces launches once per piece. Dispatch, from the host's call to the first instruction,
+occurs once per batch.
 """
 
 import dataclasses
@@ -30,17 +30,17 @@ from analogsim.energy.work.traffic import Moved
 
 COMPUTE_EFFICIENCY = 0.6
 MEMORY_EFFICIENCY = 0.8
-FUSED_MULTIPLICATIONS = 2  #: that a result may take to be fused into a product; functions take more
+FUSED_MULTIPLICATIONS = 2  #: most multiplications per result that are fused into a product; functions take more
 
 
 @dataclasses.dataclass(frozen=True)
 class Timing:
-    """Seconds of a whole batch.
+    """The time of a whole batch.
 
     Attributes:
-      seconds: from its dispatch to its last result.
-      busy_s: in which something is computed or moved.
-      bounds: seconds by what bounds them: ``"arithmetic"``, ``"memory"``, ``"launches"`` or ``"latency"``,
+      seconds: time from the dispatch to the last result.
+      busy_s: time in which something is computed or moved.
+      bounds: seconds by the limiting activity: ``"arithmetic"``, ``"memory"``, ``"launches"`` or ``"latency"``,
         ``"dispatch"``.
     """
 
@@ -56,7 +56,7 @@ class Timing:
 
 @dataclasses.dataclass
 class _Step:
-    """Operations that need nothing of each other, for the whole batch and all runs."""
+    """Independent operations, for the whole batch and all runs."""
 
     runs: float = 0.0
     pieces: int = 1
@@ -65,7 +65,7 @@ class _Step:
     memory: float = 0.0
     waits_for_memory: bool = False
     products: bool = False
-    own_kernel: bool = False
+    separate_kernel: bool = False
     along_an_axis: bool = False
     recurrent: bool = False
 
@@ -74,10 +74,10 @@ class _Step:
         self.mac += times * op.macs
         self.other += times / op.repeats * (op.total_additions + op.total_multiplications) if op.results else 0.0
         if moved is None:
-            if op.per_example:  # a norm's own numbers are folded into it
+            if op.per_example:  # arithmetic on weights alone (such as the scale of a norm) is folded beforehand
                 self.along_an_axis |= op.primitive in ALONG_AN_AXIS
                 is_function = op.multiplications > FUSED_MULTIPLICATIONS * op.results
-                self.own_kernel |= is_function or op.primitive in ALONG_AN_AXIS
+                self.separate_kernel |= is_function or op.primitive in ALONG_AN_AXIS
             return
         self.products = True
         self.pieces = max(self.pieces, moved.pieces)
@@ -88,21 +88,29 @@ class _Step:
 
     @property
     def launches(self) -> float:
-        """Kernels of all runs."""
-        own = self.own_kernel and not (self.recurrent and not self.along_an_axis)
-        return self.runs * self.pieces * (self.products + own)
+        """Number of kernel launches in all runs."""
+        separate = self.separate_kernel and not (self.recurrent and not self.along_an_axis)
+        return self.runs * self.pieces * (self.products + separate)
 
 
 def timing(device: Device, peak_op_per_s: float, work: Workload, batch: int, moved: tuple[Moved, ...]) -> Timing:
-    """Return the time of a batch on a digital device."""
+    """Return the time of a batch on a digital device.
+
+    Args:
+      device: the digital device.
+      peak_op_per_s: its peak rate in the number format of the work, two operations per multiply-accumulate.
+      work: the work of the model.
+      batch: examples computed together.
+      moved: traffic of every operation that is not elementwise, in order (``digital.Traffic.moved``).
+    """
     steps: dict[tuple[tuple[int, ...], int], _Step] = {}
-    of_each = iter(moved)
-    after = 0  # products so far, for operations that do not say which step they are of
+    next_moved = iter(moved)
+    products = 0  # counted so far: the step of operations that state none
     for op in work.operations.all:
         times = op.repeats * (batch / work.operations.examples if op.per_example else 1)
-        after += op.kind != "elementwise"
-        step = steps.setdefault((op.loop, after if op.step is None else op.step), _Step())
-        step.add(op, times, None if op.kind == "elementwise" else next(of_each))
+        products += op.kind != "elementwise"
+        step = steps.setdefault((op.loop, products if op.step is None else op.step), _Step())
+        step.add(op, times, None if op.kind == "elementwise" else next(next_moved))
     bounds = {"arithmetic": 0.0, "memory": 0.0, "launches" if device.launch_s else "latency": 0.0}
     bounds["dispatch"] = device.dispatch_s
     busy_s = 0.0
@@ -119,8 +127,7 @@ def timing(device: Device, peak_op_per_s: float, work: Workload, batch: int, mov
 
 
 def _fill_s(device: Device, step: _Step) -> float:
-    """Latency of the array and of the memory, in all runs."""
+    """Return the latency of the array and of the memory in all runs."""
     if not step.products:
         return 0.0
-    each_s = device.fill_s + (device.latency_s if step.waits_for_memory else 0.0)
-    return step.runs * step.pieces * each_s
+    return step.runs * step.pieces * (device.fill_s + (device.latency_s if step.waits_for_memory else 0.0))
