@@ -250,11 +250,14 @@ def test_the_order_of_parts_changes_nothing():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Assembly(name="x", parts=(part("a", None),)).power_w, "its power is not known, and unknown is not"),
+        (
+            lambda: Assembly(name="x", parts=(part("a", None),)).power_w,
+            "MachinePart.power_w is None; the sum needs a figure",
+        ),
         (lambda: part("a", -1.0), "power_w = -1.0 must be finite and not negative"),
         (lambda: part("a", count=0), "count = 0: must be an integer of at least 1"),
         (lambda: Assembly(name="x", parts=()), "parts is empty"),
-        (lambda: Assembly(name="x", parts=(part("a"), part("a"))), "parts named a are there twice"),
+        (lambda: Assembly(name="x", parts=(part("a"), part("a"))), "several parts are named a; join their counts"),
         (lambda: Assembly(name="x", parts=(part("a"),)).part("b"), "has no part 'b'"),
         (
             lambda: Check(
@@ -272,7 +275,10 @@ def test_the_order_of_parts_changes_nothing():
             ),
             "Check.kind = 'guess': must be one of",
         ),
-        (lambda: dataclasses.replace(CHECKS[0], rests_on=("a:b",)), "Check.rests_on = .* must be empty, as a row of"),
+        (
+            lambda: dataclasses.replace(CHECKS[0], rests_on=("a:b",)),
+            "Check.rests_on = .* must be empty for a check of kind",
+        ),
         (lambda: dataclasses.replace(CHECKS[0], scope="all"), "Check.scope = 'all': must be one of all-in"),
     ],
 )

@@ -1,25 +1,27 @@
-"""The energy account against published chips: our number, theirs, their ratio, and what was calibrated.
+"""The energy account compared with published chips: computed value, published value, ratio, and calibration.
 
     for check in validation():
         print(check.system, check.quantity, check.ratio, check.holds)
     print(table())                  # also: analogsim energy --validate
 
-Six kinds, and what each has to hold:
+Six kinds of checks and their tolerances:
 
-    identity       arithmetic on published numbers                      1 %
-    roll-up        a published table of parts summed up                 0.5 %
-    calibrated     a model fitted to some points, asked for the others  25 % each; 15 % on average of a system
-    uncalibrated   formulae with their default prices                   a factor that is stated: as wrong as that
-    part           components alone, of a whole chip                    at most all of it, at least a stated fraction
-    bound          the model must not lie below the measurement         no tolerance
+    identity       arithmetic on published numbers                       1 %
+    roll-up        sum of a published table of parts                     0.5 %
+    calibrated     a model fitted to some points predicts other points   25 % each; 15 % on average per system
+    uncalibrated   formulas with their default energies                  a stated factor
+    part           components alone, compared with the whole chip        at most the whole, at least a stated fraction
+    bound          the model must not lie below the measurement          none
 
-What is compared is data: ``data/points.csv`` has the published figures, with their source and how they are known,
-``data/machines.toml`` what the machines consist of, ``data/checks.toml`` the rows. ``account`` runs them.
+The comparison is data: ``data/points.csv`` lists the published figures with source and provenance,
+``data/machines.toml`` the composition of the published systems, and ``data/checks.toml`` the checks, which ``account``
+evaluates.
 
-Only some rows can contradict the account: those in which a constant of it (``Check.rests_on``) meets a number that it
-was not read from. A tenth or ten times that constant makes such a row miss, and a test does so with every one. The
-others are bookkeeping: arithmetic on the numbers of one publication or of two, points that a constant was fitted to by
-itself, bands built from the price they would test. They show slips of copying, and are never counted as agreement.
+A check can contradict the account only if it compares a constant of the account (``Check.rests_on``) with a number that
+the constant was not read from. A test verifies that every such check misses if the constant is ten times too large or
+too small. All other checks are bookkeeping: arithmetic on the numbers of one or two publications, points that alone
+determined a constant, ranges built from the figure they would test. They reveal copying errors and never count as
+agreement.
 """
 
 from analogsim.energy.validation.account import validation as validation

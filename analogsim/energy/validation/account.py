@@ -1,4 +1,4 @@
-"""The checks, from ``data/checks.toml``: published figures, and our numbers by the models that the rows name."""
+"""Evaluation of ``data/checks.toml``: published figures, and computed values from the models that its rows name."""
 
 import functools
 import importlib.resources
@@ -13,7 +13,7 @@ from analogsim.energy.training_runs import training_runs
 from analogsim.energy.validation import analog_machines, digital_machines, laws
 from analogsim.energy.validation.checks import Check, point, points
 
-#: What a row may name as a model.
+#: Models that a row may name.
 MODELS = {
     model.__name__: model
     for model in (
@@ -27,15 +27,12 @@ MODELS = {
         digital_machines.truenorth_w, digital_machines.truenorth_event_j, digital_machines.training_mwh,
     )
 }  # fmt: skip
-_OF_NO_CHECK = ("machine", "point", "figure", "run")
+_REFERENCES = ("machine", "point", "figure", "run", "rows")  # keys of a row that are not fields of Check
 
 
 @functools.cache
 def validation() -> tuple[Check, ...]:
-    """Compute all checks, system by system.
-
-    Returns:
-      One check per row of ``data/checks.toml``; computed once.
+    """Return all checks, one per row of ``data/checks.toml``; computed once and cached.
 
     Example:
       >>> next(check for check in validation() if check.system == "ISAAC").holds
@@ -50,7 +47,7 @@ def _check(row: dict[str, Any], data: dict[str, Any]) -> Check:
     machine = row.get("machine", "")
     fields = {"system": machine, "calibrated_on": "", "tolerance": data["tolerance"].get(row["kind"])}
     fields |= _published(row, machine)
-    fields |= {name: value for name, value in row.items() if name not in (*_OF_NO_CHECK, "rows")}
+    fields |= {name: value for name, value in row.items() if name not in _REFERENCES}
     for name in ("ours", "theirs"):
         fields[name] = quantity(fields[name], machine)
     fields["rests_on"] = tuple(data["constants"][row["rests_on"]]) if "rests_on" in row else ()
@@ -58,7 +55,7 @@ def _check(row: dict[str, Any], data: dict[str, Any]) -> Check:
 
 
 def _published(row: dict[str, Any], machine: str) -> dict[str, Any]:
-    """Fields of a check from the table that a row refers to; none where it refers to no table."""
+    """Return the fields of a check from the point, figure or run that its row refers to; empty without a reference."""
     if "point" in row:
         entry = points()[_key(row["point"], machine)]
         return {
@@ -71,11 +68,11 @@ def _published(row: dict[str, Any], machine: str) -> dict[str, Any]:
             "scope": entry["scope"],
         }
     if "figure" in row:
-        chip, what, place = row["figure"]
-        figure = [f for f in neuromorphic.published() if (f.chip, f.quantity) == (chip, what)][place]
+        chip, name, index = row["figure"]
+        figure = [f for f in neuromorphic.published() if (f.chip, f.quantity) == (chip, name)][index]
         how_known = "recalled" if "recalled" in figure.source else "read second-hand"
         return {
-            "quantity": f"{chip}, {what}",
+            "quantity": f"{chip}, {name}",
             "theirs": figure.value,
             "unit": figure.unit,
             "how_known": how_known,
@@ -103,11 +100,11 @@ def _key(reference: str, machine: str) -> tuple[str, str, str]:
 
 
 def quantity(term: Any, machine: str) -> float:
-    """The number that a quantity of ``data/checks.toml`` stands for.
+    """Return the value of a quantity in ``data/checks.toml``.
 
     Args:
       term: a number, a point, a list, or a table with ``times`` and ``over``, or with ``model`` and its arguments.
-      machine: whose points are meant where they name none.
+      machine: system of the points that do not name one.
 
     Example:
       >>> quantity({"times": [3, [1, 2]], "over": [{"times": [2, 2.0]}]}, "ISAAC")
@@ -120,15 +117,14 @@ def quantity(term: Any, machine: str) -> float:
     if not isinstance(term, dict):
         return term
     if "model" in term:
-        return MODELS[term["model"]](
-            **{name: _argument(value, machine) for name, value in term.items() if name != "model"}
-        )
+        arguments = {name: _argument(value, machine) for name, value in term.items() if name != "model"}
+        return MODELS[term["model"]](**arguments)
     product = math.prod(quantity(factor, machine) for factor in term["times"])
     return functools.reduce(operator.truediv, (quantity(d, machine) for d in term.get("over", ())), product)
 
 
 def _argument(value: Any, machine: str) -> Any:
-    """An argument of a model: points are looked up, everything else is handed on."""
+    """Return an argument of a model: the value of a point, everything else unchanged."""
     if isinstance(value, list):
         return [_argument(item, machine) for item in value]
     return quantity(value, machine) if isinstance(value, str) and " | " in value else value

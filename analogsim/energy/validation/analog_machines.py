@@ -1,6 +1,6 @@
-"""Our numbers for published analog machines: a roll-up of ISAAC's parts, and products by the prices of components.
+"""Computed values for published analog systems: the sum of ISAAC's parts, and products by component energies.
 
-What the machines consist of is data (``data/machines.toml``), as are the figures that they are compared with.
+``data/machines.toml`` describes the systems; ``data/points.csv`` has the figures that they are compared with.
 """
 
 import importlib.resources
@@ -13,7 +13,7 @@ from analogsim.energy.validation.checks import point, points
 from analogsim.hardware.energy_table import EnergyTable
 
 _WATTS = {"mW": 1e-3, "W": 1.0}
-_HERMES_CORES, _HERMES_OP = 64, 2 * 256 * 256  # cores, and operations of the product of one core
+_HERMES_CORES, _HERMES_OP = 64, 2 * 256 * 256  # cores, and operations per product of one core
 
 
 def _machine(name: str) -> dict[str, Any]:
@@ -22,7 +22,7 @@ def _machine(name: str) -> dict[str, Any]:
 
 
 def isaac() -> Assembly:
-    """ISAAC from its table: 168 tiles of 12 multiply-accumulate units of 8 arrays, and four links.
+    """Return ISAAC as an assembly: 168 tiles of 12 multiply-accumulate units of 8 arrays, and four links.
 
     Example:
       >>> round(isaac().power_w, 1), round(isaac().area_m2 * 1e6, 1)
@@ -40,7 +40,7 @@ def _parts(system: str, described: list[dict[str, Any]], source: Source) -> tupl
             inner = _parts(system, part["parts"], source)
             parts.append(Assembly(name=part["name"], count=part["count"], parts=inner))
             continue
-        fraction = part.get("fraction", 1.0)  # of a device that several holders have together
+        fraction = part.get("fraction", 1.0)  # of a device that several tiles share
         row = points()[(system, *part["power"].split(" | "))]
         power_w = _WATTS[row["unit"]] * float(row["value"])
         area_m2 = fraction * part["area_mm2"] * 1e-6
@@ -49,14 +49,14 @@ def _parts(system: str, described: list[dict[str, Any]], source: Source) -> tupl
 
 
 def isaac_op_per_s() -> float:
-    """Operations per second at ISAAC's peak: weights on several cells side by side, inputs bit by bit."""
+    """Return ISAAC's peak operations per second: weights on several adjacent cells, inputs bit by bit."""
     arrays = _machine("ISAAC")["arrays"]
     outputs = arrays["columns"] * arrays["bits_per_cell"] // arrays["weight_bits"]
     return arrays["count"] * (2 * arrays["rows"] * outputs / (arrays["input_bits"] * arrays["cycle_s"]))
 
 
 def isaac_figure(quantity: str) -> float:
-    """A figure of the whole chip in the unit of its point: mW, W, mm2, TOPS, TOPS/W, TOPS/mm2."""
+    """Return a figure of the whole chip in the unit of its point: mW, W, mm2, TOPS, TOPS/W, TOPS/mm2."""
     chip, tera = isaac(), isaac_op_per_s() / 1e12
     figures = {
         "tile_power": 1e3 * chip.part("tile").power_w,  # type: ignore[operator]
@@ -70,14 +70,14 @@ def isaac_figure(quantity: str) -> float:
 
 
 def components_j(energy_table: EnergyTable, n: int, bits_in: int, bits_out: int, siemens: float, drive: float) -> float:
-    """Joules of one n x n product on differential pairs by the components alone: no clock, control, margins.
+    """Return the joules of one n x n product on differential pairs by components alone: no clock, control or margins.
 
     Args:
-      energy_table: of the hardware.
-      n: inputs and outputs.
-      bits_in, bits_out: of the converters.
-      siemens: mean conductance of a pair.
-      drive: mean squared input as a fraction of full scale.
+      energy_table: energies of the components.
+      n: number of inputs and of outputs.
+      bits_in, bits_out: bits of DACs and ADCs.
+      siemens: mean conductance of a pair in S.
+      drive: mean square of the inputs, relative to full scale.
     """
     cells_j = n * n * siemens * energy_table.read_voltage_v**2 * energy_table.read_time_s * drive
     lines_j = 2 * n * n * energy_table.line_capacitance_f * energy_table.read_voltage_v**2 * drive
@@ -92,12 +92,12 @@ def components_j(energy_table: EnergyTable, n: int, bits_in: int, bits_out: int,
 
 
 def product_nj(machine: str, phases: int = 1, rest_of_chip: bool = False) -> float:
-    """Nanojoules of one product of a machine in ``data/machines.toml``, for uniform inputs (mean square 1/3).
+    """Return the nanojoules of one product of a system in ``data/machines.toml``, for uniform inputs (mean square 1/3).
 
     Args:
-      machine: its name.
-      phases: how often the product is driven, read and converted.
-      rest_of_chip: whether what a measured chip takes beyond its components is added to every conversion.
+      machine: name of the system.
+      phases: number of times that the product is driven, read and converted.
+      rest_of_chip: add the energy of a measured chip beyond its components (``EnergyTable.overhead_j``) per conversion.
     """
     product = _machine(machine)["product"]
     energy_table, n = EnergyTable(**product["energy_table"]), product["n"]
@@ -107,18 +107,18 @@ def product_nj(machine: str, phases: int = 1, rest_of_chip: bool = False) -> flo
 
 
 def hermes_measured_nj(condition: str) -> float:
-    """Nanojoules of one 256 x 256 product on IBM's chip of 64 cores, from its throughput and efficiency."""
+    """Return the nanojoules of one 256 x 256 product on IBM's 64-core chip, from its throughput and efficiency."""
     speed = point("IBM HERMES 64-core", condition, "throughput")
     power_w = speed / point("IBM HERMES 64-core", condition, "efficiency")
     return 1e9 * power_w * _HERMES_CORES * _HERMES_OP / (speed * 1e12) / _HERMES_CORES
 
 
 def conversion_j(bits: int) -> float:
-    """Joules of one conversion by the embedded price of an ADC."""
+    """Return the joules per conversion of the default (embedded) ADC model."""
     return EnergyTable().adc_energy_j(bits)
 
 
 def embedded_adc_pj(bits: int, supply_v: float) -> float:
-    """Picojoules of one conversion by the embedded price of an ADC, at the chip's own supply."""
+    """Return the picojoules per conversion of the default (embedded) ADC model, at the supply of a published chip."""
     energy_table = EnergyTable()
     return 1e12 * (bits * energy_table.adc_capacitance_f + 4.0**bits * energy_table.adc_capacitance_4b_f) * supply_v**2

@@ -1,10 +1,10 @@
-"""Powers and areas of a whole machine from its parts: chip, tile, core, each with so many of the next.
+"""Power and area of a whole system from its parts, for example a chip of tiles, each with several cores.
 
     P(assembly) = sum over parts of count * P(part)          the same for areas
 
-A part is one device with the power and area of one piece; an assembly holds parts and other assemblies, and how often
-it is there itself is known to whoever holds it. Sums are exactly rounded (``math.fsum``), so that the order in which
-parts are written down changes nothing. A part without a known power makes the sum fail: unknown is not zero.
+A part is a device with the power and area of one piece; an assembly contains parts and other assemblies. ``count`` is
+the number of pieces in the parent assembly. Sums are exactly rounded (``math.fsum``), so they do not depend on the
+order of the parts. A part without a known power raises an error instead of counting as zero.
 """
 
 import dataclasses
@@ -18,17 +18,17 @@ from analogsim.base.literature import Source
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MachinePart:
-    """One kind of device.
+    """One kind of device in an assembly.
 
     Attributes:
-      name: what it is.
-      count: how many of it one of its holder has.
-      power_w: of one; None where it is not known.
-      area_m2: of one; None where it is not known.
-      source: where the figures come from.
+      name: name of the device.
+      count: number of pieces in the parent assembly.
+      power_w: power of one piece in W; None if not known.
+      area_m2: area of one piece in m2; None if not known.
+      source: source of the figures.
 
     Raises:
-      InputError: where the count is no positive integer, or a figure is negative or not finite.
+      InputError: for a count that is not a positive integer, or a figure that is negative or not finite.
     """
 
     name: str
@@ -48,15 +48,15 @@ class MachinePart:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Assembly:
-    """So many parts and smaller assemblies together.
+    """An assembly of parts and smaller assemblies.
 
     Attributes:
-      name: what it is.
-      parts: what one of it holds.
-      count: how many of it its holder has.
+      name: name of the assembly.
+      parts: the parts of one such assembly.
+      count: number of such assemblies in the parent.
 
     Raises:
-      InputError: where the count is no positive integer, it holds nothing, or two parts have one name.
+      InputError: for a count that is not a positive integer, no parts, or two parts with the same name.
 
     Example:
       >>> note = Source(note="an example")
@@ -76,31 +76,31 @@ class Assembly:
             raise InputError(f"Assembly {self.name}: parts is empty; it needs at least one MachinePart or Assembly")
         if len(set(names)) < len(names):
             twice = sorted({name for name in names if names.count(name) > 1})
-            raise InputError(f"Assembly {self.name}: parts named {', '.join(twice)} are there twice; join their counts")
+            raise InputError(f"Assembly {self.name}: several parts are named {', '.join(twice)}; join their counts")
 
     @property
     def power_w(self) -> float:
-        """Watts of one.
+        """Power of one assembly in W.
 
         Raises:
-          InputError: that names a part whose power is not known.
+          InputError: if the power of a part is not known.
         """
         return math.fsum(self._contributions("power_w"))
 
     @property
     def area_m2(self) -> float:
-        """Square metres of one.
+        """Area of one assembly in m2.
 
         Raises:
-          InputError: that names a part whose area is not known.
+          InputError: if the area of a part is not known.
         """
         return math.fsum(self._contributions("area_m2"))
 
     def part(self, name: str) -> "MachinePart | Assembly":
-        """The part of this name that it holds itself.
+        """Return its direct part of this name.
 
         Raises:
-          InputError: where there is none.
+          InputError: if there is none.
         """
         for part in self.parts:
             if part.name == name:
@@ -108,26 +108,23 @@ class Assembly:
         raise InputError(f"Assembly {self.name}: has no part {name!r}; it has {', '.join(p.name for p in self.parts)}")
 
     def flat(self) -> "tuple[PartTotal, ...]":
-        """Every part of one, with the counts of all its holders multiplied: rows for a table."""
+        """Return all devices of one assembly, with the counts of all levels multiplied."""
         return tuple(self._rows(self.name, 1))
 
     def _rows(self, path: str, fan_out: int) -> "Iterator[PartTotal]":
         for part in self.parts:
-            here, count = f"{path} / {part.name}", fan_out * part.count
+            part_path, count = f"{path} / {part.name}", fan_out * part.count
             if isinstance(part, Assembly):
-                yield from part._rows(here, count)
+                yield from part._rows(part_path, count)
             else:
-                yield PartTotal(path=here, name=part.name, count=count, power_w=_times(count, part.power_w),
+                yield PartTotal(path=part_path, name=part.name, count=count, power_w=_times(count, part.power_w),
                           area_m2=_times(count, part.area_m2), source=part.source)  # fmt: skip
 
     def _contributions(self, field: str) -> Iterator[float]:
         for row in self.flat():
             value = getattr(row, field)
             if value is None:
-                what = field.partition("_")[0]
-                raise InputError(
-                    f"{row.path}: its {what} is not known, and unknown is not zero; give MachinePart.{field}"
-                )
+                raise InputError(f"{row.path}: MachinePart.{field} is None; the sum needs a figure for every part")
             yield value
 
 
@@ -136,12 +133,12 @@ class PartTotal:
     """All pieces of one part in an assembly.
 
     Attributes:
-      path: names of the holders, outermost first, and of the part.
-      name: of the part.
-      count: pieces in all.
-      power_w: of all pieces; None where it is not known.
-      area_m2: of all pieces; None where it is not known.
-      source: where the figures come from.
+      path: names of the enclosing assemblies, outermost first, and of the part.
+      name: name of the part.
+      count: total number of pieces.
+      power_w: power of all pieces in W; None if not known.
+      area_m2: area of all pieces in m2; None if not known.
+      source: source of the figures.
     """
 
     path: str
@@ -152,5 +149,5 @@ class PartTotal:
     source: Source
 
 
-def _times(count: int, each: float | None) -> float | None:
-    return None if each is None else count * each
+def _times(count: int, value: float | None) -> float | None:
+    return None if value is None else count * value

@@ -1,4 +1,4 @@
-"""One published figure beside ours, and the table of published points."""
+"""A published figure compared with the computed one, and the table of published points."""
 
 import csv
 import dataclasses
@@ -10,28 +10,31 @@ from analogsim.base.errors import InputError
 
 KINDS = ("identity", "roll-up", "calibrated", "uncalibrated", "part", "bound")
 
-#: What a published figure counts: all power of the chip or macro at a stated load, what one more event adds, the named
-#: parts alone, the best point with every unit busy, or the mean of a real application (with its waiting).
+#: Scopes of a published figure: all power of the chip or macro at a stated load; one additional event; the named parts
+#: alone; the best point, with every unit busy; the mean of a real application, including its waiting.
 SCOPES = ("all-in", "marginal", "part", "peak", "sustained")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Check:
-    """One published number compared with ours.
+    """A published number compared with the computed one.
 
     Attributes:
-      system, quantity: what it is of.
-      ours, theirs: both in ``unit``.
-      unit: as published.
+      system, quantity: the system, and the quantity that is compared.
+      ours, theirs: the computed and the published value, both in ``unit``.
+      unit: unit as published.
       kind: one of ``KINDS``.
-      tolerance: largest relative deviation of an identity, a roll-up or a calibrated point; the largest factor of an
-        uncalibrated one or of a whole over its part; a bound has none.
-      calibrated_on: what the model was fitted to; ``""`` for nothing.
-      how_known: how theirs is known: measured, derived, read off a figure, recalled.
+      tolerance: largest relative deviation of an identity, a roll-up or a calibrated point; largest factor of an
+        uncalibrated point, or of a whole over its part; not used by a bound.
+      calibrated_on: data that the model was fitted to; ``""`` if it was not fitted.
+      how_known: provenance of the published value: measured, derived, read off a figure, recalled.
       source: the publication.
-      scope: what theirs counts, one of ``SCOPES``: figures of different scope are never added up.
-      rests_on: the constants of the account that enter ours and that theirs can contradict, ``"module:name"``; empty
-        for bookkeeping.
+      scope: scope of the published value, one of ``SCOPES``; figures of different scopes are never added.
+      rests_on: constants of the account that the published value can contradict, as ``"module:name"``; empty for
+        bookkeeping.
+
+    Raises:
+      InputError: for an unknown kind or scope, or constants of an identity or a roll-up.
     """
 
     system: str
@@ -52,27 +55,26 @@ class Check:
             if getattr(self, name) not in allowed:
                 raise InputError(f"Check.{name} = {getattr(self, name)!r}: must be one of {', '.join(allowed)}")
         if self.rests_on and self.kind in ("identity", "roll-up"):
-            raise InputError(f"Check.rests_on = {self.rests_on!r}: must be empty, as a row of kind {self.kind} is "
-                             f"arithmetic on published numbers")  # fmt: skip
+            raise InputError(f"Check.rests_on = {self.rests_on!r}: must be empty for a check of kind {self.kind!r}")
 
     @property
     def ratio(self) -> float:
-        """Ours over theirs."""
+        """Computed value over published value."""
         return self.ours / self.theirs
 
     @property
     def counts(self) -> bool:
-        """Whether it can contradict the account; else it is bookkeeping."""
+        """True if the check can contradict the account; False for bookkeeping."""
         return bool(self.rests_on)
 
     @property
     def is_recalled(self) -> bool:
-        """Whether theirs was written from memory and is still to be checked."""
+        """True if the published value was written from memory and still needs to be verified."""
         return "recalled" in self.how_known
 
     @property
     def holds(self) -> bool:
-        """Whether it is as near as its kind demands."""
+        """True if the computed value is within the tolerance of its kind."""
         if self.kind == "bound":
             return self.ours >= self.theirs
         if self.kind == "part":
@@ -82,18 +84,23 @@ class Check:
         return abs(self.ratio - 1) <= self.tolerance
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain numbers and strings."""
+        """Return all fields, ``ratio``, ``holds`` and ``counts`` as plain numbers and strings."""
         return dataclasses.asdict(self) | {"ratio": self.ratio, "holds": self.holds, "counts": self.counts}
 
 
 @functools.cache
 def points() -> dict[tuple[str, str, str], dict[str, str]]:
-    """Every published point by system, condition and quantity."""
+    """Return the rows of ``data/points.csv`` by (system, condition, quantity)."""
     table = importlib.resources.files("analogsim.energy.validation") / "data" / "points.csv"
     with table.open(encoding="utf-8") as file:
         return {(row["system"], row["condition"], row["quantity"]): row for row in csv.DictReader(file)}
 
 
 def point(system: str, condition: str, quantity: str) -> float:
-    """The value of one published point, in its own unit."""
+    """Return the value of a published point, in the unit of its row.
+
+    Example:
+      >>> point("PUMA", "1 GHz 16b", "efficiency")     # TOPS/W
+      0.837
+    """
     return float(points()[system, condition, quantity]["value"])

@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 def table() -> "rich.table.Table":
-    """One row per check: those that can contradict the account, then bookkeeping; the caption counts how many hold."""
-    rows = simple_table("The account beside published machines")
-    for name in ("system", "quantity", "ours", "theirs", "ratio", "kind"):
-        right = name in ("ours", "theirs", "ratio")
+    """Return one row per check, first those that can contradict the account; the caption counts how many hold."""
+    rows = simple_table("The energy account compared with published systems")
+    for name in ("system", "quantity", "computed", "published", "ratio", "kind"):
+        right = name in ("computed", "published", "ratio")
         width = 12 if name == "kind" else None
         rows.add_column(name, justify="right" if right else "left", no_wrap=right, min_width=width)
     last = ""
@@ -23,7 +23,7 @@ def table() -> "rich.table.Table":
         if before and (check.system != last or check.counts != before.counts):
             rows.add_section()
         if not check.counts and (before is None or before.counts):
-            rows.add_row("BOOKKEEPING", "what cannot contradict the account")
+            rows.add_row("BOOKKEEPING", "rows that cannot contradict the account")
             rows.add_section()
             last = ""
         rows.add_row(
@@ -49,7 +49,7 @@ def _summary() -> str:
     for kind in KINDS:
         of_kind = [c for c in checks if c.kind == kind and c.counts]
         far = max((max(c.ratio, 1 / c.ratio) for c in of_kind if c.kind != "bound"), default=1.0)
-        tail = "" if kind == "bound" else f", farthest a factor of {far:.3g}"
+        tail = "" if kind == "bound" else f", at most a factor of {far:.3g} off"
         if of_kind:
             parts.append(f"{kind}: {sum(c.holds for c in of_kind)} of {len(of_kind)} hold{tail}")
     counted = sum(c.counts for c in checks)
@@ -57,18 +57,18 @@ def _summary() -> str:
     return (
         f"{counted} rows can contradict the account (above BOOKKEEPING). {'; '.join(parts)}. "
         f"The other {len(checks) - counted} are bookkeeping. "
-        f"Of the published numbers {recalled} are recalled and still to be checked."
+        f"{recalled} of the published numbers are recalled and still need to be verified."
     )
 
 
 def markdown() -> str:
-    """Tables for a README, one row per system and kind with the range of ratios: what counts, then bookkeeping."""
+    """Return Markdown tables for a README, one row per system and kind with the range of ratios; bookkeeping last."""
     counted = [check for check in validation() if check.counts]
-    others = [check for check in validation() if not check.counts]
+    bookkeeping = [check for check in validation() if not check.counts]
     return (
-        f"{_rows_of(counted)}\n\nBookkeeping, {len(others)} points that cannot contradict the account: arithmetic on "
-        f"published numbers, points that fitted a constant by themselves, bands built from the price they would test."
-        f"\n\n{_rows_of(others)}"
+        f"{_rows_of(counted)}\n\nBookkeeping, {len(bookkeeping)} points that cannot contradict the account: arithmetic "
+        f"on published numbers, points that alone determined a constant, ranges built from the figure they would test."
+        f"\n\n{_rows_of(bookkeeping)}"
     )
 
 
@@ -76,14 +76,14 @@ def _rows_of(checks: list[Check]) -> str:
     groups: dict[tuple[str, str], list[Check]] = {}
     for check in checks:
         groups.setdefault((check.system, check.kind), []).append(check)
-    lines = ["| system | what | kind | ours / theirs | calibrated on |", "| --- | --- | --- | --- | --- |"]
+    lines = ["| system | quantity | kind | computed / published | calibrated on |", "| --- | --- | --- | --- | --- |"]
     for (system, kind), group in groups.items():
-        what = group[0].quantity if len(group) == 1 else f"{len(group)} points: {_common(group)}"
+        quantity = group[0].quantity if len(group) == 1 else f"{len(group)} points: {_common(group)}"
         low, high = min(c.ratio for c in group), max(c.ratio for c in group)
         ratio = f"{low:.3g}" if f"{low:.3g}" == f"{high:.3g}" else f"{low:.3g} to {high:.3g}"
         marks = " (recalled)" if any(c.is_recalled for c in group) else ""
         fitted = "; ".join(dict.fromkeys(c.calibrated_on for c in group if c.calibrated_on)) or "nothing"
-        lines.append(f"| {system} | {what}{marks} | {kind} | {ratio} | {fitted} |")
+        lines.append(f"| {system} | {quantity}{marks} | {kind} | {ratio} | {fitted} |")
     return "\n".join(lines)
 
 
@@ -93,5 +93,5 @@ def _common(checks: list[Check]) -> str:
 
 
 def text() -> str:
-    """The table as plain text."""
+    """Return the table as plain text."""
     return as_text(table(), width=150)
