@@ -1,25 +1,25 @@
 """Energy per inference of a model on analog hardware, compared with other systems (a GPU, Eyeriss, a brain).
 
     c = analogsim.energy.compare(model, variables, x_sample)
-    print(c)                   # both tables, and what they leave out
-    c.table()                  # one row per system and batch size: a range of joules, not a single number
+    print(c)                   # both tables, and the costs that they exclude
+    c.table()                  # one row per system and batch size, with a range of joules
     c.components_table()       # energy per component of the hardware, with the source of every figure
     c.to_dataset()             # the same numbers as an xarray.Dataset
 
 Every system is charged for the same work: everything the model computes, counted from the traced function
-(``workload``, for any JAX function). Work that a system cannot do is left out of its energy breakdown, which states how
-much that is. Low and high are the ends of the reported figures, or a physical bound; typical is a measured value, or
-the middle of the two (``breakdown``). A figure of which more than half is spent waiting is marked (``waiting``).
+(``workload``, for any JAX function). The energy breakdown of a system excludes work that it cannot do and states the
+amount. Low and high are the ends of the reported figures, or a physical bound; typical is a measured value, or the
+middle of the two (``breakdown``). A figure of which more than half is spent waiting is marked (``waiting``).
 
 breakdown      EnergyBreakdown, EnergyItem: energy of one inference on one system, item by item
-comparison     compare, Comparison: breakdowns of several systems side by side
+comparison     compare, Comparison: breakdowns of several systems
 tables, page, export, coverage   a comparison as tables, HTML, arrays and sentences
-ratios, waiting, omissions   what a ratio compares, idle energy, and work that a system leaves out
+ratios, waiting, omissions   energy ratios, idle energy, and work that a breakdown excludes
 work           the model's operations, memory traffic and analog layers; no joules
-chip           the analog hardware: arrays, converters, memories, time and area
+chip           the analog hardware: arrays, converters, buffers and external memory, time and area
 machines       the systems to compare with: processors, Eyeriss, photonic and spiking chips, the brain
 carbon, lifecycle, training_runs   emissions of electricity and manufacture, and energy over a model's lifetime
-validation     the account against published chips
+validation     the account compared with published chips
 """
 
 from analogsim.energy import carbon as carbon

@@ -1,13 +1,13 @@
 """Carbon emissions of energy: electricity of the grid, overhead of the data centre, and manufacture of the chip.
 
     operational   kg = PUE E(kWh) CI(kg/kWh)
-    embodied      kg = (CI_fab EPA + GPA + MPA) area / yield + memories, each once
-    of a job      kg = K t devices / (lifetime utilisation)
+    embodied      kg = (CI_fab EPA + GPA + MPA) area / yield + memory
+    of a job      kg = K t devices / (lifetime utilisation)          K: embodied carbon of one device
 
-EPA, GPA, MPA: energy, gases and materials of a square centimetre by node, U. Gupta et al., ACT, ISCA 2022, doi
-10.1145/3470496.3527408. Grid: means of a year by country, location-based, from codecarbon's file (Our World in Data /
-Ember). An embodied figure is known to a factor of ten: for one H100, ACT's formula gives 21 kg for its die, LLMCarbon's
-table 15 kg, and the vendor's footprint as EcoLogits uses it 164 kg for the module with memory and board.
+EPA, GPA, MPA: energy, gases and materials per square centimetre by node, U. Gupta et al., ACT, ISCA 2022, doi
+10.1145/3470496.3527408. Grid: annual means by country, location-based, from codecarbon's file (Our World in Data /
+Ember). Embodied carbon is uncertain by a factor of ten: for one H100, ACT's formula gives 21 kg for the die,
+LLMCarbon's table 15 kg, and the vendor's footprint in EcoLogits 164 kg for the module with memory and board.
 """
 
 import csv
@@ -18,35 +18,34 @@ import importlib.resources
 import math
 import re
 import unicodedata
-from typing import Any
 
 from analogsim.base.errors import InputError, nearest
 from analogsim.base.literature import Source, cited
 
 J_PER_KWH = 3.6e6
 
-#: Power usage effectiveness, data centre over machines: hyperscale, average. Between 1.1 and 2.4 is reported.
+#: Power usage effectiveness: power of the data centre over that of its computers; 1.1 to 2.4 is reported.
 PUE = {"hyperscale": 1.1, "average": 1.56}
 
 _OWID = Source(note="Our World in Data / Ember, CC BY 4.0, through codecarbon (MIT)")
 _EU = Source(note="mean of its 27 members weighted by generation; Our World in Data / Ember through codecarbon (MIT)")
-_ACT = cited("gupta2022", note="energy, gases and materials by node; memories")
+_ACT = cited("gupta2022", note="energy, gases and materials by node; memory")
 _ENDS = Source(note="low: LLMCarbon's die, arXiv 2309.14393; high: the vendor's module as EcoLogits uses it")
-#: An H100 in the other accounts: its die, gigabytes; kg of that die in LLMCarbon's table, and kg of the whole module,
-#: memory and board included, in the vendor's footprint as EcoLogits uses it.
+#: An H100 in accounts other than ACT: area and node of its die, gigabytes; kg of the die in LLMCarbon's table; kg of the
+#: whole module, with memory and board, in the vendor's footprint as EcoLogits uses it.
 _H100_DIE_M2, _H100_NODE, _H100_GB = 814e-6, "5nm", 80.0
 _H100_LEAN_DIE_KG, _H100_MODULE_KG = 15.0, 164.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ElectricityGrid:
-    """Electricity of a place.
+    """The electricity of a place.
 
     Attributes:
-      name: of it.
-      year: of the figure; None for a number of one's own.
-      kg_per_kwh: carbon dioxide equivalent.
-      source: where that comes from.
+      name: name of the place.
+      year: year of the figure; None for a given number.
+      kg_per_kwh: kg of carbon dioxide equivalent per kWh.
+      source: source of the figure.
     """
 
     name: str
@@ -55,7 +54,7 @@ class ElectricityGrid:
     source: Source
 
 
-#: The members of the European Union, whose average is that of their generation in the table.
+#: The members of the European Union; their mean is weighted by generation.
 EU = (
     "AUT", "BEL", "BGR", "CYP", "CZE", "DEU", "DNK", "ESP", "EST", "FIN", "FRA", "GRC", "HRV", "HUN", "IRL", "ITA",
     "LTU", "LUX", "LVA", "MLT", "NLD", "POL", "PRT", "ROU", "SVK", "SVN", "SWE",
@@ -64,7 +63,7 @@ EU = (
 
 @functools.cache
 def _grids() -> dict[str, ElectricityGrid]:
-    """Every country by its codes and names, as ``_plain`` writes them; the European Union; the world."""
+    """Return all countries, the European Union and the world by code and name, normalised by ``_plain``."""
     rows = {row["iso3"]: row for row in _rows("grid_carbon_intensity_by_country.csv")}
     by_name = {}
     for row in rows.values():
@@ -84,7 +83,7 @@ def _grids() -> dict[str, ElectricityGrid]:
 
 
 def _plain(name: str) -> str:
-    """A name without case, accents, dots, hyphens and article, so that it is found however it is written."""
+    """Normalise a name: no case, accents, punctuation or article."""
     letters = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().casefold()
     words = re.sub(r"[^a-z0-9 ]", "", re.sub(r"[-_,()]", " ", letters)).split()
     return " ".join(words[1:] if words[:1] == ["the"] else words)
@@ -99,9 +98,9 @@ def grid(place: "str | float | ElectricityGrid") -> ElectricityGrid:
     """Return the electricity of a place, with its carbon dioxide equivalent per kilowatt-hour generated.
 
     Args:
-      place: a country by its English name, a common other one (``"UK"``, ``"Holland"``) or its ISO 3166 code of two or
-        three letters, upper or lower case; ``"EU"``, the mean of its 27 members weighted by what each generated in
-        2023; ``"world"``; or a number in kg/kWh.
+      place: a country by English name, common other name (``"UK"``, ``"Holland"``) or ISO 3166 code of two or three
+        letters, upper or lower case; ``"EU"``, the mean of its 27 members weighted by their generation in 2023;
+        ``"world"``; or a number in kg/kWh.
 
     Raises:
       InputError: for an unknown country, or a number below 0 or above 2.
@@ -120,18 +119,18 @@ def grid(place: "str | float | ElectricityGrid") -> ElectricityGrid:
         return ElectricityGrid(
             name=f"{place:g} kg/kWh", year=None, kg_per_kwh=float(place), source=Source(note="given")
         )
-    found = _grids().get(_plain(place)) if isinstance(place, str) else None
-    if found is None:
+    entry = _grids().get(_plain(place)) if isinstance(place, str) else None
+    if entry is None:
         raise InputError(f"grid = {place!r}: not in the table of countries; {_hint(str(place))}")
-    return found
+    return entry
 
 
 def _hint(place: str) -> str:
-    """The nearest country by name, never by code: two codes one letter apart have nothing to do with each other."""
-    known = _grids()
-    close = difflib.get_close_matches(_plain(place), [name for name in known if len(name) > 3], 1, 0.75)
+    """Suggest the nearest country by name, never by code, since similar codes are unrelated."""
+    grids = _grids()
+    close = difflib.get_close_matches(_plain(place), [name for name in grids if len(name) > 3], 1, 0.75)
     if close:
-        return f"did you mean {known[close[0]].name!r}?"
+        return f"did you mean {grids[close[0]].name!r}?"
     return "give its English name, its ISO 3166 code (two or three letters), 'EU', 'world', or a number in kg/kWh"
 
 
@@ -170,9 +169,9 @@ class Embodied:
     """Emissions of the manufacture of one device in kg, as a range.
 
     Attributes:
-      low_kg, typical_kg, high_kg: the leanest table of dies, ACT's formula, a vendor's footprint of a whole module;
-        each with the memory once.
-      sources: where they come from.
+      low_kg, typical_kg, high_kg: the lowest table of dies, ACT's formula, a vendor's footprint of a whole module; each
+        includes the memory.
+      sources: sources of the figures.
     """
 
     low_kg: float
@@ -199,29 +198,30 @@ class Embodied:
 
 
 def embodied(
-    area_m2: float, node: str, *, memory_gb: float = 0.0, memory: str = "ddr4_10nm", fab_grid: Any = 0.5,
-    process_yield: float = 0.875,
+    area_m2: float, node: str, *, memory_gb: float = 0.0, memory: str = "ddr4_10nm",
+    fab_grid: str | float | ElectricityGrid = 0.5, process_yield: float = 0.875,
 ) -> Embodied:  # fmt: skip
-    """Return the emissions of making a die and its memory by ACT in kg, with the range of other accounts.
+    """Return the emissions of manufacturing a die and its memory by ACT in kg, with the range of other accounts.
 
-    Other accounts of an H100 are scaled by ACT's carbon of a die: LLMCarbon's 15 kg of the die (low), and of the
-    vendor's 164 kg of a module what is not its 80 GB of memory (high: die, board, package). The memory is added once to
-    each.
+    The ends of the range scale other accounts of an H100 by ACT's carbon of the die: LLMCarbon's 15 kg for the die
+    (low), and the vendor's 164 kg for the module without its 80 GB of memory (high: die, board, package). The memory is
+    added to all three.
 
     Args:
-      area_m2: of the die.
+      area_m2: area of the die in m2.
       node: a process of ACT's table, ``"28nm"`` to ``"3nm"``.
-      memory_gb, memory: capacity, and its kind in ACT's table (``"lpddr4"``, ``"ddr4_10nm"``, ``"nand_10nm"``).
-      fab_grid: electricity of the factory, as of ``grid``.
+      memory_gb: capacity of the memory in GB.
+      memory: kind of the memory in ACT's table (``"lpddr4"``, ``"ddr4_10nm"``, ``"nand_10nm"``).
+      fab_grid: electricity of the factory, as for ``grid``.
       process_yield: fraction of good dies.
 
     Raises:
-      InputError: for a process or memory that the table lacks: nothing is interpolated.
+      InputError: for a process or memory that is not in the table (nothing is interpolated), or a number out of range.
 
     Example:
       >>> round(embodied(814e-6, "5nm").typical_kg)     # the die of an H100
       21
-      >>> round(embodied(814e-6, "5nm", memory_gb=80).high_kg)     # its module, as the vendor counts it
+      >>> round(embodied(814e-6, "5nm", memory_gb=80).high_kg)     # its module, in the vendor's account
       164
     """
     for name, value, unit in (("area_m2", area_m2, "m2"), ("memory_gb", memory_gb, "GB")):
@@ -244,8 +244,10 @@ def embodied(
     )
 
 
-def _die_kg(area_m2: float, node: str, fab_grid: Any = 0.5, process_yield: float = 0.875) -> float:
-    """ACT's formula for a die: electricity, gases and materials of its area over the yield."""
+def _die_kg(
+    area_m2: float, node: str, fab_grid: str | float | ElectricityGrid = 0.5, process_yield: float = 0.875
+) -> float:
+    """Return ACT's embodied carbon of a die: electricity, gases and materials of its area over the yield."""
     logic, _ = _act()
     per_cm2 = grid(fab_grid).kg_per_kwh * logic[node]["fab_energy"]  # kg/kWh x kWh/cm2
     per_cm2 += (logic[node]["fab_gas_95pct_abated"] + logic[node]["materials"]) / 1000
@@ -254,7 +256,7 @@ def _die_kg(area_m2: float, node: str, fab_grid: Any = 0.5, process_yield: float
 
 @functools.cache
 def _act() -> tuple[dict[str, dict[str, float]], dict[str, float]]:
-    """ACT's tables: of logic by node, of memories a gigabyte (g)."""
+    """Return ACT's tables: logic by node and quantity, and memory in g per GB."""
     logic: dict[str, dict[str, float]] = {}
     per_gb: dict[str, float] = {}
     for row in _rows("embodied_carbon_act.csv"):

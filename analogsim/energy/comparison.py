@@ -1,4 +1,4 @@
-"""Energy breakdowns of one model on several systems, side by side."""
+"""Comparison of the energy breakdowns of one model on several systems."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -76,12 +76,12 @@ class Comparison:
 
     @property
     def includes(self) -> str:
-        """What each system's breakdown counts, one text line per system."""
+        """Components and actions that each breakdown counts, one line per system."""
         return coverage.includes(self.breakdowns)
 
     @property
     def excludes(self) -> str:
-        """What the model computes, then what each system's breakdown leaves out, one text line each."""
+        """The work of the model, followed by the costs that each breakdown excludes, one line per system."""
         return coverage.excludes(self.breakdowns, self.work)
 
     def table(self) -> "rich.table.Table":

@@ -1,4 +1,4 @@
-"""Sentences on what the breakdowns of a comparison count and leave out, for tables and pages."""
+"""Sentences on the costs that the breakdowns of a comparison include and exclude, for tables and pages."""
 
 from collections.abc import Iterable
 
@@ -8,21 +8,21 @@ from analogsim.energy.work.layer_work import Workload
 
 
 def includes(breakdowns: Iterable[EnergyBreakdown]) -> str:
-    """Return what each system's breakdown counts, one text line per system."""
+    """Return the components and actions that each breakdown counts, one line per system."""
     return "\n".join(f"{breakdown.system} counts {breakdown.includes}." for breakdown in one_per_system(breakdowns))
 
 
 def excludes(breakdowns: Iterable[EnergyBreakdown], work: Workload) -> str:
-    """Return what the model computes and which systems count all of it, then what each leaves out, one line each."""
+    """Return the model's work and the systems that count all of it, then one line per system with its exclusions."""
     operations, systems = work.operations, one_per_system(breakdowns)
     complete = [breakdown.system for breakdown in systems if not breakdown.omits]
     counts = "counts" if len(complete) == 1 else "count"
     unknown = ", ".join(name for name, _ in operations.uncounted)
     common = (
-        f"The model computes {as_count(work.analog_macs)} of {as_count(work.macs)} MAC in analog layers, "
+        f"The model computes {as_count(work.analog_macs)} of {as_count(work.macs)} MAC in analog layers and "
         f"{as_count(operations.results / operations.examples)} results of other arithmetic. "
-        f"{', '.join(complete)} {counts} all of it. Left out everywhere: cooling and losses of the power supply"
-        f"{f'; arithmetic of {unknown}, which is not known' if unknown else ''}."
+        f"{', '.join(complete)} {counts} all of it. No system counts cooling or losses of the power supply"
+        f"{f', or the arithmetic of {unknown}, which is not known' if unknown else ''}."
     )
-    lines = [f"{b.system} leaves out {'; '.join([*map(str, b.omits), b.excludes])}." for b in systems]
+    lines = [f"{b.system} excludes {'; '.join([*map(str, b.omits), b.excludes])}." for b in systems]
     return "\n".join([common, *lines])

@@ -1,7 +1,7 @@
 """Energy and carbon over a model's lifetime: search, training, programming, calibration and every inference.
 
     E = PUE (E_search + (1 + retrainings) E_train + writes W + calibrations C + N e_inference)
-    carbon = E CI + embodied carbon of the machines, in proportion
+    carbon = E CI + embodied carbon of the systems, in proportion
 
     life = lifecycle(comparison.hardware, inferences=1e9, training_j=2e6, country="Germany")
     print(life)
@@ -30,13 +30,13 @@ Triple = tuple[float, float, float]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LifePhase:
-    """Joules of one phase of a life, before the data centre's overhead.
+    """The energy of one phase of a model's lifetime, before the data centre's overhead.
 
     Attributes:
-      name: of the phase.
-      times: how often.
-      unit_energy_j: joules each, low, typical and high.
-      note: where the figure comes from.
+      name: name of the phase.
+      times: number of repetitions.
+      unit_energy_j: joules per repetition: low, typical and high.
+      note: source of the figure.
     """
 
     name: str
@@ -46,7 +46,7 @@ class LifePhase:
 
     @property
     def total_j(self) -> Triple:
-        """Joules in all."""
+        """Total joules of the phase: low, typical and high."""
         return tuple(self.times * joules for joules in self.unit_energy_j)  # type: ignore[return-value]
 
 
@@ -68,7 +68,7 @@ class Lifecycle:
 
     @property
     def energy_j(self) -> Triple:
-        """Joules in all, low, typical and high, the data centre's overhead included."""
+        """Total joules with the data centre's overhead: low, typical and high."""
         return tuple(self.pue * math.fsum(part.total_j[i] for part in self.parts) for i in range(3))  # type: ignore[return-value]
 
     @property
@@ -79,66 +79,58 @@ class Lifecycle:
 
     @property
     def break_even(self) -> float:
-        """Inferences from which on they take more than everything else; infinite where one takes nothing."""
+        """Number of inferences whose typical energy equals that of all other phases; infinite if inference is free."""
         others = math.fsum(part.total_j[1] for part in self.parts[:-1])
         inference_j = self.parts[-1].unit_energy_j[1]
         return others / inference_j if inference_j else math.inf
 
     @property
     def operational_kg(self) -> Triple:
-        """Carbon of running, kg."""
+        """Carbon of the electricity in kg: low, typical and high."""
         return tuple(e / J_PER_KWH * self.grid.kg_per_kwh for e in self.energy_j)  # type: ignore[return-value]
 
     @property
     def total_kg(self) -> Triple:
-        """Carbon of running and of what was made for it, kg."""
+        """Operational and embodied carbon in kg: low, typical and high."""
         if self.embodied is None:
             return self.operational_kg
         embodied_kg = (self.embodied.low_kg, self.embodied.typical_kg, self.embodied.high_kg)
         return tuple(a + b for a, b in zip(self.operational_kg, embodied_kg, strict=True))  # type: ignore[return-value]
 
     def table(self) -> "rich.table.Table":
-        """One row per phase, and what they come to in kilowatt-hours and kilograms."""
-        table = simple_table("Energy and carbon of a life")
-        for name in ("part", "times", "each", "low", "typical", "high", "share", "source"):
-            table.add_column(name, justify="left" if name in ("part", "source") else "right")
-        machines_j = self.energy_j[1] / self.pue
+        """Return a table with one row per phase, and totals in joules, kilowatt-hours and kilograms."""
+        table = simple_table("Energy and carbon over the model's lifetime")
+        for name in ("phase", "times", "per unit", "low", "typical", "high", "fraction", "source"):
+            table.add_column(name, justify="left" if name in ("phase", "source") else "right")
+        systems_j = self.energy_j[1] / self.pue
         for part in self.parts:
             low, typical, high = (show(e, "J") for e in part.total_j)
             table.add_row(plain(part.name), as_count(part.times) if part.times >= 1 else f"{part.times:.3g}",
-                          show(part.unit_energy_j[1], "J"), low, typical, high, as_percent(part.total_j[1], machines_j),
+                          show(part.unit_energy_j[1], "J"), low, typical, high, as_percent(part.total_j[1], systems_j),
                           plain(part.note))  # fmt: skip
         table.add_section()
-        table.add_row(f"all, times a PUE of {self.pue:g}", "", "", *(show(e, "J") for e in self.energy_j), "", "")
+        table.add_row(f"total with a PUE of {self.pue:g}", "", "", *(show(e, "J") for e in self.energy_j), "", "")
         kwh = [f"{e / J_PER_KWH:.3g} kWh" for e in self.energy_j]
         table.add_row("in kilowatt-hours", "", "", *kwh, "", "")
         year = "" if self.grid.year is None else f", {self.grid.year}"
         place = f"{self.grid.name}{year}: {self.grid.kg_per_kwh:.3g} kg/kWh; {self.grid.source}"
         kg = [f"{k:.3g} kg" for k in self.operational_kg]
-        table.add_row("carbon of running", "", "", *kg, "", plain(place))
+        table.add_row("operational carbon", "", "", *kg, "", plain(place))
         if self.embodied is not None:
             embodied_kg = (self.embodied.low_kg, self.embodied.typical_kg, self.embodied.high_kg)
-            behind = "; ".join(map(str, self.embodied.sources)) + "; known to a factor of ten"
-            table.add_row("carbon of making", "", "", *(f"{k:.3g} kg" for k in embodied_kg), "", plain(behind))
-            table.add_row("carbon in all", "", "", *(f"{k:.3g} kg" for k in self.total_kg), "", "")
-        turn = "" if math.isinf(self.break_even) else (
-            f" From {as_count(self.break_even)} inferences on they take more than all the rest.")  # fmt: skip
-        table.caption = f"Inference is {as_percent(self.inference_fraction, 1.0)} of the typical energy.{turn}"
+            sources = "; ".join(map(str, self.embodied.sources)) + "; uncertain by a factor of ten"
+            table.add_row("embodied carbon", "", "", *(f"{k:.3g} kg" for k in embodied_kg), "", plain(sources))
+            table.add_row("total carbon", "", "", *(f"{k:.3g} kg" for k in self.total_kg), "", "")
+        table.caption = f"Inference is {as_percent(self.inference_fraction, 1.0)} of the typical energy."
+        if math.isfinite(self.break_even):
+            table.caption += f" Above {as_count(self.break_even)} inferences it takes more than all other phases."
         return table
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain numbers and strings."""
+        """Return all figures as plain numbers and strings."""
+        names = ("name", "times", "unit_energy_j", "total_j", "note")
         return {
-            "parts": [
-                {
-                    "name": p.name,
-                    "times": p.times,
-                    "unit_energy_j": p.unit_energy_j,
-                    "total_j": p.total_j,
-                    "note": p.note,
-                }
-                for p in self.parts
-            ],
+            "parts": [{name: getattr(part, name) for name in names} for part in self.parts],
             "pue": self.pue,
             "grid": self.grid.name,
             "kg_per_kwh": self.grid.kg_per_kwh,
@@ -173,17 +165,17 @@ def lifecycle(
     Args:
       inference: an energy breakdown, or joules per inference, one number or (low, typical, high).
       inferences: number of inferences.
-      training_j: joules of training once, of the machines (``TrainingRun.energy_j``).
-      retrainings: how often that is done again.
-      search_j: joules of searching for architecture and settings.
-      write_j, writes: of writing the weights to analog cells once, and how often (``Comparison.arrays``).
-      calibration_j, calibrations: of one calibration of its drift, and how often.
-      country: where it runs, as of ``carbon.grid``.
-      pue: as for ``carbon.pue``; multiplies everything above.
+      training_j: joules per training run, without PUE (``TrainingRun.energy_j``).
+      retrainings: number of further training runs.
+      search_j: joules of the search for architecture and settings.
+      write_j, writes: joules to write the weights to analog cells once, and number of times (``Comparison.arrays``).
+      calibration_j, calibrations: joules per calibration of the drift, and number of calibrations.
+      country: location, as for ``carbon.grid``.
+      pue: as for ``carbon.pue``; multiplies all energies above.
       embodied: emissions of manufacture attributed to this lifetime (``carbon.embodied(...).allocated(...)``).
 
     Raises:
-      InputError: for a negative number, or a triple that does not rise.
+      InputError: for a negative number, or a triple that is not in ascending order.
 
     Example:
       >>> from analogsim.energy.training_runs import training_runs
@@ -208,8 +200,8 @@ def lifecycle(
         ("inference", inferences, inference_j, "inference", note),
     )
     parts = [LifePhase(name=n, times=t, unit_energy_j=_triple(j, field), note=text) for n, t, j, field, text in rows]
-    kept = tuple(part for part in parts if part.total_j[2] or part.name == "inference")
-    return Lifecycle(parts=kept, pue=carbon.pue(pue), grid=carbon.grid(country), embodied=embodied)
+    phases = tuple(part for part in parts if part.total_j[2] or part.name == "inference")
+    return Lifecycle(parts=phases, pue=carbon.pue(pue), grid=carbon.grid(country), embodied=embodied)
 
 
 def _triple(value: Any, name: str) -> Triple:

@@ -12,11 +12,11 @@ from analogsim.energy.work.operations import Operation, Operations
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Omission:
-    """Work per inference that a breakdown leaves out.
+    """Work per inference that a breakdown excludes.
 
     Attributes:
-      what: description.
-      count: amount that is left out.
+      what: description of the work.
+      count: amount that is excluded.
       of: the model's total of that kind.
       unit: unit of both, ``"MAC"`` or ``"results"``.
     """
@@ -27,8 +27,8 @@ class Omission:
     unit: str
 
     def __str__(self) -> str:
-        share = "all" if self.count == self.of else f"{as_count(self.count)} of"
-        return f"{share} {as_count(self.of)} {self.unit} of the model: {self.what}"
+        part = "all" if self.count == self.of else f"{as_count(self.count)} of"
+        return f"{part} {as_count(self.of)} {self.unit} of the model: {self.what}"
 
 
 def holds_weights(op: Operation) -> bool:

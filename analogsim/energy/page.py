@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def write(
     path: str | Path, breakdowns: Sequence[EnergyBreakdown], work: Workload, unsupported: Sequence[UnsupportedSystem]
 ) -> Path:
-    """Write one self-contained page about a comparison; create the folder if it does not exist; return the path."""
+    """Write one self-contained HTML page about a comparison, create its folder if needed, and return the path."""
     target = Path(path)
     folder = files.output_folder(target.parent)
     title = f"Energy of one inference: {breakdowns[0].system}"
@@ -33,26 +33,26 @@ def write(
 def sections(
     breakdowns: Sequence[EnergyBreakdown], work: Workload, unsupported: Sequence[UnsupportedSystem]
 ) -> list[tuple[str, str]]:
-    """Return headings and HTML of all sections, as ``report.page`` takes them."""
+    """Return heading and HTML of every section, for ``report.page``."""
     data = export.as_dataset(breakdowns, work, unsupported)
-    parts = [("Systems side by side", figure(breakdowns, data) + systems_table(breakdowns, unsupported))]
+    parts = [("Comparison of systems", figure(breakdowns, data) + systems_table(breakdowns, unsupported))]
     if data.sizes["batch"] > 1:
         curve = report.figure(
             functools.partial(plot.energy_batch, data), "Energy of one inference over the batch size",
             "Lines: typical. Bands: low to high.", phone=(3.6, 4.6),
         )  # fmt: skip
-        parts.append(("Over the batch", curve))
+        parts.append(("Energy over the batch size", curve))
     return [
         *parts,
-        ("Where the energy goes", components_table(breakdowns[0])),
-        ("Left out", left_out(breakdowns, work)),
+        ("Energy by component", components_table(breakdowns[0])),
+        ("Not included", left_out(breakdowns, work)),
     ]
 
 
 def tables(breakdowns: Sequence[EnergyBreakdown], work: Workload, unsupported: Sequence[UnsupportedSystem]) -> str:
     """Return tables of systems, components and omissions as HTML, for a section of another report."""
     return systems_table(breakdowns, unsupported) + components_table(breakdowns[0]) + (
-        report.paragraph("What the account leaves out:", note=True) + left_out(breakdowns, work)
+        report.paragraph("Not included:", note=True) + left_out(breakdowns, work)
     )  # fmt: skip
 
 
@@ -62,7 +62,7 @@ def figure(breakdowns: Sequence[EnergyBreakdown], data: "xarray.Dataset") -> str
     height = 1.2 + 0.36 * bars
     return report.figure(
         lambda ax: plot.energy(data, ax),
-        "Energy of one inference on each system, from low to high; labels say where most of it waits",
+        "Energy of one inference on each system, from low to high; labels mark systems that mostly wait",
         size=(10.4, height), phone=(3.6, height + 0.6),
     )  # fmt: skip
 
@@ -86,12 +86,12 @@ def systems_table(breakdowns: Sequence[EnergyBreakdown], unsupported: Sequence[U
         for name, reasons in tables_of.does_not_fit(unsupported, breakdowns).items()
         for batch, reason in reasons
     ]
-    header = ["system", "batch", "energy per inference", "typical", "batch done in", "power", "bound by"]
+    header = ["system", "batch", "energy per inference", "typical", "time of the batch", "power", "bound by"]
     spans = [f"{b.system}: {b.note}." for b in one_per_system(breakdowns)]
     lists = (
-        ("Systems that mostly wait, so that the figure depends on the batch:", waiting.sentences(breakdowns)),
-        ("Compared with the hardware, per inference:", list(map(str, tables_of.shown_ratios(breakdowns)))),
-        ("What the ranges span:", spans),
+        ("Systems that mostly wait, so that their energy depends on the batch size:", waiting.sentences(breakdowns)),
+        ("Ratios to the hardware, per inference:", list(map(str, tables_of.shown_ratios(breakdowns)))),
+        ("Meaning of the ranges:", spans),
     )
     return report.table(header, rows, "Energy of one inference, low to high", (0, 6)) + "".join(
         report.paragraph(title, note=True) + report.bullets(items) for title, items in lists if items
@@ -116,7 +116,7 @@ def components_table(breakdown: EnergyBreakdown) -> str:
         for line in lines
     ]
     header = ["component", "action", "count", "per unit", "per inference", "fraction", "sources"]
-    caption = f"Where the {show(total, 'J')} of the hardware go, typical"
+    caption = f"Energy of one inference by component: {show(total, 'J')}, typical"
     return (
         report.table(header, rows, caption, (0, 1))
         + report.paragraph("Sources:", note=True)
@@ -125,5 +125,5 @@ def components_table(breakdown: EnergyBreakdown) -> str:
 
 
 def left_out(breakdowns: Sequence[EnergyBreakdown], work: Workload) -> str:
-    """Return the list of what the breakdowns leave out, as HTML."""
+    """Return the list of excluded costs as HTML."""
     return report.bullets(coverage.excludes(breakdowns, work).splitlines())

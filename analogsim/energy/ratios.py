@@ -1,9 +1,9 @@
 """Energy of other systems divided by that of the hardware.
 
-    ratio = E(system, batch) / E(hardware, batch)      typical over typical; low over high and high over low as its ends
+    ratio = E(system, batch) / E(hardware, batch)      typical over typical; ends: low over high and high over low
 
-Both sides are one inference of the same batch. The event that stands for one multiply-accumulate differs: a MAC on a
-digital system, an arriving spike or a released vesicle in a brain, several synaptic events on a spiking chip. Each
+Both energies are per inference at the same batch size. The event that stands for one multiply-accumulate differs: a MAC
+on a digital system, an arriving spike or a released vesicle in a brain, several synaptic events on a spiking chip. Each
 ratio states it.
 """
 
@@ -39,12 +39,12 @@ class Ratio:
 
     def __str__(self) -> str:
         per = "per MAC" if self.per == "MAC" else f"{self.per} instead of a MAC"
-        waits = f"; {percent(self.idle_fraction)} of its joules wait" if self.idle_fraction > MOST else ""
+        waits = f"; {percent(self.idle_fraction)} of them are spent waiting" if self.idle_fraction > MOST else ""
         return (
             f"{self.system}, batch {self.batch}: {_number(self.typical)} times the joules of {self.baseline} at the "
             f"same batch, typical over typical ({_number(self.low)} to {_number(self.high)} over both ranges), {per}"
             f"{waits}"
-            f"{'; it leaves out part of the model' if self.is_partial else ''}"
+            f"{'; it excludes part of the model' if self.is_partial else ''}"
         )
 
 

@@ -1,4 +1,4 @@
-"""Energy breakdowns as tables for a terminal. Every table shows ranges and ends with what it leaves out."""
+"""Energy breakdowns as tables for a terminal, with ranges and the costs that they exclude."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -85,7 +85,7 @@ def components(
     """Return the first breakdown (the hardware's) item by item, layers joined, largest energy first."""
     breakdown = breakdowns[0]
     total_j = breakdown.energy_typical_j
-    table = simple_table(f"Where the energy of one inference goes: {plain(breakdown.system)}, typical")
+    table = simple_table(f"Energy of one inference by component: {plain(breakdown.system)}, typical")
     for name, justify in (("component", "left"), ("action", "left"), ("count", "right"), ("per unit", "right"),
                           ("total", "right"), ("fraction", "right"), ("source", "left")):  # fmt: skip
         table.add_column(name, justify=justify, no_wrap=not name.startswith("source"))  # type: ignore[arg-type]

@@ -1,13 +1,13 @@
-"""What training takes, and the published runs it is checked against.
+"""Energy of training, and published training runs for comparison.
 
-    machines  E = system power x devices x time       or, from the work,  time = 6 N D / (devices x achieved FLOP/s)
-    as published  E PUE                                                    of the data centre that they ran in
+    systems       E = system power x devices x time   or, from the work,  time = 6 N D / (devices x achieved FLOP/s)
+    as published  E PUE                               with the PUE of the data centre
 
-N parameters, D tokens. ``energy_j`` is that of the machines, which ``lifecycle`` and ``carbon.operational_kg`` multiply
-by a PUE; what the publications report holds theirs already (``facility_j``, ``mwh``, ``t``). Runs: D. Patterson et al.,
-arXiv 2104.10350 (system power is the mean of a device with its share of the server), as tabulated with LLMCarbon, arXiv
-2309.14393; BLOOM: A. S. Luccioni et al., arXiv 2211.02001, which reports device-hours at 400 W. Meena's row is
-recalled.
+for N parameters and D tokens. ``energy_j`` excludes the data centre's overhead, which ``lifecycle`` and
+``carbon.operational_kg`` apply; published figures include it (``facility_j``, ``mwh``, ``t``). Runs: D. Patterson et
+al., arXiv 2104.10350 (system power is the mean per device, including its part of the server), as tabulated with
+LLMCarbon, arXiv 2309.14393; BLOOM: A. S. Luccioni et al., arXiv 2211.02001, which reports device-hours at 400 W. The
+row of Meena is recalled.
 """
 
 import csv
@@ -21,17 +21,17 @@ from analogsim.energy.carbon import J_PER_KWH
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainingRun:
-    """One run.
+    """A published training run.
 
     Attributes:
-      name: of the model.
-      power_w: mean, of a device with its share of the system.
-      device_s: devices times seconds.
-      pue: of the data centre it ran in.
-      kg_per_kwh: of its electricity.
-      reported_mwh, reported_t: energy and carbon as published.
-      is_recalled: whether the row was written from memory.
-      source: where it comes from.
+      name: name of the model.
+      power_w: mean power per device in W, including its part of the server.
+      device_s: number of devices times seconds.
+      pue: power usage effectiveness of the data centre.
+      kg_per_kwh: carbon intensity of its electricity.
+      reported_mwh, reported_t: published energy in MWh and carbon in t, with PUE.
+      is_recalled: True if the row was written from memory.
+      source: the publication.
     """
 
     name: str
@@ -46,12 +46,12 @@ class TrainingRun:
 
     @property
     def energy_j(self) -> float:
-        """Joules of the machines: power, devices and time, without what the data centre adds."""
+        """Joules of the devices with their servers, without the data centre's overhead."""
         return self.power_w * self.device_s
 
     @property
     def facility_j(self) -> float:
-        """Joules of the machines and of the data centre, as publications count: ``energy_j`` times ``pue``."""
+        """Joules with the data centre's overhead, as published: ``energy_j`` times ``pue``."""
         return self.energy_j * self.pue
 
     @property
@@ -67,7 +67,12 @@ class TrainingRun:
 
 @functools.cache
 def training_runs() -> dict[str, TrainingRun]:
-    """The seven published runs by name."""
+    """Return the seven published runs by name.
+
+    Example:
+      >>> round(training_runs()["GPT3"].mwh)
+      1289
+    """
     table = importlib.resources.files("analogsim.energy") / "data" / "training_energy_reference_cases.csv"
     with table.open(encoding="utf-8") as file:
         return {row["name"]: _run(row) for row in csv.DictReader(file)}
@@ -76,7 +81,7 @@ def training_runs() -> dict[str, TrainingRun]:
 def _run(row: dict[str, str]) -> TrainingRun:
     if row["days"]:
         device_s = float(row["n_devices"]) * float(row["days"]) * 86400
-    else:  # reported as device-hours, beside the device's name
+    else:  # reported as device-hours, in the column of the device's name
         device_s = float(row["device"].split("GPU-hours ")[1].rstrip(")")) * 3600
     return TrainingRun(
         name=row["name"],
@@ -92,15 +97,15 @@ def _run(row: dict[str, str]) -> TrainingRun:
 
 
 def training_s(parameters: float, tokens: float, devices: float, achieved_flop_per_s: float) -> float:
-    """Seconds of training a dense model: 6 N D floating-point operations at what the devices really reach.
+    """Return the seconds to train a dense model: 6 N D floating-point operations at the achieved rate of the devices.
 
     Args:
       parameters, tokens: N and D.
-      devices: how many.
-      achieved_flop_per_s: of each, not its peak.
+      devices: number of devices.
+      achieved_flop_per_s: achieved (not peak) operations per second of one device.
 
     Raises:
-      InputError: where a number is not positive.
+      InputError: for a number that is not positive.
 
     Example:
       >>> round(training_s(175e9, 300e9, 10_000, 24.6e12) / 86400, 2)     # GPT-3, days

@@ -1,7 +1,7 @@
 """Notes on breakdowns of which more than half is spent waiting: launches, latencies, static power between events.
 
 Such a figure depends more on the batch size and on the system's other load than on the network. Tables, figures and
-pages say so, with the figure of the largest batch of the comparison.
+pages state this, together with the figure at the largest batch of the comparison.
 """
 
 from collections.abc import Iterable
@@ -27,8 +27,8 @@ def percent(fraction: float) -> str:
 
 
 def mark(breakdown: EnergyBreakdown) -> str:
-    """Return a short note for a table cell or label; ``""`` if most of the energy does not wait."""
-    return f"{percent(breakdown.idle_fraction)} waits" if breakdown.idle_fraction > MOST else ""
+    """Return a short note for a table cell or label; ``""`` if at most half of the energy is spent waiting."""
+    return f"{percent(breakdown.idle_fraction)} waiting" if breakdown.idle_fraction > MOST else ""
 
 
 def sentences(breakdowns: Iterable[EnergyBreakdown]) -> list[str]:
@@ -36,7 +36,7 @@ def sentences(breakdowns: Iterable[EnergyBreakdown]) -> list[str]:
     idle_by_system: dict[str, list[EnergyBreakdown]] = {}
     for breakdown in breakdowns:
         idle_by_system.setdefault(breakdown.system, []).append(breakdown)
-    lines = []
+    notes = []
     for system, breakdowns_of_system in idle_by_system.items():
         waiting = [breakdown for breakdown in breakdowns_of_system if breakdown.idle_fraction > MOST]
         if not waiting:
@@ -46,11 +46,11 @@ def sentences(breakdowns: Iterable[EnergyBreakdown]) -> list[str]:
         alike = len({(breakdown.energy_typical_j, breakdown.idle_fraction) for breakdown in breakdowns_of_system}) == 1
         batch = "in any batch" if alike and len(breakdowns_of_system) > 1 else f"at batch {first.batch}"
         bound = f" is {bound}" if bound else ": "
-        text = f"{system} {batch}{bound}{percent(first.idle_fraction)} of its {_energy(first)} waits"
+        note = f"{system} {batch}{bound}{percent(first.idle_fraction)} of its {_energy(first)} is spent waiting"
         if last.batch != first.batch and not alike:
-            text += f"; at batch {last.batch} it takes {_energy(last)}, of which {percent(last.idle_fraction)} waits"
-        lines.append(f"{text}.")
-    return lines
+            note += f"; at batch {last.batch} it takes {_energy(last)}, {percent(last.idle_fraction)} of it waiting"
+        notes.append(f"{note}.")
+    return notes
 
 
 def _energy(breakdown: EnergyBreakdown) -> str:

@@ -68,10 +68,10 @@ def test_tables_say_what_they_leave_out(comparison):
     for words in (
         "4,736 MAC",
         "1.54 mJ",
-        "pcm leaves out clock and control",
-        "The model computes 4,736 of 4,736 MAC in analog layers, 138 results of other arithmetic",
+        "pcm excludes clock and control",
+        "The model computes 4,736 of 4,736 MAC in analog layers and 138 results of other arithmetic",
         "pcm, H100, Eyeriss count all of it",
-        "brain leaves out all 138 results of the model: arithmetic other than products",
+        "brain excludes all 138 results of the model: arithmetic other than products",
     ):
         assert words in text, words
     console = rich.console.Console(width=120, file=None, record=True, quiet=True)
@@ -99,7 +99,7 @@ def test_every_bill_says_how_much_of_the_model_it_leaves_out():
     text = found.excludes
     assert "pcm, H100 count all of it" in text
     for name in ("photonic mesh", "Loihi"):
-        assert f"{name} leaves out 768 of 1,632 MAC of the model: products of two activations" in text, name
+        assert f"{name} excludes 768 of 1,632 MAC of the model: products of two activations" in text, name
     for name in ("photonic mesh", "Loihi", "brain", "brain vesicles"):
         omitted = {o.unit: o for b in found.breakdowns if b.system == name for o in b.omits}
         assert omitted["results"].count == omitted["results"].of == found.work.operations.results / 2, name
@@ -164,16 +164,16 @@ def test_what_mostly_waits_is_said_in_table_figure_and_page(comparison, tmp_path
     gpu = comparison.breakdowns[2]
     assert gpu.idle_fraction == pytest.approx(140 * (11e-6 - 9620 / (0.8 * 3.35e12)) / gpu.energy_typical_j, rel=1e-6)
     part = f"{100 * gpu.idle_fraction:.2f} %"
-    words = f"H100 at batch 1 is launch-bound: {part} of its 1.54 mJ waits; at batch 256 it takes"
+    words = f"H100 at batch 1 is launch-bound: {part} of its 1.54 mJ is spent waiting; at batch 256 it takes"
     text = " ".join(str(comparison).split())
     assert words in text
-    assert f"launches; {part} waits" in text
+    assert f"launches; {part} waiting" in text
     page = comparison.to_html(tmp_path / "page.html").read_text(encoding="utf-8")
     assert words in page.replace("\N{NO-BREAK SPACE}", " ")
     assert "1.5 mJ, 99.9 % waits" in [t.get_text() for t in comparison.plot().texts]
     assert float(comparison.to_dataset().idle_fraction.sel(system="H100", batch=1)) == gpu.idle_fraction
     (ratio,) = [r for r in comparison.ratios if (r.system, r.batch) == ("H100", 256)]
-    assert "of its joules wait" in str(ratio)
+    assert "of them are spent waiting" in str(ratio)
     # What does not wait has none of these words.
     assert not [s for s in waiting.sentences(comparison.breakdowns) if s.startswith(("pcm", "Eyeriss", "brain"))]
 
@@ -197,7 +197,7 @@ def test_ratios_say_what_they_compare(comparison):
         assert not ratio.is_partial
     text = " ".join(str(comparison).split())
     assert "over both ranges), per MAC" in text
-    assert "over both ranges), arriving spike instead of a MAC; it leaves out part of the model" in text
+    assert "over both ranges), arriving spike instead of a MAC; it excludes part of the model" in text
     assert {r["per"] for r in comparison.to_dict()["ratios"]} == {"MAC", "arriving spike"}
 
 

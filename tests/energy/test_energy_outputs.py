@@ -66,7 +66,13 @@ def test_power_is_energy_over_time(found):
 def test_a_page_of_its_own(found, tmp_path):
     page = found.to_html(tmp_path / "energy" / "page.html")
     text = page.read_text(encoding="utf-8")
-    for words in ("Systems side by side", "Over the batch", "Where the energy goes", "Left out", "data:image/png"):
+    for words in (
+        "Comparison of systems",
+        "Energy over the batch size",
+        "Energy by component",
+        "Not included",
+        "data:image/png",
+    ):
         assert words in text
     assert "http-equiv" not in text
 
