@@ -31,8 +31,8 @@ _OWID = Source(note="Our World in Data / Ember, CC BY 4.0, through codecarbon (M
 _EU = Source(note="mean of its 27 members weighted by generation; Our World in Data / Ember through codecarbon (MIT)")
 _ACT = cited("gupta2022", note="energy, gases and materials by node; memory")
 _ENDS = Source(note="low: LLMCarbon's die, arXiv 2309.14393; high: the vendor's module as EcoLogits uses it")
-#: An H100 in accounts other than ACT: area and node of its die, gigabytes; kg of the die in LLMCarbon's table; kg of the
-#: whole module, with memory and board, in the vendor's footprint as EcoLogits uses it.
+#: An H100 in accounts other than ACT: area and node of its die, gigabytes; kg of the die in LLMCarbon's table; kg of
+#: the whole module, with memory and board, in the vendor's footprint as EcoLogits uses it.
 _H100_DIE_M2, _H100_NODE, _H100_GB = 814e-6, "5nm", 80.0
 _H100_LEAN_DIE_KG, _H100_MODULE_KG = 15.0, 164.0
 

@@ -61,10 +61,10 @@ def hardware_lines(**changes):
         ({}, ""),
         ({"name": "reram"}, ""),
         ({"name": "int8"}, ""),
-        ({"energy_table.adc_model": "floor"}, "EnergyTable.adc_model asks for the survey's floor"),
-        ({"energy_table.adc_model": "median"}, "EnergyTable.adc_model asks for the survey's median"),
-        ({"adc.bits": 4}, "the hardware's own price lies above the survey's median"),
-        ({"energy_table.supply_v": 0.3}, "the hardware's own price lies below the survey's floor"),
+        ({"energy_table.adc_model": "floor"}, "EnergyTable.adc_model selects the survey's floor"),
+        ({"energy_table.adc_model": "median"}, "EnergyTable.adc_model selects the survey's median"),
+        ({"adc.bits": 4}, "the hardware's energy per conversion lies above the survey's median"),
+        ({"energy_table.supply_v": 0.3}, "the hardware's energy per conversion lies below the survey's floor"),
     ],
 )
 def test_typical_is_neither_end_on_hardware(changes, reason):

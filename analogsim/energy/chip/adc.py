@@ -7,13 +7,13 @@
                  e0 = 10^((SNDR - FoM)/10)/2,  FoM = min(213.78 - 2.872 ln fs, 128.31 + 3.2205 ENOB) dB
                  SNDR = 20 log10(2) ENOB + 10 log10(1.5) dB
 
-Floor and median are own fits to B. Murmann, "ADC Performance Survey 1997-2025", github.com/bmurmann/ADC-survey. The
+Floor and median are fitted here to B. Murmann, "ADC Performance Survey 1997-2025", github.com/bmurmann/ADC-survey. The
 scatter about the median is a factor of four: bits alone do not predict a converter. The regression (and that of
 area) is T. Andrulis et al., arXiv 2404.06553, with the constants of its code (hwcomponents-adc, MIT licence, copyright
 2025 Tanner Andrulis). Its fit has a minimum at 4.39 effective bits and would grow again below, as if fewer bits cost
-more; below ``LEAST_ENOB`` it is refused, or evaluated at ``LEAST_ENOB`` if extrapolation is allowed. All models take
-effective bits (ENOB), which noise and distortion leave of the nominal output ``bits``; only
-``EnergyTable.adc_energy_j`` takes nominal ones.
+more; below ``LEAST_ENOB`` it raises an error, or is evaluated at ``LEAST_ENOB`` if extrapolation is allowed. All models
+take effective bits (ENOB), the nominal output ``bits`` less noise and distortion; only ``EnergyTable.adc_energy_j``
+takes nominal bits.
 """
 
 import math
@@ -24,7 +24,7 @@ from analogsim.base.errors import InputError
 from analogsim.base.literature import cited
 from analogsim.base.units import sndr_db
 
-SOURCE = cited("murmann2025", note="range: own fit to its floor and to its SAR median at 28 nm")
+SOURCE = cited("murmann2025", note="range: fits to its floor and to its SAR median at 28 nm")
 REGRESSION_SOURCE = cited("andrulis2024adc", note="constants of hwcomponents-adc")
 
 _NODE_NM = 28.0  # process of the other components' default energies

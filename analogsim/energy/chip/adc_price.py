@@ -1,6 +1,6 @@
 """Energy per conversion of the hardware's ADC: the chosen model, and the range of published ADCs.
 
-``EnergyTable.adc_model`` chooses the typical energy: ``"embedded"`` is k1 b Vdd^2 + k2 4^b Vdd^2 in nominal bits, the
+``EnergyTable.adc_model`` selects the typical energy: ``"embedded"`` is k1 b Vdd^2 + k2 4^b Vdd^2 in nominal bits, the
 remaining three are those of ``analogsim.energy.chip.adc`` in effective bits (``EnergyTable.adc_enob``; nominal bits if
 None, which is a little too high for a real converter). Low and high are the survey's floor and median, widened to the
 typical energy if that lies outside; ``at_end`` then says so.
@@ -54,13 +54,13 @@ def band_j(energy_table: EnergyTable, bits: Any) -> tuple[Any, Any, Any]:
 def at_end(energy_table: EnergyTable, bits: Any) -> str:
     """Return why typical is an end of the range; ``""`` if it lies inside, or if a value is traced."""
     if energy_table.adc_model in ("floor", "median"):
-        return f"EnergyTable.adc_model asks for the survey's {energy_table.adc_model}"
+        return f"EnergyTable.adc_model selects the survey's {energy_table.adc_model}"
     low_j, unit_energy_j, high_j = band_j(energy_table, bits)
     if any(isinstance(value, jax.Array) for value in (low_j, unit_energy_j, high_j)):
         return ""
     if unit_energy_j <= low_j:
-        return "the hardware's own price lies below the survey's floor"
-    return "the hardware's own price lies above the survey's median" if unit_energy_j >= high_j else ""
+        return "the hardware's energy per conversion lies below the survey's floor"
+    return "the hardware's energy per conversion lies above the survey's median" if unit_energy_j >= high_j else ""
 
 
 def sources(energy_table: EnergyTable) -> tuple[Source, ...]:

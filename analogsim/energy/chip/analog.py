@@ -21,10 +21,10 @@ from analogsim.energy.chip.digital_unit import rest_items
 from analogsim.energy.chip.tile_work import tile_work
 from analogsim.energy.work.layer_work import Workload
 
-_ANALOG_EXCLUDES = "clock and control only as the rest of one measured chip, at no cost at the low end"
+_ANALOG_EXCLUDES = "clock and control, except as the rest of one measured chip (zero at the low end)"
 _DIGITAL_EXCLUDES = (
-    "leakage, clock, control and network on the chip; weights come from a 1 MB bank whatever their number, anew for "
-    "every vector"
+    "leakage, clock, control and network on the chip; weights are read from a 1 MB bank regardless of their number, "
+    "again for every vector"
 )
 _BY_SHAPE = "values of weights and inputs are assumed (uniform inputs, normal weights)"
 
@@ -44,13 +44,13 @@ def breakdowns(
     """
     layers = [(layer, tile_work(layer.use)) for layer in work.layers]
     energy_table = work.layers[0].use.hardware.energy_table
-    unsettled = [line for layer, per_vector in layers for line in layer_items(layer, per_vector)]
+    items = [item for layer, per_vector in layers for item in layer_items(layer, per_vector)]
     moved = plan_of(layers, work.operations, energy_table)
-    merge_items(unsettled)  # rejects invalid numbers before the time is computed from them
+    merge_items(items)  # rejects invalid numbers before the time is computed from them
     time = example_time(layers, work.operations, moved, energy_table)
-    unsettled += hold_items(layers, time.reads_s) + rest_items(work.operations, energy_table)
-    unsettled += memory_items(moved, work.operations, energy_table)
-    charged = merge_items(unsettled)
+    items += hold_items(layers, time.reads_s) + rest_items(work.operations, energy_table)
+    items += memory_items(moved, work.operations, energy_table)
+    charged = merge_items(items)
     arrays = arrays_of(layers)
     if deployment is not None:
         charged += merge_items(deployment.items(arrays))

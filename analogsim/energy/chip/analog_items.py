@@ -7,7 +7,7 @@ For a layer of n_in inputs and n_out outputs on R x C tiles (inputs split over R
     hold             power that holds photonic weights, in all tiles, for as long as any tile is read
     DAC              n_in C conversions: every column of tiles drives all inputs
     sample and hold  n_out R, before every conversion
-    ADC              n_out R conversions: every tile converts its own partial sums
+    ADC              n_out R conversions: every tile converts its partial sums
     shift-add        n_out (R - 1) and more for slices: every conversion beyond the first of an output
     digital          n_out R times scale and accumulate
     buffer           n_in numbers read, n_out written, each as wide as its converter and at least a byte
@@ -15,10 +15,10 @@ For a layer of n_in inputs and n_out outputs on R x C tiles (inputs split over R
     leakage          of the buffer and of the logic behind every ADC, for as long as the layer is read
     rest of the chip n_out R times the energy of a measured chip beyond these components
 
-A store with digital actions only (multiply-accumulate, weight fetch) has no bit lines, and its converters round numbers
-instead of being circuits: it is charged for neither. Work outside of analog layers is charged to a digital unit next to
-the arrays (``digital_unit``), traffic of larger buffers and of the external memory to ``analog_memory``. Columns and
-rows without weights are switched off and cost nothing. Everything is differentiable.
+A store with digital actions only (multiply-accumulate, weight fetch) has no bit lines, and its converters only round
+numbers: neither is charged. Work outside of analog layers is charged to a digital unit next to the arrays
+(``digital_unit``), traffic of larger buffers and of the external memory to ``analog_memory``. Columns and rows without
+weights are switched off and cost nothing. Everything is differentiable.
 """
 
 from collections.abc import Iterable
@@ -142,7 +142,7 @@ def read_s(layer: LayerWork) -> Any:
     """Return the seconds of a layer's sequential reads per example.
 
     A column with a separate ADC is converted while it is read, so the slower of both sets the time; columns that share
-    an ADC are sampled and held after the read and converted in sequence.
+    an ADC are sampled after the read and converted in sequence.
     """
     hardware, energy_table = layer.use.hardware, layer.use.hardware.energy_table
     one_read_s = hardware.read_time_s
@@ -158,9 +158,9 @@ def larger(a: Any, b: Any) -> Any:
     return jnp.maximum(a, b) if isinstance(a, jax.Array) or isinstance(b, jax.Array) else max(a, b)
 
 
-def total_j(some: Iterable[EnergyItem]) -> Any:
+def total_j(items: Iterable[EnergyItem]) -> Any:
     """Return the typical joules of items; traced if one of them is."""
-    return sum(line.energy_j for line in some)
+    return sum(item.energy_j for item in items)
 
 
 def byte_widths(hardware: Any) -> tuple[Any, Any]:

@@ -1,12 +1,12 @@
-"""The memories of the analog hardware: the on-chip buffer and the external memory.
+"""Memory of the analog hardware: the on-chip buffer and the external memory.
 
-    memory    least traffic in bytes (``traffic``) with ``EnergyTable.buffer_bytes`` on the chip, one example at a time
+    memory    minimum traffic in bytes (``traffic``) with ``EnergyTable.buffer_bytes`` on the chip, example by example
     buffer    maps of s bytes at  e(s) = e(8 kB) (e(1 MB) / e(8 kB))^(log(s / 8 kB) / log(128)),  8 kB to 1 MB
 
-Weights of analog layers stay in their tiles. Weights of layers kept digital, and of digital memories, stay in the
-buffer from one inference to the next if all of them fit next to the maps; else they are read again. Maps are as wide as
-a layer's converters, and at least a byte; work outside of analog layers is computed in 32 bits. Inputs and outputs of
-the model, a key-value cache included, pass the external memory in any case. Each tile has a buffer of 8 kB
+Weights of analog layers stay in their tiles. Weights of digital layers and of digital weight stores stay in the buffer
+from one inference to the next if all of them fit next to the maps; otherwise every inference reads them. Maps are as
+wide as a layer's converters, and at least a byte; work outside of analog layers is computed in 32 bits. Inputs and
+outputs of the model, a key-value cache included, pass the external memory in any case. Each tile has a buffer of 8 kB
 (``analog_items``); larger maps use a larger one: banks of at most 1 MB, large enough for the maps of the operation.
 Energies: ``EnergyTable.buffer_j_per_byte`` (8 kB), ``EnergyTable.weight_fetch_j_per_byte`` (1 MB),
 ``EnergyTable.memory_j_per_byte``.
@@ -28,7 +28,7 @@ from analogsim.energy.work.traffic import TrafficPlan, moving, needs, plan
 from analogsim.hardware.energy_table import EnergyTable
 
 SMALL_BYTES, LARGE_BYTES = 2.0**13, 2.0**20  #: capacities for which ``EnergyTable`` has an energy
-_WORD = 4.0  # bytes of a number that no analog layer computes
+_WORD = 4.0  # bytes per number outside of analog layers
 
 Done = Sequence[tuple[LayerWork, TileWork]]
 
@@ -59,12 +59,12 @@ def plan_of(done: Done, operations: Operations, energy_table: EnergyTable) -> Tr
 
 def memory_items(traffic: TrafficPlan, operations: Operations, energy_table: EnergyTable) -> list[EnergyItem]:
     """Return the energy items per example of the external memory and of buffers larger than those of the tiles."""
-    outside = traffic.maps + (0.0 if traffic.stays else traffic.weights)
-    lines = [
+    transferred = traffic.maps + (0.0 if traffic.stays else traffic.weights)
+    items = [
         EnergyItem(
             component="memory",
             action="transfer",
-            count=outside,
+            count=transferred,
             unit="B",
             unit_energy_j=energy_table.memory_j_per_byte,
             sources=energy_table.sources("memory_j_per_byte"),
@@ -75,7 +75,7 @@ def memory_items(traffic: TrafficPlan, operations: Operations, energy_table: Ene
         for op, moved in zip(moving(operations), traffic.moved, strict=True)
         if op.layer and moved.touched > SMALL_BYTES * op.repeats
     ]
-    return [line for line in [*lines, *sized_item("buffer", "large maps", large, energy_table)] if line.count]
+    return [item for item in [*items, *sized_item("buffer", "large maps", large, energy_table)] if item.count]
 
 
 def sized_item(

@@ -7,10 +7,10 @@
     memory     bytes to and from the external memory / ``EnergyTable.memory_byte_per_s``, while tiles are read
     digital    multiply-accumulates, additions and multiplications of the digital unit /
                ``EnergyTable.digital_op_per_s``:
-               attention, layers kept digital or on a digital memory, activation functions, norms; tiles wait for it
+               attention, digital layers and weight stores, activation functions, norms; tiles wait for it
 
 Examples of a batch run in sequence. Dispatch happens once per batch, ``EnergyTable.dispatch_s``. Idle parts draw power:
-weights that must be held (phases, rings, qubits) and buffers that store the maps.
+weights that need holding power (phases, rings, qubits) and buffers that store the maps.
 """
 
 import dataclasses
@@ -67,21 +67,22 @@ def example_time(
     for layer, work in done:
         if work.is_analog and layer.use.is_first:  # the remaining members of a group run in parallel
             of_layer[layer.use.path] = of_layer.get(layer.use.path, 0.0) + read_s(layer)
-    shares = _shares(operations, of_layer)
+    weights = _total_weights(operations, of_layer)
     reads: dict[Any, dict[str, Any]] = {}
     digital: dict[Any, float] = {}
     memory: dict[Any, float] = {}
-    of_each, after = iter(moved.moved), 0
+    next_moved, products = iter(moved.moved), 0
     for op in operations.all:
-        after += op.kind != "elementwise"
-        step = (op.loop, after if op.step is None else op.step)
+        products += op.kind != "elementwise"
+        step = (op.loop, products if op.step is None else op.step)
         if op.kind != "elementwise":
-            bytes_ = next(of_each)
-            memory[step] = memory.get(step, 0.0) + bytes_.maps + (0.0 if moved.stays else bytes_.weights)
+            op_moved = next(next_moved)
+            memory[step] = memory.get(step, 0.0) + op_moved.maps + (0.0 if moved.stays else op_moved.weights)
         if op.layer in of_layer:
             if op.kind != "elementwise":
-                here = reads.setdefault(step, {})
-                here[op.layer] = here.get(op.layer, 0.0) + of_layer[op.layer] * _weight(op) / shares[op.layer]
+                of_step = reads.setdefault(step, {})
+                layer_s = of_layer[op.layer] * _weight(op) / weights[op.layer]
+                of_step[op.layer] = of_step.get(op.layer, 0.0) + layer_s
         else:
             other = op.total_additions + op.total_multiplications if op.results else 0
             digital[step] = digital.get(step, 0.0) + (op.total_macs + other) / operations.examples
@@ -106,9 +107,9 @@ def waiting_items(
     energy_table: EnergyTable,
     batch: int,
 ) -> list[EnergyItem]:
-    """Return the energy per example drawn while no tile is read: by held weights and by buffers that store maps."""
+    """Return the energy per example drawn while no tile is read, by weights with holding power and by buffers."""
     waits_s = time.waiting_s + energy_table.dispatch_s / batch
-    lines = [
+    items = [
         EnergyItem(component=action.component, action=f"{action.action}, waiting",
              count=layer.matrices * quantity * waits_s, unit=f"{action.unit} s",
              unit_energy_j=action.unit_energy_j(layer.use.hardware.energy_table), layer=layer.use.path, waits=True,
@@ -118,12 +119,12 @@ def waiting_items(
         if action.is_power and layer.new_weights
     ]  # fmt: skip
     if any(work.is_analog and layer.use.hardware.adc is not None for layer, work in done):
-        lines.append(
+        items.append(
             EnergyItem(component="leakage", action="buffers, waiting", count=moved.largest * time.waiting_s, unit="B s",
                  unit_energy_j=energy_table.buffer_leakage_w_per_byte, waits=True,
                  sources=energy_table.sources("buffer_leakage_w_per_byte"))
         )  # fmt: skip
-    return lines
+    return items
 
 
 def _weight(op: Operation) -> float:
@@ -131,7 +132,7 @@ def _weight(op: Operation) -> float:
     return op.repeats * op.output_words
 
 
-def _shares(operations: Operations, of_layer: dict[str, Any]) -> dict[str, float]:
+def _total_weights(operations: Operations, of_layer: dict[str, Any]) -> dict[str, float]:
     totals = dict.fromkeys(of_layer, 0.0)
     for op in operations.all:
         if op.layer in totals and op.kind != "elementwise":

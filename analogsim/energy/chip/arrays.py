@@ -41,13 +41,13 @@ def arrays_of(layers: Iterable[tuple[LayerWork, TileWork]]) -> AnalogArrays | No
     stored = [(layer, work) for layer, work in layers if work.is_analog and layer.new_weights]
     if not stored:
         return None
-    places = sum(n.matrices * w.tiles * n.use.hardware.rows * n.use.hardware.columns for n, w in stored)
+    capacity = sum(n.matrices * w.tiles * n.use.hardware.rows * n.use.hardware.columns for n, w in stored)
     cell_write_j = [layer.use.hardware.cell_write_j for layer, _ in stored]
     cells = [layer.matrices * work.cells for layer, work in stored]
     return AnalogArrays(
         tiles=sum(layer.matrices * work.tiles for layer, work in stored),
         cells=sum(cells),
-        utilisation=sum(layer.matrices * layer.new_weights for layer, _ in stored) / places,
+        utilisation=sum(layer.matrices * layer.new_weights for layer, _ in stored) / capacity,
         write_energy_j=sum(n * float(e) for n, e in zip(cells, cell_write_j, strict=True))
         if None not in cell_write_j
         else None,

@@ -84,16 +84,16 @@ class Deployment:
             raise InputError(
                 "EnergyTable.cell_write_j = None: a deployment needs the energy of writing one cell (unit: J)"
             )
-        here = Source(note=f"set by the deployment: {self.inferences:.3g} inferences")
+        deployment = Source(note=f"set by the deployment: {self.inferences:.3g} inferences")
         write = Source(note="EnergyTable.cell_write_j for every cell" if self.write_j is None else "Deployment.write_j")
         read = Source(note="AnalogArrays.calibration_energy_j")
-        lines = [EnergyItem(component="writing", action="all cells", count=self.writes / self.inferences, unit="",
-                     unit_energy_j=unit_energy_j, sources=(write, here))]  # fmt: skip
+        items = [EnergyItem(component="writing", action="all cells", count=self.writes / self.inferences, unit="",
+                     unit_energy_j=unit_energy_j, sources=(write, deployment))]  # fmt: skip
         if arrays.calibration_energy_j:
             per_inference = self.calibrations / self.inferences
-            lines.append(EnergyItem(component="drift calibration", action="readout", count=per_inference, unit="",
-                             unit_energy_j=arrays.calibration_energy_j, sources=(read, here)))  # fmt: skip
-        return lines
+            items.append(EnergyItem(component="drift calibration", action="readout", count=per_inference, unit="",
+                             unit_energy_j=arrays.calibration_energy_j, sources=(read, deployment)))  # fmt: skip
+        return items
 
 
 def _is_number(value: Any) -> bool:

@@ -1,8 +1,8 @@
 """The digital unit next to the arrays: work per example that no analog layer does.
 
-multiply-accumulates    products of two activations (attention), layers kept digital
+multiply-accumulates    products of two activations (attention), digital layers
 other results           activation functions, normalisation, sums
-weights                 of layers kept digital, from a memory of 1 MB, once for every run
+weights                 of digital layers, from a memory of 1 MB, once per run
 operands                inputs and outputs of these products, from a buffer large enough for them
 """
 
@@ -29,13 +29,13 @@ def rest_items(operations: Operations, energy_table: EnergyTable) -> list[Energy
             operand_bytes = (op.input_words + op.output_words) * 4.0
             moved.append((per_example * operand_bytes, operand_bytes / n if op.per_example else operand_bytes))
     result_j = energy_table.arithmetic_j
-    behind = energy_table.sources("arithmetic_j")
+    sources = energy_table.sources("arithmetic_j")
     if multiplications:
         result_j = (additions * energy_table.arithmetic_j + multiplications * energy_table.mac_j) / results
-        behind = (*energy_table.sources("arithmetic_j", "mac_j"), COST_SOURCE)
+        sources = (*energy_table.sources("arithmetic_j", "mac_j"), COST_SOURCE)
     rows = (
         ("MAC", macs, "", energy_table.mac_j, energy_table.sources("mac_j")),
-        ("other result", results, "", result_j, behind),
+        ("other result", results, "", result_j, sources),
         (
             "weights",
             weights,
@@ -44,16 +44,16 @@ def rest_items(operations: Operations, energy_table: EnergyTable) -> list[Energy
             energy_table.sources("weight_fetch_j_per_byte"),
         ),
     )
-    lines = [
+    items = [
         EnergyItem(
             component="digital unit",
             action=action,
             count=amount,
             unit=unit,
             unit_energy_j=unit_energy_j,
-            sources=behind,
+            sources=row_sources,
         )
-        for action, amount, unit, unit_energy_j, behind in rows
+        for action, amount, unit, unit_energy_j, row_sources in rows
         if amount
     ]
-    return lines + sized_item("digital unit", "operands", moved, energy_table)
+    return items + sized_item("digital unit", "operands", moved, energy_table)

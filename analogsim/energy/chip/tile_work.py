@@ -1,9 +1,10 @@
 """Actions of the tiles of one layer for one vector: those of the weight store, and the driven rows.
 
-The store reports its actions tile by tile of the actual grid. It is given the weights of the tile (normalised, no
-padding) and the mean energy of its rows on the sample as a fraction of full reads: the mean squared voltage <x^2>, or
-the equivalent of the input converter (``analogsim.converters.dac``). Here x is divided by the input range (calibrated,
-else each example's largest value) and clipped to 1. Within a tile, inputs and weights are assumed independent.
+The store reports the actions of every tile of the actual grid. Its arguments are the weights of the tile (normalised,
+without padding) and the mean energy of its rows on the sample as a fraction of full reads: the mean squared voltage
+<x^2>, or the equivalent of the input converter (``analogsim.converters.dac``). Here x is divided by the input range
+(calibrated, else each example's largest value) and clipped to 1. Within a tile, inputs and weights are assumed to be
+independent.
 
 If only shapes are known, inputs are assumed uniform over the range, <x^2> = 1/3, and weights normal with four standard
 deviations to the largest; a bit-serial or pulse-width converter is applied to such inputs. Everything here may be
@@ -122,12 +123,12 @@ class TileWork:
 
     @property
     def is_electric(self) -> bool:
-        """True if rows are word adc_inputs, whose capacitance is charged."""
+        """True if rows are word lines, whose capacitance is charged."""
         return "cell read" in self.quantities
 
 
 def tile_work(use: LayerUse) -> TileWork:
-    """Return the work of one vector in a layer, from the store's own account of every tile of the grid.
+    """Return the work of one vector in a layer, summed over the store's report on every tile of the grid.
 
     Args:
       use: the pass through the layer; weights ``[n_in, n_out]``, inputs ``[batch, ...]``.
@@ -143,30 +144,30 @@ def tile_work(use: LayerUse) -> TileWork:
     driven: Any = 0.0
     cells, adc_inputs, rows, row_conversions = 0, 0, 0, 0
     in_use = rows_in_use(use.operator, n_in, r)
-    places = sum(map(len, in_use)) * n_out
-    filled = (use.n_weights or places) / places  # a digital unit does not multiply by zeros between blocks
-    for number, (tile_rows, share) in enumerate(zip(in_use, read_fractions(use), strict=True)):
+    elements = sum(map(len, in_use)) * n_out
+    filled = (use.n_weights or elements) / elements  # a digital unit does not multiply by zeros between blocks
+    for number, (tile_rows, fraction) in enumerate(zip(in_use, read_fractions(use), strict=True)):
         for first, right in spans(n_out, c):
             if normalised is None:
-                actions = _assumed_cost(store, share, (len(tile_rows), right - first))
+                actions = _assumed_cost(store, fraction, (len(tile_rows), right - first))
             else:
                 part = jnp.asarray(normalised[number][tile_rows, first:right])
-                actions = list(zip(store.cost(part, share), store.cost(part, 1.0), strict=True))
+                actions = list(zip(store.cost(part, fraction), store.cost(part, 1.0), strict=True))
             for action, fully in actions:
-                _check_priced(action, store)
-                priced = ACTIONS[action.name]
-                digital = priced.per_cell and not priced.read_time
+                _check_action(action, store)
+                entry = ACTIONS[action.name]
+                digital = entry.per_cell and not entry.read_time
                 quantity = action.quantity * filled if digital else action.quantity
                 quantities[action.name] = quantities.get(action.name, 0.0) + quantity
-                if not priced.is_power:  # one product per row, in sequence
-                    row_total = fully.quantity if priced.per_cell else fully.quantity * len(tile_rows)
+                if not entry.is_power:  # one product per row, in sequence
+                    row_total = fully.quantity if entry.per_cell else fully.quantity * len(tile_rows)
                     all_rows[action.name] = all_rows.get(action.name, 0.0) + row_total
-            here, read_by = store.n_cells(len(tile_rows), right - first), store.n_columns(right - first)
-            driven, cells, adc_inputs = driven + here * share, cells + here, adc_inputs + read_by
-            rows, row_conversions = rows + len(tile_rows), row_conversions + len(tile_rows) * read_by
+            n_cells, n_columns = store.n_cells(len(tile_rows), right - first), store.n_columns(right - first)
+            driven, cells, adc_inputs = driven + n_cells * fraction, cells + n_cells, adc_inputs + n_columns
+            rows, row_conversions = rows + len(tile_rows), row_conversions + len(tile_rows) * n_columns
     if use.is_lookup and all(ACTIONS[name].per_cell for name in quantities):
-        quantities, driven, adc_inputs = _of_rows(use, normalised)
-    elif use.is_lookup:  # one row of tiles does the product, but all are held
+        quantities, driven, adc_inputs = _lookup_work(use, normalised)
+    elif use.is_lookup:  # one row of tiles does the product, but all of them draw holding power
         quantities = {name: q if ACTIONS[name].is_power else q / r for name, q in quantities.items()}
         adc_inputs //= r
     return TileWork(quantities, driven, cells, adc_inputs, r * c, all_rows, rows, row_conversions)
@@ -185,14 +186,14 @@ def _normalised(use: LayerUse) -> Any:
 _SAMPLE = 64
 
 
-def _assumed_cost(store: Any, share: Any, shape: tuple[int, int]) -> list[tuple[Action, Action]]:
+def _assumed_cost(store: Any, fraction: Any, shape: tuple[int, int]) -> list[tuple[Action, Action]]:
     """Return the actions of a tile of assumed weights, at its rows' fraction and fully driven, scaled from a sample."""
-    few = store.cost(_assumed(1, 1), share)
+    few = store.cost(_assumed(1, 1), fraction)
     sample = (_SAMPLE, _SAMPLE) if all(a.name in ACTIONS and ACTIONS[a.name].per_cell for a in few) else shape
     part, times = _assumed(*sample), store.n_cells(*shape) / store.n_cells(*sample)
     return [
         (a._replace(quantity=times * a.quantity), b._replace(quantity=times * b.quantity))
-        for a, b in zip(store.cost(part, share), store.cost(part, 1.0), strict=True)
+        for a, b in zip(store.cost(part, fraction), store.cost(part, 1.0), strict=True)
     ]
 
 
@@ -208,23 +209,24 @@ def _traced(*arrays: Any) -> bool:
     return any(isinstance(array, jax.core.Tracer) for array in arrays)
 
 
-def _of_rows(use: LayerUse, normalised: Any) -> tuple[dict[str, Any], Any, int]:
+def _lookup_work(use: LayerUse, normalised: Any) -> tuple[dict[str, Any], Any, int]:
     """Return actions, driven cells and conversions of one lookup: one row of its tiles at full voltage."""
     store, (_, n_out) = use.hardware.store, use.weights.shape
-    share = energy(use.hardware.dac, jnp.ones(()))  # more than one read if bits are driven sequentially
+    fraction = energy(use.hardware.dac, jnp.ones(()))  # more than one read if bits are driven sequentially
     if normalised is None:
         taken = _assumed(1, n_out)
     else:
         tile, row = (a.ravel() for a in use.operator.places(use.x, normalised.shape[1]))
         taken = jnp.asarray(normalised)[tile, row]
     quantities: dict[str, Any] = {}
-    driven, lines = 0.0, 0
+    driven, columns = 0.0, 0
     for left, right in spans(n_out, use.grid[1]):
-        for action in store.cost(jnp.asarray(taken[:, left:right]), share):
+        for action in store.cost(jnp.asarray(taken[:, left:right]), fraction):
             if action.name != "mac":  # a lookup in a digital memory multiplies nothing
                 quantities[action.name] = quantities.get(action.name, 0.0) + action.quantity / len(taken)
-        driven, lines = driven + share * store.n_cells(1, right - left), lines + store.n_columns(right - left)
-    return quantities, driven, lines
+        driven += fraction * store.n_cells(1, right - left)
+        columns += store.n_columns(right - left)
+    return quantities, driven, columns
 
 
 def read_fractions(use: LayerUse) -> list[Any]:
@@ -246,13 +248,13 @@ def read_fractions(use: LayerUse) -> list[Any]:
         bound = jnp.where(largest > 0, largest, 1)
     else:
         bound = jnp.asarray(use.ranges.input, x.dtype)
-    shares = energy(use.hardware.dac, jnp.clip(x / bound, -1, 1))
+    fractions = energy(use.hardware.dac, jnp.clip(x / bound, -1, 1))
     ones = jnp.ones((r, 1, -(-n_in // r), 1), x.dtype)
     # A convolution whose window exceeds a tile unfolds its patches; processing a few examples at a time limits memory.
     at_once = max(1, _NUMBERS_AT_ONCE * len(x) // (use.vectors * n_in))
     sums: list[Any] = [0.0] * r
     for start in range(0, len(x), at_once):
-        products = partial_sums(use.operator, shares[start : start + at_once], ones, lax.Precision.HIGHEST)
+        products = partial_sums(use.operator, fractions[start : start + at_once], ones, lax.Precision.HIGHEST)
         sums = [total + _sum(product) for total, product in zip(sums, products, strict=True)]
     in_use = rows_in_use(use.operator, n_in, r)
     return [total / use.vectors / len(rows) for total, rows in zip(sums, in_use, strict=True)]
@@ -262,7 +264,7 @@ def _sum(product: jax.Array) -> Any:
     return product.sum() if _traced(product) else float(np.asarray(product, np.float64).sum())
 
 
-def _check_priced(action: Action, store: Any) -> None:
+def _check_action(action: Action, store: Any) -> None:
     where = f"{type(store).__name__}: action '{action.name}'"
     if action.name not in ACTIONS:
         raise InputError(f"{where} has no known energy; {nearest(action.name, ACTIONS)}")

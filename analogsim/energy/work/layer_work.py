@@ -2,7 +2,7 @@
 
 A layer with n_in inputs and n_out outputs and v vectors per example does v n_in n_out multiply-accumulates; the vectors
 of a convolution are its output positions. Zeros that a transposed convolution inserts between its inputs are not
-counted. Work outside of analog layers (products of two activations in attention, layers kept digital, activation
+counted. Work outside of analog layers (products of two activations in attention, digital layers, activation
 functions, normalisation) is counted in the traced model (``tracing``). Every system is charged for all of it.
 
 With a sample of data the model is run on it, and the values set how strongly rows are driven. With shapes alone
@@ -74,7 +74,7 @@ class Workload:
     Attributes:
       layers: the passes through analog layers, in order.
       operations: all operations of one run of the digital model.
-      other_parameters: number of parameters outside of analog matrices (biases, layers kept digital).
+      other_parameters: number of parameters outside of analog matrices (biases, digital layers).
       kernels: the model's weight arrays (two axes or more), to measure their compression; empty if only shapes are
         known.
     """
@@ -91,7 +91,7 @@ class Workload:
     @property
     def macs(self) -> float:
         """Multiply-accumulates per example, inside and outside of analog layers."""
-        return _whole(self.operations.macs / self.operations.examples)
+        return _as_integer(self.operations.macs / self.operations.examples)
 
     @property
     def analog_macs(self) -> int:
@@ -162,7 +162,7 @@ def _observed(uses: list[LayerUse], examples: int) -> tuple[list[LayerWork], int
     layers = []
     seen: dict[tuple[str, int], list[np.ndarray]] = {}
     for use in uses:
-        vectors = _each(use, use.vectors, examples)
+        vectors = _per_example(use, use.vectors, examples)
         new = (use.n_weights or use.weights.size) if _is_new(use, seen) else 0
         layers.append(LayerWork(use, vectors, use.x.size / examples, new))
     n_analog = sum(layer.new_weights for layer in layers if not _is_second_copy(layer.use.path, seen))
@@ -186,7 +186,7 @@ def layers_of(uses: list[LayerUse], operations: Operations, examples: int) -> li
             new = 0 if use.member in seen_matrices else sizes[path, use.member]
             seen_matrices.add(use.member)
             words = math.prod(use.x.shape) / examples
-            layers.append(LayerWork(use, _each(use, use.vectors, examples), words, new, passes, matrices))
+            layers.append(LayerWork(use, _per_example(use, use.vectors, examples), words, new, passes, matrices))
     return layers
 
 
@@ -196,13 +196,13 @@ def _passes(recorded: list[LayerUse], layer_operations: list[Operation]) -> tupl
     The body of a loop is recorded once, or a few times if JAX traces it again, but runs once per iteration.
     """
 
-    def does(some: list[LayerUse]) -> int:
-        return sum(use.vectors if use.is_lookup else LayerWork(use, use.vectors, 0, 0).macs for use in some)
+    def work_of(uses: list[LayerUse]) -> int:
+        return sum(use.vectors if use.is_lookup else LayerWork(use, use.vectors, 0, 0).macs for use in uses)
 
     total = sum(op.total_macs if op.is_product else op.repeats * op.input_words for op in layer_operations)
-    if total != does(recorded):
+    if total != work_of(recorded):
         recorded = list({(use.member, use.x.shape): use for use in reversed(recorded)}.values())[::-1]
-    return recorded, max(1, round(total / max(does(recorded), 1)))
+    return recorded, max(1, round(total / max(work_of(recorded), 1)))
 
 
 def _analog_parameters(layers: list[LayerWork]) -> int:
@@ -215,7 +215,7 @@ def _analog_parameters(layers: list[LayerWork]) -> int:
     )
 
 
-def _each(use: LayerUse, vectors: int, examples: int) -> int:
+def _per_example(use: LayerUse, vectors: int, examples: int) -> int:
     per_example, rest = divmod(vectors, examples)
     if rest:
         raise InputError(
@@ -225,7 +225,7 @@ def _each(use: LayerUse, vectors: int, examples: int) -> int:
     return per_example
 
 
-def _whole(number: float) -> float:
+def _as_integer(number: float) -> float:
     return int(number) if number == int(number) else number
 
 

@@ -4,8 +4,8 @@ A matrix product of m x k with k x n does m k n multiply-accumulates; a convolut
 (zeros of the padding count as in the published figures, zeros between dilated inputs do not). All other arithmetic is
 counted by its results. Copies, transposes and broadcasts are not arithmetic.
 
-Each operation records which of its operands are weights, which depend on the examples, and how often it runs, so that
-the model of a system can distinguish data fetched once per batch from data of every example.
+Each operation records which operands are weights, which depend on the examples, and how often it runs, so that models
+of systems can distinguish data fetched once per batch from data of every example.
 """
 
 import dataclasses
@@ -34,8 +34,8 @@ class MatrixProductShape:
         return self.count * self.vectors * self.n_in * self.n_out
 
     def __str__(self) -> str:
-        many_times = f"{self.count} of " if self.count > 1 else ""
-        return f"{many_times}{self.vectors} x {self.n_in} by {self.n_in} x {self.n_out}"
+        prefix = f"{self.count} of " if self.count > 1 else ""
+        return f"{prefix}{self.vectors} x {self.n_in} by {self.n_in} x {self.n_out}"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -9,12 +9,12 @@ neighbours; within a group, b examples at a time, the batch of B in p = ceil(B /
     weights         read with every piece                      p * sum of W
                     or retained for the whole batch            sum of W          if  sum of W + b m <= C
                     or, in a loop, retained for its runs       p * sum of W      if  loop's W + b m <= C
-    between groups  the maps of the whole batch are written and read again
+    between groups  the maps of the whole batch are written to memory and read back
     alone           an operation whose maps do not fit (or that gains by it) passes them all through the memory:
                     min(W ceil(B I / C) + B I + B O,  W + B I ceil(W / C) + B O)       I, O: of one example
 
-Of all partitions into groups, each with its b, the one of least bytes is taken (a shortest path). More capacity
-therefore never means more bytes, and a larger batch never fewer in total. If every piece of an operation costs a
+The plan is the partition into groups, each with its b, that moves the fewest bytes (a shortest path). More capacity
+therefore never means more bytes, and a larger batch never fewer in total. If each piece of an operation costs a
 launch, the bytes that the memory could have moved meanwhile (``piece_bytes``) are added: small pieces would save bytes
 and lose more time. Each operation is assumed to pass its maps to the next; data that is used again later (residual
 sums, values of attention) is not in m, and arithmetic between products is fused into them. Rows of tables are fetched
@@ -31,7 +31,7 @@ from analogsim.energy.work.operations import Operation, Operations
 
 
 class Need(NamedTuple):
-    """Bytes that one operation reads and writes; maps are of one example (of the batch, if ``shared``).
+    """Bytes that one operation reads and writes, with maps per example (per batch, if ``shared``).
 
     Attributes:
       weights: weights of one run.
@@ -42,7 +42,7 @@ class Need(NamedTuple):
       outside: inputs of all runs that come from outside of the model for the first time.
       runs: number of sequential runs.
       loop: indices of the enclosing loops.
-      shared: True if it depends on no example and runs once per batch.
+      shared: True if it does not depend on the examples and runs once per batch.
       fetches: True if it fetches rows of a table, ``weights`` bytes per example and run.
     """
 
@@ -150,52 +150,50 @@ def needs(
     return result
 
 
-def plan(asked: Sequence[Need], batch: int, capacity: float, piece_bytes: float = 0.0) -> TrafficPlan:
+def plan(operation_needs: Sequence[Need], batch: int, capacity: float, piece_bytes: float = 0.0) -> TrafficPlan:
     """Return the schedule of the operations that moves the fewest bytes; see the module.
 
     Args:
-      asked: bytes of each operation, in order.
+      operation_needs: bytes of each operation, in order.
       batch: number of examples.
       capacity: bytes on the chip for data that is used again.
       piece_bytes: cost in bytes of one run of an operation on one piece of the batch, added to the bytes it moves.
     """
-    return _plan(tuple(asked), batch, float(capacity), float(piece_bytes))
+    return _plan(tuple(operation_needs), batch, float(capacity), float(piece_bytes))
 
 
 @functools.lru_cache(maxsize=256)
 def _plan(operation_needs: tuple[Need, ...], batch: int, capacity: float, piece_bytes: float) -> TrafficPlan:
     n = len(operation_needs)
     min_bytes = [0.0] + [math.inf] * n
-    way: list[tuple[int, bool]] = [(0, False)] * (
-        n + 1
-    )  # start of the last group, and whether that is a single operation
+    # Start of the last group of the best partition of the first i operations; True if that is an operation alone.
+    last: list[tuple[int, bool]] = [(0, False)] * (n + 1)
     for i in range(n):
-        by_itself = (
-            min_bytes[i] + _bytes(_alone(operation_needs[i], batch, capacity)) + piece_bytes * operation_needs[i].runs
-        )
-        if by_itself < min_bytes[i + 1]:
-            min_bytes[i + 1], way[i + 1] = by_itself, (i, True)
+        need = operation_needs[i]
+        alone = min_bytes[i] + _bytes(_alone(need, batch, capacity)) + piece_bytes * need.runs
+        if alone < min_bytes[i + 1]:
+            min_bytes[i + 1], last[i + 1] = alone, (i, True)
         group = _Group(operation_needs, i, batch, capacity, piece_bytes)
         for j in range(i, n):
             if not group.takes(operation_needs[j]):
                 break
             cost = min_bytes[i] + group.cost(j)
             if cost < min_bytes[j + 1]:
-                min_bytes[j + 1], way[j + 1] = cost, (i, False)
+                min_bytes[j + 1], last[j + 1] = cost, (i, False)
     moved: list[Moved] = []
     end = n
     while end:
-        start, is_alone = way[end]
-        moved = (
-            [_alone(operation_needs[start], batch, capacity)]
-            if is_alone
-            else _Group(operation_needs, start, batch, capacity, piece_bytes).moved(end - 1)
-        ) + moved
+        start, is_alone = last[end]
+        if is_alone:
+            part = [_alone(operation_needs[start], batch, capacity)]
+        else:
+            part = _Group(operation_needs, start, batch, capacity, piece_bytes).moved(end - 1)
+        moved = part + moved
         end = start
     whole_group = _Group(operation_needs, 0, batch, capacity)
     stays = all([whole_group.takes(need) for need in operation_needs]) and whole_group.room(whole_group.distinct) > 0
     pieces = max((m.pieces for m in moved), default=1)
-    return TrafficPlan(tuple(moved), whole_group.fixed + math.ceil(batch / pieces) * whole_group.each, stays)
+    return TrafficPlan(tuple(moved), whole_group.fixed + math.ceil(batch / pieces) * whole_group.per_example, stays)
 
 
 def _times(need: Need, batch: int) -> float:
@@ -215,7 +213,7 @@ def _bytes(moved: Moved) -> float:
 
 
 def _alone(need: Need, batch: int, capacity: float) -> Moved:
-    """Return the bytes of an operation whose maps all pass the memory: weights once per piece of inputs, or reverse."""
+    """Return the traffic of an operation whose maps all pass the memory: weights per piece of inputs, or reverse."""
     if need.fetches:
         return Moved(_fetched(need, batch), _touched(need, batch), _touched(need, batch), 1)
     inputs = _times(need, batch) * need.inputs
@@ -231,19 +229,21 @@ def _alone(need: Need, batch: int, capacity: float) -> Moved:
 
 
 def _parts(size: float, capacity: float) -> float:
-    """Return in how many parts of the capacity something is processed; 1 if it fits or if there is no capacity."""
+    """Return the number of pieces of at most the capacity; 1 if the data fits, or without a capacity."""
     return max(1, math.ceil(size / capacity)) if capacity else 1
 
 
 class _Group:
     """Neighbouring operations whose maps stay on the chip; grows by one operation at a time."""
 
-    def __init__(self, asked: tuple[Need, ...], start: int, batch: int, capacity: float, piece_bytes: float = 0.0):
-        self.asked, self.start, self.batch, self.capacity = asked, start, batch, capacity
+    def __init__(
+        self, operation_needs: tuple[Need, ...], start: int, batch: int, capacity: float, piece_bytes: float = 0.0
+    ):
+        self.operation_needs, self.start, self.batch, self.capacity = operation_needs, start, batch, capacity
         self.piece_bytes, self.runs = piece_bytes, 0.0
-        self.each = self.fixed = 0.0  # bytes of the largest maps: per example, and shared
+        self.per_example = self.fixed = 0.0  # bytes of the largest maps: per example, and shared
         self.streamed = self.once = self.distinct = self.outside = self.fetched = 0.0
-        self.kept: dict[frozenset[int], float] = {}
+        self.retained: dict[frozenset[int], float] = {}
         self.of_loop: dict[tuple[int, ...], float] = {}
 
     def takes(self, need: Need) -> bool:
@@ -253,7 +253,7 @@ class _Group:
         if need.shared:
             self.fixed = max(self.fixed, maps)
         else:
-            self.each = max(self.each, maps)
+            self.per_example = max(self.per_example, maps)
         self.outside += _times(need, self.batch) * need.outside
         if need.fetches:
             self.fetched += _fetched(need, self.batch)
@@ -262,7 +262,7 @@ class _Group:
             self.once += need.distinct
             added = self.added(need)
             self.distinct += added
-            self.kept[need.leaves] = self.kept.get(need.leaves, 0.0) + added
+            self.retained[need.leaves] = self.retained.get(need.leaves, 0.0) + added
             if need.loop:
                 self.of_loop[need.loop] = self.of_loop.get(need.loop, 0.0) + need.distinct
         return self.room(0.0) > 0
@@ -270,19 +270,22 @@ class _Group:
     def added(self, need: Need) -> float:
         """Return the bytes of weights that the group has not retained so far."""
         before = need.distinct - need.new  # read by an earlier operation, of this group or of another
-        return need.new + max(0.0, before - self.kept.get(need.leaves, 0.0))
+        return need.new + max(0.0, before - self.retained.get(need.leaves, 0.0))
 
     def room(self, weights: float) -> int:
         """Return how many examples fit next to the given bytes of weights; 0 if not even one does."""
         left = self.capacity - self.fixed - weights
         if left < 0:
             return 0
-        return self.batch if self.each * self.batch <= left else int(left // self.each)
+        return self.batch if self.per_example * self.batch <= left else int(left // self.per_example)
 
     def ways(self) -> list[tuple[float, int, str]]:
-        """Return (bytes of weights and pieces, number of pieces, name) of every option that fits."""
+        """Return (bytes of weights and pieces, number of pieces, name) of every option that fits.
+
+        ``min`` breaks ties by name: weights retained for the batch before the loop before streamed.
+        """
         loops = max(self.of_loop.values(), default=0.0)
-        tried = ((0.0, self.streamed, "streamed"), (loops, self.once, "loops"), (self.distinct, None, "kept"))
+        tried = ((0.0, self.streamed, "streamed"), (loops, self.once, "loops"), (self.distinct, None, "batch"))
         options = []
         for retained, per_piece, name in tried:
             fitting = self.room(retained)
@@ -298,10 +301,10 @@ class _Group:
 
     def entering(self) -> float:
         """Return the bytes that the first operation reads from the memory because the previous one wrote them."""
-        need = self.asked[self.start]
+        need = self.operation_needs[self.start]
         if not self.start:
             return 0.0
-        before = self.asked[self.start - 1]
+        before = self.operation_needs[self.start - 1]
         read = need.runs * need.inputs - need.outside
         if before.loop != need.loop:  # the carry of a loop stays in it
             read = min(read, max(before.runs * before.outputs, need.inputs))
@@ -309,24 +312,24 @@ class _Group:
 
     def leaving(self, end: int) -> float:
         """Return the bytes that the last operation writes."""
-        need = self.asked[end]
+        need = self.operation_needs[end]
         return _times(need, self.batch) * need.runs * need.outputs
 
     def moved(self, end: int) -> list[Moved]:
         """Return the bytes that each operation moves if the group, still empty, ends at operation ``end``."""
-        group = _Group(self.asked, self.start, self.batch, self.capacity, self.piece_bytes)
-        for need in self.asked[self.start : end + 1]:
+        group = _Group(self.operation_needs, self.start, self.batch, self.capacity, self.piece_bytes)
+        for need in self.operation_needs[self.start : end + 1]:
             group.takes(need)
         _, pieces, name = min(group.ways())
         result = []
         for k in range(self.start, end + 1):
-            need = self.asked[k]
+            need = self.operation_needs[k]
             if need.fetches:
                 weights = _fetched(need, self.batch)
             elif name == "streamed":
                 weights = pieces * max(need.runs * need.weights, need.distinct)
             else:
-                weights = self.added(need) if name == "kept" else pieces * need.distinct
+                weights = self.added(need) if name == "batch" else pieces * need.distinct
             maps = _times(need, self.batch) * need.outside
             maps += self.entering() if k == self.start else 0.0
             maps += self.leaving(end) if k == end else 0.0
