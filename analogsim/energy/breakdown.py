@@ -75,8 +75,8 @@ class EnergyItem:
 
     def cited(self, source: Source) -> Use:
         """Return the energy per action as ``analogsim.cite`` lists it under one of its sources."""
-        price = show(float(self.unit_energy_j), "J") + (f"/{self.unit}" if self.unit else "")
-        return Use("", f"{self.component} ({self.action})", price, source)
+        per_unit = show(float(self.unit_energy_j), "J") + (f"/{self.unit}" if self.unit else "")
+        return Use("", f"{self.component} ({self.action})", per_unit, source)
 
     @property
     def energy_j(self) -> Any:
@@ -114,10 +114,10 @@ class EnergyBreakdown:
     Attributes:
       system: name of the system.
       batch: examples that are computed together.
-      lines: the energy items.
+      items: the energy items.
       latency_s: seconds from the start of the batch to its last result; None if not known.
-      note: what the range spans, in one sentence.
-      excludes: costs that this system's account leaves out, beyond those that every account leaves out.
+      note: meaning of the range, in one sentence.
+      excludes: costs that this breakdown excludes, in addition to those that every breakdown excludes.
       bound: the activity that takes most of the time (``"arithmetic"``, ``"memory"``, ``"launches"``, ``"latency"``,
         ``"reads"``), ``""`` if not known.
       omits: parts of the model's computation that are not counted; empty if all are.
@@ -136,23 +136,23 @@ class EnergyBreakdown:
 
     def cited_values(self) -> Iterator[tuple[str, list[Use]]]:
         """Yield the system's name with its energies per action and their sources, for ``analogsim.cite``."""
-        uses = (line.cited(source) for line in self.items for source in line.sources)
+        uses = (item.cited(source) for item in self.items for source in item.sources)
         yield self.system, list(dict.fromkeys(uses))  # layers share energies per action
 
     @property
     def energy_typical_j(self) -> float:
         """Joules per inference with every energy per action at its typical value."""
-        return math.fsum(line.energy_j for line in self.items)
+        return math.fsum(item.energy_j for item in self.items)
 
     @property
     def energy_low_j(self) -> float:
         """Joules per inference at the low end of every item's range."""
-        return math.fsum(line.energy_low_j for line in self.items)
+        return math.fsum(item.energy_low_j for item in self.items)
 
     @property
     def energy_high_j(self) -> float:
         """Joules per inference at the high end of every item's range."""
-        return math.fsum(line.energy_high_j for line in self.items)
+        return math.fsum(item.energy_high_j for item in self.items)
 
     @property
     def power_w(self) -> float | None:
@@ -163,12 +163,12 @@ class EnergyBreakdown:
     def idle_fraction(self) -> float:
         """Fraction of the typical energy that is spent while nothing is computed or moved; 0 if there is no energy."""
         total_j = self.energy_typical_j
-        return math.fsum(line.energy_j for line in self.items if line.waits) / total_j if total_j else 0.0
+        return math.fsum(item.energy_j for item in self.items if item.waits) / total_j if total_j else 0.0
 
     @property
     def includes(self) -> str:
         """The counted components and actions, as one string."""
-        return ", ".join(dict.fromkeys(f"{line.component} ({line.action})" for line in self.items))
+        return ", ".join(dict.fromkeys(f"{item.component} ({item.action})" for item in self.items))
 
 
 def one_per_system(breakdowns: Iterable[EnergyBreakdown]) -> tuple[EnergyBreakdown, ...]:
@@ -183,42 +183,42 @@ def merge_items(items: Iterable[EnergyItem]) -> tuple[EnergyItem, ...]:
       InputError: if a count or an energy is not one finite, non-negative number, or typical lies outside its range.
     """
     joined: dict[EnergyItem, float] = {}
-    for line in items:
-        count = _number(line.count, line)
-        unit_energy_j = _number(line.unit_energy_j, line)
+    for item in items:
+        count = _number(item.count, item)
+        unit_energy_j = _number(item.unit_energy_j, item)
         low_j, high_j = (
-            None if end is None else _number(end, line) for end in (line.unit_energy_low_j, line.unit_energy_high_j)
+            None if end is None else _number(end, item) for end in (item.unit_energy_low_j, item.unit_energy_high_j)
         )
-        _check_range(line, unit_energy_j, low_j, high_j)
+        _check_range(item, unit_energy_j, low_j, high_j)
         same = dataclasses.replace(
-            line, count=0.0, unit_energy_j=unit_energy_j, unit_energy_low_j=low_j, unit_energy_high_j=high_j
+            item, count=0.0, unit_energy_j=unit_energy_j, unit_energy_low_j=low_j, unit_energy_high_j=high_j
         )
         joined[same] = joined.get(same, 0.0) + count
-    return tuple(dataclasses.replace(line, count=count) for line, count in joined.items())
+    return tuple(dataclasses.replace(item, count=count) for item, count in joined.items())
 
 
 def across_layers(items: Iterable[EnergyItem]) -> tuple[EnergyItem, ...]:
     """Join equal actions of all layers, for a breakdown of the whole model."""
-    return merge_items(dataclasses.replace(line, layer="") for line in items)
+    return merge_items(dataclasses.replace(item, layer="") for item in items)
 
 
 _ROUNDING = 1e-12  # the geometric mean of two equal ends may differ from them by rounding
 
 
-def _check_range(line: EnergyItem, unit_energy_j: float, low_j: float | None, high_j: float | None) -> None:
+def _check_range(item: EnergyItem, unit_energy_j: float, low_j: float | None, high_j: float | None) -> None:
     low_j, high_j = unit_energy_j if low_j is None else low_j, unit_energy_j if high_j is None else high_j
     if not low_j * (1 - _ROUNDING) <= unit_energy_j <= high_j * (1 + _ROUNDING):
         raise InputError(
-            f"{_where(line)}: typical {unit_energy_j:.3g} J must lie between {low_j:.3g} and {high_j:.3g} J"
+            f"{_where(item)}: typical {unit_energy_j:.3g} J must lie between {low_j:.3g} and {high_j:.3g} J"
         )
 
 
-def _where(line: EnergyItem) -> str:
-    return f"{line.component} ({line.action})" + (f" of layer {line.layer}" if line.layer else "")
+def _where(item: EnergyItem) -> str:
+    return f"{item.component} ({item.action})" + (f" of layer {item.layer}" if item.layer else "")
 
 
-def _number(value: Any, line: EnergyItem) -> float:
-    where = _where(line)
+def _number(value: Any, item: EnergyItem) -> float:
+    where = _where(item)
     if np.size(value) != 1:
         raise InputError(
             f"{where}: has {np.size(value)} values; the energy account takes hardware with one value per field"

@@ -21,7 +21,7 @@ _OF_SYSTEM = (
     "system", "batch", "energy_low_j", "energy_typical_j", "energy_high_j", "latency_s", "power_w", "idle_fraction",
     "note", "excludes", "per",
 )  # fmt: skip
-_OF_LINE = (
+_OF_ITEM = (
     "layer",
     "component",
     "action",
@@ -54,7 +54,7 @@ def as_dict(
         "systems": [_system(breakdown, work.macs) for breakdown in breakdowns],
         "unsupported": [dataclasses.asdict(unfit_system) for unfit_system in unsupported],
         "ratios": [dataclasses.asdict(ratio) for ratio in ratios(breakdowns)],
-        "items": [_line(breakdown, line) for breakdown in breakdowns for line in breakdown.items],
+        "items": [_item(breakdown, item) for breakdown in breakdowns for item in breakdown.items],
         "arrays": None if arrays is None else _arrays(arrays),
     }
 
@@ -71,9 +71,9 @@ def _system(breakdown: EnergyBreakdown, macs: float) -> dict[str, Any]:
     }
 
 
-def _line(breakdown: EnergyBreakdown, line: EnergyItem) -> dict[str, Any]:
-    of_line = {name: getattr(line, "energy_j" if name == "energy_typical_j" else name) for name in _OF_LINE}
-    return _values(breakdown, ("system", "batch")) | of_line
+def _item(breakdown: EnergyBreakdown, item: EnergyItem) -> dict[str, Any]:
+    of_item = {name: getattr(item, "energy_j" if name == "energy_typical_j" else name) for name in _OF_ITEM}
+    return _values(breakdown, ("system", "batch")) | of_item
 
 
 def _arrays(arrays: AnalogArrays) -> dict[str, Any]:

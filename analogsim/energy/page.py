@@ -101,19 +101,19 @@ def systems_table(breakdowns: Sequence[EnergyBreakdown], unsupported: Sequence[U
 def components_table(breakdown: EnergyBreakdown) -> str:
     """Return an HTML table of the hardware's energy by component, with numbered sources."""
     total = breakdown.energy_typical_j
-    lines = sorted(across_layers(breakdown.items), key=lambda line: -line.energy_j)
-    numbers = {s: i + 1 for i, s in enumerate(dict.fromkeys(str(s) for line in lines for s in line.sources))}
+    items = sorted(across_layers(breakdown.items), key=lambda item: -item.energy_j)
+    numbers = {s: i + 1 for i, s in enumerate(dict.fromkeys(str(s) for item in items for s in item.sources))}
     rows = [
         [
-            line.component,
-            line.action,
-            f"{line.count:.4g} {line.unit}".strip(),
-            show(line.unit_energy_j, f"J/{line.unit}" if line.unit else "J"),
-            show(line.energy_j, "J"),
-            as_percent(line.energy_j, total),
-            ", ".join(str(numbers[str(s)]) for s in line.sources),
+            item.component,
+            item.action,
+            f"{item.count:.4g} {item.unit}".strip(),
+            show(item.unit_energy_j, f"J/{item.unit}" if item.unit else "J"),
+            show(item.energy_j, "J"),
+            as_percent(item.energy_j, total),
+            ", ".join(str(numbers[str(s)]) for s in item.sources),
         ]
-        for line in lines
+        for item in items
     ]
     header = ["component", "action", "count", "per unit", "per inference", "fraction", "sources"]
     caption = f"Energy of one inference by component: {show(total, 'J')}, typical"

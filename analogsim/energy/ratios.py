@@ -24,7 +24,7 @@ class Ratio:
       low, typical, high: joules per inference on the system over joules per inference on the baseline.
       per: the event that stands for a multiply-accumulate on the system.
       idle_fraction: fraction of the system's typical joules that is spent waiting.
-      is_partial: True if the system's breakdown leaves out part of the model (``EnergyBreakdown.omits``).
+      is_partial: True if the system's breakdown excludes part of the model (``EnergyBreakdown.omits``).
     """
 
     system: str

@@ -89,16 +89,16 @@ def components(
     for name, justify in (("component", "left"), ("action", "left"), ("count", "right"), ("per unit", "right"),
                           ("total", "right"), ("fraction", "right"), ("source", "left")):  # fmt: skip
         table.add_column(name, justify=justify, no_wrap=not name.startswith("source"))  # type: ignore[arg-type]
-    for line in sorted(across_layers(breakdown.items), key=lambda entry: -entry.energy_j):
-        count, price = _count(line), show(line.unit_energy_j, "J") + (f"/{line.unit}" if line.unit else "")
+    for item in sorted(across_layers(breakdown.items), key=lambda entry: -entry.energy_j):
+        count, per_unit = _count(item), show(item.unit_energy_j, "J") + (f"/{item.unit}" if item.unit else "")
         table.add_row(
-            line.component,
-            line.action,
+            item.component,
+            item.action,
             count,
-            price,
-            show(line.energy_j, "J"),
-            as_percent(line.energy_j, total_j),
-            line.source,
+            per_unit,
+            show(item.energy_j, "J"),
+            as_percent(item.energy_j, total_j),
+            item.source,
         )
     table.add_section()
     table.add_row("sum", "", "", "", show(total_j, "J"), as_percent(total_j, total_j), _range(breakdown))
@@ -118,12 +118,12 @@ def layers(breakdown: EnergyBreakdown, work: Workload) -> "rich.table.Table":
     passes: dict[str, list[LayerWork]] = {}
     for layer in work.layers:
         passes.setdefault(layer.use.path, []).append(layer)
-    for path in dict.fromkeys([*passes, *(line.layer for line in breakdown.items)]):
-        of_layer = [line for line in breakdown.items if line.layer == path]
-        energy_j = sum(line.energy_j for line in of_layer)
+    for path in dict.fromkeys([*passes, *(item.layer for item in breakdown.items)]):
+        of_layer = [item for item in breakdown.items if item.layer == path]
+        energy_j = sum(item.energy_j for item in of_layer)
         macs = sum(layer.passes * layer.macs for layer in passes.get(path, []))
         first = passes[path][0] if path in passes else None
-        most = max(of_layer, key=lambda line: line.energy_j).component if of_layer else ""
+        most = max(of_layer, key=lambda item: item.energy_j).component if of_layer else ""
         table.add_row(
             plain(path) or "(the rest of the model)",
             "" if first is None else " x ".join(map(str, first.use.weights.shape)),
@@ -151,7 +151,7 @@ def _arrays(arrays: AnalogArrays | None, breakdown: EnergyBreakdown) -> str:
     )
     readout = arrays.calibration_energy_j
     calibrated = f"; one readout for drift compensation: {show(readout, 'J')}" if readout else ""
-    not_counted = "" if any(line.component == "writing" for line in breakdown.items) else "Not in the sum: "
+    not_counted = "" if any(item.component == "writing" for item in breakdown.items) else "Not in the sum: "
     return (
         f"{arrays.tiles} tiles, {100 * arrays.utilisation:.2g} % of their capacity used, "
         f"{as_count(arrays.cells)} cells, {arrays.area_m2 * 1e6:.3g} mm² of blocks in use. "
@@ -159,7 +159,7 @@ def _arrays(arrays: AnalogArrays | None, breakdown: EnergyBreakdown) -> str:
     )
 
 
-def _count(line: EnergyItem) -> str:
-    if line.unit in ("S", "s", "J", "B", "B s", "W s", "bit"):
-        return show(line.count, line.unit)
-    return f"{as_count(line.count)} {line.unit}".strip()
+def _count(item: EnergyItem) -> str:
+    if item.unit in ("S", "s", "J", "B", "B s", "W s", "bit"):
+        return show(item.count, item.unit)
+    return f"{as_count(item.count)} {item.unit}".strip()

@@ -236,7 +236,7 @@ def test_two_four_names_the_group():
     weights[[4, 5, 7], 3] = 1.0
     with pytest.raises(InputError, match=r"the group \[4:8, 3\] has 3 nonzero values"):
         TwoFour().bits(weights, 8)
-    with pytest.raises(InputError, match=r"the group \[0:4\] has 4 values"):
+    with pytest.raises(InputError, match=r"the group \[0:4\] has 4 nonzero values"):
         TwoFour().bits(np.ones(4), 8)
     kernel = np.zeros((3, 3, 8, 2))
     kernel[1, 2, 4:7, 1] = 1.0

@@ -54,8 +54,8 @@ def breakdowns(
     arrays = arrays_of(layers)
     if deployment is not None:
         charged += merge_items(deployment.items(arrays))
-    converts = any(line.component == "ADC" for line in charged)
-    has_rest = any(line.component == "rest of the chip" and line.unit_energy_j > 0 for line in charged)
+    converts = any(item.component == "ADC" for item in charged)
+    has_rest = any(item.component == "rest of the chip" and item.unit_energy_j > 0 for item in charged)
     repeats = any(layer.use.hardware.bound_management != "none" for layer, _ in layers)
     kinds = dict.fromkeys(per_vector.is_analog for _, per_vector in layers)
     left_out = [_ANALOG_EXCLUDES if is_analog else _DIGITAL_EXCLUDES for is_analog in kinds]

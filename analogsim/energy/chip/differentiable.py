@@ -68,7 +68,7 @@ def inference_j(model: Any, variables: Any, x: Any, *, components: tuple[str, ..
             f"layer {looped}: runs in a loop of the model, so its energy has no gradient; use energy.compare"
         )
     layer_work = [(layer, tile_work(layer.use)) for layer in layers]
-    items = [line for layer, work in layer_work for line in layer_items(layer, work)]
+    items = [item for layer, work in layer_work for item in layer_items(layer, work)]
     energy_table = layers[0].use.hardware.energy_table
     moved = plan_of(layer_work, operations, energy_table)
     time = example_time(layer_work, operations, moved, energy_table)
@@ -79,11 +79,11 @@ def inference_j(model: Any, variables: Any, x: Any, *, components: tuple[str, ..
     )
     items += waiting_items(layer_work, time, moved, energy_table, 1)
     if components is not None:
-        component_names = dict.fromkeys(line.component for line in items)
+        component_names = dict.fromkeys(item.component for item in items)
         for name in components:
             if name not in component_names:
                 raise InputError(
                     f"components: unknown component {name!r}; this model has: {', '.join(component_names)}"
                 )
-        items = [line for line in items if line.component in components]
+        items = [item for item in items if item.component in components]
     return sum(item.energy_j for item in items)
