@@ -63,8 +63,9 @@ def figure(breakdowns: Sequence[EnergyBreakdown], data: "xarray.Dataset") -> str
     return report.figure(
         lambda ax: plot.energy(data, ax),
         "Energy of one inference on each system, from low to high; labels mark systems that mostly wait",
-        size=(10.4, height), phone=(3.6, height + 0.6),
-    )  # fmt: skip
+        size=(10.4, height),
+        phone=(3.6, height + 0.6),
+    )
 
 
 def systems_table(breakdowns: Sequence[EnergyBreakdown], unsupported: Sequence[UnsupportedSystem]) -> str:

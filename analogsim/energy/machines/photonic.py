@@ -157,7 +157,7 @@ def breakdown(mesh: Mesh, work: Workload, batch: int) -> EnergyBreakdown:
         ("receiver", "sample", samples, "", mesh.receiver_j, (_ALBIREO,)),
         ("ADC", "convert", samples, "", mesh.adc_j, (_ADC,)),
         ("memory", "transfer", traffic_bytes, "B", tuple(8 * bit_j for bit_j in per_bit), (dram.source,)),
-    )  # fmt: skip
+    )
     items = [
         EnergyItem.of_range(component, action, count, unit, joules, sources, waits=action.endswith("waiting"))
         for component, action, count, unit, joules, sources in rows

@@ -65,7 +65,7 @@ class Plane:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataflowMapping:
-    """How a layer is mapped on the array, in the letters of the paper (see the module's docstring)."""
+    """The mapping of a layer on the array, in the letters of the paper (see the docstring of the module)."""
 
     m: int
     n: int
@@ -124,8 +124,9 @@ def accesses(plane: Plane, mapping: DataflowMapping) -> Accesses:
     hops, buffer, dram = (float(v[0]) for v in words)
     rows = min(plane.taps_rows, ROWS)
     used = rows * k.e * min(k.r, -(-plane.channels // k.q)) * min(k.t, -(-plane.filters // k.p))
-    return Accesses(macs=float(_macs(plane)), hops=hops, buffer=buffer, dram=dram,
-                    utilisation=min(1.0, used / (ROWS * COLUMNS)))  # fmt: skip
+    return Accesses(
+        macs=float(_macs(plane)), hops=hops, buffer=buffer, dram=dram, utilisation=min(1.0, used / (ROWS * COLUMNS))
+    )
 
 
 @functools.lru_cache(maxsize=4096)

@@ -227,8 +227,7 @@ class _Walk:
             results = self.inside(branch, inputs[1:], times, scope)
             branch_operations = self.operations[before[0] :]
             flop = sum(2 * op.total_macs + op.total_results for op in branch_operations)
-            tried.append((flop, branch_operations, results,
-                          (dict(self.uncounted), dict(self.read), dict(self.left))))  # fmt: skip
+            tried.append((flop, branch_operations, results, (dict(self.uncounted), dict(self.read), dict(self.left))))
             del self.operations[before[0] :]
             self.uncounted, self.read, self.left = before[1:]
         best = max(range(len(tried)), key=lambda i: tried[i][0])
