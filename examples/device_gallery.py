@@ -1,12 +1,12 @@
-"""How memory cells hold their conductance for ten years: every technology with retention data, side by side.
+"""Compare the retention of memory cells over ten years, for every technology with retention data.
 
     python examples/device_gallery.py
 
-Each panel is one array, written once and read at every time: the same cells throughout, not a new draw at each.
-Expected: phase-change cells drift to about half of what was written, each at its own pace; CMO/HfOx loses three per
-cent; the NeuRRAM chip's cells keep their mean but spread over a tenth of the window within a day; SONOS spreads far
-less. Grey: the publication has no data, and reading is refused. ``analogsim devices`` lists all cells, also those
-without any.
+Each panel shows one array that is programmed once; the same cells are read at every time. Expected: phase-change cells
+drift to about half of the programmed conductance, each at its own rate; CMO/HfOx loses three per cent; the cells of the
+NeuRRAM chip keep their mean, but vary by a tenth of the window within a day; SONOS varies far less. Grey: the
+publication has no data, and reading raises an error. ``analogsim devices`` lists all cells, with and without retention
+data.
 """
 
 import jax
@@ -20,7 +20,7 @@ NAMES = ("pcm", "hermes", "hermes-one-pair", "cmo", "reram", "sonos")
 
 
 def normalised(data: RetentionCurve, g_max: float) -> RetentionCurve:
-    """Conductances as shares of the largest one, so that technologies compare."""
+    """Return the curve with conductances as fractions of the largest one, to compare technologies."""
     return RetentionCurve(data.time_s, *(values / g_max for values in data[1:]))
 
 

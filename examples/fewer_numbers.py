@@ -1,18 +1,19 @@
-"""Networks with fewer numbers: tensor trains and low rank, before and after fine-tuning, and what they cost on PCM.
+"""Compress networks as tensor trains and low-rank products: accuracy before and after fine-tuning, and cost on PCM.
 
     python examples/fewer_numbers.py
 
 The large kernels of two networks for handwritten digits, a 64-256-256-10 perceptron and a Transformer of two blocks
-(projections and feed-forward layers), are held as tensor trains of two and of three cores and as low-rank products,
-each within the same budgets of numbers, and then trained on. The perceptron at a tenth of its numbers is put on
-phase-change memory, every core on tiles of its own: cells, conversions and joules of its 256 x 256 kernel, and the
+(projections and feed-forward layers), are stored as tensor trains of two and of three cores and as low-rank products,
+each with the same budgets of numbers, and then fine-tuned. The perceptron at a tenth of its numbers is put on
+phase-change memory (PCM), each core on its own tiles: cells, conversions and energy of its 256 x 256 kernel, and the
 accuracy of chips a day after programming.
 
-Expected: as compressed, low rank keeps the most at every budget. After fine-tuning trains win where numbers are few: 92
-to 93 % against 66 % (perceptron) and 84 % against 74 % (Transformer) at 5 % of the numbers. From 20 % on all are
-within 2 points of each other, and low rank is ahead in half of the cases; one start each, one test image is 0.22
-points. On hardware trains pay for it: a tenth of the cells, but 13 to 22 times the conversions and joules of the dense
-kernel, where low rank takes about as many of both as that. A quarter of an hour on two cores that others use, too.
+Expected: before fine-tuning, low rank keeps the highest accuracy at every budget. After fine-tuning, trains win if
+numbers are few: 92 to 93 % compared with 66 % (perceptron) and 84 % with 74 % (Transformer) at 5 % of the numbers. From
+20 % on all are within 2 points of each other, and low rank is ahead in half of the cases; one initialisation each, one
+test image is 0.22 points. On hardware, trains need a tenth of the cells, but 13 to 22 times the conversions and energy
+of the dense kernel; low rank needs about as much of both as the dense kernel. A quarter of an hour on two cores that
+are shared with other programs.
 """
 
 import functools
@@ -23,6 +24,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from _shared import arguments, load_digits, save
+from matplotlib.axes import Axes
 
 from analogsim import calibrate, convert, evaluate, plot, preset, summary
 from analogsim.base import show
@@ -31,22 +33,22 @@ from analogsim.codecs import LowRank, TensorTrain, compress
 from analogsim.energy import compare
 from analogsim.training.recipes.networks import MLP, Transformer
 
-SHARES = (0.05, 0.1, 0.2, 0.4)
+FRACTIONS = (0.05, 0.1, 0.2, 0.4)
 CODECS = {
-    "train of 2 cores": lambda share: TensorTrain(cores=2, max_fraction=share),
-    "train of 3 cores": lambda share: TensorTrain(cores=3, max_fraction=share),
-    "low rank": lambda share: LowRank(max_fraction=share),
+    "train of 2 cores": lambda fraction: TensorTrain(cores=2, max_fraction=fraction),
+    "train of 3 cores": lambda fraction: TensorTrain(cores=3, max_fraction=fraction),
+    "low rank": lambda fraction: LowRank(max_fraction=fraction),
 }
 
 
 def is_large(layer) -> bool:
-    """What is compressed: kernels of 4096 numbers and more."""
+    """Select the layers to compress: kernels of 4096 numbers and more."""
     return math.prod(layer.shape) >= 4096
 
 
 @functools.partial(jax.jit, static_argnums=(0, 4, 5))
 def train(model: nn.Module, variables, x: jax.Array, y: jax.Array, epochs: int, rate: float):
-    """Plain digital training."""
+    """Return variables trained digitally."""
     batch, key = 64, jax.random.key(1)
     steps = len(x) // batch
     tx = optax.adam(optax.cosine_decay_schedule(rate, epochs * steps))
@@ -55,117 +57,126 @@ def train(model: nn.Module, variables, x: jax.Array, y: jax.Array, epochs: int, 
         return optax.softmax_cross_entropy_with_integer_labels(model.apply(variables, images), labels).mean()
 
     def step(carry, indices):
-        variables, state = carry
-        updates, state = tx.update(jax.grad(loss)(variables, x[indices], y[indices]), state)
-        return (optax.apply_updates(variables, updates), state), None
+        variables, opt_state = carry
+        updates, opt_state = tx.update(jax.grad(loss)(variables, x[indices], y[indices]), opt_state)
+        return (optax.apply_updates(variables, updates), opt_state), None
 
-    def epoch(carry, own):
-        order = jax.random.permutation(own, len(x))[: steps * batch].reshape(steps, batch)
-        return jax.lax.scan(step, carry, order)
+    def epoch(carry, epoch_key):
+        batches = jax.random.permutation(epoch_key, len(x))[: steps * batch].reshape(steps, batch)
+        return jax.lax.scan(step, carry, batches)
 
     return jax.lax.scan(epoch, (variables, tx.init(variables)), jax.random.split(key, epochs))[0][0]
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def accuracy(model: nn.Module, variables, x: jax.Array, y: jax.Array) -> jax.Array:
-    """In per cent."""
+    """Return the accuracy in per cent."""
     return 100 * jnp.mean(jnp.argmax(model.apply(variables, x), -1) == y)
 
 
 def budgets(name: str, model: nn.Module, data, options) -> tuple[dict, dict, tuple, float]:
-    """Accuracies (before, after) by codec and fraction, what was fine-tuned, the dense network, and its accuracy."""
+    """Compress and fine-tune one network with every codec and budget.
+
+    Returns:
+      Accuracies (before, after fine-tuning) and the fine-tuned networks, both by (codec, fraction); the dense network
+      and its accuracy.
+    """
     x, y, x_test, y_test = data
     variables = model.init(jax.random.key(0), x[:1])
     variables = train(model, variables, x, y, 2 if options.fast else 40, 3e-3)
-    exact = float(accuracy(model, variables, x_test, y_test))
-    table = simple_table(f"{name}: {exact:.1f} % dense; accuracy compressed, then fine-tuned (%)")
-    for column in ("share of numbers", *list(CODECS)[:: 2 if options.fast else 1]):
-        table.add_column(column, justify="right")
+    dense_accuracy = float(accuracy(model, variables, x_test, y_test))
+    table = simple_table(f"{name}: {dense_accuracy:.1f} % dense; accuracy compressed, then fine-tuned (%)")
+    codecs = dict(list(CODECS.items())[:: 2 if options.fast else 1])
+    for title in ("fraction of numbers", *codecs):
+        table.add_column(title, justify="right")
     scores, tuned = {}, {}
-    for share in SHARES[1:2] if options.fast else SHARES:
+    for fraction in FRACTIONS[1:2] if options.fast else FRACTIONS:
         row = []
-        for codec, make in list(CODECS.items())[:: 2 if options.fast else 1]:
-            found = compress(model, variables, x[:1], make(share), where=is_large)
-            before = float(accuracy(found.model, found.variables, x_test, y_test))
-            after = train(found.model, found.variables, x, y, 1 if options.fast else 15, 1e-3)
-            scores[codec, share] = (before, float(accuracy(found.model, after, x_test, y_test)))
-            tuned[codec, share] = (found, after)
-            row.append("{:.1f}  {:.1f}".format(*scores[codec, share]))
-        table.add_row(f"{100 * share:.0f} %", *row)
+        for codec, make in codecs.items():
+            small = compress(model, variables, x[:1], make(fraction), where=is_large)
+            before = float(accuracy(small.model, small.variables, x_test, y_test))
+            trained = train(small.model, small.variables, x, y, 1 if options.fast else 15, 1e-3)
+            after = float(accuracy(small.model, trained, x_test, y_test))
+            scores[codec, fraction] = (before, after)
+            tuned[codec, fraction] = (small, trained)
+            row.append(f"{before:.1f}  {after:.1f}")
+        table.add_row(f"{100 * fraction:.0f} %", *row)
     print(as_text(table), "\n")
-    return scores, tuned, (model, variables), exact
+    return scores, tuned, (model, variables), dense_accuracy
 
 
 def on_hardware(tuned: dict, dense: tuple, data, options) -> None:
-    """One kernel's cells, conversions and joules, and whole networks on chips."""
+    """Print cells, conversions and energy of the 256 x 256 kernel, and the accuracy of the networks on chips."""
     x, _, x_test, y_test = data
     table = simple_table("The 256 x 256 kernel on PCM, and the accuracy of chips a day after programming")
-    for column in ("held as", "numbers", "cells", "MACs", "conversions", "energy", "low to high", "accuracy (%)"):
-        table.add_column(column, justify="left" if column == "held as" else "right")
-    forms = {"dense": dense} | {c: (found.model, after) for (c, s), (found, after) in tuned.items() if s == 0.1}
+    for title in ("stored as", "numbers", "cells", "MACs", "conversions", "energy", "low to high", "accuracy (%)"):
+        table.add_column(title, justify="left" if title == "stored as" else "right")
+    forms = {"dense": dense} | {codec: (small.model, v) for (codec, f), (small, v) in tuned.items() if f == 0.1}
     if options.fast:
         del forms["low rank"]
-    n = 20 if options.fast else len(x_test)
+    n, chips = (20, 2) if options.fast else (len(x_test), 20)
     for name, (model, variables) in forms.items():
-        analog = calibrate_on(convert(model, preset("pcm")), variables, x[:200])
-        breakdown = compare(analog[0], analog[1], x_test[:50], systems=("H100",)).hardware
-        lines = [line for line in breakdown.items if line.layer.startswith("Dense_1")]
-        rows = [row for row in summary(analog[0], variables, x[:1]) if row.path.startswith("Dense_1")]
-        scores = evaluate(*analog, x_test[:n], y_test[:n], key=jax.random.key(2), times=("1 day",),
-                          chips=2 if options.fast else 20).score  # fmt: skip
+        analog = convert(model, preset("pcm"))
+        rows = [row for row in summary(analog, variables, x[:1]) if row.path.startswith("Dense_1")]
+        variables = calibrate(analog, variables, x[:200])
+        breakdown = compare(analog, variables, x_test[:50], systems=("H100",)).hardware
+        items = [item for item in breakdown.items if item.layer.startswith("Dense_1")]
+        scores = (
+            100
+            * evaluate(
+                analog, variables, x_test[:n], y_test[:n], key=jax.random.key(2), times=("1 day",), chips=chips
+            ).score
+        )
         macs = math.prod(rows[0].shape) if name == "dense" else tuned[name, 0.1][0].layers["Dense_1"].macs
-        low, typical, high = (sum(getattr(line, f"energy{e}_j") for line in lines) for e in ("_low", "", "_high"))
-        table.add_row(
-            name, as_count(sum(row.weights for row in rows)), as_count(sum(row.cells for row in rows)), as_count(macs),
-            as_count(sum(line.count for line in lines if line.component == "ADC")), show(typical, "J"),
-            f"{show(low, 'J')} to {show(high, 'J')}",
-            f"{100 * scores.mean().item():.1f} ± {100 * scores.std().item():.1f}",
-        )  # fmt: skip
+        low, typical, high = (sum(getattr(item, f"energy{e}_j") for item in items) for e in ("_low", "", "_high"))
+        counts = (
+            sum(row.weights for row in rows),
+            sum(row.cells for row in rows),
+            macs,
+            sum(item.count for item in items if item.component == "ADC"),
+        )
+        energy = (show(typical, "J"), f"{show(low, 'J')} to {show(high, 'J')}")
+        table.add_row(name, *map(as_count, counts), *energy, f"{scores.mean().item():.1f} ± {scores.std().item():.1f}")
     print(as_text(table))
 
 
-def calibrate_on(model: nn.Module, variables, x: jax.Array) -> tuple:
-    """The model with ranges of its converters."""
-    return model, calibrate(model, variables, x)
-
-
-def draw(networks: dict):
-    """Accuracy over the share of numbers, one panel a network."""
+def draw(networks: dict) -> Axes:
+    """Draw accuracy versus the fraction of numbers, one panel per network."""
     left = plot.new_axes(9.6, 4.4)
     figure = left.figure
     left.remove()
     with plot.style():
         panels = figure.subplots(1, len(networks), sharey=True)
-        for ax, (name, (scores, exact)) in zip(panels, networks.items(), strict=True):
+        for ax, (name, (scores, dense_accuracy)) in zip(panels, networks.items(), strict=True):
             for codec, colour in zip(CODECS, plot.COLOURS, strict=False):
-                if not any(c == codec for c, _ in scores):  # a smoke run leaves one out
+                if not any(c == codec for c, _ in scores):  # a smoke run skips one codec
                     continue
-                shares = [100 * share for c, share in scores if c == codec]
+                percent = [100 * fraction for c, fraction in scores if c == codec]
                 before, after = zip(*(both for (c, _), both in scores.items() if c == codec), strict=True)
-                ax.plot(shares, before, "o:", color=colour, markerfacecolor="white")
-                ax.plot(shares, after, "o-", color=colour, label=codec)
-            ax.axhline(exact, color="#555555", linestyle="--", linewidth=1, label="dense")
+                ax.plot(percent, before, "o:", color=colour, markerfacecolor="white")
+                ax.plot(percent, after, "o-", color=colour, label=codec)
+            ax.axhline(dense_accuracy, color="#555555", linestyle="--", linewidth=1, label="dense")
             ax.set_xscale("log")
-            ax.set_xticks(shares, [f"{share:.0f} %" for share in shares])
+            ax.set_xticks(percent, [f"{p:.0f} %" for p in percent])
             ax.minorticks_off()
             ax.set_title(name)
-            ax.set_xlabel("numbers in the compressed kernels")
+            ax.set_xlabel("fraction of numbers in the kernels")
         panels[0].set_ylabel("accuracy (%)")
         handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels),
-                      title="solid: fine-tuned, dotted: as compressed")  # fmt: skip
+        title = "solid: fine-tuned, dotted: before fine-tuning"
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), title=title)
     return panels[0]
 
 
 def main() -> None:
     options = arguments(__doc__)
-    x, y, x_test, y_test = load_digits()
-    rows = tuple(a.reshape(-1, 8, 8) for a in (x, x_test))
-    scores, tuned, dense, exact = budgets("Perceptron", MLP(10, hidden=(256, 256)), (x, y, x_test, y_test), options)
-    networks = {"Perceptron": (scores, exact)}
-    scores, _, _, exact = budgets("Transformer", Transformer(10), (rows[0], y, rows[1], y_test), options)
-    networks["Transformer"] = (scores, exact)
-    on_hardware(tuned, dense, (x, y, x_test, y_test), options)
+    data = x, y, x_test, y_test = load_digits()
+    sequences = x.reshape(-1, 8, 8), y, x_test.reshape(-1, 8, 8), y_test  # the rows of an image as a sequence
+    scores, tuned, dense, dense_accuracy = budgets("Perceptron", MLP(10, hidden=(256, 256)), data, options)
+    networks = {"Perceptron": (scores, dense_accuracy)}
+    scores, _, _, dense_accuracy = budgets("Transformer", Transformer(10), sequences, options)
+    networks["Transformer"] = (scores, dense_accuracy)
+    on_hardware(tuned, dense, data, options)
     save(draw(networks), options.out / "fewer_numbers.png")
 
 

@@ -1,11 +1,11 @@
-"""Classify digits with light: how many bits of phase, how much loss, how many photons, and how large a mesh.
+"""Classify digits on interferometer meshes: accuracy versus bits per phase, coupler errors, loss, size and photons.
 
     python examples/light_classifier.py
 
-A network trained digitally is put on interferometer meshes, chips with errors of their own, no training on them.
-Expected: six bits of phase are needed and seven suffice; phases that are set around the couplers' errors stand larger
-ones; loss grows with the size of a mesh, so that large ones need better waveguides or more light; and with perfect
-phases less than one photon a multiplication still tells most digits apart. Ten minutes.
+A digitally trained network runs on sampled meshes, each with its own fabrication errors, without training on them.
+Expected: six bits per phase are needed and seven suffice; phases that compensate for the couplers' errors tolerate
+larger ones; loss grows with the size of a mesh, so large meshes need better waveguides or more light; with perfect
+phases, less than one photon per multiplication is enough to recognise most digits. Ten minutes.
 """
 
 import functools
@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from _shared import arguments, load_digits, save
+from matplotlib.axes import Axes
 
 from analogsim import plot, preset
 from analogsim.cli.quickstart import FAST, MLP, Settings, train
@@ -28,17 +29,17 @@ PERFECT = {
 
 @functools.partial(jax.jit, static_argnames="name")
 def accuracies(hardware, name, values, keys, params, x, y):
-    """Accuracy in per cent ``[value, chip]`` of fresh chips, with one number of the hardware swept."""
+    """Return the accuracy of fresh chips in per cent, ``[value, chip]``, for values of one field of the hardware."""
 
-    def one(value, key):
-        changed = MLP(hardware.replace(**{name: value}))
-        outputs = changed.apply({"params": params}, x, rngs={"analog": key})
+    def accuracy(value, key):
+        model = MLP(hardware.replace(**{name: value}))
+        outputs = model.apply({"params": params}, x, rngs={"analog": key})
         return 100 * jnp.mean(jnp.argmax(outputs, -1) == y)
 
-    return jax.lax.map(lambda value: jax.lax.map(lambda key: one(value, key), keys), values)
+    return jax.lax.map(lambda value: jax.lax.map(lambda key: accuracy(value, key), keys), values)
 
 
-def draw(ax, xs, scores, label, colour):
+def draw(ax: Axes, xs, scores, label: str, colour: str) -> None:
     low, high = np.quantile(scores, [0.05, 0.95], axis=1)
     ax.fill_between(xs, low, high, color=colour, alpha=0.15, linewidth=0)
     ax.plot(xs, np.mean(scores, 1), "o-", color=colour, label=label, markersize=4)
@@ -59,19 +60,22 @@ def main() -> None:
     first = plot.new_axes(9.5, 6.6)
     figure = first.figure
     first.remove()
-    phases, couplers, loss, light = figure.subplots(2, 2, sharey=True).ravel()
+    with plot.style():
+        phases, couplers, loss, light = figure.subplots(2, 2, sharey=True).ravel()
 
     bits = jnp.array([6, 8]) if options.fast else jnp.array([3, 4, 5, 6, 7, 8, 10])
     scores = measured({}, "store.shifter.bits", bits)
     draw(phases, bits, scores, "32 x 32", plot.COLOURS[0])
     print("phases:", *(f"{b} bits {s:.1f} %" for b, s in zip(bits, scores.mean(1), strict=True)))
 
-    spreads = jnp.array([0.0, 0.1]) if options.fast else jnp.array([0.0, 0.02, 0.04, 0.06, 0.08, 0.1, 0.12])
+    coupler_std = jnp.array([0.0, 0.1]) if options.fast else jnp.array([0.0, 0.02, 0.04, 0.06, 0.08, 0.1, 0.12])
     for aware, colour in ((True, plot.COLOURS[0]), (False, plot.COLOURS[1])):
-        label = "set around their errors" if aware else "taken as perfect"
-        scores = measured({"store.error_aware": aware}, "store.splitter_rad", spreads)
-        draw(couplers, spreads, scores, label, colour)
-        print(f"couplers {label}:", *(f"{r:.2f} rad {s:.1f} %" for r, s in zip(spreads, scores.mean(1), strict=True)))
+        label = "errors compensated" if aware else "errors ignored"
+        scores = measured({"store.error_aware": aware}, "store.splitter_rad", coupler_std)
+        draw(couplers, coupler_std, scores, label, colour)
+        print(
+            f"coupler {label}:", *(f"{r:.2f} rad {s:.1f} %" for r, s in zip(coupler_std, scores.mean(1), strict=True))
+        )
 
     losses = jnp.array([0.0, 0.3]) if options.fast else jnp.array([0.0, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0])
     for size, colour in zip((8, 32) if options.fast else (8, 16, 32, 64), plot.COLOURS, strict=False):
@@ -86,13 +90,13 @@ def main() -> None:
     watts = photons * MESH.rows * MESH.columns * photon_j() * store.rate_hz
     lossless = PERFECT | {"store.shifter_loss_db": 0.0, "store.coupler_loss_db": 0.0}
     scores = measured(lossless, "store.laser_w", watts)
-    draw(light, photons, scores, "no other error", plot.COLOURS[0])
+    draw(light, photons, scores, "32 x 32, no other error", plot.COLOURS[0])
     print("photons:", *(f"{p:.2g} {s:.1f} %" for p, s in zip(photons, scores.mean(1), strict=True)))
 
-    phases.set(xlabel="bits of a phase", ylabel="accuracy on digits (%)", title="Phases")
-    couplers.set(xlabel="spread of the couplers' angles (rad)", title="Couplers")
-    loss.set(xlabel="loss of a cell (dB)", ylabel="accuracy on digits (%)", title="Loss, by size of the mesh")
-    light.set(xlabel="photons sent for a multiplication", xscale="log", title="Light")
+    phases.set(xlabel="bits per phase", ylabel="accuracy on digits (%)", title="Phase resolution")
+    couplers.set(xlabel="standard deviation of the coupling angles (rad)", title="Coupler errors")
+    loss.set(xlabel="loss per cell (dB)", ylabel="accuracy on digits (%)", title="Loss and mesh size")
+    light.set(xlabel="photons sent per multiplication", xscale="log", title="Shot noise")
     for ax in (phases, couplers, loss, light):
         ax.axhline(digital, color="k", linestyle=":", linewidth=1)
         ax.legend(fontsize=9, loc="lower left" if ax in (couplers, loss) else "lower right")

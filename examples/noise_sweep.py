@@ -2,10 +2,10 @@
 
     python examples/noise_sweep.py
 
-Numbers of the hardware are swept in one compiled program; the results are labelled, and grow in ``noise_sweep.nc``:
-stop it with Ctrl-C and start it again, and it goes on. Hardware is a pytree, so ``jax.grad`` of a score with respect to
-a number is its sensitivity. Expected: accuracy falls as programming noise grows, more on old chips, and the slope at 1
-says what better programming would buy.
+Numbers of the hardware are swept in one compiled program. The labelled results are saved to ``noise_sweep.nc`` as they
+are computed; after Ctrl-C, a second run resumes. Hardware is a pytree, so ``jax.grad`` of the loss with respect to a
+number gives its sensitivity. Expected: accuracy falls as programming noise grows, more on old chips; the gradient at 1
+shows the benefit of more precise programming.
 """
 
 import jax
@@ -20,14 +20,14 @@ PCM = preset("pcm")
 
 
 def loss(noise, keys, params, x, y):
-    """Mean loss over chips, smooth in the noise level."""
+    """Return the mean loss over chips, a smooth function of the noise level."""
 
-    def one(key):
+    def chip_loss(key):
         hardware = PCM.replace(**{"store.cell.programming_noise": noise})
         logits = MLP(hardware).apply({"params": params}, x, rngs={"analog": key})
         return optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
 
-    return jnp.mean(jax.lax.map(one, keys))
+    return jnp.mean(jax.lax.map(chip_loss, keys))
 
 
 def main() -> None:
@@ -48,13 +48,15 @@ def main() -> None:
     accuracy = 100 * chip_statistics(data).score
     for level in levels:
         row = accuracy.sel({"store.cell.programming_noise": level})
-        words = (f"{float(age.sel(statistic='mean')):.2f} ± {float(age.sel(statistic='std')):.2f} %" for age in
-                 (row.isel(time=0), row.isel(time=1)))  # fmt: skip
-        print(f"programming noise x {level:.1f}, {n_chips} chips: {', a year later '.join(words)}")
+        fresh, old = (
+            f"{float(row.sel(time=t, statistic='mean')):.2f} ± {float(row.sel(time=t, statistic='std')):.2f} %"
+            for t in row.time
+        )
+        print(f"programming noise x {level:.1f}, {n_chips} chips: {fresh}, after a year {old}")
 
     keys = jax.random.split(jax.random.key(1), n_chips)
-    slope = jax.jit(jax.grad(loss))(1.0, keys, params, x_test, y_test)
-    print(f"d(loss)/d(programming noise) at the published level: {float(slope):+.4f}")
+    gradient = jax.jit(jax.grad(loss))(1.0, keys, params, x_test, y_test)
+    print(f"d(loss)/d(programming noise) at the published level: {float(gradient):+.4f}")
     save(plot.sweep(data), options.out / "noise_sweep.png")
 
 

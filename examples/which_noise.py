@@ -1,12 +1,13 @@
-"""Which noise hurts most: on weights, on the converters' inputs or on their outputs, in four kinds of network.
+"""Compare the accuracy loss from noise on weights, layer inputs and layer outputs in four kinds of network.
 
     python examples/which_noise.py
 
-Each network is trained digitally and then runs with Gaussian noise in one place at a time, of equal size relative to
-the full scale of that place: the weight that takes a cell's whole window, the calibrated range of inputs, that of
-outputs. M. J. Rasch et al. (Nat. Commun. 14, 5282 (2023)) found, for networks far larger than these, that noise on
-inputs and outputs hurts more than noise on weights, and recurrent networks least. The last lines say what is found
-here. About 4 minutes on two cores; the data as for ``ten_years.py``.
+Each network is trained digitally and then runs with Gaussian noise in one place at a time, with the same standard
+deviation relative to the full scale of that place: the weight that takes the whole conductance window of a cell, the
+calibrated input range, the calibrated output range. M. J. Rasch et al. (Nat. Commun. 14, 5282 (2023)) found, for
+networks far larger than these, that noise on inputs and outputs costs more than noise on weights, and costs recurrent
+networks least. The last lines printed state the result for these networks. About 4 minutes on two cores; needs the data
+packages of ``ten_years.py``.
 """
 
 import functools
@@ -24,12 +25,12 @@ from analogsim.training.recipes.run import digital_network
 
 NAMES = ("mlp", "lenet", "gru", "transformer")
 PLACES = {"weights": "o-", "inputs": "s--", "outputs": "^:"}
-#: Bits enough that nothing but the noise is seen.
+#: Enough bits to make quantisation negligible.
 CLEAN = Hardware(dac=DAC(bits=16), adc=ADC(bits=16), training=AdditiveNoise(std=0.0))
 
 
 def accuracies(model, variables, x, labels, place: str, sizes, draws: int) -> list[float]:
-    """Mean accuracy in per cent over draws of the noise, for every size of it: one compilation."""
+    """Return the accuracy in per cent for each noise level, averaged over draws, in one compilation."""
 
     def noisy(size, path, hardware):
         if place == "weights":
@@ -42,13 +43,13 @@ def accuracies(model, variables, x, labels, place: str, sizes, draws: int) -> li
         return hardware.replace(**{"adc.noise": size * ranges["analog"]["output"]})
 
     @jax.jit
-    def one(size, key):
+    def accuracy(size, key):
         with override_hardware(functools.partial(noisy, size)):
             outputs = model.apply(variables, x, rngs={"analog": key})
         return (jnp.argmax(outputs, -1) == labels).mean()
 
     keys = jax.random.split(jax.random.key(1), draws)
-    return [100 * float(np.mean([one(size, key) for key in keys])) for size in sizes]
+    return [100 * float(np.mean([accuracy(size, key) for key in keys])) for size in sizes]
 
 
 def main() -> None:
@@ -72,15 +73,15 @@ def main() -> None:
             lost[name, place] = scores[0] - scores[-1]
             print(f"{name:12} {place:8}" + "  ".join(f"{s:.0%} {a:.1f} %" for s, a in zip(sizes, scores, strict=True)))
             ax.plot([100 * s for s in sizes], scores, style, color=colour, label=f"{name}, {place}", markersize=5)
-    ax.set(xlabel="noise, % of the full scale of weights, inputs or outputs", ylabel="accuracy (%)")
+    ax.set(xlabel="noise (std in % of the full scale of weights, inputs or outputs)", ylabel="accuracy (%)")
     ax.legend(fontsize=8, ncols=2, loc="lower left")
     save(ax, options.out / "which_noise.png")
     for name in names:
         order = sorted(PLACES, key=lambda place: -lost[name, place])
-        said = ", ".join(f"{place} {lost[name, place]:.1f}" for place in order)
-        print(f"{name}: points lost at {sizes[-1]:.0%}: {said}")
-    least = min(names, key=lambda name: sum(lost[name, place] for place in PLACES))
-    print(f"Most robust in sum: {least}")
+        losses = ", ".join(f"{place} {lost[name, place]:.1f}" for place in order)
+        print(f"{name}: points lost at {sizes[-1]:.0%} noise: {losses}")
+    robust = min(names, key=lambda name: sum(lost[name, place] for place in PLACES))
+    print(f"Smallest loss summed over the three places: {robust}")
 
 
 if __name__ == "__main__":
