@@ -55,8 +55,10 @@ def main() -> None:
         print(f"{name:54}" + "  ".join(f"{b} bits {m:.1f} %" for b, m in zip(bits, means, strict=True)))
         ax.plot(bits, means, "o-", color=colour, label=name)
     with digital():
-        baseline = 100 * float(jnp.mean(jnp.argmax(MLP(None).apply({"params": params}, x_test), -1) == y_test))
-    ax.axhline(baseline, color="#555555", linestyle=":", label="digital")
+        outputs = MLP(None).apply({"params": params}, x_test[test])
+    ax.axhline(
+        100 * float(jnp.mean(jnp.argmax(outputs, -1) == y_test[test])), color="#555555", linestyle=":", label="digital"
+    )
     ax.set(xlabel="ADC bits", ylabel="accuracy of chips (%)")
     ax.set_xticks(bits)
     ax.legend(fontsize=9)

@@ -72,7 +72,7 @@ def main() -> None:
         name = "all layers" if path == ".*" else f"only '{path}'"
         print(f"{name:14}" + "  ".join(f"{b} bits {m:.1f} %" for b, m in zip(bits, means, strict=True)))
         ax.plot(bits, means, "o-", color=colour, label=name)
-    digital = 100 * float(jnp.mean(jnp.argmax(model(x_test), -1) == y_test))
+    digital = 100 * float(jnp.mean(jnp.argmax(model(x_test[test]), -1) == y_test[test]))
     ax.axhline(digital, color="#555555", linestyle=":", label="digital")
     ax.set(xlabel="ADC bits", ylabel="accuracy after 1 day (%)")
     ax.set_xticks(bits)

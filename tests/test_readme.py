@@ -69,7 +69,7 @@ def test_a_sweep_and_a_page_are_written(names):
 
 
 def test_patterns_are_recalled(names):
-    assert (np.asarray(names["found"]) == np.arange(200)).mean() > 0.95
+    assert (np.asarray(names["recalled"]) == np.arange(200)).mean() > 0.95
 
 
 def test_images_and_commands_exist():
