@@ -265,7 +265,7 @@ class AnalogTake(AnalogOp):
 
 
 #: Flax's matmul hooks by class of layer: the attribute, and the module that fills it.
-HOOKS: dict[type, tuple[str, type[AnalogOp]]] = {
+HOOKS: dict[type[nnx.Module], tuple[str, type[AnalogOp]]] = {
     nnx.Linear: ("dot_general", AnalogDotGeneral),
     nnx.LinearGeneral: ("dot_general", AnalogDotGeneral),
     nnx.Einsum: ("einsum_op", AnalogEinsum),
