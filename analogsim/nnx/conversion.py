@@ -26,7 +26,7 @@ from analogsim.nnx.hooks import (
 )
 
 #: Classes of layers with a weight matrix.
-MATRIX_LAYERS = (*HOOKS, nnx.ConvTranspose, nnx.Embed)
+MATRIX_LAYERS: tuple[type[nnx.Module], ...] = (*HOOKS, nnx.ConvTranspose, nnx.Embed)
 
 #: The default values of Flax's hooks.
 _PLAIN: dict[str, Any] = {
@@ -52,7 +52,7 @@ def convert(model: nnx.Module, rules: Rules, strict: bool, rngs: nnx.Rngs | None
     Raises:
       InputError: for a rule that matches no layer, or with ``strict`` a layer that cannot be converted.
     """
-    copy, matches = nnx.clone(model), Matches(rules)
+    copy, matches, with_hook = nnx.clone(model), Matches(rules), tuple(HOOKS)
     chosen: dict[str, Hardware | None] = {}
     for layer in candidates(copy):
         if is_analog(layer):
@@ -75,7 +75,7 @@ def convert(model: nnx.Module, rules: Rules, strict: bool, rngs: nnx.Rngs | None
     def visit(parts: tuple, node: Any) -> Any:
         path = path_of(parts)
         hardware, for_products = chosen.get(path), chosen.get(attending(path))
-        if isinstance(node, tuple(HOOKS)) and hardware is not None:
+        if isinstance(node, with_hook) and hardware is not None:
             attach(node, hardware, stream=stream(node), path=path)
         elif isinstance(node, nnx.ConvTranspose) and hardware is not None:
             return twin(AnalogConvTranspose, node, analog_op=op(AnalogConvGeneralDilated, hardware, path, node))
