@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from analogsim import calibrate, convert, evaluate, preset, program, program_matrix
+from analogsim.base.dtypes import promoted, to_complex, to_rank, wide
 from analogsim.devices import (
     AmplitudeStore,
     Crossbar,
@@ -109,3 +110,20 @@ def test_light_and_memories_of_whole_numbers():
     assert np.any(np.asarray(real) != np.round(real))
     patterns = np.sign(RNG.normal(size=(5, 16))).astype(np.int8)
     np.testing.assert_array_equal(DenseAssociativeMemory(patterns).nearest(patterns), np.arange(5))
+
+
+@pytest.mark.parametrize("mode", ["standard", "strict"])
+def test_promotions_are_those_of_the_standard_mode(mode):
+    with jax.numpy_dtype_promotion(mode):
+        assert promoted(jnp.int32, jnp.bfloat16) == jnp.bfloat16
+        assert promoted(jnp.bfloat16, jnp.float32) == wide(jnp.ones(2, jnp.bfloat16)).dtype == jnp.float32
+        assert promoted(jnp.ones(2, jnp.bfloat16), 1.0) == jnp.bfloat16  # a Python number is weakly typed
+        assert to_complex(jnp.ones(2, jnp.float16)).dtype == jnp.complex64
+
+
+def test_axes_are_added_only_where_they_lack():
+    with jax.numpy_rank_promotion("raise"):
+        column = jnp.arange(3.0)
+        np.testing.assert_array_equal(jnp.zeros((2, 3)) + to_rank(column, 2), [[0, 1, 2]] * 2)
+        assert to_rank(column, 1) is to_rank(column, 0) is column
+        assert to_rank(2.0, 4) == 2.0
