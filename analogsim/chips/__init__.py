@@ -1,12 +1,12 @@
-"""Chips of a model: programmed, aged, calibrated, evaluated, saved.
+"""Program, age, calibrate, evaluate and save chips of a model.
 
-chip           program, Chip: one sampled chip, read at an age
+chip           program, Chip: one sampled chip, read at any time
 calibration    calibrate: input and output ranges from data
 range_report   range_report: how well the ranges fit
-adc_inputs     the values that reach the ADCs
-fitted_adc     fit_adc: thresholds of an ADC from data
-evaluation     evaluate: hundreds of ageing chips (metrics, outputs)
-matrix         program_matrix: one matrix without a model
+adc_inputs     the values at the inputs of the ADCs
+fitted_adc     fit_adc: non-uniform codes of an ADC from data
+evaluation     evaluate: scores of many ageing chips (metrics, outputs)
+matrix         program_matrix: one matrix outside of a model
 serialization  Flax's serialisation of chips
 checkpoint/    save, restore: a model, its ranges and its chips, through Orbax
 """

@@ -1,7 +1,7 @@
-"""Chips: a model's weights on fabricated, programmed, ageing hardware.
+"""Chips: one model's weights on fabricated, programmed and ageing hardware.
 
-chip = program(model, variables, key, x)          # every cell written once, its drift drawn once
-chip.at("1 year").variables                       # what it holds a year later, for model.apply
+chip = program(model, variables, key, x)          # writes every cell once, draws its drift once
+chip.at("1 year").variables                       # the variables for model.apply one year after programming
 """
 
 import dataclasses
@@ -26,19 +26,19 @@ from analogsim.signal_path.reading import age_in_words
 
 COMPENSATIONS = ("none", "global", "column")
 
-_LATEST_S = 1e12  # later than any model of drift can be meant: 30,000 years
+_LATEST_S = 1e12  # about 30,000 years, beyond the meaning of any drift model
 
 
 class LayerWriteStatistics(NamedTuple):
-    """What writing one layer's cells in a closed loop took (``Crossbar.write_verify``), over all chips of a stack.
+    """Statistics of programming one layer with program-and-verify (``Crossbar.write_verify``), over a stack of chips.
 
     Attributes:
-      path: the layer's path.
-      cells: cells written.
-      pulses: write pulses in all; every one is followed by a verifying read, and one read precedes the first.
-      mean_pulses: a cell.
-      accepted: share of cells that ended within the window; stuck cells rarely do.
-      energy_j: of the pulses; None where ``EnergyTable.write_pulse_j`` is not known.
+      path: path of the layer.
+      cells: number of programmed cells.
+      pulses: total number of write pulses. A verifying read follows each one, and one read precedes the first.
+      mean_pulses: write pulses per cell.
+      accepted: fraction of cells that ended within the acceptance window; stuck cells rarely do.
+      energy_j: energy of the pulses (J); None if ``EnergyTable.write_pulse_j`` is None.
     """
 
     path: str
@@ -54,11 +54,13 @@ class LayerWriteStatistics(NamedTuple):
 class Chip(ByValue):
     """One fabricated and programmed instance of a model's hardware, read at one time. A pytree.
 
+    For keys ``[n_chips]``, ``program`` returns a stack of chips, with ``n_chips`` leading in cells and readings.
+
     Attributes:
-      cells: the programmed tiles of every layer: each cell's own state, fixed for life.
-      readings: what the tiles hold at ``time_s``.
-      digital: the model's other variables (biases, normalisation, ranges); None for NNX, which keeps its own.
-      time_s: seconds after programming at which it is read.
+      cells: programmed tiles of every layer: the state of each cell, which does not change after programming.
+      readings: readings of the tiles at ``time_s``.
+      digital: the model's other variables (biases, normalisation, ranges); None for NNX models, which hold theirs.
+      time_s: time of the reading, in seconds after programming.
     """
 
     cells: Any
@@ -67,68 +69,73 @@ class Chip(ByValue):
     time_s: Any
 
     def __repr__(self) -> str:
-        """Its size, hardware and age; of a stack how many chips."""
+        """Return one line with layers, weights and tiles (summed over a stack), hardware and age."""
         programmed = programmed_leaves(self.cells)
         if not programmed or not all(
             isinstance(getattr(matrix, "scale", None), (jax.Array, np.ndarray)) for _, matrix in programmed
         ):
-            return super().__repr__()  # axes of a map, or placeholders
+            return super().__repr__()  # JAX builds chips of axes, shapes or placeholders, too
         names = dict.fromkeys(repr(matrix.hardware.name) for _, matrix in programmed)
-        numbers = sum(matrix.n_in * matrix.n_out * math.prod(matrix.scale.shape[:-4]) for _, matrix in programmed)
-        count = sum(math.prod(matrix.scale.shape[:-2]) for _, matrix in programmed)
+        n_weights = sum(matrix.n_in * matrix.n_out * math.prod(matrix.scale.shape[:-4]) for _, matrix in programmed)
+        n_tiles = sum(math.prod(matrix.scale.shape[:-2]) for _, matrix in programmed)
         late = any(extrapolates(_one_hardware(matrix), self.time_s) for _, matrix in programmed)
         return (
-            f"Chip({len(programmed)} {'layer' if len(programmed) == 1 else 'layers'}, {numbers:,} weights on {count:,} "
-            f"{'tile' if count == 1 else 'tiles'} of {', '.join(names)}, {age_in_words(self.time_s)}"
+            f"Chip({len(programmed)} {'layer' if len(programmed) == 1 else 'layers'}, {n_weights:,} weights on "
+            f"{n_tiles:,} {'tile' if n_tiles == 1 else 'tiles'} of {', '.join(names)}, {age_in_words(self.time_s)}"
             f"{', extrapolated' if late else ''})"
         )
 
     @property
     def variables(self) -> dict[str, Any]:
-        """What to pass to a Linen model: ``model.apply(chip.variables, x, rngs={"analog": key})``."""
+        """Variables for a Linen model: ``model.apply(chip.variables, x, rngs={"analog": key})``.
+
+        Raises:
+          InputError: for a chip of an NNX model.
+        """
         if self.digital is None:
             raise InputError("this chip belongs to an NNX model: use analogsim.nnx.on_chip(model, chip)")
         return {**self.digital, "analog": self.readings}
 
     @property
     def axes(self) -> "Chip":
-        """``in_axes`` of a stack of chips: its cells and readings are mapped, what the chips share is not.
+        """``in_axes`` for a stack of chips: cells and readings are mapped over, the rest is shared.
 
         ``jax.vmap(lambda chip: model.apply(chip.variables, x, rngs=...), in_axes=(chips.axes,))(chips)``
         """
         return Chip(cells=0, readings=0, digital=None, time_s=None)
 
     @property
-    def write_statistics(self) -> tuple["LayerWriteStatistics", ...]:
-        """What writing took in every layer whose cells were written in a closed loop, in the model's order."""
-        found = []
+    def write_statistics(self) -> tuple[LayerWriteStatistics, ...]:
+        """Statistics of every layer programmed with program-and-verify, in the model's order; empty without one."""
+        statistics = []
         for path, programmed in programmed_leaves(self.cells):
             state = programmed.state
             if getattr(state, "pulses", None) is None:
                 continue
             pulses, accepted = (np.asarray(a, np.float64) for a in (state.pulses, state.accepted))
-            hardware: Any = programmed.hardware  # all of it, of which the signal path names only a part
-            price_j = hardware.energy_table.write_pulse_j
-            energy_j = None if price_j is None else _priced(pulses, np.asarray(price_j, np.float64))
-            done = float(accepted.mean())
-            found.append(
-                LayerWriteStatistics(path, pulses.size, int(pulses.sum()), float(pulses.mean()), done, energy_j)
+            hardware: Any = programmed.hardware  # a full Hardware; TileHardware omits the energy table
+            pulse_j = hardware.energy_table.write_pulse_j
+            energy_j = None if pulse_j is None else _energy_j(pulses, np.asarray(pulse_j, np.float64))
+            fraction = float(accepted.mean())
+            statistics.append(
+                LayerWriteStatistics(path, pulses.size, int(pulses.sum()), float(pulses.mean()), fraction, energy_j)
             )
-        return tuple(found)
+        return tuple(statistics)
 
     def at(self, time: Any, compensation: str | None = None, read_noise: bool = True) -> "Chip":
-        """The same chip read at another time; times may come in any order, the cells' histories do not change.
+        """Return the same chip, read at another time.
 
-        What fluctuates slowly is drawn once a chip and time: read twice at one time, a chip is the same.
+        Times may come in any order, because reading does not change the cells. Slow fluctuations are drawn once per
+        chip and time: two readings of a chip at the same time are equal.
 
         Args:
-          time: time after programming: seconds, a traced number, or text such as ``"1 day"``.
-          compensation: drift compensation, ``"none"``, ``"global"`` (one factor a tile) or ``"column"`` (one a readout
-            line); None takes the hardware's choice.
-          read_noise: False reads the expected values, without the noise of a read.
+          time: time after programming: seconds, a traced number, or a string such as ``"1 day"``.
+          compensation: drift compensation: ``"none"``, ``"global"`` (one digital factor per tile) or ``"column"`` (one
+            per column); None uses the hardware's setting.
+          read_noise: False reads expected values, without read noise.
 
         Raises:
-          InputError: for a negative time, or one later than the store's model has data for.
+          InputError: if the time is negative, not finite, or later than the data of the store's model.
         """
         if not isinstance(read_noise, (bool, np.bool_)):
             raise InputError(f"read_noise = {read_noise!r}: must be True or False")
@@ -143,25 +150,28 @@ class Chip(ByValue):
 def program(
     model: Any, variables: Any = None, key: Any = None, x: Any = None, *, reprogram: Chip | None = None, **options: Any
 ) -> Chip:
-    """Fabricate a chip for a model and write its weights: sampled once, then read at any time.
+    """Fabricate a chip for a model and program its weights; the chip can then be read at any time.
 
     Args:
       model: a Linen or NNX model with analog layers.
-      variables: a Linen model's variables; None for NNX.
-      key: one key is one chip; an array of keys ``[n_chips]`` gives a stack of chips, to be mapped over with
-        ``jax.vmap(..., in_axes=(chips.axes,))``.
-      x: one call's inputs (``analogsim.Inputs``: an array, a tuple for several, any pytree), of which only the shape is
-        used; not needed if ``variables`` come from ``calibrate``. An NNX model is written with the kernels that its
-        layers hold, or, with ``x``, with those that they multiply with: layers that compute theirs
-        (``nnx.WeightNorm``, ``nnx.SpectralNorm``, subclasses with code of their own) ask for it, and a module that puts
-        another kernel into a plain layer in the call needs it.
-      reprogram: a chip of this model that is written again: its stuck cells and the scales of its cells stay,
-        everything that writing draws is drawn anew, and its age begins at zero. With a stack of chips, as many keys.
-      **options: keyword arguments of the Linen model's call, for example ``train=False``; those that hold arrays are
-        inputs.
+      variables: the variables of a Linen model; None for NNX.
+      key: one random key for one chip, or an array of keys ``[n_chips]`` for a stack of chips, over which
+        ``jax.vmap(..., in_axes=(chips.axes,))`` maps.
+      x: inputs of one call (``analogsim.Inputs``: an array, a tuple for several, any pytree). Only the shapes are used,
+        and ``variables`` from ``calibrate`` hold them already. Without ``x``, an NNX model is programmed with the
+        kernels that its layers hold; with ``x``, with the kernels that they multiply by. Layers that compute their
+        kernel (``nnx.WeightNorm``, ``nnx.SpectralNorm``, subclasses with a custom call) raise an error without ``x``; a
+        module that puts another kernel into a plain layer during the call needs it, too.
+      reprogram: a chip of this model to program again: stuck cells and the cells' scales stay, everything that
+        programming draws is drawn anew, and the age restarts at zero. A stack of chips takes as many keys.
+      **options: keyword arguments of the model's call, for example ``train=False``; those with arrays count as inputs.
 
     Returns:
-      The chip, read right after programming.
+      The chip at time zero, right after programming.
+
+    Raises:
+      InputError: if the model has no analog layer, a weight is NaN or infinite, a number of the hardware is out of
+        range, the keys are not one key or ``[n_chips]``, or ``reprogram`` is a chip of another model.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -169,6 +179,8 @@ def program(
       >>> from analogsim.linen import AnalogDense
       >>> layer, x = AnalogDense(3, hardware=preset("pcm")), jnp.ones((2, 4))
       >>> chip = program(layer, layer.init(jax.random.key(0), x), jax.random.key(1), x)
+      >>> chip.at("1 year")
+      Chip(1 layer, 12 weights on 1 tile of 'pcm', at 1 year)
       >>> layer.apply(chip.at("1 year").variables, x, rngs={"analog": jax.random.key(2)}).shape
       (2, 3)
     """
@@ -192,15 +204,23 @@ def program(
 
 @functools.partial(jax.jit, static_argnums=(2, 3))
 def read(cells: Any, time_s: Any, compensation: str | None, read_noise: bool) -> Any:
-    """Readings of a tree of programmed tiles; stacks of chips or of scanned layers keep their leading axes."""
+    """Read a tree of programmed tiles; stacks of chips or of scanned layers keep their leading axes.
 
-    return map_programmed(lambda one: ChipArray.read(one, time_s, compensation, read_noise), cells)
+    Args:
+      cells: tree of ``ProgrammedTiles``.
+      time_s: seconds after programming, unchecked; may be traced.
+      compensation, read_noise: as in ``Chip.at``.
+
+    Returns:
+      The same tree with a ``ChipArray`` for each ``ProgrammedTiles``.
+    """
+    return map_programmed(lambda tiles: ChipArray.read(tiles, time_s, compensation, read_noise), cells)
 
 
 def _check_program_keys(variables: Any, key: Any) -> None:
     if is_key(variables):
         raise InputError(
-            "variables: this is a random key; the order is program(model, variables, key, x), or "
+            "variables: must not be a random key; the order is program(model, variables, key, x), or "
             "program(model, key=key) for an NNX model"
         )
     check_key(key)
@@ -212,7 +232,15 @@ def _check_program_keys(variables: Any, key: Any) -> None:
 
 
 def check_time(time: Any, cells: Any) -> Any:
-    """Seconds, checked against what the stores' models have data for."""
+    """Convert a time to seconds and check it against the data of the stores' models; traced times are not checked.
+
+    Args:
+      time: as in ``Chip.at``.
+      cells: tree of ``ProgrammedTiles``; may be empty.
+
+    Raises:
+      InputError: if it is not one time, negative, above 1e12 s, or later than the data of a store's model.
+    """
     time_s: Any = seconds(time, "time")
     if np.ndim(time_s) != 0:
         raise InputError(
@@ -230,7 +258,7 @@ def check_time(time: Any, cells: Any) -> Any:
 
 
 def check_age(time_s: Any, cells: Any, where: str) -> None:
-    """Refuse the age of a chip that comes from a file and that no chip can be read at; of a stack, all ages."""
+    """Check the ages of a chip or of a stack of chips from a file; ``where`` names them in the error message."""
     if isinstance(time_s, (jax.core.Tracer, jax.ShapeDtypeStruct)):
         return
     ages = np.ravel(np.asarray(seconds(time_s, where)))
@@ -239,38 +267,38 @@ def check_age(time_s: Any, cells: Any, where: str) -> None:
 
 
 def _one_hardware(programmed: ProgrammedTiles) -> Any:
-    """The hardware of one matrix: each of a stack has brought its own copy of the one hardware."""
+    """Return the hardware of one matrix: vmap repeats the numbers of the hardware for every matrix of a stack."""
     first = (0,) * (programmed.scale.ndim - 4)
     return jax.tree.map(lambda a: a[first], programmed.hardware) if first else programmed.hardware
 
 
-def _priced(pulses: np.ndarray, price_j: np.ndarray) -> float:
-    """Joules of pulses, at one price or at one for each matrix of a stack (leading axes)."""
-    each = pulses.sum(axis=tuple(range(price_j.ndim, pulses.ndim)))
-    return float((each * price_j).sum())
+def _energy_j(pulses: np.ndarray, pulse_j: np.ndarray) -> float:
+    """Return the energy (J) of pulses ``[*stack, ...]`` at ``pulse_j`` joules per pulse, ``[]`` or ``[*stack]``."""
+    per_matrix = pulses.sum(axis=tuple(range(pulse_j.ndim, pulses.ndim)))
+    return float((per_matrix * pulse_j).sum())
 
 
 def check_hardware(cells: Any) -> None:
-    """Refuse hardware with a number out of its range, which a compiled program could not refuse."""
+    """Raise ``InputError`` if a number of the hardware is out of range, which compiled code cannot check."""
     for path, programmed in programmed_leaves(cells):
         check_numbers(programmed.hardware, f"layer {path}: ")
 
 
 def check_solved(readings: Any) -> None:
-    """Refuse readings that a store could not compute: a network of resistive lines that was not solved is NaN."""
+    """Raise ``InputError`` for NaN in readings: stores return it if their network of wires was not solved."""
     for path, array in leaves_of(ChipArray, readings):
         mean = array.reading.mean
         if not array.hardware.store.has_wires or isinstance(mean, jax.core.Tracer):
             continue
         if not np.all(np.isfinite(np.asarray(mean))):
             raise InputError(
-                f"layer {path}: the network of its resistive lines was not solved to its tolerance: the resistance of "
-                f"the lines is too far above that of the cells; lower Wires' resistances, or the rows and columns"
+                f"layer {path}: the network of wire resistances was not solved to its tolerance: the wires' resistance "
+                f"is too large relative to that of the cells; lower the resistances of Wires, or the rows and columns"
             )
 
 
 def check_compensation(compensation: Any) -> None:
-    """Refuse an unknown compensation."""
+    """Raise ``InputError`` unless the value is None or one of ``COMPENSATIONS``."""
     if compensation is not None and compensation not in COMPENSATIONS:
         hint = nearest(str(compensation), COMPENSATIONS)
         nearest_one = f"; {hint}" if hint.startswith("did") else ""
@@ -278,10 +306,11 @@ def check_compensation(compensation: Any) -> None:
 
 
 def check_finite(cells: Any) -> None:
-    """Refuse weights that are NaN or infinite, which their scale shows, and hardware with a number out of its range."""
+    """Raise ``InputError`` for weights that are NaN or infinite, or a number of the hardware that is out of range."""
     check_hardware(cells)
     for path, programmed in programmed_leaves(cells):
         if isinstance(programmed.scale, jax.core.Tracer):
             return
+        # Each column's (or tile's) scale is its largest absolute weight, so it shows NaN and infinity.
         if not np.all(np.isfinite(np.asarray(programmed.scale))):
             raise InputError(f"layer {path}: its weights hold NaN or infinity; only finite numbers can be programmed")

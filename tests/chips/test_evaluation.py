@@ -184,7 +184,7 @@ def test_the_dataset_says_what_it_holds(data):
         (dict(compensation=("none", 3)), "compensation = 3: must be one of none, global"),
         (dict(compensation=True), "compensation = True: must be one of none, global, column$"),
         (dict(compensation=("global", "global")), "'global' is given more than once"),
-        (dict(compensation=("none", None)), r"'none' is given more than once \(None is this hardware's own, 'none'\)"),
+        (dict(compensation=("none", None)), r"'none' is given more than once \(None stands for 'none'\)"),
         (dict(metric="accuracy"), r"metric = 'accuracy': must be a function metric\(outputs, labels\)"),
         (dict(metric=None), "metric = None: must be a function"),
         (dict(metric=lambda o, t: jnp.argmax(o, -1) == t), r"metric: returns shape \(20,\): must be one number"),

@@ -86,16 +86,16 @@ def test_inputs_that_are_not_finite_are_refused_by_place():
 
 def test_outputs_that_are_no_numbers_are_no_scores():
     # A root of negative numbers: its largest output would be class 0, and right for labels 0.
-    with pytest.raises(InputError, match="output: holds NaN on the exact model"):
+    with pytest.raises(InputError, match="output: holds NaN on the digital model"):
         run(model=Net("root"), labels=np.zeros(N, int))
-    with pytest.raises(InputError, match="output: holds NaN on the exact model"):
+    with pytest.raises(InputError, match="output: holds NaN on the digital model"):
         run(model=Net("root"), metric=lambda o, t: np.mean(o.argmax(-1) == t), on_host=True)
     with pytest.raises(
-        InputError, match="metric: is inf on the exact model, whose outputs are numbers: must be finite"
+        InputError, match="metric: is inf on the digital model, whose outputs are not NaN: must be finite"
     ):
         run(metric=lambda o, t: 1 / jnp.sum(0 * t))
     with pytest.raises(
-        InputError, match=r"output: holds NaN on the exact model; layer Dense_0: its output is the first"
+        InputError, match=r"output: holds NaN on the digital model; layer Dense_0: its output is the first"
     ):
         run(np.full_like(X, 3e38), labels=np.zeros(N, int))
     outputs = at(np.eye(3)[LABELS], (2, 1), np.nan)

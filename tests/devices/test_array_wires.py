@@ -161,7 +161,7 @@ def test_lines_that_cannot_be_solved_are_refused():
     wires = Wires(word_line_ohm=1e6, bit_line_ohm=1e6)
     model = AnalogDense(64, hardware=Hardware(store=Crossbar(cell=CELL, wires=wires)), use_bias=False)
     kernel = np.cos(np.arange(64 * 64, dtype=np.float32)).reshape(64, 64)
-    with pytest.raises(InputError, match="the network of its resistive lines was not solved"):
+    with pytest.raises(InputError, match="the network of wire resistances was not solved"):
         program(model, {"params": {"kernel": kernel}}, jax.random.key(1), np.ones((1, 64), np.float32))
 
 
