@@ -1,4 +1,4 @@
-"""Scores of outputs: accuracy, and what any metric must be, compiled or in Python."""
+"""Accuracy, and checks of metrics, of the data they score and of their scores."""
 
 import numbers
 from collections.abc import Callable, Sequence
@@ -14,51 +14,64 @@ from analogsim.chips.outputs import holds_nan
 
 
 def accuracy(outputs: jax.Array, labels: jax.Array) -> jax.Array:
-    """Share of labels that are the index of the largest output. outputs ``[n, ..., classes]``, labels ``[n, ...]``.
+    """Return the fraction of labels that equal the index of the largest output.
 
-    NaN where an output is NaN, or a label is no class: the largest of numbers that are none, or a class that is not
-    there, would count as right or wrong by chance.
+    The result is NaN if an output is NaN or a label is not a class: the largest of NaNs is undefined, and a class that
+    does not exist would always count as wrong.
+
+    Args:
+      outputs: ``[n, ..., classes]``, at least two classes.
+      labels: class numbers from 0, ``[n, ...]``.
 
     Raises:
-      InputError: where labels are not one class number for each vector of outputs (``[n, 1]`` or one-hot labels would
-        otherwise be compared all with all).
+      InputError: unless there is one label per vector of outputs. Labels ``[n, 1]`` or one-hot labels would otherwise
+        be broadcast against all predictions.
+
+    Example:
+      >>> float(accuracy(jnp.array([[0.1, 0.9], [0.8, 0.2]]), jnp.array([1, 1])))
+      0.5
     """
     if not hasattr(outputs, "ndim"):
         raise InputError(
-            f"outputs = {type(outputs).__name__}: accuracy takes one array; choose it, "
+            f"outputs = {type(outputs).__name__}: accuracy takes one array; select it with "
             f"metric=lambda outputs, labels: accuracy(outputs[0], labels)"
         )
     if not hasattr(labels, "shape"):
         raise InputError(f"labels = {type(labels).__name__}: accuracy takes one array of class numbers")
     if outputs.ndim < 2 or outputs.shape[-1] < 2:
         raise InputError(
-            f"outputs of shape {outputs.shape}: accuracy takes the largest of two or more outputs; give another metric"
+            f"outputs of shape {outputs.shape}: accuracy needs two or more outputs per example; give another metric"
         )
     if labels.shape != outputs.shape[:-1]:
         raise InputError(
-            f"labels: shape {labels.shape}: accuracy needs one class number for each of the outputs of shape "
-            f"{outputs.shape}, that is shape {outputs.shape[:-1]}"
-            + ("; one-hot labels become numbers by labels.argmax(-1)" if labels.shape == outputs.shape else "")
+            f"labels: shape {labels.shape}: accuracy needs one class number per example, shape "
+            f"{outputs.shape[:-1]} for outputs of shape {outputs.shape}"
+            + ("; convert one-hot labels with labels.argmax(-1)" if labels.shape == outputs.shape else "")
         )
     outputs, labels = jnp.asarray(outputs), jnp.asarray(labels)
-    right = jnp.mean(jnp.argmax(outputs, axis=-1) == labels)
-    known = (labels >= 0) & (labels < outputs.shape[-1]) & (labels == jnp.floor(labels))
-    return jnp.where(holds_nan(outputs) | ~jnp.all(known), jnp.nan, right)
+    score = jnp.mean(jnp.argmax(outputs, axis=-1) == labels)
+    valid = (labels >= 0) & (labels < outputs.shape[-1]) & (labels == jnp.floor(labels))
+    return jnp.where(holds_nan(outputs) | ~jnp.all(valid), jnp.nan, score)
 
 
 def check_labels(labels: Any, n: int, on_host: bool = False) -> Any:
-    """Labels, one for each of n examples: arrays of finite numbers, or, for a metric in Python, as they are.
+    """Check labels, and convert them to arrays unless the metric runs in Python.
+
+    Args:
+      labels: an array, a list, or a pytree of arrays, ``[n, ...]`` each; with ``on_host`` any sized container.
+      n: number of examples.
+      on_host: True passes labels unchanged, because a metric in Python may compare anything.
 
     Raises:
-      InputError: for another number of them, and for numbers that are not finite.
+      InputError: for another number of labels, or numbers that are not finite.
     """
     if on_host:
         if not hasattr(labels, "__len__") or (not isinstance(labels, dict | tuple) and len(labels) != n):
-            have = f"{len(labels)} of them do" if hasattr(labels, "__len__") else f"{brief(labels)} does"
-            raise InputError(f"labels: {have} not match {n} examples in x")
+            given = f"{len(labels)} of them do" if hasattr(labels, "__len__") else f"{brief(labels)} does"
+            raise InputError(f"labels: {given} not match {n} examples in x")
         return labels
-    written_out = isinstance(labels, list)
-    labels = array(labels, "labels") if written_out else jax.tree.map(lambda a: array(a, "labels"), labels)
+    is_list = isinstance(labels, list)  # one array written as nested lists, not a pytree
+    labels = array(labels, "labels") if is_list else jax.tree.map(lambda a: array(a, "labels"), labels)
     for a in jax.tree.leaves(labels) or [jnp.zeros(())]:
         if a.shape[:1] != (n,):
             raise InputError(f"labels: shape {a.shape} does not match {n} examples in x")
@@ -69,23 +82,25 @@ def check_labels(labels: Any, n: int, on_host: bool = False) -> Any:
 
 
 def check_data(x: Any, labels: Any, on_host: bool = False) -> Any:
-    """The labels, as ``check_labels`` gives them, of inputs that ``check_inputs`` takes."""
+    """Check inputs and labels with ``check_inputs`` and ``check_labels``, and return the labels."""
     return check_labels(labels, check_inputs(x), on_host)
 
 
 def check_classes(labels: Any, classes: int) -> None:
-    """Refuse labels for accuracy that are no number of a class."""
-    found = np.asarray(labels)
-    odd = np.argwhere(~((found >= 0) & (found < classes) & (found == np.floor(found.astype(np.float64)))))
-    if odd.size:
-        at = [int(i) for i in odd[0]]
-        raise InputError(f"labels: {found[tuple(at)]} at {at}: must be an integer between 0 and {classes - 1}, a class")
+    """Raise ``InputError`` for the first label that is not the number of one of ``classes`` classes."""
+    given = np.asarray(labels)
+    bad = np.argwhere(~((given >= 0) & (given < classes) & (given == np.floor(given.astype(np.float64)))))
+    if bad.size:
+        at = [int(i) for i in bad[0]]
+        raise InputError(f"labels: {given[tuple(at)]} at {at}: must be an integer between 0 and {classes - 1}, a class")
 
 
 def check_inputs(x: Any, name: str = "x") -> int:
-    """How many examples there are; refuses inputs that are not finite, by name.
+    """Return the number of examples of ``Inputs``.
 
-    Keywords and what is shared may hold infinities, which masks are made of.
+    Raises:
+      InputError: for a value that is not finite, with its place. Keyword and ``Shared`` inputs may hold infinities, as
+        masks do, but no NaN.
     """
     n = count_examples(x, name)
     leaves = jax.tree_util.tree_leaves_with_path(x, is_leaf=lambda a: isinstance(a, Shared))
@@ -103,13 +118,17 @@ def check_inputs(x: Any, name: str = "x") -> int:
 
 
 def check_metric(metric: Any, outputs: Any, labels: Any, on_host: bool = False) -> None:
-    """Try a metric on shapes alone, before anything is computed; one in Python is only looked at.
+    """Check a metric by evaluating it on shapes; with ``on_host``, only that it can be called.
 
     Args:
-      metric: what was given.
-      outputs: their shapes, for all examples.
-      labels: as of ``check_labels``.
-      on_host: whether it is called with NumPy arrays.
+      metric: ``metric(outputs, labels)``.
+      outputs: shapes of the outputs for all examples.
+      labels: labels from ``check_labels``.
+      on_host: whether the metric is called in Python, with NumPy arrays.
+
+    Raises:
+      InputError: for a metric that is not a function, needs values while it is compiled, or returns several numbers;
+        for ``accuracy`` also for labels that are not classes.
     """
     if not callable(metric):
         raise InputError(f"metric = {metric!r}: must be a function metric(outputs, labels), or left out for accuracy")
@@ -119,8 +138,8 @@ def check_metric(metric: Any, outputs: Any, labels: Any, on_host: bool = False) 
         score = jax.eval_shape(lambda o, t: jnp.asarray(metric(o, t)), outputs, labels)
     except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:
         raise InputError(
-            "metric: needs the values of its arguments, but is compiled, so that they are not known yet; give "
-            "on_host=True, or write it with jax.numpy instead of numpy, and without float(), bool() or 'if' on values"
+            "metric: needs the values of its arguments, which are unknown while it is compiled; give on_host=True, or "
+            "write it with jax.numpy instead of numpy, and without float(), bool() or 'if' on values"
         ) from error
     if score.shape != ():
         raise InputError(f"metric: returns shape {score.shape}: must be one number, for example the mean over examples")
@@ -129,7 +148,7 @@ def check_metric(metric: Any, outputs: Any, labels: Any, on_host: bool = False) 
 
 
 def guarded(metric: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    """The metric, or numbers by name, as NaN where an output is NaN."""
+    """Return a metric (of one number or a pytree of numbers) that gives NaN if an output is NaN."""
 
     def score(outputs: Any, labels: Any) -> Any:
         bad = holds_nan(outputs)
@@ -139,14 +158,14 @@ def guarded(metric: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
 
 
 def on_numpy(metric: Callable[[Any, Any], Any], outputs: Any, labels: Any) -> float:
-    """One number of a metric in Python, given NumPy arrays; NaN where an output is NaN.
+    """Call a metric in Python with NumPy arrays and return its score; NaN, without a call, if an output is NaN.
 
     Raises:
-      InputError: for what is no number.
+      InputError: if the metric does not return one real number.
     """
     outputs = jax.tree.map(np.asarray, outputs)
     floats = [a for a in jax.tree.leaves(outputs) if jnp.issubdtype(a.dtype, jnp.inexact)]
-    if any(np.isnan(a.astype(np.complex128 if a.dtype.kind == "c" else np.float64)).any() for a in floats):
+    if any(np.isnan(a).any() for a in floats):
         return float("nan")
     score = metric(outputs, labels)
     if np.shape(score) != ():
@@ -163,12 +182,19 @@ def on_numpy(metric: Callable[[Any, Any], Any], outputs: Any, labels: Any) -> fl
 def check_scores(
     scores: np.ndarray, first_chip: int, times: Sequence[str], compensations: Sequence[str], metric: str = "metric"
 ) -> None:
-    """Refuse scores ``[chip, time, compensation]`` that are no finite numbers, naming the first of them."""
+    """Raise ``InputError`` for the first score that is not finite.
+
+    Args:
+      scores: ``[chips, times, compensations]``.
+      first_chip: index of the first chip.
+      times, compensations: names for the error message.
+      metric: name of the metric.
+    """
     bad = np.argwhere(~np.isfinite(scores))
     if bad.size:
         chip, time, which = bad[0]
         raise InputError(
             f"{metric}: is {scores[tuple(bad[0])]} on chip {first_chip + chip} at {times[time]} (compensation "
-            f"'{compensations[which]}'), and finite on the exact model: its outputs there hold NaN, or the metric "
-            f"divides by zero; look at that chip with program(model, variables, chip_key(key, {first_chip + chip}))"
+            f"'{compensations[which]}'), but finite on the digital model: the chip's outputs hold NaN, or the metric "
+            f"divides by zero; inspect the chip with program(model, variables, chip_key(key, {first_chip + chip}))"
         )

@@ -110,5 +110,5 @@ def test_every_example_has_noise_of_its_own_in_either_way():
 
 
 def test_accuracy_asks_for_one_array():
-    with pytest.raises(InputError, match=r"outputs = dict: accuracy takes one array; choose it, metric=lambda"):
+    with pytest.raises(InputError, match=r"outputs = dict: accuracy takes one array; select it with metric=lambda"):
         run("dictionary", accuracy)
