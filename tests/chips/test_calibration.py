@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from analogsim import ADC, DAC, Hardware, InputError, calibrate, preset, program, range_report
-from analogsim.chips import adc_inputs as lines
+from analogsim.chips import adc_inputs
 from analogsim.chips.adc_inputs import MagnitudeSample
 from analogsim.chips.calibration import least_error, shifted
 from analogsim.converters import SARADC, BitSerialDAC, CyclicADC, PipelineADC, RampADC
@@ -367,7 +367,7 @@ def test_large_samples_pass_in_parts(monkeypatch):
     ranged = {**variables, "ranges": whole}
     first = range_report(model, ranged, x)
     dense, _, vectors = small_network()
-    monkeypatch.setattr(lines, "_AT_ONCE", 1000)  # about two images, or 40 vectors
+    monkeypatch.setattr(adc_inputs, "_CHUNK", 1000)  # about two images, or 40 vectors
     parts = calibrate(model, variables, x, quantile=0.9, batch_size=5)["ranges"]
     chunks = calibrate(dense, calibrated_by_max(), vectors, method="max")["ranges"]
     for one, other in ((whole, parts), (calibrated_by_max()["ranges"], chunks)):
@@ -377,7 +377,7 @@ def test_large_samples_pass_in_parts(monkeypatch):
 
 
 def test_distributions_are_thinned_out_evenly(monkeypatch):
-    monkeypatch.setattr(lines, "_KEPT", 20000)
+    monkeypatch.setattr(adc_inputs, "_SAMPLE", 20000)
     seen = MagnitudeSample()
     for part in np.array_split(np.random.default_rng(3).permutation(np.linspace(-1, 1, 200001)), 37):
         seen.add(part)

@@ -62,9 +62,9 @@ def test_evaluate_programs_no_chip_for_what_it_refuses(forbidden, change, messag
 
 
 def test_calibrate_refuses_missing_ranges_with_the_first_layer(forbidden):
-    from analogsim.chips import adc_inputs as lines
+    from analogsim.chips import adc_inputs
 
-    forbidden(lines.MagnitudeSample, "add")
+    forbidden(adc_inputs.MagnitudeSample, "add")
     with pytest.raises(InputError, match=r"keep_inputs = True: layer .* has no input range; calibrate it first"):
         calibrate(LAYER, VARIABLES, X, keep_inputs=True)
 
