@@ -1,19 +1,21 @@
-"""Converter ranges from data: one digital pass over a few hundred examples, once, before programming.
+"""Converter ranges from data: one digital pass over a few hundred examples, before programming.
 
-A range that covers every value wastes codes on outliers; one that is too small clips. The ADC's range is measured on
-what it converts (``analogsim.chips.adc_inputs``), by one of
+A range that covers every value wastes codes on outliers; a range that is too small clips. The ADC range is measured on
+the ADC inputs (``analogsim.chips.adc_inputs``) by one of these methods:
 
-    percentile   the quantile of the absolute values; 99.98 % keeps clipping negligible
+    percentile   a quantile of the absolute values; 99.98 % keeps clipping negligible
     max          the largest absolute value
-    error        the range with the least mean absolute error of the converter, found over quantiles whose tails are
-                 spaced logarithmically, and refined between its neighbours
-    granular     one code (LSB) for the smallest step that the sum of digital cells and inputs can make
-    full         what a tile gives with all of its cells on and all of its rows driven: nothing ever clips
+    error        the range with the smallest mean absolute error of the converter, searched over quantiles with
+                 logarithmically spaced tails and refined between the neighbours of the best one
+    granular     one code (LSB) per smallest step of the sum over digital cells and inputs
+    full         the ADC input with all cells of a column on and all rows driven: nothing ever clips
 
-Where a weight is cut into slices that are added after conversion, digital logic adds them by shifting. The ranges of
-slices may then differ by powers of two only: with q_p the slice's own range and q the most significant slice's,
+If a weight is cut into slices that are added after conversion, digital logic adds them by shifting, so that ranges of
+slices may differ by powers of two only. With q_p the range of slice p alone, and q that of the most significant slice,
 
-    range_p = q / 2^floor(log2(q / q_p)) >= q_p        (for widths s_p, of range and q in digits, times 2^s_p - 1)
+    range_p = q / 2^floor(log2(q / q_p)) >= q_p
+
+where range and q are counted in digits: for a slice of s_p bits, 2^s_p - 1 times their value in fully driven cells.
 
 T. P. Xiao et al., IEEE CAS Magazine 22, 26 (2022), arXiv 2109.01262.
 """
@@ -42,8 +44,11 @@ from analogsim.chips.adc_inputs import (
     readout,
     smallest_input_step,
 )
+from analogsim.chips.range_report import range_report
 from analogsim.converters import TabulatedADC, quantise
+from analogsim.hardware.hardware import Hardware
 from analogsim.hardware.rules import holder
+from analogsim.layers.layer import LayerUse
 from analogsim.models.bound import Sample, bind, front_end_of
 from analogsim.signal_path.ranges import Ranges
 
@@ -64,31 +69,36 @@ def calibrate(
     symmetric: bool = True,
     **options: Any,
 ) -> Any:
-    """Choose every layer's converter ranges from the data in ``x``.
+    """Choose the converter ranges of every layer from data.
 
     Args:
       model, variables: a Linen model with analog layers and its variables, or an NNX model and None.
       x: representative inputs (``analogsim.Inputs``), ``[n, ...]`` each, or a list of batches of them.
-      method: ``"percentile"``, ``"max"``, ``"error"``, ``"granular"`` or ``"full"`` (see the module) for the ADC's
-        range. Input ranges are found alike by the first three, else by percentile.
-      quantile: share of the absolute values that stays inside the range, by percentile.
-      margin: the ADC's range is this much larger, room for what noise and drift add; None for 1.1 by percentile and
-        max, otherwise 1.
-      batch_size: examples that pass together, which bounds memory; None for about a million inputs, at least 512
-        examples. Ranges depend on it only where the model computes with statistics of its batch.
-      keep_inputs: leave the ranges of inputs as they are, for example learned, and find those of outputs for them.
-      symmetric: False gives the ADCs' range two ends of its own, one below and one above zero (or at zero), for
-        ``"percentile"`` and ``"max"``: lines of one sign, as those of ``Offset`` behind a rectifier, gain up to one
-        bit, lines about zero nothing. It asks for ADCs whose range can be shifted, and adds ``middle``, what the range
-        is about, to the layer's ranges; ``output`` is half its width.
-      report: also give what the ranges do to ``x``, the share that each layer clips (``range_report``).
-      **options: keyword arguments of the model's call, for example ``train=False``; those that hold arrays are inputs.
+      method: how to choose ADC ranges: ``"percentile"``, ``"max"``, ``"error"`` (smallest conversion error),
+        ``"granular"`` (one code per digital step) or ``"full"`` (no clipping); equations in the module. Input ranges
+        use the same method for the first three, else the percentile.
+      quantile: fraction of the absolute values inside the range, 0.5 to 1, for the percentile.
+      margin: factor >= 1 on the ADC range, which leaves room for noise and drift; None for 1.1 by percentile and
+        max, else 1.
+      batch_size: number of examples that pass together, which bounds memory; None for about a million input numbers, at
+        least 512 examples. It changes the ranges only of models that compute statistics of their batch.
+      report: also return a ``RangeReport`` of the fractions of ``x`` that the ranges clip.
+      keep_inputs: keep existing input ranges, such as learned ones, and choose only the output ranges for them.
+      symmetric: False gives ADC ranges separate limits below and above zero (or at zero), with ``"percentile"`` and
+        ``"max"`` and ADCs whose range can be shifted. Columns of one sign, as with ``Offset`` behind a rectifier, gain
+        up to one bit; columns with values about zero gain nothing. Layers then also get the range ``middle``, the
+        centre, and ``output`` is half the width.
+      **options: keyword arguments of the model's call, for example ``train=False``; those with arrays count as inputs.
 
     Returns:
-      For Linen, the variables with a ``ranges`` collection (which also remembers the input's shape, so that
-      ``program`` needs no ``x``): each layer's ``input``, in the units of its input, and ``output``, in fully driven
-      cells: one number, or one a readout line where weights are sliced. For NNX, nothing: the ranges are set in the
-      model. With ``report``, both and the report.
+      For Linen, the variables with a ``ranges`` collection, which also stores the shape of ``x``, so that ``program``
+      needs no ``x``. Each layer has ``input``, in the units of its input, and ``output``, in fully driven cells: one
+      number, or ``[n_columns]`` for sliced weights. For NNX, None: the ranges are set in the model. With ``report``,
+      a pair of this and the report.
+
+    Raises:
+      InputError: for data that are empty or not finite or do not reach every layer, an option out of range, a method
+        that the hardware does not allow, or ``keep_inputs`` for a layer without an input range.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -107,76 +117,68 @@ def calibrate(
     for use in passes:
         check_finite(use.x, f"layer {use.path}: its input")
         check_finite(use.weights, f"layer {use.path}: its kernel")
-        key = int(use.place)
-        if key not in layers:
-            layers[key] = _Layer(use, rule)
-            layers[key].input_range = _held(use) if keep_inputs else 1.0
-            if layers[key].input_range is None:  # before the rest of the data passes
+        place = int(use.place)
+        if place not in layers:
+            layers[place] = _Layer(use, rule)
+            if keep_inputs and use.ranges.input is None:  # before the remaining data pass
                 raise InputError(f"keep_inputs = True: layer {use.path} has no input range; calibrate it first")
-        layers[key].inputs.add(input_values(use))
+            if keep_inputs:
+                layers[place].input_range = float(use.ranges.input)
+        layers[place].inputs.add(input_values(use))
     for layer in layers.values():
         if not keep_inputs:
             layer.input_range = rule.input_range(layer.inputs, layer.hardware)
-    for use in passes if rule.needs_lines else ():
-        layer = layers[int(use.place)]
-        for values in adc_input_values(use, Ranges(layer.input_range)):
-            for s, lines in enumerate(layer.lines_used(use)):
-                if rule.symmetric:
-                    layer.lines[s].add(values[:, lines])
-                else:
-                    layer.lines[s].add(np.maximum(values[:, lines], 0))
-                    layer.below[s].add(np.minimum(values[:, lines], 0))
-    ranges = {path: _stacked([layers.get(int(n)) for n in numbers.ravel()], numbers.shape, path)
-              for path, numbers in places.items()
-              # Every table of an NNX model may be attended to; only a run shows which one is.
-              if holder(path) == path or any(int(n) in layers for n in numbers.ravel())}  # fmt: skip
+    for use in passes if rule.needs_values else ():
+        layers[int(use.place)].add_adc_inputs(use)
+    ranges = {}
+    for path, indices in places.items():
+        # An NNX table has a place for ``attend``, whether or not it is called; only a run shows which is.
+        if holder(path) == path or any(int(n) in layers for n in indices.ravel()):
+            ranges[path] = _stacked([layers.get(int(n)) for n in indices.ravel()], indices.shape, path)
     calibrated = front_end_of(model).set_ranges(model, variables, ranges, Sample.of(x))
-    return (calibrated, _reported(model, calibrated, x, batch_size, options)) if report else calibrated
-
-
-def _reported(model: Any, variables: Any, x: Any, batch_size: int | None, options: dict[str, Any]) -> Any:
-    from analogsim.chips.range_report import range_report
-
-    return range_report(model, variables, x, batch_size=batch_size, **options)
-
-
-def _held(use: Any) -> float | None:
-    """The input range that a layer has; for one of a stack, its own entry."""
-    return None if use.ranges.input is None else float(use.ranges.input)
+    if not report:
+        return calibrated
+    return calibrated, range_report(model, calibrated, x, batch_size=batch_size, **options)
 
 
 class _Layer:
-    """What one layer's converters saw; a layer that is used several times has seen it all."""
+    """Values at the converters of one layer, over all of its uses."""
 
-    def __init__(self, use: Any, rule: "_Rule"):
+    def __init__(self, use: LayerUse, rule: "_Rule"):
         self.path, self.hardware, self.rule = use.path, use.hardware, rule
         n_in, n_out = use.weights.shape
         self.n_out = n_out
         self.rows = 1 if use.is_lookup else -(-n_in // use.grid[0])  # driven at once
         self.readout: ColumnReadout = readout(use.hardware, n_in, n_out)
+        self.input_range = 1.0
         self.inputs = MagnitudeSample()
-        self.lines = [
-            MagnitudeSample() for _ in self.readout.used
-        ]  # magnitudes; of ranges with two ends, those above zero
+        # ADC inputs of each slice: their magnitudes, or, for ranges with two limits, the parts above and below zero.
+        self.columns = [MagnitudeSample() for _ in self.readout.used]
         self.below = [MagnitudeSample() for _ in self.readout.used]
-        self.input_range: float | None = None
 
-    def lines_used(self, use: Any) -> list[np.ndarray]:
-        """The lines of this use, slice by slice; the last matrix of a stack may have fewer outputs."""
-        same = use.weights.shape[1] == self.n_out
-        return (self.readout if same else readout(use.hardware, *use.weights.shape)).used
+    def add_adc_inputs(self, use: LayerUse) -> None:
+        # The last matrix of a stack may have fewer outputs, and so other columns.
+        is_like_first = use.weights.shape[1] == self.n_out
+        used = (self.readout if is_like_first else readout(use.hardware, *use.weights.shape)).used
+        for values in adc_input_values(use, Ranges(self.input_range)):
+            for s, columns in enumerate(used):
+                if self.rule.symmetric:
+                    self.columns[s].add(values[:, columns])
+                else:
+                    self.columns[s].add(np.maximum(values[:, columns], 0))
+                    self.below[s].add(np.minimum(values[:, columns], 0))
 
     def output_range(self) -> dict[str, jax.Array | None]:
-        """One number, or one a line ``[n_columns]`` for sliced weights; in fully driven cells."""
+        """Return ``output`` and ``middle``: one number each, or ``[n_columns]`` for sliced weights."""
         half, middle = self.rule.output_ranges(self)
-        return {"output": self._by_line(half), "middle": None if middle is None else self._by_line(middle)}
+        return {"output": self._of_columns(half), "middle": None if middle is None else self._of_columns(middle)}
 
-    def _by_line(self, limits: np.ndarray) -> jax.Array:
+    def _of_columns(self, limits: np.ndarray) -> jax.Array:
         return jnp.asarray(limits[0] if len(limits) == 1 else limits[self.readout.map.slice], jnp.float32)
 
 
 class _Rule:
-    """How ranges are chosen."""
+    """The checked options that choose ranges."""
 
     def __init__(self, method: Any, quantile: Any, margin: Any, symmetric: Any):
         if method not in METHODS:
@@ -192,92 +194,103 @@ class _Rule:
             raise InputError(f"symmetric = False: method must be 'percentile' or 'max', not {method!r}")
         self.method, self.quantile, self.symmetric = method, float(quantile), bool(symmetric)
         self.margin = (1.1 if method in ("percentile", "max") else 1.0) if margin is None else float(margin)
-        self.needs_lines = method in ("percentile", "max", "error")
+        self.needs_values = method in ("percentile", "max", "error")
 
-    def measured(self, seen: MagnitudeSample, convert: Callable[[Any, Any], Any] | None) -> float:
-        """The range for a distribution, without margin; 0 for one of zeros. ``convert`` is None without a converter."""
+    def measured(self, sample: MagnitudeSample, convert: Partial | None) -> float:
+        """Return the range for a distribution, without margin; ``convert`` is None without a converter."""
         if self.method == "max":
-            return seen.largest
+            return sample.largest
         if self.method == "error" and convert is not None:
-            return least_error(seen.values, convert)
-        return float(np.quantile(seen.values, self.quantile))
+            return least_error(sample.values, convert)
+        return float(np.quantile(sample.values, self.quantile))
 
-    def input_range(self, seen: MagnitudeSample, hardware: Any) -> float:
-        """Largest input, in its own units; 1 for a layer that saw only zeros."""
+    def input_range(self, sample: MagnitudeSample, hardware: Hardware) -> float:
+        """Return the input range, in the units of the input; 1 for a layer whose inputs are all zero."""
         dac = hardware.dac
-        return self.measured(seen, None if dac is None else Partial(_rounded, dac)) or 1.0
+        return self.measured(sample, None if dac is None else Partial(_rounded, dac)) or 1.0
 
-    def ends(self, layer: _Layer) -> tuple[np.ndarray, np.ndarray]:
-        """Half the width and the middle of each slice's range, which holds zero: no input is to give no output.
+    def limits(self, layer: _Layer) -> tuple[np.ndarray, np.ndarray]:
+        """Return half the width and the middle of each slice's range, which includes zero: zero must convert to zero.
 
-        By percentile, each end leaves half as much of the values out as the one limit of magnitudes does.
+        Each of the two percentiles leaves out half of the fraction that the percentile of magnitudes does.
         """
-        share = (1 + self.quantile) / 2
+        fraction = (1 + self.quantile) / 2
 
-        def end(seen: MagnitudeSample) -> float:
-            return seen.largest if self.method == "max" else float(np.quantile(seen.values, share))
+        def limit(sample: MagnitudeSample) -> float:
+            return sample.largest if self.method == "max" else float(np.quantile(sample.values, fraction))
 
-        high, low = (self.margin * np.array([end(seen) for seen in side]) for side in (layer.lines, layer.below))
+        high, low = (self.margin * np.array([limit(part) for part in side]) for side in (layer.columns, layer.below))
         return (high + low) / 2, (high - low) / 2
 
     def output_ranges(self, layer: _Layer) -> tuple[np.ndarray, np.ndarray | None]:
-        """Largest value of each slice's lines, with margin; of a range with two ends half its width, and its middle."""
-        adc, lines = layer.hardware.adc, layer.readout
+        """Return the range of each slice with margin and its middle, ``[n_slices]``; None for ranges about zero."""
+        adc, grouping = layer.hardware.adc, layer.readout
         if not self.symmetric:
-            half, middle = self.ends(layer)
-            return shifted(half, lines.map.factor), middle
+            half, middle = self.limits(layer)
+            return shifted(half, grouping.map.factor), middle
         if self.method == "granular" and adc is not None:
             return self.margin * _granular(layer, adc), None
-        if self.method == "full" or not self.needs_lines:
-            limits = largest_adc_inputs(layer.hardware, layer.rows, lines)
+        if self.method == "full" or not self.needs_values:
+            largest = largest_adc_inputs(layer.hardware, layer.rows, grouping)
         else:
-            convert = None if adc is None else Partial(_one_line, nominal(adc))
-            limits = np.array([self.measured(seen, convert) for seen in layer.lines])
-        return self.margin * shifted(limits, lines.map.factor), None
+            convert = None if adc is None else Partial(_converted, nominal(adc))
+            largest = np.array([self.measured(sample, convert) for sample in layer.columns])
+        return self.margin * shifted(largest, grouping.map.factor), None
 
 
 def _rounded(dac: Any, v: jax.Array, bound: Any) -> jax.Array:
-    """Inputs ``[n]`` as the DAC drives them."""
+    """Return inputs ``[n]`` as the DAC drives them."""
     return quantise(v, dac.bits, bound)
 
 
-def _one_line(adc: Any, v: jax.Array, bound: Any) -> jax.Array:
-    """Conversion of values ``[n]`` by one line's converter."""
+def _converted(adc: Any, v: jax.Array, bound: Any) -> jax.Array:
+    """Convert values ``[n]`` with the ADC of one column."""
     return adc.convert(v[:, None], bound, None)[:, 0]
 
 
 @jax.jit
 def _mean_error(convert: Partial, v: jax.Array, bound: Any) -> jax.Array:
-    """Compiled once for all layers that have as many values and the same kind of converter."""
+    """Return the mean error; compiled once per number of values and kind of converter, as ``Partial`` is a pytree."""
     return jnp.mean(jnp.abs(convert(v, bound) - v))
 
 
 def shifted(limits: Any, factors: Any) -> np.ndarray:
-    """Ranges that are at least ``limits`` and whose steps, times what the slices count, differ by powers of two.
+    """Enlarge the ranges of slices until their steps, times the slices' factors, differ by powers of two.
 
     Args:
-      limits: each slice's own range; 0 where a slice is not used.
-      factors: what each slice counts. The slice with the largest ``limit * factor`` keeps its own range.
+      limits: range of each slice alone, ``[n_slices]``; 0 for a slice that is not used.
+      factors: factor of each slice in the sum, ``[n_slices]``. The slice with the largest ``limit * factor`` keeps its
+        range.
+
+    Returns:
+      The ranges, ``[n_slices]``, each at least ``limits``; 1 if all limits are 0.
 
     Example:
-      >>> shifted([3.0, 1.0], [1.0, 4.0]).tolist()      # 4 or 2 or 1 are powers of two from 1: the smallest >= 3 is 4
+      >>> shifted([3.0, 1.0], [1.0, 4.0]).tolist()  # from 1 * 4 by powers of two: 4, 2, 1; the smallest >= 3 is 4
       [4.0, 1.0]
     """
-    counted = np.asarray(limits, float) * factors
-    most = counted.max()
-    if most == 0:
-        return np.ones_like(counted)
-    # The tiny addend keeps rounding from doubling a range that is a power of two away already.
-    shifts = np.floor(np.log2(most / np.where(counted > 0, counted, most)) + 1e-6)
-    return most / 2.0**shifts / factors
+    weighted = np.asarray(limits, float) * factors
+    largest = weighted.max()
+    if largest == 0:
+        return np.ones_like(weighted)
+    # The small addend keeps rounding from doubling a range that already is a power of two away.
+    shifts = np.floor(np.log2(largest / np.where(weighted > 0, weighted, largest)) + 1e-6)
+    return largest / 2.0**shifts / factors
 
 
 def least_error(values: np.ndarray, convert: Callable[[Any, Any], Any]) -> float:
-    """The range with the least mean absolute error of ``convert(values, range)``; 0 if all values are 0.
+    """Return the range with the smallest mean absolute error of ``convert(values, range)``.
+
+    Args:
+      values: any values, ``[n]``; their absolute values are converted.
+      convert: function of absolute values ``[n]`` and a range; traceable.
+
+    Returns:
+      The range; 0 if all values are 0.
 
     Example:
       >>> two_codes = lambda v, bound: jnp.where(v > bound / 2, bound, 0.0)
-      >>> round(least_error(np.array([0.0, 0.0, 1.0, 1.0, 1.0, 4.0]), two_codes), 3)      # 4 is worth clipping
+      >>> round(least_error(np.array([0.0, 0.0, 1.0, 1.0, 1.0, 4.0]), two_codes), 3)  # best to clip 4
       1.0
     """
     values = np.abs(values)
@@ -288,24 +301,24 @@ def least_error(values: np.ndarray, convert: Callable[[Any, Any], Any]) -> float
     tails = np.geomspace(0.5, 1 / values.size, 24)
     tried = np.unique([*np.quantile(values, 1 - tails), top])
     tried = tried[tried > 0]
-    held = jnp.asarray(values)
+    on_device = jnp.asarray(values)
     for refined in (False, True, True):
-        errors = [float(error(held, bound)) for bound in tried]
-        best = int(np.argmin(errors))
+        errors = [float(error(on_device, bound)) for bound in tried]
+        i = int(np.argmin(errors))
         if not refined or len(tried) > 1:
-            around = tried[max(best - 1, 0)], tried[min(best + 1, len(tried) - 1)]
-            found, tried = float(tried[best]), np.unique([*np.geomspace(*around, 9), tried[best]])
-    return found
+            neighbours = tried[max(i - 1, 0)], tried[min(i + 1, len(tried) - 1)]
+            best, tried = float(tried[i]), np.unique([*np.geomspace(*neighbours, 9), tried[i]])
+    return best
 
 
 def _granular(layer: _Layer, adc: Any) -> np.ndarray:
-    """Ranges in which one code is the smallest step of a line."""
+    """Return the range of each slice in which one code is the smallest step of a column, ``[n_slices]``."""
     if isinstance(adc, TabulatedADC):
-        raise InputError("method = 'granular': the ADC's steps come from a table and are not all alike")
+        raise InputError("method = 'granular': needs an ADC with equal steps, not a TabulatedADC")
     steps, driven = layer.readout.map.step, smallest_input_step(layer.hardware.dac)
     if steps is None or driven is None:
-        what = "weights are not cut into digits (mapping.slices)" if steps is None else "inputs are not quantised (dac)"
-        raise InputError(f"method = 'granular': layer {layer.path} has no smallest step of its outputs, its {what}")
+        reason = "weights are not sliced (mapping.slices)" if steps is None else "inputs are not quantised (dac)"
+        raise InputError(f"method = 'granular': layer {layer.path} has no smallest output step, because its {reason}")
     return steps * driven / float(adc.lsb)
 
 
@@ -313,14 +326,16 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
-def _stacked(layers: list[Any], shape: tuple[int, ...], path: str) -> dict[str, jax.Array]:
-    if None in layers:
-        raise InputError(f"layer {path}: nothing of x reaches it; calibrate with inputs that make use of every layer")
-    inputs = jnp.asarray([layer.input_range for layer in layers], jnp.float32).reshape(shape)
-    output_ranges = [layer.output_range() for layer in layers]
-    stacked: dict[str, Any] = {"input": inputs, "middle": None}  # None: what an earlier calibration found
-    for name in output_ranges[0]:
-        if output_ranges[0][name] is not None:
-            values = jnp.stack([one[name] for one in output_ranges])
+def _stacked(layers: list[_Layer | None], shape: tuple[int, ...], path: str) -> dict[str, jax.Array | None]:
+    """Return the ranges of a layer, or of a stack of layers of this shape, by the fields of ``Ranges``."""
+    reached = [layer for layer in layers if layer is not None]
+    if len(reached) < len(layers):
+        raise InputError(f"layer {path}: no value of x reaches it; calibrate with inputs that use every layer")
+    inputs = jnp.asarray([layer.input_range for layer in reached], jnp.float32).reshape(shape)
+    stacked: dict[str, jax.Array | None] = {"input": inputs, "middle": None}  # None removes an earlier middle
+    output_ranges: list[dict[str, Any]] = [layer.output_range() for layer in reached]
+    for name, first in output_ranges[0].items():
+        if first is not None:
+            values = jnp.stack([ranges[name] for ranges in output_ranges])
             stacked[name] = values.reshape(*shape, *values.shape[1:])
     return stacked

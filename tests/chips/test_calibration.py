@@ -245,7 +245,7 @@ def test_granular_steps_of_other_hardware():
     halves = array(Differential(sides=2, subtraction="digital", slices=BitSlices(widths=(3,))), dac=DAC(bits=3))
     assert ranges_of(halves, [[1.0]], [[1.0]], method="granular")[1] == pytest.approx(127 / 42)
     for hardware, message in (
-        (array(Differential(), dac=DAC()), "its weights are not cut into digits"),
+        (array(Differential(), dac=DAC()), "its weights are not sliced"),
         (array(Differential(slices=BitSlices())), "its inputs are not quantised"),
     ):
         with pytest.raises(InputError, match=message):
@@ -299,7 +299,7 @@ def test_a_layer_that_the_sample_does_not_reach_is_named():
 
     x = np.ones((3, 2), np.float32)
     variables = jax.jit(Experts().init)(jax.random.key(0), x)
-    with pytest.raises(InputError, match="layer two: nothing of x reaches it"):
+    with pytest.raises(InputError, match="layer two: no value of x reaches it"):
         calibrate(Experts(), variables, x)
 
 
