@@ -35,14 +35,8 @@ _SAMPLE = 2**21  # numbers stored of one distribution; a larger one is thinned a
 class ForwardPasses:
     """Digital passes of data through a model, in one batch or, if the data are large, in several.
 
-    Each iteration runs the model on all data and yields a ``LayerUse`` per batch and use of an analog layer.
-
-    Args:
-      model, variables: a Linen model and its variables, or an NNX model and None.
-      x: ``Inputs`` from ``checked_sample``.
-      batch_size: number of examples per batch; None for about a million input numbers, at least 512 examples.
-      options: static keyword arguments of the model's call.
-      places: whether to set ``LayerUse.place``, which identifies the entries of a stack of layers.
+    Each iteration runs the model on all data and yields a ``LayerUse`` per batch and use of an analog layer; with
+    ``places``, ``LayerUse.place`` identifies the entries of a stack of layers. Other arguments are as in ``calibrate``.
     """
 
     def __init__(
@@ -72,11 +66,7 @@ class ForwardPasses:
 
 
 def checked_sample(x: Any, options: Mapping[str, Any]) -> tuple[Inputs, dict[str, Any]]:
-    """Split a user's data into the inputs and the static options of a call, after checking them.
-
-    Args:
-      x: inputs (``analogsim.Inputs``), ``[n, ...]`` each, or a list of batches of them, which are concatenated.
-      options: keyword arguments of the model's call; those with arrays count as inputs.
+    """Split a user's data, or a list of batches of them, into the inputs and the static options of a call.
 
     Raises:
       InputError: for no or empty arrays, NaN or infinity, or batches of different shapes.
@@ -183,12 +173,7 @@ def input_values(use: LayerUse) -> jax.Array:
 
 
 def adc_input_values(use: LayerUse, ranges: Ranges) -> Iterator[np.ndarray]:
-    """Yield the noise-free ADC inputs of a layer for a few examples at a time, ``[conversions, C n_columns]``.
-
-    Args:
-      use: one pass of data through the layer.
-      ranges: ranges of the layer, of which only the input range matters here.
-    """
+    """Yield the noise-free ADC inputs of a layer for a few examples at a time, ``[conversions, C n_columns]``."""
     if use.is_lookup:
         yield from _rows_of_table(use)
         return

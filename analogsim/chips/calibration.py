@@ -259,8 +259,7 @@ def shifted(limits: Any, factors: Any) -> np.ndarray:
 
     Args:
       limits: range of each slice alone, ``[n_slices]``; 0 for a slice that is not used.
-      factors: factor of each slice in the sum, ``[n_slices]``. The slice with the largest ``limit * factor`` keeps its
-        range.
+      factors: factor of each slice in the sum, ``[n_slices]``. The largest ``limit * factor`` keeps its range.
 
     Returns:
       The ranges, ``[n_slices]``, each at least ``limits``; 1 if all limits are 0.
@@ -282,11 +281,8 @@ def least_error(values: np.ndarray, convert: Callable[[Any, Any], Any]) -> float
     """Return the range with the smallest mean absolute error of ``convert(values, range)``.
 
     Args:
-      values: any values, ``[n]``; their absolute values are converted.
-      convert: function of absolute values ``[n]`` and a range; traceable.
-
-    Returns:
-      The range; 0 if all values are 0.
+      values: ``[n]``; their absolute values are converted. If all are 0, the range is 0.
+      convert: traceable function of absolute values ``[n]`` and a range.
 
     Example:
       >>> two_codes = lambda v, bound: jnp.where(v > bound / 2, bound, 0.0)

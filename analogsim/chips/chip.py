@@ -204,15 +204,9 @@ def program(
 
 @functools.partial(jax.jit, static_argnums=(2, 3))
 def read(cells: Any, time_s: Any, compensation: str | None, read_noise: bool) -> Any:
-    """Read a tree of programmed tiles; stacks of chips or of scanned layers keep their leading axes.
+    """Read a tree of ``ProgrammedTiles`` (stacks, too) as a tree of ``ChipArray``, ``time_s`` after programming.
 
-    Args:
-      cells: tree of ``ProgrammedTiles``.
-      time_s: seconds after programming, unchecked; may be traced.
-      compensation, read_noise: as in ``Chip.at``.
-
-    Returns:
-      The same tree with a ``ChipArray`` for each ``ProgrammedTiles``.
+    Arguments are as in ``Chip.at``, but not checked; ``time_s`` may be traced.
     """
     return map_programmed(lambda tiles: ChipArray.read(tiles, time_s, compensation, read_noise), cells)
 
@@ -232,11 +226,7 @@ def _check_program_keys(variables: Any, key: Any) -> None:
 
 
 def check_time(time: Any, cells: Any) -> Any:
-    """Convert a time to seconds and check it against the data of the stores' models; traced times are not checked.
-
-    Args:
-      time: as in ``Chip.at``.
-      cells: tree of ``ProgrammedTiles``; may be empty.
+    """Return a time in seconds after checking it against the stores of ``cells``; a traced time is not checked.
 
     Raises:
       InputError: if it is not one time, negative, above 1e12 s, or later than the data of a store's model.

@@ -210,17 +210,8 @@ def _cells(bound, key, chip_index):
     return bound.program(chip_key(key, chip_index))
 
 
-@functools.partial(jax.jit, static_argnums=(6, 7))
-def _outputs(bound, cells, key, chip_index, time_s, x, choice, size):
-    return chip_outputs(bound, cells, key, chip_index, time_s, x, choice, size)
-
-
 def checked_times(times: Any, layers: Iterable[tuple[str, Any]]) -> np.ndarray:
-    """Convert a sequence of times to seconds, ``[times]`` in float64.
-
-    Args:
-      times: as in ``evaluate``.
-      layers: pairs of a layer's path and its hardware, whose store must have data for all times.
+    """Return times in seconds, ``[times]`` in float64, after checking them against the hardware of ``layers`` by path.
 
     Raises:
       InputError: for times that are not a sequence, impossible, or equal in float32, the precision of reads.
@@ -322,6 +313,9 @@ def chip_outputs(
     noise = jax.random.fold_in(reads, lax.bitcast_convert_type(time_s, jnp.uint32))
     readings = read(cells, time_s, choice, True)
     return run_examples(lambda a, k: bound.run(readings, a, k), x, noise, size)
+
+
+_outputs = jax.jit(chip_outputs, static_argnums=(6, 7))
 
 
 def score_digital(work: EvaluationJob, metric: Callable[[Any, Any], Any]) -> float:

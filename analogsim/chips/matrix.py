@@ -1,11 +1,11 @@
-"""Products with a matrix and with its transpose on programmed tiles, outside of any network.
+"""Products with a matrix X ``[P, d]`` and its transpose on programmed tiles, outside of a network.
 
-    forward     x -> X x      [..., d] to [..., P]       an array that holds X^T, inputs by outputs
-    transposed  a -> X^T a    [..., P] to [..., d]       a second array, that holds X
+    forward     x -> X x      [..., d] to [..., P]       on an array that holds X^T, inputs by outputs
+    transposed  a -> X^T a    [..., P] to [..., d]       on a second array, which holds X
 
-Each array is written, calibrated, aged and read as a layer's is; both together hold 2 P d weights. One array read in
-both directions would hold half of them; it is not modelled: the digital scales of its columns and the converters at
-its edges serve one direction.
+Each array is programmed, calibrated, aged and read like that of a layer; together they hold 2 P d weights. One array
+that is read in both directions would hold half of that. It is not modelled, because the digital scales of its columns
+and the converters at its edges serve one direction.
 """
 
 import dataclasses
@@ -29,18 +29,18 @@ from analogsim.signal_path.programmed import ChipArray, ProgrammedTiles
 from analogsim.signal_path.ranges import Ranges
 from analogsim.signal_path.tile_row import is_random
 
-_CALIBRATED = 512  # unit vectors at most, from which the ranges of the transposed product are taken
+_MAX_UNIT_VECTORS = 512  # that calibrate the transposed product without a sample
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class ProgrammedMatrix(ByValue):
-    """A product with one programmed matrix: called with ``[..., n_in]`` and the key of this call's noise. A pytree.
+    """The product with one programmed matrix ``[n_in, n_out]``, read at one time. A callable pytree.
 
     Attributes:
-      cells: the matrix as it was written, fixed for life.
-      array: what its tiles hold at one age.
-      ranges: of the converters.
+      cells: the programmed tiles, which do not change after programming.
+      array: the reading of the tiles at one time.
+      ranges: calibrated ranges of the converters.
     """
 
     cells: ProgrammedTiles
@@ -48,17 +48,26 @@ class ProgrammedMatrix(ByValue):
     ranges: Ranges
 
     def __call__(self, x: jax.Array, key: jax.Array | None = None) -> jax.Array:
+        """Return the product ``[..., n_out]``.
+
+        Args:
+          x: input vectors, ``[..., n_in]``.
+          key: random key of this call's noise; None only for arrays without noise.
+
+        Raises:
+          InputError: for another shape, or if the key is required and None.
+        """
         if key is None and is_random(self.array.hardware, self.array.reading):
             raise InputError(
-                "key = None: these arrays draw noise whenever they are read; give the product a random key, of a "
-                "memory by retrieve(query, key=...)"
+                "key = None: these arrays draw noise at every read; pass a random key, for an associative memory with "
+                "retrieve(query, key=...)"
             )
         if jnp.ndim(x) < 1 or jnp.shape(x)[-1] != self.cells.n_in:
             raise InputError(f"x of shape {jnp.shape(x)}: must be [..., {self.cells.n_in}]")
         return multiply(self.array.hardware, self.array.reading, jnp.asarray(x), Vectors(), key=key, ranges=self.ranges)
 
     def at(self, time: Any, compensation: str | None = None) -> "ProgrammedMatrix":
-        """The same array at another age; arguments as of ``Chip.at``."""
+        """Return the same array, read at another time; arguments and errors as in ``Chip.at``."""
         time_s = check_time(time, self.cells)
         check_compensation(compensation)
         array = ChipArray.read(self.cells, time_s, compensation)
@@ -67,47 +76,47 @@ class ProgrammedMatrix(ByValue):
 
 
 class ProgrammedPair(NamedTuple):
-    """A matrix and its transpose on two arrays: the pair ``products=`` of ``DenseAssociativeMemory``.
+    """Products with a matrix and its transpose on two arrays, for ``DenseAssociativeMemory(products=...)``.
 
     Attributes:
-      forward: X x.
-      transposed: X^T a.
+      forward: x -> X x, ``[..., d]`` to ``[..., P]``.
+      transposed: a -> X^T a, ``[..., P]`` to ``[..., d]``.
     """
 
     forward: ProgrammedMatrix
     transposed: ProgrammedMatrix
 
     def at(self, time: Any, compensation: str | None = None) -> "ProgrammedPair":
-        """The same arrays at another age; arguments as of ``Chip.at``."""
+        """Return the same arrays, read at another time; arguments and errors as in ``Chip.at``."""
         return ProgrammedPair(*(product.at(time, compensation) for product in self))
 
 
 def program_matrix(
     matrix: jax.Array, hardware: Hardware, *, key: jax.Array, inputs: jax.Array, weights: jax.Array | None = None
 ) -> ProgrammedPair:
-    """Program a matrix and its transpose, each on an array of its own, with converter ranges from data.
+    """Program a matrix and its transpose, each on a separate array, with converter ranges from data.
 
     Args:
-      matrix: X, ``[P, d]``, for example the patterns of a memory.
-      hardware: of both arrays.
-      key: of fabrication and writing.
-      inputs: what the forward product is given, ``[n, d]``: its converters' ranges are taken from them.
-      weights: what the transposed product is given, ``[n, P]``, likewise; None: single rows of X.
+      matrix: X, ``[P, d]``, for example the patterns of an associative memory.
+      hardware: hardware of both arrays.
+      key: random key of fabrication and programming.
+      inputs: representative inputs of the forward product, ``[n, d]``, which calibrate its converters.
+      weights: representative inputs of the transposed product, ``[n, P]``; None for unit vectors, which select rows.
 
     Returns:
-      The two products right after programming; ``.at("1 day")`` ages them. What they give has the dtype of their
-      input, float32 for whole numbers and truth values.
+      The two products right after programming; ``.at("1 day")`` ages them. Results have the dtype of the input, or
+      float32 for integers and Booleans.
 
     Raises:
-      InputError: for a matrix that is none, or samples that do not fit it.
+      InputError: if ``matrix`` is not ``[P, d]``, a sample does not fit it, or a value is not finite.
 
     Example:
       >>> from analogsim import preset
       >>> from analogsim.devices import DenseAssociativeMemory
       >>> patterns = jax.random.normal(jax.random.key(0), (50, 64)) / 8
       >>> noisy = patterns + 0.05 * jax.random.normal(jax.random.key(1), (50, 64))
-      >>> held = program_matrix(patterns, preset("pcm"), key=jax.random.key(2), inputs=noisy)
-      >>> memory = DenseAssociativeMemory(patterns, products=held.at("1 day"))
+      >>> pair = program_matrix(patterns, preset("pcm"), key=jax.random.key(2), inputs=noisy)
+      >>> memory = DenseAssociativeMemory(patterns, products=pair.at("1 day"))
       >>> bool(jnp.all(memory.nearest(noisy, key=jax.random.key(3)) == jnp.arange(50)))
       True
     """
@@ -117,7 +126,7 @@ def program_matrix(
     check_one_key(key)
     n_rows, n_columns = matrix.shape
     if weights is None:
-        weights = jnp.eye(n_rows, dtype=matrix.dtype)[:_CALIBRATED]
+        weights = jnp.eye(n_rows, dtype=matrix.dtype)[:_MAX_UNIT_VECTORS]
     for name, sample, width in (("inputs", inputs, n_columns), ("weights", weights, n_rows)):
         if jnp.ndim(sample) != 2 or jnp.shape(sample)[1] != width:
             raise InputError(f"{name} of shape {jnp.shape(sample)}: must be [n, {width}] for a matrix {matrix.shape}")
@@ -129,10 +138,10 @@ def program_matrix(
 
 def _programmed(kernel: jax.Array, hardware: Hardware, key: jax.Array, sample: jax.Array) -> ProgrammedMatrix:
     layer = AnalogDense(kernel.shape[1], use_bias=False, hardware=hardware)
-    found = calibrate(layer, {"params": {"kernel": kernel}}, sample)["ranges"]["analog"]
-    # Not the layer's own programming: there the hardware's numbers are part of what is compiled.
+    ranges = calibrate(layer, {"params": {"kernel": kernel}}, sample)["ranges"]["analog"]
+    # Tiles are programmed without the layer, in which the hardware's numbers are constants of the compiled program.
     cells = programmed.program(hardware, kernel, key)
     check_finite(cells)
     array = ChipArray.read(cells, 0.0)
     check_solved(array)
-    return ProgrammedMatrix(cells, array, Ranges(found["input"], found["output"], middle=found.get("middle")))
+    return ProgrammedMatrix(cells, array, Ranges(ranges["input"], ranges["output"], middle=ranges.get("middle")))

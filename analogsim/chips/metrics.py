@@ -55,12 +55,7 @@ def accuracy(outputs: jax.Array, labels: jax.Array) -> jax.Array:
 
 
 def check_labels(labels: Any, n: int, on_host: bool = False) -> Any:
-    """Check labels, and convert them to arrays unless the metric runs in Python.
-
-    Args:
-      labels: an array, a list, or a pytree of arrays, ``[n, ...]`` each; with ``on_host`` any sized container.
-      n: number of examples.
-      on_host: True passes labels unchanged, because a metric in Python may compare anything.
+    """Check labels, ``[n, ...]`` each, and convert them to arrays; with ``on_host`` they are returned unchanged.
 
     Raises:
       InputError: for another number of labels, or numbers that are not finite.
@@ -99,8 +94,7 @@ def check_inputs(x: Any, name: str = "x") -> int:
     """Return the number of examples of ``Inputs``.
 
     Raises:
-      InputError: for a value that is not finite, with its place. Keyword and ``Shared`` inputs may hold infinities, as
-        masks do, but no NaN.
+      InputError: for a value that is not finite. Keyword and ``Shared`` inputs may be infinite, as masks are.
     """
     n = count_examples(x, name)
     leaves = jax.tree_util.tree_leaves_with_path(x, is_leaf=lambda a: isinstance(a, Shared))
@@ -124,7 +118,7 @@ def check_metric(metric: Any, outputs: Any, labels: Any, on_host: bool = False) 
       metric: ``metric(outputs, labels)``.
       outputs: shapes of the outputs for all examples.
       labels: labels from ``check_labels``.
-      on_host: whether the metric is called in Python, with NumPy arrays.
+      on_host: whether the metric is called in Python.
 
     Raises:
       InputError: for a metric that is not a function, needs values while it is compiled, or returns several numbers;
@@ -182,14 +176,7 @@ def on_numpy(metric: Callable[[Any, Any], Any], outputs: Any, labels: Any) -> fl
 def check_scores(
     scores: np.ndarray, first_chip: int, times: Sequence[str], compensations: Sequence[str], metric: str = "metric"
 ) -> None:
-    """Raise ``InputError`` for the first score that is not finite.
-
-    Args:
-      scores: ``[chips, times, compensations]``.
-      first_chip: index of the first chip.
-      times, compensations: names for the error message.
-      metric: name of the metric.
-    """
+    """Raise ``InputError`` for the first score of ``[chips, times, compensations]`` that is not finite."""
     bad = np.argwhere(~np.isfinite(scores))
     if bad.size:
         chip, time, which = bad[0]

@@ -1,11 +1,12 @@
-"""What converter ranges do to the values that occur: how much they clip, and how many bits are left.
+"""Effects of converter ranges on data: clipped fractions and effective number of bits.
 
-The effective number of bits of a converter is that of an ideal one which a full-scale sine loses as much to,
+The effective number of bits of a converter is that of an ideal one with the same signal-to-noise-and-distortion ratio
+for a full-scale sine,
 
     ENOB = (SNDR - 10 log10 1.5) / (20 log10 2)       SNDR = 20 log10(rms signal / rms error)       (IEEE Std 1241)
 
-with the error of rounding and clipping. Here the signal is what the lines really carry, noise left out: a b-bit
-converter reaches b - 0.3 for values spread evenly over its range, and less where most values are small beside it.
+where the error is due to rounding and clipping. The signal is here the ADC inputs of the model without noise: a b-bit
+converter reaches b - 0.3 for values uniform over its range, and less if most values are small compared with it.
 """
 
 import dataclasses
@@ -28,23 +29,24 @@ from analogsim.chips.adc_inputs import (
     readout,
 )
 from analogsim.converters.ranges import full_scale_of, integer_steps
+from analogsim.layers.layer import LayerUse
 from analogsim.models.bound import bind
 from analogsim.signal_path.ranges import largest_column_sum
 
 
 @dataclasses.dataclass(frozen=True)
 class LayerRanges:
-    """Ranges of one layer and what they do. What an ADC does is given for every slice of the weights.
+    """Ranges of one layer and their effect on data; tuples have one entry per slice of the weights.
 
     Attributes:
-      layer: its path; an entry of a stack of layers has its index in brackets.
-      input_range: largest input that passes, in its own units; None where each example has its own.
-      inputs_clipped: share of the inputs beyond it.
-      output_range: largest value that each slice's ADCs convert, in fully driven cells; empty without an ADC.
-      outputs_clipped: share of the conversions beyond it.
-      enob: effective number of bits of the conversion; infinite where it is exact.
-      output_middle: what each slice's range is about, where it is not zero; empty where all are. A range with two ends
-        is from output_middle - output_range to output_middle + output_range.
+      layer: path of the layer; an entry of a stack of layers has its index in brackets.
+      input_range: largest input that passes, in the units of the input; None if each example has a separate range.
+      inputs_clipped: fraction of inputs beyond it.
+      output_range: largest value that the ADCs convert, in fully driven cells; empty without an ADC.
+      outputs_clipped: fraction of conversions beyond it.
+      enob: effective number of bits of the conversions; infinite if they are exact.
+      output_middle: centre of the range, which extends from output_middle - output_range to output_middle +
+        output_range; empty if all are 0.
     """
 
     layer: str
@@ -56,7 +58,7 @@ class LayerRanges:
     output_middle: tuple[float, ...] = ()
 
     def ends(self, s: int) -> str:
-        """The range of a slice in words: its limit, or both of its ends."""
+        """Format the output range of slice ``s``: its limit, or both limits if the middle is not zero."""
         if not self.output_middle:
             return f"{self.output_range[s]:.4g}"
         half, middle = self.output_range[s], self.output_middle[s]
@@ -65,7 +67,7 @@ class LayerRanges:
 
 @dataclasses.dataclass(frozen=True)
 class RangeReport:
-    """One row a layer; prints as a table."""
+    """Ranges and their effects, one ``LayerRanges`` per layer; a sequence that prints as a table."""
 
     layers: tuple[LayerRanges, ...]
 
@@ -79,21 +81,21 @@ class RangeReport:
         return self.layers[index]
 
     def clipping(self, fraction: float = 0.5) -> tuple[str, ...]:
-        """A sentence for every layer that clips more than ``fraction`` of its inputs or conversions."""
-        found = []
+        """Return a sentence for every range that clips more than ``fraction`` of its inputs or conversions."""
+        sentences = []
         for layer in self.layers:
             if layer.inputs_clipped > fraction:
-                found.append(
+                sentences.append(
                     f"layer {layer.layer}: its input range {layer.input_range:.4g} clips {layer.inputs_clipped:.0%} of "
-                    f"its inputs; calibrate it again"
+                    f"its inputs; recalibrate it"
                 )
             for s, clipped in enumerate(layer.outputs_clipped):
                 if clipped > fraction:
-                    found.append(
+                    sentences.append(
                         f"layer {layer.layer}: its output range {layer.ends(s)} clips {clipped:.0%} of its "
-                        f"conversions; calibrate it again"
+                        f"conversions; recalibrate it"
                     )
-        return tuple(found)
+        return tuple(sentences)
 
     def __str__(self) -> str:
         head = ("layer", "slice", "input range", "clipped", "output range", "clipped", "effective bits")
@@ -116,14 +118,20 @@ class RangeReport:
 
 
 def range_report(model: Any, variables: Any, x: Any, *, batch_size: int | None = None, **options: Any) -> RangeReport:
-    """What every layer's converter ranges do to the values that ``x`` gives rise to.
+    """Report the effects of every layer's converter ranges on data.
 
     Args:
-      model, variables: a Linen model with analog layers and its variables (of ``calibrate``; without calibrated ranges,
-        the hardware's own hold), or an NNX model and None.
+      model, variables: a Linen model with analog layers and its variables, or an NNX model and None. Layers without
+        calibrated ranges use those of their hardware.
       x: representative inputs (``analogsim.Inputs``), ``[n, ...]`` each, or a list of batches of them.
-      batch_size: examples that pass together, as for ``calibrate``.
-      **options: keyword arguments of the model's call, for example ``train=False``; those that hold arrays are inputs.
+      batch_size: number of examples that pass together, as for ``calibrate``.
+      **options: keyword arguments of the model's call, for example ``train=False``; those with arrays count as inputs.
+
+    Returns:
+      The report, with one row per layer that ``x`` reaches.
+
+    Raises:
+      InputError: if the model has no analog layer, or ``x`` is empty or not finite.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -136,7 +144,7 @@ def range_report(model: Any, variables: Any, x: Any, *, batch_size: int | None =
       (0.0, (0.0,))
     """
     x, options = checked_sample(x, options)
-    name, places = _namer(model, variables, x, options)
+    name, places = _row_names(model, variables, x, options)
     layers: dict[str, _Tally] = {}
     for use in ForwardPasses(model, variables, x, batch_size, options, places=places):
         row = name(use)
@@ -146,11 +154,11 @@ def range_report(model: Any, variables: Any, x: Any, *, batch_size: int | None =
     return RangeReport(tuple(tally.row(layer) for layer, tally in layers.items()))
 
 
-def _namer(model: Any, variables: Any, x: Any, options: dict[str, Any]) -> tuple[Callable[[Any], str], bool]:
-    """What a use's row is called, and whether entries of stacks of layers can be told apart."""
+def _row_names(model: Any, variables: Any, x: Any, options: dict[str, Any]) -> tuple[Callable[[LayerUse], str], bool]:
+    """Return a function that names a use's row, and whether entries of stacks of layers can be told apart."""
     try:
         places = bind(model, variables, options=options).places(x)
-    except InputError:  # a transformation does not pass ranges on: its layers have none, and share a row
+    except InputError:  # a lifted transformation does not pass the collection "ranges": entries share one row
         return lambda use: use.path, False
     names = {}
     for layer, numbers in places.items():
@@ -162,25 +170,29 @@ def _index(number: int, shape: tuple[int, ...]) -> str:
     return str([int(i) for i in np.unravel_index(number, shape)]) if shape else ""
 
 
-def range_in_force(use: Any) -> tuple[Any, Any]:
-    """The ADCs' range and its middle (None for 0): as calibrated, else their own, else of the weights."""
+def range_in_force(use: LayerUse) -> tuple[Any, Any]:
+    """Return the ADC range of a layer and its middle: calibrated, else fixed in the ADC, else from the weights.
+
+    Returns:
+      The half-width and the middle, in fully driven cells, one number or ``[n_columns]``; None for a middle of 0.
+    """
     hardware = use.hardware
     if use.ranges.output is not None:
         return use.ranges.output, use.ranges.middle
-    own, middle = hardware.adc.range, hardware.adc.middle
+    fixed, middle = hardware.adc.range, hardware.adc.middle
     if use.is_lookup and middle is None:
-        fullest = float(largest_column_sum(hardware.store))
-        return fullest if own is None else min(float(own), fullest), None
-    if own is not None:
-        return own, middle
-    lines = ideal_columns(hardware, use.weights, tile_rows=use.operator.tile_rows, weight_range=use.ranges.weight)
-    return float(full_scale_of(lines)), None
+        largest = float(largest_column_sum(hardware.store))
+        return largest if fixed is None else min(float(fixed), largest), None
+    if fixed is not None:
+        return fixed, middle
+    columns = ideal_columns(hardware, use.weights, tile_rows=use.operator.tile_rows, weight_range=use.ranges.weight)
+    return float(full_scale_of(columns)), None
 
 
 class _Tally:
-    """Sums over what a layer's converters saw."""
+    """Counts and sums over the values at the converters of one layer."""
 
-    def __init__(self, use: Any):
+    def __init__(self, use: LayerUse):
         self.readout: ColumnReadout = readout(use.hardware, *use.weights.shape)
         self.adc = None if use.hardware.adc is None else nominal(use.hardware.adc)
         slices = len(self.readout.used) if self.adc is not None else 0
@@ -190,60 +202,55 @@ class _Tally:
         limit, middle = (np.inf, None) if self.adc is None else range_in_force(use)
         self.limit = np.broadcast_to(np.asarray(limit, float), (self.readout.n_columns,))
         self.is_about_zero = middle is None
-        moved = 0.0 if middle is None else integer_steps(self.adc, np.asarray(middle), np.asarray(limit))
-        self.middle = np.broadcast_to(np.asarray(moved, float), (self.readout.n_columns,))
+        centre = 0.0 if middle is None else integer_steps(self.adc, np.asarray(middle), np.asarray(limit))
+        self.middle = np.broadcast_to(np.asarray(centre, float), (self.readout.n_columns,))
         self.n_out = use.weights.shape[1]
 
-    def add(self, use: Any) -> None:
-        """Count one use of the layer in."""
+    def add(self, use: LayerUse) -> None:
         x = np.asarray(input_values(use))
         self.inputs += x.size
         if self.bound is not None and use.hardware.dac is not None:
             self.inputs_clipped += int(np.sum(np.abs(x) > np.float32(self.bound)))
         if self.adc is None:
             return
-        found, limits, middles = self._lines_of(use)
+        grouping, limits, middles = self._columns_of(use)
         for values in adc_input_values(use, use.ranges):
             limit, middle = (
-                np.tile(a, values.shape[1] // found.n_columns).astype(values.dtype) for a in (limits, middles)
+                np.tile(a, values.shape[1] // grouping.n_columns).astype(values.dtype) for a in (limits, middles)
             )
             y = values - middle
             error = np.asarray(self.adc.convert(jnp.asarray(y), jnp.asarray(limit), None), np.float64) - y
-            for s, lines in enumerate(found.used):
-                self.count[s] += y[:, lines].size
-                self.clipped[s] += np.sum(np.abs(y[:, lines]) > limit[lines])
-                self.signal[s] += np.sum(values[:, lines].astype(np.float64) ** 2)
-                self.error[s] += np.sum(error[:, lines] ** 2)
+            for s, columns in enumerate(grouping.used):
+                self.count[s] += y[:, columns].size
+                self.clipped[s] += np.sum(np.abs(y[:, columns]) > limit[columns])
+                self.signal[s] += np.sum(values[:, columns].astype(np.float64) ** 2)
+                self.error[s] += np.sum(error[:, columns] ** 2)
 
-    def _lines_of(self, use: Any) -> tuple[ColumnReadout, np.ndarray, np.ndarray]:
-        """The lines of a use, their ranges and the middles of these.
-
-        The last matrix of a stack may have fewer outputs than the others.
-        """
+    def _columns_of(self, use: LayerUse) -> tuple[ColumnReadout, np.ndarray, np.ndarray]:
+        """Return the columns of a use, with the limits and middles of their ranges, ``[n_columns]``."""
         if use.weights.shape[1] == self.n_out:
             return self.readout, self.limit, self.middle
-        found, every = readout(use.hardware, *use.weights.shape), self.readout.map
-        alike = [
-            (every.slice == s) & (every.output == o) for s, o in zip(found.map.slice, found.map.output, strict=True)
+        # The last matrix of a stack may have fewer outputs than the first.
+        grouping, first = readout(use.hardware, *use.weights.shape), self.readout.map
+        same = [
+            (first.slice == s) & (first.output == o)
+            for s, o in zip(grouping.map.slice, grouping.map.output, strict=True)
         ]
-        limits, middles = (np.array([a[lines][0] for lines in alike]) for a in (self.limit, self.middle))
-        return found, limits, middles
+        limits, middles = (np.array([a[columns][0] for columns in same]) for a in (self.limit, self.middle))
+        return grouping, limits, middles
 
     def row(self, name: str) -> LayerRanges:
-        """The layer's row."""
         with np.errstate(divide="ignore", invalid="ignore"):
             sndr_db = 10 * np.log10(self.signal / self.error)
         return LayerRanges(
             layer=name,
             input_range=self.bound,
             inputs_clipped=self.inputs_clipped / self.inputs,
-            output_range=tuple(self._of_slice(self.limit, s) for s in range(len(self.count))),
-            outputs_clipped=tuple(float(share) for share in self.clipped / np.maximum(self.count, 1)),
-            output_middle=()
-            if self.is_about_zero
-            else tuple(self._of_slice(self.middle, s) for s in range(len(self.count))),
+            output_range=self._of_slices(self.limit),
+            outputs_clipped=tuple(float(fraction) for fraction in self.clipped / np.maximum(self.count, 1)),
+            output_middle=() if self.is_about_zero else self._of_slices(self.middle),
             enob=tuple(float(bits) for bits in effective_bits(sndr_db)),
         )
 
-    def _of_slice(self, of_lines: np.ndarray, s: int) -> float:
-        return float(of_lines[self.readout.map.slice == s][0])
+    def _of_slices(self, of_columns: np.ndarray) -> tuple[float, ...]:
+        return tuple(float(of_columns[self.readout.map.slice == s][0]) for s in range(len(self.count)))

@@ -1,9 +1,8 @@
-"""Saving: Flax's own serialisation for calibrated variables and chips.
+"""Flax's serialisation (``flax.serialization.to_bytes``) of calibrated variables and chips.
 
-``flax.serialization.to_bytes`` writes what it knows by name. Registered here are the kinds of node that this library
-adds to a tree: each is written as a dictionary from the names of its arrays to the arrays, and read back into a target
-of the same structure. Orbax needs no registration: it saves any pytree. ``analogsim.save``
-(``analogsim.chips.checkpoint``) needs no target, and compares the hardware.
+Flax writes node types that are registered with it. The node types of this library are registered here: each is written
+as a dictionary of arrays by name, and read into a target of the same structure. Orbax needs no registration, because it
+saves any pytree. ``analogsim.save`` (``analogsim.chips.checkpoint``) needs no target and compares the hardware.
 """
 
 from typing import Any
@@ -20,19 +19,19 @@ from analogsim.signal_path.reading import Reading
 
 
 def to_state(item: Any) -> dict[str, Any]:
-    """The arrays and numbers of a pytree by name; its structure is not written."""
+    """Return the leaves of a pytree by name, without its structure."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(item)
     return {_name(path): leaf for path, leaf in leaves}
 
 
 def from_state(target: Any, state: dict[str, Any]) -> Any:
-    """``target`` with the arrays of ``state``, which was written from a pytree of the same structure and shapes."""
+    """Return ``target`` with the leaves of ``state``; raises ``InputError`` if names or shapes differ."""
     leaves, structure = jax.tree_util.tree_flatten_with_path(target)
     names = [_name(path) for path, _ in leaves]
     where = type(target).__name__
     if set(names) != set(state):
         odd = sorted(set(names) ^ set(state))[0]
-        raise InputError(f"{where}: what was saved has another structure than the target (differs: {odd})")
+        raise InputError(f"{where}: the saved state has another structure than the target (differs: {odd})")
     for name, (_, leaf) in zip(names, leaves, strict=True):
         if np.shape(leaf) != np.shape(state[name]):
             raise InputError(
@@ -45,7 +44,7 @@ def from_state(target: Any, state: dict[str, Any]) -> Any:
 
 
 def _name(path: tuple) -> str:
-    """The name of a leaf. The arrays of a ``ChipArray``'s reading are named as its own, as in files written earlier."""
+    """Return the name of a leaf. The field ``reading`` of ``ChipArray`` is left out, as in earlier files."""
     return jax.tree_util.keystr(tuple(part for part in path if part != _READING))
 
 
