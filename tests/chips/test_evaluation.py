@@ -202,8 +202,8 @@ def test_bad_options_are_refused(data, options, message):
 @pytest.mark.parametrize(
     ("x", "labels", "message"),
     [
-        (np.ones((20, 8)), np.zeros((20, 1)), r"labels: shape \(20, 1\): .* that is shape \(20,\)"),
-        (np.ones((20, 8)), np.eye(3)[np.arange(20) % 3], r"labels: shape \(20, 3\): .* by labels.argmax\(-1\)"),
+        (np.ones((20, 8)), np.zeros((20, 1)), r"labels: shape \(20, 1\): .* shape \(20,\) for outputs"),
+        (np.ones((20, 8)), np.eye(3)[np.arange(20) % 3], r"labels: shape \(20, 3\): .* with labels.argmax\(-1\)"),
         (np.ones((0, 8)), np.zeros(0), r"x: shape \(0, 8\): must hold at least one example"),
         (np.ones(()), np.zeros(1), r"x: shapes \[\(\)\]: must be \[n, \.\.\.\]"),
         ((np.ones((20, 8)), np.ones((10, 8))), np.zeros(20), r"x: shapes .*: must be \[n, \.\.\.\], with the same n"),
