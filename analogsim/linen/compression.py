@@ -15,7 +15,7 @@ from flax import linen as nn
 from analogsim.base.call_inputs import Inputs
 from analogsim.base.errors import InputError
 from analogsim.factors.layout import CoreLayout
-from analogsim.hardware.rules import ROOT, Candidate
+from analogsim.hardware.rules import ROOT, Candidate, attending, holder
 from analogsim.layers.compression import CoreSelection, check_no_stack
 from analogsim.layers.inventory import inventory
 from analogsim.linen.conversion import Converted
@@ -68,7 +68,11 @@ def _matrix_layers(model: Any, variables: Any, x: Inputs, options: dict[str, Any
 
     # Pass x with its shape unchanged: the model may take one example without a batch axis.
     inventory(run, variables["params"], (jax.eval_shape(lambda a: a, x),))
-    return [layer for layer in layers.values() if not layer.path.endswith("attend")]
+    return [
+        layer
+        for layer in layers.values()
+        if not (isinstance(layer.module, nn.Embed) and layer.path == attending(holder(layer.path)))
+    ]
 
 
 def _n_out(layer: Candidate) -> int:

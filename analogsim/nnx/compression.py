@@ -10,7 +10,7 @@ from flax import nnx
 from analogsim.factors.codec import Codec
 from analogsim.hardware.rules import Candidate, Matches, Rules, Selector, name_of, selects
 from analogsim.layers.compression import CoreSelection, check_no_stack
-from analogsim.nnx.conversion import candidates, is_analog, parameters
+from analogsim.nnx.conversion import attends, candidates, is_analog, parameters
 from analogsim.nnx.factored import FactoredLinear, factored, kernel_matrix, why_dense
 from analogsim.nnx.hooks import path_of
 
@@ -20,8 +20,8 @@ def compressed(model: nnx.Module, selection: CoreSelection, contraction: str) ->
     copy = nnx.clone(model)
     by_path = {}
     for layer in candidates(copy):
-        if layer.path.endswith("attend"):
-            continue
+        if attends(layer):
+            continue  # the same table as the Embed's lookups
         why = why_dense(layer.module, layer.within)
         cores = selection.cores(layer, why, functools.partial(kernel_matrix, layer.module))
         if cores is not None:

@@ -125,20 +125,21 @@ def candidates(model: nnx.Module) -> Iterator[Candidate]:
 
 def is_analog(layer: Candidate) -> bool:
     """Return whether a layer already runs on analog hardware."""
-    name = "attend_op" if _attends(layer) else "analog_op"
+    name = "attend_op" if attends(layer) else "analog_op"
     hooks = [getattr(layer.module, name, None)]
     hooks += [getattr(layer.module, hook, None) for kind, (hook, _) in HOOKS.items() if isinstance(layer.module, kind)]
     return any(isinstance(hook, AnalogOp) for hook in hooks)
 
 
-def _attends(layer: Candidate) -> bool:
+def attends(layer: Candidate) -> bool:
+    """Return whether a candidate is the product of ``Embed.attend``, not a layer whose name ends like its path."""
     return isinstance(layer.module, nnx.Embed) and layer.path == attending(holder(layer.path))
 
 
 def obstacle(layer: Candidate, hardware: Hardware) -> str:
     """Return the reason why a layer cannot be converted; ``""`` if it can."""
     module = layer.module
-    if isinstance(module, nnx.Embed) and not _attends(layer) and hardware.bound_management != "none":
+    if isinstance(module, nnx.Embed) and not attends(layer) and hardware.bound_management != "none":
         return f"bound_management = {hardware.bound_management!r} widens input ranges, and a lookup has none"
     kind = next(kind for kind in MATRIX_LAYERS if isinstance(module, kind))
     if kind in TWINS and type(module) is not kind and not isinstance(module, TWINS[kind]):

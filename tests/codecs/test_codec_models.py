@@ -390,3 +390,24 @@ def test_rules_by_type_see_a_core_as_its_layer():
     on = {row.path: row.hardware and row.hardware.name for row in analogsim.summary(model)}
     assert on["first/core_0"] == on["head/core_1"] == "pcm"
     assert on["attention/out/core_0"] is None
+
+
+def test_a_layer_may_be_called_attend():
+    """Only the product of ``Embed.attend`` has such a path without being a layer that could be compressed."""
+
+    class LinenModel(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return nn.Dense(16, name="attend")(x)
+
+    class NNXModel(nnx.Module):
+        def __init__(self):
+            self.attend = nnx.Linear(16, 16, rngs=nnx.Rngs(0))
+
+        def __call__(self, x):
+            return self.attend(x)
+
+    x = jnp.ones((2, 16))
+    linen = LinenModel()
+    for model, variables in ((linen, linen.init(jax.random.key(0), x)), (NNXModel(), None)):
+        assert "attend" in compress(model, variables, x, LowRank(rank=2)).layers
