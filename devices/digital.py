@@ -10,13 +10,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import DTypeLike
 
 from analogsim.base.description import Description, field
 from analogsim.base.dtypes import wide
+from analogsim.base.types import Numeric
 from analogsim.devices.protocol import Action, ColumnMap, Moments, OneColumnPerOutput
 
 
-def full_scale_code(bits: Any, dtype: Any) -> jax.Array:
+def full_scale_code(bits: Numeric, dtype: DTypeLike) -> jax.Array:
     """Return 2^(bits-1) - 1, the largest code of a symmetric grid, exactly.
 
     Also exact for traced ``bits``: ``ldexp`` builds the power of two from the exponent, ``jnp.exp2`` rounds.
@@ -51,7 +53,7 @@ class DigitalMemory(OneColumnPerOutput, Description):
         # the derivatives of clipping and of the rounding steps.
         return jnp.round(weights * levels) / levels + (weights - lax.stop_gradient(weights))
 
-    def read(self, state: jax.Array, time_s: Any, key: jax.Array | None = None) -> Moments:
+    def read(self, state: jax.Array, time_s: Numeric, key: jax.Array | None = None) -> Moments:
         """Return the stored weights; they do not depend on time."""
         del time_s, key
         return Moments(state)
@@ -70,7 +72,7 @@ class DigitalMemory(OneColumnPerOutput, Description):
         """Return None: digital arithmetic adds no noise."""
         return None
 
-    def cost(self, weights: jax.Array, read_fraction: Any) -> tuple[Action, ...]:
+    def cost(self, weights: jax.Array, read_fraction: Numeric) -> tuple[Action, ...]:
         """Return one multiply-accumulate per weight, and one fetch of every weight from SRAM per input vector."""
         del read_fraction
         word_bytes = 4.0 if self.bits is None else self.bits / 8

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import jax
 import numpy as np
 
+from analogsim.base.types import Numeric
+
 if TYPE_CHECKING:
     from jaxtyping import Array, Float
 
@@ -117,7 +119,7 @@ class WeightStore(Protocol):
         """
         ...
 
-    def read(self, state: Any, time_s: Any, key: jax.Array | None = None) -> Moments:
+    def read(self, state: Any, time_s: Numeric, key: jax.Array | None = None) -> Moments:
         """Return the stored matrix ``time_s`` seconds after programming, in the units of the programmed matrix.
 
         Args:
@@ -178,7 +180,7 @@ class WeightStore(Protocol):
         """Return how the columns of a tile are grouped."""
         ...
 
-    def cost(self, weights: Float[Array, "n_in n_out"], read_fraction: Any) -> tuple[Action, ...]:
+    def cost(self, weights: Float[Array, "n_in n_out"], read_fraction: Numeric) -> tuple[Action, ...]:
         """Return the operations of one matrix-vector product; the energy account converts them to joules.
 
         Args:

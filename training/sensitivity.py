@@ -34,8 +34,10 @@ from analogsim.base.random import check_one_key, chip_key, read_key
 from analogsim.chips.chip import check_compensation, check_finite, check_solved, check_time, read
 from analogsim.chips.metrics import check_data
 from analogsim.chips.outputs import check_outputs, run_examples
+from analogsim.hardware.hardware import Hardware
 from analogsim.hardware.override import override_hardware
 from analogsim.models.bound import bind, program_jit
+from analogsim.models.protocol import BoundModel
 from analogsim.training.calibrated_ranges import ranges_of, with_ranges
 from analogsim.training.effects import RELATIVE_CHANGE, STEPS, Perturbation, Sensitivity, dataset
 from analogsim.training.hardware_numbers import ADC_RANGE, RANGES, SelectedNumbers, choose, shifted
@@ -143,10 +145,12 @@ def _zeros(chosen: SelectedNumbers, names: list[str]) -> dict[str, dict[str, jax
     return {path: {n: jnp.zeros(()) for n in names if n in numbers} for path, numbers in chosen.layers.items()}
 
 
-def _loss_of(bound: Any, key: Any, index: Any, time_s: Any, x: Any, labels: Any, setting: _Setting, shifts: Any):
+def _loss_of(
+    bound: BoundModel, key: jax.Array, index: Any, time_s: Any, x: Any, labels: Any, setting: _Setting, shifts: Any
+):
     """Return the mean loss of one chip whose layers' numbers are shifted by ``shifts[path][name]``."""
 
-    def change(path: str, hardware: Any) -> Any:
+    def change(path: str, hardware: Hardware) -> Any:
         return shifted(hardware, shifts.get(path, {}))
 
     with override_hardware(change):
@@ -199,7 +203,7 @@ def _moves(names: list[str], chosen: SelectedNumbers) -> list[Perturbation]:
 
 
 def _differences(
-    bound: Any, data: tuple, setting: _Setting, moves: list[Perturbation], chosen: SelectedNumbers
+    bound: BoundModel, data: tuple, setting: _Setting, moves: list[Perturbation], chosen: SelectedNumbers
 ) -> np.ndarray:
     """Return the changes of the loss ``[move, chip]``."""
     if not moves:
@@ -254,7 +258,7 @@ def _seconds(time: Any, hardware: dict[str, Any]) -> float:
     return time_s
 
 
-def _explain(bound: Any, key: jax.Array, time_s: Any, losses: jax.Array) -> None:
+def _explain(bound: BoundModel, key: jax.Array, time_s: Any, losses: jax.Array) -> None:
     """Raise an error that explains a non-finite loss: by the programmed cells, the readings, else the loss itself."""
     cells = program_jit(bound, chip_key(key, 0))
     check_finite(cells)

@@ -32,6 +32,7 @@ from analogsim.chips.calibration import calibrate
 from analogsim.chips.metrics import check_inputs, check_labels
 from analogsim.converters.range_rules import LearnedRange
 from analogsim.hardware.fresh_chip import FreshChip
+from analogsim.hardware.hardware import Hardware
 from analogsim.hardware.override import override_hardware
 from analogsim.models.bound import bind, front_end_of
 from analogsim.training.calibrated_ranges import range_kind
@@ -152,7 +153,7 @@ def tune(
     return Tuned(variables, model, before, after, rows)
 
 
-def _tunable(training: FreshChip, path: str, hardware: Any) -> Any:
+def _tunable(training: FreshChip, path: str, hardware: Hardware) -> Any:
     """Return the layer's hardware with ranges that have gradients."""
     learned = LearnedRange(rule="gradient")
     converts = hardware.dac is not None or hardware.adc is not None

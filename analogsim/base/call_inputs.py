@@ -390,7 +390,7 @@ def sample_from_text(text: Any) -> Sample:
     return sample
 
 
-def _shape(shape: Any) -> tuple[int, ...]:
+def _shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     if not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
         raise ValueError(f"{shape!r} is not a shape")
     return tuple(shape)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from analogsim.base.types import Numeric
 from analogsim.base.units import show_time
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ MARK = "†"
 MEANING = f"{MARK} extrapolated beyond the last measured age"
 
 
-def extrapolates(hardware: Any, time_s: Any) -> bool:
+def extrapolates(hardware: Any, time_s: Numeric) -> bool:
     """Return whether the hardware's numbers at a time are extrapolated; False if either is traced."""
     after_s = hardware.extrapolated_after_s
     if after_s is None or isinstance(after_s, jax.core.Tracer) or isinstance(time_s, jax.core.Tracer):

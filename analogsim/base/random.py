@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import DTypeLike
 
 from analogsim.base.errors import InputError, brief
 
@@ -86,7 +87,7 @@ def stream(key: jax.Array, name: str) -> jax.Array:
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2))
-def normal(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
+def normal(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> jax.Array:
     """Draw standard Gaussians, equal to ``jax.random.normal(key, shape, dtype)``.
 
     Args:

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from analogsim.base.errors import InputError, nearest
+from analogsim.base.types import Numeric
 
 #: Powers of ten of the SI prefixes.
 PREFIXES = {
@@ -171,7 +172,7 @@ DB_A_BIT = 20 * math.log10(2)
 DB_OF_A_SINE = 10 * math.log10(1.5)
 
 
-def sndr_db(bits: Any) -> Any:
+def sndr_db(bits: Numeric) -> Any:
     """Return the signal-to-noise-and-distortion ratio of effective bits, in dB: 20 log10(2) bits + 10 log10(1.5).
 
     The signal is a full-scale sine, 2^(2 bits) / 8 steps squared; the noise is that of rounding, 1/12 (IEEE Std 1241).

@@ -23,6 +23,7 @@ from analogsim.base.errors import InputError
 from analogsim.base.literature import Source, cited
 from analogsim.base.random import normal, stream
 from analogsim.base.straight_through import clip, straight_through
+from analogsim.base.types import Numeric
 from analogsim.converters.ranges import check_middle
 from analogsim.devices.digital import full_scale_code
 
@@ -134,7 +135,7 @@ class ADC(Description):
         if key is None:
             raise InputError("key = None: ADC has gain or offset errors and needs a random key")
 
-        def drawn(name: str, sigma: Any) -> jax.Array | None:
+        def drawn(name: str, sigma: Numeric) -> jax.Array | None:
             return None if sigma is None else sigma * normal(stream(key, name), (n_columns,))
 
         return ColumnErrors(drawn("gain error", self.gain_error), drawn("offset error", self.offset_error))

@@ -24,6 +24,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 
 from analogsim.base.checks import check_integer
 from analogsim.base.description import Description, static
@@ -141,7 +142,9 @@ class Codec(Description):
         layout = self.layout(*w.shape)
         return _encoded(w, layout.modes_in, layout.modes_out, layout.ranks)
 
-    def initial(self, key: jax.Array, n_in: int, n_out: int, variance: float | None = None, dtype: Any = jnp.float32):
+    def initial(
+        self, key: jax.Array, n_in: int, n_out: int, variance: float | None = None, dtype: DTypeLike = jnp.float32
+    ):
         """Draw random cores for training from scratch; see ``codecs.initial``."""
         return initial(key, self.layout(n_in, n_out), variance, dtype)
 
@@ -155,7 +158,7 @@ class Codec(Description):
             )
         return budget
 
-    def _choose(self, w: np.ndarray, modes_in: tuple[int, ...], modes_out: tuple[int, ...], dtype: Any) -> Any:
+    def _choose(self, w: np.ndarray, modes_in: tuple[int, ...], modes_out: tuple[int, ...], dtype: DTypeLike) -> Any:
         """Function of cut and singular values that returns how many of them to keep."""
         noise = rounding_noise(dtype if self.rel_error is None else np.float64, max(w.shape))
         if self.rank is not None:

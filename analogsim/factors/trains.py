@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 
 from analogsim.base.checks import check_integer
 from analogsim.base.dtypes import wide
@@ -198,7 +199,7 @@ def grams(cores: Sequence[Any], xp: Any = jnp) -> list[Any]:
     return products
 
 
-def initial(key: jax.Array, layout: CoreLayout, variance: float | None = None, dtype: Any = jnp.float32) -> tuple:
+def initial(key: jax.Array, layout: CoreLayout, variance: float | None = None, dtype: DTypeLike = jnp.float32) -> tuple:
     """Draw random cores whose matrix has entries of the given variance and mean 0.
 
     An entry is a sum over prod_k r_k products of d independent numbers, so that a standard deviation of
@@ -226,7 +227,7 @@ def core_std(layout: CoreLayout, variance: float) -> float:
     return (variance / math.prod(layout.ranks)) ** (1 / (2 * layout.cores))
 
 
-def rounding_noise(dtype: Any, size: int) -> float:
+def rounding_noise(dtype: DTypeLike, size: int) -> float:
     """Return the fraction of the largest singular value below which a singular value is rounding error.
 
     It is that of double precision, in which decompositions are computed, or of single precision, whose rounding makes a

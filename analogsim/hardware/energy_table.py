@@ -29,6 +29,7 @@ from typing import Any
 from analogsim.base.description import Description, field, static
 from analogsim.base.field_rules import rule_of
 from analogsim.base.literature import Source, as_source, cited
+from analogsim.base.types import Numeric
 
 _ZIGZAG = cited("houshmand2023", note="ZigZag-IMC fit to 28 nm chips")
 _28NM = cited("horowitz2014", "jouppi2021", note="45 and 7 nm, a power law between them at 28 nm", recalled=True)
@@ -234,15 +235,15 @@ class EnergyTable(Description):
             sources[source] = None
         return tuple(sources)
 
-    def dac_energy_j(self, bits: Any) -> Any:
+    def dac_energy_j(self, bits: Numeric) -> Any:
         """Return the joules per digital-to-analog conversion of ``bits`` bits."""
         return self.dac_capacitance_f * bits * self.supply_v**2
 
-    def adc_energy_j(self, bits: Any) -> Any:
+    def adc_energy_j(self, bits: Numeric) -> Any:
         """Return the joules per analog-to-digital conversion of ``bits`` nominal bits, by the embedded model."""
         return (self.adc_capacitance_f * bits + self.adc_capacitance_4b_f * 4.0**bits) * self.supply_v**2
 
-    def sample_hold_j(self, bits: Any) -> Any:
+    def sample_hold_j(self, bits: Numeric) -> Any:
         """Return the joules per charge of a sampling capacitor whose thermal noise equals the rounding to ``bits``.
 
         Rounding has the variance V^2 / (12 4^b), the capacitor's noise k T / C: C = 12 k T 4^b / V^2, and e = C V^2.

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from analogsim.base.description import Description, field
 from analogsim.base.errors import InputError
 from analogsim.base.random import stream
+from analogsim.base.types import Numeric
 from analogsim.signal_path.programmed import ideal_columns, program_all, read_all
 from analogsim.signal_path.reading import Reading
 
@@ -70,11 +71,11 @@ class FreshChip(Description):
             )
 
     @property
-    def latest_s(self) -> Any:
+    def latest_s(self) -> Numeric:
         """Latest time after programming at which the chip may be read (s)."""
         return self.time_s if self.until_s is None else self.until_s
 
-    def when(self, key: jax.Array | None) -> Any:
+    def when(self, key: jax.Array | None) -> Numeric:
         """Return the time after programming of one call (s); drawn from ``key`` if ``until_s`` is given."""
         if self.until_s is None:
             return self.time_s

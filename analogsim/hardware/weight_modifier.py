@@ -10,6 +10,7 @@ from analogsim.base.description import Description, static
 from analogsim.base.dtypes import wide
 from analogsim.base.errors import InputError
 from analogsim.base.random import normal, stream
+from analogsim.base.types import Numeric
 from analogsim.devices.protocol import Moments
 from analogsim.signal_path.programmed import automatic_range, columns_of_tiles, fabricated
 from analogsim.signal_path.reading import Reading
@@ -36,7 +37,7 @@ class WeightModifier(Description):
         """Whether the modifier draws random numbers."""
         return True
 
-    def moments(self, weights: jax.Array, scale: jax.Array, noise_scale: Any) -> Moments:
+    def moments(self, weights: jax.Array, scale: jax.Array, noise_scale: Numeric) -> Moments:
         """Return the mean and variance over draws of every weight.
 
         Args:
@@ -46,11 +47,11 @@ class WeightModifier(Description):
         """
         raise NotImplementedError
 
-    def changed(self, key: jax.Array | None, weights: jax.Array, scale: jax.Array, noise_scale: Any) -> jax.Array:
+    def changed(self, key: jax.Array | None, weights: jax.Array, scale: jax.Array, noise_scale: Numeric) -> jax.Array:
         """Return one draw of every weight; arguments as in ``moments``. Gaussian with ``moments`` by default."""
         return self.drawn(key, self.moments(weights, scale, noise_scale), "step").mean
 
-    def weights(self, key: jax.Array | None, weights: jax.Array, scale: jax.Array, noise_scale: Any) -> Moments:
+    def weights(self, key: jax.Array | None, weights: jax.Array, scale: jax.Array, noise_scale: Numeric) -> Moments:
         """Return the weights of one call: drawn, or with a variance if they are to be drawn per example."""
         if self.draw == "example":
             return self.moments(weights, scale, noise_scale)

@@ -33,6 +33,7 @@ from analogsim.base.description import field, static
 from analogsim.base.errors import InputError
 from analogsim.base.literature import cited
 from analogsim.base.random import stream
+from analogsim.base.types import Numeric
 from analogsim.devices.digital import full_scale_code
 from analogsim.devices.protocol import Moments
 from analogsim.hardware.fresh_chip import FreshChip
@@ -55,7 +56,7 @@ class AdditiveNoise(WeightModifier):
         default="column", choices=("column", "layer"), doc="the full-window weight of the column, or of the layer"
     )
 
-    def moments(self, weights: jax.Array, scale: jax.Array, noise_scale: Any) -> Moments:
+    def moments(self, weights: jax.Array, scale: jax.Array, noise_scale: Numeric) -> Moments:
         std = self.std * noise_scale
         if self.relative_to == "layer":
             # The ratio is huge for an almost empty column; the bound keeps its square finite in float32.
@@ -68,7 +69,7 @@ class MultiplicativeNoise(WeightModifier):
 
     std: Any = field(ge=0, le=10, doc="standard deviation relative to each weight")
 
-    def moments(self, weights: jax.Array, scale: jax.Array, noise_scale: Any) -> Moments:
+    def moments(self, weights: jax.Array, scale: jax.Array, noise_scale: Numeric) -> Moments:
         return Moments(weights, (jnp.asarray(self.std * noise_scale, weights.dtype) * weights) ** 2)
 
 
@@ -80,7 +81,7 @@ class ReadNoise(WeightModifier):
     )
     draw: str = static(default="example", choices=("example",), doc="once per input vector")
 
-    def moments(self, weights: jax.Array, scale: jax.Array, noise_scale: Any) -> Moments:
+    def moments(self, weights: jax.Array, scale: jax.Array, noise_scale: Numeric) -> Moments:
         return Moments(weights, jnp.asarray(self.std * noise_scale, weights.dtype) ** 2 * jnp.abs(weights))
 
 
@@ -92,7 +93,7 @@ class Discretise(WeightModifier):
 
     is_random = False
 
-    def changed(self, key: jax.Array | None, weights: jax.Array, scale: jax.Array, noise_scale: Any) -> jax.Array:
+    def changed(self, key: jax.Array | None, weights: jax.Array, scale: jax.Array, noise_scale: Numeric) -> jax.Array:
         levels = full_scale_code(self.bits, weights.dtype)
         return weights + jnp.asarray(noise_scale, weights.dtype) * (jnp.round(weights * levels) / levels - weights)
 
@@ -102,12 +103,12 @@ class DropConnect(WeightModifier):
 
     probability: Any = field(ge=0, lt=1, doc="fraction of the weights that are dropped", source=cited("wan2013"))
 
-    def changed(self, key: jax.Array | None, weights: jax.Array, scale: jax.Array, noise_scale: Any) -> jax.Array:
+    def changed(self, key: jax.Array | None, weights: jax.Array, scale: jax.Array, noise_scale: Numeric) -> jax.Array:
         p = _fraction(self.probability * noise_scale)
         survives = jax.random.uniform(_required(key), weights.shape) >= p
         return jnp.where(survives, weights / (1 - p), 0.0).astype(weights.dtype)
 
-    def moments(self, weights: jax.Array, scale: jax.Array, noise_scale: Any) -> Moments:
+    def moments(self, weights: jax.Array, scale: jax.Array, noise_scale: Numeric) -> Moments:
         p = _fraction(self.probability * noise_scale)
         return Moments(weights, (p / (1 - p) * weights**2).astype(weights.dtype))
 
@@ -122,13 +123,13 @@ class StuckCells(WeightModifier):
         if isinstance(self.off, float) and isinstance(self.on, float) and self.off + self.on > 1:
             raise InputError(f"StuckCells.off + on = {self.off + self.on:g}: must be at most 1", ("off",))
 
-    def changed(self, key: jax.Array | None, weights: jax.Array, scale: jax.Array, noise_scale: Any) -> jax.Array:
+    def changed(self, key: jax.Array | None, weights: jax.Array, scale: jax.Array, noise_scale: Numeric) -> jax.Array:
         off, on = _fraction(self.off * noise_scale), _fraction(self.on * noise_scale)
         u = jax.random.uniform(_required(key), weights.shape)
         end = jnp.where(u < off + on / 2, 1.0, -1.0)
         return jnp.where(u < off, 0.0, jnp.where(u < off + on, end, weights)).astype(weights.dtype)
 
-    def moments(self, weights: jax.Array, scale: jax.Array, noise_scale: Any) -> Moments:
+    def moments(self, weights: jax.Array, scale: jax.Array, noise_scale: Numeric) -> Moments:
         off, on = _fraction(self.off * noise_scale), _fraction(self.on * noise_scale)
         healthy = 1 - off - on
         mean = healthy * weights
@@ -225,14 +226,14 @@ class Chain(WeightModifier):
                     f"Chain.modifiers[{i}] = {modifier!r}: only the last may draw for every example", ("modifiers", i)
                 )
 
-    def changed(self, key: jax.Array | None, weights: jax.Array, scale: jax.Array, noise_scale: Any) -> jax.Array:
+    def changed(self, key: jax.Array | None, weights: jax.Array, scale: jax.Array, noise_scale: Numeric) -> jax.Array:
         for i, modifier in enumerate(self.modifiers):
             weights = modifier.changed(
                 None if key is None else stream(key, f"modifier {i}"), weights, scale, noise_scale
             )
         return weights
 
-    def weights(self, key: jax.Array | None, weights: jax.Array, scale: jax.Array, noise_scale: Any) -> Moments:
+    def weights(self, key: jax.Array | None, weights: jax.Array, scale: jax.Array, noise_scale: Numeric) -> Moments:
         *first, last = self.modifiers
         for i, modifier in enumerate(first):
             weights = modifier.changed(

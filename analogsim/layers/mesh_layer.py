@@ -26,6 +26,7 @@ from analogsim.base.dtypes import inexact
 from analogsim.base.errors import InputError
 from analogsim.base.random import normal, stream
 from analogsim.base.straight_through import scale_of
+from analogsim.base.types import Numeric
 from analogsim.base.units import seconds
 from analogsim.devices.photonic.detection import counts
 from analogsim.devices.photonic.light import photon_j
@@ -67,7 +68,7 @@ def start(mesh: MZIMesh, key: jax.Array, n_in: int, n_out: int) -> MeshParameter
 
 def forward(
     mesh: MZIMesh, fabric: FabricatedMesh, trained: MeshParameters, x: jax.Array, n_out: int, *, detection: str,
-    key: jax.Array | None, time_s: Any = 0.0,
+    key: jax.Array | None, time_s: Numeric = 0.0,
 ) -> jax.Array:  # fmt: skip
     """Return the output of the layer.
 

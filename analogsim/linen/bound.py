@@ -129,7 +129,7 @@ class BoundLinen(ByValue):
         """Return the outputs in the current mode."""
         return self._apply(self.arrays, x)
 
-    def digital(self, x: Any, key: Any = None, *, as_in_training: bool = False) -> Any:
+    def digital(self, x: Any, key: jax.Array | None = None, *, as_in_training: bool = False) -> Any:
         """Return the digital outputs; Flax refuses a call as in training, whatever ``as_in_training`` is."""
         del as_in_training
         with modes.digital():
@@ -157,7 +157,7 @@ class BoundLinen(ByValue):
         # apply returns arrays only; the sample of shapes among the ranges is added again from the old variables.
         return outputs, {name: merged(self.arrays.get(name, {}), value) for name, value in new.items()}
 
-    def statistics_after(self, x: Any, key: Any, readings: Any = None) -> Any:
+    def statistics_after(self, x: Any, key: jax.Array, readings: Any = None) -> Any:
         """Return ``batch_stats`` after one call that normalises by its batch, on a chip or by the digital model."""
         variables = self.arrays if readings is None else self.arrays | {"analog": readings}
         mode: Any = modes.DigitalMode() if readings is None else modes.current()
@@ -166,14 +166,14 @@ class BoundLinen(ByValue):
             _, new = self._apply(variables, x, rngs=rngs, mutable=["batch_stats"])
         return new["batch_stats"]
 
-    def _apply(self, variables: Any, x: Any, key: Any = None, rngs: Any = None, **how: Any) -> Any:
+    def _apply(self, variables: Any, x: Any, key: jax.Array | None = None, rngs: Any = None, **how: Any) -> Any:
         how |= self._call_options(key, rngs)
         try:
             return as_inputs(x).call(self.static_model.value.apply, variables, **how)
         except (ScopeParamShapeError, InvalidRngError, ModifyScopeVariableError) as error:
             raise _clearer(error) from None
 
-    def _call_options(self, key: Any = None, rngs: Any = None) -> dict[str, Any]:
+    def _call_options(self, key: jax.Array | None = None, rngs: Any = None) -> dict[str, Any]:
         streams = _for_example(self.rngs, key) | (rngs or {})
         return keywords(self.options) | {"rngs": streams or None}
 

@@ -8,9 +8,9 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from flax import linen as nn
 
 from analogsim.base.call_inputs import Inputs
 from analogsim.base.errors import InputError
@@ -52,7 +52,7 @@ def compressed(
     return wrapped, variables | {"params": params}
 
 
-def _matrix_layers(model: Any, variables: Any, x: Inputs, options: dict[str, Any]) -> list[Candidate]:
+def _matrix_layers(model: nn.Module, variables: Any, x: Inputs, options: dict[str, Any]) -> list[Candidate]:
     """Return the layers of a model that have a matrix, from shapes only."""
     layers: dict[str, Candidate] = {}
 

@@ -12,9 +12,9 @@ import types
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from flax import linen as nn
 from flax.core.scope import LazyRng
 
 from analogsim.base.errors import InputError
@@ -223,7 +223,7 @@ def _by_name(model: nn.Module, method: Any) -> Any:
     return name if name is not None and getattr(type(model), name, None) is function else method
 
 
-def _follow_scope(module: Any) -> None:
+def _follow_scope(module: nn.Module) -> None:
     """Correct the paths and random streams of the scopes below a module that ``nn.share_scope`` moved up one level.
 
     Flax (as of 0.12) gives them a new parent only. But transformations inside the model start from the path, and
@@ -282,7 +282,7 @@ def _call(conversion: Conversion, call, args, kwargs, layer: Any, method: str):
     return _through_hook(layer, hardware, path, call, args, kwargs)
 
 
-def _decide(conversion: Conversion, layer: Any, attends: bool, args, kwargs) -> tuple[str, Hardware | None]:
+def _decide(conversion: Conversion, layer: nn.Module, attends: bool, args, kwargs) -> tuple[str, Hardware | None]:
     """Return the path of a layer and its hardware; None if it stays digital."""
     path = _layer_path(layer, attends)
     table = nn.meta.unbox(layer.get_variable("params", _matrix_name(layer)))
@@ -365,7 +365,7 @@ def _is_analog(layer: nn.Module) -> bool:
     return any(getattr(v, "func", None) in (hooks.AnalogDotGeneral, hooks.AnalogConvGeneralDilated) for v in values)
 
 
-def _obstacle(layer: Any, hardware: Hardware, attends: bool, candidate: Candidate, args, kwargs) -> str:
+def _obstacle(layer: nn.Module, hardware: Hardware, attends: bool, candidate: Candidate, args, kwargs) -> str:
     """Return why a layer cannot be converted; ``""`` if it can."""
     if _place_of_applied(layer) is not None and isinstance(layer, tuple(_HOOKLESS)):
         return "the model applies it with separate variables; write its product with analogsim.linen.analog_einsum"
@@ -384,19 +384,19 @@ def _obstacle(layer: Any, hardware: Hardware, attends: bool, candidate: Candidat
 
 
 def _einsum_obstacle(
-    layer: Any, hardware: Hardware, candidate: Candidate, inputs: Any, einsum_str: str | None = None
+    layer: nn.Module, hardware: Hardware, candidate: Candidate, inputs: Any, einsum_str: str | None = None
 ) -> str:
     """Return ``product_obstacle``; ``inputs`` and ``einsum_str`` are the arguments of the layer's call."""
     equation: str = layer.einsum_str if einsum_str is None else einsum_str
     return product_obstacle(equation, inputs, candidate.shape, hardware, candidate.path)
 
 
-def _overrides(layer: Any, kind: type, method: str) -> bool:
+def _overrides(layer: nn.Module, kind: type, method: str) -> bool:
     """Return whether the layer's class derives from ``kind`` and overrides the method."""
     return any(method in vars(c) for c in type(layer).__mro__[: type(layer).__mro__.index(kind)])
 
 
-def _through_hook(layer: Any, hardware: Hardware, path: str, call, args, kwargs):
+def _through_hook(layer: nn.Module, hardware: Hardware, path: str, call, args, kwargs):
     """Run the layer's own code with its hook filled."""
     is_conv = isinstance(layer, nn.Conv)
     name = "conv_general_dilated_cls" if is_conv else "dot_general_cls"

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from flax.linen.module import _context
+from jax.lax import PrecisionLike
 
 from analogsim.base.errors import InputError
 from analogsim.hardware.hardware import Hardware
@@ -39,7 +40,7 @@ def analog_einsum(
     *,
     name: str | None = None,
     hardware: Hardware | None = None,
-    precision: Any = None,
+    precision: PrecisionLike | None = None,
 ) -> jax.Array:
     """Compute ``jnp.einsum`` of an input and a parameter on analog hardware, inside a method of a Linen module.
 

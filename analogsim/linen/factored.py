@@ -9,9 +9,11 @@ import dataclasses
 import math
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from flax import linen as nn
+from jax.lax import PrecisionLike
+from jax.typing import DTypeLike
 
 from analogsim.base.checks import check_integer
 from analogsim.base.errors import InputError
@@ -176,7 +178,7 @@ def encoded(layer: Any, inputs: jax.Array, *, layout: CoreLayout, contraction: s
     return finished(layer, contract(flat, layout, multiply), features)
 
 
-def is_worth_it(layer: Any, codec: Codec, within: tuple[Any, ...] = ()) -> bool:
+def is_worth_it(layer: nn.Module, codec: Codec, within: tuple[Any, ...] = ()) -> bool:
     """Return whether a layer can be stored as cores, and the cores take fewer numbers than its kernel."""
     if why_dense(layer, within):
         return False
@@ -187,7 +189,7 @@ def is_worth_it(layer: Any, codec: Codec, within: tuple[Any, ...] = ()) -> bool:
     return layout.params < layout.dense
 
 
-def why_dense(layer: Any, within: tuple[Any, ...] = ()) -> str:
+def why_dense(layer: nn.Module, within: tuple[Any, ...] = ()) -> str:
     """Return why a layer cannot be stored as cores; ``""`` if it can. ``within`` are the modules that contain it."""
     if isinstance(layer, Core):
         return "it is already a core"
@@ -210,7 +212,7 @@ def why_dense(layer: Any, within: tuple[Any, ...] = ()) -> str:
     return ""
 
 
-def kernel_matrix(layer: Any) -> jax.Array:
+def kernel_matrix(layer: nn.Module) -> jax.Array:
     """Return the kernel of a Dense or DenseGeneral as a matrix ``[n_in, n_out]``."""
     kernel = nn.meta.unbox(layer.get_variable("params", "kernel"))
     features = 1 if isinstance(layer, nn.Dense) else len(_tuple(layer.features))
@@ -232,7 +234,7 @@ def encoding(layer: Any, hardware: Hardware, codec: Codec, inputs: jax.Array) ->
     return finished(layer, contract(flat, CoreLayout.of(cores), multiply), features)
 
 
-def flattened(layer: Any, x: jax.Array) -> tuple[jax.Array, tuple[int, ...]]:
+def flattened(layer: nn.Module, x: jax.Array) -> tuple[jax.Array, tuple[int, ...]]:
     """Return a layer's input as vectors ``[..., n_in]``, and the shape of the features of its output."""
     if isinstance(layer, nn.Dense):
         return x, (layer.features,)
@@ -250,7 +252,7 @@ def finished(layer: Any, y: jax.Array, features: tuple[int, ...]) -> jax.Array:
     return with_bias(y, layer.scope.param("bias", layer.bias_init, features, layer.param_dtype), layer.dtype)
 
 
-def with_bias(y: jax.Array, bias: Any, dtype: Any) -> jax.Array:
+def with_bias(y: jax.Array, bias: Any, dtype: DTypeLike) -> jax.Array:
     """Return ``y`` plus the bias, in the layer's dtype."""
     y, bias = nn.dtypes.promote_dtype(y, nn.meta.unbox(bias), dtype=dtype)
     return y + bias
@@ -291,7 +293,7 @@ def decodes(layer: nn.Module, layout: CoreLayout, x: jax.Array, contraction: str
     return contraction == "dense" or not layout.by_cores(math.prod(x.shape[:-1]))
 
 
-def dense(layer: nn.Module, x: jax.Array, dtype: Any, precision: Any) -> jax.Array:
+def dense(layer: nn.Module, x: jax.Array, dtype: DTypeLike, precision: PrecisionLike) -> jax.Array:
     """Return the product of ``x`` ``[..., n_in]`` with the decoded matrix."""
     x, *cores = nn.dtypes.promote_dtype(x, *cores_in_variables(layer), dtype=dtype)
     return jnp.matmul(x, decode(cores), precision=precision)

@@ -3,8 +3,8 @@
 import dataclasses
 from typing import Any
 
+import flax.linen as nn
 import jax
-from flax import linen as nn
 
 from analogsim.base.call_inputs import Fixed, Options, Sample
 from analogsim.base.errors import InputError, brief
@@ -25,7 +25,7 @@ class LinenFrontEnd:
     roots: tuple[str, ...] = ("variables",)
     needs_call = True
 
-    def owns(self, model: Any) -> bool:
+    def owns(self, model: nn.Module) -> bool:
         """Return whether this is a Linen model."""
         return isinstance(model, nn.Module)
 
@@ -34,7 +34,7 @@ class LinenFrontEnd:
         return hasattr(item, "items") and "params" in item
 
     def bind(
-        self, model: Any, variables: Any, sample: Sample | None, options: Options, rngs: dict[str, jax.Array]
+        self, model: nn.Module, variables: Any, sample: Sample | None, options: Options, rngs: dict[str, jax.Array]
     ) -> BoundLinen:
         """Bind the model to its variables, which must contain ``params``; a chip's readings are left out."""
         if not hasattr(variables, "keys") or "params" not in variables:
@@ -43,7 +43,7 @@ class LinenFrontEnd:
         return BoundLinen(arrays, Fixed(model), options, sample, rngs)
 
     def set_ranges(
-        self, model: Any, variables: Any, ranges: dict[str, dict[str, Any]], sample: Sample | None = None
+        self, model: nn.Module, variables: Any, ranges: dict[str, dict[str, Any]], sample: Sample | None = None
     ) -> dict[str, Any]:
         """Return variables with these ranges merged into the collection ``ranges``; a range of None is removed."""
         del model
@@ -51,7 +51,7 @@ class LinenFrontEnd:
         return {**variables, "ranges": new if sample is None else {**new, "sample": sample}}
 
     def convert(
-        self, model: Any, rules: Rules, *, codec: Codec | None, strict: bool, rngs: Any = None, x: Any = None
+        self, model: nn.Module, rules: Rules, *, codec: Codec | None, strict: bool, rngs: Any = None, x: Any = None
     ) -> Converted:
         """Return a module that converts the model's layers while they are called; see ``analogsim.convert``."""
         if isinstance(model, Converted) and model.encoding.layers and not model.rules:
@@ -75,7 +75,7 @@ class LinenFrontEnd:
             )
         return Converted(model, rules, strict, codec=codec)
 
-    def to_digital(self, model: Any) -> nn.Module:
+    def to_digital(self, model: nn.Module) -> nn.Module:
         """Return the plain model of a converted one."""
         if not isinstance(model, Converted):
             raise InputError(
@@ -86,7 +86,13 @@ class LinenFrontEnd:
         return Converted(model.model, (), strict=False, encoding=cores) if cores.layers else model.model
 
     def compress(
-        self, model: Any, variables: Any, x: Any, selection: CoreSelection, contraction: str, options: dict[str, Any]
+        self,
+        model: nn.Module,
+        variables: Any,
+        x: Any,
+        selection: CoreSelection,
+        contraction: str,
+        options: dict[str, Any],
     ) -> tuple[Converted, dict[str, Any]]:
         """Return the model that runs the selected layers as cores, and its variables."""
         if x is None and not isinstance(model, Converted):
@@ -96,7 +102,7 @@ class LinenFrontEnd:
 
     with_other_cores = staticmethod(compression.with_other_cores)
 
-    def saved(self, model: Any, variables: Any) -> Collections:
+    def saved(self, model: nn.Module, variables: Any) -> Collections:
         """Return the variables, which must not contain a chip's readings, as collections of a checkpoint."""
         del model
         if "analog" in variables:
@@ -106,13 +112,13 @@ class LinenFrontEnd:
             )
         return _collections(variables)
 
-    def expected(self, model: Any, sample: Sample | None, options: dict[str, Any]) -> Collections:
+    def expected(self, model: nn.Module, sample: Sample | None, options: dict[str, Any]) -> Collections:
         """Return the collections that ``model.init`` creates, as shapes."""
         assert sample is not None  # guaranteed by the caller, because of ``needs_call``
         inputs, key = sample.inputs(), jax.random.key(0)
         return _collections(jax.eval_shape(lambda key, x: x.call(model.init, key, **options), key, inputs))
 
-    def rebuilt(self, model: Any, trees: dict[str, Any]) -> tuple[nn.Module, dict[str, Any]]:
+    def rebuilt(self, model: nn.Module, trees: dict[str, Any]) -> tuple[nn.Module, dict[str, Any]]:
         """Return the model, and variables from these collections."""
         return model, {name.removeprefix("variables/"): tree for name, tree in trees.items()}
 

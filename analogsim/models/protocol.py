@@ -115,7 +115,7 @@ class BoundModel(Protocol):
     def call(self, x: Any) -> Any:
         """Return the outputs in the current mode (``layers.modes``)."""
 
-    def digital(self, x: Any, key: Any = None, *, as_in_training: bool = False) -> Any:
+    def digital(self, x: Any, key: jax.Array | None = None, *, as_in_training: bool = False) -> Any:
         """Return the outputs of the digital model.
 
         Args:
@@ -156,7 +156,7 @@ class BoundModel(Protocol):
           the outputs, and the collections ``changing`` after the call.
         """
 
-    def statistics_after(self, x: Any, key: Any, readings: Any = None) -> Any:
+    def statistics_after(self, x: Any, key: jax.Array, readings: Any = None) -> Any:
         """Return ``batch_stats`` after one call that normalises by its batch.
 
         Args:

@@ -95,7 +95,7 @@ class BoundNnx(ByValue):
         chips.analog_ops(model)  # sets the paths of the hooks
         return self._call(model, x)
 
-    def digital(self, x: Any, key: Any = None, *, as_in_training: bool = False) -> Any:
+    def digital(self, x: Any, key: jax.Array | None = None, *, as_in_training: bool = False) -> Any:
         """Return digital outputs; ``as_in_training`` allows random numbers and normalisation by the batch."""
         with modes.digital():
             if as_in_training:
@@ -128,7 +128,7 @@ class BoundNnx(ByValue):
         after = _split(nnx.state(model))
         return outputs, {name: after[name] for name in changing}
 
-    def statistics_after(self, x: Any, key: Any, readings: Any = None) -> Any:
+    def statistics_after(self, x: Any, key: jax.Array, readings: Any = None) -> Any:
         """Return ``batch_stats`` after one call that normalises by its batch, on the model's chip if it has one."""
         del key, readings  # the chip is loaded into the model's hooks (on_chip)
         model = self._merge()
@@ -142,7 +142,7 @@ class BoundNnx(ByValue):
         # Flax refuses to mutate Variables from another trace level, so every call, also in a loop, merges new ones.
         return nnx.merge(self.graph, self.arrays, copy=True)
 
-    def _call(self, model: Any, x: Any, key: Any = None) -> Any:
+    def _call(self, model: nnx.Module, x: Any, key: jax.Array | None = None) -> Any:
         restart(model, self.rngs, key)
         inference = Inference(model, self.rngs)
         outputs = as_inputs(x).call(model, **keywords(self.options))

@@ -48,7 +48,7 @@ def analog_ops(model: nnx.Module) -> dict[str, tuple[nnx.Module, AnalogOp]]:
     return ops
 
 
-def stack_shape(module: Any, path: str) -> tuple[int, ...]:
+def stack_shape(module: nnx.Module, path: str) -> tuple[int, ...]:
     """Return the shape of the stack of a layer: ``()`` for a plain layer, ``(3,)`` for three stacked by ``nnx.vmap``.
 
     Raises:

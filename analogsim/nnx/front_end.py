@@ -31,14 +31,14 @@ class NnxFrontEnd:
     roots: tuple[str, ...] = (_STATE, _RANGES)
     needs_call = False
 
-    def owns(self, model: Any) -> bool:
+    def owns(self, model: nnx.Module) -> bool:
         """Return whether this is an NNX model."""
         return isinstance(model, nnx.Module)
 
     owns_arrays = owns
 
     def bind(
-        self, model: Any, variables: Any, sample: Sample | None, options: Options, rngs: dict[str, jax.Array]
+        self, model: nnx.Module, variables: Any, sample: Sample | None, options: Options, rngs: dict[str, jax.Array]
     ) -> BoundNnx:
         """Split the model into structure and arrays."""
         if variables is not None:
@@ -47,7 +47,7 @@ class NnxFrontEnd:
         return BoundNnx(arrays, graph, options, rngs, sample)
 
     def set_ranges(
-        self, model: Any, variables: Any, ranges: dict[str, dict[str, Any]], sample: Sample | None = None
+        self, model: nnx.Module, variables: Any, ranges: dict[str, dict[str, Any]], sample: Sample | None = None
     ) -> None:
         """Set these ranges in the model itself, in place; None removes a range."""
         del variables, sample
@@ -57,7 +57,14 @@ class NnxFrontEnd:
                 ops[path][1].set_range(name, value)
 
     def convert(
-        self, model: Any, rules: Rules, *, codec: Codec | None, strict: bool, rngs: Any = None, x: Any = None
+        self,
+        model: nnx.Module,
+        rules: Rules,
+        *,
+        codec: Codec | None,
+        strict: bool,
+        rngs: nnx.Rngs | None = None,
+        x: Any = None,
     ) -> nnx.Module:
         """Return a converted copy of the model; see ``analogsim.convert``."""
         if rngs is not None:
@@ -69,12 +76,18 @@ class NnxFrontEnd:
             _refuse_strays(converted, doubtful, x)
         return converted
 
-    def to_digital(self, model: Any) -> nnx.Module:
+    def to_digital(self, model: nnx.Module) -> nnx.Module:
         """Return a copy with plain layers."""
         return conversion.to_digital(model)
 
     def compress(
-        self, model: Any, variables: Any, x: Any, selection: CoreSelection, contraction: str, options: dict[str, Any]
+        self,
+        model: nnx.Module,
+        variables: Any,
+        x: Any,
+        selection: CoreSelection,
+        contraction: str,
+        options: dict[str, Any],
     ) -> tuple[nnx.Module, None]:
         """Return a copy of the model with cores in the selected layers."""
         del x, options  # the layers are known without a call
@@ -88,7 +101,7 @@ class NnxFrontEnd:
         """Return a copy after applying ``change`` to the cores of every compressed layer, and the number of layers."""
         return compression.with_other_cores(item, change)
 
-    def saved(self, model: Any, variables: Any = None) -> Collections:
+    def saved(self, model: nnx.Module, variables: Any = None) -> Collections:
         """Return the state without ranges and hardware, and the ranges by layer.
 
         Ranges are a separate collection because a model that is not calibrated has no Variables for them.
@@ -110,12 +123,12 @@ class NnxFrontEnd:
             {_STATE: states[0], _RANGES: ranges}, fixed=(_STATE,), by_layer=(_RANGES,), left_out=tuple(hardware)
         )
 
-    def expected(self, model: Any, sample: Sample | None, options: dict[str, Any]) -> Collections:
+    def expected(self, model: nnx.Module, sample: Sample | None, options: dict[str, Any]) -> Collections:
         """Return the collections that ``saved`` returns for this model."""
         del sample, options
         return self.saved(model)
 
-    def rebuilt(self, model: Any, trees: dict[str, Any]) -> tuple[nnx.Module, None]:
+    def rebuilt(self, model: nnx.Module, trees: dict[str, Any]) -> tuple[nnx.Module, None]:
         """Return a copy of the model with this state and these ranges."""
         copy = nnx.clone(model)
         ops, ranges = chips.analog_ops(copy), trees.get(_RANGES, {})

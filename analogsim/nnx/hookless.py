@@ -84,7 +84,7 @@ def twin(kind: type, module: nnx.Module, **ops: AnalogOp | None) -> Any:
     return copy
 
 
-def original(module: Any) -> Any:
+def original(module: nnx.Module) -> Any:
     """Return the plain layer that a twin replaced."""
     plain = twin(next(kind for kind, analog in TWINS.items() if type(module) is analog), module)
     for name in ("analog_op", "attend_op"):

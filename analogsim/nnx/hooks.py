@@ -176,7 +176,7 @@ class AnalogOp(nnx.Module):
         self.captured_kernel.set_value(kernel.astype(self.captured_kernel.get_value().dtype))
         return True
 
-    def layout(self, module: Any, kernel_shape: tuple[int, ...]) -> Any:
+    def layout(self, module: nnx.Module, kernel_shape: tuple[int, ...]) -> Any:
         """Return the operator that maps a layer's kernel of this shape to its matrix on tiles, without an input."""
         raise NotImplementedError
 
@@ -294,7 +294,7 @@ def single_shape(module: Any) -> tuple[int, ...]:
     return tuple(module.kernel_shape)
 
 
-def stack_axes(module: Any) -> tuple[int, ...] | None:
+def stack_axes(module: nnx.Module) -> tuple[int, ...] | None:
     """Return the leading axes along which ``nnx.vmap`` stacked a layer; None if it stacked along other axes."""
     single, shape = single_shape(module), matrix_of(module)[...].shape
     lead = len(shape) - len(single)

@@ -53,7 +53,7 @@ def inventory_of(model: nnx.Module, x: Inputs | None, options: Mapping[str, Any]
     return Inventory(analog, digital, [*seen.order, *unused], kinds, seen.strays, shared)
 
 
-def _listed(path: str, module: Any, op: AnalogOp) -> modes.ListedLayer:
+def _listed(path: str, module: nnx.Module, op: AnalogOp) -> modes.ListedLayer:
     """Return the shapes of a layer from its settings, without a call."""
     shape = matrix_of(module)[...].shape[len(stack_shape(module, path)) :]
     operator = op.layout(module, shape)

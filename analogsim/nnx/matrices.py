@@ -70,7 +70,7 @@ def multiplied(
     return kernels
 
 
-def _stored(module: Any, lead: int) -> jax.Array:
+def _stored(module: nnx.Module, lead: int) -> jax.Array:
     kernel_of_one = functools.partial(written, module)
     for _ in range(lead):
         kernel_of_one = jax.vmap(kernel_of_one)
@@ -86,7 +86,7 @@ def _around(model: nnx.Module) -> dict[int, list[Any]]:
     }
 
 
-def _why_computed(module: Any, around: list[Any]) -> str:
+def _why_computed(module: nnx.Module, around: list[Any]) -> str:
     """Return the reason why a layer may compute its kernel in the call; ``""`` if there is no sign of it."""
     for parent in around:
         if isinstance(parent, (nnx.WeightNorm, nnx.SpectralNorm)):

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from analogsim.base.units import TIMES_S, show_time
+from analogsim.devices.crossbar.cell import Cell
 from analogsim.plot import axes
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def programming(cell: Any, key: jax.Array) -> ProgrammingCurve:
     return ProgrammingCurve(target, error, curve_target, None if closed is None else np.asarray(closed(curve_target)))
 
 
-def retention(cell: Any, key: jax.Array) -> RetentionCurve:
+def retention(cell: Cell, key: jax.Array) -> RetentionCurve:
     """Sample five levels from 1 s to ten years, or to the last time with data, with the same cells at every time."""
     end = _end(cell)
     time_s = np.geomspace(min(1.0, end), end, 61 if end > 1 else 1)
@@ -83,7 +84,7 @@ def retention(cell: Any, key: jax.Array) -> RetentionCurve:
     return RetentionCurve(time_s, target, *np.swapaxes(quantiles, 1, 2))
 
 
-def read_noise(cell: Any, key: jax.Array) -> ReadNoiseCurve | None:
+def read_noise(cell: Cell, key: jax.Array) -> ReadNoiseCurve | None:
     """Sample the read noise over the window, 1 s after programming and at the end; None if reading is noiseless."""
     _, state = _written(cell, key)
     times = (min(1.0, _end(cell)), _end(cell))
@@ -94,23 +95,23 @@ def read_noise(cell: Any, key: jax.Array) -> ReadNoiseCurve | None:
     return ReadNoiseCurve(times, conductance, np.median([np.sqrt(np.asarray(r.variance)) for r in reads], axis=2))
 
 
-def _written(cell: Any, key: jax.Array) -> tuple[np.ndarray, Any]:
+def _written(cell: Cell, key: jax.Array) -> tuple[np.ndarray, Any]:
     """Program the cells of all panels; return targets over the window ``[levels]``, and state ``[levels, cells]``."""
     target = np.linspace(float(cell.g_min), float(cell.g_max), _LEVELS, dtype=np.float32)
     return target, _program(cell, key, jnp.tile(target[:, None], _CELLS))
 
 
-def _end(cell: Any) -> float:
+def _end(cell: Cell) -> float:
     return TEN_YEARS_S if cell.time_limit_s is None else min(cell.time_limit_s, TEN_YEARS_S)
 
 
-def _measured_until(cell: Any) -> float | None:
+def _measured_until(cell: Cell) -> float | None:
     """Return the last measured age of a cell that extrapolates, s; None if nothing shown is extrapolated."""
     after_s = getattr(cell, "extrapolated_after_s", None)
     return None if after_s is None or after_s >= TEN_YEARS_S else float(after_s)
 
 
-def draw(cell: Any, title: str, key: jax.Array) -> "Axes":
+def draw(cell: Cell, title: str, key: jax.Array) -> "Axes":
     """Draw the three panels of one cell, and return the axes of the first; its ``.figure`` holds all three."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -241,5 +242,5 @@ def _scale(values: Any) -> tuple[float, str]:
     return factor, unit
 
 
-def _field_names(cell: Any) -> list[str]:
+def _field_names(cell: Cell) -> list[str]:
     return [f.name for f in dataclasses.fields(cell)] if dataclasses.is_dataclass(cell) else []

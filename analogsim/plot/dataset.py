@@ -52,7 +52,7 @@ def _is_reference(name: str) -> bool:
     return name == "digital" or name.startswith("digital_")
 
 
-def chosen_metric(data: Any, metric: Any = None) -> str:
+def chosen_metric(data: "xarray.Dataset", metric: Any = None) -> str:
     """Return the metric to show: the given one, else ``score``, ``accuracy`` or the first.
 
     Raises:

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from analogsim.base import netcdf
 from analogsim.base.errors import InputError, brief, shorter
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _ENERGY = ("energy_low_j", "energy_typical_j", "energy_high_j")
 
 
-def load(path: Any) -> "tuple[xarray.Dataset, bool]":
+def load(path: str | os.PathLike[str]) -> "tuple[xarray.Dataset, bool]":
     """Return the dataset of a netCDF file in memory, and whether its checksum confirms its bytes.
 
     Raises:

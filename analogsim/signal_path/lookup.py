@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.lax import PrecisionLike
+from jax.typing import DTypeLike
 
 from analogsim.base.errors import InputError
 from analogsim.signal_path.driving import drives_noisily
@@ -30,9 +32,9 @@ def lookup(
     operator: Lookup,
     *,
     key: jax.Array | None,
-    dtype: Any,
+    dtype: DTypeLike,
     ranges: Ranges = UNCALIBRATED,
-    precision: Any = None,
+    precision: PrecisionLike | None = None,
 ) -> Float[Array, "*batch n_out"]:
     """Read rows of a stored table: each drives one word line of the tiles that hold it, at full scale.
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.lax import PrecisionLike
 
 from analogsim.base.dtypes import inexact, promoted
 from analogsim.converters.range_rules import DynamicRange, LearnedRange, published
@@ -43,7 +44,7 @@ def multiply(
     *,
     key: jax.Array | None,
     ranges: Ranges = UNCALIBRATED,
-    precision: Any = None,
+    precision: PrecisionLike | None = None,
 ) -> Shaped[Array, ...]:
     """Multiply ``x`` with a reading on the hardware.
 

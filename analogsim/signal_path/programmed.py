@@ -16,6 +16,7 @@ from analogsim.base.equality import ByValue
 from analogsim.base.errors import InputError
 from analogsim.base.extrapolation import extrapolates
 from analogsim.base.random import normal, stream
+from analogsim.base.types import Numeric
 from analogsim.converters.ranges import full_scale_of
 from analogsim.signal_path.drift_compensation import factors, noisy_readout, readout, written_codes
 from analogsim.signal_path.hardware_spec import TileHardware
@@ -91,7 +92,7 @@ class ProgrammedTiles(ByValue):
         return f"ProgrammedTiles({size_in_words(self, self.scale.shape[:-2])}{name_in_words(self.hardware)})"
 
     @functools.partial(jax.jit, static_argnums=(2, 3))
-    def read(self, time_s: Any, compensation: str | None = None, read_noise: bool = True) -> Reading:
+    def read(self, time_s: Numeric, compensation: str | None = None, read_noise: bool = True) -> Reading:
         """Return the reading of the tiles ``time_s`` seconds after programming.
 
         Drift compensation multiplies the converted columns by a factor that restores the readout of the tile
@@ -127,7 +128,7 @@ class ProgrammedTiles(ByValue):
             full_scale=self.full_scale,
         )
 
-    def _fluctuating(self, moments: Any, time_s: Any) -> tuple[Columns, Columns | None]:
+    def _fluctuating(self, moments: Any, time_s: Numeric) -> tuple[Columns, Columns | None]:
         """Return the mean of the columns in this reading, and the remaining variance from read to read.
 
         The slow part is one Gaussian number per entry, a function of chip and time only, so that a reading does not
@@ -143,14 +144,14 @@ class ProgrammedTiles(ByValue):
         spread = jnp.where(slow > 0, jnp.sqrt(jnp.where(slow > 0, slow, 1.0)), 0.0)
         return mean + spread * xi, variance * (1 - fraction)
 
-    def _key(self, time_s: Any) -> jax.Array:
+    def _key(self, time_s: Numeric) -> jax.Array:
         """Return the key of the random numbers that one reading draws once."""
         assert self.fluctuation is not None
         key = jax.random.wrap_key_data(self.fluctuation, impl="threefry2x32")
         when = lax.bitcast_convert_type(jnp.abs(jnp.asarray(time_s, jnp.float32)), jnp.uint32)  # no minus zero
         return jax.random.fold_in(key, when)
 
-    def _readout(self, mean: Columns, variance: Columns | None, time_s: Any) -> Readout:
+    def _readout(self, mean: Columns, variance: Columns | None, time_s: Numeric) -> Readout:
         """Return the calibration readout of every column."""
         if self.hardware.calibration_reads is None:
             return readout(self.hardware, self.codes, mean)
@@ -179,7 +180,7 @@ def program_all(
 
 
 def read_all(
-    programmed: ProgrammedTiles, time_s: Any, compensation: str | None = None, read_noise: bool = True
+    programmed: ProgrammedTiles, time_s: Numeric, compensation: str | None = None, read_noise: bool = True
 ) -> Reading:
     """Apply ``ProgrammedTiles.read`` to one matrix, or to every matrix of a stack (groups, scanned layers, chips)."""
 
@@ -205,7 +206,7 @@ class ChipArray(ByValue):
     reading: Reading
 
     @classmethod
-    def read(cls, cells: ProgrammedTiles, time_s: Any, compensation: str | None = None, read_noise: bool = True):
+    def read(cls, cells: ProgrammedTiles, time_s: Numeric, compensation: str | None = None, read_noise: bool = True):
         """Read one matrix, or every matrix of a stack; arguments as in ``ProgrammedTiles.read``."""
         return cls(cells.hardware, read_all(cells, time_s, compensation, read_noise))
 

@@ -7,7 +7,9 @@ import jax.numpy as jnp
 
 from analogsim.base.dtypes import to_rank
 from analogsim.base.errors import InputError
+from analogsim.converters import ADC
 from analogsim.converters.ranges import full_scale_of, integer_steps
+from analogsim.devices.protocol import WeightStore
 from analogsim.signal_path.reading import Reading
 
 
@@ -53,7 +55,7 @@ class Limits(NamedTuple):
     half: Any
     middle: Any = None
 
-    def about(self, y: jax.Array, adc: Any) -> tuple[jax.Array, Any]:
+    def about(self, y: jax.Array, adc: ADC) -> tuple[jax.Array, Any]:
         """Return ``y`` relative to the middle of the range, and the middle, or None if it is 0."""
         if self.middle is None:
             return y, None
@@ -61,7 +63,7 @@ class Limits(NamedTuple):
         return y - middle, middle
 
 
-def limits_of(adc: Any, reading: Reading, ranges: Ranges) -> Limits:
+def limits_of(adc: ADC, reading: Reading, ranges: Ranges) -> Limits:
     """Return the ADC range: calibrated, else the ADC's own, else derived from the programmed weights."""
     _check_output_range(reading, ranges)
     if ranges.output is not None or adc is None:
@@ -71,6 +73,6 @@ def limits_of(adc: Any, reading: Reading, ranges: Ranges) -> Limits:
     return Limits(full_scale_of(reading.mean) if reading.full_scale is None else reading.full_scale)
 
 
-def largest_column_sum(store: Any) -> jax.Array:
+def largest_column_sum(store: WeightStore) -> jax.Array:
     """Return the largest column output if one row is driven fully."""
     return jnp.max(jnp.abs(store.ideal_columns(jnp.array([[1.0], [-1.0]]))))

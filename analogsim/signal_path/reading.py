@@ -14,7 +14,9 @@ from analogsim.base.dtypes import wide
 from analogsim.base.equality import ByValue
 from analogsim.base.errors import InputError, brief
 from analogsim.base.straight_through import straight_through
+from analogsim.base.types import Numeric
 from analogsim.base.units import show_time
+from analogsim.devices.protocol import WeightStore
 from analogsim.signal_path.hardware_spec import TileHardware
 from analogsim.signal_path.tiling import cut, over_tiles
 
@@ -98,7 +100,7 @@ class Reading(ByValue):
                 f"model"
             )
 
-    def trained_by(self, weights: Float[Array, "n_in n_out"], store: Any) -> Reading:
+    def trained_by(self, weights: Float[Array, "n_in n_out"], store: WeightStore) -> Reading:
         """Return the same reading with a straight-through gradient to ``weights``.
 
         Args:
@@ -120,12 +122,12 @@ def size_in_words(matrix: Any, shape: tuple[int, ...]) -> str:
     return f"{several}{matrix.n_in} x {matrix.n_out} on {r} x {c} tiles"
 
 
-def name_in_words(hardware: Any) -> str:
+def name_in_words(hardware: TileHardware) -> str:
     """Describe the name of hardware for ``repr``; a tree of axes or shapes may have none."""
     return f" of {getattr(hardware, 'name', None)!r}"
 
 
-def age_in_words(time_s: Any) -> str:
+def age_in_words(time_s: Numeric) -> str:
     """Describe the time after programming for ``repr``."""
     if isinstance(time_s, jax.core.Tracer) or np.ndim(time_s) != 0:
         return "at several times" if np.ndim(time_s) else "at a traced time"

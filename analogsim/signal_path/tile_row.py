@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.lax import PrecisionLike
 
 from analogsim.base.description import check_one_value
 from analogsim.base.dtypes import to_rank
@@ -86,7 +87,7 @@ class RowProduct(NamedTuple):
         operator: Operator,
         key: jax.Array | None,
         ranges: Ranges,
-        precision: Any,
+        precision: PrecisionLike,
     ) -> RowProduct:
         """Return the product with a reading; arguments as in ``path.multiply``.
 

@@ -30,6 +30,7 @@ from analogsim.hardware.override import override_hardware
 from analogsim.hardware.rules import checked_rules
 from analogsim.models.bound import bind, program_jit, programmed_leaves
 from analogsim.models.convert import convert
+from analogsim.models.protocol import BoundModel
 from analogsim.sweeps.axes import changed
 
 _PRICED_EXAMPLES = 64
@@ -70,7 +71,7 @@ class Evaluation(Protocol):
         """Return all hardware that a sweep over ``hardware`` changes."""
         ...
 
-    def prepare(self, hardware: Any, change: Mapping[str, Any], key: jax.Array) -> Prepared:
+    def prepare(self, hardware: Hardware, change: Mapping[str, Any], key: jax.Array) -> Prepared:
         """Prepare one structure: the hardware with ``change`` applied."""
         ...
 
@@ -87,7 +88,7 @@ class Evaluation(Protocol):
         ...
 
     def by_point(
-        self, hardware: Any, change: Mapping[str, Any], columns: Mapping[str, np.ndarray]
+        self, hardware: Hardware, change: Mapping[str, Any], columns: Mapping[str, np.ndarray]
     ) -> dict[str, ByPoint]:
         """Return the quantities that no chip decides, at every point of a structure.
 
@@ -199,7 +200,7 @@ class ChipScores:
         for metric in self._metrics.values():
             check_metric(metric, outputs, work.labels, self.on_host)
 
-    def prepare(self, hardware: Any, change: Mapping[str, Any], key: jax.Array) -> Prepared:
+    def prepare(self, hardware: Hardware, change: Mapping[str, Any], key: jax.Array) -> Prepared:
         """Convert, calibrate and bind the model, and program one chip, so that errors are raised early."""
         work = self._work(*self._placed(hardware, change))
         own_time = jnp.asarray([seconds(self.time, "time")], jnp.float32)
@@ -212,7 +213,7 @@ class ChipScores:
         if self.on_host:
             return self._prepared_on_host(work, change, own_time)
 
-        def measure(operands: Any, values: Any, key: Any, chip: Any, times_s: Any) -> dict[str, Any]:
+        def measure(operands: Any, values: Any, key: jax.Array, chip: Any, times_s: Any) -> dict[str, Any]:
             bound, x, labels = operands
             times = own_time if times_s is None else times_s
             with override_hardware(lambda path, own: changed(own, {**change, **values})):
@@ -225,16 +226,18 @@ class ChipScores:
         """Compute outputs with two compiled programs per structure, and score them in Python."""
 
         @jax.jit
-        def cells_of(bound: Any, values: Any, key: Any, chip: Any) -> Any:
+        def cells_of(bound: BoundModel, values: Any, key: jax.Array, chip: Any) -> Any:
             with override_hardware(lambda path, own: changed(own, {**change, **values})):
                 return bound.program(chip_key(key, chip))
 
         @jax.jit
-        def outputs_of(bound: Any, cells: Any, values: Any, key: Any, chip: Any, time_s: Any, x: Any) -> Any:
+        def outputs_of(
+            bound: BoundModel, cells: Any, values: Any, key: jax.Array, chip: Any, time_s: Any, x: Any
+        ) -> Any:
             with override_hardware(lambda path, own: changed(own, {**change, **values})):
                 return chip_outputs(bound, cells, key, chip, time_s, x, None, work.size)
 
-        def measure(operands: Any, values: Any, key: Any, chip: Any, times_s: Any) -> dict[str, Any]:
+        def measure(operands: Any, values: Any, key: jax.Array, chip: Any, times_s: Any) -> dict[str, Any]:
             bound, x, labels = operands
             numbers = {n: jnp.asarray(v, jnp.int32 if isinstance(v, int) else jnp.float32) for n, v in values.items()}
             cells = cells_of(bound, numbers, key, chip)
@@ -248,7 +251,7 @@ class ChipScores:
         return Prepared((work.bound, work.x, work.labels), measure, compiled=False)
 
     def by_point(
-        self, hardware: Any, change: Mapping[str, Any], columns: Mapping[str, np.ndarray]
+        self, hardware: Hardware, change: Mapping[str, Any], columns: Mapping[str, np.ndarray]
     ) -> dict[str, ByPoint]:
         """Return ``energy_j`` if ``energy`` is set."""
         if not self.energy:
@@ -282,7 +285,7 @@ class ChipScores:
         return {name: score_digital(work, metric) for name, metric in self._metrics.items()}
 
 
-def _own_hardware(bound: Any) -> list[Hardware]:
+def _own_hardware(bound: BoundModel) -> list[Hardware]:
     """Return the distinct hardware of a model's layers."""
     return list({repr(hardware): hardware for hardware in bound.hardware().values()}.values())
 
@@ -307,12 +310,12 @@ class FunctionEvaluation:
             raise InputError(f"hardware = {brief(hardware)}: must be a Hardware, the first argument of evaluate")
         return [hardware]
 
-    def prepare(self, hardware: Any, change: Mapping[str, Any], key: jax.Array) -> Prepared:
+    def prepare(self, hardware: Hardware, change: Mapping[str, Any], key: jax.Array) -> Prepared:
         """Apply the structural changes to the hardware."""
         del key
         structure = changed(hardware, change)
 
-        def measure(operands: Any, values: Any, key: Any, chip: Any, times_s: Any) -> dict[str, Any]:
+        def measure(operands: Any, values: Any, key: jax.Array, chip: Any, times_s: Any) -> dict[str, Any]:
             del operands
             point = changed(structure, values)
             own = chip_key(key, chip)
@@ -344,7 +347,7 @@ class FunctionEvaluation:
         return {name: jnp.asarray(score) if self.compiled else score for name, score in scores.items()}
 
     def by_point(
-        self, hardware: Any, change: Mapping[str, Any], columns: Mapping[str, np.ndarray]
+        self, hardware: Hardware, change: Mapping[str, Any], columns: Mapping[str, np.ndarray]
     ) -> dict[str, ByPoint]:
         """Return nothing."""
         del hardware, change, columns

@@ -1,6 +1,7 @@
 """``sweep``: evaluate sampled chips over a grid of hardware and ages in one call."""
 
 import contextlib
+import os
 import sys
 import time
 import warnings
@@ -32,12 +33,12 @@ _FRACTION, _BLOCK_S, _WRITES = 0.25, 1.0, 5
 
 def sweep(
     evaluate: Any,
-    hardware: Any = None,
+    hardware: Hardware | None = None,
     *,
     over: Mapping[Any, Any],
     key: jax.Array,
     chips: int = 100,
-    path: Any = None,
+    path: str | os.PathLike[str] | None = None,
     resume: bool = True,
     executor: Any = None,
     devices: Sequence[Any] | None = None,
@@ -227,7 +228,7 @@ class _Work:
         return done if self.file is None else f"{done} and saved in {self.file.path}; rerun the same sweep to resume"
 
 
-def _check_arguments(key: Any, chips: Any, chip_batch_size: Any, devices: Any) -> None:
+def _check_arguments(key: jax.Array, chips: Any, chip_batch_size: Any, devices: Any) -> None:
     check_one_key(key, remedy="the chips' keys derive from it; pass chips=n for n chips")
     check_integer(chips, "chips")
     if chip_batch_size is not None:

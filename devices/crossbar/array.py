@@ -18,7 +18,8 @@ from analogsim.base.description import Description, field, static
 from analogsim.base.dtypes import wide
 from analogsim.base.errors import InputError
 from analogsim.base.random import stream
-from analogsim.devices.crossbar.cell import largest
+from analogsim.base.types import Numeric
+from analogsim.devices.crossbar.cell import Cell, largest
 from analogsim.devices.crossbar.expected import Expected, expected
 from analogsim.devices.crossbar.faults import FabricatedCells, Faults
 from analogsim.devices.crossbar.mapping import Differential
@@ -194,7 +195,7 @@ class Crossbar(StoreTags, Description):
         exact = self.cell.replace(**{self.cell.write_error: 0.0})
         return ArrayState(self._written(exact, key, loop.conductance), fabric, loop.pulses, loop.accepted)
 
-    def _written(self, cell: Any, key: jax.Array, conductances: jax.Array) -> Any:
+    def _written(self, cell: Cell, key: jax.Array, conductances: jax.Array) -> Any:
         return _one_by_one(lambda pair: cell.program(*pair), (_keys(key, len(conductances)), conductances))
 
     def _ends(self, targets: jax.Array, fabric: FabricatedCells | None) -> tuple[Any, Any, jax.Array | None]:
@@ -210,7 +211,7 @@ class Crossbar(StoreTags, Description):
         )
         return low, high, fabric.factor
 
-    def read(self, state: ArrayState, time_s: Any, key: jax.Array | None = None) -> Moments:
+    def read(self, state: ArrayState, time_s: Numeric, key: jax.Array | None = None) -> Moments:
         """Return the columns at ``time_s``: mean and variance over reads, or one sampled read if a key is given.
 
         In units of the programmed matrix, ``[n_in, n_columns]``. All weights are NaN beyond the last time for which the
@@ -241,7 +242,7 @@ class Crossbar(StoreTags, Description):
         has_data = jnp.asarray(time_s) <= self.time_limit_s
         return jax.tree.map(lambda a: jnp.where(has_data, a, jnp.nan), columns)
 
-    def expected(self, weights: jax.Array, time_s: Any, read_noise: bool = True) -> Expected:
+    def expected(self, weights: jax.Array, time_s: Numeric, read_noise: bool = True) -> Expected:
         """Return the moments of the columns over chips and reads for weights ``[..., n_in, n_out]``, without a chip.
 
         See ``crossbar.expected.expected`` for arguments and errors.
@@ -308,7 +309,7 @@ class Crossbar(StoreTags, Description):
             return ()
         return self.write_verify.cost(WriteResult(jnp.zeros(()), state.pulses, state.accepted))
 
-    def cost(self, weights: jax.Array, read_fraction: Any) -> tuple[Action, ...]:
+    def cost(self, weights: jax.Array, read_fraction: Numeric) -> tuple[Action, ...]:
         """Return the siemens that the squared read voltage is applied to, summed over cells.
 
         For amplitude-coded inputs the energy of a read is sum_ij G_ij V_i^2 t with V_i = x_i V_max, so the energy table

@@ -23,6 +23,7 @@ import jax.numpy as jnp
 from analogsim.base.description import Description, field, static
 from analogsim.base.literature import Source, cited
 from analogsim.base.random import normal, stream
+from analogsim.base.types import Numeric
 from analogsim.devices.crossbar.beyond import Extrapolates, extrapolation
 from analogsim.devices.crossbar.cell import non_negative
 from analogsim.devices.crossbar.one_over_f import logarithm, reading_time, slow_fraction
@@ -105,7 +106,7 @@ class CMOReRAM(Extrapolates, Description):
         """Return the standard deviation (S) at time zero of cells programmed to ``target`` (S), relaxation included."""
         return jnp.hypot(self._written_sigma(target), self.relaxation * jnp.maximum(self.relaxation_sigma[0], 0.0))
 
-    def read(self, state: CMOState, time_s: Any, key: jax.Array | None = None) -> Moments:
+    def read(self, state: CMOState, time_s: Numeric, key: jax.Array | None = None) -> Moments:
         """Return conductances (S) ``time_s`` after programming: moments, or one sampled read if a key is given."""
         time = jnp.asarray(time_s, state.conductance.dtype)
         log_t = jnp.log(jnp.maximum(time, 1.0))

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from analogsim.base.field_rules import rule_of
 from analogsim.base.literature import Source, as_source, cited
+from analogsim.devices.crossbar.cell import Cell
 from analogsim.devices.crossbar.cmo_hfox import CMOReRAM
 from analogsim.devices.crossbar.ecram import ECRAM
 from analogsim.devices.crossbar.fefet import FeFET
@@ -124,7 +125,7 @@ def datasheet(cell: Any) -> DataSheet:
     )
 
 
-def _validity(cell: Any) -> Datum | None:
+def _validity(cell: Cell) -> Datum | None:
     """Return the last time with data, whether or not reads are extrapolated beyond it."""
     until_s = getattr(cell, "measured_until_s", cell.time_limit_s)
     return None if until_s is None else Datum(float(until_s), "s", Source(note="last time with data"))
@@ -136,7 +137,7 @@ def _field_source(cell: Any, name: str) -> Source:
     return as_source(source) or Source(note="this cell's description")
 
 
-def _levels(cell: Any) -> Datum | None:
+def _levels(cell: Cell) -> Datum | None:
     if isinstance(cell, FeFET):
         return Datum(int(cell.levels), "", _field_source(cell, "levels"))
     if isinstance(cell, ECRAM):

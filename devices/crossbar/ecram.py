@@ -36,6 +36,7 @@ import jax.numpy as jnp
 from analogsim.base.description import Description, field, static
 from analogsim.base.literature import cited
 from analogsim.base.random import normal, stream
+from analogsim.base.types import Numeric
 from analogsim.devices.protocol import Moments
 
 _FITS = cited("tang2018", "kim2019", "rasch2021", note="lithium, metal oxide; fits as in aihwkit")
@@ -104,7 +105,7 @@ class ECRAM(Description):
         return (cls(), cls.metal_oxide())
 
     @property
-    def largest(self) -> Any:
+    def largest(self) -> Numeric:
         """Largest conductance of the cell, S, whether or not the window in use reaches it."""
         return self.window[1]
 
@@ -139,7 +140,7 @@ class ECRAM(Description):
         rms = self.step_at(target) * jnp.sqrt(1 / 12 + self._pulse_noise() ** 2)
         return self.programming_noise * jnp.abs(self._or_end(target, rms))
 
-    def read(self, state: ECRAMState, time_s: Any, key: jax.Array | None = None) -> Moments:
+    def read(self, state: ECRAMState, time_s: Numeric, key: jax.Array | None = None) -> Moments:
         """Return conductances (S); neither time nor reading changes them, so ``time_s`` and ``key`` are not used."""
         del time_s, key
         return Moments(state.conductance)

@@ -19,6 +19,7 @@ import numpy as np
 from jax.scipy.special import ndtr
 
 from analogsim.base.errors import InputError
+from analogsim.base.types import Numeric
 from analogsim.devices.crossbar.cell import normal_density
 
 _POINTS = 257
@@ -43,7 +44,7 @@ class Expected(NamedTuple):
     written: jax.Array
 
 
-def expected(store: Any, weights: jax.Array, time_s: Any, read_noise: bool = True) -> Expected:
+def expected(store: Any, weights: jax.Array, time_s: Numeric, read_noise: bool = True) -> Expected:
     """Return the moments of an array's columns for normalised weights in [-1, 1].
 
     Args:
@@ -81,7 +82,7 @@ def expected(store: Any, weights: jax.Array, time_s: Any, read_noise: bool = Tru
     )
 
 
-def _column(store: Any, grid: jax.Array, time_s: Any, read_noise: bool) -> tuple[jax.Array, jax.Array]:
+def _column(store: Any, grid: jax.Array, time_s: Numeric, read_noise: bool) -> tuple[jax.Array, jax.Array]:
     """Return mean and variance of one column's entries at the weights of the grid."""
     cell, mapping = store.cell, store.mapping
     targets = mapping.conductances(grid[:, None], cell.g_min, cell.g_max)
@@ -133,7 +134,7 @@ def over_writing(target: jax.Array, sigma: jax.Array, of: Callable[[jax.Array], 
     return jnp.sum(of(reached) * jnp.asarray(_NODE_WEIGHTS, target.dtype), axis=-1)
 
 
-def mean_decay(mean: Any, std: Any, log_time: Any) -> jax.Array:
+def mean_decay(mean: jax.Array, std: Any, log_time: Numeric) -> jax.Array:
     """Return E[exp(-log_time |nu|)] for nu ~ N(mean, std^2); ``log_time`` is ln T, at least 0."""
     is_random = jnp.asarray(std) > 0  # the inner where keeps derivatives finite at std = 0
     s = jnp.where(is_random, std, 1.0)

@@ -27,6 +27,7 @@ from analogsim.base.description import Description, field, static
 from analogsim.base.errors import InputError
 from analogsim.base.literature import Source, cited
 from analogsim.base.random import bits, normal, stream
+from analogsim.base.types import Numeric
 from analogsim.devices.protocol import Moments
 
 #: Codes of ``FabricatedCells.codes``.
@@ -132,7 +133,7 @@ class Faults(Description):
             return conductance
         return conductance * fabric.factor.astype(conductance.dtype)
 
-    def apply(self, fabric: FabricatedCells, moments: Moments, g_min: Any, g_max: Any) -> Moments:
+    def apply(self, fabric: FabricatedCells, moments: Moments, g_min: Numeric, g_max: Numeric) -> Moments:
         """Set stuck cells to their stuck conductance, without variance; leave all other cells unchanged.
 
         Args:
@@ -155,7 +156,7 @@ class Faults(Description):
         return moments._replace(mean=mean, variance=variance)
 
 
-def _checked(shape: Any) -> tuple[int, int, int]:
+def _checked(shape: tuple[int, ...]) -> tuple[int, int, int]:
     sizes = tuple(shape) if isinstance(shape, (tuple, list)) else ()
     if len(sizes) != 3 or any(not isinstance(n, (int, np.integer)) or n < 1 for n in sizes):
         raise InputError(f"shape = {shape!r}: must be three integers >= 1, (cells_per_weight, n_in, n_columns)")

@@ -27,6 +27,7 @@ import jax.numpy as jnp
 from analogsim.base.description import Description, field
 from analogsim.base.literature import cited
 from analogsim.base.random import normal, stream
+from analogsim.base.types import Numeric
 from analogsim.devices.protocol import Moments
 
 _JERRY = cited("jerry2017", note="abstract")
@@ -67,7 +68,7 @@ class FeFET(Description):
     time_limit_s = 1.0
 
     @property
-    def largest(self) -> Any:
+    def largest(self) -> Numeric:
         """Largest conductance of the cell, S, whether or not the window in use reaches it."""
         return self.window[1]
 
@@ -104,10 +105,10 @@ class FeFET(Description):
         number, level = self.nearest(target)
         return jnp.hypot(level - target, jnp.where(number > 0, self._sigma(), 0.0))
 
-    def read(self, state: FeFETState, time_s: Any, key: jax.Array | None = None) -> Moments:
+    def read(self, state: FeFETState, time_s: Numeric, key: jax.Array | None = None) -> Moments:
         """Return conductances (S); neither time nor reading changes them, so ``time_s`` and ``key`` are not used."""
         del time_s, key
         return Moments(state.conductance)
 
-    def _sigma(self) -> Any:
+    def _sigma(self) -> jax.Array:
         return self.programming_noise * self.noise * (self.window[1] - self.window[0])

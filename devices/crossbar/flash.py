@@ -26,6 +26,7 @@ import jax.numpy as jnp
 from analogsim.base.description import Description, field
 from analogsim.base.literature import cited
 from analogsim.base.random import stream
+from analogsim.base.types import Numeric
 from analogsim.devices.protocol import Moments
 
 _GUO = cited("guo2016", note="abstract")
@@ -80,7 +81,7 @@ class NORFlash(Description):
         """Return the rms deviation (S) from ``target`` (S) right after programming, at 25 C."""
         return self.programming_noise * self.tolerance / math.sqrt(3) * target
 
-    def read(self, state: FlashState, time_s: Any, key: jax.Array | None = None) -> Moments:
+    def read(self, state: FlashState, time_s: Numeric, key: jax.Array | None = None) -> Moments:
         """Return conductances (S) at ``temperature``; time and reading do not change them in this model."""
         del time_s, key
         warmth = (self.temperature - _COLD_K) / (_HOT_K - _COLD_K)

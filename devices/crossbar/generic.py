@@ -23,10 +23,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from analogsim.base.description import Description, field, static
 from analogsim.base.literature import Source, cited
 from analogsim.base.random import normal, stream
+from analogsim.base.types import Numeric
 from analogsim.devices.crossbar.cell import non_negative
 from analogsim.devices.crossbar.expected import mean_decay, over_writing
 from analogsim.devices.crossbar.one_over_f import logarithm, reading_time, slow_fraction
@@ -123,7 +125,7 @@ class GenericCell(Description):
             return self.programming_sigma * full * (full / jnp.maximum(target, self.g_min))
         return jnp.full_like(target, self.programming_sigma * full)
 
-    def read(self, state: GenericState, time_s: Any, key: jax.Array | None = None) -> Moments:
+    def read(self, state: GenericState, time_s: Numeric, key: jax.Array | None = None) -> Moments:
         """Return conductances (S) ``time_s`` after programming: moments, or one sampled read if a key is given."""
         drift, noise = self._ageing(time_s, state.conductance.dtype)
         drifted = state.conductance * jnp.exp(-state.drift_exponent * drift)
@@ -137,7 +139,7 @@ class GenericCell(Description):
         xi = normal(stream(key, "read noise"), drifted.shape, drifted.dtype)
         return Moments(jnp.maximum(drifted + sigma * xi, 0.0))
 
-    def _ageing(self, time_s: Any, dtype: Any) -> tuple[jax.Array, jax.Array]:
+    def _ageing(self, time_s: Numeric, dtype: DTypeLike) -> tuple[jax.Array, jax.Array]:
         """Return the factor of nu, ln((t + t0)/t0), and the relative standard deviation of a read."""
         since = jnp.asarray(time_s, dtype) + self.drift_reference_s
         noise = jnp.asarray(self.read_noise, dtype)
@@ -145,7 +147,7 @@ class GenericCell(Description):
             noise = noise * jnp.sqrt(logarithm(since, self.read_time_s))
         return jnp.log(since / self.drift_reference_s), noise
 
-    def moments(self, target: jax.Array, time_s: Any, read_noise: bool = True) -> Moments:
+    def moments(self, target: jax.Array, time_s: Numeric, read_noise: bool = True) -> Moments:
         """Return mean (S) and variance (S^2) of cells programmed to ``target`` (S), over cells and reads.
 
         Args:

@@ -26,6 +26,7 @@ import jax.numpy as jnp
 from analogsim.base.description import Description, field
 from analogsim.base.literature import Source, cited
 from analogsim.base.random import normal, stream
+from analogsim.base.types import Numeric
 from analogsim.devices.crossbar.cell import non_negative
 from analogsim.devices.crossbar.fits import polynomial
 from analogsim.devices.crossbar.one_over_f import logarithm, reading_time, slow_fraction
@@ -136,7 +137,7 @@ class HermesPCM(Description):
         return (cited("legallo2023", "khaddam2022", "vasilopoulos2023"),)
 
     @property
-    def largest(self) -> Any:
+    def largest(self) -> Numeric:
         """Largest conductance of the cell, S, whether or not the window in use reaches it."""
         return self.fit_g_max
 
@@ -162,7 +163,7 @@ class HermesPCM(Description):
         """Return sigma_P (S) of cells programmed to ``target`` (S)."""
         return jnp.maximum(polynomial(self.programming_sigma, target / self.fit_g_max), 0.0) * self.programming_noise
 
-    def read(self, state: HermesState, time_s: Any, key: jax.Array | None = None) -> Moments:
+    def read(self, state: HermesState, time_s: Numeric, key: jax.Array | None = None) -> Moments:
         """Return conductances (S) ``time_s`` after programming; the 1/f standard deviation grows as sqrt(ln t)."""
         since = jnp.asarray(time_s, state.conductance.dtype) + self.drift_reference_s
         drifted = state.conductance * jnp.exp(-state.drift_exponent * jnp.log(since / self.drift_reference_s))

@@ -29,6 +29,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from analogsim.base.types import Numeric
+
 #: Largest accepted residual, a few rounding errors of a sum of currents; see ``_conjugate_gradients``.
 TOLERANCE = {"float32": 2e-6, "float64": 1e-12}
 
@@ -117,7 +119,7 @@ def _grounded(at: LineDividers, feed: jax.Array) -> jax.Array:
     return voltages(at, feed, jnp.zeros_like(feed[0]))[0]
 
 
-def _words(net: Network, feed: jax.Array, v: Any = 0.0) -> jax.Array:
+def _words(net: Network, feed: jax.Array, v: Numeric = 0.0) -> jax.Array:
     """Return word line voltages for sources ``v`` ``[m, batch]`` and feeds ``feed``; both ``[m, n, batch]``."""
     feed = jnp.swapaxes(feed, 0, 1)
     sources = jnp.broadcast_to(jnp.asarray(v, feed.dtype), feed.shape[1:])
@@ -190,7 +192,7 @@ class _Step(NamedTuple):
     steps: jax.Array
 
 
-def _conjugate_gradients(net: Network, s: jax.Array, tolerance: Any, max_iterations: int, slow: Any = None) -> Any:
+def _conjugate_gradients(net: Network, s: jax.Array, tolerance: Numeric, max_iterations: int, slow: Any = None) -> Any:
     """Solve f - E B^-1 f = s for every ``s`` ``[m, n, batch]``; return (f, (steps, relative residuals)).
 
     If lines lose most of the voltage, f and E B^-1 f are many times larger than their difference s (15 times at 10 ohm

@@ -21,10 +21,12 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 
 from analogsim.base.description import Description, field, static
 from analogsim.base.errors import within
 from analogsim.base.literature import cited
+from analogsim.base.types import Numeric
 from analogsim.devices.crossbar.slices import BitSlices, MultiCell, Planes
 from analogsim.devices.protocol import ColumnMap, Moments
 
@@ -32,7 +34,7 @@ from analogsim.devices.protocol import ColumnMap, Moments
 class Mapping(Protocol):
     """Protocol of mappings; shapes are for one tile with ``n_in`` rows and ``n_out`` outputs."""
 
-    def conductances(self, weights: jax.Array, g_min: Any, g_max: Any) -> jax.Array:
+    def conductances(self, weights: jax.Array, g_min: Numeric, g_max: Numeric) -> jax.Array:
         """Return target conductances (S) of all cells, ``[arrays, n_in, columns]``: one array per plane and polarity.
 
         Args:
@@ -41,7 +43,7 @@ class Mapping(Protocol):
         """
         ...
 
-    def columns(self, cells: Moments, g_min: Any, g_max: Any) -> Moments:
+    def columns(self, cells: Moments, g_min: Numeric, g_max: Numeric) -> Moments:
         """Return the columns for a unit input on each row, ``[n_in, n_columns]``, in units of the window.
 
         Args:
@@ -54,7 +56,7 @@ class Mapping(Protocol):
         """Return the number of columns of a tile with ``n_out`` outputs."""
         ...
 
-    def combine(self, y: jax.Array, drive: jax.Array, g_min: Any, g_max: Any) -> jax.Array:
+    def combine(self, y: jax.Array, drive: jax.Array, g_min: Numeric, g_max: Numeric) -> jax.Array:
         """Combine converted columns ``[..., n_columns]`` into outputs ``[..., n_out]``.
 
         Args:
@@ -82,7 +84,7 @@ def _planes(slices: Any, weights: jax.Array, signed: bool) -> Planes:
     return Planes((1 + weights[None]) / 2, 2 * one, jnp.ones((), weights.dtype), one / 2)
 
 
-def _factors(slices: Any, dtype: Any, signed: bool) -> Planes:
+def _factors(slices: Any, dtype: DTypeLike, signed: bool) -> Planes:
     """Return the factors of the planes; the planes themselves are those of an empty matrix."""
     return _planes(slices, jnp.zeros((0, 0), dtype), signed)
 
@@ -92,7 +94,7 @@ def _right_inverse(factors: jax.Array) -> jax.Array:
     return factors / jnp.sum(factors**2)
 
 
-def _side_by_side(arrays: jax.Array, window: Any, power: int) -> jax.Array:
+def _side_by_side(arrays: jax.Array, window: Numeric, power: int) -> jax.Array:
     """Join arrays ``[groups, n_in, columns]`` to ``[n_in, groups columns]``, in units of ``window ** power``."""
     for _ in range(power):  # not window**2 at once: the square of microsiemens underflows float16
         arrays = arrays / window
@@ -141,7 +143,7 @@ class Differential(Description):
         default=None, optional=True, methods=("signed", "planes", "sum"), doc="several pairs per weight; None for one"
     )
 
-    def conductances(self, weights: jax.Array, g_min: Any, g_max: Any) -> jax.Array:
+    def conductances(self, weights: jax.Array, g_min: Numeric, g_max: Numeric) -> jax.Array:
         """Return targets (S) of weights ``[n_in, n_out]`` in [-1, 1]: ``[2 planes, n_in, n_out]``.
 
         All plus cells come before all minus cells: with one plane, index 0 is plus and 1 is minus.
@@ -151,7 +153,7 @@ class Differential(Description):
         fraction = jnp.maximum(pair, 0.0) if self.sides == 1 else (1 + pair) / 2
         return g_min + (g_max - g_min) * fraction
 
-    def columns(self, cells: Moments, g_min: Any, g_max: Any) -> Moments:
+    def columns(self, cells: Moments, g_min: Numeric, g_max: Numeric) -> Moments:
         """Return the columns of cells ``[2 planes, n_in, n_out]``; cells are independent, so variances add."""
 
         def joined(values: jax.Array, power: int) -> jax.Array:
@@ -170,13 +172,13 @@ class Differential(Description):
         """Return the number of columns of ``n_out`` outputs."""
         return len(self._column_factors(jnp.float32)) * n_out
 
-    def _column_factors(self, dtype: Any) -> jax.Array:
+    def _column_factors(self, dtype: DTypeLike) -> jax.Array:
         """Return the factor of each group of ``n_out`` columns, in their order."""
         one = jnp.ones((1,), dtype)
         planes = one if _added_by_wires(self.slices) else _factors(self.slices, dtype, True).factors
         return planes if self.subtraction == "analog" else jnp.concatenate([planes, -planes])
 
-    def combine(self, y: jax.Array, drive: jax.Array, g_min: Any, g_max: Any) -> jax.Array:
+    def combine(self, y: jax.Array, drive: jax.Array, g_min: Numeric, g_max: Numeric) -> jax.Array:
         """Combine converted columns: sum over planes and, if subtraction is digital, difference of polarities."""
         factors = self._column_factors(y.dtype)
         if len(factors) == 1:
@@ -230,7 +232,7 @@ class Offset(Description):
             with within("slices"):
                 self.slices.offset(jnp.zeros((1, 1)))  # raises if the slices have fewer than 2 bits
 
-    def conductances(self, weights: jax.Array, g_min: Any, g_max: Any) -> jax.Array:
+    def conductances(self, weights: jax.Array, g_min: Numeric, g_max: Numeric) -> jax.Array:
         """Return targets (S), ``[planes, n_in, columns]``; the unit column, if any, is the last one."""
         planes = _planes(self.slices, weights, signed=False)
         values = planes.values
@@ -239,7 +241,7 @@ class Offset(Description):
             values = jnp.concatenate([values, unit], axis=-1)
         return g_min + (g_max - g_min) * values
 
-    def columns(self, cells: Moments, g_min: Any, g_max: Any) -> Moments:
+    def columns(self, cells: Moments, g_min: Numeric, g_max: Numeric) -> Moments:
         """Return the columns of cells ``[planes, n_in, columns]``; cells are independent, so variances add."""
 
         def joined(values: jax.Array, power: int) -> jax.Array:
@@ -255,12 +257,12 @@ class Offset(Description):
         """Return the number of columns of ``n_out`` outputs, unit columns included."""
         return len(self._column_factors(jnp.float32)) * (n_out + (self.subtraction == "unit column"))
 
-    def _column_factors(self, dtype: Any) -> jax.Array:
+    def _column_factors(self, dtype: DTypeLike) -> jax.Array:
         if _added_by_wires(self.slices):
             return jnp.ones((1,), dtype)
         return _factors(self.slices, dtype, False).factors
 
-    def combine(self, y: jax.Array, drive: jax.Array, g_min: Any, g_max: Any) -> jax.Array:
+    def combine(self, y: jax.Array, drive: jax.Array, g_min: Numeric, g_max: Numeric) -> jax.Array:
         """Combine converted columns into outputs and subtract the constant part of the currents."""
         factors = self._column_factors(y.dtype)
         # Columns are ordered by plane, outputs within a plane, as ``_side_by_side`` joins them.

@@ -30,6 +30,7 @@ import numpy as np
 from analogsim.base.description import Description, field
 from analogsim.base.errors import InputError
 from analogsim.base.random import normal, stream
+from analogsim.base.types import Numeric
 from analogsim.devices.crossbar import tables
 from analogsim.devices.crossbar.beyond import Extrapolates, continued, extrapolation
 from analogsim.devices.crossbar.fits import weights_between
@@ -101,12 +102,12 @@ class MeasuredCell(Extrapolates, Description):
             self.refuse("extrapolate", "must be False for a table of one time, which shows no trend")
 
     @property
-    def g_min(self) -> Any:
+    def g_min(self) -> Numeric:
         """Smallest conductance of the table, S."""
         return self.conductance[0]
 
     @property
-    def g_max(self) -> Any:
+    def g_max(self) -> Numeric:
         """Largest conductance of the table, S."""
         return self.conductance[-1]
 
@@ -124,20 +125,20 @@ class MeasuredCell(Extrapolates, Description):
         """Return the standard deviation (S) of cells programmed to ``target`` (S), at time zero."""
         return self.programming_noise * self.conductance_std(target, 0.0)
 
-    def read(self, state: MeasuredState, time_s: Any, key: jax.Array | None = None) -> Moments:
+    def read(self, state: MeasuredState, time_s: Numeric, key: jax.Array | None = None) -> Moments:
         """Return conductances (S) at ``time_s``; reads are noiseless in this model, so ``key`` is not used."""
         del key
         sigma = self.programming_noise * self.conductance_std(state.target, time_s)
         return Moments(jnp.maximum(state.target + sigma * state.deviate, 0.0))
 
-    def conductance_std(self, target: jax.Array, time_s: Any) -> jax.Array:
+    def conductance_std(self, target: jax.Array, time_s: Numeric) -> jax.Array:
         """Return sigma(g, t) (S) for targets (S, any shape), as measured; outside of the table its nearest values."""
         if not self.extrapolate:
             return self._measured(target, time_s)
         first, *_, last = jnp.asarray(self.time_s, target.dtype)
         return continued(lambda t: self._measured(target, t), jnp.asarray(time_s, target.dtype), first, last)
 
-    def _measured(self, target: jax.Array, time_s: Any) -> jax.Array:
+    def _measured(self, target: jax.Array, time_s: Numeric) -> jax.Array:
         """Return sigma at ``time_s``, constant after the last measured time."""
         dtype = target.dtype
         times = jnp.asarray(self.time_s, dtype)

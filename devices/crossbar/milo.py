@@ -23,6 +23,7 @@ from analogsim.base.description import Description, field
 from analogsim.base.dtypes import wide
 from analogsim.base.literature import Source, cited
 from analogsim.base.random import normal, stream
+from analogsim.base.types import Numeric
 from analogsim.devices.crossbar.fits import polynomial
 from analogsim.devices.protocol import Moments
 
@@ -86,7 +87,7 @@ class MiloReRAM(Description):
         constant, fraction = self.programming_sigma
         return self.programming_noise * jnp.maximum(constant + fraction * target, 0.0)
 
-    def read(self, state: MiloState, time_s: Any, key: jax.Array | None = None) -> Moments:
+    def read(self, state: MiloState, time_s: Numeric, key: jax.Array | None = None) -> Moments:
         """Return conductances (S); neither time nor reading changes them, so ``time_s`` and ``key`` are not used."""
         del time_s, key
         return Moments(state.conductance)

@@ -35,6 +35,7 @@ import numpy as np
 
 from analogsim.base.description import field
 from analogsim.base.literature import Source
+from analogsim.base.types import Numeric
 
 #: Product of the averaging time and the frequency below which a mean over that time retains 1/f noise.
 CUT = float(np.exp(1.5 - np.euler_gamma) / (2 * np.pi))
@@ -49,12 +50,12 @@ def reading_time() -> Any:
     )  # fmt: skip
 
 
-def logarithm(age_s: jax.Array, read_time_s: Any) -> jax.Array:
+def logarithm(age_s: jax.Array, read_time_s: Numeric) -> jax.Array:
     """Return ln(f_high/f_low), the factor of the squared noise amplitude, for ages (s) of at least ``read_time_s``."""
     return jnp.log((age_s + read_time_s) / (2 * read_time_s))
 
 
-def slow_fraction(age_s: jax.Array, read_time_s: Any, reading_s: Any) -> jax.Array:
+def slow_fraction(age_s: jax.Array, read_time_s: Numeric, reading_s: Numeric) -> jax.Array:
     """Return the fraction of a read's variance that all reads of one reading have in common, in [0, 1].
 
     Args:

@@ -18,10 +18,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from analogsim.base.description import Description, field
 from analogsim.base.literature import Source, cited
 from analogsim.base.random import normal, stream
+from analogsim.base.types import Numeric
 from analogsim.devices.crossbar.cell import non_negative
 from analogsim.devices.crossbar.expected import mean_decay, over_writing
 from analogsim.devices.crossbar.one_over_f import logarithm, reading_time, slow_fraction
@@ -108,7 +110,7 @@ class PCM(Description):
         return cls(**(fit | changes))
 
     @classmethod
-    def rescaled(cls, g_max: Any, **changes: Any) -> "PCM":
+    def rescaled(cls, g_max: Numeric, **changes: Any) -> "PCM":
         """Return the published cells scaled to ``g_max`` (S), the convention of aihwkit, optionally with ``changes``.
 
         Programming error and window scale together, so that the error of a weight does not depend on ``g_max``. These
@@ -123,7 +125,7 @@ class PCM(Description):
         return scaled.replace(**(dict(programming_sigma=tuple(c * scale for c in cls().programming_sigma)) | changes))
 
     @property
-    def largest(self) -> Any:
+    def largest(self) -> Numeric:
         """Largest conductance of the cell, S, whether or not the window in use reaches it."""
         return self.fit_g_max
 
@@ -179,7 +181,7 @@ class PCM(Description):
         xi = normal(stream(key, "drift exponent"), conductance.shape, conductance.dtype)
         return jnp.abs(mean + std * xi) * self.drift
 
-    def read(self, state: PCMState, time_s: Any, key: jax.Array | None = None) -> Moments:
+    def read(self, state: PCMState, time_s: Numeric, key: jax.Array | None = None) -> Moments:
         """Return conductances (S) ``time_s`` after programming; the 1/f standard deviation grows as sqrt(ln t)."""
         drift, noise = self._ageing(time_s, state.conductance.dtype)
         drifted = state.conductance * jnp.exp(-state.drift_exponent * drift)
@@ -191,13 +193,13 @@ class PCM(Description):
         xi = normal(stream(key, "read noise"), drifted.shape, drifted.dtype)
         return Moments(jnp.maximum(drifted + sigma * xi, 0.0))
 
-    def _ageing(self, time_s: Any, dtype: Any) -> tuple[jax.Array, jax.Array]:
+    def _ageing(self, time_s: Numeric, dtype: DTypeLike) -> tuple[jax.Array, jax.Array]:
         """Return the factors of nu and Q: ln((t + t0)/t0), and the root of the logarithm in the 1/f law."""
         since = jnp.asarray(time_s, dtype) + self.drift_reference_s
         noise = jnp.sqrt(logarithm(since, self.read_time_s))
         return jnp.log(since / self.drift_reference_s), noise
 
-    def moments(self, target: jax.Array, time_s: Any, read_noise: bool = True) -> Moments:
+    def moments(self, target: jax.Array, time_s: Numeric, read_noise: bool = True) -> Moments:
         """Return mean (S) and variance (S^2) of cells programmed to ``target`` (S), over cells and reads.
 
         Args:

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from analogsim.base.description import Description, field
 from analogsim.base.literature import Source, cited
 from analogsim.base.random import normal, stream
+from analogsim.base.types import Numeric
 from analogsim.devices.crossbar.beyond import Extrapolates, continued, extrapolation
 from analogsim.devices.crossbar.cell import non_negative
 from analogsim.devices.crossbar.fits import polynomial
@@ -76,20 +77,20 @@ class ReRAM(Extrapolates, Description):
         """Return the standard deviation (S) of cells programmed to ``target`` (S), at time zero."""
         return self.programming_noise * self.conductance_std(target, 0.0)
 
-    def read(self, state: ReRAMState, time_s: Any, key: jax.Array | None = None) -> Moments:
+    def read(self, state: ReRAMState, time_s: Numeric, key: jax.Array | None = None) -> Moments:
         """Return conductances (S) at ``time_s``; reads are noiseless in this model, so ``key`` is not used."""
         del key
         sigma = self.programming_noise * self.conductance_std(state.target, time_s)
         return Moments(jnp.maximum(state.target + sigma * state.deviate, 0.0))
 
-    def conductance_std(self, target: jax.Array, time_s: Any) -> jax.Array:
+    def conductance_std(self, target: jax.Array, time_s: Numeric) -> jax.Array:
         """Return sigma(g, t) (S) for targets (S, any shape), as published: ``programming_noise`` is not applied."""
         if not self.extrapolate:
             return self._measured(target, time_s)
         time = jnp.asarray(time_s, target.dtype)
         return continued(lambda t: self._measured(target, t), time, _TIMES_S[0], _TIMES_S[-1])
 
-    def _measured(self, target: jax.Array, time_s: Any) -> jax.Array:
+    def _measured(self, target: jax.Array, time_s: Numeric) -> jax.Array:
         """Return sigma at ``time_s``, constant after the last measured time."""
         x = target / _REFERENCE_G_MAX
         fits = (self.sigma_1s, self.sigma_1day, self.sigma_2days)
@@ -101,7 +102,7 @@ class ReRAM(Extrapolates, Description):
         last = jnp.clip((log_t - log_times[1]) / (log_times[2] - log_times[1]), 0.0, 1.0)
         return first * measured[0] + (1 - first - last) * measured[1] + last * measured[2]
 
-    def moments(self, target: jax.Array, time_s: Any, read_noise: bool = True) -> Moments:
+    def moments(self, target: jax.Array, time_s: Numeric, read_noise: bool = True) -> Moments:
         """Return mean (S) and variance (S^2) over cells programmed to ``target`` (S); reads add no variance."""
         del read_noise
         return non_negative(target, self.programming_noise * self.conductance_std(target, time_s))

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 
 from analogsim.base.description import Description, field, static
 from analogsim.base.literature import Source, cited
@@ -174,6 +175,6 @@ class MultiCell(Description):
     def _copied(self, weights: jax.Array) -> jax.Array:
         return jnp.broadcast_to(weights, (self.planes, *weights.shape))
 
-    def _factors(self, dtype: Any) -> jax.Array:
+    def _factors(self, dtype: DTypeLike) -> jax.Array:
         f = jnp.stack([jnp.asarray(v, dtype) for v in self.significance])
         return f / jnp.sum(f)

@@ -29,6 +29,7 @@ import jax.numpy as jnp
 from analogsim.base.description import Description, field
 from analogsim.base.literature import Source, cited
 from analogsim.base.random import normal, stream
+from analogsim.base.types import Numeric
 from analogsim.devices.crossbar.beyond import Extrapolates, continued, extrapolation
 from analogsim.devices.crossbar.cell import non_negative
 from analogsim.devices.crossbar.fits import weights_between
@@ -86,7 +87,7 @@ class SONOS(Extrapolates, Description):
         """Return the standard deviation (S) of cells programmed to ``target`` (S), at time zero."""
         return self.programming_noise * self.conductance_std(target, 0.0)
 
-    def read(self, state: SONOSState, time_s: Any, key: jax.Array | None = None) -> Moments:
+    def read(self, state: SONOSState, time_s: Numeric, key: jax.Array | None = None) -> Moments:
         """Return conductances (S) ``time_s`` after programming: moments, or one sampled read if a key is given."""
         sigma = self.programming_noise * self.conductance_std(state.target, time_s)
         g = jnp.maximum(state.target + sigma * state.deviate, 0.0)
@@ -96,14 +97,14 @@ class SONOS(Extrapolates, Description):
         xi = normal(stream(key, "read noise"), g.shape, g.dtype)
         return Moments(jnp.maximum(g + noise * xi, 0.0))
 
-    def conductance_std(self, target: jax.Array, time_s: Any) -> jax.Array:
+    def conductance_std(self, target: jax.Array, time_s: Numeric) -> jax.Array:
         """Return sigma(g, t) (S) for targets (S, any shape), as published: ``programming_noise`` is not applied."""
         if not self.extrapolate:
             return self._measured(target, time_s)
         time = jnp.asarray(time_s, target.dtype)
         return continued(lambda t: self._measured(target, t), time, _DAYS_S[0], _DAYS_S[-1])
 
-    def _measured(self, target: jax.Array, time_s: Any) -> jax.Array:
+    def _measured(self, target: jax.Array, time_s: Numeric) -> jax.Array:
         """Return sigma at ``time_s``, constant after the last measured time."""
         weights = weights_between(jnp.asarray(time_s, target.dtype), jnp.asarray(_DAYS_S, target.dtype))
         amplitude = sum(weights[day] * value for day, value in enumerate(self.std_limit))
@@ -111,6 +112,6 @@ class SONOS(Extrapolates, Description):
         return _saturating(target, amplitude, scale)
 
 
-def _saturating(g: jax.Array, amplitude: Any, scale: Any) -> jax.Array:
+def _saturating(g: jax.Array, amplitude: Numeric, scale: jax.Array) -> jax.Array:
     # expm1, because 1 - exp(-g/scale) of a nearly empty cell would cancel in float32.
     return -amplitude * jnp.expm1(-g / scale)

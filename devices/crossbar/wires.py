@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import DTypeLike
 
 from analogsim.base.checks import check_integer
 from analogsim.base.description import Description, field, static
@@ -273,7 +274,7 @@ def _dividers(wires: Wires, g: jax.Array) -> jax.Array:
     return at_corner(wires, jnp.moveaxis(along_word, 0, -1) * jnp.moveaxis(along_bit, 0, -2))
 
 
-def segments(wires: Wires, shape: tuple[int, ...], dtype: Any) -> tuple[jax.Array, jax.Array]:
+def segments(wires: Wires, shape: tuple[int, ...], dtype: DTypeLike) -> tuple[jax.Array, jax.Array]:
     """Return the segments of a word line ``[n_out]`` and of a bit line ``[n_in]``, ohm, terminal first."""
 
     def one(first: Any, other: Any, count: int) -> jax.Array:
@@ -416,7 +417,7 @@ def checked_voltages(g: jax.Array, v: Any) -> jax.Array:
     return jnp.asarray(v, g.dtype)
 
 
-def _require(x: Any, name: str, unit: str, allowed: Any, words: str) -> None:
+def _require(x: jax.Array, name: str, unit: str, allowed: Any, words: str) -> None:
     if isinstance(x, jax.core.Tracer):  # its values are not known
         return
     values = np.asarray(x, np.float64)

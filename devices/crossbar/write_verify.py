@@ -29,6 +29,7 @@ from analogsim.base.dtypes import promoted
 from analogsim.base.errors import InputError
 from analogsim.base.literature import Source, cited
 from analogsim.base.random import normal, stream
+from analogsim.base.types import Numeric
 from analogsim.devices.protocol import Action
 
 _WAN = cited("wan2022", recalled=True)
@@ -215,7 +216,7 @@ def _like(target: jax.Array, value: Any, name: str) -> jax.Array:
         ) from None
 
 
-def _check_values(g_min: Any, g_max: Any, factor: Any) -> None:
+def _check_values(g_min: Numeric, g_max: Numeric, factor: Any) -> None:
     """Refuse an empty window and scales that are not positive, unless the values are traced."""
     if not any(isinstance(g, jax.core.Tracer) for g in (g_min, g_max)) and np.any(np.asarray(g_min) > g_max):
         low, high = np.max(g_min), np.min(g_max)

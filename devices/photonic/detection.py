@@ -34,6 +34,7 @@ from analogsim.base.dtypes import inexact
 from analogsim.base.errors import InputError
 from analogsim.base.literature import Source, cited
 from analogsim.base.random import normal
+from analogsim.base.types import Numeric
 from analogsim.base.units import effective_bits, sndr_db
 from analogsim.devices.photonic.light import BOLTZMANN, C_BAND, CHARGE, WAVELENGTH_M, photon_j
 
@@ -68,34 +69,34 @@ class Photodiode(Description):
     )
 
     @property
-    def intensity_noise(self) -> Any:
+    def intensity_noise(self) -> Numeric:
         """Relative intensity noise of the laser on a linear scale, 1/Hz."""
         return 10.0 ** (self.relative_intensity_noise_db / 10)
 
-    def constant_noise(self, bandwidth_hz: Any) -> Any:
+    def constant_noise(self, bandwidth_hz: Numeric) -> Numeric:
         """Return the signal-independent variance (A^2) of the current: dark current and thermal noise of the load."""
         thermal = 4 * BOLTZMANN * self.temperature_k / self.load_ohm
         return (2 * CHARGE * self.dark_current_a + thermal) * bandwidth_hz
 
-    def variance(self, power_w: Any, bandwidth_hz: Any = 2.5e9) -> Any:
+    def variance(self, power_w: Numeric, bandwidth_hz: Numeric = 2.5e9) -> Numeric:
         """Return the variance of the current (A^2) for a power (W) over a bandwidth (Hz), any shape."""
         current = self.responsivity * power_w
         varying = 2 * CHARGE * current + self.intensity_noise * current**2
         return varying * bandwidth_hz + self.constant_noise(bandwidth_hz)
 
-    def snr(self, power_w: Any, bandwidth_hz: Any = 2.5e9) -> Any:
+    def snr(self, power_w: Numeric, bandwidth_hz: Numeric = 2.5e9) -> Numeric:
         """Return the signal-to-noise ratio, squared current over its variance, as a power ratio (not decibels)."""
         return (self.responsivity * power_w) ** 2 / self.variance(power_w, bandwidth_hz)
 
-    def enob(self, power_w: Any, bandwidth_hz: Any = 2.5e9) -> Any:
+    def enob(self, power_w: Numeric, bandwidth_hz: Numeric = 2.5e9) -> jax.Array:
         """Return the effective bits (SNR_dB - 10 log10 1.5) / (20 log10 2), with the constant power as the signal."""
         return effective_bits(10 * jnp.log10(self.snr(power_w, bandwidth_hz)))
 
-    def strict_bits(self, power_w: Any, bandwidth_hz: Any = 2.5e9) -> Any:
+    def strict_bits(self, power_w: Numeric, bandwidth_hz: Numeric = 2.5e9) -> jax.Array:
         """Return the bits whose rounding error equals the noise: log2(I / (sigma sqrt 12))."""
         return 0.5 * jnp.log2(self.snr(power_w, bandwidth_hz) / 12)
 
-    def required_power_w(self, bits: Any, bandwidth_hz: Any = 2.5e9) -> float:
+    def required_power_w(self, bits: Numeric, bandwidth_hz: Numeric = 2.5e9) -> float:
         """Return the smallest power (W) that gives a number of effective bits (``enob``).
 
         Args:
@@ -124,7 +125,7 @@ class Photodiode(Description):
         half, constant = CHARGE * snr * float(bandwidth_hz), snr * float(self.constant_noise(bandwidth_hz))
         return (half + math.sqrt(half**2 + margin * constant)) / margin / float(self.responsivity)
 
-    def shot_limit_w(self) -> Any:
+    def shot_limit_w(self) -> Numeric:
         """Return the power (W) above which shot noise exceeds the load's thermal noise, 2 k T / (q R R_L)."""
         return 2 * BOLTZMANN * self.temperature_k / (CHARGE * self.responsivity * self.load_ohm)
 
@@ -155,11 +156,11 @@ class Homodyne(Description):
     def model_sources(self) -> tuple[Source, ...]:
         return (cited("hamerly2019", note="quantum limit of a dot product"),)
 
-    def efficiency(self) -> Any:
+    def efficiency(self) -> Numeric:
         """Return the quantum efficiency, detected electrons per photon: R h nu / q."""
         return self.diode.responsivity * photon_j(self.wavelength_m) / CHARGE
 
-    def sigma(self, power_w: Any, rate_hz: Any) -> Any:
+    def sigma(self, power_w: Numeric, rate_hz: Numeric) -> jax.Array:
         """Return the standard deviation of a measured amplitude, relative to the amplitude that carries ``power_w``.
 
         A sample integrates for 1/rate, a bandwidth of rate/2. The signal is 4 R^2 P_LO P; the noise is 2 q R P_LO B
@@ -174,12 +175,12 @@ class Homodyne(Description):
         noise = 2 * CHARGE * oscillator * bandwidth + 2 * self.diode.constant_noise(bandwidth)
         return jnp.sqrt(noise / (4 * oscillator * self.diode.responsivity * power_w))
 
-    def relative_sigma(self, rate_hz: Any) -> Any:
+    def relative_sigma(self, rate_hz: Numeric) -> jax.Array:
         """Return the standard deviation relative to the amplitude, from intensity noise of signal and oscillator."""
         return jnp.sqrt(self.diode.intensity_noise * jnp.asarray(rate_hz) / 2)
 
 
-def standard_quantum_limit(key: jax.Array, weights: jax.Array, x: jax.Array, photons: Any) -> jax.Array:
+def standard_quantum_limit(key: jax.Array, weights: jax.Array, x: jax.Array, photons: Numeric) -> jax.Array:
     """Return the two-field product of weights and inputs with shot noise alone.
 
     Args:

@@ -26,6 +26,7 @@ from analogsim.base.dtypes import wide
 from analogsim.base.errors import InputError
 from analogsim.base.literature import Source
 from analogsim.base.random import normal, stream
+from analogsim.base.types import Numeric
 from analogsim.devices.photonic.detection import counts
 from analogsim.devices.photonic.light import photon_j
 from analogsim.devices.photonic.volatile import RecirculatingLoop
@@ -84,12 +85,12 @@ class FadingLight(OneColumnPerOutput, Description):
     destructive_read = True  # detection absorbs the photons
 
     @property
-    def time_limit_s(self) -> Any:
+    def time_limit_s(self) -> Numeric:
         """Time after writing at which the light leaves the medium, seconds; None if it only fades."""
         return self.medium.time_limit_s
 
     @property
-    def read_time_s(self) -> Any:
+    def read_time_s(self) -> Numeric:
         """Duration of one product, seconds: the pulses of a column in sequence, all columns in parallel."""
         return self.rows / self.rate_hz
 
@@ -111,7 +112,7 @@ class FadingLight(OneColumnPerOutput, Description):
             )
         return LightState(wide(weights))
 
-    def read(self, state: LightState, time_s: Any, key: jax.Array | None = None) -> Moments:
+    def read(self, state: LightState, time_s: Numeric, key: jax.Array | None = None) -> Moments:
         """Return the weights counted ``time_s`` seconds after writing; NaN once the light has left the medium."""
         weights = state.weights
         survival = self.medium.efficiency(jnp.asarray(time_s, weights.dtype)).astype(weights.dtype)
@@ -132,7 +133,7 @@ class FadingLight(OneColumnPerOutput, Description):
         inside = jnp.asarray(time_s, weights.dtype) <= jnp.asarray(self.time_limit_s, weights.dtype)
         return jax.tree.map(lambda a: jnp.where(inside, a, jnp.nan), moments)
 
-    def _variance(self, weights: jax.Array, left: jax.Array, time_s: Any) -> jax.Array:
+    def _variance(self, weights: jax.Array, left: jax.Array, time_s: Numeric) -> jax.Array:
         """Read variance of the weights; divided by n_0 twice, as n_0^2 can exceed the range of float32."""
         photons = jnp.asarray(self.photons, weights.dtype)
         added = self.medium.added_photons(jnp.asarray(time_s, weights.dtype)).astype(weights.dtype)
@@ -150,7 +151,7 @@ class FadingLight(OneColumnPerOutput, Description):
         """Return None: photon counting is part of ``read``, and no noise is added after it."""
         return None
 
-    def cost(self, weights: jax.Array, read_fraction: Any) -> tuple[Action, ...]:
+    def cost(self, weights: jax.Array, read_fraction: Numeric) -> tuple[Action, ...]:
         """Return the actions of one product: light and one symbol per pulse, one sample per output, power of the gain.
 
         Every product rewrites all pulses. An amplifier is pumped for one full pulse per weight, as the other is empty.

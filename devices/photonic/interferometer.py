@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 
 from analogsim.base.dtypes import promoted
+from analogsim.base.types import Numeric
 
 
 class TransferMatrix(NamedTuple):
@@ -35,7 +36,7 @@ class TransferMatrix(NamedTuple):
     t22: jax.Array
 
 
-def transfer(theta: Any, phi: Any, a: Any = 0.0, b: Any = 0.0) -> TransferMatrix:
+def transfer(theta: Numeric, phi: Any, a: Numeric = 0.0, b: Numeric = 0.0) -> TransferMatrix:
     """Return the transfer matrix T of a cell, entry by entry; all arguments broadcast.
 
     Args:

@@ -6,9 +6,11 @@ power ratio = 10^(-dB/10)       field ratio = 10^(-dB/20)
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from analogsim.base.literature import Source
+from analogsim.base.types import Numeric
 
 PLANCK = 6.62607015e-34  # J s, exact (SI 2019)
 LIGHT = 299792458.0  # m/s, exact
@@ -18,7 +20,7 @@ WAVELENGTH_M = 1.55e-6
 C_BAND = Source(note="chosen: the middle of the telecom C band")
 
 
-def photon_j(wavelength_m: Any = WAVELENGTH_M) -> Any:
+def photon_j(wavelength_m: Numeric = WAVELENGTH_M) -> Any:
     """Return the energy of one photon, h c / wavelength, in joules.
 
     Example:
@@ -28,7 +30,7 @@ def photon_j(wavelength_m: Any = WAVELENGTH_M) -> Any:
     return PLANCK * LIGHT / wavelength_m
 
 
-def power_ratio(loss_db: Any) -> Any:
+def power_ratio(loss_db: Numeric) -> jax.Array:
     """Return the fraction of the power that a loss (dB) transmits.
 
     Example:
@@ -38,6 +40,6 @@ def power_ratio(loss_db: Any) -> Any:
     return 10.0 ** (-jnp.asarray(loss_db) / 10)
 
 
-def field_ratio(loss_db: Any) -> Any:
+def field_ratio(loss_db: Numeric) -> jax.Array:
     """Return the fraction of the field amplitude that a loss (dB) transmits: the square root of ``power_ratio``."""
     return 10.0 ** (-jnp.asarray(loss_db) / 20)

@@ -10,15 +10,17 @@ S. Bandyopadhyay and D. Englund, arXiv 2106.03249; S. Bandyopadhyay et al., Opti
 Everything is traceable, in the precision of its input: complex128 under ``jax.enable_x64`` is exact to 1e-12.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import DTypeLike
 
 from analogsim.base.dtypes import to_complex
 from analogsim.base.errors import InputError
+from analogsim.base.types import Numeric
 from analogsim.devices.photonic.interferometer import TransferMatrix, theta_for, transfer
 from analogsim.devices.photonic.layouts import UNIVERSAL, MeshLayout, layout
 from analogsim.devices.photonic.light import field_ratio
@@ -153,7 +155,7 @@ def _through_the_diagonal(where: MeshLayout, diagonal: jax.Array, theta, phi, a,
 
 
 def rebuild(
-    phases: Phases, topology: str = "rectangular", couplers: Couplers | None = None, cell_loss_db: Any = 0.0,
+    phases: Phases, topology: str = "rectangular", couplers: Couplers | None = None, cell_loss_db: Numeric = 0.0,
     balanced: bool = True,
 ) -> jax.Array:  # fmt: skip
     """Return the field matrix ``[n, n]`` of a mesh.
@@ -172,7 +174,7 @@ def rebuild(
 
 
 def columns_of(
-    phases: Phases, topology: str = "rectangular", couplers: Couplers | None = None, cell_loss_db: Any = 0.0,
+    phases: Phases, topology: str = "rectangular", couplers: Couplers | None = None, cell_loss_db: Numeric = 0.0,
     balanced: bool = True,
 ) -> Columns:  # fmt: skip
     """Return the columns of a mesh, first to last, all arrays ``[columns, ...]``; arguments as of ``rebuild``."""
@@ -204,7 +206,7 @@ def through(column: Columns, u: jax.Array) -> jax.Array:
     return mixed[column.back]
 
 
-def haar(key: jax.Array, n: int, dtype: Any = jnp.complex64) -> jax.Array:
+def haar(key: jax.Array, n: int, dtype: DTypeLike = jnp.complex64) -> jax.Array:
     """Draw a unitary matrix ``[n, n]`` from the Haar measure: QR of a complex Gaussian matrix, diagonal of R > 0."""
     real = jnp.real(jnp.zeros((), dtype)).dtype
     q, r = jnp.linalg.qr(lax.complex(*jax.random.normal(key, (2, n, n), real)))

@@ -31,12 +31,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import DTypeLike
 
 from analogsim.base.description import Description, field, static
 from analogsim.base.dtypes import promoted, to_complex, wide
 from analogsim.base.errors import InputError
 from analogsim.base.literature import Source, cited
 from analogsim.base.random import normal, stream
+from analogsim.base.types import Numeric
 from analogsim.devices.photonic.detection import Homodyne
 from analogsim.devices.photonic.grid import ShifterGrid
 from analogsim.devices.photonic.interferometer import theta_for, transfer
@@ -155,20 +157,20 @@ class MZIMesh(OneColumnPerOutput, Description):
         return (cited("miller2013", "shen2017", note="singular value decomposition on meshes"),)
 
     @property
-    def cell_loss_db(self) -> Any:
+    def cell_loss_db(self) -> Numeric:
         """Power loss of one cell, dB."""
         return 2 * self.shifter_loss_db + 2 * self.coupler_loss_db
 
     @property
-    def read_time_s(self) -> Any:
+    def read_time_s(self) -> Numeric:
         """Duration of one matrix-vector product, seconds."""
         return 1 / self.rate_hz
 
-    def path_loss_db(self, n_in: int, n_out: int) -> Any:
+    def path_loss_db(self, n_in: int, n_out: int) -> Numeric:
         """Return the power loss (dB) of the longest path: one cell per column of both meshes and the attenuator."""
         return (layout(n_in, self.topology).columns + 1 + layout(n_out, self.topology).columns) * self.cell_loss_db
 
-    def fabricate(self, key: jax.Array, n_in: int, n_out: int, dtype: Any = jnp.float32) -> FabricatedMesh:
+    def fabricate(self, key: jax.Array, n_in: int, n_out: int, dtype: DTypeLike = jnp.float32) -> FabricatedMesh:
         """Draw the fabrication errors of one tile.
 
         Args:
@@ -287,7 +289,7 @@ class MZIMesh(OneColumnPerOutput, Description):
             fractions.append(jnp.sqrt(jnp.sum(jnp.abs(u) ** 2) / len(u)))
         return fractions[0] * cell * fractions[1]
 
-    def read(self, state: MeshState, time_s: Any, key: jax.Array | None = None) -> Moments:
+    def read(self, state: MeshState, time_s: Numeric, key: jax.Array | None = None) -> Moments:
         """Return the moments of the matrix's real part, ``[n_in, n_out]``, ``time_s`` seconds after programming."""
         mean, variance = self.fields(state, time_s, key)
         return Moments(jnp.real(mean), variance)
@@ -311,7 +313,7 @@ class MZIMesh(OneColumnPerOutput, Description):
         gain, gradient = state.gain.astype(matrix.dtype), state.weight_gradient.astype(matrix.dtype)
         return gain * matrix.T + gradient, variance
 
-    def phases(self, state: MeshState, time_s: Any) -> jax.Array:
+    def phases(self, state: MeshState, time_s: Numeric) -> jax.Array:
         """Return the phases ``[rows, width]`` that light sees ``time_s`` after programming, without read noise."""
         mask = self._grid(state.weight_gradient).mask
         heated = self.shifter.phases(state.commands, mask)
@@ -385,7 +387,7 @@ class MZIMesh(OneColumnPerOutput, Description):
         sigma = state.gain * self.detector.sigma(self.laser_w / n_in, self.rate_hz)
         return jnp.hypot(jnp.asarray(sigma, y.dtype), self.detector.relative_sigma(self.rate_hz).astype(y.dtype) * y)
 
-    def cost(self, weights: jax.Array, read_fraction: Any) -> tuple[Action, ...]:
+    def cost(self, weights: jax.Array, read_fraction: Numeric) -> tuple[Action, ...]:
         """Return the actions of one product: laser light, one symbol per modulator, one sample per receiver, phases."""
         del read_fraction  # the laser shines whatever the modulators let through
         n_in, n_out = weights.shape

@@ -28,6 +28,7 @@ from analogsim.base.description import Description, field, static
 from analogsim.base.dtypes import to_complex
 from analogsim.base.literature import Source, cited
 from analogsim.base.random import normal, stream
+from analogsim.base.types import Numeric
 from analogsim.devices.photonic.light import C_BAND, WAVELENGTH_M
 
 _GST = cited("gemo2020", note="Ge2Sb2Te5 at 1550 nm; labs differ widely, give your own", recalled=True)
@@ -125,7 +126,7 @@ class OpticalPCM(Description):
                 )
 
     @property
-    def _depth(self) -> Any:
+    def _depth(self) -> Numeric:
         """Absorption per unit of k, -ln T / k."""
         return 4 * jnp.pi * self.confinement * self.length_m / self.wavelength_m
 
@@ -146,22 +147,22 @@ class OpticalPCM(Description):
             return self.t_min
         return jnp.maximum(self.t_min, self.t_max * self.level_ratio ** (self.levels - 1.0))
 
-    def permittivity(self, fraction: Any) -> jax.Array:
+    def permittivity(self, fraction: Numeric) -> jax.Array:
         """Return the complex relative permittivity at a crystalline ``fraction`` in [0, 1], any shape."""
         amorphous = _polarisability(self.n_amorphous + 1j * self.k_amorphous)
         crystalline = _polarisability(self.n_crystalline + 1j * self.k_crystalline)
         mixed = amorphous + to_complex(fraction) * (crystalline - amorphous)
         return (1 + 2 * mixed) / (1 - mixed)
 
-    def index(self, fraction: Any) -> jax.Array:
+    def index(self, fraction: Numeric) -> jax.Array:
         """Return the complex refractive index n + i k at a crystalline ``fraction`` in [0, 1], any shape."""
         return jnp.sqrt(self.permittivity(fraction))
 
-    def transmission(self, fraction: Any) -> jax.Array:
+    def transmission(self, fraction: Numeric) -> jax.Array:
         """Return the power transmission of the film at a crystalline ``fraction`` in [0, 1], any shape."""
         return jnp.exp(-self._depth * jnp.imag(self.index(fraction)))
 
-    def phase(self, fraction: Any) -> jax.Array:
+    def phase(self, fraction: Numeric) -> jax.Array:
         """Return the phase (rad) that the film adds at a crystalline ``fraction`` in [0, 1], any shape."""
         return 2 * jnp.pi * self.confinement * self.length_m / self.wavelength_m * jnp.real(self.index(fraction))
 
@@ -217,7 +218,7 @@ class OpticalPCM(Description):
         drift = normal(stream(key, "drift"), level.shape, level.dtype)
         return FilmState(jnp.clip(written, self.t_min, self.t_max).astype(target.dtype), drift)
 
-    def read(self, state: FilmState, time_s: Any) -> jax.Array:
+    def read(self, state: FilmState, time_s: Numeric) -> jax.Array:
         """Return the transmissions, in [0, 1], ``time_s`` seconds after programming."""
         written = state.transmission
         decades = jnp.log1p(jnp.asarray(time_s, written.dtype) / self.drift_start_s) / math.log(10)
@@ -225,7 +226,7 @@ class OpticalPCM(Description):
         return jnp.clip(written - loss, 0.0, 1.0).astype(written.dtype)
 
 
-def _polarisability(index: Any) -> Any:
+def _polarisability(index: jax.Array) -> jax.Array:
     """Return (e - 1)/(e + 2), which is additive in the Lorentz-Lorenz relation."""
     return (index**2 - 1) / (index**2 + 2)
 

@@ -36,6 +36,7 @@ from analogsim.base.dtypes import wide
 from analogsim.base.errors import InputError
 from analogsim.base.literature import Source, cited
 from analogsim.base.random import normal, stream
+from analogsim.base.types import Numeric
 from analogsim.devices.photonic.detection import Photodiode
 from analogsim.devices.photonic.light import CHARGE
 from analogsim.devices.photonic.ring import Ports, Ring, cascade, linear_in_own_ring
@@ -183,7 +184,7 @@ class RingBank(OneColumnPerOutput, Description):
         return int(min(np.min(count), 2**31))
 
     @property
-    def read_time_s(self) -> Any:
+    def read_time_s(self) -> Numeric:
         """Duration of one product, seconds: one symbol each for the positive and the negative part of the inputs."""
         return 2 / self.rate_hz
 
@@ -198,7 +199,7 @@ class RingBank(OneColumnPerOutput, Description):
         return None if self.locking == "open" else self.ring.fwhm_m * 2.0**-self.precision_bits
 
     @property
-    def residual_k(self) -> Any:
+    def residual_k(self) -> Numeric:
         """Residual standard deviation as a temperature, K; that of the ambient if open.
 
         Example:
@@ -288,7 +289,7 @@ class RingBank(OneColumnPerOutput, Description):
         leaked = self.crosstalk * jnp.exp(-between / self.crosstalk_length)
         return jnp.where(distance == 0, 1.0, leaked).astype(like.dtype)
 
-    def read(self, state: RingState, time_s: Any, key: jax.Array | None = None) -> Moments:
+    def read(self, state: RingState, time_s: Numeric, key: jax.Array | None = None) -> Moments:
         """Return the weights ``[n_in, n_out]``: constant in time, except for the lock's read-to-read fluctuations."""
         del time_s
         shifts = self._shifts(state.commands, state.ambient)
@@ -336,7 +337,7 @@ class RingBank(OneColumnPerOutput, Description):
         dark = 2 * 2 * self.detector.constant_noise(bandwidth) / full / full
         return (state.gain * jnp.sqrt(shot + intensity + dark)).astype(y.dtype)
 
-    def cost(self, weights: jax.Array, read_fraction: Any) -> tuple[Action, ...]:
+    def cost(self, weights: jax.Array, read_fraction: Numeric) -> tuple[Action, ...]:
         """Return the actions of one product: light, two symbols per modulator, two samples per receiver, heaters."""
         del read_fraction  # the lasers shine whatever the modulators let through
         n_in, n_out = weights.shape

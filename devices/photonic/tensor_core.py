@@ -33,6 +33,7 @@ from analogsim.base.dtypes import wide
 from analogsim.base.errors import InputError
 from analogsim.base.literature import Source, cited
 from analogsim.base.random import normal, stream
+from analogsim.base.types import Numeric
 from analogsim.devices.photonic.detection import Photodiode
 from analogsim.devices.photonic.light import CHARGE, power_ratio
 from analogsim.devices.photonic.phase_change import FilmState, OpticalPCM
@@ -118,7 +119,7 @@ class PhotonicTensorCore(OneColumnPerOutput, Description):
                 )
 
     @property
-    def read_time_s(self) -> Any:
+    def read_time_s(self) -> Numeric:
         """Duration of one product, seconds: two passes, divided by the number of parallel vectors."""
         return 2 / (self.rate_hz * self.wavelengths)
 
@@ -128,11 +129,11 @@ class PhotonicTensorCore(OneColumnPerOutput, Description):
         return self.laser_w / n_in * transmitted
 
     @property
-    def cell_write_j(self) -> Any:
+    def cell_write_j(self) -> Numeric:
         """Energy of programming one cell, J: one pulse."""
         return self.film.write_j
 
-    def write_j(self, n_in: int, n_out: int) -> Any:
+    def write_j(self, n_in: int, n_out: int) -> Numeric:
         """Return the energy (J) of programming a tile, one pulse per cell."""
         return self.n_cells(n_in, n_out) * self.film.write_j
 
@@ -160,7 +161,7 @@ class PhotonicTensorCore(OneColumnPerOutput, Description):
     def _contrast(self) -> jax.Array:
         return self.film.t_max - self.film.t_low
 
-    def read(self, state: CoreState, time_s: Any, key: jax.Array | None = None) -> Moments:
+    def read(self, state: CoreState, time_s: Numeric, key: jax.Array | None = None) -> Moments:
         """Return the weights ``[n_in, n_out]`` ``time_s`` seconds after programming."""
         rails = self.film.read(state.cells, time_s) / self._contrast
         variance = None
@@ -196,7 +197,7 @@ class PhotonicTensorCore(OneColumnPerOutput, Description):
         varying = jnp.asarray(detector.intensity_noise * bandwidth, y.dtype) * passes
         return jnp.sqrt(shot + constant + varying)
 
-    def cost(self, weights: jax.Array, read_fraction: Any) -> tuple[Action, ...]:
+    def cost(self, weights: jax.Array, read_fraction: Numeric) -> tuple[Action, ...]:
         """Return the actions of one product: light of two passes, symbols, samples of both rails; holding is free."""
         del read_fraction  # the laser shines whatever the modulators let through
         n_in, n_out = weights.shape

@@ -23,6 +23,7 @@ import jax.numpy as jnp
 
 from analogsim.base.description import Description, field, static
 from analogsim.base.literature import Source, cited
+from analogsim.base.types import Numeric
 from analogsim.devices.photonic.light import C_BAND, LIGHT, WAVELENGTH_M, photon_j, power_ratio
 
 _FIBRE = Source(note="standard single-mode fibre", recalled=True)
@@ -39,11 +40,11 @@ class Medium:
     #: Latest time at which light can be read, seconds; None: it only fades.
     time_limit_s: Any = None
 
-    def added_photons(self, time_s: Any) -> jax.Array:
+    def added_photons(self, time_s: Numeric) -> jax.Array:
         """Return the noise photons in a pulse's mode after ``time_s`` seconds: zero without gain."""
         return jnp.zeros_like(jnp.asarray(time_s) * 1.0)
 
-    def hold_w(self, photons: Any) -> Any:
+    def hold_w(self, photons: Numeric) -> Numeric:
         """Return the power (W) that maintains a pulse of ``photons``: zero without gain."""
         del photons
         return 0.0
@@ -68,7 +69,7 @@ class DelayLine(Medium, Description):
     wavelength_m: Any = field(default=WAVELENGTH_M, unit="m", gt=0, le=1e-4, doc="of the light", source=C_BAND)
 
     @property
-    def time_limit_s(self) -> Any:
+    def time_limit_s(self) -> Numeric:
         """Transit time of the line, after which light has left it, seconds."""
         return self.group_index * self.length_m / LIGHT
 
@@ -77,11 +78,11 @@ class DelayLine(Medium, Description):
         """Time after which 1/e of the photons are left in a sufficiently long line, seconds."""
         return _DB * self.group_index / (self.loss_db_per_m * LIGHT)
 
-    def efficiency(self, time_s: Any) -> jax.Array:
+    def efficiency(self, time_s: Numeric) -> jax.Array:
         """Return the fraction of the photons left after ``time_s`` seconds, any shape."""
         return jnp.exp(-jnp.asarray(time_s) / self.lifetime_s)
 
-    def capacity(self, rate_hz: Any) -> Any:
+    def capacity(self, rate_hz: Numeric) -> Numeric:
         """Return the number of pulses in the line at ``rate_hz`` pulses per second."""
         return self.time_limit_s * rate_hz
 
@@ -115,12 +116,12 @@ class RecirculatingLoop(Medium, Description):
     wavelength_m: Any = field(default=WAVELENGTH_M, unit="m", gt=0, le=1e-4, doc="of the light", source=C_BAND)
 
     @property
-    def pass_s(self) -> Any:
+    def pass_s(self) -> Numeric:
         """Duration of one pass, seconds."""
         return self.group_index * self.length_m / LIGHT
 
     @property
-    def gain(self) -> Any:
+    def gain(self) -> Numeric:
         """Power gain of an amplifier that compensates for the loss of one pass."""
         return 10.0 ** (self.loss_db / 10)
 
@@ -129,29 +130,29 @@ class RecirculatingLoop(Medium, Description):
         """Time after which 1/e of the photons would be left without gain, seconds."""
         return _DB * self.pass_s / self.loss_db
 
-    def efficiency(self, time_s: Any) -> jax.Array:
+    def efficiency(self, time_s: Numeric) -> jax.Array:
         """Return the fraction of the photons left after ``time_s`` seconds, any shape; 1 with gain."""
         time = jnp.asarray(time_s) * 1.0
         return jnp.ones_like(time) if self.amplified else power_ratio(self.loss_db * time / self.pass_s)
 
-    def added_photons(self, time_s: Any) -> jax.Array:
+    def added_photons(self, time_s: Numeric) -> jax.Array:
         """Return the photons of spontaneous emission in a pulse's mode after ``time_s`` seconds, any shape."""
         passes = jnp.asarray(time_s) / self.pass_s
         added = self.spontaneous_emission * (self.gain - 1) if self.amplified else 0.0
         return passes * added
 
-    def emission_w(self, time_s: Any) -> jax.Array:
+    def emission_w(self, time_s: Numeric) -> jax.Array:
         """Return the circulating spontaneous emission (W) after ``time_s``, both polarisations, full bandwidth."""
         return 2 * self.added_photons(time_s) * photon_j(self.wavelength_m) * self.bandwidth_hz
 
-    def hold_w(self, photons: Any) -> Any:
+    def hold_w(self, photons: Numeric) -> Numeric:
         """Return the power (W) that the amplifier takes for a pulse of ``photons``."""
         if not self.amplified:
             return 0.0
         added = photons * photon_j(self.wavelength_m) * (self.gain - 1)
         return added / (self.wall_plug_efficiency * self.pass_s)
 
-    def capacity(self, rate_hz: Any) -> Any:
+    def capacity(self, rate_hz: Numeric) -> Numeric:
         """Return the number of pulses in the loop at ``rate_hz`` pulses per second."""
         return self.pass_s * rate_hz
 
@@ -181,20 +182,20 @@ class Cavity(Medium, Description):
         return self.quality * self.wavelength_m / (2 * math.pi * LIGHT)
 
     @property
-    def bandwidth_hz(self) -> Any:
+    def bandwidth_hz(self) -> Numeric:
         """Linewidth nu/Q, Hz."""
         return LIGHT / (self.wavelength_m * self.quality)
 
     @property
-    def loss_db_per_m(self) -> Any:
+    def loss_db_per_m(self) -> Numeric:
         """Loss of a waveguide with the same photon lifetime, dB/m."""
         return _DB * self.group_index / (LIGHT * self.lifetime_s)
 
-    def efficiency(self, time_s: Any) -> jax.Array:
+    def efficiency(self, time_s: Numeric) -> jax.Array:
         """Return the fraction of the photons left after ``time_s`` seconds, any shape."""
         return jnp.exp(-jnp.asarray(time_s) / self.lifetime_s)
 
-    def capacity(self, rate_hz: Any) -> Any:
+    def capacity(self, rate_hz: Numeric) -> Numeric:
         """Return the number of pulses in the cavity: one, in one mode."""
         del rate_hz
         return 1.0
@@ -229,7 +230,7 @@ class AtomicMemory(Medium, Description):
         source=Source(note="D1 line of rubidium", recalled=True),
     )  # fmt: skip
 
-    def efficiency(self, time_s: Any) -> jax.Array:
+    def efficiency(self, time_s: Numeric) -> jax.Array:
         """Return the fraction of the photons read after ``time_s`` seconds, any shape."""
         ratio = jnp.asarray(time_s) / self.lifetime_s
         # At time zero neither 0^p nor its derivative in p is evaluated: log 0 is infinite.
@@ -237,7 +238,7 @@ class AtomicMemory(Medium, Description):
         exponent = jnp.where(later, jnp.where(later, ratio, 1.0) ** self.exponent, 0.0)
         return self.read_efficiency * jnp.exp(-exponent)
 
-    def capacity(self, rate_hz: Any) -> Any:
+    def capacity(self, rate_hz: Numeric) -> Numeric:
         """Return the number of pulses in the atoms, independent of the rate."""
         del rate_hz
         return self.modes

@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from analogsim.base.errors import InputError
+from analogsim.base.types import Numeric
 
 BOLTZMANN = 1.380649e-23  # J/K
 FRIDGE_W = 25e3  # D-Wave 2X, the whole system
@@ -59,7 +60,7 @@ class StorageReport(NamedTuple):
 
 
 def storage_report(
-    n_values: int, bits: int, qubits: int, shots: Any, prepare_s: Any, read_s: Any, fidelity: Any = 1.0
+    n_values: int, bits: int, qubits: int, shots: Numeric, prepare_s: Numeric, read_s: Numeric, fidelity: Any = 1.0
 ) -> StorageReport:
     """Return the report of one register.
 
@@ -175,7 +176,9 @@ def carnot_factor(cold_k: float, room_k: float = 300.0) -> float:
     return room_k / cold_k - 1
 
 
-def wall_plug_j(shots: Any, prepare_s: Any, read_s: Any, system_w: Any = FRIDGE_W, fraction: Any = 1.0) -> Any:
+def wall_plug_j(
+    shots: Numeric, prepare_s: Numeric, read_s: Numeric, system_w: Numeric = FRIDGE_W, fraction: Numeric = 1.0
+) -> Numeric:
     """Return the energy (J) that the system takes while it prepares and reads the copies in sequence.
 
     Args:

@@ -37,6 +37,7 @@ from analogsim.base.dtypes import wide
 from analogsim.base.errors import InputError
 from analogsim.base.literature import Source
 from analogsim.base.random import stream
+from analogsim.base.types import Numeric
 from analogsim.devices.protocol import Action, Moments, OneColumnPerOutput
 from analogsim.devices.quantum.accounting import StorageReport, storage_report
 from analogsim.devices.quantum.channels import check_time
@@ -94,7 +95,7 @@ class AmplitudeStore(OneColumnPerOutput, Description):
     destructive_read = True
 
     @property
-    def read_time_s(self) -> Any:
+    def read_time_s(self) -> Numeric:
         """Duration of one product, seconds: S preparations and reads, all columns in parallel, without storage time."""
         return self.shots * (self.register.preparation_s(self.qubits(self.rows)) + self.register.readout_s)
 
@@ -125,7 +126,7 @@ class AmplitudeStore(OneColumnPerOutput, Description):
             signs, amplitudes = jnp.sign(target), jnp.abs(amplitudes)
         return AmplitudeState(amplitudes.T, columns.norm, signs, weights - target)
 
-    def read(self, state: AmplitudeState, time_s: Any, key: jax.Array | None = None) -> Moments:
+    def read(self, state: AmplitudeState, time_s: Numeric, key: jax.Array | None = None) -> Moments:
         """Return the weights ``[n_in, n_out]`` read from registers stored for ``time_s`` seconds.
 
         With a key, one set of shots is drawn; without, mean and variance over reads are returned.
@@ -160,7 +161,7 @@ class AmplitudeStore(OneColumnPerOutput, Description):
         """Return None: shot noise is part of ``read``, and the product with the read weights is digital."""
         return None
 
-    def cost(self, weights: jax.Array, read_fraction: Any) -> tuple[Action, ...]:
+    def cost(self, weights: jax.Array, read_fraction: Numeric) -> tuple[Action, ...]:
         """Return the actions of one product: S copies of every column with their angles, and the digital product.
 
         All qubits are kept cold for the duration of the inference.

@@ -31,6 +31,7 @@ from jax import lax
 from analogsim.base.dtypes import to_complex, to_rank
 from analogsim.base.errors import InputError
 from analogsim.base.random import normal, stream
+from analogsim.base.types import Numeric
 from analogsim.devices.quantum.register import moduli
 
 Product = Callable[..., jax.Array]
@@ -82,7 +83,9 @@ class DenseAssociativeMemory:
       True
     """
 
-    def __init__(self, patterns: jax.Array, beta: Any = None, products: tuple[Product, Product] | None = None):
+    def __init__(
+        self, patterns: jax.Array, beta: Numeric | None = None, products: tuple[Product, Product] | None = None
+    ):
         if jnp.ndim(patterns) != 2 or len(patterns) < 2:
             raise InputError(f"patterns of shape {jnp.shape(patterns)}: must be [P, d] with at least 2 patterns")
         self.patterns = jnp.asarray(patterns)
@@ -234,7 +237,7 @@ def sampled_product(key: jax.Array, a: jax.Array, b: jax.Array, samples: int) ->
     return jnp.matmul(a[:, drawn] / (samples * probability)[None], b[drawn], precision=_HIGHEST)
 
 
-def dense_recall(key: jax.Array, n_patterns: int, d: int, beta: Any = None, noise: Any = 0.1) -> jax.Array:
+def dense_recall(key: jax.Array, n_patterns: int, d: int, beta: Numeric | None = None, noise: Any = 0.1) -> jax.Array:
     """Return the fraction of random unit patterns that a modern Hopfield network retrieves from noisy ones in one step.
 
     Args:
@@ -253,7 +256,7 @@ def dense_recall(key: jax.Array, n_patterns: int, d: int, beta: Any = None, nois
     return jnp.mean(jnp.linalg.norm(state - x, axis=-1) < 0.1)
 
 
-def hopfield_recall(key: jax.Array, n_patterns: int, d: int, flipped: Any = 0.0, n_sweeps: int = 20) -> jax.Array:
+def hopfield_recall(key: jax.Array, n_patterns: int, d: int, flipped: Numeric = 0.0, n_sweeps: int = 20) -> jax.Array:
     """Return the fraction of random +-1 patterns that a classical Hopfield network recalls to 95 % of their units.
 
     Args:

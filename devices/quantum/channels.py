@@ -32,6 +32,7 @@ from analogsim.base.dtypes import to_complex
 from analogsim.base.errors import InputError
 from analogsim.base.literature import Source, cited
 from analogsim.base.random import check_one_key, stream
+from analogsim.base.types import Numeric
 from analogsim.base.units import show
 
 #: Largest number of qubits of a density matrix: 4^10 complex numbers are 8 MB, and each step makes a few copies.
@@ -86,31 +87,31 @@ class Qubit(Description):
             )
 
     @property
-    def dephasing_time_s(self) -> Any:
+    def dephasing_time_s(self) -> jax.Array:
         """Pure dephasing time Tphi, seconds; infinite at T2 = 2 T1."""
         rate = jnp.maximum(1 / jnp.asarray(self.t2_s) - 1 / (2 * jnp.asarray(self.t1_s)), 0.0)
         return jnp.where(rate > 0, 1 / jnp.where(rate > 0, rate, 1.0), jnp.inf)
 
-    def decayed(self, time_s: Any) -> jax.Array:
+    def decayed(self, time_s: Numeric) -> jax.Array:
         """Return g, the probability that an excited qubit has decayed after ``time_s`` seconds, any shape."""
         return -jnp.expm1(-jnp.asarray(time_s) / self.t1_s)
 
-    def coherence(self, time_s: Any) -> jax.Array:
+    def coherence(self, time_s: Numeric) -> jax.Array:
         """Return exp(-t/T2), the factor of damping and dephasing on the coherence; at most that of damping alone."""
         time = jnp.asarray(time_s)
         return jnp.exp(-jnp.maximum(time / self.t2_s, time / (2 * jnp.asarray(self.t1_s))))
 
-    def dephased(self, time_s: Any) -> jax.Array:
+    def dephased(self, time_s: Numeric) -> jax.Array:
         """Return l of the dephasing channel, 1 - exp(-2t/Tphi), after ``time_s`` seconds, any shape."""
         time = jnp.asarray(time_s)
         return -jnp.expm1(jnp.minimum(time / self.t1_s - 2 * time / self.t2_s, 0.0))
 
     @property
-    def flipped(self) -> Any:
+    def flipped(self) -> Numeric:
         """Probability that depolarising flips a bit, 2p/3: two of the three Pauli errors do."""
         return 2 * self.depolarising / 3
 
-    def kraus(self, time_s: Any) -> Kraus:
+    def kraus(self, time_s: Numeric) -> Kraus:
         """Return the Kraus operators of the three channels after ``time_s`` seconds.
 
         Example:
@@ -131,7 +132,7 @@ class Qubit(Description):
         amplitudes = _root(jnp.stack([1 - p, p / 3, p / 3, p / 3])).astype(paulis.dtype)
         return Kraus(jnp.stack(damping), jnp.stack(dephasing), amplitudes[:, None, None] * paulis)
 
-    def bit_matrix(self, time_s: Any) -> jax.Array:
+    def bit_matrix(self, time_s: Numeric) -> jax.Array:
         """Return the transition probabilities ``[bit after, bit before]`` of a stored bit; columns sum to 1."""
         g, f = self.decayed(time_s), jnp.asarray(self.flipped)
         one = jnp.ones_like(g)
@@ -140,7 +141,7 @@ class Qubit(Description):
         return jnp.matmul(flip, fallen, precision=lax.Precision.HIGHEST)
 
 
-def density_after(rho: jax.Array, qubit: Qubit, time_s: Any) -> jax.Array:
+def density_after(rho: jax.Array, qubit: Qubit, time_s: Numeric) -> jax.Array:
     """Evolve the density matrix ``[2^n, 2^n]`` of a register for ``time_s`` seconds, exactly.
 
     Args:
@@ -178,7 +179,7 @@ def density_after(rho: jax.Array, qubit: Qubit, time_s: Any) -> jax.Array:
     return rho
 
 
-def probabilities_after(probabilities: jax.Array, qubit: Qubit, time_s: Any) -> jax.Array:
+def probabilities_after(probabilities: jax.Array, qubit: Qubit, time_s: Numeric) -> jax.Array:
     """Evolve the probabilities ``[..., 2^n]`` of the bits for ``time_s`` seconds, exactly, in O(N log N).
 
     Example:
@@ -216,7 +217,7 @@ def _trajectory(amplitudes: jax.Array, kraus: Kraus, key: jax.Array) -> jax.Arra
     return psi
 
 
-def trajectory_after(amplitudes: jax.Array, qubit: Qubit, time_s: Any, key: jax.Array) -> jax.Array:
+def trajectory_after(amplitudes: jax.Array, qubit: Qubit, time_s: Numeric, key: jax.Array) -> jax.Array:
     """Draw a quantum trajectory: one amplitude vector ``[2^n]`` (complex, norm 1) after ``time_s`` seconds.
 
     The average of |psi><psi| over keys is ``density_after``. Jumps are drawn, so no gradient passes through the choice.
@@ -248,7 +249,7 @@ def qubits_of(size: int, where: str) -> int:
     return n
 
 
-def check_time(time_s: Any) -> None:
+def check_time(time_s: Numeric) -> None:
     """Refuse a negative or NaN time if its value is concrete."""
     if not isinstance(time_s, jax.core.Tracer) and not np.all(np.asarray(time_s) >= 0):
         raise InputError(f"time_s = {time_s!r}: must be at least 0 (unit: s)")

@@ -25,6 +25,7 @@ from jax.scipy.special import ndtr
 
 from analogsim.base.description import Description, field, static
 from analogsim.base.literature import Source, cited
+from analogsim.base.types import Numeric
 from analogsim.devices.quantum.accounting import entropy_bits
 from analogsim.devices.quantum.channels import check_time
 
@@ -135,12 +136,12 @@ class FockQudit(Description):
     def model_sources(self) -> tuple[Source, ...]:
         return (cited("blahut1972", note="capacity"),)
 
-    def photon_survival(self, time_s: Any) -> jax.Array:
+    def photon_survival(self, time_s: Numeric) -> jax.Array:
         """Return eta, the probability that a photon is retained for ``time_s`` seconds."""
         check_time(time_s)
         return jnp.exp(-jnp.asarray(time_s) / self.lifetime_s)
 
-    def confusion(self, time_s: Any) -> jax.Array:
+    def confusion(self, time_s: Numeric) -> jax.Array:
         """Return P(n -> k) ``[levels written, levels read]`` after ``time_s`` seconds; rows sum to 1."""
         eta = self.photon_survival(time_s)
         n, k = np.arange(self.levels)[:, None], np.arange(self.levels)
@@ -149,15 +150,15 @@ class FockQudit(Description):
         chance = jnp.asarray(ways, eta.dtype) * _powers(eta, np.broadcast_to(k, lost.shape)) * _powers(1 - eta, lost)
         return jnp.where(n >= k, chance, 0.0)
 
-    def survival(self, time_s: Any) -> jax.Array:
+    def survival(self, time_s: Numeric) -> jax.Array:
         """Return the mean probability that the written photon number is read, for equally frequent numbers."""
         return jnp.mean(_powers(self.photon_survival(time_s), np.arange(self.levels)))
 
-    def bits(self, time_s: Any) -> jax.Array:
+    def bits(self, time_s: Numeric) -> jax.Array:
         """Return the mutual information (bits) of written and read number, for equally frequent numbers."""
         return mutual_information_bits(self.confusion(time_s))
 
-    def capacity(self, time_s: Any) -> jax.Array:
+    def capacity(self, time_s: Numeric) -> jax.Array:
         """Return the capacity (bits) with optimal frequencies of the numbers; at most log2 d."""
         return capacity_bits(self.confusion(time_s))[0]
 

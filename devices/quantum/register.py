@@ -26,6 +26,7 @@ from analogsim.base.description import Description, field
 from analogsim.base.dtypes import wide
 from analogsim.base.errors import InputError
 from analogsim.base.literature import Source, cited
+from analogsim.base.types import Numeric
 from analogsim.devices.quantum.channels import Qubit, check_time, density_after, on_every_bit, probabilities_after
 from analogsim.devices.quantum.shot_noise import counts
 
@@ -133,7 +134,7 @@ class AmplitudeRegister(Description):
         """Return F, the fraction of copies that are prepared without a failed gate."""
         return jnp.exp(self.gates(qubits) * jnp.log1p(-jnp.asarray(self.two_qubit_error)))
 
-    def preparation_s(self, qubits: int) -> Any:
+    def preparation_s(self, qubits: int) -> Numeric:
         """Return the duration of preparing one copy, seconds; gates run in sequence."""
         return self.gates(qubits) * self.gate_s
 
@@ -149,11 +150,11 @@ class AmplitudeRegister(Description):
         fidelity = self.fidelity(size.bit_length() - 1)
         return fidelity * jnp.outer(amplitudes, jnp.conj(amplitudes)) + (1 - fidelity) / size * jnp.eye(size)
 
-    def density(self, amplitudes: jax.Array, time_s: Any) -> jax.Array:
+    def density(self, amplitudes: jax.Array, time_s: Numeric) -> jax.Array:
         """Return the exact density matrix ``[2^n, 2^n]`` after ``time_s`` seconds; at most 10 qubits."""
         return density_after(self.prepared(amplitudes), self.qubit, time_s)
 
-    def probabilities(self, amplitudes: jax.Array, time_s: Any, read_out: bool = True) -> jax.Array:
+    def probabilities(self, amplitudes: jax.Array, time_s: Numeric, read_out: bool = True) -> jax.Array:
         """Return the probabilities ``[..., 2^n]`` of the bits after ``time_s`` seconds.
 
         Args:
@@ -171,7 +172,9 @@ class AmplitudeRegister(Description):
         """Correct frequencies ``[..., 2^n]`` with the inverse confusion matrix: unbiased, sometimes negative."""
         return on_every_bit(frequencies, jnp.linalg.inv(self.confusion()))
 
-    def read(self, encoded: Encoded, time_s: Any, shots: Any, key: jax.Array, invert: bool = False) -> jax.Array:
+    def read(
+        self, encoded: Encoded, time_s: Numeric, shots: Numeric, key: jax.Array, invert: bool = False
+    ) -> jax.Array:
         """Estimate the moduli ``[2^n]`` of the stored vector from shots, each of a newly prepared copy.
 
         Args:
@@ -191,7 +194,12 @@ class AmplitudeRegister(Description):
         return encoded.norm * moduli(self.corrected(frequencies) if invert else frequencies)
 
     def overlap(
-        self, stored: Encoded, reference: jax.Array, time_s: Any, shots: Any = None, key: Any = None
+        self,
+        stored: Encoded,
+        reference: jax.Array,
+        time_s: Numeric,
+        shots: Numeric | None = None,
+        key: jax.Array | None = None,
     ) -> jax.Array:
         """Return the overlap |<b|a>|^2 of the stored vector a and a reference b, both normalised.
 

@@ -29,6 +29,7 @@ from analogsim.base.dtypes import wide
 from analogsim.base.errors import InputError
 from analogsim.base.field_rules import Number
 from analogsim.base.random import normal
+from analogsim.base.types import Numeric
 from analogsim.devices.quantum.channels import qubits_of
 
 #: Largest number of shots: float32 represents all integers up to here.
@@ -38,7 +39,7 @@ _RARE = 16.0  # expected counts from which the delta method is used
 _TERMS = 56  # of the sums: the probability of more counts, with 16 expected, is 1e-14
 
 
-def check_shots(shots: Any) -> None:
+def check_shots(shots: Numeric) -> None:
     """Refuse a number of shots that is not an integer between 1 and ``MOST_SHOTS``, if it is concrete."""
     if not isinstance(shots, jax.core.Tracer):
         Number(integer=True, ge=1, le=MOST_SHOTS).check(shots, "shots")
@@ -60,13 +61,13 @@ def shots_for(n_values: int, error: float) -> float:
     return (n_values - 1) / (4 * error**2)
 
 
-def frequency_error(probabilities: jax.Array, shots: Any) -> jax.Array:
+def frequency_error(probabilities: jax.Array, shots: Numeric) -> jax.Array:
     """Return E||p^ - p||^2 ``[...]`` of the frequencies for probabilities ``[..., N]``: (1 - sum p^2)/S, exactly."""
     check_shots(shots)
     return (1 - jnp.sum(probabilities**2, axis=-1)) / shots
 
 
-def modulus_error(n_values: int, shots: Any) -> Any:
+def modulus_error(n_values: int, shots: Numeric) -> Numeric:
     """Return E|| sqrt(p^) - sqrt(p) ||^2 over N values for S much larger than N: (N - 1)/(4 S)."""
     check_shots(shots)
     return (n_values - 1) / (4 * shots)
@@ -117,7 +118,7 @@ def _derivative_of_the_mean(primals, tangents):
     return _counted(key, probabilities, shots), moved * shots + probabilities * more
 
 
-def counts(key: jax.Array, probabilities: jax.Array, shots: Any) -> jax.Array:
+def counts(key: jax.Array, probabilities: jax.Array, shots: Numeric) -> jax.Array:
     """Draw multinomial counts of the outcomes of S shots; the derivative with respect to p is that of the mean.
 
     Args:
@@ -138,7 +139,7 @@ def counts(key: jax.Array, probabilities: jax.Array, shots: Any) -> jax.Array:
     return _counted(key, probabilities, jnp.asarray(shots, probabilities.dtype))
 
 
-def gaussian_frequencies(key: jax.Array, probabilities: jax.Array, shots: Any) -> jax.Array:
+def gaussian_frequencies(key: jax.Array, probabilities: jax.Array, shots: Numeric) -> jax.Array:
     """Draw Gaussian frequencies ``[..., N]`` with the mean and covariance of multinomial ones; differentiable in p, S.
 
     p + (sqrt(p) z - p sum(sqrt(p) z)) / sqrt(S) with z standard normal has the covariance (diag(p) - p p^T)/S and sums
@@ -164,7 +165,7 @@ class RootMoments(NamedTuple):
     step: jax.Array
 
 
-def root_moments(probability: jax.Array, shots: Any) -> RootMoments:
+def root_moments(probability: jax.Array, shots: Numeric) -> RootMoments:
     """Return the moments of the square root of a binomial count; see the module. For at least 64 shots.
 
     Derivatives are computed in forward mode, so that they store one array each instead of all terms of the sums.

@@ -38,7 +38,7 @@ _MANIFEST, _ARRAYS = "analogsim.json", "arrays"
 _SHOWN = 3  # files named in a message
 
 
-def checked_path(folder: Any) -> pathlib.Path:
+def checked_path(folder: str | os.PathLike[str]) -> pathlib.Path:
     """Return the folder's absolute path; refuse what is not a path, or not on a local disk."""
     if not isinstance(folder, (str, os.PathLike)) or not os.fspath(folder):
         raise InputError(f"folder = {brief(folder)}: must be the path of a folder")

@@ -98,7 +98,7 @@ def entries_of(tree: Any) -> dict[str, Entry]:
     return {name: entry_of(name, leaf) for name, leaf in named(tree).items()}
 
 
-def _shape(shape: Any) -> tuple[int, ...]:
+def _shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     if not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
         raise ValueError(f"{shape!r} is not a shape")
     return tuple(shape)

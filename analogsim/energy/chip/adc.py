@@ -22,6 +22,7 @@ from typing import Any
 
 from analogsim.base.errors import InputError
 from analogsim.base.literature import cited
+from analogsim.base.types import Numeric
 from analogsim.base.units import sndr_db
 
 SOURCE = cited("murmann2025", note="range: fits to its floor and to its SAR median at 28 nm")
@@ -35,7 +36,7 @@ NODES_NM = (28.0, 65.0)  #: range in which the regression was fitted; below, it 
 LEAST_ENOB = 4.0  #: fewest effective bits of the regression
 
 
-def thermal_bound_j(enob: Any, temperature_k: Any = 300.0) -> Any:
+def thermal_bound_j(enob: Any, temperature_k: Numeric = 300.0) -> Any:
     """Return the minimum energy per conversion in joules if thermal noise equals quantisation noise: 8 k T 1.5 4^ENOB.
 
     Example:

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from analogsim.base.literature import Source
+from analogsim.base.types import Numeric
 from analogsim.energy.chip import adc
 from analogsim.hardware.energy_table import EnergyTable
 
@@ -44,14 +45,14 @@ def typical_j(energy_table: EnergyTable, bits: Any) -> Any:
     return adc.regression_energy_j(enob, sample_rate_hz=energy_table.sample_rate_hz, node_nm=energy_table.node_nm)
 
 
-def band_j(energy_table: EnergyTable, bits: Any) -> tuple[Any, Any, Any]:
+def band_j(energy_table: EnergyTable, bits: Numeric) -> tuple[Any, Any, Any]:
     """Return low, typical and high joules per conversion; the range is widened to typical if that lies outside."""
     typical = typical_j(energy_table, bits)
     enob = bits if energy_table.adc_enob is None else energy_table.adc_enob
     return _lesser(adc.floor_energy_j(enob), typical), typical, -_lesser(-adc.median_energy_j(enob), -typical)
 
 
-def at_end(energy_table: EnergyTable, bits: Any) -> str:
+def at_end(energy_table: EnergyTable, bits: Numeric) -> str:
     """Return why typical is an end of the range; ``""`` if it lies inside, or if a value is traced."""
     if energy_table.adc_model in ("floor", "median"):
         return f"EnergyTable.adc_model selects the survey's {energy_table.adc_model}"

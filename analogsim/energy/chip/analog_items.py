@@ -28,11 +28,13 @@ import jax
 import jax.numpy as jnp
 
 from analogsim.base.literature import Source
+from analogsim.base.types import Numeric
 from analogsim.energy.breakdown import EnergyItem
 from analogsim.energy.chip import adc_price
 from analogsim.energy.chip.tile_work import ACTIONS, TileWork
 from analogsim.energy.work.layer_work import LayerWork
 from analogsim.hardware.energy_table import EnergyTable
+from analogsim.hardware.hardware import Hardware
 
 _FOUR_PHASE_OVERHEAD_J = 192e-12  # see ``analog``
 
@@ -115,7 +117,7 @@ def hold_items(done: Iterable[tuple[LayerWork, TileWork]], on_s: Any) -> list[En
     ]  # fmt: skip
 
 
-def _add_conversions(add_item: Any, energy_table: EnergyTable, bits: Any, converted: Any) -> None:
+def _add_conversions(add_item: Any, energy_table: EnergyTable, bits: Numeric, converted: Any) -> None:
     """Add sample and hold, ADC, and the rest of a measured chip, for every conversion."""
     add_item("sample-and-hold", "charge", converted, "", energy_table.sample_hold_j(bits), sources=(_SAMPLING,))
     low_j, unit_energy_j, high_j = adc_price.band_j(energy_table, bits)
@@ -163,7 +165,7 @@ def total_j(items: Iterable[EnergyItem]) -> Any:
     return sum(item.energy_j for item in items)
 
 
-def byte_widths(hardware: Any) -> tuple[Any, Any]:
+def byte_widths(hardware: Hardware) -> tuple[Any, Any]:
     """Return the bytes per input and per output of a layer, from the bits of its converters."""
     return _width_bytes(hardware.dac), _width_bytes(hardware.adc)
 

@@ -23,8 +23,9 @@ from jax import lax
 
 from analogsim.base.dtypes import wide
 from analogsim.base.errors import InputError, nearest
+from analogsim.base.types import Numeric
 from analogsim.converters.dac import energy
-from analogsim.devices.protocol import Action
+from analogsim.devices.protocol import Action, WeightStore
 from analogsim.hardware.energy_table import EnergyTable
 from analogsim.layers.layer import LayerUse
 from analogsim.signal_path.operators import partial_sums, rows_in_use
@@ -186,7 +187,7 @@ def _normalised(use: LayerUse) -> Any:
 _SAMPLE = 64
 
 
-def _assumed_cost(store: Any, fraction: Any, shape: tuple[int, int]) -> list[tuple[Action, Action]]:
+def _assumed_cost(store: WeightStore, fraction: Numeric, shape: tuple[int, int]) -> list[tuple[Action, Action]]:
     """Return the actions of a tile of assumed weights, at its rows' fraction and fully driven, scaled from a sample."""
     few = store.cost(_assumed(1, 1), fraction)
     sample = (_SAMPLE, _SAMPLE) if all(a.name in ACTIONS and ACTIONS[a.name].per_cell for a in few) else shape
@@ -264,7 +265,7 @@ def _sum(product: jax.Array) -> Any:
     return product.sum() if _traced(product) else float(np.asarray(product, np.float64).sum())
 
 
-def _check_action(action: Action, store: Any) -> None:
+def _check_action(action: Action, store: WeightStore) -> None:
     where = f"{type(store).__name__}: action '{action.name}'"
     if action.name not in ACTIONS:
         raise InputError(f"{where} has no known energy; {nearest(action.name, ACTIONS)}")

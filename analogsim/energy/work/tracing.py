@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.extend
 import numpy as np
 
 from analogsim.base.checks import check_integer
@@ -142,7 +143,7 @@ class _Walk:
             origin_of.update(zip(eqn.outvars, results, strict=True))
         return [origin(atom) for atom in jaxpr.outvars]
 
-    def equation(self, eqn: Any, inputs: list[_Origin], times: int, scope: str) -> list[_Origin]:
+    def equation(self, eqn: jax.extend.core.JaxprEqn, inputs: list[_Origin], times: int, scope: str) -> list[_Origin]:
         name, params = eqn.primitive.name, eqn.params
         if name in CALLS:
             inner = params.get(CALLS[name]) or params.get("call_jaxpr") or params.get("jaxpr")
@@ -258,7 +259,7 @@ class _Walk:
         else:
             self.uncounted[name] = self.uncounted.get(name, 0) + times
 
-    def other(self, eqn: Any, inputs: list[_Origin], times: int, scope: str, results: int) -> None:
+    def other(self, eqn: jax.extend.core.JaxprEqn, inputs: list[_Origin], times: int, scope: str, results: int) -> None:
         name = eqn.primitive.name
         if name == "div" and not (inputs[1].from_examples or inputs[1].weights):
             name = "mul"  # compilers multiply by the inverse of a constant
@@ -266,7 +267,7 @@ class _Walk:
         counts = dict(additions=results * additions, multiplications=results * multiplications)
         self.add(eqn, inputs, times, scope, "elementwise", results=results, **counts)
 
-    def lookup(self, eqn: Any, inputs: list[_Origin], times: int, scope: str) -> None:
+    def lookup(self, eqn: jax.extend.core.JaxprEqn, inputs: list[_Origin], times: int, scope: str) -> None:
         words, bits = _size(eqn.outvars[0]), _bits(eqn.invars[0])
         self.operations.append(
             Operation(
@@ -279,7 +280,9 @@ class _Walk:
             )
         )  # fmt: skip
 
-    def add(self, eqn: Any, inputs: list[_Origin], times: int, scope: str, kind: str, **counts: Any) -> None:
+    def add(
+        self, eqn: jax.extend.core.JaxprEqn, inputs: list[_Origin], times: int, scope: str, kind: str, **counts: Any
+    ) -> None:
         per_example = any(origin.from_examples for origin in inputs)
         moved: dict[str, Any] = {}
         if kind != "elementwise":
@@ -338,7 +341,7 @@ def _joined(origins: Sequence[_Origin]) -> _Origin:
     return _Origin(False, frozenset().union(*(origin.weights for origin in origins)), step=step)
 
 
-def _looks_up(eqn: Any, inputs: Sequence[_Origin]) -> bool:
+def _looks_up(eqn: jax.extend.core.JaxprEqn, inputs: Sequence[_Origin]) -> bool:
     """Return True if the equation looks up rows in a table of weights."""
     return eqn.primitive.name == "gather" and bool(inputs[0].weights) and not inputs[0].from_examples
 

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.lax import PrecisionLike
 
 from analogsim.signal_path.hardware_spec import TileHardware
 from analogsim.signal_path.operators.operator import Operator, matmul
@@ -61,7 +62,7 @@ class Stack(Protocol):
         """Return the layer's output from the members' ``[S, ..., n_out]``."""
         ...
 
-    def digital(self, x: jax.Array, kernel: jax.Array, precision: Any) -> jax.Array:
+    def digital(self, x: jax.Array, kernel: jax.Array, precision: PrecisionLike) -> jax.Array:
         """Return the layer's exact result."""
         ...
 
