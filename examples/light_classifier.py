@@ -93,7 +93,7 @@ def main() -> None:
     draw(light, photons, scores, "32 x 32, no other error", plot.COLOURS[0])
     print("photons:", *(f"{p:.2g} {s:.1f} %" for p, s in zip(photons, scores.mean(1), strict=True)))
 
-    phases.set(xlabel="bits per phase", ylabel="accuracy on digits (%)", title="Phase resolution")
+    phases.set(xlabel="bits per phase", ylabel="accuracy on digits (%)", title="Phase resolution", xticks=bits)
     couplers.set(xlabel="standard deviation of the coupling angles (rad)", title="Coupler errors")
     loss.set(xlabel="loss per cell (dB)", ylabel="accuracy on digits (%)", title="Loss and mesh size")
     light.set(xlabel="photons sent per multiplication", xscale="log", title="Shot noise")
