@@ -41,7 +41,7 @@ def main() -> None:
             plot.drift(results, ax=ax, percent=True)
         ax.set_title(recipe.title.replace(" on phase-change memory", ""), fontsize=10)
         ax.tick_params(axis="x", labelrotation=30)
-        ax.legend(fontsize=7.5, loc="lower left").set_visible(ax is panels[0])  # the same in all panels
+        ax.legend(fontsize=7.5, loc="lower left", handlelength=4).set_visible(ax is panels[0])  # the same in all panels
         if ax not in panels[-2:]:
             ax.set_xlabel("")
     save(panels[0], options.out / "ten_years.png")
