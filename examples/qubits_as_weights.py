@@ -187,7 +187,7 @@ def main() -> None:
     print(f"\nAs a memory, analogsim.storage.storage({weights}, time='1 us'):")
     print(storage(weights, time="1 us", stores=["int8"] if options.fast else ["int8", "pcm", HARDWARE]))
     print(
-        f"Storing {as_count(TYPICAL)} copies for {show_time(TRAINED_S)} each, one after another, takes "
+        f"Storing {as_count(TYPICAL)} copies for {show_time(TRAINED_S)} each, in sequence, takes "
         f"{show(TYPICAL * TRAINED_S, 's')} per layer, which the energy breakdown does not count."
     )
     save(draw(data, plain, x_test), options.out / "qubits_as_weights.png")

@@ -31,7 +31,7 @@ _MOST_CHANGED = 8  # damaged bytes of the mark up to which the file still counts
 def content(data: "xarray.Dataset") -> bytes:
     """Return the bytes of a sealed netCDF file."""
     with _without_dask():
-        raw = bytes(data.to_netcdf(engine="h5netcdf"))  # in memory: on a full disk, HDF5 prints its own error stack
+        raw = bytes(data.to_netcdf(engine="h5netcdf"))  # in memory: on a full disk, HDF5 prints an error stack
     return raw + _MARK + hashlib.sha256(raw).hexdigest().encode() + b"\n"
 
 
@@ -102,12 +102,12 @@ def read(path: Path) -> "tuple[xarray.Dataset, bool]":
     import xarray
 
     try:
-        sealed = is_sealed(path)  # first, because HDF5 reports damage with messages of its own
+        sealed = is_sealed(path)  # first, because HDF5 reports damage in its own words
         # Times are seconds after programming, and never dates.
         return xarray.load_dataset(path, engine="h5netcdf", decode_times=False, decode_timedelta=False), sealed
     except InputError:
         raise
-    except Exception as error:  # of many kinds, by what is damaged
+    except Exception as error:  # of many kinds, depending on the damaged part
         raise InputError(f"{path}: cannot be read as netCDF ({reason_of(error)})") from None
 
 

@@ -1,4 +1,4 @@
-"""The installed version, in a module of its own so that modules can record it without importing the whole package."""
+"""The installed version, in a separate module, so that modules can record it without importing the whole package."""
 
 import importlib.metadata
 

@@ -2,7 +2,7 @@
 
     preset = "pcm"                     # a preset that the file changes; without it, the defaults of Hardware
     rows = 256
-    "adc.bits" = 6                     # one field of what is there, by its dotted name
+    "adc.bits" = 6                     # one field, by its dotted name
 
     [store]                            # replaces the preset's store: kind names its class
     kind = "Crossbar"

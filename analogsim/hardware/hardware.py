@@ -95,7 +95,7 @@ class Hardware(Description):
     bound_management: str = static(
         default="none",
         choices=("none", "iterative"),
-        doc="iterative: an example that overflows an ADC is read again with twice the input range, up to 10 times",
+        doc="iterative: an example that overflows an ADC is re-read with twice the input range, up to 10 times",
     )
     training: Any = field(
         factory=FreshChip,
@@ -140,7 +140,7 @@ class Hardware(Description):
                 self.check_time(latest, "Hardware.training: latest_s")
         own_s = self.store.read_time_s
         asked_s = self.energy_table.read_time_s
-        own = "rate of its own; set store.rate_hz" if hasattr(self.store, "rate_hz") else "time of its own; set that"
+        own = "separate rate; set store.rate_hz" if hasattr(self.store, "rate_hz") else "separate time; set that"
         if own_s is not None and isinstance(asked_s, float) and asked_s != EnergyTable().read_time_s:
             self.refuse(
                 "energy_table.read_time_s",

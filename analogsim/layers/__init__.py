@@ -1,11 +1,11 @@
-"""What an analog layer does in each mode, once for both Flax APIs.
+"""Behaviour of an analog layer in each mode, shared by both Flax APIs.
 
 layer            one call of an analog layer: read or program its tiles, multiply, track its ranges
-modes            digital, programming, observing: what a layer does when it is called
+modes            digital, programming, observing: behaviour of a layer when it is called
 options          options that Flax passes to matmul hooks
 inventory        a model's layers and the products outside them, by abstract evaluation
 weight_products  products with weights in a traced program
-compression      which layers of a model are held as cores
+compression      which layers of a model are stored as cores
 collections      a model's arrays as a checkpoint names them
 mesh_layer       layers whose parameters are the phases of an interferometer mesh
 """

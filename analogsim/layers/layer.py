@@ -140,7 +140,7 @@ class LayerCall(NamedTuple):
         return self._replace(x=x, kernel=kernel, ranges=ranges, place=place)
 
     def digital(self) -> jax.Array:
-        """Return the exact output."""
+        """Return the output of the digital layer."""
         with jax.named_scope(LAYER_SCOPE.format(self.path)):  # the energy account finds layers by this name
             y = self.operator.digital(self.x, self.kernel, self.precision)
         return self.scaled(y)

@@ -115,8 +115,8 @@ def _chosen_axes(data: "xarray.Dataset", metric: str, x: Any, y: Any) -> tuple[s
     if remaining:
         named = ", ".join(f"'{a}' ({data.sizes[a]} values)" for a in remaining)
         raise InputError(
-            f"data: beside '{x}' and '{y}' there is {named}; take one with data.sel or data.isel, or the mean, "
-            f"data.mean('{remaining[0]}')"
+            f"data: in addition to '{x}' and '{y}' there is {named}; select one with data.sel or data.isel, or "
+            f"the mean, data.mean('{remaining[0]}')"
         )
     return x, y
 

@@ -296,7 +296,7 @@ def _crowded(ax: "Axes", names: list[str], room: float) -> bool:
 
 
 def _legend(ax: "Axes", drawing: _Drawing, has_band: bool, has_digital: bool) -> float:
-    """Draw a legend with one entry per colour and per dash, and return its width beside the axes in inches."""
+    """Draw a legend with one entry per colour and per dash, and return its width next to the axes in inches."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 

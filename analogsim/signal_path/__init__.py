@@ -8,7 +8,7 @@ driving             input range, input codes, noise of DACs
 tile_row            one row of tiles, its ADCs and the digital sum
 line_noise          noise of reads and of detection at the ADC inputs
 ranges              Ranges: calibrated ranges of a layer
-bound_management    inputs that overflow an ADC are read again with a wider range
+bound_management    inputs that overflow an ADC are re-read with a wider range
 lookup              rows of a stored table
 drift_compensation  digital factors that undo drift
 hardware_spec       what the signal path needs to know of hardware

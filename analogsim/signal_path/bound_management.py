@@ -1,4 +1,4 @@
-"""Bound management: an example that overflows an ADC is read again with twice the input range."""
+"""Bound management: an example that overflows an ADC is re-read with twice the input range."""
 
 import functools
 from typing import Any

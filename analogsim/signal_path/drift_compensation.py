@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 ESTIMATORS = ("projection", "mean absolute")
 
-_FULL_SCALE = 127.0  # of the 8-bit codes of what was written
+_FULL_SCALE = 127.0  # of the 8-bit codes of the written weights
 
 
 def written_codes(hardware: TileHardware, columns: Columns) -> Codes | None:

@@ -60,7 +60,7 @@ def input_range(hardware: TileHardware, x: jax.Array, operator: Operator, calibr
     (``straight_through.scale_of``).
     """
     if hardware.dac is None and hardware.adc is None:
-        return None  # nothing has a full scale: values pass as they are
+        return None  # nothing has a full scale: values pass unchanged
     if calibrated is not None:
         return scale_of(jnp.asarray(calibrated, x.dtype))
     return scale_of(jnp.max(jnp.abs(lax.stop_gradient(x)), axis=operator.example_axes(x), keepdims=True))

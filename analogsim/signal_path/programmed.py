@@ -247,7 +247,7 @@ def program(
     if reprogram is not None and (difference := other_structure(reprogram.hardware, hardware)):
         raise InputError(
             f"reprogram: the chip is made of hardware '{reprogram.hardware.name}', the layer is on '{hardware.name}' "
-            f"{difference}; only a chip of the same hardware is written again"
+            f"{difference}; only a chip of the same hardware can be reprogrammed"
         )
     tiled, scale = normalise(wide(lax.stop_gradient(weights)), hardware, tile_rows, weight_range)
     store = hardware.store
@@ -256,7 +256,7 @@ def program(
         state = over_tiles(lambda w, *s: store.program(None, w, *s))(tiled, *old)
     else:
         n_tiles = tiled.shape[0] * tiled.shape[1]
-        if n_tiles == 1:  # the key as it is: no second vmap around a single tile
+        if n_tiles == 1:  # without vmap: a single tile needs no second batch axis
             first = jax.tree.map(lambda a: a[0, 0], (tiled, *old))
             state = jax.tree.map(lambda a: a[None, None], store.program(stream(key, "tile 0"), *first))
         else:
@@ -270,7 +270,7 @@ def program(
         raise InputError("key = None: calibrating reads draw noise, pass a key (jax.random.key(0))")
     fluctuation = None
     if key is not None and (noisy or (fresh.slow is not None and fresh.variance is not None)):
-        # Numbers, not a key: as they are in a checkpoint, whatever generator the key is of.
+        # Raw numbers instead of a key, so that a checkpoint holds them whichever generator the key belongs to.
         fluctuation = jax.random.bits(stream(key, "slow fluctuations"), (2,), jnp.uint32)
     codes = written_codes(hardware, columns_of_tiles(hardware, tiled))
     reference = readout(hardware, codes, fresh.mean)

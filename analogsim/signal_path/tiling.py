@@ -1,8 +1,8 @@
-"""A weight matrix cut into tiles and scaled to what cells hold.
+"""A weight matrix cut into tiles and scaled to the window of the cells.
 
 A matrix ``[n_in, n_out]`` becomes ``[R, C, rows, columns]``: R tiles share the inputs between them and C the outputs.
 The cut is even (784 inputs on 512-row tiles are twice 392, not 512 and 272), which wastes the fewest cells, unless the
-operator asks for so many rows per tile. Each column of a tile, or each tile, is normalised to [-1, 1] by a digital
+operator requires a number of rows per tile. Each column of a tile, or each tile, is normalised to [-1, 1] by a digital
 scale that the output is multiplied with again. A stack of matrices ``[S, n_in, n_out]`` has tiles for each.
 """
 

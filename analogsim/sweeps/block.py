@@ -177,7 +177,7 @@ def _free_bytes() -> int | None:
 
 
 class _clear_errors:
-    """Turns JAX's error about a traced value that is needed as a number into one sentence."""
+    """Replace JAX's error about a traced value that is required as a number by one sentence."""
 
     def __init__(self, names: list[str]):
         self.names = names

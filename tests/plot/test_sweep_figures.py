@@ -275,7 +275,7 @@ def test_dollars_and_underscores_in_names_are_drawn_as_they_are():
         (lambda: plot.heatmap(sweep_results(), y=3), "y = 3: must be an axis of 'accuracy'"),
         (
             lambda: plot.heatmap(sweep_results({"a": range(4), "b": range(3), "time": TIMES})),
-            "data: beside 'a' and 'b' there is 'time' (4 values); take one with data.sel",
+            "data: in addition to 'a' and 'b' there is 'time' (4 values); select one with data.sel",
         ),
     ],
 )

@@ -53,7 +53,7 @@ class ComplexProduct:
     """A matrix product of complex numbers on real tiles.
 
     A complex kernel takes four times the cells: (Re x, Im x) drives the rows of [[Re W, Im W], [-Im W, Re W]]. Complex
-    inputs of a real kernel are two vectors, read one after the other.
+    inputs of a real kernel are two vectors, read in sequence.
     """
 
     of: MatrixProduct

@@ -321,7 +321,7 @@ def _transposed_padding(window: int, stride: int, mode: str) -> tuple[int, int]:
 def _wrapped(y: jax.Array, x: jax.Array, strides: tuple[int, ...], transpose_kernel: bool) -> jax.Array:
     """A full transposed convolution folded back to ``stride`` times the input's size, periodically.
 
-    The output is padded to a whole number of periods, evenly but for one place (in front; behind for a transposed
+    The output is padded to an integer number of periods, evenly except for one place (in front; behind for a transposed
     kernel), and the periods are added up.
     """
     periods = [size * stride for size, stride in zip(x.shape[1:-1], strides, strict=True)]

@@ -151,7 +151,7 @@ def _broadcast(equation: str, x: jax.Array, of_x: str, of_kernel: dict[str, int]
         if n not in (1, wanted):
             raise InputError(
                 f"layer {path}: einsum {equation!r}: the ellipsis has {n} entries in the input and {wanted} in the "
-                f"kernel; each entry needs a matrix of its own"
+                f"kernel; each entry needs a separate matrix"
             )
     return x if tuple(wide) == x.shape else jnp.broadcast_to(x, wide)
 
