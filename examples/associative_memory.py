@@ -11,7 +11,7 @@ network, which stores d^2 values, on the same digits and on random patterns (a q
 95 % of the units correct); and holographic vectors, which store d values and are addressed by a key, not by content.
 
 Results: of 3,000 digits the digital memory finds 94 %, PCM and ReRAM with 8-bit converters 89 % at any age; with 4 bits
-74 %, after a year 46 %. The answers have larger errors: 11 % of their length with ten patterns on fresh PCM, a third
+76 %, after a year 46 %. The answers have larger errors: 11 % of their length with ten patterns on fresh PCM, a third
 with 3,000, two thirds a year later. The second product drives about one row, while the converters of all tiles add
 their noise, and drift compensation amplifies it after a year; without converter noise the 21 % at 1,000 patterns would
 be 11. Half the memory's own beta suffices; a quarter loses 15 points. At an eighth the crossbars find more than the
