@@ -181,7 +181,8 @@ def balanced(cores: Sequence[jax.Array]) -> tuple[jax.Array, ...]:
     log_factors = jnp.where(jnp.all(jnp.isfinite(log_factors)), log_factors, 0.0)
     floor_exponents = jnp.floor(log_factors)  # round the largest remainders up, so that the exponents sum to 0
     order = jnp.argsort(jnp.argsort(floor_exponents - log_factors))
-    exponents = floor_exponents + (order < -jnp.sum(floor_exponents))
+    is_up = order.astype(logs.dtype) < -jnp.sum(floor_exponents)
+    exponents = floor_exponents + is_up.astype(logs.dtype)
     factors = jnp.ldexp(jnp.ones(len(wide), log_factors.dtype), exponents.astype(jnp.int32))
     return tuple((core * factor).astype(core.dtype) for core, factor in zip(cores, factors, strict=True))
 

@@ -16,6 +16,7 @@ from jax.lax import PrecisionLike
 from jax.typing import DTypeLike
 
 from analogsim.base.checks import check_integer
+from analogsim.base.dtypes import to_rank
 from analogsim.base.errors import InputError
 from analogsim.factors.codec import Codec, CodecDoesNotFit, LowRank, TensorTrain
 from analogsim.factors.contraction import check_contraction, contract
@@ -255,7 +256,7 @@ def finished(layer: Any, y: jax.Array, features: tuple[int, ...]) -> jax.Array:
 def with_bias(y: jax.Array, bias: Any, dtype: DTypeLike) -> jax.Array:
     """Return ``y`` plus the bias, in the layer's dtype."""
     y, bias = nn.dtypes.promote_dtype(y, nn.meta.unbox(bias), dtype=dtype)
-    return y + bias
+    return y + to_rank(bias, y.ndim)
 
 
 def layout_in_variables(layer: nn.Module, layer_modes: tuple[tuple[int, ...], tuple[int, ...]]) -> CoreLayout | None:

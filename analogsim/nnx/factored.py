@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from analogsim.base.dtypes import to_rank
 from analogsim.base.errors import InputError
 from analogsim.factors.codec import Codec, LowRank, TensorTrain
 from analogsim.factors.contraction import check_contraction, contract
@@ -127,7 +128,7 @@ class FactoredLinear(nnx.Module):
         if self.bias is None:
             return y
         y, bias = nnx.nn.dtypes.promote_dtype((y, self.bias[...]), dtype=self.dtype)
-        return y + bias
+        return y + to_rank(bias, y.ndim)
 
     def _layers(self) -> list[Any]:
         return [getattr(self, f"core_{k}") for k in range(len(self.modes_in))]

@@ -159,7 +159,7 @@ def slow_modes(net: Network) -> SlowModes:
     its harmonics, zero at the terminals, and the eigenvalue problem is solved in the space that they span.
     """
     m, n, _ = net.g.shape
-    waves = [jnp.sin(jnp.arange(0.5, size)[:, None] / size * jnp.arange(0.5, 4) * jnp.pi) for size in (m, n)]
+    waves = [jnp.sin(jnp.arange(0.5, size)[:, None] / size * jnp.arange(0.5, 4)[None] * jnp.pi) for size in (m, n)]
     f = net.g * (waves[0][:, None, :, None] * waves[1][None, :, None, :]).reshape(m, n, -1).astype(net.g.dtype)
     f = _raise(net, _grounded(net.bit, f))
     f = _ratio(f, _norm(f))

@@ -164,7 +164,7 @@ def _newton(
         size, correction = _largest(step.missing), _largest(direction)
 
         def attempt(fraction: jax.Array) -> tuple:
-            u = step.u + fraction * direction
+            u = step.u + fraction[None, None] * direction
             now = missing(u)
             return fraction, u, now, _largest(now)
 
