@@ -10,7 +10,7 @@ from scipy import stats
 from analogsim import ADC, DAC, Hardware, InputError, calibrate, fit_adc, from_toml, program, to_toml
 from analogsim.converters import TabulatedADC, lloyd_max
 from analogsim.converters.quality import linearity, transfer_curve
-from analogsim.energy.chip import adc_price
+from analogsim.energy.chip import conversion_energy
 from analogsim.linen import AnalogDense
 from analogsim.signal_path import program as tiles_of
 from analogsim.signal_path.lookup import lookup
@@ -141,8 +141,8 @@ def test_it_goes_where_converters_go():
     hardware = Hardware(dac=DAC(), adc=TABLE)
     back = from_toml(to_toml(hardware))
     np.testing.assert_allclose(np.asarray(back.adc.levels), np.asarray(TABLE.levels), rtol=1e-6)
-    assert float(adc_price.typical_j(hardware.energy_table, TABLE.bits)) == float(
-        adc_price.typical_j(hardware.energy_table, 2)
+    assert float(conversion_energy.typical_j(hardware.energy_table, TABLE.bits)) == float(
+        conversion_energy.typical_j(hardware.energy_table, 2)
     )
     y = outputs(hardware, {"params": {"kernel": KERNEL}})
     assert len(np.unique(np.round(y[0] / np.abs(KERNEL).max(0) / np.abs(X[0]).max(), 4))) <= 4

@@ -12,7 +12,7 @@ from analogsim import nnx as analog_nnx
 from analogsim.converters import BitSerialDAC
 from analogsim.devices import PCM, Action, BitSlices, Crossbar, Differential, DigitalMemory, Offset
 from analogsim.energy import compare
-from analogsim.energy.chip import adc_price, analog_items
+from analogsim.energy.chip import analog_items, conversion_energy
 from analogsim.energy.chip.tile_work import read_fractions, tile_work
 from analogsim.energy.work import layer_work
 from analogsim.linen import AnalogConv, AnalogDense
@@ -317,7 +317,7 @@ def test_a_readout_for_drift_compensation_by_hand():
     arrays = dense(np.ones((3, 2)), np.full((1, 3), 0.1), hardware).arrays
     cells_j = 150e-6 * 0.2**2 * 250e-9
     lines_j = 12 * p.line_capacitance_f * 0.2**2
-    conversion_j = adc_price.band_j(p, 8)[1] + p.sample_hold_j(8) + p.overhead_j
+    conversion_j = conversion_energy.band_j(p, 8)[1] + p.sample_hold_j(8) + p.overhead_j
     expected = cells_j + lines_j + 3 * p.dac_energy_j(8) + 6 * conversion_j
     assert arrays.calibration_energy_j == pytest.approx(expected, rel=1e-5)
     again = dense(np.ones((3, 2)), np.full((1, 3), 0.1), hardware.replace(calibration_reads=5.0)).arrays

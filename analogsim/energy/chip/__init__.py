@@ -7,7 +7,7 @@ digital_unit     arithmetic that no analog layer does
 analog_time      latency, and the energy spent while tiles wait
 analog           breakdowns: all of the above as one energy breakdown per batch size
 arrays, floorplan   AnalogArrays: number of tiles and cells, energy of programming them, area of their parts
-adc, adc_price   published energy models of ADCs, and the range around the hardware's ADC
+adc, conversion_energy   published energy models of ADCs, and the range around the hardware's ADC
 deployment       Deployment: programming and calibration, amortised over the chip's lifetime
 differentiable   inference_j: joules per inference, differentiable by hardware, weights and inputs
 """

@@ -30,7 +30,7 @@ import jax.numpy as jnp
 from analogsim.base.literature import Source
 from analogsim.base.types import Numeric
 from analogsim.energy.breakdown import EnergyItem
-from analogsim.energy.chip import adc_price
+from analogsim.energy.chip import conversion_energy
 from analogsim.energy.chip.tile_work import ACTIONS, TileWork
 from analogsim.energy.work.layer_work import LayerWork
 from analogsim.hardware.energy_table import EnergyTable
@@ -120,8 +120,8 @@ def hold_items(done: Iterable[tuple[LayerWork, TileWork]], on_s: Any) -> list[En
 def _add_conversions(add_item: Any, energy_table: EnergyTable, bits: Numeric, converted: Any) -> None:
     """Add sample and hold, ADC, and the rest of a measured chip, for every conversion."""
     add_item("sample-and-hold", "charge", converted, "", energy_table.sample_hold_j(bits), sources=(_SAMPLING,))
-    low_j, unit_energy_j, high_j = adc_price.band_j(energy_table, bits)
-    behind = (*energy_table.sources(*adc_price.fields(energy_table)), *adc_price.sources(energy_table))
+    low_j, unit_energy_j, high_j = conversion_energy.band_j(energy_table, bits)
+    behind = (*energy_table.sources(*conversion_energy.fields(energy_table)), *conversion_energy.sources(energy_table))
     add_item(
         "ADC",
         "convert",
@@ -131,7 +131,7 @@ def _add_conversions(add_item: Any, energy_table: EnergyTable, bits: Numeric, co
         unit_energy_low_j=low_j,
         unit_energy_high_j=high_j,
         sources=behind,
-        at_end=adc_price.at_end(energy_table, bits),
+        at_end=conversion_energy.at_end(energy_table, bits),
     )
     rest_j = energy_table.overhead_j
     # The range belongs to the default; a value that the hardware sets has none.

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterable
 
-from analogsim.energy.chip import adc_price
+from analogsim.energy.chip import conversion_energy
 from analogsim.energy.chip.floorplan import FloorplanPart, parts
 from analogsim.energy.chip.tile_work import ACTIONS, TileWork
 from analogsim.energy.work.layer_work import LayerWork
@@ -73,7 +73,7 @@ def calibration_j(layer: LayerWork, work: TileWork) -> float:
     if hardware.adc is not None:
         bits = hardware.adc.bits
         conversion_j = (
-            adc_price.typical_j(energy_table, bits) + energy_table.sample_hold_j(bits) + energy_table.overhead_j
+            conversion_energy.typical_j(energy_table, bits) + energy_table.sample_hold_j(bits) + energy_table.overhead_j
         )
     reads = 1.0 if hardware.calibration_reads is None else hardware.calibration_reads
     return float(reads * (cells_j + lines_j + drives_j + work.row_conversions * conversion_j))

@@ -19,7 +19,7 @@ Loihi's figures are from a simulation before silicon (M. Davies et al., IEEE Mic
 23.6 pJ per synaptic event, 81 pJ per neuron with input and 52 pJ per neuron without, 1.7 pJ per spike within its tile
 and 3 or 4 pJ per hop. KerasSpiking adds the 3.5 of the same table to 23.6, but that is the time of an event in
 nanoseconds. ``published`` lists these and other figures with their kind. Chips that publish only ratios of whole runs
-have no energy per event (``UNPRICED``).
+have no energy per event (``NO_EVENT_ENERGY``).
 """
 
 import csv
@@ -154,7 +154,7 @@ CHIPS = {
 }  # fmt: skip
 
 #: Chips without a published energy per event, and the reason.
-UNPRICED = {
+NO_EVENT_ENERGY = {
     "Loihi 2": "no energy per event is published, only ratios of whole runs",
     "BrainScaleS-2": "only energies of whole inferences are published (2.4 uJ on its network), none per event",
 }

@@ -119,8 +119,8 @@ def _named(full_name: str) -> System:
     name, *formats = full_name.split(":")
     if name in devices() and 1 <= len(formats) <= 2:
         return digital_system(name, number_format=formats[0] or None, weights=formats[1] if len(formats) == 2 else None)
-    if full_name in neuromorphic.UNPRICED:
-        raise InputError(f"systems: {full_name!r} has no energy model: {neuromorphic.UNPRICED[full_name]}")
+    if full_name in neuromorphic.NO_EVENT_ENERGY:
+        raise InputError(f"systems: {full_name!r} has no energy model: {neuromorphic.NO_EVENT_ENERGY[full_name]}")
     raise InputError(f"systems: unknown system {full_name!r}; {nearest(full_name, SYSTEMS)}")
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from analogsim import EnergyTable
-from analogsim.energy.chip import adc, adc_price
+from analogsim.energy.chip import adc, conversion_energy
 
 
 def test_adc_of_eight_bits_costs_two_picojoules():
@@ -29,14 +29,16 @@ def test_adc_survey_median():
 
 def test_the_band_is_floor_and_median_around_a_price_between_them():
     # The numbers of 8 bits above: floor 0.27648 pJ, the hardware's own 2.0619 pJ, median 4.2867 pJ.
-    assert adc_price.band_j(EnergyTable(), 8) == pytest.approx((0.27648e-12, 2.0619e-12, 4.2867e-12), rel=1e-4)
+    assert conversion_energy.band_j(EnergyTable(), 8) == pytest.approx((0.27648e-12, 2.0619e-12, 4.2867e-12), rel=1e-4)
 
 
 def test_the_band_widens_to_a_price_below_the_floor():
     # 2.545536 pF * (0.3 V)^2 = 0.2291 pJ lies below the survey's floor of 0.27648 pJ.
-    assert adc_price.band_j(EnergyTable(supply_v=0.3), 8)[:2] == pytest.approx((0.2291e-12, 0.2291e-12), rel=1e-4)
+    assert conversion_energy.band_j(EnergyTable(supply_v=0.3), 8)[:2] == pytest.approx(
+        (0.2291e-12, 0.2291e-12), rel=1e-4
+    )
 
 
 def test_the_band_widens_to_a_price_above_the_median():
     # At 4 bits the default (310 fF * 4 + 256 aF) * 0.81 = 1.0046 pJ lies above the survey's median of 0.43 pJ.
-    assert adc_price.band_j(EnergyTable(), 4)[1:] == pytest.approx((1.0046e-12, 1.0046e-12), rel=1e-4)
+    assert conversion_energy.band_j(EnergyTable(), 4)[1:] == pytest.approx((1.0046e-12, 1.0046e-12), rel=1e-4)
