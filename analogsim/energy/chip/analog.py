@@ -5,7 +5,8 @@ A sum of components is not a chip. IBM's 64-core PCM chip (M. Le Gallo et al., N
 52.9 nJ in four, of which the components explain about 3.6 nJ. The remainder per conversion, (13.4 - 3.6)/256 = 38 pJ
 and (52.9 - 3.6)/256 = 192 pJ, is the typical and the high energy of the rest of the chip; low is zero, components
 alone. Low and high also replace the energy of the ADC by the floor and the median of published ones
-(``conversion_energy``). A measured core has no external memory, so its traffic is a separate item (``analog_memory``), as for every system.
+(``conversion_energy``). A measured core has no external memory, so its traffic is a separate item (``analog_memory``),
+as for every system.
 """
 
 from collections.abc import Sequence
