@@ -135,7 +135,8 @@ class Chip(ByValue):
           read_noise: False reads expected values, without read noise.
 
         Raises:
-          InputError: if the time is negative, not finite, or later than the data of the store's model.
+          InputError: if the time is negative, not finite or later than the data of the store's model, the compensation
+            is unknown, or wire resistances cannot be solved.
         """
         if not isinstance(read_noise, (bool, np.bool_)):
             raise InputError(f"read_noise = {read_noise!r}: must be True or False")
