@@ -64,7 +64,8 @@ def evaluate(
       chips: number of chips to sample.
       times: distinct times after programming, in seconds or as strings such as ``"1 day"``. Every chip is read at all.
       compensation: drift compensation ``"none"``, ``"global"`` or ``"column"``, or several distinct ones, which are
-        applied to the same chips. None uses the hardware's setting.
+        applied to the same chips. None uses the hardware's setting, which the dataset names "hardware" if layers have
+        different ones.
       metric: ``metric(outputs, labels) -> number`` over all of ``x``; accuracy by default. ``outputs`` is what the
         model returns, with the n examples along the first axis of every array. The metric is compiled with the model:
         write it with ``jax.numpy``, without NumPy or ``float()`` on its arguments.
@@ -111,7 +112,8 @@ def evaluate(
     if not layers:
         raise InputError(NO_ANALOG_LAYER)
     times_s = checked_times(times, layers.items())
-    names = _compensation_names(choices, next(iter(layers.values())).drift_compensation)
+    settings = {hardware.drift_compensation for hardware in layers.values()}
+    names = _compensation_names(choices, settings.pop() if len(settings) == 1 else "hardware")
     check_metric(metric, work.output_shapes(), work.labels, on_host)
     check_finite(program_jit(work.bound, chip_key(key, 0)))  # all checks above this line compute nothing
     digital = score_digital(work, metric)

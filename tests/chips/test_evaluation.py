@@ -267,3 +267,12 @@ def test_a_chip_is_read_at_one_time(data):
     for times in (np.array([1.0, 10.0, 100.0]), jnp.asarray(np.array([1.0, 10.0, 100.0]))):
         with pytest.raises(InputError, match="time = "):
             chip.at(times)
+
+
+def test_layers_with_different_settings_of_drift_compensation():
+    hardware = Hardware(store=DigitalMemory())
+    model = nn.Sequential([AnalogDense(3, hardware=hardware.replace(drift_compensation=c)) for c in ("none", "global")])
+    x = jnp.ones((2, 4))
+    scored = evaluate(model, model.init(jax.random.key(0), x), x, jnp.zeros(2), key=jax.random.key(1), chips=1,
+                      times=["1 s"], metric=mean_output, compensation=[None, "none"])  # fmt: skip
+    assert list(scored.compensation.values) == ["hardware", "none"]
