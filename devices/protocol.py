@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 class Moments(NamedTuple):
     """First two moments of the matrix that a store holds at one time, over repeated reads.
 
+    Returned by ``WeightStore.read``.
+
     Attributes:
       mean: expected value of each entry, shape ``[n_in, n_columns]``.
       variance: variance of each entry in one read, same shape; None if reading is noiseless.
@@ -63,6 +65,8 @@ class ColumnMap(NamedTuple):
 class Action(NamedTuple):
     """An operation that a store performs for one matrix-vector product and that costs energy.
 
+    Returned by ``WeightStore.cost``.
+
     Attributes:
       name: entry of the energy table that applies, for example ``"cell read"``.
       quantity: amount, in ``unit``.
@@ -80,6 +84,8 @@ class WeightStore(Protocol):
     Tags are the properties of a store that are known without running it, as attributes or properties. ``StoreTags`` has
     the values of a plain store; derive from it, or from ``OneColumnPerOutput``, and state only what differs. Boolean
     tags choose which program is compiled, so they are never traced.
+
+    Implemented by ``DigitalMemory`` (the shortest), ``Crossbar``, ``MZIMesh`` and others, with examples there.
     """
 
     #: Whether ``program`` draws random numbers, so that it needs a key.
@@ -196,7 +202,7 @@ class WeightStore(Protocol):
 
 
 class StoreTags:
-    """Default tags of a store (see ``WeightStore``) whose programming and reads are random."""
+    """Default tags of a store (see ``WeightStore``) whose programming and reads are random; derive from it."""
 
     # Any, because a store overrides them either by attributes or by properties, which mypy would not accept for bool.
     draws_at_program: Any = True
@@ -212,7 +218,10 @@ class StoreTags:
 
 
 class OneColumnPerOutput(StoreTags):
-    """Base class of stores that read every output through one column, so that nothing has to be combined."""
+    """Base class of stores that read every output through one column, so that nothing has to be combined.
+
+    ``DigitalMemory`` shows which methods a derived class adds: ``program``, ``read``, ``noise``, ``cost``, ``n_cells``.
+    """
 
     needs_drive = False
 

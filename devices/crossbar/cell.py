@@ -23,6 +23,8 @@ from analogsim.devices.protocol import Moments
 class Cell(Protocol):
     """One memory technology: a frozen pytree. Conductances are in siemens, times in seconds after programming.
 
+    Implemented by ``PCM``, ``ReRAM`` and the other classes in ``CELLS``, with examples there.
+
     A cell may also have:
       largest: largest conductance of the cell (S) if ``g_max`` may be less than that. Cells are stuck on at ``largest``
         and pulsed up to it; it must not depend on the window in use.

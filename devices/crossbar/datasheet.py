@@ -73,7 +73,7 @@ class Datum(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataSheet:
-    """Figures of one memory technology; None if no source gives a figure."""
+    """Figures of one memory technology; None if no source gives a figure. Returned by ``datasheet``."""
 
     technology: str  #: material and node
     short: str = ""  #: short name of at most 18 letters, for tables
@@ -98,6 +98,9 @@ def datasheet(cell: Any) -> DataSheet:
 
     Args:
       cell: a memory cell, or the class of one.
+
+    Returns:
+      The figures, in SI units.
 
     Example:
       >>> sheet = datasheet(PCM(g_min="1 uS"))

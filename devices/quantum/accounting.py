@@ -28,7 +28,7 @@ _USE = "overlaps with other states on a quantum processor, not a memory of weigh
 
 
 class StorageReport(NamedTuple):
-    """Capacity and read cost of one register.
+    """Capacity and read cost of one register. Returned by ``storage_report``.
 
     Attributes:
       values, bits: number of stored values, and target bits of each.

@@ -149,6 +149,9 @@ def density_after(rho: jax.Array, qubit: Qubit, time_s: Numeric) -> jax.Array:
       qubit: noise of every qubit.
       time_s: storage time, seconds.
 
+    Returns:
+      The density matrix after that time, ``[2^n, 2^n]``.
+
     Raises:
       InputError: if the size is not a power of two, for more than 10 qubits, or for a negative time.
 
@@ -181,6 +184,17 @@ def density_after(rho: jax.Array, qubit: Qubit, time_s: Numeric) -> jax.Array:
 
 def probabilities_after(probabilities: jax.Array, qubit: Qubit, time_s: Numeric) -> jax.Array:
     """Evolve the probabilities ``[..., 2^n]`` of the bits for ``time_s`` seconds, exactly, in O(N log N).
+
+    Args:
+      probabilities: of each setting of the n bits, ``[..., 2^n]``.
+      qubit: noise of every qubit.
+      time_s: storage time, seconds.
+
+    Returns:
+      The probabilities after that time, same shape.
+
+    Raises:
+      InputError: if the last axis is not a power of two, or for a negative time.
 
     Example:
       >>> qubit = Qubit(t1_s=1.0, t2_s=1.0, depolarising=0.0)
@@ -227,6 +241,12 @@ def trajectory_after(amplitudes: jax.Array, qubit: Qubit, time_s: Numeric, key: 
       qubit: noise of every qubit.
       time_s: storage time, seconds.
       key: one random key.
+
+    Returns:
+      The amplitudes after that time, ``[2^n]``.
+
+    Raises:
+      InputError: unless ``amplitudes`` is one vector of 2^n values and ``key`` one key, or for a negative time.
 
     Example:
       >>> psi = trajectory_after(jnp.array([0.0, 1.0]), Qubit(t1_s=1.0, t2_s=1.0), 100.0, jax.random.key(0))
