@@ -44,7 +44,10 @@ _TARGETS = ("rel_error", "rank", "max_params", "max_fraction")
 
 
 class Codec(Description):
-    """Base class of codecs, with the target fields; exactly one of them must be given."""
+    """Base class of codecs, with the target fields; exactly one of them must be given.
+
+    Use ``TensorTrain`` or ``LowRank``, which have examples.
+    """
 
     rel_error: Any = static(default=None, doc="largest relative error, Frobenius norm")
     rank: Any = static(default=None, doc="largest rank")

@@ -35,6 +35,12 @@ def contract(x: jax.Array, layout: CoreLayout, multiply: Callable[[int, jax.Arra
 
     Returns:
       ``[..., n_out]``.
+
+    Example:
+      >>> cores = jnp.ones((1, 2, 1, 3)), jnp.ones((3, 2, 2, 1))     # a 4 x 2 matrix whose entries are all 3
+      >>> layout = CoreLayout.of(cores)
+      >>> contract(jnp.ones(4), layout, lambda k, t: jnp.einsum("...rm,rmns->...ns", t, cores[k])).tolist()
+      [12.0, 12.0]
     """
     lead = x.shape[:-1]
     t = x.reshape(*lead, 1, 1, layout.n_in)  # [..., digits of the output, rank, digits of the input]
@@ -58,6 +64,9 @@ def apply(x: jax.Array, factors: Sequence[jax.Array], contraction: str = "auto",
 
     Returns:
       ``[..., n_out]``; differentiable in ``x`` and the cores.
+
+    Raises:
+      InputError: for an unknown contraction, cores that do not form a train, or another number of inputs than n_in.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -84,6 +93,9 @@ def apply(x: jax.Array, factors: Sequence[jax.Array], contraction: str = "auto",
 
 def macs(factors: Sequence[jax.Array] | CoreLayout) -> int:
     """Return the multiply-accumulates of one input vector through the cores.
+
+    Args:
+      factors: cores ``[r_(k-1), m_k, n_k, r_k]``, or their layout.
 
     Example:
       >>> macs(CoreLayout((4, 8, 8, 4), (4, 8, 8, 4), (2, 2, 2)))

@@ -138,6 +138,13 @@ def balanced_modes(n_in: int, n_out: int, cores: int) -> tuple[tuple[int, ...], 
     outputs are accepted. If there are modes of 1, the outputs' modes are ordered to minimise the largest core: two
     prime dimensions in two cores are a low-rank product.
 
+    Args:
+      n_in, n_out: size of the matrix.
+      cores: number of modes of each dimension.
+
+    Returns:
+      Modes of the inputs and modes of the outputs, ``cores`` integers each.
+
     Example:
       >>> balanced_modes(256, 10, 3)
       ((8, 8, 4), (2, 1, 5))

@@ -23,7 +23,7 @@ from analogsim.factors.trains import grams
 
 
 class Propagated(NamedTuple):
-    """Error of a matrix from the errors of its cores, to first order.
+    """Error of a matrix from the errors of its cores, to first order. Returned by ``propagate_errors``.
 
     Attributes:
       relative: root mean square of ||dW||_F / ||W||_F.
@@ -42,7 +42,13 @@ def propagate_errors(cores: Sequence[jax.Array], core_errors: Any) -> Propagated
 
     Args:
       cores: a train.
-      core_errors: ||dG_k||_F / ||G_k||_F of each core, or one number for all.
+      core_errors: ||dG_k||_F / ||G_k||_F of each core, ``[cores]``, or one number for all.
+
+    Returns:
+      The error of the matrix, the contribution of each core, and the worst case.
+
+    Raises:
+      InputError: if the cores do not form a train, or ``core_errors`` has another shape.
 
     Example:
       >>> import jax

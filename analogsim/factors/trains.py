@@ -68,6 +68,12 @@ def truncation_rank(s: np.ndarray, delta: float, at_most: int | None = None, noi
 def decode(factors: Sequence[jax.Array]) -> jax.Array:
     """Return the matrix ``[n_in, n_out]`` that cores represent.
 
+    Args:
+      factors: cores ``[r_(k-1), m_k, n_k, r_k]``.
+
+    Raises:
+      InputError: if the cores do not form a train.
+
     Example:
       >>> import jax.numpy as jnp
       >>> decode((jnp.ones((1, 2, 3, 4)), jnp.ones((4, 2, 1, 1)))).shape
@@ -99,6 +105,10 @@ def rounded(
     Returns:
       Cores of the same dtype. Concrete cores are computed in double precision, traced ones in single or better;
       rounding the cores to their dtype adds an error, about 0.3 % in bfloat16.
+
+    Raises:
+      InputError: unless exactly one target is given, for a target out of range, for ``rel_error`` within ``jax.jit``,
+        or if the cores do not form a train.
 
     Example:
       >>> import jax.numpy as jnp
@@ -162,6 +172,17 @@ def left_orthogonal(cores: Sequence[jax.Array]) -> tuple[jax.Array, ...]:
 
     Optimiser steps leave this gauge; this function restores it without changing ranks (a rank above what its modes
     allow is reduced to that). Differentiable, and usable under ``jax.jit``.
+
+    Args:
+      cores: a train, ``[r_(k-1), m_k, n_k, r_k]`` each.
+
+    Raises:
+      InputError: if the cores do not form a train.
+
+    Example:
+      >>> cores = left_orthogonal((jnp.ones((1, 2, 1, 1)), jnp.ones((1, 1, 2, 1))))
+      >>> [round(float(jnp.linalg.norm(core)), 3) for core in cores]     # the last core takes the norm of the matrix
+      [1.0, 2.0]
     """
     CoreLayout.of(cores)
     orthogonal = _orthogonal(_wide(cores), jnp)
@@ -174,6 +195,14 @@ def balanced(cores: Sequence[jax.Array]) -> tuple[jax.Array, ...]:
     Cores are multiplied by powers of two whose product is 1, so that no number is rounded and the matrix is the same to
     the last bit; root mean squares are then within a factor of two of each other. If a core is all zeros, the cores are
     returned unchanged. The factors are constants in derivatives.
+
+    Args:
+      cores: a train, ``[r_(k-1), m_k, n_k, r_k]`` each.
+
+    Example:
+      >>> cores = balanced((jnp.full((1, 2, 1, 1), 8.0), jnp.full((1, 1, 2, 1), 0.5)))     # factors 1/4 and 4
+      >>> [float(core.max()) for core in cores]
+      [2.0, 2.0]
     """
     wide = _wide([jax.lax.stop_gradient(core) for core in cores])
     logs = jnp.log2(jnp.stack([jnp.sqrt(jnp.mean(jnp.square(core))) for core in wide]))
@@ -212,6 +241,12 @@ def initial(key: jax.Array, layout: CoreLayout, variance: float | None = None, d
       layout: modes and ranks.
       variance: of the matrix's entries; None for 1 / n_in, as in Flax's dense layers.
       dtype: of the cores.
+
+    Returns:
+      The cores, with the shapes ``layout.shapes``.
+
+    Raises:
+      InputError: if the variance is negative or not finite.
 
     Example:
       >>> import jax
