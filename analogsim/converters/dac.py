@@ -32,6 +32,11 @@ class DAC(Description):
     """Amplitude DAC: drives the rows with quantised, clipped inputs in one step; the layer's input range is its range.
 
     Noise is drawn anew for every vector, and for every window of a convolution.
+
+    Example:
+      >>> dac = DAC(bits=6, noise=0.01)
+      >>> dac.reads, float(dac.energy(jnp.array(0.5)))     # half the voltage, a quarter of the energy
+      (1, 0.25)
     """
 
     bits: Any = field(default=8, ge=2, le=24, integer=True, doc="bits, sign included", source=cited("rasch2023"))
@@ -73,6 +78,11 @@ class PulseWidthDAC(DAC):
     its pulse duration: right for 1/f noise, most of which is slower than a read, and an assumption for cells of unknown
     spectrum. (For noise that is white within a read, the variance would be proportional to the duration, which gives
     short pulses more noise.)
+
+    Example:
+      >>> dac = PulseWidthDAC(bits=6)
+      >>> dac.reads, float(dac.energy(jnp.array(0.5)))     # full voltage for half the time
+      (1, 0.5)
     """
 
     def energy(self, code: jax.Array) -> jax.Array:

@@ -12,7 +12,10 @@ import jax
 
 
 class Converter(Protocol):
-    """Interface of ADCs. All methods are pure and traceable; an ADC without random parts has the state None."""
+    """Interface of ADCs. All methods are pure and traceable; an ADC without random parts has the state None.
+
+    Implemented by ``ADC``, ``SARADC``, ``TabulatedADC`` and others, with examples there.
+    """
 
     @property
     def bits(self) -> Any:

@@ -65,14 +65,26 @@ class LearnedRange(Description):
 
 
 class TrackedRange(Description):
-    """A range that follows the values of training: pass ``mutable=["ranges"]`` (Linen) and keep the returned ranges."""
+    """A range that follows the values of training: pass ``mutable=["ranges"]`` (Linen) and keep the returned ranges.
+
+    Example:
+      >>> from analogsim import preset
+      >>> preset("pcm", input_range=TrackedRange(momentum=0.9)).input_range
+      TrackedRange(momentum=0.9)
+    """
 
     quantile: float = static(default=0.9998, ge=0.5, le=1, doc="fraction of the absolute values inside the range")
     momentum: Any = field(default=0.95, ge=0, lt=1, doc="fraction of the old range that every step keeps")
 
 
 class DynamicRange(Description):
-    """A separate range for every input vector (or image), its largest absolute value, even if one was calibrated."""
+    """A separate range for every input vector (or image), its largest absolute value, even if one was calibrated.
+
+    Example:
+      >>> from analogsim import preset
+      >>> preset("pcm", input_range=DynamicRange()).input_range
+      DynamicRange()
+    """
 
 
 #: Types of ``Hardware.input_range`` and ``Hardware.output_range``.

@@ -37,7 +37,10 @@ _SETTLED = 1e-7  # the iteration ends at this largest move of an output per step
 
 
 class Table(NamedTuple):
-    """A quantiser: thresholds ``[n - 1]``, outputs ``[n]`` and the mean squared error on the fitted values."""
+    """A quantiser: thresholds ``[n - 1]``, outputs ``[n]`` and the mean squared error on the fitted values.
+
+    Returned by ``lloyd_max``.
+    """
 
     thresholds: np.ndarray
     levels: np.ndarray
@@ -146,7 +149,13 @@ def lloyd_max(values: Any, bits: int) -> Table:
 
     Args:
       values: finite numbers, any shape, at least two of them different.
-      bits: log2 of the number of codes.
+      bits: log2 of the number of codes, an integer from 1 to 12.
+
+    Returns:
+      The table, in the units of the values, and its mean squared error.
+
+    Raises:
+      InputError: if the values are not finite or all equal, or for another number of bits.
 
     Example:
       >>> lloyd_max(np.linspace(-1, 1, 100_000), bits=2).levels.round(2).tolist()

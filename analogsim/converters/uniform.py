@@ -176,6 +176,12 @@ def quantise(x: jax.Array, bits: Any, bound: Any, *, style: str = "mid-tread") -
       style: ``"mid-tread"`` (zero is a code; a value halfway goes to the even code) or ``"mid-rise"`` (zero is a
         threshold; a value on a threshold goes to the upper code).
 
+    Returns:
+      The values of the codes in the units of ``x``, same shape.
+
+    Raises:
+      InputError: for an unknown style.
+
     Example:
       >>> import jax.numpy as jnp
       >>> quantise(jnp.array([-2.0, 0.2, 0.5]), 3, 1.5).tolist()
