@@ -35,7 +35,17 @@ _STYLE: dict[Any, Any] = {
 
 @contextlib.contextmanager
 def style() -> Iterator[None]:
-    """Apply the style to figures created inside the ``with`` block."""
+    """Apply the style to figures created inside the ``with`` block.
+
+    Yields:
+      None; matplotlib's own settings return at the end of the block.
+
+    Example:
+      >>> import matplotlib
+      >>> with style():
+      ...     matplotlib.rcParams["axes.grid"]
+      True
+    """
     import matplotlib
 
     with matplotlib.rc_context(_STYLE):
@@ -47,6 +57,11 @@ def new_axes(width: float = 6.4, height: float = 4.0) -> "Axes":
 
     Args:
       width, height: size of the figure in inches.
+
+    Example:
+      >>> ax = new_axes(3, 2)
+      >>> ax.figure.get_size_inches().tolist()     # ax.figure.savefig("name.png") writes it
+      [3.0, 2.0]
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -26,6 +26,17 @@ def energy(data: "xarray.Dataset | Any", ax: "Axes | None" = None) -> "Axes":
 
     Returns:
       the axes.
+
+    Raises:
+      InputError: if ``data`` is another object, or ``ax`` is not matplotlib axes.
+
+    Example:
+      >>> import xarray
+      >>> names = ("energy_low_j", "energy_typical_j", "energy_high_j")
+      >>> joules = (("system", "batch"), [[2e-6], [5e-5]])
+      >>> data = xarray.Dataset(dict.fromkeys(names, joules), {"system": ["chip", "GPU"], "batch": [1]})
+      >>> [label.get_text() for label in energy(data).get_yticklabels()]     # from the bottom
+      ['GPU', 'chip']
     """
     table: Any = data.to_dataset() if hasattr(data, "breakdowns") else data
     if not all(hasattr(table, name) for name in ("energy_low_j", "energy_typical_j", "energy_high_j")):
@@ -80,6 +91,17 @@ def energy_batch(data: "xarray.Dataset | Any", ax: "Axes | None" = None) -> "Axe
 
     Returns:
       the axes.
+
+    Raises:
+      InputError: if ``data`` is another object or has one batch size only, or ``ax`` is not matplotlib axes.
+
+    Example:
+      >>> import xarray
+      >>> names = ("energy_low_j", "energy_typical_j", "energy_high_j")
+      >>> joules = (("system", "batch"), [[2e-6, 2e-6], [5e-5, 1e-5]])
+      >>> data = xarray.Dataset(dict.fromkeys(names, joules), {"system": ["chip", "GPU"], "batch": [1, 16]})
+      >>> energy_batch(data).get_xlabel()
+      'batch size'
     """
     table: Any = data.to_dataset() if hasattr(data, "breakdowns") else data
     if not all(hasattr(table, name) for name in ("energy_low_j", "energy_typical_j", "energy_high_j")):

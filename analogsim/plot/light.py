@@ -23,11 +23,14 @@ def mesh(store: MZIMesh, state: MeshState, ax: "Axes | None" = None) -> "Axes":
 
     Args:
       store: the mesh.
-      state: state of one tile, from ``store.program``.
+      state: state of one tile, from ``store.program`` (``MZIMesh`` has an example).
       ax: axes to draw on; by default new ones.
 
     Returns:
       the axes.
+
+    Raises:
+      InputError: for another store, a state of several tiles, or if ``ax`` is not matplotlib axes.
     """
     if not isinstance(store, MZIMesh) or not isinstance(state, MeshState) or np.ndim(state.commands) != 2:
         raise InputError(f"mesh = {brief(store)}: must be an MZIMesh, with the state of one tile from its program")
@@ -87,7 +90,21 @@ def _draw_columns(ax: "Axes", n: int, topology: str, theta: np.ndarray, left: fl
 
 
 def hold_power(ax: "Axes | None" = None) -> "Axes":
-    """Draw the static power that holds one analog value in each medium, and the retention without power or refresh."""
+    """Draw the static power that holds one analog value in each medium, and the retention without power or refresh.
+
+    Args:
+      ax: axes to draw on; by default new ones.
+
+    Returns:
+      the axes.
+
+    Raises:
+      InputError: if ``ax`` is not matplotlib axes.
+
+    Example:
+      >>> hold_power().get_xlabel()
+      'static power per value (W)'
+    """
     rows = hold_costs()
     ax = axes.axes_or_new(ax, 8.0, 0.9 + 0.42 * len(rows))
     least = min(row.hold_w for row in rows if row.hold_w) / 30

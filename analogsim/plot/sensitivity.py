@@ -16,12 +16,15 @@ def sensitivity(result: Any, ax: "Axes | None" = None, rows: int = 10) -> "Axes"
     """Draw the change of the loss for a small change of each number, largest first, with standard errors.
 
     Args:
-      result: result of ``analogsim.training.sensitivity(...)``.
+      result: result of ``analogsim.training.sensitivity(...)``, which has an example.
       ax: axes to draw on; by default new ones.
       rows: maximum number of changes shown.
 
     Returns:
       the axes.
+
+    Raises:
+      InputError: if ``result`` is another object, or ``ax`` is not matplotlib axes.
     """
     if not hasattr(result, "ranking"):
         raise InputError(f"result = {brief(result)}: must be the result of analogsim.training.sensitivity")

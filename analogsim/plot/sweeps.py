@@ -104,6 +104,16 @@ def drift(
 
     Returns:
       the axes.
+
+    Raises:
+      InputError: if ``data`` has no dimension ``time``, and as ``sweep``.
+
+    Example:
+      >>> import numpy as np, xarray
+      >>> scores = ("time", "chip"), np.random.default_rng(0).uniform(0.8, 0.9, (3, 20))
+      >>> ax = drift(xarray.Dataset({"accuracy": scores}, {"time": [1.0, 3600.0, 86400.0]}))
+      >>> ax.get_xlabel(), ax.get_ylabel()
+      ('time after programming', 'accuracy (%)')
     """
     if not hasattr(data, "data_vars") or "time" not in data.dims:
         raise InputError(f"data = {brief(data)}: must be a dataset of analogsim.evaluate")
