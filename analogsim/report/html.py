@@ -43,12 +43,26 @@ def page(title: str, lead: str, sections: Sequence[tuple[str, str]]) -> str:
 
     Returns:
       the HTML document.
+
+    Example:
+      >>> html = page("Ageing", "PCM, 10 years", [("Result", paragraph("Accuracy decreases."))])
+      >>> "<h1>Ageing</h1>" in html, "<p>Accuracy decreases.</p>" in html
+      (True, True)
     """
     return _environment().get_template("page.html").render(title=title, lead=lead, sections=sections)
 
 
 def paragraph(text: str, note: bool = False) -> str:
-    """Return one paragraph of plain text; ``note`` sets it small and grey."""
+    """Return the HTML of one paragraph.
+
+    Args:
+      text: plain text; a number keeps its standard deviation and per cent sign on the same line.
+      note: set the text small and grey.
+
+    Example:
+      >>> paragraph("less than 1 step", note=True)
+      '<p class="note">less than 1 step</p>'
+    """
     return _block("paragraph", _no_break(text), note)
 
 
@@ -58,35 +72,64 @@ def _no_break(text: str) -> str:
 
 
 def bullets(items: Sequence[str]) -> str:
-    """Return a bullet list of plain texts."""
+    """Return the HTML of a bullet list.
+
+    Args:
+      items: plain texts.
+
+    Example:
+      >>> bullets(["drift", "read noise < 1 uS"])
+      '<ul><li>drift</li><li>read noise &lt; 1 uS</li></ul>'
+    """
     return _block("bullets", [_no_break(item) for item in items])
 
 
 def preformatted(text: str) -> str:
-    """Return plain text in a fixed-width face; a line too long for the screen is wrapped with a hanging indent."""
+    """Return the HTML of text in a fixed-width face; a line too long for the screen is wrapped with a hanging indent.
+
+    Args:
+      text: plain text of one or more lines; leading spaces indent.
+
+    Example:
+      >>> preformatted("adc:\\n  bits: 8")
+      '<pre><span style="--in:0">adc:</span><span style="--in:2">bits: 8</span></pre>'
+    """
     return _block("preformatted", [(len(line) - len(line.lstrip()), line.strip()) for line in text.splitlines()])
 
 
 def numbered(items: Sequence[str]) -> str:
-    """Return a numbered list of plain texts, for example the sources that a table cites by number."""
+    """Return the HTML of a numbered list, for example of the sources that a table cites by number.
+
+    Args:
+      items: plain texts.
+
+    Example:
+      >>> numbered(["Rasch et al., 2023"])
+      '<ol class="note"><li>Rasch et al., 2023</li></ol>'
+    """
     return _block("numbered", items)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "", text: Sequence[int] = ()) -> str:
-    """Return a table; on a narrow screen each row is shown as a card.
+    """Return the HTML of a table; on a narrow screen each row is shown as a card.
 
     Args:
       header: one name per column.
       rows: the cells, plain texts.
       caption: printed above the table.
       text: indices of the columns that hold words and are aligned left; the others are aligned right.
+
+    Example:
+      >>> html = table(["bits", "accuracy"], [["8", "97.1 %"]], caption="ADC")
+      >>> "<caption>ADC</caption>" in html, '<td data-label="accuracy">97.1 %</td>' in html
+      (True, True)
     """
     return _block("table", header, rows, caption, text)
 
 
 def figure(draw: Callable[[Any], Any], alt: str, caption: str = "", size: tuple[float, float] = (10.4, 4.4),
            phone: tuple[float, float] = (3.6, 4.0)) -> str:  # fmt: skip
-    """Return a figure, drawn once for the width of a desktop page and once for a phone, so that labels stay readable.
+    """Return the HTML of a figure, drawn once for a desktop page and once for a phone, so that labels stay readable.
 
     Args:
       draw: draws on the matplotlib axes that it is given and returns them.
@@ -94,6 +137,14 @@ def figure(draw: Callable[[Any], Any], alt: str, caption: str = "", size: tuple[
       caption: printed below the figure.
       size: width and height of the desktop version, inches; 100 pixels of the screen show about one inch.
       phone: width and height of the phone version, inches.
+
+    Example:
+      >>> def draw(ax):
+      ...     ax.plot([4, 6, 8], [0.81, 0.93, 0.95])
+      ...     return ax
+      >>> html = figure(draw, "accuracy versus bits", caption="ADC bits")
+      >>> html.count("data:image/png"), "<figcaption>ADC bits</figcaption>" in html
+      (2, True)
     """
     with style.style():
         wide, narrow = (_data_url(draw(style.new_axes(*inches))) for inches in (size, phone))
@@ -105,7 +156,16 @@ def _data_url(axes: Any) -> str:
 
 
 def png(axes: Any) -> bytes:
-    """Return the figure of matplotlib axes as PNG bytes at 170 dots per inch."""
+    """Return the figure of matplotlib axes as PNG bytes at 170 dots per inch.
+
+    Args:
+      axes: any axes of the figure.
+
+    Example:
+      >>> from analogsim import plot
+      >>> png(plot.new_axes(2, 1))[:4]
+      b'\\x89PNG'
+    """
     buffer = io.BytesIO()
     axes.figure.savefig(buffer, format="png", dpi=170, metadata={"Software": None})
     return buffer.getvalue()
