@@ -106,6 +106,10 @@ def with_other_cores(item: dict[str, Any], change: Callable[[Cores], Cores]) -> 
 def factored_layers(params: Any, path: str = "") -> Iterator[tuple[str, Cores]]:
     """Yield the path and the cores of every layer of a Linen model that is stored as cores.
 
+    Args:
+      params: collection ``params`` of the model's variables, of arrays or of ``jax.ShapeDtypeStruct``.
+      path: path of ``params`` within the model, to which the paths are appended.
+
     Example:
       >>> from analogsim.linen import LowRankDense
       >>> params = jax.eval_shape(LowRankDense(16).init, jax.random.key(0), jnp.ones((1, 64)))["params"]

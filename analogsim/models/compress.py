@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Compressed(ByValue):
-    """Result of ``compress``; prints as a table.
+    """Result of ``compress``, which has an example; prints as a table.
 
     Attributes:
       model: the compressed model, which can be trained or converted.
