@@ -52,6 +52,11 @@ def check_number(
 
     Raises:
       InputError: for another type, or for the first number out of range.
+
+    Example:
+      >>> check_number(30.0, "bits", gt=0, le=24)
+      Traceback (most recent call last):
+      analogsim.base.errors.InputError: bits = 30: must be greater than 0 and at most 24
     """
     if isinstance(value, jax.core.Tracer):
         return

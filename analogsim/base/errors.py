@@ -67,7 +67,19 @@ def _shown(end: float) -> str:
 
 
 def brief(value: Any) -> str:
-    """Format a value for an error message: its repr if short, else only its type and shape."""
+    """Format a value for an error message: its repr if short, else only its type and shape.
+
+    Args:
+      value: any object.
+
+    Returns:
+      One line.
+
+    Example:
+      >>> import numpy as np
+      >>> brief("PMC"), brief(np.zeros((100, 3)))
+      ("'PMC'", 'a ndarray of shape (100, 3)')
+    """
     text = repr(value)
     if len(text) <= 80 and "\n" not in text:
         return text

@@ -25,7 +25,18 @@ MEANING = f"{MARK} extrapolated beyond the last measured age"
 
 
 def extrapolates(hardware: Any, time_s: Numeric) -> bool:
-    """Return whether the hardware's numbers at a time are extrapolated; False if either is traced."""
+    """Return whether the hardware's numbers at a time are extrapolated; False if either is traced.
+
+    Args:
+      hardware: a hardware description.
+      time_s: time after programming, seconds, or an array of times, of which one is enough.
+
+    Example:
+      >>> from analogsim import preset
+      >>> hardware = preset("reram", **{"store.cell.extrapolate": True})     # data until 2 days, 172,800 s
+      >>> extrapolates(hardware, 172_800), extrapolates(hardware, 200_000)
+      (False, True)
+    """
     after_s = hardware.extrapolated_after_s
     if after_s is None or isinstance(after_s, jax.core.Tracer) or isinstance(time_s, jax.core.Tracer):
         return False

@@ -132,6 +132,10 @@ class Number(Rule):
       integer: whether only integers are allowed.
       length: number of entries of a tuple; None for a single number.
       is_table: whether nested lists become a float64 array, as in a table of measurements.
+
+    Example:
+      >>> Number(integer=True, ge=1).check(1e6, "weights")
+      1000000
     """
 
     gt: float | None = None

@@ -207,7 +207,14 @@ def program(
 def read(cells: Any, time_s: Any, compensation: str | None, read_noise: bool) -> Any:
     """Read a tree of ``ProgrammedTiles`` (stacks, too) as a tree of ``ChipArray``, ``time_s`` after programming.
 
-    Arguments are as in ``Chip.at``, but not checked; ``time_s`` may be traced.
+    Args:
+      cells: the tree, as in ``Chip.cells``.
+      time_s: time after programming, seconds; may be traced.
+      compensation: drift compensation, as in ``Chip.at``; None for the hardware's setting.
+      read_noise: whether reads vary.
+
+    Returns:
+      The tree of readings. Nothing is checked, in contrast to ``Chip.at``.
     """
     return map_programmed(lambda tiles: ChipArray.read(tiles, time_s, compensation, read_noise), cells)
 
