@@ -42,6 +42,12 @@ class EnergyItem:
       sources: sources of the energy per action.
       layer: path of the layer, ``""`` if the item belongs to the whole model.
       waits: True if it is spent while nothing is computed or moved: launches, latency, idle parts.
+
+    Example:
+      >>> picojoules = (1e-12, 2e-12, 4e-12)
+      >>> item = EnergyItem.of_range("ADC", "convert", 256, "", picojoules, (Source(note="an example"),))
+      >>> [show(joules, "J") for joules in (item.energy_low_j, item.energy_j, item.energy_high_j)]
+      ['256 pJ', '512 pJ', '1.02 nJ']
     """
 
     component: str
@@ -104,7 +110,10 @@ class UnsupportedSystem:
 
 
 class ModelDoesNotFit(InputError):
-    """A system cannot hold the model and has no energy breakdown; ``compare`` reports it in a row of its table."""
+    """A system cannot hold the model and has no energy breakdown; ``compare`` reports it in a row of its table.
+
+    Raised by ``System.breakdown`` with the message ``"<system>: <reason>"``; the row shows the reason.
+    """
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -122,6 +131,12 @@ class EnergyBreakdown:
         ``"reads"``), ``""`` if not known.
       omits: parts of the model's computation that are not counted; empty if all are.
       per: the event that stands for one multiply-accumulate of the model on this system, for ratios.
+
+    Example:
+      >>> item = EnergyItem(component="ADC", action="convert", count=1000, unit="", unit_energy_j=2e-12, sources=())
+      >>> chip = EnergyBreakdown(system="chip", batch=4, items=(item,), latency_s=1e-6, note="", excludes="")
+      >>> show(chip.energy_typical_j, "J"), show(chip.power_w, "W")     # 1000 x 2 pJ; 4 x 2 nJ in 1 us
+      ('2 nJ', '8 mW')
     """
 
     system: str

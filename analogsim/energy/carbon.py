@@ -135,7 +135,11 @@ def _hint(place: str) -> str:
 
 
 def pue(value: str | float) -> float:
-    """Return the power usage effectiveness for ``"hyperscale"``, ``"average"``, or a number from 1 to 3."""
+    """Return the power usage effectiveness for ``"hyperscale"``, ``"average"``, or a number from 1 to 3.
+
+    Raises:
+      InputError: for another name or number.
+    """
     if isinstance(value, str):
         if value not in PUE:
             raise InputError(f"pue = {value!r}: {nearest(value, PUE)}, or a number from 1 to 3")
@@ -154,6 +158,9 @@ def operational_kg(
       energy_j: joules of the systems, without the data centre's overhead.
       place: as for ``grid``.
       usage: as for ``pue``.
+
+    Raises:
+      InputError: for an energy that is negative or not finite, an unknown place, or as ``pue``.
 
     Example:
       >>> round(operational_kg(3.6e6, "USA", 1.0), 3)    # one kilowatt-hour

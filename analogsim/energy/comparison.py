@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 class Comparison:
     """Energy breakdowns of one workload on the hardware and on other systems; prints as tables.
 
+    Returned by ``compare``, which has an example.
+
     Attributes:
       breakdowns: one per system and batch size, the hardware's first.
       arrays: the hardware's tiles and cells, with their area; None if the hardware is digital.

@@ -54,6 +54,8 @@ class LifePhase:
 class Lifecycle:
     """Energy and carbon over a model's lifetime, phase by phase; prints as a table.
 
+    Returned by ``lifecycle``, which has an example.
+
     Attributes:
       parts: the phases, inference last.
       pue: power usage effectiveness of the data centre, applied to all phases.
