@@ -32,7 +32,7 @@ from analogsim.signal_path.operators import Convolution
 
 @dataclasses.dataclass(frozen=True)
 class LayerWork:
-    """One pass through one analog layer, for one example.
+    """One pass through one analog layer, for one example. An entry of ``Workload.layers``.
 
     Attributes:
       use: the pass as observed on the whole sample.
@@ -69,7 +69,7 @@ class LayerWork:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Workload:
-    """The work of a model per inference.
+    """The work of a model per inference. Returned by ``count``, which has an example.
 
     Attributes:
       layers: the passes through analog layers, in order.
@@ -115,12 +115,24 @@ def count(model: Any, variables: Any, x: Any, while_loops: int | None = None, **
     Args:
       model: a Linen or NNX model with analog layers.
       variables: the variables of a Linen model; None for an NNX model.
-      x: sample ``[batch, ...]``, arrays or ``jax.ShapeDtypeStruct``.
+      x: sample ``[batch, ...]``, arrays or ``jax.ShapeDtypeStruct``; with shapes nothing is run.
       while_loops: number of iterations of ``while`` loops.
       **options: keyword arguments of the model's call.
 
+    Returns:
+      The work, with the passes through analog layers and all operations of the digital model.
+
     Raises:
-      InputError: if there are no examples, or a layer's work is not a multiple of their number.
+      InputError: if there are no examples or no analog layer, a layer's work is not a multiple of the number of
+        examples, or a ``while`` loop has no ``while_loops``.
+
+    Example:
+      >>> from analogsim import preset
+      >>> from analogsim.linen import AnalogDense
+      >>> layer, x = AnalogDense(3, hardware=preset("pcm")), jax.ShapeDtypeStruct((2, 4), np.float32)
+      >>> work = count(layer, jax.eval_shape(layer.init, jax.random.key(0), x), x)
+      >>> work.macs, work.weights, work.other_parameters     # 4 x 3 weights; 3 biases are digital
+      (12, 12, 3)
     """
     x, options = inputs_of(x, options)
     shapes = [np.shape(a) for a in apart(x)[0]] or [()]

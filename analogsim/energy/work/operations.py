@@ -101,6 +101,8 @@ class ConvolutionShape:
 class Operation:
     """One operation of a computation. An operation inside a loop runs ``repeats`` times.
 
+    An entry of ``Operations.all``, which ``workload`` returns.
+
     Attributes:
       kind: ``"product"``, ``"convolution"``, ``"lookup"`` (rows of a table), ``"elementwise"``.
       primitive: name of the JAX primitive.
@@ -189,6 +191,8 @@ class Operation:
 @dataclasses.dataclass(frozen=True)
 class Operations:
     """All operations of one run of a computation, in order; prints as a table.
+
+    Returned by ``workload``, which has an example.
 
     Attributes:
       all: the operations.

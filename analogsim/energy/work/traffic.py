@@ -154,10 +154,22 @@ def plan(operation_needs: Sequence[Need], batch: int, capacity: float, piece_byt
     """Return the schedule of the operations that moves the fewest bytes; see the module.
 
     Args:
-      operation_needs: bytes of each operation, in order.
+      operation_needs: bytes of each operation, in order (``needs``).
       batch: number of examples.
       capacity: bytes on the chip for data that is used again.
       piece_bytes: cost in bytes of one run of an operation on one piece of the batch, added to the bytes it moves.
+
+    Returns:
+      The bytes of each operation, and their sums.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from analogsim.energy import workload
+      >>> work = workload(lambda w, x: x @ w, jnp.ones((4, 3)), jnp.ones((2, 4)), examples=2)
+      >>> float32 = needs(work, weight_bytes=lambda op: 4.0, map_bytes=lambda op: (4.0, 4.0))
+      >>> traffic = plan(float32, batch=8, capacity=1e6)
+      >>> traffic.weights, traffic.maps     # 4 x 3 weights once; 8 x (4 + 3) inputs and outputs
+      (48.0, 224.0)
     """
     return _plan(tuple(operation_needs), batch, float(capacity), float(piece_bytes))
 
