@@ -11,7 +11,7 @@ from analogsim.energy.work.layer_work import LayerWork
 
 @dataclasses.dataclass(frozen=True)
 class AnalogArrays:
-    """The analog arrays that hold a model.
+    """The analog arrays that hold a model. Returned by ``compare`` as ``Comparison.arrays``.
 
     Attributes:
       tiles: number of tiles.
