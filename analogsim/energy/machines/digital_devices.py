@@ -36,6 +36,12 @@ class Device:
       latency_s: latency of the memory in s.
       vector_op_per_s: additions or multiplications per second outside of products.
       assumed: which of these are assumptions, for the note of the energy breakdown.
+
+    Example:
+      >>> from analogsim.energy import digital_system
+      >>> slow = dataclasses.replace(devices()["H100"], name="slow H100", byte_per_s=1e12)     # for ``compare``
+      >>> digital_system(slow, number_format="fp8").name
+      'slow H100 fp8'
     """
 
     name: str

@@ -24,7 +24,20 @@ class System:
 
     Attributes:
       name: name of the system in tables.
-      breakdown: ``breakdown(work, batch)`` returns the energy breakdown of one inference.
+      breakdown: ``breakdown(work, batch)`` returns the energy breakdown of one inference, or raises
+        ``ModelDoesNotFit``.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from analogsim.energy import EnergyItem, workload
+      >>> def breakdown(work, batch):
+      ...     item = EnergyItem(component="core", action="multiply", count=work.macs, unit="MAC", unit_energy_j=1e-12,
+      ...                       sources=())
+      ...     return EnergyBreakdown(system="core", batch=batch, items=(item,), latency_s=None, note="", excludes="")
+      >>> core = System("core", breakdown)     # for ``compare(..., systems=core)``
+      >>> operations = workload(lambda w, x: x @ w, jnp.ones((4, 3)), jnp.ones((2, 4)), examples=2)
+      >>> core.breakdown(Workload((), operations, other_parameters=12), 1).energy_typical_j     # 4 x 3 MAC, 1 pJ each
+      1.2e-11
     """
 
     name: str
