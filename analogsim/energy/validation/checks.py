@@ -17,7 +17,7 @@ SCOPES = ("all-in", "marginal", "part", "peak", "sustained")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Check:
-    """A published number compared with the computed one.
+    """A published number compared with the computed one. Returned by ``validation``, which has an example.
 
     Attributes:
       system, quantity: the system, and the quantity that is compared.
@@ -90,7 +90,13 @@ class Check:
 
 @functools.cache
 def points() -> dict[tuple[str, str, str], dict[str, str]]:
-    """Return the rows of ``data/points.csv`` by (system, condition, quantity)."""
+    """Return the rows of ``data/points.csv`` by (system, condition, quantity), each as ``{column: text}``.
+
+    Example:
+      >>> row = points()["PUMA", "1 GHz 16b", "efficiency"]
+      >>> row["value"], row["unit"], row["kind"]
+      ('0.837', 'TOPS/W', 'simulated')
+    """
     table = importlib.resources.files("analogsim.energy.validation") / "data" / "points.csv"
     with table.open(encoding="utf-8") as file:
         return {(row["system"], row["condition"], row["quantity"]): row for row in csv.DictReader(file)}
@@ -98,6 +104,12 @@ def points() -> dict[tuple[str, str, str], dict[str, str]]:
 
 def point(system: str, condition: str, quantity: str) -> float:
     """Return the value of a published point, in the unit of its row.
+
+    Args:
+      system, condition, quantity: key of the row in ``points()``.
+
+    Raises:
+      KeyError: if there is no such row.
 
     Example:
       >>> point("PUMA", "1 GHz 16b", "efficiency")     # TOPS/W

@@ -11,7 +11,12 @@ if TYPE_CHECKING:
 
 
 def table() -> "rich.table.Table":
-    """Return one row per check, first those that can contradict the account; the caption counts how many hold."""
+    """Return one row per check, first those that can contradict the account; the caption counts how many hold.
+
+    Example:
+      >>> [column.header for column in table().columns]
+      ['system', 'quantity', 'computed', 'published', 'ratio', 'kind']
+    """
     rows = simple_table("The energy account compared with published systems")
     for name in ("system", "quantity", "computed", "published", "ratio", "kind"):
         right = name in ("computed", "published", "ratio")
@@ -62,7 +67,12 @@ def _summary() -> str:
 
 
 def markdown() -> str:
-    """Return Markdown tables for a README, one row per system and kind with the range of ratios; bookkeeping last."""
+    """Return Markdown tables for a README, one row per system and kind with the range of ratios; bookkeeping last.
+
+    Example:
+      >>> markdown().splitlines()[0]
+      '| system | quantity | kind | computed / published | calibrated on |'
+    """
     counted = [check for check in validation() if check.counts]
     bookkeeping = [check for check in validation() if not check.counts]
     return (
@@ -93,5 +103,10 @@ def _common(checks: list[Check]) -> str:
 
 
 def text() -> str:
-    """Return the table as plain text."""
+    """Return the table as plain text.
+
+    Example:
+      >>> text().splitlines()[0]
+      'The energy account compared with published systems'
+    """
     return as_text(table(), width=150)
