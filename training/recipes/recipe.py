@@ -174,13 +174,18 @@ class Evaluate(Description):
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """A recipe.
+    """A recipe. Returned by ``load_recipe``.
 
     Attributes:
       title: title of the experiment.
       data, model, digital, aware, evaluate: the sections of the file.
       hardware: hardware of the section ``[hardware]``.
       hardware_fields: fields of that section as written, for ``to_toml``.
+
+    Example:
+      >>> short = load_recipe("lenet").shortened(epochs=1)
+      >>> short.digital.epochs, short.aware.epochs
+      (1, 1)
     """
 
     title: str
@@ -231,6 +236,9 @@ def load_recipe(name: str | pathlib.Path) -> Recipe:
 
     Args:
       name: ``"lenet"``, or the path of a file.
+
+    Returns:
+      The recipe, for ``recipes.run.run_recipe``.
 
     Raises:
       InputError: for a missing or invalid file, an unknown section or field, or a value out of range.
