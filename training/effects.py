@@ -43,7 +43,7 @@ class HardwareGradient(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Sensitivity:
-    """Result of ``sensitivity``; prints as a table, the largest effects first.
+    """Result of ``sensitivity``, which has an example; prints as a table, the largest effects first.
 
     Attributes:
       data: ``effect``, the change of the loss, over (chip, step, parameter), with the steps ``more`` and ``less``;

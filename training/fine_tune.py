@@ -37,7 +37,7 @@ _CHECKED = 256  # examples of the clipping reports before and after
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class FineTuned(ByValue):
-    """Result of ``fine_tune``.
+    """Result of ``fine_tune``, which has an example.
 
     Attributes:
       variables: a Linen model's variables, including ranges and batch statistics; None for NNX.

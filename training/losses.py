@@ -64,6 +64,9 @@ def distillation(
       temperature: T, greater than 0.
       loss: loss of the task, ``loss(outputs, labels) -> number``.
 
+    Raises:
+      InputError: for a weight or temperature out of range, or as ``loss``.
+
     Example:
       >>> same = jnp.array([[1.0, 2.0]])
       >>> float(distillation(same, jnp.array([1]), same, weight=1.0))

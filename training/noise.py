@@ -39,7 +39,7 @@ def modified_weights(
       a tree of the same structure; leaves that are not selected are unchanged.
 
     Raises:
-      InputError: for a modifier of devices or one that draws per example.
+      InputError: for a modifier of devices or one that draws per example, or if no leaf is selected.
 
     Example:
       >>> params = {"Dense_0": {"kernel": jnp.ones((4, 3)), "bias": jnp.zeros(3)}}
@@ -72,6 +72,12 @@ def weight_noise(key: jax.Array, params: Any, std: Any, *, relative_to: str = "c
       key, params, where: see ``modified_weights``.
       std: standard deviation relative to the largest weight; may be traced (a schedule).
       relative_to: ``"column"`` (largest weight of each output) or ``"layer"`` (largest weight of the kernel).
+
+    Returns:
+      a tree of the same structure; leaves that are not selected are unchanged.
+
+    Raises:
+      InputError: for a negative or non-finite ``std``, or if no leaf is selected.
 
     Example:
       >>> params = {"kernel": jnp.ones((4, 3))}

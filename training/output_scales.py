@@ -118,6 +118,9 @@ def fold_output_scales(variables: Any) -> Any:
     Args:
       variables: variables with ``params`` and ``ranges``.
 
+    Returns:
+      the variables with new kernels and without scales.
+
     Raises:
       InputError: as ``remap_weights``.
 

@@ -16,6 +16,9 @@ def scaled_noise(noise_scale: Any) -> AbstractContextManager[None]:
     Args:
       noise_scale: factor of at least 0; 0 trains on ideal cells, 1 on the hardware as described.
 
+    Returns:
+      a context manager.
+
     Raises:
       InputError: for a negative or non-finite number.
 

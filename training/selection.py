@@ -9,7 +9,17 @@ from analogsim.base.errors import InputError
 
 
 def is_kernel(path: tuple, leaf: Any) -> bool:
-    """Return whether a parameter is a weight matrix or convolution window, which Flax names ``kernel``."""
+    """Return whether a parameter is a weight matrix or convolution window, which Flax names ``kernel``.
+
+    Args:
+      path: keys from the root of the parameter tree to the leaf, as in ``jax.tree_util``.
+      leaf: the parameter; not used.
+
+    Example:
+      >>> params = {"Dense_0": {"kernel": 1.0, "bias": 0.0}}
+      >>> jax.tree_util.tree_map_with_path(is_kernel, params)
+      {'Dense_0': {'bias': False, 'kernel': True}}
+    """
     names = [getattr(p, "key", getattr(p, "name", None)) for p in path]
     return "kernel" in names
 

@@ -47,7 +47,7 @@ _STRETCHES = 5  # number of validations during the descent
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Tuned(ByValue):
-    """Result of ``tune``; prints as a table.
+    """Result of ``tune``, which has an example; prints as a table.
 
     Attributes:
       variables: a Linen model's variables with tuned ranges; None for NNX.

@@ -65,7 +65,13 @@ class AdditiveNoise(WeightModifier):
 
 
 class MultiplicativeNoise(WeightModifier):
-    """Adds Gaussian noise proportional to each weight."""
+    """Adds Gaussian noise proportional to each weight.
+
+    Example:
+      >>> noise = MultiplicativeNoise(std=0.5)
+      >>> noise.moments(jnp.array([1.0, 0.5]), jnp.ones(1), 1.0).variance.tolist()     # (std w)^2
+      [0.25, 0.0625]
+    """
 
     std: Any = field(ge=0, le=10, doc="standard deviation relative to each weight")
 
@@ -74,7 +80,13 @@ class MultiplicativeNoise(WeightModifier):
 
 
 class ReadNoise(WeightModifier):
-    """Adds read noise whose variance is proportional to |w|, with a new draw for every input vector."""
+    """Adds read noise whose variance is proportional to |w|, with a new draw for every input vector.
+
+    Example:
+      >>> noise = ReadNoise(std=0.5)
+      >>> noise.moments(jnp.array([1.0, -0.5]), jnp.ones(1), 1.0).variance.tolist()     # std^2 |w|
+      [0.25, 0.125]
+    """
 
     std: Any = field(
         default=0.0175, ge=0, le=10, doc="standard deviation of a weight that uses the full window", source=_RASCH
@@ -86,7 +98,14 @@ class ReadNoise(WeightModifier):
 
 
 class Discretise(WeightModifier):
-    """Rounds weights to the levels of a symmetric grid that contains zero."""
+    """Rounds weights to the levels of a symmetric grid that contains zero.
+
+    Example:
+      >>> weights = jnp.array([1.0, 0.4, -0.1])
+      >>> new = Discretise(bits=3).changed(None, weights, jnp.ones(1), 1.0)     # 7 levels: multiples of 1/3
+      >>> [round(float(w), 3) for w in jnp.abs(new)]
+      [1.0, 0.333, 0.0]
+    """
 
     bits: Any = field(ge=2, le=24, integer=True, doc="bits including the sign: 2^bits - 1 levels")
     draw: str = static(default="step", choices=("step",), doc="unused: nothing is drawn")
@@ -99,7 +118,13 @@ class Discretise(WeightModifier):
 
 
 class DropConnect(WeightModifier):
-    """Sets random weights to zero and scales up the others, so that the expected weights stay the same."""
+    """Sets random weights to zero and scales up the others, so that the expected weights stay the same.
+
+    Example:
+      >>> new = DropConnect(probability=0.5).changed(jax.random.key(0), jnp.ones(100), jnp.ones(1), 1.0)
+      >>> sorted(set(new.tolist()))     # 0, or 1/(1 - 0.5)
+      [0.0, 2.0]
+    """
 
     probability: Any = field(ge=0, lt=1, doc="fraction of the weights that are dropped", source=cited("wan2013"))
 
@@ -114,7 +139,16 @@ class DropConnect(WeightModifier):
 
 
 class StuckCells(WeightModifier):
-    """Sets random weights to zero or to the positive or negative end of the window, whatever their value."""
+    """Sets random weights to zero or to the positive or negative end of the window, whatever their value.
+
+    Raises:
+      InputError: if the two fractions add up to more than 1.
+
+    Example:
+      >>> stuck = StuckCells(off=0.25, on=0.25)
+      >>> stuck.moments(jnp.array([0.5]), jnp.ones(1), 1.0).mean.tolist()     # half of the weights keep their value
+      [0.25]
+    """
 
     off: Any = field(default=0.0, ge=0, le=1, doc="fraction of the weights that are stuck at zero")
     on: Any = field(default=0.0, ge=0, le=1, doc="fraction that are stuck at the end of the window, of either sign")
@@ -188,7 +222,12 @@ class DeviceNoise(WeightModifier):
 
 
 class ProgrammingNoise(DeviceNoise):
-    """Applies only the published programming error of the cells: they are read immediately and without noise."""
+    """Applies only the published programming error of the cells: they are read immediately and without noise.
+
+    Example:
+      >>> from analogsim import preset
+      >>> hardware = preset("pcm", training=ProgrammingNoise())
+    """
 
     time_s: float = static(default=0.0, ge=0, le=0, doc="read immediately after programming")
     until_s: None = static(default=None, choices=(None,), doc="read immediately after programming")
@@ -201,6 +240,12 @@ class Chain(WeightModifier):
     Raises:
       InputError: for fewer than two modifiers, a ``DeviceNoise`` or ``Chain`` among them, or a modifier other than the
         last that draws per example.
+
+    Example:
+      >>> from analogsim import preset
+      >>> chain = Chain(modifiers=(Discretise(bits=5), AdditiveNoise(std=0.05)))
+      >>> preset("pcm", training=chain).training.is_random
+      True
     """
 
     modifiers: tuple[Any, ...] = field(doc="modifiers of single weights, in order")
