@@ -60,6 +60,7 @@ class Scope:
           InputError: in another thread than the one that opened it, where it stays active until the next block is
             entered.
         """
+        # Closed even if the check below raises: the thread that entered the block drops it in ``tidy``.
         opened.is_closed = True
         if opened.thread != threading.get_ident():
             raise InputError(
@@ -83,6 +84,8 @@ class Scope:
             if before:  # restores the value from before the outermost block
                 self._here.outermost.__exit__(None, None, None)
             return
+        # Inner contexts are never exited: each would restore the value from before itself, perhaps that of a block
+        # that was left in the meantime. Only the outermost restores.
         context = self._context(self._joined([one.content for one in opened]))
         if not before:
             self._here.outermost = context
@@ -110,12 +113,14 @@ class Block(contextlib.ContextDecorator):
         self._entries: list[tuple[Opened, Any]] = []
 
     def __enter__(self) -> None:
+        # A block that was left in another thread is still in force here: that thread cannot change this context.
         for scope in _scopes:
             scope.tidy()
         turn = _Turn.of_this_loop()
         self._entries.append((self._scope.enter(self._content()), turn))
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        # One decorated function may run in several threads at once: leave the last entry of this thread.
         here = [entry for entry in self._entries if entry[0].thread == threading.get_ident()]
         opened, turn = entry = (here or self._entries)[-1]
         self._entries.remove(entry)
@@ -148,6 +153,7 @@ class _Turn:
 
     def __init__(self, loop: Any):
         self._has_turned = False
+        # A loop runs callbacks only between the steps of tasks: once this one has run, the block was open at an await.
         self._handle = loop.call_soon(self._turned)
 
     @classmethod

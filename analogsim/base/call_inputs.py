@@ -214,6 +214,8 @@ def _arrays(tree: Any, where: str, inner: bool) -> Any:
             return Shared(jax.tree.map(lambda a: array(a, name), leaf.value, is_leaf=_is_written_out))
         if _is_written_out(leaf) or _is_array(leaf):
             return array(leaf, name)
+        # A number that is the whole of x is data without an examples axis, refused later; beside other inputs it
+        # is an option of the model.
         if isinstance(leaf, (numbers.Number, np.generic, str)) and (inner or path):
             return Fixed(leaf)
         return array(leaf, name)
@@ -243,6 +245,7 @@ def input_name(path: tuple, count: int, of_args: str = "x") -> str:
       of_args: name of the positional inputs.
     """
     kind, which, *rest = path
+    # ``Shared`` adds a level "value" to the path, which the user's container does not have.
     shown = jax.tree_util.keystr(tuple(p for p in rest if p != jax.tree_util.GetAttrKey("value")))
     if kind == jax.tree_util.GetAttrKey("kwargs"):
         return f"{which.key}{shown}"
@@ -314,6 +317,7 @@ class Sample:
         for item in wrapped:
             if isinstance(item, Fixed):
                 fixed.append((number, item.value))
+                # A leaf as placeholder: ``Fixed`` is a static node, which has none.
                 tree.append(0)
                 number += 1
                 continue
@@ -391,6 +395,7 @@ def sample_from_text(text: Any) -> Sample:
 
 
 def _shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    # type(), because isinstance would accept JSON's true as the integer 1.
     if not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
         raise ValueError(f"{shape!r} is not a shape")
     return tuple(shape)

@@ -124,6 +124,7 @@ class Description(ByValue):
     """
 
     def __init_subclass__(cls) -> None:
+        # eq=False: the generated __eq__ takes the truth of elementwise comparisons; ``ByValue`` compares whole arrays.
         data: Any = dataclasses.dataclass(frozen=True, kw_only=True, repr=False, eq=False)(cls)
         fields = dataclasses.fields(data)
         names = [f.name for f in fields]
@@ -148,6 +149,7 @@ class Description(ByValue):
     def __post_init__(self) -> None:
         with jax.named_scope(CHECKS):
             for f in dataclasses.fields(self):  # type: ignore[arg-type]
+                # The rule's value is stored: strings are parsed, traced numbers are NaN where out of range.
                 object.__setattr__(self, f.name, _checked(type(self), f, getattr(self, f.name)))
             self.check()
 
@@ -281,6 +283,7 @@ def _register(cls: type, fields: tuple) -> None:
             object.__setattr__(self, name, value)
         return self
 
+    # ``flatten`` leaves out the paths, which jit and tree.map would otherwise build at every call without using them.
     jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
 
 
@@ -396,6 +399,7 @@ def check_one_value(item: Any) -> None:
         value = getattr(item, f.name)
         if isinstance(value, Description):
             check_one_value(value)
+        # A number as default tells a physical quantity from a table, for which an array is a single value.
         elif not rule_of(f).is_static and (isinstance(f.default, (int, float, tuple)) or _one_number_or_none(f)):
             shapes = [np.shape(v) for v in (value if isinstance(value, tuple) else (value,)) if hasattr(v, "shape")]
             if any(shapes):

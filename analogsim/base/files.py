@@ -36,6 +36,7 @@ def replace(path: str | os.PathLike, content: bytes | str) -> Path:
     Raises:
       OSError: from the operating system. The file is then unchanged, and no temporary file is left.
     """
+    # os.replace would replace a link itself, so write to what it points to.
     path, target = Path(path), Path(path).resolve()
     raw = content.encode("utf-8") if isinstance(content, str) else content
     if target.exists():
@@ -46,10 +47,12 @@ def replace(path: str | os.PathLike, content: bytes | str) -> Path:
         if not stat.S_ISREG(target.stat().st_mode):
             target.write_bytes(raw)
             return path
+    # In the same folder, because os.replace is atomic only within one file system.
     with temporary_sibling(target) as neighbour:
         with neighbour.open("xb") as file:
             file.write(raw)
             file.flush()
+            # Before the rename: after a crash, the name could otherwise belong to data that never reached the disk.
             os.fsync(file.fileno())
         if target.exists():
             shutil.copymode(target, neighbour)
@@ -127,11 +130,13 @@ def forget() -> None:
 
 def remove_unfinished() -> None:
     """Remove the temporary files of all threads, before a process exits without unwinding."""
+    # A copy, because other threads still add to the set and discard from it.
     for neighbour in list(_unfinished):
         _remove(neighbour)
 
 
 def _remove(neighbour: Path) -> None:
+    # unlink raises for a folder and for a missing path; rmtree removes the first and ignores the second.
     with contextlib.suppress(OSError):
         neighbour.unlink()
         return

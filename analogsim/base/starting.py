@@ -15,6 +15,7 @@ from typing import Any
 def is_command() -> bool:
     """Return whether this process, or its parent, is ``analogsim`` or ``python -m analogsim``."""
     program = sys.argv[0] if sys.argv else ""
+    # Python sets argv[0] to "-m" while it searches for the module, and to the path of its file when it runs.
     if program == "-m":
         return sys.orig_argv[sys.orig_argv.index("-m") + 1 :][:1] == ["analogsim"]
     return Path(program).stem == "analogsim" or program == str(Path(__file__).parents[1] / "__main__.py")
@@ -22,6 +23,7 @@ def is_command() -> bool:
 
 def _stopped(kind: type[BaseException], error: BaseException, trace: Any) -> None:
     if issubclass(kind, KeyboardInterrupt):
+        # Modules may be half loaded, so neither buffered streams nor exit handlers are used; 130 is 128 + SIGINT.
         os.write(2, b"analogsim: stopped before it began\n")
         os._exit(130)
     sys.__excepthook__(kind, error, trace)

@@ -19,6 +19,8 @@ LEAST_SCALE = 2.0**-40
 _SUBNORMAL = 2.0**-126  # smaller float32 numbers may be flushed to zero
 
 
+# Not intended + stop_gradient(actual - intended): that sum is rounded, and no longer exactly a code or a stored weight.
+# A custom_jvp rather than a custom_vjp, which forward-mode differentiation refuses.
 @jax.custom_jvp
 def straight_through(intended: jax.Array, actual: jax.Array) -> jax.Array:
     """Return ``actual``, with the derivative of ``intended`` added to that of ``actual``.
@@ -43,6 +45,7 @@ def clip(x: jax.Array, bound: Any) -> jax.Array:
     """Clip ``x`` to ``[-bound, bound]``; the derivative at the bound is 1, as ``x`` is still converted there."""
     bound = to_rank(bound, jnp.ndim(x))
     # Not jnp.clip, whose derivative at the bound is 1/2.
+    # NaN fails both comparisons and stays NaN.
     return jnp.where(x > bound, bound, jnp.where(x < -bound, -bound, x))
 
 
