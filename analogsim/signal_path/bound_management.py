@@ -21,9 +21,11 @@ def managed_range(product: RowProduct, x: jax.Array, bound: Any, cut: Any, tiles
     overflow of one example does not reduce the resolution of another. T. Gokmen et al., Front. Neurosci. 11, 538
     (2017), doi 10.3389/fnins.2017.00538.
     """
+    # The choice of a range has no derivative, and reverse mode cannot pass a while_loop.
     hardware, limits, x, tiles = lax.stop_gradient((product.hardware, product.limits, x, tiles))
     product = product._replace(hardware=hardware, limits=limits)
     axes = product.operator.example_axes(x)
+    # Only the shape of the maximum is used: a range for every example, also where a calibrated one is a single number.
     start = jnp.broadcast_to(bound, jnp.max(x, axis=axes, keepdims=True, initial=0.0).shape)
 
     def overflows(number: jax.Array, bound: jax.Array) -> jax.Array:
@@ -35,12 +37,14 @@ def managed_range(product: RowProduct, x: jax.Array, bound: Any, cut: Any, tiles
             parts = parts + drive_noise(hardware.dac, product.operator, n_in, parts, trial.key)
         rows = [jax.tree.map(lambda a, i=i: a[i], (parts, tiles)) for i in range(parts.shape[0])]
         over = functools.reduce(jnp.logical_or, [jnp.any(trial.overflows(*row), axis=(-2, -1)) for row in rows])
+        # Axes behind those of the examples are the windows of one image, which share its range.
         of_example = jnp.any(over, axis=tuple(range(x.ndim - len(axes), over.ndim)))
         return of_example.reshape(bound.shape)
 
     def again(state: tuple) -> tuple:
         number, bound, over = state
         bound = jnp.where(over, 2 * bound, bound)
+        # New noise must not widen a range that was accepted: only examples that still overflowed are tested again.
         return number + 1, bound, over & overflows(number + 1, bound)
 
     def unfinished(state: tuple) -> jax.Array:

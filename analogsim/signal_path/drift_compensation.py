@@ -69,6 +69,7 @@ def noisy_readout(
     if adc is not None and adc.noise is not None:
         noise = noise + jnp.asarray(adc.noise, mean.dtype) ** 2
     alone = jnp.eye(mean.shape[-2], dtype=mean.dtype)
+    # For the unit matrix as input, i.e. each row driven alone, the outputs are the cells themselves.
     detected = jax.vmap(jax.vmap(lambda s, m: store.noise(alone, m, s)))(state, mean)
     if detected is not None:
         noise = noise + detected**2
@@ -78,6 +79,7 @@ def noisy_readout(
     weights = codes.astype(mean.dtype) / _FULL_SCALE
     total = jnp.sum(weights**2 * noise, axis=-2, keepdims=True)  # exact, without a number per cell
     xi = normal(key, total.shape, total.dtype)
+    # The readout is a mean, so the deviation of the sum is divided by the number of rows.
     return readout(hardware, codes, mean) + _root(total) * xi / mean.shape[-2]
 
 

@@ -47,6 +47,7 @@ class RowDrive(NamedTuple):
         """
         dac = DAC() if dac is None else dac
         powers = dac.powers(code) if non_linear else ()
+        # Over the steps, lasting noise adds as an amplitude, (sum_s f_s x_s)^2; independent noise as sum_s (f_s x_s)^2.
         if noise_persists:
             return cls(code, code**2, powers, [(code, *powers)])
         return cls(code, dac.squares(code), powers, dac.step_contributions(code, non_linear))
@@ -63,6 +64,7 @@ def input_range(hardware: TileHardware, x: jax.Array, operator: Operator, calibr
         return None  # nothing has a full scale: values pass unchanged
     if calibrated is not None:
         return scale_of(jnp.asarray(calibrated, x.dtype))
+    # No derivative: outputs are multiplied by the range again, which leaves only that of rounding errors.
     return scale_of(jnp.max(jnp.abs(lax.stop_gradient(x)), axis=operator.example_axes(x), keepdims=True))
 
 
@@ -91,6 +93,7 @@ def drive_noise(dac: Any, operator: Operator, n_in: int, parts: jax.Array, key: 
     """
     xi = normal(stream(key, "input noise"), parts.shape, parts.dtype)
     r, rows = parts.shape[0], parts.shape[-1]
+    # NumPy, so that the mask is a constant, and no operation at all if every row is in use.
     in_use = np.zeros((r, rows), bool)
     for tile, rows_of_tile in enumerate(rows_in_use(operator, n_in, r)):
         in_use[tile, rows_of_tile] = True

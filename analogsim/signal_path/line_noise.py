@@ -53,6 +53,7 @@ def lasting_noise(
     apart = jnp.tensordot(factors**2, variances, 1)
     spare = jnp.tensordot(factors, jnp.sqrt(variances), 1) ** 2 - apart  # what full correlation would add
     correlation = (variance(code**2) - apart) / jnp.where(spare > 0, spare, 1.0)
+    # No derivative: those of the roots below are infinite at a correlation of 0 and 1.
     alike = lax.stop_gradient(jnp.clip(correlation, 0.0, 1.0))[None]
     common = normal(stream(key, "all steps"), apart.shape, apart.dtype)[None]
     separate = normal(stream(key, "single steps"), variances.shape, variances.dtype)
@@ -83,12 +84,14 @@ def sampled(store: Any, time_s: Any, tiles: Any, drive: RowDrive, key: jax.Array
 
     def one(numbered: tuple) -> jax.Array:
         index, x = numbered
+        # The index counts vectors and the reads of one conversion: steps that pass the same key see the same cells.
         keys = jax.random.split(jax.random.fold_in(key, index), tiles.mean.shape[0])
         reads = jax.vmap(lambda k, s: store.read(s, time_s, k))(keys, tiles.state)
         orders = now + spread * (_orders(reads.mean, reads.curvature) - usual)
         return jnp.einsum("oi,coij->cj", x, orders.astype(x.dtype), precision=precision)
 
     flat = vectors.reshape(-1, *vectors.shape[2:])
+    # One read at a time, because each has its own sample of every cell.
     y = lax.map(one, (jnp.arange(len(flat)), flat))
     y = jnp.sum(y.reshape(*vectors.shape[:2], *y.shape[1:]), axis=1)
     return y.reshape(*drive.code.shape[:-1], *y.shape[1:])

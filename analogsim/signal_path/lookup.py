@@ -82,11 +82,13 @@ def _from_rows(
     """Outputs ``[n, C, columns]`` of rows, each taken as a tile of a single row."""
 
     def taken(a: Any, *between: slice) -> Any:
+        # Index arrays on both sides of a slice: by NumPy's rule their common axis, the lookups, comes first.
         return None if a is None else jnp.expand_dims(a[(tile, slice(None), *between, row)], 2 + len(between))
 
     def of_tile(tree: Any) -> Any:
         return jax.tree.map(lambda a: a[tile], tree)
 
+    # ``row`` only selects random numbers: one per lookup, so that two reads of the same word line differ.
     single_rows = TileRow(
         mean=taken(reading.mean), variance=taken(reading.variance), curvature=taken(reading.curvature, slice(None)),
         converters=of_tile(reading.converters), gain=of_tile(reading.gain), scale=of_tile(reading.scale),

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from jaxtyping import Array, Float, Shaped
 
 
+# Operators are static: frozen, hashable records of sizes and axes. Hardware is a pytree: its numbers may be traced.
 @functools.partial(jax.jit, static_argnames=("operator", "precision"))
 def multiply(
     hardware: TileHardware,
@@ -75,6 +76,7 @@ def multiply(
         # The rule's gradient enters here and nowhere else.
         wide, learned, bound = published(rule, wide, bound), bound, lax.stop_gradient(bound)
     code = encode(hardware, wide, bound, clips)
+    # What is drawn for every row and vector needs all vectors written out; a convolution otherwise keeps its image.
     by_cell = hardware.sampling == "cells" and reading.variance is not None
     noisy, r = drives_noisily(hardware), reading.mean.shape[0]
     cut = functools.partial(operator.parts, r=r, unfold=by_cell or noisy or hardware.store.detects_noise)
@@ -88,6 +90,7 @@ def multiply(
     if noisy:
         driven = parts + drive_noise(hardware.dac, operator, reading.n_in, parts, key)
     y = sum_over_tiles(product.outputs, (parts, driven, rows), r)
+    # All tiles are equally wide: the padding of the last one is cut off here.
     y = y.reshape(*y.shape[:-2], y.shape[-2] * y.shape[-1])[..., : reading.n_out]
     return (y if bound is None else y * bound).astype(x.dtype)
 

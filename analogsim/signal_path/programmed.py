@@ -147,7 +147,9 @@ class ProgrammedTiles(ByValue):
     def _key(self, time_s: Numeric) -> jax.Array:
         """Return the key of the random numbers that one reading draws once."""
         assert self.fluctuation is not None
+        # The generator is named, because the user's default may be another one, with keys of another size.
         key = jax.random.wrap_key_data(self.fluctuation, impl="threefry2x32")
+        # The bits of the time, as fold_in takes integers; in float32 also under x64, which must not change the reading.
         when = lax.bitcast_convert_type(jnp.abs(jnp.asarray(time_s, jnp.float32)), jnp.uint32)  # no minus zero
         return jax.random.fold_in(key, when)
 
@@ -174,6 +176,7 @@ def program_all(
     def write(matrix: jax.Array, own_key: jax.Array | None, old: ProgrammedTiles | None) -> ProgrammedTiles:
         return program(hardware, matrix, own_key, old, tile_rows=tile_rows, weight_range=weight_range)
 
+    # Mapping also repeats the hardware's numbers along the stack; ``layers.layer`` takes the first of them.
     for _ in lead:
         write = jax.vmap(write)
     return write(weights, keys, reprogram)
@@ -260,6 +263,7 @@ def program(
             first = jax.tree.map(lambda a: a[0, 0], (tiled, *old))
             state = jax.tree.map(lambda a: a[None, None], store.program(stream(key, "tile 0"), *first))
         else:
+            # By name instead of split: tile i draws the same numbers whatever the number of tiles.
             keys = jnp.stack([stream(key, f"tile {i}") for i in range(n_tiles)]).reshape(tiled.shape[:2])
             state = over_tiles(store.program)(keys, tiled, *old)
     state = _compute_once(state)

@@ -70,6 +70,7 @@ def limits_of(adc: ADC, reading: Reading, ranges: Ranges) -> Limits:
         return Limits(ranges.output, ranges.middle)
     if adc.range is not None:
         return Limits(adc.range, adc.middle)
+    # A chip programmed for an ADC with its own range brings no automatic one for other converters.
     return Limits(full_scale_of(reading.mean) if reading.full_scale is None else reading.full_scale)
 
 

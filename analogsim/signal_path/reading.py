@@ -107,6 +107,7 @@ class Reading(ByValue):
           weights: the matrix ``[n_in, n_out]``.
           store: its ``WeightStore``.
         """
+        # Outputs are multiplied by scale and gain again. Divided by both, a weight has the derivative x at any age.
         intended = wide(cut(weights, self.mean.shape[:2])) / lax.stop_gradient(self.scale)
         # Stopped: the gradients of the store's parameters (significance of copies) already flow through ``mean``.
         intended = over_tiles(lax.stop_gradient(store).to_columns)(intended.astype(self.mean.dtype))

@@ -117,6 +117,7 @@ class RowProduct(NamedTuple):
             rows = self.drive(dac, part if driven is None else driven, tiles)
             y = self.converted(self.adc_inputs(rows, tiles, key), tiles)
         else:
+            # ``driven`` is not used: a converter that drives in steps has no noise (``BitSerialDAC.noise``).
             y = self.step_by_step(part, tiles, key)
         if tiles.gain is not None:
             y = y * to_rank(tiles.gain[:, 0, :].astype(y.dtype), y.ndim)
@@ -142,10 +143,12 @@ class RowProduct(NamedTuple):
                 cells = stream(key, "cells")
             else:
                 noise = lasting_noise(self.variance_of(tiles), pieces, factors, part, key)
+                # Drawn for all steps together, so that ``adc_inputs`` must not add it to each.
                 tiles = tiles._replace(variance=None)
 
         def one(piece: jax.Array, step: jax.Array, noise: jax.Array | None) -> jax.Array:
             step_key = None if key is None else jax.random.fold_in(key, step)
+            # Without the DAC: a step drives plain amplitudes, and its factor is applied after the conversion.
             y = self.adc_inputs(self.drive(None, piece, tiles), tiles, step_key, cells)
             return y if noise is None else y + noise
 
@@ -174,6 +177,7 @@ class RowProduct(NamedTuple):
         if self.widened is not None:
             y = widened_by_outputs(y, self.widened, full_scale, jnp.asarray(1 / self.rows, y.dtype))
         learned = isinstance(self.hardware.output_range, LearnedRange)
+        # ``with_gradient`` adds the whole derivative of a learned range; that of clipping would be counted twice.
         limit = lax.stop_gradient(full_scale) if learned else full_scale
         if tiles.converters is None:
             converted = adc.convert(y, limit, None)
@@ -212,10 +216,12 @@ class RowProduct(NamedTuple):
             if hardware.sampling == "cells" and tiles.variance is not None:
                 cells = stream(key, "cells") if cells is None else cells
                 y = straight_through(y, sampled(hardware.store, self.time_s, tiles, drive, cells, self.precision))
+                # The sample contains the cells' noise; that of detection and converter is left.
                 total = self.noise_variance(drive, y, tiles._replace(variance=None))
             else:
                 total = self.noise_variance(drive, y, tiles)
             if total is not None:
+                # One Gaussian number for all sources: their variances add, because they are independent.
                 y = y + jnp.sqrt(jnp.maximum(total, TINY)) * normal(key, y.shape, y.dtype)
         return y
 

@@ -43,6 +43,7 @@ def real_matrix(matrix: jax.Array) -> jax.Array:
     """Return a real matrix ``[..., n_in, n_out]`` itself, a complex one in its real form ``[..., 2 n_in, 2 n_out]``."""
     if not jnp.iscomplexobj(matrix):
         return matrix
+    # Inputs are row vectors: (a, b) [[C, D], [-D, C]] = (a C - b D, a D + b C), the parts of (a + ib)(C + iD).
     of_real = jnp.concatenate([matrix.real, matrix.imag], axis=-1)
     of_imaginary = jnp.concatenate([-matrix.imag, matrix.real], axis=-1)
     return jnp.concatenate([of_real, of_imaginary], axis=-2)

@@ -98,11 +98,13 @@ class Convolution:
         """``[batch, *positions, n_in]``, window first, then channel."""
         if math.prod(self.window) == 1:
             return self._strided(x)
+        # JAX cuts patches by convolving with the identity, which a lower precision would round on GPUs and TPUs.
         patches = lax.conv_general_dilated_patches(
             x, self.window, self.strides, self.padding, self.input_dilation, self.kernel_dilation,
             dimension_numbers=self.dimension_numbers, precision=lax.Precision.HIGHEST,
         )  # fmt: skip
         shape = patches.shape[:-1]
+        # JAX orders a patch (channel, window), the kernel's rows are ordered (window, channel).
         return patches.reshape(*shape, self.channels, -1).swapaxes(-1, -2).reshape(*shape, -1)
 
     def _strided(self, x: jax.Array) -> jax.Array:
@@ -124,6 +126,7 @@ class Convolution:
         return tuple(range(1, x.ndim))
 
     def vectors(self, x):
+        # With one output channel, the size of the output is the number of windows.
         kernel = jax.ShapeDtypeStruct((*self.window, self.channels, 1), x.dtype)
         return math.prod(jax.eval_shape(lambda a, k: self.digital(a, k, None), x, kernel).shape)
 
