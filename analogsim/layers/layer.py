@@ -151,6 +151,7 @@ class LayerCall(NamedTuple):
         if scale is None:
             return y
         *lead, n_out = jnp.shape(scale)  # [S, n_out] for a stack
+        # The scale, with the axes of an output (all 1 but the last), takes the outputs' way into the layer's layout.
         inputs = self.x.ndim if isinstance(operator, Lookup) else jax.eval_shape(operator.inputs, self.x).ndim - 1
         factor = operator.outputs(jnp.reshape(scale, (*lead, *(1,) * (inputs - len(lead)), n_out)))
         return y * factor.astype(y.dtype)
@@ -218,6 +219,7 @@ def _analog(call: LayerCall) -> jax.Array:
         # The chip provides the cells, the layer the converters, so a chip can be read with other converters. Fabricated
         # converters are the exception: their errors belong to the description from which they were drawn.
         if reading.converters is not None:
+            # A stack is programmed under vmap: its description holds one copy of every number per matrix, all equal.
             adc = array.hardware.adc
             hardware = hardware.replace(adc=adc if weights.ndim == 2 else jax.tree.map(lambda a: a[0], adc))
         if key is None and is_random(hardware, reading):
@@ -227,6 +229,7 @@ def _analog(call: LayerCall) -> jax.Array:
                 f"{call.state.key_hint}"
             )
     _check_has_ranges(call)
+    # Overrides are part of the keys of JAX's caches: the jitted functions inside would compile anew for every block.
     with without_overrides():
         y = operator.outputs(_run(call._replace(hardware=hardware), reading, weights, inputs, key))
     return call.scaled(y)
@@ -246,6 +249,7 @@ def _tracked(call: LayerCall, inputs: jax.Array, weights: jax.Array) -> Ranges:
             raise InputError(f"{where}: a lookup drives one row; calibrate its range")
         if len(hardware.store.column_map(1).factor) > 1:
             raise InputError(f"{where}: slices of weights need a range each; calibrate")
+        # With the input range of this step, at which codes are clipped before the columns add them up.
         lines = _ideal_products(hardware, operator, inputs, lax.stop_gradient(weights), old._replace(**new))
         new["output"] = _followed(old.output, quantile_of(lines, rule.quantile), rule)
     call.state.store_ranges(new)

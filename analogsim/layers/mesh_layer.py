@@ -91,6 +91,7 @@ def forward(
     x, n_in = inexact(x), x.shape[-1]
     _check_fabric(mesh, fabric, n_in, n_out)
     state = mesh.driven(fabric, *trained, jnp.zeros((n_in, n_out), trained.phases.dtype))
+    # Gain 1: the detectors see the light itself; the digital gain scales what they report, noise included.
     matrix, _ = mesh.fields(state._replace(gain=jnp.ones(())), time_s, None if key is None else stream(key, "phases"))
     bound = scale_of(jnp.max(jnp.abs(lax.stop_gradient(x)), axis=-1, keepdims=True))
     fields = jnp.matmul((x / bound).astype(matrix.dtype), matrix, precision=lax.Precision.HIGHEST)
@@ -98,6 +99,7 @@ def forward(
     seen = detect(mesh, fields, n_in, None if key is None else stream(key, "detection"))
     if detection == "differential":
         seen = seen[..., 0::2] - seen[..., 1::2]
+    # Powers are quadratic in the field, and so in the scale that the inputs were divided by.
     return (trained.gain * seen * (bound if detection == "coherent" else bound**2)).astype(x.dtype)
 
 
@@ -115,6 +117,7 @@ def _coherent(mesh: MZIMesh, fields: jax.Array, n_in: int, key: jax.Array | None
     if key is None or mesh.detector is None:
         return y
     sigma = mesh.detector.sigma(mesh.laser_w / n_in, mesh.rate_hz)
+    # No gradient through the size of the noise, as for that of cells (``RowProduct.variance_of``).
     total = jnp.hypot(sigma, mesh.detector.relative_sigma(mesh.rate_hz) * lax.stop_gradient(y))
     return y + total.astype(y.dtype) * normal(key, y.shape, y.dtype)
 

@@ -120,6 +120,7 @@ class ObservingMode(Mode):
         arrays = {name: getattr(call, name) for name in ("x", "kernel", "ranges", "place")}
 
         def note(values: dict[str, Any]) -> None:
+            # Without the state: it refers to the model's scope or module, which is not to be used after the call.
             self._calls.append(call._replace(**values, state=None))
 
         if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(arrays)):
@@ -181,6 +182,7 @@ class InventoryMode(Mode):
         self.layers.append(ListedLayer(call.path, call.hardware, operator, kernel.shape, matrices))
         self.order[call.path] = None
         y = jax.eval_shape(lambda a, k: operator.digital(a, k, None), call.x, kernel)
+        # Plain zeros are constants: products of later layers would seem independent of data (``weight_products``).
         return jnp.zeros(y.shape, y.dtype) + 0 * jnp.sum(call.x).astype(y.dtype)
 
 

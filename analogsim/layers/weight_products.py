@@ -119,6 +119,7 @@ def _walk(jaxpr: Jaxpr, inputs: Sequence[_Origin], found: _Found) -> list[_Origi
             origins[variable] = _CONSTANT if is_key else origin
 
     def read(atoms):
+        # Variables without an entry are arrays that the function closes over, which are not data.
         return [_CONSTANT if isinstance(a, Literal) else origins.get(a, _CONSTANT) for a in atoms]
 
     bind(jaxpr.invars, inputs)
@@ -135,6 +136,7 @@ def _follow(eqn: JaxprEqn, inputs: list[_Origin], found: _Found) -> list[_Origin
     if name in _SEPARATE:
         return inputs
     if name in _PRODUCTS and _sums(eqn):
+        # Only the factors: the third operand of ragged_dot_general is the sizes of the groups.
         _note(name, inputs[:2], found)
     inner = list(jaxprs_in_params(eqn.params))
     if inner and all(len(j.invars) == len(inputs) and len(j.outvars) == len(eqn.outvars) for j in inner):
