@@ -186,6 +186,7 @@ class Crossbar(StoreTags, Description):
             previous = None if reprogram is None else reprogram.fabric
             fabric = self.faults.fabricate(stream(key, "fabric"), targets.shape) if previous is None else previous
         if self.write_verify is None:
+            # Stuck cells are written like all others and replaced when read: no other cell's numbers change.
             reached = self.faults.scale(fabric, targets) if self.faults is not None and fabric is not None else targets
             return ArrayState(self._written(self.cell, key, reached), fabric)
         low, high, factor = self._ends(targets, fabric)
@@ -203,6 +204,7 @@ class Crossbar(StoreTags, Description):
 
         Both ends are equal for a stuck cell: no pulse moves it.
         """
+        # The cell's own largest conductance, not the end of the window in use, which pulses may overshoot.
         if self.faults is None or fabric is None:
             return self.cell.g_min, largest(self.cell), None
         low, high = (
@@ -231,6 +233,7 @@ class Crossbar(StoreTags, Description):
             keys = _keys(key, len(jax.tree.leaves(state.cells)[0]))
             cells = _one_by_one(lambda pair: self.cell.read(pair[1], time_s, pair[0]), (keys, state.cells))
         if self.faults is not None and state.fabric is not None:
+            # Before the wires, as a stuck cell loads its lines like any other.
             cells = self.faults.apply(state.fabric, cells, self.cell.g_min, largest(self.cell))
         if self.wires is not None:
             cells = self._behind_wires(self.wires, cells)
@@ -271,6 +274,7 @@ class Crossbar(StoreTags, Description):
         a2, a3 = law(conductances)
         v = self.cell.read_voltage_v
         ends = self.cell.g_min, self.cell.g_max
+        # Columns multiply x = V/V_read: divided by V_read, a2 V|V| becomes a2 V_read x|x|, and a3 V^3 a3 V_read^2 x^3.
         return jnp.stack([self.mapping.columns(Moments(a), *ends).mean for a in (a2 * v, a3 * v**2)])
 
     def noise(self, x: jax.Array, y: jax.Array, state: Any) -> None:

@@ -65,6 +65,7 @@ def expected(store: Any, weights: jax.Array, time_s: Numeric, read_noise: bool =
     mean, variance = _column(store, grid, time_s, read_noise)
     magnitude = [_between(_magnitude(*column)) for column in (before, now)]
     written = before[0]
+    # Magnitudes are not interpolated: only their means over many weights are used (drift compensation).
     rows = [mean[:-1], jnp.diff(mean), variance[:-1], jnp.diff(variance), *magnitude, written[:-1], jnp.diff(written)]
     # Stacked on the last axis, so that one gather per weight fetches all values and differences.
     table = jnp.stack(rows, axis=-1)

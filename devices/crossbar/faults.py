@@ -171,6 +171,7 @@ def _best_columns(key: jax.Array, codes: jax.Array, n_columns: int) -> jax.Array
 
 def _log_spread(s: jax.Array) -> jax.Array:
     """Return sqrt(ln(1 + s^2)), written so that its derivative at zero is one and not NaN."""
+    # Below 1e-3, two terms of the series are exact to 2e-13; the inner where keeps the quotient from 0/0.
     small = s < 1e-3
     square = jnp.where(small, 1.0, s**2)
     return s * jnp.where(small, 1 - s**2 / 4, jnp.sqrt(jnp.log1p(square) / square))

@@ -174,9 +174,11 @@ def slow_modes(net: Network) -> SlowModes:
 
     # An orthonormal basis without directions that are only rounding errors: an array may have fewer modes.
     weight, basis = jnp.linalg.eigh(products(f))
+    # eigh sorts in ascending order. Directions left out become columns of zeros, because sizes are static under jit.
     basis = basis * jnp.sqrt(_ratio(weight > 1e-5 * weight[-1], weight))
     value, turn = jnp.linalg.eigh(basis.T @ products(raised) @ basis)
     basis = basis @ turn
+    # Rounding can put an eigenvalue at 1 or above: the amplitude would be infinite or of the wrong sign.
     return SlowModes(f @ basis, (f - raised) @ basis, lifted @ (basis * _ratio(value < 1 - 1e-5, 1 - value)))
 
 
@@ -213,6 +215,7 @@ def _conjugate_gradients(net: Network, s: jax.Array, tolerance: Numeric, max_ite
 
     def advance(step: _Step) -> _Step:
         applied = step.search - _raise(net, step.search_lifted)
+        # Vectors that have converged stand still, so that a result does not depend on the rest of the batch.
         alpha = jnp.where(step.size > target, _ratio(step.gain, _dot(applied, step.search_lifted)), 0)[None, None]
         residual = step.residual - alpha * applied
         lifted = _grounded(net.bit, residual)
@@ -222,6 +225,7 @@ def _conjugate_gradients(net: Network, s: jax.Array, tolerance: Numeric, max_ite
             step.f + alpha * step.search,
             residual,
             residual + beta * step.search,
+            # B^-1 of the new direction: the same recursion, because B^-1 is linear, instead of another ladder.
             lifted + beta * step.search_lifted,
             gain,
             _norm(residual),

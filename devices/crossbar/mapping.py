@@ -268,6 +268,7 @@ class Offset(Description):
         # Columns are ordered by plane, outputs within a plane, as ``_side_by_side`` joins them.
         total = jnp.einsum("...po,p->...o", y.reshape(*y.shape[:-1], len(factors), -1), factors)
         if self.subtraction == "unit column":
+            # The unit column drifts with the others, so that this holds at any age; below, the targets' constant.
             return total[..., :-1] - total[..., -1:]
         planes = _factors(self.slices, y.dtype, False)
         floor = jnp.asarray(g_min / (g_max - g_min), y.dtype)

@@ -61,6 +61,7 @@ def sinh_law(scale_v: Any) -> Law:
 
 
 def _sinh(scale_v: Any, g: jax.Array, u: jax.Array) -> jax.Array:
+    # Overflows float32 beyond 89 V0: the missing voltage is then infinite or NaN, which counts as a step too far.
     return g * scale_v * jnp.sinh(u / scale_v)
 
 
@@ -160,6 +161,7 @@ def _newton(
 
     def advance(step: _Step) -> _Step:
         net = line_solver.network(conductance(step.u), *lines)
+        # Solved roughly: far from the root, the exact solution of the linearised network is no better a step.
         direction = line_solver.cell_voltages(net, step.missing, _STEP_TOLERANCE, 300)
         size, correction = _largest(step.missing), _largest(direction)
 
@@ -188,6 +190,7 @@ def _newton(
             step.steps + 1,
         )
 
+    # From zero volts, where the first step solves the network of the cells' conductances at small signals.
     u = jnp.zeros((lines.bit.size, lines.word.size, v.shape[1]), v.dtype)
     now = missing(u)
     start = _Step(u, now, _largest(now), _largest(now) > target, jnp.zeros((), jnp.int32))
@@ -224,6 +227,7 @@ def _cell_voltages(current: Any, lines: _Lines, v: jax.Array, limit: float, max_
         word, bit = _lost(lines, current(u))
         return u + word + bit - v[:, None]
 
+    # On constants: custom_linear_solve differentiates ``linearised`` and calls ``solve`` for values only.
     def solve(_: Any, y: jax.Array) -> jax.Array:
         return line_solver.cell_voltages(net, y, limit, 300)
 
@@ -258,6 +262,7 @@ def _solve(wires: Wires, g: jax.Array, v: jax.Array, law: Partial, limit: float,
             u, count, residual = _cell_voltages(current, lines, v, limit, steps)
             c = current(u)
             word, bit = _lost(lines, c)
+            # The cells' currents are added: the voltage over the last segment by its resistance is 0/0 if perfect.
             return jnp.sum(c, 0) * unit, v[:, None] - word, bit, count, residual
 
         corner = linear.at_corner(wires, v.T, rows=0, columns=None)

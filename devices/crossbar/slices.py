@@ -97,6 +97,7 @@ class BitSlices(Description):
         if self.bits < 2:
             self.refuse("widths", "must have at least 2 bits in total for an offset mapping (unit: bits)")
         half = 2 ** (self.bits - 1)
+        # Code 0 stays unused, so that the codes are symmetric about an exact zero.
         return self._planes(weights, self._digits(jnp.round(weights * (half - 1)) + half), half - 1, half)
 
     def places(self, signed: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -174,6 +174,7 @@ def _loop(
         if rule.read_noise is not None:
             # Cast, because a while_loop must keep the dtype of its state, which the rules may be wider than.
             read = (conductance + rule.read_noise * gaussians(read_key, number)).astype(target.dtype)
+        # Once accepted, a cell is not verified again: the noise of a later read must not reopen it.
         return _Iteration(number, conductance, read, pulses, accepted | (jnp.abs(read - target) <= rule.window))
 
     def correct(now: _Iteration) -> _Iteration:
