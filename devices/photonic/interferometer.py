@@ -49,6 +49,7 @@ def transfer(theta: Numeric, phi: Any, a: Numeric = 0.0, b: Numeric = 0.0) -> Tr
       >>> round(float(abs(straight.t11)), 6), round(float(abs(straight.t12)), 6)
       (1.0, 0.0)
     """
+    # Phases may be complex: loss of an arm and the mean over phase noise are imaginary parts (``mzi_mesh``).
     theta, phi, a, b = (jnp.asarray(v) for v in (theta, phi, a, b))
     # Products of the couplers: c = cos, s = sin of pi/4 + error; i sin on the off-diagonals.
     ca, sa, cb, sb = (f(jnp.pi / 4 + e) for e in (a, b) for f in (jnp.cos, jnp.sin))

@@ -228,6 +228,7 @@ class MZIMesh(OneColumnPerOutput, Description):
         """
         n_in, n_out = weights.shape
         grid = ShifterGrid(n_in, n_out, self.topology)
+        # Transposed, because weights are [n_in, n_out] and light meets V^dagger first; ``v`` is V^dagger, as in NumPy.
         u, sigma, v = jnp.linalg.svd(weights.T, full_matrices=True, compute_uv=True)
         if fabric is None:
             fabric = jax.tree.map(
@@ -235,6 +236,7 @@ class MZIMesh(OneColumnPerOutput, Description):
             )
         least = jnp.where(sigma[0] > 0, sigma[0], 1.0)
         largest = least if largest is None else _enough(jnp.asarray(largest, least.dtype), least)
+        # Singular values are factors of the field, ``theta_for`` takes a power.
         attenuator = theta_for((sigma / largest) ** 2, *fabric.between)
         # Attenuators also rotate the phase of the light; V^dagger rotates it back.
         rotation = jnp.exp(-1j * to_complex(jnp.angle(transfer(attenuator, 0.0, *fabric.between).t11)))
@@ -254,9 +256,11 @@ class MZIMesh(OneColumnPerOutput, Description):
         grid = ShifterGrid(n_in, n_out, self.topology)
         power, phase = jax.random.uniform(key, (2, *grid.shape))
         first, attenuator, last = grid.parted(2 * jnp.pi * phase)
+        # The power in the bar port, sin^2(theta/2), of a Haar-random 2 x 2 matrix is uniform in [0, 1].
         theta = [2 * jnp.arcsin(jnp.sqrt(m.theta)) for m in grid.parted(power)[::2]]
         first, last = (m._replace(theta=t) for m, t in zip((first, last), theta, strict=True))
         widening = max(n_in, n_out) / n_in  # light spreads over more outputs than there are inputs
+        # The mean of |entry|^2 is 1/max(n_in, n_out), of which the real part, which is read, has half.
         gain = jnp.sqrt(2.0 * widening) / field_ratio(self.path_loss_db(n_in, n_out))
         return grid.joined(first, jnp.full_like(attenuator, jnp.pi), last), gain
 
@@ -305,6 +309,7 @@ class MZIMesh(OneColumnPerOutput, Description):
             phases = phases + noise * normal(stream(key, "phase noise"), phases.shape, phases.dtype)
         elif noise is not None:
             # The mean of e^(i phi), as an imaginary phase.
+            # The mean matrix is then exact, because it is linear in the factor e^(i phi) of every shifter.
             phases = to_complex(phases) + 0.5j * to_complex(jnp.asarray(noise, phases.dtype) ** 2)
         first, attenuator, last = grid.parted(phases)
         if noise is not None and key is None:
@@ -348,10 +353,12 @@ class MZIMesh(OneColumnPerOutput, Description):
     def _arm(self, theta: jax.Array) -> jax.Array:
         """Add the loss of the arm with the phase theta as an imaginary part of theta."""
         imbalance = self.arm_imbalance_db
+        # Phases stay real without imbalance, as complex ones double the work. A traced number cannot be compared.
         if isinstance(imbalance, float) and imbalance == 0.0:
             return theta
         loss = jnp.log(field_ratio(imbalance))
         dtype = promoted(theta, loss, 1j)
+        # i (theta - i ln r) = i theta + ln r: a factor r < 1 on the field.
         return theta.astype(dtype) - 1j * loss.astype(dtype)
 
     def _variance(
@@ -365,6 +372,7 @@ class MZIMesh(OneColumnPerOutput, Description):
         k = len(passed)
         middle = jnp.zeros((grid.n_out, grid.n_in), u.dtype).at[:k, :k].set(jnp.diag(passed))
         arm = jnp.asarray(field_ratio(self.cell_loss_db), u.dtype) * jnp.exp(1j * to_complex(self._arm(attenuator)))
+        # Only the upper arm's term of T11, cos cos e^(i theta), depends on the phase; the lower arm's is constant.
         split = jnp.cos(jnp.pi / 4 + fabric.between.first) * jnp.cos(jnp.pi / 4 + fabric.between.second)
         total = (
             noise_variance(first, fabric.first, jnp.eye(grid.n_in, dtype=u.dtype), u @ middle, *common)

@@ -46,6 +46,7 @@ from analogsim.devices.protocol import Action, Moments, OneColumnPerOutput
 LOCK_BITS = {"dither": 9.0, "pid": 11.3}
 
 _ROUNDS = 20  # of the precompensation: each round leaves a tenth to a third of the error
+# The probabilists' rule, whose nodes are in standard deviations; the physicists' has a factor of sqrt(2).
 _NODES, _SHARES = np.polynomial.hermite_e.hermegauss(16)
 _SHARES = _SHARES / _SHARES.sum()
 _ASSUMED = Source(note="assumed")
@@ -180,6 +181,7 @@ class RingBank(OneColumnPerOutput, Description):
     def most_channels(self) -> int:
         """Largest number of channels, floor(FSR / spacing), as the response of a ring is periodic."""
         with np.errstate(over="ignore"):  # a tiny spacing overflows to infinity, which the minimum below bounds
+            # The tolerance keeps rounding from taking a channel off an FSR of a whole number of spacings.
             count = np.floor(np.divide(self.ring.fsr_m, self.spacing_m) * (1 + 1e-9))
         return int(min(np.min(count), 2**31))
 
@@ -260,6 +262,7 @@ class RingBank(OneColumnPerOutput, Description):
         def tuned(detuning: jax.Array) -> jax.Array:
             return jnp.minimum(self.ring.detuning_m(self.ring.phase_for(detuning)), half).astype(target_weights.dtype)
 
+        # The iterated ``detuning`` is the weight that each ring is set to as if alone; ``tuned`` converts it to metres.
         def improved(_: Any, detuning: jax.Array) -> jax.Array:
             drop, through = cascade(self.ring, tuned(detuning), self.spacing_m)
             return jnp.clip(detuning + target_weights - (drop - through), lowest, highest).astype(target_weights.dtype)
@@ -285,6 +288,7 @@ class RingBank(OneColumnPerOutput, Description):
         """Fraction of each command that every ring of a bus sees, ``[rings, rings]``."""
         place = np.arange(like.shape[-1])
         distance = np.abs(place[:, None] - place)
+        # At least 0: exp(1/L) on the diagonal may overflow, and the derivative of the unused branch would be NaN.
         between = jnp.asarray(np.maximum(distance, 1) - 1, like.dtype)
         leaked = self.crosstalk * jnp.exp(-between / self.crosstalk_length)
         return jnp.where(distance == 0, 1.0, leaked).astype(like.dtype)
@@ -312,6 +316,7 @@ class RingBank(OneColumnPerOutput, Description):
         drop, through = self.ring.ports(phase)
         own = rest + by_drop * drop + by_through * through
         mean = jnp.sum(node_weights * own, axis=0)
+        # About the mean: E w^2 - (E w)^2 would cancel for small residuals.
         return mean, jnp.sum(node_weights * (own - mean[None]) ** 2, axis=0)
 
     def noise(self, x: jax.Array, y: jax.Array, state: RingState) -> jax.Array | None:
@@ -330,10 +335,12 @@ class RingBank(OneColumnPerOutput, Description):
         bandwidth = self.rate_hz / 2
         full = self.detector.responsivity * self.laser_w / (x.shape[-1] * y.shape[-1])  # current (A) of an input of 1
         drop, through = state.ports
+        # Both signs of the inputs shine, one after the other: the shot noise of 2 q I B is that of |x|.
         light = jnp.matmul(jnp.abs(x), (drop + through).astype(x.dtype))
         signal = jnp.matmul(x**2, ((drop - through) ** 2).astype(x.dtype))
         shot = 2 * CHARGE * bandwidth / full * light
         intensity = self.detector.intensity_noise * bandwidth * signal
+        # Two diodes, two symbols. Divided twice, because the square of a faint light's current underflows float32.
         dark = 2 * 2 * self.detector.constant_noise(bandwidth) / full / full
         return (state.gain * jnp.sqrt(shot + intensity + dark)).astype(y.dtype)
 
