@@ -94,6 +94,7 @@ class Qubit(Description):
 
     def decayed(self, time_s: Numeric) -> jax.Array:
         """Return g, the probability that an excited qubit has decayed after ``time_s`` seconds, any shape."""
+        # expm1, because 1 - exp(-x) has no digits left in float32 for times far below T1.
         return -jnp.expm1(-jnp.asarray(time_s) / self.t1_s)
 
     def coherence(self, time_s: Numeric) -> jax.Array:
@@ -104,6 +105,7 @@ class Qubit(Description):
     def dephased(self, time_s: Numeric) -> jax.Array:
         """Return l of the dephasing channel, 1 - exp(-2t/Tphi), after ``time_s`` seconds, any shape."""
         time = jnp.asarray(time_s)
+        # -2t/Tphi without Tphi, which is infinite at T2 = 2 T1, where rounding may even make the exponent positive.
         return -jnp.expm1(jnp.minimum(time / self.t1_s - 2 * time / self.t2_s, 0.0))
 
     @property
@@ -138,6 +140,7 @@ class Qubit(Description):
         one = jnp.ones_like(g)
         fallen = jnp.stack([jnp.stack([one, g]), jnp.stack([0 * g, 1 - g])])
         flip = jnp.stack([jnp.stack([1 - f, f]), jnp.stack([f, 1 - f])])
+        # Decay first, then flips: the order of the channels, which do not commute.
         return jnp.matmul(flip, fallen, precision=lax.Precision.HIGHEST)
 
 
@@ -172,6 +175,7 @@ def density_after(rho: jax.Array, qubit: Qubit, time_s: Numeric) -> jax.Array:
     g, coherence, f = qubit.decayed(time_s), qubit.coherence(time_s), qubit.flipped
     coherence = coherence * (1 - 2 * f)  # depolarising leaves 1 - 4p/3 of the coherence
     for k in range(n):
+        # One qubit at a time on views of rho: n 4^n operations, where Kraus operators of the register take 8^n.
         parts = rho.reshape(2**k, 2, 2 ** (n - k - 1), 2**k, 2, 2 ** (n - k - 1))
         low, high = parts[:, 0, :, :, 0], parts[:, 1, :, :, 1]
         low, high = low + g * high, (1 - g) * high
@@ -226,6 +230,7 @@ def _trajectory(amplitudes: jax.Array, kraus: Kraus, key: jax.Array) -> jax.Arra
             parts = psi.reshape(2**k, 2, 2 ** (n - k - 1))
             branches = jnp.einsum("aij,bjc->abic", operators.astype(psi.dtype), parts, precision=lax.Precision.HIGHEST)
             weights = jnp.sum(jnp.abs(branches) ** 2, axis=(1, 2, 3))
+            # An impossible branch has the logarithm -inf and is never drawn.
             draw = jax.random.categorical(jax.random.fold_in(stream(key, name), k), jnp.log(weights))
             psi = (branches[draw] / jnp.sqrt(weights[draw]).astype(psi.dtype)).reshape(-1)
     return psi

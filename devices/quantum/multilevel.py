@@ -69,6 +69,7 @@ def capacity_bits(transition: jax.Array, rounds: int = 200) -> tuple[jax.Array, 
         mixed = used @ transition
         logs = jnp.log2(jnp.where(mixed > 0, mixed, 1.0))
         gain = row_entropy - transition @ logs  # divergence of each row from the mixture
+        # used * 2^gain, normalised, in logarithms: a level that falls out of use has -inf and stays out.
         return jax.nn.softmax(jnp.log(used) + jnp.log(2.0) * gain)
 
     start = jnp.full(transition.shape[0], 1 / transition.shape[0], transition.dtype)
@@ -146,12 +147,14 @@ class FockQudit(Description):
         eta = self.photon_survival(time_s)
         n, k = np.arange(self.levels)[:, None], np.arange(self.levels)
         lost = np.maximum(n - k, 0)
+        # Up to C(127, 63) = 1e37, which fits into float32; multiplied first, because 2^-127 alone underflows.
         ways = np.array([[math.comb(a, b) for b in k] for a in n[:, 0]], float)
         chance = jnp.asarray(ways, eta.dtype) * _powers(eta, np.broadcast_to(k, lost.shape)) * _powers(1 - eta, lost)
         return jnp.where(n >= k, chance, 0.0)
 
     def survival(self, time_s: Numeric) -> jax.Array:
         """Return the mean probability that the written photon number is read, for equally frequent numbers."""
+        # Not in closed form, which is 0/0 at time zero.
         return jnp.mean(_powers(self.photon_survival(time_s), np.arange(self.levels)))
 
     def bits(self, time_s: Numeric) -> jax.Array:

@@ -93,6 +93,7 @@ def _counted(key: jax.Array, probabilities: jax.Array, shots: jax.Array) -> jax.
     def halved(drawn: jax.Array, level: tuple) -> tuple[jax.Array, None]:
         probability, number = level
         here = drawn[..., : size // 2]
+        # After k bits the first 2^k entries hold all shots. Stacking appends the new bit as the lowest of the index.
         low = jax.random.binomial(jax.random.fold_in(key, number), here, probability, dtype=here.dtype)
         low = jnp.where(here > 0, low, 0.0)
         return jnp.stack([low, here - low], axis=-1).reshape(drawn.shape), None
@@ -198,6 +199,7 @@ def _jvp(primals, tangents):
 def _root_moments(p: jax.Array, shots: jax.Array) -> RootMoments:
     expected = shots * p
     rare = expected < _RARE
+    # Each branch gets harmless arguments where the other is selected: NaN derivatives would pass the selection.
     few = _summed(jnp.where(rare, p, 0.0), shots)
     many = jnp.where(rare, _RARE, expected)
     likely = jnp.where(rare, 0.0, p)
@@ -222,9 +224,11 @@ def _summed(p: jax.Array, shots: jax.Array) -> RootMoments:
         number = jnp.asarray(k, p.dtype)
         root = root + chance * jnp.sqrt(number)
         next_root = next_root + chance * jnp.sqrt(number + 1)
+        # The ratio of successive probabilities: factorials and powers would leave float32's range.
         return chance * odds * jnp.maximum(shots - number, 0.0) / (number + 1), root, next_root
 
     none = jnp.exp(shots * jnp.log1p(-p))
     zero = jnp.zeros_like(none)
     _, root, next_root = jax.lax.fori_loop(0, _TERMS, add, (none, zero, zero))
+    # E (sqrt K)^2 = E K = S p exactly, so that only the mean is summed.
     return RootMoments(root, jnp.maximum(shots * p - root**2, 0.0), next_root - root)
