@@ -87,9 +87,11 @@ def level(voltage: jax.Array, *, bits: int, signed: bool) -> jax.Array:
 def all_codes(part: jax.Array, *, signed: bool, odd: bool) -> jax.Array:
     """Sum ``part`` ``[bits]`` over the switched capacitors of every code, ``[2^bits]``; odd: negated below mid-code."""
     sums = jnp.zeros((1,), part.dtype)
+    # Every capacitor appends a copy of the sums so far: 2^b additions instead of b 2^b, in the order of the codes.
     for n in range(part.shape[0] - signed):
         sums = jnp.concatenate([sums, sums + part[n]])
     if not signed:
         return sums
+    # Two's complement: the lowest code switches the full reference, and magnitudes fall from there to mid-code.
     below = jnp.concatenate([part[-1:], sums[:0:-1]])
     return jnp.concatenate([-below if odd else below, sums])

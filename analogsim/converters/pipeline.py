@@ -61,6 +61,7 @@ class PipelineADC(Circuit):
 
     def _build(self, key: jax.Array | None, n_columns: int) -> Stages:
         n = converters_of(n_columns, self.sharing)
+        # One draw for the capacitors of all stages and one for all comparators: their shapes fix the random numbers.
         capacitors = 1 + self._drawn(key, "capacitor mismatch", (2, self._stages, n))
         offsets = self._drawn(key, "comparator offset", (2 * self._stages + 1, n))
         first, second = capacitors

@@ -77,6 +77,7 @@ class SARADC(Circuit):
             magnitude = magnitude + jnp.where(keep, 2.0**bit, 0.0)
         middle = self.codes // 2
         code = jnp.where(up, middle + magnitude, middle - 1 - magnitude) if self.signed else magnitude
+        # ``convert`` uses only the derivative of this shift: a threshold raised by d lowers the output by d.
         return code, offset - self._threshold(sign * switched, loading) * reference
 
     def _threshold(self, voltage: jax.Array, load: jax.Array) -> jax.Array:

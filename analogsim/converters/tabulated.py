@@ -135,7 +135,9 @@ class TabulatedADC(Description):
         intended = clip(y, bound)
         x, limit = lax.stop_gradient((intended, to_rank(jnp.asarray(bound, y.dtype), y.ndim)))
         thresholds = lax.stop_gradient(jnp.asarray(self.thresholds)).astype(y.dtype)
+        # Unrolled: b steps for b bits, which XLA can fuse; JAX's default is a loop, slower on GPUs.
         code = jnp.searchsorted(thresholds, x / limit, side="right", method="scan_unrolled")
+        # searchsorted returns at most n - 1, so that no index has to be clamped.
         actual = jnp.asarray(self.levels).astype(y.dtype).at[code].get(mode="promise_in_bounds") * limit
         actual = jnp.where(jnp.isnan(x), x, actual)  # searchsorted would turn NaN into a code
         return straight_through(jnp.broadcast_to(intended, actual.shape), actual)
@@ -165,15 +167,18 @@ def lloyd_max(values: Any, bits: int) -> Table:
     sorted_values = np.sort(np.asarray(values, np.float64).ravel())
     if not sorted_values.size or not np.isfinite(sorted_values).all() or sorted_values[0] == sorted_values[-1]:
         raise InputError("values: must be finite numbers, two of them different")
+    # With prefix sums, the mean of a code's values takes two look-ups per step instead of a pass over them.
     sums = np.concatenate([[0.0], np.cumsum(sorted_values)])
     levels = _matched(sorted_values, 2**bits)
     settled = _SETTLED * np.abs(sorted_values).max()
     for _ in range(_MOST_STEPS):
+        # The default side="left" counts a value on a threshold to the code above, as ``convert`` does.
         edges = np.concatenate([[0], np.searchsorted(sorted_values, _halfway(levels)), [sorted_values.size]])
         counts = np.diff(edges)
         new = np.where(
             counts > 0, np.diff(sums[edges]) / np.maximum(counts, 1), levels
         )  # an empty code keeps its output
+        # An empty code keeps its output, which its neighbours may have passed; searchsorted needs ascending ones.
         moved, levels = np.max(np.abs(new - levels)), np.maximum.accumulate(new)
         if moved <= settled:
             break

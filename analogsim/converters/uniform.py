@@ -157,6 +157,7 @@ class ADC(Description):
         if state.offset is not None:
             steps = lax.stop_gradient(full_scale_code(self.bits, y.dtype)) + int(self.style == "mid-rise")
             x = x + to_rank(state.offset.astype(y.dtype), y.ndim) * (limit / steps)
+        # Clips again: an error must not push a value beyond the last code.
         actual = quantise(x, self.bits, limit, style=self.style)
         return straight_through(jnp.broadcast_to(intended, actual.shape), actual)
 
@@ -195,6 +196,7 @@ def quantise(x: jax.Array, bits: Any, bound: Any, *, style: str = "mid-tread") -
     if style == "mid-rise":
         return straight_through(inside, _mid_rise(clipped, levels + 1, limit))
     codes = jnp.round(clipped / limit * levels)
+    # Divided before it is multiplied, so that the largest code is the bound exactly.
     return straight_through(inside, codes / levels * limit)
 
 
