@@ -82,7 +82,7 @@ def decode(factors: Sequence[jax.Array]) -> jax.Array:
     layout = CoreLayout.of(factors)
     tensor = factors[0]
     for core in factors[1:]:
-        tensor = jnp.tensordot(tensor, core, axes=1)  # [1, m_1, n_1, ..., m_k, n_k, r_k]
+        tensor = jnp.tensordot(tensor, core, axes=1, precision="highest")  # [1, m_1, n_1, ..., m_k, n_k, r_k]
     d = layout.cores
     order = [1 + 2 * k for k in range(d)] + [2 + 2 * k for k in range(d)]
     return tensor.transpose(0, *order, 2 * d + 1).reshape(layout.n_in, layout.n_out)
@@ -153,7 +153,7 @@ def _swept(cores: list[Any], choose: Choose, xp: Any) -> list[Any]:
         u, s, v = xp.linalg.svd(cores[k].reshape(r * m * n, -1), full_matrices=False)
         keep = choose(k, s)
         cores[k] = u[:, :keep].reshape(r, m, n, keep)
-        cores[k + 1] = xp.tensordot(s[:keep, None] * v[:keep], cores[k + 1], axes=1)
+        cores[k + 1] = _product(xp, s[:keep, None] * v[:keep], cores[k + 1])
     return cores
 
 
@@ -163,8 +163,14 @@ def _orthogonal(cores: list[Any], xp: Any) -> list[Any]:
         r, m, n, _ = cores[k].shape
         q, triangle = xp.linalg.qr(cores[k].reshape(r * m * n, -1))
         cores[k] = q.reshape(r, m, n, q.shape[1])
-        cores[k + 1] = xp.tensordot(triangle, cores[k + 1], axes=1)
+        cores[k + 1] = _product(xp, triangle, cores[k + 1])
     return cores
+
+
+def _product(xp: Any, a: Any, b: Any) -> Any:
+    """Contract the last axis of ``a`` with the first of ``b``."""
+    # A new gauge must not change the matrix, and GPUs multiply float32 in lower precision by default.
+    return np.tensordot(a, b, axes=1) if xp is np else jnp.tensordot(a, b, axes=1, precision="highest")
 
 
 def left_orthogonal(cores: Sequence[jax.Array]) -> tuple[jax.Array, ...]:
@@ -213,7 +219,8 @@ def balanced(cores: Sequence[jax.Array]) -> tuple[jax.Array, ...]:
     is_up = order.astype(logs.dtype) < -jnp.sum(floor_exponents)
     exponents = floor_exponents + is_up.astype(logs.dtype)
     factors = jnp.ldexp(jnp.ones(len(wide), log_factors.dtype), exponents.astype(jnp.int32))
-    return tuple((core * factor).astype(core.dtype) for core, factor in zip(cores, factors, strict=True))
+    # Multiplied in float32: a large power of two is infinite in float16.
+    return tuple((core.astype(f.dtype) * f).astype(core.dtype) for core, f in zip(cores, factors, strict=True))
 
 
 def norm(cores: Sequence[Any], xp: Any = jnp) -> Any:
@@ -224,8 +231,9 @@ def norm(cores: Sequence[Any], xp: Any = jnp) -> Any:
 def grams(cores: Sequence[Any], xp: Any = jnp) -> list[Any]:
     """Return the Gram matrices ``[r_k, r_k]`` of the first k cores, contracted over all modes, for k = 0 to d."""
     products = [xp.ones((1, 1))]
-    for core in cores:
-        products.append(xp.einsum("ab,aijc,bijd->cd", products[-1], core, core))
+    with jax.default_matmul_precision("highest"):  # which NumPy's einsum does not take as an argument
+        for core in cores:
+            products.append(xp.einsum("ab,aijc,bijd->cd", products[-1], core, core))
     return products
 
 

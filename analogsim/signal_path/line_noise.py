@@ -50,8 +50,9 @@ def lasting_noise(
       key: random key.
     """
     variances = jnp.maximum(jax.vmap(lambda piece: variance(piece**2))(pieces), TINY)
-    apart = jnp.tensordot(factors**2, variances, 1)
-    spare = jnp.tensordot(factors, jnp.sqrt(variances), 1) ** 2 - apart  # what full correlation would add
+    apart = jnp.tensordot(factors**2, variances, 1, precision="highest")
+    # What full correlation would add.
+    spare = jnp.tensordot(factors, jnp.sqrt(variances), 1, precision="highest") ** 2 - apart
     correlation = (variance(code**2) - apart) / jnp.where(spare > 0, spare, 1.0)
     # No derivative: those of the roots below are infinite at a correlation of 0 and 1.
     alike = lax.stop_gradient(jnp.clip(correlation, 0.0, 1.0))[None]

@@ -129,7 +129,8 @@ class RowProduct(NamedTuple):
     def step_by_step(self, part: Codes, tiles: TileRow, key: jax.Array | None) -> Columns:
         """Return the column outputs of an input driven and converted slice by slice, summed digitally."""
         lines, factors = self.adc_inputs_of_steps(part, tiles, key)
-        return jnp.tensordot(factors, jax.vmap(lambda y: self.converted(y, tiles))(lines), 1)
+        # Digital logic adds codes exactly, whatever the precision of the layer's own product.
+        return jnp.tensordot(factors, jax.vmap(lambda y: self.converted(y, tiles))(lines), 1, precision="highest")
 
     def adc_inputs_of_steps(
         self, part: Codes, tiles: TileRow, key: jax.Array | None
@@ -215,7 +216,9 @@ class RowProduct(NamedTuple):
         if key is not None:
             if hardware.sampling == "cells" and tiles.variance is not None:
                 cells = stream(key, "cells") if cells is None else cells
-                y = straight_through(y, sampled(hardware.store, self.time_s, tiles, drive, cells, self.precision))
+                # Stopped, because ``straight_through`` adds the derivatives of both: that of the mean is the intended.
+                y_sampled = sampled(hardware.store, self.time_s, tiles, drive, cells, self.precision)
+                y = straight_through(y, lax.stop_gradient(y_sampled))
                 # The sample contains the cells' noise; that of detection and converter is left.
                 total = self.noise_variance(drive, y, tiles._replace(variance=None))
             else:

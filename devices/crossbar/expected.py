@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import ndtr
 
+from analogsim.base.dtypes import to_rank
 from analogsim.base.errors import InputError
 from analogsim.base.types import Numeric
 from analogsim.devices.crossbar.cell import normal_density
@@ -73,7 +74,7 @@ def expected(store: Any, weights: jax.Array, time_s: Numeric, read_noise: bool =
     index = jnp.clip(place.astype(jnp.int32), 0, _POINTS - 2)
     # mode="clip", because the default fills out-of-range indices with NaN, at the cost of a select per lookup.
     interpolated = jnp.take(table, index, axis=0, mode="clip")
-    remainder = place - index
+    remainder = place - index.astype(place.dtype)
     return Expected(
         mean=interpolated[..., 0] + remainder * interpolated[..., 1],
         variance=interpolated[..., 2] + remainder * interpolated[..., 3],
@@ -131,8 +132,9 @@ def over_writing(target: jax.Array, sigma: jax.Array, of: Callable[[jax.Array], 
       sigma: standard deviation of the programming error, S.
       of: element-wise function of the conductance (S).
     """
-    reached = jnp.maximum(target[..., None] + sigma[..., None] * jnp.asarray(_NODES, target.dtype), 0.0)
-    return jnp.sum(of(reached) * jnp.asarray(_NODE_WEIGHTS, target.dtype), axis=-1)
+    nodes, node_weights = (to_rank(a.astype(target.dtype), target.ndim + 1) for a in (_NODES, _NODE_WEIGHTS))
+    reached = jnp.maximum(target[..., None] + sigma[..., None] * nodes, 0.0)
+    return jnp.sum(of(reached) * node_weights, axis=-1)
 
 
 def mean_decay(mean: jax.Array, std: Any, log_time: Numeric) -> jax.Array:

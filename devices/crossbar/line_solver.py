@@ -144,6 +144,11 @@ def _ratio(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.where(b > 0, a / jnp.where(b > 0, b, 1), 0)
 
 
+def _matmul(a: jax.Array, b: jax.Array) -> jax.Array:
+    # By default GPUs and TPUs multiply matrices in TF32 or bfloat16, too coarse for residuals and eigenvalues near 1.
+    return jnp.matmul(a, b, precision="highest")
+
+
 class SlowModes(NamedTuple):
     """Fields that conjugate gradients find slowly, because E B^-1 hardly changes them; all ``[m, n, modes]``."""
 
@@ -162,24 +167,24 @@ def slow_modes(net: Network) -> SlowModes:
     waves = [jnp.sin(jnp.arange(0.5, size)[:, None] / size * jnp.arange(0.5, 4)[None] * jnp.pi) for size in (m, n)]
     f = net.g * (waves[0][:, None, :, None] * waves[1][None, :, None, :]).reshape(m, n, -1).astype(net.g.dtype)
     f = _raise(net, _grounded(net.bit, f))
-    f = _ratio(f, _norm(f))
+    f = _ratio(f, _norm(f)[None, None])
     lifted = _grounded(net.bit, f)
     raised = _raise(net, lifted)
 
     def products(a: jax.Array) -> jax.Array:
         """Return all scalar products <a, f>, symmetrised because rounding breaks their symmetry."""
-        # By default GPUs and TPUs multiply matrices in TF32 or bfloat16, too coarse for the eigenvalues near 1.
         x = jnp.tensordot(a, lifted, ((0, 1), (0, 1)), precision="highest")
         return (x + x.T) / 2
 
     # An orthonormal basis without directions that are only rounding errors: an array may have fewer modes.
     weight, basis = jnp.linalg.eigh(products(f))
     # eigh sorts in ascending order. Directions left out become columns of zeros, because sizes are static under jit.
-    basis = basis * jnp.sqrt(_ratio(weight > 1e-5 * weight[-1], weight))
-    value, turn = jnp.linalg.eigh(basis.T @ products(raised) @ basis)
-    basis = basis @ turn
+    basis = basis * jnp.sqrt(_ratio((weight > 1e-5 * weight[-1]).astype(weight.dtype), weight))[None]
+    value, turn = jnp.linalg.eigh(_matmul(basis.T, _matmul(products(raised), basis)))
+    basis = _matmul(basis, turn)
     # Rounding can put an eigenvalue at 1 or above: the amplitude would be infinite or of the wrong sign.
-    return SlowModes(f @ basis, (f - raised) @ basis, lifted @ (basis * _ratio(value < 1 - 1e-5, 1 - value)))
+    test = basis * _ratio((value < 1 - 1e-5).astype(value.dtype), 1 - value)[None]
+    return SlowModes(_matmul(f, basis), _matmul(f - raised, basis), _matmul(lifted, test))
 
 
 class _Step(NamedTuple):
@@ -236,7 +241,8 @@ def _conjugate_gradients(net: Network, s: jax.Array, tolerance: Numeric, max_ite
     f, r = s, _raise(net, _grounded(net.bit, s))
     if slow is not None:
         amplitude = jnp.tensordot(slow.test, r, ((0, 1), (0, 1)), precision="highest")
-        f, r = f + slow.f @ amplitude, r - slow.applied @ amplitude
+        # Both in full precision: a residual that does not belong to f would be reported as not converged.
+        f, r = f + _matmul(slow.f, amplitude), r - _matmul(slow.applied, amplitude)
     lifted = _grounded(net.bit, r)
     start = _Step(f, r, r, lifted, _dot(r, lifted), _norm(r), jnp.zeros((), jnp.int32))
     # A NaN compares as finished, so the loop ends; the last jnp.where passes the NaN on.

@@ -118,6 +118,14 @@ def _added_by_wires(slices: Any) -> bool:
     return slices is not None and slices.sum == "analog"
 
 
+def _combined(y: jax.Array, factors: jax.Array) -> jax.Array:
+    """Add converted columns ``[..., n_columns]`` with one factor per group of columns."""
+    # Columns are ordered by group, outputs within a group, as ``_side_by_side`` joins them.
+    groups = y.reshape(*y.shape[:-1], len(factors), -1)
+    # Digital logic adds codes exactly; GPUs multiply float32 in lower precision by default.
+    return jnp.einsum("...po,p->...o", groups, factors, precision="highest")
+
+
 class Differential(Description):
     """Differential pairs: two cells hold one weight (or one slice of it) as the difference of their conductances.
 
@@ -162,7 +170,7 @@ class Differential(Description):
                 values = (values[0] - values[1] if power == 1 else values[0] + values[1])[None]
             if _added_by_wires(self.slices):
                 factors = _factors(self.slices, values.dtype, True).factors ** power
-                values = jnp.tensordot(values, factors, ((1,), (0,)))[:, None]
+                values = jnp.tensordot(values, factors, ((1,), (0,)), precision="highest")[:, None]
             return _side_by_side(values.reshape(-1, *values.shape[2:]), g_max - g_min, power)
 
         variance = None if cells.variance is None else joined(cells.variance, 2)
@@ -183,8 +191,7 @@ class Differential(Description):
         factors = self._column_factors(y.dtype)
         if len(factors) == 1:
             return y
-        # Columns are ordered by group, outputs within a group, as ``_side_by_side`` joins them.
-        return jnp.einsum("...po,p->...o", y.reshape(*y.shape[:-1], len(factors), -1), factors)
+        return _combined(y, factors)
 
     def column_map(self, n_out: int) -> ColumnMap:
         """Return the groups of the columns: by slice, the two polarities of a pair in the same group."""
@@ -247,7 +254,7 @@ class Offset(Description):
         def joined(values: jax.Array, power: int) -> jax.Array:
             if _added_by_wires(self.slices):
                 factors = _factors(self.slices, values.dtype, False).factors ** power
-                values = jnp.tensordot(factors, values, 1)[None]
+                values = jnp.tensordot(factors, values, 1, precision="highest")[None]
             return _side_by_side(values, g_max - g_min, power)
 
         variance = None if cells.variance is None else joined(cells.variance, 2)
@@ -265,8 +272,7 @@ class Offset(Description):
     def combine(self, y: jax.Array, drive: jax.Array, g_min: Numeric, g_max: Numeric) -> jax.Array:
         """Combine converted columns into outputs and subtract the constant part of the currents."""
         factors = self._column_factors(y.dtype)
-        # Columns are ordered by plane, outputs within a plane, as ``_side_by_side`` joins them.
-        total = jnp.einsum("...po,p->...o", y.reshape(*y.shape[:-1], len(factors), -1), factors)
+        total = _combined(y, factors)
         if self.subtraction == "unit column":
             # The unit column drifts with the others, so that this holds at any age; below, the targets' constant.
             return total[..., :-1] - total[..., -1:]

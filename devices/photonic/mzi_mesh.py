@@ -374,9 +374,10 @@ class MZIMesh(OneColumnPerOutput, Description):
         arm = jnp.asarray(field_ratio(self.cell_loss_db), u.dtype) * jnp.exp(1j * to_complex(self._arm(attenuator)))
         # Only the upper arm's term of T11, cos cos e^(i theta), depends on the phase; the lower arm's is constant.
         split = jnp.cos(jnp.pi / 4 + fabric.between.first) * jnp.cos(jnp.pi / 4 + fabric.between.second)
+        behind, before = (jnp.matmul(a, b, precision="highest") for a, b in ((u, middle), (middle, v)))
         total = (
-            noise_variance(first, fabric.first, jnp.eye(grid.n_in, dtype=u.dtype), u @ middle, *common)
-            + noise_variance(last, fabric.last, middle @ v, jnp.eye(grid.n_out, dtype=u.dtype), *common)
+            noise_variance(first, fabric.first, jnp.eye(grid.n_in, dtype=u.dtype), behind, *common)
+            + noise_variance(last, fabric.last, before, jnp.eye(grid.n_out, dtype=u.dtype), *common)
             + squared_products(u[:, :k], (split.astype(arm.dtype) * arm)[:, None] * v[:k])
         )
         return jnp.asarray(self.shifter.noise_rad, total.dtype) ** 2 * total.T

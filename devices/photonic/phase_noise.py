@@ -23,8 +23,8 @@ from analogsim.devices.photonic.mesh import Couplers, Phases, columns_of, throug
 
 def squared_products(behind: jax.Array, before: jax.Array) -> jax.Array:
     """Return sum_k Im(B_jk A_ki)^2 ``[n_out, n_in]`` for ``behind`` B ``[n_out, K]`` and ``before`` A ``[K, n_in]``."""
-    powers = jnp.matmul(jnp.abs(behind) ** 2, jnp.abs(before) ** 2)
-    return jnp.maximum(powers - jnp.real(jnp.matmul(behind**2, before**2)), 0.0) / 2
+    powers = jnp.matmul(jnp.abs(behind) ** 2, jnp.abs(before) ** 2, precision="highest")
+    return jnp.maximum(powers - jnp.real(jnp.matmul(behind**2, before**2, precision="highest")), 0.0) / 2
 
 
 def noise_variance(

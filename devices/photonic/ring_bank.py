@@ -336,8 +336,8 @@ class RingBank(OneColumnPerOutput, Description):
         full = self.detector.responsivity * self.laser_w / (x.shape[-1] * y.shape[-1])  # current (A) of an input of 1
         drop, through = state.ports
         # Both signs of the inputs shine, one after the other: the shot noise of 2 q I B is that of |x|.
-        light = jnp.matmul(jnp.abs(x), (drop + through).astype(x.dtype))
-        signal = jnp.matmul(x**2, ((drop - through) ** 2).astype(x.dtype))
+        light = jnp.matmul(jnp.abs(x), (drop + through).astype(x.dtype), precision="highest")
+        signal = jnp.matmul(x**2, ((drop - through) ** 2).astype(x.dtype), precision="highest")
         shot = 2 * CHARGE * bandwidth / full * light
         intensity = self.detector.intensity_noise * bandwidth * signal
         # Two diodes, two symbols. Divided twice, because the square of a faint light's current underflows float32.

@@ -124,7 +124,7 @@ def holevo_bits(probabilities: jax.Array, states: jax.Array) -> jax.Array:
         raise InputError(
             f"states of shape {states.shape}, probabilities of shape {probabilities.shape}: must be [K, d, d] and [K]"
         )
-    mixed = jnp.tensordot(probabilities.astype(states.dtype), states, 1)
+    mixed = jnp.tensordot(probabilities.astype(states.dtype), states, 1, precision="highest")
     return von_neumann_bits(mixed) - jnp.sum(probabilities * von_neumann_bits(states))
 
 

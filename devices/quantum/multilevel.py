@@ -45,7 +45,9 @@ def mutual_information_bits(given: jax.Array, used: jax.Array | None = None) -> 
       2.0
     """
     used = jnp.full(given.shape[0], 1 / given.shape[0], given.dtype) if used is None else used
-    return jnp.maximum(entropy_bits(used @ given) - used @ entropy_bits(given), 0.0)
+    # Full precision: the information of similar levels is a small difference.
+    decided, uncertainty = (jnp.matmul(used, a, precision="highest") for a in (given, entropy_bits(given)))
+    return jnp.maximum(entropy_bits(decided) - uncertainty, 0.0)
 
 
 def capacity_bits(transition: jax.Array, rounds: int = 200) -> tuple[jax.Array, jax.Array]:
@@ -66,9 +68,10 @@ def capacity_bits(transition: jax.Array, rounds: int = 200) -> tuple[jax.Array, 
     row_entropy = -entropy_bits(transition)
 
     def improved(_: Any, used: jax.Array) -> jax.Array:
-        mixed = used @ transition
+        mixed = jnp.matmul(used, transition, precision="highest")
         logs = jnp.log2(jnp.where(mixed > 0, mixed, 1.0))
-        gain = row_entropy - transition @ logs  # divergence of each row from the mixture
+        # Divergence of each row from the mixture.
+        gain = row_entropy - jnp.matmul(transition, logs, precision="highest")
         # used * 2^gain, normalised, in logarithms: a level that falls out of use has -inf and stays out.
         return jax.nn.softmax(jnp.log(used) + jnp.log(2.0) * gain)
 

@@ -229,10 +229,11 @@ class AmplitudeRegister(Description):
         fidelity = self.fidelity(size.bit_length() - 1)
         # A reflection that swaps b and the all-zero state replaces the gates of b's preparation: their effect on other
         # states decides only which wrong outcomes are read, and these count through read-out errors alone.
-        normal_vector = b - jnp.zeros_like(b).at[0].set(1.0)
-        length = jnp.sum(normal_vector**2)
-        reflection = jnp.eye(size) - 2 * jnp.outer(normal_vector, normal_vector) / jnp.where(length > 0, length, 1.0)
-        probabilities = jnp.real(jnp.einsum("ij,jk,ik->i", reflection, rho, reflection))
+        # The sign (that of the all-zero state, which no outcome shows) is the one without cancellation at b = e_0.
+        normal_vector = b.at[0].add(jnp.where(b[0] < 0, -1.0, 1.0).astype(b.dtype))
+        half_length = 1 + jnp.abs(b[0])  # half the square of its length, as b has length 1
+        reflection = jnp.eye(size, dtype=b.dtype) - jnp.outer(normal_vector, normal_vector) / half_length
+        probabilities = jnp.real(jnp.einsum("ij,jk,ik->i", reflection, rho, reflection, precision="highest"))
         prepared = fidelity * probabilities + (1 - fidelity) / size
         read = on_every_bit(prepared, self.confusion().astype(probabilities.dtype))
         # Rounding may leave [0, 1], where a binomial draw is NaN.

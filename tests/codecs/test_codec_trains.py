@@ -205,6 +205,9 @@ def test_gauges_leave_the_matrix_alone():
     assert max(sizes) <= 2 * min(sizes)
     for other in (orthogonal, even):
         np.testing.assert_allclose(decode(other), decode(cores), rtol=1e-4, atol=1e-3)
+    with jax.numpy_dtype_promotion("strict"):  # powers of two: exact in half precision, too
+        halves = codecs.balanced([jnp.full((1, 2, 1, 1), 8.0, jnp.bfloat16), jnp.full((1, 1, 2, 1), 0.5, jnp.bfloat16)])
+    assert [(half.dtype, float(half.max())) for half in halves] == [(jnp.bfloat16, 2.0)] * 2
     zeros, ones = np.zeros((1, 2, 2, 2), np.float32), np.ones((2, 2, 2, 1), np.float32)
     np.testing.assert_array_equal(balanced([zeros, ones])[1], ones)
 

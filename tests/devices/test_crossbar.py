@@ -14,7 +14,7 @@ import pytest
 from scipy import stats
 
 from analogsim import Hardware, InputError
-from analogsim.devices import PCM, Crossbar, Differential, ReRAM
+from analogsim.devices import PCM, Crossbar, Differential, GenericCell, ReRAM
 from analogsim.signal_path import Reading, multiply
 from analogsim.signal_path.operators import MatrixProduct
 from tests.support.cells import N, program, read, stored
@@ -133,3 +133,11 @@ def test_beyond_the_data_a_traced_time_reads_nan_not_a_guess():
     means = jax.jit(jax.vmap(lambda t: stored(store, jax.random.key(0), weights, t).mean))(times)
     assert np.isfinite(np.asarray(means)[:2]).all()
     assert np.isnan(np.asarray(means)[2]).all()
+
+
+@pytest.mark.parametrize("cell", [GenericCell(), GenericCell(spectrum="1/f"), PCM(), ReRAM()])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_moments_before_programming_have_the_dtype_of_the_weights(cell, dtype):
+    with jax.enable_x64(dtype == "float64"):
+        moments = jax.eval_shape(Crossbar(cell=cell).expected, jnp.ones((2, 2), dtype), 60.0)
+    assert {a.dtype.name for a in moments} == {dtype}

@@ -175,3 +175,19 @@ def test_the_strength_of_training_scales_sampled_cells_too():
     total = math.log((1 + 20) / 500e-9)  # read after a second
     variance = float(X[0] ** 2 @ W[:, 0] ** 2) * NOISE**2 * total
     assert_moments(y, float(X[0] @ W[:, 0]), 0.5 * math.sqrt(variance))
+
+
+@pytest.mark.parametrize("sampling", ["outputs", "cells"])
+def test_gradients_are_those_of_the_mean_product(sampling):
+    # y_j = sum_i x_i w_ij + noise of cells that are programmed already: dy_j/dx_i = w_ij and dy_j/dw_ij = x_i, however
+    # the noise is drawn.
+    sampled = Hardware(store=Crossbar(cell=GenericCell(read_noise=NOISE)), sampling=sampling)
+    reading = programmed.program(sampled, W, jax.random.key(6)).read(TIME_S)
+
+    def total(weights, x):
+        trained = reading.trained_by(weights, sampled.store)
+        return jnp.sum(multiply(sampled, trained, x, OPERATOR, key=jax.random.key(7)))
+
+    by_weights, by_inputs = jax.jit(jax.grad(total, (0, 1)))(jnp.asarray(W), jnp.asarray(X))
+    np.testing.assert_allclose(by_weights[:, 0], np.sum(X, axis=0), rtol=1e-5)
+    np.testing.assert_allclose(by_inputs, np.broadcast_to(W[:, 0], X.shape), rtol=1e-5)

@@ -87,7 +87,7 @@ def bundle(groups: jax.Array, sizes: tuple[int, ...], axis: int) -> jax.Array:
 def block_diagonal(blocks: jax.Array) -> jax.Array:
     """Place blocks along the diagonal, ``[S, p, ..., n_in, n_out]`` to ``[S, ..., p n_in, p n_out]``."""
     s, p, *window, n_in, n_out = blocks.shape
-    on_diagonal = jnp.einsum("sp...io,pq->s...piqo", blocks, jnp.eye(p, dtype=blocks.dtype))
+    on_diagonal = jnp.einsum("sp...io,pq->s...piqo", blocks, jnp.eye(p, dtype=blocks.dtype), precision="highest")
     return on_diagonal.reshape(s, *window, p * n_in, p * n_out)
 
 

@@ -197,3 +197,12 @@ def test_impossible_coherence_is_refused_in_arrays_too():
         Qubit(t1_s=jnp.array(1e-6), t2_s=jnp.array(1e-3))
     traced = jax.jit(lambda t2: Qubit(t1_s=1e-6, t2_s=t2).coherence(5e-6))(1e-3)
     np.testing.assert_allclose(traced, np.exp(-2.5), rtol=1e-5)  # what damping leaves, not more
+
+
+@pytest.mark.parametrize("first", [1.0, -1.0])
+@pytest.mark.parametrize("rest", [0.0, 1e-6, 1e-4, 1e-3])
+def test_overlaps_with_a_state_close_to_a_basis_state(first, rest):
+    equal, close = np.ones(4, np.float32), np.float32([first, rest, rest, rest])
+    assert float(overlap(PERFECT, close, close)) == pytest.approx(1, abs=1e-6)
+    cosine = (first + 3 * rest) / np.sqrt(4 * (1 + 3 * rest**2))
+    assert float(overlap(PERFECT, equal, close)) == pytest.approx(cosine**2, abs=1e-6)
