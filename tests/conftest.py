@@ -44,7 +44,7 @@ def float16_where_it_compiles(request):
 
 
 #: Folders whose tests run under JAX's strict settings. Elsewhere tests build models as users do, in the standard mode.
-STRICT = ("converters", "devices", "signal_path")
+STRICT = ("converters", "devices", "reference", "signal_path")
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -117,5 +117,6 @@ class MiloReRAM(Description):
 
         Source of the curve as for ``current_coefficients``; there are no data beyond 0.5 V.
         """
+        conductance, voltage = wide(conductance), wide(voltage)
         square, cube = self.current_coefficients(conductance)
         return voltage * (conductance + jnp.abs(voltage) * (square + jnp.abs(voltage) * cube))

@@ -26,7 +26,7 @@ from jax.typing import DTypeLike
 
 from analogsim.base.checks import check_integer
 from analogsim.base.description import Description, field, static
-from analogsim.base.dtypes import promoted
+from analogsim.base.dtypes import promoted, to_rank
 from analogsim.base.errors import InputError
 from analogsim.base.literature import Source, cited
 from analogsim.devices.crossbar import line_solver
@@ -176,6 +176,7 @@ def _mean_line(g: jax.Array, segments: jax.Array) -> jax.Array:
     # Not max(R_k - R_i, 0), whose derivative is undefined for perfect lines.
     # Rows are in ascending order of R_k, so the upper triangle selects R_k > R_i.
     beyond = jnp.triu(ohm[None, :] - ohm[:, None], 1)
+    beyond, ohm = to_rank(beyond, g.ndim + 1), to_rank(ohm, g.ndim)
     return (1 + jnp.sum(beyond * g[..., None, :], -1)) / (1 + jnp.sum(ohm * g, -1, keepdims=True))
 
 
