@@ -90,8 +90,12 @@ def write(path: str | os.PathLike, content: bytes | str, what: str = "") -> Path
 @contextlib.contextmanager
 def temporary_sibling(target: Path, ending: str = "tmp") -> Iterator[Path]:
     """Yield an unused path in the folder of ``target``; a file left there is removed on exit."""
-    with temporary(target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.{ending}")) as neighbour:
+    with temporary(_sibling(target, ending)) as neighbour:
         yield neighbour
+
+
+def _sibling(target: Path, ending: str) -> Path:
+    return target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.{ending}")
 
 
 @contextlib.contextmanager
@@ -105,12 +109,34 @@ def temporary(path: Path) -> Iterator[Path]:
         _unfinished.discard(path)
 
 
-@contextlib.contextmanager
-def protected(path: Path) -> Iterator[None]:
-    """Protect a path from ``remove_unfinished`` inside the ``with`` block."""
-    _unfinished.discard(path)
-    yield
-    _unfinished.add(path)
+def replace_folder(new: Path, path: Path) -> None:
+    """Rename the folder ``new`` to ``path`` and remove the folder that was there; if that fails, put it back.
+
+    Raises:
+      InputError: if the old folder can be neither replaced nor put back; it then stays, under the name in the message.
+      OSError: for every other error of the file system; the old folder is unchanged.
+    """
+    if not path.is_dir():
+        new.rename(path)
+        return
+    shutil.copymode(path, new)
+    old = _sibling(path, "old")
+    # No file system renames over a folder that is not empty, so that there are two renames; ``placing`` delays a
+    # forced exit between them.
+    with placing:
+        path.rename(old)
+        try:
+            new.rename(path)
+        finally:
+            if not path.exists():
+                try:
+                    old.rename(path)
+                except OSError as error:
+                    raise InputError(
+                        f"folder {path}: can be neither replaced nor put back ({error.strerror or error}); what it "
+                        f"held is in {old}"
+                    ) from None
+            _remove(old)  # nothing is left there if it was put back
 
 
 def noted(path: Path) -> None:

@@ -157,7 +157,7 @@ _ALLOWED = {
     "base/netcdf.py": 1,  # into memory
     "cli/energy.py": 1,  # a table, into memory
     "sweeps/results.py": 1,  # a trial beside a results file
-    "chips/checkpoint/folder.py": 6,  # a text within a whole folder, which is renamed
+    "chips/checkpoint/folder.py": 1,  # a text within a whole folder, which is renamed
 }
 
 

@@ -17,7 +17,6 @@ import json
 import os
 import pathlib
 import re
-import shutil
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
@@ -111,7 +110,7 @@ def write(path: pathlib.Path, manifest: dict[str, Any], arrays: dict[str, np.nda
                 if file.is_file():
                     _sync(file)
             check_free(path, overwrite=True)  # again: files may have appeared since
-            _exchange(new, path)
+            writing.replace_folder(new, path)
     writing.noted(path)
 
 
@@ -119,23 +118,6 @@ def _sync(file: pathlib.Path) -> None:
     """Flush a file to disk, so that a full disk raises before anything is replaced."""
     with file.open("rb") as stream:
         os.fsync(stream.fileno())
-
-
-def _exchange(new: pathlib.Path, path: pathlib.Path) -> None:
-    """Rename ``new`` to ``path`` and remove the folder that was there; if that fails, put it back."""
-    if not path.is_dir():
-        new.rename(path)
-        return
-    shutil.copymode(path, new)
-    # No file system renames over a folder that is not empty, so that there are two renames; ``placing`` delays a
-    # forced exit between them.
-    with writing.placing, writing.temporary_sibling(path, "old") as old, writing.protected(old):
-        path.rename(old)
-        try:
-            new.rename(path)
-        except BaseException:
-            old.rename(path)
-            raise
 
 
 def _checksum(manifest: dict[str, Any]) -> str:

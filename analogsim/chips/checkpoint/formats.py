@@ -78,7 +78,8 @@ def _described(item: Any, renames: _Renames) -> Any:
     if not isinstance(item, dict):
         return item
     kind = item.get("class")
-    if kind is None:  # keyed by the paths of layers, which are names of the user's model
+    # Otherwise keyed by the paths of layers: names of the user's model, among which "class" may be one.
+    if not isinstance(kind, str):
         return {name: _described(value, renames) for name, value in item.items()}
     fields = renames.fields | renames.fields_of.get(kind, {})
     renamed = {fields.get(name, name): _described(value, renames) for name, value in item.items()}

@@ -185,6 +185,24 @@ def test_a_rename_that_fails_puts_the_old_checkpoint_back(tmp_path, variables, m
     assert_equal(restore(tmp_path / "a", MODEL).variables, variables)
 
 
+def test_a_checkpoint_that_cannot_be_put_back_stays_beside_its_place(tmp_path, variables, monkeypatch):
+    save(tmp_path / "a", MODEL, variables)
+    rename = pathlib.Path.rename
+
+    def failing(self, target):
+        if pathlib.Path(target).name == "a":
+            raise OSError(5, "Input/output error")
+        return rename(self, target)
+
+    monkeypatch.setattr(pathlib.Path, "rename", failing)
+    message = r"a: can be neither replaced nor put back \(Input/output error\); what it held is in .*\.old"
+    with pytest.raises(InputError, match=message):
+        save(tmp_path / "a", MODEL, jax.tree.map(lambda a: 2 * a, variables), overwrite=True)
+    monkeypatch.undo()
+    (old,) = tmp_path.iterdir()
+    assert_equal(restore(old, MODEL).variables, variables)
+
+
 def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path, variables, monkeypatch):
     def read_only(self, *args, **kwargs):
         raise PermissionError(13, "Permission denied")

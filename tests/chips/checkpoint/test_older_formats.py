@@ -85,3 +85,18 @@ def test_a_checkpoint_of_format_2_or_3_is_restored_with_its_cells(tmp_path, cell
     restore(tmp_path / "old", model(hardware))
     with pytest.raises(ValueError, match=r"energy_table.columns_per_adc = 8, this model's has"):
         restore(tmp_path / "old", model(hardware.replace(**{"energy_table.columns_per_adc": 1})))
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_layer_may_be_called_class(tmp_path, version):
+    class Model(nnx.Module):
+        def __init__(self):
+            setattr(self, "class", nnx.Linear(4, 3, rngs=nnx.Rngs(0)))
+
+        def __call__(self, x):
+            return getattr(self, "class")(x)
+
+    analog = convert(Model(), preset("pcm", **{"energy_table.columns_per_adc": 8}))
+    save(tmp_path / "old", analog, chip=program(analog, key=jax.random.key(1)))
+    write_again(tmp_path / "old", version)
+    restore(tmp_path / "old", analog)
