@@ -112,7 +112,7 @@ class UnsupportedSystem:
 class ModelDoesNotFit(InputError):
     """A system cannot hold the model and has no energy breakdown; ``compare`` reports it in a row of its table.
 
-    Raised by ``System.breakdown`` with the message ``"<system>: <reason>"``; the row shows the reason.
+    Raised by ``System.breakdown``. The row shows the message, without ``"<system>: "`` at its beginning.
     """
 
 

@@ -191,7 +191,7 @@ def compare(
             try:
                 all_breakdowns.append(system.breakdown(work, size))
             except ModelDoesNotFit as error:
-                unsupported.append(UnsupportedSystem(system.name, size, str(error).partition(": ")[2]))
+                unsupported.append(UnsupportedSystem(system.name, size, str(error).removeprefix(f"{system.name}: ")))
     return Comparison(tuple(all_breakdowns), arrays, work, tuple(unsupported))
 
 

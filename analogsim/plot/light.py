@@ -1,5 +1,6 @@
 """Figures of photonic stores: the layout of a programmed mesh, and the static power of memory media."""
 
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -107,6 +108,7 @@ def hold_power(ax: "Axes | None" = None) -> "Axes":
     """
     rows = hold_costs()
     ax = axes.axes_or_new(ax, 8.0, 0.9 + 0.42 * len(rows))
+    narrow = axes.width(ax) < axes.NARROW
     least = min(row.hold_w for row in rows if row.hold_w) / 30
     most = max(row.hold_w for row in rows if row.hold_w)
     for i, row in enumerate(rows):
@@ -117,10 +119,14 @@ def hold_power(ax: "Axes | None" = None) -> "Axes":
         )
         stays = f"stays {show_time(row.lifetime_s)}" + ("" if row.volatile else " or more")
         at = max(row.hold_w or 0, least)
-        ax.annotate(f"{power}; {stays}", (at, i), textcoords="offset points", xytext=(6, 0), va="center", fontsize=9)
+        said = f"{power}\n{stays}" if narrow else f"{power}; {stays}"
+        size = 7 if narrow else 9
+        ax.annotate(said, (at, i), textcoords="offset points", xytext=(6, 0), va="center", fontsize=size)
     ax.set_xscale("log")
-    ax.set(xlim=(least, most * 3e4), xlabel="static power per value (W)")
-    ax.set_yticks(range(len(rows)), [row.medium for row in rows])
+    ax.set(xlim=(least, most * (1e9 if narrow else 3e4)), xlabel="static power per value (W)")
+    ax.set_yticks(range(len(rows)), [textwrap.fill(row.medium, 20) if narrow else row.medium for row in rows])
+    if narrow:
+        ax.tick_params(axis="y", labelsize=7)
     ax.invert_yaxis()
     ax.grid(False, axis="y")
     return ax

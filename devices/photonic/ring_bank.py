@@ -259,15 +259,16 @@ class RingBank(OneColumnPerOutput, Description):
         lowest, highest = self.reach()
         half = self.spacing_m / 2
 
-        def tuned(detuning: jax.Array) -> jax.Array:
-            return jnp.minimum(self.ring.detuning_m(self.ring.phase_for(detuning)), half).astype(target_weights.dtype)
+        def detunings(alone: jax.Array) -> jax.Array:
+            return jnp.minimum(self.ring.detuning_m(self.ring.phase_for(alone)), half).astype(target_weights.dtype)
 
-        # The iterated ``detuning`` is the weight that each ring is set to as if alone; ``tuned`` converts it to metres.
-        def improved(_: Any, detuning: jax.Array) -> jax.Array:
-            drop, through = cascade(self.ring, tuned(detuning), self.spacing_m)
-            return jnp.clip(detuning + target_weights - (drop - through), lowest, highest).astype(target_weights.dtype)
+        # What is iterated is the weight of each ring as if it were alone on its bus.
+        def improved(_: Any, alone: jax.Array) -> jax.Array:
+            drop, through = cascade(self.ring, detunings(alone), self.spacing_m)
+            return jnp.clip(alone + target_weights - (drop - through), lowest, highest).astype(target_weights.dtype)
 
-        return tuned(lax.fori_loop(0, _ROUNDS, improved, target_weights) if self.precompensated else target_weights)
+        alone = lax.fori_loop(0, _ROUNDS, improved, target_weights) if self.precompensated else target_weights
+        return detunings(alone)
 
     def _commands(self, shifts: jax.Array) -> jax.Array:
         """Commands (m) of the heaters for target shifts of the resonances, ``[n_out, n_in]``."""

@@ -8,7 +8,7 @@ import rich.console
 from flax import linen as nn
 
 from analogsim import InputError, preset
-from analogsim.energy import SYSTEMS, compare, waiting
+from analogsim.energy import SYSTEMS, ModelDoesNotFit, System, compare, waiting
 from analogsim.linen import AnalogDense
 from analogsim.plot import energy_bars as energy_figure
 from tests.energy.energy_models import MLP, mlp
@@ -150,6 +150,15 @@ def test_what_does_not_fit_is_a_row_and_ends_nothing(too_large):
     assert "MB of weights and maps" in text
     assert too_large.to_dict()["unsupported"][0]["system"] == "Edge TPU"
     assert "brain" in text
+
+
+@pytest.mark.parametrize("message", ["core: not enough cells: 3", "not enough cells: 3"])
+def test_the_reason_of_a_system_is_its_message_without_its_name(digits, message):
+    def breakdown(work, batch):
+        raise ModelDoesNotFit(message)
+
+    (row,) = compare(*digits, systems=(System("core", breakdown),), batch=1).unsupported
+    assert row.reason == "not enough cells: 3"
 
 
 def test_what_does_not_fit_is_on_the_page_and_in_no_curve(too_large, tmp_path):

@@ -63,13 +63,25 @@ def test_nothing_is_cut_off_at_any_width(width, height):
     assert width < 5 or all(a.x1 < b.x0 for a, b in itertools.pairwise(ticks))
 
 
+@pytest.mark.parametrize(("width", "height"), [(3.6, 3.0), (8.0, 3.0)])
+def test_no_label_of_the_static_power_is_cut_off_or_covers_another(width, height):
+    ax = plot.hold_power(plot.new_axes(width, height))
+    figure = ax.figure
+    figure.canvas.draw()
+    names, values = ([t.get_window_extent() for t in texts] for texts in (ax.get_yticklabels(), ax.texts))
+    assert len(names) == len(values) > 5
+    for boxes in (names, values):
+        assert all(box.x0 >= 0 and box.x1 <= figure.bbox.x1 for box in boxes)
+        assert all(upper.y0 >= lower.y1 - 1 for upper, lower in itertools.pairwise(boxes))
+
+
 def comparison_data():
     low = np.array([[1e-12, 1e-12], [1e-9, 1e-10]])
     data = {f"energy_{k}_j": (("system", "batch"), low * f) for k, f in (("low", 1), ("typical", 3), ("high", 10))}
     return xarray.Dataset(data, coords={"system": ["pcm", "H100"], "batch": [1, 256]})
 
 
-class Bills:
+class Comparison:
     """Stands for a comparison."""
 
     breakdowns = ()
@@ -79,7 +91,7 @@ class Bills:
 
 
 def test_energy_takes_a_comparison_or_its_dataset():
-    for data in (comparison_data(), Bills()):
+    for data in (comparison_data(), Comparison()):
         ax = plot.energy(data)
         assert [t.get_text() for t in ax.get_yticklabels()] == ["H100, batch 256", "H100, batch 1", "pcm"]
 
