@@ -74,8 +74,8 @@ def test_a_program_that_was_compiled_ahead_of_time_stays_what_it_is():
 def test_what_was_linearised_inside_is_pulled_back_outside_as_it_was():
     with digital():
         _, back = jax.vjp(lambda x: run(KERNEL, x), X)
-    (slope,) = back(np.ones((2, 3), np.float32))
-    np.testing.assert_allclose(slope, np.ones((2, 3)) @ KERNEL.T, rtol=1e-5)
+    (gradient,) = back(np.ones((2, 3), np.float32))
+    np.testing.assert_allclose(gradient, np.ones((2, 3)) @ KERNEL.T, rtol=1e-5)
 
 
 def test_a_thread_begins_without_blocks_and_keeps_its_own():

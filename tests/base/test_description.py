@@ -293,7 +293,7 @@ def test_describe_gives_values_with_their_units():
     assert "taps = (500 mV, 1 V)   two voltages" in describe(Wire(taps=(0.5, 1.0)))
 
 
-def test_describe_gives_whole_numbers_whole():
+def test_describe_gives_integers_whole():
     assert "rows = 65536 " in describe(preset("ideal"))
 
 

@@ -1,4 +1,4 @@
-"""Whole numbers, truth values and halves go in; what comes out is no whole number, and right."""
+"""Integers, truth values and halves go in; what comes out is no integer, and right."""
 
 import flax.linen as nn
 import jax
@@ -82,7 +82,7 @@ STORES = [
 
 
 @pytest.mark.parametrize("store", STORES, ids=lambda store: type(store).__name__)
-def test_what_stores_hold_of_whole_numbers_is_real(store):
+def test_what_stores_hold_of_integers_is_real(store):
     like = lambda dtype: jax.ShapeDtypeStruct((4, 3), dtype)  # noqa: E731
     wanted = jax.eval_shape(store.program, KEY, like("float32"))
     held = jax.eval_shape(lambda w: store.read(store.program(KEY, w), 1.0).mean, like("int8"))
@@ -98,7 +98,7 @@ def test_whole_weights_are_held_as_the_same_real_ones(store):
     np.testing.assert_array_equal(read(whole), read(whole.astype(np.float32)))
 
 
-def test_light_and_memories_of_whole_numbers():
+def test_light_and_memories_of_integers():
     x, w, expected, _, error = of_dtype("int8")
     product = standard_quantum_limit(KEY, w, x, 1e30)  # no noise to speak of
     np.testing.assert_allclose(product, expected, atol=error)

@@ -228,7 +228,7 @@ def test_every_number_of_a_converter_counts(name):
     assert dead(hardware, of_converters, skip=("energy_table.", "training")) == []
 
 
-#: Hardware whose bill is looked at, first where most prices count.
+#: Hardware whose breakdown is looked at, first where most prices count.
 BILLS = [
     preset("pcm"),
     preset("ring-bank"),
@@ -252,7 +252,7 @@ VARIABLES = {"params": {"kernel": WEIGHTS, "bias": np.zeros(3, np.float32)}}
 
 
 @functools.cache
-def usual_bill(number):
+def usual_breakdown(number):
     return billed(BILLS[number])
 
 
@@ -269,7 +269,7 @@ def test_every_price_counts():
                 found = billed(hardware.replace(**{f"energy_table.{f.name}": others(f, value)[0]}))
             except InputError:  # which hardware refuses because it has a number of its own
                 continue
-            if found != usual_bill(number):
+            if found != usual_breakdown(number):
                 break
         else:
             if not rule_of(f).counts:

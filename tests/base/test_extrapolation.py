@@ -48,7 +48,7 @@ def evaluated(extrapolate: bool):
     return evaluate(layer, VARIABLES, X, np.argmax(X[:, :3], 1), key=jax.random.key(1), chips=2, times=TIMES)
 
 
-def spread_of(hardware, key, time_s):
+def deviation_of(hardware, key, time_s):
     """One number of one chip."""
     state = hardware.store.program(key, jnp.full((4, 3), 0.5))
     return jnp.std(hardware.store.read(state, time_s).mean)
@@ -58,7 +58,7 @@ def spread_of(hardware, key, time_s):
 def swept():
     """Of two stores, one of which goes on beyond its data."""
     over = {"hardware": {"pcm": preset("pcm"), "reram": LATE}, "time": TIMES}
-    return sweep(spread_of, over=over, chips=2, key=jax.random.key(2), progress=False)
+    return sweep(deviation_of, over=over, chips=2, key=jax.random.key(2), progress=False)
 
 
 def test_an_evaluation_says_at_which_times():
@@ -79,20 +79,20 @@ def test_a_sweep_says_for_which_hardware_too(tmp_path):
     assert "'pcm'" not in found.attrs[EXTRAPOLATED]
     over = {"store.cell.programming_noise": [0.5, 1.0], "time": TIMES}
     how = dict(over=over, chips=1, key=jax.random.key(2), progress=False, path=tmp_path / "r.nc")
-    leaf = sweep(spread_of, LATE, **how)
+    leaf = sweep(deviation_of, LATE, **how)
     assert leaf[EXTRAPOLATED].dims == ("time",)
-    again = sweep(spread_of, LATE, **how)  # continued from the file
+    again = sweep(deviation_of, LATE, **how)  # continued from the file
     kept = load_results(tmp_path / "r.nc")
     for one in (again, kept):
         assert one[EXTRAPOLATED].values.tolist() == [False, False, True]
         assert one.attrs[EXTRAPOLATED] == leaf.attrs[EXTRAPOLATED]
-    within = sweep(spread_of, LATE, over={"time": TIMES[:2]}, chips=1, key=jax.random.key(2), progress=False)
+    within = sweep(deviation_of, LATE, over={"time": TIMES[:2]}, chips=1, key=jax.random.key(2), progress=False)
     assert EXTRAPOLATED not in within.coords
 
 
 def test_nothing_is_swept_beyond_the_data_unasked():
     with pytest.raises(InputError, match=r"only from 0 to 172800 .*store\.cell\.extrapolate=True continues"):
-        sweep(spread_of, preset("reram"), over={"time": TIMES}, chips=1, key=jax.random.key(0), progress=False)
+        sweep(deviation_of, preset("reram"), over={"time": TIMES}, chips=1, key=jax.random.key(0), progress=False)
     chip = program(AnalogDense(3, hardware=preset("reram")), VARIABLES, jax.random.key(0), X)
     with pytest.raises(InputError, match=r"only from 0 to 172800 .*store\.cell\.extrapolate=True continues"):
         chip.at("1 year")
@@ -221,7 +221,7 @@ def test_files_and_sweeps_take_the_choice(tmp_path):
     path.write_text(to_toml(LATE))
     assert load_hardware(path).extrapolated_after_s == 172800.0
     over = {"store.cell.extrapolate": [False, True], "time": ("1 s", "2 days")}
-    found = sweep(spread_of, preset("reram"), over=over, chips=1, key=jax.random.key(2), progress=False).score.values
+    found = sweep(deviation_of, preset("reram"), over=over, chips=1, key=jax.random.key(2), progress=False).score.values
     np.testing.assert_array_equal(found[0], found[1])  # the same chips until the last measured age
     assert np.ptp(found) > 0
 

@@ -72,7 +72,7 @@ def test_slices_of_the_input_change_nothing_on_perfect_hardware(accumulation, st
 
 
 def test_slices_of_input_and_weight_are_integer_arithmetic():
-    # Weights of 4 + sign bits as 2 + 2, inputs of 6 + sign bits as 2 + 2 + 2: every line carries a whole number of
+    # Weights of 4 + sign bits as 2 + 2, inputs of 6 + sign bits as 2 + 2 + 2: every line carries an integer of
     # (1/3)(1/3); ADCs that resolve them exactly give the exact integer product.
     weights, x = case()
     mapping = Differential(slices=BitSlices(widths=(2, 2)))
@@ -173,7 +173,7 @@ def test_gradients_pass_the_slices_whole(accumulation):
 
     of_w, of_x = jax.jit(jax.grad(loss, (0, 1)))(weights, x)
     np.testing.assert_allclose(of_w, np.outer(x.sum(0), head), atol=0.03)
-    # Column 0 holds the range of every example, through which no gradient is passed: the others see plain slopes.
+    # Column 0 holds the range of every example, through which no gradient is passed: the others see plain gradients.
     np.testing.assert_allclose(np.asarray(of_x)[:, 1:], np.tile(weights @ head, (4, 1))[:, 1:], atol=1e-4)
 
 

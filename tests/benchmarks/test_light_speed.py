@@ -69,6 +69,8 @@ def test_a_layer_trained_in_place_beside_dense():
     layer = MeshDense(64, mesh=preset("mzi-mesh").store, use_bias=False)
     variables = layer.init({"params": jax.random.key(1), "chip": jax.random.key(2)}, x)
     forward = best(jax.jit(layer.apply), variables, x)
-    slope = best(jax.jit(jax.grad(lambda v: layer.apply(v, x).sum(), allow_int=True)), variables, rounds=20)
+    gradient = best(jax.jit(jax.grad(lambda v: layer.apply(v, x).sum(), allow_int=True)), variables, rounds=20)
     plain = best(jax.jit(nn.Dense(64).apply), nn.Dense(64).init(jax.random.key(1), x), x)
-    print(f"\n64 x 64 by its phases: {1e3 * forward:.2f} ms, gradient {1e3 * slope:.2f} ms; Dense {1e6 * plain:.0f} us")
+    print(
+        f"\n64 x 64 by its phases: {1e3 * forward:.2f} ms, gradient {1e3 * gradient:.2f} ms; Dense {1e6 * plain:.0f} us"
+    )

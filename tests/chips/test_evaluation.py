@@ -78,14 +78,14 @@ def test_every_example_chip_and_time_has_its_own_noise_and_compensations_share_i
     # Exact cells, equal inputs: what varies is the noise of the converter alone, 0.1 of the largest weight and input.
     n, std = 2000, 0.1 * 2 * 3
     variables = {"params": {"Dense_0": {"kernel": np.full((8, 3), 2.0, np.float32), "bias": np.zeros(3, np.float32)}}}
-    spread = evaluate(
+    deviation = evaluate(
         Tiny(Hardware(adc=ADC(bits=24, range=20.0, noise=0.1))), variables, np.full((n, 8), 3, np.float32), np.zeros(n),
         key=jax.random.key(5), chips=2, times=(1.0, 2.0), compensation=("none", "global"),
         metric=lambda outputs, labels: outputs[:, 0].std(),
     ).score.values  # fmt: skip
-    assert np.all(np.abs(spread / std - 1) < 4 / np.sqrt(2 * n))
-    assert np.unique(spread[0]).size == 4  # two chips, two times
-    np.testing.assert_array_equal(spread[0], spread[1])
+    assert np.all(np.abs(deviation / std - 1) < 4 / np.sqrt(2 * n))
+    assert np.unique(deviation[0]).size == 4  # two chips, two times
+    np.testing.assert_array_equal(deviation[0], deviation[1])
 
 
 def test_another_key_is_another_set_of_chips(data, reference):

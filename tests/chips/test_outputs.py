@@ -84,11 +84,11 @@ def test_outputs_without_examples_are_refused_by_name(form, message):
 
 def test_a_model_that_looks_at_its_batch_sees_one_example_or_all():
     # y - mean(y) over the batch: nothing of a single example, whatever the batch size; with batched=True, all of x.
-    spread = lambda o, t: jnp.max(jnp.abs(o))  # noqa: E731
+    largest = lambda o, t: jnp.max(jnp.abs(o))  # noqa: E731
     whole = np.abs(LOGITS - LOGITS.mean(axis=0)).max()
     for size in (1, 4):
-        assert float(run("of the batch", spread, batch_size=size).digital) == 0
-    found = run("of the batch", spread, batched=True)
+        assert float(run("of the batch", largest, batch_size=size).digital) == 0
+    found = run("of the batch", largest, batched=True)
     assert float(found.digital) == pytest.approx(whole, abs=ROUNDING)
     assert float(found.score.max()) == pytest.approx(whole, abs=ROUNDING)
     assert float(run("scalar", lambda o, t: o, batched=True).score.max()) == pytest.approx(LOGITS.mean(), abs=ROUNDING)

@@ -150,8 +150,8 @@ def test_nnx_layers():
     assert smaller.layout.ranks == (1,)
     assert layer.layout.ranks == (3,)
     assert call(smaller, X).shape == (5, 6)
-    slopes = nnx.jit(nnx.grad(lambda m: (m(X) ** 2).sum()))(layer)
-    assert slopes.core_0.kernel[...].shape == (1, 4, 3, 3)
+    gradients = nnx.jit(nnx.grad(lambda m: (m(X) ** 2).sum()))(layer)
+    assert gradients.core_0.kernel[...].shape == (1, 4, 3, 3)
     half = TensorTrainLinear(16, 6, codec=CODEC, rngs=nnx.Rngs(0), dtype=jnp.bfloat16, use_bias=False)
     assert call(half, X).dtype == jnp.bfloat16
 

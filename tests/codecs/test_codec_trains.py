@@ -224,8 +224,8 @@ def test_errors_of_cores_add_up_as_the_formula_says():
         return jnp.linalg.norm(decode([c + n for c, n in zip(cores, scaled, strict=True)]) - w) / jnp.linalg.norm(w)
 
     samples = np.asarray(jax.jit(jax.vmap(draw))(jax.random.split(jax.random.key(0), 2000)))
-    spread = rms(samples)
-    assert float(found.relative) == pytest.approx(spread, rel=0.02)
+    deviation = rms(samples)
+    assert float(found.relative) == pytest.approx(deviation, rel=0.02)
     assert np.linalg.norm(found.by_core) == pytest.approx(float(found.relative), rel=1e-5)
     assert float(samples.max()) < float(found.bound)
 
@@ -358,8 +358,8 @@ def test_balancing_moves_no_bit_and_no_derivative_is_nan():
     sizes = [rms(core) for core in even]
     assert max(sizes) <= 2 * min(sizes)
     zero = (cores[0] * 0, *cores[1:])
-    slopes = jax.jit(jax.grad(lambda c: decode(balanced(c)).sum()))(zero)
-    assert all(np.all(np.isfinite(slope)) for slope in slopes)
+    gradients = jax.jit(jax.grad(lambda c: decode(balanced(c)).sum()))(zero)
+    assert all(np.all(np.isfinite(gradient)) for gradient in gradients)
     found = propagate_errors(zero, 0.1)
     assert float(found.relative) == float(found.bound) == 0
 

@@ -146,7 +146,7 @@ def test_a_bridge_that_is_too_large_makes_the_lower_bits_heavy():
     np.testing.assert_allclose(np.asarray(dac.voltage)[:, 0], expected, rtol=1e-6)
 
 
-def test_parts_are_gaussian_with_the_spread_of_theory(key):
+def test_parts_are_gaussian_with_the_standard_deviation_of_theory(key):
     lines = 20_000
     stages = PipelineADC(bits=2, capacitor_mismatch=0.01, comparator_offset=0.02).fabricate(key, lines)
     # C2/C1 of two N(1, s^2): mean 1 + s^2, spread sqrt(2) s to first order.

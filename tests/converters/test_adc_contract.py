@@ -132,11 +132,11 @@ def test_same_key_same_parts_and_another_key_others(name):
 
 
 def test_mismatch_is_swept_without_a_compilation():
-    def spread(mismatch):
+    def deviation(mismatch):
         adc = SARADC(bits=6, capacitor_mismatch=mismatch)
         return adc.fabricate(jax.random.key(0), 500).dac.voltage[0].std()
 
-    swept = jax.jit(jax.vmap(spread))(np.float32([0.0, 0.01, 0.02]))
+    swept = jax.jit(jax.vmap(deviation))(np.float32([0.0, 0.01, 0.02]))
     # C_0/C_5 with the relative variance s^2 (1 + 1/32).
     np.testing.assert_allclose(swept, np.array([0, 0.01, 0.02]) / 32 * (33 / 32) ** 0.5, rtol=0.15)
 

@@ -43,9 +43,9 @@ def test_errors_of_circuits_with_mismatch(key, name):
     squares, maxima = (np.asarray(e, np.float64).reshape(-1, 20) for e in errors_of(adc, jax.random.split(key, DRAWS)))
     # 20 sets of 20 draws: how far one such set lies from the mean of all.
     for sets, expected in ((np.sqrt(squares.mean(1)), rms), (maxima.mean(1), largest)):
-        spread = sets.std(ddof=1)
-        assert spread < 0.2 * expected
-        assert abs(sets.mean() - expected) < 2.5 * spread
+        deviation = sets.std(ddof=1)
+        assert deviation < 0.2 * expected
+        assert abs(sets.mean() - expected) < 2.5 * deviation
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Converters with steps from a table: Max's published quantisers of a Gaussian, slopes, chips, files, fits."""
+"""Converters with steps from a table: Max's published quantisers of a Gaussian, gradients, chips, files, fits."""
 
 import jax
 import jax.numpy as jnp
@@ -70,7 +70,7 @@ def test_the_table_by_hand():
     assert TABLE.lsb == pytest.approx(0.5)
 
 
-def test_slopes_are_those_of_the_value_and_of_the_outputs_that_it_took():
+def test_gradients_are_those_of_the_value_and_of_the_outputs_that_it_took():
     values = jnp.array([-9.0, -0.3, 0.7, 9.0])
 
     def total(adc, values, bound):
@@ -129,8 +129,8 @@ def test_a_converter_fitted_to_a_model_loses_less_than_even_steps():
     exact = X @ KERNEL
     even, fitted = (np.sqrt(np.mean((outputs(hardware.replace(adc=a), calibrated) - exact) ** 2))
                     for a in (hardware.adc, adc))  # fmt: skip
-    # Lines are close to Gaussian: sqrt(0.009497) (Max, N = 16) of their spread with all codes in use. Even steps from
-    # -4 to 4 spreads lose 8/15/sqrt(12) of it.
+    # ADC inputs are close to Gaussian: sqrt(0.009497) (Max, N = 16) of their standard deviation with all codes in use.
+    # Even steps from -4 to 4 standard deviations lose 8/15/sqrt(12) of it.
     per_column = exact.std()
     assert fitted < 0.125 * per_column
     assert np.log2(even / fitted) > 0.4

@@ -1,4 +1,4 @@
-"""DAC and ADC: codes, rounding error and slopes against the ideal mid-tread converter.
+"""DAC and ADC: codes, rounding error and gradients against the ideal mid-tread converter.
 
 b bits and range r: 2^b - 1 codes, step = r/(2^(b-1) - 1), error uniform in half a step, spread step/sqrt(12).
 """
@@ -33,7 +33,7 @@ def test_full_scale_is_a_code_at_every_number_of_bits():
 
 
 @pytest.mark.parametrize("bits", [2, 4, 8, 12])
-def test_rounding_error_is_uniform_with_the_spread_of_theory(bits):
+def test_rounding_error_is_uniform_with_the_standard_deviation_of_theory(bits):
     n, bound = 100_000, 3.0
     step = bound / (2 ** (bits - 1) - 1)
     x = np.random.default_rng(20).uniform(-bound, bound, n).astype(np.float32)
@@ -46,7 +46,7 @@ def test_rounding_error_is_uniform_with_the_spread_of_theory(bits):
 
 
 def test_values_by_hand():
-    # 4 bits on +-7: codes are the whole numbers; a tie goes to the even one; beyond the range it clips.
+    # 4 bits on +-7: codes are the integers; a tie goes to the even one; beyond the range it clips.
     x = np.float32([0.4, 0.5, 0.6, 1.5, -1.5, 2.5, 6.6, 7.0, 7.4, 100.0, -100.0, 0.0])
     np.testing.assert_array_equal(round_to(x, 4, 7.0), [0, 0, 1, 2, -2, 2, 7, 7, 7, 7, -7, 0])
     # 2 bits: three codes; 3 bits on +-1.5: step 0.5.
@@ -74,37 +74,37 @@ def test_traced_bits_equal_static_bits():
     np.testing.assert_allclose(swept, static, rtol=1e-6)
 
 
-# jax.grad of a sum gives every element's own slope.
-slope = jax.jit(jax.grad(lambda x, bits, bound: quantise(x, bits, bound).sum(), argnums=(0, 2)))
+# jax.grad of a sum gives every element's own gradient.
+gradient = jax.jit(jax.grad(lambda x, bits, bound: quantise(x, bits, bound).sum(), argnums=(0, 2)))
 
 
-def test_slope_is_one_inside_and_zero_outside():
+def test_gradient_is_one_inside_and_zero_outside():
     x = np.float32([-5.0, -2.1, -1.9, -0.3, 0.0, 0.01, 1.99, 2.01, 50.0])
-    by_x, _ = slope(x, 4, 2.0)
+    by_x, _ = gradient(x, 4, 2.0)
     np.testing.assert_array_equal(by_x, [0, 0, 1, 1, 1, 1, 1, 0, 0])
 
 
-def test_slope_is_one_at_the_end_of_the_range():
+def test_gradient_is_one_at_the_end_of_the_range():
     # An input range that follows the data puts the largest input exactly there: it must learn like the others.
-    by_x, _ = slope(np.float32([-2.0, 2.0]), 8, 2.0)
+    by_x, _ = gradient(np.float32([-2.0, 2.0]), 8, 2.0)
     np.testing.assert_array_equal(by_x, [1.0, 1.0])
 
 
 @pytest.mark.parametrize(("x", "expected"), [(5.0, 1.0), (-5.0, -1.0), (0.3, 0.0), (-1.9, 0.0)])
-def test_the_range_receives_the_slope_of_what_was_clipped(x, expected):
-    assert float(slope(np.float32([x]), 8, 2.0)[1]) == expected
+def test_the_range_receives_the_gradient_of_what_was_clipped(x, expected):
+    assert float(gradient(np.float32([x]), 8, 2.0)[1]) == expected
 
 
 def test_the_range_sums_over_what_was_clipped():
-    assert float(slope(np.float32([5.0, 7.0, -3.0, 0.5, 9.0]), 8, 2.0)[1]) == 2.0  # three above, one below
+    assert float(gradient(np.float32([5.0, 7.0, -3.0, 0.5, 9.0]), 8, 2.0)[1]) == 2.0  # three above, one below
 
 
-def test_bits_have_no_slope():
+def test_bits_have_no_gradient():
     by_bits = jax.jit(jax.grad(lambda bits: quantise(np.float32([0.3]), bits, 1.0).sum()))
     assert float(by_bits(8.0)) == 0.0
 
 
 @pytest.mark.parametrize("bits", [8, 8.0, "8", np.int64(8), np.float32(8)])
-def test_bits_become_a_plain_whole_number(bits):
+def test_bits_become_a_plain_integer(bits):
     assert type(DAC(bits=bits).bits) is int
     assert DAC(bits=bits).bits == 8

@@ -34,13 +34,13 @@ def run(hardware, ranges, x=X):
 
 
 @functools.partial(jax.jit, static_argnames="name")
-def slope_of_outputs(hardware, name, value, head):
+def gradient_of_outputs(hardware, name, value, head):
     return jax.grad(lambda bound: (head * run(hardware, {name: bound}, X)).sum())(value)
 
 
 def slope(hardware, name, value, head=1.0):
-    """Slope of ``head`` times the sum of the outputs, with respect to one calibrated range."""
-    return float(slope_of_outputs(hardware, name, np.float32(value), np.float32(head)))
+    """Gradient of ``head`` times the sum of the outputs, with respect to one calibrated range."""
+    return float(gradient_of_outputs(hardware, name, np.float32(value), np.float32(head)))
 
 
 # d = dL/dx of the clipped inputs is the sum of each row of W: -0.5, 1.25, -0.25. With r = 1 the clipped inputs are 2.5
@@ -59,11 +59,11 @@ def test_the_published_rule_by_hand(sign, unclipped, expected):
 
 
 def test_the_published_rule_scales_with_the_range():
-    # r = 0.5: 2.5, -1.0 and -3.0 are clipped; the rule's slope is r times the sum.
+    # r = 0.5: 2.5, -1.0 and -3.0 are clipped; the rule's gradient is r times the sum.
     assert slope(hardware_with(input_range=RULE), "input", 0.5, -1.0) == pytest.approx(0.5 * (-2.0), abs=1e-6)
 
 
-def test_inputs_beyond_a_learned_range_have_no_slope():
+def test_inputs_beyond_a_learned_range_have_no_gradient():
     hardware = hardware_with(input_range=RULE)
     gradient = jax.jit(jax.grad(lambda x: run(hardware, {"input": 1.0}, x).sum()))(X)
     expected = np.array([[-0.5, 0.0, -0.25], [0.0, 1.25, -0.25]])
@@ -76,7 +76,7 @@ def test_clipped_outputs_widen_the_input_range():
     # An ADC range of 1 clips 2 of 4: the rule adds -(1/2) r.
     rule = RULE.replace(outputs="widen", unclipped=1.0, decay=0.0)
     hardware = hardware_with(adc=ADC(bits=8, range=1.0), input_range=rule)
-    # A loss without slope at the clipped inputs leaves the outputs' part alone.
+    # A loss without gradient at the clipped inputs leaves the outputs' part alone.
     assert slope(hardware, "input", 1.0, 0.0) == pytest.approx(-0.5, abs=1e-6)
 
 
@@ -86,7 +86,7 @@ def test_two_rows_of_tiles_count_half_each():
     assert slope(hardware, "input", 1.0, 0.0) == pytest.approx(-1.0, abs=1e-6)
 
 
-def test_the_slope_rule_of_inputs_holds_the_codes():
+def test_the_gradient_rule_of_inputs_holds_the_codes():
     # y = r sum_i q_i W_ij with codes q of 3 bits, levels k/3 of r = 1: q(0.2) = 1/3, q(2.5) = 1, q(-1) = q(-3) = -1,
     # q(0.1) = 0, q(0.4) = 1/3. Inside, dL/dr = (q - x/r) d; beyond, sign(x) d.
     hardware = hardware_with(dac=DAC(bits=3), adc=None, input_range=LearnedRange(rule="gradient"))
@@ -96,7 +96,7 @@ def test_the_slope_rule_of_inputs_holds_the_codes():
     assert slope(hardware, "input", 1.0) == pytest.approx(inside + beyond, abs=1e-6)
 
 
-def test_the_slope_rule_of_outputs_holds_the_codes():
+def test_the_gradient_rule_of_outputs_holds_the_codes():
     # Columns of W have largest weights 1 and 1, inputs pass exactly: y = X W = (3.35, -0.075), (-1.7, 3.225).
     hardware = hardware_with(dac=None, adc=ADC(bits=3, range=2.0), output_range=LearnedRange(rule="gradient"))
     factor = np.abs(X).max(1, keepdims=True)
@@ -185,8 +185,8 @@ def test_learned_ranges_train():
     @jax.jit
     def trained(ranges, keys):
         def step(ranges, key):
-            value, slopes = jax.value_and_grad(loss)(ranges, key)
-            return jax.tree.map(lambda a, g: jnp.maximum(a - 0.5 * g, 1e-3), ranges, slopes), value
+            value, gradients = jax.value_and_grad(loss)(ranges, key)
+            return jax.tree.map(lambda a, g: jnp.maximum(a - 0.5 * g, 1e-3), ranges, gradients), value
 
         return jax.lax.scan(step, ranges, keys)
 

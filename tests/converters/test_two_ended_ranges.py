@@ -65,9 +65,9 @@ def test_every_circuit_takes_a_middle(kind):
     np.testing.assert_allclose(converted(circuit, VALUES), y, atol=1e-6)
 
 
-def test_slopes_pass_inside_both_ends():
-    slope = jax.grad(lambda v: converted(ADC(bits=3, range=1.5, middle=1.5), v).sum())(VALUES)
-    np.testing.assert_allclose(slope, [0, 0, 1, 1, 1, 1, 0], atol=1e-6)
+def test_gradients_pass_inside_both_ends():
+    gradient = jax.grad(lambda v: converted(ADC(bits=3, range=1.5, middle=1.5), v).sum())(VALUES)
+    np.testing.assert_allclose(gradient, [0, 0, 1, 1, 1, 1, 0], atol=1e-6)
 
 
 def test_what_is_within_the_ends_does_not_overflow():

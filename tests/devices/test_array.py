@@ -282,10 +282,10 @@ def test_drawing_by_cell_passes_gradients_and_tiles():
 
     @jax.jit
     @jax.grad
-    def slopes(kernel):
+    def gradients(kernel):
         return jnp.sum(layer.apply({"params": {"kernel": kernel}}, x, rngs={"analog": jax.random.key(1)}) ** 2)
 
-    found = np.asarray(slopes(weights_of(20, 3)))
+    found = np.asarray(gradients(weights_of(20, 3)))
     assert np.all(np.isfinite(found))
     assert np.any(found != 0)
 

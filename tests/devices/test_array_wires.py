@@ -127,8 +127,8 @@ def test_lines_without_resistance_change_nothing(mapping):
 
 
 def test_the_noise_of_reads_shrinks_with_its_share():
-    # One cell, the others open: a divider. M = G/(1 + G R) with R = 3 + 5 ohm, so its spread is that of G times
-    # (1 + G R)^-2.
+    # One cell, the others open: a divider. M = G/(1 + G R) with R = 3 + 5 ohm, so its standard deviation is that of G
+    # times (1 + G R)^-2.
     store = Crossbar(cell=GenericCell(g_min=0.0, g_max=1e-2, read_noise=0.01), wires=WIRES)
     weights = np.zeros((M, N), np.float32)
     weights[-1, 0] = 1.0  # nearest to its driver and its readout

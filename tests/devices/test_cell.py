@@ -61,28 +61,28 @@ def test_float64_keeps_its_precision():
     np.testing.assert_allclose(ours.variance, variance, rtol=1e-11)
 
 
-slopes_of_mean = jax.jit(jax.grad(lambda m, s: non_negative(m, s).mean, (0, 1)))
-slopes_of_variance = jax.jit(jax.grad(lambda m, s: non_negative(m, s).variance, (0, 1)))
+gradients_of_mean = jax.jit(jax.grad(lambda m, s: non_negative(m, s).mean, (0, 1)))
+gradients_of_variance = jax.jit(jax.grad(lambda m, s: non_negative(m, s).variance, (0, 1)))
 
 
 @pytest.mark.parametrize("ratio", [0.0, 0.3, 1.0, 2.5, 6.0])
-def test_slopes_are_the_closed_forms(ratio):
+def test_gradients_are_the_closed_forms(ratio):
     # E' = Phi dm + phi ds;  Var = E2 - E^2 with E2' = 2 E dm + 2 s Phi ds (Stein's lemma).
     sigma = 2.0
     cdf, pdf = stats.norm.cdf(ratio), stats.norm.pdf(ratio)
     mean = sigma * (ratio * cdf + pdf)
-    by_mean, by_sigma = slopes_of_mean(ratio * sigma, sigma)
+    by_mean, by_sigma = gradients_of_mean(ratio * sigma, sigma)
     assert float(by_mean) == pytest.approx(cdf, rel=1e-5)
     assert float(by_sigma) == pytest.approx(pdf, rel=1e-4, abs=1e-7)
-    by_mean, by_sigma = slopes_of_variance(ratio * sigma, sigma)
+    by_mean, by_sigma = gradients_of_variance(ratio * sigma, sigma)
     assert float(by_mean) == pytest.approx(2 * mean * (1 - cdf), rel=1e-4, abs=1e-6)
     assert float(by_sigma) == pytest.approx(2 * sigma * cdf - 2 * mean * pdf, rel=1e-4)
 
 
 @pytest.mark.parametrize(("mean", "sigma"), [(25e-6, 0.0), (0.0, 0.0), (25e-6, 1e-12), (0.0, 1e-6), (1e-3, 1e-9)])
-def test_slopes_are_finite_everywhere(mean, sigma):
-    # A sweep that starts at zero noise asks for the slope there: E' = dm, Var' = 0 where nothing fluctuates.
-    of_mean, of_variance = slopes_of_mean(mean, sigma), slopes_of_variance(mean, sigma)
+def test_gradients_are_finite_everywhere(mean, sigma):
+    # A sweep that starts at zero noise asks for the gradient there: E' = dm, Var' = 0 where nothing fluctuates.
+    of_mean, of_variance = gradients_of_mean(mean, sigma), gradients_of_variance(mean, sigma)
     assert all(math.isfinite(float(s)) for s in (*of_mean, *of_variance))
     if mean > 0:
         assert float(of_mean[0]) == pytest.approx(1.0)

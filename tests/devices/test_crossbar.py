@@ -85,7 +85,7 @@ def test_the_moments_of_one_pair_by_hand():
 
 def test_the_cells_of_a_pair_are_written_independently():
     # w = 0 on two sides: both at 12.5 uS, x = 0.5, sigma = 0.26348 + 0.9825 - 0.293275 = 0.952705 uS, so the weight has
-    # the spread sqrt(2) 0.952705/25 = 0.05389313.
+    # the standard deviation sqrt(2) 0.952705/25 = 0.05389313.
     store = Crossbar(cell=PCM(drift=0.0, read_noise=0.0), mapping=Differential(sides=2))
     state = program(store, jax.random.key(5), np.zeros((N, 1), np.float32))
     plus, minus = np.asarray(state.cells.conductance, np.float64).reshape(2, N)

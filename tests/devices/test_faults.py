@@ -57,8 +57,8 @@ def test_the_numbers_of_stuck_cells_are_multinomial(rates):
     if "stuck_off" in rates and "stuck_on" in rates:
         on, off = rates["stuck_on"], rates["stuck_off"]
         covariance = np.cov(found[:, STUCK_ON], found[:, STUCK_OFF])[0, 1]
-        spread = CELLS * math.sqrt(on * (1 - on) * off * (1 - off))
-        assert abs(covariance + CELLS * on * off) < 4 * spread / math.sqrt(CHIPS)
+        deviation = CELLS * math.sqrt(on * (1 - on) * off * (1 - off))
+        assert abs(covariance + CELLS * on * off) < 4 * deviation / math.sqrt(CHIPS)
 
 
 def test_every_place_is_equally_likely():
@@ -123,29 +123,29 @@ def test_the_worst_columns_go_and_the_others_keep_their_order():
     assert fabric.factor.shape == kept.shape
 
 
-@pytest.mark.parametrize("spread", [0.05, 0.7])
-def test_the_scale_is_lognormal_of_mean_one(spread):
-    fabric = fabricate(Faults(device_variation=spread), jax.random.key(4), (2, 500, 100))
+@pytest.mark.parametrize("deviation", [0.05, 0.7])
+def test_the_scale_is_lognormal_of_mean_one(deviation):
+    fabric = fabricate(Faults(device_variation=deviation), jax.random.key(4), (2, 500, 100))
     factor = np.asarray(fabric.factor, np.float64).ravel()
-    u = math.sqrt(math.log(1 + spread**2))
-    assert_moments(factor, 1.0, spread)
+    u = math.sqrt(math.log(1 + deviation**2))
+    assert_moments(factor, 1.0, deviation)
     assert_moments(np.log(factor), -(u**2) / 2, u)
     assert stats.kstest((np.log(factor) + u**2 / 2) / u, "norm").pvalue > 1e-4
 
 
-def test_the_spread_has_its_slope_also_at_zero():
+def test_the_standard_deviation_has_its_gradient_also_at_zero():
     # f = exp(u xi - u^2/2) with u = s to first order: df/ds = xi at s = 0, and (f(s) - 1)/s tends to it.
     def factor(s):
         return Faults(device_variation=s).fabricate(jax.random.key(5), (1, 400, 250)).factor
 
     both = jax.jit(lambda s: jax.jvp(factor, (s,), (jnp.ones_like(s),)))
-    value, slope = both(0.0)
+    value, gradient = both(0.0)
     np.testing.assert_array_equal(value, 1.0)
-    assert_moments(slope, 0.0, 1.0)
+    assert_moments(gradient, 0.0, 1.0)
     u, s = math.sqrt(math.log(1.09)), 0.3
-    value, slope = both(s)
+    value, gradient = both(s)
     xi = np.log(np.asarray(value, np.float64)) / u + u / 2  # df/ds = f (xi - u) du/ds, du/ds = s/(u (1 + s^2))
-    np.testing.assert_allclose(slope, value * (xi - u) * s / (u * 1.09), rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(gradient, value * (xi - u) * s / (u * 1.09), rtol=1e-3, atol=1e-5)
 
 
 def test_stuck_cells_hold_their_values_and_the_others_what_they_held():
@@ -205,16 +205,16 @@ def test_chips_and_shares_are_axes_of_vmap():
     np.testing.assert_array_equal(swept, [fabricate(Faults(stuck_on=r), KEYS[0], SHAPE).codes for r in rates])
 
 
-def test_slopes_pass_the_healthy_cells_times_their_scale():
+def test_gradients_pass_the_healthy_cells_times_their_scale():
     faults = Faults(stuck_on=0.2, device_variation=0.3)
     fabric = fabricate(faults, jax.random.key(10), SHAPE)
 
     def total(conductance):
         return jnp.sum(faults.apply(fabric, Moments(faults.scale(fabric, conductance)), 0.0, 25e-6).mean)
 
-    slope = jax.jit(jax.grad(total))(np.full(SHAPE, 10e-6, np.float32))
+    gradient = jax.jit(jax.grad(total))(np.full(SHAPE, 10e-6, np.float32))
     codes, factor = np.asarray(fabric.codes), np.asarray(fabric.factor)
-    np.testing.assert_array_equal(slope, np.where(codes == HEALTHY, factor, 0.0))
+    np.testing.assert_array_equal(gradient, np.where(codes == HEALTHY, factor, 0.0))
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32])

@@ -38,9 +38,9 @@ def test_a_layer_on_light_programs_ages_and_trains(name):
     def loss(params):
         return jnp.mean(layer.apply({"params": params}, x, rngs=noise) ** 2)
 
-    slope = np.asarray(jax.jit(jax.grad(loss))(variables["params"])["kernel"])
+    gradient = np.asarray(jax.jit(jax.grad(loss))(variables["params"])["kernel"])
     wanted = 2 / exact.size * x.T @ exact
-    cosine = np.sum(slope * wanted) / np.linalg.norm(slope) / np.linalg.norm(wanted)
+    cosine = np.sum(gradient * wanted) / np.linalg.norm(gradient) / np.linalg.norm(wanted)
     assert cosine > 0.95
 
 

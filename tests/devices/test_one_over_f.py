@@ -61,7 +61,7 @@ def test_one_read_and_the_mean_of_all_reads_of_a_reading_have_the_variance_of_th
 
 
 @pytest.mark.parametrize(("age", "most"), [("at once", 0.19), ("a day", 0.12), ("a year", 0.09)])
-def test_between_them_the_spread_is_at_most_as_far_off_as_is_said(age, most):
+def test_between_them_the_standard_deviation_is_at_most_as_far_off_as_is_said(age, most):
     age_s = AGES_S[age]
     errors = [math.sqrt(variance_by_parts(n, age_s) / variance_of_mean(n, age_s)) - 1 for n in (2, 7, 16, 49, 400)]
     assert max(errors) < 0
@@ -84,8 +84,8 @@ def test_by_hand():
     assert float(share_of(np.float32(20.0), READ_S, 1e-3)) == pytest.approx(8.988395 / 17.504390, rel=1e-5)
     assert float(share_of(np.float32(20.0), READ_S, 10.0)) == 0  # longer than cells were watched: all is fast
     assert float(share_of(np.float32(20.0), READ_S, 1e-9)) == 1  # shorter than a read: all is slow
-    slope = jax.grad(lambda age: slow_fraction(age, 1e-6, 1e-3))(np.float32(0.0))  # no noise yet, for CMO/HfOx
-    assert float(slope) == 0
+    gradient = jax.grad(lambda age: slow_fraction(age, 1e-6, 1e-3))(np.float32(0.0))  # no noise yet, for CMO/HfOx
+    assert float(gradient) == 0
 
 
 #: 1/f cells, age at time zero, duration of a read: after an hour.

@@ -39,12 +39,12 @@ def test_a_layer_on_qubits_programs_ages_and_trains():
 
     @jax.jit
     @jax.grad
-    def slope_of(params):
+    def gradient_of(params):
         return jnp.mean(LAYER.apply({"params": params}, X, rngs={"analog": jax.random.key(3)}) ** 2)
 
-    slope = np.asarray(slope_of(variables()["params"])["kernel"])
+    gradient = np.asarray(gradient_of(variables()["params"])["kernel"])
     wanted = 2 / exact.size * X.T @ exact
-    assert np.sum(slope * wanted) / np.linalg.norm(slope) / np.linalg.norm(wanted) > 0.95
+    assert np.sum(gradient * wanted) / np.linalg.norm(gradient) / np.linalg.norm(wanted) > 0.95
 
 
 def test_columns_of_zeros_and_half_precision():

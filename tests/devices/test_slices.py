@@ -143,7 +143,7 @@ def test_where_a_gradient_enters_combines_to_the_whole(name):
 
 
 #: mapping: variance of an output, in units of the variance of one cell over the squared window. A digit's variance
-#: counts with its factor squared; an offset output has twice the slope, a unit column adds its own cell.
+#: counts with its factor squared; an offset output has twice the gradient, a unit column adds its own cell.
 VARIANCES = [
     (Differential(), 2.0),
     (Differential(subtraction="digital"), 2.0),
@@ -159,21 +159,22 @@ VARIANCES = [
 
 @pytest.mark.parametrize(("mapping", "expected"), VARIANCES)
 def test_variances_of_cells_add_up(mapping, expected):
-    spread = 1e-7
+    deviation = 1e-7
 
     @jax.jit
-    def variances_and_slopes():
+    def variances_and_gradients():
         targets = mapping.conductances(jnp.zeros((1, 1)), *WINDOW)
-        lines = mapping.columns(Moments(targets, jnp.full_like(targets, spread**2)), *WINDOW)
+        lines = mapping.columns(Moments(targets, jnp.full_like(targets, deviation**2)), *WINDOW)
         return lines.variance[0], jax.jacobian(lambda y: mapping.combine(y, jnp.ones((1,)), *WINDOW)[0])(lines.mean[0])
 
-    # The output is linear in the lines: its variance is that of the lines times the squared slopes.
-    variances, slopes = (np.asarray(a, np.float64) for a in variances_and_slopes())
-    assert slopes**2 @ variances / (spread / 20e-6) ** 2 == pytest.approx(expected, rel=1e-4)
+    # The output is linear in the lines: its variance is that of the lines times the squared gradients.
+    variances, gradients = (np.asarray(a, np.float64) for a in variances_and_gradients())
+    assert gradients**2 @ variances / (deviation / 20e-6) ** 2 == pytest.approx(expected, rel=1e-4)
 
 
 def test_writing_errors_of_equal_copies_average(key):
-    # Four pairs a weight: the spread of a weight falls to one half. 30000 weights of 0.5; four standard errors.
+    # Four pairs per weight: the standard deviation of a weight falls to one half. 30000 weights of 0.5; four standard
+    # errors.
     n = 30_000
     spreads = {}
     for copies in (1, 4):
@@ -183,8 +184,8 @@ def test_writing_errors_of_equal_copies_average(key):
         spreads[copies] = weights.std()
     # Each cell 0.02 g_max = 0.5 uS on a window of 20 uS; two cells a pair.
     one = np.sqrt(2) * 0.5 / 20
-    for copies, spread in spreads.items():
-        assert spread == pytest.approx(one / np.sqrt(copies), rel=4 / np.sqrt(2 * n))
+    for copies, deviation in spreads.items():
+        assert deviation == pytest.approx(one / np.sqrt(copies), rel=4 / np.sqrt(2 * n))
 
 
 BAD = [

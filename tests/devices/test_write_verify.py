@@ -86,9 +86,9 @@ def test_aimed_pulses_are_geometric_and_leave_a_truncated_gaussian(window, sigma
         tail = (1 - p) ** n
         assert abs(np.mean(pulses > n) - tail) < 4 * math.sqrt(tail * (1 - tail) / N)
     a = window / sigma
-    spread = sigma * math.sqrt(1 - 2 * a * stats.norm.pdf(a) / p)
+    deviation = sigma * math.sqrt(1 - 2 * a * stats.norm.pdf(a) / p)
     error = errors(written, 30)
-    assert_moments(error, 0.0, spread)
+    assert_moments(error, 0.0, deviation)
     assert np.abs(error).max() <= window * (1 + 1e-4)
     assert stats.kstest(error, stats.truncnorm(-a, a, scale=sigma).cdf).pvalue > 1e-4
 
@@ -216,8 +216,8 @@ STUDY = {4.0: (4.4, 1.59, 1.66), 1.0: (8.6, 0.57, 0.76), 0.25: (22.9, 0.14, 0.52
 @pytest.mark.parametrize("window", STUDY)
 def test_what_a_window_costs_is_as_documented(window):
     target = over(1.0, 40.0)
-    pulses, spread, noisy_spread = STUDY[window]
-    for read_noise, expected in ((None, spread), (0.5, noisy_spread)):
+    pulses, deviation, noisy_deviation = STUDY[window]
+    for read_noise, expected in ((None, deviation), (0.5, noisy_deviation)):
         patient = rule(window=window) if read_noise is None else rule(window=window, read_noise=read_noise)
         written = write(patient, jax.random.key(17), target, g_min=US, g_max=40 * US)
         assert np.mean(written.pulses) == pytest.approx(pulses, rel=0.02)
@@ -244,12 +244,12 @@ def test_rules_are_an_axis_of_vmap():
         return jnp.std(written.conductance - target), jnp.mean(written.pulses)
 
     target = targets(4000)
-    spread, pulses = jax.jit(jax.vmap(outcome))(np.float32([0.5 * US, US, 2 * US]))
-    assert np.all(np.diff(spread) > 0)
+    deviation, pulses = jax.jit(jax.vmap(outcome))(np.float32([0.5 * US, US, 2 * US]))
+    assert np.all(np.diff(deviation) > 0)
     assert np.all(np.diff(pulses) < 0)
 
 
-def test_accepted_cells_follow_their_target_and_nothing_else_has_a_slope():
+def test_accepted_cells_follow_their_target_and_nothing_else_has_a_gradient():
     target = np.linspace(5 * US, 45 * US, 9, dtype=np.float32)  # the last lie out of reach
 
     def total(target, window, factor):
@@ -257,12 +257,12 @@ def test_accepted_cells_follow_their_target_and_nothing_else_has_a_slope():
         written = few.write(jax.random.key(13), target, g_min=US, g_max=40 * US, factor=factor)
         return jnp.sum(written.conductance), written.accepted
 
-    slopes, accepted = jax.jit(jax.grad(total, argnums=(0, 1, 2), has_aux=True))(target, US, np.ones(9, np.float32))
+    gradients, accepted = jax.jit(jax.grad(total, argnums=(0, 1, 2), has_aux=True))(target, US, np.ones(9, np.float32))
     accepted = np.asarray(accepted)
     assert 0 < int(accepted.sum()) < 9
-    np.testing.assert_array_equal(slopes[0], accepted.astype(np.float32))
-    np.testing.assert_array_equal(slopes[1], 0.0)
-    np.testing.assert_array_equal(slopes[2], 0.0)
+    np.testing.assert_array_equal(gradients[0], accepted.astype(np.float32))
+    np.testing.assert_array_equal(gradients[1], 0.0)
+    np.testing.assert_array_equal(gradients[2], 0.0)
 
 
 def test_dtypes_stay():

@@ -53,7 +53,7 @@ def dense(weights, x, hardware, ranges=None):
 
 
 def line(comparison, component) -> EnergyItem:
-    """The one line of the hardware's bill for a component."""
+    """The one line of the hardware's breakdown for a component."""
     (found,) = [entry for entry in comparison.hardware.items if entry.component == component]
     return found
 

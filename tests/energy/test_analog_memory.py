@@ -86,7 +86,7 @@ def test_digital_memories_beyond_the_buffer_fetch_from_outside():
     assert line(result, "memory").count == pytest.approx(9e6 + 3000 + 4 * 3000)  # 9 MB of weights, 8 bits in, 32 out
 
 
-def test_the_memory_s_price_has_a_slope():
+def test_the_memory_s_price_has_a_gradient():
     def energy_j(price):
         energy_table = EnergyTable(memory_j_per_byte=price)
         plan = analog_memory.plan_of((), shapes((64, 10, 1, 64)).operations, energy_table)

@@ -18,7 +18,7 @@ def digits():
     return mlp(preset("reram"))
 
 
-def test_it_is_the_bill(digits):
+def test_it_is_the_breakdown(digits):
     breakdown = compare(*digits, systems=(), batch=1).hardware
     whole = inference_j(*digits)
     assert float(whole) == pytest.approx(breakdown.energy_typical_j, rel=1e-5)
@@ -27,7 +27,7 @@ def test_it_is_the_bill(digits):
     assert float(jax.jit(lambda v: inference_j(digits[0], v, digits[2]))(digits[1])) == pytest.approx(float(whole))
 
 
-def test_slopes_are_those_of_small_changes(digits):
+def test_gradients_are_those_of_small_changes(digits):
     model, variables, x = digits
 
     def cells(scale):
@@ -36,13 +36,13 @@ def test_slopes_are_those_of_small_changes(digits):
         params = variables["params"] | {"Dense_1": variables["params"]["Dense_1"] | {"kernel": first}}
         return 1e12 * inference_j(model, {"params": params}, x, components=CELLS)
 
-    slope = jax.grad(cells)(1.0)
+    gradient = jax.grad(cells)(1.0)
     by_hand = (cells(1.05) - cells(0.95)) / 0.1
-    assert abs(float(slope)) > 0
-    np.testing.assert_allclose(slope, by_hand, rtol=0.05)
+    assert abs(float(gradient)) > 0
+    np.testing.assert_allclose(gradient, by_hand, rtol=0.05)
 
 
-def test_a_slope_in_the_voltage_is_twice_the_energy_over_it():
+def test_a_gradient_in_the_voltage_is_twice_the_energy_over_it():
     # Cells take V^2: V dE/dV = 2 E.
     _, variables, x = mlp()
 
@@ -50,15 +50,15 @@ def test_a_slope_in_the_voltage_is_twice_the_energy_over_it():
         hardware = preset("reram").replace(**{"energy_table.read_voltage_v": volt})
         return inference_j(MLP(hardware), variables, x, components=CELLS)
 
-    value, slope = jax.value_and_grad(cells)(0.5)
-    assert 0.5 * float(slope) == pytest.approx(2 * float(value), rel=1e-5)
+    value, gradient = jax.value_and_grad(cells)(0.5)
+    assert 0.5 * float(gradient) == pytest.approx(2 * float(value), rel=1e-5)
 
 
 def test_descending_the_joules_lowers_them(digits):
     model, variables, x = digits
     energy = jax.jit(lambda v: 1e9 * inference_j(model, v, x, components=CELLS))
-    slope = jax.grad(energy)(variables)
-    moved = jax.tree.map(lambda v, s: v - 0.05 * s, variables, slope)
+    gradient = jax.grad(energy)(variables)
+    moved = jax.tree.map(lambda v, s: v - 0.05 * s, variables, gradient)
     assert energy(moved) < energy(variables)
 
 

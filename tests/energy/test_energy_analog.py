@@ -235,7 +235,7 @@ def test_a_matrix_is_held_once_however_often_it_is_used(model, passes, matrices)
     assert result.other_parameters == 0
 
 
-def test_nnx_model_has_the_same_bill():
+def test_nnx_model_has_the_same_breakdown():
     layer = analog_nnx.AnalogLinear(6, 4, hardware=preset("pcm"), rngs=nnx.Rngs(0))
     x = jax.random.normal(jax.random.key(5), (3, 6))
     result = compare(layer, None, x, systems=(), batch=1)
@@ -246,7 +246,7 @@ def test_nnx_model_has_the_same_bill():
     assert result.other_parameters == 4
 
 
-def test_the_bill_is_differentiable_in_the_prices():
+def test_the_breakdown_is_differentiable_in_the_prices():
     # d/dk1 of (n_out R) (k1 b + k2 4^b) Vdd^2 = 4 * 8 * 0.81
     model = AnalogDense(4, hardware=preset("pcm"))
     x = jnp.ones((1, 6))

@@ -24,7 +24,7 @@ def comparison(digits):
     return compare(*digits)
 
 
-def test_every_bill_is_the_sum_of_its_lines(comparison):
+def test_every_breakdown_is_the_sum_of_its_lines(comparison):
     for breakdown in comparison.breakdowns:
         assert breakdown.energy_typical_j == pytest.approx(
             sum(x.count * x.unit_energy_j for x in breakdown.items), rel=1e-12
@@ -90,7 +90,7 @@ class Attention(nn.Module):
         return nn.softmax(q @ k.swapaxes(-1, -2)) @ v
 
 
-def test_every_bill_says_how_much_of_the_model_it_leaves_out():
+def test_every_breakdown_says_how_much_of_the_model_it_leaves_out():
     # 3 x 8 x 6 x 6 MAC with weights, 2 x 8 x 8 x 6 of two activations an example: 864 and 768.
     x = jnp.ones((2, 8, 6))
     found = compare(Attention(), Attention().init(jax.random.key(0), x), x, batch=1,
@@ -241,7 +241,7 @@ def test_layers_on_different_hardware():
 
 
 @pytest.mark.parametrize("batch", [0, -1, 1.5, True, "8", (1, 0), None])
-def test_a_batch_is_a_positive_whole_number(digits, batch):
+def test_a_batch_is_a_positive_integer(digits, batch):
     with pytest.raises(InputError, match=r"batch = .*: must be an integer of at least 1"):
         compare(*digits, batch=batch)
 

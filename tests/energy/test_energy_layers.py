@@ -280,7 +280,7 @@ class Model(nn.Module):
 
 
 @pytest.mark.parametrize("name", ["pcm", "int8"])
-def test_the_bill_of_a_whole_model_adds_up(name):
+def test_the_breakdown_of_a_whole_model_adds_up(name):
     ids = jax.random.randint(KEY, (6, 5), 0, 30)
     variables = of_ones(Model(), ids)
     result = breakdown(Model(), variables, ids, preset(name, rows=20, columns=6), systems=("H100", "Eyeriss", "brain"))
@@ -296,7 +296,7 @@ def test_the_bill_of_a_whole_model_adds_up(name):
     assert all(entry.count > 0 for entry in result.hardware.items)
 
 
-def test_nnx_layers_have_the_same_bill():
+def test_nnx_layers_have_the_same_breakdown():
     conv = nnx.Conv(15, 10, (3,), feature_group_count=5, use_bias=False, padding="VALID", rngs=nnx.Rngs(0))
     x = jax.random.normal(KEY, (4, 6, 15))
     hardware = crossbar(**CONVERTERS)

@@ -1,4 +1,4 @@
-"""The bill of light: lasers, modulators, receivers a product, and the power that holds, as long as an inference."""
+"""Energy of photonic stores: lasers, modulators and receivers per product, and the power held during an inference."""
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ class Two(nn.Module):
         return AnalogDense(4, hardware=self.hardware)(nn.relu(AnalogDense(12, hardware=self.hardware)(x)))
 
 
-def bill_of(hardware, x):
+def breakdown_of(hardware, x):
     model = Two(hardware)
     variables = jax.jit(model.init)({"params": jax.random.key(0), "analog": jax.random.key(1)}, x)
     found = energy.compare(model, variables, x, systems=(), batch=1)
@@ -37,7 +37,7 @@ def lines_of(found, component):
 def test_a_mesh_is_charged_for_light_and_for_its_heaters_as_long_as_all_layers_take():
     hardware = preset("mzi-mesh", rows=8, columns=8)
     x = inputs(3, 16)
-    found, params = bill_of(hardware, x)
+    found, params = breakdown_of(hardware, x)
     # 16 x 12 on 2 x 2 tiles of 8 x 6, and 12 x 4 on 2 tiles of 6 x 4: 6 products a vector.
     laser = sum(line.energy_j for line in lines_of(found, "laser"))
     assert laser == pytest.approx(6 * 10e-3 / 5e9 / 0.2)
@@ -65,10 +65,10 @@ def test_a_mesh_is_charged_for_light_and_for_its_heaters_as_long_as_all_layers_t
     assert waiting == pytest.approx(held / (2 / 5e9) * (5e-6 + slow), rel=1e-6)
 
 
-def test_bills_add_up_and_a_film_is_held_for_nothing():
+def test_breakdowns_add_up_and_a_film_is_held_for_nothing():
     x = inputs(3, 16)
     for name in ("ring-bank", "photonic-pcm", "fading-light"):
-        found, _ = bill_of(preset(name), x)
+        found, _ = breakdown_of(preset(name), x)
         total = sum(line.energy_j for line in found.hardware.items)
         assert found.hardware.energy_typical_j == pytest.approx(total)
         held = sum(line.energy_j for line in lines_of(found, "hold"))
@@ -92,7 +92,7 @@ def test_shapes_alone_are_enough():
 def test_more_inputs_than_channels_are_refused():
     hardware = preset("ring-bank", rows=64)
     with pytest.raises(InputError, match="channels"):
-        bill_of(hardware, inputs(1, 64))
+        breakdown_of(hardware, inputs(1, 64))
 
 
 @pytest.mark.parametrize("store", [MZIMesh(), RingBank(), PhotonicTensorCore(), FadingLight()])
@@ -101,7 +101,7 @@ def test_a_read_time_that_would_be_ignored_is_refused(store):
         Hardware(store=store, dac=DAC(bits=8), adc=ADC(bits=8), energy_table=EnergyTable(read_time_s=1e-6))
 
 
-def test_energy_has_a_slope_in_the_power_of_light():
+def test_energy_has_a_gradient_in_the_power_of_light():
     x = inputs(3, 16)
     hardware = preset("mzi-mesh", rows=8, columns=8)
     model = Two(hardware)

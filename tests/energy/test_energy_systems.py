@@ -165,7 +165,7 @@ def test_eyeriss_one_digit(digits):
     # A word of 16 bits from its DRAM: 200 units, between memories of 8 and 70 pJ a bit; the rest in units, between
     # those of the fifth and the first layer of AlexNet as measured.
     words = {(x.component, x.action): x for x in breakdown.items}["DRAM", "access"]
-    low, typical, high = (bill_j - 4938 * unit_energy_j for bill_j, unit_energy_j in zip(
+    low, typical, high = (breakdown_j - 4938 * unit_energy_j for breakdown_j, unit_energy_j in zip(
         (breakdown.energy_low_j, breakdown.energy_typical_j, breakdown.energy_high_j),
         (16 * 8e-12, 200 * eyeriss.UNIT_J, 16 * 70e-12), strict=True))  # fmt: skip
     assert words.energy_high_j == pytest.approx(4938 * 1120e-12)

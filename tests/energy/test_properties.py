@@ -26,7 +26,7 @@ def energies(breakdown):
 @pytest.mark.parametrize("name", ALL)
 @settings(max_examples=8, deadline=None)
 @given(layers=NETWORK, batch=st.integers(1, 300))
-def test_bills_are_sums_of_parts_that_are_not_negative(name, layers, batch):
+def test_breakdowns_are_sums_of_parts_that_are_not_negative(name, layers, batch):
     breakdown = SYSTEMS[name].breakdown(shapes(*layers), batch)
     for line in breakdown.items:
         assert line.count >= 0

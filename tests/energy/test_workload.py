@@ -151,7 +151,7 @@ def test_gradients_cost_two_more_products():
     loss = lambda w, x: jnp.sum(x @ w)  # noqa: E731
     work = workload(jax.grad(lambda w, x: jnp.sum((x @ w) ** 2)), W, X)
     assert workload(loss, W, X).macs == 72
-    assert work.macs == 2 * 72  # forward, and the weights' slope
+    assert work.macs == 2 * 72  # forward, and the weights' gradient
 
 
 def test_vmap_is_a_batch_and_shards_add_up():

@@ -82,7 +82,7 @@ def test_programming_follows_and_a_chip_keeps_its_cells(variables, coarse):
     assert chip.cells["Dense_0"]["analog"]["array"].hardware.store.bits == 2
 
 
-def test_a_traced_number_is_one_compilation_and_has_a_slope(variables):
+def test_a_traced_number_is_one_compilation_and_has_a_gradient(variables):
     traces, layer = [], AnalogDense(6, hardware=preset("pcm", dac=None, adc=None))
     first = {"params": variables["params"]["Dense_0"]}
 
@@ -95,8 +95,8 @@ def test_a_traced_number_is_one_compilation_and_has_a_slope(variables):
     # Cells that the noise drives to zero are a kink, which a large step would smear.
     losses = [float(loss(level)) for level in (0.98, 1.0, 1.02)]
     assert len(traces) == 1
-    slope = float(jax.jit(jax.grad(loss))(1.0))
-    assert slope == pytest.approx((losses[2] - losses[0]) / 0.04, rel=0.05)
+    gradient = float(jax.jit(jax.grad(loss))(1.0))
+    assert gradient == pytest.approx((losses[2] - losses[0]) / 0.04, rel=0.05)
 
 
 def test_nnx_layers_and_remat(variables):

@@ -17,7 +17,7 @@ import analogsim
 from analogsim import InputError, convert, preset, program
 from analogsim.models.bound import leaves_of
 from analogsim.signal_path import ChipArray
-from tests.layers.test_every_layer import assert_close, image, randomised, with_slopes
+from tests.layers.test_every_layer import assert_close, image, randomised, with_gradients
 
 KEY = jax.random.key(0)
 EXACT = preset("ideal", rows=20, columns=6)
@@ -93,7 +93,7 @@ def test_linen_layers_write_what_they_multiply_with(name):
             return model.apply({**rest, "params": p}, a)
 
         if kind is nn.Dense:  # gradients reach what the matrix is computed from
-            exact, trained = (with_slopes(functools.partial(run, m), params, x) for m in (model, analog))
+            exact, trained = (with_gradients(functools.partial(run, m), params, x) for m in (model, analog))
         else:
             exact, trained = ((run(m, params, x),) for m in (model, analog))
         chip = program(analog, {**rest, "params": params}, KEY, x)
@@ -188,8 +188,8 @@ def test_nnx_layers_write_what_they_multiply_with(name):
         for model in (plain, analog, analogsim.nnx.on_chip(analog, chip)):
             graph, params, rest = nnx.split(model, nnx.Param, ...)
             run = lambda p, a, graph=graph, rest=rest: nnx.merge(graph, p, rest, copy=True)(a)  # noqa: E731
-            slopes = name in ("weight", "own call")
-            found.append(with_slopes(run, params, x) if slopes else run(params, x))
+            gradients = name in ("weight", "own call")
+            found.append(with_gradients(run, params, x) if gradients else run(params, x))
         return *map(jax.tree.leaves, found), jax.tree.leaves(before), jax.tree.leaves(after)
 
     exact, trained, programmed, before, after = everything(KEY, x)

@@ -77,7 +77,7 @@ def randomised(params):
     return jax.tree.map(lambda a: a + 0.1 * image(*a.shape).astype(a.dtype), params)
 
 
-def with_slopes(run, params, x):
+def with_gradients(run, params, x):
     """Outputs, and gradients of a sum that no output leaves out."""
 
     def loss(params, x):
@@ -85,8 +85,8 @@ def with_slopes(run, params, x):
         return jnp.sum(jnp.sin(y) * jnp.arange(1.0, y.size + 1).reshape(y.shape) / y.size), y
 
     by = (0,) if jnp.issubdtype(x.dtype, jnp.integer) else (0, 1)
-    (_, y), slopes = jax.value_and_grad(loss, argnums=by, has_aux=True)(params, x)
-    return y, slopes
+    (_, y), gradients = jax.value_and_grad(loss, argnums=by, has_aux=True)(params, x)
+    return y, gradients
 
 
 def assert_close(mine, exact):
@@ -104,7 +104,7 @@ def test_linen(name):
         variables, drawn = layer.init(key, x), analog.init(key, x)
         params, rest = randomised(variables["params"]), {k: v for k, v in variables.items() if k != "params"}
         exact, trained = (
-            with_slopes(lambda p, a, m=m: m.apply({**rest, "params": p}, a), params, x) for m in (layer, analog)
+            with_gradients(lambda p, a, m=m: m.apply({**rest, "params": p}, a), params, x) for m in (layer, analog)
         )
         chip = analogsim.program(analog, {**rest, "params": params}, key, given)
         return variables, drawn, exact, trained, analog.apply(chip.variables, x)
@@ -157,7 +157,7 @@ def test_nnx(name):
         for model in (plain, analog, analogsim.nnx.on_chip(analog, chip)):
             graph, params, rest = nnx.split(model, nnx.Param, ...)
             run = lambda p, a, graph=graph, rest=rest: nnx.merge(graph, p, rest, copy=True)(a)  # noqa: E731
-            found.append(jax.tree.leaves(with_slopes(run, params, x)))
+            found.append(jax.tree.leaves(with_gradients(run, params, x)))
         return *found, (back(x), plain(x))
 
     exact, trained, programmed, (back, plain) = everything(KEY, x)

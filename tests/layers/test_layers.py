@@ -239,10 +239,10 @@ def test_an_example_of_zeros_reads_zero():
         y = layer.apply(chip.variables, x, rngs=RNGS)
         return y.sum(), y
 
-    slope, y = jax.jit(jax.grad(run, has_aux=True))(x)
+    gradient, y = jax.jit(jax.grad(run, has_aux=True))(x)
     np.testing.assert_allclose(y[0], 0.0, atol=1e-11)  # a few times the converters' noise times 2^-40
     assert 0 < np.abs(y[1]).max() < 1e-4
-    assert np.isfinite(slope).all()
+    assert np.isfinite(gradient).all()
 
 
 class Stack(nnx.Module):
@@ -332,7 +332,7 @@ def test_calibration_refuses_what_means_nothing(x, how, message):
         calibrate(AnalogDense(3, hardware=INT8), KERNEL, x, **how)
 
 
-def test_calibration_refuses_weights_that_are_not_finite_and_takes_lists_and_whole_numbers():
+def test_calibration_refuses_weights_that_are_not_finite_and_takes_lists_and_integers():
     layer, v = AnalogDense(3, hardware=INT8), KERNEL
     with pytest.raises(InputError, match=r"layer \(the model itself\): its kernel holds NaN"):
         calibrate(layer, jax.tree.map(lambda a: a * np.nan, v), X)

@@ -66,10 +66,10 @@ def test_the_gradient_is_that_of_forward_and_backward_light():
     def loss(params):
         return jnp.sum((layer.apply({**variables, "params": params}, x) - target) ** 2)
 
-    slope = jax.jit(jax.grad(loss))(variables["params"])["phases"][-1, :4]
+    gradient = jax.jit(jax.grad(loss))(variables["params"])["phases"][-1, :4]
     fields = x @ np.asarray(matrix_of(IDEAL, variables))
     sent_back = 2 * (fields.real - target)
-    np.testing.assert_allclose(slope, -(fields.imag * sent_back)[0], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(gradient, -(fields.imag * sent_back)[0], rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.slow
@@ -85,8 +85,8 @@ def test_training_in_place_works_around_the_errors_of_its_own_mesh():
 
     @jax.jit
     def step(params, state, fabric):
-        value, slope = jax.value_and_grad(loss)(params, fabric)
-        updates, state = optimiser.update(slope, state)
+        value, gradient = jax.value_and_grad(loss)(params, fabric)
+        updates, state = optimiser.update(gradient, state)
         return optax.apply_updates(params, updates), state, value
 
     params, state = variables["params"], jax.jit(optimiser.init)(variables["params"])
@@ -158,8 +158,8 @@ def test_nnx_is_the_same_layer():
     params = {"phases": layer.phases[...], "gain": layer.gain[...], "bias": layer.bias[...]}
     y = jax.jit(linen.apply)({"params": params, "fabric": {"mesh": layer.fabric.get_value()}}, x)
     np.testing.assert_allclose(quiet, y, rtol=1e-5)
-    slopes = nnx.jit(nnx.grad(lambda layer: layer(x).sum()))(layer)
-    assert np.abs(slopes["phases"][...]).sum() > 0
+    gradients = nnx.jit(nnx.grad(lambda layer: layer(x).sum()))(layer)
+    assert np.abs(gradients["phases"][...]).sum() > 0
 
 
 def test_bad_input():

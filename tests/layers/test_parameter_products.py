@@ -144,12 +144,12 @@ def test_both_ways_through_one_parameter_are_two_arrays_by_name():
     @jax.jit
     def run(v):
         chip = program(analog, v, KEY, x)
-        slopes = [jax.grad(lambda v, m=m: jnp.sin(m.apply(v, x)).sum())(v) for m in (analog, analog.model)]
-        return chip.cells, analog.apply(chip.variables, x), slopes
+        gradients = [jax.grad(lambda v, m=m: jnp.sin(m.apply(v, x)).sum())(v) for m in (analog, analog.model)]
+        return chip.cells, analog.apply(chip.variables, x), gradients
 
-    cells, y, slopes = run(v)
+    cells, y, gradients = run(v)
     assert [path for path, _ in programmed_leaves(cells)] == ["back", "w"]
-    np.testing.assert_allclose(*(slope["params"]["w"] for slope in slopes), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(*(gradient["params"]["w"] for gradient in gradients), rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(y, x @ v["params"]["w"] @ v["params"]["w"].T, rtol=1e-5, atol=1e-5)
 
 
@@ -221,7 +221,7 @@ def test_a_tied_head_that_is_applied_by_itself():
     v, drawn, cells, exact, trained, on_chip, noisy = run(IDS)
     jax.tree.map(np.testing.assert_array_equal, v, drawn)
     assert [path for path, _ in programmed_leaves(cells)] == ["lm/head", "lm/mix", "lm/table"]
-    assert_close(trained, exact)  # the table's slope has both its uses
+    assert_close(trained, exact)  # the table's gradient has both its uses
     assert_close(on_chip, exact[0])
     assert np.abs(noisy - exact[0]).max() > 1e-3
     rules = [("lm/head", None), (".*", preset("int8"))]

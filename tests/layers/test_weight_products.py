@@ -144,7 +144,7 @@ def test_order_of_first_use_and_each_once():
 def test_inside_custom_derivatives(rule, outer):
     function = getattr(jax, rule)(lambda w, x: jnp.tanh(x @ w))
     if rule == "custom_vjp":
-        function.defvjp(lambda w, x: (function(w, x), (w, x)), lambda kept, slope: kept)
+        function.defvjp(lambda w, x: (function(w, x), (w, x)), lambda kept, gradient: kept)
     else:
         function.defjvp(lambda at, along: (function(*at), along[1]))
     assert of_w(outer(function)) == ["w"]

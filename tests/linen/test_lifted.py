@@ -133,20 +133,20 @@ def test_every_transformation_passes_chips_on(name):
         v, drawn = model.init(KEY, x), analog.init(KEY, x)
         chip = program(analog, v, KEY, x)
         trained = convert(model, WRITTEN).apply(v, x, rngs={"analog": KEY})
-        slopes = trained
+        gradients = trained
         if name != "while":  # which jax cannot differentiate
             loss = lambda p, m: jnp.sum(m.apply({"params": p}, x) ** 2)  # noqa: E731
-            slopes = jax.tree.map(lambda a, b: a - b, *(jax.grad(loss)(v["params"], m) for m in (model, analog)))
-            slopes = jnp.stack([jnp.abs(leaf).max() for leaf in jax.tree.leaves(slopes)])
-        return v, drawn, model.apply(v, x), analog.apply(chip.variables, x), trained, slopes, chip.readings
+            gradients = jax.tree.map(lambda a, b: a - b, *(jax.grad(loss)(v["params"], m) for m in (model, analog)))
+            gradients = jnp.stack([jnp.abs(leaf).max() for leaf in jax.tree.leaves(gradients)])
+        return v, drawn, model.apply(v, x), analog.apply(chip.variables, x), trained, gradients, chip.readings
 
-    v, drawn, exact, on_chip, trained, slopes, readings = everything(X)
+    v, drawn, exact, on_chip, trained, gradients, readings = everything(X)
     jax.tree.map(np.testing.assert_array_equal, v, drawn)
     assert {path: a.reading.mean.shape[:-4] for path, a in leaves_of(ChipArray, readings)} == arrays
     np.testing.assert_allclose(on_chip, exact, atol=1e-5)
     assert np.abs(trained - exact).max() > 1e-3  # on a fresh chip
     if name != "while":
-        np.testing.assert_allclose(slopes, 0, atol=1e-4)
+        np.testing.assert_allclose(gradients, 0, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["scan", "stack", "ensemble", "vmap", "jit", "remat_scan", "while"])

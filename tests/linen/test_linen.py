@@ -86,7 +86,7 @@ def test_ideal_hardware_is_the_plain_layer(x, variables, rows):
     """Outputs of a batch, of rows one by one under vmap, and gradients."""
     analog = MLP(preset("ideal", rows=rows))
 
-    def with_slopes(model, v, x):
+    def with_gradients(model, v, x):
         def loss(v, x):
             y = model.apply(v, x)
             return (y**2).sum(), y
@@ -96,7 +96,7 @@ def test_ideal_hardware_is_the_plain_layer(x, variables, rows):
     @jax.jit
     def run(v, x):
         one_by_one = jax.vmap(lambda row: analog.apply(v, row))(x)
-        return with_slopes(analog, v, x), with_slopes(PlainMLP(), v, x), one_by_one
+        return with_gradients(analog, v, x), with_gradients(PlainMLP(), v, x), one_by_one
 
     ((_, y), mine), ((_, exact), plains), one_by_one = run(variables, x)
     np.testing.assert_allclose(y, exact, rtol=2e-6, atol=2e-6)
@@ -159,10 +159,10 @@ def test_gradients_pass_straight_through_a_chip(x, variables):
 
     @jax.jit
     @jax.grad
-    def slope(params):
+    def gradient(params):
         return layer.apply({**chip.variables, "params": params}, x, rngs={"analog": KEY}).sum()
 
-    kernel = slope(v["params"])["kernel"]
+    kernel = gradient(v["params"])["kernel"]
     # Sums of five numbers of about 1 in float32.
     np.testing.assert_allclose(kernel, np.broadcast_to(np.asarray(x).sum(0)[:, None], (8, 6)), rtol=1e-5, atol=1e-6)
 
@@ -229,7 +229,7 @@ def test_one_compilation_for_a_sweep_over_noise_levels(x, kernel):
 
 
 def test_gradient_with_respect_to_the_hardware_is_its_sensitivity(x, kernel):
-    """More programming noise must cost: the slope agrees with finite differences on the same draws."""
+    """More programming noise must cost: the gradient agrees with finite differences on the same draws."""
     exact = np.asarray(x) @ np.asarray(kernel)
 
     @jax.jit
@@ -238,9 +238,9 @@ def test_gradient_with_respect_to_the_hardware_is_its_sensitivity(x, kernel):
         hw = NOISELESS.replace(**{"store.cell.programming_noise": scale})
         return ((dense(hw, kernel, x, jax.random.key(3)) - exact) ** 2).sum()
 
-    (above, _), (below, _), (_, slope) = (loss(scale) for scale in (1.0 + 1e-2, 1.0 - 1e-2, 1.0))
-    assert slope > 0
-    np.testing.assert_allclose(slope, (above - below) / 2e-2, rtol=5e-2)
+    (above, _), (below, _), (_, gradient) = (loss(scale) for scale in (1.0 + 1e-2, 1.0 - 1e-2, 1.0))
+    assert gradient > 0
+    np.testing.assert_allclose(gradient, (above - below) / 2e-2, rtol=5e-2)
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])

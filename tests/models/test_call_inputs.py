@@ -148,8 +148,8 @@ def test_training_takes_them_too():
     with pytest.raises(InputError, match=r"mask: holds an array; pass it together with x, as Inputs\(x, mask=...\)"):
         make_step(*LINEN, X, optimizer=optax.sgd(0.0), **KEYWORDS)
     noisy = convert(Net(), Hardware(dac=DAC(noise=0.1)))
-    slopes = sensitivity(noisy, LINEN[1], X, labels, key=KEY, chips=1, parameters=("dac.noise",), **KEYWORDS)
-    assert float(abs(slopes.data.gradient).max()) > 0
+    gradients = sensitivity(noisy, LINEN[1], X, labels, key=KEY, chips=1, parameters=("dac.noise",), **KEYWORDS)
+    assert float(abs(gradients.data.gradient).max()) > 0
 
 
 def test_a_sweep_takes_them_and_goes_on_with_the_same_only(tmp_path):

@@ -39,22 +39,22 @@ def variables(images):
     return jax.jit(CNN().init)(jax.random.key(1), images)
 
 
-def value_and_slope(model, variables, x):
+def value_and_gradient(model, variables, x):
     return jax.jit(jax.value_and_grad(lambda v: (model.apply(v, x) ** 2).sum()))(variables)
 
 
 @pytest.fixture(scope="module")
 def exact(images, variables):
-    return value_and_slope(CNN(), variables, images)
+    return value_and_gradient(CNN(), variables, images)
 
 
 @pytest.mark.parametrize("rows", [65536, 5])
 def test_ideal_conversion_is_the_model_forward_and_gradient(images, variables, exact, rows):
     analog = convert(CNN(), preset("ideal", rows=rows))
     assert jax.tree.structure(jax.eval_shape(analog.init, KEY, images)) == jax.tree.structure(variables)
-    (mine, slope), (plain, plain_slope) = value_and_slope(analog, variables, images), exact
+    (mine, gradient), (plain, plain_gradient) = value_and_gradient(analog, variables, images), exact
     np.testing.assert_allclose(mine, plain, rtol=1e-5)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), slope, plain_slope)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), gradient, plain_gradient)
 
 
 def test_every_matrix_layer_is_programmed(images, variables):

@@ -40,8 +40,8 @@ def test_factors_are_trained_on_a_chip_whose_weights_stay(make):
         def loss(model):
             return jnp.mean((model(X) - exact) ** 2)
 
-        value, slopes = nnx.value_and_grad(loss, argnums=nnx.DiffState(0, nnx.LoRAParam))(model)
-        optimizer.update(model, slopes)
+        value, gradients = nnx.value_and_grad(loss, argnums=nnx.DiffState(0, nnx.LoRAParam))(model)
+        optimizer.update(model, gradients)
         return value
 
     losses = [float(step(chip, optimizer)) for _ in range(80)]

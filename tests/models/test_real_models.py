@@ -143,16 +143,16 @@ def test_a_programmed_chip(name):
 @functools.cache
 def trainer():
     """A hardware-aware step of the encoder, dropout included."""
-    slopes_of, optimizer = (
+    gradients_of, optimizer = (
         jax.value_and_grad(loss_of(convert(Encoder(depth=1), PCM), IDS, train=True)),
         optax.adam(3e-2),
     )
 
     def step(carry, key):
         params, state = carry
-        value, slopes = slopes_of(params, {}, {"analog": key, "dropout": jax.random.fold_in(key, 1)})
-        updates, state = optimizer.update(slopes, state)
-        return (optax.apply_updates(params, updates), state), (value, slopes)
+        value, gradients = gradients_of(params, {}, {"analog": key, "dropout": jax.random.fold_in(key, 1)})
+        updates, state = optimizer.update(gradients, state)
+        return (optax.apply_updates(params, updates), state), (value, gradients)
 
     return step, optimizer
 
@@ -162,10 +162,10 @@ def test_training_steps_in_a_scan():
     step, optimizer = trainer()
     params = drawn("encoder")["params"]
     keys = jax.random.split(KEY, 30)
-    _, (losses, slopes) = jax.jit(lambda p: jax.lax.scan(step, (p, optimizer.init(p)), keys))(params)
+    _, (losses, gradients) = jax.jit(lambda p: jax.lax.scan(step, (p, optimizer.init(p)), keys))(params)
     losses = np.asarray(losses)
     assert losses[-5:].mean() < 0.7 * losses[:5].mean()
-    first = jax.tree.map(lambda a: float(np.abs(a[0]).max()), jax.device_get(slopes))
+    first = jax.tree.map(lambda a: float(np.abs(a[0]).max()), jax.device_get(gradients))
     unmoved = [p for p, s in jax.tree_util.tree_leaves_with_path(first) if s == 0]
     assert all("key" in str(path) and "bias" in str(path) for path in unmoved)  # attention ignores a key's bias
 
@@ -199,9 +199,9 @@ def test_a_chip_on_eight_devices(name, kind):
     alone = run(chip, x)
     mesh = jax.make_mesh((8,), ("data",), axis_types=(kind,))
     with jax.set_mesh(mesh):
-        spread = run(placed(mesh, chip), placed(mesh, x, "data"))
-    assert len(spread.sharding.device_set) == 8
-    np.testing.assert_allclose(spread, alone, rtol=1e-4, atol=1e-4)
+        sharded = run(placed(mesh, chip), placed(mesh, x, "data"))
+    assert len(sharded.sharding.device_set) == 8
+    np.testing.assert_allclose(sharded, alone, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.slow
@@ -218,8 +218,8 @@ def test_a_training_step_on_eight_devices(kind):
     alone = run(params, IDS, LABELS)
     mesh = jax.make_mesh((8,), ("data",), axis_types=(kind,))
     with jax.set_mesh(mesh):
-        spread = run(placed(mesh, params), placed(mesh, IDS, "data"), placed(mesh, LABELS, "data"))
-    assert_close(jax.device_get(spread), jax.device_get(alone), 1e-4)
+        sharded = run(placed(mesh, params), placed(mesh, IDS, "data"), placed(mesh, LABELS, "data"))
+    assert_close(jax.device_get(sharded), jax.device_get(alone), 1e-4)
 
 
 @pytest.mark.slow
@@ -232,5 +232,5 @@ def test_dense_layers_on_an_explicit_mesh():
     alone = run(variables, x)
     mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Explicit,))
     with jax.set_mesh(mesh):
-        spread = run(placed(mesh, variables), placed(mesh, x, "data"))
-    np.testing.assert_allclose(spread, alone, rtol=1e-4, atol=1e-4)
+        sharded = run(placed(mesh, variables), placed(mesh, x, "data"))
+    np.testing.assert_allclose(sharded, alone, rtol=1e-4, atol=1e-4)

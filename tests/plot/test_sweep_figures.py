@@ -122,7 +122,7 @@ def test_x_is_the_numeric_axis_with_most_values_and_time_only_if_there_is_no_oth
     assert plot.sweep(sweep_results({BITS: (4, 8)}), x=BITS).get_xlabel() == "ADC bits"
 
 
-def test_names_along_x_are_points_with_bars_for_the_spread():
+def test_names_along_x_are_points_with_bars_for_the_standard_deviation():
     data = sweep_results({"hardware": ("pcm", "reram", "int8"), BITS: (4, 8)})
     ax = plot.sweep(data, x="hardware")
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["pcm", "reram", "int8"]

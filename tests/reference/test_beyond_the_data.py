@@ -70,8 +70,8 @@ def test_sonos_goes_on_along_its_last_decade(g_us):
 
 
 def test_a_table_goes_on_at_every_conductance():
-    # At 20 s the spread is halfway up from 1 s to 100 s in log t times log 20 / log 100 = 0.650515: 0.2650515 and
-    # 0.7903090 uS. A thousandfold later 0.25 - 3 x 0.0150515 and 1.2 + 3 x 0.4096910; between them linear.
+    # At 20 s the standard deviation is halfway up from 1 s to 100 s in log t times log 20 / log 100 = 0.650515:
+    # 0.2650515 and 0.7903090 uS. 1000 times later 0.25 - 3 x 0.0150515 and 1.2 + 3 x 0.4096910; linear between them.
     low, high = 0.25 - 3 * 0.0150515, 1.2 + 3 * 0.4096910
     for g_us, wanted in ((1.0, low), (9.0, high), (5.0, (low + high) / 2)):
         np.testing.assert_allclose(ours(TABLE, g_us, 2e5), wanted, rtol=1e-5)
@@ -129,9 +129,9 @@ def test_a_crossbar_and_its_closed_form_agree_with_cells_after_a_year():
     assert np.all(np.isnan(stored(Crossbar(cell=ReRAM()), jax.random.key(1), w, YEAR_S).mean))
 
 
-def test_slopes_with_respect_to_the_age_and_the_measured_numbers():
-    spread = jax.jit(jax.grad(lambda cell, t: cell.conductance_std(jnp.float32(10e-6), t), argnums=(0, 1)))
-    by_cell, by_time = spread(RERAM, YEAR_S)
+def test_gradients_with_respect_to_the_age_and_the_measured_numbers():
+    deviation = jax.jit(jax.grad(lambda cell, t: cell.conductance_std(jnp.float32(10e-6), t), argnums=(0, 1)))
+    by_cell, by_time = deviation(RERAM, YEAR_S)
     share = math.log(17280) / math.log(86400)
     decades = math.log10(YEAR_S / 172800)
     per_decade = reram_sigma(0.25, 1728000) - SIGMA[0.25, "2 days"]

@@ -30,7 +30,7 @@ PROGRAMMING = {
     (0.002, 50.0): 0.05425057,  # 0.00081107 + 0.05343950
     (0.002, 88.2): 0.09507835,  # 0.00081107 + 0.09426728
 }
-#: time in s: mean and spread of the relaxation in uS. ln 3600 = 8.1886891, ln 86400 = 11.3667427,
+#: time in s: mean and standard deviation of the relaxation in uS. ln 3600 = 8.1886891, ln 86400 = 11.3667427,
 #: ln 315576000 = 19.5699101.
 RELAXATION = {
     0.0: (0.0, 0.41183342),
@@ -56,7 +56,7 @@ def programmed(cell_id: str, target: float):
 
 
 @pytest.mark.parametrize(("acceptance", "target"), PROGRAMMING)
-def test_programming_has_the_published_spread(acceptance, target):
+def test_programming_has_the_published_standard_deviation(acceptance, target):
     state = program(CMOReRAM(acceptance=acceptance), jax.random.key(2), equal(target))
     assert_moments(np.asarray(state.conductance) * 1e6, target, PROGRAMMING[acceptance, target])
 
@@ -79,7 +79,7 @@ def test_the_errors_of_writing_and_relaxing_are_independent():
 
 
 @pytest.mark.parametrize(("target", "time_s"), READ_NOISE)
-def test_read_noise_has_the_published_spread(target, time_s):
+def test_read_noise_has_the_published_standard_deviation(target, time_s):
     cell = CMOReRAM(programming_noise=0.0, relaxation=0.0)
     log = math.log((time_s + 1e-6) / 2e-6)
     sigma = 0.0277316483 * math.log10(target) * math.sqrt(max(log, 0.0))
@@ -112,16 +112,16 @@ def test_conductances_are_cut_at_zero_only():
     assert g.max() > 9
 
 
-def test_slopes_are_finite_at_time_zero():
+def test_gradients_are_finite_at_time_zero():
     _, state = programmed("whole", 50.0)
 
     @jax.jit
     @functools.partial(jax.grad, argnums=(0, 1))
-    def slopes_of(cell, time_s):
+    def gradients_of(cell, time_s):
         return jnp.sum(jnp.sqrt(cell.read(state, time_s).variance + 1e-14))
 
-    slopes = slopes_of(CMOReRAM(), 0.0)
-    assert all(np.isfinite(leaf) for leaf in jax.tree.leaves(slopes))
+    gradients = gradients_of(CMOReRAM(), 0.0)
+    assert all(np.isfinite(leaf) for leaf in jax.tree.leaves(gradients))
 
 
 def test_a_crossbar_of_these_cells_reads_back_its_weights():

@@ -1,7 +1,7 @@
 """ECRAM against its steps and its write, worked here without our code, and against pulses given one by one in numpy.
 
 Up steps s (1 - c_up w/w_max), down steps s (1 - c_down w/w_min), each times (1 + sigma xi); rms error of a write that
-is read until k pulses are missing: s sqrt(1/12 + k sigma^2 + k^2 delta^2). Lithium: s 0.002, w -0.8276..1.1724, slopes
+is read until k pulses are missing: s sqrt(1/12 + k sigma^2 + k^2 delta^2). Lithium: s 0.002, w -0.8276..1.1724, c
 0.1153/0.5085, sigma 0.3 (J. Tang et al., IEDM 2018); metal oxide: 2.8214e-4, -0.8286..1.1714, 0.4152/0.7342, 2.0 (S.
 Kim et al., IEDM 2019); delta 0.1. With the window of 15-30 uS one unit of w is 7.5 uS.
 """
@@ -19,7 +19,7 @@ from tests.support.cells import N, equal, over, program, stored
 from tests.support.sampling import assert_moments, censored
 
 OXIDE = ECRAM.metal_oxide()
-#: (cell, direction, conductance in uS): step in nS by hand, 7500 nS times s times the slope's factor.
+#: (cell, direction, conductance in uS): step in nS by hand, 7500 nS times s times the gradient's factor.
 STEPS = {
     ("lithium", "up", 15.0): 16.220845,  # 15 (1 + 0.1153 0.8276/1.1724) = 15 (1 + 0.08138966)
     ("lithium", "up", 21.207): 15.0,  # w = 0: 15 + 7.5 0.8276 uS
@@ -53,7 +53,7 @@ def cell_of(name: str, **changes) -> ECRAM:
 
 
 @pytest.mark.parametrize(("name", "approach", "g"), STEPS)
-def test_steps_and_their_slopes(name, approach, g):
+def test_steps_and_their_gradients(name, approach, g):
     ours = step_at(cell_of(name, approach=approach), np.float32(g * 1e-6))
     assert float(ours) * 1e9 == pytest.approx(STEPS[name, approach, g], rel=3e-6)
 
@@ -76,16 +76,16 @@ def test_read_to_the_end_the_error_is_uniform_in_half_a_step():
     assert stats.kstest(error, stats.uniform(-0.5, 1).cdf).pvalue > 1e-4
 
 
-def by_pulses(rng, n: int, k: int, step: float, slope: tuple, bounds: tuple, sigma: float) -> np.ndarray:
+def by_pulses(rng, n: int, k: int, step: float, gradient: tuple, bounds: tuple, sigma: float) -> np.ndarray:
     """Errors, in units of w, of ``n`` cells written to w = 0.3 pulse by pulse from some 60 steps below."""
     target = 0.3
     size = 1 + 0.1 * rng.standard_normal(n)  # every cell's own
-    nominal = step * (1 - slope[0] * target / bounds[1])
+    nominal = step * (1 - gradient[0] * target / bounds[1])
     w = target - nominal * (60 + 5 * rng.standard_normal(n))
     writing = np.ones(n, bool)
 
     def pulse(where, up):
-        factor = 1 - slope[0] * w / bounds[1] if up else -(1 - slope[1] * w / bounds[0])
+        factor = 1 - gradient[0] * w / bounds[1] if up else -(1 - gradient[1] * w / bounds[0])
         noise = 1 + sigma * rng.standard_normal(n)
         w[where] += (step * size * factor * noise)[where]
 
@@ -106,9 +106,9 @@ def by_pulses(rng, n: int, k: int, step: float, slope: tuple, bounds: tuple, sig
 @pytest.mark.parametrize(
     ("fit", "k"),
     [
-        (dict(step=0.002, slope=(0.1153, 0.5085), bounds=(-0.8276, 1.1724), sigma=0.3), 1),
-        (dict(step=0.002, slope=(0.1153, 0.5085), bounds=(-0.8276, 1.1724), sigma=0.3), 5),
-        (dict(step=2.8214e-4, slope=(0.4152, 0.7342), bounds=(-0.8286, 1.1714), sigma=2.0), 1),
+        (dict(step=0.002, gradient=(0.1153, 0.5085), bounds=(-0.8276, 1.1724), sigma=0.3), 1),
+        (dict(step=0.002, gradient=(0.1153, 0.5085), bounds=(-0.8276, 1.1724), sigma=0.3), 5),
+        (dict(step=2.8214e-4, gradient=(0.4152, 0.7342), bounds=(-0.8286, 1.1714), sigma=2.0), 1),
     ],
 )
 def test_the_error_is_that_of_pulses_given_one_by_one(fit, k):
@@ -149,7 +149,7 @@ def test_weights_of_a_crossbar():
     np.testing.assert_array_equal(soon.mean, now.mean)
 
 
-def test_noise_sweeps_and_slopes():
+def test_noise_sweeps_and_gradients():
     target = np.full(2000, 20e-6, np.float32)
 
     def closed(sigma):
@@ -158,8 +158,8 @@ def test_noise_sweeps_and_slopes():
     sweep = np.asarray(jax.jit(jax.vmap(closed))(np.array([0.0, 0.3], np.float32)), np.float64)
     assert sweep[1] / sweep[0] == pytest.approx(math.sqrt((1 / 12 + 0.1) / (1 / 12 + 0.01)), rel=1e-5)
     # d rms/d sigma = s sigma/sqrt(1/12 + sigma^2 + delta^2); s at 20 uS: 15 (1 + 0.1153 0.16093/1.1724) nS.
-    slope = jax.jit(jax.grad(closed))(0.3)
-    assert float(slope) * 1e9 == pytest.approx(15 * (1 + 0.1153 * 0.1609333 / 1.1724) * 0.3 / 0.42817442, rel=1e-4)
+    gradient = jax.jit(jax.grad(closed))(0.3)
+    assert float(gradient) * 1e9 == pytest.approx(15 * (1 + 0.1153 * 0.1609333 / 1.1724) * 0.3 / 0.42817442, rel=1e-4)
 
     def sampled(sigma, k):
         return ECRAM(step_noise=sigma, blind_pulses=k).program(jax.random.key(0), target).conductance.mean()

@@ -29,7 +29,7 @@ def written(cell, key, target) -> np.ndarray:
 
 
 def bow(a: float) -> float:
-    """Largest distance of the curve from a straight line; its slope is 1 where e^(-x/a) = a (1 - e^(-1/a))."""
+    """Largest distance of the curve from a straight line; its gradient is 1 where e^(-x/a) = a (1 - e^(-1/a))."""
     full = 1 - math.exp(-1 / a)
     x = -a * math.log(a * full)
     return (1 - math.exp(-x / a)) / full - x

@@ -42,8 +42,8 @@ def test_all_currents_move_together_with_temperature(celsius, factor):
 def test_temperature_is_written_with_its_unit_and_may_be_swept():
     assert NORFlash(temperature="350 K").temperature == 350.0
     state = program(NORFlash(), jax.random.key(3), equal(1.0))
-    slope = jax.jit(jax.grad(lambda t: NORFlash(temperature=t).read(state, 0.0).mean[0]))(300.0)
-    assert float(slope) / float(np.asarray(state.conductance)[0]) == pytest.approx(0.03 / 60, rel=1e-4)
+    gradient = jax.jit(jax.grad(lambda t: NORFlash(temperature=t).read(state, 0.0).mean[0]))(300.0)
+    assert float(gradient) / float(np.asarray(state.conductance)[0]) == pytest.approx(0.03 / 60, rel=1e-4)
 
 
 def test_programming_noise_multiplies_and_zero_is_exact():

@@ -24,7 +24,7 @@ SPREAD = {
     ("proportional", 0.0): 0.0,
     ("proportional", 10.0): 0.4,
     ("proportional", 25.0): 1.0,
-    ("inverse", 5.0): 5.0,  # a fifth of g_max: five times the spread at g_max; cut at -1 sigma
+    ("inverse", 5.0): 5.0,  # a fifth of g_max: five times the standard deviation at g_max; cut at -1 sigma
     ("inverse", 10.0): 2.5,
     ("inverse", 25.0): 1.0,
 }
@@ -53,7 +53,7 @@ def test_an_ideal_crossbar_holds_its_weights_exactly():
 
 
 @pytest.mark.parametrize(("law", "target"), SPREAD)
-def test_the_spread_follows_the_chosen_law(law, target):
+def test_the_standard_deviation_follows_the_chosen_law(law, target):
     cell = GenericCell(error=law, programming_sigma=0.04, g_min=1e-6)
     closed = np.asarray(programming_error(cell, equal(target))) * 1e6
     np.testing.assert_allclose(closed, SPREAD[law, target], rtol=1e-5)
@@ -107,7 +107,7 @@ def test_one_exponent_rules_a_life_in_any_order():
         np.testing.assert_allclose(read(cell, state, t).mean, expected, rtol=2e-5)
 
 
-def test_slopes_at_the_ideal_cell_are_those_of_the_closed_forms():
+def test_gradients_at_the_ideal_cell_are_those_of_the_closed_forms():
     # d g(t)/d mean = -g ln(1 + t/20), d g_P/d s = g_max xi, both where everything is zero.
     target = equal(10)
     written = program(GenericCell(programming_sigma=0.01), jax.random.key(7), target).conductance
@@ -116,9 +116,9 @@ def test_slopes_at_the_ideal_cell_are_those_of_the_closed_forms():
     def total(cell):
         return jnp.mean(cell.read(cell.program(jax.random.key(7), target), 180.0).mean)
 
-    slope = jax.jit(jax.grad(total))(GenericCell())
-    assert float(slope.drift_mean) == pytest.approx(-10e-6 * math.log(10), rel=1e-4)
-    assert float(slope.programming_sigma) == pytest.approx(25e-6 * float(np.mean(xi)), rel=1e-2, abs=1e-9)
+    gradient = jax.jit(jax.grad(total))(GenericCell())
+    assert float(gradient.drift_mean) == pytest.approx(-10e-6 * math.log(10), rel=1e-4)
+    assert float(gradient.programming_sigma) == pytest.approx(25e-6 * float(np.mean(xi)), rel=1e-2, abs=1e-9)
 
 
 def test_a_sweep_is_one_compiled_program():

@@ -64,7 +64,7 @@ def programmed(pairs: int, x: float, **off):
 
 
 @pytest.mark.parametrize(("pairs", "x"), PROGRAMMING)
-def test_programming_has_the_published_mean_and_spread(pairs, x):
+def test_programming_has_the_published_mean_and_standard_deviation(pairs, x):
     cell, state = programmed(pairs, x)
     exact = sum(float(c) * 1e6 * x**k for k, c in enumerate(cell.programming_sigma))
     assert exact == pytest.approx(PROGRAMMING[pairs, x], rel=1e-7)
@@ -92,7 +92,7 @@ def test_a_day_of_drift_is_the_expectation_of_the_power_law(pairs, x):
 
 
 @pytest.mark.parametrize(("pairs", "x", "time_s"), READ_NOISE)
-def test_read_noise_has_the_published_spread(pairs, x, time_s):
+def test_read_noise_has_the_published_standard_deviation(pairs, x, time_s):
     sigma = G[pairs] * x * FITS[pairs, x][2] * math.sqrt(math.log((time_s + T0[pairs] + 512e-9) / 1024e-9))
     assert sigma == pytest.approx(READ_NOISE[pairs, x, time_s], rel=1e-6)
     cell, state = programmed(pairs, x, programming_noise=0.0, drift=0.0)

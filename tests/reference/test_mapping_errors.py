@@ -139,7 +139,7 @@ def measured(name):
 
 @pytest.mark.parametrize("name", TABLE)
 def test_the_error_of_a_mapping_is_that_of_its_definition(name):
-    # 200000 weights: the spread of a mean square of heavy-tailed errors stays below 1 %.
+    # 200000 weights: the standard deviation of a mean square of heavy-tailed errors stays below 1 %.
     assert measured(name) == pytest.approx(TABLE[name][2](), rel=0.012)
 
 

@@ -30,11 +30,11 @@ SPREAD = {
 }
 CSV = "conductance_s,sigma_s,time_s\n" + "".join(f"{g} uS,{s}e-6,{t} s\n" for g, s, t in ROWS)
 
-spread = jax.jit(lambda cell, target, time_s: cell.conductance_std(target, time_s))
+deviation = jax.jit(lambda cell, target, time_s: cell.conductance_std(target, time_s))
 
 
-def spread_us(cell: MeasuredCell, target_us: float, time_s: float) -> float:
-    return float(spread(cell, np.float32(target_us * 1e-6), time_s)) * 1e6
+def deviation_us(cell: MeasuredCell, target_us: float, time_s: float) -> float:
+    return float(deviation(cell, np.float32(target_us * 1e-6), time_s)) * 1e6
 
 
 @pytest.fixture
@@ -49,12 +49,12 @@ def write(folder, text: str):
 
 
 @pytest.mark.parametrize(("target", "time_s"), SPREAD)
-def test_the_spread_is_that_of_the_table(cell, target, time_s):
-    assert spread_us(cell, target, time_s) == pytest.approx(SPREAD[target, time_s], rel=2e-6)
+def test_the_standard_deviation_is_that_of_the_table(cell, target, time_s):
+    assert deviation_us(cell, target, time_s) == pytest.approx(SPREAD[target, time_s], rel=2e-6)
 
 
 @pytest.mark.parametrize(("target", "time_s"), [(0.0, 1.0), (5.0, 60.0), (16.0, 86400.0)])
-def test_cells_have_the_measured_spread(cell, target, time_s):
+def test_cells_have_the_measured_standard_deviation(cell, target, time_s):
     state = program(cell, jax.random.key(1), equal(target))
     sigma = 0.1 if target == 0 else SPREAD[target, time_s]
     assert_moments(np.asarray(read(cell, state, time_s).mean) * 1e6, *censored(target, sigma))
@@ -77,8 +77,8 @@ def test_a_cell_keeps_its_deviate_for_life(cell):
 
 def test_the_table_is_made_of_leaves(cell):
     # At 5 uS and 60 s four entries count a quarter each; the rest do not matter.
-    slope = jax.jit(jax.grad(lambda c: c.conductance_std(np.float32(5e-6), 60.0)))(jax.tree.map(np.float32, cell))
-    np.testing.assert_allclose(slope.sigma, [[0.25, 0.25, 0], [0.25, 0.25, 0], [0, 0, 0]], atol=1e-6)
+    gradient = jax.jit(jax.grad(lambda c: c.conductance_std(np.float32(5e-6), 60.0)))(jax.tree.map(np.float32, cell))
+    np.testing.assert_allclose(gradient.sigma, [[0.25, 0.25, 0], [0.25, 0.25, 0], [0, 0, 0]], atol=1e-6)
 
     def louder(noise):
         return cell.replace(programming_noise=noise).conductance_std(np.float32(10e-6), 1.0)
@@ -90,7 +90,7 @@ def test_the_table_is_made_of_leaves(cell):
 def test_one_time_and_two_conductances_are_enough():
     cell = MeasuredCell.from_rows([(0.0, 1e-6, 1.0), (1e-5, 2e-6, 1.0)])
     for time_s in (0.0, 1.0):
-        assert spread_us(cell, 5.0, time_s) == pytest.approx(1.5, rel=1e-6)
+        assert deviation_us(cell, 5.0, time_s) == pytest.approx(1.5, rel=1e-6)
 
 
 @pytest.mark.parametrize("text", [CSV, "\ufeff" + CSV, CSV.replace("\n", "\r\n"), CSV.replace("\n", "\n\n")])

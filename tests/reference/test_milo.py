@@ -22,7 +22,7 @@ current = jax.jit(lambda cell, g, u: cell.current(g, u))
 
 
 @pytest.mark.parametrize("target", SPREAD)
-def test_programming_has_the_published_spread(target):
+def test_programming_has_the_published_standard_deviation(target):
     assert 4.782321 - 0.009107 * target == pytest.approx(SPREAD[target], rel=1e-7)
     state = program(MiloReRAM(), jax.random.fold_in(jax.random.key(1), int(target)), equal(target))
     assert_moments(np.asarray(state.conductance) * 1e6, *censored(target, SPREAD[target]))
@@ -91,9 +91,9 @@ def test_coefficients_are_in_si_units():
 def test_the_current_never_falls_with_the_voltage():
     g, u = np.linspace(0.0, 400e-6, 81, dtype=np.float32), np.linspace(-0.5, 0.5, 41, dtype=np.float32)
     by_voltage = jax.vmap(jax.vmap(jax.grad(MiloReRAM().current, 1), (None, 0)), (0, None))
-    slope = np.asarray(jax.jit(by_voltage)(g, u))
-    assert np.all(slope[1:] > 0.4 * g[1:, None])
-    np.testing.assert_array_equal(slope[0], 0)
+    gradient = np.asarray(jax.jit(by_voltage)(g, u))
+    assert np.all(gradient[1:] > 0.4 * g[1:, None])
+    np.testing.assert_array_equal(gradient[0], 0)
 
 
 def test_beyond_the_written_range_the_shape_of_the_nearer_end_is_kept():

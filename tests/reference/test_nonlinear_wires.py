@@ -46,7 +46,7 @@ def milo_current(g, u):
     return g * u + a2 * u * np.abs(u) + a3 * u**3
 
 
-def milo_slope(g, u):
+def milo_gradient(g, u):
     a2, a3 = milo(g)
     return g + 2 * a2 * np.abs(u) + 3 * a3 * u**2
 
@@ -55,16 +55,16 @@ def sinh_current(scale):
     return lambda g, u: g * scale * np.sinh(u / scale)
 
 
-def sinh_slope(scale):
+def sinh_gradient(scale):
     return lambda g, u: g * np.cosh(u / scale)
 
 
-#: law, the same in NumPy, its slope
+#: law, the same in NumPy, its gradient
 LAWS = {
     "ohmic": (OHMIC, lambda g, u: g * u, lambda g, u: g),
-    "milo": (MiloReRAM().current, milo_current, milo_slope),
-    "sinh": (sinh_law(0.2), sinh_current(0.2), sinh_slope(0.2)),
-    "steep sinh": (sinh_law(0.04), sinh_current(0.04), sinh_slope(0.04)),
+    "milo": (MiloReRAM().current, milo_current, milo_gradient),
+    "sinh": (sinh_law(0.2), sinh_current(0.2), sinh_gradient(0.2)),
+    "steep sinh": (sinh_law(0.04), sinh_current(0.04), sinh_gradient(0.04)),
     "selector": (
         Partial(mixed, 0.0, 0.0, 0.0, 1e-8, 0.03),
         lambda g, u: 3e-10 * g * np.sinh(u / 0.03),
@@ -79,11 +79,11 @@ LAWS = {
 
 
 def check(wires, law, tolerance):
-    ours, current, slope = LAWS[law]
+    ours, current, gradient = LAWS[law]
     g, v = milo_array(6, 5), voltages(3, 6)
     found = solve_nonlinear(wires, g, v, ours)
     for k in range(3):
-        word, bit, cells = nodal_newton(wires, g, v[k], current, slope)
+        word, bit, cells = nodal_newton(wires, g, v[k], current, gradient)
         close(found.word_v[k], word, tolerance)
         close(found.bit_v[k], bit, tolerance)
         close(found.currents[k], cells.sum(0), tolerance)
@@ -199,7 +199,7 @@ def weighted(wires, g, v, scale):
 compiled = jax.jit(jax.value_and_grad(weighted, (0, 1, 2, 3)))
 
 
-def value_and_slopes(*arguments):
+def value_and_gradients(*arguments):
     """Of arrays: a Python number would be another type, and another compilation."""
     return compiled(*jax.tree.map(np.asarray, arguments))
 
@@ -224,16 +224,16 @@ def central(function, x, at, size):
 def test_gradients_against_finite_differences(source_ohm):
     given = arguments(LINES.replace(source_ohm=source_ohm))
     leaves, tree = jax.tree.flatten(given)
-    for k, (leaf, slope) in enumerate(zip(leaves, jax.tree.leaves(value_and_slopes(*given)[1]), strict=True)):
+    for k, (leaf, gradient) in enumerate(zip(leaves, jax.tree.leaves(value_and_gradients(*given)[1]), strict=True)):
         if np.ndim(leaf) == 0 and leaf == 0:
             continue  # no resistance below zero
 
         def moved(x, k=k):
-            return value_and_slopes(*jax.tree.unflatten(tree, [*leaves[:k], x, *leaves[k + 1 :]]))[0]
+            return value_and_gradients(*jax.tree.unflatten(tree, [*leaves[:k], x, *leaves[k + 1 :]]))[0]
 
         size = 2e-3 * np.max(np.abs(leaf))
         expected = [central(moved, np.asarray(leaf), at, size) for at in np.ndindex(np.shape(leaf))]
-        close(np.ravel(slope), expected, 1e-6)
+        close(np.ravel(gradient), expected, 1e-6)
 
 
 @wide
@@ -245,7 +245,7 @@ def test_second_derivatives():
     def curve(g):
         return jax.jvp(jax.grad(lambda g: weighted(wires, g, v, scale)), (g,), (direction,))[1]
 
-    ends = [np.asarray(value_and_slopes(wires, g + sign * 1e-2 * direction, v, scale)[1][1]) for sign in (1, -1)]
+    ends = [np.asarray(value_and_gradients(wires, g + sign * 1e-2 * direction, v, scale)[1][1]) for sign in (1, -1)]
     close(curve(g), (ends[0] - ends[1]) / 2e-2, 1e-6)
 
 
@@ -255,15 +255,15 @@ def test_numbers_that_a_law_closes_over_have_gradients_too():
 
     @jax.jit
     @jax.grad
-    def slope(scale):
+    def gradient(scale):
         def law(g, u):
             return g * scale * jnp.sinh(u / scale)
 
         currents = solve_nonlinear(wires, g, v, law).currents * 1e5
         return jnp.sum(jnp.sin(currents) + currents**2 / 50)
 
-    expected = float(value_and_slopes(wires, g, v, scale)[1][3])
-    assert float(slope(scale)) == pytest.approx(expected, rel=1e-9)
+    expected = float(value_and_gradients(wires, g, v, scale)[1][3])
+    assert float(gradient(scale)) == pytest.approx(expected, rel=1e-9)
 
 
 @wide
@@ -325,11 +325,11 @@ def test_an_unfinished_solution_is_nan_where_nothing_can_be_raised():
 
     @jax.jit
     @functools.partial(jax.grad, has_aux=True)
-    def slope(g):
+    def gradient(g):
         found = solve_nonlinear(LINES, g, v, sinh_law(0.1), max_iterations=1)
         return jnp.sum(found.currents), found
 
-    by_cell, found = slope(g)
+    by_cell, found = gradient(g)
     for x in (found.currents, found.word_v, found.bit_v, by_cell):
         assert np.all(np.isnan(x))
     assert np.all(np.asarray(found.residual) > 2e-6)

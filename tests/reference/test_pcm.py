@@ -26,7 +26,7 @@ from tests.support.sampling import assert_alike, assert_moments, censored, of_ga
 PROGRAMMING = {0.25: 0.28301269, 5: 0.609556, 10: 0.861784, 15: 1.020164, 20: 1.084696, 25: 1.05538}
 #: The same data in CrossSim's fit, in G: -1.78767e-3 G^2 + 7.585724e-2 G + 0.28638599. A second reading of one figure.
 CROSSSIM = {0.25: 0.305, 5: 0.621, 10: 0.866, 15: 1.022, 20: 1.089, 25: 1.066}
-#: x: published mean and spread of nu before the absolute value. ln 0.3 = -1.2039728, ln 0.1 = -2.3025851,
+#: x: published mean and standard deviation of nu before the absolute value. ln 0.3 = -1.2039728, ln 0.1 = -2.3025851,
 #: ln 0.01 = -4.6051702; the ends are clipped (0.0244 to 0.049 at x = 1, 0.1315 to 0.1 and 0.0804 to 0.045 at 0.001).
 DRIFT = {
     1.0: (0.049, 0.008),
@@ -73,7 +73,7 @@ def window():
 
 
 @pytest.mark.parametrize("target", PROGRAMMING)
-def test_programming_has_the_published_mean_and_spread(target):
+def test_programming_has_the_published_mean_and_standard_deviation(target):
     sigma = 0.26348 + 1.9650 * target / 25 - 1.1731 * (target / 25) ** 2
     assert sigma == pytest.approx(PROGRAMMING[target], rel=1e-6)
     cells = np.asarray(programmed(target).conductance) * 1e6
@@ -86,8 +86,8 @@ def test_programming_agrees_with_a_second_fit_of_the_same_data(target):
     tolerance = {0.25: 0.08, 5: 0.02}.get(target, 0.011)
     cells = np.asarray(programmed(target).conductance, np.float64) * 1e6
     # The cut at zero hides the lower half of the smallest target; the upper half is untouched.
-    spread = math.sqrt(np.mean((cells[cells > target] - target) ** 2))
-    assert spread == pytest.approx(CROSSSIM[target], rel=tolerance)
+    deviation = math.sqrt(np.mean((cells[cells > target] - target) ** 2))
+    assert deviation == pytest.approx(CROSSSIM[target], rel=tolerance)
 
 
 @pytest.mark.parametrize("target", CROSSSIM)
@@ -101,7 +101,7 @@ def test_the_second_fit_is_that_of_crosssim(target):
     assert_moments(cells, *censored(target, sigma))
 
 
-def test_the_second_fit_changes_nothing_but_the_spread_and_the_window():
+def test_the_second_fit_changes_nothing_but_the_standard_deviation_and_the_window():
     cell = PCM.crosssim_fit(g_max="20 uS")
     assert (cell.g_min, cell.g_max) == (0.25e-6, 20e-6)
     assert cell.replace(programming_sigma=PCM().programming_sigma, g_min=0.0, g_max=25e-6) == PCM()
@@ -128,7 +128,7 @@ def test_another_key_is_another_array():
 
 
 def test_drift_is_drawn_independently_of_the_programming_error():
-    # At 25 uS both the mean and the spread of nu are clipped, so nothing but a shared draw could correlate them.
+    # At 25 uS both the mean and the standard deviation of nu are clipped: only a shared draw could correlate them.
     state = programmed(25)
     assert abs(np.corrcoef(state.conductance, state.drift_exponent)[0, 1]) < 4 / math.sqrt(N)
 
@@ -149,7 +149,7 @@ def test_a_zero_target_is_half_normal():
 
 
 @pytest.mark.parametrize("x", DRIFT)
-def test_drift_exponent_has_the_published_mean_and_spread(x):
+def test_drift_exponent_has_the_published_mean_and_standard_deviation(x):
     mu, sigma = DRIFT[x]
     _, state = drifting(x)
     # Folded normal.
@@ -211,7 +211,7 @@ READ_NOISE = {
 
 
 @pytest.mark.parametrize(("x", "time_s"), READ_NOISE)
-def test_read_noise_has_the_published_spread(x, time_s):
+def test_read_noise_has_the_published_standard_deviation(x, time_s):
     cell = PCM(programming_noise=0.0, drift=0.0)
     g = 25 * x
     sigma = g * q(x) * sqrt_log(time_s)
@@ -235,12 +235,12 @@ def test_read_noise_shrinks_with_the_drifted_conductance():
     np.testing.assert_allclose(np.sqrt(expected.variance) * 1e6, g * q(0.8) * sqrt_log(86400.0), rtol=1e-5)
 
 
-def test_the_slope_with_respect_to_time_is_that_of_the_power_law():
+def test_the_gradient_with_respect_to_time_is_that_of_the_power_law():
     # g = 20 uS (1 + t/20)^-0.05, so dg/dt = -0.05 g/(t + 20): -2.13e-10 S/s after an hour.
     cell = PCM(programming_noise=0.0, read_noise=0.0, drift_mean_range=(0.05, 0.05), drift_std_range=(0.0, 0.0))
     state = program(cell, jax.random.key(15), equal(20))
-    slope = jax.jit(jax.grad(lambda t: cell.read(state, t).mean.mean()))(3600.0)
-    assert float(slope) == pytest.approx(-0.05 * 20e-6 * 181**-0.05 / 3620, rel=1e-3)
+    gradient = jax.jit(jax.grad(lambda t: cell.read(state, t).mean.mean()))(3600.0)
+    assert float(gradient) == pytest.approx(-0.05 * 20e-6 * 181**-0.05 / 3620, rel=1e-3)
 
 
 def test_time_zero_is_exactly_what_was_programmed():

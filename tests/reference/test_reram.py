@@ -45,15 +45,15 @@ SIGMA = {
 
 
 def sigma(x: float, time: str) -> float:
-    """The published spread in uS."""
+    """The published standard deviation in uS."""
     return sum(c * x**k for k, c in enumerate(COEFFICIENTS[time]))
 
 
-spread = jax.jit(lambda cell, target, time_s: cell.conductance_std(target, time_s))
+deviation = jax.jit(lambda cell, target, time_s: cell.conductance_std(target, time_s))
 
 
-def spread_us(cell: ReRAM, target_us: float, time_s: float) -> np.ndarray:
-    return np.asarray(spread(cell, np.full(1, target_us * 1e-6, np.float32), time_s)) * 1e6
+def deviation_us(cell: ReRAM, target_us: float, time_s: float) -> np.ndarray:
+    return np.asarray(deviation(cell, np.full(1, target_us * 1e-6, np.float32), time_s)) * 1e6
 
 
 def conductances(cell, state, time_s):
@@ -67,15 +67,15 @@ def programmed(x: float):
 
 
 @pytest.mark.parametrize(("x", "time"), SIGMA)
-def test_the_spread_is_the_published_polynomial(x, time):
+def test_the_standard_deviation_is_the_published_polynomial(x, time):
     assert sigma(x, time) == pytest.approx(SIGMA[x, time], rel=1e-7)
-    ours = spread_us(ReRAM(), 40 * x, TIMES_S[time])
+    ours = deviation_us(ReRAM(), 40 * x, TIMES_S[time])
     np.testing.assert_allclose(ours, SIGMA[x, time], rtol=2e-5)  # float32 sum of terms up to 25 times its result
 
 
 @pytest.mark.parametrize("time", TIMES_S)
 @pytest.mark.parametrize("x", [0.25, 0.5, 0.75, 1.0])
-def test_cells_have_the_published_mean_and_spread(x, time):
+def test_cells_have_the_published_mean_and_standard_deviation(x, time):
     g = np.asarray(conductances(ReRAM(), programmed(x), TIMES_S[time]), np.float64) * 1e6
     # Smallest margin: 10 uS with a spread of 3.7 uS is cut at -2.7 sigma; the cut moves both moments by less than 1 %.
     assert_moments(g, *censored(40 * x, SIGMA[x, time]))
@@ -107,14 +107,14 @@ def test_a_zero_target_is_half_normal(time):
     ],
 )
 @pytest.mark.parametrize("x", [0.25, 0.5, 1.0])
-def test_between_measurements_the_spread_is_linear_in_log_time(x, time_s, one, two, share):
+def test_between_measurements_the_standard_deviation_is_linear_in_log_time(x, time_s, one, two, share):
     expected = (1 - share) * SIGMA[x, one] + share * SIGMA[x, two]
-    np.testing.assert_allclose(spread_us(ReRAM(), 40 * x, time_s), expected, rtol=3e-5)
+    np.testing.assert_allclose(deviation_us(ReRAM(), 40 * x, time_s), expected, rtol=3e-5)
 
 
 @pytest.mark.parametrize("time_s", [0.0, 1e-6, 0.5, 1.0])
 def test_before_one_second_the_value_at_one_second_holds(time_s):
-    np.testing.assert_allclose(spread_us(ReRAM(), 20.0, time_s), 2.0229375, rtol=2e-5)
+    np.testing.assert_allclose(deviation_us(ReRAM(), 20.0, time_s), 2.0229375, rtol=2e-5)
 
 
 def test_a_cell_keeps_its_deviate_for_life():
@@ -129,7 +129,7 @@ def test_a_cell_keeps_its_deviate_for_life():
 def test_the_polynomial_takes_the_absolute_conductance():
     # 12.5 uS is x = 0.3125 of 40 uS, whatever g_max: 0.348 + 5.009375 - 4.28251953 + 1.38528442 - 0.16036034.
     cell = ReRAM(g_max=25e-6)
-    np.testing.assert_allclose(spread_us(cell, 12.5, 1.0), 2.29977956, rtol=2e-5)
+    np.testing.assert_allclose(deviation_us(cell, 12.5, 1.0), 2.29977956, rtol=2e-5)
     # The same through a crossbar: a weight of 0.5 on 25 uS, whose idle partner is half-normal with 0.348 uS.
     store = Crossbar(cell=cell)
     w = np.asarray(stored(store, jax.random.key(2), np.full((N, 1), 0.5, np.float32), 1.0).mean, np.float64)
@@ -138,7 +138,7 @@ def test_the_polynomial_takes_the_absolute_conductance():
     assert_moments(w, (12.5 - idle_mean) / 25, std)
 
 
-def test_programming_noise_multiplies_the_spread_at_every_time():
+def test_programming_noise_multiplies_the_standard_deviation_at_every_time():
     state = programmed(0.5)
     for time in TIMES_S.values():
         one, half = (np.asarray(conductances(ReRAM(programming_noise=s), state, time)) - 20e-6 for s in (0.5, 0.25))
@@ -146,13 +146,13 @@ def test_programming_noise_multiplies_the_spread_at_every_time():
         np.testing.assert_array_equal(conductances(ReRAM(programming_noise=0.0), state, time), equal(20))
 
 
-def test_slopes_with_respect_to_the_coefficients_are_the_powers_of_x():
+def test_gradients_with_respect_to_the_coefficients_are_the_powers_of_x():
     # dg/dc_k = x^k xi at 1 s, and nothing from the coefficients of later times.
     state = programmed(0.75)
-    slopes = jax.jit(jax.grad(lambda cell: cell.read(state, 1.0).mean.sum()))(ReRAM())
+    gradients = jax.jit(jax.grad(lambda cell: cell.read(state, 1.0).mean.sum()))(ReRAM())
     total = float(np.asarray(state.deviate, np.float64).sum())
-    np.testing.assert_allclose(slopes.sigma_1s, [total * 0.75**k for k in range(5)], rtol=1e-3)
-    np.testing.assert_allclose([*slopes.sigma_1day, *slopes.sigma_2days], 0, atol=1e-3 * abs(total))
+    np.testing.assert_allclose(gradients.sigma_1s, [total * 0.75**k for k in range(5)], rtol=1e-3)
+    np.testing.assert_allclose([*gradients.sigma_1day, *gradients.sigma_2days], 0, atol=1e-3 * abs(total))
 
 
 def test_reading_is_noiseless_and_says_so():

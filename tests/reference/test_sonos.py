@@ -36,7 +36,7 @@ READ_NOISE = {50.0: 2.60644, 200.0: 7.61005, 1600.0: 12.57290}
 conductance_std = jax.jit(lambda cell, target, time_s: cell.conductance_std(target, time_s))
 
 
-def spread_na(current: float, time_s: float) -> float:
+def deviation_na(current: float, time_s: float) -> float:
     """The cell's spread in nA."""
     return float(conductance_std(SONOS(), np.float32(current * 1e-8), time_s)) * 1e8
 
@@ -51,10 +51,10 @@ def programmed(current: float):
 
 
 @pytest.mark.parametrize(("current", "days"), SPREAD)
-def test_cells_have_the_published_mean_and_spread(current, days):
+def test_cells_have_the_published_mean_and_standard_deviation(current, days):
     sigma = A[days] * (1 - math.exp(-current / B[days]))
     assert sigma == pytest.approx(SPREAD[current, days], abs=6e-4)
-    assert spread_na(current, days * DAY_S) == pytest.approx(sigma, rel=1e-5)
+    assert deviation_na(current, days * DAY_S) == pytest.approx(sigma, rel=1e-5)
     assert_moments(np.asarray(read(QUIET, programmed(current), days * DAY_S).mean) * 1e8, *censored(current, sigma))
 
 
@@ -63,11 +63,12 @@ def test_between_days_the_constants_are_linear_in_time(days):
     i, share = int(days), days - int(days)
     a, b = ((1 - share) * c[i] + share * c[i + 1] for c in (A, B))
     expected = a * (1 - math.exp(-200 / b))
-    assert spread_na(200.0, days * DAY_S) == pytest.approx(expected, rel=1e-5)
+    assert deviation_na(200.0, days * DAY_S) == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_small_current_is_cut_at_zero():
-    # The spread of small currents is about I A/B, 0.17 I after five days: enlarged tenfold, half of a Gaussian is lost.
+    # The standard deviation of small currents is about I A/B, 0.17 I after five days: enlarged tenfold, half of a
+    # Gaussian is lost.
     cell = SONOS(programming_noise=10.0, read_noise=0.0)
     state = program(cell, jax.random.key(2), equal(0.2))
     sigma = 10 * A[5] * (1 - math.exp(-20 / B[5]))
@@ -82,7 +83,7 @@ def test_a_cell_that_is_off_stays_off():
 
 
 @pytest.mark.parametrize("current", READ_NOISE)
-def test_read_noise_has_the_published_spread(current):
+def test_read_noise_has_the_published_standard_deviation(current):
     sigma = 12.58037 * (1 - math.exp(-current / 215.36557))
     assert sigma == pytest.approx(READ_NOISE[current], rel=2e-6)
     cell = SONOS(programming_noise=0.0)
@@ -107,10 +108,10 @@ def test_a_cell_keeps_its_deviate_for_life():
         np.testing.assert_allclose(z, state.deviate, atol=2e-5)
 
 
-def test_slopes_with_respect_to_the_published_constants():
+def test_gradients_with_respect_to_the_published_constants():
     # d sigma/dA_1 = 1 - exp(-I/B_1) after one day, and nothing from the other days.
-    slope = jax.jit(jax.grad(lambda c: c.conductance_std(np.float32(200e-8), DAY_S)))(SONOS())
-    np.testing.assert_allclose(slope.std_limit, [0, 1 - math.exp(-200 / B[1]), 0, 0, 0, 0], atol=1e-6)
+    gradient = jax.jit(jax.grad(lambda c: c.conductance_std(np.float32(200e-8), DAY_S)))(SONOS())
+    np.testing.assert_allclose(gradient.std_limit, [0, 1 - math.exp(-200 / B[1]), 0, 0, 0, 0], atol=1e-6)
 
 
 def test_a_crossbar_of_sonos_cells_ends_after_five_days():

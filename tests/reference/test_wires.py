@@ -202,7 +202,7 @@ def with_modes(g, ohm, use):
 def test_a_larger_array_starts_with_its_slow_modes():
     # As many cells as call for slow modes, and as few vectors.
     wires, g = lines(2.93, 0.2), random_array(520, 64)
-    matrix, slope = by_one_number(wires, g, 1.0)
+    matrix, gradient = by_one_number(wires, g, 1.0)
     matrix = np.asarray(matrix, np.float64)
     v = random_voltages(1, 520)[0]
     close(v @ matrix, nodal(wires, g, v)[2].sum(0), 5e-6)
@@ -210,12 +210,12 @@ def test_a_larger_array_starts_with_its_slow_modes():
     # power that the cells take.
     word, bit, cells = nodal(wires, g, np.ones(520))
     close(matrix.sum(0), cells.sum(0), 5e-6)
-    assert float(slope) == pytest.approx(np.sum(g * (word - bit) ** 2), rel=1e-4)
+    assert float(gradient) == pytest.approx(np.sum(g * (word - bit) ** 2), rel=1e-4)
 
 
 @jax.jit
 def by_one_number(wires, g, s):
-    """The matrix, and the slope of its sum by a common factor of the cells."""
+    """The matrix, and the gradient of its sum by a common factor of the cells."""
     matrix, vjp = jax.vjp(lambda s: effective_conductance(wires, s * g), s)
     return matrix, vjp(jnp.ones_like(matrix))[0]
 
@@ -280,8 +280,8 @@ def test_tiny_and_dark_arrays_in_float32():
 
 def test_tiny_gradients_in_float32():
     g, v = random_array(7, 5), random_voltages(3, 7)
-    slope = jax.jit(jax.grad(lambda g, unit: jnp.sum(solve(HARD, g, v).currents) * unit))
-    close(np.asarray(slope(g, 1e-24), np.float64) * 1e24, slope(g, 1.0), 1e-5)
+    gradient = jax.jit(jax.grad(lambda g, unit: jnp.sum(solve(HARD, g, v).currents) * unit))
+    close(np.asarray(gradient(g, 1e-24), np.float64) * 1e24, gradient(g, 1.0), 1e-5)
 
 
 # --- transformations -------------------------------------------------------------------------------------------------
@@ -350,24 +350,24 @@ def test_an_unfinished_solution_raises():
 
 @jax.jit
 def unfinished(g, v):
-    """The solution, the matrix and its slope, all after one step."""
+    """The solution, the matrix and its gradient, all after one step."""
 
     def total(g):
         matrix = effective_conductance(HARD, g, max_iterations=1)
         return jnp.sum(matrix), matrix
 
-    (_, matrix), slope = jax.value_and_grad(total, has_aux=True)(g)
-    return solve(HARD, g, v, max_iterations=1), matrix, slope
+    (_, matrix), gradient = jax.value_and_grad(total, has_aux=True)(g)
+    return solve(HARD, g, v, max_iterations=1), matrix, gradient
 
 
 def test_an_unfinished_solution_is_nan_where_nothing_can_be_raised():
-    found, matrix, slope = unfinished(random_array(16, 16), random_voltages(2, 16))
+    found, matrix, gradient = unfinished(random_array(16, 16), random_voltages(2, 16))
     assert np.all(np.isnan(found.currents))
     assert np.all(np.isnan(found.word_v))
     assert np.all(np.isnan(found.bit_v))
     assert np.all(found.residual > 2e-6)
     assert np.all(np.isnan(matrix))
-    assert np.all(np.isnan(slope))
+    assert np.all(np.isnan(gradient))
 
 
 def test_a_nan_that_cannot_be_checked_stays_a_nan():
@@ -427,10 +427,10 @@ def test_the_estimate_has_the_documented_error(size, ohm, error, ignoring):
 def test_the_estimate_is_exact_to_first_order():
     g = np.full((7, 5), 5e-5)  # equal cells are their own mean
 
-    def slope(function):
+    def gradient(function):
         return jax.jit(jax.jacfwd(lambda r: function(lines(r, 2 * r, 3 * r), g)))(0.0)
 
-    exact, estimate = slope(effective_conductance), slope(approximate_conductance)
+    exact, estimate = gradient(effective_conductance), gradient(approximate_conductance)
     np.testing.assert_allclose(estimate, exact, rtol=1e-12)
     # By hand for the cell nearest to both terminals: every current of its lines crosses the first segments.
     assert float(exact[-1, 0]) == pytest.approx(-(5e-5**2) * (5 * 3 + 7 * 2), rel=1e-12)

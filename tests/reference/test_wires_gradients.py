@@ -16,21 +16,21 @@ def weighted(wires, g, v):
 
 
 def weights(currents):
-    """Its slopes by the currents, which are in A."""
+    """Its gradients by the currents, which are in A."""
     return 1e6 * (np.cos(currents * 1e6) + currents * 1e6 / 25)
 
 
 compiled = jax.jit(jax.value_and_grad(weighted, (0, 1, 2)))
 
 
-def value_and_slopes(*arguments):
+def value_and_gradients(*arguments):
     """Of arrays: a Python number would be another type, and another compilation."""
     return compiled(*jax.tree.map(np.asarray, arguments))
 
 
 @jax.jit
-def matrix_slopes(wires, g, weight):
-    """Slopes of the weighted sum of the matrix, by the lines and by the cells."""
+def matrix_gradients(wires, g, weight):
+    """Gradients of the weighted sum of the matrix, by the lines and by the cells."""
     return jax.grad(lambda wires, g: jnp.sum(effective_conductance(wires, g) * weight), (0, 1))(wires, g)
 
 
@@ -50,15 +50,15 @@ def difference(function, x, at, size):
 def test_gradients_against_finite_differences(name):
     arguments = (KINDS[name], random_array(4, 3), random_voltages(2, 4))
     leaves, tree = jax.tree.flatten(arguments)
-    _, slopes = value_and_slopes(*arguments)
-    for k, (leaf, slope) in enumerate(zip(leaves, jax.tree.leaves(slopes), strict=True)):
+    _, gradients = value_and_gradients(*arguments)
+    for k, (leaf, gradient) in enumerate(zip(leaves, jax.tree.leaves(gradients), strict=True)):
 
         def moved(x, k=k):
-            return float(value_and_slopes(*jax.tree.unflatten(tree, [*leaves[:k], x, *leaves[k + 1 :]]))[0])
+            return float(value_and_gradients(*jax.tree.unflatten(tree, [*leaves[:k], x, *leaves[k + 1 :]]))[0])
 
         size = 1e-3 if np.ndim(leaf) == 0 else 1e-10 if np.max(leaf) < 1e-3 else 1e-5
         expected = [difference(moved, np.asarray(leaf), at, size) for at in np.ndindex(np.shape(leaf))]
-        close(np.ravel(slope), expected, 2e-6)
+        close(np.ravel(gradient), expected, 2e-6)
 
 
 by_cell = jax.jit(jax.jacfwd(lambda g, wires, v: solve(wires, g, v).currents))
@@ -77,7 +77,7 @@ def test_gradients_are_the_adjoint_formula(name):
     for b, k in np.ndindex(2, 3):
         close(forward[b, k], expected[b, k], 1e-9)
     currents = np.array([nodal(wires, g, one)[2].sum(0) for one in v])
-    backward = value_and_slopes(wires, g, v)[1][1]
+    backward = value_and_gradients(wires, g, v)[1][1]
     close(backward, np.einsum("bk,bkij->ij", weights(currents), expected), 1e-9)
 
 
@@ -85,8 +85,8 @@ def test_gradients_are_the_adjoint_formula(name):
 def test_the_matrix_has_gradients_too():
     wires, g, v = KINDS["equal"], random_array(4, 3), random_voltages(2, 4)  # more inputs than outputs: turned round
     currents = v @ np.asarray(effective_conductance(wires, g))
-    ours = matrix_slopes(wires, g, v.T @ weights(currents))
-    for a, b in zip(*map(jax.tree.leaves, (ours, value_and_slopes(wires, g, v)[1][:2])), strict=True):
+    ours = matrix_gradients(wires, g, v.T @ weights(currents))
+    for a, b in zip(*map(jax.tree.leaves, (ours, value_and_gradients(wires, g, v)[1][:2])), strict=True):
         close(a, b, 1e-9)
 
 
@@ -99,16 +99,16 @@ def test_second_derivatives():
     def curve(g):
         return jax.jvp(jax.grad(lambda g: weighted(wires, g, v)), (g,), (direction,))[1]
 
-    ends = [np.asarray(value_and_slopes(wires, g + sign * 1e-5 * direction, v)[1][1]) for sign in (1, -1)]
+    ends = [np.asarray(value_and_gradients(wires, g + sign * 1e-5 * direction, v)[1][1]) for sign in (1, -1)]
     close(curve(g), (ends[0] - ends[1]) / 2e-5, 1e-6)
 
 
 @wide
 def test_more_resistance_or_less_conductance_never_helps():
     # Rayleigh: with all inputs at one voltage, the array is one resistor made of resistors.
-    by_wires, by_cells = matrix_slopes(KINDS["no ends"], random_array(4, 3), np.ones((4, 3)))
+    by_wires, by_cells = matrix_gradients(KINDS["no ends"], random_array(4, 3), np.ones((4, 3)))
     assert np.all(by_cells > 0)
-    assert all(slope < 0 for slope in jax.tree.leaves(by_wires))
+    assert all(gradient < 0 for gradient in jax.tree.leaves(by_wires))
     g = random_array(7, 5)
     matrix = np.asarray(effective_conductance(KINDS["severe"], g))
     assert np.all(matrix > 0)

@@ -131,8 +131,8 @@ def test_perfect_word_lines_do_not_mind_being_shared():
 
 def test_pairs_under_jit_and_grad():
     pair = np.stack([random_array(6, 4, seed=3), random_array(6, 4, seed=4)])
-    slope = jax.jit(jax.grad(lambda pair: jnp.sum(separate(interleave(pair) ** 2)[0])))(pair)
-    np.testing.assert_allclose(slope, np.stack([2 * pair[0], np.zeros((6, 4))]), rtol=1e-6)
+    gradient = jax.jit(jax.grad(lambda pair: jnp.sum(separate(interleave(pair) ** 2)[0])))(pair)
+    np.testing.assert_allclose(gradient, np.stack([2 * pair[0], np.zeros((6, 4))]), rtol=1e-6)
 
 
 @pytest.mark.parametrize(

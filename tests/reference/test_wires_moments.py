@@ -67,32 +67,32 @@ def exact_variance(wires, g, variance, v):
 
 
 @wide
-def test_the_formula_has_the_slopes_of_nodal_analysis():
+def test_the_formula_has_the_gradients_of_nodal_analysis():
     g, v = random_array(6, 6), random_voltages(6, 6)  # as many vectors as the readouts are: one compilation
     unit = np.zeros((6, 6))
     unit[2, 1] = 1.0
     shifted = [nodal(STRONG, g + sign * 1e-9 * unit, v[0])[2].sum(0) for sign in (1, -1)]
-    slope = (shifted[0] - shifted[1]) / 2e-9
-    np.testing.assert_allclose(exact_variance(STRONG, g, unit * 1e-12, v)[0], slope**2 * 1e-12, rtol=1e-5)
+    gradient = (shifted[0] - shifted[1]) / 2e-9
+    np.testing.assert_allclose(exact_variance(STRONG, g, unit * 1e-12, v)[0], gradient**2 * 1e-12, rtol=1e-5)
 
 
 @pytest.mark.slow
 def test_brute_force_confirms_the_formula_and_the_estimate():
     wires = Wires(word_line_ohm=30.0, bit_line_ohm=20.0, source_ohm=5.0, driven_from="right", read_at="top")
-    n_samples, spread = 1000, 0.02
+    n_samples, deviation = 1000, 0.02
     g, v = random_array(32, 24), np.random.default_rng(5).standard_normal((64, 32))
     xi = np.random.default_rng(6).standard_normal((n_samples, 32, 24))
     with jax.enable_x64(True):
-        matrices = np.asarray(effective_conductance(wires, g * (1 + spread * xi)))
-        expected = exact_variance(wires, g, (spread * g) ** 2, v)
-        estimate = v**2 @ estimated_variance(wires, g, (spread * g) ** 2)
+        matrices = np.asarray(effective_conductance(wires, g * (1 + deviation * xi)))
+        expected = exact_variance(wires, g, (deviation * g) ** 2, v)
+        estimate = v**2 @ estimated_variance(wires, g, (deviation * g) ** 2)
     sampled = np.var(np.einsum("bi,sij->sbj", v, matrices), axis=0, ddof=1)
     # A variance of n Gaussian samples is known to sqrt(2/n); the second order of 2 % fluctuations is far below.
     assert np.max(np.abs(sampled / expected - 1)) < 5.5 * np.sqrt(2 / n_samples)  # the largest of 1536
     # The columns fluctuate independently, so that the mean over them is known better.
     assert np.mean(sampled) / np.mean(expected) == pytest.approx(1, abs=4 * np.sqrt(2 / n_samples / 24))
     # Lines take most of the variance here; for inputs of either sign the estimate is a few per cent off.
-    ignoring = v**2 @ (spread * g) ** 2
+    ignoring = v**2 @ (deviation * g) ** 2
     assert np.mean(ignoring) / np.mean(sampled) > 2
     assert np.mean(estimate) / np.mean(sampled) == pytest.approx(1, abs=0.06)
 

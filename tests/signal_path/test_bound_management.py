@@ -79,12 +79,12 @@ def test_noise_gradients_and_jit_pass():
         return layer.apply({"params": {"kernel": kernel}}, x, rngs={"analog": jax.random.key(2)})
 
     @jax.jit
-    def slopes_and_outputs(kernel):
-        slopes, with_it = jax.grad(lambda k: (jnp.sum((y := run(k, hardware)) ** 2), y), has_aux=True)(kernel)
-        return slopes, with_it, run(kernel, hardware.replace(bound_management="none"))
+    def gradients_and_outputs(kernel):
+        gradients, with_it = jax.grad(lambda k: (jnp.sum((y := run(k, hardware)) ** 2), y), has_aux=True)(kernel)
+        return gradients, with_it, run(kernel, hardware.replace(bound_management="none"))
 
-    slopes, with_it, clipped = map(np.asarray, slopes_and_outputs(kernel))
-    assert np.all(np.isfinite(slopes))
+    gradients, with_it, clipped = map(np.asarray, gradients_and_outputs(kernel))
+    assert np.all(np.isfinite(gradients))
     assert np.abs(with_it - x @ kernel).mean() < np.abs(clipped - x @ kernel).mean()
 
 

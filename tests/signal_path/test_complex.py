@@ -63,10 +63,10 @@ def test_a_complex_matrix_takes_four_times_the_cells(key):
 
 
 def test_gradients_are_those_of_the_plain_layer(key):
-    def slopes(layer, **how):
+    def gradients(layer, **how):
         return jax.grad(lambda v, x: jnp.sum(jnp.abs(layer.apply(v, x, **how)) ** 2), (0, 1))
 
-    both = jax.jit(lambda *args: (slopes(dense(IDEAL), rngs={"analog": key})(*args), slopes(PLAIN)(*args)))
+    both = jax.jit(lambda *args: (gradients(dense(IDEAL), rngs={"analog": key})(*args), gradients(PLAIN)(*args)))
     ours, theirs = both(VARIABLES, X)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-3), ours, theirs)
 

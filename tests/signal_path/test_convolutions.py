@@ -93,7 +93,7 @@ def test_noise_of_detection_does_not_change_what_is_detected():
 @pytest.mark.parametrize("rows", [6, 3])
 def test_read_noise_of_a_convolution_is_that_of_its_patches(rows):
     # A window of two on three channels and inputs of 2, -1, 1: a patch has the squared length 12, so cells that tremble
-    # by 0.04 of a weight of 1.5 give y the spread 0.04 x 1.5 x sqrt(12).
+    # by 0.04 of a weight of 1.5 give y the standard deviation 0.04 x 1.5 x sqrt(12).
     n = 4001
     numbers = lax.conv_dimension_numbers((1, n, 3), (2, 3, 5), ("NWC", "WIO", "NWC"))
     operator = Convolution((1,), "VALID", None, None, numbers, (2,), 3)

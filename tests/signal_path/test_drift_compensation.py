@@ -157,7 +157,7 @@ def found(hardware, times_s=(60.0, 3600.0), compensation="global"):
     return np.asarray(gains(hardware, keys, jnp.asarray(times_s), compensation), np.float64)
 
 
-def expected_spread(variance, weights):
+def expected_deviation(variance, weights):
     """Of sum T (W + noise) / sum T W, for entries with this variance."""
     return math.sqrt(np.sum(weights**2 * variance)) / np.sum(weights**2)
 
@@ -167,9 +167,9 @@ def test_a_factor_has_the_noise_of_its_calibrating_reads(compensation, reads):
     gain = found(still(calibration_reads=reads), compensation=compensation)
     of = np.asarray(W, np.float64) if compensation == "global" else np.asarray(W[:, :1], np.float64)
     # The readout after programming is as noisy: of g = (1 + a)/(1 + b), mean 1 + b^2 and spread sqrt(2) to first order.
-    spread = expected_spread(((NOISE * of) ** 2 + ADC_NOISE**2) / reads, of)
+    deviation = expected_deviation(((NOISE * of) ** 2 + ADC_NOISE**2) / reads, of)
     assert gain.shape == (CHIPS, 2, 1 if compensation == "global" else 2)
-    assert_moments(gain[:, 0, 0], 1 + spread**2, math.sqrt(2) * spread * (1 + 1.5 * spread**2))
+    assert_moments(gain[:, 0, 0], 1 + deviation**2, math.sqrt(2) * deviation * (1 + 1.5 * deviation**2))
     # Two times share what was read after programming: half of their variance.
     assert np.corrcoef(gain[:, 0, 0], gain[:, 1, 0])[0, 1] == pytest.approx(0.5, abs=4 * 0.75 / math.sqrt(CHIPS))
 
@@ -177,8 +177,8 @@ def test_a_factor_has_the_noise_of_its_calibrating_reads(compensation, reads):
 def test_the_published_readout_has_the_noise_of_its_reads():
     gain = found(still(calibration_reads=4.0, drift_estimator="mean absolute"), (60.0,))[:, 0, 0]
     # All weights are many spreads above zero: |W| is as noisy as W.
-    spread = math.sqrt(np.sum((NOISE * W) ** 2 + ADC_NOISE**2) / 4) / np.sum(np.abs(W))
-    assert_moments(gain, 1 + spread**2, math.sqrt(2) * spread)
+    deviation = math.sqrt(np.sum((NOISE * W) ** 2 + ADC_NOISE**2) / 4) / np.sum(np.abs(W))
+    assert_moments(gain, 1 + deviation**2, math.sqrt(2) * deviation)
 
 
 def test_what_fluctuates_slowly_stays_however_many_reads_are_averaged():
@@ -186,7 +186,7 @@ def test_what_fluctuates_slowly_stays_however_many_reads_are_averaged():
 
     def slow(time_s):
         cut = math.exp(1.5 - 0.5772156649) / (2 * math.pi)
-        return expected_spread((NOISE * of) ** 2 * math.log(cut * (time_s + 20) / 1e-3), of)
+        return expected_deviation((NOISE * of) ** 2 * math.log(cut * (time_s + 20) / 1e-3), of)
 
     averaged = found(still("1/f", calibration_reads=1e9), (3600.0,))[:, 0, 0]
     both = math.hypot(slow(0.0), slow(3600.0))

@@ -32,7 +32,7 @@ def run(hardware, kernel, x, key, ranges=Ranges()):  # noqa: B008
 
 
 @jax.jit
-def slopes(hardware, written, kernel, x, cotangent, key):
+def gradients(hardware, written, kernel, x, cotangent, key):
     """Gradients of sum(cotangent y) by the kernel and the inputs, on tiles that hold ``written``."""
 
     def loss(kernel, x):
@@ -97,23 +97,23 @@ def test_a_kernel_of_zeros_learns_as_the_exact_layer_does(written):
     cotangent = RNG.normal(size=(400, 4)).astype(np.float32)
     largest = np.abs(X).max(1, keepdims=True)
     driven = np.round(X / largest * 127) / 127 * largest
-    found, _ = slopes(NOISY, held, 0 * KERNEL, X, cotangent, KEY)
+    found, _ = gradients(NOISY, held, 0 * KERNEL, X, cotangent, KEY)
     np.testing.assert_allclose(found, driven.T @ cotangent, rtol=1e-4, atol=1e-3)
-    exact, _ = slopes(Hardware(), held, 0 * KERNEL, X, cotangent, KEY)
+    exact, _ = gradients(Hardware(), held, 0 * KERNEL, X, cotangent, KEY)
     np.testing.assert_allclose(exact, X.T @ cotangent, rtol=1e-4, atol=1e-3)
 
 
-def test_tiny_slopes_reach_an_empty_column():
+def test_tiny_gradients_reach_an_empty_column():
     # Down to 1e-23, far below what any optimiser acts on.
-    found, _ = slopes(Hardware(), 0 * KERNEL, 0 * KERNEL, X, np.full((400, 4), 1e-23, np.float32), KEY)
+    found, _ = gradients(Hardware(), 0 * KERNEL, 0 * KERNEL, X, np.full((400, 4), 1e-23, np.float32), KEY)
     np.testing.assert_allclose(found, np.repeat(1e-23 * X.sum(0)[:, None], 4, 1), rtol=1e-3, atol=1e-25)
 
 
-def test_a_silent_example_passes_slopes_to_what_made_it():
-    # An input of zeros (behind a new head, a closed gate) has the slope W like every other.
+def test_a_silent_example_passes_gradients_to_what_made_it():
+    # An input of zeros (behind a new head, a closed gate) has the gradient W like every other.
     x = X * np.float32(np.arange(400) > 0)[:, None]
     cotangent = np.ones((400, 4), np.float32)
-    _, found = slopes(NOISY, KERNEL, KERNEL, x, cotangent, KEY)
+    _, found = gradients(NOISY, KERNEL, KERNEL, x, cotangent, KEY)
     np.testing.assert_allclose(found, np.broadcast_to(KERNEL.sum(1), x.shape), rtol=1e-4, atol=1e-6)
 
 

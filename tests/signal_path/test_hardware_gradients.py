@@ -24,7 +24,7 @@ FIELDS = [
 
 @functools.cache
 def sensitivity():
-    """Hardware with every kind of noise, and its mean squared output with the slope for each of its leaves."""
+    """Hardware with every kind of noise, and its mean squared output with the gradient for each of its leaves."""
     key = jax.random.key(9)
     weights, x = draw(12, 7), draw(30, 12, seed=21)
     weights[0] = 0  # cells in RESET, where logarithms and powers are at their worst
@@ -35,7 +35,7 @@ def sensitivity():
 
 
 @pytest.mark.parametrize("name", FIELDS)
-def test_the_slope_with_respect_to_the_hardware_is_that_of_finite_differences(name):
+def test_the_gradient_with_respect_to_the_hardware_is_that_of_finite_differences(name):
     hardware, loss = sensitivity()
     leaf = lambda h: functools.reduce(getattr, name.split("."), h)  # noqa: E731
     # Conductances move cells across the cut at zero, a kink that a large step would smear.
@@ -50,16 +50,16 @@ def test_the_slope_with_respect_to_the_hardware_is_that_of_finite_differences(na
 @pytest.mark.parametrize(
     "off", [None, "store.cell.programming_noise", "store.cell.read_noise", "store.cell.drift", "adc.noise"]
 )
-def test_every_leaf_of_the_hardware_has_a_finite_slope(off):
+def test_every_leaf_of_the_hardware_has_a_finite_gradient(off):
     # Also where a sweep over a noise level begins: at none.
     hardware, loss = sensitivity()
-    slopes = loss(hardware.replace(**{off: 0.0} if off else {}, **{"store.cell.g_min": 0.0}))[1]
-    for path, value in jax.tree_util.tree_leaves_with_path(slopes):
+    gradients = loss(hardware.replace(**{off: 0.0} if off else {}, **{"store.cell.g_min": 0.0}))[1]
+    for path, value in jax.tree_util.tree_leaves_with_path(gradients):
         if value.dtype != jax.dtypes.float0:
             assert np.isfinite(value), jax.tree_util.keystr(path)
 
 
-def test_the_slope_of_converter_noise_by_hand():
+def test_the_gradient_of_converter_noise_by_hand():
     # E y^2 = signal^2 + (s scale range)^2 with scale 3 and range 2, so d/ds = 2 s x 36 x mean of xi^2.
     n, noise = 20_000, 0.5
     weights, x = 3 * ones(4, 1), np.float32([2, -2, 2, -2]) * ones(n, 1)
@@ -68,5 +68,5 @@ def test_the_slope_of_converter_noise_by_hand():
         hardware = Hardware(adc=ADC(bits=24, range=100.0, noise=s))
         return (run(hardware, weights, x, jax.random.key(10)) ** 2).mean()
 
-    slope = float(jax.jit(jax.grad(power))(noise))
-    assert abs(slope / (2 * noise * 36) - 1) < 4 * math.sqrt(2 / n)
+    gradient = float(jax.jit(jax.grad(power))(noise))
+    assert abs(gradient / (2 * noise * 36) - 1) < 4 * math.sqrt(2 / n)

@@ -227,7 +227,8 @@ def test_the_same_number_twice_is_one_row_read_twice():
 def test_one_tile_alone_is_noisy(sampling):
     """Cells that tremble by 0.1, detection that adds 0.2 and converters that add 0.3, on three tiles along the rows:
 
-    a row has the spread s sqrt(0.1^2 + 0.2^2 + 0.3^2) with the scale s of its own tile, not three times the squares.
+    a row has the standard deviation s sqrt(0.1^2 + 0.2^2 + 0.3^2) with the scale s of its own tile, not three times the
+    squares.
     """
     store = Trembling(tremble=0.1, hiss=0.2)
     hardware = Hardware(store=store, adc=ADC(bits=20, range=50.0, noise=0.3), sampling=sampling, **TILES)

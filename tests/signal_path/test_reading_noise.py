@@ -92,7 +92,7 @@ def test_a_reading_follows_from_the_chip_and_the_time_alone():
     assert np.all(np.asarray(again.fluctuation) != np.asarray(cells.fluctuation))
 
 
-def test_a_single_read_has_the_published_spread_and_the_mean_of_many_the_slow_one():
+def test_a_single_read_has_the_published_standard_deviation_and_the_mean_of_many_the_slow_one():
     reads = 64
     y = np.asarray(outputs(hardware(), jax.random.split(jax.random.key(2), CHIPS), reads), np.float64)
     mean, variance = float(X[0] @ W[:, 0]), float(X[0] ** 2 @ W[:, 0] ** 2) * NOISE**2 * TOTAL
@@ -153,7 +153,7 @@ def test_noise_that_outlasts_steps_has_the_variance_of_each_step_and_of_their_su
     assert_moments(noise @ counts, 0.0, math.sqrt(X[0] ** 2 @ squares))
 
 
-def test_without_noise_slopes_are_finite():
+def test_without_noise_gradients_are_finite():
     def total(noise):
         cell = GenericCell(read_noise=noise, spectrum="1/f")
         return jnp.sum(programmed.program(Hardware(store=Crossbar(cell=cell)), W, jax.random.key(0)).read(TIME_S).mean)

@@ -85,7 +85,8 @@ def test_the_dac_rounds_by_hand():
 
 
 def test_the_rounding_error_of_an_output_is_that_of_theory():
-    # n inputs within +-1, 5 bits: step 1/15; y of ones has the spread sqrt(n) step/sqrt(12). One input is 1: no error.
+    # n inputs within +-1, 5 bits: step 1/15; y of ones has the standard deviation sqrt(n) step/sqrt(12). One input
+    # is 1, without error.
     n, vectors = 65, 20_000
     x = np.random.default_rng(20).uniform(-1, 1, (vectors, n)).astype(np.float32)
     x[:, 0] = 1
@@ -124,19 +125,19 @@ def test_calibrated_ranges_are_used():
 
 
 def test_gradients_reach_every_input_whole(data):
-    # The straight-through slope of the whole path is the matrix, for the largest input of an example as for the others.
+    # The straight-through gradient of the whole path is the matrix, for the largest input of an example, too.
     weights, x = data
     hardware = Hardware(dac=DAC(bits=8), adc=ADC(bits=8, range=100.0))
-    slope = jax.jit(jax.grad(lambda a: run(hardware, weights, a).sum()))(x)
-    np.testing.assert_allclose(slope, np.broadcast_to(weights.sum(1), x.shape), rtol=1e-4, atol=1e-5)
+    gradient = jax.jit(jax.grad(lambda a: run(hardware, weights, a).sum()))(x)
+    np.testing.assert_allclose(gradient, np.broadcast_to(weights.sum(1), x.shape), rtol=1e-4, atol=1e-5)
 
 
-def test_the_largest_input_keeps_its_slope_however_its_range_is_rounded(data):
+def test_the_largest_input_keeps_its_gradient_however_its_range_is_rounded(data):
     # Compiled together with what computes it, an input may come out a last bit larger than the range taken from it.
     x = data[1]
     short = np.abs(x).max(axis=-1, keepdims=True) * np.float32(1 - 2**-22)
-    slope = jax.grad(lambda a, clips: encode(preset("int8"), a, short, clips=clips).sum())
-    own, calibrated = jax.jit(lambda a: (slope(a, False), slope(a, True)))(x)
+    gradient = jax.grad(lambda a, clips: encode(preset("int8"), a, short, clips=clips).sum())
+    own, calibrated = jax.jit(lambda a: (gradient(a, False), gradient(a, True)))(x)
     np.testing.assert_allclose(own, np.broadcast_to(1 / short, x.shape), rtol=1e-6)
     np.testing.assert_array_equal(calibrated == 0, np.abs(x) > short)
 
@@ -151,7 +152,7 @@ def test_gradients_reach_the_weights(data):
         y = multiply(hardware, reading, x, operator, key=jax.random.key(4), ranges=Ranges(10.0, 100.0))
         return y.sum()
 
-    # Straight through: the slope is the input as the DAC drove it, steps of 10/127.
+    # Straight through: the gradient is the input as the DAC drove it, steps of 10/127.
     expected = np.broadcast_to(np.round(np.asarray(x) * 12.7).sum(0)[:, None] / 12.7, weights.shape)
     np.testing.assert_allclose(jax.jit(jax.grad(loss))(weights), expected, rtol=1e-4, atol=1e-4)
 
@@ -174,14 +175,14 @@ def test_range_and_scales_multiply_back():
 
 
 def test_the_adc_rounds_by_hand():
-    # 3 bits on 3: codes are whole numbers. Column sums 1.4, 1.6, -0.4 of weights up to 1 -> 1, 2, 0.
+    # 3 bits on 3: codes are integers. Column sums 1.4, 1.6, -0.4 of weights up to 1 -> 1, 2, 0.
     weights = np.float32([[1.0, 1.0, 1.0], [0.4, 0.6, -1.0], [0.0, 0.0, -0.4]])
     y = run(Hardware(adc=ADC(bits=3, range=3.0)), weights, ones(1, 3))
     np.testing.assert_allclose(y, [[1.0, 2.0, 0.0]], atol=1e-6)
 
 
 @pytest.mark.parametrize("rows", [10, 1])
-def test_converter_noise_has_the_spread_of_its_definition(key, rows):
+def test_converter_noise_has_the_standard_deviation_of_its_definition(key, rows):
     # Noise s a conversion, weights up to 3, inputs up to 2, R tiles: s x 3 x 2 x sqrt(R).
     n, noise = 20_000, 0.25
     hardware = Hardware(rows=rows, adc=ADC(bits=16, range=20.0, noise=noise))
@@ -194,7 +195,7 @@ def test_converter_noise_has_the_spread_of_its_definition(key, rows):
 
 
 @pytest.mark.parametrize("rows", [4, 2])
-def test_read_noise_has_the_spread_of_its_definition(key, rows):
+def test_read_noise_has_the_standard_deviation_of_its_definition(key, rows):
     # Inputs 1, 2, -2, 4 (squared length 25) on weights up to 3 that tremble by 0.05 of it: 0.05 x 3 x 5, on any tiles.
     n = 20_000
     x = np.float32([1, 2, -2, 4]) * ones(n, 1)

@@ -122,8 +122,8 @@ def nodal(wires: Wires, g: np.ndarray, sources, grounds=None):
     return word, bit, g * (word - bit)
 
 
-def nodal_newton(wires: Wires, g: np.ndarray, sources, current, slope):
-    """The same for cells that conduct ``current(g, u)`` with dI/du = ``slope(g, u)``, by a dense Newton's method."""
+def nodal_newton(wires: Wires, g: np.ndarray, sources, current, gradient):
+    """The same for cells that conduct ``current(g, u)`` with dI/du = ``gradient(g, u)``, by a dense Newton's method."""
     circuit = Circuit(wires, g.shape, sources)
     lines, right = circuit.equations(circuit.segments)
     lines = lines.toarray()
@@ -132,7 +132,7 @@ def nodal_newton(wires: Wires, g: np.ndarray, sources, current, slope):
         word, bit = circuit.potentials(x)
         u = word - bit
         residual, jacobian = lines @ x - right, lines.copy()
-        for (w, b), c, d in zip(circuit.cells, current(g, u).ravel(), slope(g, u).ravel(), strict=True):
+        for (w, b), c, d in zip(circuit.cells, current(g, u).ravel(), gradient(g, u).ravel(), strict=True):
             for here, there, sign in ((w, b, 1), (b, w, -1)):
                 if here in circuit.index:
                     row = circuit.index[here]

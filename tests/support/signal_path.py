@@ -22,8 +22,10 @@ class Trembling(OneColumnPerOutput, Description):
     Nothing is random when it is programmed, so the statistics of reading are known by hand.
     """
 
-    tremble: float = field(default=0.0, ge=0, le=10, doc="spread of a weight from read to read")
-    hiss: float | None = field(default=None, ge=0, le=10, optional=True, doc="spread of what detection adds")
+    tremble: float = field(default=0.0, ge=0, le=10, doc="standard deviation of a weight from read to read")
+    hiss: float | None = field(
+        default=None, ge=0, le=10, optional=True, doc="standard deviation of what detection adds"
+    )
 
     draws_at_program = False
 

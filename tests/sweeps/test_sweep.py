@@ -253,7 +253,7 @@ def test_ctrl_c_before_anything_is_done_claims_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_over_chips_gives_mean_and_spread(grid):
+def test_over_chips_gives_mean_and_standard_deviation(grid):
     found = chip_statistics(grid)
     values = grid["sum"].values
     np.testing.assert_allclose(found["sum"].sel(statistic="mean"), values.mean(-1), rtol=1e-6)

@@ -64,8 +64,8 @@ def test_every_step_is_that_of_the_reparametrised_network():
 
     @jax.jit
     def theirs(v, c):
-        slope_v, slope_c = jax.grad(lambda v, c: loss(jnp.clip(v, -c, c)), argnums=(0, 1))(v, c)
-        return v - rate * slope_v, c - rate * slope_c - 0.01 * c
+        gradient_v, gradient_c = jax.grad(lambda v, c: loss(jnp.clip(v, -c, c)), argnums=(0, 1))(v, c)
+        return v - rate * gradient_v, c - rate * gradient_c - 0.01 * c
 
     for _ in range(20):
         (params, state), (v, c) = ours(params, state), theirs(v, c)
@@ -85,8 +85,8 @@ def test_they_end_where_the_reparametrised_network_does():
 
     @jax.jit
     def step_of_pact(v, c):
-        slope_v, slope_c = jax.grad(pact, argnums=(0, 1))(v, c)
-        return v - 0.05 * slope_v, c - 0.05 * slope_c
+        gradient_v, gradient_c = jax.grad(pact, argnums=(0, 1))(v, c)
+        return v - 0.05 * gradient_v, c - 0.05 * gradient_c
 
     v, c = target, np.float32(1.0)
     for _ in range(500):

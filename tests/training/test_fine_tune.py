@@ -87,8 +87,8 @@ def test_the_distillation_loss_by_hand():
     # Twice the logits at T = 2 are the same shares, and count T^2 = 4 times.
     found = loss(2 * teacher, weight=1.0, temperature=2.0)
     assert float(found) == pytest.approx(4 * divergence, rel=1e-5)
-    slope = jax.jit(jax.grad(lambda t: distillation(student, labels, t, weight=1.0)))(teacher)
-    np.testing.assert_array_equal(slope, np.zeros((1, 2)))
+    gradient = jax.jit(jax.grad(lambda t: distillation(student, labels, t, weight=1.0)))(teacher)
+    np.testing.assert_array_equal(gradient, np.zeros((1, 2)))
 
 
 @pytest.mark.slow

@@ -64,9 +64,9 @@ def test_it_is_the_same_under_vmap_and_over_sharded_examples(noisy):
     assert len(np.unique(np.asarray(found.loss))) == 3  # hardware of its own for each key
 
     mesh = jax.make_mesh((8,), ("data",))
-    spread = lambda a: jax.device_put(a, NamedSharding(mesh, PartitionSpec("data")))  # noqa: E731
+    split = lambda a: jax.device_put(a, NamedSharding(mesh, PartitionSpec("data")))  # noqa: E731
     whole = jax.device_put(step.initial_state, NamedSharding(mesh, PartitionSpec()))
-    sharded, found = update(whole, spread(X), spread(LABELS), keys[1], 0.5, spread(teacher_logits))
+    sharded, found = update(whole, split(X), split(LABELS), keys[1], 0.5, split(teacher_logits))
     assert float(found.loss) == pytest.approx(float(one.loss), rel=1e-4)
     close(sharded.params, carry.params)
 

@@ -159,7 +159,7 @@ def test_programming_noise_is_the_published_one():
         x = abs(W[i, j]) / LARGEST[j]
         mean = np.sign(W[i, j]) * (25 * x - idle_mean) / 25 * LARGEST[j]
         std = math.hypot(sigma(x), idle_std) / 25 * LARGEST[j]
-        # The table is linear between 257 weights: 1 % of the spread is left to it.
+        # The table is linear between 257 weights: 1 % of the standard deviation is left to it.
         assert abs(weights[:, i, j].mean() - mean) < 4.5 * std / math.sqrt(20_000) + 0.02 * std
         assert weights[:, i, j].std() == pytest.approx(std, rel=4.5 / math.sqrt(2 * 20_000) + 0.02)
 
@@ -256,10 +256,10 @@ def test_a_schedule_of_strengths_is_one_compilation():
         with scaled_noise(level):
             return dense.apply({"params": {"kernel": W}}, EYE, rngs={"analog": key})
 
-    spread = [np.abs(output(level, jax.random.key(0)) - W).mean() for level in (0.0, 0.5, 1.0)]
+    deviation = [np.abs(output(level, jax.random.key(0)) - W).mean() for level in (0.0, 0.5, 1.0)]
     assert len(traces) == 1
-    assert spread[0] < 1e-6
-    assert spread[2] == pytest.approx(2 * spread[1], rel=1e-4)
+    assert deviation[0] < 1e-6
+    assert deviation[2] == pytest.approx(2 * deviation[1], rel=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -161,8 +161,8 @@ def test_a_weight_range_clips_when_it_is_programmed():
     np.testing.assert_allclose(run(chip.variables, eye).ravel(), [0.5, 0.5, -0.5, 0.0])
 
 
-def test_a_weight_range_has_a_slope():
-    # Exact cells: with w = 0.5 the weights 1, 0.4, -0.6 become w, 0.4, -w; the slope of the sum of squares is 4 w.
+def test_a_weight_range_has_a_gradient():
+    # Exact cells: with w = 0.5 the weights 1, 0.4, -0.6 become w, 0.4, -w; the gradient of the sum of squares is 4 w.
     layer = AnalogDense(1, hardware=Hardware(dac=DAC(bits=24)), use_bias=False)
     kernel, eye = np.float32([[1.0], [0.4], [-0.6]]), np.eye(3, dtype=np.float32)
 

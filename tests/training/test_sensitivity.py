@@ -69,7 +69,7 @@ def of_one_converter(bits):
     return sensitivity(layer, variables, x, x, key=KEY, chips=24, loss=squares, parameters=names)
 
 
-def test_the_slope_for_converter_noise_is_the_closed_form():
+def test_the_gradient_for_converter_noise_is_the_closed_form():
     # y = x W + s sigma xi, s the column scale: E mean y^2 = const + sigma^2 mean s^2, so 10 % more of sigma is
     # 0.1 sigma 2 sigma mean s^2.
     expected = 0.1 * 2 * SIGMA**2 * (2.0**2 + 1.0**2) / 2
@@ -82,10 +82,10 @@ def test_the_slope_for_converter_noise_is_the_closed_form():
 @pytest.mark.parametrize(
     ("bits", "steps"), [(2, ["one bit more"]), (8, ["one bit fewer", "one bit more"]), (24, ["one bit fewer"])]
 )
-def test_a_difference_is_ranked_up_and_down_within_its_range_and_a_slope_once(bits, steps):
+def test_a_difference_is_ranked_up_and_down_within_its_range_and_a_gradient_once(bits, steps):
     ranking = of_one_converter(bits).ranking
     assert sorted(row.change for row in ranking if row.parameter == "adc.bits") == steps
-    if bits > 2:  # of so few codes none may be reached, and the noise has no slope
+    if bits > 2:  # of so few codes none may be reached, and the noise has no gradient
         assert [row.change for row in ranking if row.parameter == "adc.noise"] == ["10 % more"]
 
 
@@ -125,7 +125,7 @@ def differences(network):
     ones = dict.fromkeys(NAMES, 1.0)
 
     def difference(name):
-        # The mean exponent is clipped: a cell that a step carries over the end of its range has half a slope in it.
+        # The mean exponent is clipped: a cell that a step carries over the end of its range has half a gradient in it.
         step = 0.005 if name.endswith("]") else 0.02
         return (losses(ones | {name: 1 + step}) - losses(ones | {name: 1 - step})) / (2 * step)
 
@@ -133,13 +133,13 @@ def differences(network):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_slopes_are_those_of_finite_differences(found, differences, name):
+def test_gradients_are_those_of_finite_differences(found, differences, name):
     effects = found.data.effect.sel(step="more", parameter=name).values
     expected = 0.1 * np.asarray(differences(name))
     np.testing.assert_allclose(effects, expected, rtol=0.05, atol=0.02 * np.abs(effects).max() + 2e-6)
 
 
-def test_slopes_of_layers_add_up(found):
+def test_gradients_of_layers_add_up(found):
     data = found.data
     name = "store.cell.drift"
     total = 0.1 * (data.gradient * data.value).sel(parameter=name).sum("layer")
@@ -211,7 +211,7 @@ def test_the_range_of_the_converter_counts_where_nothing_is_calibrated():
 
 
 @pytest.mark.slow
-def test_stuck_cells_have_no_slope_and_are_counted_by_difference():
+def test_stuck_cells_have_no_gradient_and_are_counted_by_difference():
     hardware = SIMPLE.replace(**{"store.faults": Faults(stuck_on=0.25)})
     layer = AnalogDense(3, hardware=hardware)
     found = sensitivity(layer, CALIBRATED, X, LABELS, key=KEY, chips=8, parameters=("store.faults.*",))
@@ -221,7 +221,7 @@ def test_stuck_cells_have_no_slope_and_are_counted_by_difference():
     expected = changes_of(layer, hardware, others, CALIBRATED, 8)
     np.testing.assert_allclose(data.effect, expected, rtol=1e-3, atol=1e-6)
     assert np.any(data.effect != 0)
-    # 10 % more of a share of zero is nothing, and its slope is not known: said, not shown as no effect.
+    # 10 % more of a share of zero is nothing, and its gradient is not known: said, not shown as no effect.
     zeros = [f"store.faults.{name}" for name in ("stuck_off", "stuck_at", "stuck_at_conductance")]
     assert found.data.attrs["unknown"].split(", ") == zeros
     assert "no gradient" in str(found)
@@ -258,12 +258,12 @@ def smooth():
 
 
 @pytest.mark.slow
-def test_differences_of_everything_are_close_to_the_slopes(smooth):
+def test_differences_of_everything_are_close_to_the_gradients(smooth):
     data = of_simple_cells(6, method="difference")
     assert data.method.values.tolist() == ["difference"] * 3
     up, down = (data.effect.sel(step=step, parameter=list(SMOOTH)) for step in ("more", "less"))
     slopes = smooth.effect.sel(step="more", parameter=list(SMOOTH))
-    # Half of what is odd in the change is the slope to third order: 10 % is a small step for these.
+    # Half of what is odd in the change is the gradient to third order: 10 % is a small step for these.
     np.testing.assert_allclose((up - down) / 2, slopes, rtol=0.05, atol=0.03 * float(np.abs(slopes).max()))
 
 

@@ -1,4 +1,4 @@
-"""Tuned ranges: better on other chips or left alone; the slope of a weight range by hand."""
+"""Tuned ranges: better on other chips or left alone; the gradient of a weight range by hand."""
 
 import jax
 import jax.numpy as jnp
@@ -68,9 +68,9 @@ def test_it_never_gives_back_something_worse(network):
     np.testing.assert_allclose(wild.variables["ranges"]["Dense_0"]["analog"]["output"], before, rtol=1e-6)
 
 
-def test_the_slope_of_a_weight_range_by_hand():
+def test_the_gradient_of_a_weight_range_by_hand():
     # Three bits, levels k/3 of r times the largest weight 1: out = r Q(w/r). With r = 0.75 the weights become
-    # Q(1.2 -> 1) , Q(0.4/0.75 = 0.533) = 2/3, Q(-0.2/0.75 = -0.267) = -1/3; slopes: 1 beyond, Q - w/r inside.
+    # Q(1.2 -> 1) , Q(0.4/0.75 = 0.533) = 2/3, Q(-0.2/0.75 = -0.267) = -1/3; gradients: 1 beyond, Q - w/r inside.
     layer = AnalogDense(1, hardware=Hardware(store=DigitalMemory(bits=3)), use_bias=False)
     kernel, eye = np.float32([[1.0], [0.4], [-0.2]]), np.eye(3, dtype=np.float32)
 
@@ -78,8 +78,8 @@ def test_the_slope_of_a_weight_range_by_hand():
         return layer.apply({"params": {"kernel": kernel}, "ranges": {"analog": {"weight": r}}}, eye)[:, 0]
 
     np.testing.assert_allclose(jax.jit(outputs)(0.75), [0.75, 0.5, -0.25], rtol=1e-6)
-    slopes = jax.jit(jax.jacfwd(outputs))(0.75)
-    np.testing.assert_allclose(slopes, [1.0, 2 / 3 - 0.4 / 0.75, -1 / 3 + 0.2 / 0.75], rtol=1e-4)
+    gradients = jax.jit(jax.jacfwd(outputs))(0.75)
+    np.testing.assert_allclose(gradients, [1.0, 2 / 3 - 0.4 / 0.75, -1 / 3 + 0.2 / 0.75], rtol=1e-4)
 
 
 def _mean_square_error(hardware, kernel):
@@ -96,20 +96,20 @@ def _mean_square_error(hardware, kernel):
 
 @pytest.mark.parametrize("mapping", [Differential, Offset])
 @pytest.mark.parametrize("widths", [(4,), (2, 2), (1, 3)])
-def test_the_slope_of_a_weight_range_passes_slices(mapping, widths):
+def test_the_gradient_of_a_weight_range_passes_slices(mapping, widths):
     # Ideal cells hold w as r Q(w/r), with steps of r d. Where nothing clips the mean square error is that of rounding,
-    # r^2 d^2/12, so its slope is 2/r of it: known by hand, and from a wide difference that averages over the staircase.
-    # (Cells end above zero: one at exactly zero, which cannot go lower, has half a slope of its own.)
+    # r^2 d^2/12, so its gradient is 2/r of it: known by hand, and from a wide difference that averages over the steps.
+    # (Cells end above zero: one at exactly zero, which cannot go lower, has half a gradient of its own.)
     store = Crossbar(cell=GenericCell(g_min=1e-6), mapping=mapping(slices=BitSlices(widths=widths)))
     kernel = np.random.default_rng(1).uniform(-1.0, 1.0, (64, 64)).astype(np.float32)
     error = _mean_square_error(Hardware(store=store), kernel)
     largest, step = np.abs(kernel).max(axis=0), 1 / (2 ** sum(widths) - 1 if mapping is Differential else 2**3 - 1)
     found = {r: [float(v) for v in error(r)] for r in (1.1, 1.2, 1.3, 1.4, 1.6)}
     for r in (1.1, 1.3, 1.6):
-        value, slope = found[r]
+        value, gradient = found[r]
         expected = r**2 * step**2 / 12 * (largest**2).mean()
         np.testing.assert_allclose(value, expected, rtol=0.08)
-        np.testing.assert_allclose(slope, 2 * value / r, rtol=1e-3)
+        np.testing.assert_allclose(gradient, 2 * value / r, rtol=1e-3)
     wide = (found[1.6][0] - found[1.2][0]) / 0.4
     np.testing.assert_allclose(found[1.4][1], wide, rtol=0.15)
 

@@ -110,7 +110,7 @@ def test_the_quantum_limit_of_a_product_against_counted_photons(key):
 
 
 @pytest.mark.parametrize("mean", [0.3, 5.0, 2e4, 1e8])
-def test_counts_have_the_mean_and_spread_of_poisson(mean, key):
+def test_counts_have_the_mean_and_standard_deviation_of_poisson(mean, key):
     drawn = np.asarray(jax.jit(counts)(key, np.full(50_000, mean, np.float32)), np.float64)
     assert drawn.mean() == pytest.approx(mean, abs=5 * np.sqrt(mean / 50_000) + 1e-7 * mean)
     assert drawn.std() == pytest.approx(np.sqrt(mean), rel=0.02)
@@ -119,9 +119,9 @@ def test_counts_have_the_mean_and_spread_of_poisson(mean, key):
         assert (drawn == 0).mean() == pytest.approx(np.exp(-mean), abs=0.01)
 
 
-def test_counts_have_the_slope_of_their_mean(key):
-    slope = jax.jit(jax.grad(lambda m: counts(key, m).sum()))(np.float32([0.5, 3.0, 1e6]))
-    np.testing.assert_array_equal(slope, 1.0)
+def test_counts_have_the_gradient_of_their_mean(key):
+    gradient = jax.jit(jax.grad(lambda m: counts(key, m).sum()))(np.float32([0.5, 3.0, 1e6]))
+    np.testing.assert_array_equal(gradient, 1.0)
 
 
 def test_clicks_are_seen_with_their_probability(key):

@@ -83,7 +83,7 @@ def test_reads_have_the_moments_that_are_claimed(key, weight):
 
 
 @pytest.mark.parametrize("photons", [2e3, 1.9e4, 2.1e4, 1e6, 1e9])
-def test_many_photons_keep_their_spread(key, photons):
+def test_many_photons_keep_their_standard_deviation(key, photons):
     # On both sides of 10,000 counts, where Gaussians take over from Poisson numbers.
     values = np.asarray(sampled(FadingLight(medium=LINE, photons=photons), 0.5, 0.0, key), np.float64)
     assert_moments(values, 0.5, np.sqrt(0.5 / photons))
@@ -160,21 +160,21 @@ def test_time_and_number_of_media():
 
 
 @pytest.mark.parametrize("medium", [LINE, RecirculatingLoop()], ids=["line", "loop"])
-def test_slopes(medium, key):
+def test_gradients(medium, key):
     store, time_s = FadingLight(medium=medium, photons=50.0), 1e-5
 
     def total(weights, store, time_s, key):
         moments = store.read(store.program(None, weights), time_s, key)
         return jnp.sum(moments.mean) if moments.variance is None else jnp.sum(moments.variance)
 
-    slopes = jax.jit(jax.grad(total, (0, 1, 2)))
+    gradients = jax.jit(jax.grad(total, (0, 1, 2)))
     for at in (None, key):
-        assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(slopes(WEIGHTS, store, 0.0, at)))
+        assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(gradients(WEIGHTS, store, 0.0, at)))
     left, added = float(medium.efficiency(time_s)), float(medium.added_photons(time_s))
     expected = np.where(WEIGHTS < 0, -1, 1) * left * (1 + 2 * added) / 50
-    np.testing.assert_allclose(slopes(WEIGHTS, store, time_s, None)[0], expected, rtol=1e-5)
-    if medium is LINE:  # a count has the slope of its mean
-        np.testing.assert_allclose(slopes(WEIGHTS, store, time_s, key)[0], left, rtol=1e-5)
+    np.testing.assert_allclose(gradients(WEIGHTS, store, time_s, None)[0], expected, rtol=1e-5)
+    if medium is LINE:  # a count has the gradient of its mean
+        np.testing.assert_allclose(gradients(WEIGHTS, store, time_s, key)[0], left, rtol=1e-5)
 
 
 def test_maps_over_hardware_and_keys(key):

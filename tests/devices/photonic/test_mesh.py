@@ -190,10 +190,10 @@ def test_they_are_differentiable_and_map_over_stacks(key):
     def power(theta):
         return jnp.abs(rebuild(one._replace(theta=theta))[0, 1]) ** 2
 
-    slope, step = power(one.theta)[1], np.zeros_like(one.theta)
+    gradient, step = power(one.theta)[1], np.zeros_like(one.theta)
     step[1, 0] = 1e-2
     up, down = (power(one.theta + sign * step)[0] for sign in (1, -1))
-    np.testing.assert_allclose(slope[1, 0], (up - down) / 2e-2, atol=1e-3)
+    np.testing.assert_allclose(gradient[1, 0], (up - down) / 2e-2, atol=1e-3)
 
 
 def test_what_is_not_unitary_is_refused():

@@ -123,7 +123,7 @@ def test_of_real_weights_detectors_see_only_the_second_order_of_couplers(key):
     assert off_by(matrix.real, weights) < 0.15 * first_order
 
 
-def test_offsets_and_drift_have_their_spread_on_every_shifter(key):
+def test_offsets_and_drift_have_their_standard_deviation_on_every_shifter(key):
     store = IDEAL.replace(shifter=PERFECT.replace(offset_rad=0.02, drift_rad=0.001))
     grid = ShifterGrid(32, 32, "rectangular")
 
@@ -156,9 +156,9 @@ def test_noise_of_phases_has_the_moments_of_sampled_reads(key):
     moments = read(store, state)
     sampled = jax.jit(jax.vmap(lambda k: store.read(state, 0.0, k).mean))
     reads = np.asarray(sampled(jax.random.split(jax.random.key(9), 4000)))
-    spread = np.sqrt(moments.variance)
-    assert (np.abs(reads.mean(0) - moments.mean) / spread).max() < 4.5 / np.sqrt(4000)
-    np.testing.assert_allclose(reads.std(0) / spread, 1.0, atol=0.06)
+    deviation = np.sqrt(moments.variance)
+    assert (np.abs(reads.mean(0) - moments.mean) / deviation).max() < 4.5 / np.sqrt(4000)
+    np.testing.assert_allclose(reads.std(0) / deviation, 1.0, atol=0.06)
 
 
 def test_the_mean_of_noisy_phases_is_damped_exactly(key):
@@ -226,11 +226,11 @@ def test_gradients_reach_weights_and_the_hardwares_numbers(key):
         difference = store.read(store.program(key, written), 0.0).mean - weights
         return jnp.mean(difference**2), difference
 
-    slopes, difference = jax.jit(jax.grad(off, argnums=(0, 1, 2, 3), has_aux=True))(weights, 0.02, 0.01, 0.1)
+    gradients, difference = jax.jit(jax.grad(off, argnums=(0, 1, 2, 3), has_aux=True))(weights, 0.02, 0.01, 0.1)
     # What is held moves by as much as what is written, however phases are found.
-    np.testing.assert_allclose(slopes[0], 2 * difference / weights.size, rtol=1e-6)
-    assert all(np.isfinite(s) for s in slopes[1:])
-    assert slopes[2] > 0
+    np.testing.assert_allclose(gradients[0], 2 * difference / weights.size, rtol=1e-6)
+    assert all(np.isfinite(s) for s in gradients[1:])
+    assert gradients[2] > 0
 
 
 def test_what_a_product_costs():

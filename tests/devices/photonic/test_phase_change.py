@@ -65,7 +65,7 @@ def test_fraction_for_is_the_inverse():
     np.testing.assert_array_equal(fraction_for(film, np.float32([0, 1])), [1, 0])
 
 
-def test_fraction_for_has_the_slopes_of_the_inverse():
+def test_fraction_for_has_the_gradients_of_the_inverse():
     film, at = OpticalPCM(), 0.4
 
     def transmission(film, um, fraction):
@@ -76,10 +76,10 @@ def test_fraction_for_has_the_slopes_of_the_inverse():
         return jax.grad(lambda um, w: film.replace(length_m=um * 1e-6).fraction_for(w), (0, 1))(um, wanted)
 
     wanted, (by_length, forward) = jax.jit(jax.value_and_grad(transmission, (1, 2)))(film, 4.0, at)
-    slope, backward = back(film, 4.0, float(wanted))
+    gradient, backward = back(film, 4.0, float(wanted))
     np.testing.assert_allclose(backward, 1 / forward, rtol=1e-4)
     # At a fixed transmission a longer film is less crystalline: df/dL = -(dT/dL)/(dT/df).
-    np.testing.assert_allclose(slope, -by_length / forward, rtol=1e-4)
+    np.testing.assert_allclose(gradient, -by_length / forward, rtol=1e-4)
     shifting = FILMS["Sb2Se3"]()
     assert not np.isnan(back(shifting, shifting.length_m * 1e6, 0.999)[1])
 
@@ -162,8 +162,8 @@ def test_numbers_may_be_traced(key):
     together = jax.jit(jax.vmap(held, (None, 0)))(OpticalPCM(), lengths)
     np.testing.assert_allclose(together[2], jax.jit(held)(OpticalPCM(), 8e-6), rtol=1e-5)
     assert np.ptp(np.asarray(together[:, 0])) > 1e-3  # another contrast, another error
-    slopes = jax.jit(jax.grad(lambda f: jnp.sum(held(f, 4e-6))))(OpticalPCM(levels=None, drift=0.01))
-    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(slopes))
+    gradients = jax.jit(jax.grad(lambda f: jnp.sum(held(f, 4e-6))))(OpticalPCM(levels=None, drift=0.01))
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(gradients))
 
 
 def test_double_precision(key):

@@ -82,7 +82,7 @@ def test_a_converter_uniform_in_phase_has_as_many_levels_in_a_turn(bits):
     assert turned(commands - phases).max() <= TURN / 2**bits / 2 + 1e-5  # a turn is none: half a step at most
 
 
-def test_rounding_of_uniform_phases_has_the_spread_of_a_step():
+def test_rounding_of_uniform_phases_has_the_standard_deviation_of_a_step():
     # Uniform within a step: step / sqrt(12).
     phases = np.random.default_rng(1).uniform(0, TURN, 100_000).astype(np.float32)
     error = in_a_row(PhaseShifter(bits=6, crosstalk=None), phases) - phases
@@ -115,11 +115,13 @@ def test_numbers_may_be_swept_and_differentiated():
         shifter = PhaseShifter(crosstalk=crosstalk, bits=bits)
         return shifter.phases(shifter.commands(phases, HELD), HELD).sum()
 
-    values, slopes = jax.jit(jax.vmap(jax.value_and_grad(reached)))(np.float32([0.0, 0.01, 0.03]), np.array([4, 6, 8]))
+    values, gradients = jax.jit(jax.vmap(jax.value_and_grad(reached)))(
+        np.float32([0.0, 0.01, 0.03]), np.array([4, 6, 8])
+    )
     one = PhaseShifter(crosstalk=0.01, bits=6)
     alone = np.asarray(phases_of(one, commands_for(one, phases, HELD), HELD))
     np.testing.assert_allclose(values[1], alone.sum(), rtol=1e-5)
-    assert np.isfinite(slopes).all()
+    assert np.isfinite(gradients).all()
 
 
 @pytest.mark.parametrize(

@@ -120,12 +120,12 @@ def test_weights_out_of_reach_take_the_nearest_phase():
     assert whole == pytest.approx(float(weight_of(ring, np.pi)), abs=1e-6)
 
 
-def test_slope_of_the_phase_is_finite_everywhere():
+def test_gradient_of_the_phase_is_finite_everywhere():
     ring = Ring()
     w = np.float32([-1.0, -0.5, 0.0, 0.5, reach_of(ring)[1], 1.0])
-    slope = jax.jit(jax.vmap(jax.grad(ring.phase_for)))(w)
-    assert np.isfinite(slope).all()
-    with jax.enable_x64(True):  # against the slope of the weight
+    gradient = jax.jit(jax.vmap(jax.grad(ring.phase_for)))(w)
+    assert np.isfinite(gradient).all()
+    with jax.enable_x64(True):  # against the gradient of the weight
         angle, by_weight = jax.jit(jax.value_and_grad(ring.phase_for))(0.3)
         assert float(by_weight * jax.jit(jax.grad(ring.weight))(angle)) == pytest.approx(1, abs=1e-9)
     by_hardware = jax.jit(jax.grad(lambda ring: ring.weight(ring.phase(0.1e-9))))(ring)

@@ -180,8 +180,8 @@ def test_quadrature_is_the_integral():
 def test_a_lock_has_its_bits_of_precision(locking, bits, kelvin):
     store = RingBank(locking=locking)
     state = program(store, None, np.zeros((16, 16), np.float32))
-    spread = np.sqrt(read(store, state).variance) / float(state.gain)
-    np.testing.assert_allclose(1 - np.log2(spread), bits, atol=0.1)  # range of 2 over the spread
+    deviation = np.sqrt(read(store, state).variance) / float(state.gain)
+    np.testing.assert_allclose(1 - np.log2(deviation), bits, atol=0.1)  # range of 2 over the standard deviation
     assert LOCK_BITS[locking] == bits
     assert float(store.residual_k) == pytest.approx(kelvin, rel=2e-3)
     assert store.ring.half_widths(store.residual_m) == pytest.approx(2 ** (1 - bits))
@@ -207,7 +207,7 @@ def test_open_rings_share_one_ambient_for_life():
 
 
 def test_a_tenth_of_a_kelvin_takes_a_tenth_of_a_zero_weight():
-    # Q = 10^4: the slope is -1 a half width, and 0.1 K shifts by 0.008 of 0.079 nm.
+    # Q = 10^4: the gradient is -1 a half width, and 0.1 K shifts by 0.008 of 0.079 nm.
     store = RingBank(locking="open", channels=1, full_scale=1.0)
     state = program(store, jax.random.key(0), np.zeros((1, 1), np.float32))._replace(ambient=np.float32(1))
     assert float(read(store, state).mean[0, 0] / state.gain) == pytest.approx(-0.098, abs=0.002)
@@ -284,12 +284,12 @@ def test_costs_are_those_of_light_converters_and_heaters():
 
 def test_derivative_of_the_weights_passes_straight():
     probe = uniform(8, 4, seed=7)
-    slope = jax.jit(jax.grad(lambda w: jnp.sum(probe * held(RingBank(), None, w).mean)))(uniform(8, 4))
-    np.testing.assert_allclose(slope, probe, rtol=1e-6)
+    gradient = jax.jit(jax.grad(lambda w: jnp.sum(probe * held(RingBank(), None, w).mean)))(uniform(8, 4))
+    np.testing.assert_allclose(gradient, probe, rtol=1e-6)
 
 
 @pytest.mark.parametrize(("locking", "precompensated"), [("open", False), ("dither", True)])
-def test_every_number_has_a_finite_slope(locking, precompensated):
+def test_every_number_has_a_finite_gradient(locking, precompensated):
     weights = np.float32([[1.0, -1.0, 0.0], [0.5, 2.0, -0.5]])
     x = np.float32([0.0, -1.0])
 
@@ -299,19 +299,19 @@ def test_every_number_has_a_finite_slope(locking, precompensated):
         noise = jnp.sum(store.noise(x, x @ moments.mean, state))
         return jnp.sum(moments.mean**2) + noise + (0 if moments.variance is None else jnp.sum(moments.variance))
 
-    slope = jax.jit(jax.grad(total))(RingBank(locking=locking, precompensated=precompensated))
-    assert all(np.isfinite(leaf) for leaf in jax.tree.leaves(slope))
-    assert abs(float(slope.ring.shift_m_per_k if locking == "open" else slope.laser_w)) > 0
+    gradient = jax.jit(jax.grad(total))(RingBank(locking=locking, precompensated=precompensated))
+    assert all(np.isfinite(leaf) for leaf in jax.tree.leaves(gradient))
+    assert abs(float(gradient.ring.shift_m_per_k if locking == "open" else gradient.laser_w)) > 0
 
 
 def test_precision_sweeps_without_another_compilation():
     weights = uniform(4, 2)
 
-    def spread(bits):
+    def deviation(bits):
         store = RingBank(lock_bits=bits)
         return jnp.sqrt(store.read(store.program(None, weights), 0.0).variance)
 
-    spreads = jax.jit(jax.vmap(spread))(jnp.array([8.0, 9.0, 10.0]))
+    spreads = jax.jit(jax.vmap(deviation))(jnp.array([8.0, 9.0, 10.0]))
     np.testing.assert_allclose(spreads[0] / spreads[1], 2, rtol=0.01)
     np.testing.assert_allclose(spreads[1] / spreads[2], 2, rtol=0.01)
 

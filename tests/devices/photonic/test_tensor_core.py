@@ -129,7 +129,7 @@ def test_noise_is_the_sum_over_four_samples(key, detector):
 
 
 def test_shot_noise_against_counted_electrons(key):
-    """Electrons of every sample are drawn as Poisson numbers; their differences have the spread that is claimed."""
+    """Electrons of every sample are drawn as Poisson numbers; their differences have the claimed standard deviation."""
     store = PhotonicTensorCore(film=EXACT, detector=DARK, laser_w=3e-5)
     state = program(store, key, random_weights())
     x = random_inputs((1, 8))
@@ -204,7 +204,7 @@ def test_impossible_cores_are_refused(fields, message):
         PhotonicTensorCore().program(None, np.ones((2, 2), np.float32))
 
 
-def test_slopes_pass_the_levels(key):
+def test_gradients_pass_the_levels(key):
     store, x = PhotonicTensorCore(), random_inputs()
 
     def loss(weights, store, x):

@@ -97,9 +97,9 @@ def test_atoms_and_the_shape_of_their_decay():
 
 
 @pytest.mark.parametrize("medium", MEDIA, ids=lambda m: type(m).__name__)
-def test_slopes_are_numbers_at_time_zero(medium):
-    slopes = jax.jit(jax.grad(lambda m, t: m.efficiency(t) + m.added_photons(t), (0, 1)))(medium, 0.0)
-    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(slopes))
+def test_gradients_are_numbers_at_time_zero(medium):
+    gradients = jax.jit(jax.grad(lambda m, t: m.efficiency(t) + m.added_photons(t), (0, 1)))(medium, 0.0)
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(gradients))
     traced = jax.jit(lambda m, t: (m.efficiency(t), m.lifetime_s, m.bandwidth_hz, m.hold_w(1e6), m.capacity(1e5)))
     for found, known in zip(traced(medium, 1e-6), traced.__wrapped__(medium, 1e-6), strict=True):
         np.testing.assert_allclose(found, known, rtol=1e-5)

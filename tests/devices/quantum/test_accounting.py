@@ -1,4 +1,4 @@
-"""Bounds by what is known of them: ensembles with closed forms, limits of capacities, and the bill worked by hand."""
+"""Information bounds: ensembles with closed forms, limits of capacities, and an energy breakdown worked by hand."""
 
 import jax
 import numpy as np

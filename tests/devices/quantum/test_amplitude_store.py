@@ -1,4 +1,4 @@
-"""Weights in amplitudes: what is read by closed forms, its spread by many tomographies, its slopes and its costs."""
+"""Weights in amplitudes: what is read by closed forms, its spread by many tomographies, its gradients and its costs."""
 
 import jax
 import jax.numpy as jnp
@@ -112,19 +112,19 @@ def test_one_input_and_odd_numbers_of_inputs():
         np.testing.assert_allclose(held.mean, weights, atol=1e-4)
 
 
-def test_slopes_pass_straight_to_the_weights_and_through_the_physics(key):
+def test_gradients_pass_straight_to_the_weights_and_through_the_physics(key):
     target = np.random.default_rng(3).normal(size=WEIGHTS.shape).astype(np.float32)
 
     def total(weights, t1, time, key):
         store = AmplitudeStore(register=NOISY.replace(**{"qubit.t1_s": t1}), shots=500)
         return jnp.sum(target * store.read(store.program(None, weights), time, key).mean)
 
-    slopes = jax.jit(jax.grad(total, (0, 1, 2)))
+    gradients = jax.jit(jax.grad(total, (0, 1, 2)))
     for at in (None, key):
-        by_weight, by_t1, by_time = slopes(WEIGHTS, 100e-6, 2e-5, at)
+        by_weight, by_t1, by_time = gradients(WEIGHTS, 100e-6, 2e-5, at)
         np.testing.assert_allclose(by_weight, target, rtol=1e-6)
         assert np.all(np.isfinite([by_t1, by_time]))
-        assert np.all(np.isfinite(slopes(WEIGHTS, 100e-6, 0.0, at)[2]))
+        assert np.all(np.isfinite(gradients(WEIGHTS, 100e-6, 0.0, at)[2]))
     with jax.enable_x64(True):
         wide, aim = WEIGHTS.astype(np.float64), target.astype(np.float64)
         store = AmplitudeStore(register=NOISY, shots=500)
@@ -135,9 +135,9 @@ def test_slopes_pass_straight_to_the_weights_and_through_the_physics(key):
             return jnp.sum(aim * (held.mean + 30 * held.variance))
 
         both, at = jax.jit(jax.value_and_grad(read, (0, 1, 2))), (100e-6, 5e-3, 2e-5)
-        for i, slope in enumerate(both(*at)[1]):
+        for i, gradient in enumerate(both(*at)[1]):
             up, down = ([v * (1 + s * (i == j)) for j, v in enumerate(at)] for s in (1e-5, -1e-5))
-            assert float(slope) == pytest.approx(float(both(*up)[0] - both(*down)[0]) / (2e-5 * at[i]), rel=1e-5)
+            assert float(gradient) == pytest.approx(float(both(*up)[0] - both(*down)[0]) / (2e-5 * at[i]), rel=1e-5)
 
 
 def test_maps_over_hardware_and_tiles():

@@ -102,11 +102,11 @@ def test_trajectories_average_to_the_density_matrix(key):
     expected = evolved(np.outer(psi, psi.conj()), 100e-6, 80e-6, 0.2, TIME)
     error = outer.mean(0) - expected
     for part in (np.real, np.imag):
-        spread = part(outer).std(0) / np.sqrt(many) + 1e-9
-        assert np.abs(part(error) / spread).max() < 4.5
+        deviation = part(outer).std(0) / np.sqrt(many) + 1e-9
+        assert np.abs(part(error) / deviation).max() < 4.5
 
 
-def test_jit_vmap_and_slopes():
+def test_jit_vmap_and_gradients():
     p = np.diag(random_density(3)).real.astype(np.float32)
     lifetimes = np.float32([50e-6, 100e-6, 200e-6])
     found = jax.jit(jax.vmap(lambda t1: probabilities_after(p, Qubit(t1_s=t1, t2_s=40e-6), TIME)))(lifetimes)
@@ -122,17 +122,17 @@ def test_jit_vmap_and_slopes():
 
         at = (100e-6, 80e-6, 0.03, TIME)
         both = jax.jit(jax.value_and_grad(purity, argnums=(0, 1, 2, 3)))
-        for i, slope in enumerate(both(*at)[1]):
+        for i, gradient in enumerate(both(*at)[1]):
             step = at[i] * 1e-5
             ends = [both(*at[:i], at[i] + s * step, *at[i + 1 :])[0] for s in (1, -1)]
-            assert float(slope) == pytest.approx(float(ends[0] - ends[1]) / (2 * step), rel=1e-6)
+            assert float(gradient) == pytest.approx(float(ends[0] - ends[1]) / (2 * step), rel=1e-6)
         assert np.all(np.isfinite(both(100e-6, 80e-6, 0.0, 0.0)[1]))
 
 
-def test_kraus_operators_have_finite_slopes_at_once():
+def test_kraus_operators_have_finite_gradients_at_once():
     clean = QUBIT.replace(depolarising=0.0)
-    slope = jax.jit(jax.grad(lambda t: sum(jnp.sum(jnp.abs(k)) for k in clean.kraus(t))))
-    assert np.isfinite(slope(0.0))
+    gradient = jax.jit(jax.grad(lambda t: sum(jnp.sum(jnp.abs(k)) for k in clean.kraus(t))))
+    assert np.isfinite(gradient(0.0))
 
 
 @pytest.mark.parametrize(

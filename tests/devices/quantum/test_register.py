@@ -51,15 +51,15 @@ def test_traced_zeros_are_guarded():
         held = PERFECT.encode(v)
         return held.amplitudes[0] * 3 + held.norm
 
-    value, slope = jax.jit(jax.value_and_grad(first))(np.zeros(3, np.float32))
+    value, gradient = jax.jit(jax.value_and_grad(first))(np.zeros(3, np.float32))
     assert value == 3
-    assert np.all(np.isfinite(slope))
+    assert np.all(np.isfinite(gradient))
     columns = jax.jit(encoded)(np.float32([[0, 3], [0, 4]]))
     np.testing.assert_allclose(columns.norm, [0, 5])
     np.testing.assert_allclose(columns.amplitudes, [[1, 0.6], [0, 0.8]], atol=1e-7)
 
 
-def test_slopes_of_encoding():
+def test_gradients_of_encoding():
     with jax.enable_x64(True):
         v, weights = VECTOR.astype(np.float64), np.arange(8.0)
 

@@ -43,8 +43,8 @@ def test_counts_are_multinomial(shots):
     assert np.abs(error).max() < 4.5
     centred = found - shots * P
     products = np.einsum("si,sj->sij", centred, centred)
-    spread = products.std(0) / np.sqrt(MANY) + 1e-9
-    assert np.abs((products.mean(0) - covariance) / spread).max() < 5
+    deviation = products.std(0) / np.sqrt(MANY) + 1e-9
+    assert np.abs((products.mean(0) - covariance) / deviation).max() < 5
     # All shots together are one draw of MANY times as many.
     kept = P > 0
     test = stats.chisquare(found.sum(0)[kept], MANY * shots * P[kept])
@@ -103,10 +103,10 @@ def test_the_surrogate_has_mean_and_covariance(key):
     assert np.abs((found.mean(0) - P) / np.sqrt(np.diag(covariance) / MANY + 1e-14)).max() < 4.5
 
 
-def test_slopes_of_counts_and_of_the_surrogate(key):
+def test_gradients_of_counts_and_of_the_surrogate(key):
     p = P.astype(np.float32)
-    slope = jax.jit(jax.grad(lambda q: counts(key, q, 100)[3]))(p)
-    np.testing.assert_allclose(slope, 100 * np.eye(8)[3])
+    gradient = jax.jit(jax.grad(lambda q: counts(key, q, 100)[3]))(p)
+    np.testing.assert_allclose(gradient, 100 * np.eye(8)[3])
     with jax.enable_x64(True):
         weights = np.arange(8.0)
 
@@ -139,7 +139,7 @@ def test_moments_of_roots_by_sums(shots):
     np.testing.assert_allclose(found.step, step, rtol=0.01)
 
 
-def test_moments_of_roots_have_slopes():
+def test_moments_of_roots_have_gradients():
     with jax.enable_x64(True):
         p = np.array([0.0, 1e-5, 1e-3, 0.012, 0.3, 1.0])
         both = jax.jit(jax.value_and_grad(lambda q, shots: sum(map(jnp.sum, root_moments(q, shots))), (0, 1)))
@@ -168,7 +168,7 @@ def test_batches_and_types(key):
 
 def test_more_shots_raise_every_count_by_its_share():
     p = np.float32([0.5, 0.25, 0.25, 0.0])
-    slope = jax.jit(lambda shots: jax.jvp(lambda s: counts(jax.random.key(0), p, s), (shots,), (1.0,))[1])
-    np.testing.assert_allclose(slope(1000.0), p)
+    gradient = jax.jit(lambda shots: jax.jvp(lambda s: counts(jax.random.key(0), p, s), (shots,), (1.0,))[1])
+    np.testing.assert_allclose(gradient(1000.0), p)
     with pytest.raises(InputError, match="sum to 1"):
         counts(jax.random.key(0), np.array([-0.5, 1.0]), 100)
