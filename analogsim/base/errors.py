@@ -15,6 +15,14 @@ class InputError(ValueError):
       message: the sentence.
       field: path of the value within the outermost description, by names and indices: ``("store", "cell", "g_max")``;
         () if the message is not about a field. File readers convert it to a line number.
+
+    Example:
+      >>> from analogsim import preset
+      >>> try:
+      ...     preset("pcm", **{"adc.bits": 40})
+      ... except InputError as error:
+      ...     print(error, error.field)
+      ADC.bits = 40: must be an integer between 2 and 24 ('adc', 'bits')
     """
 
     def __init__(self, message: str, field: tuple[str | int, ...] = ()) -> None:

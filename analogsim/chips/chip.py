@@ -54,13 +54,23 @@ class LayerWriteStatistics(NamedTuple):
 class Chip(ByValue):
     """One fabricated and programmed instance of a model's hardware, read at one time. A pytree.
 
-    For keys ``[n_chips]``, ``program`` returns a stack of chips, with ``n_chips`` leading in cells and readings.
+    Returned by ``program``; for keys ``[n_chips]`` as a stack of chips, with ``n_chips`` leading in cells and readings.
 
     Attributes:
       cells: programmed tiles of every layer: the state of each cell, which does not change after programming.
       readings: readings of the tiles at ``time_s``.
       digital: the model's other variables (biases, normalisation, ranges); None for NNX models, which hold theirs.
       time_s: time of the reading, in seconds after programming.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from analogsim import preset
+      >>> from analogsim.linen import AnalogDense
+      >>> layer, x = AnalogDense(3, hardware=preset("ideal")), jnp.ones((2, 4))
+      >>> keys = jax.random.split(jax.random.key(1), 5)
+      >>> chips = program(layer, layer.init(jax.random.key(0), x), keys, x)
+      >>> jax.vmap(lambda chip: layer.apply(chip.variables, x), in_axes=(chips.axes,))(chips).shape
+      (5, 2, 3)
     """
 
     cells: Any

@@ -37,6 +37,16 @@ def fit_adc(
 
     Raises:
       InputError: if no layer of the model has an ADC, ``x`` is empty or not finite, or ``bits`` is out of range.
+
+    Example:
+      >>> import jax
+      >>> from analogsim import ADC, Hardware, calibrate
+      >>> from analogsim.linen import AnalogDense
+      >>> layer, x = AnalogDense(3, hardware=Hardware(adc=ADC(bits=4))), jax.random.normal(jax.random.key(0), (50, 4))
+      >>> calibrated = calibrate(layer, layer.init(jax.random.key(1), x), x, method="max")
+      >>> adc = fit_adc(layer, calibrated, x, bits=2)
+      >>> adc.thresholds.shape, adc.levels.shape
+      ((3,), (4,))
     """
     rng = np.random.default_rng(0)  # a fixed seed: the same data give the same table
     parts: dict[str, list[np.ndarray]] = {}

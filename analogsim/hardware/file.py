@@ -101,8 +101,19 @@ def load_hardware(path: str | os.PathLike, *, kinds: Kinds | None = None) -> Har
       path: the file.
       kinds: user-defined classes, as in ``from_toml``.
 
+    Returns:
+      The hardware.
+
     Raises:
       InputError: as ``from_toml``, and if the file cannot be read.
+
+    Example:
+      >>> import pathlib, tempfile
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     path = pathlib.Path(folder, "my.toml")
+      ...     n_characters = path.write_text('preset = "pcm"\\n"adc.bits" = 6')
+      ...     load_hardware(path).adc.bits
+      6
     """
     return hardware_from(TomlFile.read(path), kinds=kinds)
 

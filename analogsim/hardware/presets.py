@@ -235,7 +235,12 @@ def preset_sources(name: str) -> dict[str, Source]:
 
 
 def presets() -> dict[str, str]:
-    """Return the names of the presets, each with a one-line description."""
+    """Return the names of the presets, each with a one-line description.
+
+    Example:
+      >>> presets()["ideal"]
+      'exact digital weights and no converters: equals the plain layer to rounding'
+    """
     return {name: text for name, (text, _) in _PRESETS.items()}
 
 

@@ -216,6 +216,9 @@ def digital() -> contextlib.AbstractContextManager[None]:
     were compiled outside. It does not change programs compiled ahead of time or threads started inside, and ``await``
     inside is refused. See ``analogsim.base.blocks`` for generators and other cases.
 
+    Returns:
+      A context manager, which can also decorate a function.
+
     Raises:
       InputError: on leaving the block after an ``await`` inside or in another thread; if used as the decorator of a
         coroutine or generator function.

@@ -54,6 +54,9 @@ def bind(model: Any, variables: Any = None, x: Any = None, options: dict[str, An
       options: keyword arguments of the model's call that hold no array, for example ``train=False``, and ``rngs``: keys
         of the model's random streams (``{"dropout": key}``).
 
+    Returns:
+      The bound model.
+
     Raises:
       InputError: if the object is not a Flax model, or ``variables`` or ``rngs`` do not fit.
 
@@ -88,6 +91,14 @@ def observe(model: Any, variables: Any, x: Any, *, places: bool = False, **optio
 
     Raises:
       InputError: if the model has no analog layer.
+
+    Example:
+      >>> import flax.linen as nn, jax.numpy as jnp
+      >>> from analogsim import convert, preset
+      >>> model, x = convert(nn.Sequential([nn.Dense(3)]), preset("ideal")), jnp.ones((2, 4))
+      >>> (use,) = observe(model, model.init(jax.random.key(0), x), x)
+      >>> use.path, use.x.shape, use.weights.shape
+      ('layers_0', (2, 4), (4, 3))
     """
     x, options = inputs_of(x, options)
     bound = bind(model, variables, options=options)

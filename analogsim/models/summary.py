@@ -166,6 +166,9 @@ def summary(model: Any, variables: Any = None, x: Any = None, **options: Any) ->
         parameters outside of layers are not listed.
       **options: keyword arguments of the model's call, for example ``train=False``; for a Linen model also ``rngs``.
 
+    Returns:
+      The rows of the layers, which print as a table.
+
     Raises:
       InputError: if ``x`` is needed and missing, or does not fit the model.
 

@@ -161,6 +161,18 @@ def restore(folder: str | os.PathLike, model: Any, **options: Any) -> Checkpoint
 
     Warns:
       UserWarning: for a checkpoint of version 0.1 (format 1), whose manifest has no checksum.
+
+    Example:
+      >>> import tempfile, jax, jax.numpy as jnp
+      >>> from analogsim import preset
+      >>> from analogsim.linen import AnalogDense
+      >>> layer, x = AnalogDense(3, hardware=preset("ideal")), jnp.ones((2, 4))
+      >>> variables = layer.init(jax.random.key(0), x)
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     save(folder, layer, variables, x=x)
+      ...     checkpoint = restore(folder, layer)
+      >>> bool((checkpoint.variables["params"]["kernel"] == variables["params"]["kernel"]).all()), checkpoint.chip
+      (True, None)
     """
     path = files.checked_path(folder)
     front_end = front_end_of(model)
