@@ -32,6 +32,9 @@ from analogsim.signal_path.programmed import ChipArray
 def analog_ops(model: nnx.Module) -> dict[str, tuple[nnx.Module, AnalogOp]]:
     """Return every analog layer of a model with its hook, ``(layer, hook)`` by path, and set the paths of the hooks.
 
+    Args:
+      model: an NNX model; its hooks get their paths in place.
+
     Example:
       >>> from analogsim import convert, preset
       >>> list(analog_ops(convert(nnx.Sequential(nnx.Linear(4, 3, rngs=nnx.Rngs(0))), preset("pcm"))))
@@ -51,8 +54,17 @@ def analog_ops(model: nnx.Module) -> dict[str, tuple[nnx.Module, AnalogOp]]:
 def stack_shape(module: nnx.Module, path: str) -> tuple[int, ...]:
     """Return the shape of the stack of a layer: ``()`` for a plain layer, ``(3,)`` for three stacked by ``nnx.vmap``.
 
+    Args:
+      module: a layer with a kernel or a table.
+      path: its path, for the error message.
+
     Raises:
-      InputError: if the layers are stacked along other axes than the first; ``path`` names the layer.
+      InputError: if the layers are stacked along other axes than the first.
+
+    Example:
+      >>> make = nnx.vmap(lambda rngs: nnx.Linear(4, 4, rngs=rngs), in_axes=(0,), out_axes=0)
+      >>> stack_shape(nnx.split_rngs(splits=3)(make)(nnx.Rngs(0)), "layers")
+      (3,)
     """
     stack = stack_axes(module)
     if stack is None:
@@ -84,6 +96,13 @@ def program(
     Raises:
       InputError: if ``reprogram`` has other layers than the model, or a layer may compute its matrix in a call and is
         not called.
+
+    Example:
+      >>> from analogsim import preset
+      >>> from analogsim.nnx import AnalogLinear
+      >>> model = nnx.Sequential(AnalogLinear(4, 3, hardware=preset("ideal"), rngs=nnx.Rngs(0)))
+      >>> program(model, jax.random.key(1))
+      {'layers/0': ProgrammedTiles(4 x 3 on 1 x 1 tiles of 'ideal')}
     """
     ops = analog_ops(model)
     if reprogram is not None and reprogram.keys() != ops.keys():
@@ -112,12 +131,24 @@ def _write(
 
 
 def load(model: nnx.Module, readings: dict[str, ChipArray], key: jax.Array | None = None) -> None:
-    """Load a chip's readings, by path, into the model's hooks, and switch them to mode ``"chip"``, in place.
+    """Load a chip's readings into the model's hooks and switch them to mode ``"chip"``, in place.
 
-    A ``key`` restarts the noise streams.
+    ``on_chip`` does the same to a copy of the model.
+
+    Args:
+      model: the model that the chip was programmed for.
+      readings: readings by path, as in ``Chip.readings``.
+      key: random key that restarts the noise streams; None leaves them unchanged.
 
     Raises:
       InputError: if the chip has other layers than the model.
+
+    Example:
+      >>> import analogsim
+      >>> layer = analogsim.nnx.AnalogLinear(4, 3, hardware=analogsim.preset("ideal"), rngs=nnx.Rngs(0))
+      >>> load(layer, analogsim.program(layer, key=jax.random.key(1)).readings)
+      >>> layer.dot_general.mode
+      'chip'
     """
     ops = analog_ops(model)
     if readings.keys() != ops.keys():
@@ -152,7 +183,22 @@ def places(model: nnx.Module) -> dict[str, np.ndarray]:
 
 
 def mark_places(model: nnx.Module) -> None:
-    """Store the numbers of ``places`` in the hooks, in place, so that ``observe`` sets ``LayerUse.place``."""
+    """Store the numbers of ``places`` in the hooks, in place, so that ``observe`` sets ``LayerUse.place``.
+
+    Args:
+      model: an NNX model.
+
+    Raises:
+      InputError: if layers are stacked along other axes than the first.
+
+    Example:
+      >>> from analogsim import convert, preset
+      >>> rngs = nnx.Rngs(0)
+      >>> model = convert(nnx.Sequential(nnx.Linear(4, 3, rngs=rngs), nnx.Linear(3, 2, rngs=rngs)), preset("ideal"))
+      >>> mark_places(model)
+      >>> [int(op.place.get_value()) for _, op in analog_ops(model).values()]
+      [0, 1]
+    """
     ops = analog_ops(model)
     for path, numbers in places(model).items():
         ops[path][1].place = nnx.data(RangeVariable(jnp.asarray(numbers)))

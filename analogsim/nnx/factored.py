@@ -47,6 +47,14 @@ class FactoredLinear(nnx.Module):
       core_0, core_1, ...: the cores.
       bias: a parameter, or None.
       stands_for: class of the layer that was compressed to this one, or None.
+
+    Raises:
+      InputError: for an unknown ``contraction`` or an invalid ``variance``.
+
+    Example:
+      >>> layer = FactoredLinear(CoreLayout((8, 8), (4, 4), (2,)), rngs=nnx.Rngs(0), features=(16,))
+      >>> [core.shape for core in layer.cores], layer.layout.params
+      ([(1, 8, 4, 2), (2, 8, 4, 1)], 128)
     """
 
     bias: nnx.Param | None
@@ -190,7 +198,20 @@ def LowRankLinear(
     hardware: Hardware | None = None,
     **options: Any,
 ) -> FactoredLinear:
-    """Build a linear layer whose kernel is a product of two narrow matrices; arguments as for ``TensorTrainLinear``.
+    """Build a linear layer whose kernel is a product of two narrow matrices, to be trained from scratch.
+
+    Args:
+      in_features, out_features: size of the matrix.
+      rngs: initialises cores and bias, and seeds the noise streams of the cores.
+      codec: rank, by ``rank``, ``max_params`` or ``max_fraction``.
+      hardware: hardware that stores each of the two matrices on separate tiles; None for a digital layer.
+      **options: as for ``TensorTrainLinear``.
+
+    Returns:
+      a layer that maps ``[..., in_features]`` to ``[..., out_features]``.
+
+    Raises:
+      InputError: if ``rngs`` is not ``nnx.Rngs``, or ``codec`` is not a codec that fits the matrix.
 
     Example:
       >>> from flax import nnx

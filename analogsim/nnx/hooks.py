@@ -35,12 +35,12 @@ RANGES = {
 
 @nnx.register_variable_name("analog")
 class ProgrammedVariable(nnx.Variable):
-    """One layer's array on a chip, as read at one time (``ChipArray``)."""
+    """One layer's array on a chip, as read at one time (``ChipArray``). ``load`` stores it in ``AnalogOp.array``."""
 
 
 @nnx.register_variable_name("ranges")
 class RangeVariable(nnx.Variable):
-    """One calibrated range of a layer."""
+    """One calibrated range of a layer. ``AnalogOp.set_range`` stores it in the layer's hook."""
 
 
 class KernelVariable(ProgrammedVariable):
@@ -90,7 +90,12 @@ class AnalogOp(nnx.Module):
     """Base class of hooks, with their state: hardware, mode, chip, ranges and noise stream.
 
     Implements the parts of ``layers.layer.LayerState`` that calls of NNX layers use; programming and numbering of
-    ranges happen outside of calls (``nnx.chips``).
+    ranges happen outside of calls (``nnx.chips``). ``attach`` builds the hook that fits a layer.
+
+    Args:
+      hardware: hardware that stores the layer's kernel.
+      stream: the layer's noise stream, required for hardware-aware training.
+      path: path of the layer in messages.
     """
 
     #: The first equation of an ``nnx.Einsum``, which determines how its kernel is laid out on tiles.
