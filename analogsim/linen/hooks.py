@@ -27,6 +27,9 @@ from analogsim.signal_path.ranges import Ranges
 def dot_general_hook(hardware: Hardware) -> Any:
     """Return a value for ``dot_general_cls`` of a Linen layer (Dense, DenseGeneral, attention projections).
 
+    Args:
+      hardware: hardware that stores the layer's kernel.
+
     Example:
       >>> from analogsim import preset
       >>> layer = nn.DenseGeneral((2, 4), dot_general_cls=dot_general_hook(preset("pcm")))
@@ -37,7 +40,17 @@ def dot_general_hook(hardware: Hardware) -> Any:
 
 
 def conv_hook(hardware: Hardware) -> Any:
-    """Return a value for ``conv_general_dilated_cls`` of a Linen convolution."""
+    """Return a value for ``conv_general_dilated_cls`` of a Linen convolution.
+
+    Args:
+      hardware: hardware that stores the layer's kernel.
+
+    Example:
+      >>> from analogsim import preset
+      >>> layer = nn.Conv(3, (5,), conv_general_dilated_cls=conv_hook(preset("pcm")))
+      >>> jax.eval_shape(layer.init, jax.random.key(0), jnp.ones((1, 8, 2)))["params"]["kernel"].shape
+      (5, 2, 3)
+    """
     return functools.partial(AnalogConvGeneralDilated, hardware=hardware, name="analog")
 
 
@@ -48,7 +61,14 @@ def check_hardware(hardware: Any, where: str) -> None:
 
 
 class AnalogDotGeneral(nn.Module):
-    """Replaces ``lax.dot_general`` in a layer; takes the same arguments."""
+    """Replaces ``lax.dot_general`` in a layer; takes the same arguments. ``dot_general_hook`` builds it for a layer.
+
+    Example:
+      >>> from analogsim import preset
+      >>> axes = (((1,), (0,)), ((), ()))
+      >>> AnalogDotGeneral(hardware=preset("ideal")).apply({}, jnp.ones((1, 4)), jnp.ones((4, 3)), axes).tolist()
+      [[4.0, 4.0, 4.0]]
+    """
 
     hardware: Hardware
 
@@ -61,7 +81,15 @@ class AnalogDotGeneral(nn.Module):
 
 
 class AnalogConvGeneralDilated(nn.Module):
-    """Replaces ``lax.conv_general_dilated`` in a layer; takes the same arguments."""
+    """Replaces ``lax.conv_general_dilated`` in a layer; takes the same arguments. ``conv_hook`` builds it for a layer.
+
+    Example:
+      >>> from analogsim import preset
+      >>> x, kernel, names = jnp.ones((1, 8, 2)), jnp.ones((5, 2, 3)), ("NWC", "WIO", "NWC")
+      >>> hook = AnalogConvGeneralDilated(hardware=preset("ideal"))
+      >>> hook.apply({}, x, kernel, (1,), "VALID", dimension_numbers=names)[0, 0].tolist()
+      [10.0, 10.0, 10.0]
+    """
 
     hardware: Hardware
 

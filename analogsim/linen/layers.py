@@ -44,8 +44,20 @@ def AnalogConv(features: int, kernel_size: Any, *, hardware: Hardware | None, **
       hardware: stores the kernel ``[*kernel_size, n_in / groups, features]``; None for the plain digital layer.
       **options: all other fields of ``flax.linen.Conv``, such as strides, padding, dilation and groups.
 
+    Returns:
+      The layer, with Flax's names, shapes, dtypes and initial values of parameters. It maps ``[..., *spatial, n_in]``
+      to ``[..., *spatial, features]``.
+
     Raises:
       InputError: if ``hardware`` is not a ``Hardware`` or None.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from analogsim import preset
+      >>> layer = AnalogConv(3, (5,), hardware=preset("ideal"))
+      >>> y, variables = layer.init_with_output(jax.random.key(0), jnp.ones((1, 8, 2)))
+      >>> y.shape, variables["params"]["kernel"].shape
+      ((1, 8, 3), (5, 2, 3))
     """
     check_hardware(hardware, "AnalogConv")
     hook = {} if hardware is None else {"conv_general_dilated_cls": conv_hook(hardware)}
