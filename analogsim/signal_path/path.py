@@ -64,6 +64,15 @@ def multiply(
 
     Raises:
       InputError: if something is random and ``key`` is None, or an output range does not fit the columns.
+
+    Example:
+      >>> from analogsim import Hardware
+      >>> from analogsim.signal_path import program
+      >>> from analogsim.signal_path.operators.stack import Vectors
+      >>> hardware = Hardware()
+      >>> reading = program(hardware, jnp.array([[1.0, 2.0], [3.0, -4.0]]), None).read(0.0)
+      >>> multiply(hardware, reading, jnp.array([1.0, 1.0]), Vectors(), key=None).tolist()
+      [4.0, -2.0]
     """
     product = RowProduct.of(hardware, reading, operator, key, ranges, precision)
     x = inexact(x)  # integers are inputs, not outputs

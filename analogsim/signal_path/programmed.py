@@ -63,6 +63,8 @@ def automatic_range(hardware: TileHardware, tiled: Tiles) -> Float[Array, ""] | 
 class ProgrammedTiles(ByValue):
     """One matrix fabricated and programmed on tiles: the state of every cell, which can be read at any time.
 
+    Returned by ``program``.
+
     Attributes:
       hardware: the hardware of the tiles.
       state: the stores' states, one per tile (leading axes ``[R, C]``).
@@ -75,6 +77,11 @@ class ProgrammedTiles(ByValue):
         slow fluctuations, and the noise of calibrating reads; None for hardware without.
       n_in, n_out: size of the matrix.
       full_scale: as of ``Reading``.
+
+    Example:
+      >>> from analogsim import Hardware
+      >>> program(Hardware(rows=2), jnp.eye(4), None).read(3600.0)
+      Reading(4 x 4 on 2 x 1 tiles, at 1 h)
     """
 
     hardware: TileHardware
@@ -198,7 +205,7 @@ def read_all(
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class ChipArray(ByValue):
-    """The part of a chip that belongs to one layer.
+    """The part of a chip that belongs to one layer, a leaf of ``Chip.readings``. Returned by ``ChipArray.read``.
 
     Attributes:
       hardware: the hardware that its tiles were programmed on.
@@ -238,8 +245,16 @@ def program(
       tile_rows: rows per tile if the operator requires them (``Operator.tile_rows``).
       weight_range: as in ``normalise``.
 
+    Returns:
+      The programmed tiles.
+
     Raises:
       InputError: if ``reprogram`` has another size or hardware structure, or a key is required and missing.
+
+    Example:
+      >>> from analogsim import Hardware
+      >>> program(Hardware(name="mine", rows=2), jnp.eye(4), None)
+      ProgrammedTiles(4 x 4 on 2 x 1 tiles of 'mine')
     """
     check_one_value(hardware)
     if reprogram is not None and (reprogram.n_in, reprogram.n_out) != weights.shape:

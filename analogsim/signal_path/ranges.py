@@ -25,6 +25,15 @@ class Ranges(NamedTuple):
       scale: digital factor of every output ``[n_out]``, or of every member of a stack ``[S, n_out]``; a part of the
         network, with which it computes digitally, too. None: 1.
       middle: what the ADC's range is about, like ``output``, which is then half its width. None: 0.
+
+    Example:
+      >>> from analogsim import DAC, Hardware
+      >>> from analogsim.signal_path import multiply, program
+      >>> from analogsim.signal_path.operators.stack import Vectors
+      >>> hardware = Hardware(dac=DAC(bits=8))
+      >>> reading, x = program(hardware, jnp.eye(2), None).read(0.0), jnp.array([2.0, 3.0])
+      >>> multiply(hardware, reading, x, Vectors(), key=None, ranges=Ranges(input=2.0)).tolist()     # clips at 2
+      [2.0, 2.0]
     """
 
     input: Any = None

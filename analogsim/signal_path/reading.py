@@ -49,6 +49,8 @@ def _in_words(value: Any) -> str:
 class Reading(ByValue):
     """The arrays of the tiles of one matrix at one time, ready for products, without their hardware.
 
+    Returned by ``ProgrammedTiles.read``, which has an example.
+
     Attributes:
       state: the stores' programmed states, for the noise of detection.
       mean: the readout lines' normalised weights, ``[R, C, rows, n_columns]``, with the slow fluctuations that all
