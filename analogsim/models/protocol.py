@@ -47,7 +47,7 @@ from analogsim.layers.layer import LayerUse
 
 
 class BoundModel(Protocol):
-    """A model with its arrays.
+    """A model with its arrays. Returned by ``bind``, which has an example.
 
     A JAX pytree: its leaves are arrays, its structure is static and compared by value, so that functions of it compile
     once per structure.
@@ -167,7 +167,7 @@ class BoundModel(Protocol):
 
 
 class FrontEnd(Protocol):
-    """One kind of model.
+    """One kind of model. See ``analogsim.linen.front_end`` for an implementation.
 
     Attributes:
       name: short name, stored in checkpoints.
