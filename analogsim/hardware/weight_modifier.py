@@ -24,6 +24,18 @@ class WeightModifier(Description):
 
     A subclass implements ``changed`` or ``moments``. ``moments`` suffices for Gaussian noise, which follows from its
     mean and variance; ``changed`` suffices for a modifier that never draws per example.
+
+    Example:
+      >>> from analogsim import preset
+      >>> from analogsim.linen import AnalogDense
+      >>> class Halved(WeightModifier):
+      ...     is_random = False
+      ...
+      ...     def changed(self, key, weights, scale, noise_scale):
+      ...         return weights / 2
+      >>> layer = AnalogDense(1, hardware=preset("ideal", training=Halved()), use_bias=False)
+      >>> layer.apply({"params": {"kernel": jnp.ones((4, 1))}}, jnp.ones((1, 4))).tolist()
+      [[2.0]]
     """
 
     draw: str = static(
