@@ -35,7 +35,7 @@ LAYER_SCOPE = "analog<{}>"
 
 
 class LayerUse(NamedTuple):
-    """One pass of data through one matrix of an analog layer, as recorded by ``observe``.
+    """One pass of data through one matrix of an analog layer, as recorded by ``observe``, which has an example.
 
     Attributes:
       path: the layer's path in the model, ``"Dense_0"`` or ``"encoder/Dense_1"``.
