@@ -41,6 +41,13 @@ class ProgrammedMatrix(ByValue):
       cells: the programmed tiles, which do not change after programming.
       array: the reading of the tiles at one time.
       ranges: calibrated ranges of the converters.
+
+    Example:
+      >>> from analogsim import preset
+      >>> x_matrix = jnp.array([[1.0, 2.0, 0.0], [0.0, 1.0, 3.0]])
+      >>> pair = program_matrix(x_matrix, preset("ideal"), key=jax.random.key(0), inputs=jnp.eye(3))
+      >>> pair.forward(jnp.array([1.0, 1.0, 1.0])).tolist()
+      [3.0, 4.0]
     """
 
     cells: ProgrammedTiles
@@ -81,6 +88,13 @@ class ProgrammedPair(NamedTuple):
     Attributes:
       forward: x -> X x, ``[..., d]`` to ``[..., P]``.
       transposed: a -> X^T a, ``[..., P]`` to ``[..., d]``.
+
+    Example:
+      >>> from analogsim import preset
+      >>> x_matrix = jnp.array([[1.0, 2.0, 0.0], [0.0, 1.0, 3.0]])
+      >>> pair = program_matrix(x_matrix, preset("ideal"), key=jax.random.key(0), inputs=jnp.eye(3))
+      >>> pair.at("1 day").transposed(jnp.array([1.0, 1.0])).tolist()
+      [1.0, 3.0, 3.0]
     """
 
     forward: ProgrammedMatrix
