@@ -30,7 +30,11 @@ if TYPE_CHECKING:
 
 
 class SweepStopped(KeyboardInterrupt):
-    """Raised when a sweep is interrupted; ``data`` holds the results so far, which are also in the file, if any."""
+    """Raised by ``sweep`` when it is interrupted.
+
+    Attributes:
+      data: results so far, which are also in the file, if there is one.
+    """
 
     def __init__(self, message: str, data: "xarray.Dataset"):
         super().__init__(message)
@@ -38,7 +42,11 @@ class SweepStopped(KeyboardInterrupt):
 
 
 class NotWritten(InputError):
-    """Raised when the results cannot be written; ``data`` holds the results so far, and the file is unchanged."""
+    """Raised by ``sweep`` when the results cannot be written; the file is unchanged.
+
+    Attributes:
+      data: results so far.
+    """
 
     def __init__(self, message: str, data: "xarray.Dataset"):
         super().__init__(message)
@@ -333,6 +341,14 @@ def load_results(path: str | os.PathLike) -> "xarray.Dataset":
 
     Warns:
       UserWarning: if the file has no checksum, because another program wrote it.
+
+    Example:
+      >>> import tempfile, xarray
+      >>> data = xarray.Dataset({"accuracy": ("adc.bits", [0.7, 0.9])}, {"adc.bits": [4, 8]})
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     loaded = load_results(netcdf.save_results(data, Path(folder, "scores.nc")))
+      >>> float(loaded.accuracy.sel({"adc.bits": 8}))
+      0.9
     """
     path = Path(path)
     if not path.is_file():
