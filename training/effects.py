@@ -50,6 +50,16 @@ class Sensitivity:
         ``gradient`` over (chip, layer, parameter), 1/unit; ``value`` over (layer, parameter); ``loss`` over chip; for
         every parameter its ``method``, ``unit`` and, by step, ``change`` in words. Missing values are NaN: a layer
         without this number, a number without a gradient, a step out of the allowed range.
+
+    Example:
+      >>> import xarray
+      >>> effect = ("chip", "step", "parameter"), [[[0.03], [-0.01]], [[0.01], [-0.01]]]     # of two chips
+      >>> change = ("step", "parameter"), [["10 % more"], ["10 % less"]]
+      >>> coordinates = {"step": ["more", "less"], "parameter": ["adc.noise"], "change": change}
+      >>> coordinates["method"] = "parameter", ["difference"]
+      >>> largest = Sensitivity(xarray.Dataset({"effect": effect}, coordinates)).ranking[0]
+      >>> largest.parameter, largest.change, round(largest.mean, 3), round(largest.error, 3)
+      ('adc.noise', '10 % more', 0.02, 0.01)
     """
 
     data: "xarray.Dataset"

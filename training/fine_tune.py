@@ -39,6 +39,9 @@ _CHECKED = 256  # examples of the clipping reports before and after
 class FineTuned(ByValue):
     """Result of ``fine_tune``, which has an example.
 
+    A chip of the trained model is programmed by ``program(model, result.variables, key, x)`` in Linen, and by
+    ``program(result.model, key=key)`` in NNX.
+
     Attributes:
       variables: a Linen model's variables, including ranges and batch statistics; None for NNX.
       model: the trained copy of an NNX model; the model itself for Linen.

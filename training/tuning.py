@@ -49,6 +49,9 @@ _STRETCHES = 5  # number of validations during the descent
 class Tuned(ByValue):
     """Result of ``tune``, which has an example; prints as a table.
 
+    A chip with the tuned ranges is programmed by ``program(model, result.variables, key, x)`` in Linen, and by
+    ``program(result.model, key=key)`` in NNX.
+
     Attributes:
       variables: a Linen model's variables with tuned ranges; None for NNX.
       model: a copy of an NNX model with tuned ranges; the model itself for Linen.
