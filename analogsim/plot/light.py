@@ -32,6 +32,11 @@ def mesh(store: MZIMesh, state: MeshState, ax: "Axes | None" = None) -> "Axes":
 
     Raises:
       InputError: for another store, a state of several tiles, or if ``ax`` is not matplotlib axes.
+
+    Program one tile, draw it and save the figure::
+
+        store = MZIMesh()
+        mesh(store, store.program(key, weights)).figure.savefig("mesh.png")
     """
     if not isinstance(store, MZIMesh) or not isinstance(state, MeshState) or np.ndim(state.commands) != 2:
         raise InputError(f"mesh = {brief(store)}: must be an MZIMesh, with the state of one tile from its program")

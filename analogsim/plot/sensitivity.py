@@ -25,6 +25,14 @@ def sensitivity(result: Any, ax: "Axes | None" = None, rows: int = 10) -> "Axes"
 
     Raises:
       InputError: if ``result`` is another object, or ``ax`` is not matplotlib axes.
+
+    Example:
+      >>> import types, xarray
+      >>> ranking = [("adc.noise", "10 % more", 0.02, 0.01), ("adc.bits", "one more", -0.01, 0.01)]
+      >>> data = xarray.Dataset({"loss": ("chip", [0.4, 0.6])})
+      >>> ax = sensitivity(types.SimpleNamespace(ranking=ranking, data=data))
+      >>> ax.get_xlabel()
+      'change of the loss of 0.5, with standard errors over 2 chips'
     """
     if not hasattr(result, "ranking"):
         raise InputError(f"result = {brief(result)}: must be the result of analogsim.training.sensitivity")
