@@ -113,6 +113,11 @@ class StorageComparison:
       weights: number of weights stored.
       required_bits: bits per weight that ``reads`` refers to.
       time_s: time between programming and reading, s.
+
+    Example:
+      >>> (row,) = storage(1000, stores=["int8"]).rows
+      >>> f"{row.write_j:.3g}"     # 1,000 bytes at 1.75 pJ
+      '1.75e-09'
     """
 
     rows: tuple[StorageRow, ...]
