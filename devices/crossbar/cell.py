@@ -31,6 +31,23 @@ class Cell(Protocol):
       extrapolated_after_s: time from which reads are extrapolated beyond the measured data (``beyond``).
       moments(target, time_s, read_noise): mean (S) and variance (S^2) of the conductance over cells and reads in closed
         form, from which hardware-aware training draws (``expected``).
+
+    Example:
+      >>> from analogsim.devices import Crossbar, Description, field
+      >>> class Resistor(Description):     # programmed exactly, read without noise, at any time
+      ...     g_min: float = field(default=1e-6, unit="S", ge=0, le=1e-3)
+      ...     g_max: float = field(default=9e-6, unit="S", gt=0, le=1e-3)
+      ...     time_limit_s, noise_persists, write_error = None, False, None
+      ...
+      ...     def program(self, key, target):
+      ...         return target
+      ...
+      ...     def read(self, state, time_s, key=None):
+      ...         return Moments(state)
+      >>> store = Crossbar(cell=Resistor())
+      >>> state = store.program(jax.random.key(0), jnp.array([[0.5, -1.0]]))
+      >>> store.combine(store.read(state, 60.0).mean, None).round(3).tolist()
+      [[0.5, -1.0]]
     """
 
     g_min: Any

@@ -73,7 +73,13 @@ class Datum(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataSheet:
-    """Figures of one memory technology; None if no source gives a figure. Returned by ``datasheet``."""
+    """Figures of one memory technology; None if no source gives a figure. Returned by ``datasheet``.
+
+    Example:
+      >>> figure = datasheet(PCM(g_min="1 uS")).conductance
+      >>> figure.value, figure.unit
+      ((1e-06, 2.5e-05), 'S')
+    """
 
     technology: str  #: material and node
     short: str = ""  #: short name of at most 18 letters, for tables
