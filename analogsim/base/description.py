@@ -65,6 +65,15 @@ def field(
       doc: one line that explains the field.
       counts: condition under which the field has an effect: ``"with locking = 'open'"``. Shown after ``doc``.
       source: source of the default value: ``cited("joshi2020")``, or a string.
+
+    Returns:
+      A dataclass field, for the body of a ``Description``.
+
+    Example:
+      >>> class Wire(Description):
+      ...     resistance: float = field(default=2.93, unit="ohm", ge=0, doc="resistance of one segment")
+      >>> jax.tree.leaves(Wire()), Wire(resistance="3 kohm").resistance
+      ([2.93], 3000.0)
     """
     rule: Rule
     shown: Any = dict(unit=unit, optional=optional, counts=counts, source=source)
@@ -96,6 +105,27 @@ def static(
     The source of a field with ``choices`` applies to all its choices. A ``label`` is for people: descriptions that
     differ only in labels have the same structure (``structure_difference``). A label is still part of the pytree, so
     that a compiled program returns the label it was given; a different label therefore recompiles.
+
+    Args:
+      default: default value; if it is a string and there are no ``choices``, the field takes any string.
+      choices: allowed values.
+      ge, le: allowed range (inclusive).
+      integer: whether only integers are allowed.
+      label: whether the value is for people only.
+      doc: one line that explains the field.
+      source: source of the default value: ``cited("joshi2020")``, or a string.
+
+    Returns:
+      A dataclass field, for the body of a ``Description``.
+
+    Example:
+      >>> class Wire(Description):
+      ...     sides: int = static(default=1, choices=(1, 2), doc="driven from one side or from both")
+      >>> jax.tree.leaves(Wire(sides=2))
+      []
+      >>> Wire(sides=3)
+      Traceback (most recent call last):
+      analogsim.base.errors.InputError: Wire.sides = 3: must be one of 1, 2
     """
     rule: Rule
     shown: Any = dict(is_static=True, label=label, doc=doc, source=source)
@@ -121,6 +151,18 @@ class Description(ByValue):
     Descriptions are compared by value, arrays included (``base.equality``), and are hashable.
 
     A subclass may define ``check(self)`` for rules that involve several fields; it runs after the checks of the fields.
+
+    Raises:
+      InputError: for positional arguments, an unknown or missing field, or a value that a field does not allow.
+
+    Example:
+      >>> class Wire(Description):
+      ...     resistance: float = field(default=2.93, unit="ohm", ge=0, doc="resistance of one segment")
+      >>> Wire(resistance="3 kohm").resistance
+      3000.0
+      >>> Wire(resistance=-1)
+      Traceback (most recent call last):
+      analogsim.base.errors.InputError: Wire.resistance = -1: must be at least 0 (unit: ohm)
     """
 
     def __init_subclass__(cls) -> None:
@@ -324,7 +366,7 @@ def _same(a: Any, b: Any) -> bool:
 
 
 def describe(item: Any, indent: int = 0) -> str:
-    """Format a description as indented text: every field with value, unit and meaning.
+    """Return a description as indented text: every field with value, unit and meaning.
 
     Args:
       item: a description.
@@ -417,6 +459,15 @@ def sources(item: Any) -> list[str]:
     """Return every distinct source of a description's fields, nested ones included.
 
     These are the sources of the default values; ``analogsim.cite`` also tells which values are still the defaults.
+
+    Args:
+      item: a description.
+
+    Example:
+      >>> class Wire(Description):
+      ...     resistance: float = field(default=2.93, unit="ohm", ge=0, source="assumed")
+      >>> sources(Wire())
+      ['assumed']
     """
     distinct: dict[str, None] = {}  # a set that keeps the order
     for f in dataclasses.fields(item):

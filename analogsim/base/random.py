@@ -78,6 +78,10 @@ def read_key(key: jax.Array, index: Any) -> jax.Array:
 def stream(key: jax.Array, name: str) -> jax.Array:
     """Return the key of a named noise source.
 
+    Args:
+      key: one random key.
+      name: name of the source; different names give independent streams.
+
     Example:
       >>> key = jax.random.key(0)
       >>> bool(stream(key, "read noise") == stream(key, "drift"))
@@ -88,7 +92,7 @@ def stream(key: jax.Array, name: str) -> jax.Array:
 
 @functools.partial(jax.jit, static_argnums=(1, 2))
 def normal(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> jax.Array:
-    """Draw standard Gaussians, equal to ``jax.random.normal(key, shape, dtype)``.
+    """Return standard Gaussians, equal to ``jax.random.normal(key, shape, dtype)``.
 
     Args:
       key: one typed key (``jax.random.key``) or raw uint32 key.

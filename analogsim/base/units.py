@@ -121,7 +121,7 @@ def seconds(time: object, where: str = "time_s") -> object:
 
 
 def show(value: float, unit: str, digits: int = 3) -> str:
-    """Format a number with an SI prefix; areas in ``"m2"`` take the squared prefix.
+    """Return a number with an SI prefix, as text; areas in ``"m2"`` take the squared prefix.
 
     Args:
       value: number in ``unit``.
@@ -153,7 +153,11 @@ def _show_area(value: float, unit: str, digits: int) -> str:
 
 
 def show_time(time_s: float, digits: int = 3) -> str:
-    """Format a time (s) in the largest calendar unit that fits.
+    """Return a time as text, in the largest calendar unit that fits.
+
+    Args:
+      time_s: time in seconds; below a minute, it is shown in seconds with an SI prefix.
+      digits: significant digits.
 
     Example:
       >>> show_time(31557600), show_time(2e-6)
