@@ -38,6 +38,16 @@ class Comparison:
       arrays: the hardware's tiles and cells, with their area; None if the hardware is digital.
       work: the operations of the model, the same for every system.
       unsupported: the systems that cannot hold the model and so have no breakdown.
+
+    Example:
+      >>> import jax, numpy as np
+      >>> from analogsim import preset
+      >>> from analogsim.linen import AnalogDense
+      >>> layer, x = AnalogDense(3, hardware=preset("pcm")), jax.ShapeDtypeStruct((2, 4), np.float32)
+      >>> variables = jax.eval_shape(layer.init, jax.random.key(0), x)
+      >>> c = compare(layer, variables, x, systems="H100", batch=(1, 16))
+      >>> [(ratio.system, ratio.batch) for ratio in c.ratios], c.arrays.cells     # two cells per weight
+      ([('H100', 1), ('H100', 16)], 24)
     """
 
     breakdowns: tuple[EnergyBreakdown, ...]

@@ -61,6 +61,11 @@ class Lifecycle:
       pue: power usage effectiveness of the data centre, applied to all phases.
       grid: the electricity of the data centre.
       embodied: emissions of manufacture attributed to this lifetime; None if not given.
+
+    Example:
+      >>> life = lifecycle(0.5, inferences=1e6, training_j=1e6)     # 0.5 MJ of inference, 1 MJ of training
+      >>> round(life.inference_fraction, 3), life.break_even
+      (0.333, 2000000.0)
     """
 
     parts: tuple[LifePhase, ...]
