@@ -202,7 +202,7 @@ class WeightStore(Protocol):
 
 
 class StoreTags:
-    """Default tags of a store (see ``WeightStore``) whose programming and reads are random; derive from it."""
+    """Default tags of a store (see ``WeightStore``): random programming and reads. ``Crossbar`` derives from it."""
 
     # Any, because a store overrides them either by attributes or by properties, which mypy would not accept for bool.
     draws_at_program: Any = True
