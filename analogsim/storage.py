@@ -62,7 +62,7 @@ _USES = {
 
 
 class StorageRow(NamedTuple):
-    """The results of one store, a row of ``StorageComparison``.
+    """The results of one store, a row of ``StorageComparison``. Returned by ``storage``, which has an example.
 
     Attributes:
       name: of the hardware.

@@ -225,6 +225,12 @@ def read(cells: Any, time_s: Any, compensation: str | None, read_noise: bool) ->
 
     Returns:
       The tree of readings. Nothing is checked, in contrast to ``Chip.at``.
+
+    Example:
+      >>> from analogsim import preset, signal_path
+      >>> tiles = signal_path.program(preset("ideal"), jax.numpy.eye(4), None)
+      >>> read({"layer": tiles}, 3600.0, None, True)
+      {'layer': ChipArray(4 x 4 on 1 x 1 tiles of 'ideal', at 1 h)}
     """
     return map_programmed(lambda tiles: ChipArray.read(tiles, time_s, compensation, read_noise), cells)
 
