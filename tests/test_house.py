@@ -7,9 +7,11 @@ read from the sources by itself, imports inside functions and for type checkers 
 import ast
 import graphlib
 import importlib
+import inspect
 import pathlib
 import re
 import tomllib
+from typing import Any
 
 import pytest
 
@@ -91,6 +93,34 @@ def test_a_face_says_what_is_behind_it_and_defines_nothing(name):
     assert ast.get_docstring(tree)
     if name != "analogsim":
         assert all(isinstance(node, ast.ImportFrom | ast.Import | ast.Expr) for node in tree.body)
+
+
+def _offered(room: str) -> list[tuple[str, Any]]:
+    """Classes and functions of the package that the face of a room offers."""
+    face = importlib.import_module(room)
+    named = [(name, getattr(face, name)) for name in dir(face) if not name.startswith("_")]
+    return [
+        (name, item)
+        for name, item in named
+        if callable(item) and getattr(item, "__module__", "").startswith("analogsim") and hasattr(item, "__qualname__")
+    ]
+
+
+@pytest.mark.parametrize("room", [name for name, source in MODULES.items() if source.name == "__init__.py"])
+def test_what_a_room_offers_is_documented(room):
+    """A sentence for every name, and every parameter of a function under its name in ``Args``."""
+    missing = []
+    for name, item in _offered(room):
+        text = inspect.getdoc(item) or ""
+        if not text.partition("\n\n")[0].rstrip().endswith((".", ":")):
+            missing.append(f"{name}: no sentence")
+        if isinstance(item, type):
+            continue
+        described = text.partition("Args:")[2]
+        for parameter in inspect.signature(item).parameters:
+            if not re.search(rf"(?<!\w){parameter}(?!\w)", described):
+                missing.append(f"{name}: {parameter}")
+    assert not missing
 
 
 def _where_things_are() -> list[tuple[str, str]]:

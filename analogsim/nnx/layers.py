@@ -45,11 +45,13 @@ def AnalogLinear(
 def AnalogConv(
     in_features: int, out_features: int, kernel_size: Any, *, hardware: Hardware | None, rngs: nnx.Rngs, **options: Any
 ) -> nnx.Conv:
-    """Build an ``nnx.Conv`` on analog hardware, also with groups; further arguments as for ``AnalogLinear``.
+    """Build an ``nnx.Conv`` on analog hardware, also with groups.
 
     Args:
       in_features, out_features: numbers of input and output channels.
       kernel_size: size of the window per spatial dimension.
+      hardware, rngs: as for ``AnalogLinear``.
+      **options: as for ``nnx.Conv``.
 
     Returns:
       a layer that maps ``[..., *spatial, in_features]`` to ``[..., *spatial, out_features]``.

@@ -21,6 +21,13 @@ def for_numbers(
 ) -> Operator | Stack:
     """Return the operator itself for real numbers; for complex ones, the same product on a real matrix.
 
+    Args:
+      operator: the operator of the layer.
+      x: its input.
+      kernel: its kernel.
+      path: path of the layer, for messages.
+      hardware: the hardware of the kernel.
+
     Raises:
       InputError: for complex matrices along batch axes, and rows of a complex table.
     """
@@ -40,7 +47,14 @@ def for_numbers(
 
 
 def real_matrix(matrix: jax.Array) -> jax.Array:
-    """Return a real matrix ``[..., n_in, n_out]`` itself, a complex one in its real form ``[..., 2 n_in, 2 n_out]``."""
+    """Return a matrix of real numbers with the same products.
+
+    Args:
+      matrix: ``[..., n_in, n_out]``.
+
+    Returns:
+      A real matrix itself; a complex one C + iD as [[C, D], [-D, C]], ``[..., 2 n_in, 2 n_out]``.
+    """
     if not jnp.iscomplexobj(matrix):
         return matrix
     # Inputs are row vectors: (a, b) [[C, D], [-D, C]] = (a C - b D, a D + b C), the parts of (a + ib)(C + iD).

@@ -220,7 +220,14 @@ def convolution(
     groups: int,
     hardware: TileHardware,
 ) -> Operator | Stack:
-    """Return the operator of a call to ``lax.conv_general_dilated`` with channels last."""
+    """Return the operator of a call to ``lax.conv_general_dilated`` with channels last.
+
+    Args:
+      kernel_shape: ``[*window, channels, features]``, with the channels of one group.
+      strides, padding, input_dilation, kernel_dilation, dimension_numbers: as of ``lax.conv_general_dilated``.
+      groups: its ``feature_group_count``.
+      hardware: the hardware of the kernel.
+    """
     *window, channels, features = kernel_shape
     operator = Convolution(
         strides=tuple(strides),

@@ -54,14 +54,33 @@ class Operator(Protocol):
 
 
 def rows_in_use(operator: Any, n_in: int, r: int) -> list[np.ndarray]:
-    """Return, for each of ``r`` tiles along the inputs, the rows that hold weights of an ``n_in`` x n_out matrix."""
+    """Return the rows of each tile that hold weights of a matrix.
+
+    Args:
+      operator: the operator of the layer.
+      n_in: number of inputs of the matrix.
+      r: number of tiles along the inputs.
+
+    Returns:
+      Indices of the rows, one array per tile.
+    """
     if operator.tile_rows is not None:
         return operator.rows_in_use()
     return [np.arange(bottom - top) for top, bottom in spans(n_in, r)]
 
 
 def partial_sums(operator: Operator, x: jax.Array, tiles: jax.Array, precision: Any) -> list[jax.Array]:
-    """Return the sums of every tile: R arrays ``[..., C, columns]`` for tiles ``[R, C, rows, columns]``."""
+    """Return the sums of every tile.
+
+    Args:
+      operator: the operator of the layer.
+      x: its input.
+      tiles: matrices of the tiles, ``[R, C, rows, columns]``.
+      precision: matmul precision.
+
+    Returns:
+      R arrays ``[..., C, columns]``.
+    """
     parts = operator.parts(x, tiles.shape[0])
     return [operator.product(part, tile, precision) for part, tile in zip(parts, tiles, strict=True)]
 

@@ -91,7 +91,15 @@ def _ordered(y: jax.Array, order: tuple[int, ...] | None) -> jax.Array:
 def dot_general(
     dimension_numbers: Any, x_ndim: int, kernel_shape: tuple[int, ...], hardware: TileHardware, order: Any = None
 ) -> Operator | BatchedProduct:
-    """Return the operator of ``lax.dot_general(x, kernel, dimension_numbers)``; ``order`` permutes the output axes."""
+    """Return the operator of ``lax.dot_general(x, kernel, dimension_numbers)``.
+
+    Args:
+      dimension_numbers: contracted and batch axes, as of ``lax.dot_general``.
+      x_ndim: number of axes of ``x``.
+      kernel_shape: shape of the kernel.
+      hardware: the hardware of the kernel.
+      order: permutation of the output axes; None for none.
+    """
     (x_contract, kernel_contract), (x_batch, kernel_batch) = dimension_numbers
     plain: dict[str, Any] = dict(
         x_contract=tuple(x_contract), kernel_contract=tuple(kernel_contract), x_ndim=x_ndim,
