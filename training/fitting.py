@@ -82,8 +82,8 @@ class Fit(NamedTuple):
         return outputs, {**state, **{name: value for name, value in new.items() if name not in params}}
 
     def digital(self, params: Any, state: Any, x: Any) -> Any:
-        """Return the outputs of the digital model."""
-        return self._with(params, state).digital(x, as_in_training=True)
+        """Return the outputs of the digital model in inference, whatever mode the model is in."""
+        return self._with(params, state).digital(x, in_eval_mode=True)
 
     def unbound(self, params: Any, state: Any) -> tuple[Any, Any]:
         """Return model and variables; the variables are None if the model is a copy that holds the trained arrays."""

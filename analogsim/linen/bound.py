@@ -129,9 +129,9 @@ class BoundLinen(ByValue):
         """Return the outputs in the current mode."""
         return self._apply(self.arrays, x)
 
-    def digital(self, x: Any, key: jax.Array | None = None, *, as_in_training: bool = False) -> Any:
-        """Return the digital outputs; Flax refuses a call as in training, whatever ``as_in_training`` is."""
-        del as_in_training
+    def digital(self, x: Any, key: jax.Array | None = None, *, in_eval_mode: bool = False) -> Any:
+        """Return the digital outputs; a Linen model has its mode in the call's arguments, not as attributes."""
+        del in_eval_mode
         with modes.digital():
             return self._apply(self.arrays, x, key)
 

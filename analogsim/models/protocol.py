@@ -115,16 +115,17 @@ class BoundModel(Protocol):
     def call(self, x: Any) -> Any:
         """Return the outputs in the current mode (``layers.modes``)."""
 
-    def digital(self, x: Any, key: jax.Array | None = None, *, as_in_training: bool = False) -> Any:
+    def digital(self, x: Any, key: jax.Array | None = None, *, in_eval_mode: bool = False) -> Any:
         """Return the outputs of the digital model.
 
         Args:
           x: a batch of inputs.
           key: random key that separates the examples' random streams, if streams were given to ``bind``.
-          as_in_training: allow random numbers without a stream and normalisation by the batch, if the library does.
+          in_eval_mode: set the modes that a model has as attributes to those of inference first, in a copy (NNX:
+            ``model.eval()``), for the digital teacher of a model that is being trained.
 
         Raises:
-          InputError: if the model does either without ``as_in_training``.
+          InputError: if the model draws random numbers without a stream, or normalises by its batch; not in eval mode.
         """
 
     def observed(self, x: Any, places: bool = False) -> list[LayerUse]:

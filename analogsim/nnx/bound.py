@@ -95,12 +95,15 @@ class BoundNnx(ByValue):
         chips.analog_ops(model)  # sets the paths of the hooks
         return self._call(model, x)
 
-    def digital(self, x: Any, key: jax.Array | None = None, *, as_in_training: bool = False) -> Any:
-        """Return digital outputs; ``as_in_training`` allows random numbers and normalisation by the batch."""
+    def digital(self, x: Any, key: jax.Array | None = None, *, in_eval_mode: bool = False) -> Any:
+        """Return digital outputs; ``in_eval_mode`` evaluates a model that is in training mode."""
+        model = self._merge()
         with modes.digital():
-            if as_in_training:
-                return as_inputs(x).call(self._merge(), **keywords(self.options))
-            return self._call(self._merge(), x, key)
+            if not in_eval_mode:
+                return self._call(model, x, key)
+            model.eval()
+            # Not ``_call``: training may continue with a layer that draws in every mode.
+            return as_inputs(x).call(model, **keywords(self.options))
 
     def observed(self, x: Any, places: bool = False) -> list[LayerUse]:
         """Run the digital model, and return every use of an analog layer in order."""

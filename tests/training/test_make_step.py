@@ -124,6 +124,21 @@ def test_nnx_takes_the_same_step(noisy):
     np.testing.assert_allclose(kernel, linen.unbind(expected)["params"]["kernel"], atol=1e-6)
 
 
+def test_an_nnx_teacher_is_the_model_in_inference():
+    class Net(nnx.Module):
+        def __init__(self, rngs):
+            self.dense, self.norm = nnx.Linear(8, 3, rngs=rngs), nnx.BatchNorm(3, rngs=rngs)
+            self.dropout = nnx.Dropout(0.5, rngs=rngs)
+
+        def __call__(self, x):
+            return self.dropout(self.norm(self.dense(x)))
+
+    net = Net(nnx.Rngs(0))  # in training mode: half of its outputs are dropped, and the batch normalises
+    step = make_step(analogsim.convert(net, preset("ideal"), x=X), None, X, optimizer=optax.sgd(0.5), distil=0.5)
+    dense = X @ np.asarray(net.dense.kernel[...])  # running mean 0 and variance 1
+    np.testing.assert_allclose(step.teacher_logits(X), dense / np.sqrt(1 + 1e-5), rtol=1e-4, atol=1e-5)
+
+
 def test_bad_input(noisy):
     model, variables = noisy
     sgd = optax.sgd(0.1)
