@@ -75,6 +75,7 @@ class BoundLinen(ByValue):
 
     def _numbered(self, x: Any) -> dict[str, Any]:
         """Return ``{layer: ... {"analog": {"place": numbers}}}`` with different integers for all layers and entries."""
+        # Without the calibrated ranges: Flax returns all of a mutable collection, here only the places may be in it.
         variables = {name: value for name, value in self.arrays.items() if name != "ranges"}
         with modes.enter(modes.PlacingMode()):
             _, state = jax.eval_shape(lambda v, a: self._apply(v, a, mutable=["ranges"]), variables, x)
@@ -98,6 +99,7 @@ class BoundLinen(ByValue):
             by_path[path] = hardware
             return hardware
 
+        # A new override is a new key of JAX's caches: blocks compiled inside the model (nn.jit) are traced again, too.
         with override_hardware(note):
             jax.eval_shape(lambda bound: bound.digital(bound.inputs()), self)
         return by_path
@@ -140,6 +142,7 @@ class BoundLinen(ByValue):
         mode, variables = modes.ObservingMode(), self.arrays
         if places:
             variables = variables | {"ranges": merged(variables.get("ranges", {}), self._numbered(x))}
+        # Without jit, loops run step by step and record their uses in order; compiled callbacks may come in any order.
         with jax.disable_jit(), modes.enter(mode):
             self._apply(variables, x)
         return mode.uses
@@ -217,6 +220,7 @@ def _for_example(rngs: dict[str, jax.Array], key: Any) -> dict[str, jax.Array]:
     """Return separate streams per example, chip and time, which differ by the key of its noise."""
     if key is None or not rngs:
         return rngs
+    # fold_in takes an integer, not another key.
     number = jax.random.bits(key, (), jnp.uint32)
     return {name: jax.random.fold_in(base, number) for name, base in rngs.items()}
 

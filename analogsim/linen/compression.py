@@ -129,6 +129,7 @@ def _cores(params: Any) -> Cores | None:
     cores: list[jax.Array] = []
     while (core := params.get(f"core_{len(cores)}")) is not None and "kernel" in core:
         cores.append(nn.meta.unbox(core["kernel"]))
+    # Kernels of cores have four axes, or five in a stack (nn.scan); a Dense called core_0 has two.
     return tuple(cores) if len(cores) > 0 and cores[0].ndim >= 4 else None
 
 

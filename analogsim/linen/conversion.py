@@ -101,6 +101,7 @@ class Converted(nn.Module):
         nn.share_scope(self, self.model)
         _follow_scope(self)
 
+    # nowrap: Flax wraps every method that a subclass defines, and would run interceptors around apply itself.
     @nn.nowrap
     def apply(self, variables, *args, method=None, rngs=None, **kwargs):
         """Apply the model, as ``flax.linen.Module.apply``.
@@ -119,6 +120,7 @@ class Converted(nn.Module):
             selected parameter outside of any layer.
         """
         if isinstance(rngs, dict) and "analog" in rngs:
+            # Before nn.scan splits 'analog' by steps. A stream 'chip' that the caller passes takes precedence.
             rngs = {"chip": rngs["analog"], **rngs}
         decided: list[Matches] = []
         token = _decided.set(decided)
@@ -127,6 +129,7 @@ class Converted(nn.Module):
         finally:
             _decided.reset(token)
         if self.strict and not modes.current_or_default().lists_layers:
+            # This calls apply once more, in a mode that lists layers, so that the condition above ends the recursion.
             self._refuse_strays(decided, variables, args, method, rngs, kwargs)
         return result
 
@@ -344,6 +347,7 @@ def _within(module: nn.Module) -> tuple[nn.Module, ...]:
     """Return the modules of the model that contain this one, the innermost first."""
     modules: list[nn.Module] = []
     above = _holder(module)
+    # By identity: Linen modules are dataclasses, and two modules with equal fields are equal.
     while above is not None and not any(above is holder for holder in modules):
         modules.append(above)
         above = _holder(above)
@@ -405,6 +409,7 @@ def _through_hook(layer: nn.Module, hardware: Hardware, path: str, call, args, k
         scope: Any = place[0].scope
         for below in (*place[1], "analog"):
             scope = scope.push(below, reuse=True)
+        # hook.func leaves out the hook's name: a module whose parent is a scope lives in this scope itself.
         hook = functools.partial(hook.func, hardware, parent=scope)
     used = []
 
@@ -435,6 +440,7 @@ def _lstm(matches: Matches, layer: Any, call, args, kwargs):
     result = call(*args, **kwargs)
     for gate in _LSTM_GATES:  # rules must see the layers that run after initialisation
         kernel = nn.meta.unbox(layer.scope.get_variable("params", gate)["kernel"])
+        # parent=None: otherwise Flax would make the layer a child of the module whose method is running.
         dense = nn.Dense(layer.features, parent=None)
         matches.decide(Candidate(f"{layer_path(layer)}/{gate}", dense, kernel.shape, (layer, *_within(layer))))
     return result

@@ -89,10 +89,12 @@ def analog_einsum(
     path = name if above == ROOT else f"{above}/{name}"
     decide = deciding.get()
     if hardware is None and decide is not None:
+        # parent=None: otherwise Flax would make the product a child of the module whose method is running.
         product, shape = ParameterProduct(equation, parent=None), jnp.shape(kernel)
         hardware = decide(product, path, shape, lambda on: product_obstacle(equation, x, shape, on, path))
     if hardware is None or module.is_initializing():
         return jnp.einsum(equation, x, kernel, precision=precision)
+    # reuse: the name may be taken, by the parameter itself or by an earlier product of the same name.
     scope: Any = module.scope.push(name, reuse=True).push("analog", reuse=True)
     x, kernel = nn.dtypes.promote_dtype(x, kernel)
     return AnalogEinsum(hardware, parent=scope)(equation, x, kernel, precision)

@@ -289,6 +289,7 @@ def cores_in_variables(layer: Any) -> list[jax.Array]:
 def decodes(layer: nn.Module, layout: CoreLayout, x: jax.Array, contraction: str) -> bool:
     """Return whether the layer multiplies with the decoded matrix, which only a digital layer may."""
     has_rules = conversion.value is not None and conversion.value[1]
+    # While initialising, only a call of the cores creates their parameters; rules and modes act on calls of layers.
     if layer.is_initializing() or has_rules or modes.current() is not None or contraction == "factored":
         return False
     return contraction == "dense" or not layout.by_cores(math.prod(x.shape[:-1]))

@@ -25,6 +25,7 @@ def _hook(kind: Any, layer: nn.Module, hardware: Hardware, *below: str) -> Any:
     scope: Any = layer.scope
     for name in (*below, "analog"):
         scope = scope.push(name, reuse=True)
+    # A module whose parent is a scope lives in this scope itself, not in a child of it.
     return kind(hardware, parent=scope)
 
 
@@ -32,6 +33,7 @@ def einsum(layer: nn.Einsum, hardware: Hardware, inputs: jax.Array, einsum_str: 
     """Compute ``nn.Einsum``: an einsum, and a bias along the letters that kernel and output share."""
     equation = layer.einsum_str if einsum_str is None else einsum_str
     assert equation is not None
+    # Flax 0.12 marks a compact method as running before it calls interceptors, so that ``param`` is allowed here.
     kernel = layer.param("kernel", layer.kernel_init, tuple(layer.shape), layer.param_dtype)
     _, of_kernel, of_y = letters(equation, inputs.ndim, kernel.ndim)
     bias = None
@@ -85,6 +87,8 @@ def conv_local(layer: nn.ConvLocal, hardware: Hardware, inputs: jax.Array) -> ja
     x, padding = padded(inputs.reshape(-1, *inputs.shape[len(batch) :]), layer.padding, window, layer.kernel_dilation)
 
     def patches(x: jax.Array) -> jax.Array:
+        # JAX extracts patches by a convolution with a one-hot kernel, which in the default precision of GPUs and TPUs
+        # would round the inputs.
         return jax.lax.conv_general_dilated_patches(
             x, window, per_dimension(layer.strides, n), padding, per_dimension(layer.input_dilation, n),
             per_dimension(layer.kernel_dilation, n),

@@ -123,6 +123,7 @@ class AnalogEinsum(nn.Module):
     def _check_layout(self, equation: str, operator: Any) -> None:
         """Raise ``InputError`` if the layer's array is already used by an equation with other rows and columns."""
         scope: Any = self.scope
+        # Flax creates a new root scope for every apply or bind; the record lives as long as its variables.
         layouts = vars(scope.root).setdefault("analog_layouts", {})
         first, layout = layouts.setdefault(_path(self), (equation, operator.layout))
         if layout != operator.layout:
@@ -179,6 +180,7 @@ def _path(hook: nn.Module) -> str:
 def _run(module: Any, hardware: Hardware, operator: Any, x: jax.Array, kernel: jax.Array, precision: Any) -> jax.Array:
     path = _path(module)
     operator = for_numbers(operator, x, kernel, path, hardware)
+    # init makes the collection 'ranges' mutable: tracked ranges would start from the example input.
     if module.is_initializing():
         return operator.digital(x, kernel, precision)
     place = module.get_variable("ranges", "place")
@@ -207,6 +209,7 @@ class _State:
 
     def keys(self) -> tuple[jax.Array | None, jax.Array | None]:
         module = self._module
+        # Without has_rng, Flax would fall back to the stream 'params'.
         return module.make_rng("analog") if module.has_rng("analog") else None, _chip_key(module)
 
     @property
@@ -223,6 +226,7 @@ class _State:
     def write(self, call: layer.LayerCall, again: bool) -> None:
         module = self._module
         _check_passed_on(module, "analog")
+        # 'array' already holds the old tiles, so that it cannot tell whether this call has written the layer.
         name = "rewritten" if again else "array"
         if module.has_variable("analog", name):  # a layer that is called twice is one array
             return
@@ -237,6 +241,7 @@ class _State:
 
     def mark_place(self) -> None:
         _check_passed_on(self._module, "ranges")
+        # A scalar: transformations stack it like the ranges of the layer, so that its shape becomes that of the stack.
         self._module.put_variable("ranges", "place", jnp.zeros(()))
 
 

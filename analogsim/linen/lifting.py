@@ -115,6 +115,7 @@ def _add_chip(scopes: Any) -> None:
     for scope in jax.tree.leaves(scopes):
         if "analog" in scope.rngs and "chip" not in scope.rngs:
             scope.rngs["chip"] = scope.rngs["analog"]
+            # Flax creates the counters of a scope's streams with the scope; make_rng fails without one.
             scope.rng_counters.setdefault("chip", 0)
 
 
@@ -137,6 +138,7 @@ def _branched(function: Callable[..., Any], names: tuple[str, ...]) -> Callable[
             return function(*args, **kwargs)
         arguments = signature.bind(*args, **kwargs).arguments
         branches = [arguments[name] for name in names] if len(names) > 1 else list(arguments[names[0]])
+        # Only the variables that the branches write count; any output has the shapes that the model goes on with.
         results = [run_branch(arguments["scope"], *arguments.get("operands", ())) for run_branch in branches]
         return results[0]
 

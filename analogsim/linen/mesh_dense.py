@@ -45,6 +45,7 @@ class MeshDense(nn.Module):
         n_in, n_out = x.shape[-1], mesh_layer.n_outputs(self.features, self.detection)
         phases = self.param("phases", lambda key: mesh_layer.start(self.mesh, key, n_in, n_out).phases)
         gain = self.param("gain", lambda key: mesh_layer.start(self.mesh, key, n_in, n_out).gain)
+        # If init gets a single key, there is no stream 'chip', and Flax draws from 'params' instead.
         fabric = self.variable("fabric", "mesh", lambda: self.mesh.fabricate(self.make_rng("chip"), n_in, n_out))
         key = self.make_rng("analog") if self.has_rng("analog") else None
         trained = mesh_layer.MeshParameters(phases, gain)
