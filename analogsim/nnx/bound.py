@@ -19,6 +19,7 @@ from analogsim.nnx.inventory import inventory_of
 from analogsim.nnx.streams import Inference, restart
 
 #: Names and Flax filters of the collections that the arrays are split into.
+#: Flax gives a Variable to the first filter that matches, and accepts ``...`` only as the last one.
 _COLLECTIONS: dict[str, Any] = {"params": nnx.Param, "ranges": RangeVariable, "batch_stats": nnx.BatchStat, "rest": ...}
 
 
@@ -112,6 +113,7 @@ class BoundNnx(ByValue):
             chips.mark_places(model)
         else:
             chips.analog_ops(model)
+        # Without jit, loops run step by step and record their uses in order; compiled callbacks may come in any order.
         with jax.disable_jit(), modes.enter(mode):
             self._call(model, x)
         return mode.uses
@@ -138,6 +140,7 @@ class BoundNnx(ByValue):
         for _, module in nnx.iter_modules(model):
             if isinstance(module, nnx.BatchNorm):
                 module.use_running_average = False
+        # Not ``_call``, which refuses normalisation by the batch.
         as_inputs(x).call(model, **keywords(self.options))
         return nnx.state(model, nnx.BatchStat)
 

@@ -41,6 +41,7 @@ def analog_ops(model: nnx.Module) -> dict[str, tuple[nnx.Module, AnalogOp]]:
       ['layers/0']
     """
     ops = {}
+    # A module with several parents comes once, under its first path, so that it is one layer.
     for path, module in nnx.iter_modules(model):
         for name, op in list(vars(module).items()):
             if isinstance(op, AnalogOp):

@@ -50,6 +50,7 @@ def encoded(model: nnx.Module, rules: Rules, codec: Codec) -> tuple[nnx.Module, 
     """
     matches, dense = Matches(rules), set()
     chosen: dict[str, int | None] = {}  # index of the first matching rule by path
+    # Rules are decided before compression: selectors of types and shapes would see cores instead of the layers.
     for layer in candidates(model):
         hardware, _ = matches.decide(layer)
         chosen[layer.path] = next((i for i, rule in enumerate(rules) if selects(rule[0], layer)), None)

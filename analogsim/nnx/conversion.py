@@ -52,6 +52,7 @@ def convert(model: nnx.Module, rules: Rules, strict: bool, rngs: nnx.Rngs | None
     Raises:
       InputError: for a rule that matches no layer, or with ``strict`` a layer that cannot be converted.
     """
+    # recursive_map alone would copy the modules and share their Variables with the user's model (Flax 0.12).
     copy, matches, with_hook = nnx.clone(model), Matches(rules), tuple(HOOKS)
     chosen: dict[str, Hardware | None] = {}
     for layer in candidates(copy):

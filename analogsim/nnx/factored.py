@@ -104,6 +104,7 @@ class FactoredLinear(nnx.Module):
             raise InputError(f"cores: {layout}: must have the layer's modes {self.modes_in} and {self.modes_out}")
         for core, kernel in zip(self._layers(), cores, strict=True):
             left, m, n, right = kernel.shape
+            # ``stack_axes`` compares the kernel with these sizes, to tell a stack of layers from a single one.
             core.in_features, core.out_features = (left, m), (n, right)
             core.kernel = nnx.Param(jnp.asarray(kernel))
 

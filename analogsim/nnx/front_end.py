@@ -133,6 +133,7 @@ class NnxFrontEnd:
         copy = nnx.clone(model)
         ops, ranges = chips.analog_ops(copy), trees.get(_RANGES, {})
         for path, (_, op) in ops.items():
+            # Creates and removes Variables of ranges first, so that this copy has the structure of the checkpoint.
             for name in RANGES:
                 op.set_range(name, ranges.get(path, {}).get(name))
         graph, *states = nnx.split(copy, RangeVariable, ...)

@@ -178,6 +178,7 @@ class AnalogOp(nnx.Module):
         """Store the kernel that reached the layer if ``nnx.matrices`` has made a place for it."""
         if self.captured_kernel is None:
             return False
+        # Loops carry the Variable, and JAX requires that a carry keeps its dtype.
         self.captured_kernel.set_value(kernel.astype(self.captured_kernel.get_value().dtype))
         return True
 

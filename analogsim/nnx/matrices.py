@@ -49,6 +49,7 @@ def multiplied(
     mode = modes.KernelCapture()
     if run is not None:
         for path, (_, op) in ops.items():
+            # Stacked like the layer, because nnx.scan and nnx.vmap slice its Variables.
             op.captured_kernel = nnx.data(KernelVariable(kernels[path]))
         with modes.enter(mode):
             run(model)

@@ -55,6 +55,7 @@ def restart(model: nnx.Module, rngs: Mapping[str, jax.Array], key: jax.Array | N
             continue
         stream_key = stream(rngs[name], f"{entry.path}/{name}")
         if key is not None:
+            # fold_in takes an integer, not another key.
             stream_key = jax.random.fold_in(stream_key, jax.random.bits(key, (), jnp.uint32))
         shape = entry.stream.key.get_value().shape
         entry.stream.key.set_value(jax.random.split(stream_key, shape) if shape else stream_key)
@@ -74,6 +75,7 @@ class Inference:
         """Raise ``InputError`` if the call drew random numbers without a key, or updated running statistics."""
         # Attributes such as ``deterministic`` do not tell, because a call may override them; what has changed does.
         for path, norm, before in self._norms:
+            # By identity, because values are unknown in a trace; an update always stores a new array.
             if not norm.use_running_average and norm.mean is not None and norm.mean.get_value() is not before:
                 raise InputError(
                     f"layer {path_of(path)}: is in training mode and normalises by its batch of a single example; call "
