@@ -219,6 +219,7 @@ def _rows(inventory: Inventory, sizes: dict[str, int]) -> list[LayerSummary]:
 
 def _copies(path: str, kernel: int, sizes: dict[str, int]) -> int:
     owner = "" if holder(path) == ROOT else holder(path)
+    # A lifted transformation shows a layer the kernel of one entry; the parameters hold the whole stack.
     return max(sizes.get(owner, kernel) // max(kernel, 1), 1)
 
 
