@@ -128,6 +128,7 @@ class MagnitudeSample:
         if not new.size:
             return
         self.largest = max(self.largest, float(new.max()))
+        # New values are thinned like all before: every value is in the sample with the same probability.
         self._parts.append(new if self._fraction == 1 else new[self._rng.random(new.size) < self._fraction])
         while sum(part.size for part in self._parts) > _SAMPLE:
             self._fraction /= 2
@@ -183,6 +184,7 @@ def adc_input_values(use: LayerUse, ranges: Ranges) -> Iterator[np.ndarray]:
     columns = ideal_columns(hardware, use.weights, tile_rows=operator.tile_rows, weight_range=use.ranges.weight)
     r, c, _, n_columns = columns.shape
     steps = 1 if hardware.dac is None else hardware.dac.conversions
+    # An example holds several vectors if its operator forms them, such as the windows of a convolution.
     per_example = use.vectors / len(x) * max(use.weights.shape[0], r * steps * c * n_columns)
     chunk = max(1, int(_CHUNK / per_example))
     for start in range(0, len(x), chunk):

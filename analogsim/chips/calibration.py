@@ -128,6 +128,7 @@ def calibrate(
     for layer in layers.values():
         if not keep_inputs:
             layer.input_range = rule.input_range(layer.inputs, layer.hardware)
+    # A second pass, because ADC inputs depend on the input ranges that the first one gives.
     for use in passes if rule.needs_values else ():
         layers[int(use.place)].add_adc_inputs(use)
     ranges = {}

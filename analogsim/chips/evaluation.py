@@ -120,6 +120,7 @@ def evaluate(
     scored = _on_host if on_host else _compiled
 
     scores = []
+    # In up to 20 blocks: scores are checked and progress is reported after each.
     step = max(at_once, -(-chips // 20))
     for start in range(0, chips, step):
         n_chips = min(step, chips - start)
@@ -200,6 +201,7 @@ def _on_host(work, key, start, step, n_chips, times_s, choices, metric, at_once)
     scores = np.zeros((n_chips, len(times_s), len(choices)))
     for chip in range(n_chips):
         cells = _cells(work.bound, key, start + chip)
+        # float32 as in ``score_chip``, because the noise key is made from the bits of the time.
         for t, time_s in enumerate(np.asarray(times_s, np.float32)):
             for c, choice in enumerate(choices):
                 outputs = _outputs(work.bound, cells, key, start + chip, time_s, work.x, choice, work.size)
@@ -251,6 +253,7 @@ def _compensation_names(choices: list[str | None], default: str) -> list[str]:
     return names
 
 
+# The metric is static and functions compare by identity: a new lambda with the same code compiles again.
 @functools.partial(jax.jit, static_argnums=(6, 7, 8, 9))
 def _score_chips(bound, key, indices, times_s, x, labels, choices, metric, batch_size, at_once):
     """Return scores ``[chips, times, compensations]`` of the chips with these indices."""
@@ -296,6 +299,7 @@ def score_chip(
         ]
         return jax.tree.map(lambda *scores: jnp.stack(scores), *at_time)
 
+    # A loop instead of vmap: only the readings of one time are in memory.
     return lax.map(score_at, jnp.asarray(times_s, jnp.float32))
 
 

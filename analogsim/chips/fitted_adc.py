@@ -61,5 +61,6 @@ def fit_adc(
             parts.setdefault(use.path, []).append(rng.choice(relative, min(relative.size, _PER_LAYER), replace=False))
     if not parts:
         raise InputError("the model has no layer with an ADC: build it on hardware that has one")
+    # With replacement, so that layers with fewer values count as much as the others.
     pooled = [rng.choice(np.concatenate(samples), _PER_LAYER) for samples in parts.values()]
     return TabulatedADC.fit(np.concatenate(pooled), bits=bits, range=1.0).replace(range=None)

@@ -158,6 +158,7 @@ def on_numpy(metric: Callable[[Any, Any], Any], outputs: Any, labels: Any) -> fl
       InputError: if the metric does not return one real number.
     """
     outputs = jax.tree.map(np.asarray, outputs)
+    # jnp.issubdtype: for NumPy's own function, bfloat16 is not a floating-point type.
     floats = [a for a in jax.tree.leaves(outputs) if jnp.issubdtype(a.dtype, jnp.inexact)]
     if any(np.isnan(a).any() for a in floats):
         return float("nan")

@@ -215,6 +215,7 @@ class _Tally:
             return
         grouping, limits, middles = self._columns_of(use)
         for values in adc_input_values(use, use.ranges):
+            # Limits have the dtype of the values: the converter clips at its limit rounded to this dtype.
             limit, middle = (
                 np.tile(a, values.shape[1] // grouping.n_columns).astype(values.dtype) for a in (limits, middles)
             )
@@ -240,6 +241,7 @@ class _Tally:
         return grouping, limits, middles
 
     def row(self, name: str) -> LayerRanges:
+        # No error gives infinitely many effective bits; zeros without error, 0 / 0, give NaN.
         with np.errstate(divide="ignore", invalid="ignore"):
             sndr_db = 10 * np.log10(self.signal / self.error)
         return LayerRanges(

@@ -33,6 +33,7 @@ def described(item: Any) -> Any:
         raise InputError(
             "the model's hardware is traced; save and restore run outside of jax.jit, jax.vmap and jax.grad"
         )
+    # Before the numbers, because in Python bool is a subclass of int.
     if item is None or isinstance(item, (bool, str)):
         return item
     if isinstance(item, (int, float)):

@@ -116,6 +116,7 @@ def write(path: pathlib.Path, manifest: dict[str, Any], arrays: dict[str, np.nda
 
 def _sync(file: pathlib.Path) -> None:
     """Flush a file to disk, so that a full disk raises before anything is replaced."""
+    # On Linux, fsync flushes all written data of the file, also through a descriptor that is open for reading.
     with file.open("rb") as stream:
         os.fsync(stream.fileno())
 

@@ -56,6 +56,7 @@ def nested(leaves: dict[str, Any]) -> dict[str, Any]:
     """Convert leaves by name to nested dictionaries; the inverse of ``named``."""
     tree: dict[str, Any] = {}
     for name, leaf in leaves.items():
+        # In this order: ~01 stands for ~1, and replacing ~0 first would make it a slash.
         *above, last = (part.replace("~1", "/").replace("~0", "~") for part in name.split("/"))
         inner = tree
         for part in above:
@@ -79,6 +80,7 @@ def entry_of(name: str, leaf: Any) -> Entry:
         raise InputError(f"{name}: is traced; save and restore run outside of jax.jit, jax.vmap and jax.grad")
     if isinstance(leaf, Sample):
         return {"kind": "sample", "inputs": sample_text(leaf)}
+    # NumPy 2 also calls the type of its Booleans bool; unlike Python's, they have a dtype.
     if type(leaf).__name__ in _NUMBERS and not hasattr(leaf, "dtype"):
         return {"kind": type(leaf).__name__, "value": repr(leaf)}
     dtype = getattr(leaf, "dtype", None)
@@ -86,6 +88,7 @@ def entry_of(name: str, leaf: Any) -> Entry:
     if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key):
         impl = str(jax.random.key_impl(leaf)) if isinstance(leaf, jax.Array) else ""
         return {"kind": "key", **entry, "impl": impl}
+    # Not by kind V, which structured dtypes share with bfloat16 and float8; only the former have fields.
     if dtype is None or dtype.kind in "OSUmM" or dtype.fields is not None:
         raise InputError(f"{name}: a {type(leaf).__name__} cannot be saved, only arrays and numbers can")
     if isinstance(leaf, (np.ndarray, np.generic)):
