@@ -98,10 +98,12 @@ class FreshChip(Description):
         programmed = program_all(hardware, weights, key, None, tile_rows, weight_range)
         read = read_all(programmed, self.when(key))
         noise_scale = hardware.training_noise_scale
+        # A traced scale has no value to compare; it takes the general formula.
         if isinstance(noise_scale, float) and noise_scale == 1.0:
             return read
         ideal = ideal_columns(hardware, weights, tile_rows, weight_range)
         if read.gain is not None:
+            # Outputs are multiplied by the factor of drift compensation, which must leave the ideal ones unchanged.
             ideal = ideal / read.gain
         variance = None if read.variance is None else read.variance * jnp.asarray(noise_scale, read.mean.dtype) ** 2
         return dataclasses.replace(

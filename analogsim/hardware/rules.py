@@ -163,6 +163,7 @@ class Matches:
                 continue
             if self.decide(Candidate(path, None, shape))[0] is not None:
                 self.doubtful.add(path)
+        # ``decide`` has added these paths, but error messages list layers only.
         self._paths = layers
 
     def check(self) -> None:

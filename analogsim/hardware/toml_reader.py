@@ -58,6 +58,7 @@ def grow(file: TomlFile, raw: Any, path: Path = (), depth: int = 0) -> Node:
     if not isinstance(raw, dict):
         if not isinstance(raw, (bool, int, float, str)):
             raise file.error(path, f"{_last(path)} = {raw}: must not be a date or a time of day")
+        # Python reads integers of any size, which arrays cannot hold.
         if type(raw) is int and not -(2**63) <= raw < 2**63:
             raise file.error(path, f"{_last(path)}: integers must have at most 64 bits")
         return Node(raw, path)

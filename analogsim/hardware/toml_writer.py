@@ -124,6 +124,7 @@ def _plain(value: Any, where: str, f: dataclasses.Field) -> Any:
             raise InputError(
                 f"{where}: is an array of shape {array.shape}; a file describes one set of hardware, not a sweep"
             )
+        # Not only kinds f and c: bfloat16 and float8 have the kind V. Their conversion to float64 is exact.
         if array.dtype.kind not in "biuSUO":
             array = array.astype(complex if array.dtype.kind == "c" else np.float64)
         return _plain(array.tolist(), where, f)

@@ -159,6 +159,7 @@ class StuckCells(WeightModifier):
 
     def changed(self, key: jax.Array | None, weights: jax.Array, scale: jax.Array, noise_scale: Numeric) -> jax.Array:
         off, on = _fraction(self.off * noise_scale), _fraction(self.on * noise_scale)
+        # One number per weight decides about both defects, which exclude each other: u < off, or off <= u < off + on.
         u = jax.random.uniform(_required(key), weights.shape)
         end = jnp.where(u < off + on / 2, 1.0, -1.0)
         return jnp.where(u < off, 0.0, jnp.where(u < off + on, end, weights)).astype(weights.dtype)
@@ -215,6 +216,7 @@ class DeviceNoise(WeightModifier):
         if hardware.drift_estimator == "projection":
             before, now = tiled * moments.written, tiled * moments.mean
         gain = _compensation(hardware, before, now)
+        # Outputs are multiplied by the factor of drift compensation, which must leave the ideal ones unchanged.
         ideal = tiled if gain is None else tiled / gain
         noise_scale = jnp.asarray(hardware.training_noise_scale, tiled.dtype)
         mean = ideal + noise_scale * (moments.mean - ideal)
