@@ -55,6 +55,7 @@ def _vmap(options: dict[str, Any]) -> None:
     axes = options["variable_axes"]
     shared = _axis_of_params(axes) is None
     if missing := _unnamed(COLLECTIONS, *axes):
+        # Unlike nn.scan, nn.vmap has no variable_broadcast: the axis None shares a collection.
         options["variable_axes"] = {**axes, missing: None if shared else 0}
     _split(options, shared)
 
