@@ -152,6 +152,7 @@ class Chip(ByValue):
             raise InputError(f"read_noise = {read_noise!r}: must be True or False")
         time_s = check_time(time, self.cells)
         check_compensation(compensation)
+        # Compiled code cannot raise: numbers are checked before it runs, and whether wires were solved after it.
         check_hardware(self.cells)
         readings = read(self.cells, time_s, compensation, bool(read_noise))
         check_solved(readings)

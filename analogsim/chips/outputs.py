@@ -76,6 +76,7 @@ def run_examples(function: Callable[..., Any], x: Any, key: jax.Array, batch_siz
 
     def one(index_and_example):
         index, example = index_and_example
+        # lax.map removes the axis of examples, which the model expects.
         return function(together([a[None] for a in example]), jax.random.fold_in(key, index))
 
     outputs = lax.map(one, (jnp.arange(n), arrays), batch_size=min(batch_size, n))

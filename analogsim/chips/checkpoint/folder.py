@@ -103,6 +103,7 @@ def write(path: pathlib.Path, manifest: dict[str, Any], arrays: dict[str, np.nda
                 with contextlib.closing(ocp.PyTreeCheckpointHandler()) as handler:
                     handler.save(new / _ARRAYS, args=ocp.args.PyTreeSave(arrays))
                     handler.finalize(new / _ARRAYS)
+            # After ``finalize``, in which Orbax merges its files.
             manifest = {**manifest, "files": _sums(new, _ARRAYS)}
             content = _readable(manifest | {"checksum": _checksum(manifest)})
             (new / _MANIFEST).write_text(content, encoding="utf-8")
