@@ -241,9 +241,9 @@ class _Tally:
         return grouping, limits, middles
 
     def row(self, name: str) -> LayerRanges:
-        # No error gives infinitely many effective bits; zeros without error, 0 / 0, give NaN.
+        # No error gives infinitely many effective bits, also for ADC inputs that are all zero.
         with np.errstate(divide="ignore", invalid="ignore"):
-            sndr_db = 10 * np.log10(self.signal / self.error)
+            sndr_db = np.where(self.error == 0, np.inf, 10 * np.log10(self.signal / self.error))
         return LayerRanges(
             layer=name,
             input_range=self.bound,

@@ -158,14 +158,21 @@ class StuckCells(WeightModifier):
             raise InputError(f"StuckCells.off + on = {self.off + self.on:g}: must be at most 1", ("off",))
 
     def changed(self, key: jax.Array | None, weights: jax.Array, scale: jax.Array, noise_scale: Numeric) -> jax.Array:
-        off, on = _fraction(self.off * noise_scale), _fraction(self.on * noise_scale)
+        off, on = self._fractions(noise_scale)
         # One number per weight decides about both defects, which exclude each other: u < off, or off <= u < off + on.
         u = jax.random.uniform(_required(key), weights.shape)
         end = jnp.where(u < off + on / 2, 1.0, -1.0)
         return jnp.where(u < off, 0.0, jnp.where(u < off + on, end, weights)).astype(weights.dtype)
 
+    def _fractions(self, noise_scale: Numeric) -> tuple[jax.Array, jax.Array]:
+        """Return the fractions of both defects; a noise scale above 1 makes at most all weights defective."""
+        total = jnp.asarray(self.off + self.on, jnp.float32)
+        defective = _fraction(total * noise_scale)
+        off = defective * self.off / jnp.where(total > 0, total, 1.0)
+        return off, defective - off
+
     def moments(self, weights: jax.Array, scale: jax.Array, noise_scale: Numeric) -> Moments:
-        off, on = _fraction(self.off * noise_scale), _fraction(self.on * noise_scale)
+        off, on = self._fractions(noise_scale)
         healthy = 1 - off - on
         mean = healthy * weights
         return Moments(mean, healthy * weights**2 + on - mean**2)

@@ -4,6 +4,7 @@ The model is wrapped and computes these layers core by core; its other variables
 """
 
 import functools
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -127,10 +128,15 @@ def factored_layers(params: Any, path: str = "") -> Iterator[tuple[str, Cores]]:
 
 def _cores(params: Any) -> Cores | None:
     cores: list[jax.Array] = []
-    while (core := params.get(f"core_{len(cores)}")) is not None and "kernel" in core:
+    while (core := params.get(f"core_{len(cores)}")) is not None and set(core) == {"kernel"}:
         cores.append(nn.meta.unbox(core["kernel"]))
-    # Kernels of cores have four axes, or five in a stack (nn.scan); a Dense called core_0 has two.
-    return tuple(cores) if len(cores) > 0 and cores[0].ndim >= 4 else None
+    # Kernels of cores have four axes, or five in a stack (nn.scan), and their ranks fit together, from 1 to 1. A user's
+    # layers may be called core_0, too: a Dense has two axes, a convolution another window, and most have a bias.
+    if not cores or any(core.ndim not in (4, 5) for core in cores):
+        return None
+    ranks = [(core.shape[-4], core.shape[-1]) for core in cores]
+    fit = ranks[0][0] == ranks[-1][1] == 1 and all(a[1] == b[0] for a, b in itertools.pairwise(ranks))
+    return tuple(cores) if fit else None
 
 
 def _without_cores(tree: Any, params: Any) -> Any:

@@ -218,7 +218,8 @@ def _rows(inventory: Inventory, sizes: dict[str, int]) -> list[LayerSummary]:
 
 
 def _copies(path: str, kernel: int, sizes: dict[str, int]) -> int:
-    owner = "" if holder(path) == ROOT else holder(path)
+    # An Embed owns the parameters of its ``attend``; a layer that is called attend has its own.
+    owner = path if path in sizes else "" if holder(path) == ROOT else holder(path)
     # A lifted transformation shows a layer the kernel of one entry; the parameters hold the whole stack.
     return max(sizes.get(owner, kernel) // max(kernel, 1), 1)
 

@@ -115,7 +115,8 @@ class NnxFrontEnd:
                     f"the chip: save(folder, model, chip=chip)"
                 )
             ranges[path] = {name: value for name, value in op.ranges._asdict().items() if value is not None}
-            above = "" if holder(path) == ROOT else f"{holder(path)}/"
+            owner = holder(path) if isinstance(module, nnx.Embed) else path
+            above = "" if owner == ROOT else f"{owner}/"
             names = [attribute for attribute, value in vars(module).items() if value is op]
             hardware += [f"{above}{name}/hardware/" for name in names]  # fields that are arrays belong to the state
         _, _, *states = nnx.split(model, RangeVariable, ...)

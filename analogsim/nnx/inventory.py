@@ -12,7 +12,7 @@ from analogsim.hardware.rules import holder
 from analogsim.layers import modes
 from analogsim.layers.inventory import Inventory, inventory
 from analogsim.nnx.chips import analog_ops, stack_shape
-from analogsim.nnx.conversion import candidates, convert, is_analog, obstacle
+from analogsim.nnx.conversion import attends, candidates, convert, is_analog, obstacle
 from analogsim.nnx.hooks import AnalogOp, matrix_of, path_of, written
 
 
@@ -33,11 +33,11 @@ def inventory_of(model: nnx.Module, x: Inputs | None, options: Mapping[str, Any]
     }
     kinds = {path: type(layer.module).__name__.removeprefix("Analog") for path, layer in layers.items()}
     # Equal for layers that share a parameter; ``attend`` paths belong to the layer of their table.
-    shared = {path: id(matrix_of(layer.module)) for path, layer in layers.items() if path == holder(path)}
+    shared = {path: id(matrix_of(layer.module)) for path, layer in layers.items() if not attends(layer)}
     if x is None:
         listed = [_listed(path, module, op) for path, (module, op) in analog_ops(model).items()]
         # Only a call shows whether a table is attended to, so digital ``attend`` paths are left out.
-        order = [path for path in layers if path not in digital or path == holder(path)]
+        order = [path for path, layer in layers.items() if path not in digital or not attends(layer)]
         return Inventory(listed, digital, order, kinds, [], shared)
     # Digital layers get ideal hooks, too, so that they record themselves and take their place in the order of use.
     everything = convert(model, ((".*", Hardware()),), strict=False)[0] if digital else model
@@ -47,9 +47,10 @@ def inventory_of(model: nnx.Module, x: Inputs | None, options: Mapping[str, Any]
         return inputs.call(nnx.merge(graph, parameters, *others, copy=True), **(options or {}))
 
     factors = {path_of(parts) for parts, module in nnx.iter_modules(model) if isinstance(module, nnx.LoRA)}
-    seen = inventory(run, parameters, (x,), {*map(holder, digital), *factors})
+    owners = {holder(path) if attends(layers[path]) else path for path in digital}
+    seen = inventory(run, parameters, (x,), owners | factors)
     analog = [listed for listed in seen.layers if listed.path not in digital]
-    unused = [path for path in digital if path not in seen.order and path == holder(path)]
+    unused = [path for path in digital if path not in seen.order and not attends(layers[path])]
     return Inventory(analog, digital, [*seen.order, *unused], kinds, seen.strays, shared)
 
 

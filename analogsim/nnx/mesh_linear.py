@@ -58,9 +58,10 @@ class MeshLinear(nnx.Module):
         self.fabric = FabricatedMeshVariable(mesh.fabricate(rngs.params(), in_features, self.n_out))
         self.bias = nnx.Param(jnp.zeros(out_features)) if use_bias else None
         self.rngs = rngs.fork()
+        self.noise_stream = next(name for name in ("analog", "default", "params") if name in rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        key = self.rngs() if self.noisy else None
+        key = self.rngs[self.noise_stream]() if self.noisy else None
         parameters = mesh_layer.MeshParameters(self.phases[...], self.gain[...])
         fabric = self.fabric.get_value()
         y = mesh_layer.forward(

@@ -421,3 +421,8 @@ def test_input_ranges_may_stay():
     assert 1.2 < float(after["output"]) / float(before["output"]) <= 2.0 + 1e-5
     with pytest.raises(InputError, match=r"keep_inputs = True: layer Dense_0 has no input range"):
         calibrate(model, uncalibrated, x, keep_inputs=True)
+
+
+def test_adc_inputs_of_zero_are_converted_exactly():
+    hardware = Hardware(adc=ADC(bits=8, range=1.0))
+    assert report_of(hardware, np.zeros((4, 2)), np.ones((3, 4)), (1.0, 1.0)).enob == (np.inf,)

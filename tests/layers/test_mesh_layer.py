@@ -179,3 +179,10 @@ def test_bad_input():
     params = jax.eval_shape(layer.init, STREAMS, x)["params"]
     with pytest.raises(InputError, match="x has 8 features for 4 outputs: the layer's mesh was fabricated for another"):
         jax.eval_shape(layer.apply, {"params": params, "fabric": fabric}, x)
+
+
+def test_the_noise_of_a_mesh_has_the_stream_that_there_is():
+    for rngs, name in ((nnx.Rngs(params=0), "params"), (nnx.Rngs(0), "default"), (nnx.Rngs(0, analog=1), "analog")):
+        layer = MeshLinear(4, 3, mesh=MZIMesh(), rngs=rngs)
+        assert layer.noise_stream == name
+        assert nnx.eval_shape(lambda layer, x: layer(x), layer, np.ones((1, 4), np.float32)).shape == (1, 3)

@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 import analogsim
-from analogsim import InputError, convert, preset
+from analogsim import InputError, convert, preset, summary
 from analogsim.models.bound import programmed_leaves
 from tests.support.flax_models import Encoder, EncoderBlock
 from tests.support.models import CNN, PlainMLP
@@ -244,3 +244,24 @@ def test_converters_that_a_chip_of_groups_was_fabricated_with_are_its_own():
     groups = y.reshape(4, 6, 4, 2)
     assert np.abs(groups - groups[:, :, :1]).max() > 0.01
     assert np.abs(y - exact).max() < 0.3 * np.abs(exact).max()
+
+
+def test_layers_that_are_called_attend_are_listed_as_layers():
+    class Stacked(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            scan = nn.scan(Body, variable_axes={"params": 0}, split_rngs={"params": True}, length=3)
+            return scan(name="body")(x, None)[0]
+
+    class Body(nn.Module):
+        @nn.compact
+        def __call__(self, x, _):
+            return nn.Dense(4, name="attend")(x), None
+
+    x = jax.ShapeDtypeStruct((1, 4), "float32")
+    variables = jax.eval_shape(Stacked().init, jax.random.key(0), x)
+    (row,) = summary(Stacked(), variables, x)
+    assert (row.path, row.copies) == ("body/attend", 3)
+    model = nnx.Sequential(nnx.Linear(4, 4, rngs=nnx.Rngs(0)))
+    model.attend = nnx.Linear(4, 4, rngs=nnx.Rngs(1))
+    assert {row.path for row in summary(model)} == {"layers/0", "attend"}

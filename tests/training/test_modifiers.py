@@ -388,3 +388,15 @@ def test_bad_input(call, message):
 def test_what_draws_nothing_needs_no_key():
     y = jax.jit(layer(Discretise(bits=3)).apply)({"params": {"kernel": W}}, EYE)
     assert y.shape == (3, 2)
+
+
+def test_a_larger_noise_scale_never_makes_more_than_all_weights_stuck():
+    # off : on = 1 : 3. At a scale of 3 all but 0.1 % of the weights are stuck, in this ratio: mean 0.001 w, and the
+    # second moment 0.001 w^2 + 0.999 x 3/4.
+    stuck, w = StuckCells(off=0.1, on=0.3), np.float32([0.5, -0.2])
+    moments = stuck.moments(w, np.ones(1, np.float32), 3.0)
+    np.testing.assert_allclose(moments.mean, 0.001 * w, rtol=1e-3)
+    np.testing.assert_allclose(moments.variance + moments.mean**2, 0.001 * w**2 + 0.999 * 0.75, rtol=1e-4)
+    changed = np.asarray(stuck.changed(jax.random.key(0), np.full(10_000, 0.5, np.float32), np.ones(1), 3.0))
+    for value, fraction in ((0.0, 0.25), (1.0, 0.375), (-1.0, 0.375)):
+        assert abs(np.mean(changed == value) - fraction) < 4 * math.sqrt(fraction * (1 - fraction) / 10_000) + 1e-3

@@ -121,7 +121,7 @@ def save(
         "built_with": contents.built_with,
         "leaves": entries,
     }
-    files.write(path, manifest, arrays)
+    files.write(path, manifest, arrays, bool(overwrite))
 
 
 def _entries_and_arrays(leaves: dict[str, Any]) -> tuple[dict[str, Entry], dict[str, np.ndarray]]:

@@ -81,13 +81,14 @@ def _foreign(path: pathlib.Path) -> list[str]:
     return sorted(present.keys() - listed - orbax_folders)
 
 
-def write(path: pathlib.Path, manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+def write(path: pathlib.Path, manifest: dict[str, Any], arrays: dict[str, np.ndarray], overwrite: bool = True) -> None:
     """Write a complete checkpoint; an existing one stays until the new one is complete, also after an error.
 
     Args:
       path: from ``checked_path``.
       manifest: content of ``analogsim.json`` without ``files`` and ``checksum``.
       arrays: arrays by name, none of them empty.
+      overwrite: whether to replace a checkpoint.
     """
     with _os_errors(path, "written"):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -110,7 +111,7 @@ def write(path: pathlib.Path, manifest: dict[str, Any], arrays: dict[str, np.nda
             for file in new.rglob("*"):
                 if file.is_file():
                     _sync(file)
-            check_free(path, overwrite=True)  # again: files may have appeared since
+            check_free(path, overwrite)  # again: files may have appeared since
             writing.replace_folder(new, path)
     writing.noted(path)
 

@@ -111,7 +111,7 @@ def _hardware_differences(saved: dict[str, Any], layer: Layer) -> list[str]:
 
 def _missing_layer(path: str, saved: dict[str, Any], layers: dict[str, Layer], kernels: tuple[set, set]) -> str:
     """Describe a layer that is analog on one side only: digital on the other, or absent."""
-    if all(holder(path) in paths for paths in kernels):
+    if all(path in paths or holder(path) in paths for paths in kernels):
         if path in saved:
             return f": saved on hardware {saved[path]['hardware'].get('name')!r}, this model's is digital"
         return f": saved digital, this model's is on hardware {layers[path].hardware.name!r}"

@@ -185,6 +185,23 @@ def test_a_rename_that_fails_puts_the_old_checkpoint_back(tmp_path, variables, m
     assert_equal(restore(tmp_path / "a", MODEL).variables, variables)
 
 
+def test_a_checkpoint_that_appears_while_another_is_written_is_not_replaced(tmp_path, variables, monkeypatch):
+    import orbax.checkpoint as ocp
+
+    doubled, write = jax.tree.map(lambda a: 2 * a, variables), ocp.PyTreeCheckpointHandler.save
+
+    def interleaved(self, path, *args, **kwargs):
+        monkeypatch.undo()
+        save(tmp_path / "a", MODEL, doubled)
+        write(self, path, *args, **kwargs)
+
+    monkeypatch.setattr(ocp.PyTreeCheckpointHandler, "save", interleaved)
+    with pytest.raises(InputError, match=r"is not empty; choose another, or pass overwrite=True"):
+        save(tmp_path / "a", MODEL, variables)
+    assert os.listdir(tmp_path) == ["a"]
+    assert_equal(restore(tmp_path / "a", MODEL).variables, doubled)
+
+
 def test_a_checkpoint_that_cannot_be_put_back_stays_beside_its_place(tmp_path, variables, monkeypatch):
     save(tmp_path / "a", MODEL, variables)
     rename = pathlib.Path.rename
