@@ -49,7 +49,7 @@ def fit_adc(
       ((3,), (4,))
     """
     rng = np.random.default_rng(0)  # a fixed seed: the same data give the same table
-    parts: dict[str, list[np.ndarray]] = {}
+    parts: dict[str, list[tuple[np.ndarray, int]]] = {}
     x, options = checked_sample(x, options)
     for use in ForwardPasses(model, variables, x, batch_size, options, places=False):
         if use.hardware.adc is None:
@@ -58,9 +58,18 @@ def fit_adc(
         for values in adc_input_values(use, use.ranges):
             columns = values.reshape(len(values), -1, max(half.size, 1))
             relative = ((columns - middle) / half).ravel()
-            parts.setdefault(use.path, []).append(rng.choice(relative, min(relative.size, _PER_LAYER), replace=False))
+            kept = rng.choice(relative, min(relative.size, _PER_LAYER), replace=False)
+            parts.setdefault(use.path, []).append((kept, relative.size))
     if not parts:
         raise InputError("the model has no layer with an ADC: build it on hardware that has one")
-    # With replacement, so that layers with fewer values count as much as the others.
-    pooled = [rng.choice(np.concatenate(samples), _PER_LAYER) for samples in parts.values()]
+    pooled = [_drawn(samples, rng) for samples in parts.values()]
     return TabulatedADC.fit(np.concatenate(pooled), bits=bits, range=1.0).replace(range=None)
+
+
+def _drawn(samples: list[tuple[np.ndarray, int]], rng: np.random.Generator) -> np.ndarray:
+    """Draw ``_PER_LAYER`` values from samples, each with the number of values that it was drawn from."""
+    values = np.concatenate([kept for kept, _ in samples])
+    # A sample of a large batch stands for more values than it holds, and the last batch may be small.
+    chances = np.concatenate([np.full(kept.size, size / kept.size) for kept, size in samples])
+    # With replacement, so that layers with fewer values count as much as the others.
+    return rng.choice(values, _PER_LAYER, p=None if np.all(chances == 1) else chances / chances.sum())

@@ -160,3 +160,13 @@ def test_rows_of_a_stored_table_are_converted():
         return lookup(hardware, reading, np.arange(2), Lookup(2), key=None, dtype=table.dtype)
 
     np.testing.assert_allclose(rows(table), [[0.75, 0.2], [-0.2, -0.75]], rtol=1e-6)
+
+
+def test_a_fitted_table_does_not_depend_on_the_batch_size():
+    # The last 100 of 2100 examples are ten times as large: a batch size of 2000 sees them alone in a small batch.
+    size = np.where(np.arange(2100) < 2000, 1, 10)[:, None]
+    x = (np.random.default_rng(3).normal(size=(2100, 8)) * size).astype(np.float32)
+    layer = AnalogDense(64, hardware=Hardware(adc=ADC(bits=8)))
+    variables = calibrate(layer, layer.init(jax.random.key(0), jnp.ones((1, 8))), x, method="max")
+    one, other = (fit_adc(layer, variables, x, bits=2, batch_size=batch_size) for batch_size in (2000, 300))
+    np.testing.assert_allclose(one.levels, other.levels, rtol=0.03)
