@@ -145,9 +145,11 @@ def _times(points: list, labels: list) -> Axis:
     for point in points:
         if np.ndim(point) != 0:
             raise InputError(f"over: time = {brief(point)}: must be a number of seconds, or a string such as '1 day'")
+        # Adding 0.0 turns -0.0 into 0.0.
         times_s.append(float(seconds(point, "over: time")) + 0.0)  # type: ignore[arg-type]
     if max(times_s) > _LATEST_S:
         raise InputError(f"over: time = {max(times_s):g}: must be at most {_LATEST_S:g} (unit: s after programming)")
+    # Programs take times in float32, in which two close ages may be equal.
     _check_distinct(TIME, [float(np.float32(t)) for t in times_s])
     texts = tuple(labels) or tuple(map(show_time, times_s))
     return Axis(TIME, "time", tuple(times_s), ({},) * len(points), "s", "time after programming", texts)

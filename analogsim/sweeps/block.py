@@ -111,6 +111,7 @@ def _compiled(job: Job, prepared: Prepared, devices: Any) -> Callable[[np.ndarra
             for device in range(n_devices):
                 device_items = part[device * items_per_device : (device + 1) * items_per_device]
                 laid[device, : len(device_items)] = device_items
+            # Divided by NumPy in int64: a point and a chip fit into int32, their item number need not.
             points, chips = (jnp.asarray(a.reshape(-1), jnp.int32) for a in np.divmod(laid, plan.chips))
             with _clear_errors(list(columns)):
                 scores = program(*fixed, points, chips, jnp.int32(items_per_device))
@@ -144,10 +145,13 @@ def _program(prepared: Prepared, at_once: int, capacity: int, devices: Any) -> C
                 scores = jax.vmap(one)(*(lax.dynamic_slice_in_dim(a, start, at_once) for a in (points, chips)))
             return jax.tree.map(lambda f, s: lax.dynamic_update_slice_in_dim(f, s, start, 0), found, scores)
 
+        # A loop's carry needs all shapes before the first item; eval_shape traces an item without computing it.
         shapes = jax.eval_shape(one, points[0], chips[0])
         nothing = {name: jnp.zeros((capacity, *score.shape), score.dtype) for name, score in shapes.items()}
         if devices:  # shard_map (JAX 0.10) requires loop carries to vary over the mesh if their updates do
             nothing = jax.tree.map(lambda a: lax.pcast(a, "items", to="varying"), nothing)
+        # A traced bound makes this a while loop, so the program does not depend on the number of items. The last group
+        # may go beyond `count`, into the padding.
         return lax.fori_loop(0, (count + at_once - 1) // at_once, group, nothing)
 
     if not devices:
@@ -161,6 +165,7 @@ def _that_fit(program: Any, fixed: tuple, length: int) -> int:
     """Return how many items in parallel fit into half of the device's free memory, from the memory use of one."""
     numbers = jnp.zeros(length, jnp.int32)
     memory = program.lower(*fixed, numbers, numbers, jnp.int32(1)).compile().memory_analysis()
+    # Temporaries only: arguments and results do not grow with the number of items in parallel.
     one = getattr(memory, "temp_size_in_bytes", 0)
     free = _free_bytes()
     if not one or free is None:

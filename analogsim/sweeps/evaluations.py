@@ -239,6 +239,7 @@ class ChipScores:
 
         def measure(operands: Any, values: Any, key: jax.Array, chip: Any, times_s: Any) -> dict[str, Any]:
             bound, x, labels = operands
+            # A plain number would be weakly typed in jit; these are the types of SweepPlan.columns.
             numbers = {n: jnp.asarray(v, jnp.int32 if isinstance(v, int) else jnp.float32) for n, v in values.items()}
             cells = cells_of(bound, numbers, key, chip)
             found = [

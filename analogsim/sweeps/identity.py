@@ -107,6 +107,7 @@ def _add(digest: Any, item: Any, above: tuple) -> None:
     elif isinstance(item, np.generic):
         _add_array(digest, np.asarray(item), inner)
     elif isinstance(item, Mapping):
+        # The order in which a mapping was filled does not count.
         for name in sorted(item, key=repr):
             _add(digest, name, inner)
             _add(digest, item[name], inner)
@@ -115,6 +116,7 @@ def _add(digest: Any, item: Any, above: tuple) -> None:
             _add(digest, element, inner)
         digest.update(b";")
     elif isinstance(item, (set, frozenset)):
+        # The order of a set of strings differs between processes (hash randomisation).
         _add(digest, sorted(map(fingerprint, item)), inner)
     else:
         _add_object(digest, item, inner)
@@ -192,6 +194,7 @@ def _add_function(digest: Any, item: types.FunctionType, inner: tuple) -> None:
     _add(digest, (item.__defaults__, item.__kwdefaults__, closed), inner)
     names: set[str] = set()
     _add_code(digest, item.__code__, inner, names)
+    # co_names also holds attribute names: a global that has the name of an attribute is hashed without need.
     for name in sorted(names & item.__globals__.keys()):
         _add(digest, (name, item.__globals__[name]), inner)
 
@@ -222,6 +225,7 @@ def _is_library(item: Any) -> bool:
 
 def _add_code(digest: Any, code: types.CodeType, inner: tuple, names: set[str]) -> None:
     """Add instructions, names and constants, but not the file and line numbers."""
+    # co_code is the code before the interpreter specialises it at run time; it differs between Python versions.
     digest.update(code.co_code + repr((code.co_names, code.co_varnames)).encode())
     names.update(code.co_names)
     for constant in code.co_consts:

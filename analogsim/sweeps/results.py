@@ -82,6 +82,8 @@ class Progress:
         self._check_names(scores_by_metric)
         for name, scores in scores_by_metric.items():
             if name not in self.values:
+                # NaN marks what is not computed, which integers and booleans cannot hold; NumPy does not count bfloat16
+                # as floating, so it is stored in float64, too.
                 kind = scores.dtype if np.issubdtype(scores.dtype, np.floating) else np.dtype(np.float64)
                 self.values[name] = np.full((*self.done.shape, *scores.shape[1:]), np.nan, kind)
             self.values[name][structure, points, chips] = scores
@@ -211,6 +213,7 @@ def restored(plan: SweepPlan, saved: "xarray.Dataset") -> Progress:
     for name, variable in saved.data_vars.items():
         if name != "done" and CHIP in variable.dims:
             with_time = TIME in variable.dims
+            # Copied: `in_order_of_work` may return a view of the dataset's array, and `add` writes in place.
             progress.values[str(name)] = plan.in_order_of_work(variable.values, with_time).copy()
     return progress
 

@@ -121,6 +121,7 @@ def sweep(
     hashes = identity(job)
 
     file = None if path is None else results.ResultsFile(path)
+    # Locked before the file is read: otherwise two sweeps could resume the same results.
     with contextlib.nullcontext() if file is None else file.exclusive_lock():
         return _run(job, file, hashes, resume, executor, devices, progress, title)
 
@@ -203,6 +204,7 @@ class _Work:
         except KeyboardInterrupt:
             self._save(now=True)
             raise results.SweepStopped(self._stopped(), self.dataset()) from None
+        # Before BaseException, whose handler would write again.
         except results.NotWritten:
             raise
         except BaseException:

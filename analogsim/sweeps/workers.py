@@ -88,17 +88,21 @@ class OnExecutor:
         self._executor = executor
         if _is_dask(executor):
             with _clear_sending_errors():
+                # Sent to each worker once: the job holds the model and the data.
                 self._job = executor.scatter(job, broadcast=True)
             self._options = {"retries": _RETRIES, "pure": False}
             workers = sum(executor.nthreads().values())
         else:
+            # Private, but the thread and process pools of concurrent.futures both have it.
             workers = getattr(executor, "_max_workers", None) or 4
         self.in_flight = 2 * max(1, workers)  # per worker, one running and one waiting
 
     def submit(self, block: Block) -> None:
         """Submit the block to the executor."""
         future = self._executor.submit(_compute, self._name, self._job, block, **self._options)
+        # Held until `next`: an id may be reused once its object is gone.
         self._under_way[id(future)] = future
+        # The callback runs in a thread of the executor, or at once in this one if the task is done: it only queues.
         future.add_done_callback(lambda done, block=block: self._finished.put((block, done)))
 
     def next(self) -> Computed:
@@ -120,6 +124,7 @@ class OnExecutor:
         except InputError:
             raise
         except Exception as error:
+            # By name, because KilledWorker is a class of distributed, which may not be installed.
             if type(error).__name__ in ("BrokenProcessPool", "KilledWorker", "BrokenThreadPool", "CancelledError"):
                 raise InputError(
                     f"executor: a worker died ({type(error).__name__}), possibly out of memory. Finished points are "
@@ -129,6 +134,7 @@ class OnExecutor:
 
     def close(self) -> None:
         """Cancel the tasks that have not started."""
+        # A task that runs cannot be cancelled; its result stays in the queue, unread.
         for future in list(self._under_way.values()):
             future.cancel()
 
@@ -173,6 +179,7 @@ def _clear_sending_errors() -> Iterator[None]:
         ) from error
 
 
+# A runner holds one structure, so each thread of a pool or of a Dask worker has a runner.
 _here = threading.local()
 
 
