@@ -236,8 +236,10 @@ def _row(hardware: Hardware, weights: int, time_s: float, required_bits: float, 
     power, fixed, new = (np.asarray(a, np.float64) for a in errors)
     bits_of_one_read = _bits(power, fixed + new)
     has_data = limit_s is None or time_s <= float(limit_s)
+    # `_times` includes this time itself, so the search finds it exactly.
     at = int(np.searchsorted(times, time_s)) if has_data else 0
     missing = power[at] / (4**required_bits - 1) - fixed[at]
+    # A ratio that exceeds an integer only by rounding must not need one more read.
     reads = float(max(1, math.ceil(new[at] / missing - 1e-9))) if missing > 0 and has_data else math.inf
     lifetime_s, lasts = _lifetime(times, bits_of_one_read, min(float(bits_of_one_read[0]), required_bits))
     destructive = store.destructive_read
@@ -305,6 +307,7 @@ def _errors(bound: Any, w: jax.Array, times_s: jax.Array, key: jax.Array) -> tup
 
 def _bits(power: Any, error: Any) -> Any:
     """Return the bits of a signal of this power with an error of this variance."""
+    # Digital stores read without error: the floor keeps the ratio finite, the cap gives their bits.
     return np.minimum(0.5 * np.log2(1 + power / np.maximum(error, 1e-30)), _MOST_BITS)
 
 
