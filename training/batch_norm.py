@@ -106,6 +106,7 @@ def _estimated(statistics: Callable[[Any, Any, int], Any], stats: Any, x: Any, b
         batch = map_examples(lambda a, s=start: a[s : s + batch_size], x)
         from_zero = statistics(zeros, batch, number)
         if momentum is None:
+            # The same batch and number, so the same read noise: only r differs.
             momentum = jax.tree.map(lambda a, b: a - b, statistics(ones, batch, number), from_zero)
             if any(bool(jnp.any(m > 1 - 1e-6)) for m in jax.tree.leaves(momentum)):
                 raise InputError(

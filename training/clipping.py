@@ -152,6 +152,7 @@ def _axes(leaf: jax.Array, per: str) -> tuple[int, ...]:
 def _known(name: str, params: Any) -> list[jax.Array]:
     if params is None:
         raise InputError(f"{name} needs the parameters: tx.update(gradients, state, params)")
+    # In the order of the updates' leaves, which `map_selected` numbers: both trees have the same structure.
     return jax.tree.leaves(params)
 
 

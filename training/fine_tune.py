@@ -149,6 +149,7 @@ def fine_tune(
 
     carry, history = step.initial_state, []
     for epoch in range(epochs):
+        # A loss that is not finite is explained by a replay from `start`: no argument of the step may be donated.
         epoch_key, start = jax.random.fold_in(key, epoch), carry
         order = _order(epoch_key, n, steps * batch_size)
         carry, metrics = run(carry, epoch_key, order, epoch * steps)
@@ -192,6 +193,7 @@ def _epoch_of(
     def scanned(carry, key, order, first, data):
         return jax.lax.scan(lambda c, i: one(c, key, order, first, i, data), carry, jnp.arange(steps))
 
+    # The data are an argument: arrays that a compiled function closes over become constants of its program.
     single, whole = jax.jit(one), jax.jit(scanned)
 
     def looped(carry, key, order, first):
@@ -199,6 +201,7 @@ def _epoch_of(
         for i in range(steps):
             carry, this = single(carry, key, order, first, i, data)
             found.append(this)
+        # Fetched once per epoch: fetching every step would wait for it and leave the device idle in between.
         return carry, jax.tree.map(lambda *values: np.array(values), *jax.device_get(found))
 
     by_scan = lambda carry, key, order, first: whole(carry, key, order, first, data)  # noqa: E731
@@ -217,6 +220,7 @@ def _teacher_outputs(step: TrainingStep, teacher: Any, x: Any, batch_size: int) 
     size = min(n, max(batch_size, 256))
     starts = [min(i, n - size) for i in range(0, n, size)]  # batches of one size: one compilation
     parts = [said(map_examples(lambda a, i=i: a[i : i + size], x)) for i in starts]
+    # The last batch starts before its place; its first outputs repeat those of the batch before.
     return jnp.concatenate([part[start - s :] for part, s, start in zip(parts, starts, range(0, n, size), strict=True)])
 
 

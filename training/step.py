@@ -154,6 +154,7 @@ class TrainingStep:
             state, total = carry
             number, (examples, *other_parts) = numbered
             part = (together(examples), *other_parts)
+            # Each part samples its hardware; the key is folded even for the first, unlike without micro-batches.
             metrics, state, gradient = self._gradient(params, state, part, jax.random.fold_in(key, number), noise_scale)
             return (state, jax.tree.map(lambda t, s: t + s / m, total, gradient)), metrics
 
