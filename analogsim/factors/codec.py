@@ -170,6 +170,7 @@ class Codec(Description):
         if self.rel_error is not None:
             return lambda k, s: truncation_rank(s, self.rel_error * size / math.sqrt(cuts), noise=noise)
         ranks = self._ranks_in_budget(w, modes_in, modes_out, noise)
+        # Truncation at earlier cuts may leave fewer singular values here than the matrix's cut has.
         return lambda k, s: min(ranks[k], len(s))
 
     def _ranks_in_budget(
@@ -190,6 +191,7 @@ class Codec(Description):
         if at(0.0).params <= budget:
             return at(0.0).ranks
         low, high = 0.0, math.sqrt(cuts)  # at the upper end each cut may lose everything but keeps rank 1
+        # `high` always fits the budget; 50 halvings reach the resolution of double precision.
         for _ in range(50):
             middle = (low + high) / 2
             low, high = (low, middle) if at(middle).params <= budget else (middle, high)

@@ -60,6 +60,7 @@ def truncation_rank(s: np.ndarray, delta: float, at_most: int | None = None, noi
     ``at_most`` is a cap. A value below ``noise`` times the largest is rounding error and always dropped; each is judged
     alone, since many small values together are not rounding error.
     """
+    # Summed from the smallest value up: a difference of large sums would lose the small tails.
     tails = np.sqrt(np.cumsum(s[::-1] ** 2))[::-1]  # tails[i]: norm of the dropped values if i are kept
     count = int(min(np.sum(tails > delta), np.sum(s > noise * s[0])))
     return max(1, count if at_most is None else min(count, at_most))
@@ -146,6 +147,7 @@ def _wide(cores: Sequence[jax.Array]) -> list[jax.Array]:
 
 
 def _swept(cores: list[Any], choose: Choose, xp: Any) -> list[Any]:
+    # `_orthogonal` sweeps from the left; on the reversed train that is from the right.
     cores = [core.transpose(3, 1, 2, 0) for core in reversed(cores)]  # the train reversed
     cores = [core.transpose(3, 1, 2, 0) for core in reversed(_orthogonal(cores, xp))]
     for k in range(len(cores) - 1):
