@@ -107,6 +107,7 @@ def layer_items(layer: LayerWork, per_vector: TileWork) -> list[EnergyItem]:
 def hold_items(done: Iterable[tuple[LayerWork, TileWork]], on_s: Any) -> list[EnergyItem]:
     """Return the items that hold the weights of all layers while tiles are read, ``on_s`` seconds per example."""
     done = list(done)
+    # Later passes through the same matrix (no new weights) hold it already: charging them would count it twice.
     return [
         EnergyItem(component=action.component, action=action.action, count=layer.matrices * quantity * on_s,
              unit=f"{action.unit} s", unit_energy_j=action.unit_energy_j(layer.use.hardware.energy_table),

@@ -46,6 +46,7 @@ def plan_of(done: Done, operations: Operations, energy_table: EnergyTable) -> Tr
         if work.is_analog:
             return 0.0
         words = layer.use.weights.shape[1] if layer.use.is_lookup else math.prod(layer.use.weights.shape)
+        # Only what passes the external memory: fetches from the 1 MB bank are actions of the store (`layer_items`).
         return _known(work.quantities.get("weight fetch", 0.0)) / words
 
     def map_bytes(op: Operation) -> tuple[float, float]:
@@ -70,6 +71,8 @@ def memory_items(traffic: TrafficPlan, operations: Operations, energy_table: Ene
             sources=energy_table.sources("memory_j_per_byte"),
         )
     ]
+    # On top of the tiles' buffers, which all maps pass (`layer_items`). Operands of digital work have their buffer in
+    # `rest_items`: charging them here would count them twice.
     large = [
         (moved.touched, moved.touched / op.repeats)
         for op, moved in zip(moving(operations), traffic.moved, strict=True)

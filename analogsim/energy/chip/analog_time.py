@@ -71,6 +71,7 @@ def example_time(
     reads: dict[Any, dict[str, Any]] = {}
     digital: dict[Any, float] = {}
     memory: dict[Any, float] = {}
+    # `moved` has one entry per operation that is not elementwise, in the same order.
     next_moved, products = iter(moved.moved), 0
     for op in operations.all:
         products += op.kind != "elementwise"

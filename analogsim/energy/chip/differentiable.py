@@ -58,6 +58,7 @@ def inference_j(model: Any, variables: Any, x: Any, *, components: tuple[str, ..
     shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), x)
     mode = modes.CollectingMode()
     bound = bind(model, variables, options=options)
+    # Runs on the values, so that derivatives reach weights and inputs; counts come from the shapes alone.
     with modes.enter(mode):
         bound.call(x)
     operations, _ = trace(bound, shapes, examples)

@@ -179,6 +179,7 @@ def _normalised(use: LayerUse) -> Any:
     if isinstance(use.weights, jax.ShapeDtypeStruct):
         return None
     tiled = _normalise(wide(use.weights), use.hardware, use.operator.tile_rows)[0]
+    # NumPy slices the tiles: JAX would compile a program for each shape of a slice.
     tiled = tiled if _traced(tiled) else np.asarray(tiled)
     r, c, rows, columns = tiled.shape
     return tiled.transpose(0, 2, 1, 3).reshape(r, rows, c * columns)
@@ -202,6 +203,7 @@ def _assumed_cost(store: WeightStore, fraction: Numeric, shape: tuple[int, int])
 def _assumed(n_in: int, n_out: int) -> jax.Array:
     """Return a matrix of normal weights, the same in every call."""
     drawn = np.random.default_rng(0).normal(scale=_ASSUMED_WEIGHTS, size=(n_in, n_out))
+    # The cache must hold an array, not a tracer of whichever function is being compiled.
     with jax.ensure_compile_time_eval():
         return jnp.asarray(np.clip(drawn, -1, 1), jnp.float32)
 
@@ -262,6 +264,7 @@ def read_fractions(use: LayerUse) -> list[Any]:
 
 
 def _sum(product: jax.Array) -> Any:
+    # float32 would lose digits over this many numbers, so concrete sums are in float64 on the host.
     return product.sum() if _traced(product) else float(np.asarray(product, np.float64).sum())
 
 

@@ -134,6 +134,7 @@ class _Walk:
         origin_of: dict[Any, _Origin] = dict(zip([*jaxpr.constvars, *jaxpr.invars], origins, strict=True))
 
         def origin(atom: Any) -> _Origin:
+            # Only a jaxpr's literals hold a value; they are not among its variables.
             return _CONSTANT if hasattr(atom, "val") else origin_of[atom]
 
         for eqn in jaxpr.eqns:
@@ -155,6 +156,7 @@ class _Walk:
         if name == "cond":
             return self.cond(params, inputs, times, scope)
         if name == "shard_map":
+            # The inner program has the shapes of one device's part, and every device of the mesh runs it.
             return self.inside(params["jaxpr"], inputs, times * params["mesh"].size, scope)
         if name in BY_OPERAND or name in MOVES or name in BY_RESULT:
             pass
@@ -178,6 +180,7 @@ class _Walk:
         """Return the origins of a loop's carry, iterated until they stop changing."""
         self.silent += 1
         while True:
+            # Steps are left out: a product in the body raises them at every pass, and the carry would never settle.
             after = [_joined([a, b])._replace(step=a.step) for a, b in zip(carry, step(carry), strict=True)]
             if after == carry:
                 self.silent -= 1
@@ -217,6 +220,7 @@ class _Walk:
         of_cond, of_body, carry = inputs[:n_cond], inputs[n_cond : n_cond + n_body], inputs[n_cond + n_body :]
         run = lambda c, n: self.inside(params["body_jaxpr"], [*of_body, *c], n, scope)  # noqa: E731
         carry = self.settled(lambda c: run(c, 0), carry)
+        # The condition runs once more than the body.
         self.inside(params["cond_jaxpr"], [*of_cond, *carry], times * (self.while_loops + 1), scope)
         return self.out_of_loop(run(carry, times * self.while_loops))
 

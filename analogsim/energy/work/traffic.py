@@ -203,6 +203,7 @@ def _plan(operation_needs: tuple[Need, ...], batch: int, capacity: float, piece_
         moved = part + moved
         end = start
     whole_group = _Group(operation_needs, 0, batch, capacity)
+    # A list, not a generator: the sizes below need all operations, also those after the first that does not fit.
     stays = all([whole_group.takes(need) for need in operation_needs]) and whole_group.room(whole_group.distinct) > 0
     pieces = max((m.pieces for m in moved), default=1)
     return TrafficPlan(tuple(moved), whole_group.fixed + math.ceil(batch / pieces) * whole_group.per_example, stays)
