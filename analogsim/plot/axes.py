@@ -29,6 +29,7 @@ _STYLE: dict[Any, Any] = {
     "axes.titlelocation": "left",
     "legend.frameon": False,
     "figure.dpi": 110,
+    # Ids in SVG files are random without a salt: the same figure would give other bytes.
     "svg.hashsalt": "analogsim",
 }
 
@@ -67,6 +68,7 @@ def new_axes(width: float = 6.4, height: float = 4.0) -> "Axes":
     from matplotlib.figure import Figure
 
     with style():
+        # Not by pyplot, which keeps its figures until they are closed, and may choose a backend with windows.
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(figure)
         return figure.add_subplot()

@@ -87,6 +87,7 @@ def _maps(data: "xarray.Dataset", metric: str, x: str, y: str) -> list[Picture]:
     words = f"{results.metric_words(data, metric)} versus {results.axis_words(x)} and {results.axis_words(y)}"
     means = results.pooled_statistic(results.pooled(data, metric, results.axes(data, metric)))
     finite = means[np.isfinite(means)]
+    # np.ptp raises for an empty array.
     limits = (float(finite.min()), float(finite.max())) if np.ptp(finite if finite.size else 0.0) else None
     height = min(1.8 + 0.42 * data.sizes[y], 6.0)
     return [

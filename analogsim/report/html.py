@@ -167,5 +167,6 @@ def png(axes: Any) -> bytes:
       b'\\x89PNG'
     """
     buffer = io.BytesIO()
+    # Without matplotlib's version in the file, the same image gives the same bytes.
     axes.figure.savefig(buffer, format="png", dpi=170, metadata={"Software": None})
     return buffer.getvalue()
