@@ -205,6 +205,7 @@ def merge_items(items: Iterable[EnergyItem]) -> tuple[EnergyItem, ...]:
             None if end is None else _number(end, item) for end in (item.unit_energy_low_j, item.unit_energy_high_j)
         )
         _check_range(item, unit_energy_j, low_j, high_j)
+        # Plain floats: JAX's arrays are not hashable, and their float32 sums over many layers would lose digits.
         same = dataclasses.replace(
             item, count=0.0, unit_energy_j=unit_energy_j, unit_energy_low_j=low_j, unit_energy_high_j=high_j
         )

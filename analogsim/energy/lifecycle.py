@@ -109,6 +109,7 @@ class Lifecycle:
         table = simple_table("Energy and carbon over the model's lifetime")
         for name in ("phase", "times", "per unit", "low", "typical", "high", "fraction", "source"):
             table.add_column(name, justify="left" if name in ("phase", "source") else "right")
+        # The phases are without the data centre's overhead, so their fractions must be, too.
         systems_j = self.energy_j[1] / self.pue
         for part in self.parts:
             low, typical, high = (show(e, "J") for e in part.total_j)

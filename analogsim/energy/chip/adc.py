@@ -69,6 +69,7 @@ def median_energy_j(enob: Any, node_nm: float = _NODE_NM, sample_rate_hz: float 
     _positive("node_nm", node_nm, "nm")
     _positive("sample_rate_hz", sample_rate_hz, "Hz")
     rest = -5.527 + 0.715 * math.log(node_nm) + 0.262 * math.log(sample_rate_hz / 100e6)
+    # A power of e, since math.exp does not take a traced number of bits.
     return 1e-12 * math.exp(rest) * math.e ** (0.575 * enob)
 
 

@@ -219,6 +219,7 @@ class RunLength:
         elif density == 1:
             pairs = size
         else:
+            # 1 - (1 - density)^period; at small densities the plain difference would cancel.
             pairs = size * density / -math.expm1(period * math.log1p(-density))
         return pairs * self._word_bits(value_bits) / self.pairs_per_word
 
@@ -325,6 +326,7 @@ def _matrix(shape: tuple[int, ...]) -> tuple[int, int]:
 
 def _index_bits(values: int) -> int:
     """Return the bits that distinguish this number of values."""
+    # In integers: ceil(log2(n)) in floating point is wrong for some large n.
     return (values - 1).bit_length()
 
 

@@ -194,6 +194,7 @@ def _other(work: Workload, batch: int, node: float) -> list[EnergyItem]:
     count = results(work, batch)
     if not count:
         return []
+    # `_times` includes an operation's repeats, and so do its totals.
     run = lambda op: _times(op, work, batch) / op.repeats  # noqa: E731
     additions = sum(run(op) * op.total_additions for op in work.operations.all if op.results)
     multiplications = sum(run(op) * op.total_multiplications for op in work.operations.all)
