@@ -176,6 +176,7 @@ def dataset(
                 if name in smooth:
                     gradient[:, i, j] = gradients[layer][name]
     for j in (names.index(name) for name in smooth):
+        # Layers without this number are NaN and add nothing.
         total = RELATIVE_CHANGE * np.nansum(gradient[:, :, j] * value[:, j], axis=1)
         effect[:, 0, j], effect[:, 1, j] = total, -total
     for move, change in zip(moves, differences, strict=True):

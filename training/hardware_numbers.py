@@ -97,6 +97,7 @@ def shifted(hardware: Hardware, shifts: dict[str, Any]) -> Hardware:
     changes: dict[str, Any] = {}
     for name, amount in shifts.items():
         base, _, index = name.partition("[")
+        # Several coefficients of one tuple may be shifted: each change starts from the tuple changed so far.
         value: Any = changes.get(base, functools.reduce(getattr, base.split("."), hardware))
         if index:
             i = int(index[:-1])

@@ -59,6 +59,7 @@ def modified_weights(
         tile = lax.stop_gradient(leaf).reshape(1, 1, -1, leaf.shape[-1])
         largest = jnp.max(jnp.abs(tile), axis=-2, keepdims=True)
         scale = scale_of(largest)
+        # Folded by the index of the leaf: kernels of equal shape must not share their noise.
         noisy = modifier.weights(jax.random.fold_in(key, index), tile / scale, scale, noise_scale)
         return leaf + ((noisy.mean - tile / scale) * scale).reshape(leaf.shape).astype(leaf.dtype)
 

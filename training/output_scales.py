@@ -104,7 +104,9 @@ def remap_weights(limit: float = 1.0) -> optax.GradientTransformationExtraArgs:
             kernel, scale = _at(new, kernel_path), _at(new, scale_path)
             columns = _outputs(kernel, scale)
             largest = jnp.max(jnp.abs(kernel), axis=tuple(range(kernel.ndim - len(columns))))
+            # A column of zeros keeps its scale.
             factor = jnp.where(largest > 0, largest, limit) / limit
+            # Optax adds an update to its parameter, so the largest weight equals the limit only up to rounding.
             updates = _with(updates, kernel_path, kernel / factor - _at(params, kernel_path))
             updates = _with(updates, scale_path, scale * _as_scale(factor, scale) - _at(params, scale_path))
         return updates, state

@@ -244,6 +244,7 @@ def _descended(
 
     @jax.jit
     def validated(theta: Any, x: Any, targets: Any) -> jax.Array:
+        # The same chips at every call, so that losses differ by the ranges alone.
         keys = jax.random.split(stream(key, "validation"), chips)
         return jax.lax.map(lambda k: loss(theta, x, targets, k), keys).mean()
 
@@ -258,6 +259,7 @@ def _descended(
             updates, opt_state = tx.update(gradient, opt_state, theta)
             return optax.apply_updates(theta, updates), opt_state
 
+        # The bounds are traced: all stretches share one compilation.
         return jax.lax.fori_loop(first, last, step, carry)
 
     theta = _no_change(tree["ranges"], kinds)

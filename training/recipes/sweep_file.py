@@ -144,6 +144,7 @@ class SweepFile:
         if not self.aware:
             return digital
         tuned = aware_network(self.recipe, plain, digital, data, key=key)
+        # Ranges of the recipe's hardware do not fit the swept ones: `ChipScores` calibrates at every structure.
         return {name: value for name, value in tuned.variables.items() if name != "ranges"}
 
 
