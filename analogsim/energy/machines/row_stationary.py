@@ -169,6 +169,7 @@ def _count(plane: Plane, m, n, e, p, q, r, t) -> tuple[np.ndarray, np.ndarray, n
     """Return hops, buffer accesses and DRAM accesses of a group in words, for arrays of mappings."""
     strips = -(-plane.rows_out // e)
     rows = np.minimum((e - 1) * plane.stride + plane.reach, plane.rows_in)
+    # In floating point: products of NumPy's int64 arrays wrap around without an error.
     inputs = 1.0 * plane.images * plane.channels * np.maximum(strips * rows, plane.taps_rows) * plane.width_in
     sums = 1.0 * plane.images * plane.filters * plane.rows_out * plane.width_out
     passes = -(-plane.channels // (q * r))
