@@ -169,6 +169,7 @@ def _factorisations(n: int, count: int, largest: int) -> list[tuple[int, ...]]:
         return [(n,)] if n <= largest else []
     factorisations = []
     for first in range(min(n, largest), 0, -1):
+        # No further factor exceeds `first`, so first^count must reach n.
         if n % first == 0 and first**count >= n:
             factorisations += [(first, *rest) for rest in _factorisations(n // first, count - 1, first)]
     return factorisations
