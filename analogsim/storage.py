@@ -15,7 +15,6 @@ copy of n qubits (A. S. Holevo, Probl. Inf. Transm. 9, 177, 1973).
 """
 
 import dataclasses
-import functools
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -283,7 +282,7 @@ def _bound(hardware: Hardware) -> tuple[Any, jax.Array]:
     return bind(layer, {"params": {"kernel": w}}, jnp.eye(_SIDE)[:1]), w
 
 
-@functools.partial(jax.jit)
+@jax.jit
 def _errors(bound: Any, w: jax.Array, times_s: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Return the signal power of a read, the variance of the fixed error and of the new error, each ``[times]``."""
     cells = bound.program(stream(key, "chip"))

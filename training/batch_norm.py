@@ -125,8 +125,10 @@ def _estimated(statistics: Callable[[Any, Any, int], Any], stats: Any, x: Any, b
 
     def total(path: tuple, leaf: jax.Array) -> jax.Array:
         names = path_names(path)
-        if "var" not in names:
+        # The last of the two names: a layer may be called mean or var, too.
+        last = max((i for i, name in enumerate(names) if name in ("mean", "var")), default=None)
+        if last is None or names[last] == "mean":
             return leaf
-        return leaf + by_path[tuple("mean" if name == "var" else name for name in names)]  # variance of batch means
+        return leaf + by_path[(*names[:last], "mean", *names[last + 1 :])]  # variance of batch means
 
     return jax.tree_util.tree_map_with_path(total, mean)

@@ -97,7 +97,7 @@ def _compiled(job: Job, prepared: Prepared, devices: Any) -> Callable[[np.ndarra
     program = _program(prepared, at_once, capacity, devices)
     fixed = (prepared.operands, columns, job.key, times_s)
     if job.chip_batch_size is None and jax.default_backend() != "cpu":  # on a CPU one at a time is fastest
-        at_once = _that_fit(program, fixed, capacity * n_devices)
+        at_once = _that_fit(program, fixed, capacity * n_devices, devices)
         capacity = _capacity(plan, at_once, n_devices)
         program = _program(prepared, at_once, capacity, devices)
 
@@ -161,24 +161,32 @@ def _program(prepared: Prepared, at_once: int, capacity: int, devices: Any) -> C
     return jax.jit(jax.shard_map(loop, mesh=mesh, in_specs=specs, out_specs=split))
 
 
-def _that_fit(program: Any, fixed: tuple, length: int) -> int:
+def _that_fit(program: Any, fixed: tuple, length: int, devices: Any) -> int:
     """Return how many items in parallel fit into half of the device's free memory, from the memory use of one."""
     numbers = jnp.zeros(length, jnp.int32)
     memory = program.lower(*fixed, numbers, numbers, jnp.int32(1)).compile().memory_analysis()
     # Temporaries only: arguments and results do not grow with the number of items in parallel.
     one = getattr(memory, "temp_size_in_bytes", 0)
-    free = _free_bytes()
+    free = _free_bytes(devices)
     if not one or free is None:
         return 8
     return int(np.clip(0.5 * free / one, 1, _MOST_AT_ONCE))
 
 
-def _free_bytes() -> int | None:
-    """Return the free memory of the first device in bytes; None if it does not report it."""
-    stats = jax.devices()[0].memory_stats()
-    if stats and "bytes_limit" in stats:
-        return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
-    return None
+def _free_bytes(devices: Any) -> int | None:
+    """Return the smallest free memory of the devices in bytes; None if one does not report it."""
+    all_stats = [device.memory_stats() for device in devices or jax.devices()[:1]]
+    if not all(stats and "bytes_limit" in stats for stats in all_stats):
+        return None
+    return min(stats["bytes_limit"] - stats.get("bytes_in_use", 0) for stats in all_stats)
+
+
+#: JAX's errors about traced values; the one about integers (a list index) is no ``ConcretizationTypeError``.
+_NEEDS_VALUES = (
+    jax.errors.ConcretizationTypeError,
+    jax.errors.TracerArrayConversionError,
+    jax.errors.TracerIntegerConversionError,
+)
 
 
 class _clear_errors:
@@ -191,7 +199,7 @@ class _clear_errors:
         return None
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if isinstance(error, jax.errors.ConcretizationTypeError | jax.errors.TracerArrayConversionError):
+        if isinstance(error, _NEEDS_VALUES):
             swept = f" and the swept fields {', '.join(self.names)}" if self.names else ""
             raise InputError(
                 f"evaluate: needs the values of its arguments during compilation, when its key{swept} are not known "

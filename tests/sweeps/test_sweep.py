@@ -218,6 +218,14 @@ def test_numbers_that_code_decides_by_are_named_structural():
     np.testing.assert_array_equal(found.score.values[:, 0], [0, 1])
 
 
+def test_a_list_indexed_by_a_traced_number_is_refused_in_one_sentence():
+    def looks_up(hardware, key):
+        return [1.0, 2.0, 3.0][jax.random.randint(key, (), 0, 3)]
+
+    with pytest.raises(InputError, match=r"^evaluate: needs the values of its arguments during compilation"):
+        sweep(looks_up, HARDWARE, over={"adc.noise": [0.1]}, chips=1, key=jax.random.key(0), progress=False)
+
+
 def test_progress_is_told_and_ctrl_c_keeps_what_is_done(tmp_path):
     told = []
 

@@ -123,3 +123,17 @@ def test_bad_input(variables):
         with pytest.raises(InputError, match=message):
             call()
     assert dataclasses.is_dataclass(chip)
+
+
+@pytest.mark.parametrize("name", ["var", "mean"])
+def test_a_normalisation_may_be_called_like_its_statistics(name):
+    class Named(nn.Module):
+        @nn.compact
+        def __call__(self, x, train=False):
+            return nn.BatchNorm(use_running_average=not train, name=name)(nn.Dense(6, name="first")(x))
+
+    variables = jax.jit(Named().init)(jax.random.key(1), X)
+    found = reestimate_batch_norm(Named(), variables, X, batch_size=32, train=True)["batch_stats"][name]
+    y = activations(variables)
+    np.testing.assert_allclose(found["mean"], y.mean(0), rtol=2e-4, atol=1e-5)
+    np.testing.assert_allclose(found["var"], y.var(0), rtol=2e-4)
