@@ -353,7 +353,7 @@ def test_as_many_chips_side_by_side_as_fit_into_memory(monkeypatch, free, fits):
     """Off the CPU, by what the compiled program takes for one chip; no device here, so its memory is made up."""
     from analogsim.sweeps import block
 
-    monkeypatch.setattr(block, "_free_bytes", lambda: free)
+    monkeypatch.setattr(block, "_free_bytes", lambda devices: free)
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     asked = []
     program = block._program
