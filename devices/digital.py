@@ -14,7 +14,7 @@ from jax.typing import DTypeLike
 
 from analogsim.base.description import Description, field
 from analogsim.base.dtypes import wide
-from analogsim.base.types import Numeric
+from analogsim.base.types import Numeric, PyTree
 from analogsim.devices.protocol import Action, ColumnMap, Moments, OneColumnPerOutput
 
 
@@ -68,7 +68,7 @@ class DigitalMemory(OneColumnPerOutput, Description):
         step = np.array([1 / (2 ** (int(self.bits) - 1) - 1)]) if is_known else None
         return super().column_map(n_out)._replace(step=step)
 
-    def noise(self, x: jax.Array, y: jax.Array, state: Any) -> None:
+    def noise(self, x: jax.Array, y: jax.Array, state: PyTree) -> None:
         """Return None: digital arithmetic adds no noise."""
         return None
 

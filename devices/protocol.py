@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import jax
 import numpy as np
 
-from analogsim.base.types import Numeric
+from analogsim.base.types import Numeric, PyTree
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Float
@@ -125,7 +125,7 @@ class WeightStore(Protocol):
         """
         ...
 
-    def read(self, state: Any, time_s: Numeric, key: jax.Array | None = None) -> Moments:
+    def read(self, state: PyTree, time_s: Numeric, key: jax.Array | None = None) -> Moments:
         """Return the stored matrix ``time_s`` seconds after programming, in the units of the programmed matrix.
 
         Args:
@@ -140,7 +140,7 @@ class WeightStore(Protocol):
         ...
 
     def noise(
-        self, x: Float[Array, "*batch n_in"], y: Float[Array, "*batch n_columns"], state: Any
+        self, x: Float[Array, "*batch n_in"], y: Float[Array, "*batch n_columns"], state: PyTree
     ) -> Float[Array, "*batch n_columns"] | None:
         """Return the standard deviation of the noise that detection adds at the output, shape of ``y``; None if none.
 

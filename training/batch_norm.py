@@ -24,6 +24,7 @@ from analogsim.base.call_inputs import count_examples, inputs_of, map_examples
 from analogsim.base.checks import check_integer
 from analogsim.base.errors import InputError
 from analogsim.base.random import check_one_key
+from analogsim.base.types import PyTree
 from analogsim.chips.chip import Chip
 from analogsim.chips.metrics import check_inputs
 from analogsim.models.bound import bind
@@ -32,7 +33,7 @@ from analogsim.training.fitting import path_names
 
 
 def reestimate_batch_norm(
-    model: Any, variables: Any, x: Any, *, chip: Chip | None = None, key: jax.Array | None = None,
+    model: Any, variables: PyTree, x: Any, *, chip: Chip | None = None, key: jax.Array | None = None,
     batch_size: int = 128, **options: Any,
 ) -> Any:  # fmt: skip
     """Re-estimate the running statistics of every batch normalisation from ``x``.
@@ -80,14 +81,14 @@ def reestimate_batch_norm(
     if not jax.tree.leaves(collections.get("batch_stats", {})):
         raise InputError("model: has no running statistics (batch_stats) to re-estimate")
 
-    def with_statistics(stats: Any) -> BoundModel:
+    def with_statistics(stats: PyTree) -> BoundModel:
         return bound.with_collections({**collections, "batch_stats": stats})
 
     @jax.jit
-    def run(stats: Any, batch: Any, batch_key: Any) -> Any:
+    def run(stats: PyTree, batch: Any, batch_key: Any) -> Any:
         return with_statistics(stats).statistics_after(batch, batch_key, readings)
 
-    def statistics(stats: Any, batch: Any, number: int) -> Any:
+    def statistics(stats: PyTree, batch: Any, number: int) -> Any:
         return run(stats, batch, None if key is None else jax.random.fold_in(key, number))
 
     new = with_statistics(_estimated(statistics, collections["batch_stats"], x, batch_size))
@@ -97,7 +98,7 @@ def reestimate_batch_norm(
     return model if variables is None else variables
 
 
-def _estimated(statistics: Callable[[Any, Any, int], Any], stats: Any, x: Any, batch_size: int) -> Any:
+def _estimated(statistics: Callable[[Any, Any, int], Any], stats: PyTree, x: Any, batch_size: int) -> Any:
     """Combine the statistics of batches to those of all examples, by the equations of the module."""
     n = count_examples(x)
     zeros, ones = jax.tree.map(jnp.zeros_like, stats), jax.tree.map(jnp.ones_like, stats)

@@ -24,6 +24,7 @@ import optax
 
 from analogsim.base.checks import check_number
 from analogsim.base.errors import InputError
+from analogsim.base.types import PyTree
 from analogsim.training.selection import is_kernel, map_selected
 
 _LEAST = 1e-6  # a limit may shrink to this fraction in one step, so that it never crosses zero
@@ -57,7 +58,7 @@ def clip_weights(
     """
     _check_limit("clip_weights", limit, sigmas, per)
 
-    def update(updates: Any, state: Any, params: Any = None, **_: Any) -> tuple[Any, Any]:
+    def update(updates: PyTree, state: PyTree, params: PyTree = None, **_: Any) -> tuple[Any, Any]:
         olds = _known("clip_weights", params)
 
         def clip(index: int, change: jax.Array) -> jax.Array:
@@ -115,7 +116,7 @@ def learned_clip(
     for name, value in (("learning_rate", learning_rate), ("decay", decay)):
         check_number(value, name, ge=0)
 
-    def first(params: Any) -> LearnedClipState:
+    def first(params: PyTree) -> LearnedClipState:
         limits, beyond = {}, {}
 
         def note(index: int, leaf: jax.Array) -> jax.Array:
@@ -127,7 +128,9 @@ def learned_clip(
         map_selected(note, params, where)
         return LearnedClipState(limits, beyond)
 
-    def update(updates: Any, state: LearnedClipState, params: Any = None, **_: Any) -> tuple[Any, LearnedClipState]:
+    def update(
+        updates: PyTree, state: LearnedClipState, params: PyTree = None, **_: Any
+    ) -> tuple[Any, LearnedClipState]:
         olds, limits, beyond = _known("learned_clip", params), {}, {}
 
         def clip(index: int, change: jax.Array) -> jax.Array:
@@ -149,7 +152,7 @@ def _axes(leaf: jax.Array, per: str) -> tuple[int, ...]:
     return tuple(range(leaf.ndim - 1 if per == "column" else leaf.ndim))
 
 
-def _known(name: str, params: Any) -> list[jax.Array]:
+def _known(name: str, params: PyTree) -> list[jax.Array]:
     if params is None:
         raise InputError(f"{name} needs the parameters: tx.update(gradients, state, params)")
     # In the order of the updates' leaves, which `map_selected` numbers: both trees have the same structure.

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from analogsim.base.errors import InputError
+from analogsim.base.types import PyTree
 from analogsim.chips.adc_inputs import first_not_finite
 from analogsim.models.bound import observe
 from analogsim.training.fitting import path_names
@@ -78,6 +79,6 @@ def _inside(names: list[str], path: str) -> bool:
     return names[: len(parts)] == parts
 
 
-def _finite(tree: Any) -> bool:
+def _finite(tree: PyTree) -> bool:
     numbers = [a for a in jax.tree.leaves(tree) if jnp.issubdtype(jnp.result_type(a), jnp.inexact)]
     return all(bool(jnp.all(jnp.isfinite(a))) for a in numbers)

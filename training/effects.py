@@ -8,6 +8,7 @@ import numpy as np
 
 from analogsim.base.description import pretty
 from analogsim.base.field_rules import Rule
+from analogsim.base.types import PyTree
 from analogsim.base.units import show_time
 from analogsim.training.hardware_numbers import HardwareNumber, SelectedNumbers
 
@@ -154,7 +155,7 @@ class Perturbation(NamedTuple):
 def dataset(
     chosen: SelectedNumbers,
     losses: Any,
-    gradients: Any,
+    gradients: PyTree,
     smooth: list[str],
     unknown: list[str],
     moves: list[Perturbation],

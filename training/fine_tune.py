@@ -26,6 +26,7 @@ from analogsim.base.checks import check_fraction, check_integer
 from analogsim.base.equality import ByValue
 from analogsim.base.errors import InputError
 from analogsim.base.random import check_one_key, stream
+from analogsim.base.types import PyTree
 from analogsim.chips.metrics import check_data
 from analogsim.chips.range_report import RangeReport, range_report
 from analogsim.training.divergence import explain
@@ -52,7 +53,7 @@ class FineTuned(ByValue):
       clipping_before, clipping: range reports of the first examples, before and after; None without calibrated ranges.
     """
 
-    variables: Any
+    variables: PyTree
     model: Any
     loss: np.ndarray
     accuracy: np.ndarray
@@ -63,7 +64,7 @@ class FineTuned(ByValue):
 
 def fine_tune(
     model: Any,
-    variables: Any,
+    variables: PyTree,
     x: Any,
     labels: Any,
     *,

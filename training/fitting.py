@@ -14,6 +14,7 @@ import jax
 
 from analogsim.base.checks import NO_ANALOG_LAYER
 from analogsim.base.errors import InputError
+from analogsim.base.types import PyTree
 from analogsim.converters.range_rules import LearnedRange, TrackedRange
 from analogsim.hardware.hardware import Hardware
 from analogsim.models.bound import bind
@@ -33,7 +34,7 @@ def tracks(hardware: dict[str, Hardware]) -> bool:
     return any(isinstance(r, TrackedRange) for h in hardware.values() for r in (h.input_range, h.output_range))
 
 
-def _has_scales(ranges: Any) -> bool:
+def _has_scales(ranges: PyTree) -> bool:
     return any(_SCALES & set(path_names(path)) for path, _ in jax.tree_util.tree_leaves_with_path(ranges))
 
 
@@ -72,7 +73,7 @@ class Fit(NamedTuple):
         params = {name: collections[name] for name in names}
         return params, {name: value for name, value in collections.items() if name not in names}
 
-    def call(self, params: Any, state: Any, x: Any, key: jax.Array) -> tuple[Any, Any]:
+    def call(self, params: PyTree, state: PyTree, x: Any, key: jax.Array) -> tuple[Any, Any]:
         """Return the outputs on hardware sampled from the key, and the new state."""
         changing = [name for name in state if name != "ranges" or tracks(self.hardware)]
         if tracks(self.hardware) and "ranges" not in changing:
@@ -81,19 +82,19 @@ class Fit(NamedTuple):
         # A call also returns the ranges as new state; those that learn are in params.
         return outputs, {**state, **{name: value for name, value in new.items() if name not in params}}
 
-    def digital(self, params: Any, state: Any, x: Any) -> Any:
+    def digital(self, params: PyTree, state: PyTree, x: Any) -> Any:
         """Return the outputs of the digital model in inference, whatever mode the model is in."""
         return self._with(params, state).digital(x, in_eval_mode=True)
 
-    def unbound(self, params: Any, state: Any) -> tuple[Any, Any]:
+    def unbound(self, params: PyTree, state: PyTree) -> tuple[Any, Any]:
         """Return model and variables; the variables are None if the model is a copy that holds the trained arrays."""
         return self._with(params, state).unbind()
 
-    def _with(self, params: Any, state: Any) -> BoundModel:
+    def _with(self, params: PyTree, state: PyTree) -> BoundModel:
         return self.bound.with_collections({**state, **params})
 
 
-def fit_of(model: Any, variables: Any, x: Any, options: dict[str, Any], digital_options: dict[str, Any]) -> Fit:
+def fit_of(model: Any, variables: PyTree, x: Any, options: dict[str, Any], digital_options: dict[str, Any]) -> Fit:
     """Prepare a model for training.
 
     Args:
@@ -114,7 +115,7 @@ def fit_of(model: Any, variables: Any, x: Any, options: dict[str, Any], digital_
     return Fit(bound, options, hardware)
 
 
-def learned_labels(params: Any, hardware: dict[str, Hardware]) -> Any:
+def learned_labels(params: PyTree, hardware: dict[str, Hardware]) -> Any:
     """Label every leaf of the trained arrays ``"params"``, ``"ranges"`` or ``"frozen"``, for ``optax.partition``."""
 
     def label(path: tuple, leaf: Any) -> str:

@@ -24,13 +24,14 @@ import optax
 from analogsim.base.call_inputs import inputs_of
 from analogsim.base.checks import check_number
 from analogsim.base.errors import InputError
+from analogsim.base.types import PyTree
 from analogsim.models.bound import Sample, bind, front_end_of
 from analogsim.training.fitting import path_names
 
 _SCALED = "scale"
 
 
-def with_output_scales(model: Any, variables: Any = None, x: Any = None, **options: Any) -> Any:
+def with_output_scales(model: Any, variables: PyTree = None, x: Any = None, **options: Any) -> Any:
     """Add learned output scales to every analog layer, with initial values of 1.
 
     Args:
@@ -95,7 +96,7 @@ def remap_weights(limit: float = 1.0) -> optax.GradientTransformationExtraArgs:
     """
     check_number(limit, "limit", gt=0)
 
-    def update(updates: Any, state: Any, params: Any = None, **_: Any) -> tuple[Any, Any]:
+    def update(updates: PyTree, state: PyTree, params: PyTree = None, **_: Any) -> tuple[Any, Any]:
         if params is None:
             raise InputError("remap_weights needs the parameters: tx.update(gradients, state, params)")
         kernels = scaled_kernels(params)
@@ -114,7 +115,7 @@ def remap_weights(limit: float = 1.0) -> optax.GradientTransformationExtraArgs:
     return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
 
 
-def fold_output_scales(variables: Any) -> Any:
+def fold_output_scales(variables: PyTree) -> Any:
     """Multiply the kernels of a Linen model by their output scales and remove the scales; the outputs do not change.
 
     Args:
@@ -140,7 +141,7 @@ def fold_output_scales(variables: Any) -> Any:
     return variables
 
 
-def scaled_kernels(tree: Any) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+def scaled_kernels(tree: PyTree) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
     """Return the paths of every kernel with a learned scale and of the scale, in ``{"params": ..., "ranges": ...}``."""
     if "params" not in tree or "ranges" not in tree:
         raise InputError("the tree must hold the collections 'params' and 'ranges', {'params': ..., 'ranges': ...}")
@@ -179,7 +180,7 @@ def _as_scale(factor: jax.Array, scale: jax.Array) -> jax.Array:
     return jnp.concatenate([flat, jnp.ones(scale.size - flat.size, flat.dtype)]).reshape(scale.shape)
 
 
-def _at(tree: Any, path: tuple[str, ...]) -> Any:
+def _at(tree: PyTree, path: tuple[str, ...]) -> Any:
     for name in path:
         if not hasattr(tree, "keys") or name not in tree:
             return None
@@ -187,11 +188,11 @@ def _at(tree: Any, path: tuple[str, ...]) -> Any:
     return tree
 
 
-def _with(tree: Any, path: tuple[str, ...], value: Any) -> Any:
+def _with(tree: PyTree, path: tuple[str, ...], value: Any) -> Any:
     return value if not path else {**tree, path[0]: _with(tree[path[0]], path[1:], value)}
 
 
-def _without(tree: Any, path: tuple[str, ...]) -> Any:
+def _without(tree: PyTree, path: tuple[str, ...]) -> Any:
     if len(path) == 1:
         return {name: inner for name, inner in tree.items() if name != path[0]}
     return {**tree, path[0]: _without(tree[path[0]], path[1:])}

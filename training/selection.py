@@ -6,6 +6,7 @@ from typing import Any
 import jax
 
 from analogsim.base.errors import InputError
+from analogsim.base.types import PyTree
 
 
 def is_kernel(path: tuple, leaf: Any) -> bool:
@@ -24,7 +25,7 @@ def is_kernel(path: tuple, leaf: Any) -> bool:
     return "kernel" in names
 
 
-def map_selected(function: Callable[[int, Any], Any], params: Any, where: Callable[[tuple, Any], bool]) -> Any:
+def map_selected(function: Callable[[int, Any], Any], params: PyTree, where: Callable[[tuple, Any], bool]) -> Any:
     """Apply ``function(index, leaf)`` to the leaves with ``where(path, leaf)``; the others are unchanged.
 
     Raises:

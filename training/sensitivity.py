@@ -31,6 +31,7 @@ from analogsim.base.checks import NO_ANALOG_LAYER, check_integer
 from analogsim.base.errors import InputError
 from analogsim.base.extrapolation import extrapolates, in_words
 from analogsim.base.random import check_one_key, chip_key, read_key
+from analogsim.base.types import PyTree
 from analogsim.chips.chip import check_compensation, check_finite, check_solved, check_time, read
 from analogsim.chips.metrics import check_data
 from analogsim.chips.outputs import check_outputs, run_examples
@@ -48,7 +49,7 @@ _METHODS = ("gradient", "difference")
 
 def sensitivity(
     model: Any,
-    variables: Any,
+    variables: PyTree,
     x: Any,
     labels: Any,
     *,
@@ -175,7 +176,7 @@ def _gradients(bound, key, indices, time_s, x, labels, zeros, setting):
     return jax.lax.map(one, indices)
 
 
-def _with_gradients(smooth: list[str], gradients: Any, chosen: SelectedNumbers) -> tuple[list[str], list[str]]:
+def _with_gradients(smooth: list[str], gradients: PyTree, chosen: SelectedNumbers) -> tuple[list[str], list[str]]:
     """Return names with a gradient, and names of zeros without one, which +10 % would not change."""
     having, unknown = [], []
     for name in smooth:

@@ -26,6 +26,7 @@ from analogsim.base.call_inputs import apart, as_inputs, count_examples, map_exa
 from analogsim.base.checks import check_fraction, check_integer, check_number
 from analogsim.base.errors import InputError
 from analogsim.base.random import check_one_key, stream
+from analogsim.base.types import PyTree
 from analogsim.training.fitting import Fit, fit_of, learned_labels, tracks
 from analogsim.training.losses import Loss, cross_entropy, distillation
 from analogsim.training.schedule import scaled_noise
@@ -40,9 +41,9 @@ class TrainState(NamedTuple):
       opt_state: state of the optimiser.
     """
 
-    params: Any
-    model_state: Any
-    opt_state: Any
+    params: PyTree
+    model_state: PyTree
+    opt_state: PyTree
 
 
 class StepMetrics(NamedTuple):
@@ -74,8 +75,8 @@ class TrainingStep:
 
     def loss(
         self,
-        params: Any,
-        state: Any,
+        params: PyTree,
+        state: PyTree,
         x: Any,
         labels: Any,
         key: jax.Array,
@@ -165,7 +166,7 @@ class TrainingStep:
 
 def make_step(
     model: Any,
-    variables: Any,
+    variables: PyTree,
     x: Any,
     *,
     optimizer: optax.GradientTransformation,
@@ -228,7 +229,7 @@ def make_step(
     )
 
 
-def _with_ranges(of_params: Any, range_learning_rate: Any, fit: Fit, params: Any) -> optax.GradientTransformation:
+def _with_ranges(of_params: Any, range_learning_rate: Any, fit: Fit, params: PyTree) -> optax.GradientTransformation:
     if "ranges" not in params:
         return of_params
     # Steps are relative to the range: as fast for a range of 0.01 as for one of 10, and it never crosses zero.

@@ -27,6 +27,7 @@ from analogsim.base.checks import check_integer, check_number
 from analogsim.base.equality import ByValue
 from analogsim.base.errors import InputError
 from analogsim.base.random import check_one_key, stream
+from analogsim.base.types import PyTree
 from analogsim.base.units import seconds
 from analogsim.chips.calibration import calibrate
 from analogsim.chips.metrics import check_inputs, check_labels
@@ -59,7 +60,7 @@ class Tuned(ByValue):
       ranges: layer, kind, value before and value after.
     """
 
-    variables: Any
+    variables: PyTree
     model: Any
     before: float
     after: float
@@ -86,7 +87,7 @@ class Tuned(ByValue):
 
 def tune(
     model: Any,
-    variables: Any,
+    variables: PyTree,
     x: Any,
     labels: Any = None,
     *,
@@ -168,7 +169,7 @@ def _tunable(training: FreshChip, path: str, hardware: Hardware) -> Any:
     )
 
 
-def _started(model: Any, variables: Any, x: Any, what: tuple[str, ...], options: dict[str, Any]) -> tuple[Any, Any]:
+def _started(model: Any, variables: PyTree, x: Any, what: tuple[str, ...], options: dict[str, Any]) -> tuple[Any, Any]:
     """Return model and variables with initial ranges."""
     bound = bind(model, variables, x, options)
     model, variables = bound.unbind()  # a copy, where ranges are set in the model
@@ -189,7 +190,7 @@ def _distance(outputs: jax.Array, targets: jax.Array) -> jax.Array:
     return jnp.mean((outputs - targets) ** 2) / jnp.maximum(jnp.var(targets), 1e-12)
 
 
-def _rows(tree: Any, what: tuple[str, ...]) -> list[tuple[str, str, Any]]:
+def _rows(tree: PyTree, what: tuple[str, ...]) -> list[tuple[str, str, Any]]:
     """Return layer, kind and (mean) value of every tuned range."""
     rows = []
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree["ranges"]):
@@ -207,7 +208,7 @@ def _hook_of(path: tuple) -> tuple[str, ...]:
     return names[:-2] if names[-1] == "value" else names[:-1]
 
 
-def _no_change(ranges: Any, what: tuple[str, ...]) -> Any:
+def _no_change(ranges: PyTree, what: tuple[str, ...]) -> Any:
     """Return theta = 0 for each layer's ranges of each kind, one for every member of a stack of layers."""
     leaves = jax.tree_util.tree_leaves_with_path(ranges)
     stacks = {_hook_of(path): np.shape(leaf) for path, leaf in leaves if range_kind(path) == "input"}
@@ -225,7 +226,7 @@ def _scaled(theta: jax.Array, leaf: Any) -> jax.Array:
 
 
 def _descended(
-    fit: Fit, tree: Any, state: Any, x: Any, targets: Any, objective: Any, key: jax.Array, kinds: tuple[str, ...],
+    fit: Fit, tree: PyTree, state: PyTree, x: Any, targets: Any, objective: Any, key: jax.Array, kinds: tuple[str, ...],
     steps: int, learning_rate: Any, batch_size: int, chips: int,
 ) -> tuple[Any, float, float]:  # fmt: skip
     """Return the tree with the best ranges, and the validation losses before and after."""

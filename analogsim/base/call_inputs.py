@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from analogsim.base.errors import InputError
+from analogsim.base.types import PyTree
 
 
 @jax.tree_util.register_dataclass
@@ -127,7 +128,7 @@ class Inputs:
         return args[0] if len(args) == 1 and not _is_several(args[0]) else args
 
 
-def _plain(tree: Any) -> Any:
+def _plain(tree: PyTree) -> Any:
     return jax.tree.map(lambda a: a.value if isinstance(a, (Shared, Fixed)) else a, tree, is_leaf=_is_wrapped)
 
 
@@ -203,7 +204,7 @@ def _is_written_out(value: Any) -> bool:
     return isinstance(value, list) and bool(leaves) and all(isinstance(a, (numbers.Number, np.generic)) for a in leaves)
 
 
-def _arrays(tree: Any, where: str, inner: bool) -> Any:
+def _arrays(tree: PyTree, where: str, inner: bool) -> Any:
     """Convert arrays of a pytree to JAX arrays, and wrap the rest in ``Fixed``; ``inner`` allows a bare non-array."""
 
     def convert(path: tuple, leaf: Any) -> Any:
@@ -401,7 +402,7 @@ def _shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def _tree_text(tree: Any) -> Any:
+def _tree_text(tree: PyTree) -> Any:
     if tree is None or type(tree) is int:
         return tree
     if type(tree) is dict and all(isinstance(name, str) for name in tree):

@@ -18,6 +18,7 @@ from analogsim.base.call_inputs import Inputs, apart, as_inputs, input_name, inp
 from analogsim.base.checks import check_integer
 from analogsim.base.dtypes import wide
 from analogsim.base.errors import InputError
+from analogsim.base.types import PyTree
 from analogsim.devices.protocol import ColumnMap
 from analogsim.hardware.hardware import Hardware
 from analogsim.layers.layer import LayerUse
@@ -40,7 +41,7 @@ class ForwardPasses:
     """
 
     def __init__(
-        self, model: Any, variables: Any, x: Inputs, batch_size: int | None, options: dict[str, Any], places: bool
+        self, model: Any, variables: PyTree, x: Inputs, batch_size: int | None, options: dict[str, Any], places: bool
     ):
         if batch_size is not None:
             check_integer(batch_size, "batch_size")

@@ -31,6 +31,7 @@ import numpy as np
 from jax.tree_util import Partial
 
 from analogsim.base.errors import InputError, nearest
+from analogsim.base.types import PyTree
 from analogsim.chips.adc_inputs import (
     ColumnReadout,
     ForwardPasses,
@@ -57,7 +58,7 @@ METHODS = ("percentile", "max", "error", "granular", "full")
 
 def calibrate(
     model: Any,
-    variables: Any,
+    variables: PyTree,
     x: Any,
     *,
     method: str = "percentile",

@@ -19,6 +19,7 @@ from analogsim.base.equality import ByValue
 from analogsim.base.errors import InputError, nearest
 from analogsim.base.extrapolation import extrapolates
 from analogsim.base.random import check_key, is_key, key_shape
+from analogsim.base.types import PyTree
 from analogsim.base.units import seconds, show_time
 from analogsim.models.bound import bind, leaves_of, map_programmed, program_jit, program_many_jit, programmed_leaves
 from analogsim.signal_path.programmed import ChipArray, ProgrammedTiles
@@ -73,8 +74,8 @@ class Chip(ByValue):
       (5, 2, 3)
     """
 
-    cells: Any
-    readings: Any
+    cells: PyTree
+    readings: PyTree
     digital: Any
     time_s: Any
 
@@ -160,7 +161,13 @@ class Chip(ByValue):
 
 
 def program(
-    model: Any, variables: Any = None, key: Any = None, x: Any = None, *, reprogram: Chip | None = None, **options: Any
+    model: Any,
+    variables: PyTree = None,
+    key: Any = None,
+    x: Any = None,
+    *,
+    reprogram: Chip | None = None,
+    **options: Any,
 ) -> Chip:
     """Fabricate a chip for a model and program its weights; the chip can then be read at any time.
 
@@ -215,7 +222,7 @@ def program(
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3))
-def read(cells: Any, time_s: Any, compensation: str | None, read_noise: bool) -> Any:
+def read(cells: PyTree, time_s: Any, compensation: str | None, read_noise: bool) -> Any:
     """Read a tree of ``ProgrammedTiles`` (stacks, too) as a tree of ``ChipArray``, ``time_s`` after programming.
 
     Args:
@@ -236,7 +243,7 @@ def read(cells: Any, time_s: Any, compensation: str | None, read_noise: bool) ->
     return map_programmed(lambda tiles: ChipArray.read(tiles, time_s, compensation, read_noise), cells)
 
 
-def _check_program_keys(variables: Any, key: Any) -> None:
+def _check_program_keys(variables: PyTree, key: Any) -> None:
     if is_key(variables):
         raise InputError(
             "variables: must not be a random key; the order is program(model, variables, key, x), or "
@@ -250,7 +257,7 @@ def _check_program_keys(variables: Any, key: Any) -> None:
         )
 
 
-def check_time(time: Any, cells: Any) -> Any:
+def check_time(time: Any, cells: PyTree) -> Any:
     """Return a time in seconds after checking it against the stores of ``cells``; a traced time is not checked.
 
     Raises:
@@ -272,7 +279,7 @@ def check_time(time: Any, cells: Any) -> Any:
     return time_s
 
 
-def check_age(time_s: Any, cells: Any, where: str) -> None:
+def check_age(time_s: Any, cells: PyTree, where: str) -> None:
     """Check the ages of a chip or of a stack of chips from a file; ``where`` names them in the error message."""
     if isinstance(time_s, (jax.core.Tracer, jax.ShapeDtypeStruct)):
         return
@@ -293,13 +300,13 @@ def _energy_j(pulses: np.ndarray, pulse_j: np.ndarray) -> float:
     return float((per_matrix * pulse_j).sum())
 
 
-def check_hardware(cells: Any) -> None:
+def check_hardware(cells: PyTree) -> None:
     """Raise ``InputError`` if a number of the hardware is out of range, which compiled code cannot check."""
     for path, programmed in programmed_leaves(cells):
         check_numbers(programmed.hardware, f"layer {path}: ")
 
 
-def check_solved(readings: Any) -> None:
+def check_solved(readings: PyTree) -> None:
     """Raise ``InputError`` for NaN in readings: stores return it if their network of wires was not solved."""
     for path, array in leaves_of(ChipArray, readings):
         mean = array.reading.mean
@@ -320,7 +327,7 @@ def check_compensation(compensation: Any) -> None:
         raise InputError(f"compensation = {compensation!r}: must be one of {', '.join(COMPENSATIONS)}{nearest_one}")
 
 
-def check_finite(cells: Any) -> None:
+def check_finite(cells: PyTree) -> None:
     """Raise ``InputError`` for weights that are NaN or infinite, or a number of the hardware that is out of range."""
     check_hardware(cells)
     for path, programmed in programmed_leaves(cells):

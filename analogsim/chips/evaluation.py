@@ -21,6 +21,7 @@ from analogsim.base.checks import NO_ANALOG_LAYER, check_integer
 from analogsim.base.errors import InputError
 from analogsim.base.extrapolation import marked
 from analogsim.base.random import check_one_key, chip_key, read_key
+from analogsim.base.types import PyTree
 from analogsim.base.units import show_time
 from analogsim.chips.adc_inputs import first_not_finite
 from analogsim.chips.chip import check_compensation, check_finite, check_time, read
@@ -38,7 +39,7 @@ LIFETIME = ("1 s", "1 h", "1 day", "1 month", "1 year", "10 years")
 
 def evaluate(
     model: Any,
-    variables: Any,
+    variables: PyTree,
     x: Any,
     labels: Any,
     *,
@@ -162,7 +163,7 @@ class EvaluationJob(NamedTuple):
 
 
 def checked_work(
-    model: Any, variables: Any, x: Any, labels: Any, options: Any, batch_size: Any, batched: Any, on_host: Any
+    model: Any, variables: PyTree, x: Any, labels: Any, options: Any, batch_size: Any, batched: Any, on_host: Any
 ) -> EvaluationJob:
     """Bind a model to its data after checking both; arguments and errors as in ``evaluate``."""
     for name, value in (("batched", batched), ("on_host", on_host)):
@@ -305,7 +306,7 @@ def score_chip(
 
 def chip_outputs(
     bound: BoundModel,
-    cells: Any,
+    cells: PyTree,
     key: jax.Array,
     chip_index: Any,
     time_s: Any,

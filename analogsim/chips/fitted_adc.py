@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from analogsim.base.errors import InputError
+from analogsim.base.types import PyTree
 from analogsim.chips.adc_inputs import ForwardPasses, adc_input_values, checked_sample
 from analogsim.chips.range_report import range_in_force
 from analogsim.converters.tabulated import TabulatedADC
@@ -13,7 +14,7 @@ _PER_LAYER = 2**16  # samples per layer, the same number for every layer
 
 
 def fit_adc(
-    model: Any, variables: Any, x: Any, *, bits: int, batch_size: int | None = None, **options: Any
+    model: Any, variables: PyTree, x: Any, *, bits: int, batch_size: int | None = None, **options: Any
 ) -> TabulatedADC:
     """Fit the ADC of 2^bits codes with the smallest mean squared error over all ADC inputs of a model (Lloyd-Max).
 

@@ -18,6 +18,7 @@ from jax import lax
 
 from analogsim.base.call_inputs import apart, map_examples
 from analogsim.base.errors import InputError
+from analogsim.base.types import PyTree
 
 
 def output_name(path: tuple) -> str:
@@ -83,7 +84,7 @@ def run_examples(function: Callable[..., Any], x: Any, key: jax.Array, batch_siz
     return jax.tree.map(lambda a: a.reshape(a.shape[0] * a.shape[1], *a.shape[2:]), outputs)
 
 
-def holds_nan(tree: Any) -> jax.Array:
+def holds_nan(tree: PyTree) -> jax.Array:
     """Return whether any number of a tree is NaN. Traceable."""
     floats = [a for a in jax.tree.leaves(tree) if jnp.issubdtype(jnp.result_type(a), jnp.inexact)]
     return jnp.any(jnp.stack([jnp.any(jnp.isnan(a)) for a in floats])) if floats else jnp.asarray(False)

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from analogsim.base.errors import InputError
+from analogsim.base.types import PyTree
 from analogsim.base.units import effective_bits
 from analogsim.chips.adc_inputs import (
     ColumnReadout,
@@ -117,7 +118,9 @@ class RangeReport:
         return "\n".join(lines)
 
 
-def range_report(model: Any, variables: Any, x: Any, *, batch_size: int | None = None, **options: Any) -> RangeReport:
+def range_report(
+    model: Any, variables: PyTree, x: Any, *, batch_size: int | None = None, **options: Any
+) -> RangeReport:
     """Report the effects of every layer's converter ranges on data.
 
     Args:
@@ -154,7 +157,9 @@ def range_report(model: Any, variables: Any, x: Any, *, batch_size: int | None =
     return RangeReport(tuple(tally.row(layer) for layer, tally in layers.items()))
 
 
-def _row_names(model: Any, variables: Any, x: Any, options: dict[str, Any]) -> tuple[Callable[[LayerUse], str], bool]:
+def _row_names(
+    model: Any, variables: PyTree, x: Any, options: dict[str, Any]
+) -> tuple[Callable[[LayerUse], str], bool]:
     """Return a function that names a use's row, and whether entries of stacks of layers can be told apart."""
     try:
         places = bind(model, variables, options=options).places(x)

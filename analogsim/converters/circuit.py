@@ -27,6 +27,7 @@ from analogsim.base.dtypes import to_rank, wide
 from analogsim.base.errors import InputError
 from analogsim.base.random import normal, stream
 from analogsim.base.straight_through import straight_through
+from analogsim.base.types import PyTree
 from analogsim.converters.ranges import check_middle
 from analogsim.converters.uniform import (
     RASCH,
@@ -81,7 +82,7 @@ class Circuit(Description):
         return _built(self, key, int(n_columns))
 
     @jax.jit
-    def convert(self, y: jax.Array, bound: Any, state: Any) -> jax.Array:
+    def convert(self, y: jax.Array, bound: Any, state: PyTree) -> jax.Array:
         """Convert the ADC inputs of one tile, ``[..., n_columns]``; see ``Converter.convert``."""
         if state is None:
             if self.draws_at_fabrication:
@@ -106,7 +107,7 @@ class Circuit(Description):
         """Build the parts of one tile's converters; without a key, with nominal values."""
         raise NotImplementedError
 
-    def _search(self, v: jax.Array, reference: jax.Array, state: Any) -> tuple[jax.Array, jax.Array]:
+    def _search(self, v: jax.Array, reference: jax.Array, state: PyTree) -> tuple[jax.Array, jax.Array]:
         """Return the code of every voltage, as a float, and a shift that carries the circuit parameters' gradient."""
         raise NotImplementedError
 

@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 import jax
 
+from analogsim.base.types import PyTree
+
 
 class Converter(Protocol):
     """Interface of ADCs. All methods are pure and traceable; an ADC without random parts has the state None.
@@ -67,7 +69,7 @@ class Converter(Protocol):
         """
         ...
 
-    def convert(self, y: jax.Array, bound: Any, state: Any) -> jax.Array:
+    def convert(self, y: jax.Array, bound: Any, state: PyTree) -> jax.Array:
         """Convert the ADC inputs of one tile.
 
         The gradient is straight-through: 1 with respect to ``y`` inside the range and 0 outside; the range receives

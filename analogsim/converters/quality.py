@@ -12,7 +12,7 @@ transfer curve, which has no memory, so a ramp and a sine differ only in the den
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from analogsim.base import units
 from analogsim.base.checks import check_integer
 from analogsim.base.errors import InputError
+from analogsim.base.types import PyTree
 from analogsim.converters.protocol import Converter
 
 
@@ -54,7 +55,7 @@ class Errors(NamedTuple):
     largest: jax.Array
 
 
-def transfer_curve(converter: Converter, state: Any = None, *, points: int = 32) -> TransferCurve:
+def transfer_curve(converter: Converter, state: PyTree = None, *, points: int = 32) -> TransferCurve:
     """Convert a ramp over the whole range and return the transfer curve.
 
     Args:
@@ -72,7 +73,7 @@ def transfer_curve(converter: Converter, state: Any = None, *, points: int = 32)
     return TransferCurve(inputs, _convert(converter, inputs, state))
 
 
-def linearity(converter: Converter, state: Any = None, *, points: int = 64) -> Linearity:
+def linearity(converter: Converter, state: PyTree = None, *, points: int = 64) -> Linearity:
     """Return DNL and INL from the histogram of codes over a ramp, with a resolution of 1/points LSB.
 
     Args:
@@ -100,7 +101,7 @@ def linearity(converter: Converter, state: Any = None, *, points: int = 64) -> L
     return Linearity(dnl, inl)
 
 
-def errors(converter: Converter, state: Any = None, *, points: int = 32) -> Errors:
+def errors(converter: Converter, state: PyTree = None, *, points: int = 32) -> Errors:
     """Return the RMS and the largest error of a ramp over the whole range, in LSB; arguments as for ``transfer_curve``.
 
     An ideal converter has an RMS error of 1/sqrt(12) LSB.
@@ -115,7 +116,7 @@ def errors(converter: Converter, state: Any = None, *, points: int = 32) -> Erro
     return Errors(jnp.sqrt(jnp.mean(error**2, axis=0)), jnp.max(jnp.abs(error), axis=0))
 
 
-def effective_bits(converter: Converter, state: Any = None, *, signal: str = "sine", points: int = 32) -> jax.Array:
+def effective_bits(converter: Converter, state: PyTree = None, *, signal: str = "sine", points: int = 32) -> jax.Array:
     """Return the effective number of bits of every column, ``[n_columns]``.
 
     The output is fitted with gain times input plus offset; the residual is noise and distortion. Its power is compared
@@ -144,5 +145,5 @@ def effective_bits(converter: Converter, state: Any = None, *, signal: str = "si
     return units.effective_bits(10 * jnp.log10(sinad))
 
 
-def _convert(converter: Converter, inputs: jax.Array, state: Any) -> jax.Array:
+def _convert(converter: Converter, inputs: jax.Array, state: PyTree) -> jax.Array:
     return converter.convert(inputs[:, None], 1.0, state)

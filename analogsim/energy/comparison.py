@@ -9,6 +9,7 @@ import numpy as np
 from analogsim.base.checks import check_integer
 from analogsim.base.errors import InputError, brief
 from analogsim.base.tables import as_text
+from analogsim.base.types import PyTree
 from analogsim.energy import coverage, export, tables
 from analogsim.energy.breakdown import EnergyBreakdown, ModelDoesNotFit, UnsupportedSystem
 from analogsim.energy.chip import analog
@@ -146,7 +147,7 @@ class Comparison:
 
 def compare(
     model: Any,
-    variables: Any,
+    variables: PyTree,
     x_sample: Any,
     systems: Named | Iterable[Named] = ("H100", "Eyeriss", "brain"),
     batch: int | Iterable[int] = (1, 256),

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from analogsim.base.types import PyTree
 from analogsim.hardware.rules import ROOT, holder
 from analogsim.layers import modes
 from analogsim.layers.weight_products import WeightProduct, weight_products
@@ -34,7 +35,7 @@ class Inventory(NamedTuple):
     parameters: Mapping[str, int] = MappingProxyType({})
 
 
-def inventory(run: Callable[..., Any], parameters: Any, args: tuple, known_paths: Iterable[str] = ()) -> Inventory:
+def inventory(run: Callable[..., Any], parameters: PyTree, args: tuple, known_paths: Iterable[str] = ()) -> Inventory:
     """List the layers and products of ``run(parameters, *args)``.
 
     Args:

@@ -17,6 +17,7 @@ from jax import lax
 
 from analogsim.base.errors import InputError
 from analogsim.base.random import stream
+from analogsim.base.types import PyTree
 from analogsim.converters.range_rules import LearnedRange, TrackedRange, quantile_of
 from analogsim.hardware.hardware import Hardware
 from analogsim.hardware.override import without_overrides
@@ -130,7 +131,7 @@ class LayerCall(NamedTuple):
     x: jax.Array
     kernel: jax.Array
     ranges: Ranges
-    state: Any
+    state: PyTree
     place: Any = None
     precision: Any = None
 

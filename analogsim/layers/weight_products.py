@@ -27,6 +27,8 @@ from typing import Any, NamedTuple
 import jax
 from jax.extend.core import Jaxpr, JaxprEqn, Literal, jaxprs_in_params
 
+from analogsim.base.types import PyTree
+
 
 class WeightProduct(NamedTuple):
     """A parameter that data is multiplied with.
@@ -42,7 +44,7 @@ class WeightProduct(NamedTuple):
     primitive: str
 
 
-def weight_products(function: Callable[..., Any], parameters: Any, *args: Any) -> list[WeightProduct]:
+def weight_products(function: Callable[..., Any], parameters: PyTree, *args: Any) -> list[WeightProduct]:
     """List the products of data with parameters in ``function(parameters, *args)``, by abstract evaluation.
 
     Args:

@@ -14,6 +14,7 @@ from analogsim.base.call_inputs import Fixed, Inputs, Options, Sample, as_inputs
 from analogsim.base.equality import ByValue
 from analogsim.base.errors import InputError
 from analogsim.base.random import stream
+from analogsim.base.types import PyTree
 from analogsim.hardware.hardware import Hardware
 from analogsim.hardware.override import override_hardware
 from analogsim.hardware.rules import ROOT
@@ -109,7 +110,7 @@ class BoundLinen(ByValue):
         model = self.static_model.value
         runs = model if isinstance(model, Converted) else Converted(model, (), strict=False)
 
-        def run(params: Any, inputs: Inputs) -> Any:
+        def run(params: PyTree, inputs: Inputs) -> Any:
             others = {name: jax.tree.map(_array, tree) for name, tree in self.arrays.items() if name != "params"}
             return inputs.call(runs.apply, {**others, "params": params}, **self._call_options())
 
@@ -123,7 +124,7 @@ class BoundLinen(ByValue):
             _, state = self._apply(variables, self.inputs(), rngs=rngs, mutable=["analog"])
         return state.get("analog", {}) if reprogram is None else _rewritten(state["analog"])
 
-    def run(self, readings: Any, x: Any, key: jax.Array) -> Any:
+    def run(self, readings: PyTree, x: Any, key: jax.Array) -> Any:
         """Return the outputs on the chip that the readings describe."""
         return self._apply(self.arrays | {"analog": readings}, x, key, rngs={"analog": key})
 
@@ -160,7 +161,7 @@ class BoundLinen(ByValue):
         # apply returns arrays only; the sample of shapes among the ranges is added again from the old variables.
         return outputs, {name: merged(self.arrays.get(name, {}), value) for name, value in new.items()}
 
-    def statistics_after(self, x: Any, key: jax.Array, readings: Any = None) -> Any:
+    def statistics_after(self, x: Any, key: jax.Array, readings: PyTree = None) -> Any:
         """Return ``batch_stats`` after one call that normalises by its batch, on a chip or by the digital model."""
         variables = self.arrays if readings is None else self.arrays | {"analog": readings}
         mode: Any = modes.DigitalMode() if readings is None else modes.current()
@@ -169,7 +170,7 @@ class BoundLinen(ByValue):
             _, new = self._apply(variables, x, rngs=rngs, mutable=["batch_stats"])
         return new["batch_stats"]
 
-    def _apply(self, variables: Any, x: Any, key: jax.Array | None = None, rngs: Any = None, **how: Any) -> Any:
+    def _apply(self, variables: PyTree, x: Any, key: jax.Array | None = None, rngs: Any = None, **how: Any) -> Any:
         how |= self._call_options(key, rngs)
         try:
             return as_inputs(x).call(self.static_model.value.apply, variables, **how)
@@ -197,14 +198,14 @@ def nested_ranges(ranges: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return tree
 
 
-def merged(tree: Any, other: Any) -> Any:
+def merged(tree: PyTree, other: Any) -> Any:
     """Merge nested dictionaries; entries of ``other`` take precedence."""
     if not hasattr(tree, "items") or not hasattr(other, "items"):
         return other
     return {**tree, **{name: merged(tree[name], inner) if name in tree else inner for name, inner in other.items()}}
 
 
-def _rewritten(tree: Any) -> Any:
+def _rewritten(tree: PyTree) -> Any:
     """Return the tree after reprogramming, with the new arrays instead of the old ones."""
     if "rewritten" in tree:
         return {"array": tree["rewritten"]}

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from analogsim.base.call_inputs import Inputs
 from analogsim.base.errors import InputError
+from analogsim.base.types import PyTree
 from analogsim.factors.layout import CoreLayout
 from analogsim.hardware.rules import ROOT, Candidate, attending, holder
 from analogsim.layers.compression import CoreSelection, check_no_stack
@@ -53,7 +54,7 @@ def compressed(
     return wrapped, variables | {"params": params}
 
 
-def _matrix_layers(model: nn.Module, variables: Any, x: Inputs, options: dict[str, Any]) -> list[Candidate]:
+def _matrix_layers(model: nn.Module, variables: PyTree, x: Inputs, options: dict[str, Any]) -> list[Candidate]:
     """Return the layers of a model that have a matrix, from shapes only."""
     layers: dict[str, Candidate] = {}
 
@@ -64,7 +65,7 @@ def _matrix_layers(model: nn.Module, variables: Any, x: Inputs, options: dict[st
 
     noting = Converted(model, ((note, None),), strict=False)
 
-    def run(params: Any, inputs: Any) -> Any:
+    def run(params: PyTree, inputs: Any) -> Any:
         return inputs.call(noting.apply, {**variables, "params": params}, **options)
 
     # Pass x with its shape unchanged: the model may take one example without a batch axis.
@@ -82,7 +83,7 @@ def _n_out(layer: Candidate) -> int:
     return math.prod(layer.shape[len(layer.shape) - count :])
 
 
-def _with(tree: Any, names: list[str], value: Any) -> Any:
+def _with(tree: PyTree, names: list[str], value: Any) -> Any:
     """Return the nested dictionary with a new value at a path."""
     if not names:
         return value
@@ -104,7 +105,7 @@ def with_other_cores(item: dict[str, Any], change: Callable[[Cores], Cores]) -> 
     return result, len(by_path)
 
 
-def factored_layers(params: Any, path: str = "") -> Iterator[tuple[str, Cores]]:
+def factored_layers(params: PyTree, path: str = "") -> Iterator[tuple[str, Cores]]:
     """Yield the path and the cores of every layer of a Linen model that is stored as cores.
 
     Args:
@@ -126,7 +127,7 @@ def factored_layers(params: Any, path: str = "") -> Iterator[tuple[str, Cores]]:
         yield from factored_layers(inner, f"{path}/{name}" if path else name)
 
 
-def _cores(params: Any) -> Cores | None:
+def _cores(params: PyTree) -> Cores | None:
     cores: list[jax.Array] = []
     while (core := params.get(f"core_{len(cores)}")) is not None and set(core) == {"kernel"}:
         cores.append(nn.meta.unbox(core["kernel"]))
@@ -139,7 +140,7 @@ def _cores(params: Any) -> Cores | None:
     return tuple(cores) if fit else None
 
 
-def _without_cores(tree: Any, params: Any) -> Any:
+def _without_cores(tree: PyTree, params: PyTree) -> Any:
     """Return another collection (ranges, chips) without the entries of cores."""
     if not hasattr(tree, "items") or not hasattr(params, "items"):
         return tree
@@ -148,7 +149,7 @@ def _without_cores(tree: Any, params: Any) -> Any:
     return {name: inner for name, inner in rest.items() if not (isinstance(inner, dict) and not inner and tree[name])}
 
 
-def _changed(params: Any, change: Callable[[Cores], Cores]) -> Any:
+def _changed(params: PyTree, change: Callable[[Cores], Cores]) -> Any:
     if not hasattr(params, "items"):
         return params
     if (cores := _cores(params)) is None:

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from flax.core.scope import LazyRng
 
 from analogsim.base.errors import InputError
+from analogsim.base.types import PyTree
 from analogsim.factors.codec import Codec
 from analogsim.hardware.hardware import Hardware
 from analogsim.hardware.rules import ROOT, Candidate, Matches, Rules, attending, cannot
@@ -214,7 +215,7 @@ STRAY = (
 )
 
 
-def _shapes(params: Any, above: str) -> Iterator[tuple[str, tuple[int, ...]]]:
+def _shapes(params: PyTree, above: str) -> Iterator[tuple[str, tuple[int, ...]]]:
     for parts, leaf in jax.tree_util.tree_flatten_with_path(nn.meta.unbox(params))[0]:
         yield above + "/".join(str(getattr(part, "key", part)) for part in parts), jnp.shape(leaf)
 

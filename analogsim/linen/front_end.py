@@ -8,6 +8,7 @@ import jax
 
 from analogsim.base.call_inputs import Fixed, Options, Sample
 from analogsim.base.errors import InputError, brief
+from analogsim.base.types import PyTree
 from analogsim.factors.codec import Codec
 from analogsim.hardware.rules import Rules
 from analogsim.layers.collections import Collections
@@ -34,7 +35,7 @@ class LinenFrontEnd:
         return hasattr(item, "items") and "params" in item
 
     def bind(
-        self, model: nn.Module, variables: Any, sample: Sample | None, options: Options, rngs: dict[str, jax.Array]
+        self, model: nn.Module, variables: PyTree, sample: Sample | None, options: Options, rngs: dict[str, jax.Array]
     ) -> BoundLinen:
         """Bind the model to its variables, which must contain ``params``; a chip's readings are left out."""
         if not hasattr(variables, "keys") or "params" not in variables:
@@ -43,7 +44,7 @@ class LinenFrontEnd:
         return BoundLinen(arrays, Fixed(model), options, sample, rngs)
 
     def set_ranges(
-        self, model: nn.Module, variables: Any, ranges: dict[str, dict[str, Any]], sample: Sample | None = None
+        self, model: nn.Module, variables: PyTree, ranges: dict[str, dict[str, Any]], sample: Sample | None = None
     ) -> dict[str, Any]:
         """Return variables with these ranges merged into the collection ``ranges``; a range of None is removed."""
         del model
@@ -88,7 +89,7 @@ class LinenFrontEnd:
     def compress(
         self,
         model: nn.Module,
-        variables: Any,
+        variables: PyTree,
         x: Any,
         selection: CoreSelection,
         contraction: str,
@@ -102,7 +103,7 @@ class LinenFrontEnd:
 
     with_other_cores = staticmethod(compression.with_other_cores)
 
-    def saved(self, model: nn.Module, variables: Any) -> Collections:
+    def saved(self, model: nn.Module, variables: PyTree) -> Collections:
         """Return the variables, which must not contain a chip's readings, as collections of a checkpoint."""
         del model
         if "analog" in variables:
@@ -130,14 +131,14 @@ class LinenFrontEnd:
         return [type(item), *((name, getattr(item, name, None)) for name in fields)]
 
 
-def _collections(variables: Any) -> Collections:
+def _collections(variables: PyTree) -> Collections:
     return Collections(
         {f"variables/{name}": tree for name, tree in variables.items()},
         fixed=("variables/params", "variables/batch_stats"),
     )
 
 
-def _without_none(ranges: Any) -> Any:
+def _without_none(ranges: PyTree) -> Any:
     if not hasattr(ranges, "items"):
         return ranges
     return {name: _without_none(inner) for name, inner in ranges.items() if inner is not None}

@@ -11,6 +11,7 @@ from analogsim.base.call_inputs import fixed_options, inputs_of
 from analogsim.base.checks import NO_ANALOG_LAYER
 from analogsim.base.errors import InputError, brief
 from analogsim.base.random import check_one_key
+from analogsim.base.types import PyTree
 from analogsim.layers.layer import LayerUse
 from analogsim.models.protocol import BoundModel, FrontEnd
 from analogsim.signal_path.programmed import ProgrammedTiles
@@ -43,7 +44,7 @@ def content_of(item: Any) -> list[Any] | None:
     return next((parts for front_end in front_ends() if (parts := front_end.content(item)) is not None), None)
 
 
-def bind(model: Any, variables: Any = None, x: Any = None, options: dict[str, Any] | None = None) -> BoundModel:
+def bind(model: Any, variables: PyTree = None, x: Any = None, options: dict[str, Any] | None = None) -> BoundModel:
     """Bind a model to its arrays, as a pytree.
 
     Args:
@@ -73,7 +74,7 @@ def bind(model: Any, variables: Any = None, x: Any = None, options: dict[str, An
     return front_end_of(model).bind(model, variables, sample, fixed_options(options), rngs)
 
 
-def observe(model: Any, variables: Any, x: Any, *, places: bool = False, **options: Any) -> list[LayerUse]:
+def observe(model: Any, variables: PyTree, x: Any, *, places: bool = False, **options: Any) -> list[LayerUse]:
     """Run the digital model and record the inputs and kernel of every use of an analog layer.
 
     Loops and compiled blocks inside the model are unrolled, so a layer that runs several times is recorded several
@@ -128,12 +129,12 @@ program_jit = jax.jit(lambda bound, key, reprogram=None: bound.program(key, repr
 program_many_jit = jax.jit(lambda bound, keys, reprogram=None: jax.vmap(bound.program)(keys, reprogram))
 
 
-def programmed_leaves(tree: Any) -> list[tuple[str, ProgrammedTiles]]:
+def programmed_leaves(tree: PyTree) -> list[tuple[str, ProgrammedTiles]]:
     """Return all programmed tiles of a pytree, with the paths of their layers."""
     return leaves_of(ProgrammedTiles, tree)
 
 
-def leaves_of(kind: type, tree: Any) -> list[tuple[str, Any]]:
+def leaves_of(kind: type, tree: PyTree) -> list[tuple[str, Any]]:
     """Flatten a pytree into leaves with the paths of their layers; objects of class ``kind`` are leaves."""
     leaves = jax.tree_util.tree_flatten_with_path(tree, is_leaf=lambda n: isinstance(n, kind))[0]
     return [(_layer_path(path), leaf) for path, leaf in leaves]

@@ -12,6 +12,7 @@ from analogsim.base.call_inputs import inputs_of
 from analogsim.base.equality import ByValue
 from analogsim.base.errors import InputError
 from analogsim.base.tables import as_text, plain
+from analogsim.base.types import PyTree
 from analogsim.factors.codec import Codec
 from analogsim.factors.contraction import check_contraction
 from analogsim.factors.record import Compression, compressions_table
@@ -36,7 +37,7 @@ class Compressed(ByValue):
     """
 
     model: Any
-    variables: Any
+    variables: PyTree
     layers: dict[str, Compression]
     uncompressed: dict[str, str]
 
@@ -65,7 +66,7 @@ class Compressed(ByValue):
 
 def compress(
     model: Any,
-    variables: Any = None,
+    variables: PyTree = None,
     x: Any = None,
     codec: Codec | None = None,
     where: Selector | None = None,

@@ -37,6 +37,7 @@ import jax
 import numpy as np
 
 from analogsim.base.call_inputs import Inputs, Options, Sample
+from analogsim.base.types import PyTree
 from analogsim.factors.codec import Codec
 from analogsim.hardware.hardware import Hardware
 from analogsim.hardware.rules import Rules
@@ -103,7 +104,7 @@ class BoundModel(Protocol):
           a pytree whose nodes are ``signal_path.programmed.ProgrammedTiles``, one per analog layer.
         """
 
-    def run(self, readings: Any, x: Any, key: jax.Array) -> Any:
+    def run(self, readings: PyTree, x: Any, key: jax.Array) -> Any:
         """Return the model's outputs on a chip.
 
         Args:
@@ -157,7 +158,7 @@ class BoundModel(Protocol):
           the outputs, and the collections ``changing`` after the call.
         """
 
-    def statistics_after(self, x: Any, key: jax.Array, readings: Any = None) -> Any:
+    def statistics_after(self, x: Any, key: jax.Array, readings: PyTree = None) -> Any:
         """Return ``batch_stats`` after one call that normalises by its batch.
 
         Args:
@@ -189,7 +190,7 @@ class FrontEnd(Protocol):
         """Return whether an object holds the arrays of such a model: its variables, or the model itself."""
 
     def bind(
-        self, model: Any, variables: Any, sample: Sample | None, options: Options, rngs: dict[str, jax.Array]
+        self, model: Any, variables: PyTree, sample: Sample | None, options: Options, rngs: dict[str, jax.Array]
     ) -> BoundModel:
         """Return the model with its arrays.
 
@@ -201,7 +202,7 @@ class FrontEnd(Protocol):
         """
 
     def set_ranges(
-        self, model: Any, variables: Any, ranges: dict[str, dict[str, Any]], sample: Sample | None = None
+        self, model: Any, variables: PyTree, ranges: dict[str, dict[str, Any]], sample: Sample | None = None
     ) -> Any:
         """Set calibrated ranges and leave all others unchanged.
 
@@ -223,7 +224,7 @@ class FrontEnd(Protocol):
         """Return the plain model behind an analog one; see ``analogsim.to_digital``."""
 
     def compress(
-        self, model: Any, variables: Any, x: Any, selection: CoreSelection, contraction: str, options: dict[str, Any]
+        self, model: Any, variables: PyTree, x: Any, selection: CoreSelection, contraction: str, options: dict[str, Any]
     ) -> tuple[Any, Any]:
         """Return model and variables with cores instead of kernels, if ``selection`` decides so for a layer."""
 
@@ -238,7 +239,7 @@ class FrontEnd(Protocol):
           the changed variables or model, and the number of compressed layers.
         """
 
-    def saved(self, model: Any, variables: Any) -> Collections:
+    def saved(self, model: Any, variables: PyTree) -> Collections:
         """Return the arrays that a checkpoint saves."""
 
     def expected(self, model: Any, sample: Sample | None, options: dict[str, Any]) -> Collections:

@@ -14,6 +14,7 @@ import numpy as np
 
 from analogsim.base.call_inputs import inputs_of
 from analogsim.base.tables import as_count, as_percent, as_text, plain, simple_table
+from analogsim.base.types import PyTree
 from analogsim.hardware.hardware import Hardware
 from analogsim.hardware.rules import ROOT, holder
 from analogsim.layers import modes
@@ -153,7 +154,7 @@ def _converter(converter: Any) -> str:
     return f"{'exact' if bits is None else 'swept' if swept else f'{int(bits)} b'} {kind}".strip()
 
 
-def summary(model: Any, variables: Any = None, x: Any = None, **options: Any) -> Summary:
+def summary(model: Any, variables: PyTree = None, x: Any = None, **options: Any) -> Summary:
     """List the layers of a model that have a weight matrix: hardware, tiles, cells and converters, or why digital.
 
     The model is only evaluated abstractly. A plain model may be passed, too, for example to see the paths of its layers
@@ -194,7 +195,7 @@ def summary(model: Any, variables: Any = None, x: Any = None, **options: Any) ->
     return Summary(tuple(rows))
 
 
-def _sizes(parameters: Any) -> dict[str, int]:
+def _sizes(parameters: PyTree) -> dict[str, int]:
     """Return the number of entries of every layer's kernel by path, including all layers of a stack."""
     leaves = jax.tree_util.tree_flatten_with_path(parameters)[0]
     named = [(leaf_path(path), math.prod(np.shape(leaf))) for path, leaf in leaves]

@@ -9,6 +9,7 @@ from flax import nnx
 
 from analogsim.base.call_inputs import Inputs, Options, Sample, as_inputs, keywords
 from analogsim.base.equality import ByValue
+from analogsim.base.types import PyTree
 from analogsim.hardware.hardware import Hardware
 from analogsim.layers import modes
 from analogsim.layers.inventory import Inventory
@@ -84,7 +85,7 @@ class BoundNnx(ByValue):
         # Not ``_call``: in training mode the call may draw numbers and update statistics, because it is a copy's.
         return chips.program(self._merge(), key, reprogram, lambda model: inputs.call(model, **keywords(self.options)))
 
-    def run(self, readings: Any, x: Any, key: jax.Array) -> Any:
+    def run(self, readings: PyTree, x: Any, key: jax.Array) -> Any:
         """Return outputs on the chip with these readings."""
         model = self._merge()
         chips.load(model, readings, key)
@@ -133,7 +134,7 @@ class BoundNnx(ByValue):
         after = _split(nnx.state(model))
         return outputs, {name: after[name] for name in changing}
 
-    def statistics_after(self, x: Any, key: jax.Array, readings: Any = None) -> Any:
+    def statistics_after(self, x: Any, key: jax.Array, readings: PyTree = None) -> Any:
         """Return ``batch_stats`` after one call that normalises by its batch, on the model's chip if it has one."""
         del key, readings  # the chip is loaded into the model's hooks (on_chip)
         model = self._merge()
@@ -157,5 +158,5 @@ class BoundNnx(ByValue):
 
 
 def _split(arrays: Any) -> dict[str, Any]:
-    states: Any = nnx.split_state(arrays, *_COLLECTIONS.values())
+    states: PyTree = nnx.split_state(arrays, *_COLLECTIONS.values())
     return dict(zip(_COLLECTIONS, states, strict=True))

@@ -11,6 +11,7 @@ from flax import nnx
 from analogsim.base.call_inputs import Options, Sample, as_inputs
 from analogsim.base.errors import InputError
 from analogsim.base.random import is_key
+from analogsim.base.types import PyTree
 from analogsim.factors.codec import Codec
 from analogsim.hardware.rules import ROOT, Candidate, Rules, cannot, holder
 from analogsim.layers.collections import Collections
@@ -38,7 +39,7 @@ class NnxFrontEnd:
     owns_arrays = owns
 
     def bind(
-        self, model: nnx.Module, variables: Any, sample: Sample | None, options: Options, rngs: dict[str, jax.Array]
+        self, model: nnx.Module, variables: PyTree, sample: Sample | None, options: Options, rngs: dict[str, jax.Array]
     ) -> BoundNnx:
         """Split the model into structure and arrays."""
         if variables is not None:
@@ -47,7 +48,7 @@ class NnxFrontEnd:
         return BoundNnx(arrays, graph, options, rngs, sample)
 
     def set_ranges(
-        self, model: nnx.Module, variables: Any, ranges: dict[str, dict[str, Any]], sample: Sample | None = None
+        self, model: nnx.Module, variables: PyTree, ranges: dict[str, dict[str, Any]], sample: Sample | None = None
     ) -> None:
         """Set these ranges in the model itself, in place; None removes a range."""
         del variables, sample
@@ -83,7 +84,7 @@ class NnxFrontEnd:
     def compress(
         self,
         model: nnx.Module,
-        variables: Any,
+        variables: PyTree,
         x: Any,
         selection: CoreSelection,
         contraction: str,
@@ -101,7 +102,7 @@ class NnxFrontEnd:
         """Return a copy after applying ``change`` to the cores of every compressed layer, and the number of layers."""
         return compression.with_other_cores(item, change)
 
-    def saved(self, model: nnx.Module, variables: Any = None) -> Collections:
+    def saved(self, model: nnx.Module, variables: PyTree = None) -> Collections:
         """Return the state without ranges and hardware, and the ranges by layer.
 
         Ranges are a separate collection because a model that is not calibrated has no Variables for them.

@@ -7,6 +7,7 @@ import jax
 from flax import nnx
 
 from analogsim.base.call_inputs import Inputs
+from analogsim.base.types import PyTree
 from analogsim.hardware.hardware import Hardware
 from analogsim.hardware.rules import holder
 from analogsim.layers import modes
@@ -43,7 +44,7 @@ def inventory_of(model: nnx.Module, x: Inputs | None, options: Mapping[str, Any]
     everything = convert(model, ((".*", Hardware()),), strict=False)[0] if digital else model
     graph, parameters, *others = nnx.split(everything, nnx.Param, ...)
 
-    def run(parameters: Any, inputs: Inputs) -> Any:
+    def run(parameters: PyTree, inputs: Inputs) -> Any:
         return inputs.call(nnx.merge(graph, parameters, *others, copy=True), **(options or {}))
 
     factors = {path_of(parts) for parts, module in nnx.iter_modules(model) if isinstance(module, nnx.LoRA)}

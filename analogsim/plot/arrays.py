@@ -9,6 +9,7 @@ import numpy as np
 from analogsim.base.checks import check_integer
 from analogsim.base.errors import InputError, brief, nearest
 from analogsim.base.extrapolation import extrapolates
+from analogsim.base.types import PyTree
 from analogsim.base.units import show_time
 from analogsim.chips.chip import Chip
 from analogsim.models.bound import leaves_of
@@ -143,7 +144,7 @@ def _conductances(array: ChipArray) -> jax.Array:
             f"show = 'conductance': a {type(store).__name__} has no cells with conductances; use show='weights'"
         )
 
-    def one(state: Any) -> jax.Array:
+    def one(state: PyTree) -> jax.Array:
         moments = jax.lax.map(lambda s: cell.read(s, reading.time_s), state.cells)
         if faults is not None and state.fabric is not None:
             moments = faults.apply(state.fabric, moments, cell.g_min, cell.g_max)

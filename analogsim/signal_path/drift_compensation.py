@@ -28,6 +28,7 @@ import numpy as np
 
 from analogsim.base.dtypes import to_rank
 from analogsim.base.random import normal
+from analogsim.base.types import PyTree
 from analogsim.signal_path.hardware_spec import TileHardware
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def readout(hardware: TileHardware, codes: Codes | None, mean: Columns) -> Reado
 
 
 def noisy_readout(
-    hardware: TileHardware, codes: Codes | None, state: Any, mean: Columns, variance: Columns | None, key: jax.Array
+    hardware: TileHardware, codes: Codes | None, state: PyTree, mean: Columns, variance: Columns | None, key: jax.Array
 ) -> Readout:
     """Return the calibration readout with the noise of ``hardware.calibration_reads`` reads per row.
 

@@ -12,6 +12,7 @@ from jax.lax import PrecisionLike
 from jax.typing import DTypeLike
 
 from analogsim.base.errors import InputError
+from analogsim.base.types import PyTree
 from analogsim.signal_path.driving import drives_noisily
 from analogsim.signal_path.hardware_spec import TileHardware
 from analogsim.signal_path.operators import Lookup
@@ -85,7 +86,7 @@ def _from_rows(
         # Index arrays on both sides of a slice: by NumPy's rule their common axis, the lookups, comes first.
         return None if a is None else jnp.expand_dims(a[(tile, slice(None), *between, row)], 2 + len(between))
 
-    def of_tile(tree: Any) -> Any:
+    def of_tile(tree: PyTree) -> Any:
         return jax.tree.map(lambda a: a[tile], tree)
 
     # ``row`` only selects random numbers: one per lookup, so that two reads of the same word line differ.

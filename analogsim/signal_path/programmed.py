@@ -16,7 +16,7 @@ from analogsim.base.equality import ByValue
 from analogsim.base.errors import InputError
 from analogsim.base.extrapolation import extrapolates
 from analogsim.base.random import normal, stream
-from analogsim.base.types import Numeric
+from analogsim.base.types import Numeric, PyTree
 from analogsim.converters.ranges import full_scale_of
 from analogsim.signal_path.drift_compensation import factors, noisy_readout, readout, written_codes
 from analogsim.signal_path.hardware_spec import TileHardware
@@ -85,7 +85,7 @@ class ProgrammedTiles(ByValue):
     """
 
     hardware: TileHardware
-    state: Any
+    state: PyTree
     converters: Any
     scale: Float[Array, "R C 1 _"]
     codes: Int8[Array, "R C rows n_columns"] | None

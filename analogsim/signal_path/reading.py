@@ -14,7 +14,7 @@ from analogsim.base.dtypes import wide
 from analogsim.base.equality import ByValue
 from analogsim.base.errors import InputError, brief
 from analogsim.base.straight_through import straight_through
-from analogsim.base.types import Numeric
+from analogsim.base.types import Numeric, PyTree
 from analogsim.base.units import show_time
 from analogsim.devices.protocol import WeightStore
 from analogsim.signal_path.hardware_spec import TileHardware
@@ -68,7 +68,7 @@ class Reading(ByValue):
       full_scale: the ADCs' range where neither they nor a calibration say one (``automatic_range``); else None.
     """
 
-    state: Any
+    state: PyTree
     mean: Float[Array, "R C rows n_columns"]
     variance: Float[Array, "R C rows n_columns"] | None
     curvature: Float[Array, "R C 2 rows n_columns"] | None

@@ -16,6 +16,7 @@ from analogsim.base.dtypes import to_rank
 from analogsim.base.errors import InputError
 from analogsim.base.random import normal, stream
 from analogsim.base.straight_through import straight_through
+from analogsim.base.types import PyTree
 from analogsim.converters.range_rules import LearnedRange, widened_by_outputs, with_gradient
 from analogsim.signal_path.driving import RowDrive, drives_noisily
 from analogsim.signal_path.hardware_spec import TileHardware
@@ -54,7 +55,7 @@ class TileRow(NamedTuple):
     converters: Any
     gain: Float[Array, "C 1 _"] | None
     scale: Float[Array, "C 1 _"]
-    state: Any
+    state: PyTree
     row: Int[Array, ""]
 
     @classmethod

@@ -20,6 +20,7 @@ from jax import lax
 from analogsim.base.call_inputs import Inputs, count_examples, inputs_of, map_examples
 from analogsim.base.errors import InputError, brief
 from analogsim.base.random import chip_key
+from analogsim.base.types import PyTree
 from analogsim.base.units import seconds
 from analogsim.chips.calibration import calibrate as calibrated
 from analogsim.chips.chip import check_finite
@@ -133,7 +134,7 @@ class ChipScores:
     """
 
     model: Any
-    variables: Any
+    variables: PyTree
     x: Any
     labels: Any
     metric: Any = accuracy
@@ -165,7 +166,7 @@ class ChipScores:
     def _inputs(self) -> Inputs:
         return inputs_of(self.x, self.options)[0]
 
-    def _work(self, model: Any, variables: Any) -> EvaluationJob:
+    def _work(self, model: Any, variables: PyTree) -> EvaluationJob:
         """Return the model of one structure, bound to its variables, with the data."""
         how = (self.batch_size, self.batched, self.on_host)
         return checked_work(model, variables, self.x, self.labels, self.options, *how)
@@ -232,7 +233,7 @@ class ChipScores:
 
         @jax.jit
         def outputs_of(
-            bound: BoundModel, cells: Any, values: Any, key: jax.Array, chip: Any, time_s: Any, x: Any
+            bound: BoundModel, cells: PyTree, values: Any, key: jax.Array, chip: Any, time_s: Any, x: Any
         ) -> Any:
             with override_hardware(lambda path, own: changed(own, {**change, **values})):
                 return chip_outputs(bound, cells, key, chip, time_s, x, None, work.size)

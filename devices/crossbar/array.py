@@ -18,7 +18,7 @@ from analogsim.base.description import Description, field, static
 from analogsim.base.dtypes import wide
 from analogsim.base.errors import InputError
 from analogsim.base.random import stream
-from analogsim.base.types import Numeric
+from analogsim.base.types import Numeric, PyTree
 from analogsim.devices.crossbar.cell import Cell, largest
 from analogsim.devices.crossbar.expected import Expected, expected
 from analogsim.devices.crossbar.faults import FabricatedCells, Faults
@@ -29,7 +29,7 @@ from analogsim.devices.crossbar.write_verify import WriteResult, WriteVerify
 from analogsim.devices.protocol import Action, ColumnMap, Moments, StoreTags
 
 
-def _one_by_one(function: Any, cells: Any) -> Any:
+def _one_by_one(function: Any, cells: PyTree) -> Any:
     """Map ``function`` over the leading axis, one array of cells at a time (plane by plane, plus before minus).
 
     A loop instead of one call, because XLA materialises a loop's results. Without it XLA fuses the random numbers and
@@ -55,7 +55,7 @@ class ArrayState(NamedTuple):
       accepted: whether the program-and-verify loop accepted each cell; None without ``write_verify``.
     """
 
-    cells: Any
+    cells: PyTree
     fabric: FabricatedCells | None = None
     pulses: jax.Array | None = None
     accepted: jax.Array | None = None
@@ -277,7 +277,7 @@ class Crossbar(StoreTags, Description):
         # Columns multiply x = V/V_read: divided by V_read, a2 V|V| becomes a2 V_read x|x|, and a3 V^3 a3 V_read^2 x^3.
         return jnp.stack([self.mapping.columns(Moments(a), *ends).mean for a in (a2 * v, a3 * v**2)])
 
-    def noise(self, x: jax.Array, y: jax.Array, state: Any) -> None:
+    def noise(self, x: jax.Array, y: jax.Array, state: PyTree) -> None:
         """Return None: columns add no noise; the noise of amplifiers and converters belongs to the ADC."""
         return None
 

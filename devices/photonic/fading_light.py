@@ -26,7 +26,7 @@ from analogsim.base.dtypes import wide
 from analogsim.base.errors import InputError
 from analogsim.base.literature import Source
 from analogsim.base.random import normal, stream
-from analogsim.base.types import Numeric
+from analogsim.base.types import Numeric, PyTree
 from analogsim.devices.photonic.detection import counts
 from analogsim.devices.photonic.light import photon_j
 from analogsim.devices.photonic.volatile import RecirculatingLoop
@@ -147,7 +147,7 @@ class FadingLight(OneColumnPerOutput, Description):
         plus, minus = counts(stream(key, "photon counts"), expected)
         return ((plus - minus) / self.photons).astype(weights.dtype)
 
-    def noise(self, x: jax.Array, y: jax.Array, state: Any) -> None:
+    def noise(self, x: jax.Array, y: jax.Array, state: PyTree) -> None:
         """Return None: photon counting is part of ``read``, and no noise is added after it."""
         return None
 

@@ -37,7 +37,7 @@ from analogsim.base.dtypes import wide
 from analogsim.base.errors import InputError
 from analogsim.base.literature import Source
 from analogsim.base.random import stream
-from analogsim.base.types import Numeric
+from analogsim.base.types import Numeric, PyTree
 from analogsim.devices.protocol import Action, Moments, OneColumnPerOutput
 from analogsim.devices.quantum.accounting import StorageReport, storage_report
 from analogsim.devices.quantum.channels import check_time
@@ -157,7 +157,7 @@ class AmplitudeStore(OneColumnPerOutput, Description):
         plus, minus = jnp.split(roots, 2, axis=-1)
         return (plus - minus).T[:n_in]
 
-    def noise(self, x: jax.Array, y: jax.Array, state: Any) -> None:
+    def noise(self, x: jax.Array, y: jax.Array, state: PyTree) -> None:
         """Return None: shot noise is part of ``read``, and the product with the read weights is digital."""
         return None
 

@@ -21,6 +21,7 @@ import numpy as np
 
 from analogsim.base.call_inputs import sample_text
 from analogsim.base.errors import InputError
+from analogsim.base.types import PyTree
 from analogsim.base.version import __version__
 from analogsim.chips.checkpoint import folder as files
 from analogsim.chips.checkpoint.chips import (
@@ -51,7 +52,7 @@ class Checkpoint(NamedTuple):
       model: the Linen model that was passed; for NNX, a copy of it that holds the saved arrays.
     """
 
-    variables: Any
+    variables: PyTree
     chip: Chip | None
     model: Any
 
@@ -59,7 +60,7 @@ class Checkpoint(NamedTuple):
 def save(
     folder: str | os.PathLike,
     model: Any,
-    variables: Any = None,
+    variables: PyTree = None,
     chip: Chip | None = None,
     *,
     x: Any = None,

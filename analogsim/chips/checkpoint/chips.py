@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from analogsim.base.errors import InputError
+from analogsim.base.types import PyTree
 from analogsim.chips.checkpoint.description import described, differences
 from analogsim.chips.checkpoint.leaves import Entry, entries_of, named, signature, under
 from analogsim.chips.checkpoint.outline import Layer
@@ -24,7 +25,7 @@ PARTS = ("cells", "readings")
 _KINDS = (ProgrammedTiles, ChipArray)
 
 
-def bare(tree: Any) -> Any:
+def bare(tree: PyTree) -> Any:
     """Remove the hardware from cells or readings."""
     return jax.tree.map(
         lambda node: node.reading if isinstance(node, ChipArray) else dataclasses.replace(node, hardware=None),
@@ -33,7 +34,7 @@ def bare(tree: Any) -> Any:
     )
 
 
-def stack_of(chip: Chip, cells: Any) -> tuple[int, ...]:
+def stack_of(chip: Chip, cells: PyTree) -> tuple[int, ...]:
     """Return the leading axes of a stack of chips, ``()`` for one; ``cells`` are the shapes of one chip's cells."""
     pairs = zip(leaves_of(ProgrammedTiles, chip.cells), leaves_of(ProgrammedTiles, cells), strict=False)
     for (_, saved), (_, expected) in pairs:  # the same for every layer
@@ -41,14 +42,14 @@ def stack_of(chip: Chip, cells: Any) -> tuple[int, ...]:
     return ()
 
 
-def stacked(cells: Any, stack: tuple[int, ...]) -> Any:
+def stacked(cells: PyTree, stack: tuple[int, ...]) -> Any:
     """Return the shapes of the cells of a stack of chips."""
     return jax.tree.map(
         lambda a: jax.ShapeDtypeStruct((*stack, *a.shape), a.dtype, weak_type=getattr(a, "weak_type", False)), cells
     )
 
 
-def readings_like(cells: Any, saved: dict[str, Entry]) -> Any:
+def readings_like(cells: PyTree, saved: dict[str, Entry]) -> Any:
     """Return readings of these cells as shapes, with the same parts as the saved readings.
 
     The parts depend on how the chip was read: with or without noise, with drift compensation per tile, per column or

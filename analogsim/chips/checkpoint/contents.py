@@ -13,6 +13,7 @@ import jax
 
 from analogsim.base.call_inputs import Sample, sample_from_text
 from analogsim.base.errors import InputError
+from analogsim.base.types import PyTree
 from analogsim.chips.checkpoint.leaves import Entry, entry_of, escaped, named, nested, signature, struct_of, under
 from analogsim.chips.checkpoint.outline import Layer, cells_of, layer_differences, layers_of, leaf_differences
 from analogsim.hardware.rules import ROOT
@@ -34,7 +35,7 @@ class Contents(NamedTuple):
 
     leaves: dict[str, Any]
     layers: dict[str, Layer]
-    cells: Any
+    cells: PyTree
     sample: Sample | None
     built_with: dict[str, str]
 
@@ -53,12 +54,12 @@ class RestoredModel(NamedTuple):
     layers: dict[str, Layer]
     expected: Collections
     differences: list[str]
-    variables: Any
+    variables: PyTree
     sample: Sample | None
     options: dict[str, Any]
 
 
-def contents_of(model: Any, variables: Any, x: Any, options: dict[str, Any]) -> Contents:
+def contents_of(model: Any, variables: PyTree, x: Any, options: dict[str, Any]) -> Contents:
     """Collect everything of a model that is saved.
 
     Raises:
@@ -153,7 +154,7 @@ def _expected(model: Any, sample: Sample | None, options: dict[str, Any]) -> Col
         raise InputError(f"the model cannot be called with inputs of the saved shapes {shapes} ({why})") from error
 
 
-def _names(collection: str, tree: Any, left_out: tuple[str, ...]) -> dict[str, Any]:
+def _names(collection: str, tree: PyTree, left_out: tuple[str, ...]) -> dict[str, Any]:
     """Return the leaves of a collection by name, in the tree's order, without those that are not saved."""
     return {
         f"{collection}/{name}": leaf
@@ -204,7 +205,7 @@ def _check_plain(saved: Collections, expected: Collections) -> None:
             _check_dictionaries(tree, collection.rpartition("/")[2])
 
 
-def _check_dictionaries(tree: Any, where: str) -> None:
+def _check_dictionaries(tree: PyTree, where: str) -> None:
     if hasattr(tree, "items"):
         for name, inner in tree.items():
             _check_dictionaries(inner, f"{where}/{name}")

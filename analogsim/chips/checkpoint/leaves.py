@@ -15,6 +15,7 @@ import numpy as np
 
 from analogsim.base.call_inputs import Sample, sample_from_text, sample_text
 from analogsim.base.errors import InputError
+from analogsim.base.types import PyTree
 
 Entry = dict[str, Any]
 
@@ -24,7 +25,7 @@ _NUMBERS: dict[str, Callable[[str], Any]] = {
 _ARRAYS = ("array", "numpy", "scalar", "key")
 
 
-def named(tree: Any, boxed: bool = False) -> dict[str, Any]:
+def named(tree: PyTree, boxed: bool = False) -> dict[str, Any]:
     """Return the leaves of a tree by name, in the tree's order; a ``Sample`` is one leaf.
 
     ``boxed`` omits the ``value`` that ``nnx.Variable`` and Linen's boxes add to a path.
@@ -96,7 +97,7 @@ def entry_of(name: str, leaf: Any) -> Entry:
     return {"kind": "array", **entry, **({"weak": True} if getattr(leaf, "weak_type", False) else {})}
 
 
-def entries_of(tree: Any) -> dict[str, Entry]:
+def entries_of(tree: PyTree) -> dict[str, Entry]:
     """Return the entry of every leaf of a tree, by name."""
     return {name: entry_of(name, leaf) for name, leaf in named(tree).items()}
 

@@ -16,6 +16,7 @@ import jax
 
 from analogsim.base.call_inputs import count_examples, inputs_of
 from analogsim.base.errors import InputError
+from analogsim.base.types import PyTree
 from analogsim.energy.chip.analog_items import hold_items, layer_items
 from analogsim.energy.chip.analog_memory import memory_items, plan_of
 from analogsim.energy.chip.analog_time import example_time, waiting_items
@@ -26,7 +27,7 @@ from analogsim.layers import modes
 from analogsim.models.bound import bind
 
 
-def inference_j(model: Any, variables: Any, x: Any, *, components: tuple[str, ...] | None = None, **options: Any):
+def inference_j(model: Any, variables: PyTree, x: Any, *, components: tuple[str, ...] | None = None, **options: Any):
     """Return the typical joules per inference on the model's analog hardware, averaged over a batch. Differentiable.
 
     Args:

@@ -19,6 +19,7 @@ import numpy as np
 from analogsim.base.call_inputs import apart, count_examples, inputs_of
 from analogsim.base.checks import NO_ANALOG_LAYER
 from analogsim.base.errors import InputError
+from analogsim.base.types import PyTree
 from analogsim.chips.metrics import check_inputs
 from analogsim.energy.work.operations import Operation, Operations
 from analogsim.energy.work.tracing import workload
@@ -109,7 +110,7 @@ class Workload:
         return not any(isinstance(layer.use.x, jax.ShapeDtypeStruct) for layer in self.layers)
 
 
-def count(model: Any, variables: Any, x: Any, while_loops: int | None = None, **options: Any) -> Workload:
+def count(model: Any, variables: PyTree, x: Any, while_loops: int | None = None, **options: Any) -> Workload:
     """Count the work of a model per example.
 
     Args:
