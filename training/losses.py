@@ -17,6 +17,7 @@ import optax
 
 from analogsim.base.checks import check_fraction, check_number
 from analogsim.base.errors import InputError
+from analogsim.base.types import Numeric
 from analogsim.chips.metrics import check_classes
 
 #: ``loss(outputs, labels) -> number``.
@@ -52,7 +53,7 @@ def check_classes_of(loss: Loss, outputs: Any, labels: Any) -> None:
 
 
 def distillation(
-    outputs: jax.Array, labels: jax.Array, teacher: jax.Array, *, weight: Any = 0.5, temperature: Any = 2.0,
+    outputs: jax.Array, labels: jax.Array, teacher: jax.Array, *, weight: Any = 0.5, temperature: Numeric = 2.0,
     loss: Loss = cross_entropy,
 ) -> jax.Array:  # fmt: skip
     """Return the distillation loss; see the module's docstring for the equation.

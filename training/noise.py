@@ -18,14 +18,14 @@ from analogsim.base.checks import check_number
 from analogsim.base.errors import InputError
 from analogsim.base.random import check_one_key
 from analogsim.base.straight_through import scale_of
-from analogsim.base.types import PyTree
+from analogsim.base.types import Numeric, PyTree
 from analogsim.hardware.weight_modifier import WeightModifier
 from analogsim.hardware.weight_modifiers import AdditiveNoise, DeviceNoise
 from analogsim.training.selection import is_kernel, map_selected
 
 
 def modified_weights(
-    key: jax.Array, params: PyTree, modifier: WeightModifier, *, noise_scale: Any = 1.0, where: Any = is_kernel
+    key: jax.Array, params: PyTree, modifier: WeightModifier, *, noise_scale: Numeric = 1.0, where: Any = is_kernel
 ) -> Any:
     """Return parameters with kernels changed by a modifier, for use inside a loss function.
 
@@ -68,7 +68,7 @@ def modified_weights(
 
 
 def weight_noise(
-    key: jax.Array, params: PyTree, std: Any, *, relative_to: str = "column", where: Any = is_kernel
+    key: jax.Array, params: PyTree, std: Numeric, *, relative_to: str = "column", where: Any = is_kernel
 ) -> Any:
     """Add Gaussian noise to kernels: W + std max|W| xi, with the maximum over each column or the whole kernel.
 

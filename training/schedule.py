@@ -1,13 +1,13 @@
 """Schedules of the noise level in hardware-aware training: one compiled step for all levels."""
 
 from contextlib import AbstractContextManager
-from typing import Any
 
 from analogsim.base.checks import check_number
+from analogsim.base.types import Numeric
 from analogsim.hardware.override import override_hardware
 
 
-def scaled_noise(noise_scale: Any) -> AbstractContextManager[None]:
+def scaled_noise(noise_scale: Numeric) -> AbstractContextManager[None]:
     """Scale the non-idealities of hardware-aware training inside a ``with`` block.
 
     The factor applies to the weight changes by ``Hardware.training`` and to converter noise; quantisation steps are not

@@ -31,7 +31,7 @@ from analogsim.base.checks import NO_ANALOG_LAYER, check_integer
 from analogsim.base.errors import InputError
 from analogsim.base.extrapolation import extrapolates, in_words
 from analogsim.base.random import check_one_key, chip_key, read_key
-from analogsim.base.types import PyTree
+from analogsim.base.types import Numeric, PyTree
 from analogsim.chips.chip import check_compensation, check_finite, check_solved, check_time, read
 from analogsim.chips.metrics import check_data
 from analogsim.chips.outputs import check_outputs, run_examples
@@ -147,7 +147,7 @@ def _zeros(chosen: SelectedNumbers, names: list[str]) -> dict[str, dict[str, jax
 
 
 def _loss_of(
-    bound: BoundModel, key: jax.Array, index: Any, time_s: Any, x: Any, labels: Any, setting: _Setting, shifts: Any
+    bound: BoundModel, key: jax.Array, index: Any, time_s: Numeric, x: Any, labels: Any, setting: _Setting, shifts: Any
 ):
     """Return the mean loss of one chip whose layers' numbers are shifted by ``shifts[path][name]``."""
 
@@ -259,7 +259,7 @@ def _seconds(time: Any, hardware: dict[str, Any]) -> float:
     return time_s
 
 
-def _explain(bound: BoundModel, key: jax.Array, time_s: Any, losses: jax.Array) -> None:
+def _explain(bound: BoundModel, key: jax.Array, time_s: Numeric, losses: jax.Array) -> None:
     """Raise an error that explains a non-finite loss: by the programmed cells, the readings, else the loss itself."""
     cells = program_jit(bound, chip_key(key, 0))
     check_finite(cells)

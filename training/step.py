@@ -26,7 +26,7 @@ from analogsim.base.call_inputs import apart, as_inputs, count_examples, map_exa
 from analogsim.base.checks import check_fraction, check_integer, check_number
 from analogsim.base.errors import InputError
 from analogsim.base.random import check_one_key, stream
-from analogsim.base.types import PyTree
+from analogsim.base.types import Numeric, PyTree
 from analogsim.training.fitting import Fit, fit_of, learned_labels, tracks
 from analogsim.training.losses import Loss, cross_entropy, distillation
 from analogsim.training.schedule import scaled_noise
@@ -70,7 +70,7 @@ class TrainingStep:
     optimizer: optax.GradientTransformation
     objective: Loss
     distil: float
-    temperature: Any
+    temperature: Numeric
     micro_batches: int
 
     def loss(
@@ -80,7 +80,7 @@ class TrainingStep:
         x: Any,
         labels: Any,
         key: jax.Array,
-        noise_scale: Any = 1.0,
+        noise_scale: Numeric = 1.0,
         teacher_logits: Any = None,
     ) -> tuple[jax.Array, tuple[Any, jax.Array]]:
         """Return ``(loss, (state, accuracy))`` on sampled hardware, for ``jax.value_and_grad(..., has_aux=True)``.
@@ -107,7 +107,13 @@ class TrainingStep:
         return value, (state, accuracy)
 
     def __call__(
-        self, carry: TrainState, x: Any, labels: Any, key: jax.Array, noise_scale: Any = 1.0, teacher_logits: Any = None
+        self,
+        carry: TrainState,
+        x: Any,
+        labels: Any,
+        key: jax.Array,
+        noise_scale: Numeric = 1.0,
+        teacher_logits: Any = None,
     ) -> tuple[TrainState, StepMetrics]:
         """Return the state after one step, and the metrics; see ``loss`` for the arguments."""
         batch = (x, labels, teacher_logits)
@@ -173,7 +179,7 @@ def make_step(
     range_learning_rate: Any = 0.01,
     loss: Loss = cross_entropy,
     distil: float = 0.0,
-    temperature: Any = 2.0,
+    temperature: Numeric = 2.0,
     micro_batches: int = 1,
     key: jax.Array | None = None,
     training_options: dict[str, Any] | None = None,

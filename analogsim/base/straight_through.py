@@ -5,12 +5,11 @@ Training therefore uses the actual output of the hardware in the forward pass an
 in the backward pass (Y. Bengio et al., arXiv 1308.3432 (2013)).
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
 from analogsim.base.dtypes import to_rank
+from analogsim.base.types import Numeric
 
 #: Scale of an array of zeros. Converter noise times this scale is 12 orders of magnitude below one full-scale cell,
 #: invisible in float32, while gradients survive multiplication by it and division by it: even two such scales in
@@ -41,7 +40,7 @@ def _jvp(primals, tangents):
     return primals[1], tangents[0] + tangents[1]
 
 
-def clip(x: jax.Array, bound: Any) -> jax.Array:
+def clip(x: jax.Array, bound: Numeric) -> jax.Array:
     """Clip ``x`` to ``[-bound, bound]``; the derivative at the bound is 1, as ``x`` is still converted there."""
     bound = to_rank(bound, jnp.ndim(x))
     # Not jnp.clip, whose derivative at the bound is 1/2.

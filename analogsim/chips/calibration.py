@@ -31,7 +31,7 @@ import numpy as np
 from jax.tree_util import Partial
 
 from analogsim.base.errors import InputError, nearest
-from analogsim.base.types import PyTree
+from analogsim.base.types import Numeric, PyTree
 from analogsim.chips.adc_inputs import (
     ColumnReadout,
     ForwardPasses,
@@ -240,18 +240,18 @@ class _Rule:
         return self.margin * shifted(largest, grouping.map.factor), None
 
 
-def _rounded(dac: Any, v: jax.Array, bound: Any) -> jax.Array:
+def _rounded(dac: Any, v: jax.Array, bound: Numeric) -> jax.Array:
     """Return inputs ``[n]`` as the DAC drives them."""
     return quantise(v, dac.bits, bound)
 
 
-def _converted(adc: Any, v: jax.Array, bound: Any) -> jax.Array:
+def _converted(adc: Any, v: jax.Array, bound: Numeric) -> jax.Array:
     """Convert values ``[n]`` with the ADC of one column."""
     return adc.convert(v[:, None], bound, None)[:, 0]
 
 
 @jax.jit
-def _mean_error(convert: Partial, v: jax.Array, bound: Any) -> jax.Array:
+def _mean_error(convert: Partial, v: jax.Array, bound: Numeric) -> jax.Array:
     """Return the mean error; compiled once per number of values and kind of converter, as ``Partial`` is a pytree."""
     return jnp.mean(jnp.abs(convert(v, bound) - v))
 

@@ -21,7 +21,7 @@ from analogsim.base.checks import NO_ANALOG_LAYER, check_integer
 from analogsim.base.errors import InputError
 from analogsim.base.extrapolation import marked
 from analogsim.base.random import check_one_key, chip_key, read_key
-from analogsim.base.types import PyTree
+from analogsim.base.types import Numeric, PyTree
 from analogsim.base.units import show_time
 from analogsim.chips.adc_inputs import first_not_finite
 from analogsim.chips.chip import check_compensation, check_finite, check_time, read
@@ -309,7 +309,7 @@ def chip_outputs(
     cells: PyTree,
     key: jax.Array,
     chip_index: Any,
-    time_s: Any,
+    time_s: Numeric,
     x: Any,
     choice: str | None,
     size: int | None,

@@ -27,7 +27,7 @@ from analogsim.base.dtypes import to_rank, wide
 from analogsim.base.errors import InputError
 from analogsim.base.random import normal, stream
 from analogsim.base.straight_through import straight_through
-from analogsim.base.types import PyTree
+from analogsim.base.types import Numeric, PyTree
 from analogsim.converters.ranges import check_middle
 from analogsim.converters.uniform import (
     RASCH,
@@ -82,7 +82,7 @@ class Circuit(Description):
         return _built(self, key, int(n_columns))
 
     @jax.jit
-    def convert(self, y: jax.Array, bound: Any, state: PyTree) -> jax.Array:
+    def convert(self, y: jax.Array, bound: Numeric, state: PyTree) -> jax.Array:
         """Convert the ADC inputs of one tile, ``[..., n_columns]``; see ``Converter.convert``."""
         if state is None:
             if self.draws_at_fabrication:

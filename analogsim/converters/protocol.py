@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import jax
 
-from analogsim.base.types import PyTree
+from analogsim.base.types import Numeric, PyTree
 
 
 class Converter(Protocol):
@@ -69,7 +69,7 @@ class Converter(Protocol):
         """
         ...
 
-    def convert(self, y: jax.Array, bound: Any, state: PyTree) -> jax.Array:
+    def convert(self, y: jax.Array, bound: Numeric, state: PyTree) -> jax.Array:
         """Convert the ADC inputs of one tile.
 
         The gradient is straight-through: 1 with respect to ``y`` inside the range and 0 outside; the range receives

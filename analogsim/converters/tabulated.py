@@ -29,7 +29,7 @@ from analogsim.base.dtypes import to_rank, wide
 from analogsim.base.errors import InputError
 from analogsim.base.literature import Source, cited
 from analogsim.base.straight_through import clip, straight_through
-from analogsim.base.types import PyTree
+from analogsim.base.types import Numeric, PyTree
 from analogsim.converters.uniform import noise_field, range_field
 
 _MOST_BITS = 12
@@ -129,7 +129,7 @@ class TabulatedADC(Description):
         """Return None, as nothing is random; see ``Converter.fabricate``."""
         check_integer(n_columns, "n_columns")
 
-    def convert(self, y: jax.Array, bound: Any, state: PyTree) -> jax.Array:
+    def convert(self, y: jax.Array, bound: Numeric, state: PyTree) -> jax.Array:
         """Convert the ADC inputs of one tile, ``[..., n_columns]``; see ``Converter.convert``."""
         del state
         y = wide(y)

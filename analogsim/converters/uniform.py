@@ -140,7 +140,7 @@ class ADC(Description):
 
         return ColumnErrors(drawn("gain error", self.gain_error), drawn("offset error", self.offset_error))
 
-    def convert(self, y: jax.Array, bound: Any, state: ColumnErrors | None) -> jax.Array:
+    def convert(self, y: jax.Array, bound: Numeric, state: ColumnErrors | None) -> jax.Array:
         """Convert the ADC inputs of one tile, ``[..., n_columns]``; see ``Converter.convert``.
 
         Gain and offset errors are differentiable, too, by their effect on the value that is quantised.
@@ -167,7 +167,7 @@ class ADC(Description):
         return self.gain_error is not None or self.offset_error is not None
 
 
-def quantise(x: jax.Array, bits: Any, bound: Any, *, style: str = "mid-tread") -> jax.Array:
+def quantise(x: jax.Array, bits: Numeric, bound: Numeric, *, style: str = "mid-tread") -> jax.Array:
     """Round to the converter's codes and clip to ``[-bound, bound]``; see the module for equation and gradient.
 
     Args:

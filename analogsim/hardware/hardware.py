@@ -12,6 +12,7 @@ from analogsim.base.description import Description, describe, field, static
 from analogsim.base.errors import InputError, within
 from analogsim.base.extrapolation import remedy
 from analogsim.base.literature import Source, cited
+from analogsim.base.types import Numeric
 from analogsim.converters import DAC
 from analogsim.converters.range_rules import DynamicRange, LearnedRange, RangeRule
 from analogsim.devices.digital import DigitalMemory
@@ -153,7 +154,7 @@ class Hardware(Description):
                 f"must be None for {type(self.store).__name__}, whose description says what a write takes (unit: J)",
             )
 
-    def check_time(self, time_s: Any, where: str) -> None:
+    def check_time(self, time_s: Numeric, where: str) -> None:
         """Raise if the store's model has no data for a time. Traced times are not checked.
 
         Args:

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from analogsim.base.random import normal, stream
+from analogsim.base.types import Numeric
 from analogsim.signal_path.driving import RowDrive
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def lasting_noise(
     return jnp.sqrt(variances) * (jnp.sqrt(alike) * common + jnp.sqrt(1 - alike) * separate)
 
 
-def sampled(store: Any, time_s: Any, tiles: Any, drive: RowDrive, key: jax.Array, precision: Any) -> Columns:
+def sampled(store: Any, time_s: Numeric, tiles: Any, drive: RowDrive, key: jax.Array, precision: Any) -> Columns:
     """Return the product with cells sampled for every read of an input vector: slow, with the exact distribution.
 
     Args:

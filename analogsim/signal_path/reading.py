@@ -75,7 +75,7 @@ class Reading(ByValue):
     converters: Any
     gain: Float[Array, "R C 1 _"] | None
     scale: Float[Array, "R C 1 _"]
-    time_s: Any
+    time_s: Numeric
     n_in: int = dataclasses.field(metadata=dict(static=True))
     n_out: int = dataclasses.field(metadata=dict(static=True))
     noise_persists: bool = dataclasses.field(default=False, metadata=dict(static=True))

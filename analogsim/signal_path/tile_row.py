@@ -16,7 +16,7 @@ from analogsim.base.dtypes import to_rank
 from analogsim.base.errors import InputError
 from analogsim.base.random import normal, stream
 from analogsim.base.straight_through import straight_through
-from analogsim.base.types import PyTree
+from analogsim.base.types import Numeric, PyTree
 from analogsim.converters.range_rules import LearnedRange, widened_by_outputs, with_gradient
 from analogsim.signal_path.driving import RowDrive, drives_noisily
 from analogsim.signal_path.hardware_spec import TileHardware
@@ -74,7 +74,7 @@ class RowProduct(NamedTuple):
     operator: Operator
     precision: Any
     limits: Limits
-    time_s: Any
+    time_s: Numeric
     key: jax.Array | None
     widened: jax.Array | None = None  # an input range that outputs which clip widen, while it is learned
     rows: int = 1  # of tiles

@@ -20,7 +20,7 @@ from jax import lax
 from analogsim.base.call_inputs import Inputs, count_examples, inputs_of, map_examples
 from analogsim.base.errors import InputError, brief
 from analogsim.base.random import chip_key
-from analogsim.base.types import PyTree
+from analogsim.base.types import Numeric, PyTree
 from analogsim.base.units import seconds
 from analogsim.chips.calibration import calibrate as calibrated
 from analogsim.chips.chip import check_finite
@@ -233,7 +233,7 @@ class ChipScores:
 
         @jax.jit
         def outputs_of(
-            bound: BoundModel, cells: PyTree, values: Any, key: jax.Array, chip: Any, time_s: Any, x: Any
+            bound: BoundModel, cells: PyTree, values: Any, key: jax.Array, chip: Any, time_s: Numeric, x: Any
         ) -> Any:
             with override_hardware(lambda path, own: changed(own, {**change, **values})):
                 return chip_outputs(bound, cells, key, chip, time_s, x, None, work.size)

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax.scipy.special import ndtr  # jax.scipy.stats takes a tenth of a second to import
 
 from analogsim.base.dtypes import promoted
-from analogsim.base.types import PyTree
+from analogsim.base.types import Numeric, PyTree
 from analogsim.devices.protocol import Moments
 
 
@@ -51,8 +51,8 @@ class Cell(Protocol):
       [[0.5, -1.0]]
     """
 
-    g_min: Any
-    g_max: Any
+    g_min: Numeric
+    g_max: Numeric
     time_limit_s: float | None
     #: Whether fluctuations last through all steps of one product that is driven slice by slice (a 1/f spectrum). False,
     #: also if absent, for fluctuations that are independent from read to read.
@@ -65,7 +65,7 @@ class Cell(Protocol):
         """Program every cell to its target conductance (S, any shape); return the cells' state."""
         ...
 
-    def read(self, state: PyTree, time_s: Any, key: jax.Array | None = None) -> Moments:
+    def read(self, state: PyTree, time_s: Numeric, key: jax.Array | None = None) -> Moments:
         """Return mean (S) and variance (S^2) over reads at ``time_s``, or one sampled read if a key is given.
 
         ``Moments.slow`` is the fraction of every cell's variance that all reads of one reading have in common, one

@@ -137,7 +137,7 @@ def over_writing(target: jax.Array, sigma: jax.Array, of: Callable[[jax.Array], 
     return jnp.sum(of(reached) * node_weights, axis=-1)
 
 
-def mean_decay(mean: jax.Array, std: Any, log_time: Numeric) -> jax.Array:
+def mean_decay(mean: jax.Array, std: Numeric, log_time: Numeric) -> jax.Array:
     """Return E[exp(-log_time |nu|)] for nu ~ N(mean, std^2); ``log_time`` is ln T, at least 0."""
     is_random = jnp.asarray(std) > 0  # the inner where keeps derivatives finite at std = 0
     s = jnp.where(is_random, std, 1.0)

@@ -255,7 +255,7 @@ def _conjugate_gradients(net: Network, s: jax.Array, tolerance: Numeric, max_ite
 
 
 def fields(
-    net: Network, v: jax.Array, tolerance: Any, max_iterations: int, *, nodes: bool = True, slow: Any = None
+    net: Network, v: jax.Array, tolerance: Numeric, max_iterations: int, *, nodes: bool = True, slow: Any = None
 ) -> NetworkSolution:
     """Solve for currents and node voltages; differentiable in both arrays, any number of times.
 
@@ -291,7 +291,7 @@ def fields(
     return NetworkSolution(currents, word, bit if nodes else None, count, residual)
 
 
-def cell_voltages(net: Network, emf: jax.Array, tolerance: Any, max_iterations: int) -> jax.Array:
+def cell_voltages(net: Network, emf: jax.Array, tolerance: Numeric, max_iterations: int) -> jax.Array:
     """Return voltages across cells with sources ``emf`` ``[m, n, batch]`` in series, all terminals at zero volts.
 
     They solve x + R G x = emf, with R c the voltage that both lines lose to currents c. NaN if not converged. Not meant

@@ -105,7 +105,14 @@ class WriteVerify(Description):
         return (cited("alibart2012"),)
 
     def write(
-        self, key: jax.Array, target: jax.Array, *, g_min: Any, g_max: Any, start: Any = None, factor: Any = None
+        self,
+        key: jax.Array,
+        target: jax.Array,
+        *,
+        g_min: Numeric,
+        g_max: Numeric,
+        start: Any = None,
+        factor: Any = None,
     ) -> WriteResult:
         """Program every cell to its target.
 

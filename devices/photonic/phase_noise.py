@@ -8,13 +8,12 @@ the transfer from there to the outputs, dM_ji / dphi_k = i B_jk A_ki, so that no
 which is two matrix products over all shifters of a mesh.
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from analogsim.base.dtypes import to_complex
+from analogsim.base.types import Numeric
 from analogsim.devices.photonic.interferometer import TransferMatrix, transfer
 from analogsim.devices.photonic.layouts import layout
 from analogsim.devices.photonic.light import field_ratio
@@ -28,7 +27,7 @@ def squared_products(behind: jax.Array, before: jax.Array) -> jax.Array:
 
 
 def noise_variance(
-    phases: Phases, couplers: Couplers, before: jax.Array, behind: jax.Array, topology: str, cell_loss_db: Any,
+    phases: Phases, couplers: Couplers, before: jax.Array, behind: jax.Array, topology: str, cell_loss_db: Numeric,
     balanced: bool,
 ) -> jax.Array:  # fmt: skip
     """Return the variance of the real part of ``behind @ mesh @ before`` for noise of 1 rad^2 on every phase.
