@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.lax import PrecisionLike
 
 from analogsim.base.errors import InputError
 from analogsim.base.random import stream
@@ -133,7 +134,7 @@ class LayerCall(NamedTuple):
     ranges: Ranges
     state: PyTree
     place: Any = None
-    precision: Any = None
+    precision: PrecisionLike = None
 
     def on_device(self) -> "LayerCall":
         """Return the same call with JAX arrays instead of NumPy arrays."""
@@ -183,7 +184,12 @@ def _real_size(kernel: jax.Array) -> int:
 
 
 def write(
-    hardware: Hardware, operator: Operator | Stack, kernel: jax.Array, key: Any, reprogram: Any, ranges: Ranges
+    hardware: Hardware,
+    operator: Operator | Stack,
+    kernel: jax.Array,
+    key: jax.Array | None,
+    reprogram: Any,
+    ranges: Ranges,
 ) -> ProgrammedTiles:
     """Program a layer's kernel onto new tiles, or onto those of ``reprogram``.
 
@@ -297,13 +303,15 @@ def _check_has_ranges(call: LayerCall) -> None:
             )
 
 
-def _run(call: LayerCall, reading: Reading, weights: jax.Array, inputs: jax.Array, key: Any) -> jax.Array:
+def _run(call: LayerCall, reading: Reading, weights: jax.Array, inputs: jax.Array, key: jax.Array | None) -> jax.Array:
     """Run the signal path, once per matrix of the layer."""
     hardware, operator = call.hardware, call.operator
     # The weight range is applied when programming and the digital scale behind the signal path (``scaled``).
     how: dict[str, Any] = dict(ranges=call.ranges._replace(weight=None, scale=None), precision=call.precision)
 
-    def product(matrix: jax.Array, reading: Reading, x: jax.Array, key: Any, operator: Any = operator) -> jax.Array:
+    def product(
+        matrix: jax.Array, reading: Reading, x: jax.Array, key: jax.Array | None, operator: Any = operator
+    ) -> jax.Array:
         trained = reading.trained_by(matrix, hardware.store)
         if isinstance(operator, Lookup):
             return lookup(hardware, trained, x, operator, key=key, dtype=matrix.dtype, **how)

@@ -217,7 +217,7 @@ def _array(leaf: Any) -> Any:
     return jnp.zeros(leaf.shape, leaf.dtype) if isinstance(leaf, jax.ShapeDtypeStruct) else leaf
 
 
-def _for_example(rngs: dict[str, jax.Array], key: Any) -> dict[str, jax.Array]:
+def _for_example(rngs: dict[str, jax.Array], key: jax.Array | None) -> dict[str, jax.Array]:
     """Return separate streams per example, chip and time, which differ by the key of its noise."""
     if key is None or not rngs:
         return rngs

@@ -65,7 +65,7 @@ class FactoredDense(nn.Module):
     use_bias: bool = True
     dtype: Any = None
     param_dtype: Any = jnp.float32
-    precision: Any = None
+    precision: PrecisionLike = None
     bias_init: Any = nn.initializers.zeros_init()
     variance: float | None = None
     contraction: str = "auto"

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from flax.core.scope import LazyRng
+from jax.lax import PrecisionLike
 
 from analogsim.base.errors import InputError
 from analogsim.hardware.hardware import Hardware
@@ -177,7 +178,9 @@ def _path(hook: nn.Module) -> str:
     return layer_path(hook).rpartition("/")[0] or ROOT
 
 
-def _run(module: Any, hardware: Hardware, operator: Any, x: jax.Array, kernel: jax.Array, precision: Any) -> jax.Array:
+def _run(
+    module: Any, hardware: Hardware, operator: Any, x: jax.Array, kernel: jax.Array, precision: PrecisionLike
+) -> jax.Array:
     path = _path(module)
     operator = for_numbers(operator, x, kernel, path, hardware)
     # init makes the collection 'ranges' mutable: tracked ranges would start from the example input.

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.lax import PrecisionLike
 
 from analogsim.base.errors import InputError, nearest
 from analogsim.hardware.hardware import Hardware
@@ -141,7 +142,7 @@ class AnalogOp(nnx.Module):
                 raise InputError(f"mode = {mode!r}: must be one of {', '.join(MODES)}; {nearest(str(mode), MODES)}")
             self.mode = mode
 
-    def _run(self, operator: Any, x: jax.Array, kernel: jax.Array, precision: Any) -> jax.Array:
+    def _run(self, operator: Any, x: jax.Array, kernel: jax.Array, precision: PrecisionLike) -> jax.Array:
         hardware, place = self.runs_on, None if self.place is None else self.place.get_value()
         operator = for_numbers(operator, x, kernel, self.path, hardware)
         call = layer.LayerCall(self.path, hardware, operator, x, kernel, self.ranges, self, place, precision)

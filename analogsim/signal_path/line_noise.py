@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.lax import PrecisionLike
 
 from analogsim.base.random import normal, stream
 from analogsim.base.types import Numeric
@@ -62,7 +63,9 @@ def lasting_noise(
     return jnp.sqrt(variances) * (jnp.sqrt(alike) * common + jnp.sqrt(1 - alike) * separate)
 
 
-def sampled(store: Any, time_s: Numeric, tiles: Any, drive: RowDrive, key: jax.Array, precision: Any) -> Columns:
+def sampled(
+    store: Any, time_s: Numeric, tiles: Any, drive: RowDrive, key: jax.Array, precision: PrecisionLike
+) -> Columns:
     """Return the product with cells sampled for every read of an input vector: slow, with the exact distribution.
 
     Args:

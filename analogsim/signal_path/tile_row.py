@@ -72,7 +72,7 @@ class RowProduct(NamedTuple):
 
     hardware: TileHardware
     operator: Operator
-    precision: Any
+    precision: PrecisionLike
     limits: Limits
     time_s: Numeric
     key: jax.Array | None

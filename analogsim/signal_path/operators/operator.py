@@ -5,6 +5,7 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.lax import PrecisionLike
 
 from analogsim.signal_path.tiling import spans
 
@@ -32,7 +33,7 @@ class Operator(Protocol):
         """
         ...
 
-    def product(self, part: jax.Array, tile: jax.Array, precision: Any) -> jax.Array:
+    def product(self, part: jax.Array, tile: jax.Array, precision: PrecisionLike) -> jax.Array:
         """Return the partial sums ``[..., C, columns]`` of one part with its row of tiles ``[C, rows, columns]``."""
         ...
 
@@ -48,7 +49,7 @@ class Operator(Protocol):
         """Return the number of matrix-vector products of the input."""
         ...
 
-    def digital(self, x: jax.Array, kernel: jax.Array, precision: Any) -> jax.Array:
+    def digital(self, x: jax.Array, kernel: jax.Array, precision: PrecisionLike) -> jax.Array:
         """Return the layer's exact result."""
         ...
 
@@ -69,7 +70,7 @@ def rows_in_use(operator: Any, n_in: int, r: int) -> list[np.ndarray]:
     return [np.arange(bottom - top) for top, bottom in spans(n_in, r)]
 
 
-def partial_sums(operator: Operator, x: jax.Array, tiles: jax.Array, precision: Any) -> list[jax.Array]:
+def partial_sums(operator: Operator, x: jax.Array, tiles: jax.Array, precision: PrecisionLike) -> list[jax.Array]:
     """Return the sums of every tile.
 
     Args:
@@ -85,7 +86,7 @@ def partial_sums(operator: Operator, x: jax.Array, tiles: jax.Array, precision: 
     return [operator.product(part, tile, precision) for part, tile in zip(parts, tiles, strict=True)]
 
 
-def matmul(x: jax.Array, tile: jax.Array, precision: Any) -> jax.Array:
+def matmul(x: jax.Array, tile: jax.Array, precision: PrecisionLike) -> jax.Array:
     """Multiply vectors ``[..., rows]`` with a row of tiles ``[C, rows, columns]`` in one product."""
     c, rows, columns = tile.shape
     side_by_side = tile.transpose(1, 0, 2).reshape(rows, c * columns)
