@@ -41,7 +41,7 @@ def named(tree: PyTree, boxed: bool = False) -> dict[str, Any]:
     return by_name
 
 
-def _part(key: jax.Array | None) -> str:
+def _part(key: Any) -> str:
     for attribute in ("key", "name", "idx"):  # DictKey, GetAttrKey, SequenceKey
         if hasattr(key, attribute):
             return escaped(str(getattr(key, attribute)))
