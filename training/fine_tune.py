@@ -26,7 +26,7 @@ from analogsim.base.checks import check_fraction, check_integer
 from analogsim.base.equality import ByValue
 from analogsim.base.errors import InputError
 from analogsim.base.random import check_one_key, stream
-from analogsim.base.types import Numeric, PyTree
+from analogsim.base.types import PyTree
 from analogsim.chips.metrics import check_data
 from analogsim.chips.range_report import RangeReport, range_report
 from analogsim.training.divergence import explain
@@ -238,7 +238,7 @@ def _check_functions(**given: Any) -> None:
             raise InputError(f"{name} = {function!r}: must be a function {_FUNCTIONS[name]}")
 
 
-def _check_settings(n: int, epochs: Any, batch_size: Any, micro_batches: Any, ramp: Any, distil: Numeric) -> None:
+def _check_settings(n: int, epochs: Any, batch_size: Any, micro_batches: Any, ramp: Any, distil: Any) -> None:
     for name, value in (("epochs", epochs), ("batch_size", batch_size), ("micro_batches", micro_batches)):
         check_integer(value, name)
     if batch_size > n:

@@ -17,7 +17,6 @@ from analogsim.base import field_rules
 from analogsim.base.description import Description
 from analogsim.base.errors import InputError, nearest
 from analogsim.base.field_rules import Rule, rule_of
-from analogsim.base.types import PyTree
 from analogsim.hardware.hardware import Hardware
 
 #: Fields of ``Hardware`` that do not affect the output of a programmed chip.
@@ -108,7 +107,7 @@ def shifted(hardware: Hardware, shifts: dict[str, Any]) -> Hardware:
     return hardware.replace(**changes)
 
 
-def choose(hardware: dict[str, Hardware], parameters: PyTree, ranges: list[str]) -> SelectedNumbers:
+def choose(hardware: dict[str, Hardware], parameters: Any, ranges: list[str]) -> SelectedNumbers:
     """Select numbers of the hardware by name.
 
     Args:
@@ -136,7 +135,7 @@ def _of_layer(hardware: Hardware) -> dict[str, HardwareNumber]:
     return {name: n for name, n in numbers_of(hardware).items() if name.split(".")[0] not in _NOT_ON_CHIP}
 
 
-def _selected(parameters: PyTree, names: list[str], absent: set[str], calibrated: bool) -> set[str]:
+def _selected(parameters: Any, names: list[str], absent: set[str], calibrated: bool) -> set[str]:
     idle = {ADC_RANGE} if calibrated else set()  # replaced by the calibrated range
     if parameters is None:
         return {name for name in names if "[" not in name} - absent - idle

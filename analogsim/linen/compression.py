@@ -129,7 +129,8 @@ def factored_layers(params: PyTree, path: str = "") -> Iterator[tuple[str, Cores
 
 def _cores(params: PyTree) -> Cores | None:
     cores: list[jax.Array] = []
-    while (core := params.get(f"core_{len(cores)}")) is not None and set(core) == {"kernel"}:
+    # A parameter of the user's may be called core_0, too: an array has no keys.
+    while hasattr(core := params.get(f"core_{len(cores)}"), "keys") and set(core) == {"kernel"}:
         cores.append(nn.meta.unbox(core["kernel"]))
     # Kernels of cores have four axes, or five in a stack (nn.scan), and their ranks fit together, from 1 to 1. A user's
     # layers may be called core_0, too: a Dense has two axes, a convolution another window, and most have a bias.

@@ -112,7 +112,7 @@ class Faults(Description):
             codes = _best_columns(stream(key, "spare columns"), codes, n_columns)
         if self.device_variation is None:
             return FabricatedCells(codes, None)
-        u = _log_spread(jnp.asarray(self.device_variation, jnp.float32))
+        u = _log_std(jnp.asarray(self.device_variation, jnp.float32))
         xi = normal(stream(key, "device spread"), (cells, n_in, n_columns))
         return FabricatedCells(codes, jnp.where(codes == HEALTHY, jnp.exp(u * xi - u**2 / 2), 1.0))
 
@@ -169,7 +169,7 @@ def _best_columns(key: jax.Array, codes: jax.Array, n_columns: int) -> jax.Array
     return jnp.take(codes, jnp.sort(order[:n_columns]), axis=2)
 
 
-def _log_spread(s: jax.Array) -> jax.Array:
+def _log_std(s: jax.Array) -> jax.Array:
     """Return sqrt(ln(1 + s^2)), written so that its derivative at zero is one and not NaN."""
     # Below 1e-3, two terms of the series are exact to 2e-13; the inner where keeps the quotient from 0/0.
     small = s < 1e-3

@@ -47,8 +47,8 @@ LOCK_BITS = {"dither": 9.0, "pid": 11.3}
 
 _ROUNDS = 20  # of the precompensation: each round leaves a tenth to a third of the error
 # The probabilists' rule, whose nodes are in standard deviations; the physicists' has a factor of sqrt(2).
-_NODES, _SHARES = np.polynomial.hermite_e.hermegauss(16)
-_SHARES = _SHARES / _SHARES.sum()
+_NODES, _NODE_WEIGHTS = np.polynomial.hermite_e.hermegauss(16)
+_NODE_WEIGHTS = _NODE_WEIGHTS / _NODE_WEIGHTS.sum()
 _ASSUMED = Source(note="assumed")
 
 
@@ -312,7 +312,7 @@ class RingBank(OneColumnPerOutput, Description):
         rest, by_drop, by_through = (a[None] for a in linear_in_own_ring(self.ring, shifts, self.spacing_m))
         # The response is even in the detuning, so the shift of a ring serves as its channel's detuning.
         nodes = jnp.asarray(_NODES, shifts.dtype)[:, None, None]
-        node_weights = jnp.asarray(_SHARES, shifts.dtype)[:, None, None]
+        node_weights = jnp.asarray(_NODE_WEIGHTS, shifts.dtype)[:, None, None]
         phase = self.ring.phase(shifts[None] + jnp.asarray(self.residual_m, shifts.dtype) * nodes)
         drop, through = self.ring.ports(phase)
         own = rest + by_drop * drop + by_through * through

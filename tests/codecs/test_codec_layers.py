@@ -168,6 +168,7 @@ def test_nnx_layers():
         (lambda v: TensorTrainLinear(16, 6, codec=3, rngs=nnx.Rngs(0)), "must be a codec"),
         (lambda v: TensorTrainLinear(16, 6, codec=CODEC, rngs=nnx.Rngs(0))(X[:, :8]), "8 features, the cores take 16"),
         (lambda v: round_model({"params": {"kernel": X}}, rank=2), "no compressed layer"),
+        (lambda v: round_model({"params": {"core_0": X}}, rank=2), "no compressed layer"),
         (lambda v: round_model({"params": {"core_0": {"kernel": jnp.ones((3, 3, 1, 4))}}}, rank=2), "no compressed"),
         (lambda v: round_model(v | {"params": {"core_0": {"kernel": X[None, None], "bias": X}}}, rank=2), "no compre"),
         (lambda v: TensorTrainDense(16, variance=-1.0).init(jax.random.key(0), X), "TensorTrainDense.variance = -1.0"),

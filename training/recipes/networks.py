@@ -7,13 +7,13 @@ transformer   an encoder of two blocks over the steps of a series or the rows of
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from analogsim.base.errors import InputError, nearest
-from analogsim.base.types import PyTree
 
 
 class MLP(nn.Module):
@@ -51,7 +51,7 @@ class GRU(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        states: PyTree = nn.RNN(nn.GRUCell(self.features))(_series(x))
+        states: Any = nn.RNN(nn.GRUCell(self.features))(_series(x))
         return nn.Dense(self.classes)(states[:, -1])
 
 

@@ -21,7 +21,6 @@ import numpy as np
 from analogsim.base.checks import check_integer
 from analogsim.base.description import CHECKS
 from analogsim.base.errors import InputError
-from analogsim.base.types import PyTree
 from analogsim.energy.work.operations import ConvolutionShape, MatrixProductShape, Operation, Operations
 from analogsim.energy.work.primitives import BY_OPERAND, BY_RESULT, CALLS, COST, MOVES
 
@@ -202,7 +201,7 @@ class _Walk:
         end = max((origin.step for origin in results), default=0)
         return [origin._replace(step=end) for origin in results]
 
-    def scan(self, params: PyTree, inputs: list[_Origin], times: int, scope: str) -> list[_Origin]:
+    def scan(self, params: dict[str, Any], inputs: list[_Origin], times: int, scope: str) -> list[_Origin]:
         inputs = self.in_loop(inputs)
         n_consts, n_carry, length = params["num_consts"], params["num_carry"], params["length"]
         consts, carry, xs = inputs[:n_consts], inputs[n_consts : n_consts + n_carry], inputs[n_consts + n_carry :]
@@ -210,7 +209,7 @@ class _Walk:
         carry = self.settled(lambda c: run(c, 0)[:n_carry], carry)
         return self.out_of_loop(run(carry, times * length))
 
-    def while_loop(self, params: PyTree, inputs: list[_Origin], times: int, scope: str) -> list[_Origin]:
+    def while_loop(self, params: dict[str, Any], inputs: list[_Origin], times: int, scope: str) -> list[_Origin]:
         if self.while_loops is None:
             raise InputError(
                 "while_loops = None: the function has a while loop, whose number of iterations is not in the program; "
@@ -225,7 +224,7 @@ class _Walk:
         self.inside(params["cond_jaxpr"], [*of_cond, *carry], times * (self.while_loops + 1), scope)
         return self.out_of_loop(run(carry, times * self.while_loops))
 
-    def cond(self, params: PyTree, inputs: list[_Origin], times: int, scope: str) -> list[_Origin]:
+    def cond(self, params: dict[str, Any], inputs: list[_Origin], times: int, scope: str) -> list[_Origin]:
         """Count the branch with the most arithmetic: all are counted, and the rest is rolled back."""
         tried = []
         for branch in params["branches"]:
