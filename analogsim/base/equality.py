@@ -28,6 +28,27 @@ class ByValue:
         return hash_of(self)
 
 
+class HashedOnce:
+    """A key for caches that are looked up often: compares like ``value``, whose hash is computed once.
+
+    JAX looks at the key of a context in every call of a compiled function while it traces.
+
+    Raises:
+      TypeError: if ``value`` has no hash.
+    """
+
+    __slots__ = ("_hash", "value")
+
+    def __init__(self, value: Any):
+        self.value, self._hash = value, hash(value)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, HashedOnce) and self._hash == other._hash and self.value == other.value)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+
 def equal(a: Any, b: Any) -> bool:
     """Return whether two values are equal; see the module's docstring."""
     if a is b:

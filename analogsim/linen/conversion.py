@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 from flax.core.scope import LazyRng
 
+from analogsim.base.equality import HashedOnce
 from analogsim.base.errors import InputError
 from analogsim.base.types import PyTree
 from analogsim.factors.codec import Codec
@@ -171,9 +172,8 @@ class Converted(nn.Module):
 
     @nn.nowrap
     def _cache_key(self) -> Any:
-        fields = (self.rules, self.strict, self.encoding, self.codec)
         try:
-            return (hash(fields), fields)
+            return HashedOnce((self.rules, self.strict, self.encoding, self.codec))
         except TypeError:  # unhashable, because the hardware is traced: never reuse a trace
             return object()
 
