@@ -43,7 +43,9 @@ class HashedOnce:
         self.value, self._hash = value, hash(value)
 
     def __eq__(self, other: object) -> bool:
-        return self is other or (isinstance(other, HashedOnce) and self._hash == other._hash and self.value == other.value)
+        return self is other or (
+            isinstance(other, HashedOnce) and self._hash == other._hash and self.value == other.value
+        )
 
     def __hash__(self) -> int:
         return self._hash

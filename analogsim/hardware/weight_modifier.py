@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from analogsim.base.description import Description, static
 from analogsim.base.dtypes import wide
 from analogsim.base.errors import InputError
-from analogsim.base.random import normal, stream
+from analogsim.base.random import normal, split, stream
 from analogsim.base.types import Numeric
 from analogsim.devices.protocol import Moments
 from analogsim.signal_path.programmed import automatic_range, columns_of_tiles, fabricated
@@ -110,7 +110,7 @@ class WeightModifier(Description):
     ) -> Reading:
         """See ``analogsim.hardware.fresh_chip.TrainingForward``."""
         if weights.ndim > 2:
-            keys = None if key is None else jax.random.split(key, len(weights))
+            keys = None if key is None else split(key, len(weights))
             one = functools.partial(self.reading, hardware, tile_rows=tile_rows, weight_range=weight_range)
             return jax.vmap(one)(weights, keys)
         if self.draw == "example" and hardware.sampling == "cells":

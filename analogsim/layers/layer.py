@@ -17,7 +17,7 @@ from jax import lax
 from jax.lax import PrecisionLike
 
 from analogsim.base.errors import InputError
-from analogsim.base.random import stream
+from analogsim.base.random import split, stream
 from analogsim.base.types import PyTree
 from analogsim.converters.range_rules import LearnedRange, TrackedRange, quantile_of
 from analogsim.hardware.hardware import Hardware
@@ -319,7 +319,7 @@ def _run(call: LayerCall, reading: Reading, weights: jax.Array, inputs: jax.Arra
 
     if weights.ndim == 2:
         return product(weights, reading, inputs, key)
-    keys = None if key is None else jax.random.split(key, len(weights))
+    keys = None if key is None else split(key, len(weights))
     return jax.vmap(functools.partial(product, operator=operator.one))(weights, reading, inputs, keys)
 
 

@@ -13,7 +13,7 @@ from flax.errors import FlaxError, InvalidRngError, ModifyScopeVariableError, Sc
 from analogsim.base.call_inputs import Fixed, Inputs, Options, Sample, as_inputs, keywords
 from analogsim.base.equality import ByValue
 from analogsim.base.errors import InputError
-from analogsim.base.random import stream
+from analogsim.base.random import bits, own_key, stream
 from analogsim.base.types import PyTree
 from analogsim.hardware.hardware import Hardware
 from analogsim.hardware.override import override_hardware
@@ -222,8 +222,8 @@ def _for_example(rngs: dict[str, jax.Array], key: jax.Array | None) -> dict[str,
     if key is None or not rngs:
         return rngs
     # fold_in takes an integer, not another key.
-    number = jax.random.bits(key, (), jnp.uint32)
-    return {name: jax.random.fold_in(base, number) for name, base in rngs.items()}
+    number = bits(key, ())
+    return {name: jax.random.fold_in(own_key(base), number) for name, base in rngs.items()}
 
 
 def _clearer(error: FlaxError) -> InputError:

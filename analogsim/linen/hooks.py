@@ -14,6 +14,7 @@ from flax.core.scope import LazyRng
 from jax.lax import PrecisionLike
 
 from analogsim.base.errors import InputError
+from analogsim.base.random import stream
 from analogsim.hardware.hardware import Hardware
 from analogsim.hardware.override import effective_hardware
 from analogsim.hardware.rules import ROOT
@@ -213,7 +214,7 @@ class _State:
     def keys(self) -> tuple[jax.Array | None, jax.Array | None]:
         module = self._module
         # Without has_rng, Flax would fall back to the stream 'params'.
-        return module.make_rng("analog") if module.has_rng("analog") else None, _chip_key(module)
+        return _next_key(module) if module.has_rng("analog") else None, _chip_key(module)
 
     @property
     def tracks_ranges(self) -> bool:
@@ -251,11 +252,23 @@ class _State:
 _NOT_SPLIT = f"; it runs inside a transformation (nn.scan, nn.vmap) that does not pass on the key; {RECIPE}"
 
 
+def _next_key(module: nn.Module) -> jax.Array:
+    """Return the next key of the stream 'analog', as ``make_rng`` does, but derived in fewer operations."""
+    scope: Any = module.scope
+    scope.rng_counters["analog"] += 1
+    return _derived(LazyRng.create(scope.rngs["analog"], scope.rng_counters["analog"]))
+
+
 def _chip_key(module: nn.Module) -> jax.Array | None:
-    """Return the key of fabrication: unlike ``make_rng``, the same for every use of the layer in one call."""
+    """Return the key of fabrication: unlike ``_next_key``, the same for every use of the layer in one call."""
     rngs = {} if module.scope is None else module.scope.rngs
     rng = rngs.get("chip", rngs.get("analog"))
-    return None if rng is None else LazyRng.create(rng, 1).as_jax_rng()  # as the first make_rng
+    return None if rng is None else _derived(LazyRng.create(rng, 1))  # as the first _next_key
+
+
+def _derived(rng: LazyRng) -> jax.Array:
+    """Return the key of a layer: that of the model with the layer's path and count, which are static, folded in."""
+    return stream(rng.rng, repr(rng.suffix))
 
 
 def _check_passed_on(module: nn.Module, collection: str) -> None:

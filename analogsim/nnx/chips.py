@@ -11,7 +11,7 @@ import numpy as np
 from flax import nnx
 
 from analogsim.base.errors import InputError
-from analogsim.base.random import check_key, stream
+from analogsim.base.random import check_key, split, stored_key, stream
 from analogsim.hardware.rules import attending
 from analogsim.layers import layer
 from analogsim.nnx.hooks import (
@@ -119,7 +119,7 @@ def program(
         write = functools.partial(_write, op, path, op.layout(module, shapes[path]))
         for _ in lead:
             write = jax.vmap(write)
-        keys = jax.random.split(layer_key, lead) if lead else layer_key
+        keys = split(layer_key, lead) if lead else layer_key
         cells[path] = write(kernels[path], keys, None if reprogram is None else reprogram[path])
     return cells
 
@@ -166,8 +166,9 @@ def load(model: nnx.Module, readings: dict[str, ChipArray], key: jax.Array | Non
 def reseed(model: nnx.Module, key: jax.Array) -> None:
     """Restart the noise streams of all analog layers from a key, in place."""
     for path, (module, op) in analog_ops(model).items():
-        layer_key, lead = stream(key, path), stack_shape(module, path)
+        lead = stack_shape(module, path)
         tag = "analog" if op.stream is None else op.stream.tag  # a loop needs the same structure before and after
+        layer_key = stored_key(stream(key, path), jax.random.key(0) if op.stream is None else op.stream.key[...])
         restarted = nnx.RngStream(jax.random.split(layer_key, lead) if lead else layer_key, tag=tag)
         restarted.count[...] = jnp.zeros(lead, restarted.count[...].dtype)  # one count per layer of a stack
         op.stream = nnx.data(restarted)

@@ -12,6 +12,7 @@ from flax import nnx
 from jax.lax import PrecisionLike
 
 from analogsim.base.errors import InputError, nearest
+from analogsim.base.random import own_key
 from analogsim.hardware.hardware import Hardware
 from analogsim.hardware.override import effective_hardware
 from analogsim.hardware.rules import ROOT
@@ -164,7 +165,7 @@ class AnalogOp(nnx.Module):
         """Return the next key of the noise stream; a fresh chip is fabricated from it, too."""
         if self.stream is None and self.mode == "train" and layer.needs_key(self.runs_on):
             raise InputError(f"layer {self.path} has no noise stream: build or convert it with rngs=nnx.Rngs(0)")
-        return None if self.stream is None else self.stream(), None
+        return None if self.stream is None else _next_key(self.stream), None
 
     def store_ranges(self, ranges: dict[str, jax.Array]) -> None:
         """Store tracked ranges."""
@@ -186,6 +187,13 @@ class AnalogOp(nnx.Module):
     def layout(self, module: nnx.Module, kernel_shape: tuple[int, ...]) -> Any:
         """Return the operator that maps a layer's kernel of this shape to its matrix on tiles, without an input."""
         raise NotImplementedError
+
+
+def _next_key(stream: nnx.RngStream) -> jax.Array:
+    """Return the next key of a stream, as calling it does, but derived in fewer operations."""
+    count = stream.count[...]
+    stream.count[...] = count + 1
+    return jax.random.fold_in(own_key(stream.key[...]), count)
 
 
 class AnalogDotGeneral(AnalogOp):

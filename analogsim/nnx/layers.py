@@ -5,7 +5,7 @@ from typing import Any
 import jax
 from flax import nnx
 
-from analogsim.base.random import stream
+from analogsim.base.random import stored_key, stream
 from analogsim.hardware.hardware import Hardware
 from analogsim.nnx.hooks import attach, check_rngs
 
@@ -77,4 +77,5 @@ def analog_stream(rngs: nnx.Rngs) -> nnx.RngStream:
     # A fork would advance the stream ``params``, and later layers would not get the digital model's parameters. Folding
     # in its count gives every layer a separate stream, because each has just drawn its parameters from it.
     source = rngs["params"]
-    return nnx.RngStream(jax.random.fold_in(stream(source.key[...], "analog"), source.count[...]), tag="analog")
+    own = jax.random.fold_in(stream(source.key[...], "analog"), source.count[...])
+    return nnx.RngStream(stored_key(own, source.key[...]), tag="analog")

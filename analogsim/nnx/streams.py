@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from analogsim.base.errors import InputError
-from analogsim.base.random import stream
+from analogsim.base.random import bits, stored_key, stream
 from analogsim.nnx.hooks import AnalogOp, path_of
 
 
@@ -56,9 +56,11 @@ def restart(model: nnx.Module, rngs: Mapping[str, jax.Array], key: jax.Array | N
         stream_key = stream(rngs[name], f"{entry.path}/{name}")
         if key is not None:
             # fold_in takes an integer, not another key.
-            stream_key = jax.random.fold_in(stream_key, jax.random.bits(key, (), jnp.uint32))
-        shape = entry.stream.key.get_value().shape
-        entry.stream.key.set_value(jax.random.split(stream_key, shape) if shape else stream_key)
+            stream_key = jax.random.fold_in(stream_key, bits(key, ()))
+        old = entry.stream.key.get_value()
+        shape = old.shape
+        stored = stored_key(stream_key, old)
+        entry.stream.key.set_value(jax.random.split(stored, shape) if shape else stored)
         entry.stream.count.set_value(jnp.zeros(shape, jnp.uint32))
 
 

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.lax import PrecisionLike
 
-from analogsim.base.random import normal, stream
+from analogsim.base.random import normal, split, stream
 from analogsim.base.types import Numeric
 from analogsim.signal_path.driving import RowDrive
 
@@ -90,7 +90,7 @@ def sampled(
     def one(numbered: tuple) -> jax.Array:
         index, x = numbered
         # The index counts vectors and the reads of one conversion: steps that pass the same key see the same cells.
-        keys = jax.random.split(jax.random.fold_in(key, index), tiles.mean.shape[0])
+        keys = split(jax.random.fold_in(key, index), tiles.mean.shape[0])
         reads = jax.vmap(lambda k, s: store.read(s, time_s, k))(keys, tiles.state)
         orders = now + spread * (_orders(reads.mean, reads.curvature) - usual)
         return jnp.einsum("oi,coij->cj", x, orders.astype(x.dtype), precision=precision)

@@ -15,7 +15,7 @@ from analogsim.base.dtypes import wide
 from analogsim.base.equality import ByValue
 from analogsim.base.errors import InputError
 from analogsim.base.extrapolation import extrapolates
-from analogsim.base.random import normal, stream
+from analogsim.base.random import bits, key_of_words, normal, split, stream
 from analogsim.base.types import Numeric, PyTree
 from analogsim.converters.ranges import full_scale_of
 from analogsim.signal_path.drift_compensation import factors, noisy_readout, readout, written_codes
@@ -154,8 +154,7 @@ class ProgrammedTiles(ByValue):
     def _key(self, time_s: Numeric) -> jax.Array:
         """Return the key of the random numbers that one reading draws once."""
         assert self.fluctuation is not None
-        # The generator is named, because the user's default may be another one, with keys of another size.
-        key = jax.random.wrap_key_data(self.fluctuation, impl="threefry2x32")
+        key = key_of_words(self.fluctuation)
         # The bits of the time, as fold_in takes integers; in float32 also under x64, which must not change the reading.
         when = lax.bitcast_convert_type(jnp.abs(jnp.asarray(time_s, jnp.float32)), jnp.uint32)  # no minus zero
         return jax.random.fold_in(key, when)
@@ -178,7 +177,7 @@ def program_all(
 ) -> ProgrammedTiles:
     """Apply ``program`` to one matrix, or to every matrix of a stack ``[..., n_in, n_out]`` with separate keys."""
     lead = weights.shape[:-2]
-    keys = jax.random.split(key, lead) if lead and key is not None else key
+    keys = split(key, lead) if lead and key is not None else key
 
     def write(matrix: jax.Array, own_key: jax.Array | None, old: ProgrammedTiles | None) -> ProgrammedTiles:
         return program(hardware, matrix, own_key, old, tile_rows=tile_rows, weight_range=weight_range)
@@ -276,10 +275,9 @@ def program(
         n_tiles = tiled.shape[0] * tiled.shape[1]
         if n_tiles == 1:  # without vmap: a single tile needs no second batch axis
             first = jax.tree.map(lambda a: a[0, 0], (tiled, *old))
-            state = jax.tree.map(lambda a: a[None, None], store.program(stream(key, "tile 0"), *first))
+            state = jax.tree.map(lambda a: a[None, None], store.program(split(stream(key, "tiles"), 1)[0], *first))
         else:
-            # By name instead of split: tile i draws the same numbers whatever the number of tiles.
-            keys = jnp.stack([stream(key, f"tile {i}") for i in range(n_tiles)]).reshape(tiled.shape[:2])
+            keys = split(stream(key, "tiles"), n_tiles).reshape(tiled.shape[:2])
             state = over_tiles(store.program)(keys, tiled, *old)
     state = _compute_once(state)
     fresh = over_tiles(lambda s: store.read(s, 0.0))(state)
@@ -290,7 +288,7 @@ def program(
     fluctuation = None
     if key is not None and (noisy or (fresh.slow is not None and fresh.variance is not None)):
         # Raw numbers instead of a key, so that a checkpoint holds them whichever generator the key belongs to.
-        fluctuation = jax.random.bits(stream(key, "slow fluctuations"), (2,), jnp.uint32)
+        fluctuation = bits(stream(key, "slow fluctuations"), (2,))
     codes = written_codes(hardware, columns_of_tiles(hardware, tiled))
     reference = readout(hardware, codes, fresh.mean)
     n_in, n_out = weights.shape
@@ -312,7 +310,7 @@ def fabricated(hardware: TileHardware, key: jax.Array | None, shape: tuple[int, 
         return None
     if key is None:  # refused by converters that differ
         return hardware.adc.fabricate(None, lines)
-    keys = jax.random.split(stream(key, "converters"), (r, c))
+    keys = split(stream(key, "converters"), (r, c))
     return over_tiles(lambda k: hardware.adc.fabricate(k, lines))(keys)
 
 

@@ -17,7 +17,7 @@ from jax import lax
 from analogsim.base.description import Description, field, static
 from analogsim.base.dtypes import wide
 from analogsim.base.errors import InputError
-from analogsim.base.random import stream
+from analogsim.base.random import split, stream
 from analogsim.base.types import Numeric, PyTree
 from analogsim.devices.crossbar.cell import Cell, largest
 from analogsim.devices.crossbar.expected import Expected, expected
@@ -42,7 +42,7 @@ def _one_by_one(function: Any, cells: PyTree) -> Any:
 def _keys(key: jax.Array, arrays: int) -> jax.Array:
     """Return one key per array of cells."""
     # The name selects the random numbers: another one would change every result under a fixed key.
-    return jnp.stack([stream(key, f"cell {i} of a pair") for i in range(arrays)])
+    return split(stream(key, "cells of a pair"), arrays)
 
 
 class ArrayState(NamedTuple):

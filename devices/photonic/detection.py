@@ -33,7 +33,7 @@ from analogsim.base.description import Description, field
 from analogsim.base.dtypes import inexact
 from analogsim.base.errors import InputError
 from analogsim.base.literature import Source, cited
-from analogsim.base.random import normal
+from analogsim.base.random import normal, threefry_key
 from analogsim.base.types import Numeric
 from analogsim.base.units import effective_bits, sndr_db
 from analogsim.devices.photonic.light import BOLTZMANN, C_BAND, CHARGE, WAVELENGTH_M, photon_j
@@ -216,7 +216,7 @@ def counts(key: jax.Array, mean: jax.Array) -> jax.Array:
       >>> counts(jax.random.key(0), jnp.zeros(3)).tolist()
       [0.0, 0.0, 0.0]
     """
-    few = jax.random.poisson(key, jnp.minimum(mean, _MANY)).astype(mean.dtype)
+    few = jax.random.poisson(threefry_key(key), jnp.minimum(mean, _MANY)).astype(mean.dtype)
     many = mean + jnp.round(jnp.sqrt(mean) * normal(key, mean.shape, mean.dtype))
     return jnp.where(mean < _MANY, few, many)
 
