@@ -23,6 +23,8 @@ def full_scale_code(bits: Numeric, dtype: DTypeLike) -> jax.Array:
 
     Also exact for traced ``bits``: ``ldexp`` builds the power of two from the exponent, ``jnp.exp2`` rounds.
     """
+    if isinstance(bits, (int, float)):
+        return jnp.asarray(2.0 ** (bits - 1) - 1, dtype)
     return jnp.ldexp(jnp.ones((), dtype), jnp.asarray(bits).astype(jnp.int32) - 1) - 1
 
 

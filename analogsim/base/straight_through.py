@@ -7,6 +7,7 @@ in the backward pass (Y. Bengio et al., arXiv 1308.3432 (2013)).
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from analogsim.base.dtypes import to_rank
 from analogsim.base.types import Numeric
@@ -41,11 +42,28 @@ def _jvp(primals, tangents):
 
 
 def clip(x: jax.Array, bound: Numeric) -> jax.Array:
-    """Clip ``x`` to ``[-bound, bound]``; the derivative at the bound is 1, as ``x`` is still converted there."""
-    bound = to_rank(bound, jnp.ndim(x))
-    # Not jnp.clip, whose derivative at the bound is 1/2.
-    # NaN fails both comparisons and stays NaN.
-    return jnp.where(x > bound, bound, jnp.where(x < -bound, -bound, x))
+    """Clip ``x`` to ``[-bound, bound]``; the derivative at the bound is 1, as ``x`` is still converted there.
+
+    Args:
+      x: any shape; NaN stays NaN.
+      bound: not negative, broadcastable to ``x``.
+    """
+    x = jnp.asarray(x)
+    return _clip(x, jnp.broadcast_to(to_rank(jnp.asarray(bound, x.dtype), x.ndim), x.shape))
+
+
+# Not jnp.clip, whose derivative at the bound is 1/2. One rule, because the derivatives of two selections are four.
+@jax.custom_jvp
+def _clip(x: jax.Array, bound: jax.Array) -> jax.Array:
+    return lax.clamp(lax.neg(bound), x, bound)
+
+
+@_clip.defjvp
+def _clip_jvp(primals, tangents):
+    x, bound = primals
+    # NaN fails the comparison, and its derivative is that of the bound, which is NaN too.
+    inside = lax.le(lax.abs(x), bound)
+    return _clip(x, bound), lax.select(inside, tangents[0], lax.mul(lax.sign(x), tangents[1]))
 
 
 def scale_of(largest: jax.Array) -> jax.Array:

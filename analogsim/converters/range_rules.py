@@ -110,14 +110,14 @@ def _published_fwd(rule: LearnedRange, x: jax.Array, bound: jax.Array) -> tuple[
 
 def _published_bwd(residuals: tuple, d: jax.Array) -> tuple[Any, jax.Array, jax.Array]:
     rule, x, bound = residuals
-    above, below = x >= bound, x <= -bound
-    widen = jnp.sum(jnp.where(above, jnp.minimum(d, 0), 0)) - jnp.sum(jnp.where(below, jnp.maximum(d, 0), 0))
-    inside = 1 - jnp.mean((above | below).astype(d.dtype))
+    # Both sums over the inputs beyond, above and below: with the sign of x, the two terms of the rule are the same.
+    beyond = jnp.abs(x) >= bound
+    widen = jnp.sum(jnp.where(beyond, jnp.minimum(jnp.sign(x) * d, 0), 0))
+    inside = 1 - jnp.mean(beyond.astype(d.dtype))
     decay = jnp.where(inside > rule.unclipped, jnp.asarray(rule.decay, d.dtype), 0)
     gradient = jnp.broadcast_to(bound * (widen + decay), bound.shape).astype(bound.dtype)
     # The edge itself passes a gradient, as in ``clip``: a value equal to the range is not clipped.
-    passes = (x <= bound) & (x >= -bound)
-    return jax.tree.map(jnp.zeros_like, rule), jnp.where(passes, d, 0), gradient
+    return jax.tree.map(jnp.zeros_like, rule), jnp.where(jnp.abs(x) <= bound, d, 0), gradient
 
 
 published.defvjp(_published_fwd, _published_bwd)

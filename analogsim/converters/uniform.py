@@ -10,6 +10,7 @@ backward pass is straight-through: gradient 1 inside the range and 0 outside; th
 values. Gain and offset errors replace the clipped x by (1 + gain error) x + offset error * step.
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -190,14 +191,25 @@ def quantise(x: jax.Array, bits: Numeric, bound: Numeric, *, style: str = "mid-t
     """
     if style not in _STYLES:
         raise InputError(f"style = {style!r}: must be one of {', '.join(map(repr, _STYLES))}")
-    inside = clip(x, bound)
-    clipped, limit = lax.stop_gradient((inside, to_rank(jnp.asarray(bound, x.dtype), x.ndim)))
+    limit = to_rank(jnp.asarray(bound, x.dtype), x.ndim)
     levels = lax.stop_gradient(full_scale_code(bits, x.dtype))
+    return _quantised(style, x, levels, limit)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _quantised(style: str, x: jax.Array, levels: jax.Array, limit: jax.Array) -> jax.Array:
+    clipped = clip(x, limit)
     if style == "mid-rise":
-        return straight_through(inside, _mid_rise(clipped, levels + 1, limit))
-    codes = jnp.round(clipped / limit * levels)
+        return _mid_rise(clipped, levels + 1, limit)
     # Divided before it is multiplied, so that the largest code is the bound exactly.
-    return straight_through(inside, codes / levels * limit)
+    return jnp.round(clipped / limit * levels) / levels * limit
+
+
+@_quantised.defjvp
+def _derivative_of_clipping(style, primals, tangents):
+    x, levels, limit = primals
+    _, derivative = jax.jvp(clip, (x, limit), (tangents[0], tangents[2]))
+    return _quantised(style, x, levels, limit), derivative
 
 
 def _mid_rise(x: jax.Array, half: jax.Array, bound: jax.Array) -> jax.Array:

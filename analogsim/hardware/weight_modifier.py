@@ -69,6 +69,17 @@ class WeightModifier(Description):
             return self.moments(weights, scale, noise_scale)
         return Moments(self.changed(key, weights, scale, noise_scale))
 
+    def _deviation(
+        self, key: jax.Array | None, weights: jax.Array, scale: jax.Array, noise_scale: Numeric
+    ) -> jax.Array | None:
+        """Return what ``changed`` adds to the weights, without adding and subtracting them; None for nothing."""
+        moments = self.moments(weights, scale, noise_scale)
+        shift = None if moments.mean is weights else moments.mean - weights
+        if moments.variance is None:
+            return shift
+        noise = self.drawn(key, Moments(jnp.zeros_like(weights), moments.variance), "step").mean
+        return noise if shift is None else noise + shift
+
     def drawn(self, key: jax.Array | None, moments: Moments, draw: str | None = None) -> Moments:
         """Return a Gaussian draw of ``moments``, or ``moments`` itself if draws happen at the output."""
         if (draw or self.draw) == "example" or moments.variance is None:
@@ -89,11 +100,16 @@ class WeightModifier(Description):
           tiled, scale: normalised weights and their scales, as in ``moments``.
           key: random key; may be None only if nothing is drawn.
         """
-        changed = self.weights(key, tiled, scale, hardware.training_noise_scale)
-        store = hardware.store
+        store, noise_scale = hardware.store, hardware.training_noise_scale
         ideal = columns_of_tiles(hardware, tiled)
+        gaussian = type(self).changed is WeightModifier.changed and type(self).weights is WeightModifier.weights
+        if gaussian and self.draw == "step":
+            deviation, changed = self._deviation(key, tiled, scale, noise_scale), Moments(tiled)
+        else:
+            changed = self.weights(key, tiled, scale, noise_scale)
+            deviation = None if changed.mean is tiled else changed.mean - tiled
         # ``to_columns`` is linear, so mapping the difference is exact beyond the window and for constant currents.
-        mean = ideal + jax.vmap(jax.vmap(store.to_columns))(changed.mean - tiled)
+        mean = ideal if deviation is None else ideal + jax.vmap(jax.vmap(store.to_columns))(deviation)
         if changed.variance is not None and mean.shape != tiled.shape:
             raise InputError(
                 f"{type(self).__name__}.draw = 'example': must be 'step' for {type(store).__name__}, which reads a "

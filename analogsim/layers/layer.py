@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.lax import PrecisionLike
 
+from analogsim.base.compiled import compiled
 from analogsim.base.errors import InputError
 from analogsim.base.random import split, stream
 from analogsim.base.types import PyTree
@@ -214,13 +215,15 @@ def _analog(call: LayerCall) -> jax.Array:
     """Return the output of the programmed chip, or of a fresh one."""
     hardware, operator, path = call.hardware, call.operator, call.path
     array, (key, chip_key) = call.state.chip_array(), call.state.keys()
-    weights, inputs = operator.matrix(call.kernel), operator.inputs(call.x)
+    reading, fabrication = None, None
     if array is None:
+        chip_key = key if chip_key is None else chip_key
+        _check_fresh(call, chip_key)
+        fabrication = None if chip_key is None else stream(chip_key, "chip")
         if call.state.tracks_ranges:
-            call = call._replace(ranges=_tracked(call, inputs, weights))
-        reading = _fresh(call, weights, key if chip_key is None else chip_key)
-        hardware = _quieter(hardware)
+            call = call._replace(ranges=_tracked(call))
     else:
+        weights = jax.eval_shape(operator.matrix, call.kernel)
         _check_chip(array, hardware, weights, path)
         reading = array.reading
         # The chip provides the cells, the layer the converters, so a chip can be read with other converters. Fabricated
@@ -238,14 +241,19 @@ def _analog(call: LayerCall) -> jax.Array:
     _check_has_ranges(call)
     # Overrides are part of the keys of JAX's caches: the jitted functions inside would compile anew for every block.
     with without_overrides():
-        y = operator.outputs(_run(call._replace(hardware=hardware), reading, weights, inputs, key))
+        y = _outputs(
+            hardware, operator, call.x, call.kernel, call.ranges, reading, key, fabrication, precision=call.precision
+        )
     return call.scaled(y)
 
 
-def _tracked(call: LayerCall, inputs: jax.Array, weights: jax.Array) -> Ranges:
+def _tracked(call: LayerCall) -> Ranges:
     """Return the ranges of this training step, and store the tracked ones (``TrackedRange``)."""
     hardware, operator, old = call.hardware, call.operator, call.ranges
-    inputs, new = lax.stop_gradient(inputs), {}
+    new: dict[str, jax.Array] = {}
+    if not any(isinstance(rule, TrackedRange) for rule in (hardware.input_range, hardware.output_range)):
+        return old
+    inputs, weights = lax.stop_gradient((operator.inputs(call.x), operator.matrix(call.kernel)))
     rule = hardware.input_range
     if isinstance(rule, TrackedRange) and not isinstance(operator, Lookup):
         new["input"] = _followed(old.input, quantile_of(inputs, rule.quantile), rule)
@@ -257,7 +265,7 @@ def _tracked(call: LayerCall, inputs: jax.Array, weights: jax.Array) -> Ranges:
         if len(hardware.store.column_map(1).factor) > 1:
             raise InputError(f"{where}: slices of weights need a range each; calibrate")
         # With the input range of this step, at which codes are clipped before the columns add them up.
-        lines = _ideal_products(hardware, operator, inputs, lax.stop_gradient(weights), old._replace(**new))
+        lines = _ideal_products(hardware, operator, inputs, weights, old._replace(**new))
         new["output"] = _followed(old.output, quantile_of(lines, rule.quantile), rule)
     call.state.store_ranges(new)
     return old._replace(**new)
@@ -303,11 +311,33 @@ def _check_has_ranges(call: LayerCall) -> None:
             )
 
 
-def _run(call: LayerCall, reading: Reading, weights: jax.Array, inputs: jax.Array, key: jax.Array | None) -> jax.Array:
-    """Run the signal path, once per matrix of the layer."""
-    hardware, operator = call.hardware, call.operator
+@compiled(static=("operator", "precision"))
+def _outputs(
+    hardware: Hardware,
+    operator: Any,
+    x: jax.Array,
+    kernel: jax.Array,
+    ranges: Ranges,
+    reading: Reading | None,
+    key: jax.Array | None,
+    fabrication: jax.Array | None,
+    precision: PrecisionLike,
+) -> jax.Array:
+    """Return the outputs of a layer with a reading of its chip, or with the one that training takes.
+
+    Args:
+      hardware, operator, x, kernel, ranges, precision: those of the call.
+      reading: that of the chip; None in training.
+      key: of the noise of this call.
+      fabrication: of what training draws instead of a chip.
+    """
+    weights, inputs = operator.matrix(kernel), operator.inputs(x)
+    if reading is None:
+        matrix = lax.stop_gradient(weights)
+        reading = hardware.training.reading(hardware, matrix, fabrication, operator.tile_rows, ranges.weight)
+        hardware = _quieter(hardware)
     # The weight range is applied when programming and the digital scale behind the signal path (``scaled``).
-    how: dict[str, Any] = dict(ranges=call.ranges._replace(weight=None, scale=None), precision=call.precision)
+    how: dict[str, Any] = dict(ranges=ranges._replace(weight=None, scale=None), precision=precision)
 
     def product(
         matrix: jax.Array, reading: Reading, x: jax.Array, key: jax.Array | None, operator: Any = operator
@@ -318,12 +348,13 @@ def _run(call: LayerCall, reading: Reading, weights: jax.Array, inputs: jax.Arra
         return multiply(hardware, trained, x, operator, key=key, **how)
 
     if weights.ndim == 2:
-        return product(weights, reading, inputs, key)
+        return operator.outputs(product(weights, reading, inputs, key))
     keys = None if key is None else split(key, len(weights))
-    return jax.vmap(functools.partial(product, operator=operator.one))(weights, reading, inputs, keys)
+    of_members = jax.vmap(functools.partial(product, operator=operator.one))
+    return operator.outputs(of_members(weights, reading, inputs, keys))
 
 
-def _fresh(call: LayerCall, weights: jax.Array, key: jax.Array | None) -> Reading:
+def _check_fresh(call: LayerCall, key: jax.Array | None) -> None:
     hardware = call.hardware
     if key is None and needs_key(hardware):
         raise InputError(
@@ -331,11 +362,6 @@ def _fresh(call: LayerCall, weights: jax.Array, key: jax.Array | None) -> Readin
             f"rngs={{'analog': key}} for hardware-aware training, chip.variables for a programmed chip, or use "
             f"'with analogsim.digital():'{call.state.key_hint}"
         )
-    fabrication = None if key is None else stream(key, "chip")
-    with without_overrides():
-        matrix = lax.stop_gradient(weights)
-        tile_rows, weight_range = call.operator.tile_rows, call.ranges.weight
-        return hardware.training.reading(hardware, matrix, fabrication, tile_rows, weight_range)
 
 
 def _quieter(hardware: Hardware) -> Hardware:
@@ -356,9 +382,9 @@ def needs_key(hardware: Hardware) -> bool:
     return hardware.training.draws(hardware) or draws_around(hardware)
 
 
-def _check_chip(array: ChipArray, hardware: Hardware, weights: jax.Array, path: str) -> None:
+def _check_chip(array: ChipArray, hardware: Hardware, weights: Any, path: str) -> None:
     reading = array.reading
-    reading.check_single(path, None if weights.ndim == 2 else len(weights))
+    reading.check_single(path, None if weights.ndim == 2 else weights.shape[0])
     n_in, n_out = weights.shape[-2:]
     if (reading.n_in, reading.n_out) != (n_in, n_out):
         raise InputError(

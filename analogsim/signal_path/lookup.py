@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -11,6 +10,7 @@ from jax import lax
 from jax.lax import PrecisionLike
 from jax.typing import DTypeLike
 
+from analogsim.base.compiled import compiled
 from analogsim.base.errors import InputError
 from analogsim.base.types import PyTree
 from analogsim.signal_path.driving import drives_noisily
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from jaxtyping import Array, Float, Int
 
 
-@functools.partial(jax.jit, static_argnames=("operator", "dtype", "precision"))
+@compiled(static=("operator", "dtype", "precision"))
 def lookup(
     hardware: TileHardware,
     reading: Reading,

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.lax import PrecisionLike
 
+from analogsim.base.compiled import compiled
 from analogsim.base.dtypes import inexact, promoted
 from analogsim.converters.range_rules import DynamicRange, LearnedRange, published
 from analogsim.signal_path.bound_management import managed_range
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 
 # Operators are static: frozen, hashable records of sizes and axes. Hardware is a pytree: its numbers may be traced.
-@functools.partial(jax.jit, static_argnames=("operator", "precision"))
+@compiled(static=("operator", "precision"))
 def multiply(
     hardware: TileHardware,
     reading: Reading,
@@ -98,13 +99,13 @@ def multiply(
     parts, driven = cut(code), None
     if noisy:
         driven = parts + drive_noise(hardware.dac, operator, reading.n_in, parts, key)
-    y = sum_over_tiles(product.outputs, (parts, driven, rows), r)
+    y = sum_over_tiles(product.outputs, (parts, driven, rows), r, operator.batches_rows)
     # All tiles are equally wide: the padding of the last one is cut off here.
     y = y.reshape(*y.shape[:-2], y.shape[-2] * y.shape[-1])[..., : reading.n_out]
     return (y if bound is None else y * bound).astype(x.dtype)
 
 
-@functools.partial(jax.jit, static_argnames=("operator",))
+@compiled(static=("operator",))
 def column_products(
     hardware: TileHardware,
     x: Float[Array, "*batch n_in"],

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+from analogsim.base.compiled import compiled
 from analogsim.base.description import check_one_value
 from analogsim.base.dtypes import wide
 from analogsim.base.equality import ByValue
@@ -98,7 +98,7 @@ class ProgrammedTiles(ByValue):
     def __repr__(self) -> str:
         return f"ProgrammedTiles({size_in_words(self, self.scale.shape[:-2])}{name_in_words(self.hardware)})"
 
-    @functools.partial(jax.jit, static_argnums=(2, 3))
+    @compiled(static=("compensation", "read_noise"))
     def read(self, time_s: Numeric, compensation: str | None = None, read_noise: bool = True) -> Reading:
         """Return the reading of the tiles ``time_s`` seconds after programming.
 
@@ -225,7 +225,7 @@ class ChipArray(ByValue):
         return f"ChipArray({size}{name_in_words(self.hardware)}, {age_in_words(self.reading.time_s)}{late})"
 
 
-@functools.partial(jax.jit, static_argnames="tile_rows")
+@compiled(static=("tile_rows",))
 def program(
     hardware: TileHardware,
     weights: Float[Array, "n_in n_out"],

@@ -296,6 +296,8 @@ class Crossbar(StoreTags, Description):
 
     def ideal_columns(self, weights: jax.Array) -> jax.Array:
         """Return the columns ``[n_in, n_columns]`` of the target conductances."""
+        if getattr(self.mapping, "keeps_weights", False):  # a mapping of a user need not say
+            return self.mapping.to_columns(weights)
         targets = self.mapping.conductances(weights, self.cell.g_min, self.cell.g_max)
         return self.mapping.columns(Moments(targets), self.cell.g_min, self.cell.g_max).mean
 

@@ -188,10 +188,10 @@ class Differential(Description):
 
     def combine(self, y: jax.Array, drive: jax.Array, g_min: Numeric, g_max: Numeric) -> jax.Array:
         """Combine converted columns: sum over planes and, if subtraction is digital, difference of polarities."""
-        factors = self._column_factors(y.dtype)
-        if len(factors) == 1:
+        if self.keeps_weights:
             return y
-        return _combined(y, factors)
+        factors = self._column_factors(y.dtype)
+        return y if len(factors) == 1 else _combined(y, factors)
 
     def column_map(self, n_out: int) -> ColumnMap:
         """Return the groups of the columns: by slice, the two polarities of a pair in the same group."""
@@ -203,8 +203,15 @@ class Differential(Description):
 
     def to_columns(self, weights: jax.Array) -> jax.Array:
         """Split weights ``[n_in, n_out]`` into columns ``[n_in, n_columns]`` that combine to them."""
+        if self.keeps_weights:
+            return weights
         inverse = _right_inverse(self._column_factors(weights.dtype))
         return jnp.concatenate([factor * weights for factor in inverse], axis=-1)
+
+    @property
+    def keeps_weights(self) -> bool:
+        """Whether the columns of ideal cells are the weights: one pair a weight, subtracted by the wires."""
+        return self.slices is None and self.subtraction == "analog"
 
     @property
     def needs_drive(self) -> bool:
