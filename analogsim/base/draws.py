@@ -20,7 +20,8 @@ import numpy as np
 from jax import lax
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var, jaxpr_as_fun
 
-from analogsim.base.random import cipher, computed_once, gaussians
+from analogsim.base.once import stored
+from analogsim.base.random import cipher, gaussians
 
 _DRAW = "standard_normal"  # name of the function in ``base.random``, as it stands in a program
 _MOST_KEYS = 16  # of one draw: each costs a few selections for every element of the common one
@@ -109,7 +110,7 @@ def _draw(keys: list[jax.Array], shapes: list[tuple[int, ...]]) -> list[jax.Arra
         single += [words[i] for i in range(len(words))]
         sizes += [math.prod(shape) // len(words)] * len(words)
         ends.append(sum(sizes))
-    flat = computed_once(_joint_normal(single, tuple(sizes)))
+    flat = stored(_joint_normal(single, tuple(sizes)))
     starts = [0, *ends[:-1]]
     return [flat[i:j].reshape(shape) for i, j, shape in zip(starts, ends, shapes, strict=True)]
 

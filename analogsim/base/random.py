@@ -33,10 +33,10 @@ import jax.extend.random
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.experimental.xla_metadata import set_xla_metadata
 from jax.typing import DTypeLike
 
 from analogsim.base.errors import InputError, brief
+from analogsim.base.once import stored
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _KEY_PARITY = 0x1BD11BDA
@@ -100,6 +100,12 @@ def key_of_words(words: jax.Array) -> jax.Array:
     """Return the key of two random words ``[..., 2]``, uint32."""
     c = jnp.broadcast_to(jnp.uint32(_FIRST), (*words.shape[:-1], 1))
     return jax.random.wrap_key_data(jnp.concatenate([words, c], -1), impl=_GENERATOR)
+
+
+def words_of(key: jax.Array) -> jax.Array:
+    """Return two words, uint32, from which ``key_of_words`` makes a key: what a chip keeps of a stream."""
+    a, b, c = jax.random.key_data(own_key(key))
+    return jnp.stack([a ^ _mix(c), b])
 
 
 def chip_key(key: jax.Array, index: Any) -> jax.Array:
@@ -169,7 +175,7 @@ def normal(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float3
     """
     if jnp.dtype(dtype) == jnp.float64:
         return jax.random.normal(own_key(key), shape, dtype)
-    return computed_once(standard_normal(own_key(key), tuple(shape))).astype(dtype)
+    return stored(standard_normal(own_key(key), tuple(shape))).astype(dtype)
 
 
 # The name is that of the equation in a traced program, by which ``draws.together`` finds it.
@@ -177,16 +183,6 @@ def normal(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float3
 def standard_normal(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """Return float32 Gaussians of a key of this module."""
     return gaussians(jax.random.bits(key, shape, jnp.uint32))
-
-
-def computed_once(values: jax.Array) -> jax.Array:
-    """Keep XLA from computing the result of a jitted function again for each of its uses.
-
-    On CPUs XLA fuses the computation into each of its uses and so repeats it. In a training step the noise has five
-    uses, forward and backward, and then costs several times the drawing itself; an optimization barrier does not
-    prevent this. A function call that may not be inlined does.
-    """
-    return set_xla_metadata(values, inlineable="false") if jax.default_backend() == "cpu" else values
 
 
 def bits(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:

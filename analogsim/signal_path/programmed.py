@@ -15,7 +15,7 @@ from analogsim.base.dtypes import wide
 from analogsim.base.equality import ByValue
 from analogsim.base.errors import InputError
 from analogsim.base.extrapolation import extrapolates
-from analogsim.base.random import bits, key_of_words, normal, split, stream
+from analogsim.base.random import key_of_words, normal, split, stream, words_of
 from analogsim.base.types import Numeric, PyTree
 from analogsim.converters.ranges import full_scale_of
 from analogsim.signal_path.drift_compensation import factors, noisy_readout, readout, written_codes
@@ -288,7 +288,7 @@ def program(
     fluctuation = None
     if key is not None and (noisy or (fresh.slow is not None and fresh.variance is not None)):
         # Raw numbers instead of a key, so that a checkpoint holds them whichever generator the key belongs to.
-        fluctuation = bits(stream(key, "slow fluctuations"), (2,))
+        fluctuation = words_of(stream(key, "slow fluctuations"))
     codes = written_codes(hardware, columns_of_tiles(hardware, tiled))
     reference = readout(hardware, codes, fresh.mean)
     n_in, n_out = weights.shape

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 from analogsim.base.description import Description, field, static
 from analogsim.base.dtypes import wide
 from analogsim.base.errors import InputError
+from analogsim.base.once import once
 from analogsim.base.random import split, stream
 from analogsim.base.types import Numeric, PyTree
 from analogsim.devices.crossbar.cell import Cell, largest
@@ -27,16 +27,6 @@ from analogsim.devices.crossbar.pcm import PCM
 from analogsim.devices.crossbar.wires import Wires, effective_moments, interleave, separate
 from analogsim.devices.crossbar.write_verify import WriteResult, WriteVerify
 from analogsim.devices.protocol import Action, ColumnMap, Moments, StoreTags
-
-
-def _one_by_one(function: Any, cells: PyTree) -> Any:
-    """Map ``function`` over the leading axis, one array of cells at a time (plane by plane, plus before minus).
-
-    A loop instead of one call, because XLA materialises a loop's results. Without it XLA fuses the random numbers and
-    powers behind a conductance into each of its uses (readout, mean, variance) and computes them again there, which is
-    four times slower on a CPU.
-    """
-    return lax.map(function, cells)
 
 
 def _keys(key: jax.Array, arrays: int) -> jax.Array:
@@ -197,7 +187,7 @@ class Crossbar(StoreTags, Description):
         return ArrayState(self._written(exact, key, loop.conductance), fabric, loop.pulses, loop.accepted)
 
     def _written(self, cell: Cell, key: jax.Array, conductances: jax.Array) -> Any:
-        return _one_by_one(lambda pair: cell.program(*pair), (_keys(key, len(conductances)), conductances))
+        return jax.vmap(cell.program)(_keys(key, len(conductances)), conductances)
 
     def _ends(self, targets: jax.Array, fabric: FabricatedCells | None) -> tuple[Any, Any, jax.Array | None]:
         """Return the conductances at which each cell saturates, and its scale.
@@ -226,12 +216,13 @@ class Crossbar(StoreTags, Description):
         """
         slow = None
         if key is None:
-            cells = _one_by_one(lambda s: self.cell.read(s, time_s), state.cells)
+            # Once, because the powers behind a conductance have several uses (readout, mean, variance).
+            cells = once(jax.vmap(lambda s: self.cell.read(s, time_s)))(state.cells)
             slow = None if cells.slow is None else cells.slow[0]  # one number, the same for all arrays
             cells = cells._replace(slow=None)
         else:
             keys = _keys(key, len(jax.tree.leaves(state.cells)[0]))
-            cells = _one_by_one(lambda pair: self.cell.read(pair[1], time_s, pair[0]), (keys, state.cells))
+            cells = jax.vmap(lambda k, s: self.cell.read(s, time_s, k))(keys, state.cells)
         if self.faults is not None and state.fabric is not None:
             # Before the wires, as a stuck cell loads its lines like any other.
             cells = self.faults.apply(state.fabric, cells, self.cell.g_min, largest(self.cell))

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.special import ndtr  # jax.scipy.stats takes a tenth of a second to import
+from jax import lax
 
 from analogsim.base.dtypes import promoted
 from analogsim.base.types import Numeric, PyTree
@@ -84,6 +84,11 @@ def normal_density(x: jax.Array) -> jax.Array:
     return jnp.exp((math.log(2 * math.pi) + x**2) / -2)
 
 
+def normal_distribution(x: jax.Array) -> jax.Array:
+    """Return Phi(x), in half the operations of ``jax.scipy.special.ndtr`` and as exact: erfc loses no small tail."""
+    return lax.erfc(x * jnp.asarray(-math.sqrt(0.5), x.dtype)) / 2
+
+
 def non_negative(mean: jax.Array, sigma: jax.Array) -> Moments:
     """Return the exact moments of max(N(mean, sigma^2), 0) for mean >= 0 and sigma >= 0; equations in the module.
 
@@ -95,7 +100,7 @@ def non_negative(mean: jax.Array, sigma: jax.Array) -> Moments:
     # of an outer where alone would be 0 * inf = NaN.
     visible = sigma > mean / 30
     a = jnp.where(visible, mean / jnp.where(visible, sigma, 1.0), 30.0)
-    below = ndtr(-a)
+    below = normal_distribution(-a)
     e = normal_density(a) - a * below
     variance = sigma**2 * (1 - below - a * e - e**2)
     return Moments((mean + sigma * e).astype(narrow), variance.astype(narrow))

@@ -16,12 +16,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import ndtr
 
 from analogsim.base.dtypes import to_rank
 from analogsim.base.errors import InputError
 from analogsim.base.types import Numeric
-from analogsim.devices.crossbar.cell import normal_density
+from analogsim.devices.crossbar.cell import normal_density, normal_distribution
 
 _POINTS = 257
 _NODES = np.linspace(-4.5, 4.5, 37)
@@ -63,7 +62,7 @@ def expected(store: Any, weights: jax.Array, time_s: Numeric, read_noise: bool =
     _check(store)
     grid = jnp.linspace(-1.0, 1.0, _POINTS, dtype=weights.dtype)
     before, now = (_column(store, grid, t, False) for t in (0.0, time_s))
-    mean, variance = _column(store, grid, time_s, read_noise)
+    mean, variance = _column(store, grid, time_s, True) if read_noise else now
     magnitude = [_between(_magnitude(*column)) for column in (before, now)]
     written = before[0]
     # Magnitudes are not interpolated: only their means over many weights are used (drift compensation).
@@ -97,7 +96,7 @@ def _magnitude(mean: jax.Array, variance: jax.Array) -> jax.Array:
     # The floor keeps the division and the derivative of the root finite for a noiseless column.
     sigma = jnp.sqrt(jnp.maximum(variance, 1e-20))
     a = mean / sigma
-    return mean * (1 - 2 * ndtr(-a)) + 2 * sigma * normal_density(a)
+    return mean * (1 - 2 * normal_distribution(-a)) + 2 * sigma * normal_density(a)
 
 
 def _between(values: jax.Array) -> jax.Array:
@@ -130,11 +129,13 @@ def over_writing(target: jax.Array, sigma: jax.Array, of: Callable[[jax.Array], 
     Args:
       target: target conductances, S.
       sigma: standard deviation of the programming error, S.
-      of: element-wise function of the conductance (S).
+      of: element-wise function of the conductance (S), whose result may have more leading axes.
     """
-    nodes, node_weights = (to_rank(a.astype(target.dtype), target.ndim + 1) for a in (_NODES, _NODE_WEIGHTS))
-    reached = jnp.maximum(target[..., None] + sigma[..., None] * nodes, 0.0)
-    return jnp.sum(of(reached) * node_weights, axis=-1)
+    # Flat, because sums over arrays of many axes crash XLA on CPUs (jaxlib 0.10.2, in its library YNNPACK).
+    nodes, weights = (jnp.asarray(a, target.dtype)[None] for a in (_NODES, _NODE_WEIGHTS))
+    values = of(jnp.maximum(target.reshape(-1, 1) + sigma.reshape(-1, 1) * nodes, 0.0))
+    means = jnp.sum(values * to_rank(weights, values.ndim), axis=-1)
+    return means.reshape(*means.shape[:-1], *target.shape)
 
 
 def mean_decay(mean: jax.Array, std: Numeric, log_time: Numeric) -> jax.Array:
@@ -143,5 +144,8 @@ def mean_decay(mean: jax.Array, std: Numeric, log_time: Numeric) -> jax.Array:
     s = jnp.where(is_random, std, 1.0)
     a = log_time
     grown = jnp.exp((a * s) ** 2 / 2)
-    folded = grown * (jnp.exp(-a * mean) * ndtr(mean / s - a * s) + jnp.exp(a * mean) * ndtr(-mean / s - a * s))
+    # Both signs of nu at once: the distribution function is the largest part of the program.
+    signed = jnp.stack([mean, -mean])
+    centre = signed / to_rank(s, signed.ndim) - to_rank(a * s, signed.ndim)
+    folded = grown * jnp.sum(jnp.exp(-a * signed) * normal_distribution(centre), axis=0)
     return jnp.where(is_random, folded, jnp.exp(-a * jnp.abs(mean)))

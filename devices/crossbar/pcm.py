@@ -210,16 +210,17 @@ class PCM(Description):
         drift, noise = self._ageing(time_s, target.dtype)
         sigma = self.programming_error(target)
 
-        def power(n: int) -> jax.Array:
-            def decayed(g: jax.Array) -> jax.Array:
-                mean, std = self._drift_law(g)
-                return g**n * mean_decay(mean, std, n * self.drift * drift)
+        def decayed(g: jax.Array) -> jax.Array:
+            """Return the means of the first and the second power of what ``g`` decays to, ``[2, ...]``."""
+            mean, std = self._drift_law(g)
+            of_power = jax.vmap(lambda n: mean_decay(mean, std, n * self.drift * drift))
+            return jnp.stack([g, g**2]) * of_power(jnp.array([1.0, 2.0], g.dtype))
 
-            return over_writing(target, sigma, decayed)
+        first, second = over_writing(target, sigma, decayed)
 
         # The noise of a read is proportional to the drifted conductance, so the two moments multiply.
         q = self._read_amplitude(target / self.fit_g_max) * noise if read_noise else jnp.zeros_like(target)
         relative = non_negative(jnp.ones_like(target), q)
         assert relative.variance is not None
-        mean = power(1) * relative.mean
-        return Moments(mean, jnp.maximum(power(2) * (relative.mean**2 + relative.variance) - mean**2, 0.0))
+        mean = first * relative.mean
+        return Moments(mean, jnp.maximum(second * (relative.mean**2 + relative.variance) - mean**2, 0.0))

@@ -1,0 +1,34 @@
+"""Compute the results of a function once, however often they are used.
+
+XLA fuses cheap-looking operations into each of their uses. On CPUs that repeats random numbers, powers and logarithms,
+which then cost several times as much; an optimization barrier does not prevent it. A call that may not be inlined does:
+its results are stored. It holds for one program; a program that is differentiated stores them for the backward pass.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax.experimental.xla_metadata import set_xla_metadata
+
+from analogsim.base.types import PyTree
+
+
+def once(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function of arrays that computes its results once for all of their uses.
+
+    Example:
+      >>> float(once(lambda x: 2 * x)(3.0))
+      6.0
+    """
+    compiled = jax.jit(function)
+    return lambda *args: stored(compiled(*args))
+
+
+def stored(results: PyTree) -> PyTree:
+    """Store the results of a call of a function under ``jax.jit``. Nothing is needed on devices other than CPUs."""
+    if jax.default_backend() != "cpu":
+        return results
+    leaves, treedef = jax.tree.flatten(results)
+    # The mark is of the call, which has many results: to mark it twice is more than JAX 0.10 can do without a crash.
+    return treedef.unflatten([set_xla_metadata(leaf, inlineable="false") for leaf in leaves[:1]] + leaves[1:])
