@@ -10,7 +10,7 @@ from analogsim.devices import PCM, BitSlices, Crossbar, Differential, Wires, Wri
 from analogsim.devices.crossbar.wires import effective_conductance, solve
 from analogsim.signal_path import multiply, program
 from analogsim.signal_path.operators import MatrixProduct
-from tests.benchmarks.test_speed import interleaved_ms, report
+from tests.benchmarks.timing import report
 
 pytestmark = pytest.mark.benchmark
 
@@ -30,12 +30,11 @@ def test_read_noise():
     x, w = jax.random.normal(jax.random.key(0), (128, 1024)), jax.random.normal(jax.random.key(1), (1024, 1024))
     plain = jax.jit(jnp.matmul)
     hardware = Hardware(store=Crossbar(cell=PCM()), rows=1024, columns=1024)
-    medians = interleaved_ms({
+    report("1024 x 1024 on one tile, 128 vectors, no converters", {
         "plain matmul": lambda: plain(x, w),
         "noiseless": product(hardware, read_noise=False),
         "read noise": product(hardware),
-    })  # fmt: skip
-    report("1024 x 1024 on one tile, 128 vectors, no converters", medians, "noiseless")
+    }, "noiseless")  # fmt: skip
 
 
 def test_converters_and_slices():
@@ -43,7 +42,7 @@ def test_converters_and_slices():
     base = Hardware(store=Crossbar(cell=PCM()), dac=DAC(bits=8), adc=ADC(bits=8))
     mismatch = dict(bits=8, capacitor_mismatch=0.02, comparator_offset=0.01)
     slices = {"store.mapping": Differential(slices=BitSlices(widths=(4, 4)))}
-    medians = interleaved_ms({
+    report("512 x 512, 128 vectors, 8 bits, read noise", {
         "uniform ADC": product(base, n=512),
         "ramp": product(base.replace(adc=RampADC(**mismatch)), n=512),
         "SAR": product(base.replace(adc=SARADC(**mismatch)), n=512),
@@ -51,8 +50,7 @@ def test_converters_and_slices():
         "bit-serial inputs, 7 steps": product(base.replace(dac=BitSerialDAC(bits=8)), n=512),
         "the same, added as charge": product(base.replace(dac=BitSerialDAC(bits=8, accumulation="analog")), n=512),
         "two slices a weight": product(base.replace(**slices), n=512),
-    })  # fmt: skip
-    report("512 x 512, 128 vectors, 8 bits, read noise", medians, "uniform ADC")
+    }, "uniform ADC")  # fmt: skip
 
 
 def test_wires():
@@ -63,12 +61,11 @@ def test_wires():
         return jax.random.uniform(jax.random.key(n), (n, n), minval=1e-6, maxval=100e-6)
 
     v = jax.random.uniform(jax.random.key(0), (128, 128))
-    medians = interleaved_ms({
+    report("resistive lines, 2.93 ohm", {
         "128 x 128, 128 vectors": lambda: solve(wires, cells(128), v).currents,
         "matrix of 128 x 128": lambda: effective_conductance(wires, cells(128)),
         "matrix of 256 x 256": lambda: effective_conductance(wires, cells(256)),
-    }, repeats=5)  # fmt: skip
-    report("resistive lines, 2.93 ohm", medians, "128 x 128, 128 vectors")
+    }, "128 x 128, 128 vectors", repeats=5)  # fmt: skip
 
 
 def test_writing():
@@ -76,8 +73,7 @@ def test_writing():
     weights = jax.random.uniform(jax.random.key(0), (512, 512), minval=-1)
     write = jax.jit(lambda store, key: store.program(key, weights))
     loop = WriteVerify(window=0.5e-6, pulse_noise_floor=0.5e-6)
-    medians = interleaved_ms({
+    report("programming 512 x 512 pairs", {
         "as published": lambda: write(Crossbar(cell=PCM()), jax.random.key(1)),
         "closed loop": lambda: write(Crossbar(cell=PCM(), write_verify=loop), jax.random.key(1)),
-    }, repeats=5)  # fmt: skip
-    report("programming 512 x 512 pairs", medians, "as published")
+    }, "as published", repeats=5)  # fmt: skip

@@ -15,7 +15,7 @@ from analogsim.signal_path import multiply
 from analogsim.signal_path import program as write
 from analogsim.signal_path.operators import convolution
 from analogsim.signal_path.operators.convolution import dimension_numbers
-from tests.benchmarks.test_speed import interleaved_ms, report
+from tests.benchmarks.timing import report
 
 pytestmark = pytest.mark.benchmark
 
@@ -48,10 +48,8 @@ def test_a_convolution_over_tiles():
         print(f"\n  {memory / 2**20:.0f} MiB of temporaries", end="")
         return lambda: call(held, x)
 
-    medians = interleaved_ms(
-        {"plain": lambda: plain(x), "blocks of channels": run(operator), "patches": run(patches)}, repeats=10
-    )
-    report("3 x 3 x 128 -> 128, eight 32 x 32 images, converters, no read noise", medians, "plain")
+    functions = {"plain": lambda: plain(x), "blocks of channels": run(operator), "patches": run(patches)}
+    report("3 x 3 x 128 -> 128, eight 32 x 32 images, converters, no read noise", functions, "plain", repeats=10)
 
 
 def test_groups_and_tables():
@@ -68,4 +66,4 @@ def test_groups_and_tables():
     }
     for name, (layer, x) in cases.items():
         on_chip, plain = chip_and_plain(layer, x, preset("pcm"))
-        report(name, interleaved_ms({"plain": plain, "chip, read noise": on_chip}, repeats=8), "plain")
+        report(name, {"plain": plain, "chip, read noise": on_chip}, "plain", repeats=8)
