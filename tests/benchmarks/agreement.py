@@ -1,7 +1,8 @@
 """Whether two programs compute the same, before their times are compared: mean, spread and clipped fraction of outputs.
 
 Two sides agree if the means differ by at most ``MEAN`` of the reference's spread, the spreads by at most ``SPREAD`` of
-it, and the fractions of inputs beyond the converters' ranges by at most ``CLIPPED``.
+it, the fractions of inputs beyond the converters' ranges by at most ``CLIPPED``, and the spreads of one output between
+draws of the noise by at most ``NOISE`` of the reference's. What one side does not have is not compared.
 """
 
 import dataclasses
@@ -12,9 +13,10 @@ import jax.numpy as jnp
 
 from analogsim import calibrate
 
-MEAN, SPREAD, CLIPPED = 0.1, 0.1, 0.01
+MEAN, SPREAD, CLIPPED, NOISE = 0.1, 0.1, 0.01, 0.25
 TOLERANCE = (
-    f"means within {MEAN:.0%} of the spread, spreads within {SPREAD:.0%}, clipped fractions of inputs within {CLIPPED}"
+    f"means within {MEAN:.0%} of the spread, spreads within {SPREAD:.0%}, "
+    f"clipped fractions of inputs within {CLIPPED}, spreads between draws within {NOISE:.0%}"
 )
 
 
@@ -26,11 +28,13 @@ class Outputs:
       mean: mean of all outputs.
       spread: standard deviation of all outputs.
       clipped: fraction of the layers' inputs beyond their ranges, mean over layers; None without ranges.
+      noise: standard deviation of an output between draws, root mean square over outputs; None without draws.
     """
 
     mean: float
     spread: float
     clipped: float | None = None
+    noise: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,24 +55,21 @@ class Agreement:
 
     @property
     def agree(self) -> bool:
-        """Whether all differences are within the tolerance; a fraction that one side does not have is not compared."""
+        """Whether all differences are within the tolerance."""
         scale = self.reference.spread
         clipped = (self.ours.clipped, self.reference.clipped)
+        noise = (self.ours.noise, self.reference.noise)
         return (
             abs(self.ours.mean - self.reference.mean) <= MEAN * scale
             and abs(self.ours.spread - scale) <= SPREAD * scale
             and (None in clipped or abs(clipped[0] - clipped[1]) <= CLIPPED)
+            and (None in noise or abs(noise[0] - noise[1]) <= NOISE * noise[1])
         )
 
 
-def outputs_of(y: Any, clipped: float | None = None) -> Outputs:
-    """Statistics of outputs.
-
-    Args:
-      y: an array.
-      clipped: fraction of inputs beyond their ranges.
-    """
-    return Outputs(float(jnp.mean(y)), float(jnp.std(y)), clipped)
+def outputs_of(y: Any) -> Outputs:
+    """Mean and spread of an array."""
+    return Outputs(float(jnp.mean(y)), float(jnp.std(y)))
 
 
 def drawn_outputs(model: Any, variables: Any, x: jax.Array, draws: int = 4, clipped: float | None = None) -> Outputs:
@@ -83,7 +84,9 @@ def drawn_outputs(model: Any, variables: Any, x: jax.Array, draws: int = 4, clip
     """
     run = jax.jit(lambda tree, x, key: model.apply(tree, x, rngs={"analog": key}))
     keys = jax.random.split(jax.random.key(7), draws)
-    return outputs_of(jnp.stack([run(variables, x, key) for key in keys]), clipped)
+    y = jnp.stack([run(variables, x, key) for key in keys])
+    noise = float(jnp.sqrt(jnp.var(y, axis=0, ddof=1).mean())) if draws > 1 else None
+    return Outputs(float(jnp.mean(y)), float(jnp.std(y)), clipped, noise)
 
 
 def ranges_of(model: Any, variables: Any, x: jax.Array) -> tuple[Any, dict[str, float], float]:

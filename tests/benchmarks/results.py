@@ -72,6 +72,8 @@ class Results:
         for package, about in found.found.items():
             kept = self.peers.setdefault(package, {})
             kept.update(about.get("versions", {}))
+            if "ms_by_threads" in about:
+                kept.setdefault("ms_by_threads", {})[found.item] = about["ms_by_threads"]
             if "error" in about:
                 kept.setdefault("errors", {})[found.item] = about["error"]
 

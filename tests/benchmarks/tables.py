@@ -8,7 +8,7 @@ from tests.benchmarks.agreement import TOLERANCE
 from tests.benchmarks.results import Results, about
 
 #: Columns of the tables where they are not printed on a terminal: rows stay in one line.
-WIDTH = 160
+WIDTH = 170
 #: Colours of the default cycle that stay apart for the colour-blind, and markers that do in print.
 STYLES = (("#444444", "o"), ("#0072B2", "s"), ("#D55E00", "^"), ("#009E73", "D"))
 
@@ -33,7 +33,7 @@ def tables(results: Results) -> list[Any]:
         )
     parts = [measured]
     if results.agreements:
-        agreed = simple_table("Outputs of both sides: mean ± spread, clipped fraction of inputs")
+        agreed = simple_table("Outputs of both sides: mean ± spread, clipped fraction of inputs, spread between draws")
         agreed.caption = f"Agreement: {TOLERANCE}. Without it a ratio of times says nothing."
         for column in ("benchmark", "what", "outputs", "beside", "outputs", "agree"):
             agreed.add_column(column)
@@ -64,7 +64,7 @@ def footer(results: Results) -> str:
         versions,
     ]
     for package, kept in results.peers.items():
-        lines += [f"{package}: " + ", ".join(f"{name} {v}" for name, v in kept.items() if name != "errors")]
+        lines += [f"{package}: " + ", ".join(f"{name} {v}" for name, v in kept.items() if isinstance(v, str))]
         lines += [f"{package}, {item}: did not run: {error}" for item, error in kept.get("errors", {}).items()]
     return plain("\n".join(lines))
 
@@ -82,9 +82,10 @@ def target(row: Any) -> str:
 
 
 def outputs(found: Any) -> str:
-    """Mean, spread and clipped fraction."""
+    """Mean, spread, clipped fraction and noise."""
     clipped = "" if found.clipped is None else f", {found.clipped:.2%} clipped"
-    return f"{found.mean:.3g} ± {found.spread:.3g}{clipped}"
+    noise = "" if found.noise is None else f", noise {found.noise:.3g}"
+    return f"{found.mean:.3g} ± {found.spread:.3g}{clipped}{noise}"
 
 
 def figure(results: Results, file: pathlib.Path) -> None:

@@ -83,10 +83,12 @@ def test_a_first_call_counts_its_program():
         (Outputs(0.0, 1.7, 0.01), False),
         (Outputs(0.0, 2.0, 0.03), False),
         (Outputs(0.0, 2.0), True),
+        (Outputs(0.0, 2.0, 0.01, 0.24), True),
+        (Outputs(0.0, 2.0, 0.01, 0.26), False),
     ],
 )
 def test_outputs_agree_by_mean_spread_and_clipping(ours, agree):
-    assert Agreement("w2", "ours", "peer", ours, Outputs(0.0, 2.0, 0.01)).agree is agree
+    assert Agreement("w2", "ours", "peer", ours, Outputs(0.0, 2.0, 0.01, 0.2)).agree is agree
 
 
 def test_tables_and_figure_of_a_run(tmp_path):

@@ -5,11 +5,13 @@
 ``WORKLOAD`` is ``w1`` (product of 1024 x 1024, converters and their noise), ``mlp``, ``cnn``, ``transformer`` (training
 steps) or ``ages`` (one PCM chip of the MLP read at ten ages). ``ARRAYS.npz`` holds the input ``x``, the Flax parameters
 by their paths and the input ranges as ``range:PATH``, so that both sides compute the same. The last line printed is
-JSON: milliseconds of every call, mean, spread and clipped fraction of the outputs, versions.
+JSON: milliseconds of every call, statistics of the outputs, versions. Calls are timed on one core and on all, and the
+faster kind counts: torch's threads may slow small operations down.
 """
 
 import importlib.metadata
 import json
+import statistics
 import sys
 import time
 from types import SimpleNamespace
@@ -218,7 +220,7 @@ def load(model, arrays):
 
 
 def outputs(model, x, arrays, draws):
-    """Mean and spread of the outputs, and the fraction of inputs beyond the ranges, mean over layers."""
+    """Mean and spread of the outputs, spread between draws, and the mean over layers of the inputs beyond ranges."""
     clipped, hooks = [], []
     for path, layer in model.named.items():
         if f"range:{path}" in arrays:
@@ -232,7 +234,12 @@ def outputs(model, x, arrays, draws):
         y = torch.stack([model(x) for _ in range(draws)])
     for hook in hooks:
         hook.remove()
-    return {"mean": float(y.mean()), "spread": float(y.std()), "clipped": float(np.mean(clipped)) if clipped else 0.0}
+    return {
+        "mean": float(y.mean()),
+        "spread": float(y.std()),
+        "clipped": float(np.mean(clipped)) if clipped else None,
+        "noise": float(y.var(0).mean() ** 0.5) if draws > 1 else None,
+    }
 
 
 def calls(name, model, x):
@@ -261,6 +268,17 @@ def calls(name, model, x):
     return step
 
 
+def timed(call, repeats):
+    """Milliseconds of every call after one to warm up."""
+    call()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        call()
+        times.append(1e3 * (time.perf_counter() - start))
+    return times
+
+
 def main(package, name, repeats, file):
     """Compare and time."""
     torch.manual_seed(0)
@@ -271,17 +289,19 @@ def main(package, name, repeats, file):
     model, x = NETWORKS[name](of, arrays), torch.tensor(arrays["x"])
     load(model, arrays)
     model.train(training)
-    times = []
+    times, cores = {}, torch.get_num_threads()
     with torch.set_grad_enabled(training):
         found = outputs(model, x, arrays, 4) if name != "ages" else None
         call = calls(name, model, x)
-        for _ in range(repeats + 3):
-            start = time.perf_counter()
-            call()
-            times.append(1e3 * (time.perf_counter() - start))
+        for threads in sorted({1, cores}):
+            torch.set_num_threads(threads)
+            times[threads] = timed(call, repeats)
         found = outputs(model, x, arrays, 1) if found is None else found  # at the last age
     versions = {each: importlib.metadata.version(each) for each in (package, "torch")}
-    print(json.dumps({"ms": times[3:], "outputs": found, "versions": versions}))
+    best = min(times, key=lambda threads: statistics.median(times[threads]))
+    print(
+        json.dumps({"ms": times[best], "ms_by_threads": times, "threads": best, "outputs": found, "versions": versions})
+    )
 
 
 if __name__ == "__main__":
