@@ -12,16 +12,17 @@ ranges and a ramp.
 """
 
 import dataclasses
+import functools
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from analogsim.base.call_inputs import count_examples, inputs_of, map_examples
+from analogsim.base.call_inputs import count_examples, first_examples, inputs_of, map_examples
 from analogsim.base.checks import check_fraction, check_integer
 from analogsim.base.equality import ByValue
 from analogsim.base.errors import InputError
@@ -31,7 +32,7 @@ from analogsim.chips.metrics import check_data
 from analogsim.chips.range_report import RangeReport, range_report
 from analogsim.training.divergence import explain
 from analogsim.training.losses import Loss, check_classes_of, cross_entropy
-from analogsim.training.step import TrainingStep, TrainState, make_step
+from analogsim.training.step import Recipe, TrainingStep, TrainState, make_step
 
 _CHECKED = 256  # examples of the clipping reports before and after
 
@@ -132,32 +133,33 @@ def fine_tune(
     n = len(labels)
     _check_settings(n, epochs, batch_size, micro_batches, ramp, distil)
     steps = n // batch_size
-    default = optax.adam(optax.cosine_decay_schedule(1e-3, epochs * steps))
+    optimizer = _default_optimizer(epochs * steps) if optimizer is None else optimizer
     step = make_step(
-        model, variables, _some(x, batch_size), optimizer=default if optimizer is None else optimizer,
+        model, variables, first_examples(x, batch_size), optimizer=optimizer,
         range_learning_rate=range_learning_rate, loss=loss, distil=distil, temperature=temperature,
         micro_batches=micro_batches, key=key, training_options=training_options, **options,
     )  # fmt: skip
-    few = _some(x, batch_size)
+    few = first_examples(x, batch_size)
     check_classes_of(
         loss,
         jax.eval_shape(step.fit.digital, step.initial_state.params, step.initial_state.model_state, few),
-        _some(labels, n),
+        first_examples(labels, n),
     )
     teacher_logits = _teacher_outputs(step, teacher, x, batch_size) if distil else None
-    run, single_step = _epoch_of(step, (x, labels, teacher_logits), steps, batch_size, ramp * epochs * steps)
+    data, sizes = (x, labels, teacher_logits), _Sizes(steps, batch_size)
+    run, single_step = _epoch_of(step, data, sizes)
     before = _warn(step, step.initial_state, x, options)
 
     carry, history = step.initial_state, []
     for epoch in range(epochs):
         # A loss that is not finite is explained by a replay from `start`: no argument of the step may be donated.
-        epoch_key, start = jax.random.fold_in(key, epoch), carry
-        order = _order(epoch_key, n, steps * batch_size)
-        carry, metrics = run(carry, epoch_key, order, epoch * steps)
+        epoch_key, order = _epoch_start(key, epoch, n, steps * batch_size)
+        start, this = carry, (epoch_key, order, epoch * steps, ramp * epochs * steps or None)
+        carry, metrics = run(carry, this)
         losses = np.asarray(metrics.loss)
         if not np.all(np.isfinite(losses)):
             batch = lambda i, order=order: map_examples(lambda a: a[order[i * batch_size :][:batch_size]], x)  # noqa: E731
-            again = lambda c, i, k=epoch_key, order=order, e=epoch: single_step(c, k, order, e * steps, i)[0]  # noqa: E731
+            again = lambda c, i, this=this: single_step(c, this, i)[0]  # noqa: E731
             explain(step, start, again, losses, batch, (epoch, epoch * steps), options)
         noise_scale = min(1.0, (epoch + 1) / (ramp * epochs)) if ramp else 1.0
         history.append((float(losses.mean()), float(np.mean(metrics.accuracy)), noise_scale))
@@ -171,43 +173,65 @@ def fine_tune(
     )  # fmt: skip
 
 
-def _order(key: jax.Array, n: int, used: int) -> jax.Array:
-    return jax.random.permutation(stream(key, "order"), n)[:used]
+@functools.partial(jax.jit, static_argnums=(2, 3))
+def _epoch_start(key: jax.Array, epoch: Any, n: int, used: int) -> tuple[jax.Array, jax.Array]:
+    """Return the key of an epoch, and its examples in their order, ``[used]``."""
+    own = jax.random.fold_in(key, epoch)
+    return own, jax.random.permutation(stream(own, "order"), n)[:used]
 
 
-def _epoch_of(
-    step: TrainingStep, data: Any, steps: int, batch_size: int, ramp_steps: float
-) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """Return an epoch, ``(carry, key, order, first) -> (carry, metrics [steps])``, and its step i, ``(..., i)``.
+@functools.lru_cache(maxsize=16)
+def _default_optimizer(steps: int) -> optax.GradientTransformation:
+    # Kept, because an equal optimiser that is made anew has other functions, and the step would be compiled again.
+    return optax.adam(optax.cosine_decay_schedule(1e-3, steps))
+
+
+class _Sizes(NamedTuple):
+    """Static sizes of an epoch."""
+
+    steps: int
+    batch_size: int
+
+
+def _step(recipe: Recipe, sizes: _Sizes, bound: Any, carry: TrainState, epoch: tuple, i: Any, data: Any) -> Any:
+    """Return the state after step i of an epoch ``(key, order, first, ramp)``, and its metrics."""
+    key, order, first, ramp_steps = epoch
+    indices = jax.lax.dynamic_slice_in_dim(order, i * sizes.batch_size, sizes.batch_size)
+    x, labels, teacher_logits = map_examples(lambda a: a[indices], data)
+    number = first + i
+    noise_scale = 1.0 if ramp_steps is None else jnp.minimum(1.0, (number + 1) / ramp_steps)
+    step = recipe.step(bound, carry)
+    return step(carry, x, labels, jax.random.fold_in(key, number), noise_scale, teacher_logits)
+
+
+# Module-level, and all that changes is an argument: a second training with other numbers compiles nothing. Arrays that
+# a compiled function closes over would be constants of its program.
+_single = jax.jit(_step, static_argnums=(0, 1))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _whole(recipe: Recipe, sizes: _Sizes, bound: Any, carry: TrainState, epoch: tuple, data: Any) -> Any:
+    return jax.lax.scan(lambda c, i: _step(recipe, sizes, bound, c, epoch, i, data), carry, jnp.arange(sizes.steps))
+
+
+def _epoch_of(step: TrainingStep, data: Any, sizes: _Sizes) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Return an epoch, ``(carry, epoch) -> (carry, metrics [steps])``, and its step i, ``(carry, epoch, i)``.
 
     On accelerators the epoch is a scan. On CPUs XLA compiles the body of a loop for one core, which makes convolutions
     ten times slower than in a separate step, so there the epoch is a Python loop over one compiled step.
     """
+    fixed = (step.recipe, sizes, step.fit.bound)
 
-    def one(carry, key, order, first, i, data):
-        indices = jax.lax.dynamic_slice_in_dim(order, i * batch_size, batch_size)
-        x, labels, teacher_logits = map_examples(lambda a: a[indices], data)
-        number = first + i
-        noise_scale = jnp.minimum(1.0, (number + 1) / ramp_steps) if ramp_steps else 1.0
-        return step(carry, x, labels, jax.random.fold_in(key, number), noise_scale, teacher_logits)
-
-    def scanned(carry, key, order, first, data):
-        return jax.lax.scan(lambda c, i: one(c, key, order, first, i, data), carry, jnp.arange(steps))
-
-    # The data are an argument: arrays that a compiled function closes over become constants of its program.
-    single, whole = jax.jit(one), jax.jit(scanned)
-
-    def looped(carry, key, order, first):
+    def looped(carry, epoch):
         found = []
-        for i in range(steps):
-            carry, this = single(carry, key, order, first, i, data)
+        for i in range(sizes.steps):
+            carry, this = _single(*fixed, carry, epoch, i, data)
             found.append(this)
         # Fetched once per epoch: fetching every step would wait for it and leave the device idle in between.
         return carry, jax.tree.map(lambda *values: np.array(values), *jax.device_get(found))
 
-    by_scan = lambda carry, key, order, first: whole(carry, key, order, first, data)  # noqa: E731
-    run = looped if _steps_alone() else by_scan
-    return run, lambda carry, key, order, first, i: single(carry, key, order, first, i, data)
+    by_scan = lambda carry, epoch: _whole(*fixed, carry, epoch, data)  # noqa: E731
+    return looped if _steps_alone() else by_scan, lambda carry, epoch, i: _single(*fixed, carry, epoch, i, data)
 
 
 def _steps_alone() -> bool:
@@ -253,11 +277,7 @@ def _warn(step: TrainingStep, carry: TrainState, x: Any, options: dict[str, Any]
     """Warn about layers that clip more than half of their values."""
     if not jax.tree.leaves({**carry.params, **carry.model_state}.get("ranges")):
         return None
-    report = range_report(*step.unbound(carry), _some(x, _CHECKED), **options)
+    report = range_report(*step.unbound(carry), first_examples(x, _CHECKED), **options)
     for sentence in report.clipping():
         warnings.warn(sentence, UserWarning, stacklevel=3)
     return report
-
-
-def _some(x: Any, n: int) -> Any:
-    return map_examples(lambda a: a[:n], x)

@@ -78,19 +78,20 @@ class Fit(NamedTuple):
         changing = [name for name in state if name != "ranges" or tracks(self.hardware)]
         if tracks(self.hardware) and "ranges" not in changing:
             changing.append("ranges")
-        outputs, new = self._with(params, state).train(x, key, changing, self.options)
+        outputs, new = self.with_arrays(params, state).train(x, key, changing, self.options)
         # A call also returns the ranges as new state; those that learn are in params.
         return outputs, {**state, **{name: value for name, value in new.items() if name not in params}}
 
     def digital(self, params: PyTree, state: PyTree, x: Any) -> Any:
         """Return the outputs of the digital model in inference, whatever mode the model is in."""
-        return self._with(params, state).digital(x, in_eval_mode=True)
+        return self.with_arrays(params, state).digital(x, in_eval_mode=True)
 
     def unbound(self, params: PyTree, state: PyTree) -> tuple[Any, Any]:
         """Return model and variables; the variables are None if the model is a copy that holds the trained arrays."""
-        return self._with(params, state).unbind()
+        return self.with_arrays(params, state).unbind()
 
-    def _with(self, params: PyTree, state: PyTree) -> BoundModel:
+    def with_arrays(self, params: PyTree, state: PyTree) -> BoundModel:
+        """Return the bound model with these arrays."""
         return self.bound.with_collections({**state, **params})
 
 

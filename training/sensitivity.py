@@ -109,14 +109,14 @@ def sensitivity(
         raise InputError(NO_ANALOG_LAYER)
     check_outputs(bound.digital, x)
     check_classes_of(loss, jax.eval_shape(bound.digital, x), labels)
-    time_s = jnp.asarray(_seconds(time, hardware), jnp.float32)
+    time_s: Any = np.float32(_seconds(time, hardware))
     chosen = choose(hardware, parameters, ranges_of(bound))
 
     setting = _Setting(compensation, loss, batch_size)
-    data = (key, jnp.arange(chips), time_s, x, labels)
+    data = (key, np.arange(chips), time_s, x, labels)  # by NumPy: jnp.arange is one more compilation
     smooth = [n for n in chosen.names if method == "gradient" and not _is_stepped(n, chosen)]
     losses, gradients = _gradients(bound, *data, _zeros(chosen, smooth), setting)
-    if not bool(jnp.all(jnp.isfinite(losses))):
+    if not np.all(np.isfinite(np.asarray(losses))):
         _explain(bound, key, time_s, losses)
     smooth, unknown = _with_gradients(smooth, gradients, chosen)
     moves = _moves([n for n in chosen.names if n not in (*smooth, *unknown)], chosen)
@@ -142,8 +142,12 @@ def _is_integer(name: str, chosen: SelectedNumbers) -> bool:
     return any(numbers[name].is_integer for numbers in chosen.layers.values() if name in numbers)
 
 
-def _zeros(chosen: SelectedNumbers, names: list[str]) -> dict[str, dict[str, jax.Array]]:
-    return {path: {n: jnp.zeros(()) for n in names if n in numbers} for path, numbers in chosen.layers.items()}
+def _column(values: Any) -> np.ndarray:
+    return np.asarray(values, jax.dtypes.canonicalize_dtype(float))
+
+
+def _zeros(chosen: SelectedNumbers, names: list[str]) -> dict[str, dict[str, np.ndarray]]:
+    return {path: {n: _column(0.0) for n in names if n in numbers} for path, numbers in chosen.layers.items()}
 
 
 def _loss_of(
@@ -213,11 +217,11 @@ def _differences(
     # The unchanged loss comes from the same compiled function, so that equal losses cancel exactly.
     steps = [Perturbation("", "", {}, 1.0), *moves]
     shifts = {
-        path: {n: jnp.array([s.amounts[path] if s.name == n else 0.0 for s in steps]) for n in names if n in numbers}
+        path: {n: _column([s.amounts[path] if s.name == n else 0.0 for s in steps]) for n in names if n in numbers}
         for path, numbers in chosen.layers.items()
     }
     factors = {
-        kind: jnp.array([s.factor if s.name == name else 1.0 for s in steps])
+        kind: _column([s.factor if s.name == name else 1.0 for s in steps])
         for kind, name in RANGES.items()
         if name in names
     }
@@ -264,7 +268,7 @@ def _explain(bound: BoundModel, key: jax.Array, time_s: Numeric, losses: jax.Arr
     cells = program_jit(bound, chip_key(key, 0))
     check_finite(cells)
     check_solved(read(cells, time_s, None, True))
-    bad = int(jnp.sum(~jnp.isfinite(losses)))
+    bad = int(np.sum(~np.isfinite(np.asarray(losses))))
     raise InputError(
         f"loss: is not finite on {bad} of the {len(losses)} sampled chips, although data and weights are finite; check "
         f"the ranges, and the loss for logarithms of zero"

@@ -22,11 +22,22 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from analogsim.base.call_inputs import apart, as_inputs, count_examples, map_examples, no_arrays
+from analogsim.base.call_inputs import (
+    Fixed,
+    Options,
+    apart,
+    as_inputs,
+    count_examples,
+    first_examples,
+    fixed_options,
+    keywords,
+    no_arrays,
+)
 from analogsim.base.checks import check_fraction, check_integer, check_number
 from analogsim.base.errors import InputError
 from analogsim.base.random import check_one_key, stream
 from analogsim.base.types import Numeric, PyTree
+from analogsim.models.protocol import BoundModel
 from analogsim.training.fitting import Fit, fit_of, learned_labels, tracks
 from analogsim.training.losses import Loss, cross_entropy, distillation
 from analogsim.training.schedule import scaled_noise
@@ -56,6 +67,31 @@ class StepMetrics(NamedTuple):
     accuracy: jax.Array
 
 
+class Recipe(NamedTuple):
+    """What a step does, besides the structure of its model; compares by value, as a static argument of ``jax.jit``.
+
+    A step itself holds arrays and closures that are new in every call of ``make_step``. A function that is compiled for
+    a recipe serves every step of the same recipe, with other weights, data and keys.
+    """
+
+    options: Options
+    hardware: tuple[tuple[str, Fixed], ...]
+    optimizer: Fixed
+    range_learning_rate: Fixed
+    loss: Fixed
+    distil: Fixed
+    temperature: Fixed
+    micro_batches: int
+
+    def step(self, bound: BoundModel, start: TrainState) -> "TrainingStep":
+        """Return the step of a bound model whose arrays are in ``start``."""
+        hardware = {path: item.value for path, item in self.hardware}
+        fit = Fit(bound, keywords(self.options), hardware)
+        tx = _with_ranges(self.optimizer.value, self.range_learning_rate.value, fit, start.params)
+        settings = (self.loss.value, self.distil.value, self.temperature.value, self.micro_batches)
+        return TrainingStep(fit, start, tx, *settings, self)
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class TrainingStep:
     """A training step; see ``make_step``.
@@ -72,6 +108,7 @@ class TrainingStep:
     distil: float
     temperature: Numeric
     micro_batches: int
+    recipe: Recipe
 
     def loss(
         self,
@@ -126,7 +163,8 @@ class TrainingStep:
 
     def teacher_logits(self, x: Any) -> jax.Array:
         """Return the logits ``[n, classes]`` of the teacher, the digital model that training starts from."""
-        return self._digital(self.initial_state.params, self.initial_state.model_state, x)
+        start = self.initial_state
+        return digital_outputs(self.fit.with_arrays(start.params, start.model_state), x)
 
     def unbind(self, carry: TrainState) -> Any:
         """Return a Linen model's variables, or the trained copy of an NNX model."""
@@ -136,10 +174,6 @@ class TrainingStep:
     def unbound(self, carry: TrainState) -> tuple[Any, Any]:
         """Return model and variables; the variables are None if the model is a trained copy that holds its arrays."""
         return self.fit.unbound(carry.params, carry.model_state)
-
-    @functools.cached_property
-    def _digital(self) -> Any:
-        return jax.jit(self.fit.digital)
 
     def _gradient(self, params, state, batch, key, noise_scale):
         x, labels, teacher_logits = batch
@@ -221,7 +255,7 @@ def make_step(
     check_integer(micro_batches, "micro_batches")
     options, more = no_arrays(options), no_arrays(training_options)
     x = as_inputs(x)
-    two = map_examples(lambda a: a[:2], x)
+    two = first_examples(x, 2)
     fit = fit_of(model, variables, two, options if training_options is None else more, options)
     params, state = fit.start()
     if tracks(fit.hardware):
@@ -229,10 +263,21 @@ def make_step(
             raise InputError("key: is required for the initial values of tracked ranges")
         check_one_key(key)
         _, state = jax.jit(fit.call)(params, state, x, stream(key, "first ranges"))
-    tx = _with_ranges(optimizer, range_learning_rate, fit, params)
-    return TrainingStep(
-        fit, TrainState(params, state, tx.init(params)), tx, loss, distil, temperature, int(micro_batches)
-    )
+    recipe = Recipe(
+        fixed_options(fit.options), tuple((path, Fixed(item)) for path, item in fit.hardware.items()), Fixed(optimizer),
+        Fixed(range_learning_rate), Fixed(loss), Fixed(distil), Fixed(temperature), int(micro_batches),
+    )  # fmt: skip
+    start = TrainState(params, state, None)
+    return recipe.step(fit.bound, start._replace(opt_state=_first_opt_state(recipe, fit.bound, start)))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _first_opt_state(recipe: Recipe, bound: BoundModel, start: TrainState) -> Any:
+    return recipe.step(bound, start).optimizer.init(start.params)
+
+
+#: Outputs of the digital model in inference. Module-level, so that all trainings share one cache.
+digital_outputs = jax.jit(lambda bound, x: bound.digital(x, in_eval_mode=True))
 
 
 def _with_ranges(of_params: Any, range_learning_rate: Any, fit: Fit, params: PyTree) -> optax.GradientTransformation:

@@ -259,6 +259,18 @@ def map_examples(function: Callable[..., Any], x: Any, *others: Any) -> Any:
     return jax.tree.map(same, x, *others, is_leaf=lambda n: isinstance(n, Shared))
 
 
+def first_examples(x: Any, n: int) -> Any:
+    """Return the first ``n`` examples, without a compiled slice for every shape where the host can cut them."""
+
+    def first(a: Any) -> Any:
+        if len(a) <= n:
+            return a
+        on_host = isinstance(a, jax.Array) and not isinstance(a, jax.core.Tracer) and not a.committed
+        return jax.device_put(np.asarray(a)[:n]) if on_host else a[:n]
+
+    return map_examples(first, x)
+
+
 def apart(x: Any) -> tuple[list[Any], Callable[[list[Any]], Any]]:
     """Return the arrays with an examples axis, and a function that puts such arrays back into the inputs."""
     leaves, structure = jax.tree.flatten(x, is_leaf=lambda n: isinstance(n, Shared))

@@ -18,7 +18,7 @@ from analogsim.base.description import check_numbers
 from analogsim.base.equality import ByValue
 from analogsim.base.errors import InputError, nearest
 from analogsim.base.extrapolation import extrapolates
-from analogsim.base.random import check_key, is_key, key_shape
+from analogsim.base.random import check_key, chip_key, is_key, key_shape
 from analogsim.base.types import PyTree
 from analogsim.base.units import seconds, show_time
 from analogsim.models.bound import bind, leaves_of, map_programmed, program_jit, program_many_jit, programmed_leaves
@@ -219,6 +219,21 @@ def program(
     readings = read(cells, 0.0, None, True)
     check_solved(readings)
     return Chip(cells, readings, digital, 0.0)
+
+
+def unwritten(cells: PyTree) -> PyTree:
+    """Return programmed tiles without their cells: what ``check_finite`` needs.
+
+    A compiled function that returns only this draws nothing and writes no cell, because XLA removes what is not used.
+    """
+    empty = dict(state=None, converters=None, codes=None, reference=None, fluctuation=None)
+    return map_programmed(lambda tiles: dataclasses.replace(tiles, **empty), cells)
+
+
+@jax.jit
+def first_chip(bound: Any, key: jax.Array) -> PyTree:
+    """Return ``unwritten`` tiles of chip 0 of an evaluation or sweep with this key."""
+    return unwritten(bound.program(chip_key(key, 0)))
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3))

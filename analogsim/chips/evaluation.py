@@ -24,10 +24,10 @@ from analogsim.base.random import check_one_key, chip_key, read_key
 from analogsim.base.types import Numeric, PyTree
 from analogsim.base.units import show_time
 from analogsim.chips.adc_inputs import first_not_finite
-from analogsim.chips.chip import check_compensation, check_finite, check_time, read
+from analogsim.chips.chip import check_compensation, check_finite, check_time, read, unwritten
 from analogsim.chips.metrics import accuracy, check_data, check_metric, check_scores, guarded, on_numpy
 from analogsim.chips.outputs import check_outputs, holds_nan, run_examples
-from analogsim.models.bound import bind, program_jit
+from analogsim.models.bound import bind
 from analogsim.models.protocol import BoundModel
 
 if TYPE_CHECKING:
@@ -116,8 +116,7 @@ def evaluate(
     settings = {hardware.drift_compensation for hardware in layers.values()}
     names = _compensation_names(choices, settings.pop() if len(settings) == 1 else "hardware")
     check_metric(metric, work.output_shapes(), work.labels, on_host)
-    check_finite(program_jit(work.bound, chip_key(key, 0)))  # all checks above this line compute nothing
-    digital = score_digital(work, metric)
+    digital = _checked_digital(work, key, metric)  # all checks above this line compute nothing
     scored = _on_host if on_host else _compiled
 
     scores = []
@@ -190,8 +189,9 @@ def _chips_at_once(chip_batch_size: Any, on_host: bool) -> int:
 
 def _compiled(work, key, start, step, n_chips, times_s, choices, metric, at_once) -> np.ndarray:
     """Return scores ``[n_chips, times, compensations]`` of chips ``start`` to ``start + n_chips``."""
-    # The last block may run past the end: with one shape for all blocks there is one compilation.
-    indices = jnp.arange(start, start + step)
+    # The last block may run past the end: with one shape for all blocks there is one compilation. Indices are NumPy's,
+    # because jnp.arange would be one more.
+    indices = np.arange(start, start + step)
     block = _score_chips(work.bound, key, indices, times_s, work.x, work.labels, choices, metric, work.size, at_once)
     return np.asarray(block)[:n_chips]
 
@@ -335,6 +335,18 @@ def score_digital(work: EvaluationJob, metric: Callable[[Any, Any], Any]) -> flo
         score = on_numpy(metric, _digital(work.bound, work.x, work.size), work.labels)
     else:
         score = float(_score_digital(work.bound, work.x, work.labels, metric, work.size))
+    return _finite_score(work, score)
+
+
+def _checked_digital(work: EvaluationJob, key: jax.Array, metric: Callable[[Any, Any], Any]) -> float:
+    """Like ``score_digital``, after ``check_finite`` of the first chip, with one compiled program for both."""
+    labels, compiled = (None, None) if work.on_host else (work.labels, metric)
+    cells, found = _first_chip_and_digital(work.bound, key, work.x, labels, compiled, work.size)
+    check_finite(cells)
+    return _finite_score(work, on_numpy(metric, found, work.labels) if work.on_host else float(found))
+
+
+def _finite_score(work: EvaluationJob, score: float) -> float:
     if np.isfinite(score):
         return score
     if not bool(holds_nan(_digital(work.bound, work.x, work.size))):
@@ -342,6 +354,13 @@ def score_digital(work: EvaluationJob, metric: Callable[[Any, Any], Any]) -> flo
     first = first_not_finite(work.bound.observed(work.x))
     hint = "" if first is None else f"; {first} is the first that is not finite"
     raise InputError(f"output: holds NaN on the digital model{hint}")
+
+
+@functools.partial(jax.jit, static_argnums=(4, 5))
+def _first_chip_and_digital(bound, key, x, labels, metric, size):
+    """Return what ``check_finite`` needs of chip 0, and the digital model's score, or its outputs without a metric."""
+    outputs = run_examples(bound.digital, x, jax.random.key(0), size)
+    return unwritten(bound.program(chip_key(key, 0))), outputs if metric is None else guarded(metric)(outputs, labels)
 
 
 @functools.partial(jax.jit, static_argnums=2)

@@ -67,10 +67,10 @@ def check_labels(labels: Any, n: int, on_host: bool = False) -> Any:
         return labels
     is_list = isinstance(labels, list)  # one array written as nested lists, not a pytree
     labels = array(labels, "labels") if is_list else jax.tree.map(lambda a: array(a, "labels"), labels)
-    for a in jax.tree.leaves(labels) or [jnp.zeros(())]:
+    for a in jax.tree.leaves(labels) or [np.zeros(())]:
         if a.shape[:1] != (n,):
             raise InputError(f"labels: shape {a.shape} does not match {n} examples in x")
-        if jnp.issubdtype(a.dtype, jnp.inexact) and not bool(jnp.all(jnp.isfinite(a))):
+        if jnp.issubdtype(a.dtype, jnp.inexact) and not np.all(np.isfinite(np.asarray(a))):
             at = [int(i) for i in np.argwhere(~np.isfinite(np.asarray(a)))[0]]
             raise InputError(f"labels: {a[tuple(at)]} at {at}: must be finite")
     return labels
@@ -103,7 +103,9 @@ def check_inputs(x: Any, name: str = "x") -> int:
         for a in jax.tree.leaves(leaf):
             if not jnp.issubdtype(a.dtype, jnp.inexact):
                 continue
-            bad = np.argwhere(np.asarray(jnp.isnan(a) if mask else ~jnp.isfinite(a)))
+            # By NumPy: outside of a compiled function, jax.numpy compiles every operation for every shape.
+            values = np.asarray(a)
+            bad = np.argwhere(np.isnan(values) if mask else ~np.isfinite(values))
             if bad.size:
                 at = [int(i) for i in bad[0]]
                 rule = "no NaN" if mask else "finite"

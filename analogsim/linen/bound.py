@@ -82,7 +82,10 @@ class BoundLinen(ByValue):
             _, state = jax.eval_shape(lambda v, a: self._apply(v, a, mutable=["ranges"]), variables, x)
         leaves, structure = jax.tree.flatten(state.get("ranges", {}))
         starts = np.cumsum([0, *(math.prod(leaf.shape) for leaf in leaves)])
-        numbers = [jnp.arange(math.prod(a.shape)).reshape(a.shape) + s for a, s in zip(leaves, starts, strict=False)]
+        numbers = [
+            np.arange(s, s + math.prod(a.shape), dtype=np.int32).reshape(a.shape)
+            for a, s in zip(leaves, starts, strict=False)
+        ]
         return jax.tree.unflatten(structure, numbers)
 
     def layer_ranges(self) -> dict[str, dict[str, Any]]:
@@ -114,7 +117,7 @@ class BoundLinen(ByValue):
             others = {name: jax.tree.map(_array, tree) for name, tree in self.arrays.items() if name != "params"}
             return inputs.call(runs.apply, {**others, "params": params}, **self._call_options())
 
-        return inventory(run, self.arrays["params"], (self.inputs(),))
+        return inventory(run, self.arrays["params"], (jax.eval_shape(self.inputs),))
 
     def program(self, key: jax.Array, reprogram: Any = None) -> Any:
         """Return programmed tiles, ``{layer: ... {"analog": {"array": tiles}}}``: those of ``reprogram`` if given."""

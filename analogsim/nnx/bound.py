@@ -75,7 +75,7 @@ class BoundNnx(ByValue):
 
     def inventory(self) -> Inventory:
         """List the model's layers; in the order of its attributes if there is no sample."""
-        return inventory_of(self._merge(), self.inputs(), keywords(self.options))
+        return inventory_of(self._merge(), jax.eval_shape(self.inputs), keywords(self.options))
 
     def program(self, key: jax.Array, reprogram: Any = None) -> Any:
         """Program tiles by path: with a sample, the kernels that reach the layers in a call, else the stored ones."""
@@ -129,8 +129,10 @@ class BoundNnx(ByValue):
     def train(self, x: Any, key: jax.Array, changing: list[str], options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         """Return outputs on hardware sampled from the key, and the collections ``changing`` after the call."""
         model = self._merge()
-        chips.reseed(model, key)
+        had_no_stream = chips.reseed(model, key)
         outputs = as_inputs(x).call(model, **options)
+        for op in had_no_stream:  # the state after a step must have the structure of the state before
+            op.stream = None
         after = _split(nnx.state(model))
         return outputs, {name: after[name] for name in changing}
 

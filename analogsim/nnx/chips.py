@@ -163,15 +163,19 @@ def load(model: nnx.Module, readings: dict[str, ChipArray], key: jax.Array | Non
         reseed(model, key)
 
 
-def reseed(model: nnx.Module, key: jax.Array) -> None:
-    """Restart the noise streams of all analog layers from a key, in place."""
+def reseed(model: nnx.Module, key: jax.Array) -> list[AnalogOp]:
+    """Restart the noise streams of all analog layers from a key, in place; return hooks that had none before."""
+    had_none = []
     for path, (module, op) in analog_ops(model).items():
         lead = stack_shape(module, path)
         tag = "analog" if op.stream is None else op.stream.tag  # a loop needs the same structure before and after
         layer_key = stored_key(stream(key, path), jax.random.key(0) if op.stream is None else op.stream.key[...])
         restarted = nnx.RngStream(jax.random.split(layer_key, lead) if lead else layer_key, tag=tag)
         restarted.count[...] = jnp.zeros(lead, restarted.count[...].dtype)  # one count per layer of a stack
+        if op.stream is None:
+            had_none.append(op)
         op.stream = nnx.data(restarted)
+    return had_none
 
 
 def places(model: nnx.Module) -> dict[str, np.ndarray]:

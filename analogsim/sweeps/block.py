@@ -90,8 +90,8 @@ def _eager(job: Job, prepared: Prepared, devices: Any) -> Callable[[np.ndarray],
 def _compiled(job: Job, prepared: Prepared, devices: Any) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
     """Return a function that computes items with one compiled program for all points, chips and times."""
     plan, n_devices = job.plan, len(devices) if devices else 1
-    columns = {name: jnp.asarray(column) for name, column in plan.columns().items()}
-    times_s = None if plan.times_s is None else jnp.asarray(plan.times_s)
+    columns = {name: np.asarray(column) for name, column in plan.columns().items()}
+    times_s = None if plan.times_s is None else np.asarray(plan.times_s)
     at_once = job.chip_batch_size or 1
     capacity = _capacity(plan, at_once, n_devices)
     program = _program(prepared, at_once, capacity, devices)
@@ -112,9 +112,9 @@ def _compiled(job: Job, prepared: Prepared, devices: Any) -> Callable[[np.ndarra
                 device_items = part[device * items_per_device : (device + 1) * items_per_device]
                 laid[device, : len(device_items)] = device_items
             # Divided by NumPy in int64: a point and a chip fit into int32, their item number need not.
-            points, chips = (jnp.asarray(a.reshape(-1), jnp.int32) for a in np.divmod(laid, plan.chips))
+            points, chips = (a.reshape(-1).astype(np.int32) for a in np.divmod(laid, plan.chips))
             with _clear_errors(list(columns)):
-                scores = program(*fixed, points, chips, jnp.int32(items_per_device))
+                scores = program(*fixed, points, chips, np.int32(items_per_device))
             rows = {name: np.asarray(v).reshape(n_devices, capacity, *v.shape[1:]) for name, v in scores.items()}
             results.append({n: v[:, :items_per_device].reshape(-1, *v.shape[2:])[: len(part)] for n, v in rows.items()})
         return {name: np.concatenate([scores[name] for scores in results]) for name in results[0]}

@@ -23,13 +23,13 @@ from analogsim.base.random import chip_key
 from analogsim.base.types import Numeric, PyTree
 from analogsim.base.units import seconds
 from analogsim.chips.calibration import calibrate as calibrated
-from analogsim.chips.chip import check_finite
+from analogsim.chips.chip import check_finite, first_chip
 from analogsim.chips.evaluation import EvaluationJob, checked_work, chip_outputs, score_chip, score_digital
 from analogsim.chips.metrics import accuracy, check_metric, on_numpy
 from analogsim.hardware.hardware import Hardware
 from analogsim.hardware.override import override_hardware
 from analogsim.hardware.rules import checked_rules
-from analogsim.models.bound import bind, program_jit, programmed_leaves
+from analogsim.models.bound import bind, programmed_leaves
 from analogsim.models.convert import convert
 from analogsim.models.protocol import BoundModel
 from analogsim.sweeps.axes import changed
@@ -204,9 +204,9 @@ class ChipScores:
     def prepare(self, hardware: Hardware, change: Mapping[str, Any], key: jax.Array) -> Prepared:
         """Convert, calibrate and bind the model, and program one chip, so that errors are raised early."""
         work = self._work(*self._placed(hardware, change))
-        own_time = jnp.asarray([seconds(self.time, "time")], jnp.float32)
+        own_time = np.asarray([seconds(self.time, "time")], np.float32)
         with override_hardware(lambda path, own: changed(own, change)):
-            first = program_jit(work.bound, chip_key(key, 0))
+            first = first_chip(work.bound, key)
         if not programmed_leaves(first):
             raise InputError("the model has no analog layer: pass hardware= so that sweep can convert the model")
         check_finite(first)
@@ -223,7 +223,7 @@ class ChipScores:
 
         return Prepared((work.bound, work.x, work.labels), measure)
 
-    def _prepared_on_host(self, work: EvaluationJob, change: Mapping[str, Any], own_time: jax.Array) -> Prepared:
+    def _prepared_on_host(self, work: EvaluationJob, change: Mapping[str, Any], own_time: np.ndarray) -> Prepared:
         """Compute outputs with two compiled programs per structure, and score them in Python."""
 
         @jax.jit

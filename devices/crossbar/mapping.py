@@ -16,6 +16,7 @@ A column is the input of one ADC: the difference of a pair's currents if wires s
 otherwise the current of one bit line. Columns are in units of R: one fully driven cell at full window.
 """
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import jax
@@ -87,6 +88,11 @@ def _planes(slices: Any, weights: jax.Array, signed: bool) -> Planes:
 def _factors(slices: Any, dtype: DTypeLike, signed: bool) -> Planes:
     """Return the factors of the planes; the planes themselves are those of an empty matrix."""
     return _planes(slices, jnp.zeros((0, 0), dtype), signed)
+
+
+def _length(column_factors: Callable[[DTypeLike], jax.Array]) -> int:
+    # From shapes: operations outside of a compiled function would each be compiled.
+    return jax.eval_shape(lambda: column_factors(jnp.float32)).shape[0]
 
 
 def _right_inverse(factors: jax.Array) -> jax.Array:
@@ -178,7 +184,7 @@ class Differential(Description):
 
     def n_columns(self, n_out: int) -> int:
         """Return the number of columns of ``n_out`` outputs."""
-        return len(self._column_factors(jnp.float32)) * n_out
+        return _length(self._column_factors) * n_out
 
     def _column_factors(self, dtype: DTypeLike) -> jax.Array:
         """Return the factor of each group of ``n_out`` columns, in their order."""
@@ -269,7 +275,7 @@ class Offset(Description):
 
     def n_columns(self, n_out: int) -> int:
         """Return the number of columns of ``n_out`` outputs, unit columns included."""
-        return len(self._column_factors(jnp.float32)) * (n_out + (self.subtraction == "unit column"))
+        return _length(self._column_factors) * (n_out + (self.subtraction == "unit column"))
 
     def _column_factors(self, dtype: DTypeLike) -> jax.Array:
         if _added_by_wires(self.slices):
