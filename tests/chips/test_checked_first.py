@@ -54,7 +54,7 @@ def forbidden(monkeypatch):
     ],
 )
 def test_evaluate_programs_no_chip_for_what_it_refuses(forbidden, change, message):
-    forbidden(evaluating, "program_jit")
+    forbidden(evaluating, "_first_chip_and_digital")
     forbidden(evaluating, "score_digital")
     given = dict(model=LAYER, variables=VARIABLES, x=X, labels=LABELS, key=KEY, times=["1 s"]) | change
     with pytest.raises(InputError, match=message):
