@@ -98,7 +98,8 @@ def fine_tune(
       distil: weight of the teacher in the loss, in [0, 1]; 0 for no distillation.
       temperature: temperature of the distillation.
       teacher: ``teacher(x) -> logits`` for a batch; None for the digital model that training starts from.
-      loss: loss of the task, ``loss(outputs, labels) -> number``; cross entropy by default.
+      loss: loss of the task, ``loss(outputs, labels) -> number``; cross entropy by default. The compiled step is kept
+        for the next call with the same function and optimiser, so, as under ``jax.jit``, both must be pure.
       ramp: fraction of the steps over which the noise scale grows from 0 to 1 (``scaled_noise``).
       micro_batches: number of parts of a batch, each on separately sampled hardware; their gradients are averaged.
       training_options: keyword arguments of a Linen model's call in training, for example ``{"train": True}``; None for
