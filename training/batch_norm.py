@@ -84,18 +84,19 @@ def reestimate_batch_norm(
     def with_statistics(stats: PyTree) -> BoundModel:
         return bound.with_collections({**collections, "batch_stats": stats})
 
-    @jax.jit
-    def run(stats: PyTree, batch: Any, batch_key: Any) -> Any:
-        return with_statistics(stats).statistics_after(batch, batch_key, readings)
-
     def statistics(stats: PyTree, batch: Any, number: int) -> Any:
-        return run(stats, batch, None if key is None else jax.random.fold_in(key, number))
+        batch_key = None if key is None else jax.random.fold_in(key, number)
+        return _statistics_after(with_statistics(stats), batch, batch_key, readings)
 
     new = with_statistics(_estimated(statistics, collections["batch_stats"], x, batch_size))
     model, variables = new.unbind()
     if chip is not None:
         return dataclasses.replace(chip, digital=variables)
     return model if variables is None else variables
+
+
+# Module-level, with weights and readings as arguments: other chips, weights and keys compile nothing.
+_statistics_after = jax.jit(lambda bound, x, key, readings: bound.statistics_after(x, key, readings))
 
 
 def _estimated(statistics: Callable[[Any, Any, int], Any], stats: PyTree, x: Any, batch_size: int) -> Any:

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from analogsim.base.call_inputs import count_examples, inputs_of, map_examples
+from analogsim.base.call_inputs import count_examples, first_examples, inputs_of, map_examples
 from analogsim.base.checks import check_integer, check_number
 from analogsim.base.equality import ByValue
 from analogsim.base.errors import InputError
@@ -39,6 +39,7 @@ from analogsim.models.bound import bind, front_end_of
 from analogsim.training.calibrated_ranges import range_kind
 from analogsim.training.fitting import Fit, fit_of, path_names
 from analogsim.training.losses import Loss, cross_entropy
+from analogsim.training.step import digital_outputs
 
 #: Names of the hooks that follow a layer's path in Linen's collections and NNX's states.
 _HOOKS = ("analog", "dot_general", "conv_general_dilated", "einsum_op", "analog_op", "attend_op")
@@ -141,9 +142,9 @@ def tune(
     on = functools.partial(_tunable, FreshChip(time_s=time_s))
     with override_hardware(on):
         model, variables = _started(model, variables, x, what, options)
-        fit = fit_of(model, variables, map_examples(lambda a: a[:2], x), options, options)
+        fit = fit_of(model, variables, first_examples(x, 2), options, options)
         tree, state = fit.start()
-        targets = jax.jit(fit.digital)(tree, state, x) if labels is None else labels
+        targets = digital_outputs(fit.with_arrays(tree, state), x) if labels is None else labels
         targets = check_labels(targets, n)
         objective = _distance if labels is None else loss
         best, before, after = _descended(
@@ -270,7 +271,7 @@ def _descended(
     best, carry = theta, (theta, tx.init(theta))
     ends = [steps * (i + 1) // _STRETCHES for i in range(_STRETCHES)]
     for first, last in zip([0, *ends], ends, strict=False):
-        carry = descend(carry, jnp.asarray(first), jnp.asarray(last), x, targets)
+        carry = descend(carry, first, last, x, targets)
         validated_loss = float(validated(carry[0], x, targets))
         if validated_loss < after:
             best, after = carry[0], validated_loss
