@@ -29,6 +29,7 @@ def stored(results: PyTree) -> PyTree:
     """Store the results of a call of a function under ``jax.jit``. Nothing is needed on devices other than CPUs."""
     if jax.default_backend() != "cpu":
         return results
-    leaves, treedef = jax.tree.flatten(results)
+    leaves = jax.tree.leaves(results)
     # The mark is of the call, which has many results: to mark it twice is more than JAX 0.10 can do without a crash.
-    return treedef.unflatten([set_xla_metadata(leaf, inlineable="false") for leaf in leaves[:1]] + leaves[1:])
+    marked = [set_xla_metadata(leaf, inlineable="false") for leaf in leaves[:1]]
+    return jax.tree.unflatten(jax.tree.structure(results), [*marked, *leaves[1:]])

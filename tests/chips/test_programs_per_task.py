@@ -8,6 +8,9 @@ from flax import nnx
 
 from analogsim import ChipScores, convert, evaluate, preset, program, summary, sweep
 from analogsim.training import AdditiveNoise, fine_tune, sensitivity
+from tests.support.limits import LIMITS
+
+MOST = LIMITS["compilations"]
 
 HARDWARE = preset("pcm", training=AdditiveNoise(std=0.05))
 # On the device: a copy of NumPy's arrays is one more program for every shape.
@@ -50,8 +53,8 @@ def test_an_operation_outside_of_a_program_counts(programs):
 
 
 def test_chips(programs):
-    assert programs(lambda: summary(MODEL, VARIABLES, X)) == 0
-    assert programs(lambda: program(MODEL, VARIABLES, KEY, X)) == 2
+    assert programs(lambda: summary(MODEL, VARIABLES, X)) == MOST["summary"]
+    assert programs(lambda: program(MODEL, VARIABLES, KEY, X)) <= MOST["program"]
     assert programs(lambda: program(MODEL, VARIABLES, OTHER_KEY, OTHER_X).at("1 year").variables) == 0
 
 
@@ -59,12 +62,12 @@ def test_evaluations(programs):
     def scores(key, x, times):
         evaluate(MODEL, VARIABLES, x, LABELS, key=key, chips=2, times=times)
 
-    assert programs(lambda: scores(KEY, X, ["1 s"])) == 2
+    assert programs(lambda: scores(KEY, X, ["1 s"])) <= MOST["evaluate"]
     assert programs(lambda: scores(OTHER_KEY, OTHER_X, ["1 day"])) == 0
 
     over = lambda levels: {"store.cell.programming_noise": levels}  # noqa: E731
     scored = ChipScores(MODEL, VARIABLES, X, LABELS)
-    assert programs(lambda: sweep(scored, over=over([0.5, 1.0]), key=KEY, chips=2)) <= 4
+    assert programs(lambda: sweep(scored, over=over([0.5, 1.0]), key=KEY, chips=2)) <= MOST["sweep"]
     assert programs(lambda: sweep(scored, over=over([0.6, 1.2]), key=OTHER_KEY, chips=2)) <= 2
 
 
@@ -73,7 +76,7 @@ def test_sensitivity(programs):
         names = ("adc.noise", "adc.bits")
         sensitivity(MODEL, VARIABLES, x, LABELS, key=key, chips=2, parameters=names)
 
-    assert programs(lambda: effects(KEY, X)) == 2
+    assert programs(lambda: effects(KEY, X)) <= MOST["sensitivity"]
     assert programs(lambda: effects(OTHER_KEY, OTHER_X)) == 0
 
 
@@ -89,5 +92,5 @@ def test_fine_tuning(programs, front_end):
         assert np.all(np.isfinite(tuned.loss))
 
     # The teacher's logits, the state of the optimiser, the order of an epoch, a step.
-    assert programs(lambda: tune(KEY, X, 0.5)) <= 6
+    assert programs(lambda: tune(KEY, X, 0.5)) <= MOST["fine_tune"]
     assert programs(lambda: tune(OTHER_KEY, OTHER_X, 0.25)) == 0
