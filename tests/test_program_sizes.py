@@ -15,7 +15,7 @@ import numpy as np
 import optax
 import pytest
 
-from analogsim import FreshChip, LearnedRange, calibrate, convert, preset, program
+from analogsim import FreshChip, LearnedRange, calibrate, convert, preset
 from analogsim.chips.chip import read
 from analogsim.models.bound import bind
 from analogsim.training import AdditiveNoise, DeviceNoise, clip_weights
