@@ -6,6 +6,7 @@ Wire resistance, non-linear I-V curves, mismatch of the converters and everythin
 batches of examples and in chunks of a few million numbers, which bounds the memory.
 """
 
+import functools
 import numbers
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ import numpy as np
 
 from analogsim.base.call_inputs import Inputs, apart, as_inputs, input_name, inputs_of, map_examples
 from analogsim.base.checks import check_integer
+from analogsim.base.compiled import compiled
 from analogsim.base.dtypes import wide
 from analogsim.base.errors import InputError
 from analogsim.base.types import PyTree
@@ -98,7 +100,8 @@ def _joined(batches: list[Inputs]) -> Inputs:
 
 def check_finite(values: jax.Array, what: str) -> None:
     """Raise ``InputError`` for NaN and infinity, from which no range follows; ``what`` names the values."""
-    if jnp.issubdtype(values.dtype, jnp.inexact) and not bool(jnp.all(jnp.isfinite(values))):
+    # By NumPy: outside of a compiled function, jax.numpy compiles every operation for every shape.
+    if jnp.issubdtype(values.dtype, jnp.inexact) and not np.all(np.isfinite(np.asarray(values))):
         raise InputError(f"{what} holds NaN or infinity; ranges need finite numbers")
 
 
@@ -106,7 +109,7 @@ def first_not_finite(uses: Iterable[LayerUse]) -> str | None:
     """Return the first layer input, kernel or output that is not finite, as ``"layer a/b: its output"``; or None."""
     for use in uses:
         for values, what in ((use.x, "input"), (use.weights, "kernel")):
-            if jnp.issubdtype(values.dtype, jnp.inexact) and not bool(jnp.all(jnp.isfinite(values))):
+            if jnp.issubdtype(values.dtype, jnp.inexact) and not np.all(np.isfinite(np.asarray(values))):
                 return f"layer {use.path}: its {what}"
         is_product = use.x.shape[-1:] == use.weights.shape[:1]  # not for lookups and most convolutions
         if is_product and not bool(jnp.all(jnp.isfinite(use.x @ use.weights))):
@@ -170,8 +173,8 @@ def readout(hardware: Hardware, n_in: int, n_out: int) -> ColumnReadout:
 def input_values(use: LayerUse) -> jax.Array:
     """Return a layer's inputs in the dtype of the signal path, at least float32; 1 for a lookup's word lines."""
     if use.is_lookup:
-        return jnp.ones(1)
-    return wide(use.x)
+        return np.ones(1, np.float32)
+    return use.x if use.x.dtype in (jnp.float32, jnp.float64) else wide(use.x)
 
 
 def adc_input_values(use: LayerUse, ranges: Ranges) -> Iterator[np.ndarray]:
@@ -182,14 +185,16 @@ def adc_input_values(use: LayerUse, ranges: Ranges) -> Iterator[np.ndarray]:
     x, operator, hardware = input_values(use), use.operator, use.hardware
     if operator.example_axes(x) == (-1,):
         x = x.reshape(-1, x.shape[-1])
-    columns = ideal_columns(hardware, use.weights, tile_rows=operator.tile_rows, weight_range=use.ranges.weight)
+    of_weights = functools.partial(_columns_of, operator=operator)
+    columns = jax.eval_shape(of_weights, hardware, use.weights, use.ranges.weight)
     r, c, _, n_columns = columns.shape
     steps = 1 if hardware.dac is None else hardware.dac.conversions
     # An example holds several vectors if its operator forms them, such as the windows of a convolution.
     per_example = use.vectors / len(x) * max(use.weights.shape[0], r * steps * c * n_columns)
     chunk = max(1, int(_CHUNK / per_example))
     for start in range(0, len(x), chunk):
-        y = column_products(hardware, x[start : start + chunk], columns, ranges.input, operator)
+        part = x if chunk >= len(x) else x[start : start + chunk]
+        y = _products(hardware, part, use.weights, use.ranges.weight, ranges.input, operator)
         yield np.asarray(y).reshape(-1, c * n_columns)
 
 
@@ -206,6 +211,19 @@ def _rows_of_table(use: LayerUse) -> Iterator[np.ndarray]:
         values = columns[tile[batch], :, row[batch]].reshape(len(tile[batch]), -1)
         for step in steps:
             yield float(step[0]) * values
+
+
+def _columns_of(hardware: Hardware, weights: jax.Array, weight_range: Any, operator: Any) -> jax.Array:
+    return programmed.ideal_columns(hardware, weights, operator.tile_rows, weight_range)
+
+
+@compiled(static=("operator",))
+def _products(
+    hardware: Hardware, x: jax.Array, weights: jax.Array, weight_range: Any, input_range: Any, operator: Any
+) -> jax.Array:
+    """Return the outputs of ideal columns, in one program for a layer."""
+    tiles = _columns_of(hardware, weights, weight_range, operator)
+    return column_products(hardware, x, tiles, input_range, operator)
 
 
 #: ``programmed.ideal_columns``, compiled.
