@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from analogsim import calibrate
+from analogsim import calibrate, program
 
 MEAN, SPREAD, CLIPPED, NOISE = 0.1, 0.1, 0.01, 0.25
 TOLERANCE = (
@@ -84,8 +84,28 @@ def drawn_outputs(model: Any, variables: Any, x: jax.Array, draws: int = 4, clip
     """
     run = jax.jit(lambda tree, x, key: model.apply(tree, x, rngs={"analog": key}))
     keys = jax.random.split(jax.random.key(7), draws)
-    y = jnp.stack([run(variables, x, key) for key in keys])
-    noise = float(jnp.sqrt(jnp.var(y, axis=0, ddof=1).mean())) if draws > 1 else None
+    return _of_draws(jnp.stack([run(variables, x, key) for key in keys]), clipped)
+
+
+def chip_outputs(model: Any, variables: Any, x: jax.Array, time: str, chips: int = 8) -> Outputs:
+    """Outputs of several chips at one age, whose ``noise`` is the spread between chips.
+
+    Args:
+      model: a converted Flax model.
+      variables: its variables.
+      x: inputs.
+      time: age of the chips.
+      chips: number of chips. One has an error of its own in the mean of all outputs.
+    """
+    run = jax.jit(lambda tree, x, key: model.apply(tree, x, rngs={"analog": key}))
+    keys = jax.random.split(jax.random.key(7), chips)
+    made = [program(model, variables, key, x[:1]).at(time).variables for key in keys]
+    return _of_draws(jnp.stack([run(chip, x, key) for chip, key in zip(made, keys, strict=True)]))
+
+
+def _of_draws(y: jax.Array, clipped: float | None = None) -> Outputs:
+    """Statistics of outputs whose first axis is draws."""
+    noise = float(jnp.sqrt(jnp.var(y, axis=0, ddof=1).mean()))
     return Outputs(float(jnp.mean(y)), float(jnp.std(y)), clipped, noise)
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from analogsim import ChipScores, DynamicRange, calibrate, convert, evaluate, preset, program, sweep
 from analogsim.cli.quickstart import MLP as DigitsMLP
 from analogsim.training.recipes.networks import MLP
-from tests.benchmarks.agreement import Agreement, drawn_outputs, outputs_of
+from tests.benchmarks.agreement import Agreement, chip_outputs, outputs_of
 from tests.benchmarks.networks import NETWORKS
 from tests.benchmarks.peers import Peers
 from tests.benchmarks.results import Curve, Results, Settings
@@ -59,12 +59,10 @@ def w5(settings: Settings, results: Results) -> None:
     times = interleaved({PLAIN: plain, ours: run}, repeats, (lambda: None) if settings.quick else peers.run)
     results.rows += times.rows("w5", "ms", PLAIN)
     results.rows += peers.rows(ours, times[ours], {}, times=chips)
-    chip = program(analog, variables, jax.random.key(2), x[:1])
-    old = drawn_outputs(analog, chip.at(ages[-1]).variables, x, draws=1)
-    # The weights of an old chip without compensation are smaller: only a new one's outputs are those of plain Flax.
-    new = drawn_outputs(analog, chip.at(ages[0]).variables, x, draws=1)
-    results.agreements.append(Agreement("w5", "1 s", PLAIN, new, outputs_of(jax.jit(model.apply)(variables, x))))
-    results.agreements += peers.agreements("10 years", old)
+    # Without compensation the outputs of an old chip are smaller: only a new one's are those of plain Flax.
+    new, old = (chip_outputs(analog, variables, x, age) for age in (ages[0], ages[-1]))
+    results.agreements.append(Agreement("w5", ages[0], PLAIN, new, outputs_of(jax.jit(model.apply)(variables, x))))
+    results.agreements += peers.agreements(ages[-1], old)
     results.add_peers(peers)
 
 
@@ -92,11 +90,8 @@ def sweeps(settings: Settings, results: Results) -> None:
     results.rows.append(Row("sweep", "compilations of one sweep", "compilations", (float(count.compilations),)))
     results.rows += peers.rows(ours, times[ours], {"aihwkit": 2.5}, times=chips * len(levels))
     analog = convert(model, hardware)
-    chip = program(analog, calibrated, jax.random.key(2), x[:1]).at(ages[0])
     reference = outputs_of(jax.jit(model.apply)(variables, x))
-    results.agreements.append(
-        Agreement("sweep", "1 s", PLAIN, drawn_outputs(analog, chip.variables, x, draws=1), reference)
-    )
+    results.agreements.append(Agreement("sweep", "1 s", PLAIN, chip_outputs(analog, calibrated, x, ages[0]), reference))
     results.add_peers(peers)
 
 
@@ -122,13 +117,13 @@ def readings(settings: Settings, results: Results) -> None:
         settings.repeats,
     )  # fmt: skip
     results.rows += times.rows("readings", "ms", PLAIN, {ours: 4.0})
-    new = program(model, variables, jax.random.key(2), x[:1]).at("1 s")
+    new = chip_outputs(model, variables, x, "1 s")
     results.agreements.append(
         Agreement(
             "readings",
             "1 s",
             PLAIN,
-            drawn_outputs(model, new.variables, x, draws=1),
+            new,
             outputs_of(plain.apply(params, x)),
         )
     )
