@@ -170,7 +170,7 @@ def readout(hardware: Hardware, n_in: int, n_out: int) -> ColumnReadout:
     return ColumnReadout(column_map, used, len(column_map.slice))
 
 
-def input_values(use: LayerUse) -> jax.Array:
+def input_values(use: LayerUse) -> Any:
     """Return a layer's inputs in the dtype of the signal path, at least float32; 1 for a lookup's word lines."""
     if use.is_lookup:
         return np.ones(1, np.float32)

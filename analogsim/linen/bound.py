@@ -21,6 +21,7 @@ from analogsim.hardware.rules import ROOT
 from analogsim.layers import modes
 from analogsim.layers.inventory import Inventory, inventory
 from analogsim.layers.layer import LayerUse
+from analogsim.layers.observation import observed
 from analogsim.linen.conversion import Converted
 
 
@@ -143,13 +144,21 @@ class BoundLinen(ByValue):
 
     def observed(self, x: Any, places: bool = False) -> list[LayerUse]:
         """Return the inputs and kernels of all analog layers of the digital model, in order of use."""
-        mode, variables = modes.ObservingMode(), self.arrays
+        if (uses := observed(self, x, places)) is not None:
+            return uses
+        mode = modes.ObservingMode()
+        # Without jit, loops run step by step and record their uses in order; compiled callbacks may come in any order.
+        with jax.disable_jit():
+            self.run_in(mode, x, places)
+        return mode.uses
+
+    def run_in(self, mode: modes.Mode, x: Any, places: bool) -> None:
+        """Run the digital model in a mode, with numbered ranges if ``places``."""
+        variables = self.arrays
         if places:
             variables = variables | {"ranges": merged(variables.get("ranges", {}), self._numbered(x))}
-        # Without jit, loops run step by step and record their uses in order; compiled callbacks may come in any order.
-        with jax.disable_jit(), modes.enter(mode):
+        with modes.enter(mode):
             self._apply(variables, x)
-        return mode.uses
 
     def with_tracked_ranges(self, x: Any, options: dict[str, Any]) -> "BoundLinen":
         """Return the same model: Linen creates the variables of tracked ranges during the call."""

@@ -14,6 +14,7 @@ from analogsim.hardware.hardware import Hardware
 from analogsim.layers import modes
 from analogsim.layers.inventory import Inventory
 from analogsim.layers.layer import LayerUse
+from analogsim.layers.observation import observed
 from analogsim.nnx import chips
 from analogsim.nnx.hooks import RangeVariable
 from analogsim.nnx.inventory import inventory_of
@@ -109,15 +110,23 @@ class BoundNnx(ByValue):
 
     def observed(self, x: Any, places: bool = False) -> list[LayerUse]:
         """Run the digital model, and return every use of an analog layer in order."""
-        mode, model = modes.ObservingMode(), self._merge()
+        if (uses := observed(self, x, places)) is not None:
+            return uses
+        mode = modes.ObservingMode()
+        # Without jit, loops run step by step and record their uses in order; compiled callbacks may come in any order.
+        with jax.disable_jit():
+            self.run_in(mode, x, places)
+        return mode.uses
+
+    def run_in(self, mode: modes.Mode, x: Any, places: bool) -> None:
+        """Run the digital model in a mode, with numbered ranges if ``places``."""
+        model = self._merge()
         if places:
             chips.mark_places(model)
         else:
             chips.analog_ops(model)
-        # Without jit, loops run step by step and record their uses in order; compiled callbacks may come in any order.
-        with jax.disable_jit(), modes.enter(mode):
+        with modes.enter(mode):
             self._call(model, x)
-        return mode.uses
 
     def with_tracked_ranges(self, x: Any, options: dict[str, Any]) -> "BoundNnx":
         """Return the model after one call in training, which creates Variables for tracked ranges."""

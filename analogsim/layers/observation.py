@@ -1,0 +1,64 @@
+"""The inputs and matrices of all analog layers in one digital call of a model, by one compiled program."""
+
+import dataclasses
+import functools
+from typing import Any, Protocol
+
+import jax
+
+from analogsim.base.equality import HashedOnce
+from analogsim.base.types import PyTree
+from analogsim.layers import modes
+from analogsim.layers.layer import LayerUse
+
+
+class Observable(Protocol):
+    """A model bound to its arrays, a pytree."""
+
+    def run_in(self, mode: modes.Mode, x: Any, places: bool) -> None:
+        """Run the digital model in a mode, with numbered ranges if ``places``."""
+        ...
+
+
+def observed(bound: Observable, x: Any, places: bool) -> list[LayerUse] | None:
+    """Return all uses of analog layers in order; None for a model that calls layers in loops or compiled blocks.
+
+    Tracers of a loop or block must not leave it, which JAX reports.
+    """
+    try:
+        recorded = _recorded(bound, x, places)
+    except jax.errors.UnexpectedTracerError:
+        return None
+    except TypeError as error:
+        if "unhashable" not in str(error):
+            raise
+        return None  # hardware with traced numbers
+    return [record.use() for record in recorded]
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _recorded(bound: Observable, x: Any, places: bool) -> list["_Recorded"]:
+    mode = modes.CollectingMode()
+    bound.run_in(mode, x, places)
+    return [_Recorded.of(use) for use in mode.uses]
+
+
+_ARRAYS = ("x", "weights", "ranges", "place")
+
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=("arrays",), meta_fields=("rest",))
+@dataclasses.dataclass(frozen=True)
+class _Recorded:
+    """A use as a compiled function returns it: arrays, and the rest as a part of its structure."""
+
+    arrays: PyTree
+    rest: HashedOnce
+
+    @classmethod
+    def of(cls, use: LayerUse) -> "_Recorded":
+        fields = use._asdict()
+        arrays = {name: fields.pop(name) for name in _ARRAYS}
+        return cls(arrays, HashedOnce(tuple(fields.items())))
+
+    def use(self) -> LayerUse:
+        return LayerUse(**self.arrays, **dict(self.rest.value))
