@@ -180,8 +180,9 @@ def scaling(settings: Settings, results: Results) -> None:
         times = [float(t) for t in jnp.geomspace(1.0, 1e8, ages)]
         return evaluate(model, variables, x, labels, key=jax.random.key(0), chips=chips, times=times).score.values
 
-    for size, counts in (("chips", lambda n: (n, 3)), ("ages", lambda n: (4, n))):
-        curve = Curve("scaling", size, "seconds", {PLAIN: [], "evaluate": []})
+    sizes = {"chips": ("seconds, 3 ages", lambda n: (n, 3)), "ages": ("seconds, 4 chips", lambda n: (4, n))}
+    for size, (cost, counts) in sizes.items():
+        curve = Curve("scaling", size, cost, {PLAIN: [], "evaluate": []})
         for number in (1, 2) if settings.quick else (1, 4, 16, 64, 256):
             chips, ages = counts(number)
             functions = {

@@ -31,7 +31,7 @@ def tables(results: Results) -> list[Any]:
         measured.add_row(
             row.item, plain(row.name), f"{number(row.value)} {row.unit}", ratio, target(row), verdict, plain(row.beside)
         )
-    parts = [measured]
+    parts = [measured] if results.rows else []
     if results.agreements:
         agreed = simple_table("Outputs of both sides: mean ± spread, clipped fraction of inputs, spread between draws")
         agreed.caption = f"Agreement: {TOLERANCE}. Without it a ratio of times says nothing."
@@ -96,7 +96,7 @@ def figure(results: Results, file: pathlib.Path) -> None:
       file: image to write; its suffix is the format.
     """
     from matplotlib.figure import Figure
-    from matplotlib.ticker import NullFormatter, ScalarFormatter
+    from matplotlib.ticker import NullLocator, ScalarFormatter
 
     panels: dict[str, list[Any]] = {}
     for curve in results.curves:
@@ -104,7 +104,7 @@ def figure(results: Results, file: pathlib.Path) -> None:
     columns = min(2, max(1, len(panels)))
     lines = max(1, -(-len(panels) // columns))
     drawn = Figure(figsize=(4.6 * columns, 3.4 * lines), layout="constrained")
-    axes = drawn.subplots(lines, columns, squeeze=False).flat
+    axes = drawn.subplots(lines, columns, squeeze=False).ravel()
     for axis, (size, curves) in zip(axes, panels.items(), strict=False):
         series = [(name, points) for curve in curves for name, points in curve.points.items() if points]
         for (colour, marker), (name, points) in zip(STYLES, series, strict=False):
@@ -115,10 +115,10 @@ def figure(results: Results, file: pathlib.Path) -> None:
         if sizes[-1] < 1000:  # few powers of ten: the sizes themselves
             axis.set_xticks(sizes)
             axis.xaxis.set_major_formatter(ScalarFormatter())
-            axis.xaxis.set_minor_formatter(NullFormatter())
+            axis.xaxis.set_minor_locator(NullLocator())
         axis.grid(alpha=0.3, which="major")
         axis.spines[["top", "right"]].set_visible(False)
         axis.legend(frameon=False, fontsize=8)
-    for axis in list(axes)[len(panels) :]:
+    for axis in axes[len(panels) :]:
         axis.set_visible(False)
     drawn.savefig(file, dpi=150)
