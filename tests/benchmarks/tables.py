@@ -96,7 +96,7 @@ def figure(results: Results, file: pathlib.Path) -> None:
       file: image to write; its suffix is the format.
     """
     from matplotlib.figure import Figure
-    from matplotlib.ticker import NullLocator, ScalarFormatter
+    from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter, StrMethodFormatter
 
     panels: dict[str, list[Any]] = {}
     for curve in results.curves:
@@ -116,6 +116,12 @@ def figure(results: Results, file: pathlib.Path) -> None:
             axis.set_xticks(sizes)
             axis.xaxis.set_major_formatter(ScalarFormatter())
             axis.xaxis.set_minor_locator(NullLocator())
+        costs = [y for _, points in series for _, y in points]
+        axis.set_ylim(top=max(costs) * (max(costs) / min(costs)) ** 0.1 * 1.25 ** len(series))  # room for the legend
+        if max(costs) < 100 * min(costs):  # few powers of ten: also twice and five times them
+            axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            axis.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            axis.yaxis.set_minor_locator(NullLocator())
         axis.grid(alpha=0.3, which="major")
         axis.spines[["top", "right"]].set_visible(False)
         axis.legend(frameon=False, fontsize=8)
