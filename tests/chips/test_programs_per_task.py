@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from analogsim import ChipScores, convert, evaluate, preset, program, summary, sweep
+from analogsim import ChipScores, calibrate, convert, evaluate, preset, program, summary, sweep
 from analogsim.training import AdditiveNoise, fine_tune, sensitivity
 from tests.support.limits import LIMITS
 
@@ -54,6 +54,8 @@ def test_an_operation_outside_of_a_program_counts(programs):
 
 def test_chips(programs):
     assert programs(lambda: summary(MODEL, VARIABLES, X)) == MOST["summary"]
+    assert programs(lambda: calibrate(MODEL, VARIABLES, X)) <= MOST["calibrate"]
+    assert programs(lambda: calibrate(MODEL, VARIABLES, OTHER_X)) == 0
     assert programs(lambda: program(MODEL, VARIABLES, KEY, X)) <= MOST["program"]
     assert programs(lambda: program(MODEL, VARIABLES, OTHER_KEY, OTHER_X).at("1 year").variables) == 0
 
