@@ -107,21 +107,22 @@ def _draw(keys: list[jax.Array], shapes: list[tuple[int, ...]]) -> list[jax.Arra
     single, sizes, ends = [], [], []
     for key, shape in zip(keys, shapes, strict=True):
         words = jax.random.key_data(key).reshape(-1, 3)
-        single += [words[i] for i in range(len(words))]
+        single.append(words)
         sizes += [math.prod(shape) // len(words)] * len(words)
         ends.append(sum(sizes))
-    flat = stored(_joint_normal(single, tuple(sizes)))
+    flat = stored(_joint_normal(jnp.concatenate(single), tuple(sizes)))
     starts = [0, *ends[:-1]]
     return [flat[i:j].reshape(shape) for i, j, shape in zip(starts, ends, shapes, strict=True)]
 
 
 @functools.partial(jax.jit, static_argnums=1)
-def _joint_normal(keys: list[jax.Array], sizes: tuple[int, ...]) -> jax.Array:
-    """Return ``sizes[i]`` Gaussians of each key, given by its words, one after the other."""
+def _joint_normal(keys: jax.Array, sizes: tuple[int, ...]) -> jax.Array:
+    """Return ``sizes[i]`` Gaussians of each key, given by its words ``[keys, 3]``, one after the other."""
     index = lax.iota(jnp.uint32, sum(sizes))
-    a, b, c = keys[0]
+    first, *others = jnp.unstack(keys)
+    a, b, c = first
     position, start = index, 0
-    for words, size in zip(keys[1:], sizes, strict=False):
+    for words, size in zip(others, sizes, strict=False):
         start += size
         # Selections between two equal words disappear in the compiler.
         later = index >= np.uint32(start)

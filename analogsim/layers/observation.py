@@ -20,20 +20,20 @@ class Observable(Protocol):
         ...
 
 
-def observed(bound: Observable, x: Any, places: bool) -> list[LayerUse] | None:
-    """Return all uses of analog layers in order; None for a model that calls layers in loops or compiled blocks.
+def observed(bound: Observable, x: Any, places: bool) -> list[LayerUse]:
+    """Return all uses of analog layers in order.
 
-    Tracers of a loop or block must not leave it, which JAX reports.
+    A model that calls layers in loops or compiled blocks, which tracers must not leave, runs operation by operation.
     """
     try:
-        recorded = _recorded(bound, x, places)
+        return [record.use() for record in _recorded(bound, x, places)]
     except jax.errors.UnexpectedTracerError:
-        return None
-    except TypeError as error:
-        if "unhashable" not in str(error):
-            raise
-        return None  # hardware with traced numbers
-    return [record.use() for record in recorded]
+        pass
+    mode = modes.ObservingMode()
+    # Without jit, loops run step by step and record their uses in order; compiled callbacks may come in any order.
+    with jax.disable_jit():
+        bound.run_in(mode, x, places)
+    return mode.uses
 
 
 @functools.partial(jax.jit, static_argnums=2)

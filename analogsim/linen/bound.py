@@ -144,13 +144,7 @@ class BoundLinen(ByValue):
 
     def observed(self, x: Any, places: bool = False) -> list[LayerUse]:
         """Return the inputs and kernels of all analog layers of the digital model, in order of use."""
-        if (uses := observed(self, x, places)) is not None:
-            return uses
-        mode = modes.ObservingMode()
-        # Without jit, loops run step by step and record their uses in order; compiled callbacks may come in any order.
-        with jax.disable_jit():
-            self.run_in(mode, x, places)
-        return mode.uses
+        return observed(self, x, places)
 
     def run_in(self, mode: modes.Mode, x: Any, places: bool) -> None:
         """Run the digital model in a mode, with numbered ranges if ``places``."""

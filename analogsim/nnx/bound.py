@@ -110,13 +110,7 @@ class BoundNnx(ByValue):
 
     def observed(self, x: Any, places: bool = False) -> list[LayerUse]:
         """Run the digital model, and return every use of an analog layer in order."""
-        if (uses := observed(self, x, places)) is not None:
-            return uses
-        mode = modes.ObservingMode()
-        # Without jit, loops run step by step and record their uses in order; compiled callbacks may come in any order.
-        with jax.disable_jit():
-            self.run_in(mode, x, places)
-        return mode.uses
+        return observed(self, x, places)
 
     def run_in(self, mode: modes.Mode, x: Any, places: bool) -> None:
         """Run the digital model in a mode, with numbered ranges if ``places``."""

@@ -99,7 +99,7 @@ def multiply(
     parts, driven = cut(code), None
     if noisy:
         driven = parts + drive_noise(hardware.dac, operator, reading.n_in, parts, key)
-    y = sum_over_tiles(product.outputs, (parts, driven, rows), r, operator.batches_rows)
+    y = sum_over_tiles(product.outputs, (parts, driven, rows), r)
     # All tiles are equally wide: the padding of the last one is cut off here.
     y = y.reshape(*y.shape[:-2], y.shape[-2] * y.shape[-1])[..., : reading.n_out]
     return (y if bound is None else y * bound).astype(x.dtype)

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 
 _UNROLLED = 8  # tiles along the inputs that are written out one by one
-_FEW = 4  # rows of tiles, up to which separate products are faster than one batch
 
 
 def is_random(hardware: TileHardware, reading: Reading) -> bool:
@@ -243,18 +242,12 @@ class RowProduct(NamedTuple):
         return functools.reduce(jnp.add, terms) if terms else None
 
 
-def sum_over_tiles(tile: Any, stacked: tuple, r: int, at_once: bool) -> jax.Array:
-    """Accumulate partial sums digitally.
+def sum_over_tiles(tile: Any, stacked: tuple, r: int) -> jax.Array:
+    """Accumulate partial sums digitally: unrolled for a few tiles, a scan for many to bound the compile time.
 
-    Args:
-      tile: function of the arrays of one row of tiles, which returns its partial sums.
-      stacked: arrays of all ``r`` rows.
-      r: number of rows.
-      at_once: compute a few rows in one batch (``Operator.batches_rows``), else write them out; of many rows the rest
-        is a loop, which bounds the memory and the time to compile.
+    Not one batch for a few tiles: CPUs multiply matrices in a batch more slowly than one by one, and sums over arrays
+    of many axes crash XLA there (jaxlib 0.10.2, in its library YNNPACK).
     """
-    if at_once and _FEW < r <= _UNROLLED:
-        return jnp.sum(jax.vmap(tile)(*stacked), axis=0)
     # Unstack instead of indexing: the transpose of an index sums full-size arrays, one per tile.
     leaves, structure = jax.tree.flatten(stacked)
     rows = zip(*(jnp.unstack(a[: min(r, _UNROLLED)]) for a in leaves), strict=True)

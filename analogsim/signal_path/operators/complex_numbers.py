@@ -75,7 +75,6 @@ class ComplexProduct:
     complex_kernel: bool
 
     tile_rows = None
-    batches_rows = True
 
     def inputs(self, x):
         x = self.of.inputs(x)
@@ -121,8 +120,6 @@ class ComplexConvolution:
     @property
     def _groups(self) -> int:
         return sum(self.of.members) if isinstance(self.of, GroupedConvolution) else 1
-
-    batches_rows = False
 
     @property
     def tile_rows(self):

@@ -44,8 +44,6 @@ class Convolution:
     channels: int
     block: int | None = None
 
-    batches_rows = False
-
     @property
     def tile_rows(self) -> int | None:
         return None if self.block is None else self.block * math.prod(self.window)

@@ -18,11 +18,6 @@ class Operator(Protocol):
         """Rows per tile, if the operator determines how inputs are cut; None for an even cut of the rows."""
         ...
 
-    @property
-    def batches_rows(self) -> bool:
-        """Whether ``product`` under ``jax.vmap`` is one fast product: not for convolutions, which become grouped."""
-        ...
-
     def inputs(self, x: jax.Array) -> jax.Array:
         """Return the layer's input in the operator's layout."""
         ...

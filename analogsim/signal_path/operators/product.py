@@ -42,7 +42,6 @@ class MatrixProduct:
     order: tuple[int, ...] | None = None
 
     tile_rows = None
-    batches_rows = True
 
     @property
     def layout(self) -> tuple[tuple[int, ...], ...]:

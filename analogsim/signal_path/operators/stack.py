@@ -96,7 +96,6 @@ class Vectors:
     """Multiplies vectors ``[..., n_in]`` with a matrix without any change of layout."""
 
     tile_rows = None
-    batches_rows = True
 
     def inputs(self, x):
         return x
