@@ -58,7 +58,15 @@ class _Recorded:
     def of(cls, use: LayerUse) -> "_Recorded":
         fields = use._asdict()
         arrays = {name: fields.pop(name) for name in _ARRAYS}
-        return cls(arrays, HashedOnce(tuple(fields.items())))
+        # Numbers of a description may be arrays, which an NNX model passes through a trace with its own.
+        leaves, structure = jax.tree.flatten(fields.pop("hardware"))
+        arrays["numbers"] = [leaf for leaf in leaves if isinstance(leaf, jax.Array)]
+        fixed = tuple(None if isinstance(leaf, jax.Array) else leaf for leaf in leaves)
+        return cls(arrays, HashedOnce((structure, fixed, tuple(fields.items()))))
 
     def use(self) -> LayerUse:
-        return LayerUse(**self.arrays, **dict(self.rest.value))
+        structure, fixed, rest = self.rest.value
+        given = iter(self.arrays["numbers"])
+        hardware = structure.unflatten([next(given) if leaf is None else leaf for leaf in fixed])
+        arrays = {name: self.arrays[name] for name in _ARRAYS}
+        return LayerUse(hardware=hardware, **arrays, **dict(rest))

@@ -96,3 +96,14 @@ def test_fine_tuning(programs, front_end):
     # The teacher's logits, the state of the optimiser, the order of an epoch, a step.
     assert programs(lambda: tune(KEY, X, 0.5)) <= MOST["fine_tune"]
     assert programs(lambda: tune(OTHER_KEY, OTHER_X, 0.25)) == 0
+
+
+def test_numbers_of_a_description_may_be_arrays():
+    def ranges(bits):
+        model = convert(nnx.Linear(13, 5, rngs=nnx.Rngs(0)), HARDWARE.replace(**{"dac.bits": bits, "adc.bits": bits}))
+        calibrate(model, None, X)
+        return [float(a) for a in jax.tree.leaves(nnx.state(model)) if a.dtype == np.float32 and a.ndim == 0]
+
+    known = ranges(8)
+    assert len(known) >= 2
+    assert ranges(jax.numpy.asarray(8)) == known
