@@ -58,15 +58,19 @@ class _Recorded:
     def of(cls, use: LayerUse) -> "_Recorded":
         fields = use._asdict()
         arrays = {name: fields.pop(name) for name in _ARRAYS}
-        # Numbers of a description may be arrays, which an NNX model passes through a trace with its own.
+        # Numbers of a description may be arrays, which an NNX model passes through the trace with its own.
         leaves, structure = jax.tree.flatten(fields.pop("hardware"))
-        arrays["numbers"] = [leaf for leaf in leaves if isinstance(leaf, jax.Array)]
-        fixed = tuple(None if isinstance(leaf, jax.Array) else leaf for leaf in leaves)
-        return cls(arrays, HashedOnce((structure, fixed, tuple(fields.items()))))
+        traced = {i: leaf for i, leaf in enumerate(leaves) if isinstance(leaf, jax.core.Tracer)}
+        arrays["numbers"] = list(traced.values())
+        # The description, which has a hash by value, with 0 in their places.
+        hardware = jax.tree.unflatten(structure, [0 if i in traced else leaf for i, leaf in enumerate(leaves)])
+        return cls(arrays, HashedOnce((hardware, tuple(traced), tuple(fields.items()))))
 
     def use(self) -> LayerUse:
-        structure, fixed, rest = self.rest.value
-        given = iter(self.arrays["numbers"])
-        hardware = structure.unflatten([next(given) if leaf is None else leaf for leaf in fixed])
-        arrays = {name: self.arrays[name] for name in _ARRAYS}
-        return LayerUse(hardware=hardware, **arrays, **dict(rest))
+        hardware, places, rest = self.rest.value
+        if places:
+            leaves, structure = jax.tree.flatten(hardware)
+            for i, number in zip(places, self.arrays["numbers"], strict=True):
+                leaves[i] = number
+            hardware = jax.tree.unflatten(structure, leaves)
+        return LayerUse(hardware=hardware, **{name: self.arrays[name] for name in _ARRAYS}, **dict(rest))
