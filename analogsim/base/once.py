@@ -26,10 +26,13 @@ def once(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def stored(results: PyTree) -> PyTree:
-    """Store the results of a call of a function under ``jax.jit``. Nothing is needed on devices other than CPUs."""
-    if jax.default_backend() != "cpu":
-        return results
+    """Store the results of a call of a function under ``jax.jit``, inside of a program that is being traced.
+
+    Nothing is needed outside of one, where results are stored anyway, and on devices other than CPUs.
+    """
     leaves = jax.tree.leaves(results)
-    # The mark is of the call, which has many results: to mark it twice is more than JAX 0.10 can do without a crash.
+    if jax.default_backend() != "cpu" or not any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+        return results
+    # The mark is that of the call, so that one of its results is enough.
     marked = [set_xla_metadata(leaf, inlineable="false") for leaf in leaves[:1]]
     return jax.tree.unflatten(jax.tree.structure(results), [*marked, *leaves[1:]])

@@ -96,6 +96,14 @@ def own_key(key: jax.Array) -> jax.Array:
     return key_of_words(jnp.stack([a, b], -1))
 
 
+def generator(name: str) -> Any:
+    """Return what ``jax.random`` takes as ``impl``, by the name ``str(jax.random.key_impl(key))`` of a key's generator.
+
+    JAX knows the names of its own generators only, and a key of this module may reach a file or another process, too.
+    """
+    return _GENERATOR if name == str(_GENERATOR) else name
+
+
 def key_of_words(words: jax.Array) -> jax.Array:
     """Return the key of two random words ``[..., 2]``, uint32."""
     c = jnp.broadcast_to(jnp.uint32(_FIRST), (*words.shape[:-1], 1))
@@ -291,5 +299,11 @@ def _random_bits(words: jax.Array, bit_width: int, shape: tuple[int, ...]) -> ja
 
 
 _GENERATOR = jax.extend.random.define_prng_impl(
-    key_shape=(3,), seed=_seed, split=_split, random_bits=_random_bits, fold_in=_fold_in, name="analogsim", tag="an"
+    key_shape=(3,),
+    seed=_seed,
+    split=_split,
+    random_bits=_random_bits,
+    fold_in=_fold_in,
+    name="analogsim",
+    tag="analogsim",
 )

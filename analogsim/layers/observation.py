@@ -20,14 +20,25 @@ class Observable(Protocol):
         ...
 
 
+# What tells that a model cannot be observed in one program: tracers must not leave loops and compiled blocks, and
+# Python cannot decide by traced numbers.
+_REFUSALS = (
+    jax.errors.UnexpectedTracerError,
+    jax.errors.ConcretizationTypeError,
+    jax.errors.TracerArrayConversionError,
+    jax.errors.TracerIntegerConversionError,
+)
+
+
 def observed(bound: Observable, x: Any, places: bool) -> list[LayerUse]:
     """Return all uses of analog layers in order.
 
-    A model that calls layers in loops or compiled blocks, which tracers must not leave, runs operation by operation.
+    A model that calls layers in loops or compiled blocks, or decides by the values of its inputs, runs operation by
+    operation.
     """
     try:
         return [record.use() for record in _recorded(bound, x, places)]
-    except jax.errors.UnexpectedTracerError:
+    except _REFUSALS:
         pass
     mode = modes.ObservingMode()
     # Without jit, loops run step by step and record their uses in order; compiled callbacks may come in any order.

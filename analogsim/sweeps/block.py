@@ -15,6 +15,7 @@ from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 
 from analogsim.base.errors import InputError
+from analogsim.base.random import generator
 from analogsim.sweeps.evaluations import Evaluation, Prepared
 from analogsim.sweeps.plan import SweepPlan
 
@@ -45,7 +46,7 @@ class Job:
     @property
     def key(self) -> jax.Array:
         """The sweep's random key."""
-        return jax.random.wrap_key_data(jnp.asarray(self.key_data), impl=self.key_kind)
+        return jax.random.wrap_key_data(jnp.asarray(self.key_data), impl=generator(self.key_kind))
 
 
 class Runner:

@@ -217,7 +217,8 @@ class Differential(Description):
     @property
     def keeps_weights(self) -> bool:
         """Whether the columns of ideal cells are the weights: one pair a weight, subtracted by the wires."""
-        return self.slices is None and self.subtraction == "analog"
+        is_own = type(self).conductances is Differential.conductances and type(self).columns is Differential.columns
+        return is_own and self.slices is None and self.subtraction == "analog"
 
     @property
     def needs_drive(self) -> bool:

@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from analogsim.base import normal, stream
-from analogsim.base.random import bits, cipher, gaussians, own_key, split, stored_key, threefry_key
+from analogsim.base.random import bits, cipher, gaussians, generator, own_key, split, stored_key, threefry_key
 
 
 def _words(key):
@@ -80,6 +80,13 @@ def test_keys_of_every_generator_give_streams_of_their_own(impl):
     assert abs(np.corrcoef(drawn)[0, 1]) < 4 / math.sqrt(2000)
     several = own_key(jnp.stack(keys))
     np.testing.assert_array_equal(_words(several), np.stack([_words(key) for key in keys]))
+
+
+@pytest.mark.parametrize("impl", ["rbg", "own"])
+def test_the_name_of_a_generator_makes_its_keys_again(impl):
+    key = stream(jax.random.key(3), "own") if impl == "own" else jax.random.key(3, impl=impl)
+    name, data = str(jax.random.key_impl(key)), jax.random.key_data(key)
+    assert jax.random.wrap_key_data(data, impl=generator(name)) == key
 
 
 def test_a_key_for_a_model_to_keep_has_the_type_of_the_old_one(key):

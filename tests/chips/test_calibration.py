@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from analogsim import ADC, DAC, Hardware, InputError, calibrate, preset, program, range_report
 from analogsim.chips import adc_inputs
@@ -15,6 +16,7 @@ from analogsim.chips.calibration import least_error, shifted
 from analogsim.converters import SARADC, BitSerialDAC, CyclicADC, PipelineADC, RampADC
 from analogsim.devices import BitSlices, Crossbar, Differential, DigitalMemory, GenericCell, MultiCell, Offset
 from analogsim.linen import AnalogConv, AnalogDense, dot_general_hook
+from analogsim.nnx import AnalogLinear
 from tests.support.models import MLP
 
 CELL = GenericCell(g_min="1 uS", g_max="21 uS")  # R = 20 uS, g_min/R = 0.05
@@ -81,6 +83,19 @@ def test_max():
     # Two rows of one tile: x = (1, 1/2) on weights (1, 1) of the first column, (1, -1) of the second.
     output = ranges_of(Hardware(adc=ADC()), [[1.0, 1.0], [1.0, -1.0]], [[2.0, 1.0]], method="max")[1]
     assert output == pytest.approx(1.1 * 1.5)
+
+
+def test_a_model_that_decides_by_its_values():
+    class Decides(nnx.Module):
+        def __init__(self):
+            self.layer = AnalogLinear(4, 3, hardware=preset("pcm"), rngs=nnx.Rngs(0))
+
+        def __call__(self, x):
+            return self.layer(x if float(x.sum()) > 0 else 2 * x)
+
+    model, x = Decides(), -np.linspace(0, 3, 400, dtype=np.float32).reshape(100, 4)
+    calibrate(model, None, x, method="max")
+    assert float(model.layer.dot_general.input_range.get_value()) == 6.0
 
 
 def test_a_layer_of_zeros_gets_ranges_of_one():

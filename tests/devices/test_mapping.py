@@ -1,6 +1,7 @@
 """Weights to conductances and back."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -80,3 +81,16 @@ def test_a_noiseless_crossbar_with_a_leaky_cell_holds_its_weights(sides):
 def test_an_empty_window_is_refused(g_min):
     with pytest.raises(InputError, match=r"PCM.g_min = .*: must be less than g_max = 2.5e-05"):
         Crossbar(cell=PCM(g_min=g_min))
+
+
+def test_a_mapping_of_ones_own_decides_about_ideal_columns():
+    class Halves(Differential):
+        """Holds weights to the nearest half."""
+
+        def conductances(self, weights, g_min, g_max):
+            return super().conductances(jnp.round(weights * 2) / 2, g_min, g_max)
+
+    weights = np.float32([[0.3, -0.9], [0.7, 0.2]])
+    plain, own = (Crossbar(mapping=mapping).ideal_columns(weights) for mapping in (Differential(), Halves()))
+    np.testing.assert_array_equal(plain, weights)
+    np.testing.assert_allclose(own, [[0.5, -1.0], [0.5, 0.0]], atol=1e-6)

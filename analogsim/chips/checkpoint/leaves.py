@@ -15,6 +15,7 @@ import numpy as np
 
 from analogsim.base.call_inputs import Sample, sample_from_text, sample_text
 from analogsim.base.errors import InputError
+from analogsim.base.random import generator
 from analogsim.base.types import PyTree
 
 Entry = dict[str, Any]
@@ -139,7 +140,7 @@ def data_like(entry: Entry) -> tuple[tuple[int, ...], np.dtype] | None:
         raise ValueError(f"{kind!r} is not a kind of leaf")
     shape = _shape(entry["shape"])
     if kind == "key":
-        data = jax.random.key_data(jax.random.key(0, impl=entry["impl"]))
+        data = jax.random.key_data(jax.random.key(0, impl=generator(entry["impl"])))
         return (*shape, *data.shape), np.dtype(data.dtype)
     return shape, jnp.dtype(entry["dtype"])
 
@@ -149,7 +150,7 @@ def struct_of(entry: Entry) -> Any:
     if entry["kind"] not in _ARRAYS:
         return leaf_of("", entry, None)
     is_key = entry["kind"] == "key"
-    dtype = jax.random.key(0, impl=entry["impl"]).dtype if is_key else jnp.dtype(entry["dtype"])
+    dtype = jax.random.key(0, impl=generator(entry["impl"])).dtype if is_key else jnp.dtype(entry["dtype"])
     return jax.ShapeDtypeStruct(tuple(entry["shape"]), dtype, weak_type=entry.get("weak", False))
 
 
@@ -172,7 +173,7 @@ def leaf_of(name: str, entry: Entry, data: np.ndarray | None) -> Any:
     if kind == "scalar":
         return data[()]
     if kind == "key":
-        return jax.random.wrap_key_data(jnp.asarray(data), impl=entry["impl"])
+        return jax.random.wrap_key_data(jnp.asarray(data), impl=generator(entry["impl"]))
     array = jnp.asarray(data)
     if array.dtype != data.dtype:
         raise InputError(

@@ -12,6 +12,7 @@ from checkpoint_models import KEY, MODEL, PCM, RNGS, Net, X, apply, assert_equal
 from flax import nnx
 
 from analogsim import Hardware, InputError, calibrate, convert, preset, program, restore, save
+from analogsim.base import stream
 from analogsim.converters import SARADC
 from analogsim.devices import BitSlices, Crossbar, Differential, Faults, MeasuredCell, WriteVerify
 from analogsim.linen import AnalogDense
@@ -227,6 +228,7 @@ def test_dtypes_and_kinds_of_leaves(tmp_path):
         "small": jnp.asarray(np.ones(3, jnp.int4)),
         "eight": jnp.asarray(np.ones(3, jnp.float8_e4m3fn)),
         "keys": jax.random.split(jax.random.key(3, impl="rbg"), 2),
+        "own_key": stream(KEY, "of the library's own generator"),
         "raw": jax.random.PRNGKey(1),
         "wide": np.array([1 / 3]),
         "one": np.float64(1 / 3),
