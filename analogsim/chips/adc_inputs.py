@@ -6,9 +6,11 @@ Wire resistance, non-linear I-V curves, mismatch of the converters and everythin
 batches of examples and in chunks of a few million numbers, which bounds the memory.
 """
 
+import collections
 import functools
+import math
 import numbers
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -31,7 +33,8 @@ from analogsim.signal_path.ranges import Ranges
 from analogsim.signal_path.tiling import grid
 
 _BATCH = 2**20  # input numbers that pass through the model together
-_CHUNK = 2**22  # numbers computed together for one layer
+_CHUNK = 2**22  # numbers computed together for one layer that is too large for a group
+_GROUP = 2**24  # numbers of the ADC inputs of several layers that one program returns
 _SAMPLE = 2**21  # numbers stored of one distribution; a larger one is thinned at random
 
 
@@ -59,13 +62,17 @@ class ForwardPasses:
         self._uses: list[LayerUse] | None = None  # of a single batch, so that it is run only once
 
     def __iter__(self) -> Iterator[LayerUse]:
+        for uses in self.batches():
+            yield from uses
+
+    def batches(self) -> Iterator[list[LayerUse]]:
+        """Run the model on all data and yield the uses of every batch."""
         if len(self._batches) > 1:
-            for batch in self._batches:
-                yield from self._observe(batch)
+            yield from map(self._observe, self._batches)
             return
         if self._uses is None:
             self._uses = self._observe(self._batches[0])
-        yield from self._uses
+        yield self._uses
 
 
 def checked_sample(x: Any, options: Mapping[str, Any]) -> tuple[Inputs, dict[str, Any]]:
@@ -177,25 +184,113 @@ def input_values(use: LayerUse) -> Any:
     return use.x if use.x.dtype in (jnp.float32, jnp.float64) else wide(use.x)
 
 
+def adc_inputs(
+    uses: list[LayerUse], ranges: Callable[[LayerUse], Ranges]
+) -> Iterator[tuple[LayerUse, Iterator[np.ndarray]]]:
+    """Yield every use of a batch, in order, with its noise-free ADC inputs, computed by one program for all layers.
+
+    Layers whose values are too many together are split into several programs. A layer that is used several times, as in
+    a loop, has one of its own, which all of its uses share, so that programs do not grow with the number of steps.
+
+    Args:
+      uses: uses of layers in one batch of examples.
+      ranges: returns the ranges of a use; only the input range counts.
+
+    Yields:
+      a use, and its ADC inputs for a few examples at a time, ``[conversions, C n_columns]``.
+    """
+    pending = {i: group for group in _groups(uses) for i in group}
+    done: dict[int, np.ndarray] = {}
+    for i, use in enumerate(uses):
+        if i not in pending:
+            yield use, adc_input_values(use, ranges(use))
+            continue
+        if i not in done:
+            done.update(zip(pending[i], _group_products([uses[n] for n in pending[i]], ranges), strict=True))
+        yield use, _Job.of(use).chunks(done.pop(i))
+
+
 def adc_input_values(use: LayerUse, ranges: Ranges) -> Iterator[np.ndarray]:
     """Yield the noise-free ADC inputs of a layer for a few examples at a time, ``[conversions, C n_columns]``."""
     if use.is_lookup:
         yield from _rows_of_table(use)
         return
-    x, operator, hardware = input_values(use), use.operator, use.hardware
-    if operator.example_axes(x) == (-1,):
-        x = x.reshape(-1, x.shape[-1])
-    of_weights = functools.partial(_columns_of, operator=operator)
-    columns = jax.eval_shape(of_weights, hardware, use.weights, use.ranges.weight)
-    r, c, _, n_columns = columns.shape
-    steps = 1 if hardware.dac is None else hardware.dac.conversions
-    # An example holds several vectors if its operator forms them, such as the windows of a convolution.
-    per_example = use.vectors / len(x) * max(use.weights.shape[0], r * steps * c * n_columns)
-    chunk = max(1, int(_CHUNK / per_example))
-    for start in range(0, len(x), chunk):
-        part = x if chunk >= len(x) else x[start : start + chunk]
-        y = _products(hardware, part, use.weights, use.ranges.weight, ranges.input, operator)
-        yield np.asarray(y).reshape(-1, c * n_columns)
+    job = _Job.of(use)
+    for start in range(0, job.examples, job.chunk):
+        # Shapes are those of whole inputs, so that the reshaping below is a part of the program.
+        part = use.x if job.chunk >= job.examples else job.flat(input_values(use))[start : start + job.chunk]
+        (y,) = _products((use.operator,), [(use.hardware, part, use.weights, use.ranges.weight, ranges.input)])
+        yield from job.chunks(np.asarray(y))
+
+
+class _Job(NamedTuple):
+    """Sizes of the ADC inputs of one use.
+
+    Attributes:
+      examples: number of examples, or of vectors if the operator multiplies vectors.
+      chunk: number of examples that pass together.
+      size: count of numbers computed for all examples.
+      outputs: count of ADC inputs of all examples.
+      width: number of columns of a row of tiles, ``C n_columns``.
+      joins: whether the axes before the last are joined.
+    """
+
+    examples: int
+    chunk: int
+    size: float
+    outputs: float
+    width: int
+    joins: bool
+
+    @classmethod
+    def of(cls, use: LayerUse) -> "_Job":
+        operator, hardware, shape = use.operator, use.hardware, np.shape(use.x)
+        joins = operator.example_axes(use.x) == (-1,)
+        examples = math.prod(shape[:-1]) if joins else shape[0]
+        of_weights = functools.partial(_columns_of, operator=operator)
+        r, c, _, n_columns = jax.eval_shape(of_weights, hardware, use.weights, use.ranges.weight).shape
+        steps = 1 if hardware.dac is None else hardware.dac.conversions
+        # An example holds several vectors if its operator forms them, such as the windows of a convolution.
+        vectors, outputs = use.vectors, r * steps * c * n_columns
+        size = vectors * max(use.weights.shape[0], outputs)
+        chunk = max(1, int(_CHUNK / (size / examples))) if examples else 1
+        return cls(examples, chunk, size, vectors * outputs, c * n_columns, joins)
+
+    def flat(self, x: jax.Array) -> jax.Array:
+        return x.reshape(-1, x.shape[-1]) if self.joins else x
+
+    def chunks(self, y: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield ``[R, steps, examples, ..., C n_columns]`` in chunks of examples.
+
+        Values of a chunk are ordered by rows of tiles first. The thinning of samples depends on the order, so it is the
+        same whether or not the chunks were computed together.
+        """
+        for start in range(0, y.shape[2], self.chunk):
+            yield y[:, :, start : start + self.chunk].reshape(-1, self.width)
+
+
+def _groups(uses: list[LayerUse]) -> list[list[int]]:
+    """Return the indices of uses whose ADC inputs one program computes."""
+    counts = collections.Counter((use.path, use.member) for use in uses)
+    groups: list[list[int]] = []
+    room = 0.0
+    for i, use in enumerate(uses):
+        if use.is_lookup or counts[use.path, use.member] > 1:
+            continue
+        job = _Job.of(use)
+        if job.size > _GROUP:
+            continue
+        if not groups or job.outputs > room:
+            groups.append([])
+            room = _GROUP
+        groups[-1].append(i)
+        room -= job.outputs
+    return groups
+
+
+def _group_products(uses: list[LayerUse], ranges: Callable[[LayerUse], Ranges]) -> list[np.ndarray]:
+    args = [(use.hardware, use.x, use.weights, use.ranges.weight, ranges(use).input) for use in uses]
+    return [np.asarray(y) for y in _products(tuple(use.operator for use in uses), args)]
 
 
 def _rows_of_table(use: LayerUse) -> Iterator[np.ndarray]:
@@ -217,13 +312,24 @@ def _columns_of(hardware: Hardware, weights: jax.Array, weight_range: Any, opera
     return programmed.ideal_columns(hardware, weights, operator.tile_rows, weight_range)
 
 
-@compiled(static=("operator",))
+@compiled(static=("operators",))
 def _products(
-    hardware: Hardware, x: jax.Array, weights: jax.Array, weight_range: Any, input_range: Any, operator: Any
-) -> jax.Array:
-    """Return the outputs of ideal columns, in one program for a layer."""
-    tiles = _columns_of(hardware, weights, weight_range, operator)
-    return column_products(hardware, x, tiles, input_range, operator)
+    operators: tuple[Any, ...], args: list[tuple[Hardware, jax.Array, jax.Array, Any, Any]]
+) -> list[jax.Array]:
+    """Return the outputs of ideal columns of several layers, in one program.
+
+    Args:
+      operators: of each layer.
+      args: hardware, inputs, weights, weight range and input range of each layer.
+    """
+    outputs = []
+    for operator, (hardware, x, weights, weight_range, input_range) in zip(operators, args, strict=True):
+        x = wide(x)
+        if operator.example_axes(x) == (-1,):
+            x = x.reshape(-1, x.shape[-1])
+        tiles = _columns_of(hardware, weights, weight_range, operator)
+        outputs.append(column_products(hardware, x, tiles, input_range, operator))
+    return outputs
 
 
 #: ``programmed.ideal_columns``, compiled.

@@ -22,7 +22,7 @@ T. P. Xiao et al., IEEE CAS Magazine 22, 26 (2022), arXiv 2109.01262.
 
 import functools
 import numbers
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -36,7 +36,7 @@ from analogsim.chips.adc_inputs import (
     ColumnReadout,
     ForwardPasses,
     MagnitudeSample,
-    adc_input_values,
+    adc_inputs,
     check_finite,
     checked_sample,
     input_values,
@@ -130,8 +130,9 @@ def calibrate(
         if not keep_inputs:
             layer.input_range = rule.input_range(layer.inputs, layer.hardware)
     # A second pass, because ADC inputs depend on the input ranges that the first one gives.
-    for use in passes if rule.needs_values else ():
-        layers[int(use.place)].add_adc_inputs(use)
+    for uses in passes.batches() if rule.needs_values else ():
+        for use, values in adc_inputs(uses, lambda use: Ranges(layers[int(use.place)].input_range)):
+            layers[int(use.place)].add_adc_inputs(use, values)
     ranges = {}
     for path, indices in places.items():
         # An NNX table has a place for ``attend``, whether or not it is called; only a run shows which is.
@@ -158,11 +159,11 @@ class _Layer:
         self.columns = [MagnitudeSample() for _ in self.readout.used]
         self.below = [MagnitudeSample() for _ in self.readout.used]
 
-    def add_adc_inputs(self, use: LayerUse) -> None:
+    def add_adc_inputs(self, use: LayerUse, parts: Iterable[np.ndarray]) -> None:
         # The last matrix of a stack may have fewer outputs, and so other columns.
         is_like_first = use.weights.shape[1] == self.n_out
         used = (self.readout if is_like_first else readout(use.hardware, *use.weights.shape)).used
-        for values in adc_input_values(use, Ranges(self.input_range)):
+        for values in parts:
             for s, columns in enumerate(used):
                 if self.rule.symmetric:
                     self.columns[s].add(values[:, columns])
@@ -170,13 +171,13 @@ class _Layer:
                     self.columns[s].add(np.maximum(values[:, columns], 0))
                     self.below[s].add(np.minimum(values[:, columns], 0))
 
-    def output_range(self) -> dict[str, jax.Array | None]:
+    def output_range(self) -> dict[str, np.ndarray | None]:
         """Return ``output`` and ``middle``: one number each, or ``[n_columns]`` for sliced weights."""
         half, middle = self.rule.output_ranges(self)
         return {"output": self._of_columns(half), "middle": None if middle is None else self._of_columns(middle)}
 
-    def _of_columns(self, limits: np.ndarray) -> jax.Array:
-        return jnp.asarray(limits[0] if len(limits) == 1 else limits[self.readout.map.slice], jnp.float32)
+    def _of_columns(self, limits: np.ndarray) -> np.ndarray:
+        return np.asarray(limits[0] if len(limits) == 1 else limits[self.readout.map.slice], np.float32)
 
 
 class _Rule:
@@ -329,11 +330,13 @@ def _stacked(layers: list[_Layer | None], shape: tuple[int, ...], path: str) -> 
     reached = [layer for layer in layers if layer is not None]
     if len(reached) < len(layers):
         raise InputError(f"layer {path}: no value of x reaches it; calibrate with inputs that use every layer")
-    inputs = jnp.asarray([layer.input_range for layer in reached], jnp.float32).reshape(shape)
-    stacked: dict[str, jax.Array | None] = {"input": inputs, "middle": None}  # None removes an earlier middle
+    # By NumPy and device_put: operations of jax.numpy, jnp.asarray of a number included, are compiled programs.
+    inputs = np.asarray([layer.input_range for layer in reached], np.float32).reshape(shape)
+    # None removes an earlier middle.
+    stacked: dict[str, jax.Array | None] = {"input": jax.device_put(inputs), "middle": None}
     output_ranges: list[dict[str, Any]] = [layer.output_range() for layer in reached]
     for name, first in output_ranges[0].items():
         if first is not None:
-            values = jnp.stack([ranges[name] for ranges in output_ranges])
-            stacked[name] = values.reshape(*shape, *values.shape[1:])
+            values = np.stack([ranges[name] for ranges in output_ranges])
+            stacked[name] = jax.device_put(values.reshape((*shape, *values.shape[1:])))
     return stacked

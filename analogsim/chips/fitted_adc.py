@@ -6,7 +6,7 @@ import numpy as np
 
 from analogsim.base.errors import InputError
 from analogsim.base.types import PyTree
-from analogsim.chips.adc_inputs import ForwardPasses, adc_input_values, checked_sample
+from analogsim.chips.adc_inputs import ForwardPasses, adc_inputs, checked_sample
 from analogsim.chips.range_report import range_in_force
 from analogsim.converters.tabulated import TabulatedADC
 
@@ -52,15 +52,15 @@ def fit_adc(
     rng = np.random.default_rng(0)  # a fixed seed: the same data give the same table
     parts: dict[str, list[tuple[np.ndarray, int]]] = {}
     x, options = checked_sample(x, options)
-    for use in ForwardPasses(model, variables, x, batch_size, options, places=False):
-        if use.hardware.adc is None:
-            continue
-        half, middle = (np.asarray(0.0 if a is None else a, np.float64) for a in range_in_force(use))
-        for values in adc_input_values(use, use.ranges):
-            columns = values.reshape(len(values), -1, max(half.size, 1))
-            relative = ((columns - middle) / half).ravel()
-            kept = rng.choice(relative, min(relative.size, _PER_LAYER), replace=False)
-            parts.setdefault(use.path, []).append((kept, relative.size))
+    for uses in ForwardPasses(model, variables, x, batch_size, options, places=False).batches():
+        converted = [use for use in uses if use.hardware.adc is not None]
+        for use, chunks in adc_inputs(converted, lambda use: use.ranges):
+            half, middle = (np.asarray(0.0 if a is None else a, np.float64) for a in range_in_force(use))
+            for values in chunks:
+                columns = values.reshape(len(values), -1, max(half.size, 1))
+                relative = ((columns - middle) / half).ravel()
+                kept = rng.choice(relative, min(relative.size, _PER_LAYER), replace=False)
+                parts.setdefault(use.path, []).append((kept, relative.size))
     if not parts:
         raise InputError("the model has no layer with an ADC: build it on hardware that has one")
     pooled = [_drawn(samples, rng) for samples in parts.values()]

@@ -60,6 +60,28 @@ def test_chips(programs):
     assert programs(lambda: program(MODEL, VARIABLES, OTHER_KEY, OTHER_X).at("1 year").variables) == 0
 
 
+class NnxNet(nnx.Module):
+    """The layers of ``MODEL``, one after the other."""
+
+    def __init__(self, rngs):
+        self.first, self.second = nnx.Linear(13, 7, rngs=rngs), nnx.Linear(7, 5, rngs=rngs)
+
+    def __call__(self, x):
+        return self.second(nnx.relu(self.first(x)))
+
+
+def test_calibrating_an_nnx_model(programs):
+    model = convert(NnxNet(nnx.Rngs(0)), HARDWARE)
+    assert programs(lambda: calibrate(model, None, X)) <= MOST["calibrate"]
+    calibrate(model, None, X)  # the first calibration set ranges, which are a part of the model
+    assert programs(lambda: calibrate(model, None, OTHER_X)) == 0
+
+
+def test_calibrating_in_batches(programs):
+    calibrate(MODEL, VARIABLES, X, batch_size=9)  # 9, 9 and 5 examples
+    assert programs(lambda: calibrate(MODEL, VARIABLES, OTHER_X, batch_size=9)) == 0
+
+
 def test_evaluations(programs):
     def scores(key, x, times):
         evaluate(MODEL, VARIABLES, x, LABELS, key=key, chips=2, times=times)
