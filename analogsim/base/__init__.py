@@ -10,6 +10,7 @@ units            parsing and printing of "25 uS" and "1 day"; SI units inside
 random           named noise streams, keys of chips and of their reads
 literature       Paper, Source: sources of numbers; cited, papers_from; papers.bib with the papers of this package
 straight_through  straight-through estimators for rounding and clipping
+processes        arrays that several processes hold together (jax.distributed)
 call_inputs      inputs of a model's call: arrays, tuples, pytrees, Inputs, Shared
 blocks           with blocks that change how the code inside them is traced
 extrapolation    detection and marking of results beyond measured data

@@ -22,6 +22,7 @@ from analogsim.base.checks import check_integer
 from analogsim.base.compiled import compiled
 from analogsim.base.dtypes import wide
 from analogsim.base.errors import InputError
+from analogsim.base.processes import all_finite, whole
 from analogsim.base.types import PyTree
 from analogsim.devices.protocol import ColumnMap
 from analogsim.hardware.hardware import Hardware
@@ -107,8 +108,7 @@ def _joined(batches: list[Inputs]) -> Inputs:
 
 def check_finite(values: jax.Array, what: str) -> None:
     """Raise ``InputError`` for NaN and infinity, from which no range follows; ``what`` names the values."""
-    # By NumPy: outside of a compiled function, jax.numpy compiles every operation for every shape.
-    if jnp.issubdtype(values.dtype, jnp.inexact) and not np.all(np.isfinite(np.asarray(values))):
+    if jnp.issubdtype(values.dtype, jnp.inexact) and not all_finite(values):
         raise InputError(f"{what} holds NaN or infinity; ranges need finite numbers")
 
 
@@ -116,7 +116,7 @@ def first_not_finite(uses: Iterable[LayerUse]) -> str | None:
     """Return the first layer input, kernel or output that is not finite, as ``"layer a/b: its output"``; or None."""
     for use in uses:
         for values, what in ((use.x, "input"), (use.weights, "kernel")):
-            if jnp.issubdtype(values.dtype, jnp.inexact) and not np.all(np.isfinite(np.asarray(values))):
+            if jnp.issubdtype(values.dtype, jnp.inexact) and not all_finite(values):
                 return f"layer {use.path}: its {what}"
         is_product = use.x.shape[-1:] == use.weights.shape[:1]  # not for lookups and most convolutions
         if is_product and not bool(jnp.all(jnp.isfinite(use.x @ use.weights))):
@@ -135,7 +135,7 @@ class MagnitudeSample:
 
     def add(self, values: Any) -> None:
         """Add values of any shape."""
-        new = np.abs(np.asarray(values)).ravel()
+        new = np.abs(whole(values)).ravel()
         if not new.size:
             return
         self.largest = max(self.largest, float(new.max()))
@@ -220,7 +220,7 @@ def adc_input_values(use: LayerUse, ranges: Ranges) -> Iterator[np.ndarray]:
         # Shapes are those of whole inputs, so that the reshaping below is a part of the program.
         part = use.x if job.chunk >= job.examples else job.flat(input_values(use))[start : start + job.chunk]
         (y,) = _products((use.operator,), [(use.hardware, part, use.weights, use.ranges.weight, ranges.input)])
-        yield from job.chunks(np.asarray(y))
+        yield from job.chunks(whole(y))
 
 
 class _Job(NamedTuple):
@@ -290,13 +290,13 @@ def _groups(uses: list[LayerUse]) -> list[list[int]]:
 
 def _group_products(uses: list[LayerUse], ranges: Callable[[LayerUse], Ranges]) -> list[np.ndarray]:
     args = [(use.hardware, use.x, use.weights, use.ranges.weight, ranges(use).input) for use in uses]
-    return [np.asarray(y) for y in _products(tuple(use.operator for use in uses), args)]
+    return [whole(y) for y in _products(tuple(use.operator for use in uses), args)]
 
 
 def _rows_of_table(use: LayerUse) -> Iterator[np.ndarray]:
     """Yield the ADC inputs for the rows of a table that a lookup reads, ``[conversions, C n_columns]``."""
-    columns = np.asarray(ideal_columns(use.hardware, use.weights, weight_range=use.ranges.weight))
-    tile, row = (np.asarray(a).ravel() for a in use.operator.places(use.x, columns.shape[2]))
+    columns = whole(ideal_columns(use.hardware, use.weights, weight_range=use.ranges.weight))
+    tile, row = (whole(a).ravel() for a in use.operator.places(use.x, columns.shape[2]))
     dac: Any = use.hardware.dac
     full = jnp.ones(1)
     steps = [full] if dac is None or dac.conversions == 1 else dac.steps(full)[0]

@@ -18,6 +18,7 @@ from analogsim.base.description import check_numbers
 from analogsim.base.equality import ByValue
 from analogsim.base.errors import InputError, nearest
 from analogsim.base.extrapolation import extrapolates
+from analogsim.base.processes import all_finite, whole
 from analogsim.base.random import check_key, chip_key, is_key, key_shape
 from analogsim.base.types import PyTree
 from analogsim.base.units import seconds, show_time
@@ -123,7 +124,7 @@ class Chip(ByValue):
             state = programmed.state
             if getattr(state, "pulses", None) is None:
                 continue
-            pulses, accepted = (np.asarray(a, np.float64) for a in (state.pulses, state.accepted))
+            pulses, accepted = (whole(a).astype(np.float64) for a in (state.pulses, state.accepted))
             hardware: Any = programmed.hardware  # a full Hardware; TileHardware omits the energy table
             pulse_j = hardware.energy_table.write_pulse_j
             energy_j = None if pulse_j is None else _energy_j(pulses, np.asarray(pulse_j, np.float64))
@@ -327,7 +328,7 @@ def check_solved(readings: PyTree) -> None:
         mean = array.reading.mean
         if not array.hardware.store.has_wires or isinstance(mean, jax.core.Tracer):
             continue
-        if not np.all(np.isfinite(np.asarray(mean))):
+        if not all_finite(mean):
             raise InputError(
                 f"layer {path}: the network of wire resistances was not solved to its tolerance: the wires' resistance "
                 f"is too large relative to that of the cells; lower the resistances of Wires, or the rows and columns"
@@ -349,5 +350,5 @@ def check_finite(cells: PyTree) -> None:
         if isinstance(programmed.scale, jax.core.Tracer):
             return
         # Each column's (or tile's) scale is its largest absolute weight, so it shows NaN and infinity.
-        if not np.all(np.isfinite(np.asarray(programmed.scale))):
+        if not all_finite(programmed.scale):
             raise InputError(f"layer {path}: its weights hold NaN or infinity; only finite numbers can be programmed")

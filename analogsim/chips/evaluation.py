@@ -20,6 +20,7 @@ from analogsim.base.call_inputs import Inputs, inputs_of
 from analogsim.base.checks import NO_ANALOG_LAYER, check_integer
 from analogsim.base.errors import InputError
 from analogsim.base.extrapolation import marked
+from analogsim.base.processes import whole
 from analogsim.base.random import check_one_key, chip_key, read_key
 from analogsim.base.types import Numeric, PyTree
 from analogsim.base.units import show_time
@@ -193,7 +194,7 @@ def _compiled(work, key, start, step, n_chips, times_s, choices, metric, at_once
     # because jnp.arange would be one more.
     indices = np.arange(start, start + step)
     block = _score_chips(work.bound, key, indices, times_s, work.x, work.labels, choices, metric, work.size, at_once)
-    return np.asarray(block)[:n_chips]
+    return whole(block)[:n_chips]
 
 
 def _on_host(work, key, start, step, n_chips, times_s, choices, metric, at_once) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 
 from analogsim.base.call_inputs import Shared, array, count_examples, input_name
 from analogsim.base.errors import InputError, brief
+from analogsim.base.processes import all_finite, whole
 from analogsim.chips.outputs import holds_nan
 
 
@@ -70,8 +71,8 @@ def check_labels(labels: Any, n: int, on_host: bool = False) -> Any:
     for a in jax.tree.leaves(labels) or [np.zeros(())]:
         if a.shape[:1] != (n,):
             raise InputError(f"labels: shape {a.shape} does not match {n} examples in x")
-        if jnp.issubdtype(a.dtype, jnp.inexact) and not np.all(np.isfinite(np.asarray(a))):
-            at = [int(i) for i in np.argwhere(~np.isfinite(np.asarray(a)))[0]]
+        if jnp.issubdtype(a.dtype, jnp.inexact) and not all_finite(a):
+            at = [int(i) for i in np.argwhere(~np.isfinite(whole(a)))[0]]
             raise InputError(f"labels: {a[tuple(at)]} at {at}: must be finite")
     return labels
 
@@ -83,7 +84,7 @@ def check_data(x: Any, labels: Any, on_host: bool = False) -> Any:
 
 def check_classes(labels: Any, classes: int) -> None:
     """Raise ``InputError`` for the first label that is not the number of one of ``classes`` classes."""
-    given = np.asarray(labels)
+    given = whole(labels)
     bad = np.argwhere(~((given >= 0) & (given < classes) & (given == np.floor(given.astype(np.float64)))))
     if bad.size:
         at = [int(i) for i in bad[0]]
@@ -101,10 +102,9 @@ def check_inputs(x: Any, name: str = "x") -> int:
     for path, leaf in leaves:
         mask = isinstance(leaf, Shared) or path[0] == jax.tree_util.GetAttrKey("kwargs")
         for a in jax.tree.leaves(leaf):
-            if not jnp.issubdtype(a.dtype, jnp.inexact):
+            if not jnp.issubdtype(a.dtype, jnp.inexact) or all_finite(a):
                 continue
-            # By NumPy: outside of a compiled function, jax.numpy compiles every operation for every shape.
-            values = np.asarray(a)
+            values = whole(a)
             bad = np.argwhere(np.isnan(values) if mask else ~np.isfinite(values))
             if bad.size:
                 at = [int(i) for i in bad[0]]
@@ -159,7 +159,7 @@ def on_numpy(metric: Callable[[Any, Any], Any], outputs: Any, labels: Any) -> fl
     Raises:
       InputError: if the metric does not return one real number.
     """
-    outputs = jax.tree.map(np.asarray, outputs)
+    outputs = jax.tree.map(whole, outputs)
     # jnp.issubdtype: for NumPy's own function, bfloat16 is not a floating-point type.
     floats = [a for a in jax.tree.leaves(outputs) if jnp.issubdtype(a.dtype, jnp.inexact)]
     if any(np.isnan(a).any() for a in floats):

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from analogsim.base.errors import InputError
+from analogsim.base.processes import whole
 from analogsim.base.types import PyTree
 from analogsim.base.units import effective_bits
 from analogsim.chips.adc_inputs import (
@@ -212,7 +213,7 @@ class _Tally:
         self.n_out = use.weights.shape[1]
 
     def add(self, use: LayerUse) -> None:
-        x = np.asarray(input_values(use))
+        x = whole(input_values(use))
         self.inputs += x.size
         if self.bound is not None and use.hardware.dac is not None:
             self.inputs_clipped += int(np.sum(np.abs(x) > np.float32(self.bound)))

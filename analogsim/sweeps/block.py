@@ -176,7 +176,7 @@ def _that_fit(program: Any, fixed: tuple, length: int, devices: Any) -> int:
 
 def _free_bytes(devices: Any) -> int | None:
     """Return the smallest free memory of the devices in bytes; None if one does not report it."""
-    all_stats = [device.memory_stats() for device in devices or jax.devices()[:1]]
+    all_stats = [device.memory_stats() for device in devices or jax.local_devices()[:1]]
     if not all(stats and "bytes_limit" in stats for stats in all_stats):
         return None
     return min(stats["bytes_limit"] - stats.get("bytes_in_use", 0) for stats in all_stats)

@@ -18,6 +18,7 @@ import jax
 import numpy as np
 
 from analogsim.base.errors import InputError
+from analogsim.base.processes import is_here
 from analogsim.base.random import is_key
 from analogsim.base.version import __version__
 from analogsim.models.bound import content_of
@@ -96,6 +97,11 @@ def _add(digest: Any, item: Any, above: tuple) -> None:
         digest.update(b"(above)")
         return
     inner = (*above, id(item))
+    if not is_here(item):
+        raise InputError(
+            f"sweep: an array of shape {item.shape} lies on devices of several processes: every process runs a sweep "
+            f"of its own, on arrays that it holds itself"
+        )
     if isinstance(item, (np.ndarray, jax.Array)) and not is_key(item):
         _add_array(digest, np.asarray(item), inner)  # NumPy and JAX arrays hash alike
         return

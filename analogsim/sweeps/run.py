@@ -236,10 +236,12 @@ def _check_arguments(key: jax.Array, chips: Any, chip_batch_size: Any, devices: 
     if chip_batch_size is not None:
         check_integer(chip_batch_size, "chip_batch_size")
     if devices is not None and not (
-        isinstance(devices, Sequence) and devices and all(isinstance(device, jax.Device) for device in devices)
+        isinstance(devices, Sequence)
+        and devices
+        and all(isinstance(device, jax.Device) and device.process_index == jax.process_index() for device in devices)
     ):
         raise InputError(
-            f"devices = {brief(devices)}: must be a sequence of devices of this process, for example jax.devices()"
+            f"devices = {brief(devices)}: must be devices of this process, for example jax.local_devices()"
         )
 
 
