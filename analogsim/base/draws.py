@@ -31,7 +31,8 @@ def together(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return the same function, which draws its Gaussians of different sources in one go.
 
     Draws inside loops, branches and functions that were compiled by themselves are left alone, and so are those for
-    many keys at once and those that depend on other draws.
+    many keys at once and those that depend on other draws. Under a mesh of several devices (``jax.set_mesh``) every
+    source draws by itself: the same numbers, in more operations and without communication.
 
     Args:
       function: of pytrees of arrays; its result is a pytree of arrays.
@@ -47,6 +48,10 @@ def together(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def drawn_together(*args: Any) -> Any:
+        # In parts of one flat draw the noise of a kernel and that of a batch would share one sharding, and XLA would
+        # send most of it from device to device. Each by itself is drawn where the array lies that it is added to.
+        if jax.sharding.get_abstract_mesh().size > 1:
+            return function(*args)
         # A new function every time, because JAX caches traces by the function, without the context of this call.
         traced, shape = jax.make_jaxpr(lambda *args: function(*args), return_shape=True)(*args)
         results = _evaluated(traced, jax.tree.leaves(args))
