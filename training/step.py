@@ -271,8 +271,28 @@ def make_step(
     return recipe.step(fit.bound, start._replace(opt_state=_first_opt_state(recipe, fit.bound, start)))
 
 
-@functools.partial(jax.jit, static_argnums=0)
 def _first_opt_state(recipe: Recipe, bound: BoundModel, start: TrainState) -> Any:
+    """Return the first state of the optimiser; what it keeps for a parameter lies where the parameter lies."""
+    spread = [
+        (path, a.shape, a.sharding)
+        for path, a in jax.tree_util.tree_leaves_with_path(start.params)
+        if isinstance(a, jax.Array) and not isinstance(a, jax.core.Tracer) and len(a.sharding.device_set) > 1
+    ]
+    if not spread:
+        return _opt_state(recipe, bound, start)
+    # Zeros depend on no array, so that XLA would put all of them on every device.
+    shapes = jax.eval_shape(functools.partial(_opt_state, recipe), bound, start)
+
+    def place(path: tuple, leaf: Any) -> Any:
+        fits = (where for of, shape, where in spread if path[-len(of) :] == of and leaf.shape == shape)
+        return next(fits, None)
+
+    shardings = jax.tree_util.tree_map_with_path(place, shapes)
+    return jax.jit(_opt_state, static_argnums=0, out_shardings=shardings)(recipe, bound, start)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _opt_state(recipe: Recipe, bound: BoundModel, start: TrainState) -> Any:
     return recipe.step(bound, start).optimizer.init(start.params)
 
 

@@ -23,7 +23,7 @@ from jax.sharding import PartitionSpec as P
 from analogsim import ChipScores, InputError, calibrate, convert, preset, program, sweep
 from analogsim.chips.chip import read
 from analogsim.models.bound import bind, program_jit
-from analogsim.training import AdditiveNoise
+from analogsim.training import AdditiveNoise, make_step
 
 N_IN, HIDDEN, CLASSES, EXAMPLES = 24, 32, 16, 8
 X = np.random.default_rng(0).normal(size=(EXAMPLES, N_IN)).astype(np.float32)
@@ -86,18 +86,12 @@ def _trained(model: nn.Module, mesh: Mesh, params: Any) -> Any:
     x, labels = placed(mesh, (P("data"), P("data")), (X, LABELS))
     variables = calibrate(model, {"params": placed(mesh, SPECS, params)}, x)
 
-    def step(params: Any, ranges: Any, key: jax.Array, x: jax.Array, labels: jax.Array) -> Any:
-        def loss(params: Any) -> jax.Array:
-            logits = model.apply({"params": params, "ranges": ranges}, x, rngs={"analog": key})
-            return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
-
-        value, gradient = jax.value_and_grad(loss)(params)
-        return jax.tree.map(lambda p, g: p - 0.1 * g, params, gradient), value
-
-    args = (variables["params"], variables["ranges"], jax.random.key(1), x, labels)
+    step = make_step(model, variables, x, optimizer=optax.sgd(0.1, momentum=0.9))
+    args = (step.initial_state, x, labels, jax.random.key(1))
     compiled = jax.jit(step).lower(*args).compile()
-    updated, loss = compiled(*args)
-    return _named(ranges=variables["ranges"], updated=updated, loss=loss), {"step": collectives(compiled)}
+    carry, metrics = compiled(*args)
+    numbers = {"ranges": variables["ranges"], "first": step.initial_state, "updated": carry, "loss": metrics.loss}
+    return _named(**numbers), {"step": collectives(compiled)}
 
 
 def _on_chip(model: nn.Module, mesh: Mesh, params: Any) -> Any:
