@@ -1,6 +1,7 @@
 """Common parts of the examples: the options ``--fast`` (smoke run) and ``--out`` (output folder), and the digits."""
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 import xarray
@@ -11,11 +12,15 @@ from analogsim.base import files
 from analogsim.cli.quickstart import load_digits as load_digits
 
 
-def arguments(description: str | None) -> argparse.Namespace:
-    """Parse the command line and create the output folder."""
+def arguments(
+    description: str | None, more: Callable[[argparse.ArgumentParser], None] | None = None
+) -> argparse.Namespace:
+    """Parse the command line, with options that ``more`` adds, and create the output folder."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fast", action="store_true", help="smoke run; its numbers are meaningless")
     parser.add_argument("--out", type=Path, default=Path("out"), help="output folder (default: %(default)s)")
+    if more is not None:
+        more(parser)
     options = parser.parse_args()
     options.out = files.output_folder(options.out)
     return options
